@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.time_window import TimeWindow
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionKind, TradingSession
+
+
+@frozen
+class AskedSession:
+    """``window`` is what is asked of that day; ``final`` says that the provider's answer will not grow any more."""
+
+    session: TradingSession
+    window: TimeWindow
+    final: bool
+
+    @property
+    def trading_date(self) -> TradingDate:
+        return self.session.trading_date
+
+
+@frozen
+class BarsRequest:
+    """Minute bars of every symbol in every session: a rectangle, its sessions ascending with none left out between."""
+
+    batch_id: int
+    symbols: tuple[Symbol, ...] = field()
+    sessions: tuple[AskedSession, ...] = field(repr=lambda sessions: f"<{len(sessions)} sessions>")
+    session_kind: SessionKind = SessionKind.EXTENDED
+
+    @symbols.validator
+    @sessions.validator
+    def _not_empty(self, _: object, value: tuple[object, ...]) -> None:
+        if not value:
+            raise ValidationError("a request for bars names at least one symbol and one session")
+
+    @property
+    def window(self) -> TimeWindow:
+        return TimeWindow(self.sessions[0].window.start, self.sessions[-1].window.end)
+
+    @property
+    def symbol_days(self) -> list[SymbolDay]:
+        return [SymbolDay(symbol, asked.trading_date) for symbol in self.symbols for asked in self.sessions]
+
+    def __str__(self) -> str:
+        names = ", ".join(map(str, self.symbols[:3])) + (", …" if len(self.symbols) > 3 else "")
+        return f"{names} from {self.sessions[0].trading_date} to {self.sessions[-1].trading_date}"

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from attrs import field, frozen
+
+from marketpipe.shared_kernel.domain.errors import ValidationError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _as_utc(moment: datetime) -> datetime:
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise ValidationError(f"a timestamp needs a time zone: {moment!r}")
+    return moment.astimezone(UTC)
+
+
+@frozen(order=True, repr=False)
+class Timestamp:
+    """A moment in UTC, to the microsecond. Any aware datetime is converted; a naive one raises ``ValidationError``."""
+
+    moment: datetime = field(converter=_as_utc)
+
+    @classmethod
+    def from_epoch_micros(cls, micros: int) -> Timestamp:
+        return cls(_EPOCH + micros * _MICROSECOND)
+
+    @classmethod
+    def parse(cls, text: str) -> Timestamp:
+        """RFC 3339 with an offset or Z."""
+        try:
+            return cls(datetime.fromisoformat(text))
+        except ValueError as error:
+            raise ValidationError(f"{text!r} is not an RFC 3339 moment such as 2024-01-02T14:30:00Z") from error
+
+    @property
+    def epoch_micros(self) -> int:
+        return (self.moment - _EPOCH) // _MICROSECOND
+
+    def plus(self, delta: timedelta) -> Timestamp:
+        return Timestamp(self.moment + delta)
+
+    def __str__(self) -> str:
+        return self.moment.isoformat().replace("+00:00", "Z")
+
+    def __repr__(self) -> str:
+        return f"Timestamp('{self}')"

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+import pyarrow as pa
+from attrs import evolve, frozen
+
+from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+BAR_SCHEMA = pa.schema(
+    [
+        pa.field("timestamp", TIMESTAMP),
+        pa.field("open", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("close", pa.float64()),
+        pa.field("volume", pa.float64()),
+        pa.field("trade_count", pa.int64()),
+        pa.field("vwap", pa.float64()),
+    ]
+)
+"""The canonical columns. A further column ``raw`` holds the provider's own text of records it wrote badly."""
+SCHEMA_VERSION = 1
+
+
+@frozen
+class ArrowBars:
+    """``ColumnarBars`` over an Arrow table."""
+
+    table: pa.Table
+    slices: tuple[SymbolDaySlice, ...]
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.table.num_rows)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+def resliced(slices: Sequence[SymbolDaySlice], lengths: Iterable[int]) -> tuple[SymbolDaySlice, ...]:
+    """The same symbol-days over other lengths, laid end to end."""
+    counts = list(lengths)
+    offsets = accumulate(counts, initial=0)
+    return tuple(evolve(s, offset=o, length=n) for s, o, n in zip(slices, offsets, counts, strict=False))
