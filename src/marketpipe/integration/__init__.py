@@ -1,0 +1,1 @@
+"""How market data providers speak; no other context knows."""

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from marketpipe.integration.application.ports import MarketDataProvider, SymbolDayAssembler
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsFetched, BarsRequested, RefusedSymbol
+
+
+class BarsFetcher:
+    """Answers ``BarsRequested`` with ``BarsFetched``, page by page, and at the end ``BarsExhausted``."""
+
+    def __init__(
+        self, provider: MarketDataProvider, assembler_for: Callable[[BarsRequest], SymbolDayAssembler], bus: EventBus
+    ) -> None:
+        self._provider, self._assembler_for, self._bus = provider, assembler_for, bus
+
+    def on_bars_requested(self, event: BarsRequested) -> None:
+        assembler = self._assembler_for(event.request)
+        refused: list[RefusedSymbol] = []
+        for page in self._provider.fetch_batch(event.request):
+            refused.extend(page.refused)
+            self._forward(event.request, assembler.add(page))
+        self._forward(event.request, assembler.close())
+        self._bus.publish(BarsExhausted(event.request, tuple(refused), assembler.unrequested))
+
+    def _forward(self, request: BarsRequest, bars: ColumnarBars | None) -> None:
+        if bars is not None:
+            self._bus.publish(BarsFetched(request, bars))

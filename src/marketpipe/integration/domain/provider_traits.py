@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from attrs import field, frozen
+from attrs.validators import ge
+
+from marketpipe.integration.domain.data_feed import DataFeed
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+
+
+@frozen
+class ProviderTraits:
+    """What a market data provider declares of itself, so that nobody else has to know it.
+
+    ``bars_per_page``: what one request brings at the most, over all symbols.
+    ``symbols_per_request``: how many symbols one request may name.
+    """
+
+    name: str
+    feed: DataFeed
+    adjustment: str = "raw"
+    bars_per_page: int = field(default=10_000, validator=ge(1))
+    symbols_per_request: int = field(default=200, validator=ge(1))
+
+    @property
+    def identity(self) -> DatasetIdentity:
+        return DatasetIdentity(self.name, self.feed.name, self.adjustment)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from attrs import frozen
+
+from marketpipe.shared_kernel.domain.errors import MalformedResponseError, ValidationError
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+
+LARGEST_COUNT = 2**63 - 1
+FIELDS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "trade_count": "n", "vwap": "vw"}
+OPTIONAL = ("n", "vw")
+
+
+@frozen
+class LenientPage:
+    """A page in which at least one record is badly written, read with the standard library: slow and rare."""
+
+    bars: Mapping[str, Sequence[object] | None] | Sequence[object] | None
+    next_page_token: str | None
+    message: str | None
+
+    @classmethod
+    def read(cls, body: bytes) -> LenientPage:
+        """Raises ``MalformedResponseError`` where the page itself, not a record in it, is badly written."""
+        try:
+            page = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            start = body[:40].decode("utf-8", "replace")
+            raise MalformedResponseError(f"the body is not JSON: it starts with {start!r}") from error
+        page = page if isinstance(page, dict) else {"bars": page}
+        token, message = page.get("next_page_token"), page.get("message")
+        if not _holds_records(page.get("bars")) or not isinstance(token, str | None):
+            raise MalformedResponseError(f"the body is not a page of bars: its keys are {sorted(page)[:8]}")
+        return cls(page.get("bars"), token or None, None if message is None else str(message))
+
+    @staticmethod
+    def columns(records: Iterable[object]) -> pa.Table:
+        rows = [_row(record) for record in records]
+        schema = BAR_SCHEMA.append(pa.field("raw", pa.string()))
+        return pa.table({name: [row[name] for row in rows] for name in schema.names}, schema=schema)
+
+
+def _holds_records(bars: object) -> bool:
+    groups = bars.values() if isinstance(bars, dict) else [bars]
+    return all(group is None or isinstance(group, list) for group in groups)
+
+
+def _row(record: object) -> dict[str, Any]:
+    given = record if isinstance(record, dict) else {}
+    row: dict[str, Any] = {name: _number(given.get(key), whole=key == "n") for name, key in FIELDS.items()}
+    row["timestamp"] = _moment(given.get("t"))
+    unread = [
+        key
+        for name, key in {"timestamp": "t", **FIELDS}.items()
+        if row[name] is None and not (key in OPTIONAL and given.get(key) is None)
+    ]
+    row["raw"] = json.dumps(record) if unread else None
+    return row
+
+
+def _number(value: object, *, whole: bool) -> float | int | None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or (isinstance(value, int) and abs(value) > 10**300)
+    ):
+        return None
+    if not whole:
+        return float(value)
+    return int(value) if float(value).is_integer() and abs(value) <= LARGEST_COUNT else None
+
+
+def _moment(text: object) -> Any:
+    try:
+        return Timestamp.parse(text).moment if isinstance(text, str) else None
+    except ValidationError:
+        return None

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from attrs import define, evolve
+
+from marketpipe.integration.domain.page_walk import PageCall, PageWalk
+from marketpipe.integration.domain.provider_traits import ProviderTraits
+from marketpipe.integration.domain.raw_market_data import RawMarketData
+from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
+from marketpipe.integration.infrastructure.rate_limit_headers import RateLimitReport, read_rate_limit
+from marketpipe.integration.infrastructure.rate_limiter import RateLimiter
+from marketpipe.integration.infrastructure.retry import RetryPolicy
+from marketpipe.integration.infrastructure.status_classifier import classify_status
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.errors import ProviderError, SymbolRefusedError, TransientProviderError
+from marketpipe.shared_kernel.events.event import Event
+from marketpipe.shared_kernel.events.provider_events import RequestCompleted, RequestRetried
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+
+
+@define
+class _Tally:
+    bars: int = 0
+    remaining: int | None = None
+    error_kind: str | None = None
+
+
+class BaseApiClient(ABC):
+    """A market data provider over HTTP. A new provider says how it speaks; paging, pace and patience are here.
+
+    To write one, override ``endpoint_path``, ``build_request_params`` and ``parse_response``, and where the provider
+    differs ``classify_failure``, ``next_cursor`` and ``should_retry``. All of these are pure: they do no I/O.
+    """
+
+    def __init__(
+        self,
+        traits: ProviderTraits,
+        http: HttpExchange,
+        limiter: RateLimiter,
+        clock: Clock,
+        *,
+        retry: RetryPolicy | None = None,
+        publish: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        self._traits, self._http, self._limiter, self._clock = traits, http, limiter, clock
+        self._publish = publish
+        policy = retry or RetryPolicy()
+        self._retrying = policy.sync(clock, self.should_retry, self._report_retry)
+        self._async_retrying = policy.asynchronous(clock, self.should_retry, self._report_retry)
+
+    @property
+    def traits(self) -> ProviderTraits:
+        return self._traits
+
+    @abstractmethod
+    def endpoint_path(self, request: BarsRequest) -> str:
+        """Below the base URL."""
+
+    @abstractmethod
+    def build_request_params(self, request: BarsRequest, cursor: str | None) -> Mapping[str, str]:
+        """The query of one page. The window is half-open: convert it where the provider's end is inclusive."""
+
+    @abstractmethod
+    def parse_response(self, request: BarsRequest, body: bytes) -> RawMarketData:
+        """Raises ``MalformedResponseError`` for anything but the promised shape, the shapes of nothing included."""
+
+    def next_cursor(self, page: RawMarketData) -> str | None:
+        """None after the last page."""
+        return page.next_cursor
+
+    def classify_failure(self, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:
+        """What an answer other than 200 means."""
+        return classify_status(self._traits.name, status, body, limit)
+
+    def should_retry(self, error: BaseException) -> bool:
+        return isinstance(error, TransientProviderError)
+
+    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
+        walk = PageWalk(request)
+        while (call := walk.next_call()) is not None:
+            try:
+                page: RawMarketData = self._retrying(self._ask, call)
+            except SymbolRefusedError as error:
+                yield _nothing_but_refused(walk, error)
+            else:
+                walk.accept(page)
+                yield page
+
+    async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
+        walk = PageWalk(request)
+        while (call := walk.next_call()) is not None:
+            try:
+                page: RawMarketData = await self._async_retrying(self._ask_async, call)
+            except SymbolRefusedError as error:
+                yield _nothing_but_refused(walk, error)
+            else:
+                walk.accept(page)
+                yield page
+
+    def close(self) -> None:
+        self._http.close()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    def _ask(self, call: PageCall) -> RawMarketData:
+        self._limiter.acquire()
+        with self._reported() as tally:
+            return self._read(call, self._http.get(*self._target(call)), tally)
+
+    async def _ask_async(self, call: PageCall) -> RawMarketData:
+        await self._limiter.acquire_async()
+        with self._reported() as tally:
+            return self._read(call, await self._http.get_async(*self._target(call)), tally)
+
+    def _target(self, call: PageCall) -> tuple[str, Mapping[str, str]]:
+        return self.endpoint_path(call.request), self.build_request_params(call.request, call.cursor)
+
+    def _read(self, call: PageCall, reply: HttpReply, tally: _Tally) -> RawMarketData:
+        limit = read_rate_limit(reply.headers, self._clock.now())
+        tally.remaining = limit.remaining
+        self._heed(reply.status, limit)
+        if reply.status != 200:
+            raise self.classify_failure(reply.status, reply.body, limit)
+        page = self.parse_response(call.request, reply.body)
+        page = evolve(page, next_cursor=self.next_cursor(page))
+        PageWalk.check_progress(call, page)
+        tally.bars = page.num_rows
+        return page
+
+    def _heed(self, status: int, limit: RateLimitReport) -> None:
+        wait = limit.seconds_to_wait
+        if wait is not None and (status == 429 or limit.remaining == 0 or limit.retry_after is not None):
+            self._limiter.pause(wait)
+
+    @contextmanager
+    def _reported(self) -> Iterator[_Tally]:
+        tally, started = _Tally(), self._clock.monotonic()
+        try:
+            yield tally
+        except ProviderError as error:
+            tally.error_kind = error.kind
+            raise
+        finally:
+            seconds = self._clock.monotonic() - started
+            self._publish(RequestCompleted(self._traits.name, seconds, tally.bars, tally.error_kind, tally.remaining))
+
+    def _report_retry(self, attempt: int, wait: float, reason: str) -> None:
+        self._publish(RequestRetried(self._traits.name, attempt, wait, reason))
+
+
+def _nothing_but_refused(walk: PageWalk, error: SymbolRefusedError) -> RawMarketData:
+    return RawMarketData(BAR_SCHEMA.empty_table(), refused=walk.refuse(error), next_cursor=None)

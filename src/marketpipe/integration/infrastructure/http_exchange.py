@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import httpx
+from attrs import field, frozen
+
+from marketpipe.shared_kernel.domain.errors import (
+    MalformedResponseError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+)
+
+TIMEOUT = httpx.Timeout(connect=10.0, read=30.0, write=10.0, pool=60.0)
+LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+LARGEST_BODY = 64 * 1024 * 1024
+GZIP = 16 + zlib.MAX_WBITS
+
+
+@frozen
+class HttpReply:
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class HttpExchange:
+    """GET over one pooled connection set for a provider's lifetime, sync and async.
+
+    Redirects are not followed, so that credentials never travel to another host. Bodies over ``largest_body`` bytes,
+    packed or unpacked, are refused before they fill the memory. Transports may be given, as tests do.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        auth: httpx.Auth,
+        *,
+        timeout: httpx.Timeout = TIMEOUT,
+        largest_body: int = LARGEST_BODY,
+        transport: httpx.BaseTransport | None = None,
+        async_transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._largest = largest_body
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+        self._client = httpx.Client(
+            base_url=base_url, auth=auth, headers=headers, timeout=timeout, limits=LIMITS, transport=transport
+        )
+        self._async_client = httpx.AsyncClient(
+            base_url=base_url, auth=auth, headers=headers, timeout=timeout, limits=LIMITS, transport=async_transport
+        )
+
+    def get(self, path: str, params: Mapping[str, str]) -> HttpReply:
+        with _translated(), self._client.stream("GET", path, params=dict(params)) as response:
+            packed = _Bounded(self._largest)
+            for chunk in response.iter_raw():
+                packed.add(chunk)
+            return self._reply(response, packed.joined())
+
+    async def get_async(self, path: str, params: Mapping[str, str]) -> HttpReply:
+        with _translated():
+            async with self._async_client.stream("GET", path, params=dict(params)) as response:
+                packed = _Bounded(self._largest)
+                async for chunk in response.aiter_raw():
+                    packed.add(chunk)
+                return self._reply(response, packed.joined())
+
+    def close(self) -> None:
+        self._client.close()
+
+    async def aclose(self) -> None:
+        await self._async_client.aclose()
+
+    def _reply(self, response: httpx.Response, packed: bytes) -> HttpReply:
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        return HttpReply(response.status_code, response.headers, _unpacked(encoding, packed, self._largest))
+
+
+class _Bounded:
+    def __init__(self, largest: int) -> None:
+        self._left, self._largest, self._chunks = largest, largest, list[bytes]()
+
+    def add(self, chunk: bytes) -> None:
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise MalformedResponseError(f"the response is larger than {self._largest:,} bytes")
+        self._chunks.append(chunk)
+
+    def joined(self) -> bytes:
+        return b"".join(self._chunks)
+
+
+def _unpacked(encoding: str, packed: bytes, largest: int) -> bytes:
+    if encoding == "identity" or not packed:
+        return packed
+    if encoding != "gzip":
+        raise MalformedResponseError(f"the response has an encoding nobody asked for: {encoding[:20]!r}")
+    inflater = zlib.decompressobj(GZIP)
+    try:
+        body = inflater.decompress(packed, largest)
+    except zlib.error as error:
+        raise MalformedResponseError("the response is not the gzip stream it claims to be") from error
+    if inflater.unconsumed_tail:
+        raise MalformedResponseError(f"the response unpacks to more than {largest:,} bytes")
+    if not inflater.eof:
+        raise MalformedResponseError("the response ends in the middle of its gzip stream")
+    return body
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise ProviderTimeoutError(f"no answer in time ({type(error).__name__})") from error
+    except httpx.TransportError as error:
+        raise ProviderUnavailableError(f"the connection broke ({type(error).__name__}: {error})") from error
+    except httpx.HTTPError as error:
+        raise ProviderUnavailableError(f"the exchange failed ({type(error).__name__})") from error

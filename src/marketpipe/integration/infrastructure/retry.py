@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import field, frozen
+from attrs.validators import ge
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.errors import RateLimitedError
+
+OnRetry = Callable[[int, float, str], None]
+
+
+@frozen
+class RetryPolicy:
+    """Exponential backoff with jitter, in seconds. A rate limit that says how long it lasts is waited out elsewhere."""
+
+    attempts: int = field(default=8, validator=ge(1))
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+
+    def sync(self, clock: Clock, should_retry: Callable[[BaseException], bool], on_retry: OnRetry) -> Retrying:
+        return Retrying(sleep=clock.sleep, **self._options(should_retry, on_retry))
+
+    def asynchronous(
+        self, clock: Clock, should_retry: Callable[[BaseException], bool], on_retry: OnRetry
+    ) -> AsyncRetrying:
+        return AsyncRetrying(sleep=clock.sleep_async, **self._options(should_retry, on_retry))
+
+    def _options(self, should_retry: Callable[[BaseException], bool], on_retry: OnRetry) -> dict[str, Any]:
+        def report(state: RetryCallState) -> None:
+            on_retry(state.attempt_number, state.next_action.sleep if state.next_action else 0.0, str(_error_of(state)))
+
+        return {
+            "stop": stop_after_attempt(self.attempts),
+            "wait": self._wait(),
+            "retry": retry_if_exception(should_retry),
+            "before_sleep": report,
+            "reraise": True,
+        }
+
+    def _wait(self) -> Callable[[RetryCallState], float]:
+        backoff = wait_exponential_jitter(initial=self.first_wait, max=self.longest_wait, jitter=self.first_wait)
+
+        def wait(state: RetryCallState) -> float:
+            error = _error_of(state)
+            known = isinstance(error, RateLimitedError) and error.retry_after is not None
+            return 0.0 if known else backoff(state)
+
+        return wait
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
