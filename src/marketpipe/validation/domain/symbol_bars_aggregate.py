@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from marketpipe.shared_kernel.domain.predicate import Record
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.validation.domain.sequence_rule import SequenceCheck, SequenceRule
+
+MICROS_PER_MINUTE = 60_000_000
+
+
+@frozen
+class SymbolBarsAggregate:
+    """The bars of one symbol-day in the order in which the provider gave them, judged one against another.
+
+    The plain evaluator of the sequence rules; validation's infrastructure has the one over columns.
+    """
+
+    symbol_day: SymbolDay
+    bars: Sequence[Record]
+
+    def offenders(self, rule: SequenceRule) -> list[int]:
+        """Positions of the bars that do not satisfy ``rule``."""
+        return [i for i in range(len(self.bars)) if self._offends(i, rule)]
+
+    def _offends(self, i: int, rule: SequenceRule) -> bool:
+        match rule.check:
+            case SequenceCheck.REPEATED:
+                return any(self._time(j) == self._time(i) for j in range(i + 1, len(self.bars)))
+            case SequenceCheck.OUT_OF_ORDER:
+                return any(self._time(j) > self._time(i) for j in range(i))
+            case SequenceCheck.GAP:
+                return i > 0 and self._time(i) - self._time(i - 1) > rule.limit * MICROS_PER_MINUTE
+            case SequenceCheck.JUMP:
+                return self._jumps(i, rule.limit)
+
+    def _jumps(self, i: int, limit: float) -> bool:
+        closes = [self._price(j, "close") for j in (i - 1, i + 1) if 0 <= j < len(self.bars)]
+        neighbours = [close for close in closes if not math.isnan(close)]
+        if not neighbours:
+            return False
+        above = self._price(i, "high") > limit * max(neighbours)
+        return above or self._price(i, "low") * limit < min(neighbours)
+
+    def _time(self, i: int) -> int:
+        return int(self.bars[i]["timestamp"] or 0)
+
+    def _price(self, i: int, name: str) -> float:
+        return float(self.bars[i][name] or 0.0)

@@ -1,0 +1,62 @@
+"""The other evaluator of predicates: one Arrow mask for a whole column instead of one truth value for a bar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from marketpipe.shared_kernel.domain.predicate import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Field,
+    IsFinite,
+    IsNull,
+    Literal,
+    Not,
+    Predicate,
+    Remainder,
+    Term,
+)
+
+_COMPARISONS = {"<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal, "==": pc.equal}
+
+
+def mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> pa.BooleanArray:
+    """True where the predicate holds; never null. All fields have the same length."""
+    match predicate:
+        case Compare(operator, left, right):
+            return pc.fill_null(_COMPARISONS[operator](_values(left, fields), _values(right, fields)), False)
+        case AllOf(parts):
+            return reduce(pc.and_, (mask(part, fields) for part in parts))
+        case AnyOf(parts):
+            return reduce(pc.or_, (mask(part, fields) for part in parts))
+        case Not(part):
+            return pc.invert(mask(part, fields))
+        case IsNull(field):
+            return pc.is_null(fields[field.name])
+        case IsFinite(field):
+            return pc.fill_null(pc.is_finite(fields[field.name]), False)
+    raise TypeError(f"unknown predicate {predicate!r}")
+
+
+def _values(term: Term, fields: Mapping[str, pa.Array]) -> Any:
+    match term:
+        case Field(name):
+            return fields[name]
+        case Literal(value):
+            return pa.scalar(value)
+        case Remainder(field, divisor):
+            return _remainder(fields[field.name], divisor)
+    raise TypeError(f"unknown term {term!r}")
+
+
+def _remainder(array: pa.Array, divisor: int) -> pa.Array:
+    missing = pc.is_null(array).to_numpy(zero_copy_only=False)
+    whole = pc.fill_null(array, 0).to_numpy()
+    return pa.array(np.mod(whole, divisor), pa.int64(), mask=missing)

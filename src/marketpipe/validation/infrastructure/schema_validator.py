@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from attrs import frozen
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.predicate import Predicate
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
+from marketpipe.validation.infrastructure.bar_columns import BarColumns
+from marketpipe.validation.infrastructure.predicate_compiler import mask
+from marketpipe.validation.infrastructure.schema_compiler import ANNOTATIONS, compile_property
+
+COLUMNS = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
+_DECLARATIONS = {"$schema", "$id", "type", "properties", "required", "additionalProperties", *ANNOTATIONS}
+
+
+@frozen
+class _Compiled:
+    predicates: tuple[Predicate, ...]
+    everything: bool
+    """False: some keyword could not be compiled, so every row must be put to jsonschema as well."""
+
+
+class SchemaValidator:
+    """Holds bars against a JSON Schema (2020-12) of the canonical record.
+
+    Keywords that can be compiled are checked on columns, and only the rows that fail are put to jsonschema for the
+    words of the error. A schema that says more than can be compiled is checked row by row: slow, never skipped.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        """Raises ``ConfigurationError`` for a schema that is none."""
+        try:
+            Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            raise ConfigurationError(f"the bar schema is not a JSON Schema: {error.message}") from error
+        self._validator = Draft202012Validator(schema)
+        self._compiled = _compile(schema)
+
+    def complaints(self, columns: BarColumns) -> Mapping[int, str]:
+        """The rows that do not satisfy the schema, each with what is wrong with it."""
+        suspects = np.arange(columns.num_rows) if not self._compiled.everything else self._suspects(columns)
+        words = ((int(row), self._words(columns, int(row))) for row in suspects)
+        return {row: text for row, text in words if text}
+
+    def _suspects(self, columns: BarColumns) -> Any:
+        fields = {"schema_version": _versions(columns), **columns.fields}
+        bad = np.zeros(columns.num_rows, np.bool_)
+        for predicate in self._compiled.predicates:
+            bad |= ~mask(predicate, fields).to_numpy(zero_copy_only=False)
+        for part in columns.slices:
+            if not self._symbol_fits(part.symbol_day.symbol):
+                bad[part.offset : part.offset + part.length] = True
+        return np.flatnonzero(bad)
+
+    def _symbol_fits(self, symbol: Symbol) -> bool:
+        schema = self._validator.schema
+        wanted = schema.get("properties", {}).get("symbol", True) if isinstance(schema, Mapping) else True
+        return bool(self._validator.evolve(schema=wanted).is_valid(str(symbol)))
+
+    def _words(self, columns: BarColumns, row: int) -> str:
+        errors = self._validator.iter_errors(_record(columns, row))
+        return "; ".join(f"{'.'.join(map(str, error.path)) or 'bar'}: {error.message}" for error in errors)
+
+
+def _compile(schema: Mapping[str, Any]) -> _Compiled:
+    properties = schema.get("properties", {})
+    compiled = [
+        compile_property(name, keywords, COLUMNS.field(name).type)
+        for name, keywords in properties.items()
+        if name != "symbol"
+    ]
+    plain = set(schema) <= _DECLARATIONS and set(schema.get("required", ())) <= {"symbol", *COLUMNS.names}
+    closed = schema.get("additionalProperties", True) is True or {"symbol", *COLUMNS.names} <= set(properties)
+    return _Compiled(tuple(part for part in compiled if part), plain and closed and all(compiled))
+
+
+def _versions(columns: BarColumns) -> pa.Array:
+    return pa.repeat(pa.scalar(SCHEMA_VERSION, pa.int32()), columns.num_rows)
+
+
+def _record(columns: BarColumns, row: int) -> dict[str, object]:
+    values = columns.record(row)
+    stamp = values["timestamp"]
+    record: dict[str, object] = {name: values.get(name) for name in BAR_SCHEMA.names}
+    record["symbol"] = str(columns.slice_of(row).symbol_day.symbol)
+    record["timestamp"] = None if stamp is None else str(Timestamp.from_epoch_micros(int(stamp)))
+    record["schema_version"] = values.get("schema_version", SCHEMA_VERSION)
+    return record
