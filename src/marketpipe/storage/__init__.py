@@ -1,0 +1,1 @@
+"""How OHLCV bars lie on disk and come back."""

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events.aggregate_events import AggregatesRefreshed
+from marketpipe.storage.application.ports import Aggregator, RefreshCount
+
+
+class AggregateRefresher:
+    """Only what no longer agrees with its minutes is made anew."""
+
+    def __init__(self, aggregator: Aggregator, bus: EventBus) -> None:
+        self._aggregator, self._bus = aggregator, bus
+
+    def refresh(
+        self,
+        symbols: Sequence[Symbol],
+        timeframes: Sequence[Timeframe],
+        first: TradingDate | None = None,
+        last: TradingDate | None = None,
+    ) -> RefreshCount:
+        wanted = [timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1]
+        counts = (self._aggregator.refresh(symbol, wanted, first, last) for symbol in symbols if wanted)
+        total = sum(counts, start=RefreshCount(0, 0))
+        self._bus.publish(AggregatesRefreshed(total.written, total.unchanged))
+        return total

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+
+
+class BarStore(Protocol):
+    def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
+        """Durable when it returns: one entry for each slice of ``accepted``.
+
+        A symbol-day that is stored already is merged: the newer word wins per timestamp, and what the newer word
+        leaves out goes only where that word is whole. Raises ``StorageError``.
+        """
+        ...
+
+
+class StoredBars(Protocol):
+    def symbols(self) -> tuple[Symbol, ...]: ...
+
+    def stored_days(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate) -> Iterator[SymbolDay]:
+        """Those with a file, ascending by symbol, then date."""
+        ...
+
+    def read(self, days: Sequence[SymbolDay]) -> ColumnarBars:
+        """Raises ``PartitionUnreadableError``."""
+        ...
+
+
+@frozen
+class RefreshCount:
+    """Aggregate files ``written`` anew and those ``unchanged`` because they agree with their minutes."""
+
+    written: int
+    unchanged: int
+
+    def __add__(self, other: RefreshCount) -> RefreshCount:
+        return RefreshCount(self.written + other.written, self.unchanged + other.unchanged)
+
+
+class Aggregator(Protocol):
+    def refresh(
+        self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
+    ) -> RefreshCount:
+        """Brings every month between the dates (both inclusive; None: no bound) up to date with its minutes."""
+        ...

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from attrs import field, frozen
+
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
+from marketpipe.storage.application.ports import RefreshCount
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.domain.storage_metadata import StorageMetadata
+from marketpipe.storage.infrastructure.aggregate_freshness import (
+    Sources,
+    looks_fresh,
+    newest_change,
+    recorded_sources,
+    source_digest,
+)
+from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.parquet_reader import read_bars
+from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+
+@frozen
+class _AggregateFile:
+    """One file and the months of minutes it is made from: one month for intraday bars, a year's for daily ones."""
+
+    timeframe: Timeframe
+    path: Path
+    period: str
+    months: tuple[MonthPartition, ...] = field(repr=False)
+
+
+@frozen
+class _Stale:
+    """``changed`` months have to be made anew; ``stamp`` and ``sources`` are those of the minutes as they are now."""
+
+    file: _AggregateFile
+    changed: tuple[MonthPartition, ...]
+    sources: Sources
+    stamp: int
+
+
+class AggregateFiles:
+    """Keeps the aggregate files of a store in agreement with its minutes, and touches no other file."""
+
+    def __init__(
+        self,
+        layout: StoreLayout,
+        identity: DatasetIdentity,
+        aggregator: DuckDBAggregator,
+        writer: ParquetWriter,
+        files: DurableFiles,
+    ) -> None:
+        self._layout, self._identity, self._aggregator = layout, identity, aggregator
+        self._writer, self._files = writer, files
+
+    def refresh(
+        self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
+    ) -> RefreshCount:
+        count = RefreshCount(0, 0)
+        for _, group in groupby(self._layout.months(symbol), key=lambda month: month.year):
+            year = tuple(group)
+            wanted = [month for month in year if _between(month, first, last)]
+            if wanted:
+                count += self._refresh_year(year, wanted, timeframes)
+        return count
+
+    def _refresh_year(
+        self, year: tuple[MonthPartition, ...], wanted: Sequence[MonthPartition], timeframes: Sequence[Timeframe]
+    ) -> RefreshCount:
+        files = self._files_of(year, wanted, timeframes)
+        digests: dict[MonthPartition, str] = {}
+        stale = [found for file in files if (found := self._look(file, _remembered(self._digest, digests)))]
+        made = {
+            month: self._aggregator.aggregate(month, [item.file.timeframe for item in stale if month in item.changed])
+            for month in sorted({month for item in stale for month in item.changed})
+        }
+        for item in stale:
+            self._write(item, {month: made[month][item.file.timeframe] for month in item.changed})
+        return RefreshCount(len(stale), len(files) - len(stale))
+
+    def _files_of(
+        self, year: tuple[MonthPartition, ...], wanted: Sequence[MonthPartition], timeframes: Sequence[Timeframe]
+    ) -> list[_AggregateFile]:
+        files = []
+        for timeframe in timeframes:
+            groups = [(month,) for month in wanted] if timeframe.is_intraday else [year]
+            for months in groups:
+                period = f"{months[0]}" if timeframe.is_intraday else f"{months[0].year:04d}"
+                files.append(_AggregateFile(timeframe, self._layout.aggregate(timeframe, months[0]), period, months))
+        return files
+
+    def _look(self, file: _AggregateFile, digest_of: Callable[[MonthPartition], str]) -> _Stale | None:
+        """None where the file agrees with its minutes; a copied tree gets its modification times back."""
+        stamp = newest_change([self._layout.month(month) for month in file.months] + self._year_folder(file))
+        if looks_fresh(file.path, stamp):
+            return None
+        sources = {str(month): digest_of(month) for month in file.months}
+        recorded = recorded_sources(file.path)
+        if recorded == sources:
+            self._files.stamp(file.path, stamp)
+            return None
+        changed = tuple(month for month in file.months if recorded.get(str(month)) != sources[str(month)])
+        return _Stale(file, changed, sources, stamp)
+
+    def _year_folder(self, file: _AggregateFile) -> list[Path]:
+        return [] if file.timeframe.is_intraday else [self._layout.month(file.months[0]).parent]
+
+    def _digest(self, month: MonthPartition) -> str:
+        return source_digest(self._layout.day_files(month))
+
+    def _write(self, item: _Stale, made: Mapping[MonthPartition, pa.Table]) -> None:
+        file = item.file
+        kept = [self._unchanged_months(item)] if len(item.changed) < len(file.months) else []
+        bars = pa.concat_tables([*kept, *made.values()]).sort_by("timestamp")
+        symbol = file.months[0].symbol
+        metadata = StorageMetadata(self._identity, symbol, file.period, file.timeframe, SCHEMA_VERSION, item.sources)
+        content = self._writer.encode_bars(bars, metadata.as_mapping())
+        self._files.publish({file.path: content}, modified_ns=item.stamp)
+
+    def _unchanged_months(self, item: _Stale) -> pa.Table:
+        daily = read_bars(item.file.path).select(BAR_SCHEMA.names)
+        kept = [month.month for month in item.file.months if month not in item.changed]
+        # New York midnight lies on the same date in UTC
+        return daily.filter(pc.is_in(pc.month(daily["timestamp"]), pa.array(kept, pa.int64())))
+
+
+def _remembered(
+    make: Callable[[MonthPartition], str], known: dict[MonthPartition, str]
+) -> Callable[[MonthPartition], str]:
+    return lambda month: known.get(month) or known.setdefault(month, make(month))
+
+
+def _between(month: MonthPartition, first: TradingDate | None, last: TradingDate | None) -> bool:
+    number = month.year, month.month
+    after = first is None or (first.day.year, first.day.month) <= number
+    return after and (last is None or number <= (last.day.year, last.day.month))

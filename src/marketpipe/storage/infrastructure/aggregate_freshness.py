@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.storage.domain.storage_metadata import sources_in
+from marketpipe.storage.infrastructure.parquet_reader import read_metadata
+from marketpipe.storage.infrastructure.parquet_writer import sha256
+
+Sources = dict[str, str]
+"""For each month ("2024-01") the digest of its day files."""
+
+
+def source_digest(day_files: Sequence[Path]) -> str:
+    """Of the day files of one month: their names and their bytes."""
+    digest = hashlib.sha256()
+    for path in day_files:
+        digest.update(f"{path.name} {sha256(path.read_bytes())}\n".encode())
+    return digest.hexdigest()
+
+
+def newest_change(folders: Sequence[Path]) -> int:
+    """In nanoseconds: publishing or removing a file changes the modification time of its folder."""
+    return max(folder.stat().st_mtime_ns for folder in folders)
+
+
+def looks_fresh(aggregate: Path, stamp: int) -> bool:
+    """The quick look: an aggregate bears the modification time that its minutes had when it was made."""
+    return aggregate.exists() and aggregate.stat().st_mtime_ns == stamp
+
+
+def recorded_sources(aggregate: Path) -> Sources:
+    """What the file was made from; nothing for a missing or damaged one, which is then made anew."""
+    try:
+        return sources_in(read_metadata(aggregate)) if aggregate.exists() else {}
+    except PartitionUnreadableError:
+        return {}

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from marketpipe.shared_kernel.domain.time_window import TimeWindow
+
+Int64s = npt.NDArray[np.int64]
+
+
+def merge_bars(stored: pa.Table, newer: pa.Table, rejected: Int64s, whole: TimeWindow | None) -> pa.Table:
+    """What is true of a symbol-day once the provider has spoken again, ascending by time.
+
+    Per timestamp the newer bar wins. A stored bar that is not said again stays, unless the newer word is ``whole`` for
+    the window it lies in. A bar whose newer version was rejected (``rejected``: their times) stays as it was.
+    """
+    times, known = _times(stored), _times(newer)
+    keep = ~np.isin(times, known)
+    if whole is not None and len(known):
+        withdrawn = (times >= whole.start.epoch_micros) & (times < whole.end.epoch_micros) & ~np.isin(times, rejected)
+        keep &= ~withdrawn
+    return in_order(pa.concat_tables([stored.filter(pa.array(keep)), newer]))
+
+
+def in_order(bars: pa.Table) -> pa.Table:
+    times = _times(bars)
+    return bars if (np.diff(times) > 0).all() else bars.take(pa.array(np.argsort(times, kind="stable")))
+
+
+def _times(bars: pa.Table) -> Int64s:
+    times: Int64s = bars["timestamp"].cast(pa.int64()).to_numpy()
+    return times

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from marketpipe.shared_kernel.domain.errors import QueryError
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+READ_ONLY = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",
+}
+COLUMNS = "timestamp, open, high, low, close, volume, trade_count, vwap"
+EMPTY = (
+    "CREATE VIEW {name} AS SELECT ''::VARCHAR AS symbol, DATE '1970-01-01' AS trading_date, "
+    "TIMESTAMPTZ '1970-01-01 00:00:00Z' AS timestamp, 0.0::DOUBLE AS open, 0.0::DOUBLE AS high, 0.0::DOUBLE AS low, "
+    "0.0::DOUBLE AS close, 0.0::DOUBLE AS volume, 0::BIGINT AS trade_count, 0.0::DOUBLE AS vwap WHERE false"
+)
+VIEW = """
+CREATE VIEW {name} AS
+SELECT symbol, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date, {columns}
+FROM read_parquet('{glob}', hive_partitioning = true, hive_types = {types})
+"""
+
+
+class DuckDBQuery:
+    """SQL over the store and nothing else: views ``bars`` (minutes), ``bars_5m``, ``bars_1d`` …
+
+    Only SELECT and EXPLAIN run. DuckDB may open files below the store's roots, no others, and can neither write, load
+    extensions, attach databases nor change its own settings back.
+    """
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._layout = layout
+
+    def run(self, sql: str) -> pa.Table:
+        """Raises ``QueryError`` with DuckDB's own words."""
+        try:
+            with duckdb.connect(config=CONFIG) as connection:
+                self._open_views(connection)
+                self._lock(connection)
+                _refuse_all_but_reading(connection, sql)
+                return connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise QueryError(f"the query failed: {str(error).strip()}") from error
+
+    def _open_views(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("SET TimeZone = 'UTC'")
+        minutes = self._layout.data / "symbol=*/year=*/month=*/day=*.parquet"
+        _open(connection, "bars", self._layout.data, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
+        for timeframe in Timeframe:
+            root = self._layout.aggregates / f"timeframe={timeframe}"
+            if timeframe.is_intraday and timeframe is not Timeframe.MINUTE_1:
+                types = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
+                _open(connection, f"bars_{timeframe}", root, root / "symbol=*/year=*/month=*.parquet", types)
+            elif not timeframe.is_intraday:
+                types = "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
+                _open(connection, f"bars_{timeframe}", root, root / "symbol=*/year=*.parquet", types)
+
+    def _lock(self, connection: duckdb.DuckDBPyConnection) -> None:
+        roots = [f"{_quoted(root.resolve())}/" for root in (self._layout.data, self._layout.aggregates)]
+        connection.execute(f"SET allowed_directories = ['{roots[0]}', '{roots[1]}']")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+
+
+def _open(connection: duckdb.DuckDBPyConnection, name: str, root: Path, files: Path, types: str) -> None:
+    pattern = files.relative_to(root)
+    if next(root.glob(str(pattern)), None) is None:
+        connection.execute(EMPTY.format(name=name))
+    else:
+        glob = _quoted(_literal(root.resolve()) / pattern)
+        connection.execute(VIEW.format(name=name, columns=COLUMNS, glob=glob, types=types))
+
+
+def _literal(root: Path) -> Path:
+    """The root may have characters that a glob would read as its own."""
+    return Path("".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(root)))
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type not in READ_ONLY:
+        raise QueryError("one SELECT statement at a time; nothing in the store can be changed by a query")

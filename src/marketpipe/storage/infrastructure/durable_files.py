@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+
+SUFFIX = ".tmp"
+
+
+class DurableFiles:
+    """Publishes files so that no reader sees half of one and no crash loses one that was reported.
+
+    A group of files is written under temporary names in their own folders, synced, renamed, and each folder synced
+    once. Temporary files that a dead process left behind go when their folder is next written to.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._known = threading.Lock(), set[Path]()
+
+    def publish(self, contents: Mapping[Path, bytes], modified_ns: int | None = None) -> None:
+        """``modified_ns`` becomes the files' modification time. Raises ``StorageError``; then nothing was renamed."""
+        with _translated():
+            for folder in {path.parent for path in contents}:
+                self._prepare(folder)
+            staged = {path: _stage(path, content, modified_ns) for path, content in contents.items()}
+            for path, temporary in staged.items():
+                os.replace(temporary, path)
+            for folder in {path.parent for path in contents}:
+                _sync_folder(folder)
+
+    def remove(self, path: Path) -> None:
+        with _translated():
+            path.unlink(missing_ok=True)
+
+    def stamp(self, path: Path, modified_ns: int) -> None:
+        with _translated():
+            os.utime(path, ns=(modified_ns, modified_ns))
+
+    def _prepare(self, folder: Path) -> None:
+        with self._lock:
+            if folder in self._known and folder.is_dir():
+                return
+            _make_folder(folder)
+            _sweep(folder)
+            self._known.add(folder)
+
+
+def _make_folder(folder: Path) -> None:
+    """Parents too; each new name is synced into the folder above it, or a crash could lose the whole branch."""
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _sync_folder(made.parent)
+
+
+def _stage(path: Path, content: bytes, modified_ns: int | None) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{SUFFIX}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if modified_ns is not None:
+            os.utime(temporary, ns=(modified_ns, modified_ns))
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(folder: Path) -> None:
+    for leftover in folder.glob(f".*{SUFFIX}"):
+        owner = leftover.name.removesuffix(SUFFIX).rpartition(".")[2].partition("-")[0]
+        if not (owner.isdigit() and _is_alive(int(owner))):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or "the store"
+        raise StorageError(
+            f"cannot write {where}: {error.strerror}. Nothing was lost; free space or allow writing"
+        ) from error

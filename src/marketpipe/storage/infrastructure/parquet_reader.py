@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.storage.infrastructure.parquet_writer import FILE_SCHEMA
+
+
+def read_bars(path: Path) -> pa.Table:
+    """Every column of the file format. Raises ``PartitionUnreadableError`` for a damaged file or another format."""
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
+    if table.schema.names != FILE_SCHEMA.names:
+        raise PartitionUnreadableError(f"{path} has the columns {', '.join(table.schema.names)}: not a file of bars")
+    return table
+
+
+def read_metadata(path: Path) -> Mapping[str, str]:
+    """The file's key-value metadata. Raises ``PartitionUnreadableError``."""
+    try:
+        found = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
+    return {key.decode(): value.decode("utf-8", "replace") for key, value in found.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, aggregate_path
+
+
+@frozen
+class StoreLayout:
+    """The three roots of a store, and where in them everything lies."""
+
+    data: Path
+    aggregates: Path
+    quarantine: Path
+
+    def bars(self, day: SymbolDay) -> Path:
+        return self.data / DataPartition(day).path
+
+    def rejected(self, day: SymbolDay) -> Path:
+        return self.quarantine / DataPartition(day).path
+
+    def month(self, month: MonthPartition) -> Path:
+        return self.data / month.folder
+
+    def aggregate(self, timeframe: Timeframe, month: MonthPartition) -> Path:
+        return self.aggregates / aggregate_path(timeframe, month)
+
+    def day_files(self, month: MonthPartition) -> list[Path]:
+        """Those of one month, ascending; none where there is no such month."""
+        return sorted(self.month(month).glob("day=*.parquet"))
+
+    def symbols(self) -> list[Symbol]:
+        """Those with a folder, ascending."""
+        return sorted(_symbols(self.data.glob("symbol=*")))
+
+    def months(self, symbol: Symbol) -> list[MonthPartition]:
+        """Those with a folder, ascending."""
+        found = (self.data / f"symbol={symbol}").glob("year=*/month=*")
+        return sorted(MonthPartition(symbol, _number(path.parent.name), _number(path.name)) for path in found)
+
+
+def _number(folder: str) -> int:
+    return int(folder.partition("=")[2])
+
+
+def _symbols(folders: Iterator[Path]) -> Iterator[Symbol]:
+    for folder in folders:
+        try:
+            yield Symbol(folder.name.partition("=")[2])
+        except ValidationError:  # somebody else's folder
+            continue
