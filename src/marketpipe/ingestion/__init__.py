@@ -1,0 +1,1 @@
+"""The core: what is wanted, what is missing, what is done."""

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from contextlib import contextmanager
+
+from marketpipe.ingestion.application.job_scheduler import JobScheduler
+from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.domain.batch_progress import BatchProgress
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
+from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.errors import CredentialsError, IngestionInterrupted, MarketPipeError
+from marketpipe.shared_kernel.domain.symbol_day_outcome import SymbolDayOutcome
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested, BarsStored, StoredSymbolDay
+from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
+
+
+class IngestionCoordinator:
+    """Runs a job: its batches over an executor, a checkpoint for every symbol-day, and an honest end.
+
+    A batch that fails does not stop the others; refused credentials stop all. Handlers run on the batch's worker.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        scheduler: JobScheduler,
+        state: IngestionState,
+        bus: EventBus,
+        clock: Clock,
+        new_executor: Callable[[], Executor],
+    ) -> None:
+        self._provider, self._scheduler, self._state = provider, scheduler, state
+        self._bus, self._clock, self._new_executor = bus, clock, new_executor
+        self._running: dict[int, BatchProgress] = {}
+        self._stopping = False
+
+    def plan(self, scope: IngestionScope) -> IngestionPlan:
+        typical = self._state.typical_bars_per_day(scope.symbols)
+        return self._scheduler.plan(scope, self._state.settled(scope), self._clock.now(), typical)
+
+    def ingest(self, scope: IngestionScope) -> IngestionJob:
+        """Raises ``CredentialsError``; what was checkpointed by then stays."""
+        plan = self.plan(scope)
+        job = IngestionJob(
+            self._state.open_job(scope, self._clock.now()), scope, planned=plan.planned, settled=plan.settled
+        )
+        self._go()
+        with self._closing(job):
+            self._bus.publish(JobStarted(job.job_id, self._provider, plan.planned, plan.settled, len(plan.batches)))
+            self._work_off(job, plan.batches)
+        return job
+
+    def stop(self) -> None:
+        """Workers finish the symbol-days in hand and ask for nothing more. Safe to call from any thread."""
+        self._stopping = True
+        self._clock.interrupt()
+
+    def _go(self) -> None:
+        self._stopping = False
+        self._clock.resume()
+
+    def on_bars_stored(self, event: BarsStored) -> None:
+        progress = self._running[event.request.batch_id]
+        noted = [(progress.stored(day), day) for day in event.days]
+        self._record(progress, [(result, day) for result, day in noted if result is not None])
+        if self._stopping:
+            raise IngestionInterrupted("stopped after the symbol-days in hand")
+
+    def on_bars_exhausted(self, event: BarsExhausted) -> None:
+        progress = self._running[event.request.batch_id]
+        refused = progress.refused_days((item.symbol, item.reason) for item in event.refused)
+        kept = dict(self._state.stored_bars(event.request)) if progress.open_days() else {}
+        self._record(progress, [(result, None) for result in progress.exhausted(refused, kept)])
+
+    def _work_off(self, job: IngestionJob, batches: Sequence[BarsRequest]) -> None:
+        executor = self._new_executor()
+        try:
+            futures = [executor.submit(self._run, job.job_id, batch) for batch in batches]
+            for progress in _results(futures):
+                job.absorb(progress.outcomes.values())
+                if isinstance(progress.error, CredentialsError):
+                    raise progress.error
+        finally:
+            asked_to_stop = self._stopping
+            self.stop()
+            executor.shutdown(wait=True, cancel_futures=True)
+            self._stopping = asked_to_stop
+
+    def _run(self, job_id: int, request: BarsRequest) -> BatchProgress:
+        progress = BatchProgress(job_id, request)
+        if self._stopping:
+            return progress
+        self._running[request.batch_id] = progress
+        try:
+            self._bus.publish(BarsRequested(request))
+        except IngestionInterrupted as error:
+            progress.error = error
+        except MarketPipeError as error:
+            progress.error = error
+            self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
+        finally:
+            del self._running[request.batch_id]
+        return progress
+
+    def _record(
+        self, progress: BatchProgress, results: Iterable[tuple[SymbolDayOutcome, StoredSymbolDay | None]]
+    ) -> None:
+        now, kind = self._clock.now(), progress.request.session_kind
+        checkpoints = [IngestionCheckpoint(progress.job_id, result, kind, now, stored) for result, stored in results]
+        if checkpoints:
+            self._state.record(checkpoints)
+            outcomes = tuple(checkpoint.result for checkpoint in checkpoints)
+            self._bus.publish(SymbolDaysRecorded(progress.job_id, self._provider, outcomes))
+
+    @contextmanager
+    def _closing(self, job: IngestionJob) -> Iterator[None]:
+        """Whatever ends the job, it does not stay in progress."""
+        job.start()
+        try:
+            yield
+            if not self._stopping:
+                job.finish()
+        except CredentialsError:
+            job.finish()
+            raise
+        finally:
+            if job.state is JobState.RUNNING:
+                job.interrupt()
+            self._state.close_job(job, self._clock.now())
+            self._bus.publish(JobFinished(job.job_id, self._provider, str(job.state)))
+
+
+def _results(futures: Iterable[Future[BatchProgress]]) -> Iterator[BatchProgress]:
+    return (future.result() for future in as_completed(futures))

@@ -1,0 +1,71 @@
+"""How missing symbol-days become few requests: rectangles of symbols and consecutive sessions, cut to a good size."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import field, frozen
+from attrs.validators import ge
+
+from marketpipe.shared_kernel.domain.symbol import Symbol
+
+PAGES_PER_BATCH = 16
+FEWEST_PAGES_PER_BATCH = 4
+Run = tuple[int, int]
+Rectangle = tuple[tuple[Symbol, ...], Run]
+
+
+@frozen
+class PackingLimits:
+    """``bars_per_page`` and ``symbols_per_request`` are the provider's; ``workers`` want at least a batch each."""
+
+    bars_per_page: int = field(validator=ge(1))
+    symbols_per_request: int = field(validator=ge(1))
+    workers: int = field(default=1, validator=ge(1))
+
+    def bars_per_batch(self, total_bars: float) -> float:
+        """The last page of a batch is half empty on average: batches are as long as keeps every worker busy."""
+        for_everyone = total_bars / (2 * self.workers) / self.bars_per_page
+        return self.bars_per_page * min(PAGES_PER_BATCH, max(FEWEST_PAGES_PER_BATCH, for_everyone))
+
+
+def pack(missing: Mapping[Symbol, Sequence[int]], bars_per_day: float, limits: PackingLimits) -> Iterator[Rectangle]:
+    """``missing``: for each symbol the ascending positions of its sessions. Runs are inclusive at both ends.
+
+    Every missing symbol-day lies in exactly one rectangle, and nothing else does.
+    """
+    total = bars_per_day * sum(len(positions) for positions in missing.values())
+    target = limits.bars_per_batch(total)
+    for run, symbols in sorted(_by_run(missing).items()):
+        yield from _cut(symbols, run, bars_per_day, target, limits.symbols_per_request)
+
+
+def _by_run(missing: Mapping[Symbol, Sequence[int]]) -> Mapping[Run, list[Symbol]]:
+    groups: defaultdict[Run, list[Symbol]] = defaultdict(list)
+    for symbol in sorted(missing):
+        for run in _runs(missing[symbol]):
+            groups[run].append(symbol)
+    return groups
+
+
+def _runs(positions: Sequence[int]) -> Iterator[Run]:
+    start = previous = None
+    for position in positions:
+        if start is None or previous is None or position != previous + 1:
+            if start is not None and previous is not None:
+                yield start, previous
+            start = position
+        previous = position
+    if start is not None and previous is not None:
+        yield start, previous
+
+
+def _cut(symbols: Sequence[Symbol], run: Run, bars_per_day: float, target: float, most: int) -> Iterator[Rectangle]:
+    first, last = run
+    days = min(last - first + 1, max(1, math.floor(target / bars_per_day)))
+    width = min(most, max(1, math.floor(target / (bars_per_day * days))))
+    for i in range(0, len(symbols), width):
+        for day in range(first, last + 1, days):
+            yield tuple(symbols[i : i + width]), (day, min(last, day + days - 1))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.errors import MarketPipeError
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+
+
+class BatchProgress:
+    """What has become of each symbol-day of one batch so far. Lives on one worker at a time."""
+
+    def __init__(self, job_id: int, request: BarsRequest) -> None:
+        self.job_id, self.request = job_id, request
+        self.outcomes: dict[SymbolDay, SymbolDayOutcome] = {}
+        self.error: MarketPipeError | None = None
+        self._final = {asked.trading_date: asked.final for asked in request.sessions}
+
+    def stored(self, day: StoredSymbolDay) -> SymbolDayOutcome | None:
+        """None for a date that is no session: its bars were judged, but nobody waits for it."""
+        if day.symbol_day.trading_date not in self._final:
+            return None
+        if day.error is not None:
+            return self._note(SymbolDayOutcome(day.symbol_day, Outcome.FAILED, error=day.error))
+        earlier = self.outcomes.get(day.symbol_day)
+        rejected = day.rejected + (earlier.rejected if earlier else 0)
+        return self._note(SymbolDayOutcome(day.symbol_day, self._had_bars(day.symbol_day), day.rows, rejected))
+
+    def exhausted(self, refused: dict[SymbolDay, str], kept: dict[SymbolDay, int]) -> list[SymbolDayOutcome]:
+        """Settles what the provider had nothing for. ``kept``: bars stored earlier."""
+        return [self._note(self._without_bars(day, refused.get(day), kept.get(day, 0))) for day in self.open_days()]
+
+    def fail_open_days(self, error: MarketPipeError) -> list[SymbolDayOutcome]:
+        failed = (SymbolDayOutcome(day, Outcome.FAILED, error=str(error)) for day in self.open_days())
+        return [self._note(outcome) for outcome in failed]
+
+    def open_days(self) -> list[SymbolDay]:
+        return [day for day in self.request.symbol_days if day not in self.outcomes]
+
+    def refused_days(self, symbols: Iterable[tuple[object, str]]) -> dict[SymbolDay, str]:
+        reasons = dict(symbols)
+        return {day: reasons[day.symbol] for day in self.request.symbol_days if day.symbol in reasons}
+
+    def _had_bars(self, day: SymbolDay) -> Outcome:
+        return Outcome.COMPLETE if self._final[day.trading_date] else Outcome.PARTIAL
+
+    def _without_bars(self, day: SymbolDay, refusal: str | None, kept: int) -> SymbolDayOutcome:
+        if refusal is not None:
+            return SymbolDayOutcome(day, Outcome.FAILED, error=refusal)
+        if not self._final[day.trading_date]:
+            return SymbolDayOutcome(day, Outcome.PARTIAL, rows=kept)
+        if kept:
+            return SymbolDayOutcome(
+                day, Outcome.FAILED, kept, error=f"none came where {kept} bars are stored; those stay"
+            )
+        return SymbolDayOutcome(day, Outcome.EMPTY)
+
+    def _note(self, outcome: SymbolDayOutcome) -> SymbolDayOutcome:
+        self.outcomes[outcome.symbol_day] = outcome
+        return outcome

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+
+
+class JobState(Enum):
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+_NEXT: Final = {
+    JobState.PENDING: {JobState.RUNNING},
+    JobState.RUNNING: {JobState.COMPLETED, JobState.FAILED, JobState.INTERRUPTED},
+}
+
+
+class IngestionJob:
+    """One run over one scope. It ends completed only when every planned symbol-day is known and none has failed."""
+
+    def __init__(self, job_id: int, scope: IngestionScope, *, planned: int, settled: int = 0) -> None:
+        self.job_id, self.scope, self.planned, self.settled = job_id, scope, planned, settled
+        self._state = JobState.PENDING
+        self._outcomes: dict[SymbolDay, SymbolDayOutcome] = {}
+
+    @property
+    def state(self) -> JobState:
+        return self._state
+
+    @property
+    def outcomes(self) -> Mapping[SymbolDay, SymbolDayOutcome]:
+        """Of the symbol-days this job has asked for."""
+        return MappingProxyType(self._outcomes)
+
+    @property
+    def counts(self) -> Mapping[Outcome, int]:
+        return Counter(outcome.outcome for outcome in self._outcomes.values())
+
+    def start(self) -> None:
+        self._become(JobState.RUNNING)
+
+    def absorb(self, outcomes: Iterable[SymbolDayOutcome]) -> None:
+        if self._state is not JobState.RUNNING:
+            raise StateError(f"job {self.job_id} is {self._state} and takes no more outcomes")
+        self._outcomes.update((outcome.symbol_day, outcome) for outcome in outcomes)
+
+    def finish(self) -> None:
+        whole = len(self._outcomes) >= self.planned and not self.counts.get(Outcome.FAILED)
+        self._become(JobState.COMPLETED if whole else JobState.FAILED)
+
+    def interrupt(self) -> None:
+        self._become(JobState.INTERRUPTED)
+
+    def _become(self, state: JobState) -> None:
+        if state not in _NEXT.get(self._state, set()):
+            raise StateError(f"job {self.job_id} cannot go from {self._state} to {state}")
+        self._state = state

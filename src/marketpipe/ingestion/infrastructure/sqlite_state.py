@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
+from marketpipe.ingestion.infrastructure.state_schema import prepare
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
+
+BUSY_TIMEOUT_SECONDS = 30.0
+SETTLED = [str(outcome) for outcome in Outcome if outcome.is_settled]
+
+
+class SQLiteState:
+    """Jobs, checkpoints and partitions of one store in a SQLite file, which may hold several stores.
+
+    One connection behind a lock; WAL, so that readers in other processes never wait. A commit outlives ``kill -9``.
+    """
+
+    def __init__(self, path: Path, location: str) -> None:
+        """``location`` tells this store from others in the same file. Raises ``StateError``."""
+        self._path, self._lock = path, threading.Lock()
+        with self._translated():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            prepare(self._connection)
+            self._store_id = self._register(location)
+
+    def open_job(self, scope: IngestionScope, now: Timestamp) -> int:
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = ?, finished_at = ? WHERE store_id = ? AND state = ?",
+                (str(JobState.INTERRUPTED), str(now), self._store_id, str(JobState.RUNNING)),
+            )
+            cursor = connection.execute(
+                "INSERT INTO jobs (store_id, state, started_at, symbols, first, last, session) VALUES (?,?,?,?,?,?,?)",
+                (
+                    self._store_id,
+                    str(JobState.RUNNING),
+                    str(now),
+                    len(scope.symbols),
+                    str(scope.first),
+                    str(scope.last),
+                    str(scope.session_kind),
+                ),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def close_job(self, job: IngestionJob, now: Timestamp) -> None:
+        failed = job.counts.get(Outcome.FAILED, 0)
+        done = len(job.outcomes) - failed
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = ?, finished_at = ?, planned = ?, done = ?, failed = ? WHERE job_id = ?",
+                (str(job.state), str(now), job.planned, done, failed, job.job_id),
+            )
+
+    def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
+        partitions = [row for checkpoint in checkpoints if (row := self._partition_row(checkpoint))]
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO checkpoints VALUES (?,?,?,?,?,?,?,?,?)",
+                [self._checkpoint_row(checkpoint) for checkpoint in checkpoints],
+            )
+            connection.executemany("INSERT OR REPLACE INTO partitions VALUES (?,?,?,?,?,?,?,?)", partitions)
+
+    def settled(self, scope: IngestionScope) -> Mapping[Symbol, frozenset[TradingDate]]:
+        kinds = [str(kind) for kind in SessionKind if kind.covers(scope.session_kind)]
+        rows = self._query(
+            "SELECT symbol, trading_date FROM checkpoints WHERE store_id = ? AND trading_date BETWEEN ? AND ? "
+            f"AND outcome IN ({_marks(SETTLED)}) AND session IN ({_marks(kinds)}) AND symbol BETWEEN ? AND ?",
+            (self._store_id, str(scope.first), str(scope.last), *SETTLED, *kinds, *_bounds(scope.symbols)),
+        )
+        return _dates_by_symbol(rows, scope.symbols)
+
+    def stored_bars(self, request: BarsRequest) -> Mapping[SymbolDay, int]:
+        first, last = request.sessions[0].trading_date, request.sessions[-1].trading_date
+        rows = self._query(
+            "SELECT symbol, trading_date, rows FROM partitions WHERE store_id = ? AND rows > 0 "
+            "AND symbol BETWEEN ? AND ? AND trading_date BETWEEN ? AND ?",
+            (self._store_id, *_bounds(request.symbols), str(first), str(last)),
+        )
+        return {SymbolDay(Symbol(symbol), TradingDate.parse(day)): bars for symbol, day, bars in rows}
+
+    def typical_bars_per_day(self, symbols: Sequence[Symbol]) -> float | None:
+        ((mean,),) = self._query(
+            "SELECT avg(rows) FROM partitions WHERE store_id = ? AND symbol BETWEEN ? AND ?",
+            (self._store_id, *_bounds(symbols)),
+        )
+        return None if not mean else float(mean)
+
+    def summaries(self) -> Sequence[SymbolSummary]:
+        rows = self._query(
+            "SELECT c.symbol, min(c.trading_date), max(c.trading_date), sum(outcome = 'complete'), "
+            "sum(outcome = 'empty'), sum(outcome = 'partial'), sum(outcome = 'failed'), "
+            "coalesce(sum(p.rows), 0), sum(c.rejected), coalesce(sum(p.bytes), 0) "
+            "FROM checkpoints c LEFT JOIN partitions p USING (store_id, symbol, trading_date) "
+            "WHERE store_id = ? GROUP BY c.symbol ORDER BY c.symbol",
+            (self._store_id,),
+        )
+        return [
+            SymbolSummary(Symbol(symbol), TradingDate.parse(first), TradingDate.parse(last), *counts)
+            for symbol, first, last, *counts in rows
+        ]
+
+    def jobs(self, most: int) -> Sequence[JobRecord]:
+        rows = self._query(
+            "SELECT job_id, state, started_at, finished_at, symbols, first, last, planned, done, failed "
+            "FROM jobs WHERE store_id = ? ORDER BY job_id DESC LIMIT ?",
+            (self._store_id, most),
+        )
+        return [_job_record(*row) for row in rows]
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def _register(self, location: str) -> int:
+        self._connection.execute("INSERT OR IGNORE INTO stores (location) VALUES (?)", (location,))
+        found = self._connection.execute("SELECT store_id FROM stores WHERE location = ?", (location,)).fetchone()
+        return int(found[0])
+
+    def _checkpoint_row(self, checkpoint: IngestionCheckpoint) -> tuple[object, ...]:
+        result = checkpoint.result
+        return (
+            self._store_id,
+            str(result.symbol_day.symbol),
+            str(result.symbol_day.trading_date),
+            str(result.outcome),
+            str(checkpoint.session_kind),
+            result.rejected,
+            checkpoint.job_id,
+            str(checkpoint.checked_at),
+            result.error,
+        )
+
+    def _partition_row(self, checkpoint: IngestionCheckpoint) -> tuple[object, ...] | None:
+        stored = checkpoint.stored
+        if stored is None or stored.sha256 is None:
+            return None
+        day = stored.symbol_day
+        bounds = str(stored.first), str(stored.last)
+        key = self._store_id, str(day.symbol), str(day.trading_date)
+        return (*key, stored.rows, *bounds, stored.size_bytes, stored.sha256)
+
+    def _query(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._lock, self._translated():
+            return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except sqlite3.Error:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except StateError as error:
+            raise StateError(f"the state file {self._path} {error}") from error
+        except (sqlite3.Error, OSError) as error:
+            raise StateError(f"the state file {self._path} cannot be used: {error}") from error
+
+
+def _job_record(
+    job_id: int,
+    state: str,
+    started_at: str,
+    finished_at: str | None,
+    symbols: int,
+    first: str,
+    last: str,
+    *counts: int,
+) -> JobRecord:
+    dates = TradingDate.parse(first), TradingDate.parse(last)
+    return JobRecord(job_id, state, started_at, finished_at, symbols, *dates, *counts)
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _bounds(symbols: Sequence[Symbol]) -> tuple[str, str]:
+    return str(min(symbols)), str(max(symbols))
+
+
+def _dates_by_symbol(
+    rows: Sequence[tuple[object, ...]], symbols: Sequence[Symbol]
+) -> Mapping[Symbol, frozenset[TradingDate]]:
+    dates: dict[object, TradingDate] = {}
+    found: defaultdict[object, set[TradingDate]] = defaultdict(set)
+    for symbol, text in rows:
+        found[symbol].add(dates.get(text) or dates.setdefault(text, TradingDate.parse(str(text))))
+    return {symbol: frozenset(found[str(symbol)]) for symbol in symbols if str(symbol) in found}

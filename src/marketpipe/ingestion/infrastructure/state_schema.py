@@ -1,0 +1,74 @@
+"""The tables of state/marketpipe.sqlite, version 1. Dates are ISO text, moments RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from marketpipe.shared_kernel.domain.errors import StateError
+
+VERSION: Final = 1
+APPLICATION_ID: Final = 0x4D504950  # "MPIP"
+
+TABLES: Final = """
+CREATE TABLE stores (
+    store_id INTEGER PRIMARY KEY,
+    location TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE jobs (
+    job_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    store_id INTEGER NOT NULL REFERENCES stores,
+    state TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    finished_at TEXT,
+    symbols INTEGER NOT NULL,
+    first TEXT NOT NULL,
+    last TEXT NOT NULL,
+    session TEXT NOT NULL,
+    planned INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE checkpoints (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    symbol TEXT NOT NULL,
+    trading_date TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    session TEXT NOT NULL,
+    rejected INTEGER NOT NULL,
+    job_id INTEGER NOT NULL,
+    checked_at TEXT NOT NULL,
+    error TEXT,
+    PRIMARY KEY (store_id, symbol, trading_date)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE partitions (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    symbol TEXT NOT NULL,
+    trading_date TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    first TEXT NOT NULL,
+    last TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (store_id, symbol, trading_date)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Makes the tables in a new file; refuses a file that is newer, or somebody else's. Raises ``StateError``."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    if version == 0 and owner == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        _create(connection)
+    elif owner != APPLICATION_ID:
+        raise StateError("is a database of another program; give another state_path")
+    elif version > VERSION:
+        raise StateError(f"has schema version {version}, this MarketPipe knows {VERSION}; install a newer MarketPipe")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    pragmas = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+    connection.executescript(f"BEGIN IMMEDIATE; {TABLES} {pragmas} COMMIT;")
