@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from marketpipe.cli import main
+
+main()

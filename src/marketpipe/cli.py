@@ -1,0 +1,201 @@
+"""The command line: parse, call the library, print. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from marketpipe.config import StoreConfig
+
+app = typer.Typer(
+    name="marketpipe",
+    help="Keeps a local store of OHLCV bars true: plans, ingests, validates, stores, aggregates.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="The YAML file with the configuration.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Symbols = Annotated[str | None, typer.Option("--symbols", help="Symbols, separated by commas.")]
+Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD.")]
+End = Annotated[str | None, typer.Option("--end", help="Last trading date, YYYY-MM-DD, inclusive.")]
+
+COMPLETE, SOMETHING_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+    """Read by ``main``, which has to know it when an error comes up."""
+
+
+@app.command()
+def ingest(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    workers: Annotated[int | None, typer.Option(help="Batches in flight at once.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Market data provider; see 'marketpipe providers'.")] = None,
+    feed: Annotated[str | None, typer.Option(help="Alpaca's feed: iex, sip, otc or boats.")] = None,
+    output_path: Annotated[str | None, typer.Option(help="Folder of the minute bars.")] = None,
+    compression: Annotated[str | None, typer.Option(help="zstd or snappy.")] = None,
+    session: Annotated[str | None, typer.Option(help="extended (04:00-20:00 ET) or regular.")] = None,
+    json: Json = False,
+) -> None:
+    """Ingest what is missing, validate it, store it, and refresh the aggregates."""
+    from marketpipe.config import PipelineConfig, load_config
+    from marketpipe.pipeline import Pipeline
+    from marketpipe.terminal.ingestion import print_ingestion, progress_of, serving_metrics
+
+    given = {
+        "symbols": None if symbols is None else [part.strip() for part in symbols.split(",")],
+        "start": start,
+        "end": end,
+        "workers": workers,
+        "provider": provider,
+        "alpaca.feed": feed,
+        "output_path": output_path,
+        "compression": compression,
+        "session": session,
+    }
+    settings: PipelineConfig = load_config(config, {key: value for key, value in given.items() if value is not None})
+    with Pipeline(settings) as pipeline, serving_metrics(settings), progress_of(pipeline):
+        report = pipeline.ingest()
+    print_ingestion(report, as_json=json)
+    raise typer.Exit(COMPLETE if report.ok else SOMETHING_FAILED)
+
+
+@app.command()
+def validate(
+    config: Config = None, symbols: Symbols = None, start: Start = None, end: End = None, json: Json = False
+) -> None:
+    """Judge the stored bars by the rules in force; exit 1 where one is broken."""
+    from marketpipe.terminal.tables import print_validation
+
+    with _store(config) as pipeline:
+        report = pipeline.validate(_listed(symbols), start, end)
+    print_validation(report, as_json=json)
+    raise typer.Exit(COMPLETE if report.ok else SOMETHING_FAILED)
+
+
+@app.command()
+def aggregate(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    timeframes: Annotated[str | None, typer.Option(help="Such as 5m,1h,1d; without it, the configured ones.")] = None,
+    json: Json = False,
+) -> None:
+    """Bring the aggregates up to date with the minutes."""
+    from marketpipe.terminal.tables import print_aggregation
+
+    with _store(config) as pipeline:
+        report = pipeline.aggregate(_listed(symbols), start, end, _listed(timeframes))
+    print_aggregation(report, as_json=json)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over bars, bars_5m, bars_15m, bars_1h, bars_1d …")],
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Ask the store a question in SQL. Nothing can be changed, and nothing outside the store read."""
+    from marketpipe.terminal.tables import print_rows
+
+    with _store(config) as pipeline:
+        print_rows(pipeline.query(sql), as_json=json)
+
+
+@app.command()
+def status(config: Config = None, json: Json = False) -> None:
+    """Show what the store has and lacks, and the latest jobs."""
+    from marketpipe.terminal.tables import print_status
+
+    with _store(config) as pipeline:
+        print_status(pipeline.status(), as_json=json)
+
+
+@app.command()
+def metrics(
+    config: Config = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve them over HTTP until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """Print what the store holds as Prometheus metrics, or serve them; 'ingest' serves its own while it runs."""
+    from marketpipe.terminal.metrics import print_metrics, serve_metrics
+
+    with _store(config) as pipeline:
+        if serve:
+            serve_metrics(pipeline)
+        else:
+            print_metrics(pipeline, as_json=json)
+
+
+@app.command()
+def providers(config: Config = None, json: Json = False) -> None:
+    """List the market data providers that can be used; with --config, mark the configured one."""
+    from marketpipe.provider_registry import known_providers
+    from marketpipe.terminal.tables import print_providers
+
+    chosen = getattr(_settings(config), "provider", None)
+    print_providers(known_providers(), chosen, as_json=json)
+
+
+def main() -> None:
+    """Runs the command line; every error a user can cause becomes a message and an exit code."""
+    if "--debug" in sys.argv[1:]:
+        sys.argv.remove("--debug")
+        app()
+    with _messages():
+        app()
+
+
+def _settings(config: Path | None) -> StoreConfig:
+    from marketpipe.config import load_store_config
+
+    return load_store_config(config)
+
+
+def _store(config: Path | None) -> Any:
+    from marketpipe.pipeline import Pipeline
+
+    return Pipeline(_settings(config))
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, ValidationError
+
+    try:
+        yield
+    except (ConfigurationError, ValidationError) as error:
+        _quit(f"error: {error}", WRONG_USAGE)
+    except MarketPipeError as error:
+        _quit(f"error: {error}", SOMETHING_FAILED)
+    except KeyboardInterrupt:
+        _quit("interrupted. What is checkpointed stays; run the same command again to go on from there", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(SOMETHING_FAILED)
+
+
+def _quit(message: str, code: int) -> None:
+    typer.echo(message, err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

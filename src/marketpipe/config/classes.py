@@ -1,0 +1,110 @@
+"""Typed, frozen configuration that validates itself: an invalid one cannot exist. Paths are as the user wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, fields, frozen
+
+from marketpipe.config.values import (
+    base_url,
+    boolean,
+    dates_in_order,
+    one_of,
+    path,
+    section,
+    setting,
+    severities,
+    symbols,
+    text,
+    timeframes,
+    trading_date,
+    whole_number,
+)
+from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
+
+FEEDS = ("iex", "sip", "otc", "boats")
+ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
+
+
+@frozen(kw_only=True)
+class ClientConfig:
+    """How to speak to Alpaca."""
+
+    feed: str = setting(one_of(*FEEDS), "iex")
+    adjustment: str = setting(one_of(*ADJUSTMENTS), "raw")
+    base_url: str = setting(base_url, "https://data.alpaca.markets")
+    rate_limit_per_min: int = setting(whole_number(1, 1_000_000), 200)
+
+
+@frozen(kw_only=True)
+class SyntheticConfig:
+    seed: int = setting(whole_number(0, 2**31 - 1), 7)
+
+
+@frozen(kw_only=True)
+class ValidationConfig:
+    """Rule names and their severities; a rule that is not named keeps its own."""
+
+    severities: Mapping[str, Severity] = setting(severities, factory=dict)
+
+
+@frozen(kw_only=True)
+class MetricsConfig:
+    enabled: bool = setting(boolean, False)
+    host: str = setting(text, "127.0.0.1")
+    port: int = setting(whole_number(0, 65_535), 8000)
+
+
+@frozen(kw_only=True)
+class StoreConfig:
+    """All that concerns a store at rest: enough to query, load, validate and aggregate."""
+
+    session: SessionKind = setting(one_of(*SessionKind), SessionKind.EXTENDED)
+    output_path: Path = setting(path, Path("data"))
+    aggregates_path: Path = setting(path, Path("aggregates"))
+    quarantine_path: Path = setting(path, Path("quarantine"))
+    state_path: Path = setting(path, Path("state/marketpipe.sqlite"))
+    compression: str = setting(one_of("zstd", "snappy"), "zstd")
+    timeframes: tuple[Timeframe, ...] = setting(timeframes, ("5m", "15m", "1h", "1d"))
+    validation: ValidationConfig = setting(section(ValidationConfig), factory=ValidationConfig)
+    metrics: MetricsConfig = setting(section(MetricsConfig), factory=MetricsConfig)
+
+
+@frozen(kw_only=True)
+class PipelineConfig(StoreConfig):
+    """A whole pipeline. ``start`` and ``end`` are trading dates, both inclusive.
+
+    ``provider_options`` are the section of the file that bears the name of a registered provider.
+    """
+
+    provider: str = setting(text)
+    symbols: tuple[Symbol, ...] = setting(symbols)
+    start: TradingDate = setting(trading_date)
+    end: TradingDate = setting(trading_date)
+    workers: int = setting(whole_number(1, 64), 4)
+    alpaca: ClientConfig = setting(section(ClientConfig), factory=ClientConfig)
+    synthetic: SyntheticConfig = setting(section(SyntheticConfig), factory=SyntheticConfig)
+    provider_options: Mapping[str, Any] = field(factory=dict, repr=lambda options: f"<{', '.join(options)}>")
+
+    def __attrs_post_init__(self) -> None:
+        dates_in_order(self.start, self.end)
+
+
+SECTIONS: Mapping[str, type] = {
+    "alpaca": ClientConfig,
+    "synthetic": SyntheticConfig,
+    "validation": ValidationConfig,
+    "metrics": MetricsConfig,
+}
+
+
+def known_keys(kind: type) -> list[str]:
+    """The keys a file may use."""
+    return [attribute.name for attribute in fields(kind) if attribute.name != "provider_options"]

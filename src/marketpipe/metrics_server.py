@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from types import TracebackType
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+
+
+class MetricsServer:
+    """Serves a registry over HTTP from a thread of its own, on loopback unless told otherwise; port 0 picks one."""
+
+    def __init__(self, registry: CollectorRegistry, host: str = "127.0.0.1", port: int = 8000) -> None:
+        """Raises ``ConfigurationError`` where the address cannot be had."""
+        try:
+            self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+        except OSError as error:
+            raise ConfigurationError(
+                f"metrics: cannot listen on {host}:{port} ({error.strerror}); give another metrics.port"
+            ) from error
+
+    @property
+    def address(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}/metrics"
+
+    def __enter__(self) -> MetricsServer:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

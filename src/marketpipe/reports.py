@@ -1,0 +1,84 @@
+"""What the commands of a pipeline come back with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.events.bar_events import RuleFinding
+
+
+@frozen
+class AggregationReport:
+    """Aggregate files ``written`` anew, and those ``unchanged`` because they agree with their minutes."""
+
+    written: int
+    unchanged: int
+
+
+@frozen
+class IngestionReport:
+    """What one ingestion did. Counts are symbol-days but for ``bars``, ``rejected``, ``requests`` and ``warnings``.
+
+    ``already_settled`` needed no request. ``outcomes`` has one entry for each symbol-day that was asked for. ``bars``
+    lie in the store for those; ``warnings`` counts them by rule.
+    """
+
+    job_id: int
+    state: str
+    planned: int
+    already_settled: int
+    requests: int
+    seconds: float
+    outcomes: Mapping[SymbolDay, SymbolDayOutcome] = field(repr=lambda outcomes: f"<{len(outcomes)} symbol-days>")
+    warnings: Mapping[str, int] = field(factory=dict)
+    aggregates: AggregationReport = AggregationReport(0, 0)
+
+    @property
+    def ok(self) -> bool:
+        """Complete: nothing that was asked for has failed or was left out."""
+        return self.state == "completed"
+
+    @property
+    def failures(self) -> Mapping[SymbolDay, str]:
+        return {day: found.error for day, found in self.outcomes.items() if found.error is not None}
+
+    @property
+    def bars(self) -> int:
+        return sum(found.rows for found in self.outcomes.values())
+
+    @property
+    def rejected(self) -> int:
+        return sum(found.rejected for found in self.outcomes.values())
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(found.outcome is outcome for found in self.outcomes.values())
+
+
+@frozen
+class ValidationReport:
+    """What is wrong with the stored bars: ``findings`` by symbol-day and rule, ``damaged`` files with the reason."""
+
+    bars: int
+    symbol_days: int
+    findings: tuple[RuleFinding, ...]
+    damaged: Mapping[SymbolDay, str]
+
+    @property
+    def ok(self) -> bool:
+        """Warnings do not make a store invalid."""
+        return not self.damaged and not any(str(finding.severity) == "error" for finding in self.findings)
+
+
+@frozen
+class StatusReport:
+    """``identity`` is None while nothing is stored; ``jobs`` are the latest first."""
+
+    identity: DatasetIdentity | None
+    symbols: tuple[SymbolSummary, ...]
+    jobs: tuple[JobRecord, ...]

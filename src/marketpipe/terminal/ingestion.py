@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from marketpipe.config import PipelineConfig
+from marketpipe.pipeline import Pipeline
+from marketpipe.reports import IngestionReport
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.terminal.output import err, out, print_json
+from marketpipe.terminal.progress import ProgressBar, ProgressLines
+
+FAILURES_SHOWN = 20
+
+
+def serving_metrics(config: PipelineConfig) -> AbstractContextManager[object]:
+    """The exporter for as long as the ingestion runs, where the configuration wants it."""
+    if not config.metrics.enabled:
+        return nullcontext()
+    from prometheus_client import REGISTRY
+
+    from marketpipe.metrics_server import MetricsServer
+
+    server = MetricsServer(REGISTRY, config.metrics.host, config.metrics.port)
+    err(f"metrics at {server.address}")
+    return server
+
+
+@contextmanager
+def progress_of(pipeline: Pipeline) -> Iterator[None]:
+    """A live bar on a terminal, plain lines anywhere else; both on standard error."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with ProgressBar(console) if console.is_terminal else ProgressLines(err) as progress:
+        progress.follow(pipeline)
+        yield
+
+
+def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_as_mapping(report))
+        return
+    rate = f", {report.bars / report.seconds:,.0f} bars/s" if report.seconds and report.bars else ""
+    out(f"job {report.job_id} {report.state}: {_counts(report)}")
+    out(
+        f"{report.bars:,} bars, {report.rejected:,} rejected, "
+        f"{report.requests:,} requests, {report.seconds:.1f} s{rate}"
+    )
+    for rule, count in sorted(report.warnings.items()):
+        out(f"warning: {count:,} bars do not satisfy {rule}; they are stored all the same")
+    if report.rejected:
+        out("rejected bars lie in quarantine, each with its rule and reason")
+    out(f"aggregates: {report.aggregates.written:,} files written, {report.aggregates.unchanged:,} unchanged")
+    _print_failures(report)
+
+
+def _counts(report: IngestionReport) -> str:
+    parts = [f"{report.count(outcome):,} {outcome}" for outcome in Outcome if report.count(outcome)]
+    parts.append(f"{report.already_settled:,} known before")
+    left = report.planned - len(report.outcomes)
+    return f"{', '.join(parts)} symbol-days" + (f"; {left:,} not asked for" if left else "")
+
+
+def _print_failures(report: IngestionReport) -> None:
+    failures = sorted(report.failures.items())
+    for day, reason in failures[:FAILURES_SHOWN]:
+        err(f"failed: {day}: {reason}")
+    if len(failures) > FAILURES_SHOWN:
+        err(f"… and {len(failures) - FAILURES_SHOWN:,} more; --json lists them all")
+    if failures:
+        err("run the same command again: only what failed is asked for")
+
+
+def _as_mapping(report: IngestionReport) -> dict[str, object]:
+    return {
+        "job_id": report.job_id,
+        "state": report.state,
+        "planned": report.planned,
+        "already_settled": report.already_settled,
+        **{str(outcome): report.count(outcome) for outcome in Outcome},
+        "bars": report.bars,
+        "rejected": report.rejected,
+        "requests": report.requests,
+        "seconds": round(report.seconds, 3),
+        "warnings": dict(report.warnings),
+        "aggregates": {"written": report.aggregates.written, "unchanged": report.aggregates.unchanged},
+        "failures": [
+            {"symbol": str(day.symbol), "trading_date": str(day.trading_date), "error": reason}
+            for day, reason in sorted(report.failures.items())
+        ],
+    }

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol
+
+from attrs import define, field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from marketpipe.pipeline import Pipeline
+from marketpipe.shared_kernel.events.job_events import JobStarted, SymbolDaysRecorded
+from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, RequestCompleted
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+@define
+class Tally:
+    """What there is to show; symbol-days in ``done`` and ``planned``."""
+
+    planned: int = 0
+    settled: int = 0
+    done: int = 0
+    bars: int = 0
+    rejected: int = 0
+    failed: int = 0
+    requests: int = 0
+    limit_left: int | None = None
+    waiting: bool = False
+    started: float = field(factory=time.monotonic)
+
+    def line(self) -> str:
+        rate = self.bars / max(0.001, time.monotonic() - self.started)
+        parts = [f"{self.bars:,} bars", f"{rate:,.0f} bars/s", f"{self.requests:,} requests"]
+        if self.limit_left is not None:
+            parts.append(f"{self.limit_left:,} left of the rate limit")
+        if self.rejected:
+            parts.append(f"{self.rejected:,} rejected")
+        if self.failed:
+            parts.append(f"{self.failed:,} failed")
+        if self.waiting:
+            parts.append("waiting for the rate limit")
+        return ", ".join(parts)
+
+
+class _View(Protocol):
+    def show(self, tally: Tally) -> None: ...
+
+
+class _Follower:
+    """Counts events under a lock, as they come on several threads, and shows them."""
+
+    def __init__(self, view: _View) -> None:
+        self._tally, self._view, self._lock = Tally(), view, threading.Lock()
+
+    def follow(self, pipeline: Pipeline) -> None:
+        pipeline.subscribe(JobStarted, self._on_started)
+        pipeline.subscribe(SymbolDaysRecorded, self._on_recorded)
+        pipeline.subscribe(RequestCompleted, self._on_request)
+        pipeline.subscribe(RateLimitWaited, self._on_wait)
+
+    def _on_started(self, event: JobStarted) -> None:
+        with self._lock:
+            self._tally = Tally(planned=event.planned, settled=event.settled)
+            self._view.show(self._tally)
+
+    def _on_recorded(self, event: SymbolDaysRecorded) -> None:
+        with self._lock:
+            self._tally.done += len(event.outcomes)
+            self._tally.bars += sum(outcome.rows for outcome in event.outcomes)
+            self._tally.rejected += sum(outcome.rejected for outcome in event.outcomes)
+            self._tally.failed += sum(outcome.error is not None for outcome in event.outcomes)
+            self._view.show(self._tally)
+
+    def _on_request(self, event: RequestCompleted) -> None:
+        with self._lock:
+            self._tally.requests += 1
+            self._tally.limit_left, self._tally.waiting = event.rate_limit_remaining, False
+            self._view.show(self._tally)
+
+    def _on_wait(self, _: RateLimitWaited) -> None:
+        with self._lock:
+            self._tally.waiting = True
+            self._view.show(self._tally)
+
+
+class ProgressBar:
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("ingesting"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("symbol-days · {task.fields[details]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+        )
+        self._task = self._progress.add_task("ingesting", total=None, details="planning")
+        self._follower = _Follower(self)
+
+    def follow(self, pipeline: Pipeline) -> None:
+        self._follower.follow(pipeline)
+
+    def show(self, tally: Tally) -> None:
+        self._progress.update(self._task, total=tally.planned, completed=tally.done, details=tally.line())
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._progress.stop()
+
+
+class ProgressLines:
+    """A line at the start, at most one every five seconds, and one when everything is done."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write, self._last = write, 0.0
+        self._follower = _Follower(self)
+
+    def follow(self, pipeline: Pipeline) -> None:
+        self._follower.follow(pipeline)
+
+    def show(self, tally: Tally) -> None:
+        now, finished = time.monotonic(), tally.done >= tally.planned
+        if now - self._last >= SECONDS_BETWEEN_LINES or (finished and tally.planned and self._last > 0):
+            self._last = now
+            known = f" ({tally.settled:,} known before)" if tally.settled else ""
+            self._write(f"{tally.done:,} of {tally.planned:,} symbol-days{known}, {tally.line()}")
+
+    def __enter__(self) -> ProgressLines:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Nothing to put back."""

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import asdict
+from rich.console import Console
+from rich.table import Table
+
+from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
+from marketpipe.terminal.output import err, out, print_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_SHOWN = 100
+
+
+def print_validation(report: ValidationReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_validation(report))
+        return
+    counts: Counter[tuple[str, str]] = Counter()
+    for finding in report.findings:
+        counts[finding.rule, str(finding.severity)] += finding.count
+    if counts:
+        _print_table(("rule", "severity", "bars"), ((*key, f"{count:,}") for key, count in sorted(counts.items())))
+    for day, reason in sorted(report.damaged.items()):
+        err(f"damaged: {day}: {reason}")
+    verdict = "valid" if report.ok else "NOT valid"
+    out(f"{report.bars:,} bars of {report.symbol_days:,} symbol-days: {verdict}")
+
+
+def _validation(report: ValidationReport) -> dict[str, object]:
+    return {
+        "valid": report.ok,
+        "bars": report.bars,
+        "symbol_days": report.symbol_days,
+        "findings": [
+            {
+                "symbol": str(finding.symbol_day.symbol),
+                "trading_date": str(finding.symbol_day.trading_date),
+                "rule": finding.rule,
+                "severity": str(finding.severity),
+                "bars": finding.count,
+            }
+            for finding in report.findings
+        ],
+        "damaged": [
+            {"symbol": str(day.symbol), "trading_date": str(day.trading_date), "reason": reason}
+            for day, reason in sorted(report.damaged.items())
+        ],
+    }
+
+
+def print_aggregation(report: AggregationReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+    else:
+        out(f"{report.written:,} aggregate files written, {report.unchanged:,} unchanged")
+
+
+def print_rows(table: pa.Table, *, as_json: bool) -> None:
+    if as_json:
+        print_json(table.to_pylist())
+        return
+    shown = table.slice(0, ROWS_SHOWN).to_pylist()
+    _print_table(table.column_names, ([_cell(value) for value in row.values()] for row in shown))
+    if table.num_rows > ROWS_SHOWN:
+        err(f"the first {ROWS_SHOWN} of {table.num_rows:,} rows; use LIMIT, or --json for all")
+
+
+def print_status(report: StatusReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_status(report))
+        return
+    out(f"dataset: {report.identity}" if report.identity else "nothing is stored here yet")
+    if report.symbols:
+        head = ("symbol", "first", "last", "complete", "empty", "partial", "failed", "bars", "rejected", "MB")
+        _print_table(head, (_status_row(asdict(summary, recurse=False)) for summary in report.symbols))
+    if report.jobs:
+        head = ("job", "state", "started", "finished", "symbols", "first", "last", "planned", "done", "failed")
+        _print_table(head, (map(_cell, asdict(job, recurse=False).values()) for job in report.jobs))
+
+
+def _status(report: StatusReport) -> dict[str, object]:
+    return {
+        "dataset": asdict(report.identity) if report.identity else None,
+        "symbols": [asdict(summary, recurse=False) for summary in report.symbols],
+        "jobs": [asdict(job, recurse=False) for job in report.jobs],
+    }
+
+
+def _status_row(summary: Mapping[str, object]) -> list[str]:
+    *cells, size = summary.values()
+    return [*map(_cell, cells), f"{int(str(size)) / 1e6:,.2f}"]
+
+
+def print_providers(known: Mapping[str, str], chosen: str | None, *, as_json: bool) -> None:
+    if as_json:
+        rows = [{"name": n, "source": s, "configured": n == chosen} for n, s in sorted(known.items())]
+        print_json(rows)
+        return
+    for name, source in sorted(known.items()):
+        out(f"{'*' if name == chosen else ' '} {name:<12} {source}")
+
+
+def _print_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
+    console = Console()
+    table = Table(*head, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, soft_wrap=not console.is_terminal, crop=console.is_terminal)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
