@@ -1,0 +1,126 @@
+"""The tests' own market data provider: speaks Alpaca's protocol on loopback, over bars that the test gives."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from attrs import define, field
+
+Record = dict[str, Any]
+"""One bar in Alpaca's words: t, o, h, l, c, v, n, vw."""
+
+
+@define
+class Reply:
+    status: int = 200
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(factory=dict)
+    cut_after: int | None = None
+    """Close the connection after so many bytes of the body."""
+
+
+Fault = Callable[[int, Mapping[str, str]], Reply | None]
+"""Takes the number of the request (from 0) and its query; None lets the request through."""
+
+
+def record(timestamp: str, price: float = 100.0, **changes: Any) -> Record:
+    bar = {
+        "t": timestamp,
+        "o": price,
+        "h": price + 1,
+        "l": price - 1,
+        "c": price + 0.5,
+        "v": 1000,
+        "n": 10,
+        "vw": price,
+    }
+    return {**bar, **changes}
+
+
+class AlpacaLoopback:
+    """A context manager. ``requests`` remembers every query, ``headers`` what came with it."""
+
+    def __init__(
+        self, bars: Mapping[str, Sequence[Record]], *, page_size: int = 10_000, fault: Fault | None = None
+    ) -> None:
+        self._bars = {symbol: sorted(records, key=lambda r: r["t"]) for symbol, records in bars.items()}
+        self._page_size, self._fault, self._lock = page_size, fault, threading.Lock()
+        self.requests: list[dict[str, str]] = []
+        self.headers: list[dict[str, str]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> AlpacaLoopback:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Reply:
+        with self._lock:
+            number = len(self.requests)
+            self.requests.append(query)
+            self.headers.append(headers)
+        if self._fault is not None and (reply := self._fault(number, query)) is not None:
+            return reply
+        if path != "/v2/stocks/bars":
+            return Reply(404, b'{"message":"endpoint not found."}')
+        return self._page(query)
+
+    def _page(self, query: Mapping[str, str]) -> Reply:
+        start, end = _micros(query["start"]), _micros(query["end"])
+        wanted = [s for s in sorted(set(query["symbols"].split(","))) if s in self._bars]
+        found = [(s, r) for s in wanted for r in self._bars[s] if start <= _micros(r["t"]) <= end]
+        skipped = int(query.get("page_token", "0"))
+        size = min(self._page_size, int(query.get("limit", "1000")))
+        page: dict[str, list[Record]] = {}
+        for symbol, bar in found[skipped : skipped + size]:
+            page.setdefault(symbol, []).append(bar)
+        token = str(skipped + size) if skipped + size < len(found) else None
+        return Reply(body=json.dumps({"bars": page, "next_page_token": token}).encode())
+
+
+def _micros(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _handler(loopback: AlpacaLoopback) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            reply = loopback.answer(url.path, query, {k.lower(): v for k, v in self.headers.items()})
+            body = reply.body
+            if "gzip" in self.headers.get("Accept-Encoding", "") and "Content-Encoding" not in reply.headers:
+                body, reply.headers = gzip.compress(body), {**reply.headers, "Content-Encoding": "gzip"}
+            self.send_response(reply.status)
+            for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if reply.cut_after is None else body[: reply.cut_after])
+            if reply.cut_after is not None:
+                self.close_connection = True
+
+    return Handler

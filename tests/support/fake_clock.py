@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+
+
+class FakeClock:
+    """A clock that only moves when somebody sleeps, or a test says so. ``slept`` remembers every sleep."""
+
+    def __init__(self, now: str = "2025-06-02T12:00:00Z") -> None:
+        self._start = Timestamp.parse(now)
+        self._passed = 0.0
+        self._lock = threading.Lock()
+        self._interrupted = False
+        self.slept: list[float] = []
+
+    def now(self) -> Timestamp:
+        return self._start.plus(timedelta(seconds=self._passed))
+
+    def monotonic(self) -> float:
+        return self._passed
+
+    def sleep(self, seconds: float) -> None:
+        if self._interrupted:
+            raise IngestionInterrupted("asked to stop")
+        with self._lock:
+            self.slept.append(seconds)
+            self._passed += seconds
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+
+    def resume(self) -> None:
+        self._interrupted = False
+
+    def advance(self, seconds: float) -> None:
+        self._passed += seconds
