@@ -7,219 +7,103 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from marketpipe.config import (
-        ClientConfig as ClientConfig,
+        ClientConfig,
+        Credentials,
+        MetricsConfig,
+        PipelineConfig,
+        StoreConfig,
+        SyntheticConfig,
+        ValidationConfig,
+        load_config,
     )
-    from marketpipe.config import (
-        Credentials as Credentials,
-    )
-    from marketpipe.config import (
-        MetricsConfig as MetricsConfig,
-    )
-    from marketpipe.config import (
-        PipelineConfig as PipelineConfig,
-    )
-    from marketpipe.config import (
-        StoreConfig as StoreConfig,
-    )
-    from marketpipe.config import (
-        SyntheticConfig as SyntheticConfig,
-    )
-    from marketpipe.config import (
-        ValidationConfig as ValidationConfig,
-    )
-    from marketpipe.config import (
-        load_config as load_config,
-    )
-    from marketpipe.loader import load_ohlcv as load_ohlcv
-    from marketpipe.pipeline import Pipeline as Pipeline
+    from marketpipe.loader import load_ohlcv
+    from marketpipe.pipeline import Pipeline
     from marketpipe.provider_kit import (
-        BAR_SCHEMA as BAR_SCHEMA,
-    )
-    from marketpipe.provider_kit import (
-        AskedSession as AskedSession,
-    )
-    from marketpipe.provider_kit import (
-        AuthStrategy as AuthStrategy,
-    )
-    from marketpipe.provider_kit import (
-        BarsRequest as BarsRequest,
-    )
-    from marketpipe.provider_kit import (
-        BaseApiClient as BaseApiClient,
-    )
-    from marketpipe.provider_kit import (
-        DataFeed as DataFeed,
-    )
-    from marketpipe.provider_kit import (
-        HeaderTokenAuth as HeaderTokenAuth,
-    )
-    from marketpipe.provider_kit import (
-        HttpExchange as HttpExchange,
-    )
-    from marketpipe.provider_kit import (
-        MarketDataProvider as MarketDataProvider,
-    )
-    from marketpipe.provider_kit import (
-        ProviderContext as ProviderContext,
-    )
-    from marketpipe.provider_kit import (
-        ProviderTraits as ProviderTraits,
-    )
-    from marketpipe.provider_kit import (
-        RateLimiter as RateLimiter,
-    )
-    from marketpipe.provider_kit import (
-        RateLimitReport as RateLimitReport,
-    )
-    from marketpipe.provider_kit import (
-        RateWindow as RateWindow,
-    )
-    from marketpipe.provider_kit import (
-        RawMarketData as RawMarketData,
-    )
-    from marketpipe.provider_kit import (
-        RetryPolicy as RetryPolicy,
-    )
-    from marketpipe.provider_kit import (
-        SymbolRun as SymbolRun,
+        BAR_SCHEMA,
+        AskedSession,
+        AuthStrategy,
+        BarsRequest,
+        BaseApiClient,
+        DataFeed,
+        HeaderTokenAuth,
+        HttpExchange,
+        MarketDataProvider,
+        ProviderContext,
+        ProviderTraits,
+        RateLimiter,
+        RateLimitReport,
+        RateWindow,
+        RawMarketData,
+        RetryPolicy,
+        SymbolRun,
     )
     from marketpipe.reports import (
-        AggregationReport as AggregationReport,
+        AggregationReport,
+        IngestionReport,
+        StatusReport,
+        ValidationReport,
     )
-    from marketpipe.reports import (
-        IngestionReport as IngestionReport,
-    )
-    from marketpipe.reports import (
-        StatusReport as StatusReport,
-    )
-    from marketpipe.reports import (
-        ValidationReport as ValidationReport,
-    )
-    from marketpipe.shared_kernel.domain.dataset import DatasetIdentity as DatasetIdentity
+    from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
     from marketpipe.shared_kernel.domain.errors import (
-        BadRequestError as BadRequestError,
+        BadRequestError,
+        ConfigurationError,
+        CredentialsError,
+        DatasetMismatchError,
+        EndlessPagingError,
+        EntitlementError,
+        IngestionInterrupted,
+        MalformedResponseError,
+        MarketPipeError,
+        PartitionUnreadableError,
+        ProviderError,
+        ProviderTimeoutError,
+        ProviderUnavailableError,
+        QueryError,
+        RateLimitedError,
+        StateError,
+        StorageError,
+        SymbolRefusedError,
+        TerminalProviderError,
+        TransientProviderError,
+        ValidationError,
     )
-    from marketpipe.shared_kernel.domain.errors import (
-        ConfigurationError as ConfigurationError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        CredentialsError as CredentialsError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        DatasetMismatchError as DatasetMismatchError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        EndlessPagingError as EndlessPagingError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        EntitlementError as EntitlementError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        IngestionInterrupted as IngestionInterrupted,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        MalformedResponseError as MalformedResponseError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        MarketPipeError as MarketPipeError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        PartitionUnreadableError as PartitionUnreadableError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        ProviderError as ProviderError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        ProviderTimeoutError as ProviderTimeoutError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        ProviderUnavailableError as ProviderUnavailableError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        QueryError as QueryError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        RateLimitedError as RateLimitedError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        StateError as StateError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        StorageError as StorageError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        SymbolRefusedError as SymbolRefusedError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        TerminalProviderError as TerminalProviderError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        TransientProviderError as TransientProviderError,
-    )
-    from marketpipe.shared_kernel.domain.errors import (
-        ValidationError as ValidationError,
-    )
-    from marketpipe.shared_kernel.domain.ohlcv_bar import OHLCVBar as OHLCVBar
-    from marketpipe.shared_kernel.domain.price import Price as Price
-    from marketpipe.shared_kernel.domain.severity import Severity as Severity
-    from marketpipe.shared_kernel.domain.symbol import Symbol as Symbol
-    from marketpipe.shared_kernel.domain.symbol_day import SymbolDay as SymbolDay
+    from marketpipe.shared_kernel.domain.ohlcv_bar import OHLCVBar
+    from marketpipe.shared_kernel.domain.price import Price
+    from marketpipe.shared_kernel.domain.severity import Severity
+    from marketpipe.shared_kernel.domain.symbol import Symbol
+    from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
     from marketpipe.shared_kernel.domain.symbol_day_outcome import (
-        Outcome as Outcome,
+        Outcome,
+        SymbolDayOutcome,
     )
-    from marketpipe.shared_kernel.domain.symbol_day_outcome import (
-        SymbolDayOutcome as SymbolDayOutcome,
-    )
-    from marketpipe.shared_kernel.domain.time_window import TimeWindow as TimeWindow
-    from marketpipe.shared_kernel.domain.timeframe import Timeframe as Timeframe
-    from marketpipe.shared_kernel.domain.timestamp import Timestamp as Timestamp
-    from marketpipe.shared_kernel.domain.trading_date import TradingDate as TradingDate
+    from marketpipe.shared_kernel.domain.time_window import TimeWindow
+    from marketpipe.shared_kernel.domain.timeframe import Timeframe
+    from marketpipe.shared_kernel.domain.timestamp import Timestamp
+    from marketpipe.shared_kernel.domain.trading_date import TradingDate
     from marketpipe.shared_kernel.domain.trading_session import (
-        SessionKind as SessionKind,
+        SessionKind,
+        TradingSession,
     )
-    from marketpipe.shared_kernel.domain.trading_session import (
-        TradingSession as TradingSession,
-    )
-    from marketpipe.shared_kernel.events.aggregate_events import AggregatesRefreshed as AggregatesRefreshed
+    from marketpipe.shared_kernel.events.aggregate_events import AggregatesRefreshed
     from marketpipe.shared_kernel.events.bar_events import (
-        BarsExhausted as BarsExhausted,
+        BarsExhausted,
+        BarsFetched,
+        BarsRequested,
+        BarsStored,
+        BarsValidated,
+        RuleFinding,
+        StoredSymbolDay,
     )
-    from marketpipe.shared_kernel.events.bar_events import (
-        BarsFetched as BarsFetched,
-    )
-    from marketpipe.shared_kernel.events.bar_events import (
-        BarsRequested as BarsRequested,
-    )
-    from marketpipe.shared_kernel.events.bar_events import (
-        BarsStored as BarsStored,
-    )
-    from marketpipe.shared_kernel.events.bar_events import (
-        BarsValidated as BarsValidated,
-    )
-    from marketpipe.shared_kernel.events.bar_events import (
-        RuleFinding as RuleFinding,
-    )
-    from marketpipe.shared_kernel.events.bar_events import (
-        StoredSymbolDay as StoredSymbolDay,
-    )
-    from marketpipe.shared_kernel.events.event import Event as Event
+    from marketpipe.shared_kernel.events.event import Event
     from marketpipe.shared_kernel.events.job_events import (
-        JobFinished as JobFinished,
-    )
-    from marketpipe.shared_kernel.events.job_events import (
-        JobStarted as JobStarted,
-    )
-    from marketpipe.shared_kernel.events.job_events import (
-        SymbolDaysRecorded as SymbolDaysRecorded,
+        JobFinished,
+        JobStarted,
+        SymbolDaysRecorded,
     )
     from marketpipe.shared_kernel.events.provider_events import (
-        RateLimitWaited as RateLimitWaited,
-    )
-    from marketpipe.shared_kernel.events.provider_events import (
-        RequestCompleted as RequestCompleted,
-    )
-    from marketpipe.shared_kernel.events.provider_events import (
-        RequestRetried as RequestRetried,
+        RateLimitWaited,
+        RequestCompleted,
+        RequestRetried,
     )
 
 _HOMES = {

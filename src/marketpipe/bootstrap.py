@@ -17,6 +17,7 @@ from attrs import define, field
 
 from marketpipe.config import ClientConfig, Credentials, PipelineConfig, StoreConfig, find_credentials
 from marketpipe.provider_registry import check_provider, registered_factory
+from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events.bar_events import (
@@ -52,6 +53,10 @@ SCHEMA_FILE = "schema_v1.json"
 CALENDAR_DAYS_AHEAD = 365  # further ahead the exchange has not decided its holidays
 
 
+def _or_the_machines(clock: Clock | None) -> Clock:
+    return SystemClock() if clock is None else clock
+
+
 @define(slots=False)
 class Bootstrap:
     """The adapters and services of one pipeline; two pipelines share none of them.
@@ -62,7 +67,7 @@ class Bootstrap:
 
     config: StoreConfig
     credentials: Credentials | None = field(default=None, repr=False)
-    clock: SystemClock = field(factory=SystemClock)
+    clock: Clock = field(default=None, converter=_or_the_machines)
     new_executor: Callable[[], Executor] | None = None
     market_data_provider: MarketDataProvider | None = None
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from marketpipe.config import StoreConfig
+    from marketpipe.pipeline import Pipeline
 
 app = typer.Typer(
     name="marketpipe",
@@ -27,7 +29,7 @@ Symbols = Annotated[str | None, typer.Option("--symbols", help="Symbols, separat
 Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD.")]
 End = Annotated[str | None, typer.Option("--end", help="Last trading date, YYYY-MM-DD, inclusive.")]
 
-COMPLETE, SOMETHING_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+COMPLETE, SOMETHING_FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
 @app.callback()
@@ -51,7 +53,6 @@ def ingest(
 ) -> None:
     """Ingest what is missing, validate it, store it, and refresh the aggregates."""
     from marketpipe.config import PipelineConfig, load_config
-    from marketpipe.pipeline import Pipeline
     from marketpipe.terminal.ingestion import print_ingestion, progress_of, serving_metrics
 
     given = {
@@ -66,7 +67,7 @@ def ingest(
         "session": session,
     }
     settings: PipelineConfig = load_config(config, {key: value for key, value in given.items() if value is not None})
-    with Pipeline(settings) as pipeline, serving_metrics(settings), progress_of(pipeline):
+    with _pipeline(settings) as pipeline, serving_metrics(settings), progress_of(pipeline):
         report = pipeline.ingest()
     print_ingestion(report, as_json=json)
     raise typer.Exit(COMPLETE if report.ok else SOMETHING_FAILED)
@@ -165,10 +166,30 @@ def _settings(config: Path | None) -> StoreConfig:
     return load_store_config(config)
 
 
-def _store(config: Path | None) -> Any:
+def _store(config: Path | None) -> AbstractContextManager[Pipeline]:
+    return _pipeline(_settings(config))
+
+
+@contextmanager
+def _pipeline(settings: StoreConfig) -> Iterator[Pipeline]:
+    """Ctrl-C and SIGTERM end what runs cleanly: the symbol-days in hand are finished, and the process says so."""
     from marketpipe.pipeline import Pipeline
 
-    return Pipeline(_settings(config))
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with Pipeline(settings) as pipeline:
+            yield pipeline
+    except KeyboardInterrupt as interruption:
+        code = TERMINATED if isinstance(interruption, _Terminated) else INTERRUPTED
+        _quit("interrupted. What is checkpointed stays; run the same command again to go on from there", code)
+
+
+class _Terminated(KeyboardInterrupt):
+    pass
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
 
 
 def _listed(text: str | None) -> list[str] | None:
@@ -177,16 +198,14 @@ def _listed(text: str | None) -> list[str] | None:
 
 @contextmanager
 def _messages() -> Iterator[None]:
-    from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, ValidationError
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, QueryError, ValidationError
 
     try:
         yield
-    except (ConfigurationError, ValidationError) as error:
+    except (ConfigurationError, QueryError, ValidationError) as error:
         _quit(f"error: {error}", WRONG_USAGE)
     except MarketPipeError as error:
         _quit(f"error: {error}", SOMETHING_FAILED)
-    except KeyboardInterrupt:
-        _quit("interrupted. What is checkpointed stays; run the same command again to go on from there", INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(SOMETHING_FAILED)

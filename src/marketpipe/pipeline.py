@@ -15,6 +15,7 @@ from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.metrics import MetricsObserver, metrics_in
 from marketpipe.reports import AggregationReport, IngestionReport, StatusReport, ValidationReport
 from marketpipe.run_tally import ReviewTally, RunTally
+from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
@@ -38,7 +39,8 @@ class Pipeline:
 
     A context manager. It holds no global state: several pipelines may run in one process. ``registry`` takes the
     metrics (None: prometheus_client's default one); ``new_executor`` makes the executor that batches run on (None: a
-    ThreadPoolExecutor of ``workers`` threads); ``market_data_provider`` stands in for the configured one.
+    ThreadPoolExecutor of ``workers`` threads); ``market_data_provider`` stands in for the configured one, ``clock`` for
+    the machine's.
     """
 
     def __init__(
@@ -49,11 +51,16 @@ class Pipeline:
         registry: CollectorRegistry | None = None,
         new_executor: Callable[[], Executor] | None = None,
         market_data_provider: MarketDataProvider | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Raises ``ConfigurationError``. Nothing on disk is touched before it is needed."""
         self._config = config
         self._parts = Bootstrap(
-            config, credentials, new_executor=new_executor, market_data_provider=market_data_provider
+            config,
+            credentials,
+            clock,
+            new_executor=new_executor,
+            market_data_provider=market_data_provider,
         )
         self._run, self._ingesting = RunTally(), threading.Lock()
         self._review, self._reviewing = ReviewTally(), threading.Lock()

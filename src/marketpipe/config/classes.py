@@ -91,7 +91,7 @@ class PipelineConfig(StoreConfig):
     workers: int = setting(whole_number(1, 64), 4)
     alpaca: ClientConfig = setting(section(ClientConfig), factory=ClientConfig)
     synthetic: SyntheticConfig = setting(section(SyntheticConfig), factory=SyntheticConfig)
-    provider_options: Mapping[str, Any] = field(factory=dict, repr=lambda options: f"<{', '.join(options)}>")
+    provider_options: Mapping[str, Any] = field(factory=dict, repr=lambda options: f"<{', '.join(map(str, options))}>")
 
     def __attrs_post_init__(self) -> None:
         dates_in_order(self.start, self.end)

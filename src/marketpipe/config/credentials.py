@@ -23,8 +23,9 @@ def find_credentials(environment: Mapping[str, str], dotenv: Path = Path(".env")
     """From the environment first, then from ``dotenv``. Raises ``ConfigurationError`` where there is no whole pair."""
     for source in (environment, _dotenv(dotenv)):
         for key, secret in PAIRS:
-            if source.get(key) and source.get(secret):
-                return Credentials(str(source[key]).strip(), str(source[secret]).strip())
+            found = [(source.get(name) or "").strip() for name in (key, secret)]
+            if all(found):
+                return Credentials(*found)
     names = " or ".join(" and ".join(pair) for pair in PAIRS)
     raise ConfigurationError(f"no credentials for Alpaca: set {names} in the environment or in {dotenv}")
 

@@ -77,7 +77,10 @@ def one_of(*allowed: Any) -> Reader[Any]:
 def path(value: Any) -> Path:
     if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
         raise ValidationError(f"expected a path, not {value!r}")
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValidationError(f"{str(value)!r}: {error}") from error
 
 
 def symbols(value: Any) -> tuple[Symbol, ...]:
@@ -113,19 +116,24 @@ def section(kind: type[T]) -> Reader[T]:
         if isinstance(value, kind):
             return value
         if not isinstance(value, Mapping):
-            raise ValidationError(f"expected keys and values, not {value!r}")
+            raise ValidationError("expected keys and values")
         return kind(**value)
 
     return read
 
 
 def base_url(value: Any) -> str:
-    parts = urlsplit(text(value))
-    if not parts.hostname or parts.username or parts.query or parts.fragment:
+    """What it refuses is not repeated: a URL may hold a password."""
+    try:
+        parts = urlsplit(text(value))
+        _ = parts.port
+    except ValueError as error:
+        raise ValidationError("expected a URL such as https://data.alpaca.markets") from error
+    if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
         raise ValidationError(f"expected a URL such as https://data.alpaca.markets, not {parts.scheme}://…")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise ValidationError(f"https is required: keys would travel openly to {parts.hostname}")
-    return str(value).rstrip("/")
+    return parts.geturl().rstrip("/")
 
 
 def _is_loopback(host: str) -> bool:

@@ -17,11 +17,10 @@ def serving_metrics(config: PipelineConfig) -> AbstractContextManager[object]:
     """The exporter for as long as the ingestion runs, where the configuration wants it."""
     if not config.metrics.enabled:
         return nullcontext()
-    from prometheus_client import REGISTRY
-
+    from marketpipe.metrics import DEFAULT
     from marketpipe.metrics_server import MetricsServer
 
-    server = MetricsServer(REGISTRY, config.metrics.host, config.metrics.port)
+    server = MetricsServer(DEFAULT.registry, config.metrics.host, config.metrics.port)
     err(f"metrics at {server.address}")
     return server
 

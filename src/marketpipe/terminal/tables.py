@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_SHOWN = 100
+WIDEST = 10_000
 
 
 def print_validation(report: ValidationReport, *, as_json: bool) -> None:
@@ -107,11 +109,13 @@ def print_providers(known: Mapping[str, str], chosen: str | None, *, as_json: bo
 
 
 def _print_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
-    console = Console()
+    """Cut to the width of a terminal; whole where the output goes to a file or another program."""
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=WIDEST)
     table = Table(*head, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*row)
-    console.print(table, soft_wrap=not console.is_terminal, crop=console.is_terminal)
+        table.add_row(*map(escape, row))
+    console.print(table)
 
 
 def _cell(value: object) -> str:

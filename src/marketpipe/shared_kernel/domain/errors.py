@@ -118,7 +118,7 @@ class PartitionUnreadableError(StorageError):
 
 
 class QueryError(StorageError):
-    pass
+    """The query itself is wrong, or wants what a query may not do."""
 
 
 class StateError(MarketPipeError):

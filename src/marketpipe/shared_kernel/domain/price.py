@@ -10,9 +10,12 @@ from marketpipe.shared_kernel.domain.errors import ValidationError
 def exact(value: object) -> Decimal:
     """A float becomes the shortest decimal that reads back as that float. Raises ``ValidationError``."""
     try:
-        return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)  # type: ignore[arg-type]
+        number = Decimal(float.__repr__(value) if isinstance(value, float) else value)  # type: ignore[arg-type]
     except (InvalidOperation, TypeError, ValueError) as error:
         raise ValidationError(f"{value!r} is not a number") from error
+    if number.is_snan():
+        raise ValidationError(f"{value!r} is not a number")
+    return number
 
 
 @frozen(order=True, repr=False)

@@ -11,9 +11,13 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def _as_utc(moment: datetime) -> datetime:
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+    if not isinstance(moment, datetime) or moment.tzinfo is None or moment.utcoffset() is None:
         raise ValidationError(f"a timestamp needs a time zone: {moment!r}")
-    return moment.astimezone(UTC)
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValidationError(f"{moment!r} lies beyond the calendar") from error
+    return utc if type(utc) is datetime else datetime.combine(utc.date(), utc.time(), UTC)  # pandas has its own kind
 
 
 @frozen(order=True, repr=False)
@@ -24,7 +28,10 @@ class Timestamp:
 
     @classmethod
     def from_epoch_micros(cls, micros: int) -> Timestamp:
-        return cls(_EPOCH + micros * _MICROSECOND)
+        try:
+            return cls(_EPOCH + micros * _MICROSECOND)
+        except OverflowError as error:
+            raise ValidationError(f"{micros} microseconds from 1970 lies beyond the calendar") from error
 
     @classmethod
     def parse(cls, text: str) -> Timestamp:
@@ -39,7 +46,10 @@ class Timestamp:
         return (self.moment - _EPOCH) // _MICROSECOND
 
     def plus(self, delta: timedelta) -> Timestamp:
-        return Timestamp(self.moment + delta)
+        try:
+            return Timestamp(self.moment + delta)
+        except OverflowError as error:
+            raise ValidationError(f"{self} and {delta} lies beyond the calendar") from error
 
     def __str__(self) -> str:
         return self.moment.isoformat().replace("+00:00", "Z")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 NEW_YORK = ZoneInfo("America/New_York")
+_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 @frozen(order=True, repr=False)
@@ -29,7 +31,7 @@ class TradingDate:
     @classmethod
     def parse(cls, text: str) -> TradingDate:
         try:
-            if len(text) == 10:
+            if _FORM.fullmatch(text):
                 return cls(date.fromisoformat(text))
         except ValueError as error:
             raise ValidationError(f"{text!r} is not a date of the calendar (YYYY-MM-DD)") from error
@@ -45,7 +47,10 @@ class TradingDate:
         return self.at(time())
 
     def plus_days(self, days: int) -> TradingDate:
-        return TradingDate(self.day + timedelta(days=days))
+        try:
+            return TradingDate(self.day + timedelta(days=days))
+        except OverflowError as error:
+            raise ValidationError(f"{self} and {days} days lies beyond the calendar") from error
 
     def __str__(self) -> str:
         return self.day.isoformat()

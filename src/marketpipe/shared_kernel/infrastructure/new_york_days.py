@@ -13,7 +13,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 Int64s = npt.NDArray[np.int64]
 
-FIRST_DAY, DAYS = date(1970, 1, 2), 366 * 130
+FIRST_DAY, DAYS = date(1970, 1, 1), 366 * 130
 
 
 @lru_cache(maxsize=1)

@@ -3,14 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from attrs import frozen
-
 from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.storage.domain.refresh_count import RefreshCount
 
 
 class BarStore(Protocol):
@@ -33,17 +32,6 @@ class StoredBars(Protocol):
     def read(self, days: Sequence[SymbolDay]) -> ColumnarBars:
         """Raises ``PartitionUnreadableError``."""
         ...
-
-
-@frozen
-class RefreshCount:
-    """Aggregate files ``written`` anew and those ``unchanged`` because they agree with their minutes."""
-
-    written: int
-    unchanged: int
-
-    def __add__(self, other: RefreshCount) -> RefreshCount:
-        return RefreshCount(self.written + other.written, self.unchanged + other.unchanged)
 
 
 class Aggregator(Protocol):

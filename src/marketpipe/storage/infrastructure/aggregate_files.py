@@ -13,8 +13,8 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
-from marketpipe.storage.application.ports import RefreshCount
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.domain.refresh_count import RefreshCount
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.aggregate_freshness import (
     Sources,

@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from marketpipe.shared_kernel.domain.errors import QueryError
+from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -41,15 +41,17 @@ class DuckDBQuery:
         self._layout = layout
 
     def run(self, sql: str) -> pa.Table:
-        """Raises ``QueryError`` with DuckDB's own words."""
+        """Raises ``QueryError`` for a wrong query, ``StorageError`` where files cannot be read; in DuckDB's words."""
         try:
             with duckdb.connect(config=CONFIG) as connection:
                 self._open_views(connection)
                 self._lock(connection)
                 _refuse_all_but_reading(connection, sql)
                 return connection.sql(sql).to_arrow_table()
+        except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
+            raise StorageError(f"the query could not be run: {str(error).strip()}") from error
         except duckdb.Error as error:
-            raise QueryError(f"the query failed: {str(error).strip()}") from error
+            raise QueryError(f"the query means nothing here: {str(error).strip()}") from error
 
     def _open_views(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("SET TimeZone = 'UTC'")

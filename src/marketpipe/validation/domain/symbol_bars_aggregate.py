@@ -49,4 +49,5 @@ class SymbolBarsAggregate:
         return int(self.bars[i]["timestamp"] or 0)
 
     def _price(self, i: int, name: str) -> float:
-        return float(self.bars[i][name] or 0.0)
+        value = self.bars[i][name]
+        return math.nan if value is None else float(value)

@@ -59,8 +59,8 @@ def _session_bounds(
 ) -> tuple[pa.Array, pa.Array]:
     windows = _windows({part.symbol_day.trading_date for part in slices}, calendar, kind)
     bounds = [windows.get(part.symbol_day.trading_date) for part in slices]
-    lengths = [part.length for part in slices]
-    closed = np.repeat([bound is None for bound in bounds], lengths)
+    lengths = np.array([part.length for part in slices], np.int64)
+    closed = np.repeat(np.array([bound is None for bound in bounds], np.bool_), lengths)
     starts = np.repeat([bound[0] if bound else 0 for bound in bounds], lengths)
     ends = np.repeat([bound[1] if bound else 0 for bound in bounds], lengths)
     return pa.array(starts, pa.int64(), mask=closed), pa.array(ends, pa.int64(), mask=closed)

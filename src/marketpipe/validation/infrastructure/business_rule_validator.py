@@ -35,7 +35,7 @@ class BusinessRuleValidator:
     def offences(self, columns: BarColumns, unfit: Bools) -> list[Offence]:
         """In the order of the rule book. ``unfit`` rows, which the schema refused, are not judged again.
 
-        Sequence rules compare only bars that satisfy every other error rule: a bad bar must not cost a good one.
+        Sequence rules compare only bars that satisfy every error rule before them: a bad bar must not cost a good one.
         """
         found = [offence for rule in self._rules.bar_rules if (offence := _of_bars(rule, columns, unfit))]
         out = unfit.copy()
@@ -51,10 +51,14 @@ class BusinessRuleValidator:
         sequence = _sequence(columns, fit)
         for rule in self._rules.sequence_rules:
             bad = offenders(rule, sequence)
-            if bad.any():
-                rows = np.zeros(columns.num_rows, np.bool_)
-                rows[fit[bad]] = True
-                yield Offence(rule, rows)
+            if not bad.any():
+                continue
+            rows = np.zeros(columns.num_rows, np.bool_)
+            rows[fit[bad]] = True
+            yield Offence(rule, rows)
+            if rule.severity is Severity.ERROR:
+                fit = fit[~bad]
+                sequence = _sequence(columns, fit)
 
 
 def _of_bars(rule: ValidationRule, columns: BarColumns, unfit: Bools) -> Offence | None:

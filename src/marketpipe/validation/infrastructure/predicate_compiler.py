@@ -29,15 +29,22 @@ _COMPARISONS = {"<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.gre
 
 def mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> pa.BooleanArray:
     """True where the predicate holds; never null. All fields have the same length."""
+    found = _mask(predicate, fields)
+    if isinstance(found, pa.BooleanScalar):  # of a predicate that reads no field
+        return pa.repeat(found, len(next(iter(fields.values()))))
+    return found
+
+
+def _mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> Any:
     match predicate:
         case Compare(operator, left, right):
             return pc.fill_null(_COMPARISONS[operator](_values(left, fields), _values(right, fields)), False)
         case AllOf(parts):
-            return reduce(pc.and_, (mask(part, fields) for part in parts))
+            return reduce(pc.and_, (_mask(part, fields) for part in parts), pa.scalar(True))
         case AnyOf(parts):
-            return reduce(pc.or_, (mask(part, fields) for part in parts))
+            return reduce(pc.or_, (_mask(part, fields) for part in parts), pa.scalar(False))
         case Not(part):
-            return pc.invert(mask(part, fields))
+            return pc.invert(_mask(part, fields))
         case IsNull(field):
             return pc.is_null(fields[field.name])
         case IsFinite(field):

@@ -68,19 +68,23 @@ class SchemaValidator:
 
     def _words(self, columns: BarColumns, row: int) -> str:
         errors = self._validator.iter_errors(_record(columns, row))
-        return "; ".join(f"{'.'.join(map(str, error.path)) or 'bar'}: {error.message}" for error in errors)
+        try:
+            return "; ".join(f"{'.'.join(map(str, error.path)) or 'bar'}: {error.message}" for error in errors)
+        except (ArithmeticError, ValueError) as error:  # multipleOf cannot divide NaN or infinity
+            return f"bar: cannot be held against the schema: {error}"
 
 
 def _compile(schema: Mapping[str, Any]) -> _Compiled:
     properties = schema.get("properties", {})
     compiled = [
-        compile_property(name, keywords, COLUMNS.field(name).type)
+        compile_property(name, keywords, COLUMNS.field(name).type) if name in COLUMNS.names else None
         for name, keywords in properties.items()
         if name != "symbol"
     ]
-    plain = set(schema) <= _DECLARATIONS and set(schema.get("required", ())) <= {"symbol", *COLUMNS.names}
+    plain = set(schema) <= _DECLARATIONS and schema.get("type", "object") == "object"
+    present = set(schema.get("required", ())) <= {"symbol", *COLUMNS.names}
     closed = schema.get("additionalProperties", True) is True or {"symbol", *COLUMNS.names} <= set(properties)
-    return _Compiled(tuple(part for part in compiled if part), plain and closed and all(compiled))
+    return _Compiled(tuple(part for part in compiled if part), plain and present and closed and all(compiled))
 
 
 def _versions(columns: BarColumns) -> pa.Array:

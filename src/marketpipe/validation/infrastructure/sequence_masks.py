@@ -68,8 +68,9 @@ def _out_of_order(columns: SequenceColumns) -> Bools:
 
 def _jumps(columns: SequenceColumns, limit: float) -> Bools:
     before, after = _neighbour_closes(columns)
-    above = columns.high > limit * np.fmax(before, after)
-    return above | (columns.low * limit < np.fmin(before, after))
+    with np.errstate(over="ignore"):
+        above = columns.high > limit * np.fmax(before, after)
+        return above | (columns.low * limit < np.fmin(before, after))
 
 
 def _neighbour_closes(columns: SequenceColumns) -> tuple[Floats, Floats]:

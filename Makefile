@@ -1,0 +1,54 @@
+# Two commands do everything on a machine with Python 3.11+ and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG := config/example_config.yaml
+
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo    install, ingest invented bars without keys or network, aggregate, show them"
+	@echo "make test    install, and run every test, lint, type check and architecture contract"
+	@echo "make lint    the checks of 'make test' without the tests"
+	@echo "make format  let ruff format and fix"
+	@echo "make clean   remove the virtual environment and what 'make demo' has stored"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "MarketPipe needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	$(BIN)/marketpipe ingest --config $(CONFIG)
+	$(BIN)/marketpipe aggregate --config $(CONFIG)
+	@echo
+	$(BIN)/marketpipe query --config $(CONFIG) "SELECT symbol, trading_date, open, high, low, close, volume, trade_count, round(vwap, 4) AS vwap FROM bars_1d ORDER BY symbol, trading_date"
+	@echo
+	@echo "minute bars:  $(CURDIR)/data/symbol=*/year=*/month=*/day=*.parquet"
+	@echo "aggregates:   $(CURDIR)/aggregates/timeframe=*/symbol=*/..."
+	@echo "checkpoints:  $(CURDIR)/state/marketpipe.sqlite"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto --dist worksteal tests
+	$(MAKE) --no-print-directory lint
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) data aggregates quarantine state build dist

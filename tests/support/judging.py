@@ -1,0 +1,109 @@
+"""Validation without columns: what the rules mean, said once more with the plain evaluators and jsonschema itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from attrs import frozen
+from jsonschema import Draft202012Validator
+
+from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
+from marketpipe.shared_kernel.domain.predicate import Record
+from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.validation.domain.business_rules import SCHEMA_RULE, RuleBook
+from marketpipe.validation.domain.symbol_bars_aggregate import SymbolBarsAggregate
+from marketpipe.validation.domain.validation_result import ValidationResult
+from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
+from marketpipe.validation.infrastructure.columnar_judge import ColumnarJudge
+from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
+from tests.support.bar_strategies import Row
+from tests.support.builders import CALENDAR, sessions
+
+SCHEMA: Mapping[str, Any] = json.loads((Path(__file__).parents[2] / "schema" / "schema_v1.json").read_text("utf-8"))
+LAX_SCHEMA: Mapping[str, Any] = {"type": "object"}
+"""Passes every bar, so that the business rules see what schema_v1.json would have refused before them."""
+LONG_AFTER = Timestamp.parse("2025-06-02T12:00:00Z")
+
+
+@frozen
+class Setting:
+    severities: Mapping[str, Severity] = {}
+    schema: Mapping[str, Any] = SCHEMA
+    kind: SessionKind = SessionKind.EXTENDED
+    now: Timestamp = LONG_AFTER
+
+    @property
+    def rules(self) -> RuleBook:
+        return RuleBook.with_severities(self.severities)
+
+    def severity_of(self, name: str) -> Severity:
+        named = {rule.name: rule.severity for rule in (*self.rules.bar_rules, *self.rules.sequence_rules)}
+        return {**named, SCHEMA_RULE: Severity.ERROR}[name]
+
+
+def judged(bars: ColumnarBars, setting: Setting = Setting()) -> ValidationResult:  # noqa: B008 - it is frozen
+    """By the judge that works on columns."""
+    rules = BusinessRuleValidator(setting.rules)
+    judge = ColumnarJudge(SchemaValidator(setting.schema), rules, CALENDAR, setting.kind)
+    return judge.judge(bars, setting.now)
+
+
+def broken_rules(symbol_day: SymbolDay, rows: Sequence[Row], setting: Setting) -> list[list[str]]:
+    """For every bar of a symbol-day the names of the rules it does not satisfy, by the plain evaluators alone."""
+    schema = Draft202012Validator(setting.schema)
+    records = [_record(symbol_day, row, setting) for row in rows]
+    names = [
+        [rule.name for rule in setting.rules.bar_rules if not rule.satisfied_by(record)]
+        if schema.is_valid(json_record(symbol_day, row))
+        else [SCHEMA_RULE]
+        for row, record in zip(rows, records, strict=True)
+    ]
+    for rule in setting.rules.sequence_rules:
+        fit = [i for i, broken in enumerate(names) if not is_error(broken, setting)]
+        aggregate = SymbolBarsAggregate(symbol_day, [records[i] for i in fit])
+        for position in aggregate.offenders(rule):
+            names[fit[position]].append(rule.name)
+    return names
+
+
+def is_error(broken: Sequence[str], setting: Setting) -> bool:
+    return any(setting.severity_of(name) is Severity.ERROR for name in broken)
+
+
+def json_record(symbol_day: SymbolDay, row: Row) -> dict[str, object]:
+    """One canonical row in the words of schema/schema_v1.json."""
+    moment = row["timestamp"]
+    text = None if moment is None else str(Timestamp(moment))
+    return {"symbol": str(symbol_day.symbol), **row, "timestamp": text, "schema_version": 1}
+
+
+def _record(symbol_day: SymbolDay, row: Row, setting: Setting) -> Record:
+    moment, found = row["timestamp"], sessions(str(symbol_day.trading_date), str(symbol_day.trading_date))
+    window = found[0].window(setting.kind) if found else None
+    return {
+        **row,
+        "timestamp": None if moment is None else Timestamp(moment).epoch_micros,
+        "session_start": window.start.epoch_micros if window else None,
+        "session_end": window.end.epoch_micros if window else None,
+        "now": setting.now.epoch_micros,
+    }
+
+
+def rows_of(bars: ColumnarBars, symbol_day: SymbolDay) -> list[Row]:
+    """The canonical columns of one symbol-day's slice."""
+    (part,) = (part for part in bars.slices if part.symbol_day == symbol_day)
+    rows: list[Row] = pa.table(bars).select(BAR_SCHEMA.names).slice(part.offset, part.length).to_pylist()
+    return rows
+
+
+def column(bars: ColumnarBars, name: str) -> list[Any]:
+    values: list[Any] = pa.table(bars)[name].to_pylist()
+    return values
