@@ -112,7 +112,7 @@ class Pipeline:
         """
         with self._ingesting:
             scope = self._scope(symbols, start, end)
-            self._parts.marker.check(self._parts.provider.traits.identity)
+            self._check(scope)
             self._run.reset()
             started = self._parts.clock.monotonic()
             job = self._parts.coordinator.ingest(scope)
@@ -158,6 +158,11 @@ class Pipeline:
             return StatusReport(self._parts.marker.read(), (), ())
         state = self._parts.state
         return StatusReport(self._parts.marker.read(), tuple(state.summaries()), tuple(state.jobs(LATEST_JOBS)))
+
+    def _check(self, scope: IngestionScope) -> None:
+        """All that can be refused is refused before the first file is made."""
+        self._parts.calendar.sessions(scope.first, scope.last)
+        self._parts.marker.check(self._parts.provider.traits.identity)
 
     def _scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None) -> IngestionScope:
         config = self._parts.ingestion_config

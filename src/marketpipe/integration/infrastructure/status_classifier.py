@@ -20,16 +20,16 @@ LONGEST_MESSAGE = 200
 
 
 def provider_message(body: bytes) -> str:
-    """The provider's own words: ``message`` of a JSON body, or the text of any other, shortened to one line."""
+    """The provider's own words: ``message`` of a JSON body, or the text of any other, as one short valid line."""
     text = body[:4096].decode("utf-8", "replace")
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     words = (
         str(parsed["message"]) if isinstance(parsed, dict) and "message" in parsed else re.sub(r"<[^>]*>", " ", text)
     )
-    return " ".join(words.split())[:LONGEST_MESSAGE]
+    return " ".join(words.split())[:LONGEST_MESSAGE].rstrip(".").encode("utf-8", "replace").decode()
 
 
 def classify_status(provider: str, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:

@@ -1,0 +1,332 @@
+"""What a user meets at the command line: help, results, messages and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from marketpipe import load_ohlcv
+from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
+from tests.support.cli_process import environment, marketpipe, result_of
+
+SYNTHETIC = """
+provider: synthetic
+symbols: [AAPL, MSFT]
+start: 2024-11-27
+end: 2024-12-02
+timeframes: [5m, 1d]
+"""
+COMMANDS = ("ingest", "validate", "aggregate", "query", "status", "metrics", "providers")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a synthetic store of four trading dates, three sessions and a half day's; read only."""
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "config.yaml").write_text(SYNTHETIC)
+    done = marketpipe("ingest", "--config", "config.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("module", ["marketpipe", "marketpipe.cli"])
+def test_help_lists_every_command(tmp_path: Path, module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for command in COMMANDS:
+        assert f"\n  {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_a_config_and_explains_itself(tmp_path: Path, command: str) -> None:
+    done = marketpipe(command, "--help", cwd=tmp_path)
+
+    assert done.returncode == 0
+    assert "--config" in done.stdout
+    assert "--json" in done.stdout
+
+
+def test_ingest_by_overrides_alone_needs_no_config(tmp_path: Path) -> None:
+    words = ("--provider", "synthetic", "--symbols", "AAPL,BRK.B", "--start", "2024-01-02", "--end", "2024-01-03")
+    done = marketpipe("ingest", *words, "--output-path", "bars", "--compression", "snappy", "--json", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert result_of(done)["complete"] == 4
+    file = tmp_path / "bars" / "symbol=BRK.B" / "year=2024" / "month=01" / "day=02.parquet"
+    assert pq.ParquetFile(file).metadata.row_group(0).column(0).compression == "SNAPPY"
+
+
+def test_the_ingestion_module_is_the_ingest_command(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(SYNTHETIC)
+    done = subprocess.run(
+        [sys.executable, "-m", "marketpipe.ingestion", "--config", "config.yaml", "--json"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["complete"] == 6
+
+
+def test_plain_lines_of_progress_go_to_standard_error(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(SYNTHETIC)
+    done = marketpipe("ingest", "--config", "config.yaml", cwd=tmp_path)
+
+    assert "6 of 6 symbol-days" in done.stderr
+    assert "\x1b[" not in done.stderr + done.stdout
+    assert "6 complete" in done.stdout
+
+
+def test_status_shows_what_the_store_has(store: Path) -> None:
+    status = result_of(marketpipe("status", "--config", "config.yaml", "--json", cwd=store))
+
+    assert status["dataset"] == {"provider": "synthetic", "feed": "seed-7", "adjustment": "raw"}
+    assert [(s["symbol"], s["complete"], s["failed"]) for s in status["symbols"]] == [("AAPL", 3, 0), ("MSFT", 3, 0)]
+    assert status["jobs"][0]["state"] == "completed"
+    assert status["symbols"][0]["bars"] == len(load_ohlcv("AAPL", "2024-11-01", "2024-12-31", root=store))
+
+
+def test_status_of_an_empty_folder_says_so_and_creates_nothing(tmp_path: Path) -> None:
+    done = marketpipe("status", cwd=tmp_path)
+
+    assert (done.returncode, done.stdout.strip()) == (0, "nothing is stored here yet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_query_answers_as_a_table_and_as_json(store: Path) -> None:
+    sql = "SELECT symbol, count(*) AS bars FROM bars GROUP BY symbol ORDER BY symbol"
+    table = marketpipe("query", sql, cwd=store)
+    rows = result_of(marketpipe("query", sql, "--config", "config.yaml", "--json", cwd=store))
+
+    assert [row["symbol"] for row in rows] == ["AAPL", "MSFT"]
+    assert [row["bars"] for row in rows] == [
+        len(load_ohlcv(s, "2024-11-01", "2024-12-31", root=store)) for s in ("AAPL", "MSFT")
+    ]
+    assert f"{rows[0]['bars']:,}" in table.stdout
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY (SELECT 1) TO 'stolen.csv'",
+        "CREATE TABLE t AS SELECT 1",
+        "ATTACH 'other.db'",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('state/marketpipe.sqlite')",
+        "SELECT 1; SELECT 2",
+        "SELECT no_such_column FROM bars",
+        "SET enable_external_access = true",
+        "",
+    ],
+)
+def test_a_query_that_is_wrong_or_wants_more_than_reading_exits_2(store: Path, sql: str) -> None:
+    before = set(store.rglob("*"))
+    done = marketpipe("query", sql, cwd=store)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert set(store.rglob("*")) == before
+
+
+def test_validate_is_content_with_a_good_store(store: Path) -> None:
+    done = marketpipe("validate", "--config", "config.yaml", "--json", cwd=store)
+
+    assert done.returncode == 0
+    assert (result_of(done)["valid"], result_of(done)["symbol_days"]) == (True, 6)
+
+
+def test_validate_exits_1_and_names_a_damaged_file(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(SYNTHETIC)
+    marketpipe("ingest", "--config", "config.yaml", cwd=tmp_path)
+    file = next((tmp_path / "data" / "symbol=MSFT").rglob("day=29.parquet"))
+    file.write_bytes(file.read_bytes()[:-100])
+
+    done = marketpipe("validate", "--config", "config.yaml", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "damaged: MSFT 2024-11-29" in done.stderr
+
+
+def test_aggregate_makes_only_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(SYNTHETIC)
+    marketpipe("ingest", "--config", "config.yaml", cwd=tmp_path)
+    next((tmp_path / "aggregates" / "timeframe=5m" / "symbol=AAPL").rglob("month=11.parquet")).unlink()
+
+    again = result_of(marketpipe("aggregate", "--config", "config.yaml", "--json", cwd=tmp_path))
+    more = result_of(
+        marketpipe("aggregate", "--config", "config.yaml", "--timeframes", "30m,4h", "--json", cwd=tmp_path)
+    )
+    assert again == {"written": 1, "unchanged": 5}
+    assert more == {"written": 8, "unchanged": 0}
+
+
+def test_metrics_are_prometheus_text_or_json(store: Path) -> None:
+    text = marketpipe("metrics", "--config", "config.yaml", cwd=store).stdout
+    samples = result_of(marketpipe("metrics", "--config", "config.yaml", "--json", cwd=store))
+
+    assert 'marketpipe_store_symbol_days{outcome="complete"} 6.0' in text
+    assert {"name": "marketpipe_store_symbols", "labels": {}, "value": 2.0} in samples
+
+
+def test_providers_are_listed_and_the_configured_one_marked(store: Path) -> None:
+    listed = result_of(marketpipe("providers", "--config", "config.yaml", "--json", cwd=store))
+
+    configured = {row["name"]: row["configured"] for row in listed}
+    assert (configured["alpaca"], configured["synthetic"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("provider: synthetc\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\n", "did you mean 'synthetic'?"),
+        ("provider: synthetic\nsymbol: [A]\nstart: 2024-01-02\nend: 2024-01-02\n", "did you mean 'symbols'?"),
+        ("provider: synthetic\nsymbols: [A]\nstart: 2024-02-30\nend: 2024-03-01\n", "start: '2024-02-30'"),
+        ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-03\nend: 2024-01-02\n", "end: 2024-01-02 lies before"),
+        ("provider: alpaca\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\nkey: AKIA\n", ".env"),
+        ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2099-01-02\n", "trading calendar reaches"),
+        ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\nworkers: 0\n", "workers: expected"),
+        (
+            "provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\n"
+            "validation: {severities: {high_is_higest: off}}\n",
+            "did you mean 'high_is_highest'?",
+        ),
+    ],
+)
+def test_bad_configuration_exits_2_with_advice_before_anything_is_touched(
+    tmp_path: Path, config: str, expected: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(config)
+    done = marketpipe("ingest", "--config", "config.yaml", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "AKIA" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ingest",),
+        ("ingest", "--config", "nowhere.yaml"),
+        ("ingest", "--no-such-option"),
+        ("ingest", "--workers", "many"),
+        ("validate", "--symbols", "../x"),
+        ("validate", "--start", "yesterday"),
+        ("aggregate", "--timeframes", "7m"),
+        ("no-such-command",),
+        ("ingest", "--provider", "alpaca", "--symbols", "AAPL", "--start", "2024-01-02", "--end", "2024-01-02"),
+    ],
+)
+def test_wrong_usage_exits_2(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = marketpipe(*words, cwd=tmp_path, env={"ALPACA_KEY": "", "ALPACA_SECRET": ""})
+
+    assert done.returncode == 2
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def _alpaca(folder: Path, url: str, **more: str) -> str:
+    lines = {"provider": "alpaca", "symbols": "[AAPL]", "start": "2024-03-04", "end": "2024-03-04", **more}
+    text = "".join(f"{key}: {value}\n" for key, value in lines.items())
+    (folder / "config.yaml").write_text(text + f'alpaca: {{base_url: "{url}"}}\n')
+    return "config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(401, b"<html><h1>401 Authorization Required</h1></html>"), (403, b'{"message": "forbidden."}')],
+)
+def test_refused_keys_are_never_zero_bars(tmp_path: Path, status: int, body: bytes) -> None:
+    with AlpacaLoopback({}, fault=lambda *_: Reply(status, body)) as provider:
+        done = marketpipe("ingest", "--config", _alpaca(tmp_path, provider.url), cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "Check" in done.stderr
+    assert str(status) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(provider.requests) == 1
+
+
+def test_a_failed_symbol_exits_1_is_named_and_is_asked_again(tmp_path: Path) -> None:
+    bars = {"AAPL": [record("2024-03-04T15:00:00Z")], "BAD": []}
+
+    def refuse_bad(_: int, query: object) -> Reply | None:
+        named = "BAD" in str(query)
+        return Reply(400, b'{"message":"invalid symbol: BAD"}') if named else None
+
+    with AlpacaLoopback(bars, fault=refuse_bad) as provider:
+        config = _alpaca(tmp_path, provider.url, symbols="[AAPL, BAD]")
+        done = marketpipe("ingest", "--config", config, cwd=tmp_path)
+        again = result_of(marketpipe("ingest", "--config", config, "--json", cwd=tmp_path))
+
+    assert done.returncode == 1
+    assert "failed: BAD 2024-03-04" in done.stderr
+    assert "1 complete, 1 failed" in done.stdout
+    assert [failure["symbol"] for failure in again["failures"]] == ["BAD"]
+    assert (again["planned"], again["already_settled"]) == (1, 1)
+
+
+def test_another_dataset_is_refused_with_both_named(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(SYNTHETIC)
+    marketpipe("ingest", "--config", "config.yaml", cwd=tmp_path)
+    (tmp_path / "config.yaml").write_text(SYNTHETIC + "synthetic: {seed: 8}\n")
+
+    done = marketpipe("ingest", "--config", "config.yaml", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "seed-7" in done.stderr
+    assert "seed-8" in done.stderr
+
+
+def test_rejected_bars_go_to_quarantine_with_rule_and_reason_and_their_neighbours_stay(tmp_path: Path) -> None:
+    minutes = [record(f"2024-03-04T15:{minute:02d}:00Z") for minute in range(5)]
+    minutes[2]["h"], minutes[3]["c"] = 1, None
+    with AlpacaLoopback({"AAPL": minutes}) as provider:
+        report = result_of(marketpipe("ingest", "--config", _alpaca(tmp_path, provider.url), "--json", cwd=tmp_path))
+
+    quarantine = pq.read_table(next((tmp_path / "quarantine").rglob("day=04.parquet"))).to_pylist()
+    assert (report["bars"], report["rejected"], report["complete"]) == (3, 2, 1)
+    assert [(row["rule"], row["severity"]) for row in quarantine] == [("high_is_highest", "error"), ("schema", "error")]
+    assert json.loads(quarantine[1]["raw"])["c"] is None
+    assert len(load_ohlcv("AAPL", "2024-03-04", "2024-03-04", root=tmp_path)) == 3
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = marketpipe("--debug", "ingest", "--config", "nowhere.yaml", cwd=tmp_path)
+
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "ConfigurationError" in done.stderr
+
+
+def test_keys_may_come_from_a_dotenv_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("APCA_API_KEY_ID=from-file\nAPCA_API_SECRET_KEY=hidden\n")
+    with AlpacaLoopback({"AAPL": [record("2024-03-04T15:00:00Z")]}) as provider:
+        done = marketpipe(
+            "ingest",
+            "--config",
+            _alpaca(tmp_path, provider.url),
+            cwd=tmp_path,
+            env={"ALPACA_KEY": "", "ALPACA_SECRET": ""},
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert provider.headers[0]["apca-api-key-id"] == "from-file"
+    assert os.environ.get("APCA_API_KEY_ID") != "from-file"
