@@ -1,0 +1,59 @@
+"""No claim in the README that was not run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from marketpipe.validation.domain.business_rules import BUSINESS_RULES, SEQUENCE_RULES
+from tests.support.cli_process import environment, marketpipe
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_library_example_runs_as_it_stands(tmp_path: Path) -> None:
+    (example,) = re.findall(r"<!-- tests/e2e/test_readme.py runs this example -->\n```python\n(.*?)```", README, re.S)
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("completed ")
+    assert "AAPL 2024-11-25 complete" in done.stdout
+
+
+def test_every_command_and_option_named_in_the_readme_exists(tmp_path: Path) -> None:
+    for command in re.findall(r"`marketpipe (\w+)", README):
+        done = marketpipe(command, "--help", cwd=tmp_path)
+        assert done.returncode == 0, command
+    shown = marketpipe("ingest", "--help", cwd=tmp_path).stdout
+    (paragraph,) = re.findall(r"^`ingest` takes (.*?) which win", README, re.S | re.M)
+    for option in re.findall(r"--[a-z-]+", paragraph):
+        assert option in shown
+
+
+def test_every_rule_is_in_the_readme_with_its_severity() -> None:
+    rows = [line for line in README.splitlines() if re.match(r"\| `\w+`.*\| (error|warning|off) \|", line)]
+    said = {name: line.split("|")[2].strip() for line in rows for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    rules = {rule.name: str(rule.severity) for rule in BUSINESS_RULES}
+    assert said == {**rules, **{rule.name: str(rule.severity) for rule in SEQUENCE_RULES}}
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_file_a_page_points_to_exists(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    paths = re.findall(r"`((?:src|tests|config|docs|schema)/[\w/.-]+)`", text)
+    assert links or paths
+    for path in [*links, *paths]:
+        assert (ROOT / path).exists(), path
