@@ -51,7 +51,10 @@ def ingest(
     session: Annotated[str | None, typer.Option(help="extended (04:00-20:00 ET) or regular.")] = None,
     json: Json = False,
 ) -> None:
-    """Ingest what is missing, validate it, store it, and refresh the aggregates."""
+    """Ingest what is missing.
+
+    Every bar is validated and stored, then the aggregates are refreshed. Run it again to go on after a stop.
+    """
     from marketpipe.config import PipelineConfig, load_config
     from marketpipe.terminal.ingestion import print_ingestion, progress_of, serving_metrics
 
@@ -77,7 +80,10 @@ def ingest(
 def validate(
     config: Config = None, symbols: Symbols = None, start: Start = None, end: End = None, json: Json = False
 ) -> None:
-    """Judge the stored bars by the rules in force; exit 1 where one is broken."""
+    """Judge the stored bars by the rules.
+
+    Exit code 1 where an error rule is broken or a file is damaged. Changes nothing.
+    """
     from marketpipe.terminal.tables import print_validation
 
     with _store(config) as pipeline:
@@ -95,7 +101,7 @@ def aggregate(
     timeframes: Annotated[str | None, typer.Option(help="Such as 5m,1h,1d; without it, the configured ones.")] = None,
     json: Json = False,
 ) -> None:
-    """Bring the aggregates up to date with the minutes."""
+    """Bring the aggregates up to date."""
     from marketpipe.terminal.tables import print_aggregation
 
     with _store(config) as pipeline:
@@ -109,7 +115,10 @@ def query(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Ask the store a question in SQL. Nothing can be changed, and nothing outside the store read."""
+    """Ask the store a question in SQL.
+
+    Nothing can be changed, and nothing outside the store read.
+    """
     from marketpipe.terminal.tables import print_rows
 
     with _store(config) as pipeline:
@@ -118,7 +127,7 @@ def query(
 
 @app.command()
 def status(config: Config = None, json: Json = False) -> None:
-    """Show what the store has and lacks, and the latest jobs."""
+    """Show what the store has, and the latest jobs."""
     from marketpipe.terminal.tables import print_status
 
     with _store(config) as pipeline:
@@ -131,7 +140,10 @@ def metrics(
     serve: Annotated[bool, typer.Option("--serve", help="Serve them over HTTP until Ctrl-C.")] = False,
     json: Json = False,
 ) -> None:
-    """Print what the store holds as Prometheus metrics, or serve them; 'ingest' serves its own while it runs."""
+    """Print or serve what the store holds.
+
+    As Prometheus metrics. An ingestion serves its own while it runs, where metrics.enabled is true.
+    """
     from marketpipe.terminal.metrics import print_metrics, serve_metrics
 
     with _store(config) as pipeline:
@@ -143,7 +155,10 @@ def metrics(
 
 @app.command()
 def providers(config: Config = None, json: Json = False) -> None:
-    """List the market data providers that can be used; with --config, mark the configured one."""
+    """List the market data providers.
+
+    With --config, the configured one is marked.
+    """
     from marketpipe.provider_registry import known_providers
     from marketpipe.terminal.tables import print_providers
 

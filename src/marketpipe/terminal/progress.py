@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
 
@@ -11,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from marketpipe.pipeline import Pipeline
-from marketpipe.shared_kernel.events.job_events import JobStarted, SymbolDaysRecorded
+from marketpipe.shared_kernel.events.aggregate_events import AggregatesRefreshed
+from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
 from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, RequestCompleted
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -30,6 +32,7 @@ class Tally:
     requests: int = 0
     limit_left: int | None = None
     waiting: bool = False
+    aggregating: bool = False
     started: float = field(factory=time.monotonic)
 
     def line(self) -> str:
@@ -43,6 +46,8 @@ class Tally:
             parts.append(f"{self.failed:,} failed")
         if self.waiting:
             parts.append("waiting for the rate limit")
+        if self.aggregating:
+            parts.append("refreshing the aggregates")
         return ", ".join(parts)
 
 
@@ -61,30 +66,42 @@ class _Follower:
         pipeline.subscribe(SymbolDaysRecorded, self._on_recorded)
         pipeline.subscribe(RequestCompleted, self._on_request)
         pipeline.subscribe(RateLimitWaited, self._on_wait)
+        pipeline.subscribe(JobFinished, self._on_finished)
+        pipeline.subscribe(AggregatesRefreshed, self._on_refreshed)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Tally]:
+        with self._lock:
+            yield self._tally
+            self._view.show(self._tally)
 
     def _on_started(self, event: JobStarted) -> None:
-        with self._lock:
-            self._tally = Tally(planned=event.planned, settled=event.settled)
-            self._view.show(self._tally)
+        with self._changing() as tally:
+            tally.planned, tally.settled = event.planned, event.settled
 
     def _on_recorded(self, event: SymbolDaysRecorded) -> None:
-        with self._lock:
-            self._tally.done += len(event.outcomes)
-            self._tally.bars += sum(outcome.rows for outcome in event.outcomes)
-            self._tally.rejected += sum(outcome.rejected for outcome in event.outcomes)
-            self._tally.failed += sum(outcome.error is not None for outcome in event.outcomes)
-            self._view.show(self._tally)
+        with self._changing() as tally:
+            tally.done += len(event.outcomes)
+            tally.bars += sum(outcome.rows for outcome in event.outcomes)
+            tally.rejected += sum(outcome.rejected for outcome in event.outcomes)
+            tally.failed += sum(outcome.error is not None for outcome in event.outcomes)
 
     def _on_request(self, event: RequestCompleted) -> None:
-        with self._lock:
-            self._tally.requests += 1
-            self._tally.limit_left, self._tally.waiting = event.rate_limit_remaining, False
-            self._view.show(self._tally)
+        with self._changing() as tally:
+            tally.requests += 1
+            tally.limit_left, tally.waiting = event.rate_limit_remaining, False
 
     def _on_wait(self, _: RateLimitWaited) -> None:
-        with self._lock:
-            self._tally.waiting = True
-            self._view.show(self._tally)
+        with self._changing() as tally:
+            tally.waiting = True
+
+    def _on_finished(self, _: JobFinished) -> None:
+        with self._changing() as tally:
+            tally.aggregating = True
+
+    def _on_refreshed(self, _: AggregatesRefreshed) -> None:
+        with self._changing() as tally:
+            tally.aggregating = False
 
 
 class ProgressBar:
@@ -118,18 +135,19 @@ class ProgressLines:
     """A line at the start, at most one every five seconds, and one when everything is done."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
-        self._write, self._last = write, 0.0
+        self._write, self._last, self._all_done = write, 0.0, False
         self._follower = _Follower(self)
 
     def follow(self, pipeline: Pipeline) -> None:
         self._follower.follow(pipeline)
 
     def show(self, tally: Tally) -> None:
-        now, finished = time.monotonic(), tally.done >= tally.planned
-        if now - self._last >= SECONDS_BETWEEN_LINES or (finished and tally.planned and self._last > 0):
-            self._last = now
-            known = f" ({tally.settled:,} known before)" if tally.settled else ""
-            self._write(f"{tally.done:,} of {tally.planned:,} symbol-days{known}, {tally.line()}")
+        now, all_done = time.monotonic(), tally.done >= tally.planned
+        if now - self._last < SECONDS_BETWEEN_LINES and (not all_done or self._all_done):
+            return
+        self._last, self._all_done = now, all_done
+        known = f" ({tally.settled:,} known before)" if tally.settled else ""
+        self._write(f"{tally.done:,} of {tally.planned:,} symbol-days{known}, {tally.line()}")
 
     def __enter__(self) -> ProgressLines:
         return self
