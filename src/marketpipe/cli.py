@@ -56,7 +56,7 @@ def ingest(
     Every bar is validated and stored, then the aggregates are refreshed. Run it again to go on after a stop.
     """
     from marketpipe.config import PipelineConfig, load_config
-    from marketpipe.terminal.ingestion import print_ingestion, progress_of, serving_metrics
+    from marketpipe.terminal.ingestion import print_ingestion, progress_of
 
     given = {
         "symbols": None if symbols is None else [part.strip() for part in symbols.split(",")],
@@ -70,7 +70,7 @@ def ingest(
         "session": session,
     }
     settings: PipelineConfig = load_config(config, {key: value for key, value in given.items() if value is not None})
-    with _pipeline(settings) as pipeline, serving_metrics(settings), progress_of(pipeline):
+    with _pipeline(settings) as pipeline, progress_of(pipeline):
         report = pipeline.ingest()
     print_ingestion(report, as_json=json)
     raise typer.Exit(COMPLETE if report.ok else SOMETHING_FAILED)

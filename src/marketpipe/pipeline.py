@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,9 @@ from marketpipe.bootstrap import Bootstrap
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_config
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.log_observer import LogObserver
 from marketpipe.metrics import MetricsObserver, metrics_in
+from marketpipe.metrics_server import MetricsServer
 from marketpipe.reports import AggregationReport, IngestionReport, StatusReport, ValidationReport
 from marketpipe.run_tally import ReviewTally, RunTally
 from marketpipe.shared_kernel.domain.clock import Clock
@@ -66,8 +69,10 @@ class Pipeline:
         self._review, self._reviewing = ReviewTally(), threading.Lock()
         self._run.listen(self._parts.bus)
         self._review.listen(self._parts.bus)
+        self._metrics = metrics_in(registry)
         if isinstance(config, PipelineConfig):
-            MetricsObserver(config.provider, metrics_in(registry)).observe(self._parts.bus)
+            MetricsObserver(config.provider, self._metrics).observe(self._parts.bus)
+        LogObserver().observe(self._parts.bus)
 
     @classmethod
     def from_config(
@@ -107,7 +112,8 @@ class Pipeline:
     ) -> IngestionReport:
         """Asks the provider for what is missing between ``start`` and ``end``, both inclusive, and stores it.
 
-        Nothing that is complete is asked for again. Failures of single symbol-days are in the report. Raises
+        Nothing that is complete is asked for again. Failures of single symbol-days are in the report. Where the
+        configuration enables metrics they are served over HTTP for as long as this runs. Raises
         ``ConfigurationError`` before anything is touched, and ``CredentialsError`` where the provider refuses the keys.
         """
         with self._ingesting:
@@ -115,7 +121,8 @@ class Pipeline:
             self._check(scope)
             self._run.reset()
             started = self._parts.clock.monotonic()
-            job = self._parts.coordinator.ingest(scope)
+            with self._serving_metrics():
+                job = self._parts.coordinator.ingest(scope)
             aggregates = self._aggregate(scope.symbols, scope.first, scope.last, self._config.timeframes)
             return self._report(job, aggregates, self._parts.clock.monotonic() - started)
 
@@ -159,6 +166,12 @@ class Pipeline:
         state = self._parts.state
         return StatusReport(self._parts.marker.read(), tuple(state.summaries()), tuple(state.jobs(LATEST_JOBS)))
 
+    def _serving_metrics(self) -> AbstractContextManager[object]:
+        settings = self._config.metrics
+        if not settings.enabled:
+            return nullcontext()
+        return MetricsServer(self._metrics.registry, settings.host, settings.port)
+
     def _check(self, scope: IngestionScope) -> None:
         """All that can be refused is refused before the first file is made."""
         self._parts.calendar.sessions(scope.first, scope.last)
@@ -194,6 +207,7 @@ class Pipeline:
             str(job.state),
             job.planned,
             job.settled,
+            job.not_begun,
             self._run.requests,
             seconds,
             job.outcomes,

@@ -25,7 +25,8 @@ class AggregationReport:
 class IngestionReport:
     """What one ingestion did. Counts are symbol-days but for ``bars``, ``rejected``, ``requests`` and ``warnings``.
 
-    ``already_settled`` needed no request. ``outcomes`` has one entry for each symbol-day that was asked for. ``bars``
+    ``already_settled`` needed no request, ``not_begun`` lie in sessions without bars yet.
+    ``outcomes`` has one entry for each symbol-day that was asked for. ``bars``
     lie in the store for those; ``warnings`` counts them by rule.
     """
 
@@ -33,6 +34,7 @@ class IngestionReport:
     state: str
     planned: int
     already_settled: int
+    not_begun: int
     requests: int
     seconds: float
     outcomes: Mapping[SymbolDay, SymbolDayOutcome] = field(repr=lambda outcomes: f"<{len(outcomes)} symbol-days>")

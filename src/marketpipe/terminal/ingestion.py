@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
-from marketpipe.config import PipelineConfig
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
@@ -11,18 +10,6 @@ from marketpipe.terminal.output import err, out, print_json
 from marketpipe.terminal.progress import ProgressBar, ProgressLines
 
 FAILURES_SHOWN = 20
-
-
-def serving_metrics(config: PipelineConfig) -> AbstractContextManager[object]:
-    """The exporter for as long as the ingestion runs, where the configuration wants it."""
-    if not config.metrics.enabled:
-        return nullcontext()
-    from marketpipe.metrics import DEFAULT
-    from marketpipe.metrics_server import MetricsServer
-
-    server = MetricsServer(DEFAULT.registry, config.metrics.host, config.metrics.port)
-    err(f"metrics at {server.address}")
-    return server
 
 
 @contextmanager
@@ -57,6 +44,8 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
 def _counts(report: IngestionReport) -> str:
     parts = [f"{report.count(outcome):,} {outcome}" for outcome in Outcome if report.count(outcome)]
     parts.append(f"{report.already_settled:,} known before")
+    if report.not_begun:
+        parts.append(f"{report.not_begun:,} not begun yet")
     left = report.planned - len(report.outcomes)
     return f"{', '.join(parts)} symbol-days" + (f"; {left:,} not asked for" if left else "")
 
@@ -77,6 +66,7 @@ def _as_mapping(report: IngestionReport) -> dict[str, object]:
         "state": report.state,
         "planned": report.planned,
         "already_settled": report.already_settled,
+        "not_begun": report.not_begun,
         **{str(outcome): report.count(outcome) for outcome in Outcome},
         "bars": report.bars,
         "rejected": report.rejected,

@@ -47,9 +47,8 @@ class IngestionCoordinator:
     def ingest(self, scope: IngestionScope) -> IngestionJob:
         """Raises ``CredentialsError``; what was checkpointed by then stays."""
         plan = self.plan(scope)
-        job = IngestionJob(
-            self._state.open_job(scope, self._clock.now()), scope, planned=plan.planned, settled=plan.settled
-        )
+        job_id = self._state.open_job(scope, self._clock.now())
+        job = IngestionJob(job_id, scope, planned=plan.planned, settled=plan.settled, not_begun=plan.not_begun)
         self._go()
         with self._closing(job):
             self._bus.publish(JobStarted(job.job_id, self._provider, plan.planned, plan.settled, len(plan.batches)))

@@ -32,8 +32,12 @@ _NEXT: Final = {
 class IngestionJob:
     """One run over one scope. It ends completed only when every planned symbol-day is known and none has failed."""
 
-    def __init__(self, job_id: int, scope: IngestionScope, *, planned: int, settled: int = 0) -> None:
-        self.job_id, self.scope, self.planned, self.settled = job_id, scope, planned, settled
+    def __init__(
+        self, job_id: int, scope: IngestionScope, *, planned: int, settled: int = 0, not_begun: int = 0
+    ) -> None:
+        """``planned``, ``settled`` before and ``not_begun`` yet: symbol-days, which together are the scope."""
+        self.job_id, self.scope = job_id, scope
+        self.planned, self.settled, self.not_begun = planned, settled, not_begun
         self._state = JobState.PENDING
         self._outcomes: dict[SymbolDay, SymbolDayOutcome] = {}
 

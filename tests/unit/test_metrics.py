@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from marketpipe import ConfigurationError, Credentials, MetricsConfig, Pipeline, PipelineConfig
+from marketpipe.metrics import BACKLOG, DEFAULT, ERRORS, LATENCY, REQUESTS, metrics_in
+from marketpipe.metrics_server import MetricsServer
+from marketpipe.shared_kernel.events.job_events import JobStarted
+from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
+
+
+def _config(folder: Path, **changes: object) -> PipelineConfig:
+    settings: dict[str, object] = {
+        "provider": "synthetic",
+        "symbols": ["AAPL", "MSFT"],
+        "start": "2024-11-29",
+        "end": "2024-11-29",
+        "timeframes": [],
+        "output_path": folder / "data",
+        "quarantine_path": folder / "quarantine",
+        "state_path": folder / "state.sqlite",
+        **changes,
+    }
+    return PipelineConfig(**settings)
+
+
+def _alpaca(folder: Path, url: str) -> PipelineConfig:
+    return _config(folder, provider="alpaca", symbols=["AAPL"], alpaca={"base_url": url})
+
+
+def test_the_names_of_the_module_belong_to_the_default_registry() -> None:
+    assert (DEFAULT.requests, DEFAULT.errors, DEFAULT.latency, DEFAULT.backlog) == (REQUESTS, ERRORS, LATENCY, BACKLOG)
+    assert metrics_in(None) is metrics_in(REGISTRY) is DEFAULT
+    names = {family.name for family in REGISTRY.collect()}
+    assert {"marketpipe_requests", "marketpipe_errors", "marketpipe_request_latency_seconds"} <= names
+    assert "marketpipe_backlog_symbol_days" in names
+
+
+def test_one_registry_given_twice_has_one_set_of_metrics() -> None:
+    registry = CollectorRegistry()
+
+    assert metrics_in(registry) is metrics_in(registry)
+    assert metrics_in(CollectorRegistry()) is not metrics_in(registry)
+
+
+def test_an_ingestion_is_counted_in_the_registry_that_was_given_and_in_no_other(tmp_path: Path) -> None:
+    registry, other = CollectorRegistry(), CollectorRegistry()
+    metrics_in(other)
+    with Pipeline(_config(tmp_path), registry=registry) as pipeline:
+        report = pipeline.ingest()
+
+    labels = {"provider": "synthetic"}
+    assert registry.get_sample_value("marketpipe_bars_ingested_total", labels) == report.bars > 0
+    assert registry.get_sample_value("marketpipe_partitions_written_total", labels) == 2
+    assert registry.get_sample_value("marketpipe_bars_rejected_total", labels) == 0
+    assert registry.get_sample_value("marketpipe_backlog_symbol_days", labels) == 0
+    assert other.get_sample_value("marketpipe_bars_ingested_total", labels) is None
+
+
+def test_requests_errors_retries_and_latency_are_counted(tmp_path: Path) -> None:
+    registry, labels = CollectorRegistry(), {"provider": "alpaca"}
+    bars = {"AAPL": [record("2024-11-29T15:00:00Z")]}
+    with AlpacaLoopback(bars, fault=lambda n, _: Reply(500, b"{}") if n == 0 else None) as provider:
+        keys = Credentials("k", "s")
+        with Pipeline(_alpaca(tmp_path, provider.url), credentials=keys, registry=registry) as pipeline:
+            pipeline.ingest()
+
+    def value(name: str, **more: str) -> float | None:
+        return registry.get_sample_value(f"marketpipe_{name}", {**labels, **more})
+
+    assert (value("requests_total", outcome="success"), value("requests_total", outcome="error")) == (1, 1)
+    assert value("errors_total", kind="unavailable") == 1
+    assert value("retries_total") == 1
+    assert value("request_latency_seconds_count") == 2
+
+
+def test_the_backlog_falls_from_what_is_planned(tmp_path: Path) -> None:
+    registry, seen = CollectorRegistry(), list[float | None]()
+    with Pipeline(_config(tmp_path), registry=registry) as pipeline:
+        pipeline.subscribe(
+            JobStarted,
+            lambda _: seen.append(
+                registry.get_sample_value("marketpipe_backlog_symbol_days", {"provider": "synthetic"})
+            ),
+        )
+        pipeline.ingest()
+    assert seen == [2]
+
+
+def test_the_server_serves_a_registry_on_loopback() -> None:
+    registry = CollectorRegistry()
+    metrics_in(registry).retries.labels("alpaca").inc(3)
+    with MetricsServer(registry, port=0) as server:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", server.address)
+        text = urllib.request.urlopen(server.address, timeout=5).read().decode()
+        address = server.address
+
+    assert 'marketpipe_retries_total{provider="alpaca"} 3.0' in text
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(address, timeout=1)
+
+
+def test_metrics_are_served_while_an_ingestion_runs_where_the_configuration_says_so(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with MetricsServer(CollectorRegistry(), port=0) as probe:
+        port = int(probe.address.split(":")[2].split("/")[0])
+    config = _config(tmp_path, metrics=MetricsConfig(enabled=True, port=port))
+    seen: list[str] = []
+
+    def scrape(_: JobStarted) -> None:
+        seen.append(urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode())
+
+    with Pipeline(config, registry=registry) as pipeline:
+        pipeline.subscribe(JobStarted, scrape)
+        pipeline.ingest()
+    assert 'marketpipe_backlog_symbol_days{provider="synthetic"} 2.0' in seen[0]
+
+
+def test_an_address_that_is_taken_is_a_configuration_error_before_anything_is_touched(tmp_path: Path) -> None:
+    with MetricsServer(CollectorRegistry(), port=0) as taken:
+        port = int(taken.address.split(":")[2].split("/")[0])
+        config = _config(tmp_path, metrics=MetricsConfig(enabled=True, port=port))
+        with (
+            Pipeline(config, registry=CollectorRegistry()) as pipeline,
+            pytest.raises(ConfigurationError, match="port"),
+        ):
+            pipeline.ingest()
+    assert list(tmp_path.iterdir()) == []
