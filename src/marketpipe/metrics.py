@@ -16,6 +16,7 @@ from marketpipe.shared_kernel.events.bar_events import BarsStored
 from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
 from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, RequestCompleted, RequestRetried
 
+Registry = CollectorRegistry
 LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -58,7 +59,7 @@ REQUESTS, ERRORS, LATENCY, BACKLOG = DEFAULT.requests, DEFAULT.errors, DEFAULT.l
 _BY_REGISTRY: Final = WeakKeyDictionary[CollectorRegistry, PipelineMetrics]({REGISTRY: DEFAULT})
 
 
-def metrics_in(registry: CollectorRegistry | None) -> PipelineMetrics:
+def metrics_in(registry: Registry | None) -> PipelineMetrics:
     """The one set of metrics of a registry; None stands for the default registry."""
     wanted = REGISTRY if registry is None else registry
     return _BY_REGISTRY.get(wanted) or _BY_REGISTRY.setdefault(wanted, PipelineMetrics(wanted))

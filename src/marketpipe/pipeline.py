@@ -14,7 +14,7 @@ from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_con
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.log_observer import LogObserver
-from marketpipe.metrics import MetricsObserver, metrics_in
+from marketpipe.metrics import MetricsObserver, Registry, metrics_in
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.reports import AggregationReport, IngestionReport, StatusReport, ValidationReport
 from marketpipe.run_tally import ReviewTally, RunTally
@@ -26,7 +26,6 @@ from marketpipe.shared_kernel.events.event import Event
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from prometheus_client import CollectorRegistry
 
     from marketpipe.integration.application.ports import MarketDataProvider
 
@@ -51,7 +50,7 @@ class Pipeline:
         config: StoreConfig,
         *,
         credentials: Credentials | None = None,
-        registry: CollectorRegistry | None = None,
+        registry: Registry | None = None,
         new_executor: Callable[[], Executor] | None = None,
         market_data_provider: MarketDataProvider | None = None,
         clock: Clock | None = None,
@@ -80,7 +79,7 @@ class Pipeline:
         config: str | Path | StoreConfig,
         *,
         credentials: Credentials | None = None,
-        registry: CollectorRegistry | None = None,
+        registry: Registry | None = None,
     ) -> Pipeline:
         """From a YAML file or a ready configuration."""
         ready = config if isinstance(config, StoreConfig) else load_config(Path(config))

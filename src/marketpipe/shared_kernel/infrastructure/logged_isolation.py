@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from attrs import frozen
 
-from marketpipe.shared_kernel.event_bus import Reaction
 from marketpipe.shared_kernel.events.event import Event
 
 logger = logging.getLogger("marketpipe.observers")
@@ -16,7 +17,7 @@ class LoggedIsolation:
     """Keeps an observer's error from the pipeline: it is logged with its traceback, and the pipeline goes on."""
 
     event: Event
-    observer: Reaction
+    observer: Callable[[Any], None]
 
     def __enter__(self) -> LoggedIsolation:
         return self

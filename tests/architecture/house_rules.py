@@ -1,0 +1,166 @@
+"""Rules that imports alone do not show. Each takes a module and yields what offends, as "line: what"."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Final
+
+from attrs import define
+
+LONGEST: Final = 300
+BROAD: Final = frozenset({"Exception", "BaseException", "builtins.Exception", "builtins.BaseException"})
+NAMELESS: Final = frozenset({"util", "utils", "helper", "helpers", "common", "misc"})
+CLOCK: Final = "shared_kernel/infrastructure/system_clock.py"
+READS_THE_CLOCK: Final = frozenset(
+    {
+        *("datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today"),
+        *("time.time", "time.time_ns", "time.localtime", "time.gmtime", "time.ctime"),
+        *("pandas.Timestamp.now", "pandas.Timestamp.utcnow", "pandas.Timestamp.today"),
+    }
+)
+SETS_UP_THE_PROCESS: Final = frozenset(
+    {"logging.basicConfig", "logging.config", "logging.captureWarnings", "signal.signal", "locale.setlocale"}
+)
+HIDES_IMPORTS: Final = frozenset({"__import__", "eval", "exec"})
+PURE_LIBRARIES: Final = frozenset(
+    {
+        *("__future__", "attrs", "collections", "concurrent", "contextlib", "datetime", "decimal", "difflib", "enum"),
+        *("itertools", "marketpipe", "math", "operator", "re", "types", "typing", "zoneinfo"),
+    }
+)
+
+
+@define(slots=False)
+class Module:
+    """``path`` is relative to src/marketpipe."""
+
+    path: str
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+    @cached_property
+    def origins(self) -> Mapping[str, str]:
+        """What each imported name stands for: ``{"dt": "datetime.datetime"}``."""
+        found: dict[str, str] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                found |= {
+                    a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names
+                }
+            elif isinstance(node, ast.ImportFrom):
+                found |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+        return found
+
+    def references(self) -> Iterator[tuple[int, str]]:
+        """The line and the full name of everything that is named, called or not."""
+        for node in ast.walk(self.tree):
+            name = self.full_name(node)
+            if name:
+                yield getattr(node, "lineno", 0), name
+
+    def full_name(self, node: ast.AST | None) -> str:
+        if isinstance(node, ast.Attribute):
+            base = self.full_name(node.value)
+            return f"{base}.{node.attr}" if base else ""
+        return self.origins.get(node.id, node.id) if isinstance(node, ast.Name) else ""
+
+
+Rule = Callable[[Module], Iterator[str]]
+
+
+def no_broad_except(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ExceptHandler):
+            caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+            if any(kind is None or module.full_name(kind) in BROAD for kind in caught):
+                yield f"{node.lineno}: a broad except"
+        if isinstance(node, ast.Call) and module.full_name(node.func) == "contextlib.suppress":
+            yield from (f"{node.lineno}: a broad suppress" for kind in node.args if module.full_name(kind) in BROAD)
+
+
+def only_the_system_clock_tells_the_time(module: Module) -> Iterator[str]:
+    if module.path != CLOCK:
+        yield from (f"{line}: {name}" for line, name in module.references() if name in READS_THE_CLOCK)
+
+
+def the_process_belongs_to_its_owner(module: Module) -> Iterator[str]:
+    """MarketPipe is embedded in other services; only the command line has a process of its own."""
+    if module.path != "cli.py":
+        yield from (f"{line}: {name}" for line, name in module.references() if name in SETS_UP_THE_PROCESS)
+
+
+def no_hidden_imports(module: Module) -> Iterator[str]:
+    yield from (f"{line}: {name}" for line, name in module.references() if name in HIDES_IMPORTS)
+
+
+def no_print(module: Module) -> Iterator[str]:
+    yield from (f"{line}: {name}" for line, name in module.references() if name in {"print", "builtins.print"})
+
+
+def files_are_named_after_what_they_are(module: Module) -> Iterator[str]:
+    for part in PurePosixPath(module.path).with_suffix("").parts:
+        if NAMELESS & set(part.split("_")):
+            yield f"1: {part} says nothing"
+
+
+def files_are_short(module: Module) -> Iterator[str]:
+    lines = len(module.text.splitlines())
+    if lines > LONGEST:
+        yield f"{lines}: too long"
+
+
+def annotations_are_never_evaluated(module: Module) -> Iterator[str]:
+    body = module.tree.body[1:] if ast.get_docstring(module.tree) is not None else module.tree.body
+    first = ast.unparse(body[0]) if body else None
+    if first not in (None, "from __future__ import annotations"):
+        yield "1: from __future__ import annotations is not first"
+
+
+def ports_are_protocols(module: Module) -> Iterator[str]:
+    if not module.path.endswith("application/ports.py"):
+        return
+    for node in module.tree.body:
+        if isinstance(node, ast.ClassDef) and any(module.full_name(base) == "typing.Protocol" for base in node.bases):
+            continue
+        yield from (f"{node.lineno}: {name}" for name in _defined_by(node) if not name.startswith("_"))
+
+
+def _defined_by(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def the_core_uses_few_libraries(module: Module) -> Iterator[str]:
+    """Contract 5 says which it may not import; this closes the list."""
+    if not module.path.partition("/")[2].startswith(("domain/", "application/", "events/", "event_bus.py")):
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [_source_of(node)]
+            yield from (f"{node.lineno}: {name}" for name in names if name.split(".")[0] not in PURE_LIBRARIES)
+
+
+def _source_of(node: ast.ImportFrom) -> str:
+    return "marketpipe" if node.level else str(node.module)
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    no_broad_except,
+    only_the_system_clock_tells_the_time,
+    the_process_belongs_to_its_owner,
+    no_hidden_imports,
+    no_print,
+    files_are_named_after_what_they_are,
+    files_are_short,
+    annotations_are_never_evaluated,
+    ports_are_protocols,
+    the_core_uses_few_libraries,
+)
