@@ -32,6 +32,6 @@ def find_credentials(environment: Mapping[str, str], dotenv: Path = Path(".env")
 
 def _dotenv(file: Path) -> Mapping[str, str | None]:
     try:
-        return dotenv_values(file) if file.is_file() else {}
+        return dotenv_values(file, interpolate=False) if file.is_file() else {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file} cannot be read: {error}") from error

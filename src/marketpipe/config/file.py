@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +16,28 @@ from marketpipe.shared_kernel.domain.suggestion import did_you_mean
 
 LARGEST_FILE = 1_000_000
 COMMAND_LINE = "the command line"
-_SECRET = re.compile(r"secret|password|token|(?:^|_)key(?:$|_)|key_id", re.IGNORECASE)
+_SECRET = re.compile(r"secret|password|token|(?:^|[_-])key(?:$|[_-])|key_id|api_?key", re.IGNORECASE)
 
 
-def load_config(file: Path | None, overrides: Mapping[str, Any] | None = None) -> PipelineConfig:
+def load_config(file: str | Path | None, overrides: Mapping[str, Any] | None = None) -> PipelineConfig:
     """``overrides`` are values by key, ``alpaca.feed`` for one in a section; they win over the file.
 
     Raises ``ConfigurationError``; nothing but the file is touched.
     """
-    given = _read(file) if file else {}
-    source = str(file) if file else COMMAND_LINE
-    merged = _merged(given, overrides or {})
-    _check_keys(merged, source)
-    options = merged.pop(str(merged.get("provider")), {}) if _names_foreign_section(merged) else {}
+    given = {} if file is None else _read(Path(file))
+    source = COMMAND_LINE if file is None else str(file)
+    merged = _merged(given, overrides or {}, source)
+    _check_keys(merged, source, overrides or {})
+    name = str(merged.get("provider"))
+    options = _section(merged.pop(name), f"{source}: {name}") if _names_foreign_section(merged) else {}
     if missing := [key for key in ("provider", "symbols", "start", "end") if merged.get(key) is None]:
         raise ConfigurationError(f"{source}: missing {', '.join(missing)}")
     return _build(PipelineConfig, {**merged, "provider_options": options}, source, overrides or {})
 
 
-def load_store_config(file: Path | None) -> StoreConfig:
+def load_store_config(file: str | Path | None) -> StoreConfig:
     """What is needed to read a store; without a file, the defaults: the store of the current folder."""
-    return load_config(file) if file else StoreConfig()
+    return StoreConfig() if file is None else load_config(file)
 
 
 def _build(
@@ -45,33 +47,44 @@ def _build(
         return kind(**values)
     except ConfigurationError as error:
         key = str(error).partition(":")[0]
-        raise ConfigurationError(f"{COMMAND_LINE if key in overrides else source}: {error}") from error
+        raise ConfigurationError(f"{_origin(key, source, overrides)}: {error}") from error
 
 
-def _merged(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _origin(key: str, source: str, overrides: Mapping[str, Any]) -> str:
+    return COMMAND_LINE if key in overrides or key.partition(".")[0] in overrides else source
+
+
+def _merged(given: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> dict[str, Any]:
     merged = dict(given)
     for key, value in overrides.items():
         section, _, name = key.rpartition(".")
         if section:
-            merged[section] = {**(merged.get(section) or {}), name: value}
+            merged[section] = {**_section(merged.get(section), f"{source}: {section}"), name: value}
         else:
             merged[key] = value
     return {key: value for key, value in merged.items() if value is not None or key not in SECTIONS}
 
 
+def _section(value: Any, place: str) -> Mapping[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigurationError(f"{place}: expected keys and values")
+    return value or {}
+
+
 def _names_foreign_section(given: Mapping[str, Any]) -> bool:
     provider = given.get("provider")
-    return isinstance(provider, str) and provider not in SECTIONS and provider in given
+    return isinstance(provider, str) and provider not in known_keys(PipelineConfig) and provider in given
 
 
-def _check_keys(given: Mapping[str, Any], source: str) -> None:
+def _check_keys(given: Mapping[str, Any], source: str, overrides: Mapping[str, Any]) -> None:
     known = known_keys(PipelineConfig)
     foreign = [str(given.get("provider"))] if _names_foreign_section(given) else []
     for key, value in given.items():
-        _check_key(key, [*known, *foreign], source, "")
+        _check_key(key, [*known, *foreign], _origin(str(key), source, overrides), "")
         if key in SECTIONS and isinstance(value, Mapping):
             for inner in value:
-                _check_key(inner, known_keys(SECTIONS[key]), source, f"{key}.")
+                origin = _origin(f"{key}.{inner}", source, overrides)
+                _check_key(inner, known_keys(SECTIONS[key]), origin, f"{key}.")
 
 
 def _check_key(key: object, known: list[str], source: str, prefix: str) -> None:
@@ -87,39 +100,62 @@ def _check_key(key: object, known: list[str], source: str, prefix: str) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = file.read_bytes()
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise ConfigurationError(f"{file}: larger than {LARGEST_FILE:,} bytes")
-        found = yaml.load(content, _StrictLoader)
+        found = yaml.load(BytesIO(content), _StrictLoader)  # of bytes its errors would quote a line: it may be a secret
     except OSError as error:
         raise ConfigurationError(f"{file}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigurationError(f"{file}: not valid YAML: {' '.join(str(error).split())[:300]}") from error
+        raise ConfigurationError(f"{file}: not valid YAML: {_what_is_wrong(error)}") from error
     if not isinstance(found, dict):
         raise ConfigurationError(f"{file}: expected keys and values, such as 'provider: synthetic'")
     return found
 
 
+def _what_is_wrong(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())[:300]
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """YAML 1.2's idea of plain words: on, off, yes and no stay words, dates stay text; no alias, no key twice."""
+    """YAML 1.2's idea of plain words: on, off, yes and no stay words, dates and times of day stay text.
+
+    No alias, no tag, no key twice.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
-        first: [(tag, form) for tag, form in resolvers if not tag.endswith((":bool", ":timestamp"))]
+        first: [(tag, form) for tag, form in resolvers if tag.endswith(":null")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not supported")
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or event.tag is not None:
+            raise _error("aliases (*name) and tags (!name) are not supported", event)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if repeated := [key for key in keys if not isinstance(key, Hashable) or keys.count(key) > 1]:
-            raise yaml.YAMLError(f"the key {repeated[0]!r} stands there twice or is no word")
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable) or key in seen:
+                raise _error(f"the key {key!r} stands there twice or is no word", key_node)
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$", re.IGNORECASE), list("tTfF")
-)
+def _error(problem: str, where: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)
+
+
+for _tag, _form, _first in (
+    ("bool", r"(?-i:true|True|false|False)", "tTfF"),  # TRUE is a symbol
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
+):
+    _StrictLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_form})$", re.IGNORECASE), list(_first)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from ipaddress import ip_address
@@ -17,6 +18,8 @@ from marketpipe.shared_kernel.domain.suggestion import did_you_mean
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
+
+_HOST = re.compile(r"[a-z0-9._:-]+")
 
 T = TypeVar("T")
 Reader = Callable[[Any], T]
@@ -125,11 +128,11 @@ def section(kind: type[T]) -> Reader[T]:
 def base_url(value: Any) -> str:
     """What it refuses is not repeated: a URL may hold a password."""
     try:
-        parts = urlsplit(text(value))
-        _ = parts.port
-    except ValueError as error:
-        raise ValidationError("expected a URL such as https://data.alpaca.markets") from error
-    if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+        parts = urlsplit(text(value).strip())
+        bare = parts.port != 0 and not (parts.query or parts.fragment or "@" in parts.netloc)
+    except ValueError:
+        raise ValidationError("expected a URL such as https://data.alpaca.markets") from None
+    if not parts.hostname or not _HOST.fullmatch(parts.hostname) or not bare:
         raise ValidationError(f"expected a URL such as https://data.alpaca.markets, not {parts.scheme}://…")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise ValidationError(f"https is required: keys would travel openly to {parts.hostname}")

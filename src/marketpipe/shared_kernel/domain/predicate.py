@@ -20,6 +20,9 @@ COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {"<": lt, "<=": l
 
 
 class Predicate:
+    def __bool__(self) -> bool:
+        raise TypeError("a predicate is data: join two with & and |, not with and, or or a chained comparison")
+
     def __and__(self, other: Predicate) -> Predicate:
         return AllOf((self, other))
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EARLIEST = date(1980, 1, 1)
-MARGIN = timedelta(days=10)  # the library refuses ranges without a session, such as one Saturday
 
 
 class ExchangeCalendar:
@@ -43,5 +42,6 @@ class ExchangeCalendar:
 def _schedule(exchange: str, first_year: int, last_year: int) -> DataFrame:
     import exchange_calendars
 
-    start, end = date(first_year, 1, 1) - MARGIN, date(last_year, 12, 31) + MARGIN
+    # whole years: the library refuses ranges without a session, such as one Saturday
+    start, end = date(first_year, 1, 1), date(last_year, 12, 31)
     return exchange_calendars.get_calendar(exchange, start=start, end=end).schedule

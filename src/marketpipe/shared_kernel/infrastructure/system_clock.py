@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
-
-LOOK_UP_SECONDS = 0.1
+LOOK_UP_SECONDS = 0.05
 STOPPED = "asked to stop while waiting for the market data provider"
 
 

@@ -84,7 +84,8 @@ def _compile(schema: Mapping[str, Any]) -> _Compiled:
     plain = set(schema) <= _DECLARATIONS and schema.get("type", "object") == "object"
     present = set(schema.get("required", ())) <= {"symbol", *COLUMNS.names}
     closed = schema.get("additionalProperties", True) is True or {"symbol", *COLUMNS.names} <= set(properties)
-    return _Compiled(tuple(part for part in compiled if part), plain and present and closed and all(compiled))
+    known = tuple(part for part in compiled if part is not None)
+    return _Compiled(known, plain and present and closed and len(known) == len(compiled))
 
 
 def _versions(columns: BarColumns) -> pa.Array:

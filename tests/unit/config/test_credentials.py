@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from marketpipe.config import Credentials, find_credentials
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+
+SHORT = {"ALPACA_KEY": "short-key", "ALPACA_SECRET": "short-secret"}
+LONG = {"APCA_API_KEY_ID": "long-key", "APCA_API_SECRET_KEY": "long-secret"}
+OF_SHORT, OF_LONG = Credentials("short-key", "short-secret"), Credentials("long-key", "long-secret")
+
+
+def dotenv(folder: Path, text: str) -> Path:
+    file = folder / ".env"
+    file.write_text(text)
+    return file
+
+
+def lines(pair: dict[str, str]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in pair.items())
+
+
+@pytest.mark.parametrize(("environment", "found"), [(SHORT, OF_SHORT), (LONG, OF_LONG), ({**LONG, **SHORT}, OF_SHORT)])
+def test_either_pair_of_the_environment_is_found_the_short_one_first(
+    environment: dict[str, str], found: Credentials, tmp_path: Path
+) -> None:
+    assert find_credentials(environment, tmp_path / ".env") == found
+
+
+@pytest.mark.parametrize(("pair", "found"), [(SHORT, OF_SHORT), (LONG, OF_LONG), ({**LONG, **SHORT}, OF_SHORT)])
+def test_either_pair_of_a_dotenv_file_is_found(pair: dict[str, str], found: Credentials, tmp_path: Path) -> None:
+    assert find_credentials({}, dotenv(tmp_path, lines(pair))) == found
+
+
+def test_environment_wins_over_the_dotenv_file_whatever_the_pair(tmp_path: Path) -> None:
+    assert find_credentials(LONG, dotenv(tmp_path, lines(SHORT))) == OF_LONG
+    assert find_credentials(SHORT, dotenv(tmp_path, lines(LONG))) == OF_SHORT
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"ALPACA_KEY": "k"},
+        {"ALPACA_SECRET": "s"},
+        {"ALPACA_KEY": "k", "APCA_API_SECRET_KEY": "s"},
+        {"ALPACA_KEY": "k", "ALPACA_SECRET": ""},
+        {"ALPACA_KEY": "  ", "ALPACA_SECRET": "s"},
+    ],
+)
+def test_half_a_pair_is_never_completed_from_elsewhere(environment: dict[str, str], tmp_path: Path) -> None:
+    assert find_credentials({**environment, **LONG}, tmp_path / ".env") == OF_LONG
+    assert find_credentials(environment, dotenv(tmp_path, lines(LONG))) == OF_LONG
+    other_half = {name: value for name, value in SHORT.items() if not environment.get(name)}
+    with pytest.raises(ConfigurationError, match="no credentials for Alpaca"):
+        find_credentials(environment, dotenv(tmp_path, lines({**other_half, "ALPACA_KEY": ""})))
+
+
+@pytest.mark.parametrize(
+    ("key", "secret"), [pair for pair in product(["", " ", "\t\n", "k"], repeat=2) if "k" not in pair]
+)
+def test_blank_credentials_are_none(key: str, secret: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no credentials for Alpaca"):
+        find_credentials({"ALPACA_KEY": key, "ALPACA_SECRET": secret}, tmp_path / ".env")
+
+
+def test_message_names_both_pairs_and_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        find_credentials({}, tmp_path / ".env")
+    assert str(refusal.value) == (
+        "no credentials for Alpaca: set ALPACA_KEY and ALPACA_SECRET or APCA_API_KEY_ID and APCA_API_SECRET_KEY "
+        f"in the environment or in {tmp_path / '.env'}"
+    )
+
+
+def test_message_does_not_repeat_the_half_that_was_found(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        find_credentials({"ALPACA_SECRET": "short-secret"}, tmp_path / ".env")
+    assert "short-secret" not in str(refusal.value)
+
+
+def test_space_around_credentials_is_dropped(tmp_path: Path) -> None:
+    environment = {"ALPACA_KEY": " short-key\n", "ALPACA_SECRET": "\tshort-secret "}
+    assert find_credentials(environment, tmp_path / ".env") == OF_SHORT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALPACA_KEY=short-key\r\nALPACA_SECRET=short-secret\r\n",
+        "export ALPACA_KEY='short-key'  # mine\nexport ALPACA_SECRET=\"short-secret\"\n",
+        "# keys\n\nALPACA_KEY = short-key\nALPACA_SECRET = short-secret",
+        "\N{BYTE ORDER MARK}ALPACA_KEY=short-key\nALPACA_SECRET=short-secret\n",
+    ],
+)
+def test_dotenv_file_is_read_as_shells_and_editors_write_it(text: str, tmp_path: Path) -> None:
+    assert find_credentials({}, dotenv(tmp_path, text)) == OF_SHORT
+
+
+@pytest.mark.parametrize("text", ["", "ALPACA_KEY\nALPACA_SECRET\n", "ALPACA_KEY=\nALPACA_SECRET=\n", "nonsense {{\n"])
+def test_dotenv_file_without_a_pair_gives_none(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no credentials for Alpaca"):
+        find_credentials({}, dotenv(tmp_path, text))
+
+
+def test_dotenv_that_is_a_folder_is_no_file(tmp_path: Path) -> None:
+    assert find_credentials(SHORT, tmp_path) == OF_SHORT
+
+
+def test_dotenv_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"ALPACA_KEY=\xff\xfe\n")
+    with pytest.raises(ConfigurationError, match="cannot be read") as refusal:
+        find_credentials({}, file)
+    assert str(refusal.value).startswith(f"{file} cannot be read: ")
+
+
+def test_environment_is_only_read(tmp_path: Path) -> None:
+    environment = dict(SHORT)
+    find_credentials(environment, dotenv(tmp_path, lines(LONG)))
+    assert environment == SHORT
+
+
+def test_credentials_are_never_shown() -> None:
+    shown = f"{OF_SHORT!r} {OF_SHORT} {[OF_SHORT]} { {'credentials': OF_SHORT} }"
+    assert "short-key" not in shown
+    assert "short-secret" not in shown
+    assert repr(OF_SHORT) == "Credentials()"

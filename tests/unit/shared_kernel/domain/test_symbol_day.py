@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from tests.support.builders import day
+
+
+def test_symbol_days_are_ordered_by_symbol_then_trading_date() -> None:
+    days = [day("MSFT", "2024-01-02"), day("AAPL", "2024-01-03"), day("AAPL", "2023-12-29")]
+    assert [str(symbol_day) for symbol_day in sorted(days)] == ["AAPL 2023-12-29", "AAPL 2024-01-03", "MSFT 2024-01-02"]
+
+
+def test_equal_symbol_days_are_one_key() -> None:
+    assert {day("AAPL", "2024-01-02"): 1}[day("AAPL", "2024-01-02")] == 1
+    assert day("AAPL", "2024-01-02") != day("AAPL", "2024-01-03")
+
+
+def test_symbol_day_cannot_be_changed() -> None:
+    symbol_day: SymbolDay = day("AAPL", "2024-01-02")
+    with pytest.raises(AttributeError):
+        symbol_day.symbol = day("MSFT", "2024-01-02").symbol  # type: ignore[misc]
+
+
+def test_only_complete_and_empty_symbol_days_need_no_further_request() -> None:
+    assert {str(outcome): outcome.is_settled for outcome in Outcome} == {
+        "complete": True,
+        "empty": True,
+        "partial": False,
+        "failed": False,
+    }
+
+
+def test_outcome_has_no_bars_and_no_error_unless_told() -> None:
+    outcome = SymbolDayOutcome(day("AAPL", "2024-01-02"), Outcome.EMPTY)
+    assert (outcome.rows, outcome.rejected, outcome.error) == (0, 0, None)
+
+
+def test_severities_are_written_as_in_the_configuration() -> None:
+    assert [str(severity) for severity in Severity] == ["error", "warning", "off"]
+
+
+def test_dataset_identity_tells_provider_feed_and_adjustment_apart() -> None:
+    identity = DatasetIdentity("alpaca", "iex", "raw")
+    assert str(identity) == "provider alpaca, feed iex, adjustment raw"
+    assert identity == DatasetIdentity("alpaca", "iex", "raw")
+    others = [("synthetic", "iex", "raw"), ("alpaca", "sip", "raw"), ("alpaca", "iex", "split")]
+    assert all(identity != DatasetIdentity(*other) for other in others)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+
+MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
+
+
+def test_timeframes_and_their_minutes_are_these() -> None:
+    assert {str(timeframe): timeframe.minutes for timeframe in Timeframe} == MINUTES
+
+
+@pytest.mark.parametrize("text", MINUTES)
+def test_parse_reads_what_str_writes(text: str) -> None:
+    assert str(Timeframe.parse(text)) == text
+    assert Timeframe.parse(Timeframe.parse(text)) is Timeframe.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "1M", "1D", "2m", "60m", "1min", "1Min", " 1m", "m", 1, 5.0, None, True, [], {}])
+def test_parse_refuses_other_lengths_and_names_the_known_ones(text: Any) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Timeframe.parse(text)
+    assert str(refusal.value) == f"{text!r} is not a timeframe; known are 1m, 5m, 15m, 30m, 1h, 4h, 1d"
+
+
+def test_only_the_daily_timeframe_is_not_intraday() -> None:
+    assert [str(timeframe) for timeframe in Timeframe if not timeframe.is_intraday] == ["1d"]

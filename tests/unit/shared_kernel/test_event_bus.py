@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events.event import Event
+
+
+@frozen
+class Opened(Event):
+    number: int = 0
+
+
+@frozen
+class Closed(Event):
+    number: int = 0
+
+
+@frozen
+class Reopened(Opened):
+    pass
+
+
+def plain_bus() -> EventBus:
+    return EventBus(lambda *_: nullcontext())
+
+
+def swallowing_bus() -> EventBus:
+    return EventBus(lambda *_: suppress(ArithmeticError))
+
+
+def says(name: str, said: list[str]) -> Callable[[Event], None]:
+    return lambda event: said.append(f"{name} {type(event).__name__}")
+
+
+def fails(event: Event) -> None:
+    raise ZeroDivisionError(f"on {event}")
+
+
+def test_handlers_run_in_the_order_of_their_subscription() -> None:
+    bus, said = plain_bus(), list[str]()
+    for name in ("first", "second", "third"):
+        bus.subscribe(Opened, says(name, said))
+    bus.publish(Opened())
+    assert said == ["first Opened", "second Opened", "third Opened"]
+
+
+def test_observers_see_an_event_before_its_handlers_whoever_came_first() -> None:
+    bus, said = plain_bus(), list[str]()
+    bus.subscribe(Opened, says("handler", said))
+    bus.observe(Event, says("observer of all", said))
+    bus.observe(Opened, says("observer", said))
+    bus.publish(Opened())
+    assert said == ["observer Opened", "observer of all Opened", "handler Opened"]
+
+
+def test_observers_see_facts_in_the_order_in_which_they_came_about() -> None:
+    bus, said = plain_bus(), list[str]()
+    bus.subscribe(Opened, lambda _: bus.publish(Closed()))
+    bus.observe(Event, says("observer", said))
+    bus.publish(Opened())
+    assert said == ["observer Opened", "observer Closed"]
+
+
+def test_publish_returns_when_the_whole_ring_is_done() -> None:
+    bus, said = plain_bus(), list[str]()
+    bus.subscribe(Opened, lambda event: bus.publish(Closed(event.number)))
+    bus.subscribe(Closed, says("inner", said))
+    bus.subscribe(Opened, says("outer", said))
+    bus.publish(Opened())
+    assert said == ["inner Closed", "outer Opened"]
+
+
+def test_only_subscribers_of_the_very_type_are_called() -> None:
+    bus, said = plain_bus(), list[str]()
+    bus.subscribe(Closed, says("handler", said))
+    bus.observe(Closed, says("observer", said))
+    bus.subscribe(Opened, says("handler", said))
+    bus.publish(Reopened())
+    assert said == []
+
+
+def test_event_itself_observes_every_type() -> None:
+    bus, seen = plain_bus(), list[Event]()
+    bus.observe(Event, seen.append)
+    for event in (Opened(1), Closed(2), Reopened(3)):
+        bus.publish(event)
+    assert seen == [Opened(1), Closed(2), Reopened(3)]
+
+
+def test_publishing_what_nobody_wants_does_nothing() -> None:
+    plain_bus().publish(Opened())
+
+
+def test_error_of_a_handler_reaches_the_publisher_and_stops_the_later_ones() -> None:
+    bus, said = swallowing_bus(), list[str]()
+    bus.subscribe(Opened, says("first", said))
+    bus.subscribe(Opened, fails)
+    bus.subscribe(Opened, says("third", said))
+    with pytest.raises(ZeroDivisionError, match=r"on Opened\(number=7\)"):
+        bus.publish(Opened(7))
+    assert said == ["first Opened"]
+
+
+def test_error_of_a_handler_far_down_the_ring_reaches_the_first_publisher() -> None:
+    bus = swallowing_bus()
+    bus.subscribe(Opened, lambda event: bus.publish(Closed(event.number)))
+    bus.subscribe(Closed, fails)
+    with pytest.raises(ZeroDivisionError, match=r"on Closed\(number=3\)"):
+        bus.publish(Opened(3))
+
+
+def test_error_of_an_observer_breaks_neither_pipeline_nor_other_observers() -> None:
+    bus, said = swallowing_bus(), list[str]()
+    bus.observe(Opened, fails)
+    bus.observe(Opened, says("observer", said))
+    bus.observe(Event, says("observer of all", said))
+    bus.subscribe(Opened, says("handler", said))
+    bus.publish(Opened())
+    assert said == ["observer Opened", "observer of all Opened", "handler Opened"]
+
+
+def test_each_observer_is_isolated_by_itself_and_handlers_are_not() -> None:
+    isolated: list[tuple[Event, object]] = []
+
+    def isolation(event: Event, observer: Callable[[Any], None]) -> AbstractContextManager[object]:
+        isolated.append((event, observer))
+        return nullcontext()
+
+    bus, said = EventBus(isolation), list[str]()
+    observers = [says("one", said), says("two", said)]
+    for observer in observers:
+        bus.observe(Opened, observer)
+    bus.subscribe(Opened, says("handler", said))
+    bus.publish(Opened(5))
+    assert isolated == [(Opened(5), observers[0]), (Opened(5), observers[1])]
+
+
+def test_two_buses_do_not_meet() -> None:
+    one, other, said = plain_bus(), plain_bus(), list[str]()
+    one.subscribe(Opened, says("one", said))
+    one.observe(Event, says("observer of one", said))
+    other.subscribe(Opened, says("other", said))
+    other.publish(Opened())
+    assert said == ["other Opened"]
+
+
+def test_same_handler_subscribed_twice_is_called_twice() -> None:
+    bus, said = plain_bus(), list[str]()
+    for _ in range(2):
+        bus.subscribe(Opened, says("handler", said))
+    bus.publish(Opened())
+    assert said == ["handler Opened", "handler Opened"]
+
+
+def test_each_event_is_handled_on_the_thread_that_published_it() -> None:
+    bus, threads, events = plain_bus(), 8, 50
+    handled: list[tuple[int, int, int]] = []
+    everyone_is_there = threading.Barrier(threads)
+    bus.subscribe(Opened, lambda event: bus.publish(Closed(event.number)))
+    bus.subscribe(Closed, lambda event: handled.append((event.number // events, event.number, threading.get_ident())))
+
+    def publish(worker: int) -> None:
+        everyone_is_there.wait(5)
+        for number in range(events):
+            bus.publish(Opened(worker * events + number))
+
+    workers = [threading.Thread(target=publish, args=(worker,)) for worker in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(5)
+    assert sorted(number for _, number, _ in handled) == list(range(threads * events))
+    assert {(number, ident) for number, _, ident in handled} == {(i, w.ident) for i, w in enumerate(workers)}
+
+
+def test_error_on_one_thread_stays_on_that_thread() -> None:
+    bus, outcomes = plain_bus(), list[str]()
+    first_is_failing = threading.Event()
+
+    def handle(event: Opened) -> None:
+        if event.number == 0:
+            first_is_failing.set()
+            raise ZeroDivisionError
+        first_is_failing.wait(5)
+        outcomes.append("handled")
+
+    def publish(number: int) -> None:
+        try:
+            bus.publish(Opened(number))
+        except ZeroDivisionError:
+            outcomes.append(f"failed {number}")
+
+    bus.subscribe(Opened, handle)
+    workers = [threading.Thread(target=publish, args=(number,)) for number in (1, 0)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(5)
+    assert sorted(outcomes) == ["failed 0", "handled"]

@@ -1,0 +1,203 @@
+"""The library's face: what ``import marketpipe`` gives, and what it does not load."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import marketpipe
+
+PUBLIC_NAMES = [
+    "AggregatesRefreshed",
+    "AggregationReport",
+    "AskedSession",
+    "AuthStrategy",
+    "BAR_SCHEMA",
+    "BadRequestError",
+    "BarsExhausted",
+    "BarsFetched",
+    "BarsRequest",
+    "BarsRequested",
+    "BarsStored",
+    "BarsValidated",
+    "BaseApiClient",
+    "ClientConfig",
+    "ConfigurationError",
+    "Credentials",
+    "CredentialsError",
+    "DataFeed",
+    "DatasetIdentity",
+    "DatasetMismatchError",
+    "EndlessPagingError",
+    "EntitlementError",
+    "Event",
+    "HeaderTokenAuth",
+    "HttpExchange",
+    "IngestionInterrupted",
+    "IngestionReport",
+    "JobFinished",
+    "JobStarted",
+    "MalformedResponseError",
+    "MarketDataProvider",
+    "MarketPipeError",
+    "MetricsConfig",
+    "OHLCVBar",
+    "Outcome",
+    "PartitionUnreadableError",
+    "Pipeline",
+    "PipelineConfig",
+    "Price",
+    "ProviderContext",
+    "ProviderError",
+    "ProviderTimeoutError",
+    "ProviderTraits",
+    "ProviderUnavailableError",
+    "QueryError",
+    "RateLimitReport",
+    "RateLimitWaited",
+    "RateLimitedError",
+    "RateLimiter",
+    "RateWindow",
+    "RawMarketData",
+    "RequestCompleted",
+    "RequestRetried",
+    "RetryPolicy",
+    "RuleFinding",
+    "SessionKind",
+    "Severity",
+    "StateError",
+    "StatusReport",
+    "StorageError",
+    "StoreConfig",
+    "StoredSymbolDay",
+    "Symbol",
+    "SymbolDay",
+    "SymbolDayOutcome",
+    "SymbolDaysRecorded",
+    "SymbolRefusedError",
+    "SymbolRun",
+    "SyntheticConfig",
+    "TerminalProviderError",
+    "TimeWindow",
+    "Timeframe",
+    "Timestamp",
+    "TradingDate",
+    "TradingSession",
+    "TransientProviderError",
+    "ValidationConfig",
+    "ValidationError",
+    "ValidationReport",
+    "load_config",
+    "load_ohlcv",
+]
+HEAVY = {"pyarrow", "duckdb", "pandas", "exchange_calendars", "httpx", "numpy", "jsonschema", "prometheus_client"}
+NOT_FOR_IMPORT = HEAVY | {"typer", "rich"}
+NOT_FOR_HELP = HEAVY | {"yaml"}
+RUN_AND_LIST_MODULES = """
+import json, runpy, sys
+try:
+    runpy.run_module("marketpipe", run_name="__main__", alter_sys=True)
+    code = None
+except SystemExit as leaving:
+    code = leaving.code
+print()
+print(json.dumps([code, sorted(sys.modules)]))
+"""
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level packages that a fresh interpreter has loaded."""
+    script = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    return _top_level(json.loads(_python("-c", script).splitlines()[-1]))
+
+
+def _python(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def _top_level(modules: list[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+def test_public_names_are_these() -> None:
+    assert sorted(marketpipe.__all__) == PUBLIC_NAMES
+
+
+def test_no_public_name_is_listed_twice() -> None:
+    assert len(marketpipe.__all__) == len(set(marketpipe.__all__))
+
+
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
+def test_public_name_resolves_to_what_bears_it(name: str) -> None:
+    value = getattr(marketpipe, name)
+    assert getattr(value, "__name__", name) == name
+    assert getattr(marketpipe, name) is value
+
+
+def test_type_checkers_are_told_the_same_names_and_homes() -> None:
+    tree = ast.parse(Path(marketpipe.__file__).read_text("utf-8"))
+    guarded = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    told = {
+        alias.asname or alias.name: imported.module
+        for block in guarded
+        for imported in block.body
+        if isinstance(imported, ast.ImportFrom)
+        for alias in imported.names
+    }
+    assert sorted(told) == PUBLIC_NAMES
+    for name, home in told.items():
+        assert getattr(import_module(str(home)), name) is getattr(marketpipe, name)
+
+
+def test_dir_lists_the_public_names() -> None:
+    assert set(PUBLIC_NAMES) <= set(dir(marketpipe))
+    assert dir(marketpipe) == sorted(dir(marketpipe))
+
+
+@pytest.mark.parametrize("name", ["Ticker", "pipelines", "_HOMES_", "__wrapped__"])
+def test_name_that_is_not_public_is_an_attribute_error(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"module 'marketpipe' has no attribute '{name}'"):
+        getattr(marketpipe, name)
+
+
+def test_star_import_brings_exactly_the_public_names() -> None:
+    space: dict[str, object] = {}
+    exec("from marketpipe import *", space)
+    assert sorted(set(space) - {"__builtins__"}) == PUBLIC_NAMES
+
+
+def test_importing_marketpipe_imports_nothing_heavy() -> None:
+    loaded = modules_after("import marketpipe")
+    assert "marketpipe" in loaded
+    assert loaded & NOT_FOR_IMPORT == set()
+
+
+@pytest.mark.parametrize("name", ["OHLCVBar", "BarsStored", "MarketPipeError"])
+def test_using_a_word_of_the_kernel_imports_nothing_heavy(name: str) -> None:
+    assert modules_after(f"from marketpipe import {name}") & NOT_FOR_IMPORT == set()
+
+
+def test_importing_marketpipe_configures_no_logging_and_starts_no_thread() -> None:
+    state = "import logging, threading; print(logging.root.handlers, threading.active_count())"
+    assert _python("-c", f"from marketpipe import Pipeline\n{state}").strip() == "[] 1"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    output = _python("-c", f"import sys; sys.argv = ['marketpipe', '--help']\n{RUN_AND_LIST_MODULES}")
+    code, modules = json.loads(output.splitlines()[-1])
+    assert code == 0
+    assert "ingest" in output
+    assert "typer" in modules
+    assert _top_level(modules) & NOT_FOR_HELP == set()
+
+
+def test_help_of_the_module_is_printed() -> None:
+    assert "Keeps a local store of OHLCV bars true" in _python("-m", "marketpipe", "--help")
