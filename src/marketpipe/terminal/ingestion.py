@@ -28,7 +28,7 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
         print_json(_as_mapping(report))
         return
     rate = f", {report.bars / report.seconds:,.0f} bars/s" if report.seconds and report.bars else ""
-    out(f"job {report.job_id} {report.state}: {_counts(report)}")
+    out(f"job {report.job_id} {report.state}. Symbol-days: {_counts(report)}")
     out(
         f"{report.bars:,} bars, {report.rejected:,} rejected, "
         f"{report.requests:,} requests, {report.seconds:.1f} s{rate}"
@@ -47,7 +47,7 @@ def _counts(report: IngestionReport) -> str:
     if report.not_begun:
         parts.append(f"{report.not_begun:,} not begun yet")
     left = report.planned - len(report.outcomes)
-    return f"{', '.join(parts)} symbol-days" + (f"; {left:,} not asked for" if left else "")
+    return ", ".join(parts) + (f"; {left:,} not asked for" if left else "")
 
 
 def _print_failures(report: IngestionReport) -> None:
