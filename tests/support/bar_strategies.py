@@ -26,7 +26,7 @@ from marketpipe.shared_kernel.domain.predicate import (
     Term,
 )
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from tests.support.builders import bar, day, sessions
+from tests.support.builders import bar, day
 
 Row = dict[str, Any]
 Part = tuple[SymbolDay, Sequence[Row]]
@@ -58,10 +58,30 @@ def plausible_records() -> st.SearchStrategy[Record]:
     """Fields that come close enough to one another for every rule to hold now and then."""
     prices = st.sampled_from((1.0, 1.0, 2.0, 2.0, 3.0, *DOUBLES_TO_FEAR))
     times = st.sampled_from((0, 60_000_000, 120_000_000, 60_000_001, -60_000_000))
-    values = {name: prices for name in ("open", "high", "low", "close", "volume")}
+    values = dict.fromkeys(("open", "high", "low", "close", "volume"), prices)
     windows = {name: st.none() | times for name in ("session_start", "session_end")}
     counts = {"vwap": st.none() | prices, "trade_count": st.none() | st.integers(-1, 2)}
     return st.fixed_dictionaries({**values, **counts, **windows, "timestamp": times, "now": times})
+
+
+def good_records() -> st.SearchStrategy[Record]:
+    """Of which every invariant of a bar holds."""
+    prices = st.floats(min_value=0, exclude_min=True, allow_infinity=False) | st.sampled_from((1.0, 1.01, 139.882513))
+    amounts = st.just(-0.0) | st.floats(min_value=0, allow_infinity=False)
+
+    def record(four: list[float], rising: bool, **values: Any) -> Record:
+        low, first, last, high = sorted(four)
+        opens, closes = (first, last) if rising else (last, first)
+        return {"open": opens, "high": high, "low": low, "close": closes, **values}
+
+    return st.builds(
+        record,
+        st.lists(prices, min_size=4, max_size=4),
+        st.booleans(),
+        volume=amounts,
+        trade_count=st.none() | st.integers(0, 2**63 - 1),
+        vwap=st.none() | amounts,
+    )
 
 
 def arrays(rows: Sequence[Record]) -> Mapping[str, pa.Array]:
@@ -98,14 +118,12 @@ def sequences() -> st.SearchStrategy[list[list[Record]]]:
     """The bars of several symbol-days, with repeats, disorder, gaps, jumps, and prices that are no numbers."""
     prices = st.none() | st.sampled_from((100.0, 100.0, 101.0, 149.0, 151.0, 300.0)) | doubles()
     minutes = st.integers(0, 5) | st.sampled_from((30, 31, 36, 900))
-    bars = st.builds(
-        lambda minute, extra, **values: {"timestamp": minute * 60_000_000 + extra, **values},
-        minutes,
-        st.sampled_from((0, 0, 0, 1)),
-        high=prices,
-        low=prices,
-        close=prices,
-    )
+
+    def record(minute: int, extra: int, **values: float | None) -> Record:
+        return {"timestamp": minute * 60_000_000 + extra, **values}
+
+    extras = st.sampled_from((0, 0, 0, 1))
+    bars = st.builds(record, minutes, extras, high=prices, low=prices, close=prices)
     disordered = st.lists(bars, max_size=8)
     ordered = disordered.map(lambda rows: sorted(rows, key=operator.itemgetter("timestamp")))
     return st.lists(disordered | ordered, max_size=5)
@@ -133,24 +151,35 @@ FLAWS: tuple[Row, ...] = (
 )
 
 
+_OWNERS = st.lists(
+    st.tuples(st.sampled_from(("AAPL", "MSFT", "BRK.B")), st.sampled_from(TRADING_DATES)), max_size=4, unique=True
+)
+_SAYINGS = st.lists(
+    st.tuples(
+        st.sampled_from(MINUTES_FROM_FOUR),
+        st.sampled_from((0, 0, 0, 0, 0, 1)),
+        st.sampled_from((100.0, 100.0, 100.0, 200.0)),
+        st.sampled_from(({}, {}, {}, *FLAWS)),
+        st.sampled_from(({}, {}, {}, {}, {}, *FLAWS)),
+    ),
+    max_size=6,
+)
+
+
 @st.composite
 def parts(draw: st.DrawFn) -> list[Part]:
     """Symbol-days as a provider may give them; some are empty, some bars are wrong in one way, some in two."""
-    owners = st.tuples(st.sampled_from(("AAPL", "MSFT", "BRK.B")), st.sampled_from(TRADING_DATES))
+    return [(owner, _rows(owner, draw(_SAYINGS))) for owner in (day(*names) for names in draw(_OWNERS))]
+
+
+def _rows(owner: SymbolDay, sayings: Sequence[tuple[int, int, float, Row, Row]]) -> list[Row]:
+    four_in_the_morning = owner.trading_date.midnight.moment + timedelta(hours=4)
     return [
-        (day(*owner), draw(st.lists(_rows(owner[1]), max_size=7)))
-        for owner in draw(st.lists(owners, max_size=4, unique=True))
+        {
+            **bar(str(owner.trading_date.midnight), price),
+            "timestamp": four_in_the_morning + timedelta(minutes=minute, seconds=second),
+            **flaw,
+            **another,
+        }
+        for minute, second, price, flaw, another in sayings
     ]
-
-
-def _rows(trading_date: str) -> st.SearchStrategy[Row]:
-    flaws = st.lists(st.sampled_from(({}, {}, {}, {}, *FLAWS)), max_size=2)
-    seconds = st.sampled_from((0, 0, 0, 0, 0, 1))
-    prices = st.sampled_from((100.0, 100.0, 100.0, 200.0))
-
-    def row(minute: int, second: int, price: float, changes: list[Row]) -> Row:
-        moment = day("A", trading_date).trading_date.midnight.plus(timedelta(minutes=240 + minute, seconds=second))
-        merged = {name: value for change in changes for name, value in change.items()}
-        return bar(str(moment), price, **merged)
-
-    return st.builds(row, st.sampled_from(MINUTES_FROM_FOUR), seconds, prices, flaws)

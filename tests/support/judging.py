@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_session import SessionKind
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from marketpipe.validation.domain.business_rules import SCHEMA_RULE, RuleBook
+from marketpipe.validation.domain.business_rules import BUSINESS_RULES, SCHEMA_RULE, SEQUENCE_RULES, RuleBook
+from marketpipe.validation.domain.sequence_rule import SequenceRule
 from marketpipe.validation.domain.symbol_bars_aggregate import SymbolBarsAggregate
 from marketpipe.validation.domain.validation_result import ValidationResult
+from marketpipe.validation.domain.validation_rule import ValidationRule
 from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
 from marketpipe.validation.infrastructure.columnar_judge import ColumnarJudge
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
@@ -28,6 +32,7 @@ from tests.support.bar_strategies import Row
 from tests.support.builders import CALENDAR, sessions
 
 SCHEMA: Mapping[str, Any] = json.loads((Path(__file__).parents[2] / "schema" / "schema_v1.json").read_text("utf-8"))
+RULES: tuple[ValidationRule | SequenceRule, ...] = (*BUSINESS_RULES, *SEQUENCE_RULES)
 LAX_SCHEMA: Mapping[str, Any] = {"type": "object"}
 """Passes every bar, so that the business rules see what schema_v1.json would have refused before them."""
 LONG_AFTER = Timestamp.parse("2025-06-02T12:00:00Z")
@@ -40,26 +45,32 @@ class Setting:
     kind: SessionKind = SessionKind.EXTENDED
     now: Timestamp = LONG_AFTER
 
-    @property
+    @cached_property
     def rules(self) -> RuleBook:
         return RuleBook.with_severities(self.severities)
 
-    def severity_of(self, name: str) -> Severity:
-        named = {rule.name: rule.severity for rule in (*self.rules.bar_rules, *self.rules.sequence_rules)}
-        return {**named, SCHEMA_RULE: Severity.ERROR}[name]
+    @cached_property
+    def severity_of(self) -> Mapping[str, Severity]:
+        in_force: tuple[ValidationRule | SequenceRule, ...] = (*self.rules.bar_rules, *self.rules.sequence_rules)
+        return {SCHEMA_RULE: Severity.ERROR, **{rule.name: rule.severity for rule in in_force}}
 
 
-def judged(bars: ColumnarBars, setting: Setting = Setting()) -> ValidationResult:  # noqa: B008 - it is frozen
+def judged(bars: ColumnarBars, setting: Setting = Setting()) -> ValidationResult:
     """By the judge that works on columns."""
     rules = BusinessRuleValidator(setting.rules)
-    judge = ColumnarJudge(SchemaValidator(setting.schema), rules, CALENDAR, setting.kind)
+    judge = ColumnarJudge(_schema_validator(json.dumps(setting.schema)), rules, CALENDAR, setting.kind)
     return judge.judge(bars, setting.now)
+
+
+@lru_cache
+def _schema_validator(schema: str) -> SchemaValidator:
+    return SchemaValidator(json.loads(schema))
 
 
 def broken_rules(symbol_day: SymbolDay, rows: Sequence[Row], setting: Setting) -> list[list[str]]:
     """For every bar of a symbol-day the names of the rules it does not satisfy, by the plain evaluators alone."""
     schema = Draft202012Validator(setting.schema)
-    records = [_record(symbol_day, row, setting) for row in rows]
+    records = _records(symbol_day, rows, setting)
     names = [
         [rule.name for rule in setting.rules.bar_rules if not rule.satisfied_by(record)]
         if schema.is_valid(json_record(symbol_day, row))
@@ -75,7 +86,7 @@ def broken_rules(symbol_day: SymbolDay, rows: Sequence[Row], setting: Setting) -
 
 
 def is_error(broken: Sequence[str], setting: Setting) -> bool:
-    return any(setting.severity_of(name) is Severity.ERROR for name in broken)
+    return any(setting.severity_of[name] is Severity.ERROR for name in broken)
 
 
 def json_record(symbol_day: SymbolDay, row: Row) -> dict[str, object]:
@@ -85,16 +96,24 @@ def json_record(symbol_day: SymbolDay, row: Row) -> dict[str, object]:
     return {"symbol": str(symbol_day.symbol), **row, "timestamp": text, "schema_version": 1}
 
 
-def _record(symbol_day: SymbolDay, row: Row, setting: Setting) -> Record:
-    moment, found = row["timestamp"], sessions(str(symbol_day.trading_date), str(symbol_day.trading_date))
+def _records(symbol_day: SymbolDay, rows: Sequence[Row], setting: Setting) -> list[Record]:
+    found = sessions(str(symbol_day.trading_date), str(symbol_day.trading_date))
     window = found[0].window(setting.kind) if found else None
-    return {
-        **row,
-        "timestamp": None if moment is None else Timestamp(moment).epoch_micros,
+    context = {
         "session_start": window.start.epoch_micros if window else None,
         "session_end": window.end.epoch_micros if window else None,
         "now": setting.now.epoch_micros,
     }
+    return [{**row, "timestamp": _micros(row["timestamp"]), **context} for row in rows]
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else Timestamp(moment).epoch_micros
+
+
+def with_property(name: str, keywords: object) -> Mapping[str, Any]:
+    """schema/schema_v1.json with one property rewritten."""
+    return {**SCHEMA, "properties": {**SCHEMA["properties"], name: keywords}}
 
 
 def rows_of(bars: ColumnarBars, symbol_day: SymbolDay) -> list[Row]:

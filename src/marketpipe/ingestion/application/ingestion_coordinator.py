@@ -37,7 +37,7 @@ class IngestionCoordinator:
     ) -> None:
         self._provider, self._scheduler, self._state = provider, scheduler, state
         self._bus, self._clock, self._new_executor = bus, clock, new_executor
-        self._running: dict[int, BatchProgress] = {}
+        self._begun: dict[int, BatchProgress] = {}
         self._stopping = False
 
     def plan(self, scope: IngestionScope) -> IngestionPlan:
@@ -46,10 +46,11 @@ class IngestionCoordinator:
 
     def ingest(self, scope: IngestionScope) -> IngestionJob:
         """Raises ``CredentialsError``; what was checkpointed by then stays."""
+        self._go()
+        self._begun.clear()
         plan = self.plan(scope)
         job_id = self._state.open_job(scope, self._clock.now())
         job = IngestionJob(job_id, scope, planned=plan.planned, settled=plan.settled, not_begun=plan.not_begun)
-        self._go()
         with self._closing(job):
             self._bus.publish(JobStarted(job.job_id, self._provider, plan.planned, plan.settled, len(plan.batches)))
             self._work_off(job, plan.batches)
@@ -65,14 +66,14 @@ class IngestionCoordinator:
         self._clock.resume()
 
     def on_bars_stored(self, event: BarsStored) -> None:
-        progress = self._running[event.request.batch_id]
-        noted = [(progress.stored(day), day) for day in event.days]
-        self._record(progress, [(result, day) for result, day in noted if result is not None])
+        progress = self._begun[event.request.batch_id]
+        results = [(progress.stored(day), day) for day in event.days]
+        self._record(progress, [(result, day) for result, day in results if result is not None])
         if self._stopping:
             raise IngestionInterrupted("stopped after the symbol-days in hand")
 
     def on_bars_exhausted(self, event: BarsExhausted) -> None:
-        progress = self._running[event.request.batch_id]
+        progress = self._begun[event.request.batch_id]
         refused = progress.refused_days((item.symbol, item.reason) for item in event.refused)
         kept = dict(self._state.stored_bars(event.request)) if progress.open_days() else {}
         self._record(progress, [(result, None) for result in progress.exhausted(refused, kept)])
@@ -81,31 +82,37 @@ class IngestionCoordinator:
         executor = self._new_executor()
         try:
             futures = [executor.submit(self._run, job.job_id, batch) for batch in batches]
-            for progress in _results(futures):
-                job.absorb(progress.outcomes.values())
-                if isinstance(progress.error, CredentialsError):
-                    raise progress.error
+            for error in _errors(futures):
+                if isinstance(error, CredentialsError):
+                    raise error
         finally:
-            asked_to_stop = self._stopping
-            self.stop()
-            executor.shutdown(wait=True, cancel_futures=True)
-            self._stopping = asked_to_stop
+            self._wait_for_workers(executor)
+            while self._begun:
+                job.absorb(self._begun.popitem()[1].outcomes.values())
 
-    def _run(self, job_id: int, request: BarsRequest) -> BatchProgress:
-        progress = BatchProgress(job_id, request)
+    def _wait_for_workers(self, executor: Executor) -> None:
+        """Where the job ends early, they finish the symbol-days in hand."""
+        asked_to_stop = self._stopping
+        self.stop()
+        executor.shutdown(wait=True, cancel_futures=True)
+        if not asked_to_stop:
+            self._go()
+
+    def _run(self, job_id: int, request: BarsRequest) -> MarketPipeError | None:
+        """What ended the batch before its time."""
         if self._stopping:
-            return progress
-        self._running[request.batch_id] = progress
+            return None
+        progress = self._begun[request.batch_id] = BatchProgress(job_id, request)
         try:
             self._bus.publish(BarsRequested(request))
         except IngestionInterrupted as error:
-            progress.error = error
+            return error
         except MarketPipeError as error:
-            progress.error = error
+            if isinstance(error, CredentialsError):
+                self.stop()
             self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
-        finally:
-            del self._running[request.batch_id]
-        return progress
+            return error
+        return None
 
     def _record(
         self, progress: BatchProgress, results: Iterable[tuple[SymbolDayOutcome, StoredSymbolDay | None]]
@@ -115,6 +122,7 @@ class IngestionCoordinator:
         if checkpoints:
             self._state.record(checkpoints)
             outcomes = tuple(checkpoint.result for checkpoint in checkpoints)
+            progress.note(outcomes)
             self._bus.publish(SymbolDaysRecorded(progress.job_id, self._provider, outcomes))
 
     @contextmanager
@@ -135,5 +143,5 @@ class IngestionCoordinator:
             self._bus.publish(JobFinished(job.job_id, self._provider, str(job.state)))
 
 
-def _results(futures: Iterable[Future[BatchProgress]]) -> Iterator[BatchProgress]:
+def _errors(futures: Iterable[Future[MarketPipeError | None]]) -> Iterator[MarketPipeError | None]:
     return (future.result() for future in as_completed(futures))

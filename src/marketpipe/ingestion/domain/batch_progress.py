@@ -15,26 +15,32 @@ class BatchProgress:
     def __init__(self, job_id: int, request: BarsRequest) -> None:
         self.job_id, self.request = job_id, request
         self.outcomes: dict[SymbolDay, SymbolDayOutcome] = {}
-        self.error: MarketPipeError | None = None
+        self._symbols = frozenset(request.symbols)
         self._final = {asked.trading_date: asked.final for asked in request.sessions}
 
     def stored(self, day: StoredSymbolDay) -> SymbolDayOutcome | None:
-        """None for a date that is no session: its bars were judged, but nobody waits for it."""
-        if day.symbol_day.trading_date not in self._final:
+        """None for what is not in the request, such as a date that is no session: nobody waits for it.
+
+        A symbol-day may come in several parts; where one of them failed, the whole has failed.
+        """
+        if day.symbol_day.symbol not in self._symbols or day.symbol_day.trading_date not in self._final:
             return None
-        if day.error is not None:
-            return self._note(SymbolDayOutcome(day.symbol_day, Outcome.FAILED, error=day.error))
         earlier = self.outcomes.get(day.symbol_day)
         rejected = day.rejected + (earlier.rejected if earlier else 0)
-        return self._note(SymbolDayOutcome(day.symbol_day, self._had_bars(day.symbol_day), day.rows, rejected))
+        error = earlier.error if earlier and day.error is None else day.error
+        outcome = self._had_bars(day.symbol_day) if error is None else Outcome.FAILED
+        return SymbolDayOutcome(day.symbol_day, outcome, day.rows, rejected, error)
 
     def exhausted(self, refused: dict[SymbolDay, str], kept: dict[SymbolDay, int]) -> list[SymbolDayOutcome]:
-        """Settles what the provider had nothing for. ``kept``: bars stored earlier."""
-        return [self._note(self._without_bars(day, refused.get(day), kept.get(day, 0))) for day in self.open_days()]
+        """What becomes of the days the provider had nothing for. ``kept``: bars stored earlier."""
+        return [self._without_bars(day, refused.get(day), kept.get(day, 0)) for day in self.open_days()]
 
     def fail_open_days(self, error: MarketPipeError) -> list[SymbolDayOutcome]:
-        failed = (SymbolDayOutcome(day, Outcome.FAILED, error=str(error)) for day in self.open_days())
-        return [self._note(outcome) for outcome in failed]
+        return [SymbolDayOutcome(day, Outcome.FAILED, error=str(error)) for day in self.open_days()]
+
+    def note(self, outcomes: Iterable[SymbolDayOutcome]) -> None:
+        """Once their checkpoints are committed; until then their days stay open."""
+        self.outcomes.update((outcome.symbol_day, outcome) for outcome in outcomes)
 
     def open_days(self) -> list[SymbolDay]:
         return [day for day in self.request.symbol_days if day not in self.outcomes]
@@ -56,7 +62,3 @@ class BatchProgress:
                 day, Outcome.FAILED, kept, error=f"none came where {kept} bars are stored; those stay"
             )
         return SymbolDayOutcome(day, Outcome.EMPTY)
-
-    def _note(self, outcome: SymbolDayOutcome) -> SymbolDayOutcome:
-        self.outcomes[outcome.symbol_day] = outcome
-        return outcome

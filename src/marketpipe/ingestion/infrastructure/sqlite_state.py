@@ -4,7 +4,7 @@ import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,15 @@ class SQLiteState:
     def __init__(self, path: Path, location: str) -> None:
         """``location`` tells this store from others in the same file. Raises ``StateError``."""
         self._path, self._lock = path, threading.Lock()
-        with self._translated():
+        with self._translated(), ExitStack() as undo:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
             )
+            undo.callback(self._connection.close)
             prepare(self._connection)
             self._store_id = self._register(location)
+            undo.pop_all()
 
     def open_job(self, scope: IngestionScope, now: Timestamp) -> int:
         with self._transaction() as connection:
@@ -97,14 +99,18 @@ class SQLiteState:
             "AND symbol BETWEEN ? AND ? AND trading_date BETWEEN ? AND ?",
             (self._store_id, *_bounds(request.symbols), str(first), str(last)),
         )
-        return {SymbolDay(Symbol(symbol), TradingDate.parse(day)): bars for symbol, day, bars in rows}
+        symbols = {str(symbol): symbol for symbol in request.symbols}
+        return {SymbolDay(symbols[name], TradingDate.parse(day)): bars for name, day, bars in rows if name in symbols}
 
     def typical_bars_per_day(self, symbols: Sequence[Symbol]) -> float | None:
-        ((mean,),) = self._query(
-            "SELECT avg(rows) FROM partitions WHERE store_id = ? AND symbol BETWEEN ? AND ?",
+        rows = self._query(
+            "SELECT symbol, sum(rows), count(*) FROM partitions "
+            "WHERE store_id = ? AND symbol BETWEEN ? AND ? GROUP BY symbol",
             (self._store_id, *_bounds(symbols)),
         )
-        return None if not mean else float(mean)
+        names = set(map(str, symbols))
+        known = [(bars, days) for name, bars, days in rows if name in names]
+        return sum(bars for bars, _ in known) / sum(days for _, days in known) if known else None
 
     def summaries(self) -> Sequence[SymbolSummary]:
         rows = self._query(
@@ -167,13 +173,13 @@ class SQLiteState:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._translated():
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
-            except sqlite3.Error:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -1,0 +1,81 @@
+"""The two bar stores side by side, each with a way to see what is stored and to break it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow.parquet as pq
+from attrs import define, field
+
+from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.time_window import TimeWindow
+from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
+from marketpipe.storage.application.ports import BarStore
+from tests.support.builders import bar, table
+from tests.support.in_memory_bar_store import InMemoryBarStore
+from tests.support.store_on_disk import StoreOnDisk
+
+Row = dict[str, Any]
+
+OPEN = datetime.fromisoformat("2024-01-02T14:30:00Z")
+
+
+class Harness(Protocol):
+    @property
+    def store(self) -> BarStore: ...
+
+    def bars(self, day: SymbolDay) -> list[Row]: ...
+
+    def quarantine(self, day: SymbolDay) -> list[Row]: ...
+
+    def damage(self, day: SymbolDay) -> None: ...
+
+
+@define
+class OnDisk:
+    root: Path
+    store: BarStore = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.store = StoreOnDisk(self.root).partitions
+
+    def bars(self, day: SymbolDay) -> list[Row]:
+        return self._rows(StoreOnDisk(self.root).layout.bars(day))
+
+    def quarantine(self, day: SymbolDay) -> list[Row]:
+        return self._rows(StoreOnDisk(self.root).layout.rejected(day))
+
+    def damage(self, day: SymbolDay) -> None:
+        path = StoreOnDisk(self.root).layout.bars(day)
+        path.write_bytes(path.read_bytes()[:-9])
+
+    def _rows(self, path: Path) -> list[Row]:
+        names = table([]).column_names
+        return pq.ParquetFile(path).read().select(names).to_pylist() if path.exists() else []
+
+
+@define
+class InMemory:
+    store: InMemoryBarStore = field(factory=InMemoryBarStore)
+
+    def bars(self, day: SymbolDay) -> list[Row]:
+        return self.store.bars.get(day, [])
+
+    def quarantine(self, day: SymbolDay) -> list[Row]:
+        return self.store.quarantine.get(day, [])
+
+    def damage(self, day: SymbolDay) -> None:
+        self.store.damaged.add(day)
+
+
+def at(minute: int, price: float = 100.0, **changes: Any) -> Row:
+    """The bar that starts ``minute`` minutes after the regular open."""
+    return bar((OPEN + timedelta(minutes=minute)).isoformat(), price, **changes)
+
+
+def word(day: SymbolDay, rows: Sequence[Row], whole: TimeWindow | None) -> ArrowBars:
+    return ArrowBars(table(rows), (SymbolDaySlice(day, 0, len(rows), whole),))

@@ -1,0 +1,95 @@
+"""Market data providers over HTTP as the tests need them: no real waiting, and every event remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pyarrow as pa
+
+from marketpipe.integration.application.ports import MarketDataProvider
+from marketpipe.integration.domain.raw_market_data import RawMarketData
+from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth, alpaca_traits
+from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
+from marketpipe.integration.infrastructure.http_exchange import LARGEST_BODY, HttpExchange
+from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.retry import RetryPolicy
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.events.event import Event
+from marketpipe.shared_kernel.events.provider_events import RateLimitWaited
+from tests.support.fake_clock import FakeClock
+from tests.support.scripted_transport import Answer, ScriptedTransport
+
+KEY, SECRET = "AKTESTKEY7QJ2XVD", "s3cr3t/Value+With=Chars"
+Row = dict[str, Any]
+
+
+def exchange(
+    url: str, transport: httpx.MockTransport | None = None, *, seconds: float = 5.0, largest_body: int = LARGEST_BODY
+) -> HttpExchange:
+    return HttpExchange(
+        url,
+        alpaca_auth(KEY, SECRET),
+        timeout=httpx.Timeout(seconds),
+        largest_body=largest_body,
+        transport=transport,
+        async_transport=transport,
+    )
+
+
+class AlpacaSetting:
+    """An ``AlpacaClient`` with what a test wants to look at afterwards: its clock and its events."""
+
+    def __init__(
+        self,
+        http: HttpExchange,
+        *,
+        retry: RetryPolicy | None = None,
+        windows: Sequence[RateWindow] = (),
+        feed: str = "iex",
+        adjustment: str = "raw",
+    ) -> None:
+        self.clock, self.events = FakeClock(), list[Event]()
+        limiter = RateLimiter(windows, self.clock, lambda s: self.events.append(RateLimitWaited("alpaca", s)))
+        traits = alpaca_traits(feed, adjustment)
+        self.client = AlpacaClient(traits, http, limiter, self.clock, retry=retry, publish=self.events.append)
+
+
+def scripted_alpaca(*answers: Answer | Exception, **setting: Any) -> tuple[AlpacaSetting, ScriptedTransport]:
+    transport = ScriptedTransport(*answers)
+    return AlpacaSetting(exchange("http://alpaca.test", transport), **setting), transport
+
+
+def read(provider: MarketDataProvider, request: BarsRequest) -> list[RawMarketData]:
+    return list(provider.fetch_batch(request))
+
+
+def read_async(provider: MarketDataProvider, request: BarsRequest) -> list[RawMarketData]:
+    async def collected() -> list[RawMarketData]:
+        try:
+            return [page async for page in provider.async_fetch_batch(request)]
+        finally:
+            if isinstance(provider, BaseApiClient):
+                await provider.aclose()
+
+    return asyncio.run(collected())
+
+
+READERS = (read, read_async)
+
+
+def rows(page: RawMarketData) -> list[Row]:
+    """The canonical columns, and ``raw`` where the page has it."""
+    found: list[Row] = pa.table(page.columns).to_pylist()
+    return found
+
+
+def owners(page: RawMarketData) -> list[str]:
+    """For each row its symbol."""
+    return [str(run.symbol) for run in page.runs for _ in range(run.length)]
+
+
+def owned_rows(pages: Sequence[RawMarketData]) -> list[tuple[str, Row]]:
+    return [pair for page in pages for pair in zip(owners(page), rows(page), strict=True)]

@@ -1,0 +1,77 @@
+"""A coordinator with everything it needs, over fakes, a batch for each symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from attrs import define, field
+
+from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
+from marketpipe.ingestion.application.job_scheduler import JobScheduler
+from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.domain.batch_packing import PackingLimits
+from marketpipe.ingestion.domain.ingestion_job import IngestionJob
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.session_finality import SessionFinality
+from marketpipe.ingestion.domain.store_summary import JobRecord
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested, BarsStored
+from marketpipe.shared_kernel.events.event import Event
+from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsolation
+from tests.support.builders import CALENDAR
+from tests.support.fake_clock import FakeClock
+from tests.support.fake_ring import FakeRing
+from tests.support.in_memory_ingestion_state import InMemoryIngestionState
+from tests.support.inline_executor import InlineExecutor
+
+EXECUTORS: dict[str, Callable[[], Executor]] = {
+    "inline": InlineExecutor,
+    "two threads": lambda: ThreadPoolExecutor(2),
+}
+FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-03")
+
+
+@define
+class Coordination:
+    """``events`` is all that was published, in order."""
+
+    coordinator: IngestionCoordinator
+    ring: FakeRing
+    state: InMemoryIngestionState
+    clock: FakeClock
+    bus: EventBus
+    events: list[Event] = field(factory=list)
+
+    def ingest(self, *symbols: str) -> IngestionJob:
+        return self.coordinator.ingest(IngestionScope(symbols, FIRST, LAST))
+
+    @property
+    def latest_job(self) -> JobRecord:
+        return self.state.jobs(1)[0]
+
+    def recorded(self) -> dict[str, str]:
+        """Outcomes by symbol-day, such as "AAPL 2024-01-02"."""
+        return {str(day): str(found.result.outcome) for day, found in sorted(self.state.checkpoints.items())}
+
+
+def coordination(
+    new_executor: Callable[[], Executor] = InlineExecutor,
+    state: IngestionState | None = None,
+    clock: FakeClock | None = None,
+    **ring: Any,
+) -> Coordination:
+    """``ring`` are the happenings of the ``FakeRing``."""
+    bus, clock = EventBus(LoggedIsolation), clock or FakeClock()
+    kept: Any = state or InMemoryIngestionState()
+    scheduler = JobScheduler(CALENDAR, SessionFinality(timedelta()), PackingLimits(10_000, symbols_per_request=1))
+    coordinator = IngestionCoordinator("fake", scheduler, kept, bus, clock, new_executor)
+    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, bus)
+    bus.observe(Event, parts.events.append)
+    bus.subscribe(BarsRequested, parts.ring.on_bars_requested)
+    bus.subscribe(BarsStored, coordinator.on_bars_stored)
+    bus.subscribe(BarsExhausted, coordinator.on_bars_exhausted)
+    return parts

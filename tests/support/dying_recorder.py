@@ -1,0 +1,39 @@
+"""python -m tests.support.dying_recorder FILE MOMENT: records checkpoints and is killed, in a transaction or after."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from tests.support.checkpoints import CHECKED_AT as NOW
+from tests.support.checkpoints import checkpoint
+
+
+class Deadly(int):
+    """SQLite asks a value for its form after the rows before it have been written, and before the commit."""
+
+    def __conform__(self, _: object) -> int:
+        die()
+        return int(self)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(path: Path, moment: str) -> None:
+    state = SQLiteState(path, "../data")
+    state.open_job(IngestionScope("AAPL", TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05")), NOW)
+    state.record([checkpoint("AAPL", "2024-01-02")])
+    rows = Deadly(390) if moment == "in-transaction" else 390
+    state.record([checkpoint("AAPL", "2024-01-03"), checkpoint("AAPL", "2024-01-04", rows=rows)])
+    die()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

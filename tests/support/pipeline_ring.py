@@ -1,0 +1,83 @@
+"""A whole pipeline on real files, with a provider that says what a test wrote."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from prometheus_client import CollectorRegistry
+
+from marketpipe.config import PipelineConfig
+from marketpipe.pipeline import Pipeline
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from tests.support.builders import bar
+from tests.support.fake_clock import FakeClock
+from tests.support.scripted_provider import Row, ScriptedProvider
+
+TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = "2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"
+
+
+def minutes(trading_date: str, count: int = 4, *, start: str = "14:30", price: float = 100.0) -> list[Row]:
+    """Valid bars, a minute apart, from ``start`` (UTC) on."""
+    first = Timestamp.parse(f"{trading_date}T{start}:00Z")
+    return [bar(str(first.plus(timedelta(minutes=number))), price + number / 4) for number in range(count)]
+
+
+def config(root: Path, symbols: Sequence[str], start: str, end: str, **changes: Any) -> PipelineConfig:
+    """A store below ``root``; no aggregates unless ``timeframes`` are given."""
+    values: dict[str, Any] = {
+        "provider": "scripted",
+        "symbols": list(symbols),
+        "start": start,
+        "end": end,
+        "output_path": root / "data",
+        "aggregates_path": root / "aggregates",
+        "quarantine_path": root / "quarantine",
+        "state_path": root / "state" / "marketpipe.sqlite",
+        "timeframes": [],
+        "workers": 2,
+    }
+    return PipelineConfig(**{**values, **changes})
+
+
+def pipeline(settings: PipelineConfig, provider: ScriptedProvider, clock: FakeClock | None = None) -> Pipeline:
+    """With metrics of its own, at a time when every session of the tests is long final."""
+    return Pipeline(settings, registry=CollectorRegistry(), market_data_provider=provider, clock=clock or FakeClock())
+
+
+def stored_rows(root: Path, symbol: str, trading_date: str) -> list[Row]:
+    """What the file of that day holds; nothing where there is none."""
+    return _rows(root / "data", symbol, trading_date)
+
+
+def quarantined_rows(root: Path, symbol: str, trading_date: str) -> list[Row]:
+    return _rows(root / "quarantine", symbol, trading_date)
+
+
+def _rows(root: Path, symbol: str, trading_date: str) -> list[Row]:
+    year, month, day = trading_date.split("-")
+    path = root / f"symbol={symbol}" / f"year={year}" / f"month={month}" / f"day={day}.parquet"
+    if not path.exists():
+        return []
+    table = pq.ParquetFile(path).read()
+    rows: list[Row] = table.drop_columns([n for n in table.column_names if n == "schema_version"]).to_pylist()
+    return rows
+
+
+def fingerprints(root: Path) -> dict[str, tuple[str, int]]:
+    """Content and modification time of every file but the state's."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file() and "state" not in path.parts)
+    return {str(path.relative_to(root)): _fingerprint(path) for path in files}
+
+
+def contents(root: Path) -> dict[str, str]:
+    """Content of every file but the state's."""
+    return {name: digest for name, (digest, _) in fingerprints(root).items()}
+
+
+def _fingerprint(path: Path) -> tuple[str, int]:
+    return hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns

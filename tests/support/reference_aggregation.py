@@ -1,0 +1,76 @@
+"""Aggregation as a person would do it, slowly: one bar after another, New York's wall clock in hand."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+Row = dict[str, Any]
+Closes = Mapping[date, time]
+"""The trading dates, and when the regular session of each ends in New York."""
+
+NEW_YORK = ZoneInfo("America/New_York")
+PRE_MARKET, OPEN, POST_MARKET_END = time(4), time(9, 30), time(20)
+
+
+def aggregate_minutes(bars: Iterable[Row], minutes: int, closes: Closes) -> list[Row]:
+    """Buckets of ``minutes``, counted from the start of pre-market, the regular open and the close, cut at each end."""
+    buckets: defaultdict[datetime, list[Row]] = defaultdict(list)
+    for bar in bars:
+        for start, end in _hours(bar["timestamp"], closes):
+            if start <= bar["timestamp"] < end:
+                whole_steps = (bar["timestamp"] - start) // timedelta(minutes=minutes)
+                buckets[start + whole_steps * timedelta(minutes=minutes)].append(bar)
+    return [_one_bar(stamp, buckets[stamp]) for stamp in sorted(buckets)]
+
+
+def aggregate_days(bars: Iterable[Row], closes: Closes) -> list[Row]:
+    """The regular session of each trading date, stamped New York midnight."""
+    days: defaultdict[datetime, list[Row]] = defaultdict(list)
+    for bar in bars:
+        for start, end in _hours(bar["timestamp"], closes)[1:2]:
+            if start <= bar["timestamp"] < end:
+                days[_moment(_trading_date(bar["timestamp"]), time())].append(bar)
+    return [_one_bar(stamp, days[stamp]) for stamp in sorted(days)]
+
+
+def _hours(moment: datetime, closes: Closes) -> list[tuple[datetime, datetime]]:
+    """Before the open, the regular session, after the close; nothing on a day without a session."""
+    day = _trading_date(moment)
+    if day not in closes:
+        return []
+    marks = [_moment(day, wall) for wall in (PRE_MARKET, OPEN, closes[day], POST_MARKET_END)]
+    return list(pairwise(marks))
+
+
+def _one_bar(stamp: datetime, bars: Sequence[Row]) -> Row:
+    in_order = sorted(bars, key=lambda bar: bar["timestamp"])
+    counts = [bar["trade_count"] for bar in bars if bar["trade_count"] is not None]
+    return {
+        "timestamp": stamp,
+        "open": in_order[0]["open"],
+        "high": max(bar["high"] for bar in bars),
+        "low": min(bar["low"] for bar in bars),
+        "close": in_order[-1]["close"],
+        "volume": math.fsum(bar["volume"] for bar in bars),
+        "trade_count": sum(counts) if counts else None,
+        "vwap": _vwap([bar for bar in bars if bar["vwap"] is not None]),
+    }
+
+
+def _vwap(bars: Sequence[Row]) -> float | None:
+    weight = math.fsum(bar["volume"] for bar in bars)
+    return math.fsum(bar["vwap"] * bar["volume"] for bar in bars) / weight if weight > 0 else None
+
+
+def _trading_date(moment: datetime) -> date:
+    return moment.astimezone(NEW_YORK).date()
+
+
+def _moment(day: date, wall: time) -> datetime:
+    return datetime.combine(day, wall, NEW_YORK).astimezone(UTC)

@@ -1,0 +1,87 @@
+"""A whole store below one folder, wired as the composition root wires it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from attrs import define, field
+
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
+from marketpipe.storage.application.ports import RefreshCount
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
+from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
+from marketpipe.storage.infrastructure.partition_manager import PartitionManager
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from tests.support.builders import CALENDAR, columnar
+
+Row = dict[str, Any]
+
+IDENTITY = DatasetIdentity("alpaca", "sip", "raw")
+AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1)
+NOTHING = columnar()
+
+
+@define
+class StoreOnDisk:
+    root: Path
+    identity: DatasetIdentity = IDENTITY
+    compression: str = "zstd"
+    files: DurableFiles = field(factory=DurableFiles)
+
+    @property
+    def layout(self) -> StoreLayout:
+        return StoreLayout(self.root / "data", self.root / "aggregates", self.root / "quarantine")
+
+    @property
+    def partitions(self) -> PartitionManager:
+        return PartitionManager(self.layout, self.identity, ParquetWriter(self.compression), self.files)
+
+    @property
+    def aggregates(self) -> AggregateFiles:
+        aggregator = DuckDBAggregator(self.layout, CALENDAR)
+        return AggregateFiles(self.layout, self.identity, aggregator, ParquetWriter(self.compression), self.files)
+
+    def keep(
+        self, *parts: tuple[SymbolDay, Sequence[Row]], rejected: ArrowBars = NOTHING, whole: bool = True
+    ) -> tuple[StoredSymbolDay, ...]:
+        return self.partitions.store(columnar(*parts, whole=whole), rejected)
+
+    def refresh(
+        self,
+        symbol: str,
+        timeframes: Sequence[Timeframe] = AGGREGATED,
+        first: str | None = None,
+        last: str | None = None,
+    ) -> RefreshCount:
+        bounds = [None if date is None else TradingDate.parse(date) for date in (first, last)]
+        return self.aggregates.refresh(Symbol(symbol), timeframes, bounds[0], bounds[1])
+
+    def path(self, day: SymbolDay) -> Path:
+        return self.layout.bars(day)
+
+    def aggregate_path(self, symbol: str, timeframe: Timeframe, month: str) -> Path:
+        """``month`` is written YYYY-MM."""
+        year, number = map(int, month.split("-"))
+        return self.layout.aggregate(timeframe, MonthPartition(Symbol(symbol), year, number))
+
+    def rows(self, path: Path) -> list[Row]:
+        """The bars of one file, without the column that says the schema's version."""
+        found: list[Row] = pq.ParquetFile(path).read().drop_columns("schema_version").to_pylist()
+        return found
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file below ``root``, by its relative path."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}

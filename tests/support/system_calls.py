@@ -1,0 +1,58 @@
+"""What a thread asks of the operating system, in order, seen through the interpreter's profiling hook."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from attrs import define, field, frozen
+
+WATCHED = {"fsync", "replace", "unlink", "scandir", "listdir"}
+
+
+@frozen
+class SystemCall:
+    """``target`` is what fsync was asked to sync; ``files`` are the finished files there were just before the call."""
+
+    name: str
+    target: str | None
+    size: int | None
+    files: dict[str, bytes] = field(repr=False)
+
+
+@define
+class SystemCalls:
+    """A context manager; ``calls`` are those made below ``root``, or on no path that can be told."""
+
+    root: Path
+    calls: list[SystemCall] = field(factory=list)
+
+    def names(self) -> list[str]:
+        return [call.name for call in self.calls]
+
+    def __enter__(self) -> SystemCalls:
+        sys.setprofile(self._see)
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        sys.setprofile(None)
+
+    def _see(self, frame: FrameType, event: str, function: Any) -> None:
+        if event == "c_call" and function.__name__ in WATCHED and function.__module__ == "posix":
+            target = self._open_path() if function.__name__ == "fsync" else None
+            size = target.stat().st_size if target is not None and target.is_file() else None
+            where = None if target is None else str(target.relative_to(self.root))
+            self.calls.append(SystemCall(function.__name__, where, size, self._files()))
+
+    def _open_path(self) -> Path | None:
+        """The one file or folder below ``root`` that this process holds open."""
+        opened = [Path(os.readlink(entry)) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        below = [path for path in opened if path.is_relative_to(self.root)]
+        return below[0] if len(below) == 1 else None
+
+    def _files(self) -> dict[str, bytes]:
+        found = [path for path in self.root.rglob("[!.]*") if path.is_file()]
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in found}

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.ingestion.infrastructure.state_schema import APPLICATION_ID, VERSION
+from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from tests.support.checkpoints import CHECKED_AT as NOW
+from tests.support.checkpoints import checkpoint
+
+AAPL = IngestionScope("AAPL", TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05"))
+
+
+def settled_dates(state: SQLiteState) -> list[str]:
+    return sorted(str(date) for dates in state.settled(AAPL).values() for date in dates)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "marketpipe.sqlite"
+
+
+def foreign_database(path: Path, *statements: str) -> bytes:
+    path.parent.mkdir(parents=True)
+    connection = sqlite3.connect(path)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+    return path.read_bytes()
+
+
+def files_beside(path: Path) -> list[str]:
+    return sorted(found.name for found in path.parent.iterdir())
+
+
+def test_the_file_and_its_folder_are_made_when_opened(path: Path) -> None:
+    SQLiteState(path, "../data").close()
+
+    connection = sqlite3.connect(path)
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    connection.close()
+    assert (owner, version, mode) == (APPLICATION_ID, VERSION, "wal")
+
+
+def test_what_was_recorded_is_there_when_opened_again(path: Path) -> None:
+    state = SQLiteState(path, "../data")
+    number = state.open_job(AAPL, NOW)
+    state.record([checkpoint("AAPL", "2024-01-02")])
+    state.close()
+
+    again = SQLiteState(path, "../data")
+
+    assert settled_dates(again) == ["2024-01-02"]
+    assert [(job.job_id, job.state) for job in again.jobs(10)] == [(number, "running")]
+    again.close()
+
+
+def test_an_empty_file_becomes_a_state_file(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    state = SQLiteState(path, "../data")
+
+    state.record([checkpoint("AAPL", "2024-01-02")])
+
+    assert settled_dates(state) == ["2024-01-02"]
+    state.close()
+
+
+def test_a_database_of_another_program_is_refused_and_not_touched(path: Path) -> None:
+    before = foreign_database(path, "CREATE TABLE notes (text TEXT)", "INSERT INTO notes VALUES ('mine')")
+
+    with pytest.raises(
+        StateError, match=r"marketpipe\.sqlite is a database of another program; give another state_path"
+    ):
+        SQLiteState(path, "../data")
+
+    assert path.read_bytes() == before
+    assert files_beside(path) == ["marketpipe.sqlite"]
+
+
+def test_an_empty_database_of_another_program_is_refused(path: Path) -> None:
+    before = foreign_database(path, "PRAGMA application_id = 252006674")
+
+    with pytest.raises(StateError, match="is a database of another program"):
+        SQLiteState(path, "../data")
+
+    assert path.read_bytes() == before
+
+
+def test_a_newer_schema_is_refused_and_not_touched(path: Path) -> None:
+    newer = (
+        f"PRAGMA application_id = {APPLICATION_ID}",
+        f"PRAGMA user_version = {VERSION + 1}",
+        "CREATE TABLE jobs (x)",
+    )
+    before = foreign_database(path, *newer)
+
+    with pytest.raises(StateError, match=f"has schema version {VERSION + 1}, this MarketPipe knows {VERSION}"):
+        SQLiteState(path, "../data")
+
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_not_touched(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"symbol,close\n" * 200)
+
+    with pytest.raises(StateError, match="cannot be used: file is not a database"):
+        SQLiteState(path, "../data")
+
+    assert path.read_bytes() == b"symbol,close\n" * 200
+
+
+def test_a_folder_in_place_of_the_file_is_refused(path: Path) -> None:
+    path.mkdir(parents=True)
+
+    with pytest.raises(StateError, match=f"the state file {path} cannot be used"):
+        SQLiteState(path, "../data")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(path: Path) -> None:
+    path.parent.touch()
+
+    with pytest.raises(StateError, match=f"the state file {path} cannot be used"):
+        SQLiteState(path, "../data")
+
+
+def test_several_stores_in_one_file_do_not_mix(path: Path) -> None:
+    one, other = SQLiteState(path, "../data"), SQLiteState(path, "../elsewhere")
+    first_job = one.open_job(AAPL, NOW)
+    one.record([checkpoint("AAPL", "2024-01-02", rows=100)])
+
+    second_job = other.open_job(AAPL, NOW)
+    other.record([checkpoint("AAPL", "2024-01-03", rows=200)])
+
+    for state, number, date, rows in ((one, first_job, "2024-01-02", 100), (other, second_job, "2024-01-03", 200)):
+        assert settled_dates(state) == [date]
+        assert state.typical_bars_per_day([Symbol("AAPL")]) == rows
+        assert [(summary.complete, summary.bars) for summary in state.summaries()] == [(1, rows)]
+        assert [(job.job_id, job.state) for job in state.jobs(10)] == [(number, "running")]
+        state.close()
+
+
+def test_stores_that_open_a_new_file_at_the_same_moment_all_succeed(path: Path) -> None:
+    start, failures = threading.Barrier(4), list[str]()
+
+    def open_and_record(location: str) -> None:
+        start.wait(10)
+        try:
+            state = SQLiteState(path, location)
+            state.record([checkpoint("AAPL", "2024-01-02")])
+            state.close()
+        except StateError as error:
+            failures.append(str(error))
+
+    threads = [threading.Thread(target=open_and_record, args=(f"../data{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert failures == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [({"rows": "many"}, StateError), ({"rows": 2**70}, OverflowError), ({"rejected": "many"}, StateError)],
+    ids=["file row refused", "number too large", "checkpoint row refused"],
+)
+def test_a_row_that_is_refused_takes_the_whole_transaction_with_it(
+    path: Path, broken: dict[str, Any], error: type[Exception]
+) -> None:
+    state = SQLiteState(path, "../data")
+
+    with pytest.raises(error):
+        state.record([checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", **broken)])
+
+    assert settled_dates(state) == []
+    assert state.typical_bars_per_day([Symbol("AAPL")]) is None
+    state.record([checkpoint("AAPL", "2024-01-04")])
+    assert settled_dates(state) == ["2024-01-04"]
+    state.close()
+
+
+def test_a_keyboard_interrupt_within_a_transaction_undoes_it_and_no_more(path: Path) -> None:
+    state = SQLiteState(path, "../data")
+
+    with pytest.raises(KeyboardInterrupt):
+        state.record([checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", rows=_ControlC(1))])
+
+    assert settled_dates(state) == []
+    assert state.open_job(AAPL, NOW) == 1
+    state.close()
+
+
+def test_another_process_may_read_while_this_one_writes(path: Path) -> None:
+    writer, reader = SQLiteState(path, "../data"), SQLiteState(path, "../data")
+    seen: list[Sequence[str]] = []
+
+    class _Reading(int):
+        def __conform__(self, _: object) -> int:
+            seen.append(settled_dates(reader))
+            return int(self)
+
+    writer.record([checkpoint("AAPL", "2024-01-02", rows=_Reading(390))])
+
+    assert seen == [[]]
+    assert settled_dates(reader) == ["2024-01-02"]
+    writer.close()
+    reader.close()
+
+
+class _ControlC(int):
+    """SQLite asks a value for its form in the midst of a transaction."""
+
+    def __conform__(self, _: object) -> int:
+        raise KeyboardInterrupt

@@ -1,0 +1,53 @@
+"""A process that is killed: what it had committed is there, what it had not is not, and the next one goes on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from tests.support import dying_recorder
+from tests.support.checkpoints import CHECKED_AT as NOW
+
+SCOPE = IngestionScope("AAPL", TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05"))
+
+
+def run_until_killed(path: Path, moment: str) -> None:
+    root = Path(__file__).parents[4]
+    done = subprocess.run(
+        [sys.executable, "-m", dying_recorder.__name__, str(path), moment],
+        cwd=root,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("moment", "known"),
+    [("in-transaction", ["2024-01-02"]), ("after-commit", ["2024-01-02", "2024-01-03", "2024-01-04"])],
+)
+def test_a_killed_process_loses_nothing_committed_and_leaves_nothing_half_done(
+    tmp_path: Path, moment: str, known: list[str]
+) -> None:
+    path = tmp_path / "marketpipe.sqlite"
+    run_until_killed(path, moment)
+
+    state = SQLiteState(path, "../data")
+
+    settled = state.settled(SCOPE)
+    assert sorted(map(str, settled[Symbol("AAPL")])) == known
+    (summary,) = state.summaries()
+    assert (summary.complete, summary.bars) == (len(known), 390 * len(known))
+    assert [job.state for job in state.jobs(10)] == ["running"]
+    state.open_job(SCOPE, NOW)
+    assert [(job.state, job.finished_at) for job in state.jobs(10)] == [("running", None), ("interrupted", str(NOW))]
+    state.close()
