@@ -68,7 +68,7 @@ def _out_of_order(columns: SequenceColumns) -> Bools:
 
 def _jumps(columns: SequenceColumns, limit: float) -> Bools:
     before, after = _neighbour_closes(columns)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         above = columns.high > limit * np.fmax(before, after)
         return above | (columns.low * limit < np.fmin(before, after))
 

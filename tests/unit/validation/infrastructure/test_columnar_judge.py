@@ -1,0 +1,149 @@
+"""The judge on columns against the plain evaluators: same verdict on every bar, whatever the bars and the rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
+from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.events.bar_events import RuleFinding
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
+from tests.support.bar_strategies import Part, Row, parts
+from tests.support.builders import bar, columnar, day
+from tests.support.judging import LAX_SCHEMA, RULES, SCHEMA, Setting, broken_rules, column, is_error, judged, rows_of
+
+SETTINGS = st.builds(
+    Setting,
+    severities=st.just({}) | st.dictionaries(st.sampled_from([rule.name for rule in RULES]), st.sampled_from(Severity)),
+    schema=st.sampled_from((SCHEMA, LAX_SCHEMA)),
+    kind=st.sampled_from(SessionKind),
+    now=st.sampled_from(("2025-06-02T12:00:00Z", "2024-07-03T17:00:00Z")).map(Timestamp.parse),
+)
+
+
+def _texts(rows: Sequence[Row]) -> list[str]:
+    """As text, where NaN equals NaN."""
+    return [repr(row) for row in pa.Table.from_pylist(list(rows), schema=BAR_SCHEMA).to_pylist()]
+
+
+def _laid_end_to_end(bars: ColumnarBars) -> bool:
+    ends = [0, *(part.offset + part.length for part in bars.slices)]
+    return [part.offset for part in bars.slices] == ends[:-1] and ends[-1] == bars.num_rows
+
+
+@settings(max_examples=150)
+@given(parts(), SETTINGS)
+def test_the_judge_keeps_and_rejects_what_the_plain_evaluators_do(given: list[Part], setting: Setting) -> None:
+    result = judged(columnar(*given), setting)
+    quarantined = {part.symbol_day for part in result.rejected.slices}
+    for symbol_day, rows in given:
+        broken = broken_rules(symbol_day, rows, setting)
+        kept = [row for row, names in zip(rows, broken, strict=True) if not is_error(names, setting)]
+        out = [row for row, names in zip(rows, broken, strict=True) if is_error(names, setting)]
+        assert _texts(rows_of(result.accepted, symbol_day)) == _texts(kept)
+        assert (symbol_day in quarantined) == bool(out)
+        assert not out or _texts(rows_of(result.rejected, symbol_day)) == _texts(out)
+
+
+@settings(max_examples=100)
+@given(parts(), SETTINGS)
+def test_the_judge_counts_and_names_the_rules_that_the_plain_evaluators_find(
+    given: list[Part], setting: Setting
+) -> None:
+    result = judged(columnar(*given), setting)
+    counted: Counter[RuleFinding] = Counter()
+    first_errors = []
+    for symbol_day, rows in given:
+        broken = broken_rules(symbol_day, rows, setting)
+        for name, count in Counter(name for names in broken for name in names).items():
+            counted[RuleFinding(symbol_day, name, setting.severity_of[name], count)] += 1
+        errors = [[name for name in names if is_error([name], setting)] for names in broken]
+        first_errors += [names[0] for names in errors if names]
+    assert Counter(result.findings) == counted
+    assert column(result.rejected, "rule") == first_errors
+
+
+@settings(max_examples=80)
+@given(parts(), SETTINGS)
+def test_every_bar_is_in_exactly_one_part_and_the_slices_cover_both(given: list[Part], setting: Setting) -> None:
+    bars = columnar(*given)
+    result = judged(bars, setting)
+    assert _laid_end_to_end(result.accepted)
+    assert _laid_end_to_end(result.rejected)
+    assert [(part.symbol_day, part.whole) for part in result.accepted.slices] == [
+        (part.symbol_day, part.whole) for part in bars.slices
+    ]
+    assert all(part.length for part in result.rejected.slices)
+    assert result.accepted.num_rows + result.rejected.num_rows == bars.num_rows
+    both = _texts(column_rows(result.accepted)) + _texts(column_rows(result.rejected))
+    assert Counter(both) == Counter(_texts(column_rows(bars)))
+
+
+def column_rows(bars: ColumnarBars) -> list[Row]:
+    rows: list[Row] = pa.table(bars).select(BAR_SCHEMA.names).to_pylist()
+    return rows
+
+
+GOOD = [bar("2024-01-02T15:00:00Z"), bar("2024-01-02T15:01:00Z")]
+BAD = [bar("2024-01-02T15:00:00Z", open=None), bar("2024-01-02T15:01:00Z", volume=-1.0)]
+AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
+
+
+def test_where_nothing_is_rejected_the_bars_come_back_as_they_were() -> None:
+    bars = columnar((AAPL, GOOD), (MSFT, []))
+    result = judged(bars)
+    assert pa.table(result.accepted).equals(bars.table)
+    assert result.accepted.slices == bars.slices
+    assert result.rejected.num_rows == 0
+    assert result.rejected.slices == ()
+    assert result.findings == ()
+    assert pa.table(result.rejected).column_names == [*BAR_SCHEMA.names, "rule", "severity", "reason", "raw"]
+
+
+def test_a_symbol_day_of_which_nothing_is_left_keeps_an_empty_slice() -> None:
+    result = judged(columnar((AAPL, BAD), (MSFT, GOOD)))
+    assert [(str(part.symbol_day), part.offset, part.length) for part in result.accepted.slices] == [
+        ("AAPL 2024-01-02", 0, 0),
+        ("MSFT 2024-01-02", 0, 2),
+    ]
+    assert [(str(part.symbol_day), part.offset, part.length) for part in result.rejected.slices] == [
+        ("AAPL 2024-01-02", 0, 2)
+    ]
+
+
+@pytest.mark.parametrize("given", [[], [(AAPL, [])], [(AAPL, []), (MSFT, [])]])
+def test_no_bars_are_no_trouble(given: list[Part]) -> None:
+    bars = columnar(*given)
+    result = judged(bars)
+    assert result.accepted.slices == bars.slices
+    assert (result.accepted.num_rows, result.rejected.num_rows, result.findings) == (0, 0, ())
+
+
+def test_bars_may_come_in_several_chunks() -> None:
+    first, second = columnar((AAPL, [GOOD[0], BAD[1]])), columnar((MSFT, GOOD))
+    slices = columnar((AAPL, GOOD), (MSFT, GOOD)).slices
+    result = judged(ArrowBars(pa.concat_tables([first.table, second.table]), slices))
+    assert [part.length for part in result.accepted.slices] == [1, 2]
+    assert column(result.rejected, "reason") == ["volume: -1.0 is less than the minimum of 0"]
+
+
+def test_the_providers_own_text_of_a_bar_goes_with_it_into_quarantine() -> None:
+    table = columnar((AAPL, [GOOD[0], BAD[1]])).table.append_column("raw", pa.array([None, '{"v":"-1"}']))
+    result = judged(ArrowBars(table, columnar((AAPL, GOOD)).slices))
+    assert column(result.rejected, "raw") == ['{"v":"-1"}']
+    assert pa.table(result.accepted).column_names == BAR_SCHEMA.names
+
+
+def test_bars_read_from_disk_are_held_against_their_own_schema_version() -> None:
+    table = columnar((AAPL, GOOD)).table.append_column("schema_version", pa.array([1, 2], pa.int32()))
+    result = judged(ArrowBars(table, columnar((AAPL, GOOD)).slices))
+    assert column(result.rejected, "reason") == ["schema_version: 1 was expected"]
+    assert result.accepted.num_rows == 1
