@@ -19,6 +19,7 @@ from marketpipe.config import ClientConfig, Credentials, PipelineConfig, StoreCo
 from marketpipe.provider_registry import check_provider, registered_factory
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events.bar_events import (
     BarsExhausted,
@@ -104,12 +105,16 @@ class Bootstrap:
         from marketpipe.ingestion.application.job_scheduler import JobScheduler
         from marketpipe.ingestion.domain.batch_packing import PackingLimits
         from marketpipe.ingestion.domain.session_finality import SessionFinality
+        from marketpipe.storage.infrastructure.file_inventory import FileInventory
 
         traits, workers = self.provider.traits, self.ingestion_config.workers
         limits = PackingLimits(traits.bars_per_page, traits.symbols_per_request, workers)
         scheduler = JobScheduler(self.calendar, SessionFinality(traits.feed.delay), limits)
         executor = self.new_executor or (lambda: ThreadPoolExecutor(workers, "marketpipe"))
-        coordinator = IngestionCoordinator(traits.name, scheduler, self.state, self.bus, self.clock, executor)
+        inventory = FileInventory(self.layout)
+        coordinator = IngestionCoordinator(
+            traits.name, scheduler, self.state, inventory, self.bus, self.clock, executor
+        )
         self._wire(coordinator)
         return coordinator
 
@@ -125,7 +130,9 @@ class Bootstrap:
     def reviewer(self) -> StoredBarsReviewer:
         from marketpipe.storage.application.stored_bars_reviewer import StoredBarsReviewer
 
-        self.bus.subscribe(StoredBarsRead, self._validator.on_stored_bars_read)
+        # of any hours: a store may hold the extended session though now only the regular one is wanted
+        validator = self._validator(SessionKind.EXTENDED)
+        self.bus.subscribe(StoredBarsRead, validator.on_stored_bars_read)
         return StoredBarsReviewer(self.stored_bars, self.bus)
 
     @cached_property
@@ -172,6 +179,11 @@ class Bootstrap:
 
         return DuckDBQuery(self.layout)
 
+    def stop(self) -> None:
+        """Where nothing was ever ingested there is nothing to stop."""
+        if coordinator := vars(self).get("coordinator"):
+            coordinator.stop()
+
     def close(self) -> None:
         """Closes what was opened; what was never needed was never made."""
         for name in ("provider", "state"):
@@ -187,13 +199,12 @@ class Bootstrap:
         partitions = PartitionManager(self.layout, self.provider.traits.identity, self._writer, self._files)
         fetcher = BarsFetcher(self.provider, WholeDayAssembler, self.bus)
         self.bus.subscribe(BarsRequested, fetcher.on_bars_requested)
-        self.bus.subscribe(BarsFetched, self._validator.on_bars_fetched)
+        self.bus.subscribe(BarsFetched, self._validator(self.config.session).on_bars_fetched)
         self.bus.subscribe(BarsValidated, BarStorer(partitions, self.bus).on_bars_validated)
         self.bus.subscribe(BarsStored, coordinator.on_bars_stored)
         self.bus.subscribe(BarsExhausted, coordinator.on_bars_exhausted)
 
-    @cached_property
-    def _validator(self) -> BarValidator:
+    def _validator(self, kind: SessionKind) -> BarValidator:
         from marketpipe.validation.application.bar_validator import BarValidator
         from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
         from marketpipe.validation.infrastructure.columnar_judge import ColumnarJudge
@@ -201,7 +212,7 @@ class Bootstrap:
 
         rules = BusinessRuleValidator(RuleBook.with_severities(self.config.validation.severities))
         schema = SchemaValidator(_bar_schema())
-        judge = ColumnarJudge(schema, rules, self.calendar, self.config.session)
+        judge = ColumnarJudge(schema, rules, self.calendar, kind)
         return BarValidator(judge, self.bus, self.clock)
 
     @cached_property

@@ -104,7 +104,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """Ends a running ``ingest`` soon: from another thread or an observer. What is checkpointed stays."""
-        self._parts.coordinator.stop()
+        self._parts.stop()
 
     def ingest(
         self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None

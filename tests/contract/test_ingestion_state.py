@@ -261,3 +261,18 @@ class _Interrupted(Sequence[IngestionCheckpoint]):
         if position == len(self) - 1:
             raise KeyboardInterrupt
         return self._checkpoints[position]
+
+
+def test_recorded_sizes_are_those_of_the_files_in_the_scope(state: IngestionState) -> None:
+    state.record([checkpoint("AAPL", date) for date in ("2023-12-29", "2024-01-02", "2024-01-03")])
+    state.record([checkpoint("ABC", "2024-01-02"), checkpoint("MSFT", "2024-01-02")])
+
+    scope = IngestionScope(("AAPL", "MSFT", "Z"), TradingDate.parse("2024-01-01"), TradingDate.parse("2024-01-31"))
+    recorded = state.recorded_sizes(scope)
+
+    assert {f"{symbol} {day}" for symbol, sizes in recorded.items() for day in sizes} == {
+        "AAPL 2024-01-02",
+        "AAPL 2024-01-03",
+        "MSFT 2024-01-02",
+    }
+    assert all(size > 0 for sizes in recorded.values() for size in sizes.values())

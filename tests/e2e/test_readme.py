@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.validation.domain.business_rules import BUSINESS_RULES, SEQUENCE_RULES
+from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS, BUSINESS_RULES, SEQUENCE_RULES
 from tests.support.cli_process import environment, marketpipe
 
 ROOT = Path(__file__).parents[2]
@@ -43,10 +43,13 @@ def test_every_command_and_option_named_in_the_readme_exists(tmp_path: Path) -> 
 
 
 def test_every_rule_is_in_the_readme_with_its_severity() -> None:
-    rows = [line for line in README.splitlines() if re.match(r"\| `\w+`.*\| (error|warning|off) \|", line)]
+    rows = [
+        line for line in README.splitlines() if re.match(r"\| `\w+`.*\| (error(, always)?|warning|off) \|", line)
+    ]
     said = {name: line.split("|")[2].strip() for line in rows for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     rules = {rule.name: str(rule.severity) for rule in BUSINESS_RULES}
-    assert said == {**rules, **{rule.name: str(rule.severity) for rule in SEQUENCE_RULES}}
+    rules |= {rule.name: str(rule.severity) for rule in SEQUENCE_RULES}
+    assert said == {name: f"{rule}, always" if name in ALWAYS_ERRORS else rule for name, rule in rules.items()}
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

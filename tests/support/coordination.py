@@ -26,6 +26,7 @@ from tests.support.builders import CALENDAR
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_ring import FakeRing
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
+from tests.support.in_memory_inventory import InMemoryInventory
 from tests.support.inline_executor import InlineExecutor
 
 EXECUTORS: dict[str, Callable[[], Executor]] = {
@@ -68,7 +69,7 @@ def coordination(
     bus, clock = EventBus(LoggedIsolation), clock or FakeClock()
     kept: Any = state or InMemoryIngestionState()
     scheduler = JobScheduler(CALENDAR, SessionFinality(timedelta()), PackingLimits(10_000, symbols_per_request=1))
-    coordinator = IngestionCoordinator("fake", scheduler, kept, bus, clock, new_executor)
+    coordinator = IngestionCoordinator("fake", scheduler, kept, InMemoryInventory(kept), bus, clock, new_executor)
     parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, bus)
     bus.observe(Event, parts.events.append)
     bus.subscribe(BarsRequested, parts.ring.on_bars_requested)

@@ -71,6 +71,14 @@ class InMemoryIngestionState:
                 found[day.symbol].add(day.trading_date)
         return {symbol: frozenset(dates) for symbol, dates in found.items()}
 
+    def recorded_sizes(self, scope: IngestionScope) -> Mapping[Symbol, Mapping[TradingDate, int]]:
+        self._snapshot()
+        found: defaultdict[Symbol, dict[TradingDate, int]] = defaultdict(dict)
+        for day, file in self._files.items():
+            if day.symbol in scope.symbols and scope.first <= day.trading_date <= scope.last:
+                found[day.symbol][day.trading_date] = file.size_bytes
+        return dict(found)
+
     def stored_bars(self, request: BarsRequest) -> Mapping[SymbolDay, int]:
         self._snapshot()
         return {day: self._files[day].rows for day in request.symbol_days if day in self._files}

@@ -16,8 +16,8 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
-from marketpipe.storage.application.ports import RefreshCount
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.domain.refresh_count import RefreshCount
 from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.durable_files import DurableFiles

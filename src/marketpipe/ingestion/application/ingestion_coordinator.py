@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from contextlib import contextmanager
 
@@ -11,10 +11,14 @@ from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.lost_partitions import still_settled
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.errors import CredentialsError, IngestionInterrupted, MarketPipeError
+from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day_outcome import SymbolDayOutcome
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested, BarsStored, StoredSymbolDay
 from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
@@ -31,18 +35,20 @@ class IngestionCoordinator:
         provider: str,
         scheduler: JobScheduler,
         state: IngestionState,
+        inventory: StoreInventory,
         bus: EventBus,
         clock: Clock,
         new_executor: Callable[[], Executor],
     ) -> None:
-        self._provider, self._scheduler, self._state = provider, scheduler, state
+        self._provider, self._scheduler = provider, scheduler
+        self._state, self._inventory = state, inventory
         self._bus, self._clock, self._new_executor = bus, clock, new_executor
         self._begun: dict[int, BatchProgress] = {}
         self._stopping = False
 
     def plan(self, scope: IngestionScope) -> IngestionPlan:
         typical = self._state.typical_bars_per_day(scope.symbols)
-        return self._scheduler.plan(scope, self._state.settled(scope), self._clock.now(), typical)
+        return self._scheduler.plan(scope, self._settled(scope), self._clock.now(), typical)
 
     def ingest(self, scope: IngestionScope) -> IngestionJob:
         """Raises ``CredentialsError``; what was checkpointed by then stays."""
@@ -55,6 +61,16 @@ class IngestionCoordinator:
             self._bus.publish(JobStarted(job.job_id, self._provider, plan.planned, plan.settled, len(plan.batches)))
             self._work_off(job, plan.batches)
         return job
+
+    def _settled(self, scope: IngestionScope) -> Mapping[Symbol, frozenset[TradingDate]]:
+        """A checkpoint whose file is gone or was cut short counts for nothing."""
+        recorded = self._state.recorded_sizes(scope)
+        return {
+            symbol: still_settled(
+                days, recorded.get(symbol, {}), self._inventory.sizes(symbol, scope.first, scope.last)
+            )
+            for symbol, days in self._state.settled(scope).items()
+        }
 
     def stop(self) -> None:
         """Workers finish the symbol-days in hand and ask for nothing more. Safe to call from any thread."""

@@ -31,6 +31,10 @@ class IngestionState(Protocol):
         """The dates of the scope that need no further request: complete or empty, for these hours or wider ones."""
         ...
 
+    def recorded_sizes(self, scope: IngestionScope) -> Mapping[Symbol, Mapping[TradingDate, int]]:
+        """The bytes of each file of the scope, as they were when it was written."""
+        ...
+
     def stored_bars(self, request: BarsRequest) -> Mapping[SymbolDay, int]:
         """How many bars are stored of each symbol-day; those without are absent."""
         ...

@@ -86,11 +86,19 @@ class SQLiteState:
     def settled(self, scope: IngestionScope) -> Mapping[Symbol, frozenset[TradingDate]]:
         kinds = [str(kind) for kind in SessionKind if kind.covers(scope.session_kind)]
         rows = self._query(
-            "SELECT symbol, trading_date FROM checkpoints WHERE store_id = ? AND trading_date BETWEEN ? AND ? "
+            "SELECT symbol, trading_date, 1 FROM checkpoints WHERE store_id = ? AND trading_date BETWEEN ? AND ? "
             f"AND outcome IN ({_marks(SETTLED)}) AND session IN ({_marks(kinds)}) AND symbol BETWEEN ? AND ?",
             (self._store_id, str(scope.first), str(scope.last), *SETTLED, *kinds, *_bounds(scope.symbols)),
         )
-        return _dates_by_symbol(rows, scope.symbols)
+        return {symbol: frozenset(dates) for symbol, dates in _by_symbol(rows, scope.symbols).items()}
+
+    def recorded_sizes(self, scope: IngestionScope) -> Mapping[Symbol, Mapping[TradingDate, int]]:
+        rows = self._query(
+            "SELECT symbol, trading_date, bytes FROM partitions WHERE store_id = ? "
+            "AND symbol BETWEEN ? AND ? AND trading_date BETWEEN ? AND ?",
+            (self._store_id, *_bounds(scope.symbols), str(scope.first), str(scope.last)),
+        )
+        return _by_symbol(rows, scope.symbols)
 
     def stored_bars(self, request: BarsRequest) -> Mapping[SymbolDay, int]:
         first, last = request.sessions[0].trading_date, request.sessions[-1].trading_date
@@ -213,11 +221,12 @@ def _bounds(symbols: Sequence[Symbol]) -> tuple[str, str]:
     return str(min(symbols)), str(max(symbols))
 
 
-def _dates_by_symbol(
-    rows: Sequence[tuple[object, ...]], symbols: Sequence[Symbol]
-) -> Mapping[Symbol, frozenset[TradingDate]]:
-    dates: dict[object, TradingDate] = {}
-    found: defaultdict[object, set[TradingDate]] = defaultdict(set)
-    for symbol, text in rows:
-        found[symbol].add(dates.get(text) or dates.setdefault(text, TradingDate.parse(str(text))))
-    return {symbol: frozenset(found[str(symbol)]) for symbol in symbols if str(symbol) in found}
+def _by_symbol(
+    rows: Sequence[tuple[Any, ...]], symbols: Sequence[Symbol]
+) -> Mapping[Symbol, Mapping[TradingDate, int]]:
+    """Rows of symbol, trading date and a number; those of symbols nobody named are left out."""
+    dates: dict[str, TradingDate] = {}
+    found: defaultdict[str, dict[TradingDate, int]] = defaultdict(dict)
+    for symbol, text, number in rows:
+        found[symbol][dates.get(text) or dates.setdefault(text, TradingDate.parse(text))] = number
+    return {symbol: found[str(symbol)] for symbol in symbols if str(symbol) in found}

@@ -16,7 +16,17 @@ from marketpipe.validation.domain.sequence_rule import SequenceCheck, SequenceRu
 from marketpipe.validation.domain.validation_rule import ValidationRule
 
 SCHEMA_RULE: Final = "schema"
-"""The JSON Schema's own name among the rules. It is always an error: a bar without its numbers cannot be stored."""
+"""The JSON Schema's own name among the rules."""
+
+ALWAYS_ERRORS: Final = (
+    SCHEMA_RULE,
+    "prices_finite",
+    "prices_positive",
+    "volume_not_negative",
+    "trade_count_not_negative",
+    "vwap_not_negative",
+)
+"""Without proper numbers a bar cannot be stored: the schema demands the same, so no severity could let it pass."""
 
 TIMESTAMP, NOW, STEP = Field("timestamp"), Field("now"), 60_000_000
 SESSION_START, SESSION_END = Field("session_start"), Field("session_end")
@@ -84,7 +94,7 @@ class RuleBook:
 def _check_names(names: Iterable[str]) -> None:
     known = [*(rule.name for rule in BUSINESS_RULES), *(rule.name for rule in SEQUENCE_RULES)]
     for name in names:
-        if name == SCHEMA_RULE:
-            raise ConfigurationError("validation.severities: the rule 'schema' is always an error")
+        if name in ALWAYS_ERRORS:
+            raise ConfigurationError(f"validation.severities: the rule {name!r} is always an error")
         if name not in known:
             raise ConfigurationError(f"validation.severities: no rule is called {name!r}; {did_you_mean(name, known)}")

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.severity import Severity
-from marketpipe.validation.domain.business_rules import BUSINESS_RULES, RuleBook
+from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS, BUSINESS_RULES, RuleBook
 from tests.support.judging import RULES
 
 NAMES = [rule.name for rule in RULES]
+CHANGEABLE = [name for name in NAMES if name not in ALWAYS_ERRORS]
 
 
 def _in_force(book: RuleBook) -> dict[str, Severity]:
@@ -17,7 +18,7 @@ def _in_force(book: RuleBook) -> dict[str, Severity]:
     return {**bar_rules, **{rule.name: rule.severity for rule in book.sequence_rules}}
 
 
-@given(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(Severity)))
+@given(st.dictionaries(st.sampled_from(CHANGEABLE), st.sampled_from(Severity)))
 def test_a_rule_has_the_severity_it_was_given_and_is_gone_when_off(severities: dict[str, Severity]) -> None:
     default = {rule.name: rule.severity for rule in RULES}
     wanted = {name: severity for name, severity in {**default, **severities}.items() if severity is not Severity.OFF}
@@ -51,7 +52,8 @@ def test_an_unknown_rule_is_refused_with_the_nearest_name(typed: str, meant: str
 
 
 @pytest.mark.parametrize("severity", Severity)
-def test_the_schema_cannot_be_given_another_severity(severity: Severity) -> None:
+@pytest.mark.parametrize("name", ALWAYS_ERRORS)
+def test_what_the_schema_demands_cannot_be_given_another_severity(name: str, severity: Severity) -> None:
     with pytest.raises(ConfigurationError) as error:
-        RuleBook.with_severities({"no_jump": Severity.OFF, "schema": severity})
-    assert str(error.value) == "validation.severities: the rule 'schema' is always an error"
+        RuleBook.with_severities({"no_jump": Severity.OFF, name: severity})
+    assert str(error.value) == f"validation.severities: the rule '{name}' is always an error"

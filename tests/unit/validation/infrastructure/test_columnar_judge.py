@@ -16,13 +16,15 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_session import SessionKind
 from marketpipe.shared_kernel.events.bar_events import RuleFinding
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
+from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS
 from tests.support.bar_strategies import Part, Row, parts
 from tests.support.builders import bar, columnar, day
 from tests.support.judging import LAX_SCHEMA, RULES, SCHEMA, Setting, broken_rules, column, is_error, judged, rows_of
 
+CHANGEABLE = [rule.name for rule in RULES if rule.name not in ALWAYS_ERRORS]
 SETTINGS = st.builds(
     Setting,
-    severities=st.just({}) | st.dictionaries(st.sampled_from([rule.name for rule in RULES]), st.sampled_from(Severity)),
+    severities=st.just({}) | st.dictionaries(st.sampled_from(CHANGEABLE), st.sampled_from(Severity)),
     schema=st.sampled_from((SCHEMA, LAX_SCHEMA)),
     kind=st.sampled_from(SessionKind),
     now=st.sampled_from(("2025-06-02T12:00:00Z", "2024-07-03T17:00:00Z")).map(Timestamp.parse),

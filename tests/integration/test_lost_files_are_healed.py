@@ -1,0 +1,56 @@
+"""A checkpoint is believed only as long as its file lies there as it was written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.pipeline_ring import FRIDAY, TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
+from tests.support.scripted_provider import ScriptedProvider
+
+DATES = (TUESDAY, WEDNESDAY, FRIDAY)
+BARS = {symbol: {date: minutes(date, 5, price=50.0 + i) for date in DATES} for i, symbol in enumerate(("AAPL", "MSFT"))}
+
+
+def _file(root: Path, symbol: str, date: str) -> Path:
+    year, month, day = date.split("-")
+    return root / "data" / f"symbol={symbol}" / f"year={year}" / f"month={month}" / f"day={day}.parquet"
+
+
+def _cut_short(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, _cut_short])
+def test_a_file_that_is_gone_or_cut_short_is_ingested_again_and_no_other(tmp_path: Path, damage: object) -> None:
+    settings = config(tmp_path, ("AAPL", "MSFT"), TUESDAY, FRIDAY)
+    with pipeline(settings, ScriptedProvider(BARS)) as first:
+        assert first.ingest().ok
+    whole = contents(tmp_path)
+    damage(_file(tmp_path, "MSFT", WEDNESDAY))  # type: ignore[operator]
+
+    with pipeline(settings, ScriptedProvider(BARS)) as second:
+        healed = second.ingest()
+        again = second.ingest()
+
+    assert [str(day) for day in healed.outcomes] == [f"MSFT {WEDNESDAY}"]
+    assert healed.ok
+    assert contents(tmp_path) == whole
+    assert again.planned == 0
+
+
+def test_a_store_whose_data_were_removed_is_ingested_anew(tmp_path: Path) -> None:
+    settings = config(tmp_path, ("AAPL", "MSFT"), TUESDAY, FRIDAY)
+    with pipeline(settings, ScriptedProvider(BARS)) as first:
+        report = first.ingest()
+    whole = contents(tmp_path)
+    shutil.rmtree(tmp_path / "data")
+
+    with pipeline(settings, ScriptedProvider(BARS)) as second:
+        healed = second.ingest()
+
+    assert healed.planned == len(BARS) * len(DATES)  # Thursday was empty, and is known to be
+    assert healed.bars == report.bars
+    assert contents(tmp_path) == whole
