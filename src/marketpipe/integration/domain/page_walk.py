@@ -47,7 +47,9 @@ class PageWalk:
         call = self._calls.popleft()
         self._bars_left -= page.num_rows
         self._empty_in_a_row = 0 if page.num_rows else self._empty_in_a_row + 1
-        if page.next_cursor is not None:
+        if page.next_cursor is None:
+            self._start_over()
+        else:
             self._refuse_to_run_for_ever(call, page.next_cursor)
             self._seen.add(page.next_cursor)
             self._calls.appendleft(evolve(call, cursor=page.next_cursor))
@@ -55,6 +57,7 @@ class PageWalk:
     def refuse(self, error: SymbolRefusedError) -> tuple[RefusedSymbol, ...]:
         """The symbols that are out for good; where the provider named none, the group is halved to find it."""
         request = self._calls.popleft().request
+        self._start_over()
         named = [symbol for symbol in request.symbols if str(symbol) == error.symbol]
         out = named or (request.symbols if len(request.symbols) == 1 else ())
         if out:
@@ -64,6 +67,11 @@ class PageWalk:
             groups = [request.symbols[:middle], request.symbols[middle:]]
         self._calls.extendleft(PageCall(evolve(request, symbols=group)) for group in reversed(groups) if group)
         return tuple(RefusedSymbol(symbol, str(error)) for symbol in out)
+
+    def _start_over(self) -> None:
+        """Another group may get the same cursors as the one before it."""
+        self._seen.clear()
+        self._empty_in_a_row = 0
 
     def _refuse_to_run_for_ever(self, call: PageCall, cursor: str) -> None:
         if cursor in self._seen:

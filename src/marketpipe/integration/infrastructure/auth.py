@@ -4,7 +4,9 @@ from abc import abstractmethod
 from collections.abc import Generator, Mapping
 
 import httpx
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
+
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 
 class AuthStrategy(httpx.Auth):
@@ -20,9 +22,17 @@ class AuthStrategy(httpx.Auth):
 
 @frozen
 class HeaderTokenAuth(AuthStrategy):
-    """Header names and their secret values."""
+    """Header names and their secret values. Raises ``ConfigurationError`` for values that no header can carry."""
 
     headers: Mapping[str, str] = field(repr=lambda headers: f"<{', '.join(headers)}>")
+
+    @headers.validator
+    def _sendable(self, _: Attribute[Mapping[str, str]], headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
+            if not value or value != value.strip() or not value.isascii() or not value.isprintable():
+                raise ConfigurationError(
+                    f"the secret for the header {name} is empty, or has spaces at an end or characters other than ASCII"
+                )
 
     def sign(self, request: httpx.Request) -> None:
         request.headers.update(self.headers)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import httpx
 from attrs import field, frozen
@@ -11,6 +14,7 @@ from marketpipe.shared_kernel.domain.errors import (
     MalformedResponseError,
     ProviderTimeoutError,
     ProviderUnavailableError,
+    TerminalProviderError,
 )
 
 TIMEOUT = httpx.Timeout(connect=10.0, read=30.0, write=10.0, pool=60.0)
@@ -48,22 +52,29 @@ class HttpExchange:
         self._client = httpx.Client(
             base_url=base_url, auth=auth, headers=headers, timeout=timeout, limits=LIMITS, transport=transport
         )
-        self._async_client = httpx.AsyncClient(
-            base_url=base_url, auth=auth, headers=headers, timeout=timeout, limits=LIMITS, transport=async_transport
+        self._new_async_client = partial(
+            httpx.AsyncClient,
+            base_url=base_url,
+            auth=auth,
+            headers=headers,
+            timeout=timeout,
+            limits=LIMITS,
+            transport=async_transport,
         )
+        self._async: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
 
     def get(self, path: str, params: Mapping[str, str]) -> HttpReply:
         with _translated(), self._client.stream("GET", path, params=dict(params)) as response:
             packed = _Bounded(self._largest)
-            for chunk in response.iter_raw():
+            for chunk in cast(httpx.SyncByteStream, response.stream):
                 packed.add(chunk)
             return self._reply(response, packed.joined())
 
     async def get_async(self, path: str, params: Mapping[str, str]) -> HttpReply:
         with _translated():
-            async with self._async_client.stream("GET", path, params=dict(params)) as response:
+            async with self._client_of_this_loop().stream("GET", path, params=dict(params)) as response:
                 packed = _Bounded(self._largest)
-                async for chunk in response.aiter_raw():
+                async for chunk in cast(httpx.AsyncByteStream, response.stream):
                     packed.add(chunk)
                 return self._reply(response, packed.joined())
 
@@ -71,7 +82,14 @@ class HttpExchange:
         self._client.close()
 
     async def aclose(self) -> None:
-        await self._async_client.aclose()
+        await self._client_of_this_loop().aclose()
+
+    def _client_of_this_loop(self) -> httpx.AsyncClient:
+        """Pooled connections die with their event loop, as when ``asyncio.run`` is called a second time."""
+        loop, pooled = asyncio.get_running_loop(), self._async
+        if pooled is None or pooled[0] is not loop:
+            self._async = pooled = loop, self._new_async_client()
+        return pooled[1]
 
     def _reply(self, response: httpx.Response, packed: bytes) -> HttpReply:
         encoding = response.headers.get("content-encoding", "identity").lower()
@@ -115,6 +133,10 @@ def _translated() -> Iterator[None]:
         yield
     except httpx.TimeoutException as error:
         raise ProviderTimeoutError(f"no answer in time ({type(error).__name__})") from error
+    except httpx.LocalProtocolError:  # its text repeats the header that cannot be sent: maybe a secret
+        raise ProviderUnavailableError("the request cannot be sent: something in it is not valid HTTP") from None
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise TerminalProviderError(f"a URL that cannot be asked for ({type(error).__name__})") from error
     except httpx.TransportError as error:
         raise ProviderUnavailableError(f"the connection broke ({type(error).__name__}: {error})") from error
     except httpx.HTTPError as error:

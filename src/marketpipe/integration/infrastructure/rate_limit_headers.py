@@ -41,7 +41,7 @@ def _retry_after(text: str | None, now: Timestamp) -> float | None:
         return None if text is None else seconds
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (aware - now.moment).total_seconds())

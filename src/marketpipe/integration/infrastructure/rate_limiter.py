@@ -9,6 +9,7 @@ from attrs.validators import ge, gt
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 LONGEST_PAUSE = 300.0
 
@@ -25,6 +26,7 @@ class RateLimiter:
     """Lets callers through no faster than every window allows and the provider has asked; threads and tasks share it.
 
     The windows are pyrate-limiter's sliding ones; time is the injected clock's. ``on_wait`` hears of every wait.
+    Raises ``ConfigurationError`` for windows of which one makes another pointless.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class RateLimiter:
     ) -> None:
         self._clock, self._on_wait = clock, on_wait
         rates = sorted((Rate(w.limit, math.ceil(w.seconds * 1000)) for w in windows), key=lambda rate: rate.interval)
-        self._bucket = InMemoryBucket(rates) if rates else None
+        self._bucket = _bucket(rates) if rates else None
         self._lock = threading.Lock()
         self._paused_until = -math.inf
 
@@ -69,3 +71,12 @@ class RateLimiter:
         if self._bucket.put(item):
             return 0.0
         return max(1, int(self._bucket.waiting(item))) / 1000  # type: ignore[arg-type]
+
+
+def _bucket(rates: list[Rate]) -> InMemoryBucket:
+    try:
+        return InMemoryBucket(rates)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"rate windows {rates}: a longer window needs a higher limit, but no more requests a second"
+        ) from error

@@ -22,7 +22,11 @@ OnRetry = Callable[[int, float, str], None]
 
 @frozen
 class RetryPolicy:
-    """Exponential backoff with jitter, in seconds. A rate limit that says how long it lasts is waited out elsewhere."""
+    """Exponential backoff with jitter, in seconds.
+
+    A rate limit that says how long it lasts is waited out elsewhere; where that is less than the backoff (as with a
+    clock that runs ahead of the provider's), the backoff holds.
+    """
 
     attempts: int = field(default=8, validator=ge(1))
     first_wait: float = 0.5
@@ -49,12 +53,12 @@ class RetryPolicy:
         }
 
     def _wait(self) -> Callable[[RetryCallState], float]:
-        backoff = wait_exponential_jitter(initial=self.first_wait, max=self.longest_wait, jitter=self.first_wait)
+        backoff = wait_exponential_jitter(multiplier=self.first_wait, max=self.longest_wait, jitter=self.first_wait)
 
         def wait(state: RetryCallState) -> float:
-            error = _error_of(state)
-            known = isinstance(error, RateLimitedError) and error.retry_after is not None
-            return 0.0 if known else backoff(state)
+            error, seconds = _error_of(state), backoff(state)
+            told = error.retry_after if isinstance(error, RateLimitedError) else None
+            return 0.0 if told is not None and told >= seconds else seconds
 
         return wait
 

@@ -43,7 +43,7 @@ class WholeDayAssembler:
     """Cuts pages into symbol-days by New York date, and holds back the last one while more pages follow."""
 
     def __init__(self, request: BarsRequest) -> None:
-        self._asked = AskedDays(request)
+        self._asked, self._symbols = AskedDays(request), frozenset(request.symbols)
         self._tail: tuple[Symbol, pa.Table] | None = None
         self._emitted: set[SymbolDay] = set()
         self._unrequested = 0
@@ -55,7 +55,7 @@ class WholeDayAssembler:
     def add(self, page: RawMarketData) -> ArrowBars | None:
         self._unrequested += page.unrequested
         if not page.num_rows:
-            return None if page.next_cursor is not None or page.refused else self.close()
+            return None
         return self._emit(self._in_order(self._joined(page)), hold_back=page.next_cursor is not None)
 
     def close(self) -> ArrowBars | None:
@@ -77,12 +77,13 @@ class WholeDayAssembler:
     def _rows(self, table: pa.Table, symbols: tuple[Symbol, ...], owners: Int64s) -> _Rows:
         stamps = table["timestamp"].cast(pa.int64())
         if stamps.null_count:  # a record without a readable time is judged with its neighbour
-            first = self._asked.first_micros
-            stamps = pa.compute.fill_null(pa.compute.fill_null_forward(stamps), first)
+            nearest = _nearest_known(stamps.is_valid().to_numpy(), owners)
+            stamps = stamps.fill_null(self._asked.first_micros).take(pa.array(nearest))
         return _Rows(table, symbols, owners, day_numbers(stamps.to_numpy()))
 
     def _asked_for(self, rows: _Rows) -> _Rows:
-        foreign = self._asked.outside(rows.days)
+        strangers = np.array([symbol not in self._symbols for symbol in rows.symbols], np.bool_)
+        foreign = self._asked.outside(rows.days) | strangers[rows.owners]
         self._unrequested += int(foreign.sum())
         dropped = foreign | self._asked.other_hours(rows.table["timestamp"], rows.days)
         return rows.pick(~dropped) if dropped.any() else rows
@@ -110,3 +111,11 @@ class WholeDayAssembler:
         whole = None if symbol_day in self._emitted else self._asked.whole_window(number)
         self._emitted.add(symbol_day)
         return SymbolDaySlice(symbol_day, start, end - start, whole)
+
+
+def _nearest_known(known: npt.NDArray[np.bool_], owners: Int64s) -> Int64s:
+    """For each row itself, or else the known row of its symbol that precedes it, or else the one that follows."""
+    rows = np.arange(len(known))
+    before = np.maximum.accumulate(np.where(known, rows, 0))
+    after = np.minimum.accumulate(np.where(known, rows, len(known) - 1)[::-1])[::-1]
+    return np.where(known[before] & (owners[before] == owners), before, np.where(owners[after] == owners, after, rows))

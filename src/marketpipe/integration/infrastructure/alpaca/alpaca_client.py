@@ -22,7 +22,7 @@ from marketpipe.shared_kernel.domain.errors import (
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 BARS_PER_PAGE = 10_000
-_REFUSED_SYMBOL = re.compile(r"invalid symbol[^:]*:\s*(\S+)", re.IGNORECASE)
+_REFUSED_SYMBOL = re.compile(r"invalid symbol(?:[^:]*:\s*(\S+))?", re.IGNORECASE)
 
 
 def alpaca_auth(key: str, secret: str) -> HeaderTokenAuth:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 
 LARGEST_COUNT = 2**63 - 1
+LONGEST_NUMBER = 300  # digits
 FIELDS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "trade_count": "n", "vwap": "vw"}
 OPTIONAL = ("n", "vw")
 
@@ -28,7 +30,7 @@ class LenientPage:
     def read(cls, body: bytes) -> LenientPage:
         """Raises ``MalformedResponseError`` where the page itself, not a record in it, is badly written."""
         try:
-            page = json.loads(body)
+            page = json.loads(body, parse_int=_whole, parse_float=_finite, parse_constant=str)
         except (ValueError, RecursionError) as error:
             start = body[:40].decode("utf-8", "replace")
             raise MalformedResponseError(f"the body is not JSON: it starts with {start!r}") from error
@@ -63,12 +65,17 @@ def _row(record: object) -> dict[str, Any]:
     return row
 
 
+def _whole(text: str) -> int | str:
+    """A number too long for a double stays as it was written."""
+    return int(text) if len(text) <= LONGEST_NUMBER else text
+
+
+def _finite(text: str) -> float | str:
+    return float(text) if math.isfinite(float(text)) else text
+
+
 def _number(value: object, *, whole: bool) -> float | int | None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or (isinstance(value, int) and abs(value) > 10**300)
-    ):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not whole:
         return float(value)
@@ -78,5 +85,5 @@ def _number(value: object, *, whole: bool) -> float | int | None:
 def _moment(text: object) -> Any:
     try:
         return Timestamp.parse(text).moment if isinstance(text, str) else None
-    except ValidationError:
+    except (ValidationError, OverflowError):
         return None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import TypeVar
 
 import msgspec
@@ -55,32 +56,34 @@ class ResponseParser:
         try:
             page = _DECODER.decode(body)
             page = page if isinstance(page, _Page) else _Page(page)
-            _refuse_message(page.message, page.bars)
             groups, unrequested = self._wanted_groups(page.bars)
+            _refuse_message(page.message, bool(groups or unrequested))
             columns = _columns([bar for _, bars in groups for bar in bars])
-        except (msgspec.DecodeError, pa.ArrowInvalid, OverflowError, UnicodeDecodeError):
+        except (msgspec.DecodeError, pa.ArrowInvalid, OverflowError, UnicodeDecodeError, RecursionError):
             return self._parse_leniently(body)
         return RawMarketData(columns, _runs(groups), page.next_page_token or None, (), unrequested)
 
     def _parse_leniently(self, body: bytes) -> RawMarketData:
         page = LenientPage.read(body)
-        _refuse_message(page.message, page.bars)
         groups, unrequested = self._wanted_groups(page.bars)
+        _refuse_message(page.message, bool(groups or unrequested))
         columns = LenientPage.columns(chain.from_iterable(records for _, records in groups))
         return RawMarketData(columns, _runs(groups), page.next_page_token, (), unrequested)
 
     def _wanted_groups(self, bars: Mapping[str, Sequence[R] | None] | Sequence[R] | None) -> tuple[Groups[R], int]:
-        """In the provider's order, without the symbols nobody asked for; with how many bars those had."""
+        """Symbols ascending, whatever the order of the keys, as pages are cut; and how many bars nobody asked for."""
         named = bars if isinstance(bars, Mapping) else {"": bars}
         if named.get(""):
             raise MalformedResponseError("a list of bars that does not say whose they are")
         groups = [(self._wanted[name], found) for name, found in named.items() if found and name in self._wanted]
-        return groups, sum(len(found) for name, found in named.items() if found and name not in self._wanted)
+        return sorted(groups, key=itemgetter(0)), sum(
+            len(found) for name, found in named.items() if found and name not in self._wanted
+        )
 
 
-def _refuse_message(message: str | None, bars: object) -> None:
+def _refuse_message(message: str | None, came_with_bars: bool) -> None:
     """An error may come with status 200: words instead of bars are not the same as no bars."""
-    if message is not None and not bars:
+    if message is not None and not came_with_bars:
         raise MalformedResponseError(f"a message instead of bars: {message[:200]!r}")
 
 

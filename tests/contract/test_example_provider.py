@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import marketpipe
+import tests.support.example_provider as example
+from marketpipe import ConfigurationError, CredentialsError, MalformedResponseError, ProviderContext
+from tests.support.builders import request
+from tests.support.clients import exchange, read
+from tests.support.fake_clock import FakeClock
+from tests.support.scripted_transport import Answer, ScriptedTransport
+
+DAY = request(("AAPL",), "2024-03-11", "2024-03-11")
+
+
+def context(**options: object) -> ProviderContext:
+    return ProviderContext(options, FakeClock(), lambda _: None)
+
+
+def acme(*answers: Answer) -> example.AcmeClient:
+    return example.connect(context(), exchange("http://acme.test", ScriptedTransport(*answers)))
+
+
+def test_example_provider_needs_only_public_names() -> None:
+    tree = ast.parse(Path(example.__file__).read_text("utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if node.module is not None and node.module.startswith("marketpipe")]
+    names = {alias.name for node in ours for alias in node.names}
+    assert [node.module for node in ours] == ["marketpipe"]
+    assert names <= set(marketpipe.__all__)
+    assert "BaseApiClient" in names
+
+
+def test_make_acme_is_what_an_entry_point_may_name() -> None:
+    provider = example.make_acme(context(token="t0ken"))
+    assert provider.traits.name == "acme"
+    provider.close()
+
+
+def test_make_acme_says_what_is_missing() -> None:
+    with pytest.raises(ConfigurationError, match="acme: token"):
+        example.make_acme(context())
+
+
+def test_acme_reads_milliseconds_and_follows_next_url() -> None:
+    bar = {"symbol": "AAPL", "t": 1710163800000, "o": 1, "h": 2, "l": 0.5, "c": 1.5, "v": 10.25}
+    pages = read(
+        acme(
+            Answer(body={"results": [bar], "next_url": "https://elsewhere.example/v3/minutes?limit=9&cursor=abc"}),
+            Answer(body={"results": [{**bar, "symbol": "TSLA"}]}),
+        ),
+        DAY,
+    )
+    assert [(page.num_rows, page.next_cursor, page.unrequested) for page in pages] == [(1, "abc", 0), (0, None, 1)]
+    assert pages[0].columns["timestamp"].to_pylist()[0].isoformat() == "2024-03-11T13:30:00+00:00"
+
+
+def test_acme_leaves_failures_to_the_base_client() -> None:
+    with pytest.raises(CredentialsError, match=r"acme answered 401: who are you\?"):
+        read(acme(Answer(401, {"message": "who are you?"})), DAY)
+    with pytest.raises(MalformedResponseError, match="not a page of Acme's bars"):
+        read(acme(Answer(body={"results": 5})), DAY)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+import pytest
+
+from marketpipe.integration.application.bars_fetcher import BarsFetcher
+from marketpipe.integration.domain.data_feed import DataFeed
+from marketpipe.integration.domain.provider_traits import ProviderTraits
+from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
+from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.errors import ProviderError, ProviderUnavailableError, StorageError
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsFetched, BarsRequested, RefusedSymbol
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsolation
+from tests.support.builders import bar, request, table
+
+ASKED = request(("AAPL", "MSFT"), "2024-03-11", "2024-03-12")
+MONDAY, TUESDAY = "2024-03-11T13:30:00Z", "2024-03-12T13:30:00Z"
+NOTHING = BAR_SCHEMA.empty_table()
+
+
+class ScriptedProvider:
+    """Gives prepared pages, raising those that are errors; ``log`` remembers when each was asked for."""
+
+    traits = ProviderTraits("scripted", DataFeed("none"))
+
+    def __init__(self, pages: Sequence[RawMarketData | Exception], log: list[str]) -> None:
+        self._pages, self._log = pages, log
+
+    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
+        for number, page in enumerate(self._pages, 1):
+            self._log.append(f"page {number}")
+            if isinstance(page, Exception):
+                raise page
+            yield page
+
+    async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
+        for page in self.fetch_batch(request):
+            yield page
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class Scene:
+    """A bus with a fetcher on it, and everything that happens on it in order."""
+
+    def __init__(self, *pages: RawMarketData | Exception, react: Callable[[BarsFetched], None] | None = None) -> None:
+        self.log: list[str] = []
+        self.exhausted: list[BarsExhausted] = []
+        self._bus = EventBus(LoggedIsolation)
+        fetcher = BarsFetcher(ScriptedProvider(pages, self.log), WholeDayAssembler, self._bus)
+        self._bus.subscribe(BarsRequested, fetcher.on_bars_requested)
+        self._bus.subscribe(BarsFetched, self._note)
+        self._bus.subscribe(BarsExhausted, self.exhausted.append)
+        if react is not None:
+            self._bus.subscribe(BarsFetched, react)
+
+    def play(self) -> list[str]:
+        self._bus.publish(BarsRequested(ASKED))
+        return self.log
+
+    def _note(self, event: BarsFetched) -> None:
+        assert event.request is ASKED
+        self.log.append(", ".join(f"{part.symbol_day}: {part.length}" for part in event.bars.slices))
+
+
+def page(*parts: tuple[str, str], cursor: str | None = None, unrequested: int = 0) -> RawMarketData:
+    rows = table([bar(moment) for _, moment in parts])
+    return RawMarketData(rows, tuple(SymbolRun(Symbol(name), 1) for name, _ in parts), cursor, (), unrequested)
+
+
+def test_whole_symbol_days_go_round_before_the_next_page_is_asked_for() -> None:
+    scene = Scene(
+        page(("AAPL", MONDAY), ("AAPL", TUESDAY), cursor="2"),
+        page(("AAPL", "2024-03-12T13:31:00Z"), ("MSFT", MONDAY), cursor="3"),
+        page(("MSFT", TUESDAY)),
+    )
+    assert scene.play() == [
+        "page 1",
+        "AAPL 2024-03-11: 1",
+        "page 2",
+        "AAPL 2024-03-12: 2",
+        "page 3",
+        "MSFT 2024-03-11: 1, MSFT 2024-03-12: 1",
+    ]
+    assert scene.exhausted == [BarsExhausted(ASKED)]
+
+
+def test_what_was_held_back_comes_when_the_pages_end_without_bars() -> None:
+    scene = Scene(page(("AAPL", MONDAY), cursor="2"), page(cursor="3"), page())
+    assert scene.play() == ["page 1", "page 2", "page 3", "AAPL 2024-03-11: 1"]
+    assert len(scene.exhausted) == 1
+
+
+def test_no_bars_at_all_is_said_once_and_nothing_fetched() -> None:
+    scene = Scene(page())
+    assert scene.play() == ["page 1"]
+    assert scene.exhausted == [BarsExhausted(ASKED, (), 0)]
+
+
+def test_bars_exhausted_tells_refused_symbols_and_unrequested_bars() -> None:
+    refused = RefusedSymbol(Symbol("MSFT"), "invalid symbol: MSFT")
+    scene = Scene(
+        RawMarketData(NOTHING, refused=(refused,)),
+        page(("AAPL", MONDAY), cursor="2", unrequested=3),
+        page(("AAPL", "2024-02-01T13:30:00Z"), unrequested=2),
+    )
+    scene.play()
+    assert scene.exhausted == [BarsExhausted(ASKED, (refused,), 6)]
+
+
+def test_a_provider_error_reaches_the_publisher_and_nothing_is_said_to_be_exhausted() -> None:
+    scene = Scene(page(("AAPL", MONDAY), cursor="2"), ProviderUnavailableError("gone"))
+    with pytest.raises(ProviderError, match="gone"):
+        scene.play()
+    assert scene.log == ["page 1", "page 2"]
+    assert scene.exhausted == []
+
+
+def test_an_error_in_storing_stops_the_paging() -> None:
+    def fail(_: BarsFetched) -> None:
+        raise StorageError("disk full")
+
+    scene = Scene(page(("AAPL", MONDAY), ("MSFT", MONDAY), cursor="2"), page(("MSFT", TUESDAY)), react=fail)
+    with pytest.raises(StorageError, match="disk full"):
+        scene.play()
+    assert scene.log == ["page 1", "AAPL 2024-03-11: 1"]
+    assert scene.exhausted == []
+
+
+def test_each_request_is_assembled_for_itself() -> None:
+    scene = Scene(page(("AAPL", MONDAY)))
+    assert scene.play() == ["page 1", "AAPL 2024-03-11: 1"]
+    assert scene.play()[2:] == ["page 1", "AAPL 2024-03-11: 1"]
+    assert len(scene.exhausted) == 2

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketpipe.integration.domain.page_walk import EMPTY_PAGES_IN_A_ROW, PageCall, PageWalk
+from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
+from marketpipe.shared_kernel.domain.errors import EndlessPagingError, MalformedResponseError, SymbolRefusedError
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.events.bar_events import RefusedSymbol
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from tests.support.builders import request
+
+MONDAY = "2024-03-11"
+
+
+def walk(*symbols: str) -> PageWalk:
+    return PageWalk(request(symbols or ("AAPL",), MONDAY, MONDAY))
+
+
+def page(rows: int, cursor: str | None, symbol: str = "AAPL") -> RawMarketData:
+    """Its columns are never looked at."""
+    return RawMarketData(BAR_SCHEMA.empty_table(), (SymbolRun(Symbol(symbol), rows),), cursor)
+
+
+def next_asked(pages: PageWalk) -> tuple[str, str | None] | None:
+    call = pages.next_call()
+    return None if call is None else (",".join(map(str, call.request.symbols)), call.cursor)
+
+
+def test_the_first_call_has_no_cursor() -> None:
+    assert next_asked(walk("AAPL", "MSFT")) == ("AAPL,MSFT", None)
+
+
+def test_the_cursor_alone_decides_whether_there_is_another_page() -> None:
+    pages = walk()
+    for rows, cursor in ((10_000, "b"), (1, "c"), (0, "d")):
+        pages.accept(page(rows if rows < 2000 else 1000, cursor))
+        assert next_asked(pages) == ("AAPL", cursor)
+    pages.accept(page(1000, None))
+    assert pages.next_call() is None
+
+
+def test_looking_at_the_next_call_does_not_consume_it() -> None:
+    pages = walk()
+    assert pages.next_call() == pages.next_call()
+
+
+def test_an_empty_string_is_a_cursor_like_any_other() -> None:
+    pages = walk()
+    pages.accept(page(1, ""))
+    assert next_asked(pages) == ("AAPL", "")
+
+
+def test_a_page_that_points_to_itself_is_malformed() -> None:
+    asked = request(("AAPL",), MONDAY, MONDAY)
+    with pytest.raises(MalformedResponseError, match="'b' pointed to itself"):
+        PageWalk.check_progress(PageCall(asked, "b"), page(1, "b"))
+    PageWalk.check_progress(PageCall(asked, "b"), page(1, "c"))
+    PageWalk.check_progress(PageCall(asked, None), page(1, None))
+
+
+@pytest.mark.parametrize("circle", [("b", "c", "b"), ("b", "c", "d", "c"), ("b", "b")])
+def test_cursors_that_come_again_lead_in_a_circle(circle: tuple[str, ...]) -> None:
+    pages = walk()
+    for cursor in circle[:-1]:
+        pages.accept(page(1, cursor))
+    with pytest.raises(EndlessPagingError, match=f"in a circle: '{circle[-1]}' came twice"):
+        pages.accept(page(1, circle[-1]))
+
+
+def test_empty_pages_end_after_a_while() -> None:
+    pages = walk()
+    for number in range(EMPTY_PAGES_IN_A_ROW - 1):
+        pages.accept(page(0, f"cursor {number}"))
+    with pytest.raises(EndlessPagingError, match="25 empty pages in a row for AAPL from 2024-03-11 to 2024-03-11"):
+        pages.accept(page(0, "one more"))
+
+
+def test_a_bar_now_and_then_keeps_empty_pages_from_ending() -> None:
+    pages = walk()
+    for number in range(4 * EMPTY_PAGES_IN_A_ROW):
+        pages.accept(page(1 if number % 20 == 0 else 0, f"cursor {number}"))
+    assert next_asked(pages) == ("AAPL", "cursor 99")
+
+
+def test_the_last_empty_page_may_be_the_25th() -> None:
+    pages = walk()
+    for number in range(EMPTY_PAGES_IN_A_ROW - 1):
+        pages.accept(page(0, f"cursor {number}"))
+    pages.accept(page(0, None))
+    assert pages.next_call() is None
+
+
+def test_more_bars_than_the_days_have_minutes_end_the_walk() -> None:
+    pages = PageWalk(request(("AAPL", "MSFT"), MONDAY, "2024-03-12"))
+    pages.accept(page(4 * 2 * 1440, "b"))
+    with pytest.raises(EndlessPagingError, match="more bars than minutes"):
+        pages.accept(page(1, "c"))
+
+
+def test_a_named_symbol_is_left_out_and_the_rest_asked_for_again() -> None:
+    pages = walk("AAPL", "BAD", "MSFT")
+    assert pages.refuse(SymbolRefusedError("no BAD", "BAD")) == (RefusedSymbol(Symbol("BAD"), "no BAD"),)
+    assert next_asked(pages) == ("AAPL,MSFT", None)
+    pages.accept(page(1, None))
+    assert pages.next_call() is None
+
+
+@pytest.mark.parametrize("named", [None, "", "bad", "OTHER", "BAD,"])
+def test_a_group_is_halved_where_the_refused_symbol_is_not_one_of_it(named: str | None) -> None:
+    pages = walk("AAPL", "BAD", "MSFT")
+    assert pages.refuse(SymbolRefusedError("one is bad", named)) == ()
+    assert next_asked(pages) == ("AAPL", None)
+    pages.accept(page(1, None))
+    assert next_asked(pages) == ("BAD,MSFT", None)
+
+
+def test_a_symbol_refused_alone_is_out_whatever_the_provider_named() -> None:
+    pages = walk("BAD")
+    assert pages.refuse(SymbolRefusedError("no", "OTHER")) == (RefusedSymbol(Symbol("BAD"), "no"),)
+    assert pages.next_call() is None
+
+
+def test_groups_may_get_the_same_cursors() -> None:
+    """Such as page numbers: they belong to one group's pages."""
+    pages = walk("AAPL", "BAD", "IBM", "MSFT")
+    pages.refuse(SymbolRefusedError("one is bad"))
+    for cursor in ("page 2", "page 3", None):
+        pages.accept(page(1, cursor))
+    assert next_asked(pages) == ("IBM,MSFT", None)
+    for cursor in ("page 2", "page 3", None):
+        pages.accept(page(1, cursor))
+    assert pages.next_call() is None
+
+
+def test_a_group_refused_halfway_starts_again_from_its_first_page() -> None:
+    pages = walk("AAPL", "MSFT")
+    for cursor in ("b", "c"):
+        pages.accept(page(1, cursor))
+    pages.refuse(SymbolRefusedError("one is bad"))
+    assert next_asked(pages) == ("AAPL", None)
+    for cursor in ("b", "c", None):
+        pages.accept(page(1, cursor))
+    assert next_asked(pages) == ("MSFT", None)
+
+
+def test_groups_without_bars_are_no_empty_pages_in_a_row() -> None:
+    pages = walk(*(f"S{number}" for number in range(64)))
+    for size in (64, 32, 16, 8, 4, 2):
+        call = pages.next_call()
+        assert call is not None
+        assert len(call.request.symbols) == size
+        pages.refuse(SymbolRefusedError("one of them"))
+    for _ in range(6):
+        pages.accept(page(0, None))
+    for number in range(EMPTY_PAGES_IN_A_ROW - 1):
+        pages.accept(page(0, f"cursor {number}"))
+    assert next_asked(pages) == (",".join(f"S{number}" for number in range(32, 64)), "cursor 23")
+
+
+@given(
+    symbols=st.lists(st.integers(0, 99).map("S{}".format), min_size=1, max_size=40, unique=True),
+    bad=st.sets(st.integers(0, 99).map("S{}".format), max_size=20),
+    named=st.booleans(),
+)
+def test_exactly_the_bad_symbols_are_refused_and_every_other_is_asked_for_once(
+    symbols: list[str], bad: set[str], named: bool
+) -> None:
+    pages, answered, refused = walk(*symbols), list[str](), list[str]()
+    while (call := pages.next_call()) is not None:
+        names = [str(symbol) for symbol in call.request.symbols]
+        offenders = [name for name in names if name in bad]
+        if offenders:
+            error = SymbolRefusedError("bad", offenders[-1] if named else None)
+            refused += [str(out.symbol) for out in pages.refuse(error)]
+        else:
+            answered += names
+            pages.accept(page(len(names), None))
+    assert answered == [name for name in symbols if name not in bad]
+    assert sorted(refused) == sorted(name for name in symbols if name in bad)

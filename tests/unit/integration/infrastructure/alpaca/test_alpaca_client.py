@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+
+from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth, alpaca_traits
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from tests.support.alpaca_loopback import AlpacaLoopback, record
+from tests.support.builders import request
+from tests.support.clients import AlpacaSetting, exchange, owned_rows, read, scripted_alpaca
+from tests.support.scripted_transport import Answer
+
+MONDAY = request(("AAPL", "BRK.B"), "2024-03-11", "2024-03-11")
+ALWAYS = {"timeframe": "1Min", "limit": "10000", "adjustment": "raw", "feed": "iex", "sort": "asc"}
+
+
+def bars(*moments: str, token: str | None = None) -> Answer:
+    return Answer(body={"bars": {"AAPL": [record(moment) for moment in moments]}, "next_page_token": token})
+
+
+def test_limit_feed_and_adjustment_are_sent_with_every_page() -> None:
+    """Their defaults are a tenth of a page, and whatever the plan says."""
+    setting, transport = scripted_alpaca(bars(token="b"), bars(token="c"), bars(), feed="sip", adjustment="split")
+    read(setting.client, MONDAY)
+    asked = [(query["limit"], query["feed"], query["adjustment"]) for query in transport.queries]
+    assert asked == [("10000", "sip", "split")] * 3
+
+
+def test_the_first_request_is_exactly_this() -> None:
+    setting, transport = scripted_alpaca(bars())
+    read(setting.client, MONDAY)
+    (sent,) = transport.requests
+    assert sent.url.path == "/v2/stocks/bars"
+    window = {"start": "2024-03-11T08:00:00Z", "end": "2024-03-11T23:59:59Z"}
+    assert transport.queries == [{"symbols": "AAPL,BRK.B", **window, **ALWAYS}]
+
+
+def test_other_parameters_stay_the_same_while_paging() -> None:
+    token = "QUFQTHxNfDE3MTAxNjM4MDAwMDAwMDAwMDA="
+    setting, transport = scripted_alpaca(bars(token=token), bars())
+    read(setting.client, MONDAY)
+    first, second = transport.queries
+    assert second == {**first, "page_token": token}
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "last", "start", "end"),
+    [
+        (SessionKind.EXTENDED, "2024-03-11", "2024-03-11", "2024-03-11T08:00:00Z", "2024-03-11T23:59:59Z"),
+        (SessionKind.EXTENDED, "2024-01-02", "2024-01-02", "2024-01-02T09:00:00Z", "2024-01-03T00:59:59Z"),
+        (SessionKind.EXTENDED, "2024-03-08", "2024-03-11", "2024-03-08T09:00:00Z", "2024-03-11T23:59:59Z"),
+        (SessionKind.REGULAR, "2024-07-03", "2024-07-03", "2024-07-03T13:30:00Z", "2024-07-03T16:59:59Z"),
+        (SessionKind.REGULAR, "2024-11-01", "2024-11-04", "2024-11-01T13:30:00Z", "2024-11-04T20:59:59Z"),
+    ],
+)
+def test_both_ends_are_inclusive_so_the_last_second_is_asked_for_and_not_the_end(
+    kind: SessionKind, first: str, last: str, start: str, end: str
+) -> None:
+    setting, transport = scripted_alpaca(bars())
+    read(setting.client, request(("AAPL",), first, last, kind=kind))
+    assert (transport.queries[0]["start"], transport.queries[0]["end"]) == (start, end)
+
+
+def test_a_bar_at_20_00_in_new_york_is_not_asked_for() -> None:
+    """Alpaca would give it: it is not of the session, and would make a day of its own on another date in UTC."""
+    day = [record(f"2024-03-1{at}Z") for at in ("1T07:59:00", "1T08:00:00", "1T23:59:00", "2T00:00:00")]
+    with AlpacaLoopback({"AAPL": day}) as loopback:
+        client = AlpacaSetting(exchange(loopback.url)).client
+        found = owned_rows(read(client, request(("AAPL",), "2024-03-11", "2024-03-11")))
+        client.close()
+    assert [str(Timestamp(row["timestamp"])) for _, row in found] == ["2024-03-11T08:00:00Z", "2024-03-11T23:59:00Z"]
+
+
+@pytest.mark.parametrize(
+    ("until", "end"),
+    [
+        ("2024-03-11T08:00:00Z", "2024-03-11T08:00:00Z"),
+        ("2024-03-11T08:00:00.400Z", "2024-03-11T08:00:00Z"),
+        ("2024-03-11T08:00:01Z", "2024-03-11T08:00:00Z"),
+        ("2024-03-11T15:00:30.500Z", "2024-03-11T15:00:29Z"),
+    ],
+)
+def test_an_end_is_never_before_the_start_and_never_after_the_window(until: str, end: str) -> None:
+    (session,) = MONDAY.sessions
+    cut = evolve(MONDAY, sessions=(evolve(session, window=session.window.until(Timestamp.parse(until))),))
+    setting, transport = scripted_alpaca(bars())
+    read(setting.client, cut)
+    assert (transport.queries[0]["start"], transport.queries[0]["end"]) == ("2024-03-11T08:00:00Z", end)
+
+
+def test_the_token_alone_ends_paging_and_not_a_short_or_empty_page() -> None:
+    setting, transport = scripted_alpaca(
+        bars("2024-03-11T13:30:00Z", token="b"),
+        Answer(body={"bars": {}, "next_page_token": "c"}),
+        Answer(body={"bars": None, "next_page_token": "d"}),
+        Answer(body={"next_page_token": "e"}),
+        bars("2024-03-11T13:31:00Z", token=""),
+    )
+    pages = read(setting.client, MONDAY)
+    assert [page.num_rows for page in pages] == [1, 0, 0, 0, 1]
+    assert [query.get("page_token") for query in transport.queries] == [None, "b", "c", "d", "e"]
+
+
+def test_traits_say_what_a_scheduler_and_a_store_need_to_know() -> None:
+    traits = alpaca_traits("sip", "all")
+    assert traits.identity == DatasetIdentity("alpaca", "sip", "all")
+    assert (traits.bars_per_page, traits.symbols_per_request) == (10_000, 200)
+    assert traits.feed.delay == timedelta(minutes=15)
+
+
+def test_credentials_go_into_alpacas_two_headers() -> None:
+    assert alpaca_auth("k", "s").headers == {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import warnings
+from collections.abc import Callable, Mapping
+
+import httpx
+import pytest
+
+from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
+from marketpipe.shared_kernel.domain.errors import (
+    MalformedResponseError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    TerminalProviderError,
+)
+from tests.support.clients import KEY, SECRET, exchange
+from tests.support.scripted_transport import Answer, ScriptedTransport
+from tests.support.wire_server import Wire, WireServer, http
+
+Get = Callable[[HttpExchange, str, Mapping[str, str]], HttpReply]
+
+
+def get(http: HttpExchange, path: str, params: Mapping[str, str]) -> HttpReply:
+    try:
+        return http.get(path, params)
+    finally:
+        http.close()
+
+
+def get_async(http: HttpExchange, path: str, params: Mapping[str, str]) -> HttpReply:
+    async def reply() -> HttpReply:
+        try:
+            return await http.get_async(path, params)
+        finally:
+            await http.aclose()
+
+    return asyncio.run(reply())
+
+
+BOTH = pytest.mark.parametrize("ask", [get, get_async], ids=["sync", "async"])
+
+
+@BOTH
+def test_a_request_carries_its_query_and_the_credentials(ask: Get) -> None:
+    transport = ScriptedTransport(Answer(body={"bars": {}}, headers={"X-RateLimit-Remaining": "7"}))
+    reply = ask(
+        exchange("https://data.test", transport), "/v2/stocks/bars", {"symbols": "AAPL,BRK.B", "page_token": "a+b/c="}
+    )
+    (request,) = transport.requests
+    assert (request.method, request.url.host, request.url.path) == ("GET", "data.test", "/v2/stocks/bars")
+    assert dict(request.url.params) == {"symbols": "AAPL,BRK.B", "page_token": "a+b/c="}
+    assert (request.headers["apca-api-key-id"], request.headers["apca-api-secret-key"]) == (KEY, SECRET)
+    assert (request.headers["accept"], request.headers["accept-encoding"]) == ("application/json", "gzip")
+    assert (reply.status, reply.body, reply.headers["x-ratelimit-remaining"]) == (200, b'{"bars": {}}', "7")
+
+
+@BOTH
+def test_redirects_are_not_followed_and_credentials_stay_home(ask: Get) -> None:
+    with WireServer(http(b"{}")) as elsewhere:
+        moved = http(b"", "302 Found", f"Location: {elsewhere.url}/v2/stocks/bars")
+        with WireServer(moved) as home:
+            reply = ask(exchange(home.url), "/v2/stocks/bars", {})
+    assert reply.status == 302
+    assert len(home.requests) == 1
+    assert (elsewhere.requests, elsewhere.connections) == ([], 0)
+
+
+def test_one_connection_serves_many_requests() -> None:
+    with WireServer(http(b"{}")) as server:
+        exchange_ = exchange(server.url)
+        bodies = {exchange_.get("/v2/stocks/bars", {"page": str(number)}).body for number in range(20)}
+        exchange_.close()
+    assert bodies == {b"{}"}
+    assert (len(server.requests), server.connections) == (20, 1)
+
+
+def test_one_connection_serves_many_async_requests() -> None:
+    async def ask(exchange_: HttpExchange) -> list[int]:
+        statuses = [(await exchange_.get_async("/x", {})).status for _ in range(20)]
+        await exchange_.aclose()
+        return statuses
+
+    with WireServer(http(b"{}")) as server:
+        assert asyncio.run(ask(exchange(server.url))) == [200] * 20
+    assert (len(server.requests), server.connections) == (20, 1)
+
+
+def test_a_second_event_loop_gets_connections_of_its_own() -> None:
+    """The first one's are dead: the user who calls asyncio.run twice did not close them, which Python warns of."""
+
+    async def ask(exchange_: HttpExchange) -> int:
+        return (await exchange_.get_async("/x", {})).status
+
+    with WireServer(http(b"{}")) as server, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        exchange_ = exchange(server.url)
+        assert [asyncio.run(ask(exchange_)), asyncio.run(ask(exchange_))] == [200, 200]
+        del exchange_
+        gc.collect()
+    assert server.connections == 2
+
+
+@BOTH
+def test_a_gzipped_body_is_unpacked(ask: Get) -> None:
+    packed = gzip.compress(b'{"bars":{}}')
+    with WireServer(http(packed, "200 OK", "Content-Encoding: gzip")) as server:
+        assert ask(exchange(server.url), "/x", {}).body == b'{"bars":{}}'
+
+
+@BOTH
+@pytest.mark.parametrize("encoding", ["identity", "Identity"])
+def test_a_body_that_says_it_is_not_packed_is_taken_as_it_is(ask: Get, encoding: str) -> None:
+    with WireServer(http(b"{}", "200 OK", f"Content-Encoding: {encoding}")) as server:
+        assert ask(exchange(server.url), "/x", {}).body == b"{}"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("wire", "complaint"),
+    [
+        (http(b"{}", "200 OK", "Content-Encoding: br"), "an encoding nobody asked for: 'br'"),
+        (http(b"{}", "200 OK", "Content-Encoding: gzip, gzip"), "an encoding nobody asked for: 'gzip, gzip'"),
+        (http(b"{}", "200 OK", "Content-Encoding: gzip"), "not the gzip stream it claims to be"),
+        (http(gzip.compress(b"{}" * 99)[:-9], "200 OK", "Content-Encoding: gzip"), "in the middle of its gzip stream"),
+        (http(gzip.compress(b"{}")[:-4] + b"????", "200 OK", "Content-Encoding: gzip"), "not the gzip stream"),
+    ],
+    ids=["brotli", "twice", "not gzip", "cut", "checksum"],
+)
+def test_a_body_in_a_wrong_packing_is_malformed(ask: Get, wire: Wire, complaint: str) -> None:
+    with WireServer(wire) as server, pytest.raises(MalformedResponseError, match=complaint):
+        ask(exchange(server.url), "/x", {})
+
+
+@BOTH
+def test_a_gzip_bomb_is_refused(ask: Get) -> None:
+    bomb = gzip.compress(bytes(4_000_000))
+    with WireServer(http(bomb, "200 OK", "Content-Encoding: gzip")) as server:
+        with pytest.raises(MalformedResponseError, match="unpacks to more than 1,000,000 bytes"):
+            ask(exchange(server.url, largest_body=1_000_000), "/x", {})
+        assert len(bomb) < 10_000
+
+
+@BOTH
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_body_may_be_as_large_as_the_limit_and_not_larger(ask: Get, packed: bool) -> None:
+    body = bytes(range(256)) * 4
+    wire = http(gzip.compress(body), "200 OK", "Content-Encoding: gzip") if packed else http(body)
+    with WireServer(wire) as server:
+        assert ask(exchange(server.url, largest_body=1024), "/x", {}).body == body
+        with pytest.raises(MalformedResponseError, match=r"(more|larger) than 1,023 bytes"):
+            ask(exchange(server.url, largest_body=1023), "/x", {})
+
+
+@BOTH
+def test_an_endless_body_is_cut_off_while_it_comes(ask: Get) -> None:
+    endless = Wire(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + bytes(300_000), closes=False)
+    with WireServer(endless) as server, pytest.raises(MalformedResponseError, match="larger than 100,000 bytes"):
+        ask(exchange(server.url, largest_body=100_000), "/x", {})
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("error", "translated", "said"),
+    [
+        (httpx.ReadTimeout("slow"), ProviderTimeoutError, r"no answer in time \(ReadTimeout\)"),
+        (httpx.ConnectTimeout("slow"), ProviderTimeoutError, r"no answer in time \(ConnectTimeout\)"),
+        (httpx.PoolTimeout("busy"), ProviderTimeoutError, r"no answer in time \(PoolTimeout\)"),
+        (httpx.ConnectError("refused"), ProviderUnavailableError, r"the connection broke \(ConnectError: refused\)"),
+        (httpx.ReadError("reset"), ProviderUnavailableError, r"the connection broke \(ReadError: reset\)"),
+        (httpx.RemoteProtocolError("odd"), ProviderUnavailableError, r"\(RemoteProtocolError: odd\)"),
+        (httpx.TooManyRedirects("no"), ProviderUnavailableError, r"the exchange failed \(TooManyRedirects\)"),
+        (httpx.InvalidURL("too long"), TerminalProviderError, r"a URL that cannot be asked for \(InvalidURL\)"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_every_error_of_the_http_library_is_translated(
+    ask: Get, error: Exception, translated: type[Exception], said: str
+) -> None:
+    with pytest.raises(translated, match=said) as caught:
+        ask(exchange("http://api.test", ScriptedTransport(error)), "/x", {})
+    assert type(caught.value) is translated
+    assert caught.value.__cause__ is error
+
+
+@BOTH
+@pytest.mark.parametrize("cursor", ["x" * 70_000, "\ud800"], ids=["too long", "not Unicode"])
+def test_a_cursor_that_fits_in_no_url_is_a_terminal_error(ask: Get, cursor: str) -> None:
+    transport = ScriptedTransport(Answer())
+    with pytest.raises(TerminalProviderError, match="a URL that cannot be asked for"):
+        ask(exchange("http://api.test", transport), "/x", {"page_token": cursor})
+    assert transport.requests == []
+
+
+def test_reprs_hold_neither_headers_nor_bodies() -> None:
+    assert repr(HttpReply(200, {"Set-Cookie": "session"}, b"bars")) == "HttpReply(status=200)"
