@@ -6,7 +6,7 @@ from pathlib import Path
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.storage.domain.storage_metadata import sources_in
-from marketpipe.storage.infrastructure.parquet_reader import read_metadata
+from marketpipe.storage.infrastructure.parquet_reader import read_bars, read_metadata
 from marketpipe.storage.infrastructure.parquet_writer import sha256
 
 Sources = dict[str, str]
@@ -14,10 +14,14 @@ Sources = dict[str, str]
 
 
 def source_digest(day_files: Sequence[Path]) -> str:
-    """Of the day files of one month: their names and their bytes."""
+    """Of the day files of one month: their names and their bytes. Raises ``PartitionUnreadableError``."""
     digest = hashlib.sha256()
     for path in day_files:
-        digest.update(f"{path.name} {sha256(path.read_bytes())}\n".encode())
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise PartitionUnreadableError(f"{path} cannot be read: {error.strerror}; move it away") from error
+        digest.update(f"{path.name} {sha256(content)}\n".encode())
     return digest.hexdigest()
 
 
@@ -33,7 +37,10 @@ def looks_fresh(aggregate: Path, stamp: int) -> bool:
 
 def recorded_sources(aggregate: Path) -> Sources:
     """What the file was made from; nothing for a missing or damaged one, which is then made anew."""
+    if not aggregate.exists():
+        return {}
     try:
-        return sources_in(read_metadata(aggregate)) if aggregate.exists() else {}
+        read_bars(aggregate)  # a file may be damaged behind an intact footer
+        return sources_in(read_metadata(aggregate))
     except PartitionUnreadableError:
         return {}

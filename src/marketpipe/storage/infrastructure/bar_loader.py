@@ -31,7 +31,7 @@ class BarLoader:
         return pa.concat_tables([LOADED_SCHEMA.empty_table(), *tables])
 
     def _load_symbol(self, symbol: Symbol, first: TradingDate, last: TradingDate, timeframe: Timeframe) -> pa.Table:
-        files = [str(path) for path in self._paths(symbol, first, last, timeframe) if path.exists()]
+        files = [str(path.absolute()) for path in self._paths(symbol, first, last, timeframe) if path.exists()]
         if not files:
             return LOADED_SCHEMA.empty_table()
         start, end = (

@@ -26,6 +26,8 @@ class DuckDBAggregator:
     def aggregate(self, month: MonthPartition, timeframes: Sequence[Timeframe]) -> Mapping[Timeframe, pa.Table]:
         """Raises ``StorageError`` where a day file cannot be read: half a month is worse than an old one."""
         files = [str(path) for path in self._layout.day_files(month)]
+        if not files:
+            return dict.fromkeys(timeframes, BAR_SCHEMA.empty_table())
         try:
             with duckdb.connect(config={"threads": 1}) as connection:
                 connection.execute("SET TimeZone = 'UTC'")

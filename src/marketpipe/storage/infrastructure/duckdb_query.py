@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.read_only_sql import refuse_all_but_reading
+from marketpipe.storage.infrastructure.store_layout import DAY_FILE, MONTH_FOLDER, YEAR_FOLDER, StoreLayout
 
-READ_ONLY = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -33,8 +34,8 @@ FROM read_parquet('{glob}', hive_partitioning = true, hive_types = {types})
 class DuckDBQuery:
     """SQL over the store and nothing else: views ``bars`` (minutes), ``bars_5m``, ``bars_1d`` …
 
-    Only SELECT and EXPLAIN run. DuckDB may open files below the store's roots, no others, and can neither write, load
-    extensions, attach databases nor change its own settings back.
+    Only SELECT and EXPLAIN run. DuckDB may open files below the store's roots and a scratch folder of its own, no
+    others, and can neither write, load extensions, attach databases nor change its own settings back.
     """
 
     def __init__(self, layout: StoreLayout) -> None:
@@ -43,10 +44,13 @@ class DuckDBQuery:
     def run(self, sql: str) -> pa.Table:
         """Raises ``QueryError`` for a wrong query, ``StorageError`` where files cannot be read; in DuckDB's words."""
         try:
-            with duckdb.connect(config=CONFIG) as connection:
+            with (
+                TemporaryDirectory(prefix="marketpipe-query-") as scratch,
+                duckdb.connect(config={**CONFIG, "temp_directory": scratch}) as connection,
+            ):
                 self._open_views(connection)
                 self._lock(connection)
-                _refuse_all_but_reading(connection, sql)
+                refuse_all_but_reading(connection, sql)
                 return connection.sql(sql).to_arrow_table()
         except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
             raise StorageError(f"the query could not be run: {str(error).strip()}") from error
@@ -55,20 +59,21 @@ class DuckDBQuery:
 
     def _open_views(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("SET TimeZone = 'UTC'")
-        minutes = self._layout.data / "symbol=*/year=*/month=*/day=*.parquet"
+        minutes = self._layout.data / f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}"
         _open(connection, "bars", self._layout.data, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
         for timeframe in Timeframe:
             root = self._layout.aggregates / f"timeframe={timeframe}"
             if timeframe.is_intraday and timeframe is not Timeframe.MINUTE_1:
                 types = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
-                _open(connection, f"bars_{timeframe}", root, root / "symbol=*/year=*/month=*.parquet", types)
+                _open(connection, f"bars_{timeframe}", root, root / f"symbol=*/{MONTH_FOLDER}.parquet", types)
             elif not timeframe.is_intraday:
                 types = "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
-                _open(connection, f"bars_{timeframe}", root, root / "symbol=*/year=*.parquet", types)
+                _open(connection, f"bars_{timeframe}", root, root / f"symbol=*/{YEAR_FOLDER}.parquet", types)
 
     def _lock(self, connection: duckdb.DuckDBPyConnection) -> None:
-        roots = [f"{_quoted(root.resolve())}/" for root in (self._layout.data, self._layout.aggregates)]
-        connection.execute(f"SET allowed_directories = ['{roots[0]}', '{roots[1]}']")
+        roots = [root.resolve() for root in (self._layout.data, self._layout.aggregates)]
+        allowed = ", ".join(f"'{_quoted(form)}/'" for root in roots for form in (root, _literal(root)))
+        connection.execute(f"SET allowed_directories = [{allowed}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
 
@@ -89,9 +94,3 @@ def _literal(root: Path) -> Path:
 
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
-
-
-def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type not in READ_ONLY:
-        raise QueryError("one SELECT statement at a time; nothing in the store can be changed by a query")

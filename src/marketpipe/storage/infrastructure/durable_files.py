@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 
 SUFFIX = ".tmp"
+OWN_TEMPORARY = re.compile(r"\..+\.([1-9]\d{0,8})-\d+\.tmp", re.ASCII)
 
 
 class DurableFiles:
@@ -22,22 +24,26 @@ class DurableFiles:
         self._lock, self._known = threading.Lock(), set[Path]()
 
     def publish(self, contents: Mapping[Path, bytes], modified_ns: int | None = None) -> None:
-        """``modified_ns`` becomes the files' modification time. Raises ``StorageError``; then nothing was renamed."""
-        with _translated():
+        """``modified_ns`` becomes the files' modification time.
+
+        Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
+        """
+        with _translated(*contents), ExitStack() as undo:
             for folder in {path.parent for path in contents}:
                 self._prepare(folder)
-            staged = {path: _stage(path, content, modified_ns) for path, content in contents.items()}
+            staged = {path: _stage(path, content, modified_ns, undo) for path, content in contents.items()}
             for path, temporary in staged.items():
                 os.replace(temporary, path)
+            undo.pop_all()
             for folder in {path.parent for path in contents}:
                 _sync_folder(folder)
 
     def remove(self, path: Path) -> None:
-        with _translated():
+        with _translated(path):
             path.unlink(missing_ok=True)
 
     def stamp(self, path: Path, modified_ns: int) -> None:
-        with _translated():
+        with _translated(path):
             os.utime(path, ns=(modified_ns, modified_ns))
 
     def _prepare(self, folder: Path) -> None:
@@ -57,18 +63,15 @@ def _make_folder(folder: Path) -> None:
         _sync_folder(made.parent)
 
 
-def _stage(path: Path, content: bytes, modified_ns: int | None) -> Path:
+def _stage(path: Path, content: bytes, modified_ns: int | None, undo: ExitStack) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{SUFFIX}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if modified_ns is not None:
-            os.utime(temporary, ns=(modified_ns, modified_ns))
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with open(temporary, "wb") as file:
+        undo.callback(temporary.unlink, missing_ok=True)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if modified_ns is not None:
+        os.utime(temporary, ns=(modified_ns, modified_ns))
     return temporary
 
 
@@ -82,8 +85,8 @@ def _sync_folder(folder: Path) -> None:
 
 def _sweep(folder: Path) -> None:
     for leftover in folder.glob(f".*{SUFFIX}"):
-        owner = leftover.name.removesuffix(SUFFIX).rpartition(".")[2].partition("-")[0]
-        if not (owner.isdigit() and _is_alive(int(owner))):
+        ours = OWN_TEMPORARY.fullmatch(leftover.name)
+        if ours and not _is_alive(int(ours[1])):
             leftover.unlink(missing_ok=True)
 
 
@@ -100,11 +103,11 @@ def _is_alive(process: int) -> bool:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*paths: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename or "the store"
+        where = error.filename or next(iter(paths), "the store")
         raise StorageError(
             f"cannot write {where}: {error.strerror}. Nothing was lost; free space or allow writing"
         ) from error

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 from marketpipe.shared_kernel.domain.errors import StorageError
@@ -9,7 +10,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import DAY_FILE, StoreLayout
 
 
 class FileInventory:
@@ -40,7 +41,7 @@ def _day_files(folder: Path, month: MonthPartition) -> Iterator[tuple[TradingDat
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("day=") and entry.name.endswith(".parquet"):
+                if fnmatch(entry.name, DAY_FILE):
                     yield TradingDate.parse(f"{month}-{entry.name[4:6]}"), entry.stat().st_size
     except FileNotFoundError:
         return

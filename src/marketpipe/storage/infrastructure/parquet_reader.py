@@ -17,8 +17,9 @@ def read_bars(path: Path) -> pa.Table:
             table = file.read()
     except (OSError, pa.ArrowException) as error:
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
-    if table.schema.names != FILE_SCHEMA.names:
-        raise PartitionUnreadableError(f"{path} has the columns {', '.join(table.schema.names)}: not a file of bars")
+    if not table.schema.equals(FILE_SCHEMA):
+        columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
+        raise PartitionUnreadableError(f"{path} has the columns {columns}: not a file of bars")
     return table
 
 

@@ -11,6 +11,11 @@ from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, aggregate_path
 
+DIGITS = "[0-9][0-9]"
+YEAR_FOLDER = f"year={DIGITS}{DIGITS}"
+MONTH_FOLDER = f"{YEAR_FOLDER}/month={DIGITS}"
+DAY_FILE = f"day={DIGITS}.parquet"
+
 
 @frozen
 class StoreLayout:
@@ -34,7 +39,7 @@ class StoreLayout:
 
     def day_files(self, month: MonthPartition) -> list[Path]:
         """Those of one month, ascending; none where there is no such month."""
-        return sorted(self.month(month).glob("day=*.parquet"))
+        return sorted(self.month(month).glob(DAY_FILE))
 
     def symbols(self) -> list[Symbol]:
         """Those with a folder, ascending."""
@@ -42,7 +47,7 @@ class StoreLayout:
 
     def months(self, symbol: Symbol) -> list[MonthPartition]:
         """Those with a folder, ascending."""
-        found = (self.data / f"symbol={symbol}").glob("year=*/month=*")
+        found = (self.data / f"symbol={symbol}").glob(MONTH_FOLDER)
         return sorted(MonthPartition(symbol, _number(path.parent.name), _number(path.name)) for path in found)
 
 

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from attrs import define, field
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events.aggregate_events import AggregatesRefreshed
+from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsolation
+from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+from marketpipe.storage.domain.refresh_count import RefreshCount
+
+AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
+FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-31")
+Asked = tuple[Symbol, Sequence[Timeframe], TradingDate | None, TradingDate | None]
+
+
+@define
+class FakeAggregator:
+    """Counts one file written for each timeframe, two unchanged for each symbol."""
+
+    asked: list[Asked] = field(factory=list)
+    broken: Symbol | None = None
+
+    def refresh(
+        self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
+    ) -> RefreshCount:
+        if symbol == self.broken:
+            raise StorageError(f"cannot aggregate {symbol}")
+        self.asked.append((symbol, timeframes, first, last))
+        return RefreshCount(len(timeframes), 2)
+
+
+@define
+class Refreshing:
+    aggregator: FakeAggregator = field(factory=FakeAggregator)
+    said: list[AggregatesRefreshed] = field(factory=list)
+
+    @property
+    def refresher(self) -> AggregateRefresher:
+        bus = EventBus(LoggedIsolation)
+        bus.observe(AggregatesRefreshed, self.said.append)
+        return AggregateRefresher(self.aggregator, bus)
+
+
+def test_every_symbol_is_refreshed_between_the_dates_and_counted() -> None:
+    refreshing = Refreshing()
+
+    count = refreshing.refresher.refresh([AAPL, MSFT], [Timeframe.MINUTE_5, Timeframe.DAY_1], FIRST, LAST)
+
+    wanted = [Timeframe.MINUTE_5, Timeframe.DAY_1]
+    assert refreshing.aggregator.asked == [(AAPL, wanted, FIRST, LAST), (MSFT, wanted, FIRST, LAST)]
+    assert count == RefreshCount(written=4, unchanged=4)
+    assert refreshing.said == [AggregatesRefreshed(4, 4)]
+
+
+def test_minutes_are_no_aggregate_of_themselves() -> None:
+    refreshing = Refreshing()
+
+    refreshing.refresher.refresh([AAPL], list(Timeframe))
+
+    assert [timeframes for _, timeframes, _, _ in refreshing.aggregator.asked] == [list(Timeframe)[1:]]
+
+
+@pytest.mark.parametrize(("symbols", "timeframes"), [([], [Timeframe.DAY_1]), ([AAPL], [Timeframe.MINUTE_1])])
+def test_nothing_to_refresh_asks_nobody(symbols: list[Symbol], timeframes: list[Timeframe]) -> None:
+    refreshing = Refreshing()
+
+    assert refreshing.refresher.refresh(symbols, timeframes) == RefreshCount(0, 0)
+    assert refreshing.aggregator.asked == []
+
+
+def test_an_error_reaches_the_caller_and_nothing_is_announced() -> None:
+    refreshing = Refreshing(FakeAggregator(broken=MSFT))
+
+    with pytest.raises(StorageError, match="cannot aggregate MSFT"):
+        refreshing.refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1])
+
+    assert refreshing.said == []
+
+
+def test_counts_add_up() -> None:
+    assert RefreshCount(1, 2) + RefreshCount(10, 20) == RefreshCount(11, 22)

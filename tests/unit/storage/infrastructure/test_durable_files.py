@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from tests.support.store_on_disk import tree
+from tests.support.system_calls import SystemCalls
+
+OLD, NEW = b"old" * 50, b"new" * 50
+ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be seen on this system")
+
+
+@contextmanager
+def full_disk(after: int) -> Iterator[None]:
+    """Writing more than so many bytes to a file fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (after, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_files_are_published_with_the_folders_they_need(tmp_path: Path) -> None:
+    DurableFiles().publish({tmp_path / "a" / "b" / "x": OLD, tmp_path / "a" / "y": NEW})
+
+    assert tree(tmp_path) == {"a/b/x": OLD, "a/y": NEW}
+
+
+def test_publishing_nothing_does_nothing(tmp_path: Path) -> None:
+    DurableFiles().publish({})
+
+    assert tree(tmp_path) == {}
+
+
+@ON_LINUX
+def test_every_file_is_synced_whole_before_any_is_renamed_and_the_folder_after(tmp_path: Path) -> None:
+    files = DurableFiles()
+    files.publish({tmp_path / "a" / "x": OLD, tmp_path / "b" / "y": OLD})
+
+    with SystemCalls(tmp_path) as seen:
+        files.publish({tmp_path / "a" / "x": NEW, tmp_path / "b" / "y": NEW})
+
+    steps = [(call.name, call.target) for call in seen.calls if call.name in ("fsync", "replace")]
+    assert [name for name, _ in steps] == ["fsync"] * 2 + ["replace"] * 2 + ["fsync"] * 2
+    assert [Path(str(target)).parent.name for _, target in steps[:2]] == ["a", "b"]
+    assert [call.size for call in seen.calls if call.name == "fsync"][:2] == [len(NEW), len(NEW)]
+    assert {target for _, target in steps[4:]} == {"a", "b"}
+
+
+@ON_LINUX
+def test_no_reader_ever_sees_half_a_file(tmp_path: Path) -> None:
+    files = DurableFiles()
+    files.publish({tmp_path / "a" / "x": OLD})
+
+    with SystemCalls(tmp_path) as seen:
+        files.publish({tmp_path / "a" / "x": NEW, tmp_path / "a" / "y": NEW})
+
+    assert [call.files["a/x"] for call in seen.calls if call.name == "replace"] == [OLD, NEW]
+    assert {content for call in seen.calls for content in call.files.values()} == {OLD, NEW}
+
+
+@ON_LINUX
+def test_every_new_folder_is_synced_into_the_one_above_it(tmp_path: Path) -> None:
+    with SystemCalls(tmp_path) as seen:
+        DurableFiles().publish({tmp_path / "a" / "b" / "x": NEW})
+
+    targets = [call.target for call in seen.calls if call.name == "fsync"]
+    assert set(targets[:2]) == {".", "a"}
+    assert targets[-1] == "a/b"
+
+
+def test_a_given_modification_time_is_set(tmp_path: Path) -> None:
+    DurableFiles().publish({tmp_path / "x": NEW}, modified_ns=1_700_000_000_123_456_789)
+
+    assert (tmp_path / "x").stat().st_mtime_ns == 1_700_000_000_123_456_789
+
+
+def test_stamping_changes_the_modification_time_and_nothing_else(tmp_path: Path) -> None:
+    files = DurableFiles()
+    files.publish({tmp_path / "x": NEW})
+    before = (tmp_path / "x").stat().st_ino
+
+    files.stamp(tmp_path / "x", 1_700_000_000_000_000_001)
+
+    after = (tmp_path / "x").stat()
+    assert (after.st_mtime_ns, after.st_ino, (tmp_path / "x").read_bytes()) == (1_700_000_000_000_000_001, before, NEW)
+
+
+def test_removing_is_content_with_a_file_that_is_gone(tmp_path: Path) -> None:
+    DurableFiles().publish({tmp_path / "x": NEW})
+
+    for _ in range(2):
+        DurableFiles().remove(tmp_path / "x")
+
+    assert tree(tmp_path) == {}
+
+
+def test_a_full_disk_leaves_the_old_files_and_no_temporary_one(tmp_path: Path) -> None:
+    files = DurableFiles()
+    files.publish({tmp_path / "x": OLD, tmp_path / "y": OLD})
+
+    with full_disk(after=200), pytest.raises(StorageError, match=rf"cannot write {tmp_path}"):
+        files.publish({tmp_path / "x": NEW, tmp_path / "y": NEW * 10})
+
+    assert tree(tmp_path) == {"x": OLD, "y": OLD}
+
+
+def test_a_name_that_the_file_system_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="name too long"):
+        DurableFiles().publish({tmp_path / "x": NEW, tmp_path / ("y" * 250): NEW})
+
+    assert tree(tmp_path) == {}
+
+
+def test_a_folder_in_the_place_of_a_file_leaves_no_temporary_one(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+
+    with pytest.raises(StorageError, match="Is a directory"):
+        DurableFiles().publish({tmp_path / "x": NEW})
+
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_file_in_the_place_of_a_folder_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "symbol=AAPL").write_bytes(OLD)
+
+    with pytest.raises(StorageError, match="symbol=AAPL"):
+        DurableFiles().publish({tmp_path / "other": NEW, tmp_path / "symbol=AAPL" / "year=2024" / "x": NEW})
+
+    assert tree(tmp_path) == {"symbol=AAPL": OLD}
+
+
+def test_temporary_files_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path: Path, dead_process: int) -> None:
+    for leftover in (f".x.{dead_process}-1.tmp", ".x.1-1.tmp", f".day=02.parquet.{dead_process}-140581385419648.tmp"):
+        (tmp_path / leftover).write_bytes(b"half")
+
+    DurableFiles().publish({tmp_path / "x": NEW})
+
+    assert tree(tmp_path) == {".x.1-1.tmp": b"half", "x": NEW}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        ".syncthing.day=02.parquet.tmp",
+        ".backup.20240101123456789012345.tmp",
+        ".x.0-1.tmp",
+        ".x.\N{SUPERSCRIPT TWO}-1.tmp",
+        ".tmp",
+        "x.tmp",
+    ],
+)
+def test_temporary_files_of_other_programs_stay(tmp_path: Path, foreign: str) -> None:
+    (tmp_path / foreign).write_bytes(OLD)
+
+    DurableFiles().publish({tmp_path / "x": NEW})
+
+    assert tree(tmp_path) == {foreign: OLD, "x": NEW}
+
+
+def test_a_folder_that_was_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
+    files = DurableFiles()
+    files.publish({tmp_path / "a" / "x": OLD})
+    (tmp_path / "a" / "x").unlink()
+    (tmp_path / "a").rmdir()
+
+    files.publish({tmp_path / "a" / "x": NEW})
+
+    assert tree(tmp_path) == {"a/x": NEW}
+
+
+def test_threads_may_publish_the_same_file_at_once(tmp_path: Path) -> None:
+    files, contents = DurableFiles(), [bytes([number]) * 5000 for number in range(4)]
+
+    def publish(content: bytes) -> None:
+        for _ in range(5):
+            files.publish({tmp_path / "a" / "x": content})
+
+    threads = [threading.Thread(target=publish, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert list(tree(tmp_path)) == ["a/x"]
+    assert (tmp_path / "a" / "x").read_bytes() in contents

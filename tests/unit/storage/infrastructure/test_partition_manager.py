@@ -1,0 +1,171 @@
+"""What the Parquet store promises beyond the port: bytes, metadata, files. The port's promises: tests/contract."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
+from marketpipe.storage.infrastructure.parquet_reader import read_metadata
+from marketpipe.storage.infrastructure.parquet_writer import sha256
+from tests.support.bar_stores import at, word
+from tests.support.builders import columnar, day, table
+from tests.support.store_on_disk import NOTHING, StoreOnDisk, tree
+
+AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
+DAY_FILE = "data/symbol=AAPL/year=2024/month=01/day=02.parquet"
+QUARANTINE_FILE = "quarantine/symbol=AAPL/year=2024/month=01/day=02.parquet"
+MINUTES = [at(minute, 100 + minute / 7, trade_count=None if minute % 3 else 5) for minute in range(390)]
+
+
+def test_a_symbol_day_is_one_file_that_says_what_it_holds(tmp_path: Path) -> None:
+    StoreOnDisk(tmp_path).keep((AAPL, MINUTES))
+
+    assert sorted(tree(tmp_path)) == ["data/_dataset.json", DAY_FILE]
+    assert read_metadata(tmp_path / DAY_FILE) == {
+        "marketpipe.symbol": "AAPL",
+        "marketpipe.trading_date": "2024-01-02",
+        "marketpipe.timeframe": "1m",
+        "marketpipe.provider": "alpaca",
+        "marketpipe.feed": "sip",
+        "marketpipe.adjustment": "raw",
+        "marketpipe.schema_version": "1",
+    }
+
+
+def test_the_result_describes_the_bytes_on_disk(tmp_path: Path) -> None:
+    (result,) = StoreOnDisk(tmp_path).keep((AAPL, MINUTES))
+
+    content = (tmp_path / DAY_FILE).read_bytes()
+    assert (result.size_bytes, result.sha256) == (len(content), sha256(content))
+
+
+@pytest.mark.parametrize("compression", ["zstd", "snappy"])
+def test_the_same_bars_give_the_same_bytes_whatever_way_they_came(tmp_path: Path, compression: str) -> None:
+    shuffled = MINUTES.copy()
+    Random(7).shuffle(shuffled)
+    at_once, shuffled_store, bit_by_bit, corrected = (
+        StoreOnDisk(tmp_path / name, compression=compression) for name in "abcd"
+    )
+
+    at_once.keep((AAPL, MINUTES))
+    shuffled_store.keep((AAPL, shuffled))
+    for start in (200, 0, 300, 100):
+        bit_by_bit.keep((AAPL, MINUTES[start : start + 100]), whole=False)
+    corrected.keep((AAPL, [at(0, 1.0), at(400)]))
+    corrected.keep((AAPL, MINUTES))
+
+    contents = {(store.root / DAY_FILE).read_bytes() for store in (at_once, shuffled_store, bit_by_bit, corrected)}
+    assert len(contents) == 1
+
+
+def test_both_compressions_hold_the_same_bars(tmp_path: Path) -> None:
+    zstd, snappy = (StoreOnDisk(tmp_path / name, compression=name) for name in ("zstd", "snappy"))
+    for store in (zstd, snappy):
+        store.keep((AAPL, MINUTES))
+
+    assert zstd.rows(zstd.path(AAPL)) == snappy.rows(snappy.path(AAPL)) == MINUTES
+
+
+def test_neighbours_in_a_batch_do_not_show_in_a_file(tmp_path: Path) -> None:
+    alone, between = StoreOnDisk(tmp_path / "alone"), StoreOnDisk(tmp_path / "between")
+
+    alone.keep((AAPL, MINUTES))
+    between.keep((day("A", "2024-01-02"), [at(3)]), (AAPL, MINUTES), (MSFT, [at(5)]))
+
+    assert between.path(AAPL).read_bytes() == alone.path(AAPL).read_bytes()
+
+
+def test_rejected_bars_keep_their_reasons_and_raw_values(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    words = {
+        "rule": "high_below_low",
+        "severity": "error",
+        "reason": "the bar has its high below its low",
+        "raw": '{"h":-1}',
+    }
+    rejected = table([at(0, -1.0), at(1, -2.0)])
+    for name, text in words.items():
+        rejected = rejected.append_column(name, pa.array([text, None]))
+
+    store.partitions.store(columnar((AAPL, [])), ArrowBars(rejected, (SymbolDaySlice(AAPL, 0, 2),)))
+
+    assert sorted(tree(tmp_path)) == ["data/_dataset.json", QUARANTINE_FILE]
+    found = pq.ParquetFile(tmp_path / QUARANTINE_FILE).read()
+    assert found.equals(rejected)
+    assert read_metadata(tmp_path / QUARANTINE_FILE)["marketpipe.trading_date"] == "2024-01-02"
+
+
+def test_rejected_bars_without_a_time_do_not_stop_the_others(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0), at(1)]))
+
+    (result,) = store.partitions.store(columnar((AAPL, [at(0)])), columnar((AAPL, [{**at(1), "timestamp": None}])))
+
+    assert (result.rows, result.rejected) == (1, 1)
+    assert store.rows(store.path(AAPL)) == [at(0)]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not Parquet at all" * 100])
+def test_a_damaged_file_is_left_as_it_is_and_named(tmp_path: Path, content: bytes) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0)]))
+    (tmp_path / DAY_FILE).write_bytes(content)
+
+    damaged, sound = store.keep((AAPL, [at(1)]), (MSFT, [at(1)]), whole=False)
+
+    assert f"{tmp_path / DAY_FILE} is damaged" in str(damaged.error)
+    assert (tmp_path / DAY_FILE).read_bytes() == content
+    assert (sound.error, store.rows(store.path(MSFT))) == (None, [at(1)])
+
+
+def test_a_file_that_another_program_wrote_anew_fails_alone(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0)]))
+    nanoseconds = table([at(0)]).set_column(0, "timestamp", table([at(0)])["timestamp"].cast(pa.timestamp("ns", "UTC")))
+    pq.write_table(nanoseconds, tmp_path / DAY_FILE)
+
+    foreign, sound = store.keep((AAPL, [at(1)]), (MSFT, [at(1)]), whole=False)
+
+    assert "not a file of bars" in str(foreign.error)
+    assert (sound.rows, sound.error) == (1, None)
+
+
+def test_a_path_blocked_by_a_file_is_an_error_that_loses_nothing(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep((MSFT, [at(0)]))
+    (tmp_path / "data" / "symbol=AAPL").write_bytes(b"in the way")
+    before = tree(tmp_path)
+
+    with pytest.raises(StorageError, match="symbol=AAPL"):
+        store.keep((AAPL, [at(0)]), (MSFT, [at(1)]))
+
+    assert tree(tmp_path) == before
+
+
+def test_workers_may_store_at_once(tmp_path: Path) -> None:
+    partitions = StoreOnDisk(tmp_path).partitions
+    symbols = [day(symbol, "2024-01-02") for symbol in ("A", "B", "C", "D")]
+    failed: list[Any] = []
+
+    def work(symbol_day: Any) -> None:
+        found = [partitions.store(word(symbol_day, [at(minute)], None), NOTHING) for minute in range(5)]
+        failed.extend(result for (result,) in found if result.error)
+
+    threads = [threading.Thread(target=work, args=(symbol_day,)) for symbol_day in symbols]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    store = StoreOnDisk(tmp_path)
+    assert failed == []
+    assert [store.rows(store.path(each)) for each in symbols] == [[at(minute) for minute in range(5)]] * 4

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from tests.support.builders import day
+
+AAPL = Symbol("AAPL")
+JANUARY = MonthPartition(AAPL, 2024, 1)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> StoreLayout:
+    return StoreLayout(tmp_path / "data", tmp_path / "aggregates", tmp_path / "quarantine")
+
+
+def _touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_each_root_holds_its_own_kind_of_file(layout: StoreLayout) -> None:
+    below = "symbol=AAPL/year=2024/month=01"
+    symbol_day = day("AAPL", "2024-01-02")
+
+    assert layout.bars(symbol_day) == layout.data / below / "day=02.parquet"
+    assert layout.rejected(symbol_day) == layout.quarantine / below / "day=02.parquet"
+    assert layout.month(JANUARY) == layout.data / below
+    assert layout.aggregate(Timeframe.HOUR_1, JANUARY) == layout.aggregates / "timeframe=1h" / f"{below}.parquet"
+
+
+def test_symbols_and_months_are_found_in_order(layout: StoreLayout) -> None:
+    dates = ("2024-10-01", "2024-02-01", "2023-12-01", "2024-02-02")
+    _touch(*(layout.bars(day("AAPL", date)) for date in dates), layout.bars(day("A", "2024-01-02")))
+
+    assert layout.symbols() == [Symbol("A"), AAPL]
+    assert layout.months(AAPL) == [MonthPartition(AAPL, *when) for when in ((2023, 12), (2024, 2), (2024, 10))]
+
+
+def test_day_files_of_a_month_are_found_in_order(layout: StoreLayout) -> None:
+    dates = ("2024-01-30", "2024-01-02", "2024-01-11")
+    _touch(*(layout.bars(day("AAPL", date)) for date in dates))
+
+    assert [path.name for path in layout.day_files(JANUARY)] == ["day=02.parquet", "day=11.parquet", "day=30.parquet"]
+
+
+def test_an_empty_store_has_nothing(layout: StoreLayout) -> None:
+    assert (layout.symbols(), layout.months(AAPL), layout.day_files(JANUARY)) == ([], [], [])
+
+
+def test_what_somebody_else_put_there_is_passed_over(layout: StoreLayout) -> None:
+    month = layout.month(JANUARY)
+    _touch(
+        layout.data / "_dataset.json",
+        layout.data / "symbol=aapl" / "x",
+        layout.data / "symbol=.DS_Store" / "x",
+        layout.data / "symbol=AAPL" / "year=2024 (copy)" / "month=01" / "x",
+        layout.data / "symbol=AAPL" / "year=2024" / "month=old" / "x",
+        month / "day=02.parquet",
+        month / "day=02 (conflicted copy).parquet",
+        month / ".day=03.parquet.1-1.tmp",
+        month / "day=04.parquet.bak",
+    )
+
+    assert layout.symbols() == [AAPL]
+    assert layout.months(AAPL) == [JANUARY]
+    assert layout.day_files(JANUARY) == [month / "day=02.parquet"]
