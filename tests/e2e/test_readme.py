@@ -43,9 +43,7 @@ def test_every_command_and_option_named_in_the_readme_exists(tmp_path: Path) -> 
 
 
 def test_every_rule_is_in_the_readme_with_its_severity() -> None:
-    rows = [
-        line for line in README.splitlines() if re.match(r"\| `\w+`.*\| (error(, always)?|warning|off) \|", line)
-    ]
+    rows = [line for line in README.splitlines() if re.match(r"\| `\w+`.*\| (error(, always)?|warning|off) \|", line)]
     said = {name: line.split("|")[2].strip() for line in rows for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     rules = {rule.name: str(rule.severity) for rule in BUSINESS_RULES}
     rules |= {rule.name: str(rule.severity) for rule in SEQUENCE_RULES}
