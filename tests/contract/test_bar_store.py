@@ -143,6 +143,21 @@ def test_a_clean_whole_word_lifts_the_quarantine(harness: Harness) -> None:
     assert (harness.quarantine(AAPL), harness.quarantine(MSFT)) == ([], [at(1, -6.0)])
 
 
+def test_a_partial_word_adds_to_the_quarantine_and_repeats_nothing(harness: Harness) -> None:
+    harness.store.store(columnar((AAPL, [])), columnar((AAPL, [at(1, -5.0)])))
+    for _ in range(2):
+        harness.store.store(columnar((AAPL, []), whole=False), columnar((AAPL, [at(1, -5.0), at(2, -6.0)])))
+
+    assert harness.quarantine(AAPL) == [at(1, -5.0), at(2, -6.0)]
+
+
+def test_a_whole_word_replaces_the_quarantine(harness: Harness) -> None:
+    harness.store.store(columnar((AAPL, [])), columnar((AAPL, [at(1, -5.0)])))
+    harness.store.store(columnar((AAPL, [])), columnar((AAPL, [at(2, -6.0)])))
+
+    assert harness.quarantine(AAPL) == [at(2, -6.0)]
+
+
 def test_a_partial_word_leaves_the_quarantine(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [])), columnar((AAPL, [at(1, -5.0)])))
     harness.store.store(columnar((AAPL, [at(0)]), whole=False), NOTHING)

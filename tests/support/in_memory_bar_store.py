@@ -32,11 +32,16 @@ class InMemoryBarStore:
         results = tuple(
             self._store(part, newer[part.symbol_day], turned_down.get(part.symbol_day, [])) for part in accepted.slices
         )
-        self.quarantine.update(turned_down)
         for part in accepted.slices:
-            if part.whole is not None and part.symbol_day not in turned_down:
-                self.quarantine.pop(part.symbol_day, None)
+            self._quarantine(part, turned_down.get(part.symbol_day, []))
         return results
+
+    def _quarantine(self, part: SymbolDaySlice, rejected: Sequence[Row]) -> None:
+        before = [] if part.whole is not None else self.quarantine.get(part.symbol_day, [])
+        rows = [*before, *(row for row in rejected if row not in before)]
+        self.quarantine.pop(part.symbol_day, None)
+        if rows:
+            self.quarantine[part.symbol_day] = rows
 
     def _store(self, part: SymbolDaySlice, newer: Sequence[Row], rejected: Sequence[Row]) -> StoredSymbolDay:
         day, whole = part.symbol_day, part.whole is not None

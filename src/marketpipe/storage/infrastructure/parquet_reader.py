@@ -12,15 +12,24 @@ from marketpipe.storage.infrastructure.parquet_writer import FILE_SCHEMA
 
 def read_bars(path: Path) -> pa.Table:
     """Every column of the file format. Raises ``PartitionUnreadableError`` for a damaged file or another format."""
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except (OSError, pa.ArrowException) as error:
-        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
+    table = _read(path)
     if not table.schema.equals(FILE_SCHEMA):
         columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
         raise PartitionUnreadableError(f"{path} has the columns {columns}: not a file of bars")
     return table
+
+
+def read_rejected(path: Path) -> pa.Table:
+    """A file of the quarantine. Raises ``PartitionUnreadableError``."""
+    return _read(path)
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
 
 
 def read_metadata(path: Path) -> Mapping[str, str]:

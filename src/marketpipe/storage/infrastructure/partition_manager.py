@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
-from marketpipe.storage.infrastructure.bar_merge import in_order, merge_bars
+from marketpipe.storage.infrastructure.bar_merge import in_order, joined_rejections, merge_bars
 from marketpipe.storage.infrastructure.dataset_marker import DatasetMarker
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
-from marketpipe.storage.infrastructure.parquet_reader import read_bars
+from marketpipe.storage.infrastructure.parquet_reader import read_bars, read_rejected
 from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -52,7 +53,8 @@ class PartitionManager:
             self._prepare(part, good.slice(part.offset, part.length), bad_of.get(part.symbol_day))
             for part in accepted.slices
         ]
-        quarantine = {self._layout.rejected(day): self._encode_rejected(day, rows) for day, rows in bad_of.items()}
+        whole = {part.symbol_day for part in accepted.slices if part.whole is not None}
+        quarantine = dict(self._quarantined(day, rows, day in whole) for day, rows in bad_of.items())
         contents = {item.path: item.content for item in prepared if item.content is not None}
         self._files.publish({**quarantine, **contents})
         self._lift_quarantine(accepted.slices, bad_of)
@@ -85,8 +87,13 @@ class PartitionManager:
     def _metadata(self, day: SymbolDay) -> StorageMetadata:
         return StorageMetadata(self._identity, day.symbol, str(day.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)
 
-    def _encode_rejected(self, day: SymbolDay, rows: pa.Table) -> bytes:
-        return self._writer.encode(rows, self._metadata(day).as_mapping())
+    def _quarantined(self, day: SymbolDay, rows: pa.Table, whole: bool) -> tuple[Path, bytes]:
+        """A whole new word replaces what was in quarantine; a part of one only adds to it."""
+        path = self._layout.rejected(day)
+        if not whole and path.exists():
+            with suppress(PartitionUnreadableError):  # what cannot be read any more keeps nothing out
+                rows = joined_rejections(read_rejected(path), rows)
+        return path, self._writer.encode(rows, self._metadata(day).as_mapping())
 
     def _lift_quarantine(self, slices: tuple[SymbolDaySlice, ...], rejected: dict[SymbolDay, pa.Table]) -> None:
         """A whole new word with nothing to reject leaves nothing in quarantine."""
