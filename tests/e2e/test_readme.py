@@ -14,12 +14,12 @@ from tests.support.cli_process import environment, marketpipe
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+(EXAMPLE,) = re.findall(r"<!-- tests/e2e/test_readme.py runs this example -->\n```python\n(.*?)```", README, re.S)
 
 
 def test_the_library_example_runs_as_it_stands(tmp_path: Path) -> None:
-    (example,) = re.findall(r"<!-- tests/e2e/test_readme.py runs this example -->\n```python\n(.*?)```", README, re.S)
     done = subprocess.run(
-        [sys.executable, "-c", example],
+        [sys.executable, "-c", EXAMPLE],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
@@ -58,3 +58,16 @@ def test_every_file_a_page_points_to_exists(page: str) -> None:
     assert links or paths
     for path in [*links, *paths]:
         assert (ROOT / path).exists(), path
+
+
+def test_the_library_example_satisfies_a_strict_type_checker(tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(EXAMPLE)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(tmp_path / "example.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, fields, frozen
 
@@ -77,7 +78,10 @@ class StoreConfig:
     metrics: MetricsConfig = setting(section(MetricsConfig), factory=MetricsConfig)
 
 
-@frozen(kw_only=True)
+_frozen = frozen(kw_only=True)  # by this name mypy's plugin for attrs does not know it, and the __init__ below holds
+
+
+@_frozen
 class PipelineConfig(StoreConfig):
     """A whole pipeline. ``start`` and ``end`` are trading dates, both inclusive.
 
@@ -92,6 +96,30 @@ class PipelineConfig(StoreConfig):
     alpaca: ClientConfig = setting(section(ClientConfig), factory=ClientConfig)
     synthetic: SyntheticConfig = setting(section(SyntheticConfig), factory=SyntheticConfig)
     provider_options: Mapping[str, Any] = field(factory=dict, repr=lambda options: f"<{', '.join(map(str, options))}>")
+
+    if TYPE_CHECKING:  # what the fields' readers take, which a type checker cannot see through ``setting``
+
+        def __init__(
+            self,
+            *,
+            provider: str,
+            symbols: Sequence[str | Symbol],
+            start: TradingDate | date | str,
+            end: TradingDate | date | str,
+            session: SessionKind | str = ...,
+            output_path: Path | str = ...,
+            aggregates_path: Path | str = ...,
+            quarantine_path: Path | str = ...,
+            state_path: Path | str = ...,
+            compression: str = ...,
+            workers: int = ...,
+            timeframes: Sequence[str | Timeframe] = ...,
+            alpaca: ClientConfig | Mapping[str, Any] = ...,
+            synthetic: SyntheticConfig | Mapping[str, Any] = ...,
+            validation: ValidationConfig | Mapping[str, Any] = ...,
+            metrics: MetricsConfig | Mapping[str, Any] = ...,
+            provider_options: Mapping[str, Any] = ...,
+        ) -> None: ...
 
     def __attrs_post_init__(self) -> None:
         dates_in_order(self.start, self.end)
