@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ Symbols = Annotated[str | None, typer.Option("--symbols", help="Symbols, separat
 Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD.")]
 End = Annotated[str | None, typer.Option("--end", help="Last trading date, YYYY-MM-DD, inclusive.")]
 
-COMPLETE, SOMETHING_FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+COMPLETE, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
 
 
 @app.callback()
@@ -190,21 +191,28 @@ def _pipeline(settings: StoreConfig) -> Iterator[Pipeline]:
     """Ctrl-C and SIGTERM end what runs cleanly: the symbol-days in hand are finished, and the process says so."""
     from marketpipe.pipeline import Pipeline
 
-    signal.signal(signal.SIGTERM, _terminate)
+    stop = _Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         with Pipeline(settings) as pipeline:
             yield pipeline
-    except KeyboardInterrupt as interruption:
-        code = TERMINATED if isinstance(interruption, _Terminated) else INTERRUPTED
-        _quit("interrupted. What is checkpointed stays; run the same command again to go on from there", code)
+    except KeyboardInterrupt:
+        _quit("interrupted. What is checkpointed stays; run the same command again to go on from there", stop.code)
 
 
-class _Terminated(KeyboardInterrupt):
-    pass
+class _Stop:
+    """The first signal asks for a clean end, the second does not wait for it: a request may hang for a while."""
 
+    def __init__(self) -> None:
+        self.code = 0
 
-def _terminate(*_: object) -> None:
-    raise _Terminated
+    def __call__(self, number: int, _: object) -> None:
+        if self.code:
+            os._exit(self.code)
+        self.code = 128 + number
+        typer.echo("stopping after what is in hand; once more to leave at once", err=True)
+        raise KeyboardInterrupt
 
 
 def _listed(text: str | None) -> list[str] | None:

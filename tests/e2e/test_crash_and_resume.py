@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -92,3 +93,27 @@ def test_a_stopped_ingestion_ends_cleanly_and_says_how_to_go_on(
     assert resumed.returncode == 0
     files = len(_files(tmp_path / "data"))
     assert files == len(SYMBOLS) * len(DAYS)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_request_that_hangs(tmp_path: Path) -> None:
+    asked, let_go = threading.Event(), threading.Event()
+
+    def hang(_: int, __: object) -> Reply | None:
+        asked.set()
+        let_go.wait(60)
+        return None
+
+    with AlpacaLoopback(BARS, fault=hang) as provider:
+        process = start_marketpipe("ingest", "--config", _config(tmp_path, provider.url), cwd=tmp_path)
+        assert asked.wait(30)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while "once more" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        code = process.wait(timeout=10)
+        let_go.set()
+    _, errors = process.communicate()
+
+    assert code == 130
+    assert "Traceback" not in errors
