@@ -14,6 +14,8 @@ from marketpipe.integration.infrastructure.rate_limit_headers import RateLimitRe
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
+from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.events.bar_events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "AuthStrategy",
     "BarsRequest",
     "BaseApiClient",
+    "Clock",
     "DataFeed",
     "HeaderTokenAuth",
     "HttpExchange",
@@ -32,6 +35,7 @@ __all__ = [
     "RateLimiter",
     "RateWindow",
     "RawMarketData",
+    "RefusedSymbol",
     "RetryPolicy",
     "SymbolRun",
 ]

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the minutes of a month: few, odd, and close to where sessions begin and end."""
+"""The minutes of a month: few, odd, and close to where sessions begin and end; or all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import DataPartition
 from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
-from tests.support.builders import table
+from tests.support.builders import bar, table
 from tests.support.reference_aggregation import NEW_YORK, Closes, aggregate_days, aggregate_minutes
 
 Row = dict[str, Any]
@@ -60,8 +60,8 @@ class MonthOfMinutes:
     def write(self, data: Path, symbol: str = "AAPL") -> None:
         """A file for each date with bars, without the cost of durability."""
         days: dict[date, list[Row]] = {}
-        for bar in self.bars:
-            days.setdefault(bar["timestamp"].astimezone(NEW_YORK).date(), []).append(bar)
+        for row in self.bars:
+            days.setdefault(row["timestamp"].astimezone(NEW_YORK).date(), []).append(row)
         for day, rows in days.items():
             path = data / DataPartition(SymbolDay(Symbol(symbol), TradingDate(day))).path
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,3 +101,14 @@ def _values() -> st.SearchStrategy[Row]:
 def _moment(day: str, minute: int) -> datetime:
     four = datetime.combine(date.fromisoformat(day), time(4), NEW_YORK).astimezone(UTC)
     return four + timedelta(minutes=minute)
+
+
+FULL_DAYS = MonthOfMinutes(
+    MONTHS[1],
+    tuple(
+        bar(_moment(day, minute).isoformat(), 100 + (minute * 7919 + number) % 1009 / 100, volume=float(minute % 97))
+        for number, day in enumerate(MONTHS[1].dates[1:])
+        for minute in range(960)
+    ),
+)
+"""Three days, on either side of the Sunday on which the clocks change."""

@@ -26,7 +26,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 class _Tally:
     bars: int = 0
     remaining: int | None = None
-    error_kind: str | None = None
+    error_kind: str | None = "unfinished"
 
 
 class BaseApiClient(ABC):
@@ -142,6 +142,7 @@ class BaseApiClient(ABC):
         tally, started = _Tally(), self._clock.monotonic()
         try:
             yield tally
+            tally.error_kind = None
         except ProviderError as error:
             tally.error_kind = error.kind
             raise

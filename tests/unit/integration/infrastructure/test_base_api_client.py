@@ -129,6 +129,14 @@ def test_a_rate_limit_is_waited_out_until_its_reset_and_not_twice(reader: Reader
 
 
 @BOTH
+@pytest.mark.parametrize("left", [{}, {"X-RateLimit-Remaining": "3"}], ids=["silent", "some left"])
+def test_a_rate_limit_holds_whatever_is_said_to_be_left(reader: Reader, left: dict[str, str]) -> None:
+    setting, _ = scripted_alpaca(Answer(429, {}, {"X-RateLimit-Reset": str(1748865600 + 42), **left}), page())
+    reader(setting.client, ASKED)
+    assert setting.clock.monotonic() == 42.0
+
+
+@BOTH
 @pytest.mark.parametrize("told", ["30", "Mon, 02 Jun 2025 12:00:30 GMT"])
 def test_retry_after_is_obeyed_in_seconds_and_as_a_date(reader: Reader, told: str) -> None:
     setting, _ = scripted_alpaca(Answer(429, {}, {"Retry-After": told}), page())

@@ -21,7 +21,7 @@ from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from tests.support.builders import CALENDAR, bar, day
 from tests.support.reference_aggregation import aggregate_days
-from tests.support.sparse_minutes import MonthOfMinutes, months_of_minutes
+from tests.support.sparse_minutes import FULL_DAYS, MonthOfMinutes, months_of_minutes
 from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
 
 Row = dict[str, Any]
@@ -48,6 +48,7 @@ def assert_same(found: Sequence[Row], expected: Sequence[Row]) -> None:
         assert one["vwap"] == (None if other["vwap"] is None else pytest.approx(other["vwap"], rel=1e-12))
 
 
+@settings(max_examples=40)
 @given(months_of_minutes())
 def test_every_timeframe_is_what_the_reference_makes_of_the_minutes(minutes: MonthOfMinutes) -> None:
     found = made_from(minutes)
@@ -55,6 +56,15 @@ def test_every_timeframe_is_what_the_reference_makes_of_the_minutes(minutes: Mon
     assert list(found) == list(AGGREGATED)
     for timeframe in AGGREGATED:
         assert_same(found[timeframe], minutes.aggregated(timeframe))
+
+
+def test_every_timeframe_of_full_days_is_what_the_reference_makes_of_them() -> None:
+    found = made_from(FULL_DAYS)
+
+    for timeframe in AGGREGATED:
+        assert_same(found[timeframe], FULL_DAYS.aggregated(timeframe))
+    counted = {str(timeframe): len(bars) for timeframe, bars in found.items()}
+    assert counted == {"5m": 576, "15m": 192, "30m": 96, "1h": 51, "4h": 15, "1d": 3}
 
 
 @settings(max_examples=15)

@@ -10,7 +10,7 @@ import pytest
 
 from marketpipe.shared_kernel.domain.errors import QueryError
 from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
-from tests.support.builders import bar, day
+from tests.support.builders import bar, day, table
 from tests.support.store_on_disk import StoreOnDisk, tree
 
 SECRET = "the keys of the kingdom"
@@ -97,7 +97,7 @@ OUT_OF_REACH = [
     "FROM local_bars",
     "FROM layout",
 ]
-local_bars = [1]
+local_bars = table([bar("2024-01-02T14:30:00Z")])
 """A query cannot see the variables of the program."""
 
 

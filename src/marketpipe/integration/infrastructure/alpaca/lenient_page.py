@@ -85,5 +85,5 @@ def _number(value: object, *, whole: bool) -> float | int | None:
 def _moment(text: object) -> Any:
     try:
         return Timestamp.parse(text).moment if isinstance(text, str) else None
-    except (ValidationError, OverflowError):
+    except ValidationError:
         return None
