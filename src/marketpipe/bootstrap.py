@@ -42,12 +42,12 @@ if TYPE_CHECKING:
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
     from marketpipe.storage.application.stored_bars_reviewer import StoredBarsReviewer
     from marketpipe.storage.infrastructure.bar_loader import BarLoader
-    from marketpipe.storage.infrastructure.dataset_marker import DatasetMarker
     from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
     from marketpipe.storage.infrastructure.durable_files import DurableFiles
     from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
     from marketpipe.storage.infrastructure.stored_bars import ParquetStoredBars
+    from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
     from marketpipe.validation.application.bar_validator import BarValidator
 
 SCHEMA_FILE = "schema_v1.json"
@@ -113,7 +113,7 @@ class Bootstrap:
         executor = self.new_executor or (lambda: ThreadPoolExecutor(workers, "marketpipe"))
         inventory = FileInventory(self.layout)
         coordinator = IngestionCoordinator(
-            traits.name, scheduler, self.state, inventory, self.bus, self.clock, executor
+            traits.identity, scheduler, self.state, inventory, self.bus, self.clock, executor
         )
         self._wire(coordinator)
         return coordinator
@@ -141,7 +141,7 @@ class Bootstrap:
         from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
         from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 
-        identity = self.marker.read()
+        identity = self.stored_identity.read()
         if identity is None:
             raise ConfigurationError(f"{self.config.output_path} holds no bars to aggregate; ingest some first")
         aggregator = DuckDBAggregator(self.layout, self.calendar)
@@ -156,10 +156,10 @@ class Bootstrap:
         return StoreLayout(self.config.output_path, self.config.aggregates_path, self.config.quarantine_path)
 
     @cached_property
-    def marker(self) -> DatasetMarker:
-        from marketpipe.storage.infrastructure.dataset_marker import DatasetMarker
+    def stored_identity(self) -> StoredIdentity:
+        from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 
-        return DatasetMarker(self.config.output_path, self._files)
+        return StoredIdentity(self.layout)
 
     @cached_property
     def stored_bars(self) -> ParquetStoredBars:

@@ -161,9 +161,11 @@ class Pipeline:
     def status(self) -> StatusReport:
         """What the store has and lacks, as its checkpoints say. Creates nothing."""
         if not self._config.state_path.exists():
-            return StatusReport(self._parts.marker.read(), (), ())
+            return StatusReport(self._parts.stored_identity.read(), (), ())
         state = self._parts.state
-        return StatusReport(self._parts.marker.read(), tuple(state.summaries()), tuple(state.jobs(LATEST_JOBS)))
+        return StatusReport(
+            self._parts.stored_identity.read(), tuple(state.summaries()), tuple(state.jobs(LATEST_JOBS))
+        )
 
     def _serving_metrics(self) -> AbstractContextManager[object]:
         settings = self._config.metrics
@@ -174,7 +176,7 @@ class Pipeline:
     def _check(self, scope: IngestionScope) -> None:
         """All that can be refused is refused before the first file is made."""
         self._parts.calendar.sessions(scope.first, scope.last)
-        self._parts.marker.check(self._parts.provider.traits.identity)
+        self._parts.stored_identity.check(self._parts.provider.traits.identity)
 
     def _scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None) -> IngestionScope:
         config = self._parts.ingestion_config
@@ -195,7 +197,7 @@ class Pipeline:
     def _aggregate(
         self, symbols: Sequence[Symbol], first: TradingDate, last: TradingDate, timeframes: Sequence[Timeframe]
     ) -> AggregationReport:
-        if not timeframes or self._parts.marker.read() is None:
+        if not timeframes or self._parts.stored_identity.read() is None:
             return AggregationReport(0, 0)
         count = self._parts.refresher.refresh(symbols, timeframes, first, last)
         return AggregationReport(count.written, count.unchanged)

@@ -16,7 +16,8 @@ from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -276,3 +277,15 @@ def test_recorded_sizes_are_those_of_the_files_in_the_scope(state: IngestionStat
         "MSFT 2024-01-02",
     }
     assert all(size > 0 for sizes in recorded.values() for size in sizes.values())
+
+
+def test_checkpoints_belong_to_one_dataset(state: IngestionState) -> None:
+    identity = DatasetIdentity("alpaca", "iex", "raw")
+    state.claim(identity)
+    state.claim(identity)
+
+    for other in (("alpaca", "sip", "raw"), ("alpaca", "iex", "all"), ("synthetic", "iex", "raw")):
+        with pytest.raises(DatasetMismatchError) as refused:
+            state.claim(DatasetIdentity(*other))
+        assert str(identity) in str(refused.value)
+        assert str(DatasetIdentity(*other)) in str(refused.value)

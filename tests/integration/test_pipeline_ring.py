@@ -222,6 +222,17 @@ def test_another_dataset_is_refused_before_anything_is_touched(tmp_path: Path) -
     assert settings.state_path.read_bytes() == state_before
 
 
+def test_empty_days_of_one_feed_say_nothing_of_another(tmp_path: Path) -> None:
+    settings = config(tmp_path, ["AAPL"], TUESDAY, FRIDAY)
+    with pipeline(settings, ScriptedProvider({})) as made:
+        assert made.ingest().count(Outcome.EMPTY) == len(WEEK)
+
+    provider = ScriptedProvider(market("AAPL"), feed="another")
+    with pipeline(settings, provider) as made, pytest.raises(DatasetMismatchError, match="has checkpoints of"):
+        made.ingest()
+    assert provider.requests == []
+
+
 def test_the_same_bars_give_the_same_bytes_whatever_the_pages_and_the_workers(tmp_path: Path) -> None:
     trees = []
     for number, (page_size, workers) in enumerate([(10_000, 1), (1, 1), (2, 4), (5, 3)]):
@@ -231,5 +242,5 @@ def test_the_same_bars_give_the_same_bytes_whatever_the_pages_and_the_workers(tm
             assert made.ingest().ok
         trees.append(contents(root))
 
-    assert len(trees[0]) == 8 + 2 + 1
+    assert len(trees[0]) == 8 + 2
     assert trees == [trees[0]] * 4

@@ -122,7 +122,7 @@ def test_an_interruption_between_file_and_checkpoint_is_made_good_without_changi
         with pytest.raises(KeyboardInterrupt):
             made.ingest()
         written = contents(tmp_path)
-        assert len(written) == 3
+        assert len(written) == 2
         assert (recorded(made), made.status().jobs[0].state) == (0, "interrupted")
 
         report = made.ingest()

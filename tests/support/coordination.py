@@ -17,6 +17,7 @@ from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.session_finality import SessionFinality
 from marketpipe.ingestion.domain.store_summary import JobRecord
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested, BarsStored
@@ -69,7 +70,9 @@ def coordination(
     bus, clock = EventBus(LoggedIsolation), clock or FakeClock()
     kept: Any = state or InMemoryIngestionState()
     scheduler = JobScheduler(CALENDAR, SessionFinality(timedelta()), PackingLimits(10_000, symbols_per_request=1))
-    coordinator = IngestionCoordinator("fake", scheduler, kept, InMemoryInventory(kept), bus, clock, new_executor)
+    coordinator = IngestionCoordinator(
+        DatasetIdentity("fake", "none", "raw"), scheduler, kept, InMemoryInventory(kept), bus, clock, new_executor
+    )
     parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, bus)
     bus.observe(Event, parts.events.append)
     bus.subscribe(BarsRequested, parts.ring.on_bars_requested)

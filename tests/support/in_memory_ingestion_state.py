@@ -13,7 +13,8 @@ from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
@@ -26,9 +27,15 @@ class InMemoryIngestionState:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open = True
+        self._identity: DatasetIdentity | None = None
         self._jobs: dict[int, JobRecord] = {}
         self.checkpoints: dict[SymbolDay, IngestionCheckpoint] = {}
         self._files: dict[SymbolDay, StoredSymbolDay] = {}
+
+    def claim(self, identity: DatasetIdentity) -> None:
+        self._identity = self._identity or identity
+        if self._identity != identity:
+            raise DatasetMismatchError(f"checkpoints of {self._identity}; {identity} was asked for")
 
     def open_job(self, scope: IngestionScope, now: Timestamp) -> int:
         with self._lock:

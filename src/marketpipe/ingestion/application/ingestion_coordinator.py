@@ -14,6 +14,7 @@ from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.lost_partitions import still_settled
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import CredentialsError, IngestionInterrupted, MarketPipeError
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -32,7 +33,7 @@ class IngestionCoordinator:
 
     def __init__(
         self,
-        provider: str,
+        identity: DatasetIdentity,
         scheduler: JobScheduler,
         state: IngestionState,
         inventory: StoreInventory,
@@ -40,7 +41,7 @@ class IngestionCoordinator:
         clock: Clock,
         new_executor: Callable[[], Executor],
     ) -> None:
-        self._provider, self._scheduler = provider, scheduler
+        self._identity, self._provider, self._scheduler = identity, identity.provider, scheduler
         self._state, self._inventory = state, inventory
         self._bus, self._clock, self._new_executor = bus, clock, new_executor
         self._begun: dict[int, BatchProgress] = {}
@@ -51,9 +52,10 @@ class IngestionCoordinator:
         return self._scheduler.plan(scope, self._settled(scope), self._clock.now(), typical)
 
     def ingest(self, scope: IngestionScope) -> IngestionJob:
-        """Raises ``CredentialsError``; what was checkpointed by then stays."""
+        """Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; what was checkpointed by then stays."""
         self._go()
         self._begun.clear()
+        self._state.claim(self._identity)
         plan = self.plan(scope)
         job_id = self._state.open_job(scope, self._clock.now())
         job = IngestionJob(job_id, scope, planned=plan.planned, settled=plan.settled, not_begun=plan.not_begun)

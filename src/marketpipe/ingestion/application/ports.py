@@ -8,6 +8,7 @@ from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -16,6 +17,10 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 class IngestionState(Protocol):
     """Jobs and checkpoints of one store, durable and safe to call from several threads. Raises ``StateError``."""
+
+    def claim(self, identity: DatasetIdentity) -> None:
+        """Says which dataset the checkpoints are of. Raises ``DatasetMismatchError`` where they are another's."""
+        ...
 
     def open_job(self, scope: IngestionScope, now: Timestamp) -> int:
         """A new job's number. Jobs that a crash left running are closed as interrupted."""

@@ -14,7 +14,8 @@ from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.state_schema import prepare
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
@@ -44,6 +45,22 @@ class SQLiteState:
             prepare(self._connection)
             self._store_id = self._register(location)
             undo.pop_all()
+
+    def claim(self, identity: DatasetIdentity) -> None:
+        wanted = identity.provider, identity.feed, identity.adjustment
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE stores SET provider = ?, feed = ?, adjustment = ? WHERE store_id = ? AND provider IS NULL",
+                (*wanted, self._store_id),
+            )
+            found = connection.execute(
+                "SELECT provider, feed, adjustment FROM stores WHERE store_id = ?", (self._store_id,)
+            ).fetchone()
+        if found != wanted:
+            raise DatasetMismatchError(
+                f"{self._path} has checkpoints of {DatasetIdentity(*found)}; {identity} was asked for. "
+                "Give another output_path, or another state_path where those bars are gone"
+            )
 
     def open_job(self, scope: IngestionScope, now: Timestamp) -> int:
         with self._transaction() as connection:

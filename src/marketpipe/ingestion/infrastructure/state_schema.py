@@ -13,7 +13,10 @@ APPLICATION_ID: Final = 0x4D504950  # "MPIP"
 TABLES: Final = """
 CREATE TABLE IF NOT EXISTS stores (
     store_id INTEGER PRIMARY KEY,
-    location TEXT NOT NULL UNIQUE
+    location TEXT NOT NULL UNIQUE,
+    provider TEXT,
+    feed TEXT,
+    adjustment TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS jobs (
     job_id INTEGER PRIMARY KEY AUTOINCREMENT,

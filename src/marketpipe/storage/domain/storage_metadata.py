@@ -44,3 +44,10 @@ def sources_in(metadata: Mapping[str, str]) -> dict[str, str]:
     """The ``sources`` of a file's metadata."""
     start = f"{PREFIX}source."
     return {key.removeprefix(start): value for key, value in metadata.items() if key.startswith(start)}
+
+
+def identity_in(metadata: Mapping[str, str]) -> DatasetIdentity | None:
+    """The ``identity`` of a file's metadata; None for a file that MarketPipe did not write."""
+    said = [metadata.get(PREFIX + name) for name in ("provider", "feed", "adjustment")]
+    known = [value for value in said if value is not None]
+    return DatasetIdentity(*known) if len(known) == len(said) else None

@@ -18,11 +18,11 @@ from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.bar_merge import in_order, joined_rejections, merge_bars
-from marketpipe.storage.infrastructure.dataset_marker import DatasetMarker
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.parquet_reader import read_bars, read_rejected
 from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 
 Int64s = npt.NDArray[np.int64]
 
@@ -43,10 +43,10 @@ class PartitionManager:
         self, layout: StoreLayout, identity: DatasetIdentity, writer: ParquetWriter, files: DurableFiles
     ) -> None:
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
-        self._marker = DatasetMarker(layout.data, files)
+        self._identity_checked = False
 
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
-        self._marker.claim(self._identity)
+        self._check_identity()
         good, bad = pa.table(accepted), pa.table(rejected)
         bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
         prepared = [
@@ -59,6 +59,12 @@ class PartitionManager:
         self._files.publish({**quarantine, **contents})
         self._lift_quarantine(accepted.slices, bad_of)
         return tuple(item.result for item in prepared)
+
+    def _check_identity(self) -> None:
+        """Once: from then on every file of the store is this manager's own or was found to agree."""
+        if not self._identity_checked:
+            StoredIdentity(self._layout).check(self._identity)
+            self._identity_checked = True
 
     def _prepare(self, part: SymbolDaySlice, newer: pa.Table, rejected: pa.Table | None) -> _Prepared:
         day, path = part.symbol_day, self._layout.bars(part.symbol_day)

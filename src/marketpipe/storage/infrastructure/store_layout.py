@@ -41,6 +41,10 @@ class StoreLayout:
         """Those of one month, ascending; none where there is no such month."""
         return sorted(self.month(month).glob(DAY_FILE))
 
+    def any_day_files(self) -> Iterator[Path]:
+        """In no particular order, found only as far as somebody looks."""
+        return self.data.glob(f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}")
+
     def symbols(self) -> list[Symbol]:
         """Those with a folder, ascending."""
         return sorted(_symbols(self.data.glob("symbol=*")))

@@ -62,8 +62,7 @@ def _by_pandas(root: Path) -> pd.DataFrame:
 
 
 def _by_polars(root: Path) -> pd.DataFrame:
-    # polars refuses a folder that holds anything but Parquet, such as the dataset's marker: so a glob
-    return pl.scan_parquet(f"{root}/**/*.parquet", hive_partitioning=True).collect().to_pandas()
+    return pl.scan_parquet(root, hive_partitioning=True).collect().to_pandas()
 
 
 def _by_duckdb(root: Path) -> pd.DataFrame:

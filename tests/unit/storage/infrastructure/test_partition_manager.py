@@ -29,7 +29,7 @@ MINUTES = [at(minute, 100 + minute / 7, trade_count=None if minute % 3 else 5) f
 def test_a_symbol_day_is_one_file_that_says_what_it_holds(tmp_path: Path) -> None:
     StoreOnDisk(tmp_path).keep((AAPL, MINUTES))
 
-    assert sorted(tree(tmp_path)) == ["data/_dataset.json", DAY_FILE]
+    assert sorted(tree(tmp_path)) == [DAY_FILE]
     assert read_metadata(tmp_path / DAY_FILE) == {
         "marketpipe.symbol": "AAPL",
         "marketpipe.trading_date": "2024-01-02",
@@ -98,7 +98,7 @@ def test_rejected_bars_keep_their_reasons_and_raw_values(tmp_path: Path) -> None
 
     store.partitions.store(columnar((AAPL, [])), ArrowBars(rejected, (SymbolDaySlice(AAPL, 0, 2),)))
 
-    assert sorted(tree(tmp_path)) == ["data/_dataset.json", QUARANTINE_FILE]
+    assert sorted(tree(tmp_path)) == [QUARANTINE_FILE]
     found = pq.ParquetFile(tmp_path / QUARANTINE_FILE).read()
     assert found.equals(rejected)
     assert read_metadata(tmp_path / QUARANTINE_FILE)["marketpipe.trading_date"] == "2024-01-02"

@@ -57,7 +57,7 @@ def test_an_empty_store_has_nothing(layout: StoreLayout) -> None:
 def test_what_somebody_else_put_there_is_passed_over(layout: StoreLayout) -> None:
     month = layout.month(JANUARY)
     _touch(
-        layout.data / "_dataset.json",
+        layout.data / "notes.json",
         layout.data / "symbol=aapl" / "x",
         layout.data / "symbol=.DS_Store" / "x",
         layout.data / "symbol=AAPL" / "year=2024 (copy)" / "month=01" / "x",
