@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,27 +50,40 @@ class DuckDBQuery:
                 TemporaryDirectory(prefix="marketpipe-query-") as scratch,
                 duckdb.connect(config={**CONFIG, "temp_directory": scratch}) as connection,
             ):
-                self._open_views(connection)
+                self._open_views(connection, sql)
                 self._lock(connection)
                 refuse_all_but_reading(connection, sql)
                 return connection.sql(sql).to_arrow_table()
         except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
             raise StorageError(f"the query could not be run: {str(error).strip()}") from error
         except duckdb.Error as error:
+            if not isinstance(error, duckdb.PermissionException) and self._names_a_file(str(error)):
+                raise StorageError(f"a file of the store is damaged: {str(error).strip()}") from error
             raise QueryError(f"the query means nothing here: {str(error).strip()}") from error
 
-    def _open_views(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def _names_a_file(self, words: str) -> bool:
+        return any(f"{root.resolve()}/" in words for root in (self._layout.data, self._layout.aggregates))
+
+    def _open_views(self, connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+        """DuckDB looks into a first file of each; where that is damaged, only a query that names the view fails."""
         connection.execute("SET TimeZone = 'UTC'")
-        minutes = self._layout.data / f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}"
-        _open(connection, "bars", self._layout.data, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
         for timeframe in Timeframe:
-            root = self._layout.aggregates / f"timeframe={timeframe}"
-            if timeframe.is_intraday and timeframe is not Timeframe.MINUTE_1:
-                types = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
-                _open(connection, f"bars_{timeframe}", root, root / f"symbol=*/{MONTH_FOLDER}.parquet", types)
-            elif not timeframe.is_intraday:
-                types = "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
-                _open(connection, f"bars_{timeframe}", root, root / f"symbol=*/{YEAR_FOLDER}.parquet", types)
+            name = _view_of(timeframe)
+            named = re.search(rf"\b{name}\b", sql, re.IGNORECASE)
+            with nullcontext() if named else suppress(duckdb.Error):
+                self._open_view(connection, name, timeframe)
+
+    def _open_view(self, connection: duckdb.DuckDBPyConnection, name: str, timeframe: Timeframe) -> None:
+        root = self._layout.aggregates / f"timeframe={timeframe}"
+        if timeframe is Timeframe.MINUTE_1:
+            minutes = self._layout.data / f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}"
+            _open(connection, name, self._layout.data, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
+        elif timeframe.is_intraday:
+            types = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
+            _open(connection, name, root, root / f"symbol=*/{MONTH_FOLDER}.parquet", types)
+        else:
+            types = "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
+            _open(connection, name, root, root / f"symbol=*/{YEAR_FOLDER}.parquet", types)
 
     def _lock(self, connection: duckdb.DuckDBPyConnection) -> None:
         roots = [root.resolve() for root in (self._layout.data, self._layout.aggregates)]
@@ -76,6 +91,10 @@ class DuckDBQuery:
         connection.execute(f"SET allowed_directories = [{allowed}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
+
+
+def _view_of(timeframe: Timeframe) -> str:
+    return "bars" if timeframe is Timeframe.MINUTE_1 else f"bars_{timeframe}"
 
 
 def _open(connection: duckdb.DuckDBPyConnection, name: str, root: Path, files: Path, types: str) -> None:
