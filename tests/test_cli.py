@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,7 +15,7 @@ import pytest
 
 from marketpipe import load_ohlcv
 from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
-from tests.support.cli_process import environment, marketpipe, result_of
+from tests.support.cli_process import environment, marketpipe, result_of, start_marketpipe
 
 SYNTHETIC = """
 provider: synthetic
@@ -170,8 +172,8 @@ def test_aggregate_makes_only_what_is_missing(tmp_path: Path) -> None:
     more = result_of(
         marketpipe("aggregate", "--config", "config.yaml", "--timeframes", "30m,4h", "--json", cwd=tmp_path)
     )
-    assert again == {"written": 1, "unchanged": 5}
-    assert more == {"written": 8, "unchanged": 0}
+    assert again == {"written": 1, "unchanged": 5, "failures": []}
+    assert more == {"written": 8, "unchanged": 0, "failures": []}
 
 
 def test_metrics_are_prometheus_text_or_json(store: Path) -> None:
@@ -311,7 +313,7 @@ def test_rejected_bars_go_to_quarantine_with_rule_and_reason_and_their_neighbour
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     done = marketpipe("--debug", "ingest", "--config", "nowhere.yaml", cwd=tmp_path)
 
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert "Traceback" in done.stderr
     assert "ConfigurationError" in done.stderr
 
@@ -330,3 +332,39 @@ def test_keys_may_come_from_a_dotenv_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert provider.headers[0]["apca-api-key-id"] == "from-file"
     assert os.environ.get("APCA_API_KEY_ID") != "from-file"
+
+
+def test_json_is_json_whatever_the_query_answers(store: Path) -> None:
+    sql = "SELECT 'nan'::DOUBLE AS x, '-inf'::DOUBLE AS y, 1.5::DECIMAL(9,2) AS d, '\\xAB'::BLOB AS b, [1, NULL] AS l"
+    rows = json.loads(marketpipe("query", sql, "--json", cwd=store).stdout, parse_constant=pytest.fail)
+
+    assert rows == [{"x": None, "y": None, "d": 1.5, "b": "ab", "l": [1, None]}]
+
+
+@pytest.mark.parametrize("sql", ["SELECT 'infinity'::DATE AS d", "SELECT 1 AS a, 2 AS a"])
+def test_an_answer_that_cannot_be_written_down_is_a_message(store: Path, sql: str) -> None:
+    done = marketpipe("query", sql, "--json", cwd=store)
+
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+
+
+def test_version(tmp_path: Path) -> None:
+    assert marketpipe("--version", cwd=tmp_path).stdout.startswith("marketpipe 0.")
+
+
+def test_a_range_without_a_trading_date_is_pointed_out(tmp_path: Path) -> None:
+    words = ("--provider", "synthetic", "--symbols", "AAPL", "--start", "2024-11-23", "--end", "2024-11-24")
+
+    assert "no trading date lies in that range" in marketpipe("ingest", *words, cwd=tmp_path).stdout
+
+
+def test_a_query_that_runs_for_ever_ends_with_ctrl_c(store: Path) -> None:
+    process = start_marketpipe("query", "SELECT count(*) FROM range(100000000000) a, range(1000) b", cwd=store)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert "Traceback" not in errors

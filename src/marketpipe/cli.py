@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -34,8 +35,11 @@ COMPLETE, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
 
 
 @app.callback()
-def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
-    """Read by ``main``, which has to know it when an error comes up."""
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Read by ``main``, which has to know them before a command runs."""
 
 
 @app.command()
@@ -108,6 +112,7 @@ def aggregate(
     with _store(config) as pipeline:
         report = pipeline.aggregate(_listed(symbols), start, end, _listed(timeframes))
     print_aggregation(report, as_json=json)
+    raise typer.Exit(COMPLETE if report.ok else SOMETHING_FAILED)
 
 
 @app.command()
@@ -169,10 +174,15 @@ def providers(config: Config = None, json: Json = False) -> None:
 
 def main() -> None:
     """Runs the command line; every error a user can cause becomes a message and an exit code."""
-    if "--debug" in sys.argv[1:]:
+    words = sys.argv[1:]
+    if words == ["--version"]:
+        from importlib.metadata import version
+
+        typer.echo(f"marketpipe {version('marketpipe')}")
+        return
+    if debug := "--debug" in words:
         sys.argv.remove("--debug")
-        app()
-    with _messages():
+    with _messages(debug):
         app()
 
 
@@ -220,15 +230,16 @@ def _listed(text: str | None) -> list[str] | None:
 
 
 @contextmanager
-def _messages() -> Iterator[None]:
+def _messages(debug: bool) -> Iterator[None]:
     from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, QueryError, ValidationError
 
     try:
         yield
-    except (ConfigurationError, QueryError, ValidationError) as error:
-        _quit(f"error: {error}", WRONG_USAGE)
     except MarketPipeError as error:
-        _quit(f"error: {error}", SOMETHING_FAILED)
+        if debug:
+            traceback.print_exc()
+        wrong = isinstance(error, (ConfigurationError, QueryError, ValidationError))
+        _quit(f"error: {error}", WRONG_USAGE if wrong else SOMETHING_FAILED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(SOMETHING_FAILED)

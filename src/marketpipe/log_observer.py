@@ -8,6 +8,7 @@ from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, 
 from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, RequestRetried
 
 logger = logging.getLogger("marketpipe.ingestion")
+logging.getLogger("marketpipe").addHandler(logging.NullHandler())  # without a set-up, nothing goes to standard error
 
 
 class LogObserver:

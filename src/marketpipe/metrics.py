@@ -33,7 +33,7 @@ class PipelineMetrics:
         self.requests = counter("requests_total", "Requests to the market data provider, by outcome.", "outcome")
         self.errors = counter("errors_total", "Failed requests and symbol-days, by kind of error.", "kind")
         self.retries = counter("retries_total", "Requests that were made again.")
-        self.bars_ingested = counter("bars_ingested_total", "Bars that now lie in the store.")
+        self.bars_ingested = counter("bars_ingested_total", "Bars in the day files that were written.")
         self.bars_rejected = counter("bars_rejected_total", "Bars that validation sent to quarantine.")
         self.partitions = counter("partitions_written_total", "Day files written.")
         self.waits = counter("rate_limit_waits_total", "Times a request waited for the rate limit.")

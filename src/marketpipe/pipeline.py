@@ -200,7 +200,7 @@ class Pipeline:
         if not timeframes or self._parts.stored_identity.read() is None:
             return AggregationReport(0, 0)
         count = self._parts.refresher.refresh(symbols, timeframes, first, last)
-        return AggregationReport(count.written, count.unchanged)
+        return AggregationReport(count.written, count.unchanged, count.failures)
 
     def _report(self, job: IngestionJob, aggregates: AggregationReport, seconds: float) -> IngestionReport:
         return IngestionReport(

@@ -15,10 +15,18 @@ from marketpipe.shared_kernel.events.bar_events import RuleFinding
 
 @frozen
 class AggregationReport:
-    """Aggregate files ``written`` anew, and those ``unchanged`` because they agree with their minutes."""
+    """Aggregate files ``written`` anew, and those ``unchanged`` because they agree with their minutes.
+
+    ``failures`` says of each symbol that could not be aggregated to the end what is wrong.
+    """
 
     written: int
     unchanged: int
+    failures: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
 
 
 @frozen
@@ -43,8 +51,8 @@ class IngestionReport:
 
     @property
     def ok(self) -> bool:
-        """Complete: nothing that was asked for has failed or was left out."""
-        return self.state == "completed"
+        """Complete: nothing that was asked for has failed or was left out, and the aggregates agree."""
+        return self.state == "completed" and self.aggregates.ok
 
     @property
     def failures(self) -> Mapping[SymbolDay, str]:

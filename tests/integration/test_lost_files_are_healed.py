@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from tests.support.pipeline_ring import FRIDAY, TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -53,4 +54,32 @@ def test_a_store_whose_data_were_removed_is_ingested_anew(tmp_path: Path) -> Non
 
     assert healed.planned == len(BARS) * len(DATES)  # Thursday was empty, and is known to be
     assert healed.bars == report.bars
+    assert contents(tmp_path) == whole
+
+
+def test_silence_about_a_day_whose_file_is_gone_makes_it_empty(tmp_path: Path) -> None:
+    settings = config(tmp_path, ("AAPL",), TUESDAY, TUESDAY)
+    with pipeline(settings, ScriptedProvider(BARS)) as first:
+        first.ingest()
+    _file(tmp_path, "AAPL", TUESDAY).unlink()
+
+    with pipeline(settings, ScriptedProvider({})) as second:
+        report, status = second.ingest(), second.status()
+
+    assert (report.ok, report.count(Outcome.EMPTY)) == (True, 1)
+    assert (status.symbols[0].empty, status.symbols[0].bars) == (1, 0)
+
+
+def test_silence_about_a_day_whose_file_lies_there_is_a_failure_even_when_the_state_was_lost(tmp_path: Path) -> None:
+    settings = config(tmp_path, ("AAPL",), TUESDAY, TUESDAY)
+    with pipeline(settings, ScriptedProvider(BARS)) as first:
+        first.ingest()
+    whole = contents(tmp_path)
+    for file in settings.state_path.parent.iterdir():
+        file.unlink()
+
+    with pipeline(settings, ScriptedProvider({})) as second:
+        report = second.ingest()
+
+    assert list(report.failures.values()) == ["none came where bars are stored; those stay"]
     assert contents(tmp_path) == whole

@@ -68,6 +68,9 @@ class InMemoryIngestionState:
             self._check_open()
             self.checkpoints |= newer
             self._files |= files
+            for day, checkpoint in newer.items():
+                if checkpoint.result.outcome is Outcome.EMPTY:
+                    self._files.pop(day, None)
 
     def settled(self, scope: IngestionScope) -> Mapping[Symbol, frozenset[TradingDate]]:
         found: defaultdict[Symbol, set[TradingDate]] = defaultdict(set)

@@ -13,6 +13,7 @@ from marketpipe.config.values import (
     base_url,
     boolean,
     dates_in_order,
+    folders_apart,
     one_of,
     path,
     section,
@@ -77,6 +78,9 @@ class StoreConfig:
     validation: ValidationConfig = setting(section(ValidationConfig), factory=ValidationConfig)
     metrics: MetricsConfig = setting(section(MetricsConfig), factory=MetricsConfig)
 
+    def __attrs_post_init__(self) -> None:
+        folders_apart({name: getattr(self, name) for name in ("output_path", "aggregates_path", "quarantine_path")})
+
 
 _frozen = frozen(kw_only=True)  # by this name mypy's plugin for attrs does not know it, and the __init__ below holds
 
@@ -122,6 +126,7 @@ class PipelineConfig(StoreConfig):
         ) -> None: ...
 
     def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
         dates_in_order(self.start, self.end)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from ipaddress import ip_address
+from itertools import permutations
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -149,3 +150,10 @@ def _is_loopback(host: str) -> bool:
 def dates_in_order(start: TradingDate, end: TradingDate) -> None:
     if end < start:
         raise ConfigurationError(f"end: {end} lies before start {start}")
+
+
+def folders_apart(folders: Mapping[str, Path]) -> None:
+    """One inside another, or the same, would mix what must not be mixed. Raises ``ConfigurationError``."""
+    for (name, path), (other, above) in permutations(folders.items(), 2):
+        if path.resolve().is_relative_to(above.resolve()):
+            raise ConfigurationError(f"{name}: {path} lies in {other} {above}; give each a folder of its own")

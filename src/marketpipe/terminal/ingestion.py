@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from attrs import asdict
+
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
@@ -38,6 +40,8 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     if report.rejected:
         out("rejected bars lie in quarantine, each with its rule and reason")
     out(f"aggregates: {report.aggregates.written:,} files written, {report.aggregates.unchanged:,} unchanged")
+    for failure in report.aggregates.failures:
+        err(f"failed: {failure}")
     _print_failures(report)
 
 
@@ -46,6 +50,8 @@ def _counts(report: IngestionReport) -> str:
     parts.append(f"{report.already_settled:,} known before")
     if report.not_begun:
         parts.append(f"{report.not_begun:,} not begun yet")
+    if not report.planned and not report.already_settled and not report.not_begun:
+        parts.append("no trading date lies in that range")
     left = report.planned - len(report.outcomes)
     return ", ".join(parts) + (f"; {left:,} not asked for" if left else "")
 
@@ -73,7 +79,7 @@ def _as_mapping(report: IngestionReport) -> dict[str, object]:
         "requests": report.requests,
         "seconds": round(report.seconds, 3),
         "warnings": dict(report.warnings),
-        "aggregates": {"written": report.aggregates.written, "unchanged": report.aggregates.unchanged},
+        "aggregates": asdict(report.aggregates),
         "failures": [
             {"symbol": str(day.symbol), "trading_date": str(day.trading_date), "error": reason}
             for day, reason in sorted(report.failures.items())

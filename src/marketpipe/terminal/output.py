@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import date, datetime
+from decimal import Decimal
 
 import typer
 
@@ -15,10 +17,24 @@ def err(line: str) -> None:
 
 
 def print_json(value: object) -> None:
-    out(json.dumps(value, indent=2, default=_plain))
+    """What JSON has no word for: NaN and the infinities become null, bytes hexadecimal text, moments RFC 3339."""
+    out(json.dumps(_plain(value), indent=2, allow_nan=False))
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return value.isoformat() if isinstance(value, date) else str(value)
+def _plain(value: object) -> object:
+    match value:
+        case dict():
+            return {str(key): _plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case float() | Decimal():
+            return float(value) if math.isfinite(value) else None
+        case bool() | int() | str() | None:
+            return value
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case bytes():
+            return value.hex()
+    return str(value)

@@ -95,9 +95,9 @@ class _Follower:
         with self._changing() as tally:
             tally.waiting = True
 
-    def _on_finished(self, _: JobFinished) -> None:
+    def _on_finished(self, event: JobFinished) -> None:
         with self._changing() as tally:
-            tally.aggregating = True
+            tally.aggregating = event.state != "interrupted"
 
     def _on_refreshed(self, _: AggregatesRefreshed) -> None:
         with self._changing() as tally:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
+from marketpipe.shared_kernel.domain.errors import QueryError
 from marketpipe.terminal.output import err, out, print_json
 
 if TYPE_CHECKING:
@@ -59,18 +60,35 @@ def _validation(report: ValidationReport) -> dict[str, object]:
 def print_aggregation(report: AggregationReport, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(report))
-    else:
-        out(f"{report.written:,} aggregate files written, {report.unchanged:,} unchanged")
+        return
+    out(f"{report.written:,} aggregate files written, {report.unchanged:,} unchanged")
+    for failure in report.failures:
+        err(f"failed: {failure}")
 
 
 def print_rows(table: pa.Table, *, as_json: bool) -> None:
+    shown = table if as_json else table.slice(0, ROWS_SHOWN)
+    rows = list(zip(*map(_values, shown.columns), strict=True))
     if as_json:
-        print_json(table.to_pylist())
+        print_json([dict(zip(_distinct(table.column_names), row, strict=True)) for row in rows])
         return
-    shown = table.slice(0, ROWS_SHOWN).to_pylist()
-    _print_table(table.column_names, ([_cell(value) for value in row.values()] for row in shown))
+    _print_table(table.column_names, (map(_cell, row) for row in rows))
     if table.num_rows > ROWS_SHOWN:
         err(f"the first {ROWS_SHOWN} of {table.num_rows:,} rows; use LIMIT, or --json for all")
+
+
+def _values(column: pa.ChunkedArray) -> list[object]:
+    try:
+        values: list[object] = column.to_pylist()
+    except (OverflowError, ValueError, OSError) as error:  # DuckDB's dates reach further than Python's
+        raise QueryError(f"the answer holds a value that cannot be shown: {error}; cast it to VARCHAR") from error
+    return values
+
+
+def _distinct(names: Sequence[str]) -> Sequence[str]:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise QueryError(f"two columns are called {repeated[0]!r}; name one of them with AS")
+    return names
 
 
 def print_status(report: StatusReport, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.config.classes import SECTIONS
+from marketpipe.config.classes import SECTIONS, StoreConfig
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from tests.unit.config.test_keys_and_defaults import DEFAULTS, REQUIRED
 from tests.unit.config.yaml_texts import LoadText, yaml_text
@@ -94,3 +94,20 @@ def test_refusal_says_what_to_write_instead(
     with pytest.raises(ConfigurationError) as refusal:
         load_text(yaml_text({key: text}))
     assert str(refusal.value) == f"{config_file}: {key}: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("output", "aggregates", "quarantine"),
+    [
+        ("data", "data", "quarantine"),
+        ("data", "aggregates", "data"),
+        ("data", "data/aggregates", "quarantine"),
+        ("data", "aggregates", "./data/../aggregates"),
+        ("a/b", "c", "a"),
+    ],
+)
+def test_folders_that_would_mix_what_must_not_be_mixed_are_refused(
+    output: str, aggregates: str, quarantine: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="give each a folder of its own"):
+        StoreConfig(output_path=Path(output), aggregates_path=Path(aggregates), quarantine_path=Path(quarantine))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager
 
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
@@ -18,6 +18,7 @@ from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import CredentialsError, IngestionInterrupted, MarketPipeError
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
@@ -93,16 +94,27 @@ class IngestionCoordinator:
     def on_bars_exhausted(self, event: BarsExhausted) -> None:
         progress = self._begun[event.request.batch_id]
         refused = progress.refused_days((item.symbol, item.reason) for item in event.refused)
-        kept = dict(self._state.stored_bars(event.request)) if progress.open_days() else {}
-        self._record(progress, [(result, None) for result in progress.exhausted(refused, kept)])
+        results = progress.exhausted(refused, self._kept(event.request, progress.open_days()))
+        self._record(progress, [(result, None) for result in results])
+
+    def _kept(self, request: BarsRequest, open_days: Iterable[SymbolDay]) -> dict[SymbolDay, int]:
+        """The bars of those days whose files lie in the store; 0 where nobody has written down how many."""
+        first, last = request.sessions[0].trading_date, request.sessions[-1].trading_date
+        symbols = {day.symbol for day in open_days}
+        on_disk = {symbol: self._inventory.sizes(symbol, first, last) for symbol in symbols}
+        recorded = self._state.stored_bars(request) if any(on_disk.values()) else {}
+        found = (SymbolDay(symbol, date) for symbol, sizes in on_disk.items() for date in sizes)
+        return {day: recorded.get(day, 0) for day in found}
 
     def _work_off(self, job: IngestionJob, batches: Sequence[BarsRequest]) -> None:
         executor = self._new_executor()
         try:
             futures = [executor.submit(self._run, job.job_id, batch) for batch in batches]
-            for error in _errors(futures):
-                if isinstance(error, CredentialsError):
+            for future in as_completed(futures):
+                if future.exception() is None and isinstance(error := future.result(), CredentialsError):
                     raise error
+            for future in futures:
+                future.result()  # a bug, such as in somebody's provider, surfaces once the other batches are done
         finally:
             self._wait_for_workers(executor)
             while self._begun:
@@ -159,7 +171,3 @@ class IngestionCoordinator:
                 job.interrupt()
             self._state.close_job(job, self._clock.now())
             self._bus.publish(JobFinished(job.job_id, self._provider, str(job.state)))
-
-
-def _errors(futures: Iterable[Future[MarketPipeError | None]]) -> Iterator[MarketPipeError | None]:
-    return (future.result() for future in as_completed(futures))

@@ -12,9 +12,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
 
-UNKNOWN_BARS_PER_DAY = {SessionKind.REGULAR: 390.0, SessionKind.EXTENDED: 500.0}
+UNKNOWN_BARS_PER_DAY = 60.0
+"""Low on purpose: a batch of liquid symbols then has many pages, which costs nothing; one of thin ones fills some."""
 
 
 class JobScheduler:
@@ -36,7 +36,7 @@ class JobScheduler:
         asked = [self._finality.ask(session, scope.session_kind, now) for session in sessions]
         begun = [session for session in asked if session is not None]
         missing = _missing(scope.symbols, begun, settled)
-        typical = bars_per_day or UNKNOWN_BARS_PER_DAY[scope.session_kind]
+        typical = bars_per_day or UNKNOWN_BARS_PER_DAY
         batches = tuple(
             BarsRequest(next(self._batch_ids), symbols, tuple(begun[first : last + 1]), scope.session_kind)
             for symbols, (first, last) in pack(missing, typical, self._limits)

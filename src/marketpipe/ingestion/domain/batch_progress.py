@@ -32,8 +32,8 @@ class BatchProgress:
         return SymbolDayOutcome(day.symbol_day, outcome, day.rows, rejected, error)
 
     def exhausted(self, refused: dict[SymbolDay, str], kept: dict[SymbolDay, int]) -> list[SymbolDayOutcome]:
-        """What becomes of the days the provider had nothing for. ``kept``: bars stored earlier."""
-        return [self._without_bars(day, refused.get(day), kept.get(day, 0)) for day in self.open_days()]
+        """What becomes of the days the provider had nothing for. ``kept``: bars of the days that are stored."""
+        return [self._without_bars(day, refused.get(day), kept.get(day)) for day in self.open_days()]
 
     def fail_open_days(self, error: MarketPipeError) -> list[SymbolDayOutcome]:
         return [SymbolDayOutcome(day, Outcome.FAILED, error=str(error)) for day in self.open_days()]
@@ -52,13 +52,16 @@ class BatchProgress:
     def _had_bars(self, day: SymbolDay) -> Outcome:
         return Outcome.COMPLETE if self._final[day.trading_date] else Outcome.PARTIAL
 
-    def _without_bars(self, day: SymbolDay, refusal: str | None, kept: int) -> SymbolDayOutcome:
+    def _without_bars(self, day: SymbolDay, refusal: str | None, kept: int | None) -> SymbolDayOutcome:
         if refusal is not None:
             return SymbolDayOutcome(day, Outcome.FAILED, error=refusal)
         if not self._final[day.trading_date]:
-            return SymbolDayOutcome(day, Outcome.PARTIAL, rows=kept)
-        if kept:
-            return SymbolDayOutcome(
-                day, Outcome.FAILED, kept, error=f"none came where {kept} bars are stored; those stay"
-            )
+            return SymbolDayOutcome(day, Outcome.PARTIAL, rows=kept or 0)
+        if kept is not None:
+            contradiction = f"none came where {_bars(kept)} stored; those stay"
+            return SymbolDayOutcome(day, Outcome.FAILED, kept, error=contradiction)
         return SymbolDayOutcome(day, Outcome.EMPTY)
+
+
+def _bars(count: int) -> str:
+    return f"{count} bars are" if count else "bars are"

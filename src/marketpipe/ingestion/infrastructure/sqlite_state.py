@@ -99,6 +99,10 @@ class SQLiteState:
                 [self._checkpoint_row(checkpoint) for checkpoint in checkpoints],
             )
             connection.executemany("INSERT OR REPLACE INTO partitions VALUES (?,?,?,?,?,?,?,?)", partitions)
+            connection.executemany(
+                "DELETE FROM partitions WHERE store_id = ? AND symbol = ? AND trading_date = ?",
+                [self._checkpoint_row(found)[:3] for found in checkpoints if found.result.outcome is Outcome.EMPTY],
+            )
 
     def settled(self, scope: IngestionScope) -> Mapping[Symbol, frozenset[TradingDate]]:
         kinds = [str(kind) for kind in SessionKind if kind.covers(scope.session_kind)]

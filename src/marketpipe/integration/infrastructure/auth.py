@@ -12,6 +12,11 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 class AuthStrategy(httpx.Auth):
     """How a request proves who sends it. No secret may show in a repr or an error."""
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown, even where a server repeats it in an error."""
+        return ()
+
     @abstractmethod
     def sign(self, request: httpx.Request) -> None: ...
 
@@ -33,6 +38,10 @@ class HeaderTokenAuth(AuthStrategy):
                 raise ConfigurationError(
                     f"the secret for the header {name} is empty, or has spaces at an end or characters other than ASCII"
                 )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(self.headers.values())
 
     def sign(self, request: httpx.Request) -> None:
         request.headers.update(self.headers)

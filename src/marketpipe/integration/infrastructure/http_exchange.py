@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import cast
 import httpx
 from attrs import field, frozen
 
+from marketpipe.integration.infrastructure.auth import AuthStrategy
 from marketpipe.shared_kernel.domain.errors import (
     MalformedResponseError,
     ProviderTimeoutError,
@@ -20,6 +22,9 @@ from marketpipe.shared_kernel.domain.errors import (
 TIMEOUT = httpx.Timeout(connect=10.0, read=30.0, write=10.0, pool=60.0)
 LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=64)
 LARGEST_BODY = 64 * 1024 * 1024
+LONGEST_BODY_SECONDS = 90.0
+LARGEST_QUOTED = 65_536
+SHORTEST_SECRET = 6  # a shorter one would strike letters out of honest answers
 GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -34,7 +39,8 @@ class HttpExchange:
     """GET over one pooled connection set for a provider's lifetime, sync and async.
 
     Redirects are not followed, so that credentials never travel to another host. Bodies over ``largest_body`` bytes,
-    packed or unpacked, are refused before they fill the memory. Transports may be given, as tests do.
+    packed or unpacked, are refused before they fill the memory, and so are those that take longer than
+    ``longest_body_seconds``. Transports may be given, as tests do.
     """
 
     def __init__(
@@ -44,10 +50,13 @@ class HttpExchange:
         *,
         timeout: httpx.Timeout = TIMEOUT,
         largest_body: int = LARGEST_BODY,
+        longest_body_seconds: float = LONGEST_BODY_SECONDS,
         transport: httpx.BaseTransport | None = None,
         async_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._largest = largest_body
+        self._largest, self._longest = largest_body, longest_body_seconds
+        secrets = auth.secrets if isinstance(auth, AuthStrategy) else ()
+        self._secrets = [secret.encode() for secret in secrets if len(secret) >= SHORTEST_SECRET]
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
         self._client = httpx.Client(
             base_url=base_url, auth=auth, headers=headers, timeout=timeout, limits=LIMITS, transport=transport
@@ -65,7 +74,7 @@ class HttpExchange:
 
     def get(self, path: str, params: Mapping[str, str]) -> HttpReply:
         with _translated(), self._client.stream("GET", path, params=dict(params)) as response:
-            packed = _Bounded(self._largest)
+            packed = _Bounded(self._largest, self._longest)
             for chunk in cast(httpx.SyncByteStream, response.stream):
                 packed.add(chunk)
             return self._reply(response, packed.joined())
@@ -73,7 +82,7 @@ class HttpExchange:
     async def get_async(self, path: str, params: Mapping[str, str]) -> HttpReply:
         with _translated():
             async with self._client_of_this_loop().stream("GET", path, params=dict(params)) as response:
-                packed = _Bounded(self._largest)
+                packed = _Bounded(self._largest, self._longest)
                 async for chunk in cast(httpx.AsyncByteStream, response.stream):
                     packed.add(chunk)
                 return self._reply(response, packed.joined())
@@ -93,14 +102,27 @@ class HttpExchange:
 
     def _reply(self, response: httpx.Response, packed: bytes) -> HttpReply:
         encoding = response.headers.get("content-encoding", "identity").lower()
-        return HttpReply(response.status_code, response.headers, _unpacked(encoding, packed, self._largest))
+        body = _unpacked(encoding, packed, self._largest)
+        return HttpReply(response.status_code, response.headers, self._without_secrets(body))
+
+    def _without_secrets(self, body: bytes) -> bytes:
+        """Errors quote what a server says, and a server may repeat the headers it was sent. Bodies of bars are long."""
+        if len(body) <= LARGEST_QUOTED:
+            for secret in self._secrets:
+                body = body.replace(secret, b"***")
+        return body
 
 
 class _Bounded:
-    def __init__(self, largest: int) -> None:
+    """Collects a body that may be neither too large nor too slow: time-outs between bytes do not bound a trickle."""
+
+    def __init__(self, largest: int, seconds: float) -> None:
         self._left, self._largest, self._chunks = largest, largest, list[bytes]()
+        self._seconds, self._deadline = seconds, time.monotonic() + seconds
 
     def add(self, chunk: bytes) -> None:
+        if time.monotonic() > self._deadline:
+            raise ProviderTimeoutError(f"the response was not complete after {self._seconds:.0f} s")
         self._left -= len(chunk)
         if self._left < 0:
             raise MalformedResponseError(f"the response is larger than {self._largest:,} bytes")

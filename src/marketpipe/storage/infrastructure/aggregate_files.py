@@ -19,9 +19,9 @@ from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.aggregate_freshness import (
     Sources,
     looks_fresh,
-    newest_change,
     recorded_sources,
     source_digest,
+    stamp_of,
 )
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
@@ -102,26 +102,23 @@ class AggregateFiles:
 
     def _look(self, file: _AggregateFile, digest_of: Callable[[MonthPartition], str]) -> _Stale | None:
         """None where the file agrees with its minutes; a copied tree gets its modification times back."""
-        stamp = newest_change([self._layout.month(month) for month in file.months] + self._year_folder(file))
+        stamp = stamp_of([path for month in file.months for path in self._layout.day_files(month)])
         if looks_fresh(file.path, stamp):
             return None
-        sources = {str(month): digest_of(month) for month in file.months}
         recorded = recorded_sources(file.path)
+        sources = {**recorded, **{str(month): digest_of(month) for month in file.months}}
         if recorded == sources:
             self._files.stamp(file.path, stamp)
             return None
         changed = tuple(month for month in file.months if recorded.get(str(month)) != sources[str(month)])
         return _Stale(file, changed, sources, stamp)
 
-    def _year_folder(self, file: _AggregateFile) -> list[Path]:
-        return [] if file.timeframe.is_intraday else [self._layout.month(file.months[0]).parent]
-
     def _digest(self, month: MonthPartition) -> str:
         return source_digest(self._layout.day_files(month))
 
     def _write(self, item: _Stale, made: Mapping[MonthPartition, pa.Table]) -> None:
         file = item.file
-        kept = [self._unchanged_months(item)] if len(item.changed) < len(file.months) else []
+        kept = [self._unchanged_months(item)] if len(item.changed) < len(item.sources) else []
         bars = pa.concat_tables([*kept, *made.values()]).sort_by("timestamp")
         symbol = file.months[0].symbol
         metadata = StorageMetadata(self._identity, symbol, file.period, file.timeframe, SCHEMA_VERSION, item.sources)
@@ -129,10 +126,11 @@ class AggregateFiles:
         self._files.publish({file.path: content}, modified_ns=item.stamp)
 
     def _unchanged_months(self, item: _Stale) -> pa.Table:
+        """Those too whose minutes are gone: what cannot be made anew stays."""
         daily = read_bars(item.file.path).select(BAR_SCHEMA.names)
-        kept = [month.month for month in item.file.months if month not in item.changed]
+        made = pa.array([month.month for month in item.changed], pa.int64())
         # New York midnight lies on the same date in UTC
-        return daily.filter(pc.is_in(pc.month(daily["timestamp"]), pa.array(kept, pa.int64())))
+        return daily.filter(pc.invert(pc.is_in(pc.month(daily["timestamp"]), made)))
 
 
 def _remembered(

@@ -9,6 +9,7 @@ from marketpipe.storage.domain.storage_metadata import sources_in
 from marketpipe.storage.infrastructure.parquet_reader import read_bars, read_metadata
 from marketpipe.storage.infrastructure.parquet_writer import sha256
 
+SECOND = 1_000_000_000
 Sources = dict[str, str]
 """For each month ("2024-01") the digest of its day files."""
 
@@ -25,13 +26,21 @@ def source_digest(day_files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def newest_change(folders: Sequence[Path]) -> int:
-    """In nanoseconds: publishing or removing a file changes the modification time of its folder."""
-    return max(folder.stat().st_mtime_ns for folder in folders)
+def stamp_of(day_files: Sequence[Path]) -> int:
+    """A modification time, in nanoseconds, that no other state of these files has.
+
+    Its seconds are those of the newest file; below the second it is a digest of their names, sizes and times.
+    """
+    digest, newest = hashlib.sha256(), 0
+    for path in day_files:
+        found = path.stat()
+        newest = max(newest, found.st_mtime_ns)
+        digest.update(f"{path.parent.name}/{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return newest // SECOND * SECOND + int.from_bytes(digest.digest()[:8], "big") % SECOND
 
 
 def looks_fresh(aggregate: Path, stamp: int) -> bool:
-    """The quick look: an aggregate bears the modification time that its minutes had when it was made."""
+    """The quick look: an aggregate bears the stamp that its minutes had when it was made."""
     return aggregate.exists() and aggregate.stat().st_mtime_ns == stamp
 
 

@@ -8,10 +8,12 @@ before it. A daily bar is the regular session. Volume-weighted prices carry valu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 
 MICROS_PER_MINUTE = 60_000_000
+DAILY_SOURCE = Timeframe.MINUTE_5
 
 READ_MINUTES = """
 CREATE OR REPLACE TEMP TABLE level_1 AS
@@ -38,12 +40,15 @@ FROM {source} ORDER BY timestamp
 
 
 def cascade(timeframes: Sequence[Timeframe]) -> list[str]:
-    """The statements that make a table of each timeframe, the finest first."""
-    statements, source = [], table_of(Timeframe.MINUTE_1)
-    for timeframe in sorted(timeframes, key=lambda timeframe: timeframe.minutes):
-        statements.append(_intraday(timeframe, source) if timeframe.is_intraday else _daily(source))
-        source = table_of(timeframe)
-    return statements
+    """The statements that make a table of each timeframe, the finest first.
+
+    Each is always made from the same one, whatever else is wanted: rounding depends on the order of additions.
+    """
+    coarsest = max((timeframe.minutes for timeframe in timeframes if timeframe.is_intraday), default=0)
+    needed = max(coarsest, DAILY_SOURCE.minutes)
+    chain = [timeframe for timeframe in Timeframe if timeframe.is_intraday and timeframe.minutes <= needed]
+    statements = [_intraday(timeframe, table_of(source)) for source, timeframe in pairwise(chain)]
+    return [*statements, _daily(table_of(DAILY_SOURCE))] if Timeframe.DAY_1 in timeframes else statements
 
 
 def read_level(timeframe: Timeframe) -> str:

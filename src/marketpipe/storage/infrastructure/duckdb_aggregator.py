@@ -38,7 +38,9 @@ class DuckDBAggregator:
                 return {timeframe: _read(connection, timeframe) for timeframe in timeframes}
         except duckdb.Error as error:
             said = str(error).partition("\n")[0]
-            raise StorageError(f"cannot aggregate {month.folder}: {said}. Ingest that month again") from error
+            raise StorageError(
+                f"cannot aggregate {month.folder}: {said}. Remove the damaged file, then ingest again"
+            ) from error
 
     def _sessions(self, month: MonthPartition) -> Sequence[TradingSession]:
         first = TradingDate.parse(f"{month.year:04d}-{month.month:02d}-01")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,7 +54,7 @@ class DuckDBQuery:
                 self._open_views(connection, sql)
                 self._lock(connection)
                 refuse_all_but_reading(connection, sql)
-                return connection.sql(sql).to_arrow_table()
+                return _interruptibly(connection, sql)
         except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
             raise StorageError(f"the query could not be run: {str(error).strip()}") from error
         except duckdb.Error as error:
@@ -91,6 +92,17 @@ class DuckDBQuery:
         connection.execute(f"SET allowed_directories = [{allowed}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
+
+
+def _interruptibly(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    """On a thread of its own, so that the caller's hears Ctrl-C and can end the query."""
+    with ThreadPoolExecutor(1, "marketpipe-query") as runner:
+        answer = runner.submit(lambda: connection.sql(sql).to_arrow_table())
+        try:
+            return answer.result()
+        finally:
+            if not answer.done():
+                connection.interrupt()
 
 
 def _view_of(timeframe: Timeframe) -> str:

@@ -7,12 +7,13 @@ import random
 
 import pytest
 
+from marketpipe.ingestion.application.job_scheduler import UNKNOWN_BARS_PER_DAY
 from marketpipe.ingestion.domain.batch_packing import PackingLimits, pack
 from marketpipe.shared_kernel.domain.symbol import Symbol
 
 PAGE = 10_000
 SYMBOLS, DAYS = 500, 20
-UNKNOWN = 500.0
+UNKNOWN = UNKNOWN_BARS_PER_DAY
 MIX = {(750, 960): 0.15, (350, 700): 0.45, (120, 350): 0.25, (5, 120): 0.15}
 """Minute bars of an extended day with how many of the stocks have them: from the busiest to the forgotten."""
 
@@ -75,4 +76,4 @@ def test_one_new_day_of_many_symbols_is_a_handful_of_batches() -> None:
     """The daily update: 500 symbols that lack one day are not 500 requests."""
     pages, batches = pages_and_batches(mixed_volumes(0, days=1), UNKNOWN, PackingLimits(PAGE, 200, workers=4))
 
-    assert (batches, pages) == (7, 25)
+    assert (batches, pages) == (3, 23)

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import gzip
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import httpx
 import pytest
@@ -196,3 +196,15 @@ def test_a_cursor_that_fits_in_no_url_is_a_terminal_error(ask: Get, cursor: str)
 
 def test_reprs_hold_neither_headers_nor_bodies() -> None:
     assert repr(HttpReply(200, {"Set-Cookie": "session"}, b"bars")) == "HttpReply(status=200)"
+
+
+def test_a_body_that_trickles_for_ever_is_a_timeout() -> None:
+    class Trickle(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                yield b" "
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Trickle()))
+    slow = HttpExchange("http://api.test", httpx.Auth(), transport=transport, longest_body_seconds=0.05)
+    with pytest.raises(ProviderTimeoutError, match="was not complete"):
+        slow.get("/bars", {})

@@ -78,3 +78,15 @@ def test_credentials_travel_in_headers_alone() -> None:
         setting.client.close()
     assert_silent(repr(loopback.requests))
     assert (loopback.headers[0]["apca-api-key-id"], loopback.headers[0]["apca-api-secret-key"]) == (KEY, SECRET)
+
+
+@BOTH
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 500])
+def test_a_secret_that_the_server_repeats_is_struck_out(reader: Reader, status: int) -> None:
+    body = f'{{"message": "bad pair {KEY} and {SECRET}"}}'.encode()
+    with AlpacaLoopback({}, fault=lambda *_: Reply(status, body)) as loopback:
+        setting = AlpacaSetting(exchange(loopback.url), retry=RetryPolicy(attempts=1))
+        with pytest.raises(ProviderError, match=r"bad pair \*\*\* and \*\*\*") as error:
+            reader(setting.client, ASKED)
+        setting.client.close()
+    assert_silent(str(error.value), "".join(traceback.format_exception(error.value)))

@@ -75,13 +75,14 @@ def test_nothing_to_refresh_asks_nobody(symbols: list[Symbol], timeframes: list[
     assert refreshing.aggregator.asked == []
 
 
-def test_an_error_reaches_the_caller_and_nothing_is_announced() -> None:
-    refreshing = Refreshing(FakeAggregator(broken=MSFT))
+def test_a_symbol_that_cannot_be_aggregated_holds_up_no_other() -> None:
+    refreshing = Refreshing(FakeAggregator(broken=AAPL))
 
-    with pytest.raises(StorageError, match="cannot aggregate MSFT"):
-        refreshing.refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1])
+    count = refreshing.refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1])
 
-    assert refreshing.said == []
+    assert count == RefreshCount(1, 2, ("AAPL: cannot aggregate AAPL",))
+    assert [asked[0] for asked in refreshing.aggregator.asked] == [MSFT]
+    assert refreshing.said == [AggregatesRefreshed(1, 2)]
 
 
 def test_counts_add_up() -> None:

@@ -85,12 +85,33 @@ def test_a_month_whose_last_day_was_taken_away_has_no_bars(store: StoreOnDisk) -
     assert list(daily_closes(store)) == ["2024-01-04", "2024-01-05", "2024-04-04", "2024-04-05"]
 
 
-def test_a_month_folder_that_was_taken_away_goes_from_the_daily_bars(store: StoreOnDisk) -> None:
+def test_aggregates_outlive_a_month_of_minutes_that_was_taken_away(store: StoreOnDisk) -> None:
+    before, hours = daily_closes(store), store.aggregate_path("AAPL", Timeframe.HOUR_1, "2024-03").read_bytes()
     shutil.rmtree(store.path(day("AAPL", "2024-03-05")).parent)
+    keep(store, "2024-04-05", 55.0)
 
     store.refresh("AAPL")
 
-    assert list(daily_closes(store)) == ["2024-01-04", "2024-01-05", "2024-04-04", "2024-04-05"]
+    assert daily_closes(store) == {**before, "2024-04-05": 55.5}
+    assert store.aggregate_path("AAPL", Timeframe.HOUR_1, "2024-03").read_bytes() == hours
+
+
+def test_a_day_file_that_was_copied_over_is_noticed_though_its_folder_looks_untouched(store: StoreOnDisk) -> None:
+    path, other = store.path(day("AAPL", "2024-03-05")), store.path(day("AAPL", "2024-03-04"))
+    folder = path.parent.stat().st_mtime_ns
+    path.write_bytes(other.read_bytes())
+
+    assert path.parent.stat().st_mtime_ns == folder
+    assert store.refresh("AAPL") == RefreshCount(6, FILES - 6)
+
+
+def test_daily_bars_made_alone_have_the_bytes_of_those_made_with_others(store: StoreOnDisk) -> None:
+    path = store.aggregate_path("AAPL", Timeframe.DAY_1, "2024-01")
+    whole = path.read_bytes()
+    path.unlink()
+
+    assert store.refresh("AAPL") == RefreshCount(1, FILES - 1)
+    assert path.read_bytes() == whole
 
 
 def test_a_damaged_day_file_leaves_the_old_aggregates(store: StoreOnDisk) -> None:

@@ -16,6 +16,7 @@ LARGEST_COUNT = 2**63 - 1
 LONGEST_NUMBER = 300  # digits
 FIELDS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "trade_count": "n", "vwap": "vw"}
 OPTIONAL = ("n", "vw")
+KEYS = {"bars", "next_page_token", "symbol", "currency"}
 
 
 @frozen
@@ -24,7 +25,8 @@ class LenientPage:
 
     bars: Mapping[str, Sequence[object] | None] | Sequence[object] | None
     next_page_token: str | None
-    message: str | None
+    others: Mapping[str, object]
+    """What else the page says, besides what a page of bars does."""
 
     @classmethod
     def read(cls, body: bytes) -> LenientPage:
@@ -35,16 +37,30 @@ class LenientPage:
             start = body[:40].decode("utf-8", "replace")
             raise MalformedResponseError(f"the body is not JSON: it starts with {start!r}") from error
         page = page if isinstance(page, dict) else {"bars": page}
-        token, message = page.get("next_page_token"), page.get("message")
+        token, others = page.get("next_page_token"), _others(page)
         if not _holds_records(page.get("bars")) or not isinstance(token, str | None):
             raise MalformedResponseError(f"the body is not a page of bars: its keys are {sorted(page)[:8]}")
-        return cls(page.get("bars"), token or None, None if message is None else str(message))
+        return cls(page.get("bars"), token or None, others)
+
+    def check_nothing(self) -> None:
+        """An error may come with status 200: words instead of bars are not the same as no bars.
+
+        Raises ``MalformedResponseError``.
+        """
+        if "message" in self.others:
+            raise MalformedResponseError(f"a message instead of bars: {str(self.others['message'])[:200]!r}")
+        if self.others:
+            raise MalformedResponseError(f"no bars, but {', '.join(sorted(self.others))[:200]}")
 
     @staticmethod
     def columns(records: Iterable[object]) -> pa.Table:
         rows = [_row(record) for record in records]
         schema = BAR_SCHEMA.append(pa.field("raw", pa.string()))
         return pa.table({name: [row[name] for row in rows] for name in schema.names}, schema=schema)
+
+
+def _others(page: Mapping[str, object]) -> Mapping[str, object]:
+    return {key: value for key, value in page.items() if key not in KEYS and value is not None}
 
 
 def _holds_records(bars: object) -> bool:

@@ -34,7 +34,6 @@ class _Page(msgspec.Struct, gc=False):
 
     bars: dict[str, list[_Bar] | None] | list[_Bar] | None = None
     next_page_token: str | None = None
-    message: str | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Page | list[_Bar] | None)
@@ -57,7 +56,8 @@ class ResponseParser:
             page = _DECODER.decode(body)
             page = page if isinstance(page, _Page) else _Page(page)
             groups, unrequested = self._wanted_groups(page.bars)
-            _refuse_message(page.message, bool(groups or unrequested))
+            if not (groups or unrequested):
+                LenientPage.read(body).check_nothing()
             columns = _columns([bar for _, bars in groups for bar in bars])
         except (msgspec.DecodeError, pa.ArrowInvalid, OverflowError, UnicodeDecodeError, RecursionError):
             return self._parse_leniently(body)
@@ -66,7 +66,8 @@ class ResponseParser:
     def _parse_leniently(self, body: bytes) -> RawMarketData:
         page = LenientPage.read(body)
         groups, unrequested = self._wanted_groups(page.bars)
-        _refuse_message(page.message, bool(groups or unrequested))
+        if not (groups or unrequested):
+            page.check_nothing()
         columns = LenientPage.columns(chain.from_iterable(records for _, records in groups))
         return RawMarketData(columns, _runs(groups), page.next_page_token, (), unrequested)
 
@@ -79,12 +80,6 @@ class ResponseParser:
         return sorted(groups, key=itemgetter(0)), sum(
             len(found) for name, found in named.items() if found and name not in self._wanted
         )
-
-
-def _refuse_message(message: str | None, came_with_bars: bool) -> None:
-    """An error may come with status 200: words instead of bars are not the same as no bars."""
-    if message is not None and not came_with_bars:
-        raise MalformedResponseError(f"a message instead of bars: {message[:200]!r}")
 
 
 def _runs(groups: Groups[R]) -> tuple[SymbolRun, ...]:

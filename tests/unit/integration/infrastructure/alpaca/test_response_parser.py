@@ -168,6 +168,9 @@ def test_symbols_are_put_in_order_and_their_bars_are_not() -> None:
         (b'{"message":""}', "a message instead of bars: ''"),
         (b'{"code":500,"message":12}', "a message instead of bars: '12'"),
         (b'{"message":"oops","bars":{"AAPL":[]}}', "a message instead of bars"),
+        (b'{"error":"internal","status":"error","code":500}', "no bars, but code, error, status"),
+        (b'{"code":50010000}', "no bars, but code"),
+        (b'{"errors":["x"],"bars":null}', "no bars, but errors"),
     ],
 )
 def test_what_is_no_page_is_malformed(body: bytes, complaint: str) -> None:
