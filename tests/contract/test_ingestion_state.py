@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
@@ -211,9 +212,20 @@ def test_jobs_left_running_become_interrupted_when_the_next_one_opens(state: Ing
 
     assert [(job.job_id, job.state, job.finished_at) for job in state.jobs(10)] == [
         (latest, "running", None),
-        (crashed, "interrupted", str(LATER)),
+        (crashed, "interrupted", str(NOW)),
         (completed, "completed", str(NOW)),
     ]
+
+
+def test_a_job_that_was_killed_has_left_word_of_how_far_it_came(state: IngestionState) -> None:
+    crashed = state.open_job(scope("AAPL"), NOW, planned=4)
+    noted = [checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", Outcome.FAILED, 0)]
+    state.record([evolve(found, job_id=crashed, checked_at=LATER) for found in noted])
+
+    state.open_job(scope("AAPL"), LATER.plus(timedelta(hours=1)))
+
+    killed = state.jobs(2)[1]
+    assert (killed.planned, killed.done, killed.failed, killed.finished_at) == (4, 1, 1, str(LATER))
 
 
 def test_the_latest_jobs_come_first_and_no_more_than_asked(state: IngestionState) -> None:

@@ -37,15 +37,16 @@ class InMemoryIngestionState:
         if self._identity != identity:
             raise DatasetMismatchError(f"checkpoints of {self._identity}; {identity} was asked for")
 
-    def open_job(self, scope: IngestionScope, now: Timestamp) -> int:
+    def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
         with self._lock:
             self._check_open()
             for number, job in self._jobs.items():
                 if job.state == str(JobState.RUNNING):
-                    self._jobs[number] = evolve(job, state=str(JobState.INTERRUPTED), finished_at=str(now))
+                    ended = max((str(c.checked_at) for c in self._of_job(number)), default=job.started_at)
+                    self._jobs[number] = evolve(job, state=str(JobState.INTERRUPTED), finished_at=ended)
             number = len(self._jobs) + 1
             size, state = len(scope.symbols), str(JobState.RUNNING)
-            self._jobs[number] = JobRecord(number, state, str(now), None, size, scope.first, scope.last, 0, 0, 0)
+            self._jobs[number] = JobRecord(number, state, str(now), None, size, scope.first, scope.last, planned, 0, 0)
             return number
 
     def close_job(self, job: IngestionJob, now: Timestamp) -> None:
@@ -68,9 +69,16 @@ class InMemoryIngestionState:
             self._check_open()
             self.checkpoints |= newer
             self._files |= files
+            for checkpoint in checkpoints:
+                if job := self._jobs.get(checkpoint.job_id):
+                    missed = int(checkpoint.result.outcome is Outcome.FAILED)
+                    self._jobs[checkpoint.job_id] = evolve(job, done=job.done + 1 - missed, failed=job.failed + missed)
             for day, checkpoint in newer.items():
                 if checkpoint.result.outcome is Outcome.EMPTY:
                     self._files.pop(day, None)
+
+    def _of_job(self, job_id: int) -> list[IngestionCheckpoint]:
+        return [checkpoint for checkpoint in self.checkpoints.values() if checkpoint.job_id == job_id]
 
     def settled(self, scope: IngestionScope) -> Mapping[Symbol, frozenset[TradingDate]]:
         found: defaultdict[Symbol, set[TradingDate]] = defaultdict(set)

@@ -58,7 +58,7 @@ class IngestionCoordinator:
         self._begun.clear()
         self._state.claim(self._identity)
         plan = self.plan(scope)
-        job_id = self._state.open_job(scope, self._clock.now())
+        job_id = self._state.open_job(scope, self._clock.now(), plan.planned)
         job = IngestionJob(job_id, scope, planned=plan.planned, settled=plan.settled, not_begun=plan.not_begun)
         with self._closing(job):
             self._bus.publish(JobStarted(job.job_id, self._provider, plan.planned, plan.settled, len(plan.batches)))

@@ -22,8 +22,8 @@ class IngestionState(Protocol):
         """Says which dataset the checkpoints are of. Raises ``DatasetMismatchError`` where they are another's."""
         ...
 
-    def open_job(self, scope: IngestionScope, now: Timestamp) -> int:
-        """A new job's number. Jobs that a crash left running are closed as interrupted."""
+    def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
+        """A new job's number. Jobs that a crash left running are closed as interrupted after their last checkpoint."""
         ...
 
     def close_job(self, job: IngestionJob, now: Timestamp) -> None: ...

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -62,14 +62,17 @@ class SQLiteState:
                 "Give another output_path, or another state_path where those bars are gone"
             )
 
-    def open_job(self, scope: IngestionScope, now: Timestamp) -> int:
+    def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE jobs SET state = ?, finished_at = ? WHERE store_id = ? AND state = ?",
-                (str(JobState.INTERRUPTED), str(now), self._store_id, str(JobState.RUNNING)),
+                "UPDATE jobs SET state = ?, finished_at = coalesce("
+                "(SELECT max(checked_at) FROM checkpoints WHERE job_id = jobs.job_id), started_at) "
+                "WHERE store_id = ? AND state = ?",
+                (str(JobState.INTERRUPTED), self._store_id, str(JobState.RUNNING)),
             )
             cursor = connection.execute(
-                "INSERT INTO jobs (store_id, state, started_at, symbols, first, last, session) VALUES (?,?,?,?,?,?,?)",
+                "INSERT INTO jobs (store_id, state, started_at, symbols, first, last, session, planned) "
+                "VALUES (?,?,?,?,?,?,?,?)",
                 (
                     self._store_id,
                     str(JobState.RUNNING),
@@ -78,6 +81,7 @@ class SQLiteState:
                     str(scope.first),
                     str(scope.last),
                     str(scope.session_kind),
+                    planned,
                 ),
             )
             return int(cursor.lastrowid or 0)
@@ -97,6 +101,9 @@ class SQLiteState:
             connection.executemany(
                 "INSERT OR REPLACE INTO checkpoints VALUES (?,?,?,?,?,?,?,?,?)",
                 [self._checkpoint_row(checkpoint) for checkpoint in checkpoints],
+            )
+            connection.executemany(
+                "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?", _progress_of(checkpoints)
             )
             connection.executemany("INSERT OR REPLACE INTO partitions VALUES (?,?,?,?,?,?,?,?)", partitions)
             connection.executemany(
@@ -218,6 +225,13 @@ class SQLiteState:
             raise StateError(f"the state file {self._path} {error}") from error
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"the state file {self._path} cannot be used: {error}") from error
+
+
+def _progress_of(checkpoints: Sequence[IngestionCheckpoint]) -> list[tuple[int, int, int]]:
+    """So that a job that is killed has left word of how far it came; its end, if it has one, counts exactly."""
+    failed = Counter(found.job_id for found in checkpoints if found.result.outcome is Outcome.FAILED)
+    noted = Counter(found.job_id for found in checkpoints)
+    return [(count - failed[job_id], failed[job_id], job_id) for job_id, count in noted.items()]
 
 
 def _job_record(
