@@ -31,6 +31,7 @@ Symbols = Annotated[str | None, typer.Option("--symbols", help="Symbols, separat
 Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD.")]
 End = Annotated[str | None, typer.Option("--end", help="Last trading date, YYYY-MM-DD, inclusive.")]
 
+HOW_TO_GO_ON = ". What is checkpointed stays; run the same command again to go on from there"
 COMPLETE, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
 
 
@@ -75,7 +76,7 @@ def ingest(
         "session": session,
     }
     settings: PipelineConfig = load_config(config, {key: value for key, value in given.items() if value is not None})
-    with _pipeline(settings) as pipeline, progress_of(pipeline):
+    with _pipeline(settings, HOW_TO_GO_ON) as pipeline, progress_of(pipeline):
         report = pipeline.ingest()
     print_ingestion(report, as_json=json)
     raise typer.Exit(COMPLETE if report.ok else SOMETHING_FAILED)
@@ -197,8 +198,8 @@ def _store(config: Path | None) -> AbstractContextManager[Pipeline]:
 
 
 @contextmanager
-def _pipeline(settings: StoreConfig) -> Iterator[Pipeline]:
-    """Ctrl-C and SIGTERM end what runs cleanly: the symbol-days in hand are finished, and the process says so."""
+def _pipeline(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]:
+    """Ctrl-C and SIGTERM end what runs cleanly, and the process says so, with ``advice`` on how to go on."""
     from marketpipe.pipeline import Pipeline
 
     stop = _Stop()
@@ -208,7 +209,7 @@ def _pipeline(settings: StoreConfig) -> Iterator[Pipeline]:
         with Pipeline(settings) as pipeline:
             yield pipeline
     except KeyboardInterrupt:
-        _quit("interrupted. What is checkpointed stays; run the same command again to go on from there", stop.code)
+        _quit(f"interrupted{advice}", stop.code)
 
 
 class _Stop:

@@ -137,16 +137,27 @@ def _unpacked(encoding: str, packed: bytes, largest: int) -> bytes:
         return packed
     if encoding != "gzip":
         raise MalformedResponseError(f"the response has an encoding nobody asked for: {encoding[:20]!r}")
+    body = b""
+    while packed:  # a gzip stream may have several members
+        member, packed = _member(packed, largest - len(body))
+        body += member
+        if packed is None or len(body) > largest:
+            raise MalformedResponseError(f"the response unpacks to more than {largest:,} bytes")
+    return body
+
+
+def _member(packed: bytes, largest: int) -> tuple[bytes, bytes | None]:
+    """The first gzip member unpacked, and what follows it; None where ``largest`` bytes were not enough."""
     inflater = zlib.decompressobj(GZIP)
     try:
-        body = inflater.decompress(packed, largest)
+        body = inflater.decompress(packed, max(1, largest))
     except zlib.error as error:
         raise MalformedResponseError("the response is not the gzip stream it claims to be") from error
     if inflater.unconsumed_tail:
-        raise MalformedResponseError(f"the response unpacks to more than {largest:,} bytes")
+        return body, None
     if not inflater.eof:
         raise MalformedResponseError("the response ends in the middle of its gzip stream")
-    return body
+    return body, inflater.unused_data
 
 
 @contextmanager

@@ -208,3 +208,18 @@ def test_a_body_that_trickles_for_ever_is_a_timeout() -> None:
     slow = HttpExchange("http://api.test", httpx.Auth(), transport=transport, longest_body_seconds=0.05)
     with pytest.raises(ProviderTimeoutError, match="was not complete"):
         slow.get("/bars", {})
+
+
+def test_a_gzip_stream_of_several_members_is_read_to_its_end() -> None:
+    body = gzip.compress(b'{"bars"') + gzip.compress(b": {}}")
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body, headers={"Content-Encoding": "gzip"}))
+
+    assert get(HttpExchange("http://api.test", httpx.Auth(), transport=transport), "/bars", {}).body == b'{"bars": {}}'
+
+
+def test_gzip_members_together_may_not_be_too_large_either() -> None:
+    body = gzip.compress(b"x" * 600) * 2
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body, headers={"Content-Encoding": "gzip"}))
+
+    with pytest.raises(MalformedResponseError, match="unpacks to more"):
+        get(HttpExchange("http://api.test", httpx.Auth(), transport=transport, largest_body=1000), "/bars", {})
