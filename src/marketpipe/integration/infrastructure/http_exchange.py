@@ -137,12 +137,13 @@ def _unpacked(encoding: str, packed: bytes, largest: int) -> bytes:
         return packed
     if encoding != "gzip":
         raise MalformedResponseError(f"the response has an encoding nobody asked for: {encoding[:20]!r}")
-    body = b""
-    while packed:  # a gzip stream may have several members
-        member, packed = _member(packed, largest - len(body))
+    body, rest = b"", packed
+    while rest:  # a gzip stream may have several members
+        member, following = _member(rest, largest - len(body))
         body += member
-        if packed is None or len(body) > largest:
+        if following is None or len(body) > largest:
             raise MalformedResponseError(f"the response unpacks to more than {largest:,} bytes")
+        rest = following
     return body
 
 
