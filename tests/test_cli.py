@@ -360,11 +360,16 @@ def test_a_range_without_a_trading_date_is_pointed_out(tmp_path: Path) -> None:
     assert "no trading date lies in that range" in marketpipe("ingest", *words, cwd=tmp_path).stdout
 
 
-def test_a_query_that_runs_for_ever_ends_with_ctrl_c(store: Path) -> None:
-    process = start_marketpipe("query", "SELECT count(*) FROM range(100000000000) a, range(1000) b", cwd=store)
-    time.sleep(1.5)
+def test_a_query_that_runs_for_ever_ends_with_ctrl_c(store: Path, tmp_path: Path) -> None:
+    endless = "SELECT count(*) FROM range(100000000000) a, range(1000) b"
+    process = start_marketpipe("query", endless, cwd=store, env={"TMPDIR": str(tmp_path)})
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:  # its scratch folder: the query begins
+        time.sleep(0.02)
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
 
     assert process.returncode == 130
     assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []

@@ -25,11 +25,11 @@ def marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> 
     )
 
 
-def start_marketpipe(*words: str, cwd: Path) -> subprocess.Popen[str]:
+def start_marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """The same, left running."""
     command = [sys.executable, "-m", "marketpipe", *words]
     return subprocess.Popen(
-        command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=cwd, env=environment(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
