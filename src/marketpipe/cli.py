@@ -35,12 +35,22 @@ HOW_TO_GO_ON = ". What is checkpointed stays; run the same command again to go o
 COMPLETE, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"marketpipe {version('marketpipe')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
-    """Read by ``main``, which has to know them before a command runs."""
+    """``--debug`` is read by ``main``, which has to know it when an error comes up."""
 
 
 @app.command()
@@ -175,13 +185,7 @@ def providers(config: Config = None, json: Json = False) -> None:
 
 def main() -> None:
     """Runs the command line; every error a user can cause becomes a message and an exit code."""
-    words = sys.argv[1:]
-    if words == ["--version"]:
-        from importlib.metadata import version
-
-        typer.echo(f"marketpipe {version('marketpipe')}")
-        return
-    if debug := "--debug" in words:
+    if debug := "--debug" in sys.argv[1:]:
         sys.argv.remove("--debug")
     with _messages(debug):
         app()

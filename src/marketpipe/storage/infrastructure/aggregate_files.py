@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.refresh_count import RefreshCount
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.aggregate_freshness import (
+    FileLook,
     Sources,
     looks_fresh,
+    looks_of,
     recorded_sources,
     source_digest,
     stamp_of,
@@ -79,8 +82,8 @@ class AggregateFiles:
         self, year: tuple[MonthPartition, ...], wanted: Sequence[MonthPartition], timeframes: Sequence[Timeframe]
     ) -> RefreshCount:
         files = self._files_of(year, wanted, timeframes)
-        digests: dict[MonthPartition, str] = {}
-        stale = [found for file in files if (found := self._look(file, _remembered(self._digest, digests)))]
+        look_at, digest_of = cache(self._looks), cache(self._digest)  # every timeframe has the same minutes
+        stale = [found for file in files if (found := self._find_stale(file, look_at, digest_of))]
         made = {
             month: self._aggregator.aggregate(month, [item.file.timeframe for item in stale if month in item.changed])
             for month in sorted({month for item in stale for month in item.changed})
@@ -100,9 +103,14 @@ class AggregateFiles:
                 files.append(_AggregateFile(timeframe, self._layout.aggregate(timeframe, months[0]), period, months))
         return files
 
-    def _look(self, file: _AggregateFile, digest_of: Callable[[MonthPartition], str]) -> _Stale | None:
+    def _find_stale(
+        self,
+        file: _AggregateFile,
+        look_at: Callable[[MonthPartition], list[FileLook]],
+        digest_of: Callable[[MonthPartition], str],
+    ) -> _Stale | None:
         """None where the file agrees with its minutes; a copied tree gets its modification times back."""
-        stamp = stamp_of([path for month in file.months for path in self._layout.day_files(month)])
+        stamp = stamp_of(look for month in file.months for look in look_at(month))
         if looks_fresh(file.path, stamp):
             return None
         recorded = recorded_sources(file.path)
@@ -112,6 +120,9 @@ class AggregateFiles:
             return None
         changed = tuple(month for month in file.months if recorded.get(str(month)) != sources[str(month)])
         return _Stale(file, changed, sources, stamp)
+
+    def _looks(self, month: MonthPartition) -> list[FileLook]:
+        return looks_of(self._layout.day_files(month))
 
     def _digest(self, month: MonthPartition) -> str:
         return source_digest(self._layout.day_files(month))
@@ -131,12 +142,6 @@ class AggregateFiles:
         made = pa.array([month.month for month in item.changed], pa.int64())
         # New York midnight lies on the same date in UTC
         return daily.filter(pc.invert(pc.is_in(pc.month(daily["timestamp"]), made)))
-
-
-def _remembered(
-    make: Callable[[MonthPartition], str], known: dict[MonthPartition, str]
-) -> Callable[[MonthPartition], str]:
-    return lambda month: known.get(month) or known.setdefault(month, make(month))
 
 
 def _between(month: MonthPartition, first: TradingDate | None, last: TradingDate | None) -> bool:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
@@ -12,6 +12,8 @@ from marketpipe.storage.infrastructure.parquet_writer import sha256
 SECOND = 1_000_000_000
 Sources = dict[str, str]
 """For each month ("2024-01") the digest of its day files."""
+FileLook = tuple[str, int, int]
+"""What a file looks like from outside: month and day, bytes, modification time in nanoseconds."""
 
 
 def source_digest(day_files: Sequence[Path]) -> str:
@@ -26,16 +28,20 @@ def source_digest(day_files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def stamp_of(day_files: Sequence[Path]) -> int:
+def looks_of(day_files: Iterable[Path]) -> list[FileLook]:
+    seen = ((path, path.stat()) for path in day_files)
+    return [(f"{path.parent.name}/{path.name}", found.st_size, found.st_mtime_ns) for path, found in seen]
+
+
+def stamp_of(looks: Iterable[FileLook]) -> int:
     """A modification time, in nanoseconds, that no other state of these files has.
 
     Its seconds are those of the newest file; below the second it is a digest of their names, sizes and times.
     """
     digest, newest = hashlib.sha256(), 0
-    for path in day_files:
-        found = path.stat()
-        newest = max(newest, found.st_mtime_ns)
-        digest.update(f"{path.parent.name}/{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    for name, size, modified_ns in looks:
+        newest = max(newest, modified_ns)
+        digest.update(f"{name} {size} {modified_ns}\n".encode())
     return newest // SECOND * SECOND + int.from_bytes(digest.digest()[:8], "big") % SECOND
 
 
