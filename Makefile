@@ -51,4 +51,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) data aggregates quarantine state build dist
+	rm -rf $(VENV) data aggregates quarantine revisions state build dist

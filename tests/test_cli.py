@@ -24,7 +24,10 @@ start: 2024-11-27
 end: 2024-12-02
 timeframes: [5m, 1d]
 """
-COMMANDS = ("ingest", "validate", "aggregate", "query", "status", "metrics", "providers")
+COMMANDS = (
+    *("plan", "ingest", "update", "coverage", "audit"),
+    *("validate", "aggregate", "query", "status", "metrics", "providers"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from marketpipe.public_names import HOMES
+
 if TYPE_CHECKING:
+    from marketpipe.audit_report import AuditReport, SymbolAdjustment
     from marketpipe.config import (
         ClientConfig,
+        CoverageConfig,
         Credentials,
         MetricsConfig,
         PipelineConfig,
@@ -16,6 +20,11 @@ if TYPE_CHECKING:
         ValidationConfig,
         load_config,
     )
+    from marketpipe.coverage_report import CoverageReport
+    from marketpipe.ingestion.domain.coverage.symbol_coverage import Gap, SymbolCoverage
+    from marketpipe.ingestion.domain.coverage.verdict import Finding, SessionVerdict, Suspicion, Verdict
+    from marketpipe.ingestion.domain.plan_estimate import PlanEstimate
+    from marketpipe.ingestion.domain.restatement import Restatement, RestatementKind
     from marketpipe.loader import load_ohlcv
     from marketpipe.pipeline import Pipeline
     from marketpipe.provider_kit import (
@@ -39,13 +48,9 @@ if TYPE_CHECKING:
         RetryPolicy,
         SymbolRun,
     )
-    from marketpipe.reports import (
-        AggregationReport,
-        IngestionReport,
-        StatusReport,
-        ValidationReport,
-    )
+    from marketpipe.reports import AggregationReport, IngestionReport, PlanReport, StatusReport, ValidationReport
     from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+    from marketpipe.shared_kernel.domain.day_comparison import DayComparison
     from marketpipe.shared_kernel.domain.errors import (
         BadRequestError,
         ConfigurationError,
@@ -64,6 +69,7 @@ if TYPE_CHECKING:
         RateLimitedError,
         StateError,
         StorageError,
+        StoreBusyError,
         SymbolRefusedError,
         TerminalProviderError,
         TransientProviderError,
@@ -74,19 +80,15 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.severity import Severity
     from marketpipe.shared_kernel.domain.symbol import Symbol
     from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-    from marketpipe.shared_kernel.domain.symbol_day_outcome import (
-        Outcome,
-        SymbolDayOutcome,
-    )
+    from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
     from marketpipe.shared_kernel.domain.time_window import TimeWindow
     from marketpipe.shared_kernel.domain.timeframe import Timeframe
     from marketpipe.shared_kernel.domain.timestamp import Timestamp
+    from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
     from marketpipe.shared_kernel.domain.trading_date import TradingDate
-    from marketpipe.shared_kernel.domain.trading_session import (
-        SessionKind,
-        TradingSession,
-    )
+    from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind, TradingSession
     from marketpipe.shared_kernel.events.aggregate_events import AggregatesRefreshed
+    from marketpipe.shared_kernel.events.audit_events import AuditFinished, AuditStarted, BarsCompared
     from marketpipe.shared_kernel.events.bar_events import (
         BarsExhausted,
         BarsFetched,
@@ -97,110 +99,22 @@ if TYPE_CHECKING:
         StoredSymbolDay,
     )
     from marketpipe.shared_kernel.events.event import Event
-    from marketpipe.shared_kernel.events.job_events import (
-        JobFinished,
-        JobStarted,
-        SymbolDaysRecorded,
-    )
-    from marketpipe.shared_kernel.events.provider_events import (
-        RateLimitWaited,
-        RequestCompleted,
-        RequestRetried,
-    )
+    from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
+    from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, RequestCompleted, RequestRetried
 
-_HOMES = {
-    "marketpipe.config": (
-        "ClientConfig",
-        "Credentials",
-        "MetricsConfig",
-        "PipelineConfig",
-        "StoreConfig",
-        "SyntheticConfig",
-        "ValidationConfig",
-        "load_config",
-    ),
-    "marketpipe.loader": ("load_ohlcv",),
-    "marketpipe.pipeline": ("Pipeline",),
-    "marketpipe.provider_kit": (
-        "AskedSession",
-        "AuthStrategy",
-        "BAR_SCHEMA",
-        "BarsRequest",
-        "BaseApiClient",
-        "Clock",
-        "DataFeed",
-        "HeaderTokenAuth",
-        "HttpExchange",
-        "MarketDataProvider",
-        "ProviderContext",
-        "ProviderTraits",
-        "RateLimitReport",
-        "RateLimiter",
-        "RateWindow",
-        "RawMarketData",
-        "RefusedSymbol",
-        "RetryPolicy",
-        "SymbolRun",
-    ),
-    "marketpipe.reports": ("AggregationReport", "IngestionReport", "StatusReport", "ValidationReport"),
-    "marketpipe.shared_kernel.domain.dataset": ("DatasetIdentity",),
-    "marketpipe.shared_kernel.domain.errors": (
-        "BadRequestError",
-        "ConfigurationError",
-        "CredentialsError",
-        "DatasetMismatchError",
-        "EndlessPagingError",
-        "EntitlementError",
-        "IngestionInterrupted",
-        "MalformedResponseError",
-        "MarketPipeError",
-        "PartitionUnreadableError",
-        "ProviderError",
-        "ProviderTimeoutError",
-        "ProviderUnavailableError",
-        "QueryError",
-        "RateLimitedError",
-        "StateError",
-        "StorageError",
-        "SymbolRefusedError",
-        "TerminalProviderError",
-        "TransientProviderError",
-        "ValidationError",
-    ),
-    "marketpipe.shared_kernel.domain.ohlcv_bar": ("OHLCVBar",),
-    "marketpipe.shared_kernel.domain.price": ("Price",),
-    "marketpipe.shared_kernel.domain.severity": ("Severity",),
-    "marketpipe.shared_kernel.domain.symbol": ("Symbol",),
-    "marketpipe.shared_kernel.domain.symbol_day": ("SymbolDay",),
-    "marketpipe.shared_kernel.domain.symbol_day_outcome": ("Outcome", "SymbolDayOutcome"),
-    "marketpipe.shared_kernel.domain.time_window": ("TimeWindow",),
-    "marketpipe.shared_kernel.domain.timeframe": ("Timeframe",),
-    "marketpipe.shared_kernel.domain.timestamp": ("Timestamp",),
-    "marketpipe.shared_kernel.domain.trading_date": ("TradingDate",),
-    "marketpipe.shared_kernel.domain.trading_session": ("SessionKind", "TradingSession"),
-    "marketpipe.shared_kernel.events.aggregate_events": ("AggregatesRefreshed",),
-    "marketpipe.shared_kernel.events.bar_events": (
-        "BarsExhausted",
-        "BarsFetched",
-        "BarsRequested",
-        "BarsStored",
-        "BarsValidated",
-        "RuleFinding",
-        "StoredSymbolDay",
-    ),
-    "marketpipe.shared_kernel.events.event": ("Event",),
-    "marketpipe.shared_kernel.events.job_events": ("JobFinished", "JobStarted", "SymbolDaysRecorded"),
-    "marketpipe.shared_kernel.events.provider_events": ("RateLimitWaited", "RequestCompleted", "RequestRetried"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HOME_OF = {name: home for home, names in HOMES.items() for name in names}
 
 __all__ = [
     "BAR_SCHEMA",
     "AggregatesRefreshed",
     "AggregationReport",
     "AskedSession",
+    "AuditFinished",
+    "AuditReport",
+    "AuditStarted",
     "AuthStrategy",
     "BadRequestError",
+    "BarsCompared",
     "BarsExhausted",
     "BarsFetched",
     "BarsRequest",
@@ -211,14 +125,19 @@ __all__ = [
     "ClientConfig",
     "Clock",
     "ConfigurationError",
+    "CoverageConfig",
+    "CoverageReport",
     "Credentials",
     "CredentialsError",
     "DataFeed",
     "DatasetIdentity",
     "DatasetMismatchError",
+    "DayComparison",
     "EndlessPagingError",
     "EntitlementError",
     "Event",
+    "Finding",
+    "Gap",
     "HeaderTokenAuth",
     "HttpExchange",
     "IngestionInterrupted",
@@ -234,6 +153,8 @@ __all__ = [
     "PartitionUnreadableError",
     "Pipeline",
     "PipelineConfig",
+    "PlanEstimate",
+    "PlanReport",
     "Price",
     "ProviderContext",
     "ProviderError",
@@ -250,16 +171,24 @@ __all__ = [
     "RefusedSymbol",
     "RequestCompleted",
     "RequestRetried",
+    "Restatement",
+    "RestatementKind",
     "RetryPolicy",
     "RuleFinding",
+    "SessionHours",
     "SessionKind",
+    "SessionVerdict",
     "Severity",
     "StateError",
     "StatusReport",
     "StorageError",
+    "StoreBusyError",
     "StoreConfig",
     "StoredSymbolDay",
+    "Suspicion",
     "Symbol",
+    "SymbolAdjustment",
+    "SymbolCoverage",
     "SymbolDay",
     "SymbolDayOutcome",
     "SymbolDaysRecorded",
@@ -270,12 +199,14 @@ __all__ = [
     "TimeWindow",
     "Timeframe",
     "Timestamp",
+    "TradedMinutes",
     "TradingDate",
     "TradingSession",
     "TransientProviderError",
     "ValidationConfig",
     "ValidationError",
     "ValidationReport",
+    "Verdict",
     "load_config",
     "load_ohlcv",
 ]

@@ -1,42 +1,35 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import date
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from marketpipe.bootstrap import Bootstrap
-from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_config
+from attrs import evolve
+
+from marketpipe.audit_report import AuditReport, SymbolAdjustment, adjustments, adoptable
+from marketpipe.config import Credentials, StoreConfig, load_config
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.log_observer import LogObserver
-from marketpipe.metrics import MetricsObserver, Registry, metrics_in
+from marketpipe.ingestion.domain.session_sample import SampleShare
+from marketpipe.metrics import Registry
 from marketpipe.metrics_server import MetricsServer
-from marketpipe.reports import AggregationReport, IngestionReport, StatusReport, ValidationReport
-from marketpipe.run_tally import ReviewTally, RunTally
-from marketpipe.shared_kernel.domain.clock import Clock
-from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
-from marketpipe.shared_kernel.events.event import Event
+from marketpipe.reports import IngestionReport, PlanReport
+from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, update_scope
+from marketpipe.shared_kernel.domain.day_comparison import DayComparison
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.store_at_rest import StoreAtRest
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 
-    from marketpipe.integration.application.ports import MarketDataProvider
-
-E = TypeVar("E", bound=Event)
-Symbols = str | Symbol | Iterable[str | Symbol]
-AnyDate = TradingDate | date | str
-LATEST_JOBS = 10
-FIRST_DATE, LAST_DATE = TradingDate.parse("1900-01-01"), TradingDate.parse("9000-01-01")
+UNADJUSTED = "raw"
 
 
-class Pipeline:
+class Pipeline(StoreAtRest):
     """The library's front door: plan, ingest, validate, aggregate, query and load one store.
 
     A context manager. It holds no global state: several pipelines may run in one process. ``registry`` takes the
@@ -44,34 +37,6 @@ class Pipeline:
     ThreadPoolExecutor of ``workers`` threads); ``market_data_provider`` stands in for the configured one, ``clock`` for
     the machine's.
     """
-
-    def __init__(
-        self,
-        config: StoreConfig,
-        *,
-        credentials: Credentials | None = None,
-        registry: Registry | None = None,
-        new_executor: Callable[[], Executor] | None = None,
-        market_data_provider: MarketDataProvider | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        """Raises ``ConfigurationError``. Nothing on disk is touched before it is needed."""
-        self._config = config
-        self._parts = Bootstrap(
-            config,
-            credentials,
-            clock,
-            new_executor=new_executor,
-            market_data_provider=market_data_provider,
-        )
-        self._run, self._ingesting = RunTally(), threading.Lock()
-        self._review, self._reviewing = ReviewTally(), threading.Lock()
-        self._run.listen(self._parts.bus)
-        self._review.listen(self._parts.bus)
-        self._metrics = metrics_in(registry)
-        if isinstance(config, PipelineConfig):
-            MetricsObserver(config.provider, self._metrics).observe(self._parts.bus)
-        LogObserver().observe(self._parts.bus)
 
     @classmethod
     def from_config(
@@ -85,87 +50,91 @@ class Pipeline:
         ready = config if isinstance(config, StoreConfig) else load_config(Path(config))
         return cls(ready, credentials=credentials, registry=registry)
 
-    @property
-    def config(self) -> StoreConfig:
-        return self._config
-
-    def __enter__(self) -> Pipeline:
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._parts.close()
-
-    def subscribe(self, event_type: type[E], observer: Callable[[E], None]) -> None:
-        """``observer`` hears of every such event, on the thread on which it came about. Its errors are logged only."""
-        self._parts.bus.observe(event_type, observer)
-
     def stop(self) -> None:
         """Ends a running ``ingest`` soon: from another thread or an observer. What is checkpointed stays."""
         self._parts.stop()
 
+    def plan(
+        self,
+        symbols: Symbols | None = None,
+        start: AnyDate | None = None,
+        end: AnyEnd | None = None,
+        *,
+        retry_suspect: bool = False,
+    ) -> PlanReport:
+        """What ``ingest`` with these arguments would ask for, and what that is expected to cost. Touches nothing."""
+        planner = self._parts.planner(self._parts.known_state)
+        scope = configured_scope(self._parts.ingestion_config, planner.latest_final, symbols, start, end)
+        self._check(scope)
+        plan = planner.plan(scope, self._doubted(scope) if retry_suspect else ())
+        minutes = plan.estimate.minutes_at(self._parts.traits.requests_per_minute)
+        return PlanReport(plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes)
+
     def ingest(
-        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None
+        self,
+        symbols: Symbols | None = None,
+        start: AnyDate | None = None,
+        end: AnyEnd | None = None,
+        *,
+        retry_suspect: bool = False,
     ) -> IngestionReport:
         """Asks the provider for what is missing between ``start`` and ``end``, both inclusive, and stores it.
 
-        Nothing that is complete is asked for again. Failures of single symbol-days are in the report. Where the
-        configuration enables metrics they are served over HTTP for as long as this runs. Raises
-        ``ConfigurationError`` before anything is touched, and ``CredentialsError`` where the provider refuses the keys.
+        Nothing that is complete is asked for again; ``retry_suspect`` asks again for what ``coverage`` finds suspect.
+        Failures of single symbol-days are in the report. Where the configuration enables metrics they are served over
+        HTTP for as long as this runs. Raises ``ConfigurationError`` before anything is touched, and
+        ``CredentialsError`` where the provider refuses the keys.
         """
-        with self._ingesting:
+        with self._asking:
+            scope = self._scope(symbols, start, end)
+            self._check(scope)
+            doubted = self._doubted(scope) if retry_suspect else ()
+            return self._ingest(scope, lambda coordinator: coordinator.ingest(scope, doubted))
+
+    def update(self, symbols: Symbols | None = None) -> IngestionReport:
+        """Brings each symbol from its last settled session to the newest final one; the configured end is left aside.
+
+        Raises ``StoreBusyError`` where another update of this store is at work: nothing was done then.
+        """
+        with self._asking, self._parts.update_lock.held():
+            config, newest = self._parts.ingestion_config, self._parts.planner(self._parts.state).latest_final()
+            scope = update_scope(config, newest, self._parts.state.latest_settled(), symbols)
+            self._check(scope)
+            return self._ingest(scope, lambda coordinator: coordinator.ingest(scope))
+
+    def audit(
+        self,
+        symbols: Symbols | None = None,
+        start: AnyDate | None = None,
+        end: AnyEnd | None = None,
+        *,
+        sample: str | float | None = None,
+        adopt: bool = False,
+    ) -> AuditReport:
+        """Asks the provider again for settled sessions and compares bar by bar; changes nothing unless ``adopt``.
+
+        ``sample`` is the share of the sessions to take, "2%" or 0.02; other ones on another day. With ``adopt`` the new
+        word replaces the old, which is kept as a revision. Raises ``ConfigurationError`` where nothing narrows it down:
+        it would ask for the whole store again.
+        """
+        if symbols is None and start is None and end is None and sample is None:
+            raise ConfigurationError("an audit of everything asks for it all again: give a sample, symbols or dates")
+        share = None if sample is None else SampleShare.of(sample)
+        with self._asking:
             scope = self._scope(symbols, start, end)
             self._check(scope)
             self._run.reset()
             started = self._parts.clock.monotonic()
-            with self._serving_metrics():
-                job = self._parts.coordinator.ingest(scope)
-            aggregates = self._aggregate(scope.symbols, scope.first, scope.last, self._config.timeframes)
-            return self._report(job, aggregates, self._parts.clock.monotonic() - started)
-
-    def validate(
-        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None
-    ) -> ValidationReport:
-        """Judges what is on disk by the rules in force; without arguments, all of it. Changes nothing."""
-        chosen, first, last = self._stored_range(symbols, start, end)
-        with self._reviewing:
-            self._review.reset()
-            self._parts.reviewer.review(chosen, first, last)
-            return self._review.report()
-
-    def aggregate(
-        self,
-        symbols: Symbols | None = None,
-        start: AnyDate | None = None,
-        end: AnyDate | None = None,
-        timeframes: Sequence[str | Timeframe] | None = None,
-    ) -> AggregationReport:
-        """Brings aggregates up to date with the minutes; what agrees with them already is not written again."""
-        chosen, first, last = self._stored_range(symbols, start, end)
-        wanted = self._config.timeframes if timeframes is None else tuple(Timeframe.parse(t) for t in timeframes)
-        return self._aggregate(chosen, first, last, wanted)
-
-    def query(self, sql: str) -> pa.Table:
-        """One SELECT over the views ``bars``, ``bars_5m`` … ``bars_1d``. Raises ``QueryError``."""
-        return self._parts.query.run(sql)
-
-    def load(
-        self, symbols: Symbols, start: AnyDate, end: AnyDate, timeframe: str | Timeframe = Timeframe.MINUTE_1
-    ) -> pa.Table:
-        """Stored bars by symbol, then time; ``start`` and ``end`` are trading dates, both inclusive."""
-        first, last = as_trading_date(start), as_trading_date(end)
-        return self._parts.loader.load(as_symbols(symbols), first, last, Timeframe.parse(timeframe))
-
-    def status(self) -> StatusReport:
-        """What the store has and lacks, as its checkpoints say. Creates nothing."""
-        if not self._config.state_path.exists():
-            return StatusReport(self._parts.stored_identity.read(), (), ())
-        state = self._parts.state
-        return StatusReport(
-            self._parts.stored_identity.read(), tuple(state.summaries()), tuple(state.jobs(LATEST_JOBS))
-        )
+            found = self._parts.auditor.audit(scope, share)
+            days = [found.compared[day] for day in sorted(found.compared)]
+            report = AuditReport(
+                found.compared,
+                found.failures,
+                self._adjustments(days),
+                self._run.requests,
+                self._parts.clock.monotonic() - started,
+            )
+            return evolve(report, adopted=self._adopt(scope, adoptable(days))) if adopt else report
 
     def _serving_metrics(self) -> AbstractContextManager[object]:
         settings = self._config.metrics
@@ -176,33 +145,18 @@ class Pipeline:
     def _check(self, scope: IngestionScope) -> None:
         """All that can be refused is refused before the first file is made."""
         self._parts.calendar.sessions(scope.first, scope.last)
-        self._parts.stored_identity.check(self._parts.provider.traits.identity)
+        self._parts.stored_identity.check(self._parts.traits.identity)
 
-    def _scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None) -> IngestionScope:
-        config = self._parts.ingestion_config
-        return IngestionScope(
-            config.symbols if symbols is None else as_symbols(symbols),
-            config.start if start is None else as_trading_date(start),
-            config.end if end is None else as_trading_date(end),
-            config.session,
-        )
+    def _doubted(self, scope: IngestionScope) -> frozenset[SymbolDay]:
+        return self._parts.assessor(self._parts.known_state).doubted(scope)
 
-    def _stored_range(
-        self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
-    ) -> tuple[tuple[Symbol, ...], TradingDate, TradingDate]:
-        chosen = self._parts.stored_bars.symbols() if symbols is None else as_symbols(symbols)
-        first = FIRST_DATE if start is None else as_trading_date(start)
-        return chosen, first, LAST_DATE if end is None else as_trading_date(end)
-
-    def _aggregate(
-        self, symbols: Sequence[Symbol], first: TradingDate, last: TradingDate, timeframes: Sequence[Timeframe]
-    ) -> AggregationReport:
-        if not timeframes or self._parts.stored_identity.read() is None:
-            return AggregationReport(0, 0)
-        count = self._parts.refresher.refresh(symbols, timeframes, first, last)
-        return AggregationReport(count.written, count.unchanged, count.failures)
-
-    def _report(self, job: IngestionJob, aggregates: AggregationReport, seconds: float) -> IngestionReport:
+    def _ingest(
+        self, scope: IngestionScope, carry_out: Callable[[IngestionCoordinator], IngestionJob]
+    ) -> IngestionReport:
+        self._run.reset()
+        started = self._parts.clock.monotonic()
+        with self._serving_metrics():
+            job = carry_out(self._parts.coordinator)
         return IngestionReport(
             job.job_id,
             str(job.state),
@@ -210,8 +164,24 @@ class Pipeline:
             job.settled,
             job.not_begun,
             self._run.requests,
-            seconds,
+            self._parts.clock.monotonic() - started,
             job.outcomes,
             self._run.warnings,
-            aggregates,
+            self._aggregate(scope.symbols, scope.first, scope.last, self._config.timeframes),
+            job.estimate,
+            job.left,
         )
+
+    def _adopt(self, scope: IngestionScope, dates: Mapping[Symbol, frozenset[TradingDate]]) -> IngestionReport | None:
+        """None where there is nothing to adopt."""
+        if not dates:
+            return None
+        narrow = evolve(scope, symbols=tuple(dates))
+        return self._ingest(narrow, lambda coordinator: coordinator.ingest_again(narrow, dates))
+
+    def _adjustments(self, days: Sequence[DayComparison]) -> tuple[SymbolAdjustment, ...]:
+        """Raw prices are never adjusted: what looks like it there is a correction of single days."""
+        if self._parts.traits.adjustment == UNADJUSTED:
+            return ()
+        history = {item.symbol: (item.first, item.last) for item in self._parts.state.summaries()}
+        return adjustments(days, history)

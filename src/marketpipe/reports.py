@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
+from marketpipe.ingestion.domain.plan_estimate import PlanEstimate
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
 from marketpipe.shared_kernel.events.bar_events import RuleFinding
 
 
@@ -30,12 +32,27 @@ class AggregationReport:
 
 
 @frozen
+class PlanReport:
+    """What an ingestion would ask for, in symbol-days, and what that is expected to cost.
+
+    ``already_settled`` need no request, ``not_begun`` lie in sessions without bars yet. ``minutes`` is what the
+    provider's rate makes the requests last at least; None where it has none.
+    """
+
+    planned: int
+    already_settled: int
+    not_begun: int
+    estimate: PlanEstimate
+    minutes: float | None
+
+
+@frozen
 class IngestionReport:
     """What one ingestion did. Counts are symbol-days but for ``bars``, ``rejected``, ``requests`` and ``warnings``.
 
-    ``already_settled`` needed no request, ``not_begun`` lie in sessions without bars yet.
-    ``outcomes`` has one entry for each symbol-day that was asked for. ``bars``
-    lie in the store for those; ``warnings`` counts them by rule.
+    ``already_settled`` needed no request, ``not_begun`` lie in sessions without bars yet, ``left`` were planned and not
+    asked for. ``outcomes`` has one entry for each symbol-day that was asked for. ``bars`` lie in the store for those;
+    ``warnings`` counts them by rule. ``estimate`` is what the plan had expected.
     """
 
     job_id: int
@@ -48,6 +65,8 @@ class IngestionReport:
     outcomes: Mapping[SymbolDay, SymbolDayOutcome] = field(repr=lambda outcomes: f"<{len(outcomes)} symbol-days>")
     warnings: Mapping[str, int] = field(factory=dict)
     aggregates: AggregationReport = AggregationReport(0, 0)
+    estimate: PlanEstimate | None = None
+    left: int = 0
 
     @property
     def ok(self) -> bool:
@@ -87,8 +106,9 @@ class ValidationReport:
 
 @frozen
 class StatusReport:
-    """``identity`` is None while nothing is stored; ``jobs`` are the latest first."""
+    """``identity`` is None while nothing is stored, ``session`` while nobody has ingested; ``jobs``: latest first."""
 
     identity: DatasetIdentity | None
     symbols: tuple[SymbolSummary, ...]
     jobs: tuple[JobRecord, ...]
+    session: SessionKind | None = None

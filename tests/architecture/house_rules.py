@@ -27,7 +27,18 @@ SETS_UP_THE_PROCESS: Final = frozenset(
 HIDES_IMPORTS: Final = frozenset({"__import__", "eval", "exec"})
 PURE_LIBRARIES: Final = frozenset(
     {
-        *("__future__", "attrs", "collections", "concurrent", "contextlib", "datetime", "decimal", "difflib", "enum"),
+        *(
+            "__future__",
+            "array",
+            "attrs",
+            "collections",
+            "concurrent",
+            "contextlib",
+            "datetime",
+            "decimal",
+            "difflib",
+            "enum",
+        ),
         *("itertools", "marketpipe", "math", "operator", "re", "types", "typing", "zoneinfo"),
     }
 )
@@ -91,7 +102,7 @@ def only_the_system_clock_tells_the_time(module: Module) -> Iterator[str]:
 
 def the_process_belongs_to_its_owner(module: Module) -> Iterator[str]:
     """MarketPipe is embedded in other services; only the command line has a process of its own."""
-    if module.path != "cli.py":
+    if module.path != "commands/process.py":
         yield from (f"{line}: {name}" for line, name in module.references() if name in SETS_UP_THE_PROCESS)
 
 

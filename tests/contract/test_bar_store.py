@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
 from marketpipe.shared_kernel.domain.time_window import TimeWindow
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
-from marketpipe.storage.application.ports import BarStore
 from tests.support.bar_stores import OPEN, Harness, InMemory, OnDisk, at, word
 from tests.support.builders import columnar, day, sessions, table
 
@@ -204,6 +206,98 @@ def test_the_same_word_twice_changes_nothing(harness: Harness) -> None:
     assert (harness.bars(AAPL), harness.bars(MSFT)) == ([at(0), at(1, vwap=None)], [at(7)])
 
 
+def test_a_word_that_changes_nothing_leaves_since_when_the_bars_are_known(harness: Harness) -> None:
+    (first,) = harness.store.store(columnar((AAPL, [at(0), at(1)])), NOTHING)
+    harness.clock.advance(60)
+
+    (same,) = harness.store.store(columnar((AAPL, [at(1), at(0)])), NOTHING)
+    (part,) = harness.store.store(columnar((AAPL, [at(1)]), whole=False), NOTHING)
+    (silence,) = harness.store.store(columnar((AAPL, [])), NOTHING)
+
+    assert first.known_since == Timestamp.parse("2025-06-02T12:00:00Z")
+    assert {each.known_since for each in (same, part, silence)} == {first.known_since}
+
+
+def test_a_word_that_changes_something_is_known_since_now(harness: Harness) -> None:
+    harness.store.store(columnar((AAPL, [at(0)]), (MSFT, [at(0)])), NOTHING)
+    harness.clock.advance(60)
+
+    changed, same = harness.store.store(columnar((AAPL, [at(0, 101.0)]), (MSFT, [at(0)])), NOTHING)
+
+    now = Timestamp.parse("2025-06-02T12:01:00Z")
+    assert (changed.known_since, same.known_since) == (now, now.plus(timedelta(minutes=-1)))
+
+
+def test_two_changes_at_the_same_moment_are_told_apart(harness: Harness) -> None:
+    prices = (100.0, 101.0, 100.0)
+    found = [harness.store.store(columnar((AAPL, [at(0, price)])), NOTHING)[0] for price in prices]
+
+    start = Timestamp.parse("2025-06-02T12:00:00Z")
+    assert [each.known_since for each in found] == [start.plus(timedelta(microseconds=n)) for n in range(3)]
+
+
+def test_a_damaged_symbol_day_that_is_replaced_is_known_since_now(harness: Harness) -> None:
+    harness.store.store(columnar((AAPL, [at(0)])), NOTHING)
+    harness.damage(AAPL)
+    harness.clock.advance(60)
+
+    (result,) = harness.store.store(columnar((AAPL, [at(0)])), NOTHING)
+
+    assert result.known_since == Timestamp.parse("2025-06-02T12:01:00Z")
+
+
+def test_a_word_on_late_hours_leaves_what_was_kept_out_of_the_regular_ones(harness: Harness) -> None:
+    late = TimeWindow(SESSION.closes, SESSION.extended.end)
+    harness.store.store(columnar((AAPL, [at(0)])), columnar((AAPL, [at(1)])))
+
+    harness.store.store(word(AAPL, [at(400)], late), columnar((AAPL, [at(401)])))
+    assert [row["timestamp"] for row in harness.quarantine(AAPL)] == [at(m)["timestamp"] for m in (1, 401)]
+
+    harness.store.store(word(AAPL, [at(400)], late), NOTHING)
+    assert [row["timestamp"] for row in harness.quarantine(AAPL)] == [at(1)["timestamp"]]
+    assert [row["timestamp"] for row in harness.bars(AAPL)] == [at(m)["timestamp"] for m in (0, 400)]
+
+
+def test_a_word_on_late_hours_does_not_replace_a_damaged_day(harness: Harness) -> None:
+    harness.store.store(columnar((AAPL, [at(0)])), NOTHING)
+    harness.damage(AAPL)
+
+    (result,) = harness.store.store(word(AAPL, [at(400)], TimeWindow(SESSION.closes, SESSION.extended.end)), NOTHING)
+
+    assert result.error is not None
+
+
+def test_words_on_one_day_that_come_at_the_same_time_are_all_kept(harness: Harness) -> None:
+    edges = [SESSION.opens.plus(timedelta(minutes=minute)) for minute in range(25)]
+    start = threading.Barrier(8)
+
+    def say(minute: int) -> None:
+        if minute < 8:
+            start.wait(10)
+        harness.store.store(word(AAPL, [at(minute)], TimeWindow(*edges[minute : minute + 2])), NOTHING)
+
+    with ThreadPoolExecutor(8) as workers:
+        list(workers.map(say, range(24)))
+
+    assert [row["timestamp"] for row in harness.bars(AAPL)] == [at(minute)["timestamp"] for minute in range(24)]
+
+
+def test_minutes_are_those_with_a_bar(harness: Harness) -> None:
+    harness.store.store(columnar((AAPL, [at(-330), at(3)]), whole=False), NOTHING)
+
+    (result,) = harness.store.store(columnar((AAPL, [at(0), at(629)]), whole=False), NOTHING)
+
+    assert result.minutes == TradedMinutes(1 | 1 << 330 | 1 << 333 | 1 << 959)
+
+
+def test_bars_off_the_grid_count_for_their_minute_and_those_outside_the_hours_do_not(harness: Harness) -> None:
+    odd = [{**at(0), "timestamp": OPEN + timedelta(minutes=minute, seconds=59)} for minute in (-331, -330, 0, 629, 630)]
+
+    (result,) = harness.store.store(columnar((AAPL, [*odd, at(0)])), NOTHING)
+
+    assert (result.rows, result.minutes) == (6, TradedMinutes(1 | 1 << 330 | 1 << 959))
+
+
 @frozen
 class Word:
     """What a provider says of some minutes: the prices of those accepted, and the minutes that were turned down."""
@@ -211,6 +305,7 @@ class Word:
     accepted: dict[int, float]
     rejected: set[int]
     whole: TimeWindow | None
+    pause: float
 
 
 def windows() -> st.SearchStrategy[TimeWindow | None]:
@@ -220,7 +315,10 @@ def windows() -> st.SearchStrategy[TimeWindow | None]:
 def words() -> st.SearchStrategy[Word]:
     minutes = st.integers(-3, 6) | st.sampled_from((389, 390))
     prices = st.sampled_from((100.0, 101.0, 102.0))
-    return st.builds(Word, st.dictionaries(minutes, prices, max_size=6), st.sets(minutes, max_size=3), windows())
+    pauses = st.sampled_from((0.0, 1.0))
+    return st.builds(
+        Word, st.dictionaries(minutes, prices, max_size=6), st.sets(minutes, max_size=3), windows(), pauses
+    )
 
 
 @settings(max_examples=30)
@@ -231,19 +329,21 @@ def test_the_fake_and_the_partition_manager_agree(said: list[Word], broken: int)
             if number == broken and disk.bars(AAPL):
                 disk.damage(AAPL)
                 memory.damage(AAPL)
-            answers = [_say(harness.store, each) for harness in (disk, memory)]
+            answers = [_say(harness, each) for harness in (disk, memory)]
             assert answers[0] == answers[1]
-            if answers[0][-1]:
+            if answers[0].error:
                 return
             assert disk.bars(AAPL) == memory.bars(AAPL)
             assert disk.quarantine(AAPL) == memory.quarantine(AAPL)
 
 
-def _say(store: BarStore, said: Word) -> tuple[object, ...]:
+def _say(harness: Harness, said: Word) -> StoredSymbolDay:
+    """Of the two stores the bytes differ, and the words for what is damaged."""
+    harness.clock.advance(said.pause)
     accepted = word(AAPL, [at(minute, price) for minute, price in said.accepted.items()], said.whole)
     rejected = columnar((AAPL, [at(minute, -1.0) for minute in sorted(said.rejected)])) if said.rejected else NOTHING
-    (found,) = store.store(accepted, rejected)
-    return found.rows, found.rejected, found.whole, found.first, found.last, found.error is not None
+    (found,) = harness.store.store(accepted, rejected)
+    return evolve(found, size_bytes=0, sha256=None, error=found.error and "damaged")
 
 
 @contextmanager

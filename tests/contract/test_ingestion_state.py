@@ -6,30 +6,48 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
+from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
+from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
-from tests.support.builders import day, request
+from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
+from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import checkpoint
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 
 LATER = NOW.plus(timedelta(seconds=1.5))
-REGULAR, EXTENDED = SessionKind.REGULAR, SessionKind.EXTENDED
+FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05")
+NONE, REGULAR, EARLY, LATE, EXTENDED = (
+    SessionHours.NONE,
+    SessionHours.REGULAR,
+    SessionHours.EARLY,
+    SessionHours.LATE,
+    SessionHours.EXTENDED,
+)
+COMPLETE, EMPTY, PARTIAL, FAILED = Outcome.COMPLETE, Outcome.EMPTY, Outcome.PARTIAL, Outcome.FAILED
+IDENTITY = DatasetIdentity("alpaca", "iex", "raw")
+ONE_SHA, OTHER_SHA = "ab" * 32, "cd" * 32
 
 
 def _on_disk(folder: Path) -> IngestionState:
@@ -49,13 +67,28 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IngestionS
     made.close()
 
 
-def scope(*symbols: str, kind: SessionKind = EXTENDED, first: str = "2024-01-02") -> IngestionScope:
-    return IngestionScope(symbols, TradingDate.parse(first), TradingDate.parse("2024-01-05"), kind)
+def scope(*symbols: str) -> IngestionScope:
+    return IngestionScope(symbols, FIRST, LAST)
 
 
-def settled(state: IngestionState, *symbols: str, **changes: Any) -> set[str]:
-    found = state.settled(scope(*symbols, **changes))
-    return {f"{symbol} {date}" for symbol, dates in found.items() for date in dates}
+def known(state: IngestionState, *symbols: str) -> set[str]:
+    return {f"{symbol} {date}" for symbol in symbols for date in state.records(Symbol(symbol), FIRST, LAST)}
+
+
+def aapl(outcome: Outcome = COMPLETE, rows: int = 390, **changes: Any) -> IngestionCheckpoint:
+    return checkpoint("AAPL", "2024-01-02", outcome, rows, **changes)
+
+
+def record_of_aapl(state: IngestionState) -> DayRecord:
+    """Of the one day that ``aapl`` is about."""
+    (found,) = state.records(Symbol("AAPL"), FIRST, FIRST).values()
+    return found
+
+
+def recorded_file(state: IngestionState) -> RecordedFile:
+    file = record_of_aapl(state).file
+    assert file is not None
+    return file
 
 
 def finished_job(job_id: int, wanted: IngestionScope, *outcomes: SymbolDayOutcome, planned: int) -> IngestionJob:
@@ -67,88 +100,302 @@ def finished_job(job_id: int, wanted: IngestionScope, *outcomes: SymbolDayOutcom
 
 
 def test_a_new_state_knows_nothing(state: IngestionState) -> None:
-    assert settled(state, "AAPL") == set()
-    assert dict(state.stored_bars(request(["AAPL"], "2024-01-02", "2024-01-05"))) == {}
-    assert state.typical_bars_per_day([Symbol("AAPL")]) is None
+    assert dict(state.records(Symbol("AAPL"), FIRST, LAST)) == {}
+    assert dict(state.typical_volumes([Symbol("AAPL")])) == {}
+    assert state.typical_volume() is None
+    assert state.dataset() is None
     assert list(state.summaries()) == []
     assert list(state.jobs(10)) == []
 
 
-@pytest.mark.parametrize("outcome", Outcome)
-def test_only_complete_and_empty_days_are_settled(state: IngestionState, outcome: Outcome) -> None:
-    state.record([checkpoint("AAPL", "2024-01-02", outcome)])
+def test_what_was_recorded_comes_back(state: IngestionState) -> None:
+    minutes = TradedMinutes(0b1011 << 330)
 
-    expected = {"AAPL 2024-01-02"} if outcome in (Outcome.COMPLETE, Outcome.EMPTY) else set()
-    assert settled(state, "AAPL") == expected
+    state.record([aapl(rejected=3, minutes=minutes, hours=REGULAR | LATE, known_since=LATER)])
 
-
-@pytest.mark.parametrize(
-    ("known", "wanted", "is_settled"),
-    [
-        (EXTENDED, EXTENDED, True),
-        (EXTENDED, REGULAR, True),
-        (REGULAR, REGULAR, True),
-        (REGULAR, EXTENDED, False),
-    ],
-)
-def test_extended_hours_settle_regular_ones_but_not_the_other_way_round(
-    state: IngestionState, known: SessionKind, wanted: SessionKind, is_settled: bool
-) -> None:
-    state.record([checkpoint("AAPL", "2024-01-02", kind=known)])
-
-    assert settled(state, "AAPL", kind=wanted) == ({"AAPL 2024-01-02"} if is_settled else set())
-
-
-def test_settled_days_are_those_of_the_scope(state: IngestionState) -> None:
-    dates = ["2023-12-29", "2024-01-02", "2024-01-05", "2024-01-08"]
-    state.record([checkpoint(symbol, date) for symbol in ("A", "AAPL", "MSFT", "Z") for date in dates])
-
-    assert settled(state, "AAPL", "Z") == {
-        f"{symbol} {date}" for symbol in ("AAPL", "Z") for date in ("2024-01-02", "2024-01-05")
+    file = RecordedFile(3900, LATER, ONE_SHA)
+    assert dict(state.records(Symbol("AAPL"), FIRST, LAST)) == {
+        FIRST: DayRecord(COMPLETE, REGULAR | LATE, 1, 3, None, 390, file, minutes)
     }
+
+
+def test_a_day_without_bars_has_no_file(state: IngestionState) -> None:
+    state.record([aapl(FAILED, 0)])
+
+    assert record_of_aapl(state) == DayRecord(FAILED, EXTENDED, error="no")
+
+
+def test_a_file_of_which_nobody_says_since_when_is_known_since_long_ago(state: IngestionState) -> None:
+    state.record([aapl(known_since=None)])
+
+    assert recorded_file(state).known_since == Timestamp.from_epoch_micros(0)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("hours", [EXTENDED, REGULAR, REGULAR | EARLY])
+def test_only_complete_and_empty_days_are_settled_and_for_their_hours(
+    state: IngestionState, outcome: Outcome, hours: SessionHours
+) -> None:
+    state.record([aapl(outcome, hours=hours)])
+
+    assert record_of_aapl(state).settled_hours == (hours if outcome in (COMPLETE, EMPTY) else NONE)
+
+
+def test_records_are_those_of_one_symbol_between_the_dates_and_ascend(state: IngestionState) -> None:
+    dates = ["2024-01-08", "2024-01-03", "2024-01-05", "2023-12-29", "2024-01-02"]
+    state.record([checkpoint(symbol, date) for symbol in ("A", "AAPL", "AAPLX", "MSFT") for date in dates])
+
+    assert list(map(str, state.records(Symbol("AAPL"), FIRST, LAST))) == ["2024-01-02", "2024-01-03", "2024-01-05"]
+    assert list(state.records(Symbol("AAPL"), FIRST, FIRST)) == [FIRST]
+    assert list(state.records(Symbol("AAP"), FIRST, LAST)) == []
 
 
 @pytest.mark.parametrize("symbol", ["BRK.B", "BF-B", "3M", "A"])
 def test_every_kind_of_symbol_comes_back(state: IngestionState, symbol: str) -> None:
     state.record([checkpoint(symbol, "2024-01-02")])
 
-    assert settled(state, symbol, "ZZZZ") == {f"{symbol} 2024-01-02"}
+    assert known(state, symbol, "ZZZZ") == {f"{symbol} 2024-01-02"}
+    assert [str(found.symbol) for found in state.summaries()] == [symbol]
 
 
-def test_the_latest_checkpoint_of_a_day_counts(state: IngestionState) -> None:
-    state.record([checkpoint("AAPL", "2024-01-02", Outcome.PARTIAL, 10)])
-    state.record([checkpoint("AAPL", "2024-01-02", Outcome.COMPLETE, 390)])
-    state.record([checkpoint("MSFT", "2024-01-02", Outcome.COMPLETE, 390)])
-    state.record([checkpoint("MSFT", "2024-01-02", Outcome.FAILED, 0)])
+@pytest.mark.parametrize("together", [True, False], ids=["in one call", "one by one"])
+def test_a_checkpoint_that_covers_the_regular_session_replaces_what_was_known(
+    state: IngestionState, together: bool
+) -> None:
+    newer = aapl(PARTIAL, 10, rejected=1, hours=REGULAR, sha=OTHER_SHA, minutes=TradedMinutes(7), known_since=LATER)
+    for some in [[aapl(rejected=2), newer]] if together else [[aapl(rejected=2)], [newer]]:
+        state.record(some)
 
-    assert settled(state, "AAPL", "MSFT") == {"AAPL 2024-01-02"}
+    file = RecordedFile(3900, LATER, OTHER_SHA)
+    assert record_of_aapl(state) == DayRecord(PARTIAL, REGULAR, 1, 1, None, 10, file, TradedMinutes(7))
 
 
 def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: IngestionState) -> None:
-    asked = request(["AAPL"], "2024-01-02", "2024-01-03")
-    state.record([checkpoint("AAPL", "2024-01-02", rows=390)])
+    state.record([aapl()])
 
-    state.record([checkpoint("AAPL", "2024-01-02", Outcome.FAILED, 0)])
+    state.record([aapl(FAILED, 0)])
 
-    assert dict(state.stored_bars(asked)) == {day("AAPL", "2024-01-02"): 390}
-
-
-def test_stored_bars_are_those_of_the_request(state: IngestionState) -> None:
-    days = [checkpoint(symbol, date) for symbol in ("A", "M", "Z") for date in ("2024-01-02", "2024-01-03")]
-    state.record([*days, checkpoint("A", "2024-01-04"), checkpoint("Z", "2024-01-04", Outcome.EMPTY, 0)])
-
-    found = state.stored_bars(request(["A", "Z"], "2024-01-03", "2024-01-04"))
-
-    assert dict(found) == {day("A", "2024-01-03"): 390, day("A", "2024-01-04"): 390, day("Z", "2024-01-03"): 390}
+    assert record_of_aapl(state) == DayRecord(
+        FAILED, EXTENDED, error="no", rows=390, file=RecordedFile(3900, NOW, ONE_SHA)
+    )
 
 
-def test_typical_bars_are_the_mean_over_these_symbols_and_no_others(state: IngestionState) -> None:
-    volumes = {("A", "2024-01-02"): 100, ("A", "2024-01-03"): 200, ("M", "2024-01-02"): 900, ("Z", "2024-01-02"): 600}
+@pytest.mark.parametrize(
+    ("hours", "is_kept"),
+    [(EXTENDED, False), (REGULAR, False), (REGULAR | LATE, False), (EARLY, True), (EARLY | LATE, True)],
+)
+def test_an_empty_day_has_no_file_but_empty_other_hours_say_nothing_of_it(
+    state: IngestionState, hours: SessionHours, is_kept: bool
+) -> None:
+    state.record([aapl(minutes=TradedMinutes(7))])
+
+    state.record([aapl(EMPTY, 0, hours=hours)])
+
+    found = record_of_aapl(state)
+    assert (found.file is not None, found.minutes is not None, found.rows) == (is_kept, is_kept, 390 * is_kept)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers"),
+    [
+        ([aapl(EMPTY, 0)], 1),
+        ([aapl(EMPTY, 0), aapl(EMPTY, 0)], 2),
+        ([aapl(EMPTY, 0), aapl(EMPTY, 0), aapl(EMPTY, 0)], 3),
+        ([aapl(EMPTY, 0), aapl(FAILED, 0), aapl(EMPTY, 0)], 1),
+        ([aapl(), aapl()], 2),
+        ([aapl(), aapl(sha=OTHER_SHA)], 1),
+        ([aapl(), aapl(sha=OTHER_SHA), aapl(sha=OTHER_SHA)], 2),
+        ([aapl(), aapl(rows=0)], 1),
+        ([aapl(rows=0), aapl(rows=0)], 2),
+        ([aapl(PARTIAL), aapl(PARTIAL)], 2),
+        ([aapl(PARTIAL), aapl(COMPLETE)], 1),
+        ([aapl(PARTIAL), aapl(PARTIAL, sha=OTHER_SHA)], 1),
+        ([aapl(), aapl(FAILED, 0)], 1),
+        ([aapl(), aapl(FAILED, 0), aapl(FAILED, 0)], 2),
+        ([aapl(FAILED, sha=ONE_SHA), aapl(FAILED, sha=OTHER_SHA)], 1),
+        ([aapl(FAILED, sha=ONE_SHA), aapl(FAILED, sha=ONE_SHA)], 2),
+        ([aapl(hours=REGULAR), aapl(hours=EXTENDED)], 2),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["in one call", "one by one"])
+def test_the_same_answer_is_counted_while_outcome_and_file_stay_the_same(
+    state: IngestionState, asked: list[IngestionCheckpoint], answers: int, together: bool
+) -> None:
+    for some in [asked] if together else [[found] for found in asked]:
+        state.record(some)
+
+    assert record_of_aapl(state).answers == answers
+
+
+@pytest.mark.parametrize(
+    ("before", "then", "outcome"),
+    [
+        (aapl(COMPLETE, hours=REGULAR), aapl(COMPLETE, hours=EARLY), COMPLETE),
+        (aapl(COMPLETE, hours=REGULAR), aapl(EMPTY, 0, hours=EARLY), COMPLETE),
+        (aapl(EMPTY, 0, hours=REGULAR), aapl(COMPLETE, hours=EARLY), COMPLETE),
+        (aapl(EMPTY, 0, hours=REGULAR), aapl(EMPTY, 0, hours=EARLY), EMPTY),
+    ],
+)
+def test_other_hours_widen_those_of_a_settled_day(
+    state: IngestionState, before: IngestionCheckpoint, then: IngestionCheckpoint, outcome: Outcome
+) -> None:
+    state.record([before])
+
+    state.record([then])
+
+    assert (record_of_aapl(state).outcome, record_of_aapl(state).settled_hours) == (outcome, REGULAR | EARLY)
+    state.record([evolve(then, hours=LATE)])
+    assert (record_of_aapl(state).outcome, record_of_aapl(state).settled_hours) == (outcome, EXTENDED)
+
+
+def test_both_other_hours_may_widen_a_day_at_once_and_their_rejected_bars_are_added(state: IngestionState) -> None:
+    state.record([aapl(rejected=2, hours=REGULAR)])
+
+    state.record([aapl(rejected=3, hours=EARLY | LATE)])
+
+    assert (record_of_aapl(state).hours, record_of_aapl(state).rejected) == (EXTENDED, 5)
+
+
+@pytest.mark.parametrize(
+    ("widening", "answers"),
+    [
+        (aapl(EMPTY, 0, hours=LATE), 2),
+        (aapl(COMPLETE, hours=LATE), 2),
+        (aapl(COMPLETE, hours=LATE, sha=OTHER_SHA), 1),
+    ],
+    ids=["no file", "the same file", "another file"],
+)
+def test_widening_keeps_the_count_of_answers_while_the_file_stays_the_same(
+    state: IngestionState, widening: IngestionCheckpoint, answers: int
+) -> None:
+    state.record([aapl(hours=REGULAR), aapl(hours=REGULAR)])
+
+    state.record([widening])
+
+    assert record_of_aapl(state).answers == answers
+
+
+@pytest.mark.parametrize(
+    ("before", "then"),
+    [(COMPLETE, PARTIAL), (COMPLETE, FAILED), (PARTIAL, COMPLETE), (FAILED, COMPLETE), (FAILED, EMPTY)],
+)
+def test_other_hours_leave_the_day_as_it_is_where_one_of_both_is_not_settled(
+    state: IngestionState, before: Outcome, then: Outcome
+) -> None:
+    state.record([aapl(before, hours=REGULAR, rejected=2)])
+    known_before = record_of_aapl(state)
+
+    state.record([aapl(then, 0, hours=LATE, rejected=3)])
+
+    assert record_of_aapl(state) == known_before
+
+
+@pytest.mark.parametrize(("before", "then"), [(COMPLETE, PARTIAL), (FAILED, COMPLETE)])
+def test_the_file_of_other_hours_is_recorded_whatever_becomes_of_the_day(
+    state: IngestionState, before: Outcome, then: Outcome
+) -> None:
+    state.record([aapl(before, hours=REGULAR)])
+
+    state.record([aapl(then, 500, hours=LATE, sha=OTHER_SHA, minutes=TradedMinutes(7), known_since=LATER)])
+
+    found = record_of_aapl(state)
+    assert (found.outcome, found.hours, found.rows, found.minutes) == (before, REGULAR, 500, TradedMinutes(7))
+    assert found.file == RecordedFile(3900, LATER, OTHER_SHA)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_other_hours_of_an_unknown_day_are_recorded_as_they_are(state: IngestionState, outcome: Outcome) -> None:
+    state.record([aapl(outcome, 0, hours=EARLY)])
+
+    assert record_of_aapl(state) == DayRecord(outcome, EARLY, error="no" if outcome is FAILED else None)
+
+
+@pytest.mark.parametrize(
+    ("before", "then", "kept"), [(NOW, LATER, NOW), (LATER, NOW, NOW), (None, LATER, LATER), (NOW, None, NOW)]
+)
+def test_the_same_bytes_are_known_since_the_earlier_moment(
+    state: IngestionState, before: Timestamp | None, then: Timestamp | None, kept: Timestamp
+) -> None:
+    state.record([aapl(known_since=before)])
+
+    state.record([aapl(known_since=then)])
+
+    assert recorded_file(state).known_since == kept
+
+
+def test_other_bytes_are_known_since_they_were_written(state: IngestionState) -> None:
+    state.record([aapl(known_since=LATER)])
+
+    state.record([aapl(known_since=NOW, sha=OTHER_SHA)])
+
+    assert recorded_file(state) == RecordedFile(3900, NOW, OTHER_SHA)
+
+
+@pytest.mark.parametrize(("sha", "minutes"), [(ONE_SHA, TradedMinutes(7)), (OTHER_SHA, None)])
+def test_minutes_that_were_noted_are_kept_while_the_bytes_stay_the_same(
+    state: IngestionState, sha: str, minutes: TradedMinutes | None
+) -> None:
+    state.record([aapl(minutes=TradedMinutes(7))])
+
+    state.record([aapl(minutes=None, sha=sha)])
+
+    assert record_of_aapl(state).minutes == minutes
+
+
+def test_a_day_that_was_emptied_and_filled_again_knows_its_new_file_only(state: IngestionState) -> None:
+    state.record([aapl(minutes=TradedMinutes(7)), aapl(EMPTY, 0), aapl(known_since=LATER)])
+
+    assert record_of_aapl(state) == DayRecord(
+        COMPLETE, EXTENDED, rows=390, file=RecordedFile(3900, LATER, ONE_SHA), minutes=None
+    )
+
+
+@given(
+    st.lists(
+        st.builds(
+            aapl,
+            st.sampled_from(Outcome),
+            st.sampled_from([0, 390]),
+            rejected=st.integers(0, 3),
+            hours=st.sampled_from([SessionHours(value) for value in range(1, 8)]),
+            sha=st.sampled_from([ONE_SHA, OTHER_SHA]),
+            minutes=st.sampled_from([None, TradedMinutes(7)]),
+            known_since=st.sampled_from([None, NOW, LATER]),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+@settings(deadline=None, max_examples=60)
+def test_all_states_agree_whatever_is_recorded_in_a_row(asked: list[IngestionCheckpoint]) -> None:
+    found = []
+    with TemporaryDirectory() as folder:
+        for make in STATES.values():
+            state = make(Path(folder))
+            state.record(asked)
+            found.append((record_of_aapl(state), state.summaries(), state.typical_volume()))
+            state.close()
+
+    assert found[0] == found[1]
+
+
+def test_typical_volumes_are_means_by_symbol_over_what_is_stored(state: IngestionState) -> None:
+    volumes = {("A", "2024-01-02"): 100, ("A", "2024-01-03"): 300, ("M", "2024-01-02"): 900, ("Z", "2024-01-02"): 600}
     state.record([checkpoint(symbol, date, rows=rows) for (symbol, date), rows in volumes.items()])
+    state.record([checkpoint("A", "2024-01-04", EMPTY, 0), checkpoint("E", "2024-01-02", EMPTY, 0)])
 
-    assert state.typical_bars_per_day([Symbol("A"), Symbol("Z"), Symbol("B")]) == 300.0
-    assert state.typical_bars_per_day([Symbol("M")]) == 900.0
-    assert state.typical_bars_per_day([Symbol("B")]) is None
+    assert dict(state.typical_volumes([Symbol(name) for name in ("Z", "A", "E", "B")])) == {
+        Symbol("A"): TypicalVolume(200.0, 19.5, 2),
+        Symbol("Z"): TypicalVolume(600.0, 6.5, 1),
+    }
+    assert dict(state.typical_volumes([])) == {}
+
+
+def test_the_typical_volume_is_the_mean_over_all_symbols(state: IngestionState) -> None:
+    state.record([checkpoint("A", "2024-01-02", rows=100), checkpoint("A", "2024-01-03", rows=300)])
+    state.record([checkpoint("M", "2024-01-02", rows=800), checkpoint("E", "2024-01-02", EMPTY, 0)])
+
+    assert state.typical_volume() == TypicalVolume(400.0, 9.75, 3)
 
 
 def test_recording_is_all_or_none(state: IngestionState) -> None:
@@ -157,9 +404,9 @@ def test_recording_is_all_or_none(state: IngestionState) -> None:
     with pytest.raises(KeyboardInterrupt):
         state.record(_Interrupted([checkpoint("AAPL", "2024-01-03"), checkpoint("MSFT", "2024-01-03")]))
 
-    assert settled(state, "AAPL", "MSFT") == {"AAPL 2024-01-02"}
+    assert known(state, "AAPL", "MSFT") == {"AAPL 2024-01-02"}
     state.record([checkpoint("MSFT", "2024-01-04")])
-    assert settled(state, "AAPL", "MSFT") == {"AAPL 2024-01-02", "MSFT 2024-01-04"}
+    assert known(state, "AAPL", "MSFT") == {"AAPL 2024-01-02", "MSFT 2024-01-04"}
 
 
 def test_recording_nothing_is_allowed(state: IngestionState) -> None:
@@ -173,9 +420,9 @@ def test_summaries_count_by_symbol(state: IngestionState) -> None:
         [
             checkpoint("MSFT", "2024-01-05", rows=7),
             checkpoint("AAPL", "2024-01-02", rows=390, rejected=2),
-            checkpoint("AAPL", "2024-01-03", Outcome.EMPTY, 0),
-            checkpoint("AAPL", "2024-01-04", Outcome.PARTIAL, 10, rejected=1),
-            checkpoint("AAPL", "2023-12-29", Outcome.FAILED, 0),
+            checkpoint("AAPL", "2024-01-03", EMPTY, 0),
+            checkpoint("AAPL", "2024-01-04", PARTIAL, 10, rejected=1),
+            checkpoint("AAPL", "2023-12-29", FAILED, 0),
         ]
     )
 
@@ -193,8 +440,8 @@ def test_a_job_is_running_until_it_is_closed(state: IngestionState) -> None:
         JobRecord(number, "running", str(NOW), None, 2, wanted.first, wanted.last, planned=0, done=0, failed=0)
     ]
 
-    good = SymbolDayOutcome(day("AAPL", "2024-01-02"), Outcome.EMPTY)
-    bad = SymbolDayOutcome(day("AAPL", "2024-01-03"), Outcome.FAILED, error="no")
+    good = SymbolDayOutcome(day("AAPL", "2024-01-02"), EMPTY)
+    bad = SymbolDayOutcome(day("AAPL", "2024-01-03"), FAILED, error="no")
     state.close_job(finished_job(number, wanted, good, bad, planned=3), LATER)
 
     assert list(state.jobs(10)) == [
@@ -219,7 +466,7 @@ def test_jobs_left_running_become_interrupted_when_the_next_one_opens(state: Ing
 
 def test_a_job_that_was_killed_has_left_word_of_how_far_it_came(state: IngestionState) -> None:
     crashed = state.open_job(scope("AAPL"), NOW, planned=4)
-    noted = [checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", Outcome.FAILED, 0)]
+    noted = [checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", FAILED, 0)]
     state.record([evolve(found, job_id=crashed, checked_at=LATER) for found in noted])
 
     state.open_job(scope("AAPL"), LATER.plus(timedelta(hours=1)))
@@ -241,7 +488,7 @@ def test_threads_that_record_at_the_same_time_lose_nothing(state: IngestionState
         start.wait(10)
         for date in range(2, 6):
             state.record([checkpoint(symbol, f"2024-01-0{date}", rows=date)])
-            state.settled(scope(symbol))
+            state.records(Symbol(symbol), FIRST, LAST)
 
     threads = [threading.Thread(target=record_a_symbol, args=(name,)) for name in ("A", "B", "C", "D")]
     for thread in threads:
@@ -276,28 +523,45 @@ class _Interrupted(Sequence[IngestionCheckpoint]):
         return self._checkpoints[position]
 
 
-def test_recorded_sizes_are_those_of_the_files_in_the_scope(state: IngestionState) -> None:
-    state.record([checkpoint("AAPL", date) for date in ("2023-12-29", "2024-01-02", "2024-01-03")])
-    state.record([checkpoint("ABC", "2024-01-02"), checkpoint("MSFT", "2024-01-02")])
+def test_the_dataset_is_the_one_that_was_claimed(state: IngestionState) -> None:
+    for kind in (SessionKind.REGULAR, SessionKind.REGULAR, SessionKind.EXTENDED, SessionKind.EXTENDED):
+        state.claim(IDENTITY, kind)
 
-    scope = IngestionScope(("AAPL", "MSFT", "Z"), TradingDate.parse("2024-01-01"), TradingDate.parse("2024-01-31"))
-    recorded = state.recorded_sizes(scope)
-
-    assert {f"{symbol} {day}" for symbol, sizes in recorded.items() for day in sizes} == {
-        "AAPL 2024-01-02",
-        "AAPL 2024-01-03",
-        "MSFT 2024-01-02",
-    }
-    assert all(size > 0 for sizes in recorded.values() for size in sizes.values())
+        assert state.dataset() == (IDENTITY, kind)
 
 
-def test_checkpoints_belong_to_one_dataset(state: IngestionState) -> None:
-    identity = DatasetIdentity("alpaca", "iex", "raw")
-    state.claim(identity)
-    state.claim(identity)
+@pytest.mark.parametrize("other", [("alpaca", "sip", "raw"), ("alpaca", "iex", "all"), ("synthetic", "iex", "raw")])
+@pytest.mark.parametrize("kind", SessionKind)
+def test_checkpoints_belong_to_one_dataset(
+    state: IngestionState, other: tuple[str, str, str], kind: SessionKind
+) -> None:
+    state.claim(IDENTITY, SessionKind.REGULAR)
 
-    for other in (("alpaca", "sip", "raw"), ("alpaca", "iex", "all"), ("synthetic", "iex", "raw")):
-        with pytest.raises(DatasetMismatchError) as refused:
-            state.claim(DatasetIdentity(*other))
-        assert str(identity) in str(refused.value)
-        assert str(DatasetIdentity(*other)) in str(refused.value)
+    with pytest.raises(DatasetMismatchError) as refused:
+        state.claim(DatasetIdentity(*other), kind)
+
+    assert str(IDENTITY) in str(refused.value)
+    assert str(DatasetIdentity(*other)) in str(refused.value)
+    assert state.dataset() == (IDENTITY, SessionKind.REGULAR)
+
+
+def test_a_store_of_the_extended_session_takes_no_regular_hours_only(state: IngestionState) -> None:
+    state.claim(IDENTITY, SessionKind.REGULAR)
+    state.claim(IDENTITY, SessionKind.EXTENDED)
+
+    with pytest.raises(DatasetMismatchError, match=r"session extended.*session regular"):
+        state.claim(IDENTITY, SessionKind.REGULAR)
+
+    assert state.dataset() == (IDENTITY, SessionKind.EXTENDED)
+
+
+def test_the_latest_settled_dates_are_those_of_complete_or_empty_days(state: IngestionState) -> None:
+    state.record([checkpoint("AAPL", f"2024-01-0{date}") for date in (2, 3)])
+    state.record(
+        [checkpoint("AAPL", "2024-01-04", Outcome.EMPTY, 0), checkpoint("AAPL", "2024-01-05", Outcome.PARTIAL)]
+    )
+    state.record([checkpoint("MSFT", "2024-01-02", Outcome.FAILED, 0), checkpoint("Z", "2023-12-29")])
+
+    latest = state.latest_settled()
+
+    assert {str(symbol): str(date) for symbol, date in latest.items()} == {"AAPL": "2024-01-04", "Z": "2023-12-29"}

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ProviderUnavailableError
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.events.bar_events import BarsExhausted
 from tests.support.builders import day
 from tests.support.fake_clock import FakeClock
-from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pipeline, stored_rows
+from tests.support.pipeline_ring import (
+    THURSDAY,
+    TUESDAY,
+    WEDNESDAY,
+    config,
+    contents,
+    fingerprints,
+    minutes,
+    pipeline,
+    stored_rows,
+)
 from tests.support.scripted_provider import ScriptedProvider
 
 IN_SESSION = f"{WEDNESDAY}T15:00:00Z"
@@ -155,32 +167,82 @@ def test_a_half_day_is_complete_after_its_extended_close_alone(tmp_path: Path) -
     assert second.outcomes[day("AAPL", half_day)].outcome is Outcome.COMPLETE
 
 
-def test_regular_hours_first_and_extended_ones_later_asks_again_and_adds(tmp_path: Path) -> None:
-    before, during = minutes(TUESDAY, 2, start="10:00"), minutes(TUESDAY, 3)
-    provider = ScriptedProvider({"AAPL": {TUESDAY: [*before, *during]}})
-    with pipeline(config(tmp_path, ["AAPL"], TUESDAY, TUESDAY, session="regular"), provider) as made:
+def test_a_regular_store_is_widened_without_asking_again_for_what_is_there(tmp_path: Path) -> None:
+    early, during, late = minutes(TUESDAY, 2, start="10:00"), minutes(TUESDAY, 3), minutes(TUESDAY, 2, start="22:00")
+    next_day = minutes(WEDNESDAY, 2)
+    provider = ScriptedProvider({"AAPL": {TUESDAY: [*early, *during, *late], WEDNESDAY: next_day}})
+    with pipeline(config(tmp_path, ["AAPL"], TUESDAY, WEDNESDAY, session="regular"), provider) as made:
         made.ingest()
     assert stored_rows(tmp_path, "AAPL", TUESDAY) == during
+    provider.forget()
+
+    with pipeline(config(tmp_path, ["AAPL"], TUESDAY, WEDNESDAY), provider) as made:
+        report = made.ingest()
+        again = made.ingest()
+
+    asked = [(str(request.window.start), str(request.window.end)) for request in provider.requests]
+    assert sorted(asked) == [
+        ("2024-01-02T09:00:00Z", "2024-01-02T14:30:00Z"),
+        ("2024-01-02T21:00:00Z", "2024-01-03T14:30:00Z"),
+        ("2024-01-03T21:00:00Z", "2024-01-04T01:00:00Z"),
+    ]
+    assert report.ok
+    assert (again.planned, again.already_settled) == (0, 2)
+    assert stored_rows(tmp_path, "AAPL", TUESDAY) == [*early, *during, *late]
+    assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == next_day
+
+
+def test_a_widened_store_has_the_bytes_of_one_that_was_extended_from_the_start(tmp_path: Path) -> None:
+    bars = {
+        symbol: {
+            date: [*minutes(date, 3, start="10:00"), *minutes(date, 5), *minutes(date, 2, start="22:30")]
+            for date in (TUESDAY, WEDNESDAY, THURSDAY)
+        }
+        for symbol in ("AAPL", "MSFT")
+    }
+    settings: dict[str, Any] = {"timeframes": ["5m", "1d"]}
+    for root, sessions in ((tmp_path / "widened", ("regular", "extended")), (tmp_path / "direct", ("extended",))):
+        for session in sessions:
+            asked = config(root, ["AAPL", "MSFT"], TUESDAY, THURSDAY, session=session, **settings)
+            with pipeline(asked, ScriptedProvider(bars)) as made:
+                assert made.ingest().ok
+
+    widened, direct = contents(tmp_path / "widened"), contents(tmp_path / "direct")
+    assert {name: digest for name, digest in widened.items() if not name.startswith("revisions")} == direct
+
+
+def test_a_day_that_failed_while_it_was_widened_is_widened_the_next_time(tmp_path: Path) -> None:
+    provider = ScriptedProvider({"AAPL": {TUESDAY: [*minutes(TUESDAY, 2), *minutes(TUESDAY, 1, start="22:00")]}})
+    with pipeline(config(tmp_path, ["AAPL"], TUESDAY, TUESDAY, session="regular"), provider) as made:
+        made.ingest()
+    provider.forget()
+    provider.errors[2] = ProviderUnavailableError("the night is broken")
 
     with pipeline(config(tmp_path, ["AAPL"], TUESDAY, TUESDAY), provider) as made:
-        report = made.ingest()
+        broken = made.ingest()
+        provider.errors.clear()
+        healed = made.ingest()
+        settled = made.ingest()
 
-    assert len(provider.requests) == 2
-    assert (report.planned, report.bars) == (1, 5)
-    assert stored_rows(tmp_path, "AAPL", TUESDAY) == [*before, *during]
+    assert (broken.state, healed.state, settled.planned) == ("failed", "completed", 0)
+    assert len(stored_rows(tmp_path, "AAPL", TUESDAY)) == 3
 
 
-def test_extended_hours_first_settles_regular_ones(tmp_path: Path) -> None:
+def test_an_extended_store_does_not_take_regular_sessions_and_both_are_named(tmp_path: Path) -> None:
     provider = ScriptedProvider({"AAPL": {TUESDAY: minutes(TUESDAY)}})
     with pipeline(config(tmp_path, ["AAPL"], TUESDAY, TUESDAY), provider) as made:
         made.ingest()
+    before = fingerprints(tmp_path)
     provider.forget()
 
-    with pipeline(config(tmp_path, ["AAPL"], TUESDAY, TUESDAY, session="regular"), provider) as made:
-        report = made.ingest()
+    with (
+        pipeline(config(tmp_path, ["AAPL"], TUESDAY, WEDNESDAY, session="regular"), provider) as made,
+        pytest.raises(DatasetMismatchError, match=r"session extended.*session regular"),
+    ):
+        made.ingest()
 
     assert provider.requests == []
-    assert report.already_settled == 1
+    assert fingerprints(tmp_path) == before
 
 
 def test_extended_bars_that_come_along_with_regular_ones_are_left_out_without_a_word(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from marketpipe.shared_kernel.domain.time_window import TimeWindow
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.storage.application.ports import BarStore
 from tests.support.builders import bar, table
+from tests.support.fake_clock import FakeClock
 from tests.support.in_memory_bar_store import InMemoryBarStore
 from tests.support.store_on_disk import StoreOnDisk
 
@@ -25,6 +27,9 @@ OPEN = datetime.fromisoformat("2024-01-02T14:30:00Z")
 
 
 class Harness(Protocol):
+    @property
+    def clock(self) -> FakeClock: ...
+
     @property
     def store(self) -> BarStore: ...
 
@@ -38,10 +43,11 @@ class Harness(Protocol):
 @define
 class OnDisk:
     root: Path
+    clock: FakeClock = field(factory=FakeClock)
     store: BarStore = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.store = StoreOnDisk(self.root).partitions
+        self.store = StoreOnDisk(self.root, clock=self.clock).partitions
 
     def bars(self, day: SymbolDay) -> list[Row]:
         return self._rows(StoreOnDisk(self.root).layout.bars(day))
@@ -51,7 +57,9 @@ class OnDisk:
 
     def damage(self, day: SymbolDay) -> None:
         path = StoreOnDisk(self.root).layout.bars(day)
+        before = path.stat()
         path.write_bytes(path.read_bytes()[:-9])
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as when a disk forgets
 
     def _rows(self, path: Path) -> list[Row]:
         names = table([]).column_names
@@ -60,7 +68,11 @@ class OnDisk:
 
 @define
 class InMemory:
-    store: InMemoryBarStore = field(factory=InMemoryBarStore)
+    clock: FakeClock = field(factory=FakeClock)
+    store: InMemoryBarStore = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.store = InMemoryBarStore(clock=self.clock)
 
     def bars(self, day: SymbolDay) -> list[Row]:
         return self.store.bars.get(day, [])

@@ -7,8 +7,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_session import SessionHours
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 
 CHECKED_AT = Timestamp.parse("2025-06-02T12:00:00Z")
@@ -21,11 +22,15 @@ def checkpoint(
     rows: Any = 390,
     *,
     rejected: Any = 0,
-    kind: SessionKind = SessionKind.EXTENDED,
+    hours: SessionHours = SessionHours.EXTENDED,
+    sha: str = "ab" * 32,
+    minutes: TradedMinutes | None = None,
+    known_since: Timestamp | None = CHECKED_AT,
 ) -> IngestionCheckpoint:
-    """Of a file of ten bytes a row; of no file where there are no rows."""
+    """Of a file of 3900 bytes; of no file where there are no rows."""
     day = SymbolDay(Symbol(symbol), TradingDate.parse(date))
     error = "no" if outcome is Outcome.FAILED else None
-    file = StoredSymbolDay(day, rows, 0, True, CHECKED_AT, CHECKED_AT, 3900, "ab" * 32) if rows else None
+    bounds = CHECKED_AT, CHECKED_AT
+    file = StoredSymbolDay(day, rows, 0, True, *bounds, 3900, sha, None, minutes, known_since) if rows else None
     found = SymbolDayOutcome(day, outcome, 390 if rows else 0, rejected, error)
-    return IngestionCheckpoint(1, found, kind, CHECKED_AT, file)
+    return IngestionCheckpoint(1, found, hours, CHECKED_AT, file)

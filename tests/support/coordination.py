@@ -9,7 +9,9 @@ from typing import Any
 
 from attrs import define, field
 
+from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
+from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
@@ -70,9 +72,10 @@ def coordination(
     bus, clock = EventBus(LoggedIsolation), clock or FakeClock()
     kept: Any = state or InMemoryIngestionState()
     scheduler = JobScheduler(CALENDAR, SessionFinality(timedelta()), PackingLimits(10_000, symbols_per_request=1))
-    coordinator = IngestionCoordinator(
-        DatasetIdentity("fake", "none", "raw"), scheduler, kept, InMemoryInventory(kept), bus, clock, new_executor
-    )
+    inventory = InMemoryInventory(kept)
+    planner = IngestionPlanner(scheduler, kept, inventory, clock)
+    identity, runner = DatasetIdentity("fake", "none", "raw"), BatchRunner(clock, new_executor)
+    coordinator = IngestionCoordinator(identity, planner, kept, inventory, bus, clock, runner)
     parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, bus)
     bus.observe(Event, parts.events.append)
     bus.subscribe(BarsRequested, parts.ring.on_bars_requested)

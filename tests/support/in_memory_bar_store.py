@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
+from datetime import time, timedelta
 from typing import Any
 
 import pyarrow as pa
-from attrs import define, field
+from attrs import define, evolve, field
 
+from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.traded_minutes import MINUTES_A_DAY, TradedMinutes
+from marketpipe.shared_kernel.domain.trading_session import EXTENDED_OPEN
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from tests.support.fake_clock import FakeClock
 
 Row = dict[str, Any]
 Rows = dict[SymbolDay, list[Row]]
@@ -20,13 +26,23 @@ Rows = dict[SymbolDay, list[Row]]
 
 @define
 class InMemoryBarStore:
-    """``bars`` and ``quarantine`` are what is stored; ``damaged`` symbol-days can no longer be read."""
+    """``bars`` and ``quarantine`` are what is stored; ``damaged`` symbol-days can no longer be read.
+
+    ``known_since`` is when each symbol-day became what it is.
+    """
 
     bars: Rows = field(factory=dict)
     quarantine: Rows = field(factory=dict)
     damaged: set[SymbolDay] = field(factory=set)
+    clock: Clock = field(factory=FakeClock)
+    known_since: dict[SymbolDay, Timestamp] = field(factory=dict)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
+        with self._lock:
+            return self._store_all(accepted, rejected)
+
+    def _store_all(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
         turned_down = _rows_of(rejected)
         newer = _rows_of(accepted)
         results = tuple(
@@ -37,7 +53,7 @@ class InMemoryBarStore:
         return results
 
     def _quarantine(self, part: SymbolDaySlice, rejected: Sequence[Row]) -> None:
-        before = [] if part.whole is not None else self.quarantine.get(part.symbol_day, [])
+        before = [row for row in self.quarantine.get(part.symbol_day, []) if not _is_said_again(row, part)]
         rows = [*before, *(row for row in rejected if row not in before)]
         self.quarantine.pop(part.symbol_day, None)
         if rows:
@@ -45,24 +61,57 @@ class InMemoryBarStore:
 
     def _store(self, part: SymbolDaySlice, newer: Sequence[Row], rejected: Sequence[Row]) -> StoredSymbolDay:
         day, whole = part.symbol_day, part.whole is not None
-        if day in self.damaged and not (whole and newer):
+        if day in self.damaged and not (newer and _covers_noon(part)):
             return StoredSymbolDay(day, 0, len(rejected), whole, error=f"{day} is damaged; move it away")
-        stored = [] if day in self.damaged else self.bars.get(day, [])
-        self.damaged.discard(day)
-        merged = _merged(stored, newer, rejected, part)
+        merged = _merged([] if day in self.damaged else self.bars.get(day, []), newer, rejected, part)
         if not merged:
             return StoredSymbolDay(day, 0, len(rejected), whole)
-        self.bars[day] = merged
-        first, last = (Timestamp(merged[row]["timestamp"]) for row in (0, -1))
-        content = repr(merged).encode()
-        digest = hashlib.sha256(content).hexdigest()
-        return StoredSymbolDay(day, len(merged), len(rejected), whole, first, last, len(content), digest)
+        self._replace(day, merged)
+        return _described(StoredSymbolDay(day, len(merged), len(rejected), whole), merged, self.known_since[day])
+
+    def _replace(self, day: SymbolDay, bars: list[Row]) -> None:
+        if day in self.damaged or repr(bars) != repr(self.bars.get(day)):
+            now, before = self.clock.now(), self.known_since.get(day)
+            self.known_since[day] = now if before is None else max(now, before.plus(timedelta(microseconds=1)))
+        self.bars[day] = bars
+        self.damaged.discard(day)
+
+
+def _described(result: StoredSymbolDay, bars: Sequence[Row], known_since: Timestamp) -> StoredSymbolDay:
+    content = repr(bars).encode()
+    first, last = (Timestamp(bars[row]["timestamp"]) for row in (0, -1))
+    digest, minutes = hashlib.sha256(content).hexdigest(), _minutes(result.symbol_day, bars)
+    return evolve(
+        result,
+        first=first,
+        last=last,
+        size_bytes=len(content),
+        sha256=digest,
+        minutes=minutes,
+        known_since=known_since,
+    )
+
+
+def _minutes(day: SymbolDay, bars: Sequence[Row]) -> TradedMinutes:
+    start = day.trading_date.at(EXTENDED_OPEN).moment
+    minutes = {(row["timestamp"] - start) // timedelta(minutes=1) for row in bars}
+    return TradedMinutes(sum(1 << minute for minute in minutes if 0 <= minute < MINUTES_A_DAY))
 
 
 def _merged(stored: Sequence[Row], newer: Sequence[Row], rejected: Sequence[Row], part: SymbolDaySlice) -> list[Row]:
     bars = {row["timestamp"]: row for row in stored if not _withdrawn(row, newer, rejected, part)}
     bars |= {row["timestamp"]: row for row in newer}
     return [bars[moment] for moment in sorted(bars)]
+
+
+def _is_said_again(row: Row, part: SymbolDaySlice) -> bool:
+    if part.whole is None or row["timestamp"] is None:
+        return _covers_noon(part)
+    return part.whole.contains(Timestamp(row["timestamp"]))
+
+
+def _covers_noon(part: SymbolDaySlice) -> bool:
+    return part.whole is not None and part.whole.contains(part.symbol_day.trading_date.at(time(12)))
 
 
 def _withdrawn(row: Row, newer: Sequence[Row], rejected: Sequence[Row], part: SymbolDaySlice) -> bool:

@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from attrs import evolve
 
+from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
-from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
+from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 
 
 class InMemoryIngestionState:
+    """``checkpoints`` are what is known: where later ones widened the hours of an earlier one, all of them together."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open = True
-        self._identity: DatasetIdentity | None = None
+        self._dataset: tuple[DatasetIdentity, SessionKind] | None = None
         self._jobs: dict[int, JobRecord] = {}
         self.checkpoints: dict[SymbolDay, IngestionCheckpoint] = {}
+        self._answers: dict[SymbolDay, int] = {}
         self._files: dict[SymbolDay, StoredSymbolDay] = {}
 
-    def claim(self, identity: DatasetIdentity) -> None:
-        self._identity = self._identity or identity
-        if self._identity != identity:
-            raise DatasetMismatchError(f"checkpoints of {self._identity}; {identity} was asked for")
+    def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
+        known, known_kind = self._dataset or (identity, kind)
+        if known != identity:
+            raise DatasetMismatchError(f"checkpoints of {known}; {identity} was asked for")
+        if known_kind is SessionKind.EXTENDED and kind is SessionKind.REGULAR:
+            raise DatasetMismatchError("checkpoints of session extended; session regular was asked for")
+        self._dataset = identity, kind
+
+    def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
+        return self._dataset
 
     def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
         with self._lock:
@@ -63,48 +75,33 @@ class InMemoryIngestionState:
             )
 
     def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
-        newer = {checkpoint.result.symbol_day: checkpoint for checkpoint in checkpoints}
-        files = {day: found.stored for day, found in newer.items() if found.stored and found.stored.sha256}
+        listed = list(checkpoints)
         with self._lock:
             self._check_open()
-            self.checkpoints |= newer
-            self._files |= files
-            for checkpoint in checkpoints:
+            for checkpoint in listed:
+                self._record_outcome(checkpoint)
+                self._record_file(checkpoint)
                 if job := self._jobs.get(checkpoint.job_id):
                     missed = int(checkpoint.result.outcome is Outcome.FAILED)
                     self._jobs[checkpoint.job_id] = evolve(job, done=job.done + 1 - missed, failed=job.failed + missed)
-            for day, checkpoint in newer.items():
-                if checkpoint.result.outcome is Outcome.EMPTY:
-                    self._files.pop(day, None)
 
-    def _of_job(self, job_id: int) -> list[IngestionCheckpoint]:
-        return [checkpoint for checkpoint in self.checkpoints.values() if checkpoint.job_id == job_id]
+    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+        known = self._snapshot()
+        days = sorted(day for day in known if day.symbol == symbol and first <= day.trading_date <= last)
+        return {day.trading_date: self._day_record(day, known[day]) for day in days}
 
-    def settled(self, scope: IngestionScope) -> Mapping[Symbol, frozenset[TradingDate]]:
-        found: defaultdict[Symbol, set[TradingDate]] = defaultdict(set)
-        for day, checkpoint in self._snapshot().items():
-            wanted = day.symbol in scope.symbols and scope.first <= day.trading_date <= scope.last
-            enough = checkpoint.result.outcome.is_settled and checkpoint.session_kind.covers(scope.session_kind)
-            if wanted and enough:
-                found[day.symbol].add(day.trading_date)
-        return {symbol: frozenset(dates) for symbol, dates in found.items()}
+    def latest_settled(self) -> Mapping[Symbol, TradingDate]:
+        days = [day for day, found in self._snapshot().items() if found.result.outcome.is_settled]
+        return {day.symbol: day.trading_date for day in sorted(days)}
 
-    def recorded_sizes(self, scope: IngestionScope) -> Mapping[Symbol, Mapping[TradingDate, int]]:
+    def typical_volumes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, TypicalVolume]:
         self._snapshot()
-        found: defaultdict[Symbol, dict[TradingDate, int]] = defaultdict(dict)
-        for day, file in self._files.items():
-            if day.symbol in scope.symbols and scope.first <= day.trading_date <= scope.last:
-                found[day.symbol][day.trading_date] = file.size_bytes
-        return dict(found)
+        files = {symbol: [file for day, file in self._files.items() if day.symbol == symbol] for symbol in symbols}
+        return {symbol: _volume(found) for symbol, found in files.items() if found}
 
-    def stored_bars(self, request: BarsRequest) -> Mapping[SymbolDay, int]:
+    def typical_volume(self) -> TypicalVolume | None:
         self._snapshot()
-        return {day: self._files[day].rows for day in request.symbol_days if day in self._files}
-
-    def typical_bars_per_day(self, symbols: Sequence[Symbol]) -> float | None:
-        self._snapshot()
-        rows = [file.rows for day, file in self._files.items() if day.symbol in symbols]
-        return sum(rows) / len(rows) if rows else None
+        return _volume(list(self._files.values())) if self._files else None
 
     def summaries(self) -> Sequence[SymbolSummary]:
         known = self._snapshot()
@@ -135,6 +132,49 @@ class InMemoryIngestionState:
             size_bytes=sum(file.size_bytes for file in files),
         )
 
+    def _of_job(self, job_id: int) -> list[IngestionCheckpoint]:
+        return [checkpoint for checkpoint in self.checkpoints.values() if checkpoint.job_id == job_id]
+
+    def _record_outcome(self, new: IngestionCheckpoint) -> None:
+        day = new.result.symbol_day
+        known = self.checkpoints.get(day)
+        if known is None or SessionHours.REGULAR in new.hours:
+            repeated = known is not None and known.result.outcome is new.result.outcome and self._same_file(new)
+            self._answers[day] = self._answers[day] + 1 if repeated else 1
+            self.checkpoints[day] = new
+        elif known.result.outcome.is_settled and new.result.outcome.is_settled:
+            if new.stored and new.stored.sha256 and not self._same_file(new):
+                self._answers[day] = 1
+            self.checkpoints[day] = _together(known, new)
+
+    def _same_file(self, new: IngestionCheckpoint) -> bool:
+        sha = new.stored.sha256 if new.stored else None
+        if sha is None and new.result.outcome in (Outcome.EMPTY, Outcome.FAILED):
+            return True
+        file = self._files.get(new.result.symbol_day)
+        return sha == (file.sha256 if file else None)
+
+    def _record_file(self, new: IngestionCheckpoint) -> None:
+        day, file = new.result.symbol_day, new.stored
+        if new.result.outcome is Outcome.EMPTY and SessionHours.REGULAR in new.hours:
+            self._files.pop(day, None)
+        elif file and file.sha256:
+            known = self._files.get(day)
+            if known and known.sha256 == file.sha256:
+                since = [moment for moment in (known.known_since, file.known_since) if moment]
+                minutes = known.minutes if file.minutes is None else file.minutes
+                file = evolve(file, known_since=min(since, default=None), minutes=minutes)
+            self._files[day] = file
+
+    def _day_record(self, day: SymbolDay, known: IngestionCheckpoint) -> DayRecord:
+        result, file = known.result, self._files.get(day)
+        record = DayRecord(result.outcome, known.hours, self._answers[day], result.rejected, result.error)
+        if file is None:
+            return record
+        since = file.known_since or Timestamp.from_epoch_micros(0)
+        lies = RecordedFile(file.size_bytes, since, str(file.sha256))
+        return evolve(record, rows=file.rows, file=lies, minutes=file.minutes)
+
     def _snapshot(self) -> dict[SymbolDay, IngestionCheckpoint]:
         with self._lock:
             self._check_open()
@@ -143,3 +183,15 @@ class InMemoryIngestionState:
     def _check_open(self) -> None:
         if not self._open:
             raise StateError("the state is closed")
+
+
+def _together(known: IngestionCheckpoint, new: IngestionCheckpoint) -> IngestionCheckpoint:
+    """Both are settled."""
+    outcome = Outcome.COMPLETE if Outcome.COMPLETE in (known.result.outcome, new.result.outcome) else Outcome.EMPTY
+    rejected = known.result.rejected + new.result.rejected
+    return evolve(new, result=evolve(new.result, outcome=outcome, rejected=rejected), hours=known.hours | new.hours)
+
+
+def _volume(files: Sequence[StoredSymbolDay]) -> TypicalVolume:
+    bars = sum(file.rows for file in files)
+    return TypicalVolume(bars / len(files), sum(file.size_bytes for file in files) / bars, len(files))

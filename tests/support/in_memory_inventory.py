@@ -1,23 +1,69 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from attrs import define, field
 
-from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 
+class Records(Protocol):
+    """The part of an ``IngestionState`` that says which files there are."""
+
+    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]: ...
+
+
 @define
 class InMemoryInventory:
-    """``StoreInventory``: every file that the state has recorded is there, but for those in ``lost``."""
+    """``StoreInventory``: every file that the state has recorded is there, but for those in ``lost``.
 
-    state: IngestionState
+    Of the others those in ``altered`` are not what they were; those in ``unrecorded`` lie there besides. ``stale``
+    says of which timeframes a day is.
+    """
+
+    state: Records
     lost: set[SymbolDay] = field(factory=set)
+    altered: set[SymbolDay] = field(factory=set)
+    unrecorded: set[SymbolDay] = field(factory=set)
+    stale: dict[SymbolDay, tuple[str, ...]] = field(factory=dict)
 
-    def sizes(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, int]:
-        recorded = self.state.recorded_sizes(IngestionScope((symbol,), first, last)).get(symbol, {})
-        return {day: size for day, size in recorded.items() if SymbolDay(symbol, day) not in self.lost}
+    def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
+        return frozenset(self._files(symbol, first, last))
+
+    def conditions(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedFile]
+    ) -> Mapping[TradingDate, FileCondition]:
+        files = self._files(symbol, first, last)
+        expected = {day: file for day, file in recorded.items() if first <= day <= last}
+        gone = dict.fromkeys(expected.keys() - files.keys(), FileCondition.GONE)
+        unrecorded = dict.fromkeys(files.keys() - expected.keys(), FileCondition.UNRECORDED)
+        both = (day for day in files if day in expected and not _same(files[day], expected[day]))
+        found = {**gone, **unrecorded, **dict.fromkeys(both, FileCondition.ALTERED)}
+        return {day: found[day] for day in sorted(found)}
+
+    def stale_aggregates(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> Mapping[TradingDate, tuple[str, ...]]:
+        return {day: self.stale[SymbolDay(symbol, day)] for day in _of(self.stale, symbol, first, last)}
+
+    def _files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, RecordedFile | None]:
+        """None for those that are not what they were, whatever anybody has recorded."""
+        files: dict[TradingDate, RecordedFile | None] = {
+            day: None if SymbolDay(symbol, day) in self.altered else record.file
+            for day, record in self.state.records(symbol, first, last).items()
+            if record.file is not None and SymbolDay(symbol, day) not in self.lost
+        }
+        return dict.fromkeys(_of(self.unrecorded, symbol, first, last)) | files
+
+
+def _of(days: Iterable[SymbolDay], symbol: Symbol, first: TradingDate, last: TradingDate) -> list[TradingDate]:
+    return sorted(day.trading_date for day in days if day.symbol == symbol and first <= day.trading_date <= last)
+
+
+def _same(file: RecordedFile | None, recorded: RecordedFile) -> bool:
+    return file is not None and (file.size_bytes, file.sha256) == (recorded.size_bytes, recorded.sha256)

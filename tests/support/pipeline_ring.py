@@ -37,6 +37,7 @@ def config(root: Path, symbols: Sequence[str], start: str, end: str, **changes: 
         "output_path": root / "data",
         "aggregates_path": root / "aggregates",
         "quarantine_path": root / "quarantine",
+        "revisions_path": root / "revisions",
         "state_path": root / "state" / "marketpipe.sqlite",
         "timeframes": [],
         "workers": 2,

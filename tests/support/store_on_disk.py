@@ -19,12 +19,14 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.refresh_count import RefreshCount
 from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
+from marketpipe.storage.infrastructure.bar_loader import BarLoader
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
 from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from tests.support.builders import CALENDAR, columnar
+from tests.support.fake_clock import FakeClock
 
 Row = dict[str, Any]
 
@@ -39,19 +41,24 @@ class StoreOnDisk:
     identity: DatasetIdentity = IDENTITY
     compression: str = "zstd"
     files: DurableFiles = field(factory=DurableFiles)
+    clock: FakeClock = field(factory=FakeClock)
 
     @property
     def layout(self) -> StoreLayout:
-        return StoreLayout(self.root / "data", self.root / "aggregates", self.root / "quarantine")
+        return StoreLayout(*(self.root / name for name in ("data", "aggregates", "quarantine", "revisions")))
 
     @property
     def partitions(self) -> PartitionManager:
-        return PartitionManager(self.layout, self.identity, ParquetWriter(self.compression), self.files)
+        return PartitionManager(self.layout, self.identity, ParquetWriter(self.compression), self.files, self.clock)
 
     @property
     def aggregates(self) -> AggregateFiles:
         aggregator = DuckDBAggregator(self.layout, CALENDAR)
         return AggregateFiles(self.layout, self.identity, aggregator, ParquetWriter(self.compression), self.files)
+
+    @property
+    def loader(self) -> BarLoader:
+        return BarLoader(self.layout, lambda: DuckDBAggregator(self.layout, CALENDAR))
 
     def keep(
         self, *parts: tuple[SymbolDay, Sequence[Row]], rejected: ArrowBars = NOTHING, whole: bool = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marketpipe.config.classes import (
     ClientConfig,
+    CoverageConfig,
     MetricsConfig,
     PipelineConfig,
     StoreConfig,
@@ -12,10 +13,14 @@ from marketpipe.config.classes import (
 )
 from marketpipe.config.credentials import Credentials, find_credentials
 from marketpipe.config.file import load_config, load_store_config
+from marketpipe.config.values import LATEST, Latest
 
 __all__ = [
+    "LATEST",
     "ClientConfig",
+    "CoverageConfig",
     "Credentials",
+    "Latest",
     "MetricsConfig",
     "PipelineConfig",
     "StoreConfig",

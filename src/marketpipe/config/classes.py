@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, fields, frozen
 
 from marketpipe.config.values import (
+    Latest,
     base_url,
     boolean,
     dates_in_order,
+    end_date,
     folders_apart,
+    number,
     one_of,
     path,
     section,
@@ -32,6 +35,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import SessionKind
 
 FEEDS = ("iex", "sip", "otc", "boats")
+FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path")
 ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 
 
@@ -65,6 +69,20 @@ class MetricsConfig:
 
 
 @frozen(kw_only=True)
+class CoverageConfig:
+    """When a symbol-day is suspect: what each number means stands in docs/adr/0008 and in the README."""
+
+    hole_minutes: int = setting(whole_number(1, 390), 30)
+    hole_bars: float = setting(number(1, 390), 15.0)
+    stop_minutes: int = setting(whole_number(1, 390), 10)
+    stop_bars: float = setting(number(1, 390), 9.0)
+    habit_factor: float = setting(number(1, 390), 3.0)
+    neighbours: int = setting(whole_number(1, 250), 10)
+    unlisted_sessions: int = setting(whole_number(1, 250), 5)
+    confirmations: int = setting(whole_number(2, 100), 2)
+
+
+@frozen(kw_only=True)
 class StoreConfig:
     """All that concerns a store at rest: enough to query, load, validate and aggregate."""
 
@@ -72,14 +90,16 @@ class StoreConfig:
     output_path: Path = setting(path, Path("data"))
     aggregates_path: Path = setting(path, Path("aggregates"))
     quarantine_path: Path = setting(path, Path("quarantine"))
+    revisions_path: Path = setting(path, Path("revisions"))
     state_path: Path = setting(path, Path("state/marketpipe.sqlite"))
     compression: str = setting(one_of("zstd", "snappy"), "zstd")
     timeframes: tuple[Timeframe, ...] = setting(timeframes, ("5m", "15m", "1h", "1d"))
     validation: ValidationConfig = setting(section(ValidationConfig), factory=ValidationConfig)
+    coverage: CoverageConfig = setting(section(CoverageConfig), factory=CoverageConfig)
     metrics: MetricsConfig = setting(section(MetricsConfig), factory=MetricsConfig)
 
     def __attrs_post_init__(self) -> None:
-        folders_apart({name: getattr(self, name) for name in ("output_path", "aggregates_path", "quarantine_path")})
+        folders_apart({name: getattr(self, name) for name in FOLDERS})
 
 
 _frozen = frozen(kw_only=True)  # by this name mypy's plugin for attrs does not know it, and the __init__ below holds
@@ -87,7 +107,7 @@ _frozen = frozen(kw_only=True)  # by this name mypy's plugin for attrs does not 
 
 @_frozen
 class PipelineConfig(StoreConfig):
-    """A whole pipeline. ``start`` and ``end`` are trading dates, both inclusive.
+    """A whole pipeline. ``start`` and ``end`` are trading dates, both inclusive; ``end`` may be "latest".
 
     ``provider_options`` are the section of the file that bears the name of a registered provider.
     """
@@ -95,7 +115,7 @@ class PipelineConfig(StoreConfig):
     provider: str = setting(text)
     symbols: tuple[Symbol, ...] = setting(symbols)
     start: TradingDate = setting(trading_date)
-    end: TradingDate = setting(trading_date)
+    end: TradingDate | Latest = setting(end_date)
     workers: int = setting(whole_number(1, 64), 4)
     alpaca: ClientConfig = setting(section(ClientConfig), factory=ClientConfig)
     synthetic: SyntheticConfig = setting(section(SyntheticConfig), factory=SyntheticConfig)
@@ -114,6 +134,7 @@ class PipelineConfig(StoreConfig):
             output_path: Path | str = ...,
             aggregates_path: Path | str = ...,
             quarantine_path: Path | str = ...,
+            revisions_path: Path | str = ...,
             state_path: Path | str = ...,
             compression: str = ...,
             workers: int = ...,
@@ -121,6 +142,7 @@ class PipelineConfig(StoreConfig):
             alpaca: ClientConfig | Mapping[str, Any] = ...,
             synthetic: SyntheticConfig | Mapping[str, Any] = ...,
             validation: ValidationConfig | Mapping[str, Any] = ...,
+            coverage: CoverageConfig | Mapping[str, Any] = ...,
             metrics: MetricsConfig | Mapping[str, Any] = ...,
             provider_options: Mapping[str, Any] = ...,
         ) -> None: ...
@@ -134,6 +156,7 @@ SECTIONS: Mapping[str, type] = {
     "alpaca": ClientConfig,
     "synthetic": SyntheticConfig,
     "validation": ValidationConfig,
+    "coverage": CoverageConfig,
     "metrics": MetricsConfig,
 }
 

@@ -8,7 +8,7 @@ from enum import Enum
 from ipaddress import ip_address
 from itertools import permutations
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import NOTHING, Attribute, Converter, Factory, field
@@ -20,6 +20,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
 
+Latest = Literal["latest"]
+LATEST: Final[Latest] = "latest"
+"""Stands for the trading date of the newest session that is final."""
 _HOST = re.compile(r"[a-z0-9._:-]+")
 
 T = TypeVar("T")
@@ -64,6 +67,15 @@ def whole_number(least: int, most: int) -> Reader[int]:
     return read
 
 
+def number(least: float, most: float) -> Reader[float]:
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise ValidationError(f"expected a number from {least:g} to {most:g}, not {value!r}")
+        return float(value)
+
+    return read
+
+
 def one_of(*allowed: Any) -> Reader[Any]:
     """Of words, or of the members of an enumeration by their values."""
     words = {str(item.value) if isinstance(item, Enum) else str(item): item for item in allowed}
@@ -95,6 +107,10 @@ def symbols(value: Any) -> tuple[Symbol, ...]:
 
 def trading_date(value: Any) -> TradingDate:
     return as_trading_date(value)
+
+
+def end_date(value: Any) -> TradingDate | Latest:
+    return LATEST if value == LATEST else as_trading_date(value)
 
 
 def timeframes(value: Any) -> tuple[Timeframe, ...]:
@@ -147,8 +163,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def dates_in_order(start: TradingDate, end: TradingDate) -> None:
-    if end < start:
+def dates_in_order(start: TradingDate, end: TradingDate | Latest) -> None:
+    if isinstance(end, TradingDate) and end < start:
         raise ConfigurationError(f"end: {end} lies before start {start}")
 
 

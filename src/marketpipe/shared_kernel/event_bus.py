@@ -32,6 +32,12 @@ class EventBus:
         """``Event`` itself stands for every type."""
         self._observers[event_type].append(observer)
 
+    def branch(self) -> EventBus:
+        """Another bus with handlers of its own and the same observers, for work that goes another way round."""
+        other = EventBus(self._isolation)
+        other._observers = self._observers
+        return other
+
     def publish(self, event: Event) -> None:
         for kind in (type(event), Event):
             for observer in self._observers.get(kind, ()):

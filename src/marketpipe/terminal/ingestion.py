@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from attrs import asdict
 
+from marketpipe.ingestion.domain.plan_estimate import PlanEstimate
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
@@ -27,7 +28,7 @@ def progress_of(pipeline: Pipeline) -> Iterator[None]:
 
 def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     if as_json:
-        print_json(_as_mapping(report))
+        print_json(ingestion_as_mapping(report))
         return
     rate = f", {report.bars / report.seconds:,.0f} bars/s" if report.seconds and report.bars else ""
     out(f"job {report.job_id} {report.state}. Symbol-days: {_counts(report)}")
@@ -35,6 +36,8 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
         f"{report.bars:,} bars, {report.rejected:,} rejected, "
         f"{report.requests:,} requests, {report.seconds:.1f} s{rate}"
     )
+    if report.estimate is not None and report.planned:
+        out(f"planned were {estimated(report.estimate)}")
     for rule, count in sorted(report.warnings.items()):
         out(f"warning: {count:,} bars do not satisfy {rule}; they are stored all the same")
     if report.rejected:
@@ -52,8 +55,13 @@ def _counts(report: IngestionReport) -> str:
         parts.append(f"{report.not_begun:,} not begun yet")
     if not report.planned and not report.already_settled and not report.not_begun:
         parts.append("no trading date lies in that range")
-    left = report.planned - len(report.outcomes)
-    return ", ".join(parts) + (f"; {left:,} not asked for" if left else "")
+    return ", ".join(parts) + (f"; {report.left:,} not asked for" if report.left else "")
+
+
+def estimated(estimate: PlanEstimate) -> str:
+    basis = f"going by {estimate.known_days:,} stored symbol-days" if estimate.known_days else "a guess"
+    size = f"{estimate.size_bytes / 1e6:,.1f} MB"
+    return f"about {estimate.bars:,} bars in {estimate.requests:,} requests, {size} ({basis})"
 
 
 def _print_failures(report: IngestionReport) -> None:
@@ -66,7 +74,7 @@ def _print_failures(report: IngestionReport) -> None:
         err("run the same command again: only what failed is asked for")
 
 
-def _as_mapping(report: IngestionReport) -> dict[str, object]:
+def ingestion_as_mapping(report: IngestionReport) -> dict[str, object]:
     return {
         "job_id": report.job_id,
         "state": report.state,
@@ -78,6 +86,7 @@ def _as_mapping(report: IngestionReport) -> dict[str, object]:
         "rejected": report.rejected,
         "requests": report.requests,
         "seconds": round(report.seconds, 3),
+        "estimate": None if report.estimate is None else asdict(report.estimate),
         "warnings": dict(report.warnings),
         "aggregates": asdict(report.aggregates),
         "failures": [

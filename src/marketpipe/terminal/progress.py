@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.events.aggregate_events import AggregatesRefreshed
+from marketpipe.shared_kernel.events.audit_events import AuditStarted, BarsCompared
 from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
 from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, RequestCompleted
 
@@ -68,6 +69,8 @@ class _Follower:
         pipeline.subscribe(RateLimitWaited, self._on_wait)
         pipeline.subscribe(JobFinished, self._on_finished)
         pipeline.subscribe(AggregatesRefreshed, self._on_refreshed)
+        pipeline.subscribe(AuditStarted, self._on_audit_started)
+        pipeline.subscribe(BarsCompared, self._on_compared)
 
     @contextmanager
     def _changing(self) -> Iterator[Tally]:
@@ -78,6 +81,15 @@ class _Follower:
     def _on_started(self, event: JobStarted) -> None:
         with self._changing() as tally:
             tally.planned, tally.settled = event.planned, event.settled
+
+    def _on_audit_started(self, event: AuditStarted) -> None:
+        with self._changing() as tally:
+            tally.planned = event.planned
+
+    def _on_compared(self, event: BarsCompared) -> None:
+        with self._changing() as tally:
+            tally.done += len(event.days)
+            tally.bars += sum(day.unchanged + day.changed + day.added for day in event.days)
 
     def _on_recorded(self, event: SymbolDaysRecorded) -> None:
         with self._changing() as tally:

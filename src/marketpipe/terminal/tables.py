@@ -28,7 +28,7 @@ def print_validation(report: ValidationReport, *, as_json: bool) -> None:
     for finding in report.findings:
         counts[finding.rule, str(finding.severity)] += finding.count
     if counts:
-        _print_table(("rule", "severity", "bars"), ((*key, f"{count:,}") for key, count in sorted(counts.items())))
+        print_table(("rule", "severity", "bars"), ((*key, f"{count:,}") for key, count in sorted(counts.items())))
     for day, reason in sorted(report.damaged.items()):
         err(f"damaged: {day}: {reason}")
     verdict = "valid" if report.ok else "NOT valid"
@@ -72,7 +72,7 @@ def print_rows(table: pa.Table, *, as_json: bool) -> None:
     if as_json:
         print_json([dict(zip(_distinct(table.column_names), row, strict=True)) for row in rows])
         return
-    _print_table(table.column_names, (map(_cell, row) for row in rows))
+    print_table(table.column_names, (map(_cell, row) for row in rows))
     if table.num_rows > ROWS_SHOWN:
         err(f"the first {ROWS_SHOWN} of {table.num_rows:,} rows; use LIMIT, or --json for all")
 
@@ -95,18 +95,20 @@ def print_status(report: StatusReport, *, as_json: bool) -> None:
     if as_json:
         print_json(_status(report))
         return
-    out(f"dataset: {report.identity}" if report.identity else "nothing is stored here yet")
+    hours = f", session {report.session}" if report.session else ""
+    out(f"dataset: {report.identity}{hours}" if report.identity else "nothing is stored here yet")
     if report.symbols:
         head = ("symbol", "first", "last", "complete", "empty", "partial", "failed", "bars", "rejected", "MB")
-        _print_table(head, (_status_row(asdict(summary, recurse=False)) for summary in report.symbols))
+        print_table(head, (_status_row(asdict(summary, recurse=False)) for summary in report.symbols))
     if report.jobs:
         head = ("job", "state", "started", "finished", "symbols", "first", "last", "planned", "done", "failed")
-        _print_table(head, (map(_cell, asdict(job, recurse=False).values()) for job in report.jobs))
+        print_table(head, (map(_cell, asdict(job, recurse=False).values()) for job in report.jobs))
 
 
 def _status(report: StatusReport) -> dict[str, object]:
     return {
         "dataset": asdict(report.identity) if report.identity else None,
+        "session": None if report.session is None else str(report.session),
         "symbols": [asdict(summary, recurse=False) for summary in report.symbols],
         "jobs": [asdict(job, recurse=False) for job in report.jobs],
     }
@@ -126,7 +128,7 @@ def print_providers(known: Mapping[str, str], chosen: str | None, *, as_json: bo
         out(f"{'*' if name == chosen else ' '} {name:<12} {source}")
 
 
-def _print_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
+def print_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
     """Cut to the width of a terminal; whole where the output goes to a file or another program."""
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=WIDEST)

@@ -13,6 +13,7 @@ NO_WORD = ["5", "1.5", "true", "[word]", "{word: word}", '""', '"  "']
 NO_CHOICE = [*NO_WORD, "null", "word", "'Off'"]
 NO_PATH = [*NO_WORD, "null", '"a\\0b"', "~nobody.has.this.name/bars"]
 NO_COUNT = ["null", "'4'", "4.0", "four", "true", "[4]", "{four: 4}", "-1", ".inf", ".nan", "0x10", "010", "1:30"]
+NO_NUMBER = ["null", "'4'", "four", "true", "[4]", "{four: 4}", "-1", ".inf", ".nan", "0x10", "1:30"]
 NO_DATE = ["5", "20240102", "true", "[2024-01-02]", "{a: b}", '""', "2024-1-2", "2024-02-30", "2024-13-01"]
 NO_DATE += ["2024-01-02T00:00:00Z", "2024-01-02 09:30:00", "01/02/2024", "today", "2024-W01-1", "2024-002"]
 NO_URL = ["5", "[a]", "null", '""', "data.alpaca.markets", "ftp://data.alpaca.markets", "https://", "'https://[::1'"]
@@ -21,6 +22,7 @@ WRONG: dict[str, list[str]] = {
     "output_path": NO_PATH,
     "aggregates_path": NO_PATH,
     "quarantine_path": NO_PATH,
+    "revisions_path": NO_PATH,
     "state_path": NO_PATH,
     "compression": [*NO_CHOICE, "gzip", "ZSTD"],
     "timeframes": ["5m", "5", "null", "true", "{5m: 1h}", "[2m]", "[1m, 5m]", "[5]", "[null]", "[[5m]]", "[{5m: 1}]"],
@@ -45,6 +47,14 @@ WRONG: dict[str, list[str]] = {
         "{5: off}",
         "{'': off}",
     ],
+    "coverage.hole_minutes": [*NO_COUNT, "0", "391"],
+    "coverage.hole_bars": [*NO_NUMBER, "0.9", "391"],
+    "coverage.stop_minutes": [*NO_COUNT, "0", "391"],
+    "coverage.stop_bars": [*NO_NUMBER, "0", "390.5"],
+    "coverage.habit_factor": [*NO_NUMBER, "0.5", "1000"],
+    "coverage.neighbours": [*NO_COUNT, "0", "251"],
+    "coverage.unlisted_sessions": [*NO_COUNT, "0", "251"],
+    "coverage.confirmations": [*NO_COUNT, "1", "101"],
     "metrics.enabled": ["null", "1", "0", "'true'", "yes", "on", "off", "no", "[true]", "{}"],
     "metrics.host": [*NO_WORD, "null"],
     "metrics.port": [*NO_COUNT, "65536", "22:22"],

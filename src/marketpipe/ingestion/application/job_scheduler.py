@@ -1,24 +1,33 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
+from attrs import define, field
+
+from marketpipe.ingestion.application.known_hours import KnownHours
 from marketpipe.ingestion.domain.batch_packing import PackingLimits, pack
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.night_packing import nights
+from marketpipe.ingestion.domain.plan_estimate import estimate
 from marketpipe.ingestion.domain.session_finality import SessionFinality
+from marketpipe.ingestion.domain.typical_volume import TypicalVolumes
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionHours
 
 UNKNOWN_BARS_PER_DAY = 60.0
 """Low on purpose: a batch of liquid symbols then has many pages, which costs nothing; one of thin ones fills some."""
+NOTHING_KNOWN = TypicalVolumes({}, None)
+WantedDates = Mapping[Symbol, Collection[TradingDate]]
 
 
 class JobScheduler:
-    """The trading calendar minus what is settled is what is missing; packed into requests that fill pages."""
+    """The trading calendar minus what is known is what is missing; packed into requests that fill pages."""
 
     def __init__(self, calendar: TradingCalendar, finality: SessionFinality, limits: PackingLimits) -> None:
         self._calendar, self._finality, self._limits = calendar, finality, limits
@@ -27,32 +36,83 @@ class JobScheduler:
     def plan(
         self,
         scope: IngestionScope,
-        settled: Mapping[Symbol, frozenset[TradingDate]],
+        known: KnownHours,
         now: Timestamp,
-        bars_per_day: float | None = None,
+        volumes: TypicalVolumes = NOTHING_KNOWN,
     ) -> IngestionPlan:
-        """``bars_per_day``: what a symbol is known to bring; None where nothing is known."""
+        """``volumes``: what symbols are known to bring."""
+        begun, not_begun = self._sessions(scope, now)
+        missing = _missing(scope, begun, known)
+        return self._packed(scope, begun, missing, volumes, len(scope.symbols) * not_begun)
+
+    def plan_again(
+        self, scope: IngestionScope, wanted: WantedDates, now: Timestamp, volumes: TypicalVolumes = NOTHING_KNOWN
+    ) -> IngestionPlan:
+        """Just the ``wanted`` dates of the scope, whatever is known of them."""
+        begun, _ = self._sessions(scope, now)
+        positions = {s: [i for i, item in enumerate(begun) if item.trading_date in wanted[s]] for s in wanted}
+        missing = _Missing({symbol: some for symbol, some in positions.items() if some})
+        return self._packed(scope, begun, missing, volumes, 0)
+
+    def latest_final(self, now: Timestamp) -> TradingDate:
+        """The trading date of the newest session whose bars are settled."""
+        return self._finality.latest_final(self._calendar, now)
+
+    def _sessions(self, scope: IngestionScope, now: Timestamp) -> tuple[list[AskedSession], int]:
+        """Those that have begun, and how many have not."""
         sessions = self._calendar.sessions(scope.first, scope.last)
         asked = [self._finality.ask(session, scope.session_kind, now) for session in sessions]
         begun = [session for session in asked if session is not None]
-        missing = _missing(scope.symbols, begun, settled)
-        typical = bars_per_day or UNKNOWN_BARS_PER_DAY
-        batches = tuple(
-            BarsRequest(next(self._batch_ids), symbols, tuple(begun[first : last + 1]), scope.session_kind)
-            for symbols, (first, last) in pack(missing, typical, self._limits)
-        )
-        wanted = len(scope.symbols) * len(begun)
-        open_days = sum(len(positions) for positions in missing.values())
-        return IngestionPlan(batches, wanted - open_days, len(scope.symbols) * (len(asked) - len(begun)))
+        return begun, len(sessions) - len(begun)
+
+    def _packed(
+        self,
+        scope: IngestionScope,
+        begun: Sequence[AskedSession],
+        missing: _Missing,
+        volumes: TypicalVolumes,
+        not_begun: int,
+    ) -> IngestionPlan:
+        batches = (*self._whole_days(scope, begun, missing, volumes), *self._nights(scope, begun, missing))
+        return IngestionPlan(batches, missing.settled, not_begun, estimate(batches, volumes, self._limits))
+
+    def _whole_days(
+        self, scope: IngestionScope, begun: Sequence[AskedSession], missing: _Missing, volumes: TypicalVolumes
+    ) -> Iterator[BarsRequest]:
+        typical = volumes.mean_bars(scope.symbols) or UNKNOWN_BARS_PER_DAY
+        for symbols, (first, last) in pack(missing.whole, typical, self._limits):
+            yield BarsRequest(next(self._batch_ids), symbols, tuple(begun[first : last + 1]), scope.session_kind)
+
+    def _nights(self, scope: IngestionScope, begun: Sequence[AskedSession], missing: _Missing) -> Iterator[BarsRequest]:
+        for night in nights(missing.around, begun, self._limits.symbols_per_request):
+            yield BarsRequest(next(self._batch_ids), night.symbols, night.sessions, scope.session_kind)
 
 
-def _missing(
-    symbols: Iterable[Symbol], sessions: list[AskedSession], settled: Mapping[Symbol, frozenset[TradingDate]]
-) -> dict[Symbol, list[int]]:
+@define
+class _Missing:
+    """Positions of sessions by symbol: those to ask for whole, and what others lack ``around`` the regular hours."""
+
+    whole: dict[Symbol, list[int]] = field(factory=dict)
+    around: dict[Symbol, dict[int, SessionHours]] = field(factory=dict)
+    settled: int = 0
+
+
+def _missing(scope: IngestionScope, sessions: Sequence[AskedSession], known: KnownHours) -> _Missing:
+    missing, wanted = _Missing(), scope.session_kind.hours
     dates = [session.trading_date for session in sessions]
-    missing = {}
-    for symbol in symbols:
-        known = settled.get(symbol, frozenset())
-        if positions := [i for i, day in enumerate(dates) if day not in known]:
-            missing[symbol] = positions
+    for symbol in scope.symbols:
+        first, hours = scope.first_of(symbol), known.get(symbol, {})
+        lacking = _lacking(((i, date) for i, date in enumerate(dates) if date >= first), hours, wanted)
+        whole = [i for i, lacks in lacking.items() if SessionHours.REGULAR in lacks]
+        around = {i: lacks for i, lacks in lacking.items() if SessionHours.REGULAR not in lacks}
+        missing.settled += sum(date >= first for date in dates) - len(lacking)
+        missing.whole |= {symbol: whole} if whole else {}
+        missing.around |= {symbol: around} if around else {}
     return missing
+
+
+def _lacking(
+    days: Iterable[tuple[int, TradingDate]], known: Mapping[TradingDate, SessionHours], wanted: SessionHours
+) -> dict[int, SessionHours]:
+    lacking = ((i, wanted & ~known.get(date, SessionHours.NONE)) for i, date in days)
+    return {i: lacks for i, lacks in lacking if lacks}

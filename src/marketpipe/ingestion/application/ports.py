@@ -3,23 +3,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
-from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
 
 
 class IngestionState(Protocol):
     """Jobs and checkpoints of one store, durable and safe to call from several threads. Raises ``StateError``."""
 
-    def claim(self, identity: DatasetIdentity) -> None:
-        """Says which dataset the checkpoints are of. Raises ``DatasetMismatchError`` where they are another's."""
+    def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
+        """Says which dataset the checkpoints are of, and of which hours.
+
+        Raises ``DatasetMismatchError`` where they are another's, and where a store of the extended session would take
+        regular hours only. A store of the regular session that is claimed for the extended one is that from then on.
+        """
+        ...
+
+    def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
+        """None where nobody has claimed it yet."""
         ...
 
     def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
@@ -29,23 +38,28 @@ class IngestionState(Protocol):
     def close_job(self, job: IngestionJob, now: Timestamp) -> None: ...
 
     def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
-        """All or none of them."""
+        """All or none of them.
+
+        A checkpoint that covers the regular session replaces what was known of its symbol-day. One of other hours only
+        widens the hours of a settled day; it leaves an unsettled one as it is, but for the file. ``answers`` goes up
+        where outcome and file are the same as before, and starts at one where they are not.
+        """
         ...
 
-    def settled(self, scope: IngestionScope) -> Mapping[Symbol, frozenset[TradingDate]]:
-        """The dates of the scope that need no further request: complete or empty, for these hours or wider ones."""
+    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+        """What is known of one symbol's days between the dates, both inclusive; ascending."""
         ...
 
-    def recorded_sizes(self, scope: IngestionScope) -> Mapping[Symbol, Mapping[TradingDate, int]]:
-        """The bytes of each file of the scope, as they were when it was written."""
+    def latest_settled(self) -> Mapping[Symbol, TradingDate]:
+        """Of each symbol the latest date that is complete or empty; those without are absent."""
         ...
 
-    def stored_bars(self, request: BarsRequest) -> Mapping[SymbolDay, int]:
-        """How many bars are stored of each symbol-day; those without are absent."""
+    def typical_volumes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, TypicalVolume]:
+        """Of what is stored of these symbols; those without are absent."""
         ...
 
-    def typical_bars_per_day(self, symbols: Sequence[Symbol]) -> float | None:
-        """The mean over what is stored of these symbols; None where that is nothing."""
+    def typical_volume(self) -> TypicalVolume | None:
+        """Of all that is stored, whatever the symbol; None where that is nothing."""
         ...
 
     def summaries(self) -> Sequence[SymbolSummary]: ...

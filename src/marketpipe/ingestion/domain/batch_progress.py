@@ -6,6 +6,7 @@ from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import MarketPipeError
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.trading_session import SessionHours
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 
 
@@ -16,14 +17,14 @@ class BatchProgress:
         self.job_id, self.request = job_id, request
         self.outcomes: dict[SymbolDay, SymbolDayOutcome] = {}
         self._symbols = frozenset(request.symbols)
-        self._final = {asked.trading_date: asked.final for asked in request.sessions}
+        self._asked = {asked.trading_date: asked for asked in request.sessions}
 
     def stored(self, day: StoredSymbolDay) -> SymbolDayOutcome | None:
         """None for what is not in the request, such as a date that is no session: nobody waits for it.
 
         A symbol-day may come in several parts; where one of them failed, the whole has failed.
         """
-        if day.symbol_day.symbol not in self._symbols or day.symbol_day.trading_date not in self._final:
+        if day.symbol_day.symbol not in self._symbols or day.symbol_day.trading_date not in self._asked:
             return None
         earlier = self.outcomes.get(day.symbol_day)
         rejected = day.rejected + (earlier.rejected if earlier else 0)
@@ -45,18 +46,26 @@ class BatchProgress:
     def open_days(self) -> list[SymbolDay]:
         return [day for day in self.request.symbol_days if day not in self.outcomes]
 
+    def hours_of(self, day: SymbolDay) -> SessionHours:
+        """For which hours of that day this batch speaks."""
+        hours = self._asked[day.trading_date].hours
+        return self.request.session_kind.hours if SessionHours.REGULAR in hours else hours
+
     def refused_days(self, symbols: Iterable[tuple[object, str]]) -> dict[SymbolDay, str]:
         reasons = dict(symbols)
         return {day: reasons[day.symbol] for day in self.request.symbol_days if day.symbol in reasons}
 
     def _had_bars(self, day: SymbolDay) -> Outcome:
-        return Outcome.COMPLETE if self._final[day.trading_date] else Outcome.PARTIAL
+        return Outcome.COMPLETE if self._asked[day.trading_date].final else Outcome.PARTIAL
 
     def _without_bars(self, day: SymbolDay, refusal: str | None, kept: int | None) -> SymbolDayOutcome:
         if refusal is not None:
             return SymbolDayOutcome(day, Outcome.FAILED, error=refusal)
-        if not self._final[day.trading_date]:
+        asked = self._asked[day.trading_date]
+        if not asked.final:
             return SymbolDayOutcome(day, Outcome.PARTIAL, rows=kept or 0)
+        if kept is not None and SessionHours.REGULAR not in asked.hours:
+            return SymbolDayOutcome(day, Outcome.COMPLETE, kept)  # those bars lie in hours nobody asked for this time
         if kept is not None:
             contradiction = f"none came where {_bars(kept)} stored; those stay"
             return SymbolDayOutcome(day, Outcome.FAILED, kept, error=contradiction)

@@ -4,7 +4,7 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.symbol_day_outcome import SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_session import SessionHours
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 
 
@@ -17,6 +17,6 @@ class IngestionCheckpoint:
 
     job_id: int
     result: SymbolDayOutcome
-    session_kind: SessionKind
+    hours: SessionHours
     checked_at: Timestamp
     stored: StoredSymbolDay | None = None

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from marketpipe.ingestion.domain.plan_estimate import PlanEstimate
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 
 
 @frozen
 class IngestionPlan:
-    """Counts are symbol-days. ``settled`` need no request; ``not_begun`` lie in sessions that have no bars yet."""
+    """Counts are symbol-days. ``settled`` need no request; ``not_begun`` lie in sessions that have no bars yet.
+
+    A symbol-day whose early and late hours are asked for apart counts twice among the ``planned``.
+    """
 
     batches: tuple[BarsRequest, ...] = field(repr=lambda batches: f"<{len(batches)} batches>")
     settled: int
     not_begun: int
+    estimate: PlanEstimate
 
     @property
     def planned(self) -> int:

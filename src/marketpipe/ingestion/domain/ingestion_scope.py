@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -10,12 +12,16 @@ from marketpipe.shared_kernel.domain.trading_session import SessionKind
 
 @frozen
 class IngestionScope:
-    """What is wanted: every symbol on every trading date from ``first`` to ``last``, both inclusive."""
+    """What is wanted: every symbol on every trading date from ``first`` to ``last``, both inclusive.
+
+    ``since`` holds symbols that are wanted from a later date on.
+    """
 
     symbols: tuple[Symbol, ...] = field(converter=as_symbols)
     first: TradingDate
     last: TradingDate = field()
     session_kind: SessionKind = SessionKind.EXTENDED
+    since: Mapping[Symbol, TradingDate] = field(factory=dict, repr=False)
 
     @symbols.validator
     def _some(self, _: object, symbols: tuple[Symbol, ...]) -> None:
@@ -26,3 +32,6 @@ class IngestionScope:
     def _not_before_first(self, _: object, last: TradingDate) -> None:
         if last < self.first:
             raise ConfigurationError(f"end {last} lies before start {self.first}")
+
+    def first_of(self, symbol: Symbol) -> TradingDate:
+        return max(self.first, self.since.get(symbol, self.first))

@@ -6,9 +6,12 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.bars_request import AskedSession
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import SessionKind, TradingSession
 
 MINUTE = 60_000_000
+LONGEST_CLOSURE_DAYS = 14  # in 2001 the exchange stayed closed for six days
 
 
 @frozen
@@ -23,7 +26,16 @@ class SessionFinality:
         window = session.window(kind)
         if knowable <= window.start:
             return None
-        return AskedSession(session, window.until(knowable), final=knowable >= session.extended.end)
+        return AskedSession(session, window.until(knowable), self.is_final(session, now))
+
+    def is_final(self, session: TradingSession, now: Timestamp) -> bool:
+        return now.plus(-self.delay) >= session.extended.end
+
+    def latest_final(self, calendar: TradingCalendar, now: Timestamp) -> TradingDate:
+        """The trading date of the newest session that is final."""
+        today = TradingDate.of(now)
+        sessions = calendar.sessions(today.plus_days(-LONGEST_CLOSURE_DAYS), today)
+        return [session.trading_date for session in sessions if self.is_final(session, now)][-1]
 
 
 def _begin_of_minute(moment: Timestamp) -> Timestamp:

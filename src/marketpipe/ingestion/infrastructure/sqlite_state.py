@@ -2,29 +2,42 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from marketpipe.ingestion.domain.checkpoint_merging import merged
+from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
-from marketpipe.ingestion.infrastructure.state_schema import prepare
-from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.ingestion.domain.typical_volume import TypicalVolume
+from marketpipe.ingestion.infrastructure.checkpoint_rows import (
+    DELETE_PARTITION,
+    PUT_CHECKPOINT,
+    PUT_PARTITION,
+    SELECT_DAYS,
+    checkpoint_row,
+    day_records,
+    key_of,
+    partition_row,
+)
+from marketpipe.ingestion.infrastructure.job_rows import closed_row, job_record, opened_row, progress_rows
+from marketpipe.ingestion.infrastructure.sqlite_transaction import transaction
+from marketpipe.ingestion.infrastructure.state_migration import prepare
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
 
 BUSY_TIMEOUT_SECONDS = 30.0
-SETTLED = [str(outcome) for outcome in Outcome if outcome.is_settled]
+SETTLED = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.is_settled)
+VOLUME = "SELECT sum(rows), sum(bytes), count(*) FROM partitions WHERE store_id = ?"
 
 
 class SQLiteState:
@@ -46,21 +59,18 @@ class SQLiteState:
             self._store_id = self._register(location)
             undo.pop_all()
 
-    def claim(self, identity: DatasetIdentity) -> None:
-        wanted = identity.provider, identity.feed, identity.adjustment
+    def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
         with self._transaction() as connection:
+            self._refuse_others(*self._claimed(connection), identity, kind)
             connection.execute(
-                "UPDATE stores SET provider = ?, feed = ?, adjustment = ? WHERE store_id = ? AND provider IS NULL",
-                (*wanted, self._store_id),
+                "UPDATE stores SET provider = ?, feed = ?, adjustment = ?, session = ? WHERE store_id = ?",
+                (identity.provider, identity.feed, identity.adjustment, str(kind), self._store_id),
             )
-            found = connection.execute(
-                "SELECT provider, feed, adjustment FROM stores WHERE store_id = ?", (self._store_id,)
-            ).fetchone()
-        if found != wanted:
-            raise DatasetMismatchError(
-                f"{self._path} has checkpoints of {DatasetIdentity(*found)}; {identity} was asked for. "
-                "Give another output_path, or another state_path where those bars are gone"
-            )
+
+    def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
+        with self._lock, self._translated():
+            identity, kind = self._claimed(self._connection)
+        return (identity, kind) if identity and kind else None
 
     def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
         with self._transaction() as connection:
@@ -73,80 +83,43 @@ class SQLiteState:
             cursor = connection.execute(
                 "INSERT INTO jobs (store_id, state, started_at, symbols, first, last, session, planned) "
                 "VALUES (?,?,?,?,?,?,?,?)",
-                (
-                    self._store_id,
-                    str(JobState.RUNNING),
-                    str(now),
-                    len(scope.symbols),
-                    str(scope.first),
-                    str(scope.last),
-                    str(scope.session_kind),
-                    planned,
-                ),
+                opened_row(self._store_id, scope, now, planned),
             )
             return int(cursor.lastrowid or 0)
 
     def close_job(self, job: IngestionJob, now: Timestamp) -> None:
-        failed = job.counts.get(Outcome.FAILED, 0)
-        done = len(job.outcomes) - failed
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET state = ?, finished_at = ?, planned = ?, done = ?, failed = ? WHERE job_id = ?",
-                (str(job.state), str(now), job.planned, done, failed, job.job_id),
+                closed_row(job, now),
             )
 
     def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
-        partitions = [row for checkpoint in checkpoints if (row := self._partition_row(checkpoint))]
         with self._transaction() as connection:
+            for checkpoint in checkpoints:
+                self._record_outcome(connection, checkpoint)
+                self._record_file(connection, checkpoint)
             connection.executemany(
-                "INSERT OR REPLACE INTO checkpoints VALUES (?,?,?,?,?,?,?,?,?)",
-                [self._checkpoint_row(checkpoint) for checkpoint in checkpoints],
-            )
-            connection.executemany(
-                "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?", _progress_of(checkpoints)
-            )
-            connection.executemany("INSERT OR REPLACE INTO partitions VALUES (?,?,?,?,?,?,?,?)", partitions)
-            connection.executemany(
-                "DELETE FROM partitions WHERE store_id = ? AND symbol = ? AND trading_date = ?",
-                [self._checkpoint_row(found)[:3] for found in checkpoints if found.result.outcome is Outcome.EMPTY],
+                "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?", progress_rows(checkpoints)
             )
 
-    def settled(self, scope: IngestionScope) -> Mapping[Symbol, frozenset[TradingDate]]:
-        kinds = [str(kind) for kind in SessionKind if kind.covers(scope.session_kind)]
-        rows = self._query(
-            "SELECT symbol, trading_date, 1 FROM checkpoints WHERE store_id = ? AND trading_date BETWEEN ? AND ? "
-            f"AND outcome IN ({_marks(SETTLED)}) AND session IN ({_marks(kinds)}) AND symbol BETWEEN ? AND ?",
-            (self._store_id, str(scope.first), str(scope.last), *SETTLED, *kinds, *_bounds(scope.symbols)),
-        )
-        return {symbol: frozenset(dates) for symbol, dates in _by_symbol(rows, scope.symbols).items()}
+    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+        return day_records(self._query(SELECT_DAYS, (self._store_id, str(symbol), str(first), str(last))))
 
-    def recorded_sizes(self, scope: IngestionScope) -> Mapping[Symbol, Mapping[TradingDate, int]]:
+    def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         rows = self._query(
-            "SELECT symbol, trading_date, bytes FROM partitions WHERE store_id = ? "
-            "AND symbol BETWEEN ? AND ? AND trading_date BETWEEN ? AND ?",
-            (self._store_id, *_bounds(scope.symbols), str(scope.first), str(scope.last)),
+            f"SELECT symbol, max(trading_date) FROM checkpoints WHERE store_id = ? AND outcome IN ({SETTLED}) "
+            "GROUP BY symbol",
+            (self._store_id,),
         )
-        return _by_symbol(rows, scope.symbols)
+        return {Symbol(symbol): TradingDate.parse(date) for symbol, date in rows}
 
-    def stored_bars(self, request: BarsRequest) -> Mapping[SymbolDay, int]:
-        first, last = request.sessions[0].trading_date, request.sessions[-1].trading_date
-        rows = self._query(
-            "SELECT symbol, trading_date, rows FROM partitions WHERE store_id = ? AND rows > 0 "
-            "AND symbol BETWEEN ? AND ? AND trading_date BETWEEN ? AND ?",
-            (self._store_id, *_bounds(request.symbols), str(first), str(last)),
-        )
-        symbols = {str(symbol): symbol for symbol in request.symbols}
-        return {SymbolDay(symbols[name], TradingDate.parse(day)): bars for name, day, bars in rows if name in symbols}
+    def typical_volumes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, TypicalVolume]:
+        found = {symbol: self._volume(f"{VOLUME} AND symbol = ?", str(symbol)) for symbol in symbols}
+        return {symbol: volume for symbol, volume in found.items() if volume}
 
-    def typical_bars_per_day(self, symbols: Sequence[Symbol]) -> float | None:
-        rows = self._query(
-            "SELECT symbol, sum(rows), count(*) FROM partitions "
-            "WHERE store_id = ? AND symbol BETWEEN ? AND ? GROUP BY symbol",
-            (self._store_id, *_bounds(symbols)),
-        )
-        names = set(map(str, symbols))
-        known = [(bars, days) for name, bars, days in rows if name in names]
-        return sum(bars for bars, _ in known) / sum(days for _, days in known) if known else None
+    def typical_volume(self) -> TypicalVolume | None:
+        return self._volume(VOLUME)
 
     def summaries(self) -> Sequence[SymbolSummary]:
         rows = self._query(
@@ -168,7 +141,7 @@ class SQLiteState:
             "FROM jobs WHERE store_id = ? ORDER BY job_id DESC LIMIT ?",
             (self._store_id, most),
         )
-        return [_job_record(*row) for row in rows]
+        return [job_record(*row) for row in rows]
 
     def close(self) -> None:
         with self._lock:
@@ -179,28 +152,43 @@ class SQLiteState:
         found = self._connection.execute("SELECT store_id FROM stores WHERE location = ?", (location,)).fetchone()
         return int(found[0])
 
-    def _checkpoint_row(self, checkpoint: IngestionCheckpoint) -> tuple[object, ...]:
-        result = checkpoint.result
-        return (
-            self._store_id,
-            str(result.symbol_day.symbol),
-            str(result.symbol_day.trading_date),
-            str(result.outcome),
-            str(checkpoint.session_kind),
-            result.rejected,
-            checkpoint.job_id,
-            str(checkpoint.checked_at),
-            result.error,
-        )
+    def _claimed(self, connection: sqlite3.Connection) -> tuple[DatasetIdentity | None, SessionKind | None]:
+        provider, feed, adjustment, session = connection.execute(
+            "SELECT provider, feed, adjustment, session FROM stores WHERE store_id = ?", (self._store_id,)
+        ).fetchone()
+        identity = None if provider is None else DatasetIdentity(provider, feed, adjustment)
+        return identity, None if session is None else SessionKind(session)
 
-    def _partition_row(self, checkpoint: IngestionCheckpoint) -> tuple[object, ...] | None:
+    def _refuse_others(
+        self, known: DatasetIdentity | None, hours: SessionKind | None, identity: DatasetIdentity, kind: SessionKind
+    ) -> None:
+        if known not in (None, identity):
+            raise DatasetMismatchError(
+                f"{self._path} has checkpoints of {known}; {identity} was asked for. "
+                "Give another output_path, or another state_path where those bars are gone"
+            )
+        if hours is SessionKind.EXTENDED and kind is not hours:
+            raise DatasetMismatchError(
+                f"{self._path} has checkpoints of session {hours}; session {kind} was asked for. "
+                f"Give another output_path, or ask for session {hours}"
+            )
+
+    def _record_outcome(self, connection: sqlite3.Connection, checkpoint: IngestionCheckpoint) -> None:
+        key = key_of(self._store_id, checkpoint)
+        known = day_records(connection.execute(SELECT_DAYS, (*key, key[-1])))
+        if found := merged(known.get(checkpoint.result.symbol_day.trading_date), checkpoint):
+            connection.execute(PUT_CHECKPOINT, checkpoint_row(self._store_id, checkpoint, found))
+
+    def _record_file(self, connection: sqlite3.Connection, checkpoint: IngestionCheckpoint) -> None:
         stored = checkpoint.stored
-        if stored is None or stored.sha256 is None:
-            return None
-        day = stored.symbol_day
-        bounds = str(stored.first), str(stored.last)
-        key = self._store_id, str(day.symbol), str(day.trading_date)
-        return (*key, stored.rows, *bounds, stored.size_bytes, stored.sha256)
+        if checkpoint.result.outcome is Outcome.EMPTY and checkpoint.hours.covers(SessionHours.REGULAR):
+            connection.execute(DELETE_PARTITION, key_of(self._store_id, checkpoint))
+        elif stored and stored.sha256:
+            connection.execute(PUT_PARTITION, partition_row(self._store_id, checkpoint, stored))
+
+    def _volume(self, sql: str, *values: str) -> TypicalVolume | None:
+        ((bars, size, days),) = self._query(sql, (self._store_id, *values))
+        return TypicalVolume(bars / days, size / bars, days) if days else None
 
     def _query(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._lock, self._translated():
@@ -208,14 +196,8 @@ class SQLiteState:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._translated():
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+        with self._lock, self._translated(), transaction(self._connection):
+            yield self._connection
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -225,43 +207,3 @@ class SQLiteState:
             raise StateError(f"the state file {self._path} {error}") from error
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"the state file {self._path} cannot be used: {error}") from error
-
-
-def _progress_of(checkpoints: Sequence[IngestionCheckpoint]) -> list[tuple[int, int, int]]:
-    """So that a job that is killed has left word of how far it came; its end, if it has one, counts exactly."""
-    failed = Counter(found.job_id for found in checkpoints if found.result.outcome is Outcome.FAILED)
-    noted = Counter(found.job_id for found in checkpoints)
-    return [(count - failed[job_id], failed[job_id], job_id) for job_id, count in noted.items()]
-
-
-def _job_record(
-    job_id: int,
-    state: str,
-    started_at: str,
-    finished_at: str | None,
-    symbols: int,
-    first: str,
-    last: str,
-    *counts: int,
-) -> JobRecord:
-    dates = TradingDate.parse(first), TradingDate.parse(last)
-    return JobRecord(job_id, state, started_at, finished_at, symbols, *dates, *counts)
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))
-
-
-def _bounds(symbols: Sequence[Symbol]) -> tuple[str, str]:
-    return str(min(symbols)), str(max(symbols))
-
-
-def _by_symbol(
-    rows: Sequence[tuple[Any, ...]], symbols: Sequence[Symbol]
-) -> Mapping[Symbol, Mapping[TradingDate, int]]:
-    """Rows of symbol, trading date and a number; those of symbols nobody named are left out."""
-    dates: dict[str, TradingDate] = {}
-    found: defaultdict[str, dict[TradingDate, int]] = defaultdict(dict)
-    for symbol, text, number in rows:
-        found[symbol][dates.get(text) or dates.setdefault(text, TradingDate.parse(text))] = number
-    return {symbol: found[str(symbol)] for symbol in symbols if str(symbol) in found}

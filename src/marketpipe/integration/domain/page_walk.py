@@ -15,16 +15,19 @@ BARS_PER_SYMBOL_DAY = 2 * 1440  # twice what a day of minutes can hold
 
 @frozen
 class PageCall:
-    """What the next request asks for; ``cursor`` is None for a first page."""
+    """What the next request asks for; ``cursor`` is None for a first page. ``again``: the answer to it was silence."""
 
     request: BarsRequest
     cursor: str | None = None
+    again: bool = False
 
 
 class PageWalk:
     """The way through the pages of one request, without any I/O, so that sync and async clients share it.
 
     A provider that refuses one symbol fails the whole group: the walk leaves that symbol out and goes on with the rest.
+    Silence is believed when it is said twice: a last page without bars is asked for once more, as a server in trouble
+    may well answer with nothing instead of an error.
     """
 
     def __init__(self, request: BarsRequest) -> None:
@@ -47,12 +50,14 @@ class PageWalk:
         call = self._calls.popleft()
         self._bars_left -= page.num_rows
         self._empty_in_a_row = 0 if page.num_rows else self._empty_in_a_row + 1
-        if page.next_cursor is None:
+        if _is_silence(page) and not call.again:
+            self._calls.appendleft(evolve(call, again=True))
+        elif page.next_cursor is None:
             self._start_over()
         else:
             self._refuse_to_run_for_ever(call, page.next_cursor)
             self._seen.add(page.next_cursor)
-            self._calls.appendleft(evolve(call, cursor=page.next_cursor))
+            self._calls.appendleft(PageCall(call.request, page.next_cursor))
 
     def refuse(self, error: SymbolRefusedError) -> tuple[RefusedSymbol, ...]:
         """The symbols that are out for good; where the provider named none, the group is halved to find it."""
@@ -80,3 +85,7 @@ class PageWalk:
             raise EndlessPagingError(f"{EMPTY_PAGES_IN_A_ROW} empty pages in a row for {call.request}")
         if self._bars_left < 0:
             raise EndlessPagingError(f"more bars than minutes for {call.request}")
+
+
+def _is_silence(page: RawMarketData) -> bool:
+    return not page.num_rows and not page.unrequested and page.next_cursor is None

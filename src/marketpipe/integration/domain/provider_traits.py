@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from attrs import field, frozen
-from attrs.validators import ge
+from attrs.validators import ge, optional
 
 from marketpipe.integration.domain.data_feed import DataFeed
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
@@ -13,6 +13,7 @@ class ProviderTraits:
 
     ``bars_per_page``: what one request brings at the most, over all symbols.
     ``symbols_per_request``: how many symbols one request may name.
+    ``requests_per_minute``: None where there is no limit.
     """
 
     name: str
@@ -20,6 +21,7 @@ class ProviderTraits:
     adjustment: str = "raw"
     bars_per_page: int = field(default=10_000, validator=ge(1))
     symbols_per_request: int = field(default=200, validator=ge(1))
+    requests_per_minute: int | None = field(default=None, validator=optional(ge(1)))
 
     @property
     def identity(self) -> DatasetIdentity:

@@ -7,7 +7,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.time_window import TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind, TradingSession
+from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind, TradingSession
 
 
 @frozen
@@ -21,6 +21,14 @@ class AskedSession:
     @property
     def trading_date(self) -> TradingDate:
         return self.session.trading_date
+
+    @property
+    def hours(self) -> SessionHours:
+        """The parts of the day that the window touches."""
+        early = SessionHours.EARLY if self.window.start < self.session.opens else SessionHours.NONE
+        late = SessionHours.LATE if self.window.end > self.session.closes else SessionHours.NONE
+        within = self.window.start < self.session.closes and self.window.end > self.session.opens
+        return early | late | (SessionHours.REGULAR if within else SessionHours.NONE)
 
 
 @frozen

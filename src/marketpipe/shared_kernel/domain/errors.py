@@ -20,6 +20,7 @@
     │   ├── PartitionUnreadableError
     │   └── QueryError
     ├── StateError                    the job and checkpoint store
+    │   └── StoreBusyError                somebody else is at work on this store
     └── IngestionInterrupted          the user asked to stop
 
 Foreign errors are translated once, at the adapter that meets them, with ``from``.
@@ -123,6 +124,10 @@ class QueryError(StorageError):
 
 class StateError(MarketPipeError):
     pass
+
+
+class StoreBusyError(StateError):
+    """Nothing was done."""
 
 
 class IngestionInterrupted(MarketPipeError):

@@ -1,15 +1,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Protocol
 
+from attrs import frozen
+
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 
-class StoreInventory(Protocol):
-    """What really lies in the store, whatever anybody has written down about it."""
+@frozen
+class RecordedFile:
+    """A file of minute bars as it was when it was written.
 
-    def sizes(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, int]:
-        """The bytes of each file of minute bars between the dates, both inclusive."""
+    ``known_since`` is the moment at which this content became the store's word: the file's modification time.
+    """
+
+    size_bytes: int
+    known_since: Timestamp
+    sha256: str
+
+
+class FileCondition(Enum):
+    """What has become of a file that is not as it was recorded."""
+
+    GONE = "its file is gone"
+    ALTERED = "its file is not the one that was recorded: cut short, damaged or changed by somebody else"
+    UNRECORDED = "a file lies there that the state does not know"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class StoreInventory(Protocol):
+    """What really lies in the store, whatever anybody has written down about it. Raises ``StorageError``."""
+
+    def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
+        """Those that have a file of minute bars, both bounds inclusive."""
+        ...
+
+    def conditions(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedFile]
+    ) -> Mapping[TradingDate, FileCondition]:
+        """Where the files between the dates differ from what was recorded of them; nothing where all is as it was.
+
+        A file that looks the same from outside (size and modification time) is taken to be the same; one that does not
+        is read and held against its digest.
+        """
+        ...
+
+    def stale_aggregates(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> Mapping[TradingDate, tuple[str, ...]]:
+        """The timeframes whose aggregates were made from other minutes of that date than those that lie there now."""
         ...

@@ -11,6 +11,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def _as_utc(moment: datetime) -> datetime:
+    if type(moment) is datetime and moment.tzinfo is UTC:
+        return moment
     if not isinstance(moment, datetime) or moment.tzinfo is None or moment.utcoffset() is None:
         raise ValidationError(f"a timestamp needs a time zone: {moment!r}")
     try:
@@ -56,3 +58,13 @@ class Timestamp:
 
     def __repr__(self) -> str:
         return f"Timestamp('{self}')"
+
+
+AnyMoment = Timestamp | datetime | str
+
+
+def as_timestamp(value: AnyMoment) -> Timestamp:
+    """Accepts what a caller is likely to hold; text is RFC 3339 with an offset or Z. Raises ``ValidationError``."""
+    if isinstance(value, Timestamp):
+        return value
+    return Timestamp.parse(value) if isinstance(value, str) else Timestamp(value)

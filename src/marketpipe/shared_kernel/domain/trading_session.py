@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import time
-from enum import Enum
+from enum import Enum, Flag
 
 from attrs import field, frozen
 
@@ -13,15 +13,28 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 EXTENDED_OPEN, EXTENDED_CLOSE = time(4), time(20)
 
 
+class SessionHours(Flag):
+    """Parts of an exchange's day: before the regular session, the regular session itself, after it."""
+
+    NONE = 0
+    REGULAR = 1
+    EARLY = 2
+    LATE = 4
+    EXTENDED = 7
+
+    def covers(self, other: SessionHours) -> bool:
+        return other in self
+
+
 class SessionKind(Enum):
     """Which hours of a trading date are wanted."""
 
     EXTENDED = "extended"
     REGULAR = "regular"
 
-    def covers(self, other: SessionKind) -> bool:
-        """Whether having this means having the other as well."""
-        return self is other or self is SessionKind.EXTENDED
+    @property
+    def hours(self) -> SessionHours:
+        return SessionHours[self.name]
 
     def __str__(self) -> str:
         return self.value
@@ -48,6 +61,14 @@ class TradingSession:
     def extended(self) -> TimeWindow:
         """04:00 to 20:00 New York time, on half days too."""
         return TimeWindow(self.trading_date.at(EXTENDED_OPEN), self.trading_date.at(EXTENDED_CLOSE))
+
+    @property
+    def early(self) -> TimeWindow:
+        return TimeWindow(self.extended.start, self.opens)
+
+    @property
+    def late(self) -> TimeWindow:
+        return TimeWindow(self.closes, self.extended.end)
 
     def window(self, kind: SessionKind) -> TimeWindow:
         return self.regular if kind is SessionKind.REGULAR else self.extended

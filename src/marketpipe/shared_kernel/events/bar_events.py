@@ -10,6 +10,7 @@ from marketpipe.shared_kernel.domain.severity import Severity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
 from marketpipe.shared_kernel.events.event import Event
 
 
@@ -57,7 +58,8 @@ class BarsValidated(Event):
 class StoredSymbolDay:
     """What now lies on disk for one symbol-day. ``error`` is set, and nothing was changed, where storing it failed.
 
-    ``first`` and ``last`` are the timestamps of the first and last bar; None where there is no file.
+    ``first`` and ``last`` are the timestamps of the first and last bar; None where there is no file. ``known_since`` is
+    when this content became the store's word: earlier than now where the new word changed nothing.
     ``whole`` tells whether the provider's word on the asked window was complete and final.
     """
 
@@ -70,6 +72,8 @@ class StoredSymbolDay:
     size_bytes: int = 0
     sha256: str | None = None
     error: str | None = None
+    minutes: TradedMinutes | None = None
+    known_since: Timestamp | None = None
 
 
 @frozen

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
+from marketpipe.shared_kernel.domain.day_comparison import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -17,7 +18,17 @@ class BarStore(Protocol):
         """Durable when it returns: one entry for each slice of ``accepted``.
 
         A symbol-day that is stored already is merged: the newer word wins per timestamp, and what the newer word
-        leaves out goes only where that word is whole. Raises ``StorageError``.
+        leaves out goes only where that word is whole. Where that changes nothing, ``known_since`` stays what it was;
+        where it does, it is later than before, and what was stored before is not forgotten. Raises ``StorageError``.
+        """
+        ...
+
+
+class BarComparer(Protocol):
+    def compare(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[DayComparison, ...]:
+        """What ``BarStore.store`` would change: one entry for each slice of ``accepted``. Changes nothing.
+
+        A file that cannot be read is the ``error`` of its day.
         """
         ...
 

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import re
+from datetime import date
+
 from attrs import frozen
 
+from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+
+REVISION_NAME = re.compile(r"day=(\d\d)\.(\d{8}T\d{6}\.\d{6}Z)\.parquet", re.ASCII)
 
 
 @frozen
@@ -24,6 +32,21 @@ class DataPartition:
 
 
 @frozen(order=True)
+class Revision:
+    """A former version of a symbol-day: what the store knew from ``known_since`` until the next version came."""
+
+    symbol_day: SymbolDay
+    known_since: Timestamp
+
+    @property
+    def path(self) -> str:
+        """Relative to the revisions root, with forward slashes."""
+        since = self.known_since.moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        moment = since.replace("-", "").replace(":", "")
+        return DataPartition(self.symbol_day).path.removesuffix("parquet") + f"{moment}.parquet"
+
+
+@frozen(order=True)
 class MonthPartition:
     """The minute bars of one symbol in one month: what intraday aggregates are made from."""
 
@@ -35,6 +58,26 @@ class MonthPartition:
     def of(cls, symbol_day: SymbolDay) -> MonthPartition:
         day = symbol_day.trading_date.day
         return cls(symbol_day.symbol, day.year, day.month)
+
+    @property
+    def first(self) -> TradingDate:
+        return TradingDate(date(self.year, self.month, 1))
+
+    @property
+    def last(self) -> TradingDate:
+        after = self.first.plus_days(31).day
+        return TradingDate(after.replace(day=1)).plus_days(-1)
+
+    def revision(self, file_name: str) -> Revision | None:
+        """The one that lies in a file of this name; None where the name is not that of a revision."""
+        said = REVISION_NAME.fullmatch(file_name)
+        if said is None:
+            return None
+        try:
+            day = SymbolDay(self.symbol, TradingDate.parse(f"{self}-{said[1]}"))
+            return Revision(day, Timestamp.parse(said[2]))
+        except ValidationError:  # no date of the calendar
+            return None
 
     def __str__(self) -> str:
         return f"{self.year:04d}-{self.month:02d}"

@@ -16,7 +16,7 @@ class StorageMetadata:
     """What a Parquet file says of itself, as key-value metadata. Nothing in it varies from run to run.
 
     ``period`` is the trading date, month or year that the file covers. ``sources`` maps each month of minutes an
-    aggregate was made from to the digest of its day files.
+    aggregate was made from to the digests of its day files.
     """
 
     identity: DatasetIdentity

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregate_sql import READ_MINUTES, cascade, read_level
@@ -24,29 +23,32 @@ class DuckDBAggregator:
         self._layout, self._calendar = layout, calendar
 
     def aggregate(self, month: MonthPartition, timeframes: Sequence[Timeframe]) -> Mapping[Timeframe, pa.Table]:
-        """Raises ``StorageError`` where a day file cannot be read: half a month is worse than an old one."""
-        files = [str(path) for path in self._layout.day_files(month)]
-        if not files:
+        """Of the day files that lie there now. Raises ``PartitionUnreadableError``."""
+        return self.aggregate_files(month, self._layout.day_files(month), timeframes)
+
+    def aggregate_files(
+        self, month: MonthPartition, day_files: Sequence[Path], timeframes: Sequence[Timeframe]
+    ) -> Mapping[Timeframe, pa.Table]:
+        """Of these files of the month, ascending by date. No bar spans two dates, so each is made as if of all of them.
+
+        Raises ``PartitionUnreadableError`` where one cannot be read: half a month is worse than an old one.
+        """
+        if not day_files:
             return dict.fromkeys(timeframes, BAR_SCHEMA.empty_table())
+        files = [str(path) for path in day_files]
         try:
             with duckdb.connect(config={"threads": 1}) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
-                connection.register("hours", session_hours(self._sessions(month)))
+                connection.register("hours", session_hours(self._calendar.sessions(month.first, month.last)))
                 connection.execute(READ_MINUTES, {"files": files})
                 for statement in cascade(timeframes):
                     connection.execute(statement)
                 return {timeframe: _read(connection, timeframe) for timeframe in timeframes}
         except duckdb.Error as error:
             said = str(error).partition("\n")[0]
-            raise StorageError(
+            raise PartitionUnreadableError(
                 f"cannot aggregate {month.folder}: {said}. Remove the damaged file, then ingest again"
             ) from error
-
-    def _sessions(self, month: MonthPartition) -> Sequence[TradingSession]:
-        first = TradingDate.parse(f"{month.year:04d}-{month.month:02d}-01")
-        after = first.plus_days(31)
-        last = TradingDate(after.day.replace(day=1)).plus_days(-1)
-        return self._calendar.sessions(first, last)
 
 
 def _read(connection: duckdb.DuckDBPyConnection, timeframe: Timeframe) -> pa.Table:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 
 SUFFIX = ".tmp"
+NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST}
+"""Another file system, one without links, too many of them, or a name that is taken: a copy can still be made."""
 OWN_TEMPORARY = re.compile(r"\..+\.([1-9]\d{0,8})-\d+\.tmp", re.ASCII)
 
 
@@ -23,20 +26,40 @@ class DurableFiles:
     def __init__(self) -> None:
         self._lock, self._known = threading.Lock(), set[Path]()
 
-    def publish(self, contents: Mapping[Path, bytes], modified_ns: int | None = None) -> None:
-        """``modified_ns`` becomes the files' modification time.
+    def publish(self, contents: Mapping[Path, bytes], modified_ns: int | Mapping[Path, int] | None = None) -> None:
+        """``modified_ns`` becomes the modification time of all the files, or of each that it names.
 
         Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
         """
+        times = modified_ns if isinstance(modified_ns, Mapping) else dict.fromkeys(contents, modified_ns)
         with _translated(*contents), ExitStack() as undo:
             for folder in {path.parent for path in contents}:
                 self._prepare(folder)
-            staged = {path: _stage(path, content, modified_ns, undo) for path, content in contents.items()}
+            staged = {path: _stage(path, content, times.get(path), undo) for path, content in contents.items()}
             for path, temporary in staged.items():
                 os.replace(temporary, path)
             undo.pop_all()
-            for folder in {path.parent for path in contents}:
-                _sync_folder(folder)
+            _sync_folders(contents)
+
+    def keep(self, second_names: Mapping[Path, Path]) -> None:
+        """Gives each file a name under which it stays when another takes its place. Raises ``StorageError``.
+
+        No file of the store is ever written in place, so a link holds its bytes as well as a copy does.
+        """
+        with _translated(*second_names.values()), ExitStack() as undo:
+            for folder in {name.parent for name in second_names.values()}:
+                self._prepare(folder)
+            for path, name in second_names.items():
+                _link_or_copy(path, name, undo)
+            _sync_folders(second_names.values())
+
+    def confirm(self, paths: Collection[Path]) -> None:
+        """Files that lie there already are durable too when this returns. Raises ``StorageError``.
+
+        The process that renamed them may have died before it synced their folder.
+        """
+        with _translated(*paths):
+            _sync_folders(paths)
 
     def remove(self, path: Path) -> None:
         with _translated(path):
@@ -69,10 +92,25 @@ def _stage(path: Path, content: bytes, modified_ns: int | None, undo: ExitStack)
         undo.callback(temporary.unlink, missing_ok=True)
         file.write(content)
         file.flush()
+        if modified_ns is not None:  # before the sync, or a crash could lose it
+            os.utime(temporary, ns=(modified_ns, modified_ns))
         os.fsync(file.fileno())
-    if modified_ns is not None:
-        os.utime(temporary, ns=(modified_ns, modified_ns))
     return temporary
+
+
+def _link_or_copy(path: Path, name: Path, undo: ExitStack) -> None:
+    """Where ``name`` is taken, a crash left it there: it is the same file, and at any rate the newer one counts."""
+    try:
+        os.link(path, name)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        os.replace(_stage(name, path.read_bytes(), path.stat().st_mtime_ns, undo), name)
+
+
+def _sync_folders(paths: Iterable[Path]) -> None:
+    for folder in {path.parent for path in paths}:
+        _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:

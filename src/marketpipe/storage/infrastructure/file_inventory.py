@@ -1,49 +1,118 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatch
-from pathlib import Path
+from contextlib import suppress
+from datetime import date
 
-from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.store_layout import DAY_FILE, StoreLayout
+from marketpipe.storage.infrastructure.aggregate_freshness import (
+    AggregateFile,
+    MinutesNow,
+    aggregate_files,
+    modified_ns,
+    years_between,
+)
+from marketpipe.storage.infrastructure.day_files import date_in, entries_of, looking_into, number_in
+from marketpipe.storage.infrastructure.parquet_writer import sha256
+from marketpipe.storage.infrastructure.store_layout import DAY_FILE, YEAR_FOLDER, StoreLayout
+
+AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1)
 
 
 class FileInventory:
-    """Looks into the folders of the months asked for, and opens no file."""
+    """Looks into the folders of the months asked for, and opens only files that look other than they should."""
 
     def __init__(self, layout: StoreLayout) -> None:
         self._layout = layout
 
-    def sizes(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, int]:
-        """Raises ``StorageError``."""
-        return {
-            day: size
-            for month in _months(symbol, first, last)
-            for day, size in _day_files(self._layout.month(month), month)
-            if first <= day <= last
-        }
+    def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
+        return frozenset(TradingDate(day) for day, _ in self._day_files(symbol, first.day, last.day))
+
+    def conditions(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedFile]
+    ) -> Mapping[TradingDate, FileCondition]:
+        """Ascending. A file that proves to be the recorded one gets its recorded time back."""
+        missing = {day.day: file for day, file in recorded.items() if first.day <= day.day <= last.day}
+        found: dict[date, FileCondition | None] = {}
+        with looking_into(self._layout.data):
+            for day, entry in self._day_files(symbol, first.day, last.day):
+                known = missing.pop(day, None)
+                found[day] = FileCondition.UNRECORDED if known is None else _condition(entry, known)
+        found.update(dict.fromkeys(missing, FileCondition.GONE))
+        return {TradingDate(day): condition for day, condition in sorted(found.items()) if condition is not None}
+
+    def stale_aggregates(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> Mapping[TradingDate, tuple[str, ...]]:
+        """By date, then length. Exactly what a refresh would make anew, but for aggregates that nobody ever made."""
+        found: defaultdict[TradingDate, list[str]] = defaultdict(list)
+        for year, wanted in years_between(self._layout, symbol, first, last):
+            minutes = MinutesNow(self._layout)
+            for file in aggregate_files(self._layout, year, wanted, AGGREGATED):
+                for day in _stale_dates(file, minutes):
+                    if first <= day <= last:
+                        found[day].append(str(file.timeframe))
+        return {day: tuple(found[day]) for day in sorted(found)}
+
+    def _day_files(self, symbol: Symbol, first: date, last: date) -> Iterator[tuple[date, os.DirEntry[str]]]:
+        for month in self._months(symbol, first, last):
+            for entry in entries_of(self._layout.month(month), DAY_FILE):
+                day = date_in(month, number_in(entry.name))
+                if day is not None and first <= day <= last:
+                    yield day, entry
+
+    def _months(self, symbol: Symbol, first: date, last: date) -> Iterator[MonthPartition]:
+        """Between the dates, of years that have a folder: decades without any do not cost a look for each month."""
+        start, end = (first.year, first.month), (last.year, last.month)
+        for folder in entries_of(self._layout.data / f"symbol={symbol}", YEAR_FOLDER):
+            year = number_in(folder.name)
+            months = (month for month in range(1, 13) if start <= (year, month) <= end)
+            yield from (MonthPartition(symbol, year, month) for month in months)
 
 
-def _months(symbol: Symbol, first: TradingDate, last: TradingDate) -> Iterator[MonthPartition]:
-    month, end = MonthPartition.of(SymbolDay(symbol, first)), MonthPartition.of(SymbolDay(symbol, last))
-    while month <= end:
-        yield month
-        year, index = divmod(month.year * 12 + month.month, 12)
-        month = MonthPartition(symbol, year, index + 1)
-
-
-def _day_files(folder: Path, month: MonthPartition) -> Iterator[tuple[TradingDate, int]]:
+def _condition(entry: os.DirEntry[str], recorded: RecordedFile) -> FileCondition | None:
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if fnmatch(entry.name, DAY_FILE):
-                    yield TradingDate.parse(f"{month}-{entry.name[4:6]}"), entry.stat().st_size
+        look = entry.stat()
     except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StorageError(f"cannot look into {folder}: {error.strerror}") from error
+        return FileCondition.GONE  # a moment ago, or a link to nowhere
+    if look.st_size != recorded.size_bytes:
+        return FileCondition.ALTERED
+    known_since = recorded.known_since.epoch_micros
+    if known_since and look.st_mtime_ns // 1000 == known_since:
+        return None
+    return None if _proves_to_be(entry.path, recorded.sha256, known_since) else FileCondition.ALTERED
+
+
+def _proves_to_be(path: str, digest: str, known_since: int) -> bool:
+    """By its digest. ``known_since`` is in microseconds since 1970, 0 where nobody knows it."""
+    with open(path, "rb") as file:
+        if sha256(file.read()) != digest:
+            return False
+        if known_since:
+            _set_modified(file.fileno(), known_since * 1000)
+        return True
+
+
+def _set_modified(file: int | os.PathLike[str], modified_ns: int) -> None:
+    """A tree that was copied without its times gets them back, and the next look is quick again.
+
+    Where that is not allowed, as in a store that is read-only, every look is a slow one, and as true.
+    """
+    with suppress(OSError):
+        os.utime(file, ns=(modified_ns, modified_ns))
+
+
+def _stale_dates(file: AggregateFile, minutes: MinutesNow) -> Iterator[TradingDate]:
+    if modified_ns(file.path) is None:
+        return  # nobody made it
+    compared = minutes.compare(file)
+    if compared is not None:
+        if not compared.changed:
+            _set_modified(file.path, compared.stamp)
+        yield from compared.changed_dates()

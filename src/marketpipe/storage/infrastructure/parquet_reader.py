@@ -12,22 +12,30 @@ from marketpipe.storage.infrastructure.parquet_writer import FILE_SCHEMA
 
 def read_bars(path: Path) -> pa.Table:
     """Every column of the file format. Raises ``PartitionUnreadableError`` for a damaged file or another format."""
-    table = _read(path)
+    return _bars(_read(path, path), path)
+
+
+def bars_in(content: bytes, path: Path) -> pa.Table:
+    """``read_bars`` of the bytes that were found at ``path``."""
+    return _bars(_read(pa.BufferReader(content), path), path)
+
+
+def read_rejected(path: Path) -> pa.Table:
+    """A file of the quarantine. Raises ``PartitionUnreadableError``."""
+    return _read(path, path)
+
+
+def _bars(table: pa.Table, path: Path) -> pa.Table:
     if not table.schema.equals(FILE_SCHEMA):
         columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
         raise PartitionUnreadableError(f"{path} has the columns {columns}: not a file of bars")
     return table
 
 
-def read_rejected(path: Path) -> pa.Table:
-    """A file of the quarantine. Raises ``PartitionUnreadableError``."""
-    return _read(path)
-
-
-def _read(path: Path) -> pa.Table:
+def _read(source: Path | pa.BufferReader, path: Path) -> pa.Table:
     try:
-        with pq.ParquetFile(path) as file:
-            return file.read()
+        with pq.ParquetFile(source) as file:
+            return file.read(use_threads=False)  # too small a file to be worth sharing
     except (OSError, pa.ArrowException) as error:
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
 

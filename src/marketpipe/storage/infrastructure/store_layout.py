@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.errors import StorageError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, aggregate_path
+from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, Revision, aggregate_path
 
 DIGITS = "[0-9][0-9]"
 YEAR_FOLDER = f"year={DIGITS}{DIGITS}"
@@ -19,17 +20,21 @@ DAY_FILE = f"day={DIGITS}.parquet"
 
 @frozen
 class StoreLayout:
-    """The three roots of a store, and where in them everything lies."""
+    """The roots of a store, and where in them everything lies."""
 
     data: Path
     aggregates: Path
     quarantine: Path
+    revisions: Path
 
     def bars(self, day: SymbolDay) -> Path:
         return self.data / DataPartition(day).path
 
     def rejected(self, day: SymbolDay) -> Path:
         return self.quarantine / DataPartition(day).path
+
+    def revision(self, revision: Revision) -> Path:
+        return self.revisions / revision.path
 
     def month(self, month: MonthPartition) -> Path:
         return self.data / month.folder
@@ -40,6 +45,11 @@ class StoreLayout:
     def day_files(self, month: MonthPartition) -> list[Path]:
         """Those of one month, ascending; none where there is no such month."""
         return sorted(self.month(month).glob(DAY_FILE))
+
+    def revisions_of(self, month: MonthPartition) -> list[Revision]:
+        """Ascending by date, then moment; none where there is no such month. Raises ``StorageError``."""
+        names = _names_in(self.revisions / month.folder)
+        return sorted(revision for name in names if (revision := month.revision(name)))
 
     def any_day_files(self) -> Iterator[Path]:
         """In no particular order, found only as far as somebody looks."""
@@ -53,6 +63,16 @@ class StoreLayout:
         """Those with a folder, ascending."""
         found = (self.data / f"symbol={symbol}").glob(MONTH_FOLDER)
         return sorted(MonthPartition(symbol, _number(path.parent.name), _number(path.name)) for path in found)
+
+
+def _names_in(folder: Path) -> list[str]:
+    """A folder that may not be looked into must not pass for an empty one, as it does with ``glob``."""
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StorageError(f"cannot look into {folder}: {error.strerror}") from error
 
 
 def _number(folder: str) -> int:

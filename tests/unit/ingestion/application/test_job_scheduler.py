@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import pytest
@@ -12,11 +13,12 @@ from marketpipe.ingestion.domain.batch_packing import PackingLimits
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.session_finality import SessionFinality
+from marketpipe.ingestion.domain.typical_volume import TypicalVolume, TypicalVolumes
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
 from tests.support.builders import CALENDAR, sessions
 
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
@@ -35,6 +37,17 @@ def scope(
     return IngestionScope(symbols, TradingDate.parse(first), TradingDate.parse(last), kind)
 
 
+def hours_of(
+    settled: Mapping[Symbol, Iterable[TradingDate]], hours: SessionHours = SessionHours.EXTENDED
+) -> dict[Symbol, dict[TradingDate, SessionHours]]:
+    return {symbol: dict.fromkeys(dates, hours) for symbol, dates in settled.items()}
+
+
+def volumes(bars_per_day: float | None) -> TypicalVolumes:
+    volume = TypicalVolume(bars_per_day, 30.0, 10) if bars_per_day else None
+    return TypicalVolumes({AAPL: volume, MSFT: volume} if volume else {}, volume)
+
+
 def planned_days(plan: IngestionPlan) -> Counter[SymbolDay]:
     return Counter(day for batch in plan.batches for day in batch.symbol_days)
 
@@ -47,7 +60,7 @@ LIMITS = st.builds(PackingLimits, st.integers(1, 5000), st.integers(1, 3), st.in
 def test_the_calendar_minus_what_is_settled_is_asked_for_once(
     settled: dict[Symbol, frozenset[TradingDate]], limits: PackingLimits, bars_per_day: float | None
 ) -> None:
-    plan = scheduler(limits).plan(scope("AAPL", "MSFT"), settled, LONG_AFTER, bars_per_day)
+    plan = scheduler(limits).plan(scope("AAPL", "MSFT"), hours_of(settled), LONG_AFTER, volumes(bars_per_day))
 
     wanted = {SymbolDay(symbol, date) for symbol in (AAPL, MSFT) for date in DATES}
     known = {SymbolDay(symbol, date) for symbol, dates in settled.items() for date in dates}
@@ -59,7 +72,7 @@ def test_the_calendar_minus_what_is_settled_is_asked_for_once(
 def test_the_sessions_of_a_batch_follow_one_another_with_none_left_out(
     settled: dict[Symbol, frozenset[TradingDate]], limits: PackingLimits
 ) -> None:
-    plan = scheduler(limits).plan(scope("AAPL", "MSFT"), settled, LONG_AFTER)
+    plan = scheduler(limits).plan(scope("AAPL", "MSFT"), hours_of(settled), LONG_AFTER)
 
     for batch in plan.batches:
         dates = [asked.trading_date for asked in batch.sessions]
@@ -81,7 +94,7 @@ def test_a_scope_without_a_session_is_an_empty_plan() -> None:
 
 
 def test_everything_settled_is_an_empty_plan() -> None:
-    plan = scheduler().plan(scope("AAPL"), {AAPL: frozenset(DATES)}, LONG_AFTER)
+    plan = scheduler().plan(scope("AAPL"), hours_of({AAPL: frozenset(DATES)}), LONG_AFTER)
 
     assert (plan.batches, plan.settled) == ((), len(DATES))
 
@@ -89,7 +102,7 @@ def test_everything_settled_is_an_empty_plan() -> None:
 def test_settled_days_outside_the_scope_do_not_count() -> None:
     elsewhere = frozenset({TradingDate.parse("2024-01-02"), DATES[0]})
 
-    plan = scheduler().plan(scope("AAPL", last=FIRST), {AAPL: elsewhere, MSFT: elsewhere}, LONG_AFTER)
+    plan = scheduler().plan(scope("AAPL", last=FIRST), hours_of({AAPL: elsewhere, MSFT: elsewhere}), LONG_AFTER)
 
     assert (plan.planned, plan.settled) == (0, 1)
 
@@ -150,6 +163,6 @@ def test_symbols_nobody_knows_yet_are_taken_to_be_thin(kind: SessionKind) -> Non
 def test_what_a_symbol_is_known_to_bring_sizes_the_batches() -> None:
     limits = PackingLimits(bars_per_page=100, symbols_per_request=1)
 
-    plan = scheduler(limits).plan(scope("AAPL"), {}, LONG_AFTER, bars_per_day=100.0)
+    plan = scheduler(limits).plan(scope("AAPL"), {}, LONG_AFTER, volumes(100.0))
 
     assert [len(batch.sessions) for batch in plan.batches] == [7, 7]

@@ -106,16 +106,18 @@ def test_a_symbol_day_that_nobody_answered_for_fails_the_job() -> None:
     assert subject.state is JobState.FAILED
 
 
-def test_the_latest_outcome_of_a_symbol_day_counts() -> None:
-    subject = job(planned=1)
+@pytest.mark.parametrize("parts", [(Outcome.FAILED, Outcome.COMPLETE), (Outcome.COMPLETE, Outcome.FAILED)])
+def test_a_symbol_day_asked_for_in_two_parts_has_failed_where_one_has(parts: tuple[Outcome, Outcome]) -> None:
+    subject = job(planned=2)
     subject.start()
-    subject.absorb([outcome(0, Outcome.FAILED)])
-    subject.absorb([outcome(0, Outcome.COMPLETE)])
+    for part in parts:
+        subject.absorb([outcome(0, part)])
 
+    assert subject.left == 0
     subject.finish()
 
-    assert subject.state is JobState.COMPLETED
-    assert dict(subject.counts) == {Outcome.COMPLETE: 1}
+    assert subject.state is JobState.FAILED
+    assert dict(subject.counts) == {Outcome.FAILED: 1}
 
 
 def test_outcomes_cannot_be_changed_from_outside() -> None:

@@ -11,17 +11,24 @@ import pytest
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.ingestion.infrastructure.state_schema import APPLICATION_ID, VERSION
-from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import checkpoint
 
 AAPL = IngestionScope("AAPL", TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05"))
 
 
-def settled_dates(state: SQLiteState) -> list[str]:
-    return sorted(str(date) for dates in state.settled(AAPL).values() for date in dates)
+def known_dates(state: SQLiteState) -> list[str]:
+    return list(map(str, state.records(Symbol("AAPL"), AAPL.first, AAPL.last)))
+
+
+def bars_a_day(state: SQLiteState) -> float | None:
+    typical = state.typical_volume()
+    return typical.bars_a_day if typical else None
 
 
 @pytest.fixture
@@ -62,7 +69,7 @@ def test_what_was_recorded_is_there_when_opened_again(path: Path) -> None:
 
     again = SQLiteState(path, "../data")
 
-    assert settled_dates(again) == ["2024-01-02"]
+    assert known_dates(again) == ["2024-01-02"]
     assert [(job.job_id, job.state) for job in again.jobs(10)] == [(number, "running")]
     again.close()
 
@@ -74,7 +81,7 @@ def test_an_empty_file_becomes_a_state_file(path: Path) -> None:
 
     state.record([checkpoint("AAPL", "2024-01-02")])
 
-    assert settled_dates(state) == ["2024-01-02"]
+    assert known_dates(state) == ["2024-01-02"]
     state.close()
 
 
@@ -142,15 +149,43 @@ def test_several_stores_in_one_file_do_not_mix(path: Path) -> None:
     first_job = one.open_job(AAPL, NOW)
     one.record([checkpoint("AAPL", "2024-01-02", rows=100)])
 
+    one.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
+
     second_job = other.open_job(AAPL, NOW)
     other.record([checkpoint("AAPL", "2024-01-03", rows=200)])
+    other.claim(DatasetIdentity("synthetic", "iex", "raw"), SessionKind.REGULAR)
 
     for state, number, date, rows in ((one, first_job, "2024-01-02", 100), (other, second_job, "2024-01-03", 200)):
-        assert settled_dates(state) == [date]
-        assert state.typical_bars_per_day([Symbol("AAPL")]) == rows
+        assert known_dates(state) == [date]
+        assert bars_a_day(state) == rows
         assert [(summary.complete, summary.bars) for summary in state.summaries()] == [(1, rows)]
         assert [(job.job_id, job.state) for job in state.jobs(10)] == [(number, "running")]
         state.close()
+
+
+def test_whoever_claims_another_dataset_or_session_is_told_where_and_what_to_do(path: Path) -> None:
+    state = SQLiteState(path, "../data")
+    state.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
+
+    begin, advice = f"^{path} has checkpoints of", "Give another output_path, or"
+    with pytest.raises(DatasetMismatchError, match=f"{begin} provider alpaca, .* {advice} another state_path"):
+        state.claim(DatasetIdentity("alpaca", "sip", "raw"), SessionKind.EXTENDED)
+    with pytest.raises(DatasetMismatchError, match=f"{begin} session extended; .* {advice} ask for session extended"):
+        state.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.REGULAR)
+
+    state.close()
+
+
+def test_what_was_claimed_is_known_when_opened_again(path: Path) -> None:
+    identity = DatasetIdentity("alpaca", "iex", "raw")
+    state = SQLiteState(path, "../data")
+    state.claim(identity, SessionKind.REGULAR)
+    state.close()
+
+    again = SQLiteState(path, "../data")
+
+    assert again.dataset() == (identity, SessionKind.REGULAR)
+    again.close()
 
 
 def test_stores_that_open_a_new_file_at_the_same_moment_all_succeed(path: Path) -> None:
@@ -187,10 +222,10 @@ def test_a_row_that_is_refused_takes_the_whole_transaction_with_it(
     with pytest.raises(error):
         state.record([checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", **broken)])
 
-    assert settled_dates(state) == []
-    assert state.typical_bars_per_day([Symbol("AAPL")]) is None
+    assert known_dates(state) == []
+    assert bars_a_day(state) is None
     state.record([checkpoint("AAPL", "2024-01-04")])
-    assert settled_dates(state) == ["2024-01-04"]
+    assert known_dates(state) == ["2024-01-04"]
     state.close()
 
 
@@ -200,7 +235,7 @@ def test_a_keyboard_interrupt_within_a_transaction_undoes_it_and_no_more(path: P
     with pytest.raises(KeyboardInterrupt):
         state.record([checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", rows=_ControlC(1))])
 
-    assert settled_dates(state) == []
+    assert known_dates(state) == []
     assert state.open_job(AAPL, NOW) == 1
     state.close()
 
@@ -211,13 +246,13 @@ def test_another_process_may_read_while_this_one_writes(path: Path) -> None:
 
     class _Reading(int):
         def __conform__(self, _: object) -> int:
-            seen.append(settled_dates(reader))
+            seen.append(known_dates(reader))
             return int(self)
 
     writer.record([checkpoint("AAPL", "2024-01-02", rows=_Reading(390))])
 
     assert seen == [[]]
-    assert settled_dates(reader) == ["2024-01-02"]
+    assert known_dates(reader) == ["2024-01-02"]
     writer.close()
     reader.close()
 

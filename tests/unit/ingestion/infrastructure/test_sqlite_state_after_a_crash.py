@@ -43,8 +43,8 @@ def test_a_killed_process_loses_nothing_committed_and_leaves_nothing_half_done(
 
     state = SQLiteState(path, "../data")
 
-    settled = state.settled(SCOPE)
-    assert sorted(map(str, settled[Symbol("AAPL")])) == known
+    records = state.records(Symbol("AAPL"), SCOPE.first, SCOPE.last)
+    assert list(map(str, records)) == known
     (summary,) = state.summaries()
     assert (summary.complete, summary.bars) == (len(known), 390 * len(known))
     assert [job.state for job in state.jobs(10)] == ["running"]

@@ -9,27 +9,28 @@ from datetime import date, timedelta
 import pytest
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_session import SessionHours
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
-from tests.support.builders import request
 
 NOW = Timestamp.parse("2025-06-02T12:00:00Z")
 SYMBOLS = [Symbol(f"S{number:03d}") for number in range(400)]
 DATES = [TradingDate(date(2023, 1, 2) + timedelta(days=number)) for number in range(250)]
 FIRST, LAST = DATES[0], DATES[-1]
+REGULAR_MINUTES = TradedMinutes(((1 << 390) - 1) << 330)
 
 
 def checkpoint(symbol: Symbol, trading_date: TradingDate) -> IngestionCheckpoint:
     day = SymbolDay(symbol, trading_date)
-    file = StoredSymbolDay(day, 390, 0, True, NOW, NOW, 1000, "ab" * 32)
-    return IngestionCheckpoint(1, SymbolDayOutcome(day, Outcome.COMPLETE, 390), SessionKind.EXTENDED, NOW, file)
+    file = StoredSymbolDay(day, 390, 0, True, NOW, NOW, 1000, "ab" * 32, None, REGULAR_MINUTES, NOW)
+    return IngestionCheckpoint(1, SymbolDayOutcome(day, Outcome.COMPLETE, 390), SessionHours.EXTENDED, NOW, file)
 
 
 def record_all(state: SQLiteState, symbols: Iterable[Symbol]) -> float:
@@ -64,24 +65,26 @@ def test_recording_takes_as_long_for_the_last_as_for_the_first(filled: tuple[SQL
     assert last < 5.0
 
 
-def test_settled_dates_of_everything_are_found_in_seconds(filled: tuple[SQLiteState, float, float]) -> None:
+def test_records_of_everything_are_read_in_seconds(filled: tuple[SQLiteState, float, float]) -> None:
     state, *_ = filled
     started = time.perf_counter()
 
-    settled = state.settled(IngestionScope(SYMBOLS, FIRST, LAST))
+    known = [len(state.records(symbol, FIRST, LAST)) for symbol in SYMBOLS]
 
     assert time.perf_counter() - started < 5.0
-    assert {symbol: len(dates) for symbol, dates in settled.items()} == dict.fromkeys(SYMBOLS, 250)
+    assert known == [250] * 400
 
 
 def test_what_concerns_one_symbol_does_not_read_the_others(filled: tuple[SQLiteState, float, float]) -> None:
     state, *_ = filled
-    one = IngestionScope(SYMBOLS[200], FIRST, LAST)
 
-    of_one = min(seconds(lambda: state.settled(one)) for _ in range(5))
-    of_all = seconds(lambda: state.settled(IngestionScope(SYMBOLS, FIRST, LAST)))
+    of_one = min(seconds(lambda: state.records(SYMBOLS[200], FIRST, LAST)) for _ in range(5))
+    of_all = seconds(lambda: [state.records(symbol, FIRST, LAST) for symbol in SYMBOLS])
+    volume_of_one = min(seconds(lambda: state.typical_volumes([SYMBOLS[200]])) for _ in range(5))
+    volume_of_all = seconds(lambda: state.typical_volumes(SYMBOLS))
 
     assert of_one < of_all / 20
+    assert volume_of_one < volume_of_all / 20
 
 
 def test_counting_over_everything_is_exact(filled: tuple[SQLiteState, float, float]) -> None:
@@ -90,5 +93,5 @@ def test_counting_over_everything_is_exact(filled: tuple[SQLiteState, float, flo
     summaries = state.summaries()
 
     assert (len(summaries), sum(summary.bars for summary in summaries)) == (400, 39_000_000)
-    assert state.typical_bars_per_day(SYMBOLS) == 390.0
-    assert len(state.stored_bars(request(["S000", "S399"], "2023-01-03", "2023-01-06"))) == 8
+    assert state.typical_volume() == TypicalVolume(390.0, 1000 / 390, 100_000)
+    assert dict(state.typical_volumes(SYMBOLS)) == dict.fromkeys(SYMBOLS, TypicalVolume(390.0, 1000 / 390, 250))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,7 +90,33 @@ def test_the_last_empty_page_may_be_the_25th() -> None:
     pages = walk()
     for number in range(EMPTY_PAGES_IN_A_ROW - 1):
         pages.accept(page(0, f"cursor {number}"))
+    for _ in range(2):
+        pages.accept(page(0, None))
+    assert pages.next_call() is None
+
+
+def test_silence_is_believed_when_it_is_said_twice() -> None:
+    pages = walk()
     pages.accept(page(0, None))
+    assert next_asked(pages) == ("AAPL", None)
+    pages.accept(page(0, None))
+    assert pages.next_call() is None
+
+
+def test_a_last_page_without_bars_is_asked_for_once_more_and_may_lead_on() -> None:
+    pages = walk()
+    pages.accept(page(10, "b"))
+    pages.accept(page(0, None))
+    assert next_asked(pages) == ("AAPL", "b")
+    pages.accept(page(10, "c"))
+    assert next_asked(pages) == ("AAPL", "c")
+    pages.accept(page(10, None))
+    assert pages.next_call() is None
+
+
+def test_bars_that_nobody_asked_for_are_no_silence() -> None:
+    pages = walk()
+    pages.accept(evolve(page(0, None), unrequested=3))
     assert pages.next_call() is None
 
 
@@ -153,7 +180,7 @@ def test_groups_without_bars_are_no_empty_pages_in_a_row() -> None:
         assert call is not None
         assert len(call.request.symbols) == size
         pages.refuse(SymbolRefusedError("one of them"))
-    for _ in range(6):
+    for _ in range(6 * 2):
         pages.accept(page(0, None))
     for number in range(EMPTY_PAGES_IN_A_ROW - 1):
         pages.accept(page(0, f"cursor {number}"))

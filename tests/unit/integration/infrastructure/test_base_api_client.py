@@ -50,11 +50,11 @@ def test_every_request_is_reported_with_its_bars_and_what_is_left(reader: Reader
 
 
 def test_seconds_are_those_of_the_exchange_without_the_waits() -> None:
-    setting, transport = scripted_alpaca(page(token="b"), page(), windows=[RateWindow(1)])
+    setting, transport = scripted_alpaca(page(token="b"), page(*BARS), windows=[RateWindow(1)])
     transport.handler = _slow(transport.handler, setting.clock.advance)
     read(setting.client, ASKED)
     first, waited, second = setting.events
-    assert [first, second] == [RequestCompleted("alpaca", 2.5), RequestCompleted("alpaca", 2.5)]
+    assert [first, second] == [RequestCompleted("alpaca", 2.5), RequestCompleted("alpaca", 2.5, bars=2)]
     assert isinstance(waited, RateLimitWaited)
     assert waited.seconds == pytest.approx(57.5, abs=0.002)
 

@@ -59,8 +59,8 @@ def test_session_must_lie_within_the_extended_hours_of_its_trading_date(opens: s
 
 def test_having_extended_hours_means_having_the_regular_ones() -> None:
     extended, regular = SessionKind.EXTENDED, SessionKind.REGULAR
-    assert extended.covers(regular)
-    assert extended.covers(extended)
-    assert regular.covers(regular)
-    assert not regular.covers(extended)
+    assert extended.hours.covers(regular.hours)
+    assert extended.hours.covers(extended.hours)
+    assert regular.hours.covers(regular.hours)
+    assert not regular.hours.covers(extended.hours)
     assert [str(kind) for kind in SessionKind] == ["extended", "regular"]

@@ -8,7 +8,9 @@ from pathlib import Path
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.refresh_count import RefreshCount
 from marketpipe.storage.infrastructure.parquet_reader import read_metadata
+from marketpipe.storage.infrastructure.parquet_writer import sha256
 from tests.support.aggregated_store import FILES, MONTHS, daily_closes, files_of, fingerprint, keep, written
+from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk, tree
 
 
@@ -28,7 +30,9 @@ def test_an_aggregate_says_what_it_was_made_from(store: StoreOnDisk) -> None:
     assert (hourly["marketpipe.period"], hourly["marketpipe.timeframe"]) == ("2024-03", "1h")
     sources = {key.removeprefix("marketpipe.source.") for key in daily if key.startswith("marketpipe.source.")}
     assert sources == {"2024-01", "2024-03", "2024-04"}
-    assert hourly["marketpipe.source.2024-03"] == daily["marketpipe.source.2024-03"]
+    digests = [sha256(store.path(day("AAPL", f"2024-03-{number}")).read_bytes())[:16] for number in ("04", "05")]
+    assert hourly["marketpipe.source.2024-03"] == f"04={digests[0]} 05={digests[1]}"
+    assert daily["marketpipe.source.2024-03"] == hourly["marketpipe.source.2024-03"]
     assert (daily["marketpipe.provider"], daily["marketpipe.feed"], daily["marketpipe.adjustment"]) == (
         "alpaca",
         "sip",

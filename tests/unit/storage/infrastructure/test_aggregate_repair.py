@@ -10,6 +10,7 @@ import pytest
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.refresh_count import RefreshCount
+from marketpipe.storage.infrastructure.parquet_reader import read_metadata
 from tests.support.aggregated_store import FILES, daily_closes, fingerprint, keep, written
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk, tree
@@ -94,6 +95,19 @@ def test_aggregates_outlive_a_month_of_minutes_that_was_taken_away(store: StoreO
 
     assert daily_closes(store) == {**before, "2024-04-05": 55.5}
     assert store.aggregate_path("AAPL", Timeframe.HOUR_1, "2024-03").read_bytes() == hours
+
+
+def test_daily_bars_outlive_their_minutes_when_all_that_is_left_of_the_year_has_changed(store: StoreOnDisk) -> None:
+    before, path = daily_closes(store), store.aggregate_path("AAPL", Timeframe.DAY_1, "2024-01")
+    said = read_metadata(path)
+    for month in ("01", "03"):
+        shutil.rmtree(store.path(day("AAPL", f"2024-{month}-05")).parent)
+    keep(store, "2024-04-05", 55.0)
+
+    store.refresh("AAPL")
+
+    assert daily_closes(store) == {**before, "2024-04-05": 55.5}
+    assert {key for key, value in read_metadata(path).items() if said[key] != value} == {"marketpipe.source.2024-04"}
 
 
 def test_a_day_file_that_was_copied_over_is_noticed_though_its_folder_looks_untouched(store: StoreOnDisk) -> None:

@@ -13,6 +13,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.infrastructure.bar_loader import BarLoader
+from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from tests.support.builders import bar, day
 from tests.support.store_on_disk import StoreOnDisk
@@ -45,12 +46,16 @@ def store(filled: StoreOnDisk, tmp_path: Path) -> StoreOnDisk:
     return StoreOnDisk(tmp_path)
 
 
+def unneeded() -> DuckDBAggregator:
+    raise AssertionError("what lies there needs no aggregating")
+
+
 def load(
     layout: StoreLayout, symbols: str, first: str, last: str, timeframe: Timeframe = Timeframe.MINUTE_1
 ) -> pa.Table:
     """``symbols`` are separated by spaces."""
     chosen = [Symbol(symbol) for symbol in symbols.split()]
-    return BarLoader(layout).load(chosen, TradingDate.parse(first), TradingDate.parse(last), timeframe)
+    return BarLoader(layout, unneeded).load(chosen, TradingDate.parse(first), TradingDate.parse(last), timeframe)
 
 
 def _expected(*keys: tuple[str, str]) -> list[dict[str, Any]]:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -90,6 +92,28 @@ def test_a_given_modification_time_is_set(tmp_path: Path) -> None:
     DurableFiles().publish({tmp_path / "x": NEW}, modified_ns=1_700_000_000_123_456_789)
 
     assert (tmp_path / "x").stat().st_mtime_ns == 1_700_000_000_123_456_789
+
+
+def test_each_file_may_have_a_modification_time_of_its_own(tmp_path: Path) -> None:
+    one, other, neither = (tmp_path / name for name in "xyz")
+
+    DurableFiles().publish(dict.fromkeys((one, other, neither), NEW), modified_ns={one: 1_000, other: 2_000})
+
+    assert (one.stat().st_mtime_ns, other.stat().st_mtime_ns) == (1_000, 2_000)
+    assert neither.stat().st_mtime_ns > 2_000
+
+
+def test_a_given_modification_time_is_synced_with_the_file(tmp_path: Path) -> None:
+    def see(frame: FrameType, event: str, function: Any) -> None:
+        if event == "c_call" and function.__name__ == "fsync":
+            seen.extend(path.stat().st_mtime_ns for path in tmp_path.glob("*.tmp"))
+
+    seen: list[int] = []
+    sys.setprofile(see)
+    DurableFiles().publish({tmp_path / "x": NEW}, modified_ns=1_000)
+    sys.setprofile(None)
+
+    assert seen == [1_000]
 
 
 def test_stamping_changes_the_modification_time_and_nothing_else(tmp_path: Path) -> None:

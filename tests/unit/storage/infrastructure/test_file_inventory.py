@@ -1,68 +1,195 @@
+"""What only files can do: be copied, touched, linked, misnamed or in the way. See tests/contract for the rest."""
+
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.store_inventory import FileCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.infrastructure.file_inventory import FileInventory
-from tests.support.builders import bar, day
-from tests.support.store_on_disk import StoreOnDisk
+from tests.support.builders import day
+from tests.support.inventories import KNOWN_SINCE, OnDisk, Recorded
+from tests.support.system_calls import SystemCalls
 
-DATES = ("2023-12-29", "2024-01-02", "2024-01-31", "2024-02-01")
+TODAY, YESTERDAY = day("AAPL", "2024-01-03"), day("AAPL", "2024-01-02")
+FIRST, LAST = YESTERDAY.trading_date, TODAY.trading_date
+EARLIER_NS = 1_000_000_000_000_000_000
+UNKNOWN = Timestamp.from_epoch_micros(0)
+GONE, ALTERED, UNRECORDED = FileCondition
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> StoreOnDisk:
-    store = StoreOnDisk(tmp_path)
-    store.keep(*((day("AAPL", date), [bar(f"{date}T15:00:00Z")]) for date in DATES))
-    return store
+def store(tmp_path: Path) -> OnDisk:
+    made = OnDisk(tmp_path)
+    made.store(YESTERDAY, TODAY)
+    return made
 
 
-def sizes(store: StoreOnDisk, first: str, last: str, symbol: str = "AAPL") -> dict[str, int]:
-    found = FileInventory(store.layout).sizes(Symbol(symbol), TradingDate.parse(first), TradingDate.parse(last))
-    return {str(date): size for date, size in found.items()}
+def conditions(store: OnDisk, recorded: Recorded | None = None, symbol: str = "AAPL") -> dict[str, FileCondition]:
+    known = store.recorded(symbol) if recorded is None else recorded
+    found = store.inventory.conditions(Symbol(symbol), FIRST, LAST, known)
+    return {str(date): condition for date, condition in found.items()}
 
 
-def _on_disk(store: StoreOnDisk, *dates: str) -> dict[str, int]:
-    return {date: store.path(day("AAPL", date)).stat().st_size for date in dates}
+def touch(store: OnDisk, modified_ns: int = EARLIER_NS) -> None:
+    os.utime(store.path(TODAY), ns=(modified_ns, modified_ns))
 
 
-def test_every_stored_day_is_there_with_its_size(store: StoreOnDisk) -> None:
-    assert sizes(store, "2023-12-01", "2024-12-31") == _on_disk(store, *DATES)
+def modified_ns(store: OnDisk) -> int:
+    return store.path(TODAY).stat().st_mtime_ns
 
 
-def test_both_dates_are_inclusive(store: StoreOnDisk) -> None:
-    assert sizes(store, "2024-01-02", "2024-01-31") == _on_disk(store, "2024-01-02", "2024-01-31")
-    assert sizes(store, "2024-01-03", "2024-01-30") == {}
+def of_unknown_age(store: OnDisk) -> Recorded:
+    return {date: evolve(file, known_since=UNKNOWN) for date, file in store.recorded().items()}
 
 
-def test_what_the_store_lacks_is_not_there(store: StoreOnDisk, tmp_path: Path) -> None:
-    assert sizes(store, "2023-12-01", "2024-12-31", "MSFT") == {}
-    assert sizes(StoreOnDisk(tmp_path / "nowhere"), "2023-12-01", "2024-12-31") == {}
-    assert sizes(store, "2024-02-01", "2024-01-01") == {}
+def test_a_file_with_another_time_and_the_recorded_bytes_gets_its_time_back(store: OnDisk) -> None:
+    touch(store)
+
+    assert conditions(store) == {}
+    assert modified_ns(store) == KNOWN_SINCE.epoch_micros * 1000
 
 
-def test_the_size_is_that_of_the_file_as_it_is_now(store: StoreOnDisk) -> None:
-    store.path(day("AAPL", "2024-01-02")).write_bytes(b"")
+def test_a_copied_store_gets_its_times_back(store: OnDisk, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "data", tmp_path / "copy" / "data", copy_function=shutil.copyfile)
+    copy = OnDisk(tmp_path / "copy")
+    assert modified_ns(copy) != modified_ns(store)
 
-    assert sizes(store, "2024-01-02", "2024-01-02") == {"2024-01-02": 0}
+    assert conditions(copy, store.recorded()) == {}
+    assert modified_ns(copy) == modified_ns(store)
 
 
-def test_copies_and_temporary_files_are_not_stored_days(store: StoreOnDisk) -> None:
-    folder = store.path(day("AAPL", "2024-01-02")).parent
-    names = ("day=02 (copy).parquet", "day=03 (copy).parquet", "day=xx.parquet", ".day=04.parquet.1-1.tmp")
-    for name in names:
+def test_a_file_with_another_time_and_other_bytes_is_altered_and_keeps_its_time(store: OnDisk) -> None:
+    store.alter(TODAY)
+    touch(store)
+
+    assert conditions(store) == {"2024-01-03": ALTERED}
+    assert modified_ns(store) == EARLIER_NS
+
+
+def test_a_file_that_was_cut_short_is_altered_whatever_its_time(store: OnDisk) -> None:
+    os.truncate(store.path(TODAY), 100)
+    touch(store, KNOWN_SINCE.epoch_micros * 1000)
+
+    assert conditions(store) == {"2024-01-03": ALTERED}
+
+
+def test_a_file_that_looks_the_same_from_outside_is_not_read(store: OnDisk) -> None:
+    store.alter(TODAY)
+    touch(store, KNOWN_SINCE.epoch_micros * 1000)
+
+    assert conditions(store) == {}
+
+
+def test_a_fraction_of_a_microsecond_is_no_other_time(store: OnDisk) -> None:
+    touch(store, KNOWN_SINCE.epoch_micros * 1000 + 999)
+
+    assert conditions(store) == {}
+    assert modified_ns(store) == KNOWN_SINCE.epoch_micros * 1000 + 999
+
+
+@pytest.mark.parametrize("time_ns", [EARLIER_NS, 0])
+def test_a_file_of_unknown_age_is_read_and_its_time_is_left_alone(store: OnDisk, time_ns: int) -> None:
+    touch(store, time_ns)
+
+    assert conditions(store, of_unknown_age(store)) == {}
+    assert modified_ns(store) == time_ns
+
+
+def test_a_file_of_unknown_age_is_altered_even_where_nobody_knows_its_time_either(store: OnDisk) -> None:
+    store.alter(TODAY)
+    touch(store, 0)
+
+    assert conditions(store, of_unknown_age(store)) == {"2024-01-03": ALTERED}
+
+
+def test_a_store_in_which_no_time_can_be_set_is_told_the_truth_all_the_same(
+    store: OnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    touch(store)
+    monkeypatch.setattr(os, "utime", refuse)  # a read-only file system, which no test can mount
+
+    assert conditions(store) == {}
+    assert modified_ns(store) == EARLIER_NS
+
+
+def test_a_link_to_nowhere_is_a_file_that_is_gone(store: OnDisk, tmp_path: Path) -> None:
+    store.lose(TODAY)
+    store.path(TODAY).symlink_to(tmp_path / "nowhere")
+
+    assert conditions(store) == {"2024-01-03": GONE}
+
+
+def test_a_link_to_the_recorded_bytes_is_the_recorded_file(store: OnDisk, tmp_path: Path) -> None:
+    store.path(TODAY).rename(tmp_path / "elsewhere")
+    store.path(TODAY).symlink_to(tmp_path / "elsewhere")
+
+    assert conditions(store) == {}
+
+
+def test_copies_temporary_files_and_days_that_no_calendar_has_are_not_stored_days(store: OnDisk) -> None:
+    folder = store.path(TODAY).parent
+    for name in (
+        *(
+            "day=02 (copy).parquet",
+            "day=xx.parquet",
+            ".day=04.parquet.1-1.tmp",
+            "day=02.20240102T000000.000000Z.parquet",
+        ),
+        *("day=00.parquet", "day=32.parquet", "xday=02.parquet", "DAY=02.parquet", "day=02.parquet\n"),
+    ):
         (folder / name).write_bytes(b"other")
+    first, last = TradingDate.parse("2023-12-01"), TradingDate.parse("2024-02-29")
 
-    assert sizes(store, "2024-01-01", "2024-01-31") == _on_disk(store, "2024-01-02", "2024-01-31")
+    assert store.inventory.dates(Symbol("AAPL"), first, last) == {FIRST, LAST}
+    assert store.inventory.conditions(Symbol("AAPL"), first, last, store.recorded()) == {}
 
 
-def test_a_file_in_the_place_of_a_folder_is_an_error_that_names_it(store: StoreOnDisk) -> None:
-    (store.layout.data / "symbol=MSFT" / "year=2024").mkdir(parents=True)
-    (store.layout.data / "symbol=MSFT" / "year=2024" / "month=01").write_bytes(b"in the way")
+def test_only_the_folders_between_the_dates_are_looked_into(store: OnDisk, tmp_path: Path) -> None:
+    store.store(day("AAPL", "2024-02-01"), day("AAPL", "2025-01-02"), day("MSFT", "2024-01-02"))
 
-    with pytest.raises(StorageError, match="symbol=MSFT/year=2024/month=01"):
-        sizes(store, "2024-01-01", "2024-01-31", "MSFT")
+    with SystemCalls(tmp_path) as seen:
+        assert conditions(store) == {}
+
+    assert seen.names().count("scandir") == 2  # the symbol's years, and the month
+
+
+def test_asking_for_decades_costs_no_look_for_each_of_their_months(store: OnDisk, tmp_path: Path) -> None:
+    with SystemCalls(tmp_path) as seen:
+        store.inventory.dates(Symbol("AAPL"), TradingDate.parse("1980-01-01"), TradingDate.parse("2030-12-31"))
+
+    assert seen.names().count("scandir") == 13
+
+
+@pytest.mark.parametrize("in_the_way", ["symbol=MSFT", "symbol=MSFT/year=2024", "symbol=MSFT/year=2024/month=01"])
+def test_a_file_in_the_place_of_a_folder_is_an_error_that_names_it(store: OnDisk, in_the_way: str) -> None:
+    path = store.on_disk.layout.data / in_the_way
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"in the way")
+
+    with pytest.raises(StorageError, match=in_the_way):
+        conditions(store, symbol="MSFT")
+    with pytest.raises(StorageError, match=in_the_way):
+        store.inventory.dates(Symbol("MSFT"), FIRST, LAST)
+
+
+def test_a_day_that_cannot_be_read_is_an_error_that_names_it(store: OnDisk) -> None:
+    path = store.path(TODAY)
+    path.unlink()
+    path.mkdir()
+    known = store.recorded()
+    same_size = {**known, LAST: evolve(known[LAST], size_bytes=path.stat().st_size)}
+
+    with pytest.raises(StorageError, match=r"day=03\.parquet"):
+        conditions(store, same_size)

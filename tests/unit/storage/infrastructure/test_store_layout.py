@@ -16,7 +16,7 @@ JANUARY = MonthPartition(AAPL, 2024, 1)
 
 @pytest.fixture
 def layout(tmp_path: Path) -> StoreLayout:
-    return StoreLayout(tmp_path / "data", tmp_path / "aggregates", tmp_path / "quarantine")
+    return StoreLayout(*(tmp_path / name for name in ("data", "aggregates", "quarantine", "revisions")))
 
 
 def _touch(*paths: Path) -> None:

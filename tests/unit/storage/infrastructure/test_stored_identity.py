@@ -17,7 +17,7 @@ MSFT = (day("MSFT", "2024-01-03"), [bar("2024-01-03T15:00:00Z")])
 
 
 def _identity(root: Path) -> StoredIdentity:
-    return StoredIdentity(StoreLayout(root / "data", root / "aggregates", root / "quarantine"))
+    return StoredIdentity(StoreLayout(root / "data", root / "aggregates", root / "quarantine", root / "revisions"))
 
 
 def test_the_files_say_which_dataset_lives_there(tmp_path: Path) -> None:

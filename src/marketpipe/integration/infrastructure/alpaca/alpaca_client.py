@@ -21,7 +21,7 @@ from marketpipe.shared_kernel.domain.errors import (
 )
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
-BARS_PER_PAGE = 10_000
+BARS_PER_PAGE, SYMBOLS_PER_REQUEST = 10_000, 200
 _REFUSED_SYMBOL = re.compile(r"invalid symbol(?:[^:]*:\s*(\S+))?", re.IGNORECASE)
 
 
@@ -29,9 +29,10 @@ def alpaca_auth(key: str, secret: str) -> HeaderTokenAuth:
     return HeaderTokenAuth({"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret})
 
 
-def alpaca_traits(feed: str, adjustment: str) -> ProviderTraits:
+def alpaca_traits(feed: str, adjustment: str, requests_per_minute: int | None = None) -> ProviderTraits:
     """Feeds are sip, iex, otc and boats; adjustments raw, split, dividend, spin-off and all."""
-    return ProviderTraits("alpaca", DataFeed(feed, timedelta(minutes=15)), adjustment, BARS_PER_PAGE, 200)
+    feed_of = DataFeed(feed, timedelta(minutes=15))
+    return ProviderTraits("alpaca", feed_of, adjustment, BARS_PER_PAGE, SYMBOLS_PER_REQUEST, requests_per_minute)
 
 
 class AlpacaClient(BaseApiClient):

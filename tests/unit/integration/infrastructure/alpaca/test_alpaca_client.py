@@ -16,6 +16,7 @@ from tests.support.scripted_transport import Answer
 
 MONDAY = request(("AAPL", "BRK.B"), "2024-03-11", "2024-03-11")
 ALWAYS = {"timeframe": "1Min", "limit": "10000", "adjustment": "raw", "feed": "iex", "sort": "asc"}
+OPEN = "2024-03-11T13:30:00Z"
 
 
 def bars(*moments: str, token: str | None = None) -> Answer:
@@ -24,14 +25,14 @@ def bars(*moments: str, token: str | None = None) -> Answer:
 
 def test_limit_feed_and_adjustment_are_sent_with_every_page() -> None:
     """Their defaults are a tenth of a page, and whatever the plan says."""
-    setting, transport = scripted_alpaca(bars(token="b"), bars(token="c"), bars(), feed="sip", adjustment="split")
+    setting, transport = scripted_alpaca(bars(token="b"), bars(token="c"), bars(OPEN), feed="sip", adjustment="split")
     read(setting.client, MONDAY)
     asked = [(query["limit"], query["feed"], query["adjustment"]) for query in transport.queries]
     assert asked == [("10000", "sip", "split")] * 3
 
 
 def test_the_first_request_is_exactly_this() -> None:
-    setting, transport = scripted_alpaca(bars())
+    setting, transport = scripted_alpaca(bars(OPEN))
     read(setting.client, MONDAY)
     (sent,) = transport.requests
     assert sent.url.path == "/v2/stocks/bars"
@@ -41,7 +42,7 @@ def test_the_first_request_is_exactly_this() -> None:
 
 def test_other_parameters_stay_the_same_while_paging() -> None:
     token = "QUFQTHxNfDE3MTAxNjM4MDAwMDAwMDAwMDA="
-    setting, transport = scripted_alpaca(bars(token=token), bars())
+    setting, transport = scripted_alpaca(bars(token=token), bars(OPEN))
     read(setting.client, MONDAY)
     first, second = transport.queries
     assert second == {**first, "page_token": token}

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import asdict, define
+
+from marketpipe.bootstrap.provider_parts import ProviderParts
+from marketpipe.bootstrap.storage_parts import StorageParts
+from marketpipe.config import PipelineConfig
+
+if TYPE_CHECKING:
+    from marketpipe.ingestion.application.batch_runner import BatchRunner
+    from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
+    from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
+    from marketpipe.ingestion.domain.session_finality import SessionFinality
+    from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+    from marketpipe.ingestion.infrastructure.update_lock import UpdateLock
+
+NOWHERE = Path(":memory:")
+
+
+@define(slots=False)
+class IngestionParts(StorageParts, ProviderParts):
+    """What decides what to ask for, and remembers what became of it."""
+
+    @cached_property
+    def state(self) -> SQLiteState:
+        return self._state_at(self.config.state_path)
+
+    @property
+    def known_state(self) -> SQLiteState:
+        """What is known already, for those who only look: where there is no state yet, none is made on the disk."""
+        return self.state if "state" in vars(self) or self.config.state_path.exists() else self._no_state
+
+    @cached_property
+    def update_lock(self) -> UpdateLock:
+        from marketpipe.ingestion.infrastructure.update_lock import UpdateLock
+
+        path = self.config.state_path
+        return UpdateLock(path.with_name(f"{path.name}.update-lock"))
+
+    def planner(self, state: SQLiteState) -> IngestionPlanner:
+        from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
+        from marketpipe.ingestion.application.job_scheduler import JobScheduler
+        from marketpipe.ingestion.domain.batch_packing import PackingLimits
+
+        traits, workers = self.traits, self.ingestion_config.workers
+        limits = PackingLimits(traits.bars_per_page, traits.symbols_per_request, workers)
+        scheduler = JobScheduler(self.calendar, self._finality, limits)
+        return IngestionPlanner(scheduler, state, self.inventory, self.clock)
+
+    def assessor(self, state: SQLiteState) -> CoverageAssessor:
+        from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
+        from marketpipe.ingestion.domain.coverage.thresholds import CoverageThresholds
+
+        thresholds = CoverageThresholds(**asdict(self.config.coverage))
+        return CoverageAssessor(self.calendar, self._finality, state, self.inventory, self.clock, thresholds)
+
+    def runner(self) -> BatchRunner:
+        from marketpipe.ingestion.application.batch_runner import BatchRunner
+
+        workers = self.ingestion_config.workers
+        return BatchRunner(self.clock, self.new_executor or (lambda: ThreadPoolExecutor(workers, "marketpipe")))
+
+    @property
+    def _finality(self) -> SessionFinality:
+        from marketpipe.ingestion.domain.session_finality import SessionFinality
+        from marketpipe.integration.domain.data_feed import USUAL_DELAY
+
+        delay = self.traits.feed.delay if isinstance(self.config, PipelineConfig) else USUAL_DELAY
+        return SessionFinality(delay)
+
+    @cached_property
+    def _no_state(self) -> SQLiteState:
+        return self._state_at(NOWHERE)
+
+    def _state_at(self, path: Path) -> SQLiteState:
+        from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+
+        location = os.path.relpath(self.config.output_path.resolve(), self.config.state_path.parent.resolve())
+        return SQLiteState(path, location)

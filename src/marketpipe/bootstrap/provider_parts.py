@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from marketpipe.bootstrap.shared_parts import SharedParts
+from marketpipe.config import ClientConfig, PipelineConfig, find_credentials
+from marketpipe.provider_registry import registered_factory
+from marketpipe.shared_kernel.events.provider_events import RateLimitWaited
+
+if TYPE_CHECKING:
+    from marketpipe.integration.application.ports import MarketDataProvider
+    from marketpipe.integration.domain.provider_traits import ProviderTraits
+
+
+@define(slots=False)
+class ProviderParts(SharedParts):
+    """The configured market data provider."""
+
+    @cached_property
+    def provider(self) -> MarketDataProvider:
+        return self.market_data_provider or self._make_provider(self.ingestion_config)
+
+    @property
+    def traits(self) -> ProviderTraits:
+        """How the provider speaks, for which Alpaca needs no keys."""
+        config = self.ingestion_config
+        if self.market_data_provider is None and config.provider == "alpaca":
+            return _alpaca_traits(config.alpaca)
+        return self.provider.traits
+
+    def _make_provider(self, config: PipelineConfig) -> MarketDataProvider:
+        from marketpipe.integration.application.provider_context import ProviderContext
+
+        if config.provider == "alpaca":
+            return self._alpaca(config.alpaca)
+        if config.provider == "synthetic":
+            from marketpipe.integration.infrastructure.synthetic.synthetic_client import SyntheticClient
+
+            return SyntheticClient(config.synthetic.seed)
+        context = ProviderContext(config.provider_options, self.clock, self.bus.publish)
+        return registered_factory(config.provider)(context)
+
+    def _alpaca(self, config: ClientConfig) -> MarketDataProvider:
+        from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth
+        from marketpipe.integration.infrastructure.http_exchange import HttpExchange
+        from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+
+        credentials = self.credentials or find_credentials(os.environ)
+        http = HttpExchange(config.base_url, alpaca_auth(credentials.key, credentials.secret))
+        limiter = RateLimiter(
+            [RateWindow(config.rate_limit_per_min)],
+            self.clock,
+            lambda seconds: self.bus.publish(RateLimitWaited("alpaca", seconds)),
+        )
+        return AlpacaClient(_alpaca_traits(config), http, limiter, self.clock, publish=self.bus.publish)
+
+
+def _alpaca_traits(config: ClientConfig) -> ProviderTraits:
+    from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_traits
+
+    return alpaca_traits(config.feed, config.adjustment, config.rate_limit_per_min)

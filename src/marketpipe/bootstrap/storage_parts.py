@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from marketpipe.bootstrap.shared_parts import SharedParts
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
+    from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+    from marketpipe.storage.infrastructure.bar_loader import BarLoader
+    from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+    from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
+    from marketpipe.storage.infrastructure.durable_files import DurableFiles
+    from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
+    from marketpipe.storage.infrastructure.store_layout import StoreLayout
+    from marketpipe.storage.infrastructure.stored_bars import ParquetStoredBars
+    from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
+
+
+@define(slots=False)
+class StorageParts(SharedParts):
+    """The adapters of storage."""
+
+    @cached_property
+    def layout(self) -> StoreLayout:
+        from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+        config = self.config
+        return StoreLayout(config.output_path, config.aggregates_path, config.quarantine_path, config.revisions_path)
+
+    @cached_property
+    def inventory(self) -> StoreInventory:
+        from marketpipe.storage.infrastructure.file_inventory import FileInventory
+
+        return FileInventory(self.layout)
+
+    @cached_property
+    def refresher(self) -> AggregateRefresher:
+        from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+        from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
+
+        identity = self.stored_identity.read()
+        if identity is None:
+            raise ConfigurationError(f"{self.config.output_path} holds no bars to aggregate; ingest some first")
+        files = AggregateFiles(self.layout, identity, self.aggregator, self.writer, self.files)
+        return AggregateRefresher(files, self.bus)
+
+    @cached_property
+    def stored_identity(self) -> StoredIdentity:
+        from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
+
+        return StoredIdentity(self.layout)
+
+    @cached_property
+    def stored_bars(self) -> ParquetStoredBars:
+        from marketpipe.storage.infrastructure.stored_bars import ParquetStoredBars
+
+        return ParquetStoredBars(self.layout)
+
+    @cached_property
+    def loader(self) -> BarLoader:
+        from marketpipe.storage.infrastructure.bar_loader import BarLoader
+
+        return BarLoader(self.layout, lambda: self.aggregator)
+
+    @cached_property
+    def query(self) -> DuckDBQuery:
+        from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
+
+        return DuckDBQuery(self.layout)
+
+    @cached_property
+    def aggregator(self) -> DuckDBAggregator:
+        from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+
+        return DuckDBAggregator(self.layout, self.calendar)
+
+    @cached_property
+    def writer(self) -> ParquetWriter:
+        from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
+
+        return ParquetWriter(self.config.compression)
+
+    @cached_property
+    def files(self) -> DurableFiles:
+        from marketpipe.storage.infrastructure.durable_files import DurableFiles
+
+        return DurableFiles()

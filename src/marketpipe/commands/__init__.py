@@ -1,0 +1,1 @@
+"""What each command does: call the library, print, and say by the exit code how it went."""

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import define, field, frozen
+
+from marketpipe.ingestion.application.batch_runner import BatchRunner
+from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
+from marketpipe.ingestion.application.job_scheduler import WantedDates
+from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.session_sample import SampleShare
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.day_comparison import DayComparison
+from marketpipe.shared_kernel.domain.errors import MarketPipeError
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events.audit_events import AuditFinished, AuditStarted, BarsCompared
+from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested
+
+IN_PARTS = "came in several parts and cannot be compared"
+
+
+@frozen
+class AuditFindings:
+    """Every symbol-day that was asked for again is among the ``compared`` or the ``failures``, each with its reason."""
+
+    compared: Mapping[SymbolDay, DayComparison] = field(repr=lambda days: f"<{len(days)} symbol-days>")
+    failures: Mapping[SymbolDay, str]
+
+
+@define
+class _BatchFindings:
+    compared: dict[SymbolDay, DayComparison] = field(factory=dict)
+    failures: dict[SymbolDay, str] = field(factory=dict)
+
+    def open_days(self, request: BarsRequest) -> list[SymbolDay]:
+        return [day for day in request.symbol_days if day not in self.compared and day not in self.failures]
+
+    def fail(self, days: Sequence[SymbolDay], reason: str) -> None:
+        self.failures.update(dict.fromkeys(days, reason))
+
+
+class AuditCoordinator:
+    """Asks the provider again for what is settled and has it compared, bar by bar. Changes nothing.
+
+    Its bus is its own: bars that come to be compared must not be stored.
+    """
+
+    def __init__(
+        self, planner: IngestionPlanner, state: IngestionState, bus: EventBus, clock: Clock, runner: BatchRunner
+    ) -> None:
+        self._planner, self._state = planner, state
+        self._bus, self._clock, self._runner = bus, clock, runner
+        self._begun: dict[int, _BatchFindings] = {}
+
+    def audit(self, scope: IngestionScope, sample: SampleShare | None = None) -> AuditFindings:
+        """``sample``: of the sessions of the scope in which anything is settled; None for all of them.
+
+        Another day draws another sample. Raises ``CredentialsError``.
+        """
+        self._runner.go()
+        self._begun.clear()
+        plan = self._planner.plan_again(scope, self._wanted(scope, sample))
+        self._bus.publish(AuditStarted(plan.planned, len(plan.batches)))
+        self._runner.run(plan.batches, self._run)
+        findings = self._findings(plan.batches)
+        differing = sum(day.differs for day in findings.compared.values())
+        self._bus.publish(AuditFinished(len(findings.compared), differing))
+        return findings
+
+    def stop(self) -> None:
+        self._runner.stop()
+
+    def on_bars_compared(self, event: BarsCompared) -> None:
+        findings, asked = self._begun[event.request.batch_id], set(event.request.symbol_days)
+        for found in event.days:
+            if found.symbol_day in asked:
+                reason = IN_PARTS if found.symbol_day in findings.compared else found.error
+                if reason is not None:
+                    findings.failures[found.symbol_day] = reason
+                findings.compared[found.symbol_day] = found
+
+    def on_bars_exhausted(self, event: BarsExhausted) -> None:
+        findings = self._begun[event.request.batch_id]
+        reasons = {item.symbol: item.reason for item in event.refused}
+        for day in findings.open_days(event.request):
+            if day.symbol in reasons:
+                findings.failures[day] = reasons[day.symbol]
+            else:
+                findings.compared[day] = DayComparison(day, removed=self._stored_bars(day))
+
+    def _stored_bars(self, day: SymbolDay) -> int:
+        record = self._state.records(day.symbol, day.trading_date, day.trading_date).get(day.trading_date)
+        return record.rows if record else 0
+
+    def _wanted(self, scope: IngestionScope, sample: SampleShare | None) -> WantedDates:
+        settled = {symbol: self._settled(scope, symbol) for symbol in scope.symbols}
+        if sample is None:
+            return settled
+        dates = sorted(set().union(*settled.values()))
+        turn = TradingDate.of(self._clock.now()).day.toordinal()
+        chosen = {dates[position] for position in sample.positions(len(dates), turn)}
+        return {symbol: known & chosen for symbol, known in settled.items()}
+
+    def _settled(self, scope: IngestionScope, symbol: Symbol) -> frozenset[TradingDate]:
+        records = self._state.records(symbol, scope.first, scope.last)
+        wanted = scope.session_kind.hours
+        return frozenset(date for date, record in records.items() if record.settled_hours.covers(wanted))
+
+    def _run(self, request: BarsRequest) -> MarketPipeError | None:
+        findings = self._begun[request.batch_id] = _BatchFindings()
+        try:
+            self._bus.publish(BarsRequested(request))
+        except MarketPipeError as error:
+            findings.fail(findings.open_days(request), str(error))
+            return error
+        return None
+
+    def _findings(self, batches: Sequence[BarsRequest]) -> AuditFindings:
+        compared: dict[SymbolDay, DayComparison] = {}
+        failures: dict[SymbolDay, str] = {}
+        for batch in batches:
+            findings = self._begun.get(batch.batch_id, _BatchFindings())
+            findings.fail(findings.open_days(batch), "not asked for: the audit was stopped before")
+            failures |= findings.failures
+            compared |= findings.compared
+        return AuditFindings({day: found for day, found in compared.items() if day not in failures}, failures)

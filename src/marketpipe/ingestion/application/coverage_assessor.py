@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey
+from marketpipe.ingestion.domain.coverage.session_grid import SessionGrid, grid_session
+from marketpipe.ingestion.domain.coverage.symbol_coverage import SymbolCoverage
+from marketpipe.ingestion.domain.coverage.symbol_days import SymbolDays
+from marketpipe.ingestion.domain.coverage.symbol_judge import SymbolJudge
+from marketpipe.ingestion.domain.coverage.thresholds import CoverageThresholds
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.session_finality import SessionFinality
+from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+
+
+class CoverageAssessor:
+    """Says of every symbol and session whether the store has it, and why. Changes nothing.
+
+    It goes through the symbols twice, one at a time, so that memory does not grow with the store: first to learn what
+    the market as a whole did in each session, then to judge each symbol.
+    """
+
+    def __init__(
+        self,
+        calendar: TradingCalendar,
+        finality: SessionFinality,
+        state: IngestionState,
+        inventory: StoreInventory,
+        clock: Clock,
+        thresholds: CoverageThresholds,
+    ) -> None:
+        self._calendar, self._finality, self._clock = calendar, finality, clock
+        self._state, self._inventory, self._thresholds = state, inventory, thresholds
+
+    def assess(self, scope: IngestionScope) -> tuple[SymbolCoverage, ...]:
+        """One coverage a symbol, ascending; each over the sessions of the scope that have begun."""
+        grid = self._grid(scope)
+        judge = SymbolJudge(grid, self._survey(scope, grid), scope.session_kind, self._thresholds)
+        return tuple(self._assess(symbol, scope, judge) for symbol in scope.symbols)
+
+    def doubted(self, scope: IngestionScope) -> frozenset[SymbolDay]:
+        """The suspect symbol-days of which the provider may be asked again."""
+        return frozenset(_doubted(self.assess(scope)))
+
+    def latest_final(self) -> TradingDate:
+        """The trading date of the newest session whose bars are settled."""
+        return self._finality.latest_final(self._calendar, self._clock.now())
+
+    def _grid(self, scope: IngestionScope) -> SessionGrid:
+        now = self._clock.now()
+        sessions = self._calendar.sessions(scope.first, scope.last)
+        asked = (self._finality.ask(session, scope.session_kind, now) for session in sessions)
+        return SessionGrid(tuple(grid_session(item.session, item.final) for item in asked if item is not None))
+
+    def _survey(self, scope: IngestionScope, grid: SessionGrid) -> tuple[MarketSession, ...]:
+        survey = MarketSurvey(grid, self._thresholds)
+        for symbol in scope.symbols:
+            records = self._state.records(symbol, scope.first, scope.last)
+            days = SymbolDays.of(symbol, grid, records, {})
+            survey.add(days.profiles(grid), days.silent())
+        return survey.sessions()
+
+    def _assess(self, symbol: Symbol, scope: IngestionScope, judge: SymbolJudge) -> SymbolCoverage:
+        records = self._state.records(symbol, scope.first, scope.last)
+        files = {date: record.file for date, record in records.items() if record.file is not None}
+        conditions = self._inventory.conditions(symbol, scope.first, scope.last, files)
+        days = SymbolDays.of(symbol, judge.grid, records, conditions)
+        stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
+        return SymbolCoverage.of(days, judge.grid, judge.judge(days, stale))
+
+
+def _doubted(coverages: tuple[SymbolCoverage, ...]) -> Iterator[SymbolDay]:
+    for coverage in coverages:
+        for found in coverage.days():
+            if found.finding.suspicion is not None and found.finding.suspicion.asking_helps:
+                yield found.symbol_day

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+
+from attrs import frozen
+
+from marketpipe.ingestion.domain.coverage.session_grid import SessionGrid, neighbours_of
+from marketpipe.ingestion.domain.coverage.silences import Silence, longest_silence, silence_at_close, silences
+from marketpipe.ingestion.domain.coverage.thresholds import CoverageThresholds
+
+FEWEST_NEIGHBOURS = 3
+Profiles = Sequence[int | None]
+"""For each session of the grid the minutes of its regular hours with a bar; None where there is nothing to go by."""
+
+
+@frozen
+class SilenceLimits:
+    """From when on a silence counts: how long it is, and how many bars one would have expected in it."""
+
+    minutes: int
+    bars: float
+
+
+@frozen
+class OddSilence:
+    """A silence beyond the habit: ``expected`` bars would be usual in it, ``usual`` minutes are the longest silence."""
+
+    silence: Silence
+    expected: float
+    usual: int
+
+
+class Habits:
+    """What is usual for one symbol, or for the whole market, as the sessions around a session show.
+
+    Where too few sessions lie around it, the rest of the session itself has to serve.
+    """
+
+    def __init__(
+        self,
+        grid: SessionGrid,
+        profiles: Profiles,
+        thresholds: CoverageThresholds,
+        inside: SilenceLimits | None = None,
+    ) -> None:
+        """``inside``: limits of a silence that ends before the close, where they are not those of the thresholds."""
+        self._grid, self._profiles = grid, profiles
+        self._reach, self._factor = thresholds.neighbours, thresholds.habit_factor
+        self._inside = inside or SilenceLimits(thresholds.hole_minutes, thresholds.hole_bars)
+        self._at_close = SilenceLimits(thresholds.stop_minutes, thresholds.stop_bars)
+        lengths = [item.length for item in grid.sessions]
+        self._bars = _running(0 if p is None else p.bit_count() for p in profiles)
+        self._minutes = _running(0 if p is None else n for p, n in zip(profiles, lengths, strict=True))
+        self._longest = [0 if p is None else longest_silence(p, n) for p, n in zip(profiles, lengths, strict=True)]
+
+    def usual_bars(self, position: int) -> float | None:
+        """How many bars the regular session should have, going by those around it; None where there are none."""
+        first, end = max(0, position - self._reach), min(len(self._grid), position + self._reach + 1)
+        bars = _between(self._bars, first, end) - _between(self._bars, position, position + 1)
+        minutes = _between(self._minutes, first, end) - _between(self._minutes, position, position + 1)
+        return bars / minutes * self._grid.sessions[position].length if minutes else None
+
+    def odd_silence(self, position: int, share: float = 1.0) -> OddSilence | None:
+        """The longest silence of a session that is beyond the habit.
+
+        ``share`` is how much of its usual trade the whole market has seen in that session.
+        """
+        minutes, least = self._profiles[position], min(self._inside.minutes, self._at_close.minutes)
+        if minutes is None or self._longest[position] < least:
+            return None
+        found = silences(minutes, self._grid.sessions[position].length, least)
+        odd = [odd for silence in found if (odd := self._judged(position, silence, share))]
+        return max(odd, key=lambda item: item.silence.length, default=None)
+
+    def _judged(self, position: int, silence: Silence, share: float) -> OddSilence | None:
+        limits = self._at_close if silence.at_close else self._inside
+        if silence.length < limits.minutes:
+            return None
+        near = [
+            other
+            for other in neighbours_of(position, self._reach, self._profiles)
+            if self._grid.sessions[other].length >= silence.end
+        ]
+        if len(near) < FEWEST_NEIGHBOURS:
+            odd = self._by_itself(position, silence)
+        else:
+            odd = self._by_neighbours(near, silence, share)
+        beyond = silence.length > self._factor * odd.usual
+        return odd if beyond and odd.expected >= limits.bars else None
+
+    def _by_neighbours(self, near: Sequence[int], silence: Silence, share: float) -> OddSilence:
+        expected = sum(silence.bars_in(minutes) for minutes in self._of(near)) / len(near) * share
+        if silence.at_close:
+            usual = sorted(silence_at_close(self._profiles[i] or 0, self._grid.sessions[i].length) for i in near)
+        else:
+            usual = sorted(self._longest[i] for i in near)
+        return OddSilence(silence, expected, usual[len(usual) // 2])
+
+    def _by_itself(self, position: int, silence: Silence) -> OddSilence:
+        minutes, length = self._profiles[position] or 0, self._grid.sessions[position].length
+        elsewhere = [other.length for other in silences(minutes, length, 1) if other != silence]
+        density = minutes.bit_count() / max(1, length - silence.length)
+        return OddSilence(silence, density * silence.length, max(elsewhere, default=0))
+
+    def _of(self, positions: Iterable[int]) -> Iterator[int]:
+        return (self._profiles[i] or 0 for i in positions)
+
+
+def _running(values: Iterable[int]) -> list[int]:
+    return list(accumulate(values, initial=0))
+
+
+def _between(running: Sequence[int], first: int, end: int) -> int:
+    return running[end] - running[first]

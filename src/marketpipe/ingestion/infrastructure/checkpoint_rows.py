@@ -1,0 +1,93 @@
+"""What is known of symbol-days, to and from the rows of the tables checkpoints and partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionHours
+from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+
+SELECT_DAYS: Final = (
+    "SELECT trading_date, outcome, hours, answers, rejected, error, rows, bytes, known_since, sha256, minutes "
+    "FROM checkpoints LEFT JOIN partitions USING (store_id, symbol, trading_date) "
+    "WHERE store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? ORDER BY trading_date"
+)
+PUT_CHECKPOINT: Final = (
+    "INSERT OR REPLACE INTO checkpoints "
+    "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?)"
+)
+PUT_PARTITION: Final = """
+INSERT INTO partitions (store_id, symbol, trading_date, rows, first, last, bytes, sha256, known_since, minutes)
+VALUES (?,?,?,?,?,?,?,?,?,?)
+ON CONFLICT DO UPDATE SET
+    rows = excluded.rows, first = excluded.first, last = excluded.last, bytes = excluded.bytes,
+    sha256 = excluded.sha256,
+    known_since = iif(
+        sha256 = excluded.sha256,
+        min(coalesce(known_since, excluded.known_since), coalesce(excluded.known_since, known_since)),
+        excluded.known_since
+    ),
+    minutes = iif(sha256 = excluded.sha256, coalesce(excluded.minutes, minutes), excluded.minutes)
+"""
+"""A file with the bytes that it had before has been known since before: a damaged one that was healed, for instance."""
+
+DELETE_PARTITION: Final = "DELETE FROM partitions WHERE store_id = ? AND symbol = ? AND trading_date = ?"
+
+_OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
+_HOURS: Final = tuple(SessionHours(value) for value in range(SessionHours.EXTENDED.value + 1))
+_trading_date: Final = lru_cache(maxsize=1 << 14)(TradingDate.parse)
+
+
+def day_records(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
+    """Of the rows of ``SELECT_DAYS``. One loop without calls of its own: hundreds of thousands pass through it."""
+    found: dict[TradingDate, DayRecord] = {}
+    since, minutes_of = Timestamp.from_epoch_micros, TradedMinutes.from_bytes
+    for date, outcome, hours, answers, rejected, error, bars, size, known_since, sha256, packed in rows:
+        file = None if sha256 is None else RecordedFile(size, since(known_since or 0), sha256)
+        minutes = None if packed is None else minutes_of(packed)
+        found[_trading_date(date)] = DayRecord(
+            _OUTCOMES[outcome], _HOURS[hours], answers, rejected, error, bars or 0, file, minutes
+        )
+    return found
+
+
+def checkpoint_row(store_id: int, checkpoint: IngestionCheckpoint, known: DayRecord) -> tuple[object, ...]:
+    """``known`` is what the checkpoint came to, with what was known before it."""
+    return (
+        *key_of(store_id, checkpoint),
+        str(known.outcome),
+        known.hours.value,
+        known.answers,
+        known.rejected,
+        checkpoint.job_id,
+        str(checkpoint.checked_at),
+        known.error,
+    )
+
+
+def partition_row(store_id: int, checkpoint: IngestionCheckpoint, stored: StoredSymbolDay) -> tuple[object, ...]:
+    return (
+        *key_of(store_id, checkpoint),
+        stored.rows,
+        str(stored.first),
+        str(stored.last),
+        stored.size_bytes,
+        stored.sha256,
+        None if stored.known_since is None else stored.known_since.epoch_micros,
+        None if stored.minutes is None else stored.minutes.to_bytes(),
+    )
+
+
+def key_of(store_id: int, checkpoint: IngestionCheckpoint) -> tuple[int, str, str]:
+    day = checkpoint.result.symbol_day
+    return store_id, str(day.symbol), str(day.trading_date)

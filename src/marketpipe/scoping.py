@@ -1,0 +1,61 @@
+"""What a caller names, completed by what is configured or known: the scope of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+
+from marketpipe.config import LATEST, Latest, PipelineConfig
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.store_summary import SymbolSummary
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
+from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
+
+Symbols = str | Symbol | Iterable[str | Symbol]
+AnyDate = TradingDate | date | str
+AnyEnd = TradingDate | date | str | Latest
+Newest = Callable[[], TradingDate]
+"""Finds the trading date of the newest session that is final."""
+
+
+def configured_scope(
+    config: PipelineConfig, newest: Newest, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None
+) -> IngestionScope:
+    """Raises ``ConfigurationError``."""
+    wanted = config.end if end is None else end
+    first = config.start if start is None else as_trading_date(start)
+    last = newest() if wanted == LATEST else as_trading_date(wanted)
+    if wanted == LATEST and last < first:
+        raise ConfigurationError(f"end: latest is {last}, the newest final session, and lies before start {first}")
+    return IngestionScope(config.symbols if symbols is None else as_symbols(symbols), first, last, config.session)
+
+
+def recorded_scope(
+    summaries: Sequence[SymbolSummary],
+    kind: SessionKind,
+    newest: Newest,
+    symbols: Symbols | None,
+    start: AnyDate | None,
+    end: AnyEnd | None,
+) -> IngestionScope:
+    """All that was ever asked for, where nothing else is named. Raises ``ConfigurationError`` where that is nothing."""
+    if not summaries and (symbols is None or start is None or end is None):
+        raise ConfigurationError("nothing was ever ingested here: name a configuration, or symbols, start and end")
+    first = min(item.first for item in summaries) if start is None else as_trading_date(start)
+    last = max(item.last for item in summaries) if end is None else newest() if end == LATEST else as_trading_date(end)
+    return IngestionScope(
+        [item.symbol for item in summaries] if symbols is None else as_symbols(symbols), first, last, kind
+    )
+
+
+def update_scope(
+    config: PipelineConfig, newest: TradingDate, settled: Mapping[Symbol, TradingDate], symbols: Symbols | None
+) -> IngestionScope:
+    """From each symbol's last settled session to the newest final one; from the configured start where it has none."""
+    chosen = config.symbols if symbols is None else as_symbols(symbols)
+    since = {symbol: min(newest, settled.get(symbol, config.start)) for symbol in chosen}
+    if newest < config.start:
+        raise ConfigurationError(f"start: {config.start} lies after {newest}, the newest final session")
+    return IngestionScope(chosen, min(since.values()), newest, config.session, since)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+from attrs import field, frozen
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.infrastructure.parquet_reader import bars_in
+
+BEGINNING = Timestamp.from_epoch_micros(0)
+
+
+@frozen
+class StoredVersion:
+    """A day file as it was found. ``bars`` is empty, and ``damage`` says why, where it cannot be read."""
+
+    known_since: Timestamp
+    content: bytes = field(repr=False)
+    bars: pa.Table = field(factory=BAR_SCHEMA.empty_table, repr=False)
+    damage: str | None = None
+
+
+def found_at(path: Path) -> StoredVersion | None:
+    """None where there is no file."""
+    try:
+        with path.open("rb") as file:  # opened once, or time and bytes could be those of two versions
+            known_since, content = moment_of(os.fstat(file.fileno())), file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return StoredVersion(BEGINNING, b"", damage=f"{path} cannot be read: {error.strerror}")
+    try:
+        return StoredVersion(known_since, content, bars_in(content, path).select(BAR_SCHEMA.names))
+    except PartitionUnreadableError as error:
+        return StoredVersion(known_since, content, damage=str(error))
+
+
+def moment_of(found: os.stat_result) -> Timestamp:
+    """Since when the store knows what is in a file: its modification time, to the microsecond."""
+    return Timestamp.from_epoch_micros(found.st_mtime_ns // 1000)

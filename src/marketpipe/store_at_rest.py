@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from marketpipe.bootstrap import Bootstrap
+from marketpipe.config import Credentials, PipelineConfig, StoreConfig
+from marketpipe.coverage_report import CoverageReport
+from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.log_observer import LogObserver
+from marketpipe.metrics import MetricsObserver, Registry, metrics_in
+from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
+from marketpipe.run_tally import ReviewTally, RunTally
+from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, recorded_scope
+from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import AnyMoment, as_timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
+from marketpipe.shared_kernel.events.event import Event
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from marketpipe.integration.application.ports import MarketDataProvider
+
+E = TypeVar("E", bound=Event)
+LATEST_JOBS = 10
+FIRST_DATE, LAST_DATE = TradingDate.parse("1900-01-01"), TradingDate.parse("9000-01-01")
+
+
+class StoreAtRest:
+    """The half of a pipeline that asks no provider: what is stored, what is missing, and whether it is good."""
+
+    def __init__(
+        self,
+        config: StoreConfig,
+        *,
+        credentials: Credentials | None = None,
+        registry: Registry | None = None,
+        new_executor: Callable[[], Executor] | None = None,
+        market_data_provider: MarketDataProvider | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raises ``ConfigurationError``. Nothing on disk is touched before it is needed."""
+        self._config = config
+        self._parts = Bootstrap(
+            config,
+            credentials,
+            clock,
+            new_executor=new_executor,
+            market_data_provider=market_data_provider,
+        )
+        self._run, self._asking = RunTally(), threading.Lock()
+        self._review, self._reviewing = ReviewTally(), threading.Lock()
+        self._run.listen(self._parts.bus)
+        self._review.listen(self._parts.bus)
+        self._metrics = metrics_in(registry)
+        if isinstance(config, PipelineConfig):
+            MetricsObserver(config.provider, self._metrics).observe(self._parts.bus)
+        LogObserver().observe(self._parts.bus)
+
+    @property
+    def config(self) -> StoreConfig:
+        return self._config
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._parts.close()
+
+    def subscribe(self, event_type: type[E], observer: Callable[[E], None]) -> None:
+        """``observer`` hears of every such event, on the thread on which it came about. Its errors are logged only."""
+        self._parts.bus.observe(event_type, observer)
+
+    def coverage(
+        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyEnd | None = None
+    ) -> CoverageReport:
+        """A verdict, with its evidence, on every symbol in every session of the range; asks no provider.
+
+        Without arguments it is the range of the configuration, or where there is none all that was ever asked for.
+        """
+        scope = self._known_scope(symbols, start, end)
+        assessed = self._parts.assessor(self._parts.known_state).assess(scope)
+        return CoverageReport(scope.first, scope.last, scope.session_kind, assessed)
+
+    def validate(
+        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None
+    ) -> ValidationReport:
+        """Judges what is on disk by the rules in force; without arguments, all of it. Changes nothing."""
+        chosen, first, last = self._stored_range(symbols, start, end)
+        with self._reviewing:
+            self._review.reset()
+            self._parts.reviewer.review(chosen, first, last)
+            return self._review.report()
+
+    def aggregate(
+        self,
+        symbols: Symbols | None = None,
+        start: AnyDate | None = None,
+        end: AnyDate | None = None,
+        timeframes: Sequence[str | Timeframe] | None = None,
+    ) -> AggregationReport:
+        """Brings aggregates up to date with the minutes; what agrees with them already is not written again."""
+        chosen, first, last = self._stored_range(symbols, start, end)
+        wanted = self._config.timeframes if timeframes is None else tuple(Timeframe.parse(t) for t in timeframes)
+        return self._aggregate(chosen, first, last, wanted)
+
+    def query(self, sql: str) -> pa.Table:
+        """One SELECT over the views ``bars``, ``bars_5m`` … ``bars_1d``. Raises ``QueryError``."""
+        return self._parts.query.run(sql)
+
+    def load(
+        self,
+        symbols: Symbols,
+        start: AnyDate,
+        end: AnyDate,
+        timeframe: str | Timeframe = Timeframe.MINUTE_1,
+        *,
+        as_of: AnyMoment | None = None,
+    ) -> pa.Table:
+        """Stored bars by symbol, then time; ``start`` and ``end`` are trading dates, both inclusive.
+
+        ``as_of`` is a moment with its time zone, as a ``Timestamp``, an aware datetime or RFC 3339 text: the bars are
+        then those that this store held at that moment, whatever was restated since.
+        """
+        first, last = as_trading_date(start), as_trading_date(end)
+        moment = None if as_of is None else as_timestamp(as_of)
+        return self._parts.loader.load(as_symbols(symbols), first, last, Timeframe.parse(timeframe), moment)
+
+    def status(self) -> StatusReport:
+        """What the store has and lacks, as its checkpoints say. Creates nothing."""
+        state = self._parts.known_state
+        dataset = state.dataset()
+        return StatusReport(
+            self._parts.stored_identity.read(),
+            tuple(state.summaries()),
+            tuple(state.jobs(LATEST_JOBS)),
+            dataset[1] if dataset else None,
+        )
+
+    def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
+        if isinstance(self._config, PipelineConfig):
+            return self._scope(symbols, start, end)
+        state = self._parts.known_state
+        dataset = state.dataset()
+        kind = dataset[1] if dataset else self._config.session
+        newest = self._parts.assessor(state).latest_final
+        return recorded_scope(state.summaries(), kind, newest, symbols, start, end)
+
+    def _scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
+        config, state = self._parts.ingestion_config, self._parts.known_state
+        return configured_scope(config, self._parts.planner(state).latest_final, symbols, start, end)
+
+    def _stored_range(
+        self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
+    ) -> tuple[tuple[Symbol, ...], TradingDate, TradingDate]:
+        chosen = self._parts.stored_bars.symbols() if symbols is None else as_symbols(symbols)
+        first = FIRST_DATE if start is None else as_trading_date(start)
+        return chosen, first, LAST_DATE if end is None else as_trading_date(end)
+
+    def _aggregate(
+        self, symbols: Sequence[Symbol], first: TradingDate, last: TradingDate, timeframes: Sequence[Timeframe]
+    ) -> AggregationReport:
+        if not timeframes or self._parts.stored_identity.read() is None:
+            return AggregationReport(0, 0)
+        count = self._parts.refresher.refresh(symbols, timeframes, first, last)
+        return AggregationReport(count.written, count.unchanged, count.failures)

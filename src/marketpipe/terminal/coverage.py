@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from marketpipe.coverage_report import CoverageReport
+from marketpipe.ingestion.domain.coverage.symbol_coverage import Gap, SymbolCoverage
+from marketpipe.ingestion.domain.coverage.verdict import SessionVerdict, Suspicion, Verdict
+from marketpipe.terminal.heat_map import heat_map
+from marketpipe.terminal.output import out, print_json
+from marketpipe.terminal.tables import print_table
+
+WIDTH_OF_A_FILE = 120
+
+
+def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_as_mapping(report))
+        return
+    console = Console()
+    width = console.width if console.is_terminal else WIDTH_OF_A_FILE
+    if report.dates:
+        print_table(_head(), map(_row, report.symbols))
+        console.print(Text("\n").join([Text(), *heat_map(report, width), Text()]), soft_wrap=True)
+    for gap in report.gaps():
+        out(_line(gap))
+    out(_conclusion(report))
+    for advice in _advice(report):
+        out(advice)
+
+
+def _head() -> list[str]:
+    return ["symbol", *map(str, Verdict), "bars", "rejected"]
+
+
+def _row(coverage: SymbolCoverage) -> list[str]:
+    counts = [f"{coverage.count(verdict) or '':,}" if coverage.count(verdict) else "" for verdict in Verdict]
+    return [str(coverage.symbol), *counts, f"{coverage.bars:,}", f"{coverage.rejected:,}"]
+
+
+def _line(gap: Gap) -> str:
+    span = f"{gap.first}" if gap.sessions == 1 else f"{gap.first} to {gap.last} ({gap.sessions:,} sessions)"
+    reason = f": {gap.finding.detail}" if gap.finding.detail else ""
+    kind = f" ({gap.finding.suspicion})" if gap.finding.suspicion else ""
+    return f"{gap.symbol} {span} {gap.finding.verdict}{kind}{reason}"
+
+
+def _conclusion(report: CoverageReport) -> str:
+    span = f"{len(report.symbols):,} symbols, {len(report.dates):,} sessions, {report.first} to {report.last}"
+    if not report.dates:
+        return f"{span}: no session of the exchange has begun in that range"
+    found = {verdict: count for verdict in Verdict if verdict.is_gap and (count := report.count(verdict))}
+    words = ", ".join(f"{count:,} {verdict}" for verdict, count in found.items())
+    if report.ok:
+        return f"{span}: complete" + (f", but for {words}" if words else "")
+    return f"{span}: NOT complete: {words}"
+
+
+def _advice(report: CoverageReport) -> Iterator[str]:
+    gaps = [gap.finding for gap in report.gaps()]
+    doubts = {finding.suspicion for finding in gaps if finding.suspicion}
+    if Suspicion.ALTERED in doubts or any(finding.verdict is not Verdict.SUSPECT for finding in gaps):
+        yield "marketpipe ingest asks for what is missing, damaged, or partial and final by now, and for nothing else"
+    if any(doubt.asking_helps and doubt is not Suspicion.ALTERED for doubt in doubts):
+        yield "marketpipe ingest --retry-suspect asks again for what is suspect; the same answer once more settles it"
+    if Suspicion.STALE_AGGREGATE in doubts:
+        yield "marketpipe aggregate makes anew what no longer agrees with its minutes"
+    if Suspicion.UNRECORDED in doubts:
+        yield "files that the state does not know stay as they are: move away those that are not yours"
+
+
+def _as_mapping(report: CoverageReport) -> dict[str, object]:
+    return {
+        "complete": report.ok,
+        "first": str(report.first),
+        "last": str(report.last),
+        "session": str(report.session),
+        "sessions": len(report.dates),
+        "symbols": [
+            {
+                "symbol": str(coverage.symbol),
+                **{str(verdict): coverage.count(verdict) for verdict in Verdict},
+                "bars": coverage.bars,
+                "rejected": coverage.rejected,
+            }
+            for coverage in report.symbols
+        ],
+        "gaps": [_gap(gap) for gap in report.gaps()],
+        "days": [_day(day) for day in report.days()],
+    }
+
+
+def _gap(gap: Gap) -> dict[str, object]:
+    return {
+        "symbol": str(gap.symbol),
+        "first": str(gap.first),
+        "last": str(gap.last),
+        "sessions": gap.sessions,
+        "verdict": str(gap.finding.verdict),
+        "suspicion": None if gap.finding.suspicion is None else str(gap.finding.suspicion),
+        "detail": gap.finding.detail,
+    }
+
+
+def _day(day: SessionVerdict) -> dict[str, object]:
+    return {
+        "symbol": str(day.symbol_day.symbol),
+        "trading_date": str(day.symbol_day.trading_date),
+        "verdict": str(day.verdict),
+        "suspicion": None if day.finding.suspicion is None else str(day.finding.suspicion),
+        "detail": day.finding.detail,
+        "bars": day.bars,
+        "rejected": day.rejected,
+        "first": None if day.first is None else str(day.first),
+        "last": None if day.last is None else str(day.last),
+    }

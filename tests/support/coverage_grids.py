@@ -1,0 +1,79 @@
+"""Symbol-days for the judgement of completeness, drawn with as few words as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
+
+from marketpipe.ingestion.domain.coverage.market import MarketSurvey
+from marketpipe.ingestion.domain.coverage.session_grid import SessionGrid, grid_session
+from marketpipe.ingestion.domain.coverage.symbol_days import SymbolDays
+from marketpipe.ingestion.domain.coverage.symbol_judge import SymbolJudge
+from marketpipe.ingestion.domain.coverage.thresholds import CoverageThresholds
+from marketpipe.ingestion.domain.coverage.verdict import Finding
+from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedFile
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
+from tests.support.builders import sessions
+
+OPENS = 330  # minutes after 04:00
+REGULAR = 390
+FILE = RecordedFile(1000, Timestamp.parse("2024-06-01T00:00:00Z"), "ab" * 32)
+THRESHOLDS = CoverageThresholds()
+Records = Sequence[DayRecord | None]
+
+
+def grid(first: str = "2024-01-02", last: str = "2024-01-31", *, final: bool = True) -> SessionGrid:
+    return SessionGrid(tuple(grid_session(session, final) for session in sessions(first, last)))
+
+
+def traded(minutes: Iterable[int], **changes: object) -> DayRecord:
+    """A complete day with a bar in each of these minutes after the open."""
+    bits = sum(1 << OPENS + minute for minute in set(minutes))
+    known = {"rows": bits.bit_count(), "file": FILE, "minutes": TradedMinutes(bits)}
+    return DayRecord(Outcome.COMPLETE, SessionHours.EXTENDED, **{**known, **changes})  # type: ignore[arg-type]
+
+
+def full(**changes: object) -> DayRecord:
+    return traded(range(REGULAR), **changes)
+
+
+def without(start: int, end: int, **changes: object) -> DayRecord:
+    """A liquid day with no bar from minute ``start`` until before ``end``."""
+    return traded([minute for minute in range(REGULAR) if not start <= minute < end], **changes)
+
+
+def thin(seed: object, bars: int, length: int = REGULAR) -> DayRecord:
+    return traded(Random(str(seed)).sample(range(length), bars))
+
+
+def empty(answers: int = 1) -> DayRecord:
+    return DayRecord(Outcome.EMPTY, SessionHours.EXTENDED, answers)
+
+
+def findings(
+    days: SessionGrid,
+    symbols: Mapping[str, Records],
+    *,
+    thresholds: CoverageThresholds = THRESHOLDS,
+    kind: SessionKind = SessionKind.EXTENDED,
+    conditions: Mapping[TradingDate, FileCondition] | None = None,
+    stale: Mapping[TradingDate, tuple[str, ...]] | None = None,
+) -> dict[str, list[Finding]]:
+    """By symbol, one for each session; the records are those of the sessions, in order."""
+    survey = MarketSurvey(days, thresholds)
+    known = {name: SymbolDays(Symbol(name), records, conditions or {}) for name, records in symbols.items()}
+    for item in known.values():
+        survey.add(item.profiles(days), item.silent())
+    judge = SymbolJudge(days, survey.sessions(), kind, thresholds)
+    return {name: judge.judge(item, stale or {}) for name, item in known.items()}
+
+
+def verdicts(days: SessionGrid, symbols: Mapping[str, Records], **settings: object) -> dict[str, list[str]]:
+    found = findings(days, symbols, **settings)  # type: ignore[arg-type]
+    return {name: [str(finding.suspicion or finding.verdict) for finding in some] for name, some in found.items()}

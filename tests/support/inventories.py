@@ -1,0 +1,155 @@
+"""The two inventories side by side, each with a way to do to its store what people and accidents do."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from attrs import define, field
+
+from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.shared_kernel.domain.store_inventory import RecordedFile, StoreInventory
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionHours
+from marketpipe.storage.infrastructure.file_inventory import FileInventory
+from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256
+from tests.support.builders import bar, table
+from tests.support.in_memory_inventory import InMemoryInventory
+from tests.support.store_on_disk import StoreOnDisk
+
+KNOWN_SINCE = Timestamp.parse("2025-06-02T12:00:00.123456Z")
+Recorded = dict[TradingDate, RecordedFile]
+
+
+class Harness(Protocol):
+    @property
+    def inventory(self) -> StoreInventory: ...
+
+    def store(self, *days: SymbolDay) -> None:
+        """Each gets a file, and is recorded."""
+        ...
+
+    def recorded(self, symbol: str = "AAPL") -> Recorded: ...
+
+    def lose(self, day: SymbolDay) -> None: ...
+
+    def alter(self, day: SymbolDay) -> None:
+        """Other bytes, as many of them."""
+        ...
+
+    def leave(self, day: SymbolDay) -> None:
+        """A file that nobody has recorded."""
+        ...
+
+    def aggregate(self, symbol: str, *timeframes: Timeframe) -> None: ...
+
+    def store_another(self, day: SymbolDay) -> None:
+        """Another content, recorded, of which the aggregates know nothing."""
+        ...
+
+
+@define
+class OnDisk:
+    root: Path
+    _recorded: dict[SymbolDay, RecordedFile] = field(factory=dict)
+
+    @property
+    def inventory(self) -> FileInventory:
+        return FileInventory(self.on_disk.layout)
+
+    @property
+    def on_disk(self) -> StoreOnDisk:
+        return StoreOnDisk(self.root)
+
+    def path(self, day: SymbolDay) -> Path:
+        return self.on_disk.path(day)
+
+    def store(self, *days: SymbolDay) -> None:
+        for day in days:
+            self._store(day, 100.0, KNOWN_SINCE)
+
+    def store_another(self, day: SymbolDay) -> None:
+        self._store(day, 200.0, KNOWN_SINCE.plus(timedelta(seconds=1)))
+
+    def recorded(self, symbol: str = "AAPL") -> Recorded:
+        return {day.trading_date: file for day, file in self._recorded.items() if str(day.symbol) == symbol}
+
+    def lose(self, day: SymbolDay) -> None:
+        self.path(day).unlink()
+
+    def alter(self, day: SymbolDay) -> None:
+        content = self.path(day).read_bytes()
+        self.path(day).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    def leave(self, day: SymbolDay) -> None:
+        self._write(day, b"whatever it may be")
+
+    def aggregate(self, symbol: str, *timeframes: Timeframe) -> None:
+        self.on_disk.refresh(symbol, timeframes)
+
+    def _store(self, day: SymbolDay, price: float, known_since: Timestamp) -> None:
+        rows = table([bar(f"{day.trading_date}T15:00:00Z", price)])
+        content = ParquetWriter("zstd").encode_bars(rows, {})
+        self._write(day, content)
+        os.utime(self.path(day), ns=(0, known_since.epoch_micros * 1000))
+        self._recorded[day] = RecordedFile(len(content), known_since, sha256(content))
+
+    def _write(self, day: SymbolDay, content: bytes) -> None:
+        self.path(day).parent.mkdir(parents=True, exist_ok=True)
+        self.path(day).write_bytes(content)
+
+
+@define
+class RecordsOfDays:
+    """The part of an ``IngestionState`` that the fake inventory asks."""
+
+    days: dict[SymbolDay, DayRecord] = field(factory=dict)
+
+    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, DayRecord]:
+        known = {day.trading_date: record for day, record in self.days.items() if day.symbol == symbol}
+        return {day: known[day] for day in sorted(known) if first <= day <= last}
+
+
+@define
+class InMemory:
+    state: RecordsOfDays = field(factory=RecordsOfDays)
+    inventory: InMemoryInventory = field(init=False)
+    _made: dict[Symbol, tuple[str, ...]] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.inventory = InMemoryInventory(self.state)
+
+    def store(self, *days: SymbolDay) -> None:
+        for day in days:
+            file = RecordedFile(3900, KNOWN_SINCE, "ab" * 32)
+            self.state.days[day] = DayRecord(Outcome.COMPLETE, SessionHours.EXTENDED, rows=1, file=file)
+
+    def store_another(self, day: SymbolDay) -> None:
+        self.store(day)
+        self.inventory.stale[day] = self._made[day.symbol]
+
+    def recorded(self, symbol: str = "AAPL") -> Recorded:
+        return {
+            day.trading_date: record.file
+            for day, record in self.state.days.items()
+            if str(day.symbol) == symbol and record.file is not None
+        }
+
+    def lose(self, day: SymbolDay) -> None:
+        self.inventory.lost.add(day)
+
+    def alter(self, day: SymbolDay) -> None:
+        self.inventory.altered.add(day)
+
+    def leave(self, day: SymbolDay) -> None:
+        self.inventory.unrecorded.add(day)
+
+    def aggregate(self, symbol: str, *timeframes: Timeframe) -> None:
+        self._made[Symbol(symbol)] = tuple(map(str, timeframes))

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.infrastructure.minute_bits import traded_minutes
+from tests.support.builders import sessions
+
+MICROS = 60_000_000
+DATES = ("2024-01-02", "2024-03-08", "2024-03-11", "2024-07-03", "2024-11-01", "2024-11-04", "1985-07-01")
+"""Summer, winter, the weeks in which the clocks change, a half day, and years ago."""
+
+
+@given(st.sampled_from(DATES), st.lists(st.integers(-100 * MICROS, 1060 * MICROS), unique=True, max_size=30))
+def test_a_minute_is_traded_where_a_bar_lies_in_it(date: str, offsets: list[int]) -> None:
+    (session,) = sessions(date, date)
+    four = session.extended.start.epoch_micros
+
+    found = traded_minutes(session.trading_date, np.array([four + offset for offset in offsets], np.int64))
+
+    minutes = {offset // MICROS for offset in offsets if 0 <= offset < 960 * MICROS}
+    assert found == TradedMinutes(sum(1 << minute for minute in minutes))
+
+
+@pytest.mark.parametrize("date", DATES)
+def test_the_opening_of_the_regular_session_is_330_minutes_after_four(date: str) -> None:
+    (session,) = sessions(date, date)
+    last = session.extended.end.plus(timedelta(minutes=-1))
+
+    found = traded_minutes(session.trading_date, np.array([session.opens.epoch_micros, last.epoch_micros], np.int64))
+
+    assert found == TradedMinutes(1 << 330 | 1 << 959)
+
+
+def test_a_day_without_bars_has_no_minutes() -> None:
+    assert traded_minutes(TradingDate.parse("2024-01-02"), np.empty(0, np.int64)) == TradedMinutes(0)
