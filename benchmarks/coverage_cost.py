@@ -105,7 +105,7 @@ def _checkpoint(
     length = (session.closes.epoch_micros - session.opens.epoch_micros) // 60_000_000
     traded = np.zeros(960, np.uint8)
     traded[330 : 330 + length] = random.random(length) < liquidity
-    minutes = TradedMinutes.from_bytes(np.packbits(traded, bitorder="little").tobytes())
+    minutes = TradedMinutes(np.packbits(traded, bitorder="little").tobytes().rstrip(b"\0"))
     stored = StoredSymbolDay(
         day, len(minutes), 0, True, session.opens, session.closes, size, digest, minutes=minutes, known_since=SINCE
     )

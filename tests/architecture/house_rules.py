@@ -39,7 +39,7 @@ PURE_LIBRARIES: Final = frozenset(
             "difflib",
             "enum",
         ),
-        *("itertools", "marketpipe", "math", "operator", "re", "types", "typing", "zoneinfo"),
+        *("functools", "itertools", "marketpipe", "math", "operator", "re", "types", "typing", "zoneinfo"),
     }
 )
 

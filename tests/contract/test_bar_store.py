@@ -287,7 +287,7 @@ def test_minutes_are_those_with_a_bar(harness: Harness) -> None:
 
     (result,) = harness.store.store(columnar((AAPL, [at(0), at(629)]), whole=False), NOTHING)
 
-    assert result.minutes == TradedMinutes(1 | 1 << 330 | 1 << 333 | 1 << 959)
+    assert result.minutes == TradedMinutes.of(1 | 1 << 330 | 1 << 333 | 1 << 959)
 
 
 def test_bars_off_the_grid_count_for_their_minute_and_those_outside_the_hours_do_not(harness: Harness) -> None:
@@ -295,7 +295,7 @@ def test_bars_off_the_grid_count_for_their_minute_and_those_outside_the_hours_do
 
     (result,) = harness.store.store(columnar((AAPL, [*odd, at(0)])), NOTHING)
 
-    assert (result.rows, result.minutes) == (6, TradedMinutes(1 | 1 << 330 | 1 << 959))
+    assert (result.rows, result.minutes) == (6, TradedMinutes.of(1 | 1 << 330 | 1 << 959))
 
 
 @frozen

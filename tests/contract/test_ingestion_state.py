@@ -109,7 +109,7 @@ def test_a_new_state_knows_nothing(state: IngestionState) -> None:
 
 
 def test_what_was_recorded_comes_back(state: IngestionState) -> None:
-    minutes = TradedMinutes(0b1011 << 330)
+    minutes = TradedMinutes.of(0b1011 << 330)
 
     state.record([aapl(rejected=3, minutes=minutes, hours=REGULAR | LATE, known_since=LATER)])
 
@@ -162,12 +162,12 @@ def test_every_kind_of_symbol_comes_back(state: IngestionState, symbol: str) -> 
 def test_a_checkpoint_that_covers_the_regular_session_replaces_what_was_known(
     state: IngestionState, together: bool
 ) -> None:
-    newer = aapl(PARTIAL, 10, rejected=1, hours=REGULAR, sha=OTHER_SHA, minutes=TradedMinutes(7), known_since=LATER)
+    newer = aapl(PARTIAL, 10, rejected=1, hours=REGULAR, sha=OTHER_SHA, minutes=TradedMinutes.of(7), known_since=LATER)
     for some in [[aapl(rejected=2), newer]] if together else [[aapl(rejected=2)], [newer]]:
         state.record(some)
 
     file = RecordedFile(3900, LATER, OTHER_SHA)
-    assert record_of_aapl(state) == DayRecord(PARTIAL, REGULAR, 1, 1, None, 10, file, TradedMinutes(7))
+    assert record_of_aapl(state) == DayRecord(PARTIAL, REGULAR, 1, 1, None, 10, file, TradedMinutes.of(7))
 
 
 def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: IngestionState) -> None:
@@ -187,7 +187,7 @@ def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: Ingestio
 def test_an_empty_day_has_no_file_but_empty_other_hours_say_nothing_of_it(
     state: IngestionState, hours: SessionHours, is_kept: bool
 ) -> None:
-    state.record([aapl(minutes=TradedMinutes(7))])
+    state.record([aapl(minutes=TradedMinutes.of(7))])
 
     state.record([aapl(EMPTY, 0, hours=hours)])
 
@@ -296,10 +296,10 @@ def test_the_file_of_other_hours_is_recorded_whatever_becomes_of_the_day(
 ) -> None:
     state.record([aapl(before, hours=REGULAR)])
 
-    state.record([aapl(then, 500, hours=LATE, sha=OTHER_SHA, minutes=TradedMinutes(7), known_since=LATER)])
+    state.record([aapl(then, 500, hours=LATE, sha=OTHER_SHA, minutes=TradedMinutes.of(7), known_since=LATER)])
 
     found = record_of_aapl(state)
-    assert (found.outcome, found.hours, found.rows, found.minutes) == (before, REGULAR, 500, TradedMinutes(7))
+    assert (found.outcome, found.hours, found.rows, found.minutes) == (before, REGULAR, 500, TradedMinutes.of(7))
     assert found.file == RecordedFile(3900, LATER, OTHER_SHA)
 
 
@@ -331,11 +331,11 @@ def test_other_bytes_are_known_since_they_were_written(state: IngestionState) ->
     assert recorded_file(state) == RecordedFile(3900, NOW, OTHER_SHA)
 
 
-@pytest.mark.parametrize(("sha", "minutes"), [(ONE_SHA, TradedMinutes(7)), (OTHER_SHA, None)])
+@pytest.mark.parametrize(("sha", "minutes"), [(ONE_SHA, TradedMinutes.of(7)), (OTHER_SHA, None)])
 def test_minutes_that_were_noted_are_kept_while_the_bytes_stay_the_same(
     state: IngestionState, sha: str, minutes: TradedMinutes | None
 ) -> None:
-    state.record([aapl(minutes=TradedMinutes(7))])
+    state.record([aapl(minutes=TradedMinutes.of(7))])
 
     state.record([aapl(minutes=None, sha=sha)])
 
@@ -343,7 +343,7 @@ def test_minutes_that_were_noted_are_kept_while_the_bytes_stay_the_same(
 
 
 def test_a_day_that_was_emptied_and_filled_again_knows_its_new_file_only(state: IngestionState) -> None:
-    state.record([aapl(minutes=TradedMinutes(7)), aapl(EMPTY, 0), aapl(known_since=LATER)])
+    state.record([aapl(minutes=TradedMinutes.of(7)), aapl(EMPTY, 0), aapl(known_since=LATER)])
 
     assert record_of_aapl(state) == DayRecord(
         COMPLETE, EXTENDED, rows=390, file=RecordedFile(3900, LATER, ONE_SHA), minutes=None
@@ -359,7 +359,7 @@ def test_a_day_that_was_emptied_and_filled_again_knows_its_new_file_only(state: 
             rejected=st.integers(0, 3),
             hours=st.sampled_from([SessionHours(value) for value in range(1, 8)]),
             sha=st.sampled_from([ONE_SHA, OTHER_SHA]),
-            minutes=st.sampled_from([None, TradedMinutes(7)]),
+            minutes=st.sampled_from([None, TradedMinutes.of(7)]),
             known_since=st.sampled_from([None, NOW, LATER]),
         ),
         min_size=1,

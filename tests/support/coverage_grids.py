@@ -35,7 +35,7 @@ def grid(first: str = "2024-01-02", last: str = "2024-01-31", *, final: bool = T
 def traded(minutes: Iterable[int], **changes: object) -> DayRecord:
     """A complete day with a bar in each of these minutes after the open."""
     bits = sum(1 << OPENS + minute for minute in set(minutes))
-    known = {"rows": bits.bit_count(), "file": FILE, "minutes": TradedMinutes(bits)}
+    known = {"rows": bits.bit_count(), "file": FILE, "minutes": TradedMinutes.of(bits)}
     return DayRecord(Outcome.COMPLETE, SessionHours.EXTENDED, **{**known, **changes})  # type: ignore[arg-type]
 
 

@@ -95,7 +95,7 @@ def _described(result: StoredSymbolDay, bars: Sequence[Row], known_since: Timest
 def _minutes(day: SymbolDay, bars: Sequence[Row]) -> TradedMinutes:
     start = day.trading_date.at(EXTENDED_OPEN).moment
     minutes = {(row["timestamp"] - start) // timedelta(minutes=1) for row in bars}
-    return TradedMinutes(sum(1 << minute for minute in minutes if 0 <= minute < MINUTES_A_DAY))
+    return TradedMinutes.of(sum(1 << minute for minute in minutes if 0 <= minute < MINUTES_A_DAY))
 
 
 def _merged(stored: Sequence[Row], newer: Sequence[Row], rejected: Sequence[Row], part: SymbolDaySlice) -> list[Row]:

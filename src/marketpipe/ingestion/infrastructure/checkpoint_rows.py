@@ -51,7 +51,7 @@ _trading_date: Final = lru_cache(maxsize=1 << 14)(TradingDate.parse)
 def day_records(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
     """Of the rows of ``SELECT_DAYS``. One loop without calls of its own: hundreds of thousands pass through it."""
     found: dict[TradingDate, DayRecord] = {}
-    since, minutes_of = Timestamp.from_epoch_micros, TradedMinutes.from_bytes
+    since, minutes_of = Timestamp.from_epoch_micros, TradedMinutes
     for date, outcome, hours, answers, rejected, error, bars, size, known_since, sha256, packed in rows:
         file = None if sha256 is None else RecordedFile(size, since(known_since or 0), sha256)
         minutes = None if packed is None else minutes_of(packed)
@@ -84,7 +84,7 @@ def partition_row(store_id: int, checkpoint: IngestionCheckpoint, stored: Stored
         stored.size_bytes,
         stored.sha256,
         None if stored.known_since is None else stored.known_since.epoch_micros,
-        None if stored.minutes is None else stored.minutes.to_bytes(),
+        None if stored.minutes is None else stored.minutes.packed,
     )
 
 

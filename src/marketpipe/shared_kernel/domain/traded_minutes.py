@@ -12,23 +12,23 @@ BYTES = MINUTES_A_DAY // 8
 class TradedMinutes:
     """Which minutes of a symbol-day have a bar: bit ``i`` stands for the minute ``i`` minutes after 04:00 New York.
 
-    Raises ``ValidationError`` for minutes after 20:00.
+    ``packed`` are the bits, little-endian, trailing zeros left out. Raises ``ValidationError`` for more than a day.
     """
 
-    bits: int = field()
+    packed: bytes = field()
 
-    @bits.validator
-    def _within_the_day(self, _: object, bits: int) -> None:
-        if bits < 0 or bits.bit_length() > MINUTES_A_DAY:
-            raise ValidationError(f"a day has {MINUTES_A_DAY} minutes, not {bits.bit_length()}")
+    @packed.validator
+    def _within_the_day(self, _: object, packed: bytes) -> None:
+        if len(packed) > BYTES or packed[-1:] == b"\0":
+            raise ValidationError(f"a day has {MINUTES_A_DAY} minutes: at most {BYTES} bytes, and no zeros at the end")
 
     @classmethod
-    def from_bytes(cls, packed: bytes) -> TradedMinutes:
-        """Little-endian, trailing zeros left out: as ``to_bytes`` gives it."""
-        return cls(int.from_bytes(packed, "little"))
+    def of(cls, bits: int) -> TradedMinutes:
+        return cls(bits.to_bytes(max(BYTES, (bits.bit_length() + 7) // 8), "little").rstrip(b"\0"))
 
-    def to_bytes(self) -> bytes:
-        return self.bits.to_bytes(BYTES, "little").rstrip(b"\0")
+    @property
+    def bits(self) -> int:
+        return int.from_bytes(self.packed, "little")
 
     def __len__(self) -> int:
         return self.bits.bit_count()

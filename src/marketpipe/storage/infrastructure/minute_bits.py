@@ -15,4 +15,4 @@ def traded_minutes(date: TradingDate, epoch_micros: npt.NDArray[np.int64]) -> Tr
     minutes = (epoch_micros - date.at(EXTENDED_OPEN).epoch_micros) // MICROS_PER_MINUTE
     traded = np.zeros(MINUTES_A_DAY, np.bool_)
     traded[minutes[(minutes >= 0) & (minutes < MINUTES_A_DAY)]] = True
-    return TradedMinutes.from_bytes(np.packbits(traded, bitorder="little").tobytes())
+    return TradedMinutes(np.packbits(traded, bitorder="little").tobytes().rstrip(b"\0"))

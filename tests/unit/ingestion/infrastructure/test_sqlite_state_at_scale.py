@@ -24,7 +24,7 @@ NOW = Timestamp.parse("2025-06-02T12:00:00Z")
 SYMBOLS = [Symbol(f"S{number:03d}") for number in range(400)]
 DATES = [TradingDate(date(2023, 1, 2) + timedelta(days=number)) for number in range(250)]
 FIRST, LAST = DATES[0], DATES[-1]
-REGULAR_MINUTES = TradedMinutes(((1 << 390) - 1) << 330)
+REGULAR_MINUTES = TradedMinutes.of(((1 << 390) - 1) << 330)
 
 
 def checkpoint(symbol: Symbol, trading_date: TradingDate) -> IngestionCheckpoint:

@@ -25,7 +25,7 @@ def test_a_minute_is_traded_where_a_bar_lies_in_it(date: str, offsets: list[int]
     found = traded_minutes(session.trading_date, np.array([four + offset for offset in offsets], np.int64))
 
     minutes = {offset // MICROS for offset in offsets if 0 <= offset < 960 * MICROS}
-    assert found == TradedMinutes(sum(1 << minute for minute in minutes))
+    assert found == TradedMinutes.of(sum(1 << minute for minute in minutes))
 
 
 @pytest.mark.parametrize("date", DATES)
@@ -35,8 +35,8 @@ def test_the_opening_of_the_regular_session_is_330_minutes_after_four(date: str)
 
     found = traded_minutes(session.trading_date, np.array([session.opens.epoch_micros, last.epoch_micros], np.int64))
 
-    assert found == TradedMinutes(1 << 330 | 1 << 959)
+    assert found == TradedMinutes.of(1 << 330 | 1 << 959)
 
 
 def test_a_day_without_bars_has_no_minutes() -> None:
-    assert traded_minutes(TradingDate.parse("2024-01-02"), np.empty(0, np.int64)) == TradedMinutes(0)
+    assert traded_minutes(TradingDate.parse("2024-01-02"), np.empty(0, np.int64)) == TradedMinutes.of(0)

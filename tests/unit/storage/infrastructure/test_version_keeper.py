@@ -139,4 +139,4 @@ def test_the_minutes_told_are_those_of_all_that_is_stored(tmp_path: Path) -> Non
 
     (result,) = store.keep((AAPL, [at(1), at(629)]), whole=False)
 
-    assert result.minutes == TradedMinutes(1 | 1 << 330 | 1 << 331 | 1 << 959)
+    assert result.minutes == TradedMinutes.of(1 | 1 << 330 | 1 << 331 | 1 << 959)

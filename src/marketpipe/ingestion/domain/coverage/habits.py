@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate
 
 from attrs import frozen
@@ -52,7 +53,11 @@ class Habits:
         lengths = [item.length for item in grid.sessions]
         self._bars = _running(0 if p is None else p.bit_count() for p in profiles)
         self._minutes = _running(0 if p is None else n for p, n in zip(profiles, lengths, strict=True))
-        self._longest = [0 if p is None else longest_silence(p, n) for p, n in zip(profiles, lengths, strict=True)]
+
+    @cached_property
+    def _longest(self) -> list[int]:
+        sessions = zip(self._profiles, self._grid.sessions, strict=True)
+        return [0 if minutes is None else longest_silence(minutes, item.length) for minutes, item in sessions]
 
     def usual_bars(self, position: int) -> float | None:
         """How many bars the regular session should have, going by those around it; None where there are none."""
