@@ -204,3 +204,18 @@ def test_error_on_one_thread_stays_on_that_thread() -> None:
     for worker in workers:
         worker.join(5)
     assert sorted(outcomes) == ["failed 0", "handled"]
+
+
+def test_a_branch_has_handlers_of_its_own_and_the_same_observers() -> None:
+    bus, said = plain_bus(), list[str]()
+    bus.subscribe(Opened, says("handler", said))
+    branch = bus.branch()
+    branch.subscribe(Opened, says("other handler", said))
+    bus.observe(Opened, says("observer", said))
+
+    branch.publish(Opened())
+    assert said == ["observer Opened", "other handler Opened"]
+
+    said.clear()
+    bus.publish(Opened())
+    assert said == ["observer Opened", "handler Opened"]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.session_finality import SessionFinality
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume, TypicalVolumes
+from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -166,3 +168,58 @@ def test_what_a_symbol_is_known_to_bring_sizes_the_batches() -> None:
     plan = scheduler(limits).plan(scope("AAPL"), {}, LONG_AFTER, volumes(100.0))
 
     assert [len(batch.sessions) for batch in plan.batches] == [7, 7]
+
+
+def test_what_is_known_of_the_regular_session_is_only_widened() -> None:
+    known = hours_of({AAPL: DATES[:3], MSFT: DATES[1:2]}, SessionHours.REGULAR)
+
+    plan = scheduler().plan(scope("AAPL", "MSFT", last=str(DATES[2])), known, LONG_AFTER)
+
+    whole = [batch for batch in plan.batches if SessionHours.REGULAR in batch.sessions[0].hours]
+    around = [batch for batch in plan.batches if batch not in whole]
+    assert Counter(day for batch in whole for day in batch.symbol_days) == Counter(
+        SymbolDay(MSFT, date) for date in (DATES[0], DATES[2])
+    )
+    lacking = Counter((day, asked.hours) for batch in around for day, asked in _with_hours(batch))
+    assert set(lacking.values()) == {1}
+    assert {day for day, _ in lacking} == {
+        *(SymbolDay(AAPL, date) for date in DATES[:3]),
+        SymbolDay(MSFT, DATES[1]),
+    }
+    assert plan.settled == 0
+
+
+def _with_hours(batch: BarsRequest) -> list[tuple[SymbolDay, AskedSession]]:
+    return [(SymbolDay(symbol, asked.trading_date), asked) for symbol in batch.symbols for asked in batch.sessions]
+
+
+def test_a_symbol_may_be_wanted_from_a_later_date_on() -> None:
+    late = evolve(scope("AAPL", "MSFT"), since={MSFT: DATES[-2]})
+
+    plan = scheduler().plan(late, {}, LONG_AFTER)
+
+    assert Counter(day.symbol for day in planned_days(plan)) == {AAPL: len(DATES), MSFT: 2}
+    assert plan.settled == 0
+
+
+def test_asking_again_asks_for_the_named_dates_and_nothing_else() -> None:
+    wanted = {AAPL: {DATES[1], DATES[2], DATES[7]}, MSFT: set[TradingDate]()}
+
+    plan = scheduler().plan_again(scope("AAPL", "MSFT"), wanted, LONG_AFTER)
+
+    assert planned_days(plan) == Counter(SymbolDay(AAPL, date) for date in wanted[AAPL])
+
+
+@pytest.mark.parametrize(
+    ("now", "latest"),
+    [
+        ("2024-07-05T00:14:59Z", "2024-07-03"),
+        ("2024-07-04T00:14:59Z", "2024-07-02"),
+        ("2024-07-04T00:15:00Z", "2024-07-03"),
+        ("2024-07-05T15:00:00Z", "2024-07-03"),
+        ("2024-07-08T12:00:00Z", "2024-07-05"),
+        ("2001-09-16T12:00:00Z", "2001-09-10"),
+    ],
+)
+def test_the_latest_final_session_is_the_newest_after_its_extended_close_and_the_delay(now: str, latest: str) -> None:
+    assert str(scheduler().latest_final(Timestamp.parse(now))) == latest
