@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.text import Text
@@ -22,7 +22,9 @@ def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
     console = Console()
     width = console.width if console.is_terminal else WIDTH_OF_A_FILE
     if report.dates:
-        print_table(_head(), map(_row, report.symbols))
+        shown = [verdict for verdict in Verdict if verdict is Verdict.COMPLETE or report.count(verdict)]
+        head = ("symbol", *map(str, shown), "bars", "rejected")
+        print_table(head, (_row(coverage, shown) for coverage in report.symbols))
         console.print(Text("\n").join([Text(), *heat_map(report, width), Text()]), soft_wrap=True)
     for gap in report.gaps():
         out(_line(gap))
@@ -31,12 +33,8 @@ def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
         out(advice)
 
 
-def _head() -> list[str]:
-    return ["symbol", *map(str, Verdict), "bars", "rejected"]
-
-
-def _row(coverage: SymbolCoverage) -> list[str]:
-    counts = [f"{coverage.count(verdict) or '':,}" if coverage.count(verdict) else "" for verdict in Verdict]
+def _row(coverage: SymbolCoverage, shown: Iterable[Verdict]) -> list[str]:
+    counts = [f"{count:,}" if (count := coverage.count(verdict)) else "" for verdict in shown]
     return [str(coverage.symbol), *counts, f"{coverage.bars:,}", f"{coverage.rejected:,}"]
 
 

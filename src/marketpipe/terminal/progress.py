@@ -24,6 +24,7 @@ SECONDS_BETWEEN_LINES = 5.0
 class Tally:
     """What there is to show; symbol-days in ``done`` and ``planned``."""
 
+    activity: str = "ingesting"
     planned: int = 0
     settled: int = 0
     done: int = 0
@@ -80,11 +81,12 @@ class _Follower:
 
     def _on_started(self, event: JobStarted) -> None:
         with self._changing() as tally:
+            tally.activity, tally.done = "ingesting", 0  # an adoption follows an audit
             tally.planned, tally.settled = event.planned, event.settled
 
     def _on_audit_started(self, event: AuditStarted) -> None:
         with self._changing() as tally:
-            tally.planned = event.planned
+            tally.activity, tally.planned = "auditing", event.planned
 
     def _on_compared(self, event: BarsCompared) -> None:
         with self._changing() as tally:
@@ -119,21 +121,27 @@ class _Follower:
 class ProgressBar:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("ingesting"),
+            TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("symbol-days · {task.fields[details]}"),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
         )
-        self._task = self._progress.add_task("ingesting", total=None, details="planning")
+        self._task = self._progress.add_task("planning", total=None, details="")
         self._follower = _Follower(self)
 
     def follow(self, pipeline: Pipeline) -> None:
         self._follower.follow(pipeline)
 
     def show(self, tally: Tally) -> None:
-        self._progress.update(self._task, total=tally.planned, completed=tally.done, details=tally.line())
+        self._progress.update(
+            self._task,
+            total=tally.planned,
+            completed=tally.done,
+            description=tally.activity,
+            details=tally.line(),
+        )
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
