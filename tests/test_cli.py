@@ -322,7 +322,9 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 def test_keys_may_come_from_a_dotenv_file(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("APCA_API_KEY_ID=from-file\nAPCA_API_SECRET_KEY=hidden\n")
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("APCA_API_KEY_ID=from-file\nAPCA_API_SECRET_KEY=hidden\n")
+    dotenv.chmod(0o644)
     with AlpacaLoopback({"AAPL": [record("2024-03-04T15:00:00Z")]}) as provider:
         done = marketpipe(
             "ingest",
@@ -334,6 +336,8 @@ def test_keys_may_come_from_a_dotenv_file(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert provider.headers[0]["apca-api-key-id"] == "from-file"
+    assert "warning: .env holds credentials and can be read by other users: run chmod 600 .env" in done.stderr
+    assert "hidden" not in done.stderr
     assert os.environ.get("APCA_API_KEY_ID") != "from-file"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -41,6 +42,7 @@ def pipeline_of(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]:
     """Ctrl-C and SIGTERM end what runs cleanly, and the process says so, with ``advice`` on how to go on."""
     from marketpipe.pipeline import Pipeline
 
+    _show_warnings()
     stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
@@ -49,6 +51,13 @@ def pipeline_of(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]:
             yield pipeline
     except KeyboardInterrupt:
         _quit(f"interrupted{advice}", stop.code)
+
+
+def _show_warnings() -> None:
+    """Of the configuration; whatever else is logged, the commands print themselves."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    logging.getLogger("marketpipe.config").addHandler(handler)
 
 
 class _Stop:

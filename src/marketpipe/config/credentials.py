@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +10,8 @@ from dotenv import dotenv_values
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
+logger = logging.getLogger("marketpipe.config")
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 PAIRS = (("ALPACA_KEY", "ALPACA_SECRET"), ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"))
 
 
@@ -20,14 +24,30 @@ class Credentials:
 
 
 def find_credentials(environment: Mapping[str, str], dotenv: Path = Path(".env")) -> Credentials:
-    """From the environment first, then from ``dotenv``. Raises ``ConfigurationError`` where there is no whole pair."""
-    for source in (environment, _dotenv(dotenv)):
-        for key, secret in PAIRS:
-            found = [(source.get(name) or "").strip() for name in (key, secret)]
-            if all(found):
-                return Credentials(*found)
+    """From the environment first, then from ``dotenv``. Raises ``ConfigurationError`` where there is no whole pair.
+
+    Logs a warning where they come from a file that others may read.
+    """
+    if (found := _pair_in(environment)) is not None:
+        return found
+    if (found := _pair_in(_dotenv(dotenv))) is not None:
+        _warn_of_readers(dotenv)
+        return found
     names = " or ".join(" and ".join(pair) for pair in PAIRS)
     raise ConfigurationError(f"no credentials for Alpaca: set {names} in the environment or in {dotenv}")
+
+
+def _pair_in(source: Mapping[str, str | None]) -> Credentials | None:
+    for names in PAIRS:
+        found = [(source.get(name) or "").strip() for name in names]
+        if all(found):
+            return Credentials(*found)
+    return None
+
+
+def _warn_of_readers(file: Path) -> None:
+    if file.stat().st_mode & OTHERS:
+        logger.warning("%s holds credentials and can be read by other users: run chmod 600 %s", file, file)
 
 
 def _dotenv(file: Path) -> Mapping[str, str | None]:

@@ -128,3 +128,26 @@ def test_credentials_are_never_shown() -> None:
     assert "short-key" not in shown
     assert "short-secret" not in shown
     assert repr(OF_SHORT) == "Credentials()"
+
+
+@pytest.mark.parametrize(
+    ("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True), (0o666, True)]
+)
+def test_a_dotenv_file_that_others_may_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
+) -> None:
+    file = dotenv(tmp_path, lines(SHORT))
+    file.chmod(mode)
+
+    find_credentials({}, file)
+
+    assert [f"chmod 600 {file}" in record.getMessage() for record in caplog.records] == [True] * warned
+    assert not any(value in caplog.text for value in SHORT.values())
+
+
+def test_a_dotenv_file_that_is_not_needed_is_not_looked_at(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dotenv(tmp_path, lines(SHORT)).chmod(0o666)
+
+    find_credentials(LONG, tmp_path / ".env")
+
+    assert caplog.records == []
