@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import http.client
 import re
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -132,3 +134,12 @@ def test_an_address_that_is_taken_is_a_configuration_error_before_anything_is_to
         ):
             pipeline.ingest()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "HEAD"])
+def test_nothing_but_reading_is_allowed(method: str) -> None:
+    with MetricsServer(CollectorRegistry(), port=0) as server:
+        connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=10)
+        connection.request(method, "/metrics", body=b"x" if method in ("POST", "PUT", "PATCH") else None)
+        assert connection.getresponse().status == 405
+        connection.close()
