@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -55,6 +56,9 @@ def options(
 
 def main() -> None:
     """Runs the command line; every error a user can cause becomes a message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that knows no Unicode shows a sign in its place
+            stream.reconfigure(errors="replace")
     if debug := "--debug" in sys.argv[1:]:
         sys.argv.remove("--debug")
     with messages(debug):

@@ -96,8 +96,9 @@ class Pipeline(StoreAtRest):
 
         Raises ``StoreBusyError`` where another update of this store is at work: nothing was done then.
         """
+        config = self._parts.ingestion_config
         with self._asking, self._parts.update_lock.held():
-            config, newest = self._parts.ingestion_config, self._parts.planner(self._parts.state).latest_final()
+            newest = self._parts.planner(self._parts.state).latest_final()
             scope = update_scope(config, newest, self._parts.state.latest_settled(), symbols)
             self._check(scope)
             return self._ingest(scope, lambda coordinator: coordinator.ingest(scope))
@@ -121,7 +122,7 @@ class Pipeline(StoreAtRest):
             raise ConfigurationError("an audit of everything asks for it all again: give a sample, symbols or dates")
         share = None if sample is None else SampleShare.of(sample)
         with self._asking:
-            scope = self._scope(symbols, start, end)
+            scope = evolve(self._scope(symbols, start, end), session_kind=self._session())
             self._check(scope)
             self._run.reset()
             started = self._parts.clock.monotonic()
@@ -167,7 +168,7 @@ class Pipeline(StoreAtRest):
             self._parts.clock.monotonic() - started,
             job.outcomes,
             self._run.warnings,
-            self._aggregate(scope.symbols, scope.first, scope.last, self._config.timeframes),
+            self._aggregate(scope.symbols, scope.first, scope.last),
             job.estimate,
             job.left,
         )

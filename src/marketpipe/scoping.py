@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 
+from attrs import evolve
+
 from marketpipe.config import LATEST, Latest, PipelineConfig
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.store_summary import SymbolSummary
+from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
@@ -34,20 +36,31 @@ def configured_scope(
 
 def recorded_scope(
     summaries: Sequence[SymbolSummary],
+    jobs: Sequence[JobRecord],
     kind: SessionKind,
     newest: Newest,
     symbols: Symbols | None,
     start: AnyDate | None,
     end: AnyEnd | None,
 ) -> IngestionScope:
-    """All that was ever asked for, where nothing else is named. Raises ``ConfigurationError`` where that is nothing."""
+    """All that any job ever wanted, where nothing else is named.
+
+    Raises ``ConfigurationError`` where that is nothing.
+    """
     if not summaries and (symbols is None or start is None or end is None):
         raise ConfigurationError("nothing was ever ingested here: name a configuration, or symbols, start and end")
-    first = min(item.first for item in summaries) if start is None else as_trading_date(start)
-    last = max(item.last for item in summaries) if end is None else newest() if end == LATEST else as_trading_date(end)
+    known: list[SymbolSummary | JobRecord] = [*summaries, *jobs]
+    first = min(item.first for item in known) if start is None else as_trading_date(start)
+    last = max(item.last for item in known) if end is None else newest() if end == LATEST else as_trading_date(end)
     return IngestionScope(
         [item.symbol for item in summaries] if symbols is None else as_symbols(symbols), first, last, kind
     )
+
+
+def reaching_to_the_last(scope: IngestionScope, summaries: Sequence[SymbolSummary]) -> IngestionScope:
+    """As far as anything was asked for: an update goes beyond the configured end."""
+    latest = [item.last for item in summaries if item.symbol in scope.symbols]
+    return evolve(scope, last=max([scope.last, *latest]))
 
 
 def update_scope(

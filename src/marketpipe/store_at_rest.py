@@ -14,12 +14,13 @@ from marketpipe.log_observer import LogObserver
 from marketpipe.metrics import MetricsObserver, Registry, metrics_in
 from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
 from marketpipe.run_tally import ReviewTally, RunTally
-from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, recorded_scope
+from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, reaching_to_the_last, recorded_scope
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, as_timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
 from marketpipe.shared_kernel.events.event import Event
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from marketpipe.integration.application.ports import MarketDataProvider
 
 E = TypeVar("E", bound=Event)
-LATEST_JOBS = 10
+LATEST_JOBS, EVERY_JOB = 10, 1_000_000
 FIRST_DATE, LAST_DATE = TradingDate.parse("1900-01-01"), TradingDate.parse("9000-01-01")
 
 
@@ -108,9 +109,12 @@ class StoreAtRest:
         end: AnyDate | None = None,
         timeframes: Sequence[str | Timeframe] | None = None,
     ) -> AggregationReport:
-        """Brings aggregates up to date with the minutes; what agrees with them already is not written again."""
+        """Brings aggregates up to date with the minutes; what agrees with them already is not written again.
+
+        Without ``timeframes`` those of the configuration, and every other that was ever made.
+        """
         chosen, first, last = self._stored_range(symbols, start, end)
-        wanted = self._config.timeframes if timeframes is None else tuple(Timeframe.parse(t) for t in timeframes)
+        wanted = None if timeframes is None else tuple(Timeframe.parse(t) for t in timeframes)
         return self._aggregate(chosen, first, last, wanted)
 
     def query(self, sql: str) -> pa.Table:
@@ -147,13 +151,17 @@ class StoreAtRest:
         )
 
     def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
+        """Nothing that was ever asked for may hide behind the end of the configuration."""
+        state, newest = self._parts.known_state, self._parts.assessor(self._parts.known_state).latest_final
         if isinstance(self._config, PipelineConfig):
-            return self._scope(symbols, start, end)
-        state = self._parts.known_state
-        dataset = state.dataset()
-        kind = dataset[1] if dataset else self._config.session
-        newest = self._parts.assessor(state).latest_final
-        return recorded_scope(state.summaries(), kind, newest, symbols, start, end)
+            scope = self._scope(symbols, start, end)
+            return scope if end is not None else reaching_to_the_last(scope, state.summaries())
+        return recorded_scope(state.summaries(), state.jobs(EVERY_JOB), self._session(), newest, symbols, start, end)
+
+    def _session(self) -> SessionKind:
+        """What the store holds; what is configured while nobody has ingested."""
+        dataset = self._parts.known_state.dataset()
+        return dataset[1] if dataset else self._config.session
 
     def _scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
         config, state = self._parts.ingestion_config, self._parts.known_state
@@ -167,8 +175,14 @@ class StoreAtRest:
         return chosen, first, LAST_DATE if end is None else as_trading_date(end)
 
     def _aggregate(
-        self, symbols: Sequence[Symbol], first: TradingDate, last: TradingDate, timeframes: Sequence[Timeframe]
+        self,
+        symbols: Sequence[Symbol],
+        first: TradingDate,
+        last: TradingDate,
+        timeframes: Sequence[Timeframe] | None = None,
     ) -> AggregationReport:
+        if timeframes is None:
+            timeframes = tuple(dict.fromkeys([*self._config.timeframes, *self._parts.layout.timeframes()]))
         if not timeframes or self._parts.stored_identity.read() is None:
             return AggregationReport(0, 0)
         count = self._parts.refresher.refresh(symbols, timeframes, first, last)

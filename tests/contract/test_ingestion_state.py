@@ -170,8 +170,29 @@ def test_a_checkpoint_that_covers_the_regular_session_replaces_what_was_known(
     assert record_of_aapl(state) == DayRecord(PARTIAL, REGULAR, 1, 1, None, 10, file, TradedMinutes.of(7))
 
 
+@pytest.mark.parametrize("outcome", [COMPLETE, EMPTY])
+def test_an_answer_that_did_not_come_takes_nothing_back(state: IngestionState, outcome: Outcome) -> None:
+    state.record([aapl(outcome, 390 if outcome is COMPLETE else 0)])
+    before = record_of_aapl(state)
+
+    state.record([aapl(FAILED, 0)])
+
+    assert record_of_aapl(state) == before
+
+
+def test_lives_are_between_the_first_and_the_last_stored_bars(state: IngestionState) -> None:
+    state.record([checkpoint("AAPL", f"2024-01-0{date}") for date in (3, 2, 5)])
+    state.record(
+        [checkpoint("AAPL", "2024-01-08", Outcome.EMPTY, 0), checkpoint("MSFT", "2024-01-02", Outcome.EMPTY, 0)]
+    )
+
+    assert {str(symbol): tuple(map(str, life)) for symbol, life in state.lives().items()} == {
+        "AAPL": ("2024-01-02", "2024-01-05")
+    }
+
+
 def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: IngestionState) -> None:
-    state.record([aapl()])
+    state.record([aapl(PARTIAL)])
 
     state.record([aapl(FAILED, 0)])
 
@@ -201,7 +222,7 @@ def test_an_empty_day_has_no_file_but_empty_other_hours_say_nothing_of_it(
         ([aapl(EMPTY, 0)], 1),
         ([aapl(EMPTY, 0), aapl(EMPTY, 0)], 2),
         ([aapl(EMPTY, 0), aapl(EMPTY, 0), aapl(EMPTY, 0)], 3),
-        ([aapl(EMPTY, 0), aapl(FAILED, 0), aapl(EMPTY, 0)], 1),
+        ([aapl(EMPTY, 0), aapl(FAILED, 0), aapl(EMPTY, 0)], 2),
         ([aapl(), aapl()], 2),
         ([aapl(), aapl(sha=OTHER_SHA)], 1),
         ([aapl(), aapl(sha=OTHER_SHA), aapl(sha=OTHER_SHA)], 2),
@@ -211,7 +232,7 @@ def test_an_empty_day_has_no_file_but_empty_other_hours_say_nothing_of_it(
         ([aapl(PARTIAL), aapl(COMPLETE)], 1),
         ([aapl(PARTIAL), aapl(PARTIAL, sha=OTHER_SHA)], 1),
         ([aapl(), aapl(FAILED, 0)], 1),
-        ([aapl(), aapl(FAILED, 0), aapl(FAILED, 0)], 2),
+        ([aapl(), aapl(FAILED, 0), aapl(FAILED, 0)], 1),
         ([aapl(FAILED, sha=ONE_SHA), aapl(FAILED, sha=OTHER_SHA)], 1),
         ([aapl(FAILED, sha=ONE_SHA), aapl(FAILED, sha=ONE_SHA)], 2),
         ([aapl(hours=REGULAR), aapl(hours=EXTENDED)], 2),
@@ -261,11 +282,11 @@ def test_both_other_hours_may_widen_a_day_at_once_and_their_rejected_bars_are_ad
     [
         (aapl(EMPTY, 0, hours=LATE), 2),
         (aapl(COMPLETE, hours=LATE), 2),
-        (aapl(COMPLETE, hours=LATE, sha=OTHER_SHA), 1),
+        (aapl(COMPLETE, hours=LATE, sha=OTHER_SHA), 2),
     ],
     ids=["no file", "the same file", "another file"],
 )
-def test_widening_keeps_the_count_of_answers_while_the_file_stays_the_same(
+def test_widening_keeps_the_count_of_answers(
     state: IngestionState, widening: IngestionCheckpoint, answers: int
 ) -> None:
     state.record([aapl(hours=REGULAR), aapl(hours=REGULAR)])

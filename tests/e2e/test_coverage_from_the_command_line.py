@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from marketpipe import load_ohlcv
-from tests.support.alpaca_loopback import AlpacaLoopback, Record, record
+from tests.support.alpaca_loopback import AlpacaLoopback, Fault, Record, record
 from tests.support.builders import sessions
-from tests.support.cli_process import marketpipe, result_of
+from tests.support.cli_process import marketpipe, result_of, start_marketpipe
 
 FIRST, LAST = "2024-01-02", "2024-01-19"
 SESSIONS = sessions(FIRST, LAST)
@@ -35,8 +35,10 @@ def on(records: list[Record], date: str) -> list[Record]:
 
 
 @contextmanager
-def alpaca(folder: Path, bars: Mapping[str, list[Record]], **settings: str) -> Iterator[AlpacaLoopback]:
-    with AlpacaLoopback(bars) as server:
+def alpaca(
+    folder: Path, bars: Mapping[str, list[Record]], fault: Fault | None = None, **settings: str
+) -> Iterator[AlpacaLoopback]:
+    with AlpacaLoopback(bars, fault=fault) as server:
         values = {"symbols": "[AAPL, MSFT]", "start": FIRST, "end": LAST, **settings}
         text = "".join(f"{key}: {value}\n" for key, value in values.items())
         (folder / "config.yaml").write_text(
@@ -173,15 +175,27 @@ def _adjust(folder: Path) -> None:
 
 
 def test_a_second_update_steps_aside_with_a_clear_word(tmp_path: Path) -> None:
-    with alpaca(tmp_path, {"AAPL": liquid(), "MSFT": liquid(50.0)}, end="latest") as server:
-        (tmp_path / "state").mkdir()
-        with FileLock(tmp_path / "state" / "marketpipe.sqlite.update-lock"):
-            done = run(tmp_path, "update")
+    asked, go_on = threading.Event(), threading.Event()
 
-    assert done.returncode == 0
-    assert "another update of this store is at work" in done.stderr
-    assert "steps aside" in done.stderr
-    assert (done.stdout, server.requests) == ("", [])
+    def hold(*_: object) -> None:
+        asked.set()
+        go_on.wait(60)
+
+    with alpaca(
+        tmp_path, {"AAPL": liquid(), "MSFT": liquid(50.0)}, fault=hold, symbols="[AAPL]", workers="1"
+    ) as server:
+        first = start_marketpipe("update", "--config", "config.yaml", cwd=tmp_path)
+        assert asked.wait(60)
+        before = len(server.requests)
+        second = run(tmp_path, "update")
+        requests = len(server.requests) - before
+        go_on.set()
+        first.communicate(timeout=60)
+
+    assert (first.returncode, second.returncode, second.stdout) == (0, 0, "")
+    assert "another update of this store is at work" in second.stderr
+    assert "steps aside" in second.stderr
+    assert requests == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -182,10 +183,13 @@ def test_a_stale_aggregate_makes_the_changed_day_suspect_and_aggregate_makes_it_
     with pipeline(settings, provider, FakeClock()) as made:
         made.ingest()
         assert made.coverage().ok
+    shutil.copytree(tmp_path / "aggregates", tmp_path / "backup")
     provider.bars["AAPL"][MIDDLE] = minutes(MIDDLE, 390, price=200.0)
     path_of(tmp_path, "AAPL", MIDDLE).unlink()
-    with pipeline(config(tmp_path, ["AAPL"], FIRST, LAST), provider) as made:  # without timeframes: no aggregation
+    with pipeline(settings, provider) as made:
         made.ingest()
+    shutil.rmtree(tmp_path / "aggregates")
+    (tmp_path / "backup").rename(tmp_path / "aggregates")
 
     with pipeline(settings, provider) as made:
         assert found(made.coverage()) == {f"AAPL {MIDDLE}": "stale aggregate"}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from tests.support.pipeline_ring import FRIDAY, TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -57,7 +56,7 @@ def test_a_store_whose_data_were_removed_is_ingested_anew(tmp_path: Path) -> Non
     assert contents(tmp_path) == whole
 
 
-def test_silence_about_a_day_whose_file_is_gone_makes_it_empty(tmp_path: Path) -> None:
+def test_silence_about_a_day_whose_file_is_gone_does_not_make_it_empty(tmp_path: Path) -> None:
     settings = config(tmp_path, ("AAPL",), TUESDAY, TUESDAY)
     with pipeline(settings, ScriptedProvider(BARS)) as first:
         first.ingest()
@@ -66,8 +65,8 @@ def test_silence_about_a_day_whose_file_is_gone_makes_it_empty(tmp_path: Path) -
     with pipeline(settings, ScriptedProvider({})) as second:
         report, status = second.ingest(), second.status()
 
-    assert (report.ok, report.count(Outcome.EMPTY)) == (True, 1)
-    assert (status.symbols[0].empty, status.symbols[0].bars) == (1, 0)
+    assert list(report.failures.values()) == ["none came where 5 bars are known; what is stored stays"]
+    assert (status.symbols[0].empty, status.symbols[0].complete) == (0, 1)
 
 
 def test_silence_about_a_day_whose_file_lies_there_is_a_failure_even_when_the_state_was_lost(tmp_path: Path) -> None:
@@ -81,5 +80,5 @@ def test_silence_about_a_day_whose_file_lies_there_is_a_failure_even_when_the_st
     with pipeline(settings, ScriptedProvider({})) as second:
         report = second.ingest()
 
-    assert list(report.failures.values()) == ["none came where bars are stored; those stay"]
+    assert list(report.failures.values()) == ["none came where bars are known; what is stored stays"]
     assert contents(tmp_path) == whole

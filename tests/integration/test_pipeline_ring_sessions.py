@@ -113,7 +113,7 @@ def test_final_silence_where_bars_are_stored_fails_and_keeps_them(tmp_path: Path
         report = made.ingest()
 
     assert report.state == "failed"
-    assert report.failures == {day("AAPL", WEDNESDAY): "none came where 4 bars are stored; those stay"}
+    assert report.failures == {day("AAPL", WEDNESDAY): "none came where 4 bars are known; what is stored stays"}
     assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == said
 
 

@@ -90,6 +90,14 @@ class InMemoryIngestionState:
         days = sorted(day for day in known if day.symbol == symbol and first <= day.trading_date <= last)
         return {day.trading_date: self._day_record(day, known[day]) for day in days}
 
+    def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        self._snapshot()
+        days = sorted(self._files)
+        first = {day.symbol: day.trading_date for day in reversed(days)}
+        return {
+            symbol: (first[symbol], max(day.trading_date for day in days if day.symbol == symbol)) for symbol in first
+        }
+
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         days = [day for day, found in self._snapshot().items() if found.result.outcome.is_settled]
         return {day.symbol: day.trading_date for day in sorted(days)}
@@ -138,13 +146,13 @@ class InMemoryIngestionState:
     def _record_outcome(self, new: IngestionCheckpoint) -> None:
         day = new.result.symbol_day
         known = self.checkpoints.get(day)
+        if known is not None and known.result.outcome.is_settled and new.result.outcome is Outcome.FAILED:
+            return
         if known is None or SessionHours.REGULAR in new.hours:
             repeated = known is not None and known.result.outcome is new.result.outcome and self._same_file(new)
             self._answers[day] = self._answers[day] + 1 if repeated else 1
             self.checkpoints[day] = new
         elif known.result.outcome.is_settled and new.result.outcome.is_settled:
-            if new.stored and new.stored.sha256 and not self._same_file(new):
-                self._answers[day] = 1
             self.checkpoints[day] = _together(known, new)
 
     def _same_file(self, new: IngestionCheckpoint) -> bool:

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 from attrs import define, field
 
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.recorded_files import RecordedFiles
+from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -35,12 +37,20 @@ AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe is not Time
 NOTHING = columnar()
 
 
+class NothingRecorded:
+    """``RecordedFiles`` of a store whose state was lost."""
+
+    def recorded_file(self, day: SymbolDay) -> RecordedFile | None:
+        return None
+
+
 @define
 class StoreOnDisk:
     root: Path
     identity: DatasetIdentity = IDENTITY
     compression: str = "zstd"
     files: DurableFiles = field(factory=DurableFiles)
+    recorded: RecordedFiles = field(factory=NothingRecorded)
     clock: FakeClock = field(factory=FakeClock)
 
     @property
@@ -49,7 +59,9 @@ class StoreOnDisk:
 
     @property
     def partitions(self) -> PartitionManager:
-        return PartitionManager(self.layout, self.identity, ParquetWriter(self.compression), self.files, self.clock)
+        return PartitionManager(
+            self.layout, self.identity, ParquetWriter(self.compression), self.files, self.clock, self.recorded
+        )
 
     @property
     def aggregates(self) -> AggregateFiles:

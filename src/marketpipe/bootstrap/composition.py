@@ -52,7 +52,7 @@ class Bootstrap(IngestionParts, ValidationParts):
         coordinator = IngestionCoordinator(
             identity, self.planner(self.state), self.state, self.inventory, bus, self.clock, self.runner()
         )
-        partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock)
+        partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock, self.state)
         self._subscribe_fetching(bus)
         bus.subscribe(BarsValidated, BarStorer(partitions, bus).on_bars_validated)
         bus.subscribe(BarsStored, coordinator.on_bars_stored)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -40,8 +41,8 @@ class IngestionParts(StorageParts, ProviderParts):
     def update_lock(self) -> UpdateLock:
         from marketpipe.ingestion.infrastructure.update_lock import UpdateLock
 
-        path = self.config.state_path
-        return UpdateLock(path.with_name(f"{path.name}.update-lock"))
+        path, store = self.config.state_path, hashlib.sha256(self._location.encode()).hexdigest()[:12]
+        return UpdateLock(path.with_name(f"{path.name}.{store}.update-lock"))
 
     def planner(self, state: SQLiteState) -> IngestionPlanner:
         from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
@@ -81,5 +82,9 @@ class IngestionParts(StorageParts, ProviderParts):
     def _state_at(self, path: Path) -> SQLiteState:
         from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 
-        location = os.path.relpath(self.config.output_path.resolve(), self.config.state_path.parent.resolve())
-        return SQLiteState(path, location)
+        return SQLiteState(path, self._location)
+
+    @property
+    def _location(self) -> str:
+        """Tells the stores apart that share a state file."""
+        return os.path.relpath(self.config.output_path.resolve(), self.config.state_path.parent.resolve())

@@ -38,7 +38,9 @@ class SharedParts:
     @property
     def ingestion_config(self) -> PipelineConfig:
         if not isinstance(self.config, PipelineConfig):
-            raise ConfigurationError("ingestion needs a provider, symbols, start and end: give a configuration")
+            raise ConfigurationError(
+                "this asks a provider: give a configuration (--config) with provider, symbols, start and end"
+            )
         return self.config
 
     @cached_property

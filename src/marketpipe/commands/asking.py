@@ -82,8 +82,8 @@ def ingest(
 def update(config: Config = None, symbols: Symbols = None, json: Json = False) -> None:
     """Bring the store up to the newest final session.
 
-    From each symbol's last complete session on. Safe in cron: where another update of the same store is at work, this
-    one says so, does nothing, and ends with exit code 0.
+    From each symbol's last complete session on; the configured end is left aside. Safe in cron: where another update
+    of the same store is at work, this one says so, does nothing, and ends with exit code 0.
     """
     from marketpipe.shared_kernel.domain.errors import StoreBusyError
     from marketpipe.terminal.ingestion import print_ingestion, progress_of

@@ -9,10 +9,11 @@ from marketpipe.coverage_report import CoverageReport
 from marketpipe.ingestion.domain.coverage.symbol_coverage import Gap, SymbolCoverage
 from marketpipe.ingestion.domain.coverage.verdict import SessionVerdict, Suspicion, Verdict
 from marketpipe.terminal.heat_map import heat_map
-from marketpipe.terminal.output import out, print_json
+from marketpipe.terminal.output import drawable, out, print_json
 from marketpipe.terminal.tables import print_table
 
 WIDTH_OF_A_FILE = 120
+NAMED = (Verdict.MISSING, Verdict.SUSPECT, Verdict.PARTIAL, Verdict.PENDING, Verdict.EMPTY, Verdict.UNLISTED)
 
 
 def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
@@ -25,10 +26,14 @@ def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
         shown = [verdict for verdict in Verdict if verdict is Verdict.COMPLETE or report.count(verdict)]
         head = ("symbol", *map(str, shown), "bars", "rejected")
         print_table(head, (_row(coverage, shown) for coverage in report.symbols))
-        console.print(Text("\n").join([Text(), *heat_map(report, width), Text()]), soft_wrap=True)
+        drawn = Text("\n").join([Text(), *heat_map(report, width), Text()])
+        console.print(drawn if drawable(drawn.plain) == drawn.plain else drawable(drawn.plain), soft_wrap=True)
     for gap in report.gaps():
         out(_line(gap))
     out(_conclusion(report))
+    for coverage in report.symbols:
+        if report.dates and coverage.count(Verdict.EMPTY) == len(report.dates):
+            out(f"{coverage.symbol} has no bar at all: is it the right symbol?")
     for advice in _advice(report):
         out(advice)
 
@@ -49,11 +54,12 @@ def _conclusion(report: CoverageReport) -> str:
     span = f"{len(report.symbols):,} symbols, {len(report.dates):,} sessions, {report.first} to {report.last}"
     if not report.dates:
         return f"{span}: no session of the exchange has begun in that range"
-    found = {verdict: count for verdict in Verdict if verdict.is_gap and (count := report.count(verdict))}
-    words = ", ".join(f"{count:,} {verdict}" for verdict, count in found.items())
-    if report.ok:
-        return f"{span}: complete" + (f", but for {words}" if words else "")
-    return f"{span}: NOT complete: {words}"
+    words = ", ".join(f"{count:,} {verdict}" for verdict in NAMED if (count := report.count(verdict)))
+    if not report.ok:
+        return f"{span}: NOT complete: {words}"
+    if report.count(Verdict.PARTIAL):
+        return f"{span}: nothing is missing or suspect, but not complete yet: {words}"
+    return f"{span}: complete" + (f", but for {words}" if words else "")
 
 
 def _advice(report: CoverageReport) -> Iterator[str]:

@@ -51,12 +51,13 @@ def _worst_first(coverage: SymbolCoverage) -> tuple[int, int]:
 
 def _months(dates: Sequence[TradingDate]) -> str:
     """A label where a month begins, as long as there is room for it."""
-    line, month = "", None
+    line, month = "", ""
     for position, date in enumerate(dates):
-        if (date.day.year, date.day.month) != month and position >= len(line):
-            line = line.ljust(position) + f"{date.day:%Y-%m} "
-        month = date.day.year, date.day.month
-    return line[: max(len(dates), 8)].rstrip()
+        label = f"{date.day:%Y-%m} "
+        if label != month and position >= len(line) and (not position or position + len(label) <= len(dates) + 1):
+            line = line.ljust(position) + label
+        month = label
+    return line.rstrip()
 
 
 def _legend(shared: int) -> Text:

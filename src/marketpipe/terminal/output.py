@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from datetime import date, datetime
 from decimal import Decimal
 
 import typer
+
+PLAIN = str.maketrans({"█": "#", "▒": "o", "○": "~", "·": ".", "…": "..."})
 
 
 def out(line: str = "") -> None:
@@ -14,6 +17,15 @@ def out(line: str = "") -> None:
 
 def err(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def drawable(text: str) -> str:
+    """With plain signs where standard output knows no others."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return text.translate(PLAIN)
+    return text
 
 
 def print_json(value: object) -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from marketpipe.ingestion.application.examined_symbol import examine
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey
 from marketpipe.ingestion.domain.coverage.session_grid import SessionGrid, grid_session
@@ -17,6 +18,10 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import TradingSession
+
+Life = tuple[TradingDate, TradingDate]
+DAYS_A_SESSION = 2  # with weekends and holidays between them
 
 
 class CoverageAssessor:
@@ -39,10 +44,13 @@ class CoverageAssessor:
         self._state, self._inventory, self._thresholds = state, inventory, thresholds
 
     def assess(self, scope: IngestionScope) -> tuple[SymbolCoverage, ...]:
-        """One coverage a symbol, ascending; each over the sessions of the scope that have begun."""
-        grid = self._grid(scope)
-        judge = SymbolJudge(grid, self._survey(scope, grid), scope.session_kind, self._thresholds)
-        return tuple(self._assess(symbol, scope, judge) for symbol in scope.symbols)
+        """One coverage a symbol, ascending; each over the sessions of the scope that have begun.
+
+        What is usual is learned from the sessions around the scope too, and from every symbol of the store.
+        """
+        grid, lives = self._grid(scope), self._state.lives()
+        judge = SymbolJudge(grid, self._survey({*scope.symbols, *lives}, grid), scope.session_kind, self._thresholds)
+        return tuple(self._assess(symbol, scope, judge, lives.get(symbol)) for symbol in scope.symbols)
 
     def doubted(self, scope: IngestionScope) -> frozenset[SymbolDay]:
         """The suspect symbol-days of which the provider may be asked again."""
@@ -54,25 +62,39 @@ class CoverageAssessor:
 
     def _grid(self, scope: IngestionScope) -> SessionGrid:
         now = self._clock.now()
-        sessions = self._calendar.sessions(scope.first, scope.last)
+        sessions = self._sessions_around(scope)
         asked = (self._finality.ask(session, scope.session_kind, now) for session in sessions)
         return SessionGrid(tuple(grid_session(item.session, item.final) for item in asked if item is not None))
 
-    def _survey(self, scope: IngestionScope, grid: SessionGrid) -> tuple[MarketSession, ...]:
+    def _sessions_around(self, scope: IngestionScope) -> Sequence[TradingSession]:
+        """The calendar may end sooner than that: then as far as it reaches."""
+        days = self._thresholds.neighbours * DAYS_A_SESSION
+        before = self._calendar.reaching(scope.first.plus_days(-days), scope.first.plus_days(-1))
+        after = self._calendar.reaching(scope.last.plus_days(1), scope.last.plus_days(days))
+        return [*before, *self._calendar.sessions(scope.first, scope.last), *after]
+
+    def _survey(self, symbols: Iterable[Symbol], grid: SessionGrid) -> tuple[MarketSession, ...]:
         survey = MarketSurvey(grid, self._thresholds)
-        for symbol in scope.symbols:
-            records = self._state.records(symbol, scope.first, scope.last)
+        for symbol in symbols if grid.dates else ():
+            records = self._state.records(symbol, grid.dates[0], grid.dates[-1])
             days = SymbolDays.of(symbol, grid, records, {})
             survey.add(days.profiles(grid), days.silent())
         return survey.sessions()
 
-    def _assess(self, symbol: Symbol, scope: IngestionScope, judge: SymbolJudge) -> SymbolCoverage:
-        records = self._state.records(symbol, scope.first, scope.last)
-        files = {date: record.file for date, record in records.items() if record.file is not None}
-        conditions = self._inventory.conditions(symbol, scope.first, scope.last, files)
-        days = SymbolDays.of(symbol, judge.grid, records, conditions)
+    def _assess(self, symbol: Symbol, scope: IngestionScope, judge: SymbolJudge, life: Life | None) -> SymbolCoverage:
+        grid = judge.grid
+        first, last = (
+            (min(scope.first, grid.dates[0]), max(scope.last, grid.dates[-1]))
+            if grid.dates
+            else (scope.first, scope.last)
+        )
+        examined = examine(symbol, first, last, self._state, self._inventory)
+        days = SymbolDays.of(symbol, grid, examined.records, examined.conditions, life)
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
-        return SymbolCoverage.of(days, judge.grid, judge.judge(days, stale))
+        part = grid.within(scope.first, scope.last)
+        strays = [date for date in examined.conditions if scope.first <= date <= scope.last and date not in grid.dates]
+        findings = judge.judge(days, stale)[part]
+        return SymbolCoverage.of(days.cut(part), grid.cut(part), findings, strays)
 
 
 def _doubted(coverages: tuple[SymbolCoverage, ...]) -> Iterator[SymbolDay]:

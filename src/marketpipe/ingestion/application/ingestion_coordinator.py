@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from marketpipe.ingestion.application.batch_runner import BatchRunner
@@ -70,7 +70,7 @@ class IngestionCoordinator:
         )
         with self._closing(job):
             self._bus.publish(JobStarted(job.job_id, self._provider, plan.planned, plan.settled, len(plan.batches)))
-            self._work_off(job, plan.batches)
+            self._work_off(job, plan)
         return job
 
     def stop(self) -> None:
@@ -91,18 +91,19 @@ class IngestionCoordinator:
         self._record(progress, [(result, None) for result in results])
 
     def _kept(self, request: BarsRequest, open_days: Iterable[SymbolDay]) -> dict[SymbolDay, int]:
-        """The bars of those days whose files lie in the store; 0 where nobody has written down how many."""
+        """The bars of those days that are or were stored; 0 where nobody has written down how many."""
         first, last = request.sessions[0].trading_date, request.sessions[-1].trading_date
         kept: dict[SymbolDay, int] = {}
         for symbol in {day.symbol for day in open_days}:
-            if dates := self._inventory.dates(symbol, first, last):
-                records = self._state.records(symbol, first, last)
-                kept |= {SymbolDay(symbol, date): records[date].rows if date in records else 0 for date in dates}
+            records = self._state.records(symbol, first, last)
+            dates = self._inventory.dates(symbol, first, last) | {date for date, known in records.items() if known.file}
+            kept |= {SymbolDay(symbol, date): records[date].rows if date in records else 0 for date in dates}
         return kept
 
-    def _work_off(self, job: IngestionJob, batches: Sequence[BarsRequest]) -> None:
+    def _work_off(self, job: IngestionJob, plan: IngestionPlan) -> None:
         try:
-            self._runner.run(batches, lambda batch: self._run(job.job_id, batch))
+            for batches in plan.phases:
+                self._runner.run(batches, lambda batch: self._run(job.job_id, batch))
         finally:
             while self._begun:
                 job.absorb(self._begun.popitem()[1].outcomes.values())

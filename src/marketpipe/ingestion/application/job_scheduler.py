@@ -73,8 +73,14 @@ class JobScheduler:
         volumes: TypicalVolumes,
         not_begun: int,
     ) -> IngestionPlan:
-        batches = (*self._whole_days(scope, begun, missing, volumes), *self._nights(scope, begun, missing))
-        return IngestionPlan(batches, missing.settled, not_begun, estimate(batches, volumes, self._limits))
+        around = list(nights(missing.around, begun, self._limits.symbols_per_request))
+        dark = [
+            BarsRequest(next(self._batch_ids), night.symbols, night.sessions, scope.session_kind) for night in around
+        ]
+        batches = (*self._whole_days(scope, begun, missing, volumes), *dark)
+        costs = estimate(batches, volumes, self._limits)
+        odd = frozenset(batch.batch_id for batch, night in zip(dark, around, strict=True) if night.is_odd)
+        return IngestionPlan(batches, missing.settled, not_begun, costs, odd)
 
     def _whole_days(
         self, scope: IngestionScope, begun: Sequence[AskedSession], missing: _Missing, volumes: TypicalVolumes
@@ -82,10 +88,6 @@ class JobScheduler:
         typical = volumes.mean_bars(scope.symbols) or UNKNOWN_BARS_PER_DAY
         for symbols, (first, last) in pack(missing.whole, typical, self._limits):
             yield BarsRequest(next(self._batch_ids), symbols, tuple(begun[first : last + 1]), scope.session_kind)
-
-    def _nights(self, scope: IngestionScope, begun: Sequence[AskedSession], missing: _Missing) -> Iterator[BarsRequest]:
-        for night in nights(missing.around, begun, self._limits.symbols_per_request):
-            yield BarsRequest(next(self._batch_ids), night.symbols, night.sessions, scope.session_kind)
 
 
 @define

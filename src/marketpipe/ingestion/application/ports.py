@@ -50,6 +50,10 @@ class IngestionState(Protocol):
         """What is known of one symbol's days between the dates, both inclusive; ascending."""
         ...
 
+    def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        """Of each symbol that was ever asked for and has stored bars the first and the last of their dates."""
+        ...
+
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         """Of each symbol the latest date that is complete or empty; those without are absent."""
         ...

@@ -67,7 +67,7 @@ class BatchProgress:
         if kept is not None and SessionHours.REGULAR not in asked.hours:
             return SymbolDayOutcome(day, Outcome.COMPLETE, kept)  # those bars lie in hours nobody asked for this time
         if kept is not None:
-            contradiction = f"none came where {_bars(kept)} stored; those stay"
+            contradiction = f"none came where {_bars(kept)} known; what is stored stays"
             return SymbolDayOutcome(day, Outcome.FAILED, kept, error=contradiction)
         return SymbolDayOutcome(day, Outcome.EMPTY)
 

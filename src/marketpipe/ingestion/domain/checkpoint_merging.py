@@ -8,6 +8,8 @@ from marketpipe.shared_kernel.domain.trading_session import SessionHours
 
 def merged(known: DayRecord | None, new: IngestionCheckpoint) -> DayRecord | None:
     """What is known of a symbol-day's outcome from now on, without its file; None where that stays as it was."""
+    if known is not None and known.outcome.is_settled and new.result.outcome is Outcome.FAILED:
+        return None  # an answer that did not come takes nothing back
     if known is None or new.hours.covers(SessionHours.REGULAR):
         return _replaced(known, new)
     if known.outcome.is_settled and new.result.outcome.is_settled:
@@ -24,8 +26,7 @@ def _replaced(known: DayRecord | None, new: IngestionCheckpoint) -> DayRecord:
 def _widened(known: DayRecord, new: IngestionCheckpoint) -> DayRecord:
     has_bars = Outcome.COMPLETE in (known.outcome, new.result.outcome)
     outcome = Outcome.COMPLETE if has_bars else Outcome.EMPTY
-    answers = known.answers if _digest_of(new) in (None, _recorded_digest(known)) else 1
-    return DayRecord(outcome, known.hours | new.hours, answers, known.rejected + new.result.rejected)
+    return DayRecord(outcome, known.hours | new.hours, known.answers, known.rejected + new.result.rejected)
 
 
 def _says_the_same(known: DayRecord, new: IngestionCheckpoint) -> bool:

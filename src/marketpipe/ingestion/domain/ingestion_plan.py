@@ -10,6 +10,7 @@ from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 class IngestionPlan:
     """Counts are symbol-days. ``settled`` need no request; ``not_begun`` lie in sessions that have no bars yet.
 
+    ``afterwards`` are those of the ``batches`` that share symbol-days with others, and have to wait for them.
     A symbol-day whose early and late hours are asked for apart counts twice among the ``planned``.
     """
 
@@ -17,6 +18,14 @@ class IngestionPlan:
     settled: int
     not_begun: int
     estimate: PlanEstimate
+    afterwards: frozenset[int] = frozenset()
+    """By their numbers."""
+
+    @property
+    def phases(self) -> tuple[tuple[BarsRequest, ...], ...]:
+        """No two batches of one phase have a symbol-day in common."""
+        first = tuple(batch for batch in self.batches if batch.batch_id not in self.afterwards)
+        return first, tuple(batch for batch in self.batches if batch.batch_id in self.afterwards)
 
     @property
     def planned(self) -> int:

@@ -24,6 +24,8 @@ class Night:
 
     symbols: tuple[Symbol, ...]
     sessions: tuple[AskedSession, ...]
+    is_odd: bool
+    """Nights in a row share a session; those of one parity share none, and may be asked for at the same time."""
 
 
 def nights(
@@ -41,7 +43,7 @@ def nights(
         cut = [_late(sessions[night - 1])] if late else []
         cut += [_early(sessions[night])] if early else []
         for start in range(0, len(symbols), most):
-            yield Night(tuple(symbols[start : start + most]), tuple(cut))
+            yield Night(tuple(symbols[start : start + most]), tuple(cut), night % 2 == 1)
 
 
 def _nights_of(lacking: Mapping[int, SessionHours]) -> Mapping[int, SessionHours]:

@@ -19,23 +19,27 @@ from marketpipe.ingestion.infrastructure.checkpoint_rows import (
     PUT_CHECKPOINT,
     PUT_PARTITION,
     SELECT_DAYS,
+    SELECT_FILE,
     checkpoint_row,
     day_records,
     key_of,
     partition_row,
+    recorded_file,
 )
 from marketpipe.ingestion.infrastructure.job_rows import closed_row, job_record, opened_row, progress_rows
 from marketpipe.ingestion.infrastructure.sqlite_transaction import transaction
-from marketpipe.ingestion.infrastructure.state_migration import prepare
+from marketpipe.ingestion.infrastructure.state_connection import connect, is_writable
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
+from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
 
-BUSY_TIMEOUT_SECONDS = 30.0
+UNKNOWN_STORE = -1
 SETTLED = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.is_settled)
 VOLUME = "SELECT sum(rows), sum(bytes), count(*) FROM partitions WHERE store_id = ?"
 
@@ -51,12 +55,9 @@ class SQLiteState:
         self._path, self._lock = path, threading.Lock()
         with self._translated(), ExitStack() as undo:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
-            )
+            self._connection = connect(path)
             undo.callback(self._connection.close)
-            prepare(self._connection)
-            self._store_id = self._register(location)
+            self._store_id = self._find(location)
             undo.pop_all()
 
     def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
@@ -106,6 +107,18 @@ class SQLiteState:
     def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
         return day_records(self._query(SELECT_DAYS, (self._store_id, str(symbol), str(first), str(last))))
 
+    def recorded_file(self, day: SymbolDay) -> RecordedFile | None:
+        """``RecordedFiles``, for storage."""
+        rows = self._query(SELECT_FILE, (self._store_id, str(day.symbol), str(day.trading_date)))
+        return recorded_file(*rows[0]) if rows else None
+
+    def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        rows = self._query(
+            "SELECT symbol, min(trading_date), max(trading_date) FROM partitions WHERE store_id = ? GROUP BY symbol",
+            (self._store_id,),
+        )
+        return {Symbol(name): (TradingDate.parse(first), TradingDate.parse(last)) for name, first, last in rows}
+
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         rows = self._query(
             f"SELECT symbol, max(trading_date) FROM checkpoints WHERE store_id = ? AND outcome IN ({SETTLED}) "
@@ -147,15 +160,21 @@ class SQLiteState:
         with self._lock:
             self._connection.close()
 
-    def _register(self, location: str) -> int:
-        self._connection.execute("INSERT OR IGNORE INTO stores (location) VALUES (?)", (location,))
-        found = self._connection.execute("SELECT store_id FROM stores WHERE location = ?", (location,)).fetchone()
-        return int(found[0])
+    def _find(self, location: str) -> int:
+        """A new store is written down; where nothing can be written it is one that nobody knows anything of."""
+        find = "SELECT store_id FROM stores WHERE location = ?"
+        if (found := self._connection.execute(find, (location,)).fetchone()) is None and is_writable(self._connection):
+            self._connection.execute("INSERT OR IGNORE INTO stores (location) VALUES (?)", (location,))
+            found = self._connection.execute(find, (location,)).fetchone()
+        return int(found[0]) if found else UNKNOWN_STORE
 
     def _claimed(self, connection: sqlite3.Connection) -> tuple[DatasetIdentity | None, SessionKind | None]:
-        provider, feed, adjustment, session = connection.execute(
+        row = connection.execute(
             "SELECT provider, feed, adjustment, session FROM stores WHERE store_id = ?", (self._store_id,)
         ).fetchone()
+        if row is None:
+            return None, None
+        provider, feed, adjustment, session = row
         identity = None if provider is None else DatasetIdentity(provider, feed, adjustment)
         return identity, None if session is None else SessionKind(session)
 

@@ -13,3 +13,7 @@ class TradingCalendar(Protocol):
         Raises ``ConfigurationError`` for dates the calendar does not reach.
         """
         ...
+
+    def reaching(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
+        """The same, as far as the calendar reaches."""
+        ...

@@ -37,6 +37,9 @@ class ExchangeCalendar:
             for day, opens, closes in zip(schedule.index, schedule["open"], schedule["close"], strict=True)
         )
 
+    def reaching(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
+        return self.sessions(max(first, TradingDate(EARLIEST)), min(last, self._latest))
+
 
 @lru_cache(maxsize=16)
 def _schedule(exchange: str, first_year: int, last_year: int) -> DataFrame:

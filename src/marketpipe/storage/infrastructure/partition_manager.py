@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.recorded_files import RecordedFiles
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -42,8 +43,15 @@ class PartitionManager:
     """Keeps a file per symbol and trading date, beside it what it said before, and the quarantine of the rejected."""
 
     def __init__(
-        self, layout: StoreLayout, identity: DatasetIdentity, writer: ParquetWriter, files: DurableFiles, clock: Clock
+        self,
+        layout: StoreLayout,
+        identity: DatasetIdentity,
+        writer: ParquetWriter,
+        files: DurableFiles,
+        clock: Clock,
+        recorded: RecordedFiles,
     ) -> None:
+        self._recorded = recorded
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
         self._versions, self._quarantine = VersionKeeper(layout, files, clock), Quarantine(layout)
         self._in_hand = SymbolDaysInHand()
@@ -86,7 +94,9 @@ class PartitionManager:
         if not len(merged):
             return _Prepared(result)
         content = self._writer.encode_bars(merged, self._metadata(day).as_mapping())
-        return _Prepared(_described(result, merged, content), NewVersion(day, content, stored))
+        return _Prepared(
+            _described(result, merged, content), NewVersion(day, content, stored, self._recorded.recorded_file(day))
+        )
 
     def _metadata(self, day: SymbolDay) -> StorageMetadata:
         return StorageMetadata(self._identity, day.symbol, str(day.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import calendar
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,8 +44,9 @@ class StoreLayout:
         return self.aggregates / aggregate_path(timeframe, month)
 
     def day_files(self, month: MonthPartition) -> list[Path]:
-        """Those of one month, ascending; none where there is no such month."""
-        return sorted(self.month(month).glob(DAY_FILE))
+        """Those of one month, ascending, each of a day that the month has; none where there is no such month."""
+        days = calendar.monthrange(month.year, month.month)[1]
+        return sorted(path for path in self.month(month).glob(DAY_FILE) if 1 <= _number(path.stem) <= days)
 
     def revisions_of(self, month: MonthPartition) -> list[Revision]:
         """Ascending by date, then moment; none where there is no such month. Raises ``StorageError``."""
@@ -62,7 +64,12 @@ class StoreLayout:
     def months(self, symbol: Symbol) -> list[MonthPartition]:
         """Those with a folder, ascending."""
         found = (self.data / f"symbol={symbol}").glob(MONTH_FOLDER)
-        return sorted(MonthPartition(symbol, _number(path.parent.name), _number(path.name)) for path in found)
+        months = ((_number(path.parent.name), _number(path.name)) for path in found)
+        return sorted(MonthPartition(symbol, year, month) for year, month in months if year and 1 <= month <= 12)
+
+    def timeframes(self) -> list[Timeframe]:
+        """Those that were ever aggregated."""
+        return [timeframe for timeframe in Timeframe if (self.aggregates / f"timeframe={timeframe}").is_dir()]
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
@@ -10,7 +11,6 @@ from marketpipe.ingestion.domain.coverage.session_grid import SessionGrid, neigh
 from marketpipe.ingestion.domain.coverage.silences import Silence, longest_silence, silence_at_close, silences
 from marketpipe.ingestion.domain.coverage.thresholds import CoverageThresholds
 
-FEWEST_NEIGHBOURS = 3
 Profiles = Sequence[int | None]
 """For each session of the grid the minutes of its regular hours with a bar; None where there is nothing to go by."""
 
@@ -35,7 +35,7 @@ class OddSilence:
 class Habits:
     """What is usual for one symbol, or for the whole market, as the sessions around a session show.
 
-    Where too few sessions lie around it, the rest of the session itself has to serve.
+    Where none lies around it, the rest of the session itself has to serve.
     """
 
     def __init__(
@@ -78,6 +78,21 @@ class Habits:
         odd = [odd for silence in found if (odd := self._judged(position, silence, share))]
         return max(odd, key=lambda item: item.silence.length, default=None)
 
+    def is_used_to_trade_in(self, position: int, silence: Silence) -> bool:
+        """Whether a usual session has a bar in those minutes."""
+        near = neighbours_of(position, self._reach, self._profiles)
+        return sum(silence.bars_in(minutes) for minutes in self._of(near)) >= max(1, len(near))
+
+    def quietest_bars(self, position: int, share: float = 1.0) -> float | None:
+        """What a quiet session around this one has: four of five have more. None where there are none."""
+        length = self._grid.sessions[position].length
+        near = neighbours_of(position, self._reach, self._profiles)
+        bars = sorted(
+            minutes.bit_count() * length / self._grid.sessions[i].length
+            for i, minutes in zip(near, self._of(near), strict=True)
+        )
+        return bars[len(bars) // 5] * share if bars else None
+
     def _judged(self, position: int, silence: Silence, share: float) -> OddSilence | None:
         limits = self._at_close if silence.at_close else self._inside
         if silence.length < limits.minutes:
@@ -87,10 +102,7 @@ class Habits:
             for other in neighbours_of(position, self._reach, self._profiles)
             if self._grid.sessions[other].length >= silence.end
         ]
-        if len(near) < FEWEST_NEIGHBOURS:
-            odd = self._by_itself(position, silence)
-        else:
-            odd = self._by_neighbours(near, silence, share)
+        odd = self._by_neighbours(near, silence, share) if near else self._by_itself(position, silence)
         beyond = silence.length > self._factor * odd.usual
         return odd if beyond and odd.expected >= limits.bars else None
 
@@ -103,10 +115,11 @@ class Habits:
         return OddSilence(silence, expected, usual[len(usual) // 2])
 
     def _by_itself(self, position: int, silence: Silence) -> OddSilence:
-        minutes, length = self._profiles[position] or 0, self._grid.sessions[position].length
-        elsewhere = [other.length for other in silences(minutes, length, 1) if other != silence]
-        density = minutes.bit_count() / max(1, length - silence.length)
-        return OddSilence(silence, density * silence.length, max(elsewhere, default=0))
+        """As if the rest of the session were evenly traded: how long would its longest silence be then?"""
+        bars, length = (self._profiles[position] or 0).bit_count(), self._grid.sessions[position].length
+        density = min(bars / max(1, length - silence.length), 0.999)
+        usual = math.log(max(2, bars)) / -math.log1p(-density) if bars else length
+        return OddSilence(silence, density * silence.length, math.ceil(usual))
 
     def _of(self, positions: Iterable[int]) -> Iterator[int]:
         return (self._profiles[i] or 0 for i in positions)

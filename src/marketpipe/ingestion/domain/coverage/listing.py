@@ -5,16 +5,18 @@ from itertools import groupby
 
 from attrs import frozen
 
-from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.ingestion.domain.coverage.habits import OddSilence
+from marketpipe.ingestion.domain.coverage.symbol_days import SymbolDays
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 
 
 @frozen
 class Listing:
-    """Between which sessions a symbol has lived, as far as the provider has been asked.
+    """Between which sessions of a grid a symbol has lived, as far as the provider has been asked.
 
     ``before`` and ``after`` count the silent sessions that border directly on its first and its last bars; a session
-    that nobody has asked about ends the count. ``longest_run`` is its longest silence in between, in sessions.
+    that nobody has asked about ends the count, and so does one in which the whole market was silent: that shows an
+    outage, not a listing. ``longest_run`` is its longest silence in between, in sessions.
     """
 
     first: int
@@ -24,16 +26,28 @@ class Listing:
     longest_run: int
 
     @classmethod
-    def of(cls, records: Sequence[DayRecord | None]) -> Listing:
-        """Of the sessions of a grid; a symbol without any bars lives nowhere, and so nothing lies outside its life."""
-        filled = [i for i, record in enumerate(records) if record and record.rows]
+    def of(cls, days: SymbolDays, market_silent: Sequence[bool]) -> Listing:
+        """A symbol without any bars lives nowhere, and so nothing lies outside its life."""
+        silent = [
+            record is not None and record.outcome is Outcome.EMPTY and not outage
+            for record, outage in zip(days.records, market_silent, strict=True)
+        ]
+        filled = [i for i, record in enumerate(days.records) if record and record.rows]
         if not filled:
-            return cls(0, len(records) - 1, 0, 0, 0)
-        silent = [record is not None and record.outcome is Outcome.EMPTY for record in records]
+            return cls._of_a_life_elsewhere(days, silent)
         first, last = filled[0], filled[-1]
-        return cls(
-            first, last, _leading(silent[:first][::-1]), _leading(silent[last + 1 :]), _longest(silent[first:last])
-        )
+        before = 0 if days.lives_before else _leading(silent[:first][::-1])
+        after = 0 if days.lives_after else _leading(silent[last + 1 :])
+        return cls(first, last, before, after, _longest(silent[first:last]))
+
+    @classmethod
+    def _of_a_life_elsewhere(cls, days: SymbolDays, silent: Sequence[bool]) -> Listing:
+        count = len(silent)
+        if days.lives_after and not days.lives_before:
+            return cls(count, count, _leading(silent[::-1]), 0, 0)
+        if days.lives_before and not days.lives_after:
+            return cls(-1, -1, 0, _leading(silent), 0)
+        return cls(0, count - 1, 0, 0, 0)
 
     def is_outside(self, position: int) -> bool:
         """Whether the provider is known to have nothing from there to the first bars, or since the last."""
@@ -41,6 +55,10 @@ class Listing:
 
     def run_outside(self, position: int) -> int:
         return self.before if position < self.first else self.after
+
+    def begins_with(self, position: int, odd: OddSilence) -> bool:
+        """A symbol's very first session may begin late: it was not listed before."""
+        return position == self.first and self.before > 0 and odd.silence.start == 0
 
 
 def _leading(silent: Sequence[bool]) -> int:

@@ -10,6 +10,7 @@ from marketpipe.ingestion.domain.coverage.silences import Silence
 from marketpipe.ingestion.domain.coverage.thresholds import CoverageThresholds
 
 FEWEST_SYMBOLS_OF_A_MARKET = 2
+SMALLEST_SHARE = 0.4  # of its usual trade a market has seen on its quietest half days; less is a loss of bars
 FEWEST_SYMBOLS_OF_A_SHARE = 5  # among fewer, one symbol's own loss would excuse itself
 
 
@@ -79,5 +80,6 @@ class MarketSurvey:
     def _session(self, habits: Habits, position: int) -> MarketSession:
         found = self._sums[position]
         share = found.shares / found.compared if found.compared >= FEWEST_SYMBOLS_OF_A_SHARE else 1.0
-        odd = habits.odd_silence(position, share)
+        share = max(share, SMALLEST_SHARE)
+        odd = habits.odd_silence(position)  # not scaled: what is missing may not excuse itself
         return MarketSession(share, found.traded, found.silent, odd.silence if odd else None)

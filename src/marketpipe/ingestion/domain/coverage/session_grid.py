@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from attrs import field, frozen
@@ -33,7 +34,7 @@ def grid_session(session: TradingSession, final: bool) -> GridSession:
 
 @frozen
 class SessionGrid:
-    """The sessions of a range that have begun, ascending: the columns of a coverage report."""
+    """Sessions that have begun, ascending."""
 
     sessions: tuple[GridSession, ...] = field(repr=lambda sessions: f"<{len(sessions)} sessions>")
     dates: tuple[TradingDate, ...] = field(init=False, repr=False)
@@ -46,6 +47,13 @@ class SessionGrid:
 
     def __len__(self) -> int:
         return len(self.sessions)
+
+    def within(self, first: TradingDate, last: TradingDate) -> slice:
+        """Where the sessions between the dates lie, both inclusive."""
+        return slice(bisect_left(self.dates, first), bisect_right(self.dates, last))
+
+    def cut(self, part: slice) -> SessionGrid:
+        return SessionGrid(self.sessions[part])
 
     def moment(self, position: int, minute: int) -> Timestamp:
         return Timestamp.from_epoch_micros(self.starts[position] + minute * MINUTE)

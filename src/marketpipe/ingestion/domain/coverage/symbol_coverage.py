@@ -1,20 +1,25 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from attrs import field, frozen
 
 from marketpipe.ingestion.domain.coverage.session_grid import SessionGrid
 from marketpipe.ingestion.domain.coverage.symbol_days import SymbolDays
-from marketpipe.ingestion.domain.coverage.verdict import Finding, SessionVerdict, Verdict
+from marketpipe.ingestion.domain.coverage.verdict import Finding, SessionVerdict, Suspicion, Verdict
 from marketpipe.shared_kernel.domain.store_inventory import FileCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
+STRAY = Finding(
+    Verdict.SUSPECT,
+    "a file lies there though the exchange had no session, and spoils what is made of its month: move it away",
+    Suspicion.UNRECORDED,
+)
 _VERDICTS = tuple(Verdict)
 _CODES = {verdict: code for code, verdict in enumerate(_VERDICTS)}
 
@@ -46,8 +51,13 @@ class SymbolCoverage:
     """First and last minute after 04:00, two entries a session; -1 where there is none."""
     _findings: Mapping[int, Finding] = field(repr=False)
 
+    strays: tuple[TradingDate, ...] = ()
+    """Dates without a session on which a file lies that nobody has recorded."""
+
     @classmethod
-    def of(cls, days: SymbolDays, grid: SessionGrid, findings: Sequence[Finding]) -> SymbolCoverage:
+    def of(
+        cls, days: SymbolDays, grid: SessionGrid, findings: Sequence[Finding], strays: Iterable[TradingDate] = ()
+    ) -> SymbolCoverage:
         bars, rejected, minutes = array("l"), array("l"), array("h")
         for record, date in zip(days.records, grid.dates, strict=True):
             lies_there = record is not None and days.conditions.get(date) is not FileCondition.GONE
@@ -58,7 +68,7 @@ class SymbolCoverage:
             minutes.append(bits.bit_length() - 1)
         verdicts = bytes(_CODES[finding.verdict] for finding in findings)
         worded = {i: finding for i, finding in enumerate(findings) if finding.detail is not None}
-        return cls(days.symbol, grid, verdicts, bars, rejected, minutes, worded)
+        return cls(days.symbol, grid, verdicts, bars, rejected, minutes, worded, tuple(sorted(strays)))
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -73,7 +83,8 @@ class SymbolCoverage:
         return sum(self._rejected)
 
     def count(self, verdict: Verdict) -> int:
-        return self._verdicts.count(_CODES[verdict])
+        """A stray file is suspect."""
+        return self._verdicts.count(_CODES[verdict]) + (len(self.strays) if verdict is Verdict.SUSPECT else 0)
 
     def days(self) -> Iterator[SessionVerdict]:
         """With their evidence, ascending by date."""
@@ -96,7 +107,8 @@ class SymbolCoverage:
 
     def gaps(self) -> list[Gap]:
         """What is missing, partial or suspect."""
-        return [run for run in self.runs() if run.finding.verdict.is_gap]
+        strays = [Gap(self.symbol, date, date, 0, STRAY) for date in self.strays]
+        return [*(run for run in self.runs() if run.finding.verdict.is_gap), *strays]
 
     def _finding(self, position: int) -> Finding:
         return self._findings.get(position) or Finding(_VERDICTS[self._verdicts[position]])

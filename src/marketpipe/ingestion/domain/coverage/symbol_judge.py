@@ -39,7 +39,7 @@ class SymbolJudge:
     def judge(self, days: SymbolDays, stale: StaleAggregates) -> list[Finding]:
         """One finding for each session of the grid."""
         habits = Habits(self.grid, days.profiles(self.grid), self.thresholds)
-        listing = Listing.of(days.records)
+        listing = Listing.of(days, [session.is_silent for session in self.market])
         return [self._judge(position, days, stale, habits, listing) for position in range(len(self.grid))]
 
     def _judge(
@@ -57,7 +57,7 @@ class SymbolJudge:
             return self._empty(position, record, habits, listing)
         if stale and date in stale:
             return _suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(stale[date])} made from other minutes than these")
-        return self._complete(position, record, habits)
+        return self._complete(position, record, habits, listing)
 
     def _unsettled(self, position: int, record: DayRecord | None, condition: FileCondition | None) -> Finding:
         if record is None:
@@ -69,13 +69,17 @@ class SymbolJudge:
         final = self.grid.sessions[position].final
         return Finding(Verdict.PARTIAL, f"asked for before it was final{', which it is by now' if final else ''}")
 
-    def _complete(self, position: int, record: DayRecord, habits: Habits) -> Finding:
+    def _complete(self, position: int, record: DayRecord, habits: Habits, listing: Listing) -> Finding:
         if not record.rows:
             found = _suspect(Suspicion.REJECTED, f"all its {record.rejected:,} bars were rejected")
-        elif outage := self.market[position].outage:
+        elif (outage := self.market[position].outage) and habits.is_used_to_trade_in(position, outage):
             found = _suspect(Suspicion.OUTAGE, f"no symbol has a bar {self._clock(position, outage)}")
-        elif odd := habits.odd_silence(position, self.market[position].share):
+        elif (odd := habits.odd_silence(position, self.market[position].share)) and not listing.begins_with(
+            position, odd
+        ):
             found = self._silent(position, odd)
+        elif sparse := self._sparse(position, record, habits):
+            found = sparse
         else:
             return COMPLETE
         return self._unless_confirmed(found, record, Verdict.COMPLETE)
@@ -86,11 +90,21 @@ class SymbolJudge:
             return _suspect(Suspicion.STOPS_EARLY, f"no bar {span}, the close, {expected}")
         return _suspect(Suspicion.HOLES, f"no bar {span}, {expected} and the longest silence is {odd.usual} min")
 
+    def _sparse(self, position: int, record: DayRecord, habits: Habits) -> Finding | None:
+        """Bars are lost here and there, and no single silence is long."""
+        if record.minutes is None:
+            return None
+        bars = self.grid.sessions[position].regular(record.minutes).bit_count()
+        quiet = habits.quietest_bars(position, self.market[position].share) or 0.0
+        if quiet < self.thresholds.hole_bars or bars * self.thresholds.habit_factor >= quiet:
+            return None
+        return _suspect(Suspicion.SPARSE, f"{bars:,} bars, where {quiet:.0f} are few")
+
     def _empty(self, position: int, record: DayRecord, habits: Habits, listing: Listing) -> Finding:
-        outside = listing.is_outside(position)
+        market = self.market[position]
+        outside = listing.is_outside(position) and not market.is_silent
         if outside and listing.run_outside(position) >= max(self.thresholds.unlisted_sessions, listing.longest_run + 1):
             return UNLISTED
-        market = self.market[position]
         usual = (habits.usual_bars(position) or 0.0) * market.share
         if usual < self.thresholds.hole_bars:
             return EMPTY

@@ -44,6 +44,7 @@ class Suspicion(Enum):
 
     HOLES = "holes"
     STOPS_EARLY = "stops early"
+    SPARSE = "too few bars"
     WITHHELD = "withheld"
     OUTAGE = "provider outage"
     REJECTED = "all rejected"

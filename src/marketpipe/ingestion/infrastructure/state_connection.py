@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import ExitStack
+from pathlib import Path
+
+from marketpipe.ingestion.infrastructure.state_migration import prepare
+
+BUSY_TIMEOUT_SECONDS = 30.0
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Ready for use. Where the file can be read and not written, as on a store that is shared out, only for reading."""
+    with ExitStack() as undo:
+        try:
+            connection = _open(str(path))
+            undo.callback(connection.close)
+            prepare(connection)
+        except sqlite3.OperationalError as error:
+            if not path.is_file() or not _is_about_writing(error):
+                raise
+            undo.close()
+            connection = _open_for_reading(path)
+        undo.pop_all()
+        return connection
+
+
+def is_writable(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("PRAGMA query_only").fetchone()[0]
+
+
+def _open_for_reading(path: Path) -> sqlite3.Connection:
+    """Taken as unchangeable: SQLite would want to write beside a file in WAL mode, even to read it."""
+    connection = _open(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _open(target: str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(target, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
+
+
+def _is_about_writing(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
