@@ -81,5 +81,9 @@ class IngestionParts(StorageParts, ProviderParts):
     def _state_at(self, path: Path) -> SQLiteState:
         from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 
-        location = os.path.relpath(self.config.output_path.resolve(), self.config.state_path.parent.resolve())
-        return SQLiteState(path, location)
+        return SQLiteState(path, self._location)
+
+    @property
+    def _location(self) -> str:
+        """The store's name in the state file, which moves with the two of them."""
+        return os.path.relpath(self.config.output_path.resolve(), self.config.state_path.parent.resolve())

@@ -27,6 +27,7 @@ from marketpipe.ingestion.infrastructure.checkpoint_rows import (
 from marketpipe.ingestion.infrastructure.job_rows import closed_row, job_record, opened_row, progress_rows
 from marketpipe.ingestion.infrastructure.sqlite_transaction import transaction
 from marketpipe.ingestion.infrastructure.state_migration import prepare
+from marketpipe.ingestion.infrastructure.state_trouble import trouble_with
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -206,4 +207,4 @@ class SQLiteState:
         except StateError as error:
             raise StateError(f"the state file {self._path} {error}") from error
         except (sqlite3.Error, OSError) as error:
-            raise StateError(f"the state file {self._path} cannot be used: {error}") from error
+            raise StateError(f"the state file {self._path} {trouble_with(error)}") from error

@@ -20,6 +20,16 @@ def bars_in(content: bytes, path: Path) -> pa.Table:
     return _bars(_read(pa.BufferReader(content), path), path)
 
 
+def whole_file_in(content: bytes, path: Path, *, of_bars: bool) -> tuple[pa.Table, Mapping[str, str]]:
+    """All columns, and the key-value metadata. Raises ``PartitionUnreadableError``."""
+    try:
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            table, metadata = file.read(use_threads=False), file.metadata.metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
+    return _bars(table, path) if of_bars else table, _as_text(metadata)
+
+
 def read_rejected(path: Path) -> pa.Table:
     """A file of the quarantine. Raises ``PartitionUnreadableError``."""
     return _read(path, path)
@@ -46,7 +56,11 @@ def read_metadata(path: Path) -> Mapping[str, str]:
         found = pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
-    return {key.decode(): value.decode("utf-8", "replace") for key, value in found.items()}
+    return _as_text(found)
+
+
+def _as_text(metadata: Mapping[bytes, bytes]) -> Mapping[str, str]:
+    return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
 
 
 def _first_line(error: Exception) -> str:
