@@ -30,7 +30,8 @@ class DatasetFreezer:
         frozen: list[LockedFile] = []
         for symbol in sorted(self._files.symbols() if symbols is None else symbols):
             recorded = dict(self._register.files(symbol, first, last))
-            for file in self._files.check(symbol, first, last, *FROZEN):
+            digests = frozenset(file.sha256 for file in recorded.values())
+            for file in self._files.check(symbol, first, last, *FROZEN, proven=digests):
                 _refuse(problem_of(file, recorded.pop(recorded_date(file), None), self._identity))
                 if file.lies_within(first, last):
                     frozen.append(LockedFile(file.path, file.size_bytes, file.sha256))

@@ -38,9 +38,10 @@ class IntegrityChecker:
 
     def _check(self, symbol: Symbol, first: TradingDate, last: TradingDate, tally: IntegrityTally) -> None:
         recorded, doubts = dict(self._register.files(symbol, first, last)), dict[TradingDate, str]()
+        digests = frozenset(file.sha256 for file in recorded.values())
         for path in self._files.strays_of(symbol):
             tally.add_problem(_stray(path))
-        for file in self._files.check(symbol, first, last):
+        for file in self._files.check(symbol, first, last, proven=digests):
             known = recorded.pop(recorded_date(file), None)
             problem = problem_of(file, known, self._identity)
             tally.add(file, problem)

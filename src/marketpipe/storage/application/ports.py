@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
@@ -56,7 +56,10 @@ class Aggregator(Protocol):
 
 
 class StoredFiles(Protocol):
-    """Every file of a store, read to the last byte. Raises ``StorageError`` for a folder it cannot look into."""
+    """Every file of a store, read to the last byte; made for one walk through it.
+
+    Raises ``StorageError`` for a folder it cannot look into.
+    """
 
     def symbols(self) -> frozenset[Symbol]:
         """Those with a folder anywhere in the store."""
@@ -74,8 +77,18 @@ class StoredFiles(Protocol):
         """Of the files that ``check`` finds, whatever their dates, without reading them."""
         ...
 
-    def check(self, symbol: Symbol, first: TradingDate, last: TradingDate, *areas: StoreArea) -> Iterator[CheckedFile]:
-        """Those that may have bars between the dates, both inclusive, of these areas, or of all; by area, then path."""
+    def check(
+        self,
+        symbol: Symbol,
+        first: TradingDate,
+        last: TradingDate,
+        *areas: StoreArea,
+        proven: Collection[str] = (),
+    ) -> Iterator[CheckedFile]:
+        """Those that may have bars between the dates, both inclusive, of these areas, or of all; by area, then path.
+
+        Every byte is read. Columns need not be decoded where the bytes have a ``proven`` hash.
+        """
         ...
 
     def distrust(self, aggregate: CheckedFile) -> None:

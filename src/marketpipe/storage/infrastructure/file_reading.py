@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 from attrs import evolve, field, frozen
@@ -11,7 +11,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.day_digests import days_in
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, StoreArea
 from marketpipe.storage.domain.storage_metadata import identity_in, label_in, sources_in
-from marketpipe.storage.infrastructure.parquet_reader import whole_file_in
+from marketpipe.storage.infrastructure.parquet_reader import checked_bars, file_in
 from marketpipe.storage.infrastructure.parquet_writer import sha256
 from marketpipe.storage.infrastructure.store_walk import FoundFile
 from marketpipe.storage.infrastructure.stored_version import BEGINNING, moment_of
@@ -21,14 +21,17 @@ Dates = tuple[TradingDate, TradingDate]
 
 @frozen
 class FileReading:
-    """``rows`` is None where the file cannot be read."""
+    """``rows`` is None where the file cannot be read, and where its bytes were proven."""
 
     file: CheckedFile
     rows: pa.Table | None = field(default=None, repr=False)
 
 
-def read_whole(found: FoundFile) -> FileReading | None:
-    """Every byte and every column; None for a file that has gone since it was found."""
+def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | None:
+    """Every byte, and every column; None for a file that has gone since it was found.
+
+    Bytes with a ``proven`` hash were written or read as a whole before: of these the columns are not decoded again.
+    """
     trading_date = None if found.area is StoreArea.AGGREGATES else found.first
     dates = None if trading_date is None else (trading_date, trading_date)
     file = CheckedFile(found.area, found.path, found.symbol, trading_date, dates, 0, BEGINNING, "")
@@ -40,11 +43,17 @@ def read_whole(found: FoundFile) -> FileReading | None:
     except OSError as error:
         return FileReading(_with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"))
     file = evolve(file, size_bytes=len(content), known_since=moment_of(look), sha256=sha256(content))
+    return _decoded(file, found, content, columns=file.sha256 not in proven)
+
+
+def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bool) -> FileReading:
     try:
-        rows, metadata = whole_file_in(content, found.on_disk, of_bars=found.area is not StoreArea.QUARANTINE)
+        rows, metadata = file_in(content, found.path, columns=columns)
+        if rows is not None and found.area is not StoreArea.QUARANTINE:
+            checked_bars(rows, found.path)
     except PartitionUnreadableError as error:
         return FileReading(_with_problem(file, Damage.UNREADABLE, str(error).partition(" ")[2]))
-    file = evolve(file, identity=identity_in(metadata), dates=dates or _dates_of(metadata))
+    file = evolve(file, identity=identity_in(metadata), dates=file.dates or _dates_of(metadata))
     return FileReading(_labelled(file, found, metadata), rows)
 
 

@@ -30,7 +30,7 @@ class FoundFile:
 
     area: StoreArea
     path: str
-    on_disk: Path
+    on_disk: str
     symbol: Symbol
     timeframe: Timeframe
     period: str
@@ -61,9 +61,9 @@ class StoreWalk:
         """Files beside the folders of the symbols, and those in folders that are nobody's."""
         return [StrayFile(path) for area in StoreArea for path in sorted(self._strays(area))]
 
-    def of_symbol(self, symbol: Symbol, *areas: StoreArea) -> Iterator[FoundFile | StrayFile]:
+    def of_symbol(self, symbol: Symbol) -> Iterator[FoundFile | StrayFile]:
         """Area by area, ascending by path."""
-        for area in areas or tuple(StoreArea):
+        for area in StoreArea:
             for top in self._tops(area):
                 prefix = f"{top}symbol={symbol}/"
                 for below in _files_below(self._roots[area] / prefix):
@@ -102,7 +102,7 @@ def _found(area: StoreArea, root: Path, symbol: Symbol, top: str, below: str) ->
     if span is None:
         return None
     name = f"{top}symbol={symbol}/{below}"
-    return FoundFile(area, f"{area}/{name}", root / name, symbol, timeframe, *span)
+    return FoundFile(area, f"{area}/{name}", str(root / name), symbol, timeframe, *span)
 
 
 def _span(
@@ -135,11 +135,12 @@ def _files_below(folder: Path) -> list[str]:
 
     What another thread is writing at this moment is nobody's file yet.
     """
-    found = []
+    found, root = list[str](), str(folder)
     if folder.is_dir():
-        for inner, _, names in os.walk(folder, onerror=_refuse, followlinks=True):
-            place = Path(inner).relative_to(folder)
-            found += [(place / name).as_posix() for name in names if not OWN_TEMPORARY.fullmatch(name)]
+        for inner, _, names in os.walk(root, onerror=_refuse, followlinks=True):
+            place = inner[len(root) :].replace(os.sep, "/").strip("/")
+            prefix = f"{place}/" if place else ""
+            found += [prefix + name for name in names if not OWN_TEMPORARY.fullmatch(name)]
     return sorted(found)
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ class ParquetStoredFiles:
 
     def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor]) -> None:
         self._walk, self._new_executor = StoreWalk(layout), new_executor
+        self._walked: tuple[Symbol, list[FoundFile | StrayFile]] | None = None
 
     def symbols(self) -> frozenset[Symbol]:
         return self._walk.symbols()
@@ -37,15 +39,22 @@ class ParquetStoredFiles:
         return [stray.path for stray in self._walk.strays()]
 
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
-        return [found.path for found in self._walk.of_symbol(symbol) if isinstance(found, StrayFile)]
+        return [found.path for found in self._of(symbol) if isinstance(found, StrayFile)]
 
     def paths(self, symbol: Symbol) -> Sequence[str]:
-        return [found.path for found in self._walk.of_symbol(symbol) if isinstance(found, FoundFile)]
+        return [found.path for found in self._of(symbol) if isinstance(found, FoundFile)]
 
-    def check(self, symbol: Symbol, first: TradingDate, last: TradingDate, *areas: StoreArea) -> Iterator[CheckedFile]:
-        found = (file for file in self._walk.of_symbol(symbol, *areas) if isinstance(file, FoundFile))
-        wanted = (file for file in found if file.first <= last and first <= file.last)
-        return (reading.file for reading in self._readings(wanted))
+    def check(
+        self,
+        symbol: Symbol,
+        first: TradingDate,
+        last: TradingDate,
+        *areas: StoreArea,
+        proven: Collection[str] = (),
+    ) -> Iterator[CheckedFile]:
+        of_areas = (found for area in areas or StoreArea for found in self._in(area, symbol))
+        wanted = (found for found in of_areas if found.first <= last and first <= found.last)
+        return (reading.file for reading in self._readings(wanted, proven))
 
     def distrust(self, aggregate: CheckedFile) -> None:
         for found in self._in(StoreArea.AGGREGATES, aggregate.symbol):
@@ -67,13 +76,21 @@ class ParquetStoredFiles:
                 yield StoredSymbolDay(SymbolDay(symbol, date), 0, rejected, whole=True)
 
     def _in(self, area: StoreArea, symbol: Symbol) -> Iterator[FoundFile]:
-        return (found for found in self._walk.of_symbol(symbol, area) if isinstance(found, FoundFile))
+        return (found for found in self._of(symbol) if isinstance(found, FoundFile) and found.area is area)
 
-    def _readings(self, found: Iterator[FoundFile]) -> Iterator[FileReading]:
+    def _of(self, symbol: Symbol) -> list[FoundFile | StrayFile]:
+        """The folders of one symbol are walked once, whatever is asked of them."""
+        if self._walked is None or self._walked[0] != symbol:
+            self._walked = symbol, list(self._walk.of_symbol(symbol))
+        return self._walked[1]
+
+    def _readings(self, found: Iterator[FoundFile], proven: Collection[str] = ()) -> Iterator[FileReading]:
         """In the order in which they were found."""
         with self._new_executor() as executor:
             while some := list(islice(found, AT_A_TIME)):
-                yield from (reading for reading in executor.map(read_whole, some) if reading is not None)
+                yield from (
+                    reading for reading in executor.map(partial(read_whole, proven=proven), some) if reading is not None
+                )
 
 
 def _told(day: SymbolDay, reading: FileReading, identity: DatasetIdentity, rejected: int) -> StoredSymbolDay:
