@@ -3,12 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.store_inventory import FileRegister
+from marketpipe.shared_kernel.domain.store_inventory import FileRegister, RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.application.integrity_tally import IntegrityTally
 from marketpipe.storage.application.ports import StoredFiles
 from marketpipe.storage.domain.integrity import (
+    CheckedFile,
     Damage,
     IntegrityProblem,
     IntegrityReport,
@@ -17,6 +18,8 @@ from marketpipe.storage.domain.integrity import (
     problem_of,
     recorded_date,
 )
+
+Judged = tuple[RecordedFile | None, IntegrityProblem | None]
 
 
 class IntegrityChecker:
@@ -42,18 +45,32 @@ class IntegrityChecker:
         for path in self._files.strays_of(symbol):
             tally.add_problem(_stray(path))
         for file in self._files.check(symbol, first, last, proven=digests):
-            known = recorded.pop(recorded_date(file), None)
-            problem = problem_of(file, known, self._identity)
+            known, problem = self._judged(file, recorded.pop(recorded_date(file), None))
             tally.add(file, problem)
-            if problem and known and file.trading_date and file.looks_like(known):
-                doubts[file.trading_date] = problem.reason
-            if problem and file.area is StoreArea.AGGREGATES:
-                self._files.distrust(file)
+            if problem is not None:
+                self._leave_word(file, known, problem, doubts)
         for gone in lost_files(symbol, recorded):
             tally.add_problem(gone)
         if doubts:
             self._register.doubt(symbol, doubts)
         tally.doubted += len(doubts)
+
+    def _judged(self, file: CheckedFile, known: RecordedFile | None) -> Judged:
+        """An ingestion may have replaced the file since its symbol was looked up: then the newer record counts."""
+        problem, day = problem_of(file, known, self._identity), file.symbol_day
+        if problem and day and not (known and file.looks_like(known)):
+            known = self._register.files(day.symbol, day.trading_date, day.trading_date).get(day.trading_date)
+            problem = problem_of(file, known, self._identity)
+        return known, problem
+
+    def _leave_word(
+        self, file: CheckedFile, known: RecordedFile | None, problem: IntegrityProblem, doubts: dict[TradingDate, str]
+    ) -> None:
+        """Where nobody would see it from outside."""
+        if known and file.trading_date and file.looks_like(known):
+            doubts[file.trading_date] = problem.reason
+        if file.area is StoreArea.AGGREGATES:
+            self._files.distrust(file)
 
 
 def _stray(path: str) -> IntegrityProblem:

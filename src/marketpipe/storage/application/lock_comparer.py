@@ -17,9 +17,10 @@ class LockComparer:
         """Reads what the lock lists, and nothing else."""
         tally, left = IntegrityTally(), {file.path: file for file in lock.files}
         digests = frozenset(file.sha256 for file in lock.files)
+        symbols = {file.path.partition("symbol=")[2].partition("/")[0] for file in lock.files}
         for symbol in sorted(self._files.symbols()):
             tally.extra += [path for path in self._files.paths(symbol) if _may_be_frozen(path) and path not in left]
-            if any(f"symbol={symbol}/" in path for path in left):
+            if str(symbol) in symbols:
                 for file in self._files.check(symbol, DISTANT_PAST, DISTANT_FUTURE, *FROZEN, proven=digests):
                     if (frozen := left.pop(file.path, None)) is not None:
                         tally.add(file, frozen.problem_of(file))
