@@ -26,6 +26,7 @@ timeframes: [5m, 1d]
 """
 COMMANDS = (
     *("plan", "ingest", "update", "coverage", "audit"),
+    *("verify", "recover", "freeze"),
     *("validate", "aggregate", "query", "status", "metrics", "providers"),
 )
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.domain.coverage.symbol_coverage import Gap, SymbolCoverage
     from marketpipe.ingestion.domain.coverage.verdict import Finding, SessionVerdict, Suspicion, Verdict
     from marketpipe.ingestion.domain.plan_estimate import PlanEstimate
+    from marketpipe.ingestion.domain.recovery import RecoveryReport
     from marketpipe.ingestion.domain.restatement import Restatement, RestatementKind
     from marketpipe.loader import load_ohlcv
     from marketpipe.pipeline import Pipeline
@@ -101,6 +102,8 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.events.event import Event
     from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
     from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, RequestCompleted, RequestRetried
+    from marketpipe.storage.domain.dataset_lock import DatasetLock, LockedFile
+    from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
 
 _HOME_OF = {name: home for home, names in HOMES.items() for name in names}
 
@@ -129,8 +132,10 @@ __all__ = [
     "CoverageReport",
     "Credentials",
     "CredentialsError",
+    "Damage",
     "DataFeed",
     "DatasetIdentity",
+    "DatasetLock",
     "DatasetMismatchError",
     "DayComparison",
     "EndlessPagingError",
@@ -142,8 +147,11 @@ __all__ = [
     "HttpExchange",
     "IngestionInterrupted",
     "IngestionReport",
+    "IntegrityProblem",
+    "IntegrityReport",
     "JobFinished",
     "JobStarted",
+    "LockedFile",
     "MalformedResponseError",
     "MarketDataProvider",
     "MarketPipeError",
@@ -168,6 +176,7 @@ __all__ = [
     "RateLimiter",
     "RateWindow",
     "RawMarketData",
+    "RecoveryReport",
     "RefusedSymbol",
     "RequestCompleted",
     "RequestRetried",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from marketpipe.commands import asking, stored
+from marketpipe.commands import asking, integrity, stored
 from marketpipe.commands.process import messages
 
 app = typer.Typer(
@@ -26,6 +26,9 @@ for command in (
     asking.update,
     stored.coverage,
     asking.audit,
+    integrity.verify,
+    integrity.recover,
+    integrity.freeze,
     stored.validate,
     stored.aggregate,
     stored.query,

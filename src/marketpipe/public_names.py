@@ -30,6 +30,7 @@ HOMES = {
         "Verdict",
     ),
     "marketpipe.ingestion.domain.plan_estimate": ("PlanEstimate",),
+    "marketpipe.ingestion.domain.recovery": ("RecoveryReport",),
     "marketpipe.ingestion.domain.restatement": (
         "Restatement",
         "RestatementKind",
@@ -134,5 +135,14 @@ HOMES = {
         "RateLimitWaited",
         "RequestCompleted",
         "RequestRetried",
+    ),
+    "marketpipe.storage.domain.dataset_lock": (
+        "DatasetLock",
+        "LockedFile",
+    ),
+    "marketpipe.storage.domain.integrity": (
+        "Damage",
+        "IntegrityProblem",
+        "IntegrityReport",
     ),
 }

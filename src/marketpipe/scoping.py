@@ -48,7 +48,10 @@ def recorded_scope(
     Raises ``ConfigurationError`` where that is nothing.
     """
     if not summaries and (symbols is None or start is None or end is None):
-        raise ConfigurationError("nothing was ever ingested here: name a configuration, or symbols, start and end")
+        raise ConfigurationError(
+            "nothing was ever ingested here: name a configuration, or symbols, start and end. "
+            "Where bars are stored and the state was lost, 'marketpipe recover' builds it anew"
+        )
     known: list[SymbolSummary | JobRecord] = [*summaries, *jobs]
     first = min(item.first for item in known) if start is None else as_trading_date(start)
     last = max(item.last for item in known) if end is None else newest() if end == LATEST else as_trading_date(end)

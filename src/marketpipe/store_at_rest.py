@@ -10,18 +10,22 @@ from marketpipe.bootstrap import Bootstrap
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
 from marketpipe.coverage_report import CoverageReport
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.recovery import RecoveryReport
 from marketpipe.log_observer import LogObserver
 from marketpipe.metrics import MetricsObserver, Registry, metrics_in
 from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
 from marketpipe.run_tally import ReviewTally, RunTally
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, reaching_to_the_last, recorded_scope
 from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, as_timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
 from marketpipe.shared_kernel.domain.trading_session import SessionKind
 from marketpipe.shared_kernel.events.event import Event
+from marketpipe.storage.domain.dataset_lock import DatasetLock
+from marketpipe.storage.domain.integrity import IntegrityReport
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -149,6 +153,57 @@ class StoreAtRest:
             tuple(state.jobs(LATEST_JOBS)),
             dataset[1] if dataset else None,
         )
+
+    def verify(
+        self,
+        symbols: Symbols | None = None,
+        start: AnyDate | None = None,
+        end: AnyDate | None = None,
+        *,
+        lock: DatasetLock | None = None,
+    ) -> IntegrityReport:
+        """Reads every byte and says what is damaged, lost, unknown or foreign; without arguments, of all that is there.
+
+        Changes no bar. Where a damaged file looks well from outside, word is left for the next ``ingest`` to ask for it
+        again. With a ``lock`` it is the frozen files alone that are held against what was frozen.
+        """
+        chosen, first, last = self._named_range(symbols, start, end)
+        if lock is None:
+            return self._parts.integrity.check(chosen, first, last)
+        if (symbols, start, end) != (None, None, None):
+            raise ConfigurationError("a lock says itself what is frozen: leave symbols and dates out")
+        return self._parts.lock_comparer.compare(lock)
+
+    def freeze(
+        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None
+    ) -> DatasetLock:
+        """The hash of every file that a backtest of these symbols and dates reads; ``.text()`` is to be kept.
+
+        Raises ``StorageError`` for a damaged store.
+        """
+        chosen, first, last = self._named_range(symbols, start, end)
+        dataset = self._parts.known_state.dataset()
+        return self._parts.freezer.freeze(chosen, first, last, dataset[1] if dataset else None)
+
+    def recover(self, *, force: bool = False) -> RecoveryReport:
+        """Builds a new state from the files, where the old one is lost or damaged; ``force`` sets a good one aside.
+
+        Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` where there is
+        a state that can be read, and ``StoreBusyError`` where an update is at work.
+        """
+        with self._asking, self._parts.update_lock.held():
+            recoverer, files, identity = self._parts.recoverer, self._parts.stored_files, self._parts.stored_identity
+            set_aside, found = recoverer.make_room(force), identity.prevailing()
+            symbols = sorted(files.symbols()) if found else []
+            days = ((symbol, files.stored_days(symbol, found)) for symbol in symbols if found)
+            return recoverer.recover(found, days, set_aside)
+
+    def _named_range(
+        self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
+    ) -> tuple[tuple[Symbol, ...] | None, TradingDate, TradingDate]:
+        """``symbols``: None for all, the unknown ones too."""
+        _, first, last = self._stored_range((), start, end)
+        return None if symbols is None else as_symbols(symbols), first, last
 
     def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
         """Nothing that was ever asked for may hide behind the end of the configuration."""

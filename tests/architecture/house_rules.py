@@ -39,7 +39,7 @@ PURE_LIBRARIES: Final = frozenset(
             "difflib",
             "enum",
         ),
-        *("functools", "itertools", "marketpipe", "math", "operator", "re", "types", "typing", "zoneinfo"),
+        *("functools", "hashlib", "itertools", "marketpipe", "math", "operator", "re", "types", "typing", "zoneinfo"),
     }
 )
 

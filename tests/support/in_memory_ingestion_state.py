@@ -85,6 +85,13 @@ class InMemoryIngestionState:
                     missed = int(checkpoint.result.outcome is Outcome.FAILED)
                     self._jobs[checkpoint.job_id] = evolve(job, done=job.done + 1 - missed, failed=job.failed + missed)
 
+    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+        for date, reason in reasons.items():
+            known = self.checkpoints.get(day := SymbolDay(symbol, date))
+            if known is not None and known.result.outcome.is_settled:
+                failed = evolve(known.result, outcome=Outcome.FAILED, error=reason)
+                self.checkpoints[day] = evolve(known, result=failed)
+
     def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
         known = self._snapshot()
         days = sorted(day for day in known if day.symbol == symbol and first <= day.trading_date <= last)

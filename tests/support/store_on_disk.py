@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 from attrs import define, field
 
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.recorded_files import RecordedFiles
-from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import FileRegister, RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -38,10 +37,16 @@ NOTHING = columnar()
 
 
 class NothingRecorded:
-    """``RecordedFiles`` of a store whose state was lost."""
+    """``FileRegister`` of a store whose state was lost."""
 
-    def recorded_file(self, day: SymbolDay) -> RecordedFile | None:
-        return None
+    def symbols(self) -> frozenset[Symbol]:
+        return frozenset()
+
+    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
+        return {}
+
+    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+        """Nobody keeps it."""
 
 
 @define
@@ -50,7 +55,7 @@ class StoreOnDisk:
     identity: DatasetIdentity = IDENTITY
     compression: str = "zstd"
     files: DurableFiles = field(factory=DurableFiles)
-    recorded: RecordedFiles = field(factory=NothingRecorded)
+    register: FileRegister = field(factory=NothingRecorded)
     clock: FakeClock = field(factory=FakeClock)
 
     @property
@@ -60,7 +65,7 @@ class StoreOnDisk:
     @property
     def partitions(self) -> PartitionManager:
         return PartitionManager(
-            self.layout, self.identity, ParquetWriter(self.compression), self.files, self.clock, self.recorded
+            self.layout, self.identity, ParquetWriter(self.compression), self.files, self.clock, self.register
         )
 
     @property

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from marketpipe.bootstrap.ingestion_parts import IngestionParts
+from marketpipe.bootstrap.integrity_parts import IntegrityParts
 from marketpipe.bootstrap.validation_parts import ValidationParts
 from marketpipe.config import PipelineConfig
 from marketpipe.provider_registry import check_provider
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @define(slots=False)
-class Bootstrap(IngestionParts, ValidationParts):
+class Bootstrap(IntegrityParts, ValidationParts):
     """The adapters and services of one pipeline, wired; two pipelines share none of them.
 
     ``config`` may be a ``StoreConfig`` where nothing is to be ingested. ``market_data_provider`` takes the place of
@@ -45,6 +45,7 @@ class Bootstrap(IngestionParts, ValidationParts):
     def coordinator(self) -> IngestionCoordinator:
         """With the whole ring subscribed: from BarsRequested to the checkpoint and back."""
         from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
+        from marketpipe.ingestion.application.recorded_files import RecordedFiles
         from marketpipe.storage.application.bar_storer import BarStorer
         from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
@@ -52,7 +53,8 @@ class Bootstrap(IngestionParts, ValidationParts):
         coordinator = IngestionCoordinator(
             identity, self.planner(self.state), self.state, self.inventory, bus, self.clock, self.runner()
         )
-        partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock, self.state)
+        register = RecordedFiles(self.state)
+        partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock, register)
         self._subscribe_fetching(bus)
         bus.subscribe(BarsValidated, BarStorer(partitions, bus).on_bars_validated)
         bus.subscribe(BarsStored, coordinator.on_bars_stored)

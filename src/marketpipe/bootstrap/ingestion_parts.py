@@ -86,5 +86,5 @@ class IngestionParts(StorageParts, ProviderParts):
 
     @property
     def _location(self) -> str:
-        """Tells the stores apart that share a state file."""
+        """The store's name in the state file, which moves with the two of them."""
         return os.path.relpath(self.config.output_path.resolve(), self.config.state_path.parent.resolve())

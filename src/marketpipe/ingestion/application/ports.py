@@ -7,6 +7,7 @@ from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.state_condition import StateCondition
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
@@ -46,6 +47,10 @@ class IngestionState(Protocol):
         """
         ...
 
+    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+        """These settled days count as failed from now on, each for its reason; their files stay on record."""
+        ...
+
     def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
         """What is known of one symbol's days between the dates, both inclusive; ascending."""
         ...
@@ -73,3 +78,13 @@ class IngestionState(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class StateFile(Protocol):
+    """Where the state lies, looked at from outside. Raises ``StateError``."""
+
+    def condition(self) -> StateCondition: ...
+
+    def set_aside(self, now: Timestamp) -> str:
+        """The path under which it lies from then on, with all that belongs to it."""
+        ...

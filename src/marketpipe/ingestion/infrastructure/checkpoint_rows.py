@@ -21,9 +21,6 @@ SELECT_DAYS: Final = (
     "FROM checkpoints LEFT JOIN partitions USING (store_id, symbol, trading_date) "
     "WHERE store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? ORDER BY trading_date"
 )
-SELECT_FILE: Final = (
-    "SELECT bytes, known_since, sha256 FROM partitions WHERE store_id = ? AND symbol = ? AND trading_date = ?"
-)
 PUT_CHECKPOINT: Final = (
     "INSERT OR REPLACE INTO checkpoints "
     "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error) "
@@ -62,10 +59,6 @@ def day_records(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]
             _OUTCOMES[outcome], _HOURS[hours], answers, rejected, error, bars or 0, file, minutes
         )
     return found
-
-
-def recorded_file(size: int, known_since: int | None, sha256: str) -> RecordedFile:
-    return RecordedFile(size, Timestamp.from_epoch_micros(known_since or 0), sha256)
 
 
 def checkpoint_row(store_id: int, checkpoint: IngestionCheckpoint, known: DayRecord) -> tuple[object, ...]:

@@ -19,21 +19,18 @@ from marketpipe.ingestion.infrastructure.checkpoint_rows import (
     PUT_CHECKPOINT,
     PUT_PARTITION,
     SELECT_DAYS,
-    SELECT_FILE,
     checkpoint_row,
     day_records,
     key_of,
     partition_row,
-    recorded_file,
 )
 from marketpipe.ingestion.infrastructure.job_rows import closed_row, job_record, opened_row, progress_rows
 from marketpipe.ingestion.infrastructure.sqlite_transaction import transaction
 from marketpipe.ingestion.infrastructure.state_connection import connect, is_writable
+from marketpipe.ingestion.infrastructure.state_trouble import trouble_with
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
-from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -104,13 +101,19 @@ class SQLiteState:
                 "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?", progress_rows(checkpoints)
             )
 
+    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+        with self._transaction() as connection:
+            connection.executemany(
+                f"UPDATE checkpoints SET outcome = ?, error = ? WHERE store_id = ? AND symbol = ? AND trading_date = ? "
+                f"AND outcome IN ({SETTLED})",
+                [
+                    (str(Outcome.FAILED), reason, self._store_id, str(symbol), str(date))
+                    for date, reason in reasons.items()
+                ],
+            )
+
     def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
         return day_records(self._query(SELECT_DAYS, (self._store_id, str(symbol), str(first), str(last))))
-
-    def recorded_file(self, day: SymbolDay) -> RecordedFile | None:
-        """``RecordedFiles``, for storage."""
-        rows = self._query(SELECT_FILE, (self._store_id, str(day.symbol), str(day.trading_date)))
-        return recorded_file(*rows[0]) if rows else None
 
     def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
         rows = self._query(
@@ -225,4 +228,4 @@ class SQLiteState:
         except StateError as error:
             raise StateError(f"the state file {self._path} {error}") from error
         except (sqlite3.Error, OSError) as error:
-            raise StateError(f"the state file {self._path} cannot be used: {error}") from error
+            raise StateError(f"the state file {self._path} {trouble_with(error)}") from error

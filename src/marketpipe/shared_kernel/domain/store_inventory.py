@@ -34,6 +34,22 @@ class FileCondition(Enum):
         return self.value
 
 
+class FileRegister(Protocol):
+    """What has been written down of the files of a store, and since when somebody doubts it."""
+
+    def symbols(self) -> frozenset[Symbol]:
+        """Of which anything was ever written down."""
+        ...
+
+    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
+        """Between the dates, both inclusive; ascending."""
+        ...
+
+    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+        """These files are not what they were, though they look it from outside: they are to be asked for again."""
+        ...
+
+
 class StoreInventory(Protocol):
     """What really lies in the store, whatever anybody has written down about it. Raises ``StorageError``."""
 

@@ -59,6 +59,10 @@ class TradingDate:
         return f"TradingDate('{self}')"
 
 
+DISTANT_PAST, DISTANT_FUTURE = TradingDate(date.min), TradingDate(date.max)
+"""Bounds for those who name none."""
+
+
 def as_trading_date(value: TradingDate | date | str) -> TradingDate:
     """Accepts what a caller is likely to hold. Raises ``ValidationError``."""
     if isinstance(value, TradingDate):

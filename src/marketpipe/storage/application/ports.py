@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.day_comparison import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.storage.domain.integrity import CheckedFile, StoreArea
 from marketpipe.storage.domain.refresh_count import RefreshCount
 
 
@@ -50,4 +52,52 @@ class Aggregator(Protocol):
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> RefreshCount:
         """Brings every month between the dates (both inclusive; None: no bound) up to date with its minutes."""
+        ...
+
+
+class StoredFiles(Protocol):
+    """Every file of a store, read to the last byte; made for one walk through it.
+
+    Raises ``StorageError`` for a folder it cannot look into.
+    """
+
+    def symbols(self) -> frozenset[Symbol]:
+        """Those with a folder anywhere in the store."""
+        ...
+
+    def strays(self) -> Sequence[str]:
+        """Files that belong to no symbol."""
+        ...
+
+    def strays_of(self, symbol: Symbol) -> Sequence[str]:
+        """Files in its folders that are not named as those of a store are."""
+        ...
+
+    def paths(self, symbol: Symbol) -> Sequence[str]:
+        """Of the files that ``check`` finds, whatever their dates, without reading them."""
+        ...
+
+    def check(
+        self,
+        symbol: Symbol,
+        first: TradingDate,
+        last: TradingDate,
+        *areas: StoreArea,
+        proven: Collection[str] = (),
+    ) -> Iterator[CheckedFile]:
+        """Those that may have bars between the dates, both inclusive, of these areas, or of all; by area, then path.
+
+        Every byte is read. Columns need not be decoded where the bytes have a ``proven`` hash.
+        """
+        ...
+
+    def distrust(self, aggregate: CheckedFile) -> None:
+        """It counts as stale from now on, whatever it looks like, where its time can be changed."""
+        ...
+
+    def stored_days(self, symbol: Symbol, identity: DatasetIdentity) -> Iterator[StoredSymbolDay]:
+        """What ``BarStore.store`` must have said of each symbol-day, as far as its files tell; no particular order.
+
+        The ``error`` of a day says why its file cannot be believed: damaged, or of another dataset.
+        """
         ...

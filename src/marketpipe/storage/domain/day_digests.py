@@ -17,3 +17,8 @@ def day_digests(sha256_of: Mapping[int, str]) -> str:
 def differing_days(one: str, other: str) -> frozenset[int]:
     """Those whose digests differ, and those that only one of the texts has. Any other text has no days."""
     return frozenset(int(day) for day, _ in {*DAY.findall(one)} ^ {*DAY.findall(other)})
+
+
+def days_in(text: str) -> tuple[int, ...]:
+    """The days of the month, ascending."""
+    return tuple(int(day) for day, _ in DAY.findall(text))

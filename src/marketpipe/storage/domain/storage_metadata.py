@@ -51,3 +51,9 @@ def identity_in(metadata: Mapping[str, str]) -> DatasetIdentity | None:
     said = [metadata.get(PREFIX + name) for name in ("provider", "feed", "adjustment")]
     known = [value for value in said if value is not None]
     return DatasetIdentity(*known) if len(known) == len(said) else None
+
+
+def label_in(metadata: Mapping[str, str]) -> str:
+    """Symbol, timeframe and period, as a file's metadata says them."""
+    period = metadata.get(f"{PREFIX}trading_date") or metadata.get(f"{PREFIX}period")
+    return f"{metadata.get(f'{PREFIX}symbol')} {metadata.get(f'{PREFIX}timeframe')} {period}"

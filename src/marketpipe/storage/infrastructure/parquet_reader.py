@@ -12,12 +12,21 @@ from marketpipe.storage.infrastructure.parquet_writer import FILE_SCHEMA
 
 def read_bars(path: Path) -> pa.Table:
     """Every column of the file format. Raises ``PartitionUnreadableError`` for a damaged file or another format."""
-    return _bars(_read(path, path), path)
+    return checked_bars(_read(path, path), path)
 
 
 def bars_in(content: bytes, path: Path) -> pa.Table:
     """``read_bars`` of the bytes that were found at ``path``."""
-    return _bars(_read(pa.BufferReader(content), path), path)
+    return checked_bars(_read(pa.BufferReader(content), path), path)
+
+
+def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | None, Mapping[str, str]]:
+    """All ``columns``, or just the footer, and the key-value metadata. Raises ``PartitionUnreadableError``."""
+    try:
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            return file.read(use_threads=False) if columns else None, _as_text(file.metadata.metadata or {})
+    except (OSError, pa.ArrowException) as error:
+        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
 
 
 def read_rejected(path: Path) -> pa.Table:
@@ -25,7 +34,8 @@ def read_rejected(path: Path) -> pa.Table:
     return _read(path, path)
 
 
-def _bars(table: pa.Table, path: Path) -> pa.Table:
+def checked_bars(table: pa.Table, path: Path | str) -> pa.Table:
+    """Raises ``PartitionUnreadableError`` for another format."""
     if not table.schema.equals(FILE_SCHEMA):
         columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
         raise PartitionUnreadableError(f"{path} has the columns {columns}: not a file of bars")
@@ -46,7 +56,11 @@ def read_metadata(path: Path) -> Mapping[str, str]:
         found = pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
-    return {key.decode(): value.decode("utf-8", "replace") for key, value in found.items()}
+    return _as_text(found)
+
+
+def _as_text(metadata: Mapping[bytes, bytes]) -> Mapping[str, str]:
+    return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
 
 
 def _first_line(error: Exception) -> str:

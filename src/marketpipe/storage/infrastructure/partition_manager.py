@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.recorded_files import RecordedFiles
+from marketpipe.shared_kernel.domain.store_inventory import FileRegister, RecordedFile
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -49,9 +49,10 @@ class PartitionManager:
         writer: ParquetWriter,
         files: DurableFiles,
         clock: Clock,
-        recorded: RecordedFiles,
+        register: FileRegister,
     ) -> None:
-        self._recorded = recorded
+        """``register`` tells what was recorded of files."""
+        self._register = register
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
         self._versions, self._quarantine = VersionKeeper(layout, files, clock), Quarantine(layout)
         self._in_hand = SymbolDaysInHand()
@@ -86,7 +87,7 @@ class PartitionManager:
             self._identity_checked = True
 
     def _prepare(self, part: SymbolDaySlice, newer: pa.Table, rejected: pa.Table | None) -> _Prepared:
-        day, stored = part.symbol_day, found_at(self._layout.bars(part.symbol_day))
+        day, stored = part.symbol_day, self._found(part.symbol_day)
         result = StoredSymbolDay(day, 0, 0 if rejected is None else len(rejected), part.whole is not None)
         if stored and stored.damage and not (len(newer) and is_word_on_regular_hours(part)):
             return _Prepared(evolve(result, error=f"{stored.damage}; move it away"))
@@ -94,9 +95,23 @@ class PartitionManager:
         if not len(merged):
             return _Prepared(result)
         content = self._writer.encode_bars(merged, self._metadata(day).as_mapping())
-        return _Prepared(
-            _described(result, merged, content), NewVersion(day, content, stored, self._recorded.recorded_file(day))
-        )
+        return _Prepared(_described(result, merged, content), NewVersion(day, content, stored, self._recorded(day)))
+
+    def _recorded(self, day: SymbolDay) -> RecordedFile | None:
+        return self._register.files(day.symbol, day.trading_date, day.trading_date).get(day.trading_date)
+
+    def _found(self, day: SymbolDay) -> StoredVersion | None:
+        """A file that rotted where it lies is no version of the day, and nothing is merged with it.
+
+        One that bears another time than was recorded may be newer than the record: that is no sign of rot.
+        """
+        stored = found_at(self._layout.bars(day))
+        if stored is None or stored.damage:
+            return stored
+        recorded = self._recorded(day)
+        if recorded is None or stored.known_since != recorded.known_since or sha256(stored.content) == recorded.sha256:
+            return stored
+        return StoredVersion(stored.known_since, stored.content, damage=f"{self._layout.bars(day)} has rotted")
 
     def _metadata(self, day: SymbolDay) -> StorageMetadata:
         return StorageMetadata(self._identity, day.symbol, str(day.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from attrs import define, field
+
+from marketpipe.ingestion.application.ports import IngestionState, StateFile
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.recovery import RecoveryReport
+from marketpipe.ingestion.domain.session_finality import SessionFinality
+from marketpipe.ingestion.domain.state_condition import StateCondition
+from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST
+from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind, TradingSession
+from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+
+StoredDays = Iterable[tuple[Symbol, Iterable[StoredSymbolDay]]]
+OUTSIDE: Final = SessionHours.EARLY | SessionHours.LATE
+NO_JOB: Final = 0
+NO_SESSION: Final = "the exchange had no session on that date"
+
+
+class StateRecoverer:
+    """Builds a state from what the files of a store say of themselves. See ADR 0011."""
+
+    def __init__(
+        self,
+        file: StateFile,
+        open_state: Callable[[], IngestionState],
+        calendar: TradingCalendar,
+        finality: SessionFinality,
+        clock: Clock,
+    ) -> None:
+        self._file, self._open_state = file, open_state
+        self._calendar, self._finality, self._clock = calendar, finality, clock
+
+    def make_room(self, force: bool) -> str | None:
+        """Where the former state file lies now; None where nothing has to make room.
+
+        Raises ``ConfigurationError`` for records that are there and would be lost.
+        """
+        condition = self._file.condition()
+        if condition in (StateCondition.ABSENT, StateCondition.UNCLAIMED):
+            return None
+        if condition is StateCondition.FOREIGN:
+            raise ConfigurationError(f"the state file {condition}; give another state_path")
+        if condition is StateCondition.NEWER and not force:
+            raise ConfigurationError(f"the state file {condition}: install that, or set the file aside with --force")
+        if condition is StateCondition.USABLE and not force:
+            raise ConfigurationError(
+                "this store has a state that can be read: there is nothing to recover. To build a new one all the "
+                "same, and set the old one aside: marketpipe recover --force"
+            )
+        return self._file.set_aside(self._clock.now())
+
+    def recover(self, identity: DatasetIdentity | None, stored: StoredDays, set_aside: str | None) -> RecoveryReport:
+        """One symbol at a time. The dataset is claimed at the end: until then it may be tried again."""
+        if identity is None:
+            return RecoveryReport(None, None, set_aside=set_aside)
+        state, tally = self._open_state(), _Tally()
+        for symbol, days in stored:
+            known = sorted(days, key=lambda day: day.symbol_day)
+            if known:
+                self._record(state, known, tally)
+                tally.symbols.append(symbol)
+        kind = SessionKind.EXTENDED if tally.extended else SessionKind.REGULAR
+        if kind is SessionKind.EXTENDED:
+            for symbol in tally.symbols:
+                self._widen(state, symbol)
+        state.claim(identity, kind)
+        return tally.report(identity, kind, set_aside)
+
+    def _record(self, state: IngestionState, days: Sequence[StoredSymbolDay], tally: _Tally) -> None:
+        dates = [day.symbol_day.trading_date for day in days]
+        sessions = {session.trading_date: session for session in self._calendar.sessions(dates[0], dates[-1])}
+        checkpoints = []
+        for day in days:
+            session = sessions.get(day.symbol_day.trading_date)
+            if error := day.error or (NO_SESSION if session is None else None):
+                tally.damaged[day.symbol_day] = error
+            elif session is not None:
+                checkpoints.append(self._checkpoint(day, session))
+                tally.add(day, checkpoints[-1].result.outcome, session)
+        state.record(checkpoints)
+
+    def _checkpoint(self, day: StoredSymbolDay, session: TradingSession) -> IngestionCheckpoint:
+        since = day.known_since or self._clock.now()
+        outcome = Outcome.COMPLETE if self._finality.is_final(session, since) else Outcome.PARTIAL
+        result = SymbolDayOutcome(day.symbol_day, outcome, day.rows, day.rejected)
+        return IngestionCheckpoint(NO_JOB, result, SessionHours.REGULAR, since, day if day.rows else None)
+
+    def _widen(self, state: IngestionState, symbol: Symbol) -> None:
+        now, dates = self._clock.now(), state.records(symbol, DISTANT_PAST, DISTANT_FUTURE)
+        state.record([_of_hours_outside(SymbolDay(symbol, date), now) for date in dates])
+
+
+def _of_hours_outside(day: SymbolDay, now: Timestamp) -> IngestionCheckpoint:
+    return IngestionCheckpoint(NO_JOB, SymbolDayOutcome(day, Outcome.COMPLETE), OUTSIDE, now)
+
+
+@define
+class _Tally:
+    extended: bool = False
+    counts: Counter[str] = field(factory=Counter)
+    damaged: dict[SymbolDay, str] = field(factory=dict)
+    symbols: list[Symbol] = field(factory=list)
+
+    def add(self, day: StoredSymbolDay, outcome: Outcome, session: TradingSession) -> None:
+        if day.first is not None and day.last is not None:
+            self.extended |= day.first < session.opens or day.last >= session.closes
+        partial = outcome is Outcome.PARTIAL
+        self.counts.update(symbol_days=1, partial=partial, bars=day.rows, rejected=day.rejected)
+
+    def report(self, identity: DatasetIdentity, kind: SessionKind, set_aside: str | None) -> RecoveryReport:
+        return RecoveryReport(identity, kind, **self.counts, damaged=self.damaged, set_aside=set_aside)

@@ -1,0 +1,84 @@
+"""What every ``FileRegister`` tells of files, whatever the state below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.application.recorded_files import RecordedFiles
+from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.shared_kernel.domain.store_inventory import FileRegister
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
+from tests.support.checkpoints import checkpoint
+from tests.support.in_memory_ingestion_state import InMemoryIngestionState
+
+AAPL = Symbol("AAPL")
+DATES = ("2024-01-02", "2024-01-03", "2024-01-04")
+
+
+@pytest.fixture(params=["sqlite", "in memory"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IngestionState]:
+    on_disk = request.param == "sqlite"
+    made: IngestionState = SQLiteState(tmp_path / "marketpipe.sqlite", "data") if on_disk else InMemoryIngestionState()
+    made.record([checkpoint("AAPL", date) for date in DATES])
+    made.record([checkpoint("MSFT", DATES[0], Outcome.EMPTY, 0)])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def register(state: IngestionState) -> FileRegister:
+    return RecordedFiles(state)
+
+
+def dates(register: FileRegister, first: str, last: str) -> list[str]:
+    return [str(date) for date in register.files(AAPL, TradingDate.parse(first), TradingDate.parse(last))]
+
+
+def known(state: IngestionState, date: str) -> DayRecord:
+    day = TradingDate.parse(date)
+    return state.records(AAPL, day, day)[day]
+
+
+def test_it_knows_every_symbol_of_which_anything_was_written_down(register: FileRegister) -> None:
+    assert register.symbols() == {AAPL, Symbol("MSFT")}
+
+
+def test_it_tells_the_files_between_the_dates_both_inclusive(register: FileRegister) -> None:
+    assert dates(register, "2024-01-01", "2024-01-31") == list(DATES)
+    assert dates(register, DATES[1], DATES[1]) == [DATES[1]]
+    assert register.files(Symbol("MSFT"), DISTANT_PAST, DISTANT_FUTURE) == {}
+
+
+def test_a_doubted_day_is_to_be_asked_for_again_and_its_file_stays_recorded(
+    state: IngestionState, register: FileRegister
+) -> None:
+    before = known(state, DATES[1])
+
+    register.doubt(AAPL, {TradingDate.parse(DATES[1]): "it rotted"})
+
+    after = known(state, DATES[1])
+    assert (after.outcome, after.error, after.settled_hours.value) == (Outcome.FAILED, "it rotted", 0)
+    assert (after.file, after.minutes, after.hours) == (before.file, before.minutes, before.hours)
+    assert known(state, DATES[0]).outcome is Outcome.COMPLETE
+
+
+def test_a_doubt_that_is_repeated_changes_nothing(state: IngestionState, register: FileRegister) -> None:
+    register.doubt(AAPL, {TradingDate.parse(DATES[1]): "it rotted"})
+    once = known(state, DATES[1])
+
+    register.doubt(AAPL, {TradingDate.parse(DATES[1]): "it rotted again"})
+
+    assert known(state, DATES[1]) == once
+
+
+def test_nobody_can_doubt_what_was_never_written_down(state: IngestionState, register: FileRegister) -> None:
+    register.doubt(AAPL, {TradingDate.parse("2024-01-05"): "it rotted"})
+
+    assert dates(register, "2024-01-01", "2024-01-31") == list(DATES)

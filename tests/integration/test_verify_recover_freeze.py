@@ -1,0 +1,208 @@
+"""verify, freeze and recover of the library, with a provider that says what a test wrote."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from marketpipe.config import StoreConfig
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.storage.domain.integrity import Damage
+from marketpipe.store_at_rest import StoreAtRest
+from tests.support.builders import bar
+from tests.support.fake_clock import FakeClock
+from tests.support.pipeline_ring import (
+    FRIDAY,
+    THURSDAY,
+    TUESDAY,
+    WEDNESDAY,
+    config,
+    contents,
+    fingerprints,
+    minutes,
+    pipeline,
+)
+from tests.support.scripted_provider import ScriptedProvider
+
+NO_BARS = "2024-01-08"
+EARLY = [bar(f"{THURSDAY}T10:00:00Z")]
+BAD = [bar(f"{WEDNESDAY}T15:00:00Z", high=1.0)]
+
+
+def provider() -> ScriptedProvider:
+    return ScriptedProvider(
+        {
+            "AAPL": {
+                TUESDAY: minutes(TUESDAY),
+                WEDNESDAY: [*minutes(WEDNESDAY), *BAD],
+                THURSDAY: [*EARLY, *minutes(THURSDAY)],
+                FRIDAY: [bar(f"{FRIDAY}T15:00:00Z", high=1.0)],
+            },
+            "MSFT": {date: minutes(date) for date in (TUESDAY, WEDNESDAY, THURSDAY, FRIDAY)},
+        }
+    )
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> ScriptedProvider:
+    """Of a store that was ingested whole."""
+    made = provider()
+    with pipeline(config(tmp_path, ["AAPL", "MSFT"], TUESDAY, NO_BARS, timeframes=["1d"]), made) as store:
+        store.ingest()
+    made.forget()
+    return made
+
+
+def path_of(root: Path, symbol: str, date: str) -> Path:
+    year, month, day = date.split("-")
+    return root / "data" / f"symbol={symbol}" / f"year={year}" / f"month={month}" / f"day={day}.parquet"
+
+
+def at_rest(root: Path) -> StoreAtRest:
+    names = ("output", "aggregates", "quarantine", "revisions")
+    folders = {f"{name}_path": root / name.replace("output", "data") for name in names}
+    return StoreAtRest(StoreConfig(state_path=root / "state" / "marketpipe.sqlite", **folders), clock=FakeClock())
+
+
+def rot(path: Path) -> None:
+    look, content = path.stat(), bytearray(path.read_bytes())
+    content[100] ^= 8
+    path.write_bytes(content)
+    os.utime(path, ns=(look.st_atime_ns, look.st_mtime_ns))
+
+
+def test_verify_reads_everything_and_changes_nothing(tmp_path: Path, asked: ScriptedProvider) -> None:
+    before = fingerprints(tmp_path)
+    with at_rest(tmp_path) as store:
+        report = store.verify()
+
+    assert report.ok
+    assert report.files == len(before)
+    assert fingerprints(tmp_path) == before
+
+
+@pytest.mark.parametrize("position", [60, 100, 140, 200])
+def test_whatever_bit_rots_the_day_is_healed_to_the_same_bytes_and_the_rot_is_no_revision(
+    tmp_path: Path, asked: ScriptedProvider, position: int
+) -> None:
+    whole, path = contents(tmp_path), path_of(tmp_path, "AAPL", THURSDAY)
+    known_since = path.stat().st_mtime_ns
+    for bit in range(8):
+        look, content = path.stat(), bytearray(path.read_bytes())
+        content[position] ^= 1 << bit
+        path.write_bytes(content)
+        os.utime(path, ns=(look.st_atime_ns, look.st_mtime_ns))
+        asked.forget()
+        with pipeline(config(tmp_path, ["AAPL", "MSFT"], TUESDAY, NO_BARS, timeframes=["1d"]), asked) as store:
+            report = store.verify()
+            assert ([str(found.symbol_day) for found in report.problems], report.doubted) == ([f"AAPL {THURSDAY}"], 1)
+            store.ingest()
+            assert asked.asked == [f"AAPL {THURSDAY}"]
+            assert store.verify().ok
+            assert f"AAPL {THURSDAY}" not in {f"{gap.symbol} {gap.first}" for gap in store.coverage().gaps()}
+        assert contents(tmp_path) == whole
+        assert path.stat().st_mtime_ns == known_since
+
+
+def test_a_doubt_is_left_once(tmp_path: Path, asked: ScriptedProvider) -> None:
+    rot(path_of(tmp_path, "AAPL", THURSDAY))
+    with at_rest(tmp_path) as store:
+        first, second = store.verify(), store.verify()
+    assert first.problems == second.problems
+    assert [problem.reason for problem in first.problems] == ["not the bytes that were recorded"]
+
+
+def test_a_recovered_state_asks_only_for_the_days_that_left_no_file(tmp_path: Path, asked: ScriptedProvider) -> None:
+    with at_rest(tmp_path) as store:
+        before = {item.symbol: (item.complete, item.bars, item.rejected) for item in store.status().symbols}
+    whole = fingerprints(tmp_path)
+    shutil.rmtree(tmp_path / "state")
+
+    with at_rest(tmp_path) as store:
+        report = store.recover()
+        after = {item.symbol: (item.complete, item.bars, item.rejected) for item in store.status().symbols}
+        assert store.coverage(["MSFT"], TUESDAY, FRIDAY).ok
+        assert store.verify().ok
+
+    assert (report.symbol_days, report.partial, report.bars, report.rejected) == (8, 0, 29, 2)
+    assert (str(report.session), report.set_aside, report.ok) == ("extended", None, True)
+    assert after == before
+    with pipeline(config(tmp_path, ["AAPL", "MSFT"], TUESDAY, NO_BARS, timeframes=["1d"]), asked) as again:
+        again.ingest()
+    assert sorted(set(asked.asked)) == [f"AAPL {NO_BARS}", f"MSFT {NO_BARS}"]
+    assert fingerprints(tmp_path) == whole
+
+
+def test_a_store_without_bars_outside_the_regular_sessions_is_a_regular_one(tmp_path: Path) -> None:
+    made = ScriptedProvider({"AAPL": {TUESDAY: minutes(TUESDAY)}})
+    settings = config(tmp_path, ["AAPL"], TUESDAY, TUESDAY, session="regular")
+    with pipeline(settings, made) as store:
+        store.ingest()
+    shutil.rmtree(tmp_path / "state")
+    with at_rest(tmp_path) as store:
+        assert str(store.recover().session) == "regular"
+    made.forget()
+    with pipeline(settings, made) as store:
+        assert store.ingest().planned == 0
+
+
+def test_what_was_stored_before_its_session_was_final_is_partial(tmp_path: Path) -> None:
+    made = ScriptedProvider({"AAPL": {TUESDAY: minutes(TUESDAY)}})
+    settings = config(tmp_path, ["AAPL"], TUESDAY, TUESDAY)
+    with pipeline(settings, made, FakeClock(f"{TUESDAY}T20:00:00Z")) as store:
+        store.ingest()
+    shutil.rmtree(tmp_path / "state")
+    with at_rest(tmp_path) as store:
+        report = store.recover()
+    assert (report.symbol_days, report.partial) == (1, 1)
+    with pipeline(settings, made) as store:
+        assert store.ingest().planned == 1
+
+
+def test_files_of_another_dataset_are_named_and_not_recorded(tmp_path: Path, asked: ScriptedProvider) -> None:
+    other = tmp_path / "other"
+    stranger = ScriptedProvider({"MSFT": {TUESDAY: minutes(TUESDAY)}}, feed="another")
+    with pipeline(config(other, ["MSFT"], TUESDAY, TUESDAY), stranger) as made:
+        made.ingest()
+    shutil.copy(path_of(other, "MSFT", TUESDAY), path_of(tmp_path, "MSFT", TUESDAY))
+    with at_rest(tmp_path) as store:
+        (problem,) = store.verify().problems
+        assert problem.damage is Damage.ALTERED
+    shutil.rmtree(tmp_path / "state")
+    with at_rest(tmp_path) as store:
+        report = store.recover()
+        assert list(map(str, report.damaged)) == [f"MSFT {TUESDAY}"]
+        assert "feed another" in "".join(report.damaged.values())
+        assert {problem.damage for problem in store.verify().problems} == {Damage.MISLABELLED}
+
+
+def test_nothing_is_recovered_where_nothing_is_stored(tmp_path: Path) -> None:
+    with at_rest(tmp_path) as store:
+        report = store.recover()
+    assert (report.identity, report.symbol_days, report.ok) == (None, 0, True)
+    assert not (tmp_path / "state" / "marketpipe.sqlite").exists()
+
+
+def test_a_pipeline_that_has_its_state_open_does_not_recover(tmp_path: Path, asked: ScriptedProvider) -> None:
+    with at_rest(tmp_path) as store:
+        store.status()
+        with pytest.raises(ConfigurationError, match="recover with a new one"):
+            store.recover(force=True)
+
+
+def test_a_lock_is_the_same_whatever_the_folders_are_called(tmp_path: Path, asked: ScriptedProvider) -> None:
+    with at_rest(tmp_path) as store:
+        lock = store.freeze()
+    other = tmp_path / "copy"
+    shutil.copytree(tmp_path / "data", other / "bars")
+    shutil.copytree(tmp_path / "aggregates", other / "aggs")
+    moved = StoreConfig(
+        output_path=other / "bars", aggregates_path=other / "aggs", state_path=other / "state" / "no.sqlite"
+    )
+    with StoreAtRest(moved) as store:
+        assert store.verify(lock=lock).ok
+        assert store.freeze().files == lock.files
+    assert not (other / "state").exists()

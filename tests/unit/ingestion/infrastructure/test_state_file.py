@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from marketpipe.ingestion.domain.state_condition import StateCondition
+from marketpipe.ingestion.infrastructure import sqlite_state
+from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.ingestion.infrastructure.state_file import SQLiteStateFile
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
+
+NOW = Timestamp.parse("2025-06-02T12:00:00.5Z")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "marketpipe.sqlite"
+
+
+def claimed(path: Path) -> None:
+    state = SQLiteState(path, "data")
+    state.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
+    state.close()
+
+
+def condition(path: Path, location: str = "data") -> StateCondition:
+    return SQLiteStateFile(path, location).condition()
+
+
+def test_a_file_that_is_not_there_is_absent_and_not_made(path: Path) -> None:
+    assert condition(path) is StateCondition.ABSENT
+    assert not path.exists()
+
+
+def test_a_file_of_this_store_can_be_used_and_one_of_another_has_no_records_of_it(path: Path) -> None:
+    claimed(path)
+    assert condition(path) is StateCondition.USABLE
+    assert condition(path, "elsewhere") is StateCondition.UNCLAIMED
+
+
+def test_a_file_that_nobody_claimed_has_no_records(path: Path) -> None:
+    path.touch()
+    assert condition(path) is StateCondition.UNCLAIMED
+    SQLiteState(path, "data").close()
+    assert condition(path) is StateCondition.UNCLAIMED
+
+
+@pytest.mark.parametrize("position", [0, 4096, 8192])
+def test_garbage_is_damaged_wherever_it_lies(path: Path, position: int) -> None:
+    claimed(path)
+    content = bytearray(path.read_bytes())
+    content[position : position + 4000] = b"x" * 4000
+    path.write_bytes(content)
+    assert condition(path) is StateCondition.DAMAGED
+
+
+def test_a_newer_file_and_another_program_s_are_told_apart(path: Path) -> None:
+    claimed(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert condition(path) is StateCondition.NEWER
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA application_id = 7")
+    connection.close()
+    assert condition(path) is StateCondition.FOREIGN
+
+
+def test_a_folder_is_an_error(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(StateError, match="cannot be used"):
+        condition(path)
+
+
+def test_all_that_belongs_to_a_file_is_set_aside_with_it(path: Path) -> None:
+    for ending in ("", "-wal", "-shm"):
+        path.with_name(path.name + ending).write_text(ending)
+    aside = Path(SQLiteStateFile(path, "data").set_aside(NOW))
+    assert sorted(found.name for found in path.parent.iterdir()) == [
+        f"marketpipe.sqlite.20250602T120000.500000Z.bak{ending}" for ending in ("", "-shm", "-wal")
+    ]
+    assert aside.read_text() == ""
+
+
+def test_a_damaged_file_names_the_command_that_helps(path: Path) -> None:
+    path.write_bytes(b"garbage" * 999)
+    with pytest.raises(StateError, match="'marketpipe recover' builds a new one"):
+        SQLiteState(path, "data")
+
+
+def test_a_file_that_is_held_names_no_such_command(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed(path)
+    monkeypatch.setattr(sqlite_state, "BUSY_TIMEOUT_SECONDS", 0.01)
+    holder = sqlite3.connect(path)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StateError, match="is held by another process.*try again"):  # noqa: RUF043
+        claimed(path)
+    holder.rollback()
+    holder.close()

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from attrs import define, evolve, field
+
+from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
+from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.storage.application.integrity_checker import IntegrityChecker
+from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityReport, StoreArea
+
+AAPL, DATE = Symbol("AAPL"), TradingDate.parse("2024-01-02")
+IDENTITY = DatasetIdentity("alpaca", "sip", "raw")
+SINCE, LATER = Timestamp.parse("2024-01-03T00:00:00Z"), Timestamp.parse("2024-01-04T00:00:00Z")
+GOOD, BAD = "ab" * 32, "cd" * 32
+RECORDED = RecordedFile(100, SINCE, GOOD)
+FILE = CheckedFile(StoreArea.DATA, "data/x.parquet", AAPL, DATE, (DATE, DATE), 100, SINCE, GOOD, IDENTITY)
+AGGREGATE = evolve(FILE, area=StoreArea.AGGREGATES, path="aggregates/x.parquet", trading_date=None)
+
+
+@define
+class Files:
+    found: Sequence[CheckedFile]
+    distrusted: list[str] = field(factory=list)
+
+    def symbols(self) -> frozenset[Symbol]:
+        return frozenset(file.symbol for file in self.found)
+
+    def strays(self) -> Sequence[str]:
+        return ["data/stray"]
+
+    def strays_of(self, symbol: Symbol) -> Sequence[str]:
+        return []
+
+    def paths(self, symbol: Symbol) -> Sequence[str]:
+        return [file.path for file in self.found]
+
+    def check(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, *areas: StoreArea, proven: Collection[str] = ()
+    ) -> Iterator[CheckedFile]:
+        return (file for file in self.found if file.symbol == symbol)
+
+    def distrust(self, aggregate: CheckedFile) -> None:
+        self.distrusted.append(aggregate.path)
+
+    def stored_days(self, symbol: Symbol, identity: DatasetIdentity) -> Iterator[StoredSymbolDay]:
+        return iter(())
+
+
+@define
+class Register:
+    """Answers with ``recorded``, the last of which stays."""
+
+    recorded: list[dict[TradingDate, RecordedFile]]
+    doubts: dict[TradingDate, str] = field(factory=dict)
+
+    def symbols(self) -> frozenset[Symbol]:
+        return frozenset({AAPL} if self.recorded[0] else ())
+
+    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
+        return self.recorded.pop(0) if len(self.recorded) > 1 else self.recorded[0]
+
+    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+        self.doubts.update(reasons)
+
+
+def check(files: Files, register: Register) -> IntegrityReport:
+    return IntegrityChecker(files, register, IDENTITY).check([AAPL], DISTANT_PAST, DISTANT_FUTURE)
+
+
+def damages(report: IntegrityReport) -> list[Damage]:
+    return [problem.damage for problem in report.problems]
+
+
+def test_a_file_that_is_what_was_recorded_is_in_order() -> None:
+    report = check(Files([FILE, AGGREGATE]), Register([{DATE: RECORDED}]))
+
+    assert (report.ok, report.files, report.size_bytes) == (True, 2, 200)
+
+
+def test_only_what_looks_well_from_outside_is_doubted() -> None:
+    for file, doubted in ((FILE, 1), (evolve(FILE, known_since=LATER), 0), (evolve(FILE, size_bytes=99), 0)):
+        register = Register([{DATE: RECORDED}])
+        report = check(Files([evolve(file, sha256=BAD)]), register)
+
+        assert (damages(report), report.doubted, len(register.doubts)) == ([Damage.ALTERED], doubted, doubted)
+
+
+def test_a_file_that_an_ingestion_has_just_replaced_is_not_accused() -> None:
+    newer = evolve(FILE, sha256=BAD, known_since=LATER)
+
+    assert check(Files([newer]), Register([{DATE: RECORDED}, {DATE: RecordedFile(100, LATER, BAD)}])).ok
+    assert check(Files([newer]), Register([{}, {DATE: RecordedFile(100, LATER, BAD)}])).ok
+
+
+def test_what_was_recorded_and_is_not_there_is_gone_and_what_nobody_recorded_is_named() -> None:
+    assert damages(check(Files([]), Register([{DATE: RECORDED}]))) == [Damage.GONE]
+    assert damages(check(Files([FILE]), Register([{}]))) == [Damage.UNRECORDED]
+
+
+def test_another_dataset_is_mislabelled_though_the_bytes_are_the_recorded_ones() -> None:
+    stranger = evolve(FILE, identity=DatasetIdentity("alpaca", "iex", "raw"))
+
+    assert damages(check(Files([stranger]), Register([{DATE: RECORDED}]))) == [Damage.MISLABELLED]
+
+
+def test_a_damaged_aggregate_is_not_trusted_any_more() -> None:
+    files = Files([evolve(AGGREGATE, problem=AGGREGATE.found_wrong(Damage.UNREADABLE, "is damaged"))])
+
+    assert damages(check(files, Register([{}]))) == [Damage.UNREADABLE]
+    assert files.distrusted == [AGGREGATE.path]
+
+
+def test_what_belongs_to_no_symbol_is_named_where_no_symbol_is() -> None:
+    checker = IntegrityChecker(Files([]), Register([{}]), IDENTITY)
+
+    assert damages(checker.check(None, DISTANT_PAST, DISTANT_FUTURE)) == [Damage.FOREIGN]
+    assert checker.check([AAPL], DISTANT_PAST, DISTANT_FUTURE).ok
