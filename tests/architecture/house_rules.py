@@ -30,6 +30,7 @@ PURE_LIBRARIES: Final = frozenset(
         *(
             "__future__",
             "array",
+            "bisect",
             "attrs",
             "collections",
             "concurrent",
