@@ -171,5 +171,6 @@ class StoreAtRest:
     ) -> AggregationReport:
         if not timeframes or self._parts.stored_identity.read() is None:
             return AggregationReport(0, 0)
-        count = self._parts.refresher.refresh(symbols, timeframes, first, last)
+        with self._parts.aggregation_lock.held():
+            count = self._parts.refresher.refresh(symbols, timeframes, first, last)
         return AggregationReport(count.written, count.unchanged, count.failures)

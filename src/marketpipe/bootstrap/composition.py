@@ -50,10 +50,18 @@ class Bootstrap(IngestionParts, ValidationParts):
 
         identity, bus = self.provider.traits.identity, self.bus
         coordinator = IngestionCoordinator(
-            identity, self.planner(self.state), self.state, self.inventory, bus, self.clock, self.runner()
+            identity,
+            self.planner(self.state),
+            self.state,
+            self.state.claims,
+            self.inventory,
+            bus,
+            self.clock,
+            self.runner(),
         )
         partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock)
         self._subscribe_fetching(bus)
+        bus.subscribe(BarsValidated, coordinator.on_bars_validated)
         bus.subscribe(BarsValidated, BarStorer(partitions, bus).on_bars_validated)
         bus.subscribe(BarsStored, coordinator.on_bars_stored)
         bus.subscribe(BarsExhausted, coordinator.on_bars_exhausted)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
     from marketpipe.ingestion.domain.session_finality import SessionFinality
+    from marketpipe.ingestion.infrastructure.aggregation_lock import AggregationLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.ingestion.infrastructure.update_lock import UpdateLock
 
@@ -42,6 +43,13 @@ class IngestionParts(StorageParts, ProviderParts):
 
         path = self.config.state_path
         return UpdateLock(path.with_name(f"{path.name}.update-lock"))
+
+    @cached_property
+    def aggregation_lock(self) -> AggregationLock:
+        from marketpipe.ingestion.infrastructure.aggregation_lock import AggregationLock
+
+        path = self.config.state_path
+        return AggregationLock(path.with_name(f"{path.name}.aggregation-lock"))
 
     def planner(self, state: SQLiteState) -> IngestionPlanner:
         from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
