@@ -176,7 +176,7 @@ def test_one_limit_holds_for_all_processes_together(tmp_path: Path) -> None:
         deadline = time.monotonic() + 20
         while len(moments) < 20 and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(1.5)
+        time.sleep(1.0)
         for process in processes:
             process.send_signal(signal.SIGINT)
         for process in processes:
