@@ -240,5 +240,6 @@ class StoreAtRest:
             timeframes = tuple(dict.fromkeys([*self._config.timeframes, *self._parts.layout.timeframes()]))
         if not timeframes or self._parts.stored_identity.read() is None:
             return AggregationReport(0, 0)
-        count = self._parts.refresher.refresh(symbols, timeframes, first, last)
+        with self._parts.aggregation_lock.held():
+            count = self._parts.refresher.refresh(symbols, timeframes, first, last)
         return AggregationReport(count.written, count.unchanged, count.failures)

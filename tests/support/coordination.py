@@ -13,7 +13,7 @@ from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
-from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
@@ -66,6 +66,7 @@ def coordination(
     new_executor: Callable[[], Executor] = InlineExecutor,
     state: IngestionState | None = None,
     clock: FakeClock | None = None,
+    claims: SymbolDayClaims | None = None,
     **ring: Any,
 ) -> Coordination:
     """``ring`` are the happenings of the ``FakeRing``."""
@@ -75,7 +76,7 @@ def coordination(
     inventory = InMemoryInventory(kept)
     planner = IngestionPlanner(scheduler, kept, inventory, clock)
     identity, runner = DatasetIdentity("fake", "none", "raw"), BatchRunner(clock, new_executor)
-    coordinator = IngestionCoordinator(identity, planner, kept, inventory, bus, clock, runner)
+    coordinator = IngestionCoordinator(identity, planner, kept, claims or kept.claims, inventory, bus, clock, runner)
     parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, bus)
     bus.observe(Event, parts.events.append)
     bus.subscribe(BarsRequested, parts.ring.on_bars_requested)

@@ -6,8 +6,9 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from attrs import evolve
+from attrs import define, evolve
 
+from marketpipe.ingestion.domain.claimed_days import ClaimedDays
 from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
@@ -37,6 +38,10 @@ class InMemoryIngestionState:
         self.checkpoints: dict[SymbolDay, IngestionCheckpoint] = {}
         self._answers: dict[SymbolDay, int] = {}
         self._files: dict[SymbolDay, StoredSymbolDay] = {}
+        self._changes, self._change_of = 0, dict[SymbolDay, int]()
+        self._leases: dict[int, InMemoryLease] = {}
+        self._latest_lease = 0
+        self.claims = InMemoryClaims(self, "one")
 
     def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
         known, known_kind = self._dataset or (identity, kind)
@@ -78,8 +83,10 @@ class InMemoryIngestionState:
         listed = list(checkpoints)
         with self._lock:
             self._check_open()
+            self._changes += 1
             for checkpoint in listed:
                 self._record_outcome(checkpoint)
+                self._change_of[checkpoint.result.symbol_day] = self._changes
                 self._record_file(checkpoint)
                 if job := self._jobs.get(checkpoint.job_id):
                     missed = int(checkpoint.result.outcome is Outcome.FAILED)
@@ -210,3 +217,55 @@ def _together(known: IngestionCheckpoint, new: IngestionCheckpoint) -> Ingestion
 def _volume(files: Sequence[StoredSymbolDay]) -> TypicalVolume:
     bars = sum(file.rows for file in files)
     return TypicalVolume(bars / len(files), sum(file.size_bytes for file in files) / bars, len(files))
+
+
+@define
+class InMemoryLease:
+    holder: str
+    days: frozenset[SymbolDay]
+    until: Timestamp
+
+
+class InMemoryClaims:
+    """``SymbolDayClaims`` of one holder on that state; others that share it are made with another name."""
+
+    def __init__(self, state: InMemoryIngestionState, holder: str) -> None:
+        self._state, self._leases, self._holder = state, state._leases, holder
+
+    def position(self) -> int:
+        return self._state._changes
+
+    def take(
+        self, wanted: Mapping[SymbolDay, SessionHours], since: int | None, now: Timestamp, until: Timestamp
+    ) -> ClaimedDays:
+        with self._state._lock:
+            self._state._check_open()
+            for number, lease in list(self._leases.items()):
+                if lease.holder != self._holder and lease.until <= now:
+                    del self._leases[number]
+            settled = {day: self._state._day_record(day, self._state.checkpoints[day]) for day in self._changed(since)}
+            settled = {d: r for d, r in settled.items() if d in wanted and r.settled_hours.covers(wanted[d])}
+            others = [lease.days for lease in self._leases.values() if lease.holder != self._holder]
+            held = (frozenset(wanted) - settled.keys()) & frozenset[SymbolDay]().union(*others)
+            number = self._state._latest_lease = self._state._latest_lease + 1
+            self._leases[number] = InMemoryLease(self._holder, frozenset(wanted) - settled.keys() - held, until)
+            return ClaimedDays(number, self._leases[number].days, settled, held)
+
+    def renew(self, lease: int, now: Timestamp, until: Timestamp) -> bool:
+        with self._state._lock:
+            for mine in self._leases.values():
+                if mine.holder == self._holder:
+                    mine.until = max(mine.until, until)
+            return lease in self._leases
+
+    def release(self, lease: int) -> None:
+        with self._state._lock:
+            self._leases.pop(lease, None)
+
+    def die(self) -> None:
+        """As a killed process: what it held is free."""
+        for number in [number for number, lease in self._leases.items() if lease.holder == self._holder]:
+            del self._leases[number]
+
+    def _changed(self, since: int | None) -> list[SymbolDay]:
+        return [] if since is None else [day for day, at in self._state._change_of.items() if at > since]

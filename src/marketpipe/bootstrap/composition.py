@@ -51,11 +51,19 @@ class Bootstrap(IntegrityParts, ValidationParts):
 
         identity, bus = self.provider.traits.identity, self.bus
         coordinator = IngestionCoordinator(
-            identity, self.planner(self.state), self.state, self.inventory, bus, self.clock, self.runner()
+            identity,
+            self.planner(self.state),
+            self.state,
+            self.state.claims,
+            self.inventory,
+            bus,
+            self.clock,
+            self.runner(),
         )
         register = RecordedFiles(self.state)
         partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock, register)
         self._subscribe_fetching(bus)
+        bus.subscribe(BarsValidated, coordinator.on_bars_validated)
         bus.subscribe(BarsValidated, BarStorer(partitions, bus).on_bars_validated)
         bus.subscribe(BarsStored, coordinator.on_bars_stored)
         bus.subscribe(BarsExhausted, coordinator.on_bars_exhausted)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
     from marketpipe.ingestion.domain.session_finality import SessionFinality
+    from marketpipe.ingestion.infrastructure.aggregation_lock import AggregationLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.ingestion.infrastructure.update_lock import UpdateLock
 
@@ -43,6 +44,13 @@ class IngestionParts(StorageParts, ProviderParts):
 
         path, store = self.config.state_path, hashlib.sha256(self._location.encode()).hexdigest()[:12]
         return UpdateLock(path.with_name(f"{path.name}.{store}.update-lock"))
+
+    @cached_property
+    def aggregation_lock(self) -> AggregationLock:
+        from marketpipe.ingestion.infrastructure.aggregation_lock import AggregationLock
+
+        path = self.config.state_path
+        return AggregationLock(path.with_name(f"{path.name}.aggregation-lock"))
 
     def planner(self, state: SQLiteState) -> IngestionPlanner:
         from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -55,8 +57,14 @@ class ProviderParts(SharedParts):
             [RateWindow(config.rate_limit_per_min)],
             self.clock,
             lambda seconds: self.bus.publish(RateLimitWaited("alpaca", seconds)),
+            shared_in=self._rate_limit_file("alpaca", config.base_url, credentials.key),
         )
         return AlpacaClient(_alpaca_traits(config), http, limiter, self.clock, publish=self.bus.publish)
+
+    def _rate_limit_file(self, provider: str, base_url: str, key: str) -> Path:
+        """One for each account. Nobody learns the key from its name."""
+        account = hashlib.sha256("\n".join((base_url, key)).encode()).hexdigest()
+        return self.config.state_path.with_name(f"rate-limit-{provider}-{account[:32]}")
 
 
 def _alpaca_traits(config: ClientConfig) -> ProviderTraits:

@@ -29,7 +29,7 @@ class BatchRunner:
 
     def run(self, batches: Sequence[BarsRequest], work: Work) -> None:
         """Returns when no worker is busy any more. Raises ``CredentialsError``, and what a bug in ``work`` raises."""
-        executor = self._new_executor()
+        executor, through = self._new_executor(), False
         try:
             futures = [executor.submit(self._run, work, batch) for batch in batches]
             for future in as_completed(futures):
@@ -37,8 +37,12 @@ class BatchRunner:
                     raise error
             for future in futures:
                 future.result()  # a bug, such as in somebody's provider, surfaces once the other batches are done
+            through = True
         finally:
-            self._wait_for_workers(executor)
+            if through:
+                executor.shutdown()
+            else:
+                self._wait_for_workers(executor)
 
     def _run(self, work: Work, batch: BarsRequest) -> MarketPipeError | None:
         if self.stopping:

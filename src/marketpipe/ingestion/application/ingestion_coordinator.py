@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
-from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
+from marketpipe.ingestion.application.shared_batches import SharedBatches
 from marketpipe.ingestion.domain.batch_progress import BatchProgress
+from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
@@ -15,12 +17,23 @@ from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.errors import CredentialsError, IngestionInterrupted, MarketPipeError
+from marketpipe.shared_kernel.domain.errors import (
+    CredentialsError,
+    IngestionInterrupted,
+    MarketPipeError,
+    StoreBusyError,
+)
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import SymbolDayOutcome
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested, BarsStored, StoredSymbolDay
+from marketpipe.shared_kernel.events.bar_events import (
+    BarsExhausted,
+    BarsRequested,
+    BarsStored,
+    BarsValidated,
+    StoredSymbolDay,
+)
 from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
 
 
@@ -35,6 +48,7 @@ class IngestionCoordinator:
         identity: DatasetIdentity,
         planner: IngestionPlanner,
         state: IngestionState,
+        claims: SymbolDayClaims,
         inventory: StoreInventory,
         bus: EventBus,
         clock: Clock,
@@ -44,17 +58,20 @@ class IngestionCoordinator:
         self._state, self._inventory = state, inventory
         self._bus, self._clock, self._runner = bus, clock, runner
         self._begun: dict[int, BatchProgress] = {}
+        self._shared = SharedBatches(claims, planner, clock)
 
     def ingest(self, scope: IngestionScope, doubted: Collection[SymbolDay] = ()) -> IngestionJob:
         """Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; what was checkpointed by then stays."""
         self._runner.go()
         self._state.claim(self._identity, scope.session_kind)
+        self._shared.begin()
         return self._carry_out(scope, self._planner.plan(scope, doubted))
 
     def ingest_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionJob:
         """Asks for the ``wanted`` dates of the scope and for nothing else; what comes takes the place of what was."""
         self._runner.go()
         self._state.claim(self._identity, scope.session_kind)
+        self._shared.begin(again=True)
         return self._carry_out(scope, self._planner.plan_again(scope, wanted))
 
     def _carry_out(self, scope: IngestionScope, plan: IngestionPlan) -> IngestionJob:
@@ -76,6 +93,10 @@ class IngestionCoordinator:
     def stop(self) -> None:
         """Workers finish the symbol-days in hand and ask for nothing more. Safe to call from any thread."""
         self._runner.stop()
+
+    def on_bars_validated(self, event: BarsValidated) -> None:
+        """Before they are stored."""
+        self._shared.hold(event.request)
 
     def on_bars_stored(self, event: BarsStored) -> None:
         progress = self._begun[event.request.batch_id]
@@ -101,23 +122,49 @@ class IngestionCoordinator:
         return kept
 
     def _work_off(self, job: IngestionJob, plan: IngestionPlan) -> None:
+        """What others hold is looked at again until they have settled it or let go of it."""
         try:
-            for batches in plan.phases:
-                self._runner.run(batches, lambda batch: self._run(job.job_id, batch))
+            phases: Sequence[Sequence[BarsRequest]] = plan.phases
+            while any(phases) and not self._runner.stopping:
+                for batches in phases:
+                    self._runner.run(batches, lambda batch: self._run(job.job_id, batch))
+                phases = () if self._runner.stopping else [(batch,) for batch in self._shared.left()]
         finally:
             while self._begun:
                 job.absorb(self._begun.popitem()[1].outcomes.values())
 
     def _run(self, job_id: int, request: BarsRequest) -> MarketPipeError | None:
+        error: MarketPipeError | None = None
+        with self._shared.taken(request) as (days, parts):
+            self._note_settled(job_id, request, days.settled)
+            for part in parts:
+                error = self._fetch(job_id, part) or error
+                if isinstance(error, IngestionInterrupted | CredentialsError):
+                    break
+        return error
+
+    def _fetch(self, job_id: int, request: BarsRequest) -> MarketPipeError | None:
         progress = self._begun[request.batch_id] = BatchProgress(job_id, request)
         try:
             self._bus.publish(BarsRequested(request))
         except IngestionInterrupted as error:
             return error
+        except StoreBusyError:
+            self._shared.leave(request, progress.open_days())
         except MarketPipeError as error:
             self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
             return error
         return None
+
+    def _note_settled(self, job_id: int, request: BarsRequest, settled: Mapping[SymbolDay, DayRecord]) -> None:
+        """What somebody else has found out is known to this job too."""
+        if settled:
+            outcomes = tuple(
+                SymbolDayOutcome(day, known.outcome, known.rows, known.rejected) for day, known in settled.items()
+            )
+            self._begun[request.batch_id] = progress = BatchProgress(job_id, request)
+            progress.note(outcomes)
+            self._bus.publish(SymbolDaysRecorded(job_id, self._provider, outcomes))
 
     def _record(
         self, progress: BatchProgress, results: Iterable[tuple[SymbolDayOutcome, StoredSymbolDay | None]]

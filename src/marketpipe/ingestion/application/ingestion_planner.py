@@ -8,6 +8,7 @@ from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.typical_volume import TypicalVolumes
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
@@ -28,6 +29,10 @@ class IngestionPlanner:
     def plan_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionPlan:
         """Just the ``wanted`` dates, whatever is known of them."""
         return self._scheduler.plan_again(scope, wanted, self._clock.now(), self._volumes(scope))
+
+    def narrowed(self, request: BarsRequest, days: Collection[SymbolDay]) -> tuple[BarsRequest, ...]:
+        """What is left of a request of a plan when nothing but these of its symbol-days is wanted."""
+        return tuple(self._scheduler.narrowed(request, days))
 
     def latest_final(self) -> TradingDate:
         return self._scheduler.latest_final(self._clock.now())

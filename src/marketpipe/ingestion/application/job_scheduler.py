@@ -3,10 +3,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from marketpipe.ingestion.application.known_hours import KnownHours
-from marketpipe.ingestion.domain.batch_packing import PackingLimits, pack
+from marketpipe.ingestion.domain.batch_packing import PackingLimits, pack, rectangles
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.night_packing import nights
@@ -15,6 +15,7 @@ from marketpipe.ingestion.domain.session_finality import SessionFinality
 from marketpipe.ingestion.domain.typical_volume import TypicalVolumes
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -53,6 +54,16 @@ class JobScheduler:
         positions = {s: [i for i, item in enumerate(begun) if item.trading_date in wanted[s]] for s in wanted}
         missing = _Missing({symbol: some for symbol, some in positions.items() if some})
         return self._packed(scope, begun, missing, volumes, 0)
+
+    def narrowed(self, request: BarsRequest, days: Collection[SymbolDay]) -> Iterator[BarsRequest]:
+        """What is left of a request when nothing but these of its symbol-days is wanted."""
+        asked = {
+            s: [i for i, at in enumerate(request.sessions) if SymbolDay(s, at.trading_date) in days]
+            for s in request.symbols
+        }
+        for symbols, (first, last) in rectangles(asked):
+            sessions = request.sessions[first : last + 1]
+            yield evolve(request, batch_id=next(self._batch_ids), symbols=symbols, sessions=sessions)
 
     def latest_final(self, now: Timestamp) -> TradingDate:
         """The trading date of the newest session whose bars are settled."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from marketpipe.ingestion.domain.claimed_days import ClaimedDays
 from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
@@ -12,9 +13,10 @@ from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
 
 
 class IngestionState(Protocol):
@@ -33,7 +35,11 @@ class IngestionState(Protocol):
         ...
 
     def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
-        """A new job's number. Jobs that a crash left running are closed as interrupted after their last checkpoint."""
+        """A new job's number.
+
+        Jobs that a crash left running are closed as interrupted after their last checkpoint; those of others who are
+        at work on the same store are left alone.
+        """
         ...
 
     def close_job(self, job: IngestionJob, now: Timestamp) -> None: ...
@@ -88,3 +94,30 @@ class StateFile(Protocol):
     def set_aside(self, now: Timestamp) -> str:
         """The path under which it lies from then on, with all that belongs to it."""
         ...
+
+
+class SymbolDayClaims(Protocol):
+    """Who works on which symbol-days of one store, among all who do at once. Raises ``StateError``.
+
+    Nobody gets what another holds. What a holder holds is free at once when it dies or closes its state, and when its
+    lease has run out. One holder may hold a symbol-day under several leases: its own threads wait for one another.
+    """
+
+    def position(self) -> int:
+        """Of the latest checkpoint: those recorded from now on come after it."""
+        ...
+
+    def take(
+        self, wanted: Mapping[SymbolDay, SessionHours], since: int | None, now: Timestamp, until: Timestamp
+    ) -> ClaimedDays:
+        """In one step, those that are free. ``wanted`` says for which hours.
+
+        What was settled for those hours after the position ``since`` is not taken; None: whatever is settled.
+        """
+        ...
+
+    def renew(self, lease: int, now: Timestamp, until: Timestamp) -> bool:
+        """False where it has run out and somebody else took what it held: then its holder must not write that."""
+        ...
+
+    def release(self, lease: int) -> None: ...

@@ -42,6 +42,12 @@ def pack(missing: Mapping[Symbol, Sequence[int]], bars_per_day: float, limits: P
         yield from _cut(symbols, run, bars_per_day, target, limits.symbols_per_request)
 
 
+def rectangles(missing: Mapping[Symbol, Sequence[int]]) -> Iterator[Rectangle]:
+    """The same, as large as they can be."""
+    for run, symbols in sorted(_by_run(missing).items()):
+        yield tuple(symbols), run
+
+
 def _by_run(missing: Mapping[Symbol, Sequence[int]]) -> Mapping[Run, list[Symbol]]:
     groups: defaultdict[Run, list[Symbol]] = defaultdict(list)
     for symbol in sorted(missing):

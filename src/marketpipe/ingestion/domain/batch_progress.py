@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.errors import MarketPipeError
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
@@ -48,8 +48,7 @@ class BatchProgress:
 
     def hours_of(self, day: SymbolDay) -> SessionHours:
         """For which hours of that day this batch speaks."""
-        hours = self._asked[day.trading_date].hours
-        return self.request.session_kind.hours if SessionHours.REGULAR in hours else hours
+        return hours_asked(self.request, self._asked[day.trading_date])
 
     def refused_days(self, symbols: Iterable[tuple[object, str]]) -> dict[SymbolDay, str]:
         reasons = dict(symbols)
@@ -70,6 +69,11 @@ class BatchProgress:
             contradiction = f"none came where {_bars(kept)} known; what is stored stays"
             return SymbolDayOutcome(day, Outcome.FAILED, kept, error=contradiction)
         return SymbolDayOutcome(day, Outcome.EMPTY)
+
+
+def hours_asked(request: BarsRequest, asked: AskedSession) -> SessionHours:
+    """Where the regular session is among them, what is asked for is the day."""
+    return request.session_kind.hours if SessionHours.REGULAR in asked.hours else asked.hours
 
 
 def _bars(count: int) -> str:

@@ -16,15 +16,17 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import SessionHours
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 
-SELECT_DAYS: Final = (
+_DAYS: Final = (
     "SELECT trading_date, outcome, hours, answers, rejected, error, rows, bytes, known_since, sha256, minutes "
     "FROM checkpoints LEFT JOIN partitions USING (store_id, symbol, trading_date) "
-    "WHERE store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? ORDER BY trading_date"
+    "WHERE store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ?"
 )
+SELECT_DAYS: Final = f"{_DAYS} ORDER BY trading_date"
+SELECT_CHANGED_DAYS: Final = f"{_DAYS} AND change > ?"
 PUT_CHECKPOINT: Final = (
     "INSERT OR REPLACE INTO checkpoints "
-    "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?)"
+    "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error, change) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 )
 PUT_PARTITION: Final = """
 INSERT INTO partitions (store_id, symbol, trading_date, rows, first, last, bytes, sha256, known_since, minutes)
@@ -61,7 +63,7 @@ def day_records(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]
     return found
 
 
-def checkpoint_row(store_id: int, checkpoint: IngestionCheckpoint, known: DayRecord) -> tuple[object, ...]:
+def checkpoint_row(store_id: int, checkpoint: IngestionCheckpoint, known: DayRecord, change: int) -> tuple[object, ...]:
     """``known`` is what the checkpoint came to, with what was known before it."""
     return (
         *key_of(store_id, checkpoint),
@@ -72,6 +74,7 @@ def checkpoint_row(store_id: int, checkpoint: IngestionCheckpoint, known: DayRec
         checkpoint.job_id,
         str(checkpoint.checked_at),
         known.error,
+        change,
     )
 
 

@@ -14,10 +14,10 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 
-def opened_row(store_id: int, scope: IngestionScope, now: Timestamp, planned: int) -> tuple[object, ...]:
+def opened_row(store_id: int, scope: IngestionScope, now: Timestamp, planned: int, holder: str) -> tuple[object, ...]:
     dates = str(scope.first), str(scope.last)
     state, kind = str(JobState.RUNNING), str(scope.session_kind)
-    return store_id, state, str(now), len(scope.symbols), *dates, kind, planned
+    return store_id, state, str(now), len(scope.symbols), *dates, kind, planned, holder
 
 
 def closed_row(job: IngestionJob, now: Timestamp) -> tuple[object, ...]:

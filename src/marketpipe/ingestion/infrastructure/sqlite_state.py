@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from marketpipe.ingestion.domain.checkpoint_merging import merged
 from marketpipe.ingestion.domain.day_record import DayRecord
@@ -25,63 +22,58 @@ from marketpipe.ingestion.infrastructure.checkpoint_rows import (
     partition_row,
 )
 from marketpipe.ingestion.infrastructure.job_rows import closed_row, job_record, opened_row, progress_rows
-from marketpipe.ingestion.infrastructure.sqlite_transaction import transaction
-from marketpipe.ingestion.infrastructure.state_connection import connect, is_writable
-from marketpipe.ingestion.infrastructure.state_trouble import trouble_with
+from marketpipe.ingestion.infrastructure.sqlite_claims import SQLiteClaims
+from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
 
-UNKNOWN_STORE = -1
 SETTLED = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.is_settled)
+SELECT_DATASET = "SELECT provider, feed, adjustment, session FROM stores WHERE store_id = ?"
 VOLUME = "SELECT sum(rows), sum(bytes), count(*) FROM partitions WHERE store_id = ?"
 
 
 class SQLiteState:
-    """Jobs, checkpoints and partitions of one store in a SQLite file, which may hold several stores.
-
-    One connection behind a lock; WAL, so that readers in other processes never wait. A commit outlives ``kill -9``.
-    """
+    """Jobs, checkpoints and partitions of one store in a SQLite file, which may hold several stores."""
 
     def __init__(self, path: Path, location: str) -> None:
         """``location`` tells this store from others in the same file. Raises ``StateError``."""
-        self._path, self._lock = path, threading.Lock()
-        with self._translated(), ExitStack() as undo:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = connect(path)
-            undo.callback(self._connection.close)
-            self._store_id = self._find(location)
-            undo.pop_all()
+        self._file = SQLiteFile(path, location)
+        self._path, self._store_id = path, self._file.store_id
+        self._transaction, self._query = self._file.transaction, self._file.query
+        self.claims = SQLiteClaims(self._file)
 
     def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
         with self._transaction() as connection:
-            self._refuse_others(*self._claimed(connection), identity, kind)
+            known = connection.execute(SELECT_DATASET, (self._store_id,)).fetchone()
+            self._refuse_others(*_dataset(*known), identity, kind)
             connection.execute(
                 "UPDATE stores SET provider = ?, feed = ?, adjustment = ?, session = ? WHERE store_id = ?",
                 (identity.provider, identity.feed, identity.adjustment, str(kind), self._store_id),
             )
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
-        with self._lock, self._translated():
-            identity, kind = self._claimed(self._connection)
+        rows = self._query(SELECT_DATASET, (self._store_id,))
+        identity, kind = _dataset(*rows[0]) if rows else (None, None)
         return (identity, kind) if identity and kind else None
 
     def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
+        ours, abandoned = self._file.our_name(), self._abandoned_jobs()
         with self._transaction() as connection:
-            connection.execute(
+            connection.executemany(
                 "UPDATE jobs SET state = ?, finished_at = coalesce("
                 "(SELECT max(checked_at) FROM checkpoints WHERE job_id = jobs.job_id), started_at) "
-                "WHERE store_id = ? AND state = ?",
-                (str(JobState.INTERRUPTED), self._store_id, str(JobState.RUNNING)),
+                "WHERE job_id = ? AND state = ?",
+                [(str(JobState.INTERRUPTED), job_id, str(JobState.RUNNING)) for job_id in abandoned],
             )
             cursor = connection.execute(
-                "INSERT INTO jobs (store_id, state, started_at, symbols, first, last, session, planned) "
-                "VALUES (?,?,?,?,?,?,?,?)",
-                opened_row(self._store_id, scope, now, planned),
+                "INSERT INTO jobs (store_id, state, started_at, symbols, first, last, session, planned, holder) "
+                "VALUES (?,?,?,?,?,?,?,?,?)",
+                opened_row(self._store_id, scope, now, planned, ours),
             )
             return int(cursor.lastrowid or 0)
 
@@ -94,8 +86,9 @@ class SQLiteState:
 
     def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
         with self._transaction() as connection:
+            change = self._next_change(connection)
             for checkpoint in checkpoints:
-                self._record_outcome(connection, checkpoint)
+                self._record_outcome(connection, checkpoint, change)
                 self._record_file(connection, checkpoint)
             connection.executemany(
                 "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?", progress_rows(checkpoints)
@@ -160,26 +153,21 @@ class SQLiteState:
         return [job_record(*row) for row in rows]
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        self._file.close()
 
-    def _find(self, location: str) -> int:
-        """A new store is written down; where nothing can be written it is one that nobody knows anything of."""
-        find = "SELECT store_id FROM stores WHERE location = ?"
-        if (found := self._connection.execute(find, (location,)).fetchone()) is None and is_writable(self._connection):
-            self._connection.execute("INSERT OR IGNORE INTO stores (location) VALUES (?)", (location,))
-            found = self._connection.execute(find, (location,)).fetchone()
-        return int(found[0]) if found else UNKNOWN_STORE
+    def _abandoned_jobs(self) -> list[int]:
+        """Those running of which whoever opened them is dead, or has opened none but a new one since."""
+        rows = self._query(
+            "SELECT job_id, coalesce(holder, '') FROM jobs WHERE store_id = ? AND state = ?",
+            (self._store_id, str(JobState.RUNNING)),
+        )
+        gone = {self._file.our_name(), *self._file.dead(sorted({holder for _, holder in rows}))}
+        return [job_id for job_id, holder in rows if holder in gone]
 
-    def _claimed(self, connection: sqlite3.Connection) -> tuple[DatasetIdentity | None, SessionKind | None]:
-        row = connection.execute(
-            "SELECT provider, feed, adjustment, session FROM stores WHERE store_id = ?", (self._store_id,)
-        ).fetchone()
-        if row is None:
-            return None, None
-        provider, feed, adjustment, session = row
-        identity = None if provider is None else DatasetIdentity(provider, feed, adjustment)
-        return identity, None if session is None else SessionKind(session)
+    def _next_change(self, connection: sqlite3.Connection) -> int:
+        connection.execute("UPDATE stores SET changes = changes + 1 WHERE store_id = ?", (self._store_id,))
+        (change,) = connection.execute("SELECT changes FROM stores WHERE store_id = ?", (self._store_id,)).fetchone()
+        return int(change)
 
     def _refuse_others(
         self, known: DatasetIdentity | None, hours: SessionKind | None, identity: DatasetIdentity, kind: SessionKind
@@ -195,11 +183,11 @@ class SQLiteState:
                 f"Give another output_path, or ask for session {hours}"
             )
 
-    def _record_outcome(self, connection: sqlite3.Connection, checkpoint: IngestionCheckpoint) -> None:
+    def _record_outcome(self, connection: sqlite3.Connection, checkpoint: IngestionCheckpoint, change: int) -> None:
         key = key_of(self._store_id, checkpoint)
         known = day_records(connection.execute(SELECT_DAYS, (*key, key[-1])))
         if found := merged(known.get(checkpoint.result.symbol_day.trading_date), checkpoint):
-            connection.execute(PUT_CHECKPOINT, checkpoint_row(self._store_id, checkpoint, found))
+            connection.execute(PUT_CHECKPOINT, checkpoint_row(self._store_id, checkpoint, found, change))
 
     def _record_file(self, connection: sqlite3.Connection, checkpoint: IngestionCheckpoint) -> None:
         stored = checkpoint.stored
@@ -212,20 +200,9 @@ class SQLiteState:
         ((bars, size, days),) = self._query(sql, (self._store_id, *values))
         return TypicalVolume(bars / days, size / bars, days) if days else None
 
-    def _query(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._lock, self._translated():
-            return self._connection.execute(sql, values).fetchall()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._translated(), transaction(self._connection):
-            yield self._connection
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except StateError as error:
-            raise StateError(f"the state file {self._path} {error}") from error
-        except (sqlite3.Error, OSError) as error:
-            raise StateError(f"the state file {self._path} {trouble_with(error)}") from error
+def _dataset(
+    provider: str | None, feed: str, adjustment: str, session: str | None
+) -> tuple[DatasetIdentity | None, SessionKind | None]:
+    identity = None if provider is None else DatasetIdentity(provider, feed, adjustment)
+    return identity, None if session is None else SessionKind(session)

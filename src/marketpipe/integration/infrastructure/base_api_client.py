@@ -102,9 +102,11 @@ class BaseApiClient(ABC):
                 yield page
 
     def close(self) -> None:
+        self._limiter.close()
         self._http.close()
 
     async def aclose(self) -> None:
+        self._limiter.close()
         await self._http.aclose()
 
     def _ask(self, call: PageCall) -> RawMarketData:

@@ -15,6 +15,7 @@ import pytest
 from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.ingestion.infrastructure.state_migration import STEPS
 from marketpipe.ingestion.infrastructure.state_schema import VERSION
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
@@ -279,7 +280,10 @@ def test_those_who_find_a_migration_under_way_wait_for_it(path: Path) -> None:
     assert found == [3]
 
 
-@pytest.mark.parametrize("statement", ["UPDATE stores", "DROP TABLE", "PRAGMA user_version = 2"])
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE stores", "DROP TABLE", "PRAGMA user_version = 2", "ALTER TABLE jobs", "PRAGMA user_version = 3"],
+)
 def test_a_process_that_is_killed_while_it_migrates_leaves_version_1_as_it_was(path: Path, statement: str) -> None:
     before = asked(path, LAYOUT)
 
@@ -294,13 +298,32 @@ def test_a_process_that_is_killed_while_it_migrates_leaves_version_1_as_it_was(p
     state.close()
 
 
-def test_a_file_of_version_3_is_refused_and_not_touched(path: Path) -> None:
+def test_a_file_of_version_4_is_refused_and_not_touched(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute("PRAGMA user_version = 4")
     connection.close()
     before = path.read_bytes()
 
-    with pytest.raises(StateError, match="has schema version 3, this MarketPipe knows 2; install a newer MarketPipe"):
+    with pytest.raises(StateError, match="has schema version 4, this MarketPipe knows 3; install a newer MarketPipe"):
         SQLiteState(path, "../mixed")
 
     assert path.read_bytes() == before
+
+
+def test_a_file_of_version_2_gets_what_is_new_and_keeps_the_rest(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in STEPS[1]:
+        connection.execute(statement)
+    connection.close()
+    assert asked(path, "PRAGMA user_version") == [(2,)]
+    checkpoints = asked(path, "SELECT * FROM checkpoints")
+    SQLiteState(new := path.with_name("new.sqlite"), "../data").close()
+
+    state = SQLiteState(path, "../mixed")
+    position = state.claims.position()
+    state.record([checkpoint("AAPL", "2024-01-05")])
+    state.close()
+
+    assert asked(path, LAYOUT) == asked(new, LAYOUT)
+    assert [row[:-1] for row in asked(path, "SELECT * FROM checkpoints WHERE change = 0")] == checkpoints
+    assert position == 0

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+class HolderLock:
+    """A name among those who share a state file, held as a lock on a file of that name for as long as its bearer lives.
+
+    The system releases the lock when the process dies, however it dies: whoever can lock that file knows. Raises
+    ``OSError`` where no file can be made.
+    """
+
+    def __init__(self, state_path: Path) -> None:
+        self._folder, self._prefix = state_path.parent, f"{state_path.name}.holder-"
+        self._lock: FileLock | None = None
+        self._name = uuid.uuid4().hex
+
+    def name(self) -> str:
+        """Ours; from the first call on others can see that we live."""
+        if self._lock is None:
+            lock = _lock(self._file(self._name))
+            lock.acquire()
+            self._lock = lock
+        return self._name
+
+    def is_alive(self, name: str) -> bool:
+        if name == self._name:
+            return self._lock is not None
+        file = self._file(name)
+        if not file.exists():
+            return False
+        lock = _lock(file)
+        try:
+            lock.acquire()
+        except Timeout:
+            return True
+        file.unlink(missing_ok=True)
+        lock.release()
+        return False
+
+    def close(self) -> None:
+        if self._lock is not None:
+            with suppress(OSError):  # somebody else may have taken the folder away
+                self._file(self._name).unlink(missing_ok=True)
+            self._lock.release()
+            self._lock = None
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{self._prefix}{name}"
+
+
+def _lock(file: Path) -> FileLock:
+    return FileLock(file, timeout=0, is_singleton=False, thread_local=False)

@@ -1,0 +1,189 @@
+"""What every ``SymbolDayClaims`` does: the one in SQLite, and the tests' own in memory. Two holders share a store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
+from marketpipe.ingestion.domain.claimed_days import ClaimedDays
+from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.trading_session import SessionHours
+from tests.support.builders import day
+from tests.support.checkpoints import CHECKED_AT as NOW
+from tests.support.checkpoints import checkpoint
+from tests.support.in_memory_ingestion_state import InMemoryClaims, InMemoryIngestionState
+
+UNTIL = NOW.plus(timedelta(minutes=10))
+MONDAY, TUESDAY, WEDNESDAY = (day("AAPL", f"2024-01-0{n}") for n in (2, 3, 4))
+OTHER_SYMBOL = day("MSFT", "2024-01-03")
+EXTENDED, REGULAR, LATE = SessionHours.EXTENDED, SessionHours.REGULAR, SessionHours.LATE
+
+
+@frozen
+class Sharing:
+    """``end_other``: as when the other's process ends, in whatever way."""
+
+    state: IngestionState
+    one: SymbolDayClaims
+    other: SymbolDayClaims
+    end_other: Callable[[], None]
+
+
+def _on_disk(folder: Path) -> Iterator[Sharing]:
+    one, other = (SQLiteState(folder / "marketpipe.sqlite", "../data") for _ in range(2))
+    yield Sharing(one, one.claims, other.claims, other.close)
+    one.close()
+    other.close()
+
+
+def _in_memory(_: Path) -> Iterator[Sharing]:
+    state = InMemoryIngestionState()
+    other = InMemoryClaims(state, "other")
+    yield Sharing(state, state.claims, other, other.die)
+
+
+@pytest.fixture(params=[_on_disk, _in_memory])
+def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sharing]:
+    yield from request.param(tmp_path)
+
+
+def take(
+    claims: SymbolDayClaims, *days: SymbolDay, since: int | None = None, hours: SessionHours = EXTENDED
+) -> ClaimedDays:
+    return claims.take(dict.fromkeys(days, hours), since, NOW, UNTIL)
+
+
+def test_what_is_free_is_taken(sharing: Sharing) -> None:
+    taken = take(sharing.one, MONDAY, TUESDAY, OTHER_SYMBOL)
+
+    assert (taken.ours, dict(taken.settled), taken.held) == ({MONDAY, TUESDAY, OTHER_SYMBOL}, {}, set())
+
+
+def test_what_another_holds_is_not_taken_until_it_is_released(sharing: Sharing) -> None:
+    first = take(sharing.one, MONDAY, TUESDAY)
+
+    second = take(sharing.other, TUESDAY, WEDNESDAY, OTHER_SYMBOL)
+    assert (second.ours, second.held) == ({WEDNESDAY, OTHER_SYMBOL}, {TUESDAY})
+    assert take(sharing.one, WEDNESDAY).held == {WEDNESDAY}
+
+    sharing.one.release(first.lease)
+    assert take(sharing.other, MONDAY, TUESDAY).ours == {MONDAY, TUESDAY}
+
+
+def test_releasing_one_lease_leaves_the_others(sharing: Sharing) -> None:
+    first, second = take(sharing.one, MONDAY), take(sharing.one, TUESDAY)
+
+    sharing.one.release(first.lease)
+
+    assert take(sharing.other, MONDAY, TUESDAY).held == {TUESDAY}
+    assert sharing.one.renew(second.lease, NOW, UNTIL)
+    assert not sharing.one.renew(first.lease, NOW, UNTIL)
+
+
+def test_a_holder_may_hold_a_day_twice(sharing: Sharing) -> None:
+    """As when its early and its late hours are asked for apart: the threads of a process wait for one another."""
+    first, second = take(sharing.one, MONDAY, hours=LATE), take(sharing.one, MONDAY, hours=SessionHours.EARLY)
+    assert first.ours == second.ours == {MONDAY}
+
+    sharing.one.release(first.lease)
+
+    assert take(sharing.other, MONDAY).held == {MONDAY}
+
+
+def test_a_lease_runs_out(sharing: Sharing) -> None:
+    lease = take(sharing.one, MONDAY).lease
+    wanted = {MONDAY: EXTENDED}
+
+    assert sharing.other.take(wanted, None, UNTIL.plus(timedelta(microseconds=-1)), UNTIL).held == {MONDAY}
+    assert sharing.other.take(wanted, None, UNTIL, UNTIL.plus(timedelta(minutes=10))).ours == {MONDAY}
+    assert not sharing.one.renew(lease, UNTIL, UNTIL.plus(timedelta(minutes=10)))
+
+
+def test_a_lease_that_nobody_took_away_can_be_renewed_late(sharing: Sharing) -> None:
+    lease, later = take(sharing.one, MONDAY).lease, UNTIL.plus(timedelta(minutes=10))
+
+    assert sharing.one.renew(lease, UNTIL, later)
+    assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).held == {MONDAY}
+
+
+def test_renewing_one_lease_renews_all_of_its_holder(sharing: Sharing) -> None:
+    """A worker that waits for its turn at the provider cannot renew its own."""
+    take(sharing.one, MONDAY)
+    lease, later = take(sharing.one, TUESDAY).lease, UNTIL.plus(timedelta(minutes=10))
+
+    assert sharing.one.renew(lease, UNTIL, later)
+    assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).held == {MONDAY}
+
+
+def test_what_a_holder_held_is_free_when_it_ends(sharing: Sharing) -> None:
+    take(sharing.other, MONDAY)
+    sharing.end_other()
+
+    assert take(sharing.one, MONDAY).ours == {MONDAY}
+
+
+def test_what_was_settled_since_is_not_taken(sharing: Sharing) -> None:
+    sharing.state.record([checkpoint("AAPL", "2024-01-02")])
+    since = sharing.other.position()
+    sharing.state.record([checkpoint("AAPL", "2024-01-03", Outcome.EMPTY, 0), checkpoint("MSFT", "2024-01-02")])
+
+    taken = take(sharing.other, MONDAY, TUESDAY, WEDNESDAY, OTHER_SYMBOL, since=since)
+
+    assert taken.ours == {MONDAY, WEDNESDAY, OTHER_SYMBOL}
+    assert {found: record.outcome for found, record in taken.settled.items()} == {TUESDAY: Outcome.EMPTY}
+
+
+def test_what_was_settled_since_is_settled_though_it_is_held(sharing: Sharing) -> None:
+    since = sharing.other.position()
+    take(sharing.one, MONDAY, TUESDAY)
+    sharing.state.record([checkpoint("AAPL", "2024-01-02", rows=77)])
+
+    taken = take(sharing.other, MONDAY, TUESDAY, since=since)
+
+    assert (taken.settled[MONDAY].rows, taken.held, taken.ours) == (77, {TUESDAY}, set())
+
+
+def test_whatever_is_settled_can_be_taken_again(sharing: Sharing) -> None:
+    sharing.state.record([checkpoint("AAPL", "2024-01-02")])
+
+    assert take(sharing.other, MONDAY, since=None).ours == {MONDAY}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.PARTIAL])
+def test_what_was_not_settled_is_taken(sharing: Sharing, outcome: Outcome) -> None:
+    since = sharing.other.position()
+    sharing.state.record([checkpoint("AAPL", "2024-01-02", outcome, 10)])
+
+    assert take(sharing.other, MONDAY, since=since).ours == {MONDAY}
+
+
+@pytest.mark.parametrize(("hours", "is_settled"), [(REGULAR, True), (EXTENDED, False), (LATE, False)])
+def test_only_the_wanted_hours_count(sharing: Sharing, hours: SessionHours, is_settled: bool) -> None:
+    since = sharing.other.position()
+    sharing.state.record([checkpoint("AAPL", "2024-01-02", hours=REGULAR)])
+
+    assert (MONDAY in take(sharing.other, MONDAY, since=since, hours=hours).settled) is is_settled
+
+
+def test_of_many_who_want_the_same_at_once_one_gets_it(sharing: Sharing) -> None:
+    taken: list[ClaimedDays] = []
+
+    def want(claims: SymbolDayClaims) -> None:
+        taken.extend(take(claims, day("AAPL", f"2024-02-{number:02d}")) for number in range(1, 21))
+
+    threads = [threading.Thread(target=want, args=(claims,)) for claims in (sharing.one, sharing.other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    ours = [found for one in taken for found in one.ours]
+    assert len(ours) == len(set(ours)) == 20
