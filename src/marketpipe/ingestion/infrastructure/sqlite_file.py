@@ -9,7 +9,7 @@ from typing import Any
 
 from marketpipe.ingestion.infrastructure.holder_lock import HolderLock
 from marketpipe.ingestion.infrastructure.sqlite_transaction import transaction
-from marketpipe.ingestion.infrastructure.state_connection import connect, is_writable
+from marketpipe.ingestion.infrastructure.state_connection import PATIENCE_SECONDS, connect, is_writable
 from marketpipe.ingestion.infrastructure.state_trouble import trouble_with
 from marketpipe.shared_kernel.domain.errors import StateError
 
@@ -22,13 +22,13 @@ class SQLiteFile:
     WAL, so that readers in other processes never wait. A commit outlives ``kill -9``.
     """
 
-    def __init__(self, path: Path, location: str) -> None:
+    def __init__(self, path: Path, location: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         """``location`` tells this store from others in the same file. Raises ``StateError``."""
         self.path, self.holder = path, HolderLock(path)
         self._lock = threading.Lock()
         with self._translated(), ExitStack() as undo:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = connect(path)
+            self._connection = connect(path, patience_seconds)
             undo.callback(self._connection.close)
             self.store_id = self._find(location)
             undo.pop_all()

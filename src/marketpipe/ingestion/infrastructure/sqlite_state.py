@@ -24,6 +24,7 @@ from marketpipe.ingestion.infrastructure.checkpoint_rows import (
 from marketpipe.ingestion.infrastructure.job_rows import closed_row, job_record, opened_row, progress_rows
 from marketpipe.ingestion.infrastructure.sqlite_claims import SQLiteClaims
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
+from marketpipe.ingestion.infrastructure.state_connection import PATIENCE_SECONDS
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -40,9 +41,12 @@ VOLUME = "SELECT sum(rows), sum(bytes), count(*) FROM partitions WHERE store_id 
 class SQLiteState:
     """Jobs, checkpoints and partitions of one store in a SQLite file, which may hold several stores."""
 
-    def __init__(self, path: Path, location: str) -> None:
-        """``location`` tells this store from others in the same file. Raises ``StateError``."""
-        self._file = SQLiteFile(path, location)
+    def __init__(self, path: Path, location: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """``location`` tells this store from others in the same file; others are waited for with ``patience_seconds``.
+
+        Raises ``StateError``.
+        """
+        self._file = SQLiteFile(path, location, patience_seconds)
         self._path, self._store_id = path, self._file.store_id
         self._transaction, self._query = self._file.transaction, self._file.query
         self.claims = SQLiteClaims(self._file)

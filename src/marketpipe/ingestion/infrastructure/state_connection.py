@@ -6,14 +6,14 @@ from pathlib import Path
 
 from marketpipe.ingestion.infrastructure.state_migration import prepare
 
-BUSY_TIMEOUT_SECONDS = 30.0
+PATIENCE_SECONDS = 30.0
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, patience_seconds: float = PATIENCE_SECONDS) -> sqlite3.Connection:
     """Ready for use. Where the file can be read and not written, as on a store that is shared out, only for reading."""
     with ExitStack() as undo:
         try:
-            connection = _open(str(path))
+            connection = _open(str(path), patience_seconds)
             undo.callback(connection.close)
             prepare(connection)
         except sqlite3.OperationalError as error:
@@ -31,13 +31,13 @@ def is_writable(connection: sqlite3.Connection) -> bool:
 
 def _open_for_reading(path: Path) -> sqlite3.Connection:
     """Taken as unchangeable: SQLite would want to write beside a file in WAL mode, even to read it."""
-    connection = _open(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+    connection = _open(f"{path.absolute().as_uri()}?immutable=1", 0.0, uri=True)
     connection.execute("PRAGMA query_only = ON")
     return connection
 
 
-def _open(target: str, *, uri: bool = False) -> sqlite3.Connection:
-    return sqlite3.connect(target, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
+def _open(target: str, patience_seconds: float, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(target, timeout=patience_seconds, isolation_level=None, check_same_thread=False, uri=uri)
 
 
 def _is_about_writing(error: sqlite3.OperationalError) -> bool:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from marketpipe.ingestion.domain.state_condition import StateCondition
-from marketpipe.ingestion.infrastructure import sqlite_state
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.ingestion.infrastructure.state_file import SQLiteStateFile
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
@@ -93,12 +92,11 @@ def test_a_damaged_file_names_the_command_that_helps(path: Path) -> None:
         SQLiteState(path, "data")
 
 
-def test_a_file_that_is_held_names_no_such_command(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_held_names_no_such_command(path: Path) -> None:
     claimed(path)
-    monkeypatch.setattr(sqlite_state, "BUSY_TIMEOUT_SECONDS", 0.01)
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StateError, match="is held by another process.*try again"):  # noqa: RUF043
-        claimed(path)
+        SQLiteState(path, "data", patience_seconds=0.01)
     holder.rollback()
     holder.close()
