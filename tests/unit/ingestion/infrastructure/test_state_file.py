@@ -97,6 +97,8 @@ def test_a_file_that_is_held_names_no_such_command(path: Path) -> None:
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StateError, match="is held by another process.*try again"):  # noqa: RUF043
-        SQLiteState(path, "data", patience_seconds=0.01)
+        SQLiteState(path, "data", patience_seconds=0.01).claim(
+            DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED
+        )
     holder.rollback()
     holder.close()
