@@ -21,6 +21,7 @@ from marketpipe.shared_kernel.domain.trading_session import SessionKind
 COMPLETE, EMPTY, UNLISTED = Finding(Verdict.COMPLETE), Finding(Verdict.EMPTY), Finding(Verdict.UNLISTED)
 NEVER_ASKED = Finding(Verdict.MISSING, "never asked for")
 PENDING = Finding(Verdict.PENDING)
+FOUR_OF_FIVE = 0.8
 StaleAggregates = Mapping[TradingDate, tuple[str, ...]]
 
 
@@ -94,9 +95,11 @@ class SymbolJudge:
         """Bars are lost here and there, and no single silence is long."""
         if record.minutes is None:
             return None
-        bars = self.grid.sessions[position].regular(record.minutes).bit_count()
+        bars, factor = self.grid.sessions[position].regular(record.minutes).bit_count(), self.thresholds.habit_factor
+        if bars * factor * FOUR_OF_FIVE >= (habits.usual_bars(position) or 0.0):
+            return None  # four of five have as many as the quiet one: it cannot have more than that of the mean
         quiet = habits.quietest_bars(position, self.market[position].share) or 0.0
-        if quiet < self.thresholds.hole_bars or bars * self.thresholds.habit_factor >= quiet:
+        if quiet < self.thresholds.hole_bars or bars * factor >= quiet:
             return None
         return _suspect(Suspicion.SPARSE, f"{bars:,} bars, where {quiet:.0f} are few")
 
