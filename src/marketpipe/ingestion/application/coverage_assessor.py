@@ -50,7 +50,9 @@ class CoverageAssessor:
         """
         grid, lives = self._grid(scope), self._state.lives()
         judge = SymbolJudge(grid, self._survey({*scope.symbols, *lives}, grid), scope.session_kind, self._thresholds)
-        return tuple(self._assess(symbol, scope, judge, lives.get(symbol)) for symbol in scope.symbols)
+        part = grid.within(scope.first, scope.last)
+        shown = grid.cut(part)
+        return tuple(self._assess(symbol, scope, judge, lives.get(symbol), part, shown) for symbol in scope.symbols)
 
     def doubted(self, scope: IngestionScope) -> frozenset[SymbolDay]:
         """The suspect symbol-days of which the provider may be asked again."""
@@ -81,7 +83,15 @@ class CoverageAssessor:
             survey.add(days.profiles(grid), days.silent())
         return survey.sessions()
 
-    def _assess(self, symbol: Symbol, scope: IngestionScope, judge: SymbolJudge, life: Life | None) -> SymbolCoverage:
+    def _assess(
+        self,
+        symbol: Symbol,
+        scope: IngestionScope,
+        judge: SymbolJudge,
+        life: Life | None,
+        part: slice,
+        shown: SessionGrid,
+    ) -> SymbolCoverage:
         grid = judge.grid
         first, last = (
             (min(scope.first, grid.dates[0]), max(scope.last, grid.dates[-1]))
@@ -91,10 +101,9 @@ class CoverageAssessor:
         examined = examine(symbol, first, last, self._state, self._inventory)
         days = SymbolDays.of(symbol, grid, examined.records, examined.conditions, life)
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
-        part = grid.within(scope.first, scope.last)
         strays = [date for date in examined.conditions if scope.first <= date <= scope.last and date not in grid.dates]
         findings = judge.judge(days, stale)[part]
-        return SymbolCoverage.of(days.cut(part), grid.cut(part), findings, strays)
+        return SymbolCoverage.of(days.cut(part), shown, findings, strays)
 
 
 def _doubted(coverages: tuple[SymbolCoverage, ...]) -> Iterator[SymbolDay]:
