@@ -101,7 +101,8 @@ class CoverageAssessor:
         examined = examine(symbol, first, last, self._state, self._inventory)
         days = SymbolDays.of(symbol, grid, examined.records, examined.conditions, life)
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
-        strays = [date for date in examined.conditions if scope.first <= date <= scope.last and date not in grid.dates]
+        unrecorded = examined.conditions.keys() - frozenset(grid.dates) if examined.conditions else ()
+        strays = [date for date in unrecorded if scope.first <= date <= scope.last]
         findings = judge.judge(days, stale)[part]
         return SymbolCoverage.of(days.cut(part), shown, findings, strays)
 
