@@ -1,7 +1,7 @@
 """The real command line, killed with SIGKILL at moments at which it changes something, and run again.
 
-A run has some five hundred such moments. Every 47th is tried, from another one on in each test; the environment
-variable MARKETPIPE_KILL_STRIDE=1 tries them all.
+A run has some hundred of such moments. Every fourth is tried, and each time the run after it is killed too, after a
+random time; all the tests together kill more than 200 times. MARKETPIPE_KILL_STRIDE=1 in the environment tries all.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ ROOT = Path(__file__).parents[2]
 DAYS = ["2024-03-04", "2024-03-05"]
 SYMBOLS = ["AAPL", "MSFT"]
 KILLED = -signal.SIGKILL
-STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "47"))
+STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "4"))
 HALVES = (0, 1)
 """The moments of a run are dealt out to two tests, which run on different processors."""
+AT_MOST_SECONDS = 0.3
+"""About as long as a run takes, most of which is spent before it changes anything."""
 
 
 def moments(half: int) -> range:
@@ -50,10 +52,15 @@ class DyingCli:
             command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def run(self, folder: Path, *words: str, die_at: int | None = None) -> int:
+    def run(self, folder: Path, *words: str, die_at: int | None = None, die_after: float | None = None) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        asked = {"words": [*words, "--config", "config.yaml"], "cwd": str(folder), "die_at": die_at}
+        asked = {
+            "words": [*words, "--config", "config.yaml"],
+            "cwd": str(folder),
+            "die_at": die_at,
+            "die_after": die_after,
+        }
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         return int(json.loads(self._process.stdout.readline())["code"])
@@ -103,6 +110,16 @@ def known(folder: Path) -> list[tuple[Any, ...]]:
 
 
 def settled(folder: Path) -> set[tuple[str, str]]:
+    """Symbol-days that have their checkpoint, or their file and not yet a checkpoint."""
+    return checkpointed(folder) | {
+        (symbol, day)
+        for symbol in SYMBOLS
+        for day in DAYS
+        if (folder / "data" / f"symbol={symbol}/year=2024/month=03/day={day[-2:]}.parquet").exists()
+    }
+
+
+def checkpointed(folder: Path) -> set[tuple[str, str]]:
     if not (folder / "state" / "marketpipe.sqlite").exists():
         return set()
     try:
@@ -124,45 +141,49 @@ def asked_for(requests: Sequence[Mapping[str, str]]) -> set[tuple[str, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("half", HALVES)
 def test_an_ingestion_killed_at_any_moment_resumes_to_the_same_end(cli: DyingCli, tmp_path: Path, half: int) -> None:
+    random, kills, code = Random(half), 0, KILLED
     with AlpacaLoopback(bars(), page_size=7) as provider:
         whole = configure(tmp_path / "whole", provider.url)
         assert cli.run(whole, "ingest") == 0
-        kills = 0
         for moment in moments(half):
             folder = configure(tmp_path / "killed", provider.url)
             code = cli.run(folder, "ingest", die_at=moment)
             if code != KILLED:
                 break
             kills += 1
-            checkpointed, before = settled(folder), len(provider.requests)
-            assert cli.run(folder, "ingest") == 0, (moment, (folder / "output.txt").read_text())
-            assert asked_for(provider.requests[before:]).isdisjoint(checkpointed), moment
+            for die_after in (random.uniform(0, AT_MOST_SECONDS), None):
+                had, before = settled(folder), len(provider.requests)
+                code = cli.run(folder, "ingest", die_after=die_after)
+                assert code == 0 or (code == KILLED and die_after), (moment, (folder / "output.txt").read_text())
+                assert asked_for(provider.requests[before:]).isdisjoint(had), moment
+                kills += code == KILLED
             assert files(folder) == files(whole), moment
             assert known(folder) == known(whole), moment
             shutil.rmtree(folder)
 
     assert code == 0
-    assert kills >= 2
+    assert kills > 200 / STRIDE
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("half", HALVES)
 def test_an_adoption_killed_at_any_moment_ends_as_if_it_had_not_been(cli: DyingCli, tmp_path: Path, half: int) -> None:
+    adopt = ("audit", "--start", DAYS[0], "--adopt")
+    random, kills, code = Random(half), 0, KILLED
     with AlpacaLoopback(bars()) as provider, AlpacaLoopback(bars(200.0)) as restated:
         old, whole = configure(tmp_path / "old", provider.url), tmp_path / "whole"
         assert cli.run(old, "ingest") == 0
         shutil.copytree(old, whole)
-        assert cli.run(configure(whole, restated.url), "audit", "--start", DAYS[0], "--adopt") == 0
-        kills = 0
+        assert cli.run(configure(whole, restated.url), *adopt) == 0
         for moment in moments(half):
             folder = tmp_path / "killed"
             shutil.copytree(old, folder)
             configure(folder, restated.url)
-            code = cli.run(folder, "audit", "--start", DAYS[0], "--adopt", die_at=moment)
+            code = cli.run(folder, *adopt, die_at=moment)
             if code != KILLED:
                 break
-            kills += 1
-            assert cli.run(folder, "audit", "--start", DAYS[0], "--adopt") == 0, moment
+            kills += 1 + (cli.run(folder, *adopt, die_after=random.uniform(0, AT_MOST_SECONDS)) == KILLED)
+            assert cli.run(folder, *adopt) == 0, moment
             assert cli.run(folder, "ingest") == 0, moment
             assert current(folder) == current(whole), moment
             assert known(folder) == known(whole), moment
@@ -170,23 +191,8 @@ def test_an_adoption_killed_at_any_moment_ends_as_if_it_had_not_been(cli: DyingC
             shutil.rmtree(folder)
 
     assert code == 0
-    assert kills >= 2
+    assert kills > 200 / STRIDE
 
 
 def revised(folder: Path, root: str = "revisions") -> set[bytes]:
     return {path.read_bytes() for path in (folder / root).rglob("*.parquet")}
-
-
-@pytest.mark.slow
-def test_an_ingestion_killed_again_and_again_comes_to_its_end(cli: DyingCli, tmp_path: Path) -> None:
-    random = Random(7)
-    with AlpacaLoopback(bars(), page_size=7) as provider:
-        whole = configure(tmp_path / "whole", provider.url)
-        assert cli.run(whole, "ingest") == 0
-        for number in range(1):
-            folder, kills = configure(tmp_path / f"killed-{number}", provider.url), 0
-            while cli.run(folder, "ingest", die_at=random.randint(1, 400)) == KILLED:
-                kills += 1
-                assert kills < 200
-            assert files(folder) == files(whole)
-            assert known(folder) == known(whole)

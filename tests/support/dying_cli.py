@@ -1,20 +1,30 @@
 """python -m tests.support.dying_cli: runs the real command line again and again, in forks that may be killed.
 
-What takes long, importing, is done once. A line of JSON on standard input says what to run: ``words``, ``cwd`` and
-``die_at``, the number of the moment at which the process kills itself with SIGKILL (None: never). Moments are those
-before and after every call that changes what is on the disk. A line of JSON answers with the exit ``code``.
+What takes long, importing, is done once. A line of JSON on standard input says what to run: ``words``, ``cwd``,
+``die_at``, the number of the moment at which the process kills itself with SIGKILL (None: never), and ``die_after``,
+the seconds after which it is killed from outside. Moments are those before and after every call that changes what is on
+the disk. A line of JSON answers with the exit ``code``.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
+import io
 import json
 import os
+import pkgutil
 import signal
 import sys
 import threading
+import time
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import marketpipe
+from marketpipe.cli import main as command_line
 
 CHANGES = {
     "posix": {"fsync", "replace", "rename", "link", "unlink", "utime", "mkdir"},
@@ -41,25 +51,43 @@ class Death:
 
 
 def main() -> None:
-    import duckdb  # noqa: F401 - what the commands need, loaded before the forks
-    import exchange_calendars  # noqa: F401
-    import httpx  # noqa: F401
-    import pyarrow.dataset
-    import pyarrow.parquet  # noqa: F401
-
-    import marketpipe.cli
-    import marketpipe.pipeline
-    import marketpipe.terminal.ingestion  # noqa: F401
-
+    _load_everything()
+    _make_calendars()
+    gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)
-        sys.stdout.write(json.dumps({"code": _run(asked["words"], asked["cwd"], asked["die_at"])}) + "\n")
+        sys.stdout.write(json.dumps({"code": _run(**asked)}) + "\n")
         sys.stdout.flush()
 
 
-def _run(words: list[str], cwd: str, die_at: int | None) -> int:
+def _load_everything() -> None:
+    for module in pkgutil.walk_packages(marketpipe.__path__, "marketpipe."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in ("duckdb", "exchange_calendars", "httpx", "pyarrow.dataset", "pyarrow.parquet", "rich.progress"):
+        importlib.import_module(name)
+    with suppress(SystemExit), redirect_stdout(io.StringIO()):
+        sys.argv = ["marketpipe", "ingest", "--help"]
+        command_line()
+
+
+def _make_calendars() -> None:
+    """The years of the tests' bars and of today: to make one takes longer than all the rest of a run."""
+    from marketpipe.shared_kernel.domain.trading_date import TradingDate
+    from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
+    from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
+
+    today = TradingDate.of(SystemClock().now())
+    for date in (TradingDate.parse("2024-03-04"), today.plus_days(-14), today):
+        ExchangeCalendar(latest=today).sessions(date, today if date > TradingDate.parse("2024-12-31") else date)
+
+
+def _run(words: list[str], cwd: str, die_at: int | None, die_after: float | None) -> int:
     child = os.fork()
     if child:
+        if die_after is not None:
+            time.sleep(die_after)
+            os.kill(child, signal.SIGKILL)  # where it has ended already, it waits to be asked how
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.chdir(cwd)
     with Path("output.txt").open("a") as output:
@@ -70,8 +98,6 @@ def _run(words: list[str], cwd: str, die_at: int | None) -> int:
         Death(die_at).watch()
     code = 0
     try:
-        from marketpipe.cli import main as command_line
-
         command_line()
     except SystemExit as leaving:
         code = int(leaving.code or 0)

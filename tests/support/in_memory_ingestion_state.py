@@ -13,6 +13,7 @@ from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
@@ -35,6 +36,7 @@ class InMemoryIngestionState:
         self._open = True
         self._dataset: tuple[DatasetIdentity, SessionKind] | None = None
         self._jobs: dict[int, JobRecord] = {}
+        self._kinds: dict[int, SessionKind] = {}
         self.checkpoints: dict[SymbolDay, IngestionCheckpoint] = {}
         self._answers: dict[SymbolDay, int] = {}
         self._files: dict[SymbolDay, StoredSymbolDay] = {}
@@ -64,7 +66,18 @@ class InMemoryIngestionState:
             number = len(self._jobs) + 1
             size, state = len(scope.symbols), str(JobState.RUNNING)
             self._jobs[number] = JobRecord(number, state, str(now), None, size, scope.first, scope.last, planned, 0, 0)
+            self._kinds[number] = scope.session_kind
             return number
+
+    def interrupted_jobs(self) -> Sequence[InterruptedJob]:
+        """As if whoever opened one that is running were dead."""
+        self._snapshot()
+        ended_so = str(JobState.INTERRUPTED), str(JobState.RUNNING)
+        return [
+            InterruptedJob(number, Timestamp.parse(job.started_at), job.first, job.last, self._kinds[number])
+            for number, job in self._jobs.items()
+            if job.state in ended_so
+        ]
 
     def close_job(self, job: IngestionJob, now: Timestamp) -> None:
         failed = sum(result.outcome is Outcome.FAILED for result in job.outcomes.values())

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
+from marketpipe.ingestion.application.interrupted_work import InterruptedWork
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
 from marketpipe.ingestion.application.shared_batches import SharedBatches
@@ -53,10 +54,12 @@ class IngestionCoordinator:
         bus: EventBus,
         clock: Clock,
         runner: BatchRunner,
+        interrupted: InterruptedWork,
     ) -> None:
         self._identity, self._provider, self._planner = identity, identity.provider, planner
         self._state, self._inventory = state, inventory
         self._bus, self._clock, self._runner = bus, clock, runner
+        self._interrupted = interrupted
         self._begun: dict[int, BatchProgress] = {}
         self._shared = SharedBatches(claims, planner, clock)
 
@@ -65,7 +68,10 @@ class IngestionCoordinator:
         self._runner.go()
         self._state.claim(self._identity, scope.session_kind)
         self._shared.begin()
-        return self._carry_out(scope, self._planner.plan(scope, doubted))
+        plan = self._planner.plan(scope, doubted)
+        if self._interrupted.take_over(plan.unrecorded):
+            plan = self._planner.plan(scope, doubted)
+        return self._carry_out(scope, plan)
 
     def ingest_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionJob:
         """Asks for the ``wanted`` dates of the scope and for nothing else; what comes takes the place of what was."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from marketpipe.ingestion.domain.claimed_days import ClaimedDays
@@ -8,6 +8,7 @@ from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
 from marketpipe.ingestion.domain.state_condition import StateCondition
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume
@@ -17,6 +18,7 @@ from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
+from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 
 
 class IngestionState(Protocol):
@@ -40,6 +42,10 @@ class IngestionState(Protocol):
         Jobs that a crash left running are closed as interrupted after their last checkpoint; those of others who are
         at work on the same store are left alone.
         """
+        ...
+
+    def interrupted_jobs(self) -> Sequence[InterruptedJob]:
+        """Those that somebody stopped, and those that a crash left running; ascending."""
         ...
 
     def close_job(self, job: IngestionJob, now: Timestamp) -> None: ...
@@ -84,6 +90,15 @@ class IngestionState(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class FilesLeftBehind(Protocol):
+    """Files of minute bars that nobody has written down. Raises ``StorageError``."""
+
+    def of(self, symbol: Symbol, dates: Collection[TradingDate]) -> Iterable[StoredSymbolDay]:
+        """What those of these dates say of themselves. They are durable by then; the ``error`` of a day says why its
+        file cannot be believed."""
+        ...
 
 
 class StateFile(Protocol):

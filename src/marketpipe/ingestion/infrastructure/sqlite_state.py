@@ -9,6 +9,7 @@ from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.ingestion.infrastructure.checkpoint_rows import (
@@ -21,7 +22,13 @@ from marketpipe.ingestion.infrastructure.checkpoint_rows import (
     key_of,
     partition_row,
 )
-from marketpipe.ingestion.infrastructure.job_rows import closed_row, job_record, opened_row, progress_rows
+from marketpipe.ingestion.infrastructure.job_rows import (
+    closed_row,
+    interrupted_job,
+    job_record,
+    opened_row,
+    progress_rows,
+)
 from marketpipe.ingestion.infrastructure.sqlite_claims import SQLiteClaims
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.ingestion.infrastructure.state_connection import PATIENCE_SECONDS
@@ -80,6 +87,14 @@ class SQLiteState:
                 opened_row(self._store_id, scope, now, planned, ours),
             )
             return int(cursor.lastrowid or 0)
+
+    def interrupted_jobs(self) -> Sequence[InterruptedJob]:
+        stopped, abandoned = str(JobState.INTERRUPTED), set(self._abandoned_jobs())
+        rows = self._query(
+            "SELECT state, job_id, started_at, first, last, session FROM jobs WHERE store_id = ? ORDER BY job_id",
+            (self._store_id,),
+        )
+        return [interrupted_job(*row) for state, *row in rows if state == stopped or row[0] in abandoned]
 
     def close_job(self, job: IngestionJob, now: Timestamp) -> None:
         with self._transaction() as connection:
