@@ -107,6 +107,8 @@ class Bootstrap(IntegrityParts, ValidationParts):
         for name in ("provider", "state", "_no_state"):
             if name in vars(self):
                 vars(self)[name].close()
+        if "syncers" in vars(self):
+            self.syncers.shutdown()
 
     def _interrupted_work(self, identity: DatasetIdentity) -> InterruptedWork:
         from marketpipe.ingestion.application.interrupted_work import InterruptedWork
