@@ -126,11 +126,11 @@ def _handler(loopback: AlpacaLoopback) -> type[BaseHTTPRequestHandler]:
             if reply.dropped:
                 self.close_connection = True
                 return
-            body = reply.body
-            if "gzip" in self.headers.get("Accept-Encoding", "") and "Content-Encoding" not in reply.headers:
-                body, reply.headers = gzip.compress(body), {**reply.headers, "Content-Encoding": "gzip"}
+            body, headers = reply.body, {"Content-Type": "application/json", **reply.headers}
+            if "gzip" in self.headers.get("Accept-Encoding", "") and "Content-Encoding" not in headers:
+                body, headers["Content-Encoding"] = gzip.compress(body), "gzip"
             self.send_response(reply.status)
-            for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

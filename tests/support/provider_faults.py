@@ -157,6 +157,11 @@ def whenever_asked_for(symbol: str, date: str, answer: Answer) -> Callable[[int,
     return lambda _, query: answer(query) if names(query, symbol, date) else None
 
 
+def slow_answer(_: Mapping[str, str]) -> Reply:
+    time.sleep(2 * TIMEOUT_SECONDS)
+    return Reply()
+
+
 def wrongly_stored(root: Path, bars: Market, days: Sequence[SymbolDay]) -> list[str]:
     """Those of the symbol-days whose files do not hold the truth."""
     return [str(d) for d in days if stored_rows(root, str(d.symbol), str(d.trading_date)) != _truth_of(bars, d)]
