@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 
 from marketpipe import load_ohlcv
 from tests.support.cli_process import marketpipe, result_of
@@ -67,6 +68,7 @@ def test_all_real_bars_arrive_bit_for_bit_in_the_fewest_requests(shared: Path, t
     assert len(log.read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_all_real_bars_arrive_through_faults_day_by_day(shared: Path, tmp_path: Path) -> None:
     log = tmp_path / "requests.jsonl"
     with _replay(shared, log, "--faults", FAULTS, "--seed", "16") as url:
