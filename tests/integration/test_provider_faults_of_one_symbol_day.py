@@ -48,6 +48,11 @@ def a_bar(**changes: object) -> Record:
     return {**BARS["MSFT"][0], **changes}
 
 
+def twice(page: str) -> Reply:
+    """Every bar of it is good."""
+    return saying(page.replace("BAR", json.dumps(BARS["MSFT"][10])).encode())
+
+
 ANSWERS: dict[str, tuple[Reply, str]] = {
     "a dict of bars": (of_msft({"0": a_bar()}), "not a page of bars"),
     "a number": (of_msft(5), "not a page of bars"),
@@ -57,10 +62,11 @@ ANSWERS: dict[str, tuple[Reply, str]] = {
     "token is a number": (saying({"bars": {}, "next_page_token": 7}), "not a page of bars"),
     "deep nesting": (saying(b'{"bars":' + b'{"MSFT":' * 50_000), "not JSON"),
     "not UTF-8": (saying(b'{"bars":{"MSFT":[{"t":"\xff\xfe"}]},"next_page_token":null}'), "not JSON"),
-    "symbol twice": (saying(b'{"bars":{"MSFT":[{}],"MSFT":[{}]},"next_page_token":null}'), "says 'MSFT' twice"),
-    "bars twice": (saying(b'{"bars":{"MSFT":[{}]},"bars":{},"next_page_token":null}'), "says 'bars' twice"),
+    "symbol twice": (twice('{"bars":{"MSFT":[BAR],"MSFT":[BAR]}}'), "says 'MSFT' twice"),
+    "bars twice": (twice('{"bars":{"MSFT":[BAR]},"bars":{"NVDA":[BAR]},"next_page_token":null}'), "says 'bars' twice"),
+    "bars and nothing": (twice('{"bars":{"MSFT":[BAR]},"bars":null}'), "says 'bars' twice"),
     "token twice": (
-        saying(b'{"next_page_token":"x","bars":{"MSFT":[{}]},"next_page_token":null}'),
+        twice('{"next_page_token":"x","bars":{"MSFT":[BAR]},"next_page_token":null}'),
         "says 'next_page_token' twice",
     ),
     "a message": (saying({"message": "try later"}), "a message instead of bars"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
-from tests.support.alpaca_loopback import AlpacaLoopback
+from tests.support.alpaca_loopback import AlpacaLoopback, Reply
 from tests.support.pipeline_ring import contents
 from tests.support.provider_faults import (
     DATES,
@@ -65,3 +66,19 @@ def test_silence_about_everything_stores_nothing(tmp_path: Path) -> None:
 
     assert report.count(Outcome.EMPTY) == report.planned
     assert contents(tmp_path) == {}
+
+
+def test_silence_that_is_said_once_about_every_page_withholds_nothing(tmp_path: Path) -> None:
+    asked: set[str] = set()
+
+    def fault(_: int, query: Mapping[str, str]) -> Reply | None:
+        name = repr(sorted(query.items()))
+        known = name in asked
+        asked.add(name)
+        return None if known else Reply(body=b'{"bars":null,"next_page_token":null}')
+
+    with AlpacaLoopback(BARS, page_size=PAGE, fault=fault) as loopback:
+        report = ingested(tmp_path, loopback, symbols=SYMBOLS)
+
+    assert report.requests == 2 * len(asked) > 2
+    assert wrongly_stored(tmp_path, BARS, all_days(SYMBOLS)) == []
