@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from marketpipe.ingestion.application.batch_runner import BatchRunner
+from marketpipe.ingestion.application.blame_finder import BlameFinder
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.interrupted_work import InterruptedWork
 from marketpipe.ingestion.application.job_scheduler import WantedDates
@@ -61,7 +63,7 @@ class IngestionCoordinator:
         self._bus, self._clock, self._runner = bus, clock, runner
         self._interrupted = interrupted
         self._begun: dict[int, BatchProgress] = {}
-        self._shared = SharedBatches(claims, planner, clock)
+        self._shared, self._blame = SharedBatches(claims, planner, clock), BlameFinder(planner)
 
     def ingest(self, scope: IngestionScope, doubted: Collection[SymbolDay] = ()) -> IngestionJob:
         """Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; what was checkpointed by then stays."""
@@ -82,6 +84,7 @@ class IngestionCoordinator:
 
     def _carry_out(self, scope: IngestionScope, plan: IngestionPlan) -> IngestionJob:
         self._begun.clear()
+        self._blame.begin()
         job_id = self._state.open_job(scope, self._clock.now(), plan.planned)
         job = IngestionJob(
             job_id,
@@ -143,24 +146,35 @@ class IngestionCoordinator:
         error: MarketPipeError | None = None
         with self._shared.taken(request) as (days, parts):
             self._note_settled(job_id, request, days.settled)
-            for part in parts:
-                error = self._fetch(job_id, part) or error
-                if isinstance(error, IngestionInterrupted | CredentialsError):
-                    break
+            left = deque(parts)
+            while left and not isinstance(error, IngestionInterrupted | CredentialsError):
+                error = self._fetch(job_id, left.popleft(), left) or error
         return error
 
-    def _fetch(self, job_id: int, request: BarsRequest) -> MarketPipeError | None:
+    def _fetch(self, job_id: int, request: BarsRequest, left: deque[BarsRequest]) -> MarketPipeError | None:
+        """``left`` gets what is to be asked for instead, where it fails."""
         progress = self._begun[request.batch_id] = BatchProgress(job_id, request)
         try:
             self._bus.publish(BarsRequested(request))
+            self._blame.answered()
         except IngestionInterrupted as error:
             return error
         except StoreBusyError:
             self._shared.leave(request, progress.open_days())
         except MarketPipeError as error:
-            self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
-            return error
+            return self._failed(progress, error, left)
         return None
+
+    def _failed(
+        self, progress: BatchProgress, error: MarketPipeError, left: deque[BarsRequest]
+    ) -> MarketPipeError | None:
+        parts = self._blame.parts(progress.request, progress.open_days(), error)
+        if parts:
+            self._shared.divide(progress.request, parts)
+            left.extend(parts)
+            return None
+        self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
+        return error
 
     def _note_settled(self, job_id: int, request: BarsRequest, settled: Mapping[SymbolDay, DayRecord]) -> None:
         """What somebody else has found out is known to this job too."""

@@ -55,6 +55,11 @@ class SharedBatches:
         if days:
             self._left.extend(self._planner.narrowed(request, days))
 
+    def divide(self, request: BarsRequest, parts: Collection[BarsRequest]) -> None:
+        """From now on the parts stand for the request."""
+        lease = self._lease_of[request.batch_id]
+        self._lease_of.update((part.batch_id, lease) for part in parts)
+
     def left(self) -> tuple[BarsRequest, ...]:
         """What was left for later, once those who hold it have had a moment; nothing where nobody is to wait."""
         left, self._left = tuple(self._left), []

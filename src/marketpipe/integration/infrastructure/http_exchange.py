@@ -21,10 +21,11 @@ from marketpipe.shared_kernel.domain.errors import (
 
 TIMEOUT = httpx.Timeout(connect=10.0, read=30.0, write=10.0, pool=60.0)
 LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-LARGEST_BODY = 64 * 1024 * 1024
+LARGEST_BODY = 16 * 1024 * 1024  # a page of 10,000 bars has one or two megabytes
 LONGEST_BODY_SECONDS = 90.0
 LARGEST_QUOTED = 65_536
 SHORTEST_SECRET = 6  # a shorter one would strike letters out of honest answers
+MOST_MEMBERS = 64  # of a gzip stream: each costs a copy of all that follow it
 GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -138,13 +139,15 @@ def _unpacked(encoding: str, packed: bytes, largest: int) -> bytes:
     if encoding != "gzip":
         raise MalformedResponseError(f"the response has an encoding nobody asked for: {encoding[:20]!r}")
     body, rest = b"", packed
-    while rest:  # a gzip stream may have several members
+    for _ in range(MOST_MEMBERS):
         member, following = _member(rest, largest - len(body))
         body += member
         if following is None or len(body) > largest:
             raise MalformedResponseError(f"the response unpacks to more than {largest:,} bytes")
+        if not following:
+            return body
         rest = following
-    return body
+    raise MalformedResponseError(f"the response is a gzip stream of more than {MOST_MEMBERS} members")
 
 
 def _member(packed: bytes, largest: int) -> tuple[bytes, bytes | None]:
