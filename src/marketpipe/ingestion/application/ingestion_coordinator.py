@@ -95,21 +95,24 @@ class IngestionCoordinator:
         self._runner.stop()
 
     def on_bars_validated(self, event: BarsValidated) -> None:
-        """Before they are stored."""
+        """Before they are stored; what is stored is recorded before anybody may take it over."""
         self._shared.hold(event.request)
 
     def on_bars_stored(self, event: BarsStored) -> None:
         progress = self._begun[event.request.batch_id]
         results = [(progress.stored(day), day) for day in event.days]
         self._record(progress, [(result, day) for result, day in results if result is not None])
+        self._shared.ease(event.request)
         if self._runner.stopping:
             raise IngestionInterrupted("stopped after the symbol-days in hand")
 
     def on_bars_exhausted(self, event: BarsExhausted) -> None:
         progress = self._begun[event.request.batch_id]
         refused = progress.refused_days((item.symbol, item.reason) for item in event.refused)
-        results = progress.exhausted(refused, self._kept(event.request, progress.open_days()))
-        self._record(progress, [(result, None) for result in results])
+        if progress.open_days():
+            with self._shared.held(event.request):
+                results = progress.exhausted(refused, self._kept(event.request, progress.open_days()))
+                self._record(progress, [(result, None) for result in results])
 
     def _kept(self, request: BarsRequest, open_days: Iterable[SymbolDay]) -> dict[SymbolDay, int]:
         """The bars of those days that are or were stored; 0 where nobody has written down how many."""
@@ -146,13 +149,22 @@ class IngestionCoordinator:
     def _fetch(self, job_id: int, request: BarsRequest) -> MarketPipeError | None:
         progress = self._begun[request.batch_id] = BatchProgress(job_id, request)
         try:
-            self._bus.publish(BarsRequested(request))
-        except IngestionInterrupted as error:
-            return error
+            return self._ask(progress)
         except StoreBusyError:
             self._shared.leave(request, progress.open_days())
+            return None
+
+    def _ask(self, progress: BatchProgress) -> MarketPipeError | None:
+        """Raises ``StoreBusyError`` where somebody else has taken the days over."""
+        try:
+            self._bus.publish(BarsRequested(progress.request))
+        except StoreBusyError:
+            raise
+        except IngestionInterrupted as error:
+            return error
         except MarketPipeError as error:
-            self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
+            with self._shared.held(progress.request):
+                self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
             return error
         return None
 

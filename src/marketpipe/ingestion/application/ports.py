@@ -116,8 +116,16 @@ class SymbolDayClaims(Protocol):
         """
         ...
 
-    def renew(self, lease: int, now: Timestamp, until: Timestamp) -> bool:
-        """False where it has run out and somebody else took what it held: then its holder must not write that."""
+    def hold(self, lease: int, until: Timestamp) -> bool:
+        """While what it holds is written it does not run out: whoever hangs in the middle of that would write later.
+
+        Its holder's other leases last until then at least. False where it has run out and somebody else took what it
+        held: then its holder must not write that.
+        """
+        ...
+
+    def ease(self, lease: int, until: Timestamp) -> None:
+        """All is written: from ``until`` on others may take it over again."""
         ...
 
     def release(self, lease: int) -> None: ...
