@@ -140,7 +140,7 @@ def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "lock").mkdir()
 
     with (
-        pytest.raises(StateError, match="cannot lock .*lock: Is a directory"),
+        pytest.raises(StateError, match=r"cannot lock .*lock: Is a directory"),
         AggregationLock(tmp_path / "lock").held(),
     ):
         pass

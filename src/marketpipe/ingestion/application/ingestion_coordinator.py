@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -58,6 +59,7 @@ class IngestionCoordinator:
         self._state, self._inventory = state, inventory
         self._bus, self._clock, self._runner = bus, clock, runner
         self._begun: dict[int, BatchProgress] = {}
+        self._ended = deque[BatchProgress]()
         self._shared = SharedBatches(claims, planner, clock)
 
     def ingest(self, scope: IngestionScope, doubted: Collection[SymbolDay] = ()) -> IngestionJob:
@@ -76,6 +78,7 @@ class IngestionCoordinator:
 
     def _carry_out(self, scope: IngestionScope, plan: IngestionPlan) -> IngestionJob:
         self._begun.clear()
+        self._ended.clear()
         job_id = self._state.open_job(scope, self._clock.now(), plan.planned)
         job = IngestionJob(
             job_id,
@@ -126,15 +129,19 @@ class IngestionCoordinator:
 
     def _work_off(self, job: IngestionJob, plan: IngestionPlan) -> None:
         """What others hold is looked at again until they have settled it or let go of it."""
+
+        def absorb() -> None:
+            while self._ended:
+                job.absorb(self._ended.popleft().outcomes.values())
+
         try:
             phases: Sequence[Sequence[BarsRequest]] = plan.phases
             while any(phases) and not self._runner.stopping:
                 for batches in phases:
-                    self._runner.run(batches, lambda batch: self._run(job.job_id, batch))
+                    self._runner.run(batches, lambda batch: self._run(job.job_id, batch), absorb)
                 phases = () if self._runner.stopping else [(batch,) for batch in self._shared.left()]
         finally:
-            while self._begun:
-                job.absorb(self._begun.popitem()[1].outcomes.values())
+            absorb()
 
     def _run(self, job_id: int, request: BarsRequest) -> MarketPipeError | None:
         error: MarketPipeError | None = None
@@ -153,6 +160,8 @@ class IngestionCoordinator:
         except StoreBusyError:
             self._shared.leave(request, progress.open_days())
             return None
+        finally:
+            self._ended.append(self._begun.pop(request.batch_id))
 
     def _ask(self, progress: BatchProgress) -> MarketPipeError | None:
         """Raises ``StoreBusyError`` where somebody else has taken the days over."""
@@ -174,8 +183,9 @@ class IngestionCoordinator:
             outcomes = tuple(
                 SymbolDayOutcome(day, known.outcome, known.rows, known.rejected) for day, known in settled.items()
             )
-            self._begun[request.batch_id] = progress = BatchProgress(job_id, request)
+            progress = BatchProgress(job_id, request)
             progress.note(outcomes)
+            self._ended.append(progress)
             self._bus.publish(SymbolDaysRecorded(job_id, self._provider, outcomes))
 
     def _record(
