@@ -91,6 +91,10 @@ class StateFile(Protocol):
 
     def condition(self) -> StateCondition: ...
 
+    def is_in_use(self) -> bool:
+        """Whether somebody is ingesting with it."""
+        ...
+
     def set_aside(self, now: Timestamp) -> str:
         """The path under which it lies from then on, with all that belongs to it."""
         ...
