@@ -189,7 +189,7 @@ class StoreAtRest:
         """Builds a new state from the files, where the old one is lost or damaged; ``force`` sets a good one aside.
 
         Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` where there is
-        a state that can be read, and ``StoreBusyError`` where an update is at work.
+        a state that can be read, and ``StoreBusyError`` where an ingestion is at work.
         """
         with self._asking, self._parts.update_lock.held():
             recoverer, files, identity = self._parts.recoverer, self._parts.stored_files, self._parts.stored_identity

@@ -237,6 +237,7 @@ class InMemoryLease:
     holder: str
     days: frozenset[SymbolDay]
     until: Timestamp
+    is_fast: bool = False
 
 
 class InMemoryClaims:
@@ -254,7 +255,7 @@ class InMemoryClaims:
         with self._state._lock:
             self._state._check_open()
             for number, lease in list(self._leases.items()):
-                if lease.holder != self._holder and lease.until <= now:
+                if lease.holder != self._holder and lease.until <= now and not lease.is_fast:
                     del self._leases[number]
             settled = {day: self._state._day_record(day, self._state.checkpoints[day]) for day in self._changed(since)}
             settled = {d: r for d, r in settled.items() if d in wanted and r.settled_hours.covers(wanted[d])}
@@ -264,12 +265,19 @@ class InMemoryClaims:
             self._leases[number] = InMemoryLease(self._holder, frozenset(wanted) - settled.keys() - held, until)
             return ClaimedDays(number, self._leases[number].days, settled, held)
 
-    def renew(self, lease: int, now: Timestamp, until: Timestamp) -> bool:
+    def hold(self, lease: int, until: Timestamp) -> bool:
         with self._state._lock:
             for mine in self._leases.values():
                 if mine.holder == self._holder:
                     mine.until = max(mine.until, until)
+            if lease in self._leases:
+                self._leases[lease].is_fast = True
             return lease in self._leases
+
+    def ease(self, lease: int, until: Timestamp) -> None:
+        with self._state._lock:
+            if lease in self._leases:
+                self._leases[lease].is_fast, self._leases[lease].until = False, until
 
     def release(self, lease: int) -> None:
         with self._state._lock:

@@ -106,6 +106,10 @@ class StateFile(Protocol):
 
     def condition(self) -> StateCondition: ...
 
+    def is_in_use(self) -> bool:
+        """Whether somebody is ingesting with it."""
+        ...
+
     def set_aside(self, now: Timestamp) -> str:
         """The path under which it lies from then on, with all that belongs to it."""
         ...
@@ -131,8 +135,16 @@ class SymbolDayClaims(Protocol):
         """
         ...
 
-    def renew(self, lease: int, now: Timestamp, until: Timestamp) -> bool:
-        """False where it has run out and somebody else took what it held: then its holder must not write that."""
+    def hold(self, lease: int, until: Timestamp) -> bool:
+        """While what it holds is written it does not run out: whoever hangs in the middle of that would write later.
+
+        Its holder's other leases last until then at least. False where it has run out and somebody else took what it
+        held: then its holder must not write that.
+        """
+        ...
+
+    def ease(self, lease: int, until: Timestamp) -> None:
+        """All is written: from ``until`` on others may take it over again."""
         ...
 
     def release(self, lease: int) -> None: ...

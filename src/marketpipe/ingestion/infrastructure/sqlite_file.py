@@ -30,6 +30,7 @@ class SQLiteFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = connect(path, patience_seconds)
             undo.callback(self._connection.close)
+            self._opened = _identity_of(path)
             self.store_id = self._find(location)
             undo.pop_all()
 
@@ -39,7 +40,10 @@ class SQLiteFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Raises ``StateError`` too where the file was set aside: what is written there nobody would read."""
         with self._lock, self._translated(), transaction(self._connection):
+            if _identity_of(self.path) != self._opened:
+                raise StateError("was moved away or replaced while it was in use; run again")
             yield self._connection
 
     def dead(self, names: Sequence[str]) -> list[str]:
@@ -72,3 +76,12 @@ class SQLiteFile:
             raise StateError(f"the state file {self.path} {error}") from error
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"the state file {self.path} {trouble_with(error)}") from error
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    """None for a state that lies in memory."""
+    try:
+        look = path.stat()
+    except FileNotFoundError:
+        return None
+    return look.st_dev, look.st_ino

@@ -59,6 +59,7 @@ class SQLiteState:
         self.claims = SQLiteClaims(self._file)
 
     def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
+        self._file.our_name()  # from here on others see that somebody is at work
         with self._transaction() as connection:
             known = connection.execute(SELECT_DATASET, (self._store_id,)).fetchone()
             self._refuse_others(*_dataset(*known), identity, kind)

@@ -12,8 +12,10 @@ from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from tests.support.checkpoints import checkpoint
 
 NOW = Timestamp.parse("2025-06-02T12:00:00.5Z")
+IDENTITY = DatasetIdentity("alpaca", "iex", "raw")
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 def claimed(path: Path) -> None:
     state = SQLiteState(path, "data")
-    state.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
+    state.claim(IDENTITY, SessionKind.EXTENDED)
     state.close()
 
 
@@ -102,3 +104,31 @@ def test_a_file_that_is_held_names_no_such_command(path: Path) -> None:
         )
     holder.rollback()
     holder.close()
+
+
+def test_it_is_in_use_while_somebody_ingests_with_it(path: Path) -> None:
+    file, reader = SQLiteStateFile(path, "data"), SQLiteState(path, "data")
+    before = file.is_in_use()
+    state = SQLiteState(path, "data")
+    state.claim(IDENTITY, SessionKind.EXTENDED)
+
+    assert (before, file.is_in_use()) == (False, True)
+    state.close()
+    assert not file.is_in_use()
+    reader.close()
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_nothing_is_written_to_a_file_that_was_set_aside_meanwhile(path: Path, is_replaced: bool) -> None:
+    state = SQLiteState(path, "data")
+    state.claim(IDENTITY, SessionKind.EXTENDED)
+    aside = Path(SQLiteStateFile(path, "data").set_aside(NOW))
+    if is_replaced:
+        SQLiteState(path, "data").close()
+
+    with pytest.raises(StateError, match="was moved away or replaced while it was in use; run again"):
+        state.record([checkpoint("AAPL", "2024-01-02")])
+    state.close()
+    former = SQLiteState(aside, "data")
+    assert former.latest_settled() == {}
+    former.close()
