@@ -67,6 +67,7 @@ HIDDEN_BY_WITH = [
     "WITH tables AS (SELECT 1) FROM information_schema.tables",
 ]
 
+
 @pytest.fixture
 def store(tmp_path: Path) -> StoreOnDisk:
     store = StoreOnDisk(tmp_path)
@@ -99,8 +100,7 @@ def test_a_name_that_with_gives_hides_nothing_else_of_that_name(store: StoreOnDi
         "SHOW TABLES",
         "FROM MAIN.Bars",
         "FROM memory.main.bars",
-        
-*("FROM range(3), bars",
+        "FROM range(3), bars",
         "FROM bars, unnest([1, 2])",
         "FROM generate_series(1, 2)",
         "FROM json_each('[1]')",
