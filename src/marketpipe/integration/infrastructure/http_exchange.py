@@ -84,25 +84,23 @@ class HttpExchange:
     def get(self, path: str, params: Mapping[str, str]) -> HttpReply:
         with self._translated(), self._client.stream("GET", path, params=dict(params)) as response:
             packed = _Bounded(self._largest, self._longest)
-            for chunk in cast(httpx.SyncByteStream, response.stream):
-                packed.add(chunk)
-            return self._reply(response, packed.joined())
+            packed.take(cast(httpx.SyncByteStream, response.stream))
+            return self._reply(response, packed)
 
     async def get_async(self, path: str, params: Mapping[str, str]) -> HttpReply:
         with self._translated():
             async with self._client_of_this_loop().stream("GET", path, params=dict(params)) as response:
                 packed = _Bounded(self._largest, self._longest)
-                async for chunk in cast(httpx.AsyncByteStream, response.stream):
-                    packed.add(chunk)
-                return self._reply(response, packed.joined())
+                await packed.take_async(cast(httpx.AsyncByteStream, response.stream))
+                return self._reply(response, packed)
 
     def close(self) -> None:
         self._client.close()
         self._secrets.unwatch()
 
     async def aclose(self) -> None:
-        self._secrets.unwatch()
         await self._client_of_this_loop().aclose()
+        self._secrets.unwatch()
 
     def _client_of_this_loop(self) -> httpx.AsyncClient:
         """Pooled connections die with their event loop, as when ``asyncio.run`` is called a second time."""
@@ -111,9 +109,9 @@ class HttpExchange:
             self._async = pooled = loop, self._new_async_client()
         return pooled[1]
 
-    def _reply(self, response: httpx.Response, packed: bytes) -> HttpReply:
+    def _reply(self, response: httpx.Response, packed: _Bounded) -> HttpReply:
         headers = httpx.Headers([(name, self._secrets.struck_text(value)) for name, value in response.headers.items()])
-        body = _unpacked(headers.get("content-encoding", "identity").lower(), packed, self._largest)
+        body = _unpacked(headers.get("content-encoding", "identity").lower(), packed.joined(), self._largest)
         return HttpReply(response.status_code, headers, self._secrets.struck(body))
 
     @contextmanager
@@ -136,7 +134,15 @@ class _Bounded:
         self._left, self._largest, self._chunks = largest, largest, list[bytes]()
         self._seconds, self._deadline = seconds, time.monotonic() + seconds
 
-    def add(self, chunk: bytes) -> None:
+    def take(self, stream: httpx.SyncByteStream) -> None:
+        for chunk in stream:
+            self._add(chunk)
+
+    async def take_async(self, stream: httpx.AsyncByteStream) -> None:
+        async for chunk in stream:
+            self._add(chunk)
+
+    def _add(self, chunk: bytes) -> None:
         if time.monotonic() > self._deadline:
             raise ProviderTimeoutError(f"the response was not complete after {self._seconds:.0f} s")
         self._left -= len(chunk)
