@@ -5,6 +5,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from ipaddress import ip_address
 from typing import cast
@@ -120,7 +121,7 @@ class HttpExchange:
             yield
         except ProviderError as error:
             self._secrets.strike_from(error)
-            raise
+            raise copy(error) from error.__cause__  # raised again as it is, it would have its frames back
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             self._secrets.strike_from(error)
             # the text of one may be a header that cannot be sent, and too short a secret to be struck out
