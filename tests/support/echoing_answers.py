@@ -79,3 +79,9 @@ ANSWERS: Final[Mapping[str, tuple[Wire, ...]]] = {
     "a time": (_page({"AAPL": [{**BAR, "t": SECRET}]}),),
     "a bar": (_page({"AAPL": [BAR, {**BAR, "o": SECRET, "note": PAIR}]}),),
 }
+
+DIFFERENTLY_WRITTEN: Final = frozenset(
+    {name for name in ANSWERS if name.startswith(("401 repeats it as", "401 in ", "401 with"))}
+    | {f"{status[:3]} repeats it" for status in STATUSES if status[:3] not in ("401", "429", "503")}
+)
+"""They fail as others do; only their words are written in another way."""

@@ -7,6 +7,7 @@ import json
 import traceback
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from rich.traceback import Traceback
 TESTS = Path(__file__).parents[1]
 
 
+@cache
 def traces(*secrets: str) -> frozenset[str]:
     """In small letters. Halves are longer than eight letters."""
     return frozenset(form.lower() for secret in secrets for form in _forms(secret))
@@ -50,10 +52,15 @@ def dump_of(error: BaseException) -> str:
     """
     error = error.with_traceback(_below_the_test(error.__traceback__))
     plain = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-    screen = io.StringIO()
-    pretty = Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True, locals_max_string=None)
+    return "\n".join([plain, *(f"{link!r} {link.args!r} {vars(link)!r}" for link in _chain(error))])
+
+
+def pretty_dump_of(error: BaseException) -> str:
+    """The same by rich, which is slow."""
+    screen, frames = io.StringIO(), _below_the_test(error.__traceback__)
+    pretty = Traceback.from_exception(type(error), error, frames, show_locals=True, locals_max_string=None)
     Console(file=screen, width=2000).print(pretty)
-    return "\n".join([plain, screen.getvalue(), *(f"{link!r} {link.args!r} {vars(link)!r}" for link in _chain(error))])
+    return screen.getvalue()
 
 
 def _below_the_test(frames: TracebackType | None) -> TracebackType | None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from functools import partial
+from functools import cache, partial
 from ipaddress import ip_address
 from typing import cast
 
@@ -68,6 +69,7 @@ class HttpExchange:
             timeout=timeout,
             limits=LIMITS,
             transport=transport,
+            verify=_trusted_authorities(),
             trust_env=trust_env,
         )
         self._new_async_client = partial(
@@ -78,6 +80,7 @@ class HttpExchange:
             timeout=timeout,
             limits=LIMITS,
             transport=async_transport,
+            verify=_trusted_authorities(),
             trust_env=trust_env,
         )
         self._async: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
@@ -194,6 +197,12 @@ def _meaning(error: Exception) -> ProviderError:
     if isinstance(error, httpx.HTTPError):
         return ProviderUnavailableError(f"the exchange failed ({type(error).__name__})")
     return TerminalProviderError(f"a URL that cannot be asked for ({type(error).__name__})")
+
+
+@cache
+def _trusted_authorities() -> ssl.SSLContext:
+    """Hundreds of certificates: read once, for all clients."""
+    return httpx.create_ssl_context()
 
 
 def _is_loopback(url: str) -> bool:
