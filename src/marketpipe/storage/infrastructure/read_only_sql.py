@@ -114,5 +114,5 @@ def _named_within(parts: Collection[Tree], connection: duckdb.DuckDBPyConnection
     taken = {name for (name,) in connection.execute(CATALOG).fetchall()} if names else set()
     for name in names:
         if not re.fullmatch(r"\w+", name) or name.lower() in taken:
-            raise QueryError(f"WITH cannot name anything {name!r} here: choose another word")
+            raise QueryError(f"nothing can be named {name!r} by WITH: choose another word")
     return frozenset(name.lower() for name in names)
