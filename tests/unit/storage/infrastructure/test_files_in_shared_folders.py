@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,6 @@ def victim(tmp_path: Path) -> Path:
     file.write_bytes(b"precious")
     os.utime(file, ns=(1, 1))
     return file
-
-
-@pytest.fixture
-def private_umask() -> Iterator[None]:
-    before = os.umask(0o077)
-    yield
-    os.umask(before)
 
 
 def test_a_link_under_a_temporary_name_is_not_followed(tmp_path: Path, victim: Path) -> None:
@@ -62,9 +54,13 @@ def test_a_link_in_the_place_of_the_shared_rate_limit_is_not_followed(tmp_path: 
     assert victim.read_bytes() == b"precious"
 
 
-@pytest.mark.usefixtures("private_umask")
-def test_files_and_folders_are_as_private_as_the_umask_says(tmp_path: Path) -> None:
-    DurableFiles().publish({tmp_path / "symbol=AAPL" / "day=02.parquet": b"bars"})
+@pytest.mark.parametrize(("umask", "folder", "file"), [(0o077, 0o700, 0o600), (0o002, 0o775, 0o664)])
+def test_files_and_folders_are_as_private_as_the_umask_says(tmp_path: Path, umask: int, folder: int, file: int) -> None:
+    before = os.umask(umask)
+    try:
+        DurableFiles().publish({tmp_path / "symbol=AAPL" / "day=02.parquet": b"bars"})
+    finally:
+        os.umask(before)
 
-    assert (tmp_path / "symbol=AAPL").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "symbol=AAPL" / "day=02.parquet").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "symbol=AAPL").stat().st_mode & 0o777 == folder
+    assert (tmp_path / "symbol=AAPL" / "day=02.parquet").stat().st_mode & 0o777 == file

@@ -230,3 +230,15 @@ def test_the_statements_that_write_do_so_where_nobody_stops_them(tmp_path: Path)
             connection.execute(sql.format(file=tmp_path / f"{number}.parquet")).fetchall()
 
     assert sorted(tree(tmp_path)) == ["0.parquet", "1.parquet", "2.parquet"]
+
+
+def test_a_day_file_that_is_a_link_to_outside_of_the_store_is_not_followed(tmp_path: Path) -> None:
+    inside, outside = StoreOnDisk(tmp_path / "inside"), StoreOnDisk(tmp_path / "outside")
+    for store in (inside, outside):
+        store.keep((day("AAPL", "2024-01-02"), [bar("2024-01-02T14:30:00Z", 42.0)]))
+    link = inside.path(day("MSFT", "2024-01-02"))
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside.path(day("AAPL", "2024-01-02")))
+
+    with pytest.raises(QueryError, match="Permission"):
+        DuckDBQuery(inside.layout).run("SELECT symbol, close FROM bars")
