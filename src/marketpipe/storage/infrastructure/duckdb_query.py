@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,6 +22,13 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",
 }
+LIMITS: Mapping[str, str] = {"max_temp_directory_size": "16GiB"}
+"""Where a query needs more than memory. DuckDB's own limits are four fifths of the memory, and nearly all of a disk."""
+UNITS = {"bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
+SHARE_OF_AN_ANSWER = 4
+"""An answer lies outside of the memory that DuckDB counts; it may have a quarter as much again."""
+ROWS_AT_A_TIME = 100_000
+UNREADABLE = ("IO Error", "Out of Memory Error", "FATAL Error")
 COLUMNS = "timestamp, open, high, low, close, volume, trade_count, vwap"
 EMPTY = (
     "CREATE VIEW {name} AS SELECT ''::VARCHAR AS symbol, DATE '1970-01-01' AS trading_date, "
@@ -37,30 +45,42 @@ FROM read_parquet('{glob}', hive_partitioning = true, hive_types = {types})
 class DuckDBQuery:
     """SQL over the store and nothing else: views ``bars`` (minutes), ``bars_5m``, ``bars_1d`` …
 
-    Only SELECT and EXPLAIN run. DuckDB may open files below the store's roots and a scratch folder of its own, no
-    others, and can neither write, load extensions, attach databases nor change its own settings back.
+    Only SELECT and EXPLAIN run, and only of the views. Should anything else get through: DuckDB may open files below
+    the store's roots and a scratch folder of its own, no others, and can neither write, load extensions, attach
+    databases nor change its own settings back.
     """
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
+    def __init__(self, layout: StoreLayout, limits: Mapping[str, str] = LIMITS) -> None:
+        """``limits`` are settings of DuckDB, such as ``memory_limit``."""
+        self._layout, self._limits = layout, limits
 
     def run(self, sql: str) -> pa.Table:
         """Raises ``QueryError`` for a wrong query, ``StorageError`` where files cannot be read; in DuckDB's words."""
         try:
-            with (
-                TemporaryDirectory(prefix="marketpipe-query-") as scratch,
-                duckdb.connect(config={**CONFIG, "temp_directory": scratch}) as connection,
-            ):
-                self._open_views(connection, sql)
-                self._lock(connection)
-                refuse_all_but_reading(connection, sql)
-                return _interruptibly(connection, sql)
-        except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
-            raise StorageError(f"the query could not be run: {str(error).strip()}") from error
-        except duckdb.Error as error:
-            if not isinstance(error, duckdb.PermissionException) and self._names_a_file(str(error)):
-                raise StorageError(f"a file of the store is damaged: {str(error).strip()}") from error
-            raise QueryError(f"the query means nothing here: {str(error).strip()}") from error
+            with self.locked(sql) as connection:
+                refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
+                return _interruptibly(connection, sql, _largest_answer(connection))
+        except (duckdb.Error, pa.ArrowInvalid, OSError) as error:  # an answer that breaks off is one of Arrow's
+            raise self._translated(error) from error
+
+    @contextmanager
+    def locked(self, sql: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that reaches the files of the store and no others, with the views that ``sql`` may name."""
+        with (
+            TemporaryDirectory(prefix="marketpipe-query-") as scratch,
+            duckdb.connect(config={**CONFIG, **self._limits, "temp_directory": scratch}) as connection,
+        ):
+            self._open_views(connection, sql)
+            self._lock(connection)
+            yield connection
+
+    def _translated(self, error: Exception) -> StorageError:
+        said = str(error).strip()
+        if said.startswith(UNREADABLE):
+            return StorageError(f"the query could not be run: {said}")
+        if not isinstance(error, duckdb.PermissionException) and self._names_a_file(said):
+            return StorageError(f"a file of the store is damaged: {said}")
+        return QueryError(f"the query means nothing here: {said}")
 
     def _names_a_file(self, words: str) -> bool:
         return any(f"{root.resolve()}/" in words for root in (self._layout.data, self._layout.aggregates))
@@ -94,15 +114,34 @@ class DuckDBQuery:
         connection.execute("SET lock_configuration = true")
 
 
-def _interruptibly(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+def _largest_answer(connection: duckdb.DuckDBPyConnection) -> int:
+    """In bytes."""
+    ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    number, unit = str(limit).split()
+    return int(float(number) * 1024 ** UNITS[unit]) // SHARE_OF_AN_ANSWER
+
+
+def _interruptibly(connection: duckdb.DuckDBPyConnection, sql: str, largest: int) -> pa.Table:
     """On a thread of its own, so that the caller's hears Ctrl-C and can end the query."""
     with ThreadPoolExecutor(1, "marketpipe-query") as runner:
-        answer = runner.submit(lambda: connection.sql(sql).to_arrow_table())
+        answer = runner.submit(_answer, connection, sql, largest)
         try:
             return answer.result()
         finally:
             if not answer.done():
                 connection.interrupt()
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str, largest: int) -> pa.Table:
+    """Raises ``QueryError`` where it would be larger than ``largest`` bytes, instead of filling the memory."""
+    batches, size = list[pa.RecordBatch](), 0
+    with connection.sql(sql).to_arrow_reader(ROWS_AT_A_TIME) as reader:
+        for batch in reader:
+            size += batch.nbytes
+            if size > largest:
+                raise QueryError(f"the answer is larger than {largest:,} bytes: ask for fewer rows or columns")
+            batches.append(batch)
+        return pa.Table.from_batches(batches, reader.schema)
 
 
 def _view_of(timeframe: Timeframe) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 
@@ -104,14 +104,20 @@ def _make_folder(folder: Path) -> None:
 
 def _stage(path: Path, content: bytes, modified_ns: int | None, undo: ExitStack) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{SUFFIX}")
-    with open(temporary, "wb") as file:
+    with _new_file(temporary) as file:
         undo.callback(temporary.unlink, missing_ok=True)
         file.write(content)
         file.flush()
         if modified_ns is not None:  # before the sync, or a crash could lose it
-            os.utime(temporary, ns=(modified_ns, modified_ns))
+            os.utime(file.fileno(), ns=(modified_ns, modified_ns))
         os.fsync(file.fileno())
     return temporary
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """Never what lies there already: in a folder that others may write to it may be a link to somewhere else."""
+    path.unlink(missing_ok=True)
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb")
 
 
 def _link_or_copy(path: Path, name: Path, undo: ExitStack) -> None:
