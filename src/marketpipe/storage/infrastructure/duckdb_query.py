@@ -13,6 +13,7 @@ import pyarrow as pa
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.infrastructure.read_only_sql import refuse_all_but_reading
+from marketpipe.storage.infrastructure.steady_reading import looks_below, read_steadily
 from marketpipe.storage.infrastructure.store_layout import DAY_FILE, MONTH_FOLDER, YEAR_FOLDER, StoreLayout
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -56,6 +57,10 @@ class DuckDBQuery:
 
     def run(self, sql: str) -> pa.Table:
         """Raises ``QueryError`` for a wrong query, ``StorageError`` where files cannot be read; in DuckDB's words."""
+        roots = [self._root_of(timeframe) for timeframe in Timeframe if _is_named(timeframe, sql)]
+        return read_steadily(lambda: looks_below(roots), lambda: self._run(sql))
+
+    def _run(self, sql: str) -> pa.Table:
         try:
             with self.locked(sql) as connection:
                 refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
@@ -89,22 +94,24 @@ class DuckDBQuery:
         """DuckDB looks into a first file of each; where that is damaged, only a query that names the view fails."""
         connection.execute("SET TimeZone = 'UTC'")
         for timeframe in Timeframe:
-            name = _view_of(timeframe)
-            named = re.search(rf"\b{name}\b", sql, re.IGNORECASE)
-            with nullcontext() if named else suppress(duckdb.Error):
-                self._open_view(connection, name, timeframe)
+            with nullcontext() if _is_named(timeframe, sql) else suppress(duckdb.Error):
+                self._open_view(connection, _view_of(timeframe), timeframe)
 
     def _open_view(self, connection: duckdb.DuckDBPyConnection, name: str, timeframe: Timeframe) -> None:
-        root = self._layout.aggregates / f"timeframe={timeframe}"
+        root = self._root_of(timeframe)
         if timeframe is Timeframe.MINUTE_1:
-            minutes = self._layout.data / f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}"
-            _open(connection, name, self._layout.data, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
+            minutes = root / f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}"
+            _open(connection, name, root, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
         elif timeframe.is_intraday:
             types = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
             _open(connection, name, root, root / f"symbol=*/{MONTH_FOLDER}.parquet", types)
         else:
             types = "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
             _open(connection, name, root, root / f"symbol=*/{YEAR_FOLDER}.parquet", types)
+
+    def _root_of(self, timeframe: Timeframe) -> Path:
+        minutes = timeframe is Timeframe.MINUTE_1
+        return self._layout.data if minutes else self._layout.aggregates / f"timeframe={timeframe}"
 
     def _lock(self, connection: duckdb.DuckDBPyConnection) -> None:
         roots = [root.resolve() for root in (self._layout.data, self._layout.aggregates)]
@@ -142,6 +149,10 @@ def _answer(connection: duckdb.DuckDBPyConnection, sql: str, largest: int) -> pa
                 raise QueryError(f"the answer is larger than {largest:,} bytes: ask for fewer rows or columns")
             batches.append(batch)
         return pa.Table.from_batches(batches, reader.schema)
+
+
+def _is_named(timeframe: Timeframe, sql: str) -> bool:
+    return re.search(rf"\b{_view_of(timeframe)}\b", sql, re.IGNORECASE) is not None
 
 
 def _view_of(timeframe: Timeframe) -> str:
