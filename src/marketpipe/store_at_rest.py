@@ -17,7 +17,7 @@ from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
 from marketpipe.run_tally import ReviewTally, RunTally
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, reaching_to_the_last, recorded_scope
 from marketpipe.shared_kernel.domain.clock import Clock
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, as_timestamp
@@ -240,6 +240,9 @@ class StoreAtRest:
             timeframes = tuple(dict.fromkeys([*self._config.timeframes, *self._parts.layout.timeframes()]))
         if not timeframes or self._parts.stored_identity.read() is None:
             return AggregationReport(0, 0)
-        with self._parts.aggregation_lock.held():
-            count = self._parts.refresher.refresh(symbols, timeframes, first, last)
+        try:
+            with self._parts.aggregation_lock.held():
+                count = self._parts.refresher.refresh(symbols, timeframes, first, last)
+        except StateError as error:  # what was ingested before is to be reported all the same
+            return AggregationReport(0, 0, (str(error),))
         return AggregationReport(count.written, count.unchanged, count.failures)

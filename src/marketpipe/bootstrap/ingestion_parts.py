@@ -95,4 +95,6 @@ class IngestionParts(StorageParts, ProviderParts):
     @property
     def _location(self) -> str:
         """The store's name in the state file, which moves with the two of them."""
-        return os.path.relpath(self.config.output_path.resolve(), self.config.state_path.parent.resolve())
+        return os.path.relpath(
+            os.path.realpath(self.config.output_path), os.path.realpath(self.config.state_path.parent)
+        )

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import errno
 import sqlite3
 from typing import Final
 
 DAMAGED: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+NOT_WRITABLE: Final = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+)
+NO_ROOM_OR_RIGHT: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 RECOVER: Final = "'marketpipe recover' builds a new one from the stored files"
+MAKE_ROOM: Final = "free space or allow writing there, and run the same command again"
 
 
 def trouble_with(error: sqlite3.Error | OSError) -> str:
@@ -14,6 +20,8 @@ def trouble_with(error: sqlite3.Error | OSError) -> str:
         return f"cannot be used: {error}; {RECOVER}"
     if _code_of(error) in BUSY:
         return f"is held by another process: {error}; wait for it to end, and try again"
+    if _code_of(error) in NOT_WRITABLE or getattr(error, "errno", None) in NO_ROOM_OR_RIGHT:
+        return f"cannot be used: {error}; {MAKE_ROOM}"
     return f"cannot be used: {error}"
 
 

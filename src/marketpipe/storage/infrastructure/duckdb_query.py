@@ -57,6 +57,8 @@ class DuckDBQuery:
                 return _interruptibly(connection, sql)
         except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
             raise StorageError(f"the query could not be run: {str(error).strip()}") from error
+        except OSError as error:
+            raise StorageError(f"the query finds no scratch folder: {error}; free space, or set TMPDIR") from error
         except duckdb.Error as error:
             if not isinstance(error, duckdb.PermissionException) and self._names_a_file(str(error)):
                 raise StorageError(f"a file of the store is damaged: {str(error).strip()}") from error
