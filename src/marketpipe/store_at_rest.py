@@ -191,6 +191,7 @@ class StoreAtRest:
         Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` where there is
         a state that can be read, and ``StoreBusyError`` where an update is at work.
         """
+        self._parts.recoverer.has_to_make_room(force)  # what is refused is refused before a lock is made
         with self._asking, self._parts.update_lock.held():
             recoverer, files, identity = self._parts.recoverer, self._parts.stored_files, self._parts.stored_identity
             set_aside, found = recoverer.make_room(force), identity.prevailing()
