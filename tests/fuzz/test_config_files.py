@@ -15,7 +15,7 @@ from marketpipe import MarketPipeError, Pipeline, PipelineConfig
 from marketpipe.config import load_config
 from marketpipe.config.classes import SECTIONS, known_keys
 from tests.support.in_process_cli import run_in_process, within
-from tests.support.nasty import NO_SYMBOLS, damaged, fuzzed, symbols
+from tests.support.nasty import NO_SYMBOLS, damaged, damages, fuzzed, symbols
 from tests.support.watched_folder import WatchedFolder
 
 VALID: dict[str, Any] = {
@@ -112,7 +112,7 @@ def texts(draw: st.DrawFn) -> bytes:
     if section := draw(st.sampled_from([None, None, *SECTIONS])):
         values[section] = {draw(st.sampled_from(known_keys(SECTIONS[section]))): draw(VALUES)}
     text = yaml.safe_dump(values, allow_unicode=draw(st.booleans())).encode("utf-8", "surrogatepass")
-    return text if draw(st.integers(0, 4)) else draw(damaged(text))
+    return text if draw(st.integers(0, 4)) else damaged(text, draw(damages))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Literal
 
+from attrs import frozen
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -88,54 +90,51 @@ def fuzzed(examples: int) -> settings:
     return settings(max_examples=examples * FACTOR, derandomize=FACTOR == 1)
 
 
-@st.composite
-def damaged(draw: st.DrawFn, content: bytes, tail: int = 0) -> bytes:
-    """``content`` with a few bits flipped, bytes put in, taken out or repeated, or its end cut off.
+@frozen
+class Edit:
+    """One damage; ``at`` is how far into the file it begins, from 0 to 1, or below 0 how many bytes before its end."""
 
-    Half the time it is one of the last ``tail`` bytes where it begins, if there are any.
-    """
-    least = len(content) - tail if tail and draw(st.booleans()) else 0
-    found = bytearray(content)
-    for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(min(least, len(found)), len(found)))
-        _DAMAGES[draw(st.sampled_from(sorted(_DAMAGES)))](draw, found, at)
-    return bytes(found)
+    kind: Literal["cut", "flip", "insert", "repeat", "replace", "take out"]
+    at: float
+    count: int
+    data: bytes
 
-
-def _flip(draw: st.DrawFn, content: bytearray, at: int) -> None:
-    for position in range(at, min(at + draw(st.integers(1, 4)), len(content))):
-        content[position] ^= 1 << draw(st.integers(0, 7))
-
-
-def _insert(draw: st.DrawFn, content: bytearray, at: int) -> None:
-    content[at:at] = draw(st.binary(min_size=1, max_size=9))
-
-
-def _replace(draw: st.DrawFn, content: bytearray, at: int) -> None:
-    new = draw(st.binary(min_size=1, max_size=9) | st.sampled_from([b"\xff" * 8, b"\0" * 8, b"\xff\xff\xff\x7f"]))
-    content[at : at + len(new)] = new
-
-
-def _take_out(draw: st.DrawFn, content: bytearray, at: int) -> None:
-    del content[at : at + draw(st.integers(1, 40))]
+    def applied(self, content: bytes) -> bytes:
+        at = max(0, len(content) + int(self.at)) if self.at < 0 else int(len(content) * self.at)
+        before, here, after = content[:at], content[at : at + self.count], content[at + self.count :]
+        match self.kind:
+            case "cut":
+                return before
+            case "flip":
+                return before + bytes(byte ^ 1 << self.count % 8 for byte in here) + after
+            case "insert":
+                return before + self.data + here + after
+            case "repeat":
+                return before + here + here + after
+            case "replace":
+                return before + self.data + content[at + len(self.data) :]
+            case "take out":
+                return before + after
 
 
-def _repeat(draw: st.DrawFn, content: bytearray, at: int) -> None:
-    content[at:at] = content[at : at + draw(st.integers(1, 40))]
+DATA = st.binary(min_size=1, max_size=9) | st.sampled_from([b"\xff" * 8, b"\0" * 8, b"\xff\xff\xff\x7f", b"\x80" * 9])
+damages = st.lists(
+    st.builds(
+        Edit,
+        st.sampled_from(["cut", "flip", "flip", "insert", "repeat", "replace", "take out"]),
+        st.floats(0, 1) | st.integers(-900, -1).map(float),
+        st.sampled_from([1, 2, 4, 8, 40]),
+        DATA,
+    ),
+    min_size=1,
+    max_size=3,
+)
 
 
-def _cut(draw: st.DrawFn, content: bytearray, at: int) -> None:
-    del content[at:]
-
-
-_DAMAGES = {
-    "cut": _cut,
-    "flip": _flip,
-    "insert": _insert,
-    "repeat": _repeat,
-    "replace": _replace,
-    "take out": _take_out,
-}
+def damaged(content: bytes, edits: Sequence[Edit]) -> bytes:
+    for edit in edits:
+        content = edit.applied(content)
+    return content
 
 
 def joined(texts: Sequence[str]) -> str:
