@@ -25,6 +25,8 @@ from marketpipe.store_at_rest import StoreAtRest
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
+    from marketpipe.ingestion.application.ports import IngestionState
+    from marketpipe.integration.domain.provider_traits import ProviderTraits
 
 UNADJUSTED = "raw"
 
@@ -65,7 +67,7 @@ class Pipeline(StoreAtRest):
         """What ``ingest`` with these arguments would ask for, and what that is expected to cost. Touches nothing."""
         planner = self._parts.planner(self._parts.known_state)
         scope = configured_scope(self._parts.ingestion_config, planner.latest_final, symbols, start, end)
-        self._check(scope)
+        self._check(scope, self._parts.traits)
         plan = planner.plan(scope, self._doubted(scope) if retry_suspect else ())
         minutes = plan.estimate.minutes_at(self._parts.traits.requests_per_minute)
         return PlanReport(plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes)
@@ -96,11 +98,9 @@ class Pipeline(StoreAtRest):
 
         Raises ``StoreBusyError`` where another update of this store is at work: nothing was done then.
         """
-        config = self._parts.ingestion_config
+        self._update_scope(self._parts.known_state, symbols)  # what is refused is refused before a lock is made
         with self._asking, self._parts.update_lock.held():
-            newest = self._parts.planner(self._parts.state).latest_final()
-            scope = update_scope(config, newest, self._parts.state.latest_settled(), symbols)
-            self._check(scope)
+            scope = self._update_scope(self._parts.state, symbols)
             return self._ingest(scope, lambda coordinator: coordinator.ingest(scope))
 
     def audit(
@@ -143,10 +143,16 @@ class Pipeline(StoreAtRest):
             return nullcontext()
         return MetricsServer(self._metrics.registry, settings.host, settings.port)
 
-    def _check(self, scope: IngestionScope) -> None:
-        """All that can be refused is refused before the first file is made."""
+    def _check(self, scope: IngestionScope, traits: ProviderTraits | None = None) -> None:
+        """All that can be refused is refused before the first file is made: keys too, but for known ``traits``."""
         self._parts.calendar.sessions(scope.first, scope.last)
-        self._parts.stored_identity.check(self._parts.traits.identity)
+        self._parts.stored_identity.check((traits or self._parts.provider.traits).identity)
+
+    def _update_scope(self, state: IngestionState, symbols: Symbols | None) -> IngestionScope:
+        newest = self._parts.planner(state).latest_final()
+        scope = update_scope(self._parts.ingestion_config, newest, state.latest_settled(), symbols)
+        self._check(scope)
+        return scope
 
     def _doubted(self, scope: IngestionScope) -> frozenset[SymbolDay]:
         return self._parts.assessor(self._parts.known_state).doubted(scope)

@@ -17,7 +17,7 @@ from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
 from marketpipe.run_tally import ReviewTally, RunTally
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, reaching_to_the_last, recorded_scope
 from marketpipe.shared_kernel.domain.clock import Clock
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, as_timestamp
@@ -191,6 +191,7 @@ class StoreAtRest:
         Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` where there is
         a state that can be read, and ``StoreBusyError`` where an ingestion is at work.
         """
+        self._parts.recoverer.has_to_make_room(force)  # what is refused is refused before a lock is made
         with self._asking, self._parts.update_lock.held():
             recoverer, files, identity = self._parts.recoverer, self._parts.stored_files, self._parts.stored_identity
             set_aside, found = recoverer.make_room(force), identity.prevailing()
@@ -240,6 +241,9 @@ class StoreAtRest:
             timeframes = tuple(dict.fromkeys([*self._config.timeframes, *self._parts.layout.timeframes()]))
         if not timeframes or self._parts.stored_identity.read() is None:
             return AggregationReport(0, 0)
-        with self._parts.aggregation_lock.held():
-            count = self._parts.refresher.refresh(symbols, timeframes, first, last)
+        try:
+            with self._parts.aggregation_lock.held():
+                count = self._parts.refresher.refresh(symbols, timeframes, first, last)
+        except StateError as error:  # what was ingested before is to be reported all the same
+            return AggregationReport(0, 0, (str(error),))
         return AggregationReport(count.written, count.unchanged, count.failures)

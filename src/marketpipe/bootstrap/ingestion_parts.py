@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.batch_runner import BatchRunner
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
+    from marketpipe.ingestion.application.ports import IngestionState
     from marketpipe.ingestion.domain.session_finality import SessionFinality
     from marketpipe.ingestion.infrastructure.aggregation_lock import AggregationLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
@@ -52,7 +53,7 @@ class IngestionParts(StorageParts, ProviderParts):
         path = self.config.state_path
         return AggregationLock(path.with_name(f"{path.name}.aggregation-lock"))
 
-    def planner(self, state: SQLiteState) -> IngestionPlanner:
+    def planner(self, state: IngestionState) -> IngestionPlanner:
         from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
         from marketpipe.ingestion.application.job_scheduler import JobScheduler
         from marketpipe.ingestion.domain.batch_packing import PackingLimits
@@ -95,4 +96,6 @@ class IngestionParts(StorageParts, ProviderParts):
     @property
     def _location(self) -> str:
         """The store's name in the state file, which moves with the two of them."""
-        return os.path.relpath(self.config.output_path.resolve(), self.config.state_path.parent.resolve())
+        return os.path.relpath(
+            os.path.realpath(self.config.output_path), os.path.realpath(self.config.state_path.parent)
+        )

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,8 +88,20 @@ def messages(debug: bool) -> Iterator[None]:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(SOMETHING_FAILED)
+    except OSError as error:  # such as a standard output on a disk that is full
+        if debug:
+            traceback.print_exc()
+        _forget_output()
+        _quit(f"error: the system refuses: {error}; free space or allow it, and try again", SOMETHING_FAILED)
+
+
+def _forget_output() -> None:
+    """What standard output still holds cannot be written: the end of the process is not to try it again."""
+    with suppress(OSError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _quit(message: str, code: int) -> None:
-    typer.echo(message, err=True)
+    with suppress(OSError):  # the code says it too
+        typer.echo(message, err=True)
     sys.exit(code)

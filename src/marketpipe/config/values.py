@@ -170,6 +170,16 @@ def dates_in_order(start: TradingDate, end: TradingDate | Latest) -> None:
 
 def folders_apart(folders: Mapping[str, Path]) -> None:
     """One inside another, or the same, would mix what must not be mixed. Raises ``ConfigurationError``."""
-    for (name, path), (other, above) in permutations(folders.items(), 2):
-        if path.resolve().is_relative_to(above.resolve()):
-            raise ConfigurationError(f"{name}: {path} lies in {other} {above}; give each a folder of its own")
+    places = {name: _place(name, path) for name, path in folders.items()}
+    for (name, place), (other, above) in permutations(places.items(), 2):
+        if place.is_relative_to(above):
+            raise ConfigurationError(
+                f"{name}: {folders[name]} lies in {other} {folders[other]}; give each a folder of its own"
+            )
+
+
+def _place(name: str, path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # a current folder that is gone, links in a circle
+        raise ConfigurationError(f"{name}: {path} leads nowhere: {error}") from error

@@ -53,9 +53,11 @@ class StateRecoverer:
             raise StoreBusyError(
                 "somebody is at work on this state: wait for the end of that, or stop it; then recover"
             )
+        return self._file.set_aside(self._clock.now()) if self.has_to_make_room(force) else None
+
+    def has_to_make_room(self, force: bool) -> bool:
+        """Raises ``ConfigurationError`` as ``make_room`` would; touches nothing."""
         condition = self._file.condition()
-        if condition in (StateCondition.ABSENT, StateCondition.UNCLAIMED):
-            return None
         if condition is StateCondition.FOREIGN:
             raise ConfigurationError(f"the state file {condition}; give another state_path")
         if condition is StateCondition.NEWER and not force:
@@ -65,7 +67,7 @@ class StateRecoverer:
                 "this store has a state that can be read: there is nothing to recover. To build a new one all the "
                 "same, and set the old one aside: marketpipe recover --force"
             )
-        return self._file.set_aside(self._clock.now())
+        return condition not in (StateCondition.ABSENT, StateCondition.UNCLAIMED)
 
     def recover(self, identity: DatasetIdentity | None, stored: StoredDays, set_aside: str | None) -> RecoveryReport:
         """One symbol at a time. The dataset is claimed at the end: until then it may be tried again."""

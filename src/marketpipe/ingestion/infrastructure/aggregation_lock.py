@@ -30,7 +30,9 @@ class AggregationLock:
         try:
             lock.acquire()
         except OSError as error:
-            raise StateError(f"cannot lock {self._path}: {error.strerror}; allow writing there") from error
+            raise StateError(
+                f"cannot lock {self._path}: {error.strerror}; free space or allow writing there"
+            ) from error
         try:
             yield
         finally:

@@ -10,8 +10,8 @@ from typing import Any
 from marketpipe.ingestion.infrastructure.holder_lock import HolderLock
 from marketpipe.ingestion.infrastructure.sqlite_transaction import transaction
 from marketpipe.ingestion.infrastructure.state_connection import PATIENCE_SECONDS, connect, is_writable
-from marketpipe.ingestion.infrastructure.state_trouble import trouble_with
-from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.ingestion.infrastructure.state_trouble import UNREADABLE, trouble_with
+from marketpipe.shared_kernel.domain.errors import StateError, ValidationError
 
 UNKNOWN_STORE = -1
 
@@ -74,7 +74,15 @@ class SQLiteFile:
             yield
         except StateError as error:
             raise StateError(f"the state file {self.path} {error}") from error
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValidationError, UnicodeDecodeError) as error:
+            raise StateError(f"the state file {self.path} {trouble_with(error)}") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """For what is made of values that were found: any may have been damaged. Raises ``StateError``."""
+        try:
+            yield
+        except UNREADABLE as error:
             raise StateError(f"the state file {self.path} {trouble_with(error)}") from error
 
 

@@ -70,7 +70,8 @@ class SQLiteState:
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
         rows = self._query(SELECT_DATASET, (self._store_id,))
-        identity, kind = _dataset(*rows[0]) if rows else (None, None)
+        with self._file.reading():
+            identity, kind = _dataset(*rows[0]) if rows else (None, None)
         return (identity, kind) if identity and kind else None
 
     def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
@@ -126,14 +127,17 @@ class SQLiteState:
             )
 
     def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
-        return day_records(self._query(SELECT_DAYS, (self._store_id, str(symbol), str(first), str(last))))
+        rows = self._query(SELECT_DAYS, (self._store_id, str(symbol), str(first), str(last)))
+        with self._file.reading():
+            return day_records(rows)
 
     def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
         rows = self._query(
             "SELECT symbol, min(trading_date), max(trading_date) FROM partitions WHERE store_id = ? GROUP BY symbol",
             (self._store_id,),
         )
-        return {Symbol(name): (TradingDate.parse(first), TradingDate.parse(last)) for name, first, last in rows}
+        with self._file.reading():
+            return {Symbol(name): (TradingDate.parse(first), TradingDate.parse(last)) for name, first, last in rows}
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         rows = self._query(
@@ -141,7 +145,8 @@ class SQLiteState:
             "GROUP BY symbol",
             (self._store_id,),
         )
-        return {Symbol(symbol): TradingDate.parse(date) for symbol, date in rows}
+        with self._file.reading():
+            return {Symbol(symbol): TradingDate.parse(date) for symbol, date in rows}
 
     def typical_volumes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, TypicalVolume]:
         found = {symbol: self._volume(f"{VOLUME} AND symbol = ?", str(symbol)) for symbol in symbols}
@@ -159,10 +164,11 @@ class SQLiteState:
             "WHERE store_id = ? GROUP BY c.symbol ORDER BY c.symbol",
             (self._store_id,),
         )
-        return [
-            SymbolSummary(Symbol(symbol), TradingDate.parse(first), TradingDate.parse(last), *counts)
-            for symbol, first, last, *counts in rows
-        ]
+        with self._file.reading():
+            return [
+                SymbolSummary(Symbol(symbol), TradingDate.parse(first), TradingDate.parse(last), *counts)
+                for symbol, first, last, *counts in rows
+            ]
 
     def jobs(self, most: int) -> Sequence[JobRecord]:
         rows = self._query(
@@ -170,7 +176,8 @@ class SQLiteState:
             "FROM jobs WHERE store_id = ? ORDER BY job_id DESC LIMIT ?",
             (self._store_id, most),
         )
-        return [job_record(*row) for row in rows]
+        with self._file.reading():
+            return [job_record(*row) for row in rows]
 
     def close(self) -> None:
         self._file.close()
@@ -218,7 +225,7 @@ class SQLiteState:
 
     def _volume(self, sql: str, *values: str) -> TypicalVolume | None:
         ((bars, size, days),) = self._query(sql, (self._store_id, *values))
-        return TypicalVolume(bars / days, size / bars, days) if days else None
+        return TypicalVolume(bars / days, size / bars, days) if bars and days else None
 
 
 def _dataset(

@@ -30,7 +30,7 @@ class SQLiteStateFile:
             try:
                 with closing(sqlite3.connect(self._path, timeout=PATIENCE_SECONDS)) as connection:
                     return self._seen_by(connection)
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if is_damage(error):
                     return StateCondition.DAMAGED
                 raise

@@ -27,7 +27,9 @@ class UpdateLock:
                 f"another update of this store is at work (it holds {self._path}): this one steps aside"
             ) from error
         except OSError as error:
-            raise StateError(f"cannot lock {self._path}: {error.strerror}; allow writing there") from error
+            raise StateError(
+                f"cannot lock {self._path}: {error.strerror}; free space or allow writing there"
+            ) from error
         try:
             yield
         finally:

@@ -85,7 +85,7 @@ class SharedTurns:
                     fcntl.flock(file, fcntl.LOCK_UN)
         except OSError as error:
             raise StateError(
-                f"cannot share the rate limit in {self._path}: {error.strerror}; allow writing there"
+                f"cannot share the rate limit in {self._path}: {error.strerror}; free space or allow writing there"
             ) from error
 
     def _open(self) -> int:

@@ -21,7 +21,8 @@ class BarStore(Protocol):
 
         A symbol-day that is stored already is merged: the newer word wins per timestamp, and what the newer word
         leaves out goes only where that word is whole. Where that changes nothing, ``known_since`` stays what it was;
-        where it does, it is later than before, and what was stored before is not forgotten. Raises ``StorageError``.
+        where it does, it is later than before, and what was stored before is not forgotten. One that cannot
+        be stored has its ``error`` and holds up no other. Raises ``StorageError`` where none can be stored.
         """
         ...
 

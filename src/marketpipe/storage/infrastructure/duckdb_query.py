@@ -81,6 +81,8 @@ class DuckDBQuery:
 
     def _translated(self, error: Exception) -> StorageError:
         said = str(error).strip()
+        if isinstance(error, OSError) and error.errno is not None:
+            return StorageError(f"the query finds no scratch folder: {said}; free space, or set TMPDIR")
         if said.startswith(UNREADABLE):
             return StorageError(f"the query could not be run: {said}")
         if not isinstance(error, duckdb.PermissionException) and self._names_a_file(said):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import FileRegister, RecordedFile
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -29,6 +30,19 @@ from marketpipe.storage.infrastructure.symbol_days_in_hand import SymbolDaysInHa
 from marketpipe.storage.infrastructure.version_keeper import NewVersion, VersionKeeper
 
 Int64s = npt.NDArray[np.int64]
+
+
+@frozen
+class _Arrived:
+    """What the provider said of one symbol-day: ``bars`` that were accepted, and those that were ``rejected``."""
+
+    part: SymbolDaySlice
+    bars: pa.Table = field(repr=False)
+    rejected: pa.Table | None = field(repr=False)
+
+    @property
+    def day(self) -> SymbolDay:
+        return self.part.symbol_day
 
 
 @frozen
@@ -60,19 +74,32 @@ class PartitionManager:
 
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
         with self._in_hand.only(part.symbol_day for part in accepted.slices):
-            return self._store(accepted, rejected)
+            self._check_identity()
+            arrived = _arrived(accepted, rejected)
+            try:
+                return self._store(arrived)
+            except StorageError:
+                if len(arrived) == 1:
+                    raise
+                return self._store_what_can_be(arrived)
 
-    def _store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
-        self._check_identity()
-        good, bad = pa.table(accepted), pa.table(rejected)
-        bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
-        prepared = [
-            self._prepare(part, good.slice(part.offset, part.length), bad_of.get(part.symbol_day))
-            for part in accepted.slices
-        ]
-        kept_out = {
-            part.symbol_day: self._quarantine.after(part, bad_of.get(part.symbol_day)) for part in accepted.slices
-        }
+    def _store_what_can_be(self, arrived: Sequence[_Arrived]) -> tuple[StoredSymbolDay, ...]:
+        """Whatever refuses one symbol-day holds up no other. Raises ``StorageError`` where none can be stored."""
+        stored, refused = dict[SymbolDay, StoredSymbolDay](), dict[SymbolDay, StorageError]()
+        for item in arrived:
+            try:
+                (stored[item.day],) = self._store([item])
+            except StorageError as error:
+                refused[item.day] = error
+        if not stored:
+            raise next(iter(refused.values()))
+        failed = {day: StoredSymbolDay(day, 0, 0, whole=False, error=str(error)) for day, error in refused.items()}
+        return tuple({**stored, **failed}[item.day] for item in arrived)
+
+    def _store(self, arrived: Sequence[_Arrived]) -> tuple[StoredSymbolDay, ...]:
+        """All together, which takes the fewest syncs. Raises ``StorageError``."""
+        prepared = [self._prepare(item.part, item.bars, item.rejected) for item in arrived]
+        kept_out = {item.day: self._quarantine.after(item.part, item.rejected) for item in arrived}
         beside = {
             self._layout.rejected(day): self._encoded(day, rows) for day, rows in kept_out.items() if rows is not None
         }
@@ -124,6 +151,14 @@ class PartitionManager:
             path = self._layout.rejected(day)
             if path.exists():
                 self._files.remove(path)
+
+
+def _arrived(accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
+    good, bad = pa.table(accepted), pa.table(rejected)
+    bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
+    return [
+        _Arrived(part, good.slice(part.offset, part.length), bad_of.get(part.symbol_day)) for part in accepted.slices
+    ]
 
 
 def _merged(stored: StoredVersion | None, newer: pa.Table, rejected: Int64s, part: SymbolDaySlice) -> pa.Table:

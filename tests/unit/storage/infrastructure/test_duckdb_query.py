@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,12 @@ def test_a_damaged_file_is_a_storage_error(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match=r"day=03\.parquet"):
         ask(store, "SELECT sum(close) FROM bars")
+
+
+def test_a_query_that_finds_no_scratch_folder_says_so(
+    filled: StoreOnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+
+    with pytest.raises(StorageError, match="the query finds no scratch folder: .*; free space, or set TMPDIR"):  # noqa: RUF043
+        ask(filled, "SELECT 1")

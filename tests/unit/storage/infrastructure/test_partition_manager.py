@@ -154,14 +154,28 @@ def test_a_file_that_says_it_is_another_is_not_merged_with_but_replaced(tmp_path
     assert (replaced.error, store.rows(store.path(AAPL))) == (None, [at(1)])
 
 
-def test_a_path_blocked_by_a_file_is_an_error_that_loses_nothing(tmp_path: Path) -> None:
+def test_a_path_blocked_by_a_file_holds_up_its_own_symbol_day_alone(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    (tmp_path / "data" / "symbol=AAPL").parent.mkdir()
+    (tmp_path / "data" / "symbol=AAPL").write_bytes(b"in the way")
+
+    blocked, sound = store.keep((AAPL, [at(0)]), (MSFT, [at(1)]))
+
+    assert (blocked.symbol_day, blocked.rows, blocked.sha256, blocked.whole) == (AAPL, 0, None, False)
+    assert "symbol=AAPL" in str(blocked.error)
+    assert (sound.symbol_day, sound.error) == (MSFT, None)
+    assert store.rows(store.path(MSFT)) == [at(1)]
+
+
+@pytest.mark.parametrize("days", [(AAPL,), (AAPL, day("AAPL", "2024-01-03"))])
+def test_where_nothing_can_be_stored_that_is_an_error_and_nothing_is_lost(tmp_path: Path, days: Any) -> None:
     store = StoreOnDisk(tmp_path)
     store.keep((MSFT, [at(0)]))
     (tmp_path / "data" / "symbol=AAPL").write_bytes(b"in the way")
     before = tree(tmp_path / "data")
 
     with pytest.raises(StorageError, match="symbol=AAPL"):
-        store.keep((AAPL, [at(0)]), (MSFT, [at(1)]))
+        store.keep(*((each, [at(0)]) for each in days))
 
     assert tree(tmp_path / "data") == before
 

@@ -1,0 +1,104 @@
+"""The real command line where nothing may be written: folders that are mounted read-only, which binds root too."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support.alpaca_loopback import AlpacaLoopback
+from tests.support.disks import FullDiskCli
+from tests.support.small_store import (
+    COMPLETE_WITHOUT,
+    check_clear_failure,
+    check_what_is_there,
+    configure,
+    files,
+    known,
+    market,
+    settled,
+)
+
+STATE_FILE = "marketpipe.sqlite"
+REFUSED = ("Read-only file system", "readonly database", "unable to open database file")
+READERS = (["status"], ["coverage"], ["verify"], ["validate"], ["freeze"], ["query", "SELECT count(*) FROM bars"])
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[AlpacaLoopback]:
+    with AlpacaLoopback(market()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def cli() -> Iterator[FullDiskCli]:
+    with FullDiskCli() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def whole(cli: FullDiskCli, provider: AlpacaLoopback, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = configure(tmp_path_factory.mktemp("whole"), provider.url)
+    assert cli.run(folder, "ingest").code == 0
+    return folder
+
+
+@pytest.fixture
+def store(whole: Path, tmp_path: Path) -> Path:
+    shutil.copytree(whole, tmp_path / "store")
+    return tmp_path / "store"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", COMPLETE_WITHOUT)
+def test_what_may_not_be_written_holds_up_nothing_else(
+    cli: FullDiskCli, provider: AlpacaLoopback, whole: Path, tmp_path: Path, part: str
+) -> None:
+    folder = configure(tmp_path / "store", provider.url)
+    (folder / part).mkdir(parents=True)
+    cli.forbid_writing(folder / part)
+
+    said = cli.run(folder, "ingest")
+    check_clear_failure(said.code, said.printed, REFUSED)
+    check_what_is_there(folder, whole)
+    assert settled(folder) == COMPLETE_WITHOUT[part]
+    cli.forbid_writing(folder / part, False)
+    assert cli.run(folder, "ingest").code == 0
+    assert files(folder) == files(whole)
+    assert known(folder) == known(whole)
+
+
+@pytest.mark.slow
+def test_a_read_only_store_can_be_read_and_is_left_as_it_is(cli: FullDiskCli, whole: Path, store: Path) -> None:
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    cli.forbid_writing(store)
+
+    for words in READERS:
+        said = cli.run(store, *words)
+        assert said.code == 0, said.printed
+        assert said.printed == cli.run(whole, *words).printed
+    for words in (["ingest", "--end", "2024-03-06"], ["update"], ["recover", "--force"]):
+        said = cli.run(store, *words)
+        check_clear_failure(said.code, said.printed, REFUSED)
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_a_read_only_state_of_which_a_part_lies_beside_it_is_not_half_believed(cli: FullDiskCli, store: Path) -> None:
+    """As a process leaves it that is killed: the last words are in the write-ahead log alone."""
+    state = store / "state"
+    shutil.copytree(state, store / "killed")
+    with closing(sqlite3.connect(store / "killed" / STATE_FILE, isolation_level=None)) as connection:
+        connection.execute("UPDATE checkpoints SET outcome = 'failed', error = 'x'")
+        for name in (STATE_FILE, f"{STATE_FILE}-wal"):
+            shutil.copy(store / "killed" / name, state)
+    cli.forbid_writing(store)
+
+    said = cli.run(store, "status")
+    check_clear_failure(said.code, said.printed, [f"{STATE_FILE}-wal"])
+    cli.forbid_writing(store, False)
+    assert "failed" in cli.run(store, "status").printed

@@ -1,0 +1,84 @@
+"""Disks of a few KiB, mounted where nobody but one server of ``forked_cli`` sees them, and the command line on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from attrs import frozen
+
+from tests.support.forked_cli import ForkedCli
+
+Full = Literal["bytes", "files"]
+"""Of what there is no more room for."""
+FILLER = "filler"
+
+
+@frozen
+class Said:
+    code: int
+    printed: str
+
+
+class FullDiskCli(ForkedCli):
+    """In a namespace of its own, where that is allowed; else tests that mount skip, and ``full_at`` remains."""
+
+    def __init__(self) -> None:
+        alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+        probe = [*alone, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        self.can_mount = (
+            shutil.which("unshare") is not None
+            and not subprocess.run(probe, capture_output=True, check=False).returncode
+        )
+        super().__init__("full_disk_cli", alone if self.can_mount else [])
+
+    def run(self, folder: Path, *words: str, full_at: int | None = None) -> Said:
+        return Said(**self.ask(words=[*words, "--config", "config.yaml"], cwd=str(folder), full_at=full_at))
+
+    def mount(self, folder: Path, kibibytes: int = 1000, files: int = 400) -> Disk:
+        self._need_to_mount()
+        folder.mkdir(parents=True, exist_ok=True)
+        said = Said(**self.ask(mount=str(folder), size=kibibytes, inodes=files))
+        assert said.code == 0, said.printed
+        return Disk(self, folder)
+
+    def forbid_writing(self, folder: Path, forbid: bool = True) -> None:
+        """Below ``folder``, for root too."""
+        self._need_to_mount()
+        said = Said(**self.ask(bind=str(folder), read_only=forbid))
+        assert said.code == 0, said.printed
+
+    def _need_to_mount(self) -> None:
+        if not self.can_mount:
+            pytest.skip("no file system can be mounted here")
+
+    def seen(self, folder: Path) -> Path:
+        """The folder with the file systems that are mounted in it."""
+        return Path(f"/proc/{self.pid}/root{folder}")
+
+
+@frozen
+class Disk:
+    cli: FullDiskCli
+    folder: Path
+
+    def fill(self, of: Full) -> None:
+        filler = self.cli.seen(self.folder) / FILLER
+        filler.mkdir()
+        number = 0
+        try:
+            while True:
+                (filler / str(number)).write_bytes(b"x" * 4096 * (of == "bytes"))
+                number += 1
+        except OSError:
+            return
+
+    def free(self) -> None:
+        shutil.rmtree(self.cli.seen(self.folder) / FILLER)
+
+    def enlarge(self) -> None:
+        self.cli.mount(self.folder)

@@ -1,0 +1,123 @@
+"""Runs the real command line again and again, in forks of one warm process: what takes long, importing, is done once.
+
+A server is a module that calls ``serve`` with what each line of JSON on standard input asks for; a line of JSON
+answers. ``ForkedCli`` is its client.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tests.support.cli_process import environment
+
+ROOT = Path(__file__).parents[2]
+PRINTED = "output.txt"
+"""What all runs in a folder have printed."""
+
+
+class ForkedCli:
+    """A context manager around a server, a module of ``tests.support``; ``before`` are words to start it with."""
+
+    def __init__(self, module: str, before: Sequence[str] = ()) -> None:
+        command = [*before, sys.executable, "-m", f"tests.support.{module}"]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, **asked: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+
+def serve(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    _warm_up()
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+def _warm_up() -> None:
+    import duckdb  # noqa: F401 - what the commands need, loaded before the forks
+    import httpx  # noqa: F401
+    import pyarrow.dataset
+    import pyarrow.parquet  # noqa: F401
+    import rich.console  # noqa: F401
+
+    import marketpipe
+    from marketpipe.shared_kernel.domain.trading_date import TradingDate
+    from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
+    from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
+    from tests.support.builders import sessions
+
+    for module in pkgutil.walk_packages(marketpipe.__path__, "marketpipe."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    sessions("2024-03-04", "2024-03-05")  # a calendar takes longer to make than all the rest of a run
+    today = TradingDate.of(SystemClock().now())
+    ExchangeCalendar(latest=today).sessions(today.plus_days(-14), today)
+    gc.freeze()
+
+
+def run_forked(
+    words: Sequence[str],
+    cwd: str,
+    prepare: Callable[[], None],
+    printed: Path = Path(PRINTED),
+    kill_after: float | None = None,
+) -> int:
+    """``prepare`` is called in the child. Returns its exit code, or minus the signal that killed it."""
+    child = os.fork()
+    if child:
+        if kill_after is not None:
+            time.sleep(kill_after)
+            os.kill(child, signal.SIGKILL)  # where it has ended already, it waits to be asked how
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.chdir(cwd)
+    with printed.open("a") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    sys.argv = ["marketpipe", *words]
+    code = 70
+    try:
+        prepare()
+        code = _command_line()
+        sys.stdout.flush()
+    finally:
+        if code == 70:
+            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _command_line() -> int:
+    from marketpipe.cli import main
+
+    try:
+        main()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0

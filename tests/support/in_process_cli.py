@@ -1,0 +1,82 @@
+"""The command line within this process: quick enough for hundreds of examples, and what it does not catch is raised."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from attrs import frozen
+
+LONGEST_SECONDS = 60
+NO_KEYS = ("ALPACA_KEY", "ALPACA_SECRET", "APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
+
+
+class HangError(BaseException):
+    """Not an ``Exception``: nothing may take it for a failure of its own."""
+
+
+@frozen
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    def is_clean(self) -> bool:
+        return self.code in (0, 1, 2) and "Traceback" not in self.out + self.err
+
+
+def run_in_process(*words: str, cwd: Path) -> Ended:
+    """Without anybody's keys, and with ``cwd``'s parent as home."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with _as_a_process_of_its_own(list(words), cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        from marketpipe.cli import main
+
+        try:
+            main()
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _as_a_process_of_its_own(words: list[str], cwd: Path) -> Iterator[None]:
+    """What the command line sets up for the whole process is as it was afterwards."""
+    argv, variables, heard = sys.argv, dict(os.environ), logging.getLogger("marketpipe.config").handlers[:]
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    os.environ.update(HOME=str(cwd.parent), COLUMNS="80")
+    for name in NO_KEYS:
+        os.environ.pop(name, None)
+    sys.argv = ["marketpipe", *words]
+    try:
+        with contextlib.chdir(cwd), within(LONGEST_SECONDS):
+            yield
+    finally:
+        sys.argv = argv
+        os.environ.clear()
+        os.environ.update(variables)
+        logging.getLogger("marketpipe.config").handlers[:] = heard
+        for number, handler in signals.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raises ``HangError`` on this thread, which has to be the main one, where it takes longer."""
+
+    def stop(_: int, frame: FrameType | None) -> None:
+        raise HangError(f"still at work after {seconds} s, in {frame}")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
