@@ -10,6 +10,7 @@ from typing import Any
 from attrs import define, field
 
 from marketpipe.ingestion.application.batch_runner import BatchRunner
+from marketpipe.ingestion.application.claim_fence import ClaimFence
 from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.interrupted_work import InterruptedWork
@@ -60,6 +61,7 @@ class Coordination:
     ring: FakeRing
     state: InMemoryIngestionState
     clock: FakeClock
+    fence: ClaimFence
     bus: EventBus
     inventory: InMemoryInventory
     left_behind: InMemoryFilesLeftBehind
@@ -93,9 +95,12 @@ def coordination(
     identity, runner = DatasetIdentity("fake", "none", "raw"), BatchRunner(clock, new_executor)
     taken, finality = claims or kept.claims, SessionFinality(timedelta())
     left_behind = InMemoryFilesLeftBehind()
+    fence = ClaimFence(taken, clock)
     interrupted = InterruptedWork(kept, taken, left_behind, CALENDAR, finality, clock)
-    coordinator = IngestionCoordinator(identity, planner, kept, taken, inventory, bus, clock, runner, interrupted)
-    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, bus, inventory, left_behind)
+    coordinator = IngestionCoordinator(
+        identity, planner, kept, taken, inventory, bus, clock, runner, interrupted, fence
+    )
+    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, fence, bus, inventory, left_behind)
     bus.observe(Event, parts.events.append)
     bus.subscribe(BarsRequested, parts.ring.on_bars_requested)
     bus.subscribe(BarsStored, coordinator.on_bars_stored)

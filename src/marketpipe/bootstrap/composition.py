@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -7,8 +8,9 @@ from attrs import define
 
 from marketpipe.bootstrap.integrity_parts import IntegrityParts
 from marketpipe.bootstrap.validation_parts import ValidationParts
-from marketpipe.config import PipelineConfig
+from marketpipe.config import PROCESSES, PipelineConfig
 from marketpipe.provider_registry import check_provider
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.trading_session import SessionKind
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events.audit_events import BarsCompared
@@ -23,7 +25,9 @@ from marketpipe.shared_kernel.events.store_events import StoredBarsRead
 from marketpipe.validation.domain.business_rules import RuleBook
 
 if TYPE_CHECKING:
+    from marketpipe.bootstrap.process_ring import ProcessRing
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
+    from marketpipe.ingestion.application.claim_fence import ClaimFence
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
     from marketpipe.ingestion.application.interrupted_work import InterruptedWork
     from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
@@ -47,11 +51,9 @@ class Bootstrap(IntegrityParts, ValidationParts):
     def coordinator(self) -> IngestionCoordinator:
         """With the whole ring subscribed: from BarsRequested to the checkpoint and back."""
         from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
-        from marketpipe.ingestion.application.recorded_files import RecordedFiles
-        from marketpipe.storage.application.bar_storer import BarStorer
-        from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
-        identity, bus = self.provider.traits.identity, self.bus
+        far_side = self._far_side  # first: where credentials are missing nothing is touched
+        identity, bus, fence = self.traits.identity, self.bus, self._fence
         coordinator = IngestionCoordinator(
             identity,
             self.planner(self.state),
@@ -62,15 +64,41 @@ class Bootstrap(IntegrityParts, ValidationParts):
             self.clock,
             self.runner(),
             self._interrupted_work(identity),
+            fence,
         )
-        register = RecordedFiles(self.state)
-        partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock, register)
-        self._subscribe_fetching(bus)
-        bus.subscribe(BarsValidated, coordinator.on_bars_validated)
-        bus.subscribe(BarsValidated, BarStorer(partitions, bus).on_bars_validated)
+        far_side()
         bus.subscribe(BarsStored, coordinator.on_bars_stored)
         bus.subscribe(BarsExhausted, coordinator.on_bars_exhausted)
         return coordinator
+
+    @property
+    def _far_side(self) -> Callable[[], None]:
+        """Subscribes what answers requests: here, or in other processes."""
+        if self.ingestion_config.executor == PROCESSES:
+            return self.process_ring.subscribe
+        self._check_provider()
+        return self.subscribe_worker_ring
+
+    @cached_property
+    def process_ring(self) -> ProcessRing:
+        from marketpipe.bootstrap.process_ring import ProcessRing
+
+        if self.market_data_provider is not None:
+            raise ConfigurationError("executor: processes makes providers from the configuration; use threads")
+        config = self.ingestion_config
+        return ProcessRing(config, self.alpaca_credentials if config.provider == "alpaca" else None, self.bus)
+
+    def subscribe_worker_ring(self) -> None:
+        """From BarsRequested to durable files: what a worker does, be it a thread or a process."""
+        from marketpipe.ingestion.application.recorded_files import RecordedFiles
+        from marketpipe.storage.application.bar_storer import BarStorer
+        from marketpipe.storage.infrastructure.partition_manager import PartitionManager
+
+        bus, identity, register = self.bus, self.traits.identity, RecordedFiles(self.state)
+        partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock, register)
+        self._subscribe_fetching(bus)
+        bus.subscribe(BarsValidated, self._fence.on_bars_validated)
+        bus.subscribe(BarsValidated, BarStorer(partitions, bus).on_bars_validated)
 
     @cached_property
     def auditor(self) -> AuditCoordinator:
@@ -98,17 +126,27 @@ class Bootstrap(IntegrityParts, ValidationParts):
 
     def stop(self) -> None:
         """Where nothing was ever asked for there is nothing to stop."""
-        for name in ("coordinator", "auditor"):
+        for name in ("coordinator", "auditor", "process_ring"):
             if name in vars(self):
                 vars(self)[name].stop()
 
     def close(self) -> None:
         """Closes what was opened; what was never needed was never made."""
-        for name in ("provider", "state", "_no_state"):
+        for name in ("process_ring", "provider", "state", "_no_state"):
             if name in vars(self):
                 vars(self)[name].close()
         if "syncers" in vars(self):
             self.syncers.shutdown()
+
+    def _check_provider(self) -> None:
+        """Raises ``ConfigurationError`` where it cannot be made."""
+        assert self.provider
+
+    @property
+    def _fence(self) -> ClaimFence:
+        from marketpipe.ingestion.application.claim_fence import ClaimFence
+
+        return ClaimFence(self.state.claims, self.clock)
 
     def _interrupted_work(self, identity: DatasetIdentity) -> InterruptedWork:
         from marketpipe.ingestion.application.interrupted_work import InterruptedWork

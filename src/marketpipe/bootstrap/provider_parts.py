@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from marketpipe.bootstrap.shared_parts import SharedParts
-from marketpipe.config import ClientConfig, PipelineConfig, find_credentials
+from marketpipe.config import ClientConfig, Credentials, PipelineConfig, find_credentials
 from marketpipe.provider_registry import registered_factory
 from marketpipe.shared_kernel.events.provider_events import RateLimitWaited
 
@@ -34,6 +34,10 @@ class ProviderParts(SharedParts):
             return _alpaca_traits(config.alpaca)
         return self.provider.traits
 
+    @property
+    def alpaca_credentials(self) -> Credentials:
+        return self.credentials or find_credentials(os.environ)
+
     def _make_provider(self, config: PipelineConfig) -> MarketDataProvider:
         from marketpipe.integration.application.provider_context import ProviderContext
 
@@ -51,7 +55,7 @@ class ProviderParts(SharedParts):
         from marketpipe.integration.infrastructure.http_exchange import HttpExchange
         from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
 
-        credentials = self.credentials or find_credentials(os.environ)
+        credentials = self.alpaca_credentials
         http = HttpExchange(config.base_url, alpaca_auth(credentials.key, credentials.secret))
         limiter = RateLimiter(
             [RateWindow(config.rate_limit_per_min)],

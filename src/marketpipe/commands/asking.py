@@ -10,6 +10,7 @@ from marketpipe.commands.options import (
     Compression,
     Config,
     EndOrLatest,
+    ExecutorKind,
     Feed,
     Json,
     OutputPath,
@@ -54,6 +55,7 @@ def ingest(
     start: Start = None,
     end: EndOrLatest = None,
     workers: Workers = None,
+    executor: ExecutorKind = None,
     provider: Provider = None,
     feed: Feed = None,
     output_path: OutputPath = None,
@@ -70,9 +72,8 @@ def ingest(
     from marketpipe.terminal.ingestion import print_ingestion, progress_of
 
     given = _overrides(symbols, start, end, provider, feed, output_path, session)
-    given |= {
-        key: value for key, value in {"workers": workers, "compression": compression}.items() if value is not None
-    }
+    others = {"workers": workers, "executor": executor, "compression": compression}
+    given |= {key: value for key, value in others.items() if value is not None}
     with pipeline_of(load_config(config, given), HOW_TO_GO_ON) as pipeline, progress_of(pipeline):
         report = pipeline.ingest(retry_suspect=retry_suspect)
     print_ingestion(report, as_json=json)

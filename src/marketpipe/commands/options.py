@@ -16,6 +16,9 @@ EndOrLatest = Annotated[
     str | None, typer.Option("--end", help="Last trading date, inclusive, or 'latest': the newest final session.")
 ]
 Workers = Annotated[int | None, typer.Option(help="Batches in flight at once.")]
+ExecutorKind = Annotated[
+    str | None, typer.Option("--executor", help="threads, or processes: faster where there are processors for them.")
+]
 Provider = Annotated[str | None, typer.Option(help="Market data provider; see 'marketpipe providers'.")]
 Feed = Annotated[str | None, typer.Option(help="Alpaca's feed: iex, sip, otc or boats.")]
 OutputPath = Annotated[str | None, typer.Option(help="Folder of the minute bars.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from marketpipe.config.classes import (
+    PROCESSES,
     ClientConfig,
     CoverageConfig,
     MetricsConfig,
@@ -17,6 +18,7 @@ from marketpipe.config.values import LATEST, Latest
 
 __all__ = [
     "LATEST",
+    "PROCESSES",
     "ClientConfig",
     "CoverageConfig",
     "Credentials",

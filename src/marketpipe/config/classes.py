@@ -36,6 +36,7 @@ from marketpipe.shared_kernel.domain.trading_session import SessionKind
 
 FEEDS = ("iex", "sip", "otc", "boats")
 FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path")
+EXECUTORS = THREADS, PROCESSES = ("threads", "processes")
 ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 
 
@@ -117,6 +118,7 @@ class PipelineConfig(StoreConfig):
     start: TradingDate = setting(trading_date)
     end: TradingDate | Latest = setting(end_date)
     workers: int = setting(whole_number(1, 64), 4)
+    executor: str = setting(one_of(*EXECUTORS), THREADS)
     alpaca: ClientConfig = setting(section(ClientConfig), factory=ClientConfig)
     synthetic: SyntheticConfig = setting(section(SyntheticConfig), factory=SyntheticConfig)
     provider_options: Mapping[str, Any] = field(factory=dict, repr=lambda options: f"<{', '.join(map(str, options))}>")
@@ -138,6 +140,7 @@ class PipelineConfig(StoreConfig):
             state_path: Path | str = ...,
             compression: str = ...,
             workers: int = ...,
+            executor: str = ...,
             timeframes: Sequence[str | Timeframe] = ...,
             alpaca: ClientConfig | Mapping[str, Any] = ...,
             synthetic: SyntheticConfig | Mapping[str, Any] = ...,

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.ingestion.application.blame_finder import BlameFinder
+from marketpipe.ingestion.application.claim_fence import ClaimFence
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.interrupted_work import InterruptedWork
 from marketpipe.ingestion.application.job_scheduler import WantedDates
@@ -34,7 +35,6 @@ from marketpipe.shared_kernel.events.bar_events import (
     BarsExhausted,
     BarsRequested,
     BarsStored,
-    BarsValidated,
     StoredSymbolDay,
 )
 from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
@@ -57,6 +57,7 @@ class IngestionCoordinator:
         clock: Clock,
         runner: BatchRunner,
         interrupted: InterruptedWork,
+        fence: ClaimFence,
     ) -> None:
         self._identity, self._provider, self._planner = identity, identity.provider, planner
         self._state, self._inventory = state, inventory
@@ -65,6 +66,7 @@ class IngestionCoordinator:
         self._begun: dict[int, BatchProgress] = {}
         self._ended = deque[BatchProgress]()
         self._shared, self._blame = SharedBatches(claims, planner, clock), BlameFinder(planner)
+        self._fence = fence
 
     def ingest(self, scope: IngestionScope, doubted: Collection[SymbolDay] = ()) -> IngestionJob:
         """Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; what was checkpointed by then stays."""
@@ -105,15 +107,11 @@ class IngestionCoordinator:
         """Workers finish the symbol-days in hand and ask for nothing more. Safe to call from any thread."""
         self._runner.stop()
 
-    def on_bars_validated(self, event: BarsValidated) -> None:
-        """Before they are stored; what is stored is recorded before anybody may take it over."""
-        self._shared.hold(event.request)
-
     def on_bars_stored(self, event: BarsStored) -> None:
         progress = self._begun[event.request.batch_id]
         results = [(progress.stored(day), day) for day in event.days]
         self._record(progress, [(result, day) for result, day in results if result is not None])
-        self._shared.ease(event.request)
+        self._fence.ease(event.request)
         if self._runner.stopping:
             raise IngestionInterrupted("stopped after the symbol-days in hand")
 
@@ -121,7 +119,7 @@ class IngestionCoordinator:
         progress = self._begun[event.request.batch_id]
         refused = progress.refused_days((item.symbol, item.reason) for item in event.refused)
         if progress.open_days():
-            with self._shared.held(event.request):
+            with self._fence.held(event.request):
                 results = progress.exhausted(refused, self._kept(event.request, progress.open_days()))
                 self._record(progress, [(result, None) for result in results])
 
@@ -187,12 +185,11 @@ class IngestionCoordinator:
     def _failed(
         self, progress: BatchProgress, error: MarketPipeError, left: deque[BarsRequest]
     ) -> MarketPipeError | None:
-        with self._shared.held(progress.request):
+        with self._fence.held(progress.request):
             parts = self._blame.parts(progress.request, progress.open_days(), error)
             if not parts:
                 self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
                 return error
-            self._shared.divide(progress.request, parts)
             left.extend(parts)
             return None
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
+from marketpipe.ingestion.application.claim_fence import LEASE
 from marketpipe.ingestion.application.ports import FilesLeftBehind, IngestionState, SymbolDayClaims
-from marketpipe.ingestion.application.shared_batches import LEASE
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
 from marketpipe.ingestion.domain.session_finality import SessionFinality

@@ -20,6 +20,7 @@ SELECT_HELD: Final = (
     "WHERE claims.store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? AND holder <> ?"
 )
 DELETE_CLAIMS: Final = "DELETE FROM claims WHERE lease_id IN (SELECT lease_id FROM leases WHERE {which})"
+PROLONG: Final = "UPDATE leases SET until = max(until, ?) WHERE holder = (SELECT holder FROM leases WHERE lease_id = ?)"
 SET_UNTIL: Final = "UPDATE leases SET until = ? WHERE lease_id = ?"
 NEVER: Final = (1 << 63) - 1
 DELETE_LEASES: Final = "DELETE FROM leases WHERE {which}"
@@ -50,8 +51,7 @@ class SQLiteClaims:
 
     def hold(self, lease: int, until: Timestamp) -> bool:
         with self._file.transaction() as connection:
-            values = until.epoch_micros, self._file.holder.name()
-            connection.execute("UPDATE leases SET until = max(until, ?) WHERE holder = ?", values)
+            connection.execute(PROLONG, (until.epoch_micros, lease))
             return connection.execute(SET_UNTIL, (NEVER, lease)).rowcount == 1
 
     def ease(self, lease: int, until: Timestamp) -> None:

@@ -36,6 +36,7 @@ class BarsRequest:
     """Minute bars of every symbol in every session: a rectangle, its sessions ascending with none left out between.
 
     One that is not ``patient`` is part of a request that failed, to find out which part is to blame: few attempts do.
+    ``claim`` is the lease under which its symbol-days are held; None where nobody else can be at work on them.
     """
 
     batch_id: int
@@ -43,6 +44,7 @@ class BarsRequest:
     sessions: tuple[AskedSession, ...] = field(repr=lambda sessions: f"<{len(sessions)} sessions>")
     session_kind: SessionKind = SessionKind.EXTENDED
     patient: bool = True
+    claim: int | None = field(default=None, eq=False, repr=False)
 
     @symbols.validator
     @sessions.validator

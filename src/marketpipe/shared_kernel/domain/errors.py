@@ -21,6 +21,7 @@
     │   └── QueryError
     ├── StateError                    the job and checkpoint store
     │   └── StoreBusyError                somebody else is at work on this store
+    ├── WorkerLostError               a worker process ended before its work did
     └── IngestionInterrupted          the user asked to stop
 
 Foreign errors are translated once, at the adapter that meets them, with ``from``.
@@ -64,8 +65,11 @@ class RateLimitedError(TransientProviderError):
     kind = "rate_limited"
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message, retry_after)
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ProviderTimeoutError(TransientProviderError):
@@ -102,8 +106,11 @@ class SymbolRefusedError(BadRequestError):
     kind = "symbol_refused"
 
     def __init__(self, message: str, symbol: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message, symbol)
         self.symbol = symbol
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class EndlessPagingError(TerminalProviderError):
@@ -128,6 +135,10 @@ class StateError(MarketPipeError):
 
 class StoreBusyError(StateError):
     """Nothing was done."""
+
+
+class WorkerLostError(MarketPipeError):
+    pass
 
 
 class IngestionInterrupted(MarketPipeError):

@@ -7,7 +7,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 
-from marketpipe.ingestion.application.shared_batches import LEASE, LOOK_AGAIN_SECONDS
+from marketpipe.ingestion.application.claim_fence import LEASE
+from marketpipe.ingestion.application.shared_batches import LOOK_AGAIN_SECONDS
 from marketpipe.ingestion.domain.claimed_days import ClaimedDays
 from marketpipe.ingestion.domain.ingestion_job import JobState
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
@@ -171,7 +172,7 @@ def test_a_doubted_day_is_asked_for_though_it_is_settled(new_executor: NewExecut
 
 def test_bars_of_days_that_somebody_took_over_are_not_stored_but_left_for_later() -> None:
     parts, neighbour, clock = shared(EXECUTORS["inline"])
-    parts.bus.subscribe(BarsValidated, parts.coordinator.on_bars_validated)
+    parts.bus.subscribe(BarsValidated, parts.fence.on_bars_validated)
     hung: list[Event] = []
 
     def hang(event: BarsRequested) -> None:

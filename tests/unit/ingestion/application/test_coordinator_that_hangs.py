@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from marketpipe.ingestion.application.shared_batches import LEASE
+from marketpipe.ingestion.application.claim_fence import LEASE
 from marketpipe.ingestion.domain.claimed_days import ClaimedDays
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import JobState
@@ -57,7 +57,7 @@ def _hanging(moment: type[BarsValidated | BarsStored], **ring: object) -> tuple[
     """A ring with validation in it; when ``moment`` has passed, a neighbour tries to take the days over."""
     parts = coordination(**ring)
     neighbour, tried = _Neighbour(parts), list[ClaimedDays]()
-    parts.bus.subscribe(BarsValidated, parts.coordinator.on_bars_validated)
+    parts.bus.subscribe(BarsValidated, parts.fence.on_bars_validated)
     parts.bus.subscribe(moment, lambda _: tried.append(neighbour.tries()))
 
     def validate() -> None:
@@ -111,7 +111,7 @@ def test_a_part_of_a_batch_that_is_written_does_not_keep_its_lease_from_running_
     """Between two pages of one batch the provider may be silent for ever."""
     parts = coordination()
     neighbour, tried = _Neighbour(parts), list[ClaimedDays]()
-    parts.bus.subscribe(BarsValidated, parts.coordinator.on_bars_validated)
+    parts.bus.subscribe(BarsValidated, parts.fence.on_bars_validated)
 
     def first_page() -> None:
         request = parts.ring.requests[-1]

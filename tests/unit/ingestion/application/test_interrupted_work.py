@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from marketpipe.ingestion.application.shared_batches import LEASE
+from marketpipe.ingestion.application.claim_fence import LEASE
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
