@@ -9,16 +9,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
+from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
 from marketpipe.metrics import MetricsObserver, PipelineMetrics, metrics_in
 from marketpipe.run_tally import RunTally
+from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
 from marketpipe.shared_kernel.domain.severity import Severity
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.event_bus import EventBus
@@ -32,6 +37,7 @@ from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.bar_stores import OnDisk, at, word
 from tests.support.builders import columnar, day, request
 from tests.support.clients import AlpacaSetting, exchange
+from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import TUESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -80,6 +86,33 @@ def again_and_again_at_once(work: Callable[[], object]) -> None:
             work()
 
     at_once(repeat)
+
+
+def _let_others_in(frame: FrameType, event: str, function: Any) -> None:
+    """In the middle of a turn: whenever something was read of the shared file, or pyrate-limiter was asked."""
+    asked = event == "return" and "pyrate_limiter" in frame.f_code.co_filename
+    if asked or (event == "c_return" and function is os.pread):
+        time.sleep(0.0001)
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["in one process", "among processes"])
+def test_a_turn_is_taken_by_one_thread_however_they_are_switched(tmp_path: Path, is_shared: bool) -> None:
+    clock, through = FakeClock(), list[int]()
+    clock.interrupt()
+    limiter = RateLimiter([RateWindow(20)], clock, shared_in=tmp_path / "file" if is_shared else None)
+
+    def ask(number: int) -> None:
+        sys.setprofile(_let_others_in)
+        for _ in range(10):
+            with suppress(IngestionInterrupted):
+                limiter.acquire()
+                through.append(number)
+        sys.setprofile(None)
+
+    at_once(ask)
+    limiter.close()
+
+    assert len(through) == 20
 
 
 def test_a_bus_brings_every_event_to_every_handler_once() -> None:
