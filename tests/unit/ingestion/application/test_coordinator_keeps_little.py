@@ -18,13 +18,15 @@ def _remembered() -> int:
 
 def test_batches_that_have_ended_are_not_remembered_until_the_job_ends() -> None:
     """Each holds an object for each of its symbol-days; the caller's thread takes the outcomes over as batches end."""
+    gc.collect()
+    before = _remembered()
     parts, seen = coordination(lambda: ThreadPoolExecutor(WORKERS)), list[int]()
 
     def look() -> None:
         deadline = time.monotonic() + PATIENCE
-        while _remembered() > WORKERS and time.monotonic() < deadline:
+        while _remembered() - before > WORKERS and time.monotonic() < deadline:
             time.sleep(0.01)
-        seen.append(_remembered())
+        seen.append(_remembered() - before)
 
     parts.ring.happens = {SYMBOLS[-1]: look}
 
