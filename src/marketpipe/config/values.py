@@ -94,7 +94,10 @@ def path(value: Any) -> Path:
     if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
         raise ValidationError(f"expected a path, not {value!r}")
     try:
+        str(value).encode()  # neither Parquet's nor DuckDB's library opens any other
         return Path(value).expanduser()
+    except UnicodeEncodeError as error:
+        raise ValidationError(f"{str(value)!r} cannot be written in UTF-8") from error
     except RuntimeError as error:
         raise ValidationError(f"{str(value)!r}: {error}") from error
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,27 @@ def test_refusal_says_what_to_write_instead(
     with pytest.raises(ConfigurationError) as refusal:
         load_text(yaml_text({key: text}))
     assert str(refusal.value) == f"{config_file}: {key}: {reason}"
+
+
+def test_folders_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    if sys.version_info < (3, 13):  # from then on Python leaves it to whoever opens the path
+        with pytest.raises(ConfigurationError, match=r"^output_path: .*a/data leads nowhere: "):
+            StoreConfig(output_path=tmp_path / "a" / "data")
+
+
+def test_a_current_folder_that_is_gone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    with contextlib.chdir(tmp_path / "gone"):
+        (tmp_path / "gone").rmdir()
+        with pytest.raises(ConfigurationError, match=r"^output_path: data leads nowhere: "):
+            StoreConfig()
+
+
+def test_a_path_of_other_bytes_than_utf_8_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="^state_path: .* cannot be written in UTF-8$"):  # noqa: RUF043
+        StoreConfig(state_path=Path(os.fsdecode(b"state-\xff")))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.infrastructure.interruptible_answer import answer_interruptibly
 from marketpipe.storage.infrastructure.read_only_sql import refuse_all_but_reading
 from marketpipe.storage.infrastructure.steady_reading import looks_below, read_steadily
 from marketpipe.storage.infrastructure.store_layout import DAY_FILE, MONTH_FOLDER, YEAR_FOLDER, StoreLayout
@@ -28,7 +28,7 @@ LIMITS: Mapping[str, str] = {"max_temp_directory_size": "16GiB"}
 UNITS = {"bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
 SHARE_OF_AN_ANSWER = 4
 """An answer lies outside of the memory that DuckDB counts; it may have a quarter as much again."""
-ROWS_AT_A_TIME = 100_000
+OUT_OF_REACH = "Permission Error"
 UNREADABLE = ("IO Error", "Out of Memory Error", "FATAL Error")
 COLUMNS = "timestamp, open, high, low, close, volume, trade_count, vwap"
 EMPTY = (
@@ -64,8 +64,8 @@ class DuckDBQuery:
         try:
             with self.locked(sql) as connection:
                 refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
-                return _interruptibly(connection, sql, _largest_answer(connection))
-        except (duckdb.Error, pa.ArrowInvalid, OSError) as error:  # an answer that breaks off is one of Arrow's
+                return answer_interruptibly(connection, sql, _largest_answer(connection))
+        except (duckdb.Error, pa.ArrowInvalid, OSError) as error:
             raise self._translated(error) from error
 
     @contextmanager
@@ -80,12 +80,13 @@ class DuckDBQuery:
             yield connection
 
     def _translated(self, error: Exception) -> StorageError:
+        """By its first words, which it keeps when it comes to us through Arrow; its class it does not."""
         said = str(error).strip()
         if isinstance(error, OSError) and error.errno is not None:
             return StorageError(f"the query finds no scratch folder: {said}; free space, or set TMPDIR")
         if said.startswith(UNREADABLE):
             return StorageError(f"the query could not be run: {said}")
-        if not isinstance(error, duckdb.PermissionException) and self._names_a_file(said):
+        if not said.startswith(OUT_OF_REACH) and self._names_a_file(said):
             return StorageError(f"a file of the store is damaged: {said}")
         return QueryError(f"the query means nothing here: {said}")
 
@@ -128,29 +129,6 @@ def _largest_answer(connection: duckdb.DuckDBPyConnection) -> int:
     ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
     number, unit = str(limit).split()
     return int(float(number) * 1024 ** UNITS[unit]) // SHARE_OF_AN_ANSWER
-
-
-def _interruptibly(connection: duckdb.DuckDBPyConnection, sql: str, largest: int) -> pa.Table:
-    """On a thread of its own, so that the caller's hears Ctrl-C and can end the query."""
-    with ThreadPoolExecutor(1, "marketpipe-query") as runner:
-        answer = runner.submit(_answer, connection, sql, largest)
-        try:
-            return answer.result()
-        finally:
-            if not answer.done():
-                connection.interrupt()
-
-
-def _answer(connection: duckdb.DuckDBPyConnection, sql: str, largest: int) -> pa.Table:
-    """Raises ``QueryError`` where it would be larger than ``largest`` bytes, instead of filling the memory."""
-    batches, size = list[pa.RecordBatch](), 0
-    with connection.sql(sql).to_arrow_reader(ROWS_AT_A_TIME) as reader:
-        for batch in reader:
-            size += batch.nbytes
-            if size > largest:
-                raise QueryError(f"the answer is larger than {largest:,} bytes: ask for fewer rows or columns")
-            batches.append(batch)
-        return pa.Table.from_batches(batches, reader.schema)
 
 
 def _is_named(timeframe: Timeframe, sql: str) -> bool:

@@ -54,8 +54,9 @@ class StoreLayout:
         return sorted(revision for name in names if (revision := month.revision(name)))
 
     def any_day_files(self) -> Iterator[Path]:
-        """In no particular order, found only as far as somebody looks."""
-        return self.data.glob(f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}")
+        """Of folders that bear a symbol, in no particular order, found only as far as somebody looks."""
+        for symbol in _symbols(self.data.glob("symbol=*")):
+            yield from (self.data / f"symbol={symbol}").glob(f"{MONTH_FOLDER}/{DAY_FILE}")
 
     def symbols(self) -> list[Symbol]:
         """Those with a folder, ascending."""

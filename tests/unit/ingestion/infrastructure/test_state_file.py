@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import pytest
 from marketpipe.ingestion.domain.state_condition import StateCondition
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.ingestion.infrastructure.state_file import SQLiteStateFile
+from marketpipe.ingestion.infrastructure.state_trouble import trouble_with
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST
 from marketpipe.shared_kernel.domain.trading_session import SessionKind
 from tests.support.checkpoints import checkpoint
 
@@ -21,6 +25,12 @@ IDENTITY = DatasetIdentity("alpaca", "iex", "raw")
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "marketpipe.sqlite"
+
+
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("in SQLite's words")
+    error.sqlite_errorcode = code
+    return error
 
 
 def claimed(path: Path) -> None:
@@ -132,3 +142,67 @@ def test_nothing_is_written_to_a_file_that_was_set_aside_meanwhile(path: Path, i
     former = SQLiteState(aside, "data")
     assert former.latest_settled() == {}
     former.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("checkpoints", "outcome", "comqlete"),
+        ("checkpoints", "trading_date", "2024-13-02"),
+        ("checkpoints", "symbol", "../../x"),
+        ("checkpoints", "hours", 8),
+        ("partitions", "known_since", 2**62),
+        ("partitions", "minutes", b"\xff" * 180),
+        ("stores", "session", "night"),
+    ],
+)
+def test_a_value_that_nobody_wrote_is_an_error_that_names_the_file_and_what_helps(
+    path: Path, table: str, column: str, value: object
+) -> None:
+    state = SQLiteState(path, "data")
+    state.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
+    state.record([checkpoint("AAPL", "2024-01-02")])
+    state.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+    connection.close()
+
+    state = SQLiteState(path, "data")
+    with pytest.raises(StateError, match=rf"{path} holds what nobody wrote there: .*marketpipe recover"):
+        _ = state.dataset(), state.records(Symbol("AAPL"), DISTANT_PAST, DISTANT_FUTURE), state.summaries()
+    state.close()
+
+
+def test_recorded_files_without_bars_tell_of_no_usual_volume(path: Path) -> None:
+    state = SQLiteState(path, "data")
+    state.record([checkpoint("AAPL", "2024-01-02")])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE partitions SET rows = 0")
+    connection.close()
+
+    assert state.typical_volume() is None
+    state.close()
+
+
+def test_garbage_in_the_words_of_a_schema_is_damage(path: Path) -> None:
+    """SQLite repeats them in its message, which Python then cannot read."""
+    claimed(path)
+    content = path.read_bytes()
+    assert content.count(b"rejected INTEGER") == 1
+    path.write_bytes(content.replace(b"rejected INTEGER", b"rejected\xa0INTEGER"))
+
+    assert condition(path) is StateCondition.DAMAGED
+    with pytest.raises(StateError, match="'marketpipe recover' builds a new one"):
+        SQLiteState(path, "data")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "state"),
+        OSError(errno.EROFS, "Read-only file system", "state"),
+        *(sqlite_error(code) for code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)),
+    ],
+)
+def test_what_has_no_room_or_right_says_what_to_do(error: Exception) -> None:
+    assert trouble_with(error).endswith("; free space or allow writing there, and run the same command again")

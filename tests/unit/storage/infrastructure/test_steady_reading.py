@@ -1,13 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from attrs import define
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
 from marketpipe.storage.infrastructure.steady_reading import ATTEMPTS, looks_at, looks_below, read_steadily
+from tests.support.bar_stores import at
+from tests.support.builders import CALENDAR, day
+from tests.support.store_on_disk import StoreOnDisk
 
 
 def publish(path: Path, content: str) -> None:
@@ -86,3 +95,69 @@ def test_only_parquet_files_are_looked_at_and_a_store_may_not_be_there_yet(path:
 
     assert list(looks_below([path.parents[1], path.parents[1] / "nowhere"])) == [str(path)]
     assert looks_at([path.with_name("nothing.parquet")]) == {}
+
+
+AAPL = day("AAPL", "2024-01-02")
+
+
+@define
+class _Replacing:
+    """Restates the day once, at the end of the first read of it."""
+
+    store: StoreOnDisk
+    times: int = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+        if self.times == 1:
+            self.store.clock.advance(60)
+            self.store.keep((AAPL, [at(0, 200.0)]))
+
+
+class _DisturbedQuery(DuckDBQuery):
+    def __init__(self, store: StoreOnDisk, disturb: _Replacing) -> None:
+        super().__init__(store.layout)
+        self._disturb = disturb
+
+    def _run(self, sql: str) -> pa.Table:
+        found = super()._run(sql)
+        self._disturb()
+        return found
+
+
+class _DisturbedAggregator(DuckDBAggregator):
+    def __init__(self, store: StoreOnDisk, disturb: _Replacing) -> None:
+        super().__init__(store.layout, CALENDAR)
+        self._disturb = disturb
+
+    def _made_of(self, *wanted: Any) -> Mapping[Timeframe, pa.Table]:
+        found = super()._made_of(*wanted)
+        self._disturb()
+        return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreOnDisk:
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0, 100.0)]))
+    store.refresh("AAPL")
+    return store
+
+
+@pytest.mark.parametrize(("view", "opens", "times"), [("bars", [200.0], 2), ("bars_5m", [100.0], 1)])
+def test_a_query_reads_again_where_a_file_of_its_views_was_replaced(
+    store: StoreOnDisk, view: str, opens: list[float], times: int
+) -> None:
+    disturb = _Replacing(store)
+
+    found = _DisturbedQuery(store, disturb).run(f"SELECT open FROM {view}")
+
+    assert (found["open"].to_pylist(), disturb.times) == (opens, times)
+
+
+def test_minutes_that_are_replaced_while_they_are_aggregated_are_read_again(store: StoreOnDisk) -> None:
+    disturb = _Replacing(store)
+
+    made = _DisturbedAggregator(store, disturb).aggregate(MonthPartition.of(AAPL), [Timeframe.MINUTE_5])
+
+    assert (made[Timeframe.MINUTE_5]["open"].to_pylist(), disturb.times) == ([200.0], 2)

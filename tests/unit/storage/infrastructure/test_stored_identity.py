@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,12 @@ def test_a_damaged_file_does_not_hide_what_the_others_say(tmp_path: Path, conten
         assert _identity(tmp_path).read() == IDENTITY, other
         for path, whole in kept.items():
             path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("folder", ["symbol=aapl", "symbol=A'B", "symbol=\N{PILE OF POO}", os.fsdecode(b"symbol=\xff")])
+def test_a_folder_that_bears_no_symbol_does_not_speak_for_the_store(tmp_path: Path, folder: str) -> None:
+    StoreOnDisk(tmp_path, evolve(IDENTITY, feed="iex")).keep(AAPL)
+    (tmp_path / "data" / "symbol=AAPL").rename(tmp_path / "data" / folder)
+
+    assert _identity(tmp_path).read() is None
+    assert _identity(tmp_path).prevailing() is None
