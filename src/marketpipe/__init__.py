@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         TerminalProviderError,
         TransientProviderError,
         ValidationError,
+        WorkerLostError,
     )
     from marketpipe.shared_kernel.domain.ohlcv_bar import OHLCVBar
     from marketpipe.shared_kernel.domain.price import Price
@@ -216,6 +217,7 @@ __all__ = [
     "ValidationError",
     "ValidationReport",
     "Verdict",
+    "WorkerLostError",
     "load_config",
     "load_ohlcv",
 ]

@@ -90,6 +90,7 @@ HOMES = {
         "TerminalProviderError",
         "TransientProviderError",
         "ValidationError",
+        "WorkerLostError",
     ),
     "marketpipe.shared_kernel.domain.ohlcv_bar": ("OHLCVBar",),
     "marketpipe.shared_kernel.domain.price": ("Price",),

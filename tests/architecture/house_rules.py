@@ -25,6 +25,8 @@ READS_THE_CLOCK: Final = frozenset(
 SETS_UP_THE_PROCESS: Final = frozenset(
     {"logging.basicConfig", "logging.config", "logging.captureWarnings", "signal.signal", "locale.setlocale"}
 )
+OWN_PROCESSES: Final = ("commands/process.py", "bootstrap/ring_worker.py")
+"""A command's, and that of a worker."""
 HIDES_IMPORTS: Final = frozenset({"__import__", "eval", "exec"})
 RUNS_SQL: Final = frozenset({"execute", "executemany", "executescript", "sql", "query", "_query", "_volume"})
 SQL: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN|SET|ATTACH|COPY|WITH)\s")
@@ -123,7 +125,7 @@ def only_the_system_clock_tells_the_time(module: Module) -> Iterator[str]:
 
 def the_process_belongs_to_its_owner(module: Module) -> Iterator[str]:
     """MarketPipe is embedded in other services; only the command line has a process of its own."""
-    if module.path != "commands/process.py":
+    if module.path not in OWN_PROCESSES:
         yield from (f"{line}: {name}" for line, name in module.references() if name in SETS_UP_THE_PROCESS)
 
 

@@ -122,6 +122,7 @@ PUBLIC_NAMES = [
     "ValidationError",
     "ValidationReport",
     "Verdict",
+    "WorkerLostError",
     "load_config",
     "load_ohlcv",
 ]

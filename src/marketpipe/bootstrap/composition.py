@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from marketpipe.bootstrap.integrity_parts import IntegrityParts
-from marketpipe.bootstrap.validation_parts import ValidationParts
+from marketpipe.bootstrap.worker_parts import WorkerParts
 from marketpipe.config import PROCESSES, PipelineConfig
 from marketpipe.provider_registry import check_provider
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.trading_session import SessionKind
-from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events.audit_events import BarsCompared
 from marketpipe.shared_kernel.events.bar_events import (
     BarsExhausted,
-    BarsFetched,
-    BarsRequested,
     BarsStored,
     BarsValidated,
 )
@@ -27,7 +23,6 @@ from marketpipe.validation.domain.business_rules import RuleBook
 if TYPE_CHECKING:
     from marketpipe.bootstrap.process_ring import ProcessRing
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
-    from marketpipe.ingestion.application.claim_fence import ClaimFence
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
     from marketpipe.ingestion.application.interrupted_work import InterruptedWork
     from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
@@ -35,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @define(slots=False)
-class Bootstrap(IntegrityParts, ValidationParts):
+class Bootstrap(WorkerParts):
     """The adapters and services of one pipeline, wired; two pipelines share none of them.
 
     ``config`` may be a ``StoreConfig`` where nothing is to be ingested. ``market_data_provider`` takes the place of
@@ -53,7 +48,7 @@ class Bootstrap(IntegrityParts, ValidationParts):
         from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 
         far_side = self._far_side  # first: where credentials are missing nothing is touched
-        identity, bus, fence = self.traits.identity, self.bus, self._fence
+        identity, bus, fence = self.traits.identity, self.bus, self.fence
         coordinator = IngestionCoordinator(
             identity,
             self.planner(self.state),
@@ -88,18 +83,6 @@ class Bootstrap(IntegrityParts, ValidationParts):
         config = self.ingestion_config
         return ProcessRing(config, self.alpaca_credentials if config.provider == "alpaca" else None, self.bus)
 
-    def subscribe_worker_ring(self) -> None:
-        """From BarsRequested to durable files: what a worker does, be it a thread or a process."""
-        from marketpipe.ingestion.application.recorded_files import RecordedFiles
-        from marketpipe.storage.application.bar_storer import BarStorer
-        from marketpipe.storage.infrastructure.partition_manager import PartitionManager
-
-        bus, identity, register = self.bus, self.traits.identity, RecordedFiles(self.state)
-        partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock, register)
-        self._subscribe_fetching(bus)
-        bus.subscribe(BarsValidated, self._fence.on_bars_validated)
-        bus.subscribe(BarsValidated, BarStorer(partitions, bus).on_bars_validated)
-
     @cached_property
     def auditor(self) -> AuditCoordinator:
         """With a ring of its own, in which bars are compared where they would be stored."""
@@ -109,7 +92,7 @@ class Bootstrap(IntegrityParts, ValidationParts):
 
         bus = self.bus.branch()
         auditor = AuditCoordinator(self.planner(self.state), self.state, bus, self.clock, self.runner())
-        self._subscribe_fetching(bus)
+        self.subscribe_fetching(bus)
         bus.subscribe(BarsValidated, BarAuditor(ParquetBarComparer(self.layout), bus).on_bars_validated)
         bus.subscribe(BarsCompared, auditor.on_bars_compared)
         bus.subscribe(BarsExhausted, auditor.on_bars_exhausted)
@@ -142,23 +125,9 @@ class Bootstrap(IntegrityParts, ValidationParts):
         """Raises ``ConfigurationError`` where it cannot be made."""
         assert self.provider
 
-    @property
-    def _fence(self) -> ClaimFence:
-        from marketpipe.ingestion.application.claim_fence import ClaimFence
-
-        return ClaimFence(self.state.claims, self.clock)
-
     def _interrupted_work(self, identity: DatasetIdentity) -> InterruptedWork:
         from marketpipe.ingestion.application.interrupted_work import InterruptedWork
         from marketpipe.storage.infrastructure.left_behind import ParquetFilesLeftBehind
 
         files = ParquetFilesLeftBehind(self.layout, self.stored_files, self.files, identity)
         return InterruptedWork(self.state, self.state.claims, files, self.calendar, self._finality, self.clock)
-
-    def _subscribe_fetching(self, bus: EventBus) -> None:
-        from marketpipe.integration.application.bars_fetcher import BarsFetcher
-        from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
-
-        fetcher = BarsFetcher(self.provider, WholeDayAssembler, bus)
-        bus.subscribe(BarsRequested, fetcher.on_bars_requested)
-        bus.subscribe(BarsFetched, self.validator(self.config.session, bus).on_bars_fetched)

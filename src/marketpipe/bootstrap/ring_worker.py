@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from marketpipe.bootstrap.composition import Bootstrap
+from marketpipe.bootstrap.worker_parts import WorkerParts
 from marketpipe.config import Credentials, PipelineConfig
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted, MarketPipeError
@@ -34,7 +34,7 @@ class RingReport:
 class RingWorker:
     """``stopping`` is shared with the parent process: it holds a one where workers are asked to stop."""
 
-    parts: Bootstrap
+    parts: WorkerParts
     stopping: Any
     _events: list[Event] = field(factory=list)
 
@@ -80,7 +80,7 @@ def start(config: PipelineConfig, keys: tuple[str, str] | None, stopping: Any) -
     """Once in each process. Ctrl-C reaches every process of a terminal: there the parent answers it alone."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker = RingWorker(Bootstrap(config, Credentials(*keys) if keys else None), stopping)
+    _worker = RingWorker(WorkerParts(config, Credentials(*keys) if keys else None), stopping)
 
 
 def carry_out(request: BarsRequest) -> RingReport:

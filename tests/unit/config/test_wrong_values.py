@@ -34,6 +34,7 @@ WRONG: dict[str, list[str]] = {
     "start": NO_DATE,
     "end": NO_DATE,
     "workers": [*NO_COUNT, "0", "65"],
+    "executor": [*NO_CHOICE, "thread", "Processes"],
     "alpaca.feed": [*NO_CHOICE, "IEX"],
     "alpaca.adjustment": [*NO_CHOICE, "splits"],
     "alpaca.base_url": NO_URL,
