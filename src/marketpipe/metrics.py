@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -58,11 +59,16 @@ REQUESTS, ERRORS, LATENCY, BACKLOG = DEFAULT.requests, DEFAULT.errors, DEFAULT.l
 
 _BY_REGISTRY: Final = WeakKeyDictionary[CollectorRegistry, PipelineMetrics]({REGISTRY: DEFAULT})
 
+_MAKING: Final = threading.Lock()
+
 
 def metrics_in(registry: Registry | None) -> PipelineMetrics:
     """The one set of metrics of a registry; None stands for the default registry."""
     wanted = REGISTRY if registry is None else registry
-    return _BY_REGISTRY.get(wanted) or _BY_REGISTRY.setdefault(wanted, PipelineMetrics(wanted))
+    with _MAKING:
+        if wanted not in _BY_REGISTRY:
+            _BY_REGISTRY[wanted] = PipelineMetrics(wanted)
+        return _BY_REGISTRY[wanted]
 
 
 class MetricsObserver:

@@ -189,7 +189,7 @@ class StoreAtRest:
         """Builds a new state from the files, where the old one is lost or damaged; ``force`` sets a good one aside.
 
         Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` where there is
-        a state that can be read, and ``StoreBusyError`` where an update is at work.
+        a state that can be read, and ``StoreBusyError`` where an ingestion is at work.
         """
         self._parts.recoverer.has_to_make_room(force)  # what is refused is refused before a lock is made
         with self._asking, self._parts.update_lock.held():

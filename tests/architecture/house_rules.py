@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -25,6 +26,25 @@ SETS_UP_THE_PROCESS: Final = frozenset(
     {"logging.basicConfig", "logging.config", "logging.captureWarnings", "signal.signal", "locale.setlocale"}
 )
 HIDES_IMPORTS: Final = frozenset({"__import__", "eval", "exec"})
+RUNS_SQL: Final = frozenset({"execute", "executemany", "executescript", "sql", "query", "_query", "_volume"})
+SQL: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN|SET|ATTACH|COPY|WITH)\s")
+PUT_INTO_SQL: Final = frozenset(
+    {
+        # DuckDB binds no value in CREATE VIEW and SET: names of views, and paths with their quotes doubled
+        *(("storage/infrastructure/duckdb_query.py", name) for name in ("name", "glob", "types", "allowed")),
+        # names of tables and whole numbers, both of a Timeframe
+        *(("storage/infrastructure/aggregate_sql.py", name) for name in ("table_of(timeframe)", "source", "target")),
+        *(("storage/infrastructure/aggregate_sql.py", name) for name in ("bucket", "'hours'", "'day_start'")),
+        *(("storage/infrastructure/aggregate_sql.py", name) for name in ("''", "'WHERE regular'")),
+        # words that stand in the same module, or in a Literal
+        *(
+            ("ingestion/infrastructure/sqlite_claims.py", "which"),
+            ("ingestion/infrastructure/state_migration.py", "name"),
+        ),
+        ("ingestion/infrastructure/sqlite_transaction.py", "kind"),
+    }
+)
+"""All that is put into SQL without being bound, besides constants; each has its reason."""
 PURE_LIBRARIES: Final = frozenset(
     {
         *(
@@ -164,6 +184,32 @@ def _source_of(node: ast.ImportFrom) -> str:
     return "marketpipe" if node.level else str(node.module)
 
 
+def values_are_bound_in_sql(module: Module) -> Iterator[str]:
+    """What is put into the text of a statement is a constant; values take the place of question marks."""
+    run = {id(n.args[0]) for n in ast.walk(module.tree) if isinstance(n, ast.Call) and n.args and _runs_sql(n.func)}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.BinOp) and id(node) in run:
+            yield f"{node.lineno}: SQL put together"
+        for put in _put_into_sql(node, is_run=id(node) in run):
+            constant = isinstance(put, ast.Name) and put.id.isupper()
+            if not constant and (module.path, ast.unparse(put)) not in PUT_INTO_SQL:
+                yield f"{node.lineno}: {ast.unparse(put)} is not bound"
+
+
+def _runs_sql(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and function.attr in RUNS_SQL
+
+
+def _put_into_sql(node: ast.AST, *, is_run: bool) -> list[ast.expr]:
+    if isinstance(node, ast.JoinedStr):
+        said = "".join(part.value for part in node.values if isinstance(part, ast.Constant))
+        parts = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
+        return parts if is_run or SQL.match(said) else []
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
+        return [*node.args, *(keyword.value for keyword in node.keywords)]
+    return []
+
+
 RULES: Final[tuple[Rule, ...]] = (
     no_broad_except,
     only_the_system_clock_tells_the_time,
@@ -175,4 +221,5 @@ RULES: Final[tuple[Rule, ...]] = (
     annotations_are_never_evaluated,
     ports_are_protocols,
     the_core_uses_few_libraries,
+    values_are_bound_in_sql,
 )

@@ -53,6 +53,11 @@ CAUGHT: Final = [
     ),
     (rules.the_core_uses_few_libraries, "shared_kernel/event_bus.py", "import queue", 1),
     (rules.the_core_uses_few_libraries, "shared_kernel/events/x.py", "from uuid import uuid4", 1),
+    (rules.values_are_bound_in_sql, "x.py", 'connection.execute(f"SELECT 1 WHERE s = {symbol}")', 1),
+    (rules.values_are_bound_in_sql, "x.py", "sql = f\"DELETE FROM t WHERE s = '{symbol}'\"", 1),
+    (rules.values_are_bound_in_sql, "x.py", 'SELECT = ""\nself._query(SELECT.format(symbol=symbol), ())', 2),
+    (rules.values_are_bound_in_sql, "x.py", 'connection.execute("SELECT 1 WHERE s = " + symbol)', 1),
+    (rules.values_are_bound_in_sql, "x.py", 'connection.sql("SELECT 1 WHERE s = %s" % symbol)', 1),
 ]
 
 ALLOWED: Final = [
@@ -72,6 +77,8 @@ ALLOWED: Final = [
     (rules.ports_are_protocols, "storage/domain/x.py", "class Partition: ..."),
     (rules.the_core_uses_few_libraries, "storage/domain/x.py", "from collections.abc import Mapping\nfrom . import y"),
     (rules.the_core_uses_few_libraries, "storage/infrastructure/x.py", "import polars"),
+    (rules.values_are_bound_in_sql, "x.py", 'connection.execute(f"SELECT {COLUMNS} WHERE s = ?", [symbol])'),
+    (rules.values_are_bound_in_sql, "x.py", 'raise Error(f"cannot select {symbol}")'),
 ]
 
 

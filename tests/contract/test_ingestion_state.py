@@ -19,6 +19,7 @@ from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
@@ -494,6 +495,20 @@ def test_a_job_that_was_killed_has_left_word_of_how_far_it_came(state: Ingestion
 
     killed = state.jobs(2)[1]
     assert (killed.planned, killed.done, killed.failed, killed.finished_at) == (4, 1, 1, str(LATER))
+
+
+def test_interrupted_jobs_are_those_that_were_stopped_and_those_whose_opener_is_gone(state: IngestionState) -> None:
+    wanted = evolve(scope("AAPL"), session_kind=SessionKind.REGULAR)
+    completed, stopped, crashed = (state.open_job(wanted, NOW) for _ in range(3))
+    state.close_job(finished_job(completed, wanted, planned=0), NOW)
+    ended = IngestionJob(stopped, wanted, planned=1)
+    ended.start()
+    ended.interrupt()
+    state.close_job(ended, LATER)
+
+    assert list(state.interrupted_jobs()) == [
+        InterruptedJob(number, NOW, wanted.first, wanted.last, SessionKind.REGULAR) for number in (stopped, crashed)
+    ]
 
 
 def test_the_latest_jobs_come_first_and_no_more_than_asked(state: IngestionState) -> None:

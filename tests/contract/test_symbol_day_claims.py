@@ -84,8 +84,8 @@ def test_releasing_one_lease_leaves_the_others(sharing: Sharing) -> None:
     sharing.one.release(first.lease)
 
     assert take(sharing.other, MONDAY, TUESDAY).held == {TUESDAY}
-    assert sharing.one.renew(second.lease, NOW, UNTIL)
-    assert not sharing.one.renew(first.lease, NOW, UNTIL)
+    assert sharing.one.hold(second.lease, UNTIL)
+    assert not sharing.one.hold(first.lease, UNTIL)
 
 
 def test_a_holder_may_hold_a_day_twice(sharing: Sharing) -> None:
@@ -104,22 +104,53 @@ def test_a_lease_runs_out(sharing: Sharing) -> None:
 
     assert sharing.other.take(wanted, None, UNTIL.plus(timedelta(microseconds=-1)), UNTIL).held == {MONDAY}
     assert sharing.other.take(wanted, None, UNTIL, UNTIL.plus(timedelta(minutes=10))).ours == {MONDAY}
-    assert not sharing.one.renew(lease, UNTIL, UNTIL.plus(timedelta(minutes=10)))
+    assert not sharing.one.hold(lease, UNTIL.plus(timedelta(minutes=10)))
+    assert sharing.one.take(wanted, None, UNTIL, UNTIL).held == {MONDAY}
 
 
-def test_a_lease_that_nobody_took_away_can_be_renewed_late(sharing: Sharing) -> None:
+def test_a_lease_that_nobody_took_away_can_be_held_late(sharing: Sharing) -> None:
     lease, later = take(sharing.one, MONDAY).lease, UNTIL.plus(timedelta(minutes=10))
 
-    assert sharing.one.renew(lease, UNTIL, later)
+    assert sharing.one.hold(lease, later)
     assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).held == {MONDAY}
 
 
-def test_renewing_one_lease_renews_all_of_its_holder(sharing: Sharing) -> None:
+def test_what_is_held_fast_does_not_run_out_before_it_is_eased(sharing: Sharing) -> None:
+    """Whoever hangs while he writes would write later, over what somebody else has written."""
+    lease, wanted, later = take(sharing.one, MONDAY).lease, {MONDAY: EXTENDED}, UNTIL.plus(timedelta(days=9999))
+    sharing.one.hold(lease, UNTIL)
+    take(sharing.one, TUESDAY)
+
+    assert sharing.other.take(wanted, None, later, later).held == {MONDAY}
+    sharing.one.ease(lease, later)
+    assert sharing.other.take(wanted, None, later.plus(timedelta(microseconds=-1)), later).held == {MONDAY}
+    assert sharing.other.take(wanted, None, later, later).ours == {MONDAY}
+
+
+def test_holding_one_fast_leaves_it_so_while_another_is_held_and_eased(sharing: Sharing) -> None:
+    fast, lease = take(sharing.one, MONDAY).lease, take(sharing.one, TUESDAY).lease
+    sharing.one.hold(fast, UNTIL)
+    sharing.one.hold(lease, UNTIL)
+    sharing.one.ease(lease, UNTIL)
+
+    taken = sharing.other.take(dict.fromkeys([MONDAY, TUESDAY], EXTENDED), None, UNTIL, UNTIL)
+
+    assert (taken.held, taken.ours) == ({MONDAY}, {TUESDAY})
+
+
+def test_what_is_held_fast_is_free_when_its_holder_ends(sharing: Sharing) -> None:
+    sharing.other.hold(take(sharing.other, MONDAY).lease, UNTIL)
+    sharing.end_other()
+
+    assert take(sharing.one, MONDAY).ours == {MONDAY}
+
+
+def test_holding_one_lease_renews_all_of_its_holder(sharing: Sharing) -> None:
     """A worker that waits for its turn at the provider cannot renew its own."""
     take(sharing.one, MONDAY)
     lease, later = take(sharing.one, TUESDAY).lease, UNTIL.plus(timedelta(minutes=10))
 
-    assert sharing.one.renew(lease, UNTIL, later)
+    assert sharing.one.hold(lease, later)
     assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).held == {MONDAY}
 
 

@@ -109,7 +109,7 @@ def test_stop_from_an_observer_interrupts_and_the_next_run_asks_for_the_rest(tmp
     assert provider.asked == [f"{symbol} {date}" for symbol in SYMBOLS[1:] for date in (TUESDAY, WEDNESDAY)]
 
 
-def test_an_interruption_between_file_and_checkpoint_is_made_good_without_changing_a_byte(tmp_path: Path) -> None:
+def test_an_interruption_between_file_and_checkpoint_is_made_good_without_asking_again(tmp_path: Path) -> None:
     provider = one_symbol_a_call()
     with pipeline(config(tmp_path, ["AAPL"], TUESDAY, WEDNESDAY), provider) as made:
         pending = [KeyboardInterrupt()]
@@ -125,9 +125,11 @@ def test_an_interruption_between_file_and_checkpoint_is_made_good_without_changi
         assert len(written) == 2
         assert (recorded(made), made.status().jobs[0].state) == (0, "interrupted")
 
+        asked = len(provider.requests)
         report = made.ingest()
 
-    assert (report.ok, report.planned) == (True, 2)
+    assert (report.ok, report.planned, report.already_settled) == (True, 0, 2)
+    assert len(provider.requests) == asked
     assert contents(tmp_path) == written
 
 

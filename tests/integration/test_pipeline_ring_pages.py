@@ -199,17 +199,18 @@ def test_a_day_with_nothing_but_bad_bars_is_not_asked_for_again(tmp_path: Path) 
     assert (len(provider.requests), again.already_settled) == (1, 1)
 
 
-def test_an_error_between_pages_keeps_the_whole_days_and_asks_again_for_the_rest(tmp_path: Path) -> None:
+def test_an_error_between_pages_keeps_the_whole_days_and_the_rest_is_asked_for_day_by_day(tmp_path: Path) -> None:
     days = {date: minutes(date, 4) for date in (TUESDAY, WEDNESDAY, THURSDAY)}
-    first_page = of("AAPL", *days[TUESDAY], *days[WEDNESDAY][:2])
-    provider = ScriptedProvider({"AAPL": days}, script={1: [first_page, MalformedResponseError("half a body")]})
+    first_page, half = of("AAPL", *days[TUESDAY], *days[WEDNESDAY][:2]), MalformedResponseError("half a body")
+    provider = ScriptedProvider({"AAPL": days}, script={1: [first_page, half]}, errors={2: half})
 
     with pipeline(config(tmp_path, ["AAPL"], TUESDAY, THURSDAY), provider) as made:
         report = made.ingest()
         assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == []
         again = made.ingest()
 
-    assert report.failures == {day("AAPL", WEDNESDAY): "half a body", day("AAPL", THURSDAY): "half a body"}
-    assert [str(asked.trading_date) for asked in provider.requests[1].sessions] == [WEDNESDAY, THURSDAY]
+    assert report.failures == {day("AAPL", WEDNESDAY): "half a body"}
+    asked = [[str(asked.trading_date) for asked in request.sessions] for request in provider.requests]
+    assert asked == [[TUESDAY, WEDNESDAY, THURSDAY], [WEDNESDAY], [THURSDAY], [WEDNESDAY]]
     assert again.ok
     assert {date: stored_rows(tmp_path, "AAPL", date) for date in days} == days

@@ -25,6 +25,8 @@ class Reply:
     headers: dict[str, str] = field(factory=dict)
     cut_after: int | None = None
     """Close the connection after so many bytes of the body."""
+    dropped: bool = False
+    """Hang up without a word."""
 
 
 Fault = Callable[[int, Mapping[str, str]], Reply | None]
@@ -46,17 +48,19 @@ def record(timestamp: str, price: float = 100.0, **changes: Any) -> Record:
 
 
 class AlpacaLoopback:
-    """A context manager. ``requests`` remembers every query, ``headers`` what came with it."""
+    """A context manager. ``requests`` remembers every query, ``headers`` what came with it.
+
+    ``page_size`` and ``fault`` may be changed between requests.
+    """
 
     def __init__(
         self, bars: Mapping[str, Sequence[Record]], *, page_size: int = 10_000, fault: Fault | None = None
     ) -> None:
         self._bars = {symbol: sorted(records, key=lambda r: r["t"]) for symbol, records in bars.items()}
-        self._page_size, self._fault, self._lock = page_size, fault, threading.Lock()
+        self.page_size, self.fault, self._lock = page_size, fault, threading.Lock()
         self.requests: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
@@ -77,7 +81,7 @@ class AlpacaLoopback:
             number = len(self.requests)
             self.requests.append(query)
             self.headers.append(headers)
-        if self._fault is not None and (reply := self._fault(number, query)) is not None:
+        if self.fault is not None and (reply := self.fault(number, query)) is not None:
             return reply
         if path != "/v2/stocks/bars":
             return Reply(404, b'{"message":"endpoint not found."}')
@@ -88,12 +92,19 @@ class AlpacaLoopback:
         wanted = [s for s in sorted(set(query["symbols"].split(","))) if s in self._bars]
         found = [(s, r) for s in wanted for r in self._bars[s] if start <= _micros(r["t"]) <= end]
         skipped = int(query.get("page_token", "0"))
-        size = min(self._page_size, int(query.get("limit", "1000")))
+        size = min(self.page_size, int(query.get("limit", "1000")))
         page: dict[str, list[Record]] = {}
         for symbol, bar in found[skipped : skipped + size]:
             page.setdefault(symbol, []).append(bar)
         token = str(skipped + size) if skipped + size < len(found) else None
         return Reply(body=json.dumps({"bars": page, "next_page_token": token}).encode())
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up first is nothing to report."""
 
 
 def _micros(text: str) -> float:
@@ -112,11 +123,14 @@ def _handler(loopback: AlpacaLoopback) -> type[BaseHTTPRequestHandler]:
             url = urlsplit(self.path)
             query = {key: values[0] for key, values in parse_qs(url.query).items()}
             reply = loopback.answer(url.path, query, {k.lower(): v for k, v in self.headers.items()})
-            body = reply.body
-            if "gzip" in self.headers.get("Accept-Encoding", "") and "Content-Encoding" not in reply.headers:
-                body, reply.headers = gzip.compress(body), {**reply.headers, "Content-Encoding": "gzip"}
+            if reply.dropped:
+                self.close_connection = True
+                return
+            body, headers = reply.body, {"Content-Type": "application/json", **reply.headers}
+            if "gzip" in self.headers.get("Accept-Encoding", "") and "Content-Encoding" not in headers:
+                body, headers["Content-Encoding"] = gzip.compress(body), "gzip"
             self.send_response(reply.status)
-            for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from attrs import define, field
 from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
+from marketpipe.ingestion.application.interrupted_work import InterruptedWork
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
 from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
@@ -20,9 +21,10 @@ from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.session_finality import SessionFinality
 from marketpipe.ingestion.domain.store_summary import JobRecord
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested, BarsStored
+from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested, BarsStored, StoredSymbolDay
 from marketpipe.shared_kernel.events.event import Event
 from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsolation
 from tests.support.builders import CALENDAR
@@ -40,6 +42,17 @@ FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-03")
 
 
 @define
+class InMemoryFilesLeftBehind:
+    """``FilesLeftBehind`` that says what the test has put into ``found``."""
+
+    found: list[StoredSymbolDay] = field(factory=list)
+
+    def of(self, symbol: Symbol, dates: Collection[TradingDate]) -> Sequence[StoredSymbolDay]:
+        days = (day for day in self.found if day.symbol_day.symbol == symbol)
+        return [day for day in days if day.symbol_day.trading_date in dates]
+
+
+@define
 class Coordination:
     """``events`` is all that was published, in order."""
 
@@ -48,6 +61,8 @@ class Coordination:
     state: InMemoryIngestionState
     clock: FakeClock
     bus: EventBus
+    inventory: InMemoryInventory
+    left_behind: InMemoryFilesLeftBehind
     events: list[Event] = field(factory=list)
 
     def ingest(self, *symbols: str) -> IngestionJob:
@@ -76,8 +91,11 @@ def coordination(
     inventory = InMemoryInventory(kept)
     planner = IngestionPlanner(scheduler, kept, inventory, clock)
     identity, runner = DatasetIdentity("fake", "none", "raw"), BatchRunner(clock, new_executor)
-    coordinator = IngestionCoordinator(identity, planner, kept, claims or kept.claims, inventory, bus, clock, runner)
-    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, bus)
+    taken, finality = claims or kept.claims, SessionFinality(timedelta())
+    left_behind = InMemoryFilesLeftBehind()
+    interrupted = InterruptedWork(kept, taken, left_behind, CALENDAR, finality, clock)
+    coordinator = IngestionCoordinator(identity, planner, kept, taken, inventory, bus, clock, runner, interrupted)
+    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, bus, inventory, left_behind)
     bus.observe(Event, parts.events.append)
     bus.subscribe(BarsRequested, parts.ring.on_bars_requested)
     bus.subscribe(BarsStored, coordinator.on_bars_stored)

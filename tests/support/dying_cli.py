@@ -1,8 +1,8 @@
 """python -m tests.support.dying_cli: a server of ``forked_cli`` whose forks may be killed.
 
-It is asked for ``words``, ``cwd`` and ``die_at``, the number of the moment at which the process kills itself with
-SIGKILL (None: never). Moments are those before and after every call that changes what is on the disk. It answers with
-the exit ``code``.
+It is asked for ``words``, ``cwd``, ``die_at``, the number of the moment at which the process kills itself with SIGKILL
+(None: never), and ``die_after``, the seconds after which it is killed from outside. Moments are those before and after
+every call that changes what is on the disk. It answers with the exit ``code``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Death:
 def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
     moment = asked["die_at"]
     watch = Death(moment).watch if moment is not None else lambda: None
-    return {"code": run_forked(asked["words"], asked["cwd"], watch)}
+    return {"code": run_forked(asked["words"], asked["cwd"], watch, kill_after=asked["die_after"])}
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ answers. ``ForkedCli`` is its client.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -65,18 +68,33 @@ def _warm_up() -> None:
     import rich.console  # noqa: F401
 
     import marketpipe
+    from marketpipe.shared_kernel.domain.trading_date import TradingDate
+    from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
+    from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
     from tests.support.builders import sessions
 
     for module in pkgutil.walk_packages(marketpipe.__path__, "marketpipe."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    sessions("2024-01-02", "2024-01-02")
+    sessions("2024-03-04", "2024-03-05")  # a calendar takes longer to make than all the rest of a run
+    today = TradingDate.of(SystemClock().now())
+    ExchangeCalendar(latest=today).sessions(today.plus_days(-14), today)
+    gc.freeze()
 
 
-def run_forked(words: Sequence[str], cwd: str, prepare: Callable[[], None], printed: Path = Path(PRINTED)) -> int:
+def run_forked(
+    words: Sequence[str],
+    cwd: str,
+    prepare: Callable[[], None],
+    printed: Path = Path(PRINTED),
+    kill_after: float | None = None,
+) -> int:
     """``prepare`` is called in the child. Returns its exit code, or minus the signal that killed it."""
     child = os.fork()
     if child:
+        if kill_after is not None:
+            time.sleep(kill_after)
+            os.kill(child, signal.SIGKILL)  # where it has ended already, it waits to be asked how
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.chdir(cwd)
     with printed.open("a") as output:

@@ -13,6 +13,7 @@ from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
@@ -35,6 +36,7 @@ class InMemoryIngestionState:
         self._open = True
         self._dataset: tuple[DatasetIdentity, SessionKind] | None = None
         self._jobs: dict[int, JobRecord] = {}
+        self._kinds: dict[int, SessionKind] = {}
         self.checkpoints: dict[SymbolDay, IngestionCheckpoint] = {}
         self._answers: dict[SymbolDay, int] = {}
         self._files: dict[SymbolDay, StoredSymbolDay] = {}
@@ -64,7 +66,18 @@ class InMemoryIngestionState:
             number = len(self._jobs) + 1
             size, state = len(scope.symbols), str(JobState.RUNNING)
             self._jobs[number] = JobRecord(number, state, str(now), None, size, scope.first, scope.last, planned, 0, 0)
+            self._kinds[number] = scope.session_kind
             return number
+
+    def interrupted_jobs(self) -> Sequence[InterruptedJob]:
+        """As if whoever opened one that is running were dead."""
+        self._snapshot()
+        ended_so = str(JobState.INTERRUPTED), str(JobState.RUNNING)
+        return [
+            InterruptedJob(number, Timestamp.parse(job.started_at), job.first, job.last, self._kinds[number])
+            for number, job in self._jobs.items()
+            if job.state in ended_so
+        ]
 
     def close_job(self, job: IngestionJob, now: Timestamp) -> None:
         failed = sum(result.outcome is Outcome.FAILED for result in job.outcomes.values())
@@ -224,6 +237,7 @@ class InMemoryLease:
     holder: str
     days: frozenset[SymbolDay]
     until: Timestamp
+    is_fast: bool = False
 
 
 class InMemoryClaims:
@@ -241,7 +255,7 @@ class InMemoryClaims:
         with self._state._lock:
             self._state._check_open()
             for number, lease in list(self._leases.items()):
-                if lease.holder != self._holder and lease.until <= now:
+                if lease.holder != self._holder and lease.until <= now and not lease.is_fast:
                     del self._leases[number]
             settled = {day: self._state._day_record(day, self._state.checkpoints[day]) for day in self._changed(since)}
             settled = {d: r for d, r in settled.items() if d in wanted and r.settled_hours.covers(wanted[d])}
@@ -251,12 +265,19 @@ class InMemoryClaims:
             self._leases[number] = InMemoryLease(self._holder, frozenset(wanted) - settled.keys() - held, until)
             return ClaimedDays(number, self._leases[number].days, settled, held)
 
-    def renew(self, lease: int, now: Timestamp, until: Timestamp) -> bool:
+    def hold(self, lease: int, until: Timestamp) -> bool:
         with self._state._lock:
             for mine in self._leases.values():
                 if mine.holder == self._holder:
                     mine.until = max(mine.until, until)
+            if lease in self._leases:
+                self._leases[lease].is_fast = True
             return lease in self._leases
+
+    def ease(self, lease: int, until: Timestamp) -> None:
+        with self._state._lock:
+            if lease in self._leases:
+                self._leases[lease].is_fast, self._leases[lease].until = False, until
 
     def release(self, lease: int) -> None:
         with self._state._lock:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -143,3 +145,57 @@ def test_nothing_but_reading_is_allowed(method: str) -> None:
         connection.request(method, "/metrics", body=b"x" if method in ("POST", "PUT", "PATCH") else None)
         assert connection.getresponse().status == 405
         connection.close()
+
+
+def test_loopback_is_where_metrics_are_served_unless_told_otherwise() -> None:
+    assert MetricsConfig().host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/metrics/../../etc/passwd", "//etc/passwd", "/.env"],
+)
+def test_no_path_leads_to_a_file(path: str) -> None:
+    with MetricsServer(CollectorRegistry(), port=0) as server:
+        connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=10)
+        connection.request("GET", path)
+        said = connection.getresponse().read()
+        connection.close()
+    assert b"root:" not in said
+    assert b"ALPACA" not in said
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b" 414 "),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", b" 431 "),
+        (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 200 + b"\r\n", b" 431 "),
+        (b"GET / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", b" 200 "),
+    ],
+    ids=["long path", "long header", "many headers", "a body that never comes"],
+)
+def test_a_request_out_of_all_bounds_is_refused_and_its_body_never_read(request_text: bytes, status: bytes) -> None:
+    with MetricsServer(CollectorRegistry(), port=0) as server, _connected(server) as caller:
+        caller.sendall(request_text)
+        assert status in caller.recv(100)
+
+
+def test_callers_who_never_finish_neither_stop_others_nor_the_end() -> None:
+    server = MetricsServer(CollectorRegistry(), port=0)
+    callers = [_connected(server) for _ in range(30)]
+    for caller in callers:
+        caller.sendall(b"GET /metrics HT")
+    assert urllib.request.urlopen(server.address, timeout=5).status == 200
+
+    started = time.monotonic()
+    server.close()
+
+    assert time.monotonic() - started < 2
+    for caller in callers:
+        caller.close()
+
+
+def _connected(server: MetricsServer) -> socket.socket:
+    url = urlsplit(server.address)
+    return socket.create_connection((url.hostname or "", url.port or 0), timeout=10)

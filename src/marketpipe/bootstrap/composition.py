@@ -25,6 +25,8 @@ from marketpipe.validation.domain.business_rules import RuleBook
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
+    from marketpipe.ingestion.application.interrupted_work import InterruptedWork
+    from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
     from marketpipe.storage.application.stored_bars_reviewer import StoredBarsReviewer
 
 
@@ -59,6 +61,7 @@ class Bootstrap(IntegrityParts, ValidationParts):
             bus,
             self.clock,
             self.runner(),
+            self._interrupted_work(identity),
         )
         register = RecordedFiles(self.state)
         partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock, register)
@@ -104,6 +107,15 @@ class Bootstrap(IntegrityParts, ValidationParts):
         for name in ("provider", "state", "_no_state"):
             if name in vars(self):
                 vars(self)[name].close()
+        if "syncers" in vars(self):
+            self.syncers.shutdown()
+
+    def _interrupted_work(self, identity: DatasetIdentity) -> InterruptedWork:
+        from marketpipe.ingestion.application.interrupted_work import InterruptedWork
+        from marketpipe.storage.infrastructure.left_behind import ParquetFilesLeftBehind
+
+        files = ParquetFilesLeftBehind(self.layout, self.stored_files, self.files, identity)
+        return InterruptedWork(self.state, self.state.claims, files, self.calendar, self._finality, self.clock)
 
     def _subscribe_fetching(self, bus: EventBus) -> None:
         from marketpipe.integration.application.bars_fetcher import BarsFetcher

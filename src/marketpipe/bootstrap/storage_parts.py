@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
     from marketpipe.storage.infrastructure.stored_bars import ParquetStoredBars
     from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
+
+SYNCERS = 16
+"""Files that are synced at once. They wait for the disk nearly all of the time."""
 
 
 @define(slots=False)
@@ -89,4 +93,8 @@ class StorageParts(SharedParts):
     def files(self) -> DurableFiles:
         from marketpipe.storage.infrastructure.durable_files import DurableFiles
 
-        return DurableFiles()
+        return DurableFiles(self.syncers)
+
+    @cached_property
+    def syncers(self) -> Executor:
+        return ThreadPoolExecutor(SYNCERS, "marketpipe-sync")

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from dotenv import dotenv_values
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.secret_text import SecretText
 
 logger = logging.getLogger("marketpipe.config")
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -17,10 +18,10 @@ PAIRS = (("ALPACA_KEY", "ALPACA_SECRET"), ("APCA_API_KEY_ID", "APCA_API_SECRET_K
 
 @frozen
 class Credentials:
-    """Never shown: not in a repr, a log, an error or a file."""
+    """Never shown: not in a repr, a log, an error, a dump or a file."""
 
-    key: str = field(repr=False)
-    secret: str = field(repr=False)
+    key: str = field(repr=False, converter=SecretText)
+    secret: str = field(repr=False, converter=SecretText)
 
 
 def find_credentials(environment: Mapping[str, str], dotenv: Path = Path(".env")) -> Credentials:
@@ -33,6 +34,7 @@ def find_credentials(environment: Mapping[str, str], dotenv: Path = Path(".env")
     if (found := _pair_in(_dotenv(dotenv))) is not None:
         _warn_of_readers(dotenv)
         return found
+    del environment  # a dump of the error shows what its frames hold
     names = " or ".join(" and ".join(pair) for pair in PAIRS)
     raise ConfigurationError(f"no credentials for Alpaca: set {names} in the environment or in {dotenv}")
 
@@ -53,5 +55,8 @@ def _warn_of_readers(file: Path) -> None:
 def _dotenv(file: Path) -> Mapping[str, str | None]:
     try:
         return dotenv_values(file, interpolate=False) if file.is_file() else {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:  # which holds what it could not decode
+        said = f"{error.encoding}, {error.reason} at byte {error.start}"
+    raise ConfigurationError(f"{file} cannot be read: it is not text ({said})")

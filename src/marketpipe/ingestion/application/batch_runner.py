@@ -27,12 +27,16 @@ class BatchRunner:
         self.stopping = False
         self._clock.resume()
 
-    def run(self, batches: Sequence[BarsRequest], work: Work) -> None:
-        """Returns when no worker is busy any more. Raises ``CredentialsError``, and what a bug in ``work`` raises."""
+    def run(self, batches: Sequence[BarsRequest], work: Work, after_each: Callable[[], None] = lambda: None) -> None:
+        """Returns when no worker is busy any more. Raises ``CredentialsError``, and what a bug in ``work`` raises.
+
+        ``after_each`` batch something may be done on the caller's thread, while others are at work.
+        """
         executor, through = self._new_executor(), False
         try:
             futures = [executor.submit(self._run, work, batch) for batch in batches]
             for future in as_completed(futures):
+                after_each()
                 if future.exception() is None and isinstance(error := future.result(), CredentialsError):
                     raise error
             for future in futures:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from marketpipe.ingestion.application.batch_runner import BatchRunner
+from marketpipe.ingestion.application.blame_finder import BlameFinder
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
+from marketpipe.ingestion.application.interrupted_work import InterruptedWork
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
 from marketpipe.ingestion.application.shared_batches import SharedBatches
@@ -53,19 +56,25 @@ class IngestionCoordinator:
         bus: EventBus,
         clock: Clock,
         runner: BatchRunner,
+        interrupted: InterruptedWork,
     ) -> None:
         self._identity, self._provider, self._planner = identity, identity.provider, planner
         self._state, self._inventory = state, inventory
         self._bus, self._clock, self._runner = bus, clock, runner
+        self._interrupted = interrupted
         self._begun: dict[int, BatchProgress] = {}
-        self._shared = SharedBatches(claims, planner, clock)
+        self._ended = deque[BatchProgress]()
+        self._shared, self._blame = SharedBatches(claims, planner, clock), BlameFinder(planner)
 
     def ingest(self, scope: IngestionScope, doubted: Collection[SymbolDay] = ()) -> IngestionJob:
         """Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; what was checkpointed by then stays."""
         self._runner.go()
         self._state.claim(self._identity, scope.session_kind)
         self._shared.begin()
-        return self._carry_out(scope, self._planner.plan(scope, doubted))
+        plan = self._planner.plan(scope, doubted)
+        if self._interrupted.take_over(plan.unrecorded):
+            plan = self._planner.plan(scope, doubted)
+        return self._carry_out(scope, plan)
 
     def ingest_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionJob:
         """Asks for the ``wanted`` dates of the scope and for nothing else; what comes takes the place of what was."""
@@ -76,6 +85,8 @@ class IngestionCoordinator:
 
     def _carry_out(self, scope: IngestionScope, plan: IngestionPlan) -> IngestionJob:
         self._begun.clear()
+        self._ended.clear()
+        self._blame.begin()
         job_id = self._state.open_job(scope, self._clock.now(), plan.planned)
         job = IngestionJob(
             job_id,
@@ -95,21 +106,24 @@ class IngestionCoordinator:
         self._runner.stop()
 
     def on_bars_validated(self, event: BarsValidated) -> None:
-        """Before they are stored."""
+        """Before they are stored; what is stored is recorded before anybody may take it over."""
         self._shared.hold(event.request)
 
     def on_bars_stored(self, event: BarsStored) -> None:
         progress = self._begun[event.request.batch_id]
         results = [(progress.stored(day), day) for day in event.days]
         self._record(progress, [(result, day) for result, day in results if result is not None])
+        self._shared.ease(event.request)
         if self._runner.stopping:
             raise IngestionInterrupted("stopped after the symbol-days in hand")
 
     def on_bars_exhausted(self, event: BarsExhausted) -> None:
         progress = self._begun[event.request.batch_id]
         refused = progress.refused_days((item.symbol, item.reason) for item in event.refused)
-        results = progress.exhausted(refused, self._kept(event.request, progress.open_days()))
-        self._record(progress, [(result, None) for result in results])
+        if progress.open_days():
+            with self._shared.held(event.request):
+                results = progress.exhausted(refused, self._kept(event.request, progress.open_days()))
+                self._record(progress, [(result, None) for result in results])
 
     def _kept(self, request: BarsRequest, open_days: Iterable[SymbolDay]) -> dict[SymbolDay, int]:
         """The bars of those days that are or were stored; 0 where nobody has written down how many."""
@@ -123,38 +137,64 @@ class IngestionCoordinator:
 
     def _work_off(self, job: IngestionJob, plan: IngestionPlan) -> None:
         """What others hold is looked at again until they have settled it or let go of it."""
+
+        def absorb() -> None:
+            while self._ended:
+                job.absorb(self._ended.popleft().outcomes.values())
+
         try:
             phases: Sequence[Sequence[BarsRequest]] = plan.phases
             while any(phases) and not self._runner.stopping:
                 for batches in phases:
-                    self._runner.run(batches, lambda batch: self._run(job.job_id, batch))
+                    self._runner.run(batches, lambda batch: self._run(job.job_id, batch), absorb)
                 phases = () if self._runner.stopping else [(batch,) for batch in self._shared.left()]
         finally:
-            while self._begun:
-                job.absorb(self._begun.popitem()[1].outcomes.values())
+            absorb()
 
     def _run(self, job_id: int, request: BarsRequest) -> MarketPipeError | None:
         error: MarketPipeError | None = None
         with self._shared.taken(request) as (days, parts):
             self._note_settled(job_id, request, days.settled)
-            for part in parts:
-                error = self._fetch(job_id, part) or error
-                if isinstance(error, IngestionInterrupted | CredentialsError):
-                    break
+            left = deque(parts)
+            while left and not isinstance(error, IngestionInterrupted | CredentialsError):
+                error = self._fetch(job_id, left.popleft(), left) or error
         return error
 
-    def _fetch(self, job_id: int, request: BarsRequest) -> MarketPipeError | None:
+    def _fetch(self, job_id: int, request: BarsRequest, left: deque[BarsRequest]) -> MarketPipeError | None:
+        """``left`` gets what is to be asked for instead, where it fails."""
         progress = self._begun[request.batch_id] = BatchProgress(job_id, request)
         try:
-            self._bus.publish(BarsRequested(request))
-        except IngestionInterrupted as error:
-            return error
+            return self._ask(progress, left)
         except StoreBusyError:
             self._shared.leave(request, progress.open_days())
-        except MarketPipeError as error:
-            self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
+            return None
+        finally:
+            self._ended.append(self._begun.pop(request.batch_id))
+
+    def _ask(self, progress: BatchProgress, left: deque[BarsRequest]) -> MarketPipeError | None:
+        """Raises ``StoreBusyError`` where somebody else has taken the days over."""
+        try:
+            self._bus.publish(BarsRequested(progress.request))
+            self._blame.answered()
+        except StoreBusyError:
+            raise
+        except IngestionInterrupted as error:
             return error
+        except MarketPipeError as error:
+            return self._failed(progress, error, left)
         return None
+
+    def _failed(
+        self, progress: BatchProgress, error: MarketPipeError, left: deque[BarsRequest]
+    ) -> MarketPipeError | None:
+        with self._shared.held(progress.request):
+            parts = self._blame.parts(progress.request, progress.open_days(), error)
+            if not parts:
+                self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
+                return error
+            self._shared.divide(progress.request, parts)
+            left.extend(parts)
+            return None
 
     def _note_settled(self, job_id: int, request: BarsRequest, settled: Mapping[SymbolDay, DayRecord]) -> None:
         """What somebody else has found out is known to this job too."""
@@ -162,8 +202,9 @@ class IngestionCoordinator:
             outcomes = tuple(
                 SymbolDayOutcome(day, known.outcome, known.rows, known.rejected) for day, known in settled.items()
             )
-            self._begun[request.batch_id] = progress = BatchProgress(job_id, request)
+            progress = BatchProgress(job_id, request)
             progress.note(outcomes)
+            self._ended.append(progress)
             self._bus.publish(SymbolDaysRecorded(job_id, self._provider, outcomes))
 
     def _record(

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from attrs import evolve
+
 from marketpipe.ingestion.application.job_scheduler import JobScheduler, WantedDates
-from marketpipe.ingestion.application.known_hours import known_hours
+from marketpipe.ingestion.application.known_days import known_days
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
@@ -23,8 +25,9 @@ class IngestionPlanner:
 
     def plan(self, scope: IngestionScope, doubted: Collection[SymbolDay] = ()) -> IngestionPlan:
         """``doubted`` symbol-days are asked for again though they are settled."""
-        known = known_hours(scope, self._state, self._inventory, doubted)
-        return self._scheduler.plan(scope, known, self._clock.now(), self._volumes(scope))
+        known = known_days(scope, self._state, self._inventory, doubted)
+        plan = self._scheduler.plan(scope, known.hours, self._clock.now(), self._volumes(scope))
+        return evolve(plan, unrecorded=known.unrecorded)
 
     def plan_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionPlan:
         """Just the ``wanted`` dates, whatever is known of them."""

@@ -5,7 +5,7 @@ from itertools import count
 
 from attrs import define, evolve, field
 
-from marketpipe.ingestion.application.known_hours import KnownHours
+from marketpipe.ingestion.application.known_days import KnownHours
 from marketpipe.ingestion.domain.batch_packing import PackingLimits, pack, rectangles
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from marketpipe.ingestion.domain.claimed_days import ClaimedDays
@@ -8,6 +8,7 @@ from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
 from marketpipe.ingestion.domain.state_condition import StateCondition
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume
@@ -17,6 +18,7 @@ from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
+from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 
 
 class IngestionState(Protocol):
@@ -40,6 +42,10 @@ class IngestionState(Protocol):
         Jobs that a crash left running are closed as interrupted after their last checkpoint; those of others who are
         at work on the same store are left alone.
         """
+        ...
+
+    def interrupted_jobs(self) -> Sequence[InterruptedJob]:
+        """Those that somebody stopped, and those that a crash left running; ascending."""
         ...
 
     def close_job(self, job: IngestionJob, now: Timestamp) -> None: ...
@@ -86,10 +92,23 @@ class IngestionState(Protocol):
     def close(self) -> None: ...
 
 
+class FilesLeftBehind(Protocol):
+    """Files of minute bars that nobody has written down. Raises ``StorageError``."""
+
+    def of(self, symbol: Symbol, dates: Collection[TradingDate]) -> Iterable[StoredSymbolDay]:
+        """What those of these dates say of themselves. They are durable by then; the ``error`` of a day says why its
+        file cannot be believed."""
+        ...
+
+
 class StateFile(Protocol):
     """Where the state lies, looked at from outside. Raises ``StateError``."""
 
     def condition(self) -> StateCondition: ...
+
+    def is_in_use(self) -> bool:
+        """Whether somebody is ingesting with it."""
+        ...
 
     def set_aside(self, now: Timestamp) -> str:
         """The path under which it lies from then on, with all that belongs to it."""
@@ -116,8 +135,16 @@ class SymbolDayClaims(Protocol):
         """
         ...
 
-    def renew(self, lease: int, now: Timestamp, until: Timestamp) -> bool:
-        """False where it has run out and somebody else took what it held: then its holder must not write that."""
+    def hold(self, lease: int, until: Timestamp) -> bool:
+        """While what it holds is written it does not run out: whoever hangs in the middle of that would write later.
+
+        Its holder's other leases last until then at least. False where it has run out and somebody else took what it
+        held: then its holder must not write that.
+        """
+        ...
+
+    def ease(self, lease: int, until: Timestamp) -> None:
+        """All is written: from ``until`` on others may take it over again."""
         ...
 
     def release(self, lease: int) -> None: ...

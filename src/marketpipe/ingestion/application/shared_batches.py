@@ -45,15 +45,32 @@ class SharedBatches:
             self._claims.release(days.lease)
 
     def hold(self, request: BarsRequest) -> None:
-        """Raises ``StoreBusyError`` where the days have passed into other hands: then nothing of them may be stored."""
-        now = self._clock.now()
-        if not self._claims.renew(self._lease_of[request.batch_id], now, now.plus(LEASE)):
+        """Until ``ease`` nobody takes the days over, however long that is: they are being written.
+
+        Raises ``StoreBusyError`` where they have passed into other hands: then nothing of them may be written.
+        """
+        if not self._claims.hold(self._lease_of[request.batch_id], self._clock.now().plus(LEASE)):
             raise StoreBusyError(f"{request}: the claim ran out, and somebody else took it")
+
+    def ease(self, request: BarsRequest) -> None:
+        self._claims.ease(self._lease_of[request.batch_id], self._clock.now().plus(LEASE))
+
+    @contextmanager
+    def held(self, request: BarsRequest) -> Iterator[None]:
+        """Where it ends in an error the batch has ended too, and its lease with it."""
+        self.hold(request)
+        yield
+        self.ease(request)
 
     def leave(self, request: BarsRequest, days: Collection[SymbolDay]) -> None:
         """For later."""
         if days:
             self._left.extend(self._planner.narrowed(request, days))
+
+    def divide(self, request: BarsRequest, parts: Collection[BarsRequest]) -> None:
+        """From now on the parts stand for the request."""
+        lease = self._lease_of[request.batch_id]
+        self._lease_of.update((part.batch_id, lease) for part in parts)
 
     def left(self) -> tuple[BarsRequest, ...]:
         """What was left for later, once those who hold it have had a moment; nothing where nobody is to wait."""

@@ -13,7 +13,7 @@ from marketpipe.ingestion.domain.session_finality import SessionFinality
 from marketpipe.ingestion.domain.state_condition import StateCondition
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
@@ -46,8 +46,13 @@ class StateRecoverer:
     def make_room(self, force: bool) -> str | None:
         """Where the former state file lies now; None where nothing has to make room.
 
-        Raises ``ConfigurationError`` for records that are there and would be lost.
+        Raises ``ConfigurationError`` for records that are there and would be lost, ``StoreBusyError`` where an
+        ingestion would go on recording in what is set aside.
         """
+        if self._file.is_in_use():
+            raise StoreBusyError(
+                "somebody is at work on this state: wait for the end of that, or stop it; then recover"
+            )
         return self._file.set_aside(self._clock.now()) if self.has_to_make_room(force) else None
 
     def has_to_make_room(self, force: bool) -> bool:

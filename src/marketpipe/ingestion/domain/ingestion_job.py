@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.outcome_ledger import OutcomeLedger
 from marketpipe.ingestion.domain.plan_estimate import PlanEstimate
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
@@ -50,7 +50,7 @@ class IngestionJob:
         self.job_id, self.scope, self.estimate = job_id, scope, estimate
         self.planned, self.settled, self.not_begun = planned, settled, not_begun
         self._state = JobState.PENDING
-        self._outcomes: dict[SymbolDay, SymbolDayOutcome] = {}
+        self._outcomes = OutcomeLedger()
         self._noted = 0
 
     @property
@@ -69,7 +69,7 @@ class IngestionJob:
 
     @property
     def counts(self) -> Mapping[Outcome, int]:
-        return Counter(outcome.outcome for outcome in self._outcomes.values())
+        return self._outcomes.counts()
 
     def start(self) -> None:
         self._become(JobState.RUNNING)
@@ -80,7 +80,7 @@ class IngestionJob:
         for outcome in outcomes:
             earlier = self._outcomes.get(outcome.symbol_day)
             if earlier is None or earlier.error is None:  # asked for in two parts, and one has failed: so it stays
-                self._outcomes[outcome.symbol_day] = outcome
+                self._outcomes.put(outcome)
             self._noted += 1
 
     def finish(self) -> None:

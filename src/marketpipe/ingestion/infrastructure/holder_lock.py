@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import glob
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,12 @@ class HolderLock:
         file.unlink(missing_ok=True)
         lock.release()
         return False
+
+    def others(self) -> bool:
+        """Whether anybody else lives."""
+        found = self._folder.glob(f"{glob.escape(self._prefix)}*")
+        names = (file.name.removeprefix(self._prefix) for file in found)
+        return any(self.is_alive(name) for name in names if name != self._name)
 
     def close(self) -> None:
         if self._lock is not None:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
 from marketpipe.ingestion.domain.store_summary import JobRecord
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_session import SessionKind
 
 
 def opened_row(store_id: int, scope: IngestionScope, now: Timestamp, planned: int, holder: str) -> tuple[object, ...]:
@@ -44,3 +46,8 @@ def job_record(
 ) -> JobRecord:
     dates = TradingDate.parse(first), TradingDate.parse(last)
     return JobRecord(job_id, state, started_at, finished_at, symbols, *dates, *counts)
+
+
+def interrupted_job(job_id: int, started_at: str, first: str, last: str, session: str) -> InterruptedJob:
+    dates = TradingDate.parse(first), TradingDate.parse(last)
+    return InterruptedJob(job_id, Timestamp.parse(started_at), *dates, SessionKind(session))

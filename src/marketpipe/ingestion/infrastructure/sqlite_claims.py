@@ -20,6 +20,8 @@ SELECT_HELD: Final = (
     "WHERE claims.store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? AND holder <> ?"
 )
 DELETE_CLAIMS: Final = "DELETE FROM claims WHERE lease_id IN (SELECT lease_id FROM leases WHERE {which})"
+SET_UNTIL: Final = "UPDATE leases SET until = ? WHERE lease_id = ?"
+NEVER: Final = (1 << 63) - 1
 DELETE_LEASES: Final = "DELETE FROM leases WHERE {which}"
 
 
@@ -46,14 +48,15 @@ class SQLiteClaims:
             free = frozenset(wanted) - settled.keys() - held
             return ClaimedDays(self._lease(connection, free, ours, until), free, settled, held)
 
-    def renew(self, lease: int, now: Timestamp, until: Timestamp) -> bool:
-        rows = self._file.query("SELECT until FROM leases WHERE lease_id = ?", (lease,))
-        if rows and 2 * (rows[0][0] - now.epoch_micros) < until.epoch_micros - now.epoch_micros:
-            with self._file.transaction() as connection:
-                values = until.epoch_micros, self._file.holder.name()
-                connection.execute("UPDATE leases SET until = ? WHERE holder = ?", values)
-                return bool(connection.execute("SELECT 1 FROM leases WHERE lease_id = ?", (lease,)).fetchone())
-        return bool(rows)
+    def hold(self, lease: int, until: Timestamp) -> bool:
+        with self._file.transaction() as connection:
+            values = until.epoch_micros, self._file.holder.name()
+            connection.execute("UPDATE leases SET until = max(until, ?) WHERE holder = ?", values)
+            return connection.execute(SET_UNTIL, (NEVER, lease)).rowcount == 1
+
+    def ease(self, lease: int, until: Timestamp) -> None:
+        with self._file.transaction() as connection:
+            connection.execute(SET_UNTIL, (until.epoch_micros, lease))
 
     def release(self, lease: int) -> None:
         with self._file.transaction() as connection:

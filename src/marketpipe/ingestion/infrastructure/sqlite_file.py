@@ -11,7 +11,7 @@ from marketpipe.ingestion.infrastructure.holder_lock import HolderLock
 from marketpipe.ingestion.infrastructure.sqlite_transaction import transaction
 from marketpipe.ingestion.infrastructure.state_connection import PATIENCE_SECONDS, connect, is_writable
 from marketpipe.ingestion.infrastructure.state_trouble import UNREADABLE, trouble_with
-from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.errors import StateError, ValidationError
 
 UNKNOWN_STORE = -1
 
@@ -30,6 +30,7 @@ class SQLiteFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = connect(path, patience_seconds)
             undo.callback(self._connection.close)
+            self._opened = _identity_of(path)
             self.store_id = self._find(location)
             undo.pop_all()
 
@@ -39,7 +40,10 @@ class SQLiteFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Raises ``StateError`` too where the file was set aside: what is written there nobody would read."""
         with self._lock, self._translated(), transaction(self._connection):
+            if _identity_of(self.path) != self._opened:
+                raise StateError("was moved away or replaced while it was in use; run again")
             yield self._connection
 
     def dead(self, names: Sequence[str]) -> list[str]:
@@ -70,7 +74,7 @@ class SQLiteFile:
             yield
         except StateError as error:
             raise StateError(f"the state file {self.path} {error}") from error
-        except (sqlite3.Error, OSError, *UNREADABLE) as error:
+        except (sqlite3.Error, OSError, ValidationError, UnicodeDecodeError) as error:
             raise StateError(f"the state file {self.path} {trouble_with(error)}") from error
 
     @contextmanager
@@ -80,3 +84,12 @@ class SQLiteFile:
             yield
         except UNREADABLE as error:
             raise StateError(f"the state file {self.path} {trouble_with(error)}") from error
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    """None for a state that lies in memory."""
+    try:
+        look = path.stat()
+    except FileNotFoundError:
+        return None
+    return look.st_dev, look.st_ino

@@ -9,6 +9,7 @@ from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
 from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.ingestion.infrastructure.checkpoint_rows import (
@@ -21,12 +22,18 @@ from marketpipe.ingestion.infrastructure.checkpoint_rows import (
     key_of,
     partition_row,
 )
-from marketpipe.ingestion.infrastructure.job_rows import closed_row, job_record, opened_row, progress_rows
+from marketpipe.ingestion.infrastructure.job_rows import (
+    closed_row,
+    interrupted_job,
+    job_record,
+    opened_row,
+    progress_rows,
+)
 from marketpipe.ingestion.infrastructure.sqlite_claims import SQLiteClaims
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.ingestion.infrastructure.state_connection import PATIENCE_SECONDS
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.errors import DatasetMismatchError
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -52,6 +59,7 @@ class SQLiteState:
         self.claims = SQLiteClaims(self._file)
 
     def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
+        self._file.our_name()  # from here on others see that somebody is at work
         with self._transaction() as connection:
             known = connection.execute(SELECT_DATASET, (self._store_id,)).fetchone()
             self._refuse_others(*_dataset(*known), identity, kind)
@@ -81,6 +89,14 @@ class SQLiteState:
                 opened_row(self._store_id, scope, now, planned, ours),
             )
             return int(cursor.lastrowid or 0)
+
+    def interrupted_jobs(self) -> Sequence[InterruptedJob]:
+        stopped, abandoned = str(JobState.INTERRUPTED), set(self._abandoned_jobs())
+        rows = self._query(
+            "SELECT state, job_id, started_at, first, last, session FROM jobs WHERE store_id = ? ORDER BY job_id",
+            (self._store_id,),
+        )
+        return [interrupted_job(*row) for state, *row in rows if state == stopped or row[0] in abandoned]
 
     def close_job(self, job: IngestionJob, now: Timestamp) -> None:
         with self._transaction() as connection:
@@ -216,4 +232,7 @@ def _dataset(
     provider: str | None, feed: str, adjustment: str, session: str | None
 ) -> tuple[DatasetIdentity | None, SessionKind | None]:
     identity = None if provider is None else DatasetIdentity(provider, feed, adjustment)
-    return identity, None if session is None else SessionKind(session)
+    try:
+        return identity, None if session is None else SessionKind(session)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from marketpipe.ingestion.domain.state_condition import StateCondition
+from marketpipe.ingestion.infrastructure.holder_lock import HolderLock
 from marketpipe.ingestion.infrastructure.state_schema import APPLICATION_ID, VERSION
 from marketpipe.ingestion.infrastructure.state_trouble import is_damage, trouble_with
 from marketpipe.shared_kernel.domain.errors import StateError
@@ -33,6 +34,10 @@ class SQLiteStateFile:
                 if is_damage(error):
                     return StateCondition.DAMAGED
                 raise
+
+    def is_in_use(self) -> bool:
+        with self._translated():
+            return HolderLock(self._path).others()
 
     def set_aside(self, now: Timestamp) -> str:
         moment = f"{now.moment:%Y%m%dT%H%M%S.%fZ}"

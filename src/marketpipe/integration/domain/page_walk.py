@@ -9,7 +9,7 @@ from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import EndlessPagingError, MalformedResponseError, SymbolRefusedError
 from marketpipe.shared_kernel.events.bar_events import RefusedSymbol
 
-EMPTY_PAGES_IN_A_ROW = 25
+IDLE_PAGES_IN_A_ROW = 25
 BARS_PER_SYMBOL_DAY = 2 * 1440  # twice what a day of minutes can hold
 
 
@@ -33,7 +33,7 @@ class PageWalk:
     def __init__(self, request: BarsRequest) -> None:
         self._calls = deque([PageCall(request)])
         self._seen: set[str] = set()
-        self._empty_in_a_row = 0
+        self._idle_in_a_row = 0
         self._bars_left = len(request.symbols) * len(request.sessions) * BARS_PER_SYMBOL_DAY
 
     def next_call(self) -> PageCall | None:
@@ -45,11 +45,14 @@ class PageWalk:
         if page.next_cursor is not None and page.next_cursor == call.cursor:
             raise MalformedResponseError(f"the page after {call.cursor!r} pointed to itself")
 
-    def accept(self, page: RawMarketData) -> None:
-        """Raises ``EndlessPagingError`` where the pages lead in a circle or say nothing for ever."""
+    def accept(self, page: RawMarketData, *, news: bool = True) -> None:
+        """``news``: it says what no page before it said.
+
+        Raises ``EndlessPagingError`` where the pages lead in a circle, or say nothing new for ever.
+        """
         call = self._calls.popleft()
         self._bars_left -= page.num_rows
-        self._empty_in_a_row = 0 if page.num_rows else self._empty_in_a_row + 1
+        self._idle_in_a_row = 0 if page.num_rows and news else self._idle_in_a_row + 1
         if _is_silence(page) and not call.again:
             self._calls.appendleft(evolve(call, again=True))
         elif page.next_cursor is None:
@@ -76,13 +79,13 @@ class PageWalk:
     def _start_over(self) -> None:
         """Another group may get the same cursors as the one before it."""
         self._seen.clear()
-        self._empty_in_a_row = 0
+        self._idle_in_a_row = 0
 
     def _refuse_to_run_for_ever(self, call: PageCall, cursor: str) -> None:
         if cursor in self._seen:
             raise EndlessPagingError(f"the pages of {call.request} lead in a circle: {cursor!r} came twice")
-        if self._empty_in_a_row >= EMPTY_PAGES_IN_A_ROW:
-            raise EndlessPagingError(f"{EMPTY_PAGES_IN_A_ROW} empty pages in a row for {call.request}")
+        if self._idle_in_a_row >= IDLE_PAGES_IN_A_ROW:
+            raise EndlessPagingError(f"{IDLE_PAGES_IN_A_ROW} pages in a row without a new bar for {call.request}")
         if self._bars_left < 0:
             raise EndlessPagingError(f"more bars than minutes for {call.request}")
 

@@ -7,6 +7,7 @@ import httpx
 from attrs import Attribute, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.secret_text import SecretText
 
 
 class AuthStrategy(httpx.Auth):
@@ -25,11 +26,15 @@ class AuthStrategy(httpx.Auth):
         yield request
 
 
+def _hidden(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: SecretText(value) for name, value in headers.items()}
+
+
 @frozen
 class HeaderTokenAuth(AuthStrategy):
     """Header names and their secret values. Raises ``ConfigurationError`` for values that no header can carry."""
 
-    headers: Mapping[str, str] = field(repr=lambda headers: f"<{', '.join(headers)}>")
+    headers: Mapping[str, str] = field(converter=_hidden, repr=lambda headers: f"<{', '.join(headers)}>")
 
     @headers.validator
     def _sendable(self, _: Attribute[Mapping[str, str]], headers: Mapping[str, str]) -> None:

@@ -4,12 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+import pyarrow as pa
 from attrs import define, evolve
 
 from marketpipe.integration.domain.page_walk import PageCall, PageWalk
 from marketpipe.integration.domain.provider_traits import ProviderTraits
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
+from marketpipe.integration.infrastructure.page_reach import PageReach
 from marketpipe.integration.infrastructure.rate_limit_headers import RateLimitReport, read_rate_limit
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter
 from marketpipe.integration.infrastructure.retry import RetryPolicy
@@ -49,8 +51,12 @@ class BaseApiClient(ABC):
         self._traits, self._http, self._limiter, self._clock = traits, http, limiter, clock
         self._publish = publish
         policy = retry or RetryPolicy()
-        self._retrying = policy.sync(clock, self.should_retry, self._report_retry)
-        self._async_retrying = policy.asynchronous(clock, self.should_retry, self._report_retry)
+        self._retrying, self._hurried = (
+            made.sync(clock, self.should_retry, self._report_retry) for made in (policy, policy.hurried)
+        )
+        self._async_retrying, self._async_hurried = (
+            made.asynchronous(clock, self.should_retry, self._report_retry) for made in (policy, policy.hurried)
+        )
 
     @property
     def traits(self) -> ProviderTraits:
@@ -80,25 +86,29 @@ class BaseApiClient(ABC):
         return isinstance(error, TransientProviderError)
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
-        walk = PageWalk(request)
+        walk, reach = PageWalk(request), PageReach()
+        retrying = self._retrying if request.patient else self._hurried
         while (call := walk.next_call()) is not None:
             try:
-                page: RawMarketData = self._retrying(self._ask, call)
+                page: RawMarketData = retrying(self._ask, call)
             except SymbolRefusedError as error:
+                reach = PageReach()
                 yield _nothing_but_refused(walk, error)
             else:
-                walk.accept(page)
+                walk.accept(page, news=reach.grows(page))
                 yield page
 
     async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
-        walk = PageWalk(request)
+        walk, reach = PageWalk(request), PageReach()
+        retrying = self._async_retrying if request.patient else self._async_hurried
         while (call := walk.next_call()) is not None:
             try:
-                page: RawMarketData = await self._async_retrying(self._ask_async, call)
+                page: RawMarketData = await retrying(self._ask_async, call)
             except SymbolRefusedError as error:
+                reach = PageReach()
                 yield _nothing_but_refused(walk, error)
             else:
-                walk.accept(page)
+                walk.accept(page, news=reach.grows(page))
                 yield page
 
     def close(self) -> None:
@@ -129,7 +139,7 @@ class BaseApiClient(ABC):
         if reply.status != 200:
             raise self.classify_failure(reply.status, reply.body, limit)
         page = self.parse_response(call.request, reply.body)
-        page = evolve(page, next_cursor=self.next_cursor(page))
+        page = evolve(page, columns=pa.table(page.columns), next_cursor=self.next_cursor(page))
         PageWalk.check_progress(call, page)
         tally.bars = page.num_rows
         return page

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from copy import copy
+from functools import cache, partial
+from ipaddress import ip_address
 from typing import cast
 
 import httpx
 from attrs import field, frozen
 
 from marketpipe.integration.infrastructure.auth import AuthStrategy
+from marketpipe.integration.infrastructure.known_secrets import KnownSecrets
 from marketpipe.shared_kernel.domain.errors import (
     MalformedResponseError,
+    ProviderError,
     ProviderTimeoutError,
     ProviderUnavailableError,
     TerminalProviderError,
@@ -21,10 +26,9 @@ from marketpipe.shared_kernel.domain.errors import (
 
 TIMEOUT = httpx.Timeout(connect=10.0, read=30.0, write=10.0, pool=60.0)
 LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-LARGEST_BODY = 64 * 1024 * 1024
+LARGEST_BODY = 16 * 1024 * 1024  # a page of 10,000 bars has one or two megabytes
 LONGEST_BODY_SECONDS = 90.0
-LARGEST_QUOTED = 65_536
-SHORTEST_SECRET = 6  # a shorter one would strike letters out of honest answers
+MOST_MEMBERS = 64  # of a gzip stream: each costs a copy of all that follow it
 GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -55,11 +59,19 @@ class HttpExchange:
         async_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._largest, self._longest = largest_body, longest_body_seconds
-        secrets = auth.secrets if isinstance(auth, AuthStrategy) else ()
-        self._secrets = [secret.encode() for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        self._secrets = KnownSecrets(auth.secrets if isinstance(auth, AuthStrategy) else ())
+        self._secrets.watch()
+        trust_env = not _is_loopback(base_url)  # or a proxy of the environment would be shown the keys
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
         self._client = httpx.Client(
-            base_url=base_url, auth=auth, headers=headers, timeout=timeout, limits=LIMITS, transport=transport
+            base_url=base_url,
+            auth=auth,
+            headers=headers,
+            timeout=timeout,
+            limits=LIMITS,
+            transport=transport,
+            verify=_trusted_authorities(),
+            trust_env=trust_env,
         )
         self._new_async_client = partial(
             httpx.AsyncClient,
@@ -69,29 +81,31 @@ class HttpExchange:
             timeout=timeout,
             limits=LIMITS,
             transport=async_transport,
+            verify=_trusted_authorities(),
+            trust_env=trust_env,
         )
         self._async: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
 
     def get(self, path: str, params: Mapping[str, str]) -> HttpReply:
-        with _translated(), self._client.stream("GET", path, params=dict(params)) as response:
+        with self._translated(), self._client.stream("GET", path, params=dict(params)) as response:
             packed = _Bounded(self._largest, self._longest)
-            for chunk in cast(httpx.SyncByteStream, response.stream):
-                packed.add(chunk)
-            return self._reply(response, packed.joined())
+            packed.take(cast(httpx.SyncByteStream, response.stream))
+            return self._reply(response, packed)
 
     async def get_async(self, path: str, params: Mapping[str, str]) -> HttpReply:
-        with _translated():
+        with self._translated():
             async with self._client_of_this_loop().stream("GET", path, params=dict(params)) as response:
                 packed = _Bounded(self._largest, self._longest)
-                async for chunk in cast(httpx.AsyncByteStream, response.stream):
-                    packed.add(chunk)
-                return self._reply(response, packed.joined())
+                await packed.take_async(cast(httpx.AsyncByteStream, response.stream))
+                return self._reply(response, packed)
 
     def close(self) -> None:
         self._client.close()
+        self._secrets.unwatch()
 
     async def aclose(self) -> None:
         await self._client_of_this_loop().aclose()
+        self._secrets.unwatch()
 
     def _client_of_this_loop(self) -> httpx.AsyncClient:
         """Pooled connections die with their event loop, as when ``asyncio.run`` is called a second time."""
@@ -100,17 +114,22 @@ class HttpExchange:
             self._async = pooled = loop, self._new_async_client()
         return pooled[1]
 
-    def _reply(self, response: httpx.Response, packed: bytes) -> HttpReply:
-        encoding = response.headers.get("content-encoding", "identity").lower()
-        body = _unpacked(encoding, packed, self._largest)
-        return HttpReply(response.status_code, response.headers, self._without_secrets(body))
+    def _reply(self, response: httpx.Response, packed: _Bounded) -> HttpReply:
+        headers = httpx.Headers([(name, self._secrets.struck_text(value)) for name, value in response.headers.items()])
+        body = _unpacked(headers.get("content-encoding", "identity").lower(), packed.joined(), self._largest)
+        return HttpReply(response.status_code, headers, self._secrets.struck(body))
 
-    def _without_secrets(self, body: bytes) -> bytes:
-        """Errors quote what a server says, and a server may repeat the headers it was sent. Bodies of bars are long."""
-        if len(body) <= LARGEST_QUOTED:
-            for secret in self._secrets:
-                body = body.replace(secret, b"***")
-        return body
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except ProviderError as error:
+            self._secrets.strike_from(error)
+            raise copy(error) from error.__cause__  # raised again as it is, it would have its frames back
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            self._secrets.strike_from(error)
+            # the text of one may be a header that cannot be sent, and too short a secret to be struck out
+            raise _meaning(error) from (None if isinstance(error, httpx.LocalProtocolError) else error)
 
 
 class _Bounded:
@@ -120,7 +139,15 @@ class _Bounded:
         self._left, self._largest, self._chunks = largest, largest, list[bytes]()
         self._seconds, self._deadline = seconds, time.monotonic() + seconds
 
-    def add(self, chunk: bytes) -> None:
+    def take(self, stream: httpx.SyncByteStream) -> None:
+        for chunk in stream:
+            self._add(chunk)
+
+    async def take_async(self, stream: httpx.AsyncByteStream) -> None:
+        async for chunk in stream:
+            self._add(chunk)
+
+    def _add(self, chunk: bytes) -> None:
         if time.monotonic() > self._deadline:
             raise ProviderTimeoutError(f"the response was not complete after {self._seconds:.0f} s")
         self._left -= len(chunk)
@@ -138,13 +165,15 @@ def _unpacked(encoding: str, packed: bytes, largest: int) -> bytes:
     if encoding != "gzip":
         raise MalformedResponseError(f"the response has an encoding nobody asked for: {encoding[:20]!r}")
     body, rest = b"", packed
-    while rest:  # a gzip stream may have several members
+    for _ in range(MOST_MEMBERS):
         member, following = _member(rest, largest - len(body))
         body += member
         if following is None or len(body) > largest:
             raise MalformedResponseError(f"the response unpacks to more than {largest:,} bytes")
+        if not following:
+            return body
         rest = following
-    return body
+    raise MalformedResponseError(f"the response is a gzip stream of more than {MOST_MEMBERS} members")
 
 
 def _member(packed: bytes, largest: int) -> tuple[bytes, bytes | None]:
@@ -161,17 +190,27 @@ def _member(packed: bytes, largest: int) -> tuple[bytes, bytes | None]:
     return body, inflater.unused_data
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
+def _meaning(error: Exception) -> ProviderError:
+    if isinstance(error, httpx.TimeoutException):
+        return ProviderTimeoutError(f"no answer in time ({type(error).__name__})")
+    if isinstance(error, httpx.LocalProtocolError):
+        return ProviderUnavailableError("the request cannot be sent: something in it is not valid HTTP")
+    if isinstance(error, httpx.TransportError):
+        return ProviderUnavailableError(f"the connection broke ({type(error).__name__}: {error})")
+    if isinstance(error, httpx.HTTPError):
+        return ProviderUnavailableError(f"the exchange failed ({type(error).__name__})")
+    return TerminalProviderError(f"a URL that cannot be asked for ({type(error).__name__})")
+
+
+@cache
+def _trusted_authorities() -> ssl.SSLContext:
+    """Hundreds of certificates: read once, for all clients."""
+    return httpx.create_ssl_context()
+
+
+def _is_loopback(url: str) -> bool:
     try:
-        yield
-    except httpx.TimeoutException as error:
-        raise ProviderTimeoutError(f"no answer in time ({type(error).__name__})") from error
-    except httpx.LocalProtocolError:  # its text repeats the header that cannot be sent: maybe a secret
-        raise ProviderUnavailableError("the request cannot be sent: something in it is not valid HTTP") from None
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise TerminalProviderError(f"a URL that cannot be asked for ({type(error).__name__})") from error
-    except httpx.TransportError as error:
-        raise ProviderUnavailableError(f"the connection broke ({type(error).__name__}: {error})") from error
-    except httpx.HTTPError as error:
-        raise ProviderUnavailableError(f"the exchange failed ({type(error).__name__})") from error
+        host = httpx.URL(url).host
+        return host == "localhost" or ip_address(host).is_loopback
+    except (httpx.InvalidURL, ValueError):
+        return False

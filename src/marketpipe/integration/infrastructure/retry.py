@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import ge
 from tenacity import (
     AsyncRetrying,
@@ -17,6 +17,7 @@ from tenacity import (
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.errors import RateLimitedError
 
+FEW_ATTEMPTS = 3
 OnRetry = Callable[[int, float, str], None]
 
 
@@ -31,6 +32,11 @@ class RetryPolicy:
     attempts: int = field(default=8, validator=ge(1))
     first_wait: float = 0.5
     longest_wait: float = 30.0
+
+    @property
+    def hurried(self) -> RetryPolicy:
+        """For what is asked only to find out whether it can be answered."""
+        return evolve(self, attempts=min(self.attempts, FEW_ATTEMPTS))
 
     def sync(self, clock: Clock, should_retry: Callable[[BaseException], bool], on_retry: OnRetry) -> Retrying:
         return Retrying(sleep=clock.sleep, **self._options(should_retry, on_retry))

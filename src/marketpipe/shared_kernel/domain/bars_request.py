@@ -33,12 +33,16 @@ class AskedSession:
 
 @frozen
 class BarsRequest:
-    """Minute bars of every symbol in every session: a rectangle, its sessions ascending with none left out between."""
+    """Minute bars of every symbol in every session: a rectangle, its sessions ascending with none left out between.
+
+    One that is not ``patient`` is part of a request that failed, to find out which part is to blame: few attempts do.
+    """
 
     batch_id: int
     symbols: tuple[Symbol, ...] = field()
     sessions: tuple[AskedSession, ...] = field(repr=lambda sessions: f"<{len(sessions)} sessions>")
     session_kind: SessionKind = SessionKind.EXTENDED
+    patient: bool = True
 
     @symbols.validator
     @sessions.validator

@@ -96,8 +96,12 @@ class StoredFiles(Protocol):
         """It counts as stale from now on, whatever it looks like, where its time can be changed."""
         ...
 
-    def stored_days(self, symbol: Symbol, identity: DatasetIdentity) -> Iterator[StoredSymbolDay]:
+    def stored_days(
+        self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
+    ) -> Iterator[StoredSymbolDay]:
         """What ``BarStore.store`` must have said of each symbol-day, as far as its files tell; no particular order.
+
+        Of these ``dates``; None: of all.
 
         The ``error`` of a day says why its file cannot be believed: damaged, or of another dataset.
         """

@@ -13,6 +13,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregate_sql import READ_MINUTES, cascade, read_level
 from marketpipe.storage.infrastructure.session_hours import session_hours
+from marketpipe.storage.infrastructure.steady_reading import looks_at, read_steadily
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 
@@ -35,6 +36,11 @@ class DuckDBAggregator:
         """
         if not day_files:
             return dict.fromkeys(timeframes, BAR_SCHEMA.empty_table())
+        return read_steadily(lambda: looks_at(day_files), lambda: self._made_of(month, day_files, timeframes))
+
+    def _made_of(
+        self, month: MonthPartition, day_files: Sequence[Path], timeframes: Sequence[Timeframe]
+    ) -> Mapping[Timeframe, pa.Table]:
         files = [str(path) for path in day_files]
         try:
             with duckdb.connect(config={"threads": 1}) as connection:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.infrastructure.interruptible_answer import answer_interruptibly
 from marketpipe.storage.infrastructure.read_only_sql import refuse_all_but_reading
+from marketpipe.storage.infrastructure.steady_reading import looks_below, read_steadily
 from marketpipe.storage.infrastructure.store_layout import DAY_FILE, MONTH_FOLDER, YEAR_FOLDER, StoreLayout
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -21,6 +23,13 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",
 }
+LIMITS: Mapping[str, str] = {"max_temp_directory_size": "16GiB"}
+"""Where a query needs more than memory. DuckDB's own limits are four fifths of the memory, and nearly all of a disk."""
+UNITS = {"bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
+SHARE_OF_AN_ANSWER = 4
+"""An answer lies outside of the memory that DuckDB counts; it may have a quarter as much again."""
+OUT_OF_REACH = "Permission Error"
+UNREADABLE = ("IO Error", "Out of Memory Error", "FATAL Error")
 COLUMNS = "timestamp, open, high, low, close, volume, trade_count, vwap"
 EMPTY = (
     "CREATE VIEW {name} AS SELECT ''::VARCHAR AS symbol, DATE '1970-01-01' AS trading_date, "
@@ -37,32 +46,49 @@ FROM read_parquet('{glob}', hive_partitioning = true, hive_types = {types})
 class DuckDBQuery:
     """SQL over the store and nothing else: views ``bars`` (minutes), ``bars_5m``, ``bars_1d`` …
 
-    Only SELECT and EXPLAIN run. DuckDB may open files below the store's roots and a scratch folder of its own, no
-    others, and can neither write, load extensions, attach databases nor change its own settings back.
+    Only SELECT and EXPLAIN run, and only of the views. Should anything else get through: DuckDB may open files below
+    the store's roots and a scratch folder of its own, no others, and can neither write, load extensions, attach
+    databases nor change its own settings back.
     """
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
+    def __init__(self, layout: StoreLayout, limits: Mapping[str, str] = LIMITS) -> None:
+        """``limits`` are settings of DuckDB, such as ``memory_limit``."""
+        self._layout, self._limits = layout, limits
 
     def run(self, sql: str) -> pa.Table:
         """Raises ``QueryError`` for a wrong query, ``StorageError`` where files cannot be read; in DuckDB's words."""
+        roots = [self._root_of(timeframe) for timeframe in Timeframe if _is_named(timeframe, sql)]
+        return read_steadily(lambda: looks_below(roots), lambda: self._run(sql))
+
+    def _run(self, sql: str) -> pa.Table:
         try:
-            with (
-                TemporaryDirectory(prefix="marketpipe-query-") as scratch,
-                duckdb.connect(config={**CONFIG, "temp_directory": scratch}) as connection,
-            ):
-                self._open_views(connection, sql)
-                self._lock(connection)
-                refuse_all_but_reading(connection, sql)
-                return _interruptibly(connection, sql)
-        except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
-            raise StorageError(f"the query could not be run: {str(error).strip()}") from error
-        except OSError as error:
-            raise StorageError(f"the query finds no scratch folder: {error}; free space, or set TMPDIR") from error
-        except duckdb.Error as error:
-            if not isinstance(error, duckdb.PermissionException) and self._names_a_file(str(error)):
-                raise StorageError(f"a file of the store is damaged: {str(error).strip()}") from error
-            raise QueryError(f"the query means nothing here: {str(error).strip()}") from error
+            with self.locked(sql) as connection:
+                refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
+                return answer_interruptibly(connection, sql, _largest_answer(connection))
+        except (duckdb.Error, pa.ArrowInvalid, OSError) as error:
+            raise self._translated(error) from error
+
+    @contextmanager
+    def locked(self, sql: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that reaches the files of the store and no others, with the views that ``sql`` may name."""
+        with (
+            TemporaryDirectory(prefix="marketpipe-query-") as scratch,
+            duckdb.connect(config={**CONFIG, **self._limits, "temp_directory": scratch}) as connection,
+        ):
+            self._open_views(connection, sql)
+            self._lock(connection)
+            yield connection
+
+    def _translated(self, error: Exception) -> StorageError:
+        """By its first words, which it keeps when it comes to us through Arrow; its class it does not."""
+        said = str(error).strip()
+        if isinstance(error, OSError) and error.errno is not None:
+            return StorageError(f"the query finds no scratch folder: {said}; free space, or set TMPDIR")
+        if said.startswith(UNREADABLE):
+            return StorageError(f"the query could not be run: {said}")
+        if not said.startswith(OUT_OF_REACH) and self._names_a_file(said):
+            return StorageError(f"a file of the store is damaged: {said}")
+        return QueryError(f"the query means nothing here: {said}")
 
     def _names_a_file(self, words: str) -> bool:
         return any(f"{root.resolve()}/" in words for root in (self._layout.data, self._layout.aggregates))
@@ -71,22 +97,24 @@ class DuckDBQuery:
         """DuckDB looks into a first file of each; where that is damaged, only a query that names the view fails."""
         connection.execute("SET TimeZone = 'UTC'")
         for timeframe in Timeframe:
-            name = _view_of(timeframe)
-            named = re.search(rf"\b{name}\b", sql, re.IGNORECASE)
-            with nullcontext() if named else suppress(duckdb.Error):
-                self._open_view(connection, name, timeframe)
+            with nullcontext() if _is_named(timeframe, sql) else suppress(duckdb.Error):
+                self._open_view(connection, _view_of(timeframe), timeframe)
 
     def _open_view(self, connection: duckdb.DuckDBPyConnection, name: str, timeframe: Timeframe) -> None:
-        root = self._layout.aggregates / f"timeframe={timeframe}"
+        root = self._root_of(timeframe)
         if timeframe is Timeframe.MINUTE_1:
-            minutes = self._layout.data / f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}"
-            _open(connection, name, self._layout.data, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
+            minutes = root / f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}"
+            _open(connection, name, root, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
         elif timeframe.is_intraday:
             types = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
             _open(connection, name, root, root / f"symbol=*/{MONTH_FOLDER}.parquet", types)
         else:
             types = "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
             _open(connection, name, root, root / f"symbol=*/{YEAR_FOLDER}.parquet", types)
+
+    def _root_of(self, timeframe: Timeframe) -> Path:
+        minutes = timeframe is Timeframe.MINUTE_1
+        return self._layout.data if minutes else self._layout.aggregates / f"timeframe={timeframe}"
 
     def _lock(self, connection: duckdb.DuckDBPyConnection) -> None:
         roots = [root.resolve() for root in (self._layout.data, self._layout.aggregates)]
@@ -96,15 +124,15 @@ class DuckDBQuery:
         connection.execute("SET lock_configuration = true")
 
 
-def _interruptibly(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
-    """On a thread of its own, so that the caller's hears Ctrl-C and can end the query."""
-    with ThreadPoolExecutor(1, "marketpipe-query") as runner:
-        answer = runner.submit(lambda: connection.sql(sql).to_arrow_table())
-        try:
-            return answer.result()
-        finally:
-            if not answer.done():
-                connection.interrupt()
+def _largest_answer(connection: duckdb.DuckDBPyConnection) -> int:
+    """In bytes."""
+    ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    number, unit = str(limit).split()
+    return int(float(number) * 1024 ** UNITS[unit]) // SHARE_OF_AN_ANSWER
+
+
+def _is_named(timeframe: Timeframe, sql: str) -> bool:
+    return re.search(rf"\b{_view_of(timeframe)}\b", sql, re.IGNORECASE) is not None
 
 
 def _view_of(timeframe: Timeframe) -> str:

@@ -12,12 +12,7 @@ from marketpipe.storage.infrastructure.parquet_writer import FILE_SCHEMA
 
 def read_bars(path: Path) -> pa.Table:
     """Every column of the file format. Raises ``PartitionUnreadableError`` for a damaged file or another format."""
-    return checked_bars(_read(path, path), path)
-
-
-def bars_in(content: bytes, path: Path) -> pa.Table:
-    """``read_bars`` of the bytes that were found at ``path``."""
-    return checked_bars(_read(pa.BufferReader(content), path), path)
+    return checked_bars(_read(path), path)
 
 
 def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | None, Mapping[str, str]]:
@@ -31,7 +26,7 @@ def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | Non
 
 def read_rejected(path: Path) -> pa.Table:
     """A file of the quarantine. Raises ``PartitionUnreadableError``."""
-    return _read(path, path)
+    return _read(path)
 
 
 def checked_bars(table: pa.Table, path: Path | str) -> pa.Table:
@@ -42,9 +37,9 @@ def checked_bars(table: pa.Table, path: Path | str) -> pa.Table:
     return table
 
 
-def _read(source: Path | pa.BufferReader, path: Path) -> pa.Table:
+def _read(path: Path) -> pa.Table:
     try:
-        with pq.ParquetFile(source) as file:
+        with pq.ParquetFile(path) as file:
             return file.read(use_threads=False)  # too small a file to be worth sharing
     except (OSError, pa.ArrowException) as error:
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error

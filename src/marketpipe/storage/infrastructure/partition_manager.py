@@ -132,7 +132,7 @@ class PartitionManager:
 
         One that bears another time than was recorded may be newer than the record: that is no sign of rot.
         """
-        stored = found_at(self._layout.bars(day))
+        stored = found_at(self._layout.bars(day), self._metadata(day))
         if stored is None or stored.damage:
             return stored
         recorded = self._recorded(day)

@@ -62,13 +62,16 @@ class ParquetStoredFiles:
                 with suppress(OSError):  # a store that may only be read
                     os.utime(found.on_disk, ns=(0, 0))
 
-    def stored_days(self, symbol: Symbol, identity: DatasetIdentity) -> Iterator[StoredSymbolDay]:
+    def stored_days(
+        self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
+    ) -> Iterator[StoredSymbolDay]:
+        wanted = partial(_of_one_of, dates)
         kept_out = {
             reading.file.trading_date: len(reading.rows)
-            for reading in self._readings(self._in(StoreArea.QUARANTINE, symbol))
+            for reading in self._readings(filter(wanted, self._in(StoreArea.QUARANTINE, symbol)))
             if reading.rows is not None and reading.file.problem is None
         }
-        for reading in self._readings(self._in(StoreArea.DATA, symbol)):
+        for reading in self._readings(filter(wanted, self._in(StoreArea.DATA, symbol))):
             if day := reading.file.symbol_day:
                 yield _told(day, reading, identity, kept_out.pop(day.trading_date, 0))
         for date, rejected in kept_out.items():
@@ -91,6 +94,10 @@ class ParquetStoredFiles:
                 yield from (
                     reading for reading in executor.map(partial(read_whole, proven=proven), some) if reading is not None
                 )
+
+
+def _of_one_of(dates: Collection[TradingDate] | None, found: FoundFile) -> bool:
+    return dates is None or found.first in dates
 
 
 def _told(day: SymbolDay, reading: FileReading, identity: DatasetIdentity, rejected: int) -> StoredSymbolDay:

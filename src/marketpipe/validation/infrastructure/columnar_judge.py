@@ -35,7 +35,7 @@ class ColumnarJudge:
 
     def judge(self, bars: ColumnarBars, now: Timestamp) -> ValidationResult:
         columns = bar_columns(bars, self._calendar, self._kind, now)
-        malformed = self._schema.complaints(columns)
+        malformed = _unread(columns) | dict(self._schema.complaints(columns))
         unfit = np.zeros(columns.num_rows, np.bool_)
         unfit[list(malformed)] = True
         offences = self._rules.offences(columns, unfit)
@@ -44,6 +44,14 @@ class ColumnarJudge:
         findings = (*_counted(columns, SCHEMA_RULE, Severity.ERROR, unfit), *_findings(columns, offences))
         accepted = _part(columns.table.select(BAR_SCHEMA.names), bars.slices, ~out)
         return ValidationResult(accepted, _rejected(columns, bars.slices, out, malformed, errors), findings)
+
+
+def _unread(columns: BarColumns) -> dict[int, str]:
+    """Records of which something could not be read, though it may be something that a bar need not have."""
+    if "raw" not in columns.table.column_names:
+        return {}
+    rows = np.flatnonzero(columns.table["raw"].is_valid().to_numpy())
+    return {int(row): "bar: the provider's record has a value that cannot be read" for row in rows}
 
 
 def _part(table: pa.Table, slices: tuple[SymbolDaySlice, ...], rows: Bools) -> ArrowBars:

@@ -19,6 +19,7 @@ from marketpipe.shared_kernel.domain.trading_session import SessionKind
 from tests.support.checkpoints import checkpoint
 
 NOW = Timestamp.parse("2025-06-02T12:00:00.5Z")
+IDENTITY = DatasetIdentity("alpaca", "iex", "raw")
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
 
 def claimed(path: Path) -> None:
     state = SQLiteState(path, "data")
-    state.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
+    state.claim(IDENTITY, SessionKind.EXTENDED)
     state.close()
 
 
@@ -115,6 +116,34 @@ def test_a_file_that_is_held_names_no_such_command(path: Path) -> None:
     holder.close()
 
 
+def test_it_is_in_use_while_somebody_ingests_with_it(path: Path) -> None:
+    file, reader = SQLiteStateFile(path, "data"), SQLiteState(path, "data")
+    before = file.is_in_use()
+    state = SQLiteState(path, "data")
+    state.claim(IDENTITY, SessionKind.EXTENDED)
+
+    assert (before, file.is_in_use()) == (False, True)
+    state.close()
+    assert not file.is_in_use()
+    reader.close()
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_nothing_is_written_to_a_file_that_was_set_aside_meanwhile(path: Path, is_replaced: bool) -> None:
+    state = SQLiteState(path, "data")
+    state.claim(IDENTITY, SessionKind.EXTENDED)
+    aside = Path(SQLiteStateFile(path, "data").set_aside(NOW))
+    if is_replaced:
+        SQLiteState(path, "data").close()
+
+    with pytest.raises(StateError, match="was moved away or replaced while it was in use; run again"):
+        state.record([checkpoint("AAPL", "2024-01-02")])
+    state.close()
+    former = SQLiteState(aside, "data")
+    assert former.latest_settled() == {}
+    former.close()
+
+
 @pytest.mark.parametrize(
     ("table", "column", "value"),
     [
@@ -141,6 +170,28 @@ def test_a_value_that_nobody_wrote_is_an_error_that_names_the_file_and_what_help
     state = SQLiteState(path, "data")
     with pytest.raises(StateError, match=rf"{path} holds what nobody wrote there: .*marketpipe recover"):
         _ = state.dataset(), state.records(Symbol("AAPL"), DISTANT_PAST, DISTANT_FUTURE), state.summaries()
+    state.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("checkpoints", "outcome", "comqlete"), ("checkpoints", "hours", 8), ("stores", "session", "night")],
+)
+def test_such_a_value_met_while_writing_is_an_error_and_nothing_is_written(
+    path: Path, table: str, column: str, value: object
+) -> None:
+    claimed(path)
+    state = SQLiteState(path, "data")
+    state.record([checkpoint("AAPL", "2024-01-02")])
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+        before = list(connection.iterdump())
+
+    with pytest.raises(StateError, match=rf"^the state file {path} holds what nobody wrote there"):
+        _ = state.claim(IDENTITY, SessionKind.EXTENDED), state.record([checkpoint("AAPL", "2024-01-02", rows=5)])
+
+    assert list(connection.iterdump()) == before
+    connection.close()
     state.close()
 
 

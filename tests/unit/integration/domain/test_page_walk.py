@@ -5,7 +5,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.integration.domain.page_walk import EMPTY_PAGES_IN_A_ROW, PageCall, PageWalk
+from marketpipe.integration.domain.page_walk import IDLE_PAGES_IN_A_ROW, PageCall, PageWalk
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.shared_kernel.domain.errors import EndlessPagingError, MalformedResponseError, SymbolRefusedError
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -73,22 +73,24 @@ def test_cursors_that_come_again_lead_in_a_circle(circle: tuple[str, ...]) -> No
 
 def test_empty_pages_end_after_a_while() -> None:
     pages = walk()
-    for number in range(EMPTY_PAGES_IN_A_ROW - 1):
+    for number in range(IDLE_PAGES_IN_A_ROW - 1):
         pages.accept(page(0, f"cursor {number}"))
-    with pytest.raises(EndlessPagingError, match="25 empty pages in a row for AAPL from 2024-03-11 to 2024-03-11"):
+    with pytest.raises(
+        EndlessPagingError, match="25 pages in a row without a new bar for AAPL from 2024-03-11 to 2024-03-11"
+    ):
         pages.accept(page(0, "one more"))
 
 
 def test_a_bar_now_and_then_keeps_empty_pages_from_ending() -> None:
     pages = walk()
-    for number in range(4 * EMPTY_PAGES_IN_A_ROW):
+    for number in range(4 * IDLE_PAGES_IN_A_ROW):
         pages.accept(page(1 if number % 20 == 0 else 0, f"cursor {number}"))
     assert next_asked(pages) == ("AAPL", "cursor 99")
 
 
 def test_the_last_empty_page_may_be_the_25th() -> None:
     pages = walk()
-    for number in range(EMPTY_PAGES_IN_A_ROW - 1):
+    for number in range(IDLE_PAGES_IN_A_ROW - 1):
         pages.accept(page(0, f"cursor {number}"))
     for _ in range(2):
         pages.accept(page(0, None))
@@ -182,7 +184,7 @@ def test_groups_without_bars_are_no_empty_pages_in_a_row() -> None:
         pages.refuse(SymbolRefusedError("one of them"))
     for _ in range(6 * 2):
         pages.accept(page(0, None))
-    for number in range(EMPTY_PAGES_IN_A_ROW - 1):
+    for number in range(IDLE_PAGES_IN_A_ROW - 1):
         pages.accept(page(0, f"cursor {number}"))
     assert next_asked(pages) == (",".join(f"S{number}" for number in range(32, 64)), "cursor 23")
 

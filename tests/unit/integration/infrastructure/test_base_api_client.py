@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from attrs import evolve
 
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.raw_market_data import RawMarketData
@@ -231,7 +232,7 @@ def test_tokens_that_circle_fail_at_once(reader: Reader) -> None:
 @BOTH
 def test_tokens_that_never_end_fail_after_25_empty_pages(reader: Reader) -> None:
     setting, transport = scripted_alpaca(*(page(token=f"t{number}") for number in range(40)))
-    with pytest.raises(EndlessPagingError, match="25 empty pages in a row"):
+    with pytest.raises(EndlessPagingError, match="25 pages in a row without a new bar"):
         reader(setting.client, ASKED)
     assert len(transport.requests) == 25
 
@@ -241,6 +242,30 @@ def test_bars_that_never_end_fail_when_there_are_more_than_minutes(reader: Reade
     setting, transport = scripted_alpaca(*(page(*BARS * 500, token=f"t{number}") for number in range(9)))
     with pytest.raises(EndlessPagingError, match="more bars than minutes"):
         reader(setting.client, ASKED)
+    assert len(transport.requests) == 3
+
+
+@BOTH
+def test_pages_that_repeat_the_same_bars_under_ever_new_tokens_end(reader: Reader) -> None:
+    setting, transport = scripted_alpaca(page(token="a"), *(page(*BARS, token=f"t{number}") for number in range(40)))
+    with pytest.raises(EndlessPagingError, match="25 pages in a row without a new bar"):
+        reader(setting.client, ASKED)
+    assert len(transport.requests) == 1 + 1 + 25
+
+
+@BOTH
+def test_pages_of_one_new_bar_each_are_no_circle(reader: Reader) -> None:
+    bars = [record(f"2024-03-11T{13 + number // 60}:{number % 60:02}:00Z") for number in range(30, 130)]
+    answers = [page(bar, token=f"t{number}") for number, bar in enumerate(reversed(bars))]
+    setting, _ = scripted_alpaca(*answers, page(bars[0]))
+    assert sum(found.num_rows for found in reader(setting.client, ASKED)) == 101
+
+
+@BOTH
+def test_what_is_asked_without_patience_is_asked_three_times(reader: Reader) -> None:
+    setting, transport = scripted_alpaca(Answer(503))
+    with pytest.raises(ProviderUnavailableError):
+        reader(setting.client, evolve(ASKED, patient=False))
     assert len(transport.requests) == 3
 
 

@@ -157,3 +157,7 @@ def test_a_rate_limit_that_seems_over_already_still_backs_off(play: Play, told: 
 def test_a_policy_tries_at_least_once() -> None:
     with pytest.raises(ValueError, match="attempts"):
         RetryPolicy(attempts=0)
+
+
+def test_in_a_hurry_there_are_fewer_attempts_and_never_more() -> None:
+    assert [RetryPolicy(attempts=number).hurried.attempts for number in (1, 3, 8)] == [1, 3, 3]

@@ -9,6 +9,7 @@ import pytest
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth
+from marketpipe.integration.infrastructure.known_secrets import KnownSecrets
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ProviderError
@@ -90,3 +91,34 @@ def test_a_secret_that_the_server_repeats_is_struck_out(reader: Reader, status: 
             reader(setting.client, ASKED)
         setting.client.close()
     assert_silent(str(error.value), "".join(traceback.format_exception(error.value)))
+
+
+def test_keys_for_a_loopback_server_are_shown_to_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with WireServer(Wire()) as proxy, AlpacaLoopback({"AAPL": [record("2024-03-11T13:30:00Z")]}) as loopback:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for reader in READERS:
+            setting = AlpacaSetting(exchange(loopback.url))
+            reader(setting.client, ASKED)
+            setting.client.close()
+    assert (len(loopback.requests), proxy.requests) == (2, [])
+
+
+@BOTH
+def test_a_closed_client_leaves_the_loggers_as_they_were(reader: Reader) -> None:
+    loggers = [logging.getLogger(name) for name in ("httpx", "httpcore.http11", "httpcore.connection")]
+    before = [list(logger.filters) for logger in loggers]
+    with AlpacaLoopback({"AAPL": [record("2024-03-11T13:30:00Z")]}) as loopback:
+        setting = AlpacaSetting(exchange(loopback.url))
+        reader(setting.client, ASKED)
+        setting.client.close()
+    assert [list(logger.filters) for logger in loggers] == before
+
+
+def test_words_of_a_log_that_hold_no_secret_stay_as_they_are() -> None:
+    record_of_it = logging.LogRecord("httpx", logging.INFO, "", 0, "HTTP Request: %s", ("100% \\u0041 &amp;",), None)
+    assert KnownSecrets([KEY, SECRET]).filter(record_of_it)
+    assert record_of_it.args == ("100% \\u0041 &amp;",)
+    assert KnownSecrets(["abc"]).struck(b"abcdef") == b"abcdef"

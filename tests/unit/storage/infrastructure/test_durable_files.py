@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -144,6 +145,39 @@ def test_a_full_disk_leaves_the_old_files_and_no_temporary_one(tmp_path: Path) -
         files.publish({tmp_path / "x": NEW, tmp_path / "y": NEW * 10})
 
     assert tree(tmp_path) == {"x": OLD, "y": OLD}
+
+
+class _Together(ThreadPoolExecutor):
+    """Lets nobody begin before ``number`` want to: whoever does one after the other waits for ever."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self._all_here = threading.Barrier(number)
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        def begin_together() -> Any:
+            self._all_here.wait(10)
+            return fn(*args, **kwargs)
+
+        return super().submit(begin_together)
+
+
+def test_the_files_of_a_group_wait_for_the_disk_together(tmp_path: Path) -> None:
+    contents = {tmp_path / name / "x": NEW for name in "abcd"}
+
+    with _Together(4) as at_once:
+        DurableFiles(at_once).publish(contents)
+
+    assert tree(tmp_path) == {f"{name}/x": NEW for name in "abcd"}
+
+
+def test_where_one_of_a_group_fails_none_is_published_and_nothing_is_left(tmp_path: Path) -> None:
+    contents = {tmp_path / name: NEW * (10 if name == "b" else 1) for name in "abcd"}
+
+    with full_disk(after=200), _Together(4) as at_once, pytest.raises(StorageError, match="cannot write"):
+        DurableFiles(at_once).publish(contents)
+
+    assert tree(tmp_path) == {}
 
 
 def test_a_name_that_the_file_system_refuses_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.storage.infrastructure.parquet_reader import read_metadata
 from marketpipe.storage.infrastructure.parquet_writer import sha256
 from tests.support.bar_stores import at, word
-from tests.support.builders import columnar, day, table
+from tests.support.builders import bar, columnar, day, table
 from tests.support.store_on_disk import NOTHING, NothingRecorded, StoreOnDisk, tree
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
@@ -143,6 +143,21 @@ def test_a_file_that_another_program_wrote_anew_fails_alone(tmp_path: Path) -> N
 
     assert "not a file of bars" in str(foreign.error)
     assert (sound.rows, sound.error) == (1, None)
+
+
+@pytest.mark.parametrize("copied", ["day=03.parquet", "../../../symbol=MSFT/year=2024/month=01/day=02.parquet"])
+def test_a_file_that_says_it_is_another_is_not_merged_with_but_replaced(tmp_path: Path, copied: str) -> None:
+    store, wednesday = StoreOnDisk(tmp_path), day("AAPL", "2024-01-03")
+    store.keep((AAPL, [at(0)]), (MSFT, [at(5)]), (wednesday, [bar("2024-01-03T15:00:00Z")]))
+    content = ((tmp_path / DAY_FILE).parent / copied).read_bytes()
+    (tmp_path / DAY_FILE).write_bytes(content)
+
+    (doubted,) = store.keep((AAPL, [at(1)]), whole=False)
+    assert "and lies where AAPL 1m 2024-01-02 of provider alpaca" in str(doubted.error)
+    assert (tmp_path / DAY_FILE).read_bytes() == content
+
+    (replaced,) = store.keep((AAPL, [at(1)]))
+    assert (replaced.error, store.rows(store.path(AAPL))) == (None, [at(1)])
 
 
 def test_a_path_blocked_by_a_file_holds_up_its_own_symbol_day_alone(tmp_path: Path) -> None:

@@ -97,6 +97,15 @@ OUT_OF_REACH = [
     "FROM local_bars",
     "FROM layout",
 ]
+UNLOCKING = [
+    *("SET enable_external_access = true", "SET GLOBAL enable_external_access = true", "RESET enable_external_access"),
+    *("SET lock_configuration = false", "RESET lock_configuration", "PRAGMA lock_configuration = false"),
+    *("SET allowed_directories = ['/']", "SET allowed_paths = ['/etc/passwd']", "SET disabled_filesystems = ''"),
+    *("SET temp_directory = '/tmp'", "SET memory_limit = '1TB'", "SET extension_directory = '/tmp'"),
+    *("SET python_enable_replacements = true", "SET secret_directory = '/tmp'", "SET autoload_known_extensions = true"),
+    *("INSTALL httpfs", "LOAD httpfs", "LOAD '/tmp/x.duckdb_extension'", "ATTACH '/tmp/x.db'", "ATTACH '{state}'"),
+    *("CREATE PERSISTENT SECRET s (TYPE s3)", "EXPORT DATABASE '/tmp/x'", "COPY (SELECT 1) TO '/tmp/x.csv'"),
+]
 local_bars = table([bar("2024-01-02T14:30:00Z")])
 """A query cannot see the variables of the program."""
 
@@ -165,17 +174,45 @@ def test_words_that_only_look_dangerous_are_allowed(store: StoreOnDisk, sql: str
     assert _ask(store, sql) != "[]"
 
 
-def test_the_settings_stay_as_they_are(store: StoreOnDisk) -> None:
-    settings = ["enable_external_access", "lock_configuration", "autoload_known_extensions"]
-    asked = ", ".join(f"current_setting('{name}') AS {name}" for name in settings)
+@pytest.mark.parametrize("sql", OUT_OF_REACH)
+def test_the_lock_holds_where_the_list_of_what_is_allowed_has_a_hole(store: StoreOnDisk, sql: str) -> None:
+    before = tree(store.root)
+    places = {"{data}": store.layout.data, "{state}": store.root / "state" / "marketpipe.sqlite"}
+    for name, path in places.items():
+        sql = sql.replace(name, str(path).replace("'", "''"))
 
-    assert _ask(store, f"SELECT {asked}") == str([dict(zip(settings, [False, True, False], strict=True))])
+    with (
+        DuckDBQuery(store.layout).locked() as connection,
+        contextlib.chdir(store.root),
+        pytest.raises(duckdb.Error) as refused,
+    ):
+        connection.execute(sql).fetchall()
+
+    assert SECRET not in str(refused.value)
+    assert tree(store.root) == before
+
+
+@pytest.mark.parametrize("sql", UNLOCKING)
+def test_the_lock_cannot_be_opened_from_within(store: StoreOnDisk, sql: str) -> None:
+    before = tree(store.root)
+    with DuckDBQuery(store.layout).locked() as connection:
+        with pytest.raises((duckdb.PermissionException, duckdb.InvalidInputException)):
+            connection.execute(sql.replace("{state}", str(store.root / "state" / "x").replace("'", "''")))
+        names = ["enable_external_access", "lock_configuration", "autoload_known_extensions"]
+        found = [connection.execute("SELECT current_setting(?)", [name]).fetchall() for name in names]
+
+    assert found == [[(False,)], [(True,)], [(False,)]]
+    assert tree(store.root) == before
 
 
 def test_a_query_leaves_nothing_in_the_working_folder(store: StoreOnDisk) -> None:
     before = tree(store.root)
 
-    assert str(store.root) not in _ask(store, "SELECT current_setting('temp_directory')")
+    with DuckDBQuery(store.layout).locked() as connection:
+        scratch = Path(connection.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
+        assert (scratch.stat().st_mode & 0o777, store.root in scratch.parents) == (0o700, False)
+
+    assert not scratch.exists()
     assert tree(store.root) == before
 
 
@@ -193,3 +230,15 @@ def test_the_statements_that_write_do_so_where_nobody_stops_them(tmp_path: Path)
             connection.execute(sql.format(file=tmp_path / f"{number}.parquet")).fetchall()
 
     assert sorted(tree(tmp_path)) == ["0.parquet", "1.parquet", "2.parquet"]
+
+
+def test_a_day_file_that_is_a_link_to_outside_of_the_store_is_not_followed(tmp_path: Path) -> None:
+    inside, outside = StoreOnDisk(tmp_path / "inside"), StoreOnDisk(tmp_path / "outside")
+    for store in (inside, outside):
+        store.keep((day("AAPL", "2024-01-02"), [bar("2024-01-02T14:30:00Z", 42.0)]))
+    link = inside.path(day("MSFT", "2024-01-02"))
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside.path(day("AAPL", "2024-01-02")))
+
+    with pytest.raises(QueryError, match="Permission"):
+        DuckDBQuery(inside.layout).run("SELECT symbol, close FROM bars")

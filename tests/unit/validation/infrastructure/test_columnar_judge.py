@@ -144,6 +144,14 @@ def test_the_providers_own_text_of_a_bar_goes_with_it_into_quarantine() -> None:
     assert pa.table(result.accepted).column_names == BAR_SCHEMA.names
 
 
+def test_a_bar_of_which_something_could_not_be_read_is_rejected_though_it_need_not_have_that() -> None:
+    table = columnar((AAPL, [{**GOOD[0], "vwap": None}, {**GOOD[1], "vwap": None}])).table
+    table = table.append_column("raw", pa.array(['{"vw":"NaN"}', None]))
+    result = judged(ArrowBars(table, columnar((AAPL, GOOD)).slices))
+    assert column(result.rejected, "reason") == ["bar: the provider's record has a value that cannot be read"]
+    assert result.accepted.num_rows == 1
+
+
 def test_bars_read_from_disk_are_held_against_their_own_schema_version() -> None:
     table = columnar((AAPL, GOOD)).table.append_column("schema_version", pa.array([1, 2], pa.int32()))
     result = judged(ArrowBars(table, columnar((AAPL, GOOD)).slices))

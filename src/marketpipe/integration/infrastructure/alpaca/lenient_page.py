@@ -16,7 +16,9 @@ LARGEST_COUNT = 2**63 - 1
 LONGEST_NUMBER = 300  # digits
 FIELDS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "trade_count": "n", "vwap": "vw"}
 OPTIONAL = ("n", "vw")
-KEYS = {"bars", "next_page_token", "symbol", "currency"}
+MOST_CONTAINERS = 100_000  # objects and lists of a page; ten times what was asked for
+TOKEN = "next_page_token"
+KEYS = {"bars", TOKEN, "symbol", "currency"}
 
 
 @frozen
@@ -31,13 +33,17 @@ class LenientPage:
     @classmethod
     def read(cls, body: bytes) -> LenientPage:
         """Raises ``MalformedResponseError`` where the page itself, not a record in it, is badly written."""
+        if body.count(b"{") + body.count(b"[") > MOST_CONTAINERS:
+            raise MalformedResponseError(f"the body is no page of bars: it has more than {MOST_CONTAINERS:,} parts")
         try:
-            page = json.loads(body, parse_int=_whole, parse_float=_finite, parse_constant=str)
+            page = json.loads(
+                body, parse_int=_whole, parse_float=_finite, parse_constant=str, object_pairs_hook=_unambiguous
+            )
         except (ValueError, RecursionError) as error:
             start = body[:40].decode("utf-8", "replace")
             raise MalformedResponseError(f"the body is not JSON: it starts with {start!r}") from error
         page = page if isinstance(page, dict) else {"bars": page}
-        token, others = page.get("next_page_token"), _others(page)
+        token, others = page.get(TOKEN), _others(page)
         if not _holds_records(page.get("bars")) or not isinstance(token, str | None):
             raise MalformedResponseError(f"the body is not a page of bars: its keys are {sorted(page)[:8]}")
         return cls(page.get("bars"), token or None, others)
@@ -57,6 +63,21 @@ class LenientPage:
         rows = [_row(record) for record in records]
         schema = BAR_SCHEMA.append(pa.field("raw", pa.string()))
         return pa.table({name: [row[name] for row in rows] for name in schema.names}, schema=schema)
+
+
+def _unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Of a value that a record has twice the last counts. Of a symbol, or a token, no half may be lost in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = sorted({key for key, value in pairs if keys.count(key) > 1 and _matters(key, value)})
+        if twice:
+            raise MalformedResponseError(f"the body says {twice[0][:40]!r} twice")
+    return found
+
+
+def _matters(key: str, value: object) -> bool:
+    return isinstance(value, dict | list) or key == TOKEN
 
 
 def _others(page: Mapping[str, object]) -> Mapping[str, object]:

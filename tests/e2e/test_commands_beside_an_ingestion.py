@@ -1,0 +1,143 @@
+"""Whatever else is done to a store while a real process ingests into it: nothing fails, and nothing is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from marketpipe import Pipeline
+from tests.support.alpaca_loopback import AlpacaLoopback, record
+from tests.support.cli_process import marketpipe, start_marketpipe
+from tests.support.shared_store import (
+    BARS,
+    BARS_A_DAY,
+    DAYS,
+    EVERY_DAY,
+    PAGE,
+    SEEDED,
+    SYMBOLS,
+    days_asked,
+    ends_well,
+    opened,
+    rows_of_state,
+    seed,
+    slowly,
+    until,
+    write_config,
+)
+
+pytestmark = pytest.mark.slow
+RESTATED = {symbol: [record(bar["t"], bar["o"] + 1000) for bar in bars] for symbol, bars in BARS.items()}
+
+
+def _audit_and_adopt(pipeline: Pipeline) -> None:
+    """What was there before anybody began: these days nobody else asks for."""
+    for symbol, day in sorted(SEEDED):
+        report = pipeline.audit(symbol, day, day, adopt=True)
+        assert report.adopted is None or report.adopted.ok
+
+
+def _verify(pipeline: Pipeline) -> None:
+    assert [str(problem) for problem in pipeline.verify().problems] == []
+
+
+def _update(pipeline: Pipeline) -> None:
+    assert pipeline.update(SYMBOLS[:2]).ok
+
+
+def _look(pipeline: Pipeline) -> None:
+    pipeline.status()
+    assert pipeline.coverage(SYMBOLS, DAYS[0], DAYS[-1]).days() != ()
+    assert pipeline.validate(SYMBOLS[:1]).ok
+    pipeline.plan(SYMBOLS, DAYS[0], DAYS[-1])
+
+
+def _aggregate(pipeline: Pipeline) -> None:
+    assert pipeline.aggregate().ok
+
+
+def test_others_at_work_beside_an_ingestion_neither_fail_nor_lose_anything(tmp_path: Path) -> None:
+    with (
+        AlpacaLoopback(BARS, page_size=PAGE, fault=slowly(0.15)) as provider,
+        AlpacaLoopback(RESTATED, page_size=PAGE) as restated,
+    ):
+        config, audited = (write_config(tmp_path / name, url) for name, url in _addresses(provider, restated))
+        seed(config, tmp_path)
+        ingestion = start_marketpipe("ingest", "--config", config, cwd=tmp_path)
+        errors = list[BaseException]()
+        works = [(audited, _audit_and_adopt), *((config, work) for work in (_verify, _update, _look, _aggregate))]
+        threads = [
+            threading.Thread(target=_again_and_again, args=(config_file, tmp_path, work, ingestion.poll, errors))
+            for config_file, work in works
+        ]
+        for thread in threads:
+            thread.start()
+        ends_well([ingestion])
+        for thread in threads:
+            thread.join(60)
+
+        assert errors == []
+        assert days_asked(provider) == dict.fromkeys(EVERY_DAY, 1)
+        with opened(config, tmp_path) as pipeline:
+            pipeline.aggregate()
+            assert pipeline.verify().ok
+            assert pipeline.coverage(SYMBOLS, DAYS[0], DAYS[-1]).ok
+            assert pipeline.ingest(SYMBOLS, DAYS[0], DAYS[-1]).requests == 0
+            _is_restated_where_that_was_adopted(pipeline)
+        assert marketpipe("verify", "--config", config, cwd=tmp_path).returncode == 0
+    assert rows_of_state(tmp_path, "SELECT * FROM claims") == []
+    assert not [path for path in (tmp_path / "state").iterdir() if path.name.endswith(".bak")]
+
+
+def test_a_state_is_not_set_aside_under_an_ingestion(tmp_path: Path) -> None:
+    """It would go on recording where nobody looks any more."""
+    go = threading.Event()
+    with AlpacaLoopback(BARS, page_size=PAGE, fault=lambda _, __: go.wait(60) and None) as provider:
+        config = write_config(tmp_path, provider.url)
+        ingestion = start_marketpipe("ingest", "--config", config, cwd=tmp_path)
+        until(lambda: bool(provider.requests))
+        refused = marketpipe("recover", "--force", "--config", config, cwd=tmp_path)
+        go.set()
+        ends_well([ingestion])
+
+        assert refused.returncode == 1
+        assert "somebody is at work on this state" in refused.stderr
+        assert len(rows_of_state(tmp_path, "SELECT * FROM partitions")) == len(EVERY_DAY)
+        assert days_asked(provider) == dict.fromkeys(EVERY_DAY, 1)
+        assert marketpipe("recover", "--force", "--config", config, cwd=tmp_path).returncode == 0
+
+
+def _addresses(provider: AlpacaLoopback, restated: AlpacaLoopback) -> list[tuple[str, str]]:
+    return [("as-it-was", provider.url), ("restated", restated.url)]
+
+
+def _again_and_again(
+    config: str,
+    folder: Path,
+    work: Callable[[Pipeline], None],
+    ended: Callable[[], object],
+    errors: list[BaseException],
+) -> None:
+    """Each time as another process would: with a pipeline of its own."""
+    try:
+        while ended() is None:
+            with opened(config, folder) as pipeline:
+                try:
+                    work(pipeline)
+                except BaseException as error:
+                    if ended() is None:
+                        raise
+                    error.add_note("the ingestion had ended")
+    except BaseException as error:  # noqa: BLE001 - it is for the main thread to say
+        errors.append(error)
+
+
+def _is_restated_where_that_was_adopted(pipeline: Pipeline) -> None:
+    table = pipeline.load(SYMBOLS, DAYS[0], DAYS[-1])
+    days = zip(table["symbol"].to_pylist(), table["timestamp"].to_pylist(), table["open"].to_pylist(), strict=True)
+    restated = {(symbol, str(moment.date())) for symbol, moment, price in days if price > 1000}
+    assert restated == SEEDED
+    assert len(table) == len(EVERY_DAY) * BARS_A_DAY

@@ -1,0 +1,160 @@
+"""Two real processes on one store, one of which is killed or stopped with symbol-days in its hands."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+
+from tests.support.alpaca_loopback import AlpacaLoopback, Reply
+from tests.support.cli_process import KEYS, marketpipe, start_marketpipe
+from tests.support.shared_store import (
+    BARS,
+    EVERY_DAY,
+    PAGE,
+    SEEDED,
+    days_asked,
+    ends_well,
+    files,
+    rows_of_state,
+    seed,
+    until,
+    write_config,
+)
+
+pytestmark = pytest.mark.slow
+VICTIM, OTHER = "key-of-the-victim", KEYS["ALPACA_KEY"]
+WORKERS, ANSWERED = 2, 3
+LEASES_RUN_OUT = "UPDATE leases SET until = 0 WHERE until < 9000000000000000000"
+
+
+@define
+class _Market:
+    """Lets the victim have a few answers, and then hangs on to its requests: one of each worker is in its hands."""
+
+    released: threading.Event = field(factory=threading.Event)
+    provider: AlpacaLoopback = field(init=False)
+    hanging: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.provider = AlpacaLoopback(BARS, page_size=PAGE, fault=self._hold)
+
+    def _hold(self, number: int, _: Mapping[str, str]) -> Reply | None:
+        keys = [headers["apca-api-key-id"] for headers in self.provider.headers[: number + 1]]
+        if keys[number] == VICTIM and keys.count(VICTIM) > ANSWERED:
+            self.hanging += 1
+            self.released.wait(60)
+        return None
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What one process makes of it."""
+    folder = tmp_path_factory.mktemp("alone")
+    with AlpacaLoopback(BARS, page_size=PAGE) as provider:
+        done = marketpipe("ingest", "--config", write_config(folder, provider.url), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return files(folder)
+
+
+@contextmanager
+def with_days_in_hand(market: _Market, folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The victim, who waits for answers, and the command that it was started with."""
+    with market.provider:
+        config = write_config(folder, market.provider.url)
+        seed(config, folder)
+        market.provider.requests.clear()
+        market.provider.headers.clear()
+        command = ["ingest", "--config", config]
+        victim = start_marketpipe(*command, cwd=folder, env={"ALPACA_KEY": VICTIM})
+        try:
+            until(lambda: market.hanging == WORKERS)
+            yield victim, command
+        finally:
+            market.released.set()
+            victim.kill()
+            victim.communicate()
+
+
+def recorded_by(folder: Path, job: int) -> set[tuple[str, str]]:
+    return set(rows_of_state(folder, f"SELECT symbol, trading_date FROM checkpoints WHERE job_id = {job}"))
+
+
+def job_of_the_victim(folder: Path) -> int:
+    return int(rows_of_state(folder, "SELECT max(job_id) FROM jobs")[0][0])
+
+
+def test_what_a_killed_one_had_in_hand_is_asked_for_once_more_and_nothing_else_twice(
+    tmp_path: Path, alone: dict[str, bytes]
+) -> None:
+    market = _Market()
+    with with_days_in_hand(market, tmp_path) as (victim, command):
+        job = job_of_the_victim(tmp_path)
+        other = start_marketpipe(*command, cwd=tmp_path)
+        until(lambda: bool(days_asked(market.provider, OTHER)))
+        victim.send_signal(signal.SIGKILL)
+        victim.communicate()
+        ends_well([other])
+
+    done = recorded_by(tmp_path, job)
+    in_hand = set(days_asked(market.provider, VICTIM)) - done
+    assert in_hand
+    assert days_asked(market.provider, OTHER) == dict.fromkeys(EVERY_DAY - SEEDED - done, 1)
+    assert files(tmp_path) == alone
+    assert rows_of_state(tmp_path, "SELECT * FROM claims") == rows_of_state(tmp_path, "SELECT * FROM leases") == []
+    assert not list((tmp_path / "state").glob("*holder*"))
+
+
+def test_a_stopped_one_is_waited_for_and_goes_on_when_it_is_woken(tmp_path: Path, alone: dict[str, bytes]) -> None:
+    market = _Market()
+    with with_days_in_hand(market, tmp_path) as (victim, command):
+        job = job_of_the_victim(tmp_path)
+        victim.send_signal(signal.SIGSTOP)
+        market.released.set()
+        other = start_marketpipe(*command, cwd=tmp_path)
+        in_hand = set(days_asked(market.provider)) - recorded_by(tmp_path, job)
+        until(lambda: len(rows_of_state(tmp_path, "SELECT * FROM partitions")) == len(EVERY_DAY - in_hand))
+        assert other.poll() is None
+        victim.send_signal(signal.SIGCONT)
+        ends_well([victim, other])
+
+    assert days_asked(market.provider) == dict.fromkeys(EVERY_DAY - SEEDED, 1)
+    assert in_hand <= recorded_by(tmp_path, job)
+    assert files(tmp_path) == alone
+
+
+def test_what_a_stopped_one_held_too_long_is_taken_over_and_not_written_again_when_it_is_woken(
+    tmp_path: Path, alone: dict[str, bytes]
+) -> None:
+    market = _Market()
+    with with_days_in_hand(market, tmp_path) as (victim, command):
+        job = job_of_the_victim(tmp_path)
+        victim.send_signal(signal.SIGSTOP)
+        market.released.set()
+        rows_of_state(tmp_path, LEASES_RUN_OUT)  # as if ten minutes had passed
+        other = start_marketpipe(*command, cwd=tmp_path)
+        ends_well([other])
+        before, times = recorded_by(tmp_path, job + 1), _times(tmp_path / "data")
+        victim.send_signal(signal.SIGCONT)
+        ends_well([victim])
+
+    done = recorded_by(tmp_path, job)
+    assert done
+    assert days_asked(market.provider, OTHER) == dict.fromkeys(EVERY_DAY - SEEDED - done, 1)
+    assert recorded_by(tmp_path, job + 1) == before == EVERY_DAY - SEEDED - done
+    assert files(tmp_path) == alone
+    assert _times(tmp_path / "data") == times
+    assert marketpipe("verify", *command[1:], cwd=tmp_path).returncode == 0
+    states = rows_of_state(tmp_path, f"SELECT state FROM jobs WHERE job_id >= {job}")
+    assert states == [("completed",), ("completed",)]
+
+
+def _times(folder: Path) -> dict[str, tuple[int, int]]:
+    looks = {str(path): path.stat() for path in folder.rglob("*.parquet")}
+    return {name: (look.st_ino, look.st_mtime_ns) for name, look in looks.items()}
