@@ -87,18 +87,23 @@ def test_a_disk_that_is_full_for_some_files_does_not_hold_up_others(
 
 
 @pytest.mark.slow
-def test_a_full_disk_for_revisions_keeps_the_old_word_and_loses_none(
-    cli: FullDiskCli, provider: AlpacaLoopback, whole: Path, tmp_path: Path
+@pytest.mark.parametrize("part", ["revisions", "data"])
+def test_an_adoption_that_finds_no_room_keeps_the_old_word_and_loses_none(
+    cli: FullDiskCli, provider: AlpacaLoopback, whole: Path, tmp_path: Path, part: str
 ) -> None:
     folder = tmp_path / "store"
     shutil.copytree(whole, folder)
-    disk, seen = cli.mount(folder / "revisions"), cli.seen(folder)
+    disk, seen = cli.mount(folder / part), cli.seen(folder)
+    if part == "data":
+        shutil.copytree(whole / part, seen / part, dirs_exist_ok=True)
     disk.fill("bytes")
     adopt = ("audit", "--start", DAYS[0], "--adopt")
 
     with AlpacaLoopback(market(200.0)) as restated:
         configure(folder, restated.url)
-        check_failure(cli.run(folder, *adopt))
+        said = cli.run(folder, *adopt)
+        check_failure(said)
+        assert f"cannot write {part}/symbol=" in said.printed
         assert current(seen) == current(whole)
         disk.free()
         cli.run(folder, *adopt)

@@ -17,6 +17,7 @@ from tests.support.in_process_cli import run_in_process
 from tests.support.nasty import fuzzed, joined, no_symbols, symbols
 from tests.support.watched_folder import WatchedFolder
 
+pytestmark = pytest.mark.slow
 COMMANDS = typer.main.get_group(app).commands
 CONFIG = "provider: synthetic\nsymbols: [AAPL]\nstart: 2024-01-02\nend: 2024-01-03\ntimeframes: [1d]\n"
 RECENT = CONFIG + "".join(

@@ -18,6 +18,7 @@ from tests.support.in_process_cli import run_in_process, within
 from tests.support.nasty import NO_SYMBOLS, damaged, damages, fuzzed, symbols
 from tests.support.watched_folder import WatchedFolder
 
+pytestmark = pytest.mark.slow
 VALID: dict[str, Any] = {
     "provider": "synthetic",
     "symbols": ["AAPL", "BRK.B"],

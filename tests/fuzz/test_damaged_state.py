@@ -21,6 +21,7 @@ from tests.support.nasty import NO_SYMBOLS, Edit, damaged, damages, fuzzed
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
+pytestmark = pytest.mark.slow
 SYMBOLS = ["AAPL", "MSFT"]
 PROVIDER = ScriptedProvider({name: {day: minutes(day) for day in (TUESDAY, WEDNESDAY)} for name in SYMBOLS})
 STATE = "state/marketpipe.sqlite"

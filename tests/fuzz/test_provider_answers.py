@@ -23,6 +23,7 @@ from tests.support.nasty import NO_SYMBOLS, ODD_SYMBOLS, damaged, damages, fuzze
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config
 from tests.support.scripted_transport import Answer
 
+pytestmark = pytest.mark.slow
 SYMBOLS = ["AAPL", "CON"]
 FOLDERS = {"data", "quarantine", "aggregates", "state", "revisions"}
 PAGE: dict[str, Any] = {

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -51,7 +52,15 @@ _trading_date: Final = lru_cache(maxsize=1 << 14)(TradingDate.parse)
 
 
 def day_records(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
-    """Of the rows of ``SELECT_DAYS``. One loop without calls of its own: hundreds of thousands pass through it."""
+    """Of the rows of ``SELECT_DAYS``. Raises ``ValidationError`` for values that nobody wrote."""
+    try:
+        return _read(rows)
+    except LookupError as error:
+        raise ValidationError(f"there is no outcome, or there are no hours, {error}") from error
+
+
+def _read(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
+    """One loop without calls of its own: hundreds of thousands pass through it."""
     found: dict[TradingDate, DayRecord] = {}
     since, minutes_of = Timestamp.from_epoch_micros, TradedMinutes
     for date, outcome, hours, answers, rejected, error, bars, size, known_since, sha256, packed in rows:

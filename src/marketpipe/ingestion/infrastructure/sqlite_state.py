@@ -33,7 +33,7 @@ from marketpipe.ingestion.infrastructure.sqlite_claims import SQLiteClaims
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.ingestion.infrastructure.state_connection import PATIENCE_SECONDS
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.errors import DatasetMismatchError
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -232,4 +232,7 @@ def _dataset(
     provider: str | None, feed: str, adjustment: str, session: str | None
 ) -> tuple[DatasetIdentity | None, SessionKind | None]:
     identity = None if provider is None else DatasetIdentity(provider, feed, adjustment)
-    return identity, None if session is None else SessionKind(session)
+    try:
+        return identity, None if session is None else SessionKind(session)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error

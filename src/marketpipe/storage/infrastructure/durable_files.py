@@ -104,13 +104,17 @@ def _make_folder(folder: Path) -> None:
 
 def _stage(path: Path, content: bytes, modified_ns: int | None, undo: ExitStack) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{SUFFIX}")
-    with _new_file(temporary) as file:
-        undo.callback(temporary.unlink, missing_ok=True)
-        file.write(content)
-        file.flush()
-        if modified_ns is not None:  # before the sync, or a crash could lose it
-            os.utime(file.fileno(), ns=(modified_ns, modified_ns))
-        os.fsync(file.fileno())
+    try:
+        with _new_file(temporary) as file:
+            undo.callback(temporary.unlink, missing_ok=True)
+            file.write(content)
+            file.flush()
+            if modified_ns is not None:  # before the sync, or a crash could lose it
+                os.utime(file.fileno(), ns=(modified_ns, modified_ns))
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = str(path)  # a write that fails names no file, and this one is what is missing
+        raise
     return temporary
 
 

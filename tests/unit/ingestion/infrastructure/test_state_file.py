@@ -173,6 +173,28 @@ def test_a_value_that_nobody_wrote_is_an_error_that_names_the_file_and_what_help
     state.close()
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("checkpoints", "outcome", "comqlete"), ("checkpoints", "hours", 8), ("stores", "session", "night")],
+)
+def test_such_a_value_met_while_writing_is_an_error_and_nothing_is_written(
+    path: Path, table: str, column: str, value: object
+) -> None:
+    claimed(path)
+    state = SQLiteState(path, "data")
+    state.record([checkpoint("AAPL", "2024-01-02")])
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+        before = list(connection.iterdump())
+
+    with pytest.raises(StateError, match=rf"^the state file {path} holds what nobody wrote there"):
+        _ = state.claim(IDENTITY, SessionKind.EXTENDED), state.record([checkpoint("AAPL", "2024-01-02", rows=5)])
+
+    assert list(connection.iterdump()) == before
+    connection.close()
+    state.close()
+
+
 def test_recorded_files_without_bars_tell_of_no_usual_volume(path: Path) -> None:
     state = SQLiteState(path, "data")
     state.record([checkpoint("AAPL", "2024-01-02")])

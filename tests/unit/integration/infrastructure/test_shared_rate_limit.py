@@ -145,7 +145,9 @@ def test_a_place_that_cannot_be_written_is_an_error_and_not_a_limit_of_ones_own(
     (tmp_path / "state").write_text("a file, not a folder")
     limiter = RateLimiter([RateWindow(1)], FakeClock(), shared_in=tmp_path / "state" / "rate-limit")
 
-    with pytest.raises(StateError, match=r"cannot share the rate limit in .*rate-limit: .*allow writing there"):
+    with pytest.raises(
+        StateError, match=r"cannot share the rate limit in .*rate-limit: .*; free space or allow writing there"
+    ):
         limiter.acquire()
     with pytest.raises(StateError):
         limiter.pause(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from random import Random
@@ -10,15 +11,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from attrs import define, evolve
 
 from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
 from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.storage.infrastructure.parquet_reader import read_metadata
 from marketpipe.storage.infrastructure.parquet_writer import sha256
 from tests.support.bar_stores import at, word
 from tests.support.builders import bar, columnar, day, table
-from tests.support.store_on_disk import NOTHING, StoreOnDisk, tree
+from tests.support.store_on_disk import NOTHING, NothingRecorded, StoreOnDisk, tree
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
 DAY_FILE = "data/symbol=AAPL/year=2024/month=01/day=02.parquet"
@@ -178,6 +184,35 @@ def test_where_nothing_can_be_stored_that_is_an_error_and_nothing_is_lost(tmp_pa
         store.keep(*((each, [at(0)]) for each in days))
 
     assert tree(tmp_path / "data") == before
+
+
+@define
+class OneFile(NothingRecorded):
+    """Remembers what was told of a single symbol-day."""
+
+    told: StoredSymbolDay
+
+    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, RecordedFile]:
+        assert self.told.known_since is not None
+        assert self.told.sha256 is not None
+        file = RecordedFile(self.told.size_bytes, self.told.known_since, self.told.sha256)
+        return {self.told.symbol_day.trading_date: file}
+
+
+def test_a_rotten_file_that_can_be_read_is_not_merged_with_what_comes(tmp_path: Path) -> None:
+    """A flipped bit may move a bar to where no new word reaches, such as into the night."""
+    store, rotten = StoreOnDisk(tmp_path / "store"), StoreOnDisk(tmp_path / "rotten")
+    (told,) = store.keep((AAPL, [at(0)]))
+    rotten.keep((AAPL, [at(-480), at(0)]), whole=False)
+    look = store.path(AAPL).stat()
+    store.path(AAPL).write_bytes(rotten.path(AAPL).read_bytes())
+    os.utime(store.path(AAPL), ns=(look.st_atime_ns, look.st_mtime_ns))
+
+    (healed,) = evolve(store, register=OneFile(told)).keep((AAPL, [at(0)]))
+
+    assert store.rows(store.path(AAPL)) == [at(0)]
+    assert healed.sha256 == told.sha256
+    assert not store.layout.revisions.exists()
 
 
 def test_workers_may_store_at_once(tmp_path: Path) -> None:
