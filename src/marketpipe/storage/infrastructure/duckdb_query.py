@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.infrastructure.interruptible_answer import answer_interruptibly
+from marketpipe.storage.infrastructure.interruptible_answer import answer_interruptibly, bounded_answer
 from marketpipe.storage.infrastructure.read_only_sql import refuse_all_but_reading
 from marketpipe.storage.infrastructure.steady_reading import looks_below, read_steadily
 from marketpipe.storage.infrastructure.store_layout import DAY_FILE, MONTH_FOLDER, YEAR_FOLDER, StoreLayout
@@ -62,9 +62,7 @@ class DuckDBQuery:
 
     def _run(self, sql: str) -> pa.Table:
         try:
-            with self.locked(sql) as connection:
-                refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
-                return answer_interruptibly(connection, sql, _largest_answer(connection))
+            return answer_interruptibly(lambda: self.locked(sql), lambda connection: _ask(connection, sql))
         except (duckdb.Error, pa.ArrowInvalid, OSError) as error:
             raise self._translated(error) from error
 
@@ -122,6 +120,11 @@ class DuckDBQuery:
         connection.execute(f"SET allowed_directories = [{allowed}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
+    return bounded_answer(connection, sql, _largest_answer(connection))
 
 
 def _largest_answer(connection: duckdb.DuckDBPyConnection) -> int:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from typing import Final
 
 import duckdb
@@ -9,20 +11,28 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError
 
+Connection = duckdb.DuckDBPyConnection
+
 ROWS_AT_A_TIME: Final = 100_000
 AGAIN_SECONDS: Final = 0.05
 
 
-def answer_interruptibly(connection: duckdb.DuckDBPyConnection, sql: str, largest: int) -> pa.Table:
-    """On a thread of its own, so that the caller's hears Ctrl-C and can end the query.
+def answer_interruptibly(
+    connect: Callable[[], AbstractContextManager[Connection]], ask: Callable[[Connection], pa.Table]
+) -> pa.Table:
+    """All that DuckDB does is done on a thread of its own, so that the caller's hears Ctrl-C and can end it.
 
-    Raises ``QueryError`` for an answer of more than ``largest`` bytes, instead of filling the memory.
+    On the main thread DuckDB would take the signal for itself, and make an error of its own of it.
     """
-    at_work, ended = threading.Lock(), threading.Event()
+    at_work, ended, opened = threading.Lock(), threading.Event(), list[Connection]()
 
     def work() -> pa.Table:
         with at_work:
-            return None if ended.is_set() else _answer(connection, sql, largest)
+            if ended.is_set():
+                return None
+            with connect() as connection:
+                opened.append(connection)
+                return ask(connection)
 
     with ThreadPoolExecutor(1, "marketpipe-query") as runner:
         try:
@@ -30,11 +40,14 @@ def answer_interruptibly(connection: duckdb.DuckDBPyConnection, sql: str, larges
         finally:  # Ctrl-C may come at any moment; DuckDB does not hear of it before it has begun
             ended.set()
             while not at_work.acquire(timeout=AGAIN_SECONDS):
-                connection.interrupt()
+                for connection in opened:
+                    with suppress(duckdb.ConnectionException):  # closed by now
+                        connection.interrupt()
             at_work.release()
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, sql: str, largest: int) -> pa.Table:
+def bounded_answer(connection: Connection, sql: str, largest: int) -> pa.Table:
+    """Raises ``QueryError`` for one of more than ``largest`` bytes, instead of filling the memory."""
     batches, size = list[pa.RecordBatch](), 0
     with connection.sql(sql).to_arrow_reader(ROWS_AT_A_TIME) as reader:
         for batch in reader:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 
 import pytest
@@ -133,17 +131,3 @@ def test_a_query_that_would_fill_the_memory_or_the_disk_ends(
 
     with pytest.raises(error, match=said):
         query.run(sql)
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "WITH RECURSIVE t(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM t) SELECT count(*) FROM t",
-        "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b",
-    ],
-)
-def test_an_endless_query_ends_with_ctrl_c(store: StoreOnDisk, sql: str) -> None:
-    threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
-
-    with pytest.raises(KeyboardInterrupt):
-        _ask(store, sql)
