@@ -167,6 +167,8 @@ def _verdict(at: dict[int, Look], first: float, last: float) -> bool:
             last >= FLAT_THROUGHPUT * first
         ),
     }
+    if any(later == earlier for earlier, later in pairwise(at.values())):
+        print("too short a run to tell one tenth from another: give it more symbols")
     for check, holds in checks.items():
         print(f"{'ok  ' if holds else 'FAIL'} {check}")
     print(f"verdict: {'flat' if all(checks.values()) else 'NOT FLAT'}")

@@ -22,6 +22,7 @@ from tests.support.shared_store import (
     days_asked,
     ends_well,
     files,
+    opened,
     rows_of_state,
     seed,
     until,
@@ -150,7 +151,8 @@ def test_what_a_stopped_one_held_too_long_is_taken_over_and_not_written_again_wh
     assert recorded_by(tmp_path, job + 1) == before == EVERY_DAY - SEEDED - done
     assert files(tmp_path) == alone
     assert _times(tmp_path / "data") == times
-    assert marketpipe("verify", *command[1:], cwd=tmp_path).returncode == 0
+    with opened(command[-1], tmp_path) as pipeline:
+        assert pipeline.verify().ok
     states = rows_of_state(tmp_path, f"SELECT state FROM jobs WHERE job_id >= {job}")
     assert states == [("completed",), ("completed",)]
 
