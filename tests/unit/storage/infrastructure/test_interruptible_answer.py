@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ ENDLESS = (
     "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b",
     "WITH RECURSIVE t(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM t) SELECT count(*) FROM t",
 )
+
+
+@pytest.fixture(autouse=True)
+def _python_hears_ctrl_c() -> Iterator[None]:
+    """As the command line sees to it. Importing polars, as other tests do, puts a handler of its own below Python's."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class SlowToBegin:
@@ -51,7 +60,7 @@ def test_ctrl_c_ends_a_query_that_had_not_begun_when_it_came() -> None:
 
 
 @pytest.mark.parametrize("sql", ENDLESS)
-@pytest.mark.parametrize("seconds", [0.0, 0.005, 0.01, 0.02, 0.03, 0.25])
+@pytest.mark.parametrize("seconds", [0.005, 0.01, 0.02, 0.03, 0.25])
 def test_an_endless_query_ends_with_ctrl_c_whenever_it_comes(tmp_path: Path, sql: str, seconds: float) -> None:
     with pytest.raises(KeyboardInterrupt):
         _run_and_interrupt(DuckDBQuery(StoreOnDisk(tmp_path).layout), sql, seconds)
