@@ -37,8 +37,9 @@ class WorkerParts(IntegrityParts, ValidationParts):
 
     def subscribe_fetching(self, bus: EventBus) -> None:
         from marketpipe.integration.application.bars_fetcher import BarsFetcher
+        from marketpipe.integration.infrastructure.pages_ahead import PagesAhead
         from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
 
-        fetcher = BarsFetcher(self.provider, WholeDayAssembler, bus)
+        fetcher = BarsFetcher(PagesAhead(self.provider), WholeDayAssembler, bus)
         bus.subscribe(BarsRequested, fetcher.on_bars_requested)
         bus.subscribe(BarsFetched, self.validator(self.config.session, bus).on_bars_fetched)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from marketpipe.integration.application.ports import MarketDataProvider, SymbolDayAssembler
+from marketpipe.integration.application.ports import PageSource, SymbolDayAssembler
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
 from marketpipe.shared_kernel.event_bus import EventBus
@@ -13,16 +13,17 @@ class BarsFetcher:
     """Answers ``BarsRequested`` with ``BarsFetched``, page by page, and at the end ``BarsExhausted``."""
 
     def __init__(
-        self, provider: MarketDataProvider, assembler_for: Callable[[BarsRequest], SymbolDayAssembler], bus: EventBus
+        self, source: PageSource, assembler_for: Callable[[BarsRequest], SymbolDayAssembler], bus: EventBus
     ) -> None:
-        self._provider, self._assembler_for, self._bus = provider, assembler_for, bus
+        self._source, self._assembler_for, self._bus = source, assembler_for, bus
 
     def on_bars_requested(self, event: BarsRequested) -> None:
         assembler = self._assembler_for(event.request)
         refused: list[RefusedSymbol] = []
-        for page in self._provider.fetch_batch(event.request):
-            refused.extend(page.refused)
-            self._forward(event.request, assembler.add(page))
+        with self._source.pages(event.request) as pages:
+            for page in pages:
+                refused.extend(page.refused)
+                self._forward(event.request, assembler.add(page))
         self._forward(event.request, assembler.close())
         self._bus.publish(BarsExhausted(event.request, tuple(refused), assembler.unrequested))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from marketpipe.integration.domain.provider_traits import ProviderTraits
@@ -20,6 +21,14 @@ class MarketDataProvider(Protocol):
     def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]: ...
 
     def close(self) -> None: ...
+
+
+class PageSource(Protocol):
+    """The pages that answer a request, in the provider's order, for as long as the context lasts."""
+
+    def pages(self, request: BarsRequest) -> AbstractContextManager[Iterator[RawMarketData]]:
+        """Raises ``ProviderError`` where a page does not come."""
+        ...
 
 
 class SymbolDayAssembler(Protocol):

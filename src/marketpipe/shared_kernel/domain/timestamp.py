@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.ordering import ordered_by
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -22,6 +23,7 @@ def _as_utc(moment: datetime) -> datetime:
     return utc if type(utc) is datetime else datetime.combine(utc.date(), utc.time(), UTC)  # pandas has its own kind
 
 
+@ordered_by("moment")
 @frozen(order=True, repr=False)
 class Timestamp:
     """A moment in UTC, to the microsecond. Any aware datetime is converted; a naive one raises ``ValidationError``."""

@@ -7,12 +7,14 @@ from zoneinfo import ZoneInfo
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.ordering import ordered_by
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 NEW_YORK = ZoneInfo("America/New_York")
 _FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
+@ordered_by("day")
 @frozen(order=True, repr=False)
 class TradingDate:
     """The calendar date in New York of the session that an OHLCV bar belongs to; never the UTC date."""

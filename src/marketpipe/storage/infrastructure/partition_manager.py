@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,9 +13,11 @@ from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDa
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import FileRegister, RecordedFile
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
@@ -98,7 +101,8 @@ class PartitionManager:
 
     def _store(self, arrived: Sequence[_Arrived]) -> tuple[StoredSymbolDay, ...]:
         """All together, which takes the fewest syncs. Raises ``StorageError``."""
-        prepared = [self._prepare(item.part, item.bars, item.rejected) for item in arrived]
+        recorded = self._recorded(item.day for item in arrived)
+        prepared = [self._prepare(item, recorded.get(item.day)) for item in arrived]
         kept_out = {item.day: self._quarantine.after(item.part, item.rejected) for item in arrived}
         beside = {
             self._layout.rejected(day): self._encoded(day, rows) for day, rows in kept_out.items() if rows is not None
@@ -113,8 +117,9 @@ class PartitionManager:
             StoredIdentity(self._layout).check(self._identity)
             self._identity_checked = True
 
-    def _prepare(self, part: SymbolDaySlice, newer: pa.Table, rejected: pa.Table | None) -> _Prepared:
-        day, stored = part.symbol_day, self._found(part.symbol_day)
+    def _prepare(self, item: _Arrived, recorded: RecordedFile | None) -> _Prepared:
+        part, newer, rejected = item.part, item.bars, item.rejected
+        day, stored = item.day, self._found(item.day, recorded)
         result = StoredSymbolDay(day, 0, 0 if rejected is None else len(rejected), part.whole is not None)
         if stored and stored.damage and not (len(newer) and is_word_on_regular_hours(part)):
             return _Prepared(evolve(result, error=f"{stored.damage}; move it away"))
@@ -122,12 +127,19 @@ class PartitionManager:
         if not len(merged):
             return _Prepared(result)
         content = self._writer.encode_bars(merged, self._metadata(day).as_mapping())
-        return _Prepared(_described(result, merged, content), NewVersion(day, content, stored, self._recorded(day)))
+        return _Prepared(_described(result, merged, content), NewVersion(day, content, stored, recorded))
 
-    def _recorded(self, day: SymbolDay) -> RecordedFile | None:
-        return self._register.files(day.symbol, day.trading_date, day.trading_date).get(day.trading_date)
+    def _recorded(self, days: Iterable[SymbolDay]) -> dict[SymbolDay, RecordedFile]:
+        """Symbol by symbol, which costs a look each, and not one for each day."""
+        dates, found = defaultdict[Symbol, list[TradingDate]](list), dict[SymbolDay, RecordedFile]()
+        for day in days:
+            dates[day.symbol].append(day.trading_date)
+        for symbol, some in dates.items():
+            files = self._register.files(symbol, min(some), max(some))
+            found |= {SymbolDay(symbol, date): file for date, file in files.items()}
+        return found
 
-    def _found(self, day: SymbolDay) -> StoredVersion | None:
+    def _found(self, day: SymbolDay, recorded: RecordedFile | None) -> StoredVersion | None:
         """A file that rotted where it lies is no version of the day, and nothing is merged with it.
 
         One that bears another time than was recorded may be newer than the record: that is no sign of rot.
@@ -135,7 +147,6 @@ class PartitionManager:
         stored = found_at(self._layout.bars(day), self._metadata(day))
         if stored is None or stored.damage:
             return stored
-        recorded = self._recorded(day)
         if recorded is None or stored.known_since != recorded.known_since or sha256(stored.content) == recorded.sha256:
             return stored
         return StoredVersion(stored.known_since, stored.content, damage=f"{self._layout.bars(day)} has rotted")

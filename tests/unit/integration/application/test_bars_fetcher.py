@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 
 from marketpipe.integration.application.bars_fetcher import BarsFetcher
-from marketpipe.integration.domain.data_feed import DataFeed
-from marketpipe.integration.domain.provider_traits import ProviderTraits
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
@@ -23,27 +22,22 @@ MONDAY, TUESDAY = "2024-03-11T13:30:00Z", "2024-03-12T13:30:00Z"
 NOTHING = BAR_SCHEMA.empty_table()
 
 
-class ScriptedProvider:
+class ScriptedSource:
     """Gives prepared pages, raising those that are errors; ``log`` remembers when each was asked for."""
-
-    traits = ProviderTraits("scripted", DataFeed("none"))
 
     def __init__(self, pages: Sequence[RawMarketData | Exception], log: list[str]) -> None:
         self._pages, self._log = pages, log
 
-    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
+    @contextmanager
+    def pages(self, request: BarsRequest) -> Iterator[Iterator[RawMarketData]]:
+        yield self._played()
+
+    def _played(self) -> Iterator[RawMarketData]:
         for number, page in enumerate(self._pages, 1):
             self._log.append(f"page {number}")
             if isinstance(page, Exception):
                 raise page
             yield page
-
-    async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
-        for page in self.fetch_batch(request):
-            yield page
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 class Scene:
@@ -53,7 +47,7 @@ class Scene:
         self.log: list[str] = []
         self.exhausted: list[BarsExhausted] = []
         self._bus = EventBus(LoggedIsolation)
-        fetcher = BarsFetcher(ScriptedProvider(pages, self.log), WholeDayAssembler, self._bus)
+        fetcher = BarsFetcher(ScriptedSource(pages, self.log), WholeDayAssembler, self._bus)
         self._bus.subscribe(BarsRequested, fetcher.on_bars_requested)
         self._bus.subscribe(BarsFetched, self._note)
         self._bus.subscribe(BarsExhausted, self.exhausted.append)
