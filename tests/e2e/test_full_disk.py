@@ -202,4 +202,5 @@ def on_a_full_device(folder: Path, *words: str, stream: str) -> subprocess.Compl
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "marketpipe", *words]
         streams[stream] = full
-        return subprocess.run(command, cwd=folder, env=environment(), text=True, timeout=100, check=False, **streams)
+        env = {**environment(), "PYTHONUNBUFFERED": ""}  # what is buffered is tried once more at the end
+        return subprocess.run(command, cwd=folder, env=env, text=True, timeout=100, check=False, **streams)

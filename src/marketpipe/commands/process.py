@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -91,17 +91,19 @@ def messages(debug: bool) -> Iterator[None]:
     except OSError as error:  # such as a standard output on a disk that is full
         if debug:
             traceback.print_exc()
-        _forget_output()
+        _forget(sys.stdout)
         _quit(f"error: the system refuses: {error}; free space or allow it, and try again", SOMETHING_FAILED)
 
 
-def _forget_output() -> None:
-    """What standard output still holds cannot be written: the end of the process is not to try it again."""
+def _forget(stream: TextIO) -> None:
+    """What it still holds cannot be written: the end of the process is not to try it again."""
     with suppress(OSError), open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _quit(message: str, code: int) -> None:
-    with suppress(OSError):  # the code says it too
+    try:
         typer.echo(message, err=True)
+    except OSError:  # the code says it too
+        _forget(sys.stderr)
     sys.exit(code)
