@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,8 +25,8 @@ from tests.support.builders import columnar, day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import checkpoint
 from tests.support.fake_clock import FakeClock
+from tests.support.threads_at_once import at_once
 
-THREADS = 8
 IDENTITY = DatasetIdentity("alpaca", "iex", "raw")
 
 
@@ -37,19 +36,6 @@ def switching_often() -> Iterator[None]:
     sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(before)
-
-
-def at_once(work: Callable[[int], None]) -> None:
-    """All begin together; the first error of any is raised."""
-    start = threading.Barrier(THREADS)
-
-    def begin(number: int) -> None:
-        start.wait(10)
-        work(number)
-
-    with ThreadPoolExecutor(THREADS) as threads:
-        for done in [threads.submit(begin, number) for number in range(THREADS)]:
-            done.result(60)
 
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["in one process", "among processes"])

@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -40,8 +38,9 @@ from tests.support.clients import AlpacaSetting, exchange
 from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import TUESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
+from tests.support.threads_at_once import THREADS, at_once
 
-THREADS, TURNS = 8, 100
+TURNS = 100
 
 
 class _Slow(int):
@@ -65,19 +64,6 @@ def switching_often() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
-
-
-def at_once(work: Callable[[int], None]) -> None:
-    """All begin together; the first error of any is raised."""
-    start = threading.Barrier(THREADS)
-
-    def begin(number: int) -> None:
-        start.wait(10)
-        work(number)
-
-    with ThreadPoolExecutor(THREADS) as threads:
-        for done in [threads.submit(begin, number) for number in range(THREADS)]:
-            done.result(60)
 
 
 def again_and_again_at_once(work: Callable[[], object]) -> None:

@@ -71,7 +71,7 @@ class Bootstrap(WorkerParts):
         """Subscribes what answers requests: here, or in other processes."""
         if self.ingestion_config.executor == PROCESSES:
             return self.process_ring.subscribe
-        self._check_provider()
+        _ = self.provider  # made now: where that cannot be, nothing is touched
         return self.subscribe_worker_ring
 
     @cached_property
@@ -120,10 +120,6 @@ class Bootstrap(WorkerParts):
                 vars(self)[name].close()
         if "syncers" in vars(self):
             self.syncers.shutdown()
-
-    def _check_provider(self) -> None:
-        """Raises ``ConfigurationError`` where it cannot be made."""
-        assert self.provider
 
     def _interrupted_work(self, identity: DatasetIdentity) -> InterruptedWork:
         from marketpipe.ingestion.application.interrupted_work import InterruptedWork

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from marketpipe.ingestion.application.claim_fence import LEASE
@@ -10,7 +9,7 @@ from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
 from marketpipe.ingestion.domain.session_finality import SessionFinality
 from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -44,7 +43,7 @@ class InterruptedWork:
         try:
             checkpoints = [
                 checkpoint
-                for symbol, dates in _by_symbol(claimed.ours)
+                for symbol, dates in dates_by_symbol(sorted(claimed.ours)).items()
                 for checkpoint in self._checkpoints(symbol, dates, jobs)
             ]
             if checkpoints:
@@ -67,13 +66,6 @@ class InterruptedWork:
     def _checkpoint(self, found: StoredSymbolDay, job: InterruptedJob) -> IngestionCheckpoint:
         result = SymbolDayOutcome(found.symbol_day, Outcome.COMPLETE, found.rows, found.rejected)
         return IngestionCheckpoint(job.job_id, result, job.session_kind.hours, self._clock.now(), found)
-
-
-def _by_symbol(days: Collection[SymbolDay]) -> Iterator[tuple[Symbol, list[TradingDate]]]:
-    dates: defaultdict[Symbol, list[TradingDate]] = defaultdict(list)
-    for day in sorted(days):
-        dates[day.symbol].append(day.trading_date)
-    yield from dates.items()
 
 
 def _author(found: StoredSymbolDay, jobs: Sequence[InterruptedJob]) -> InterruptedJob | None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -10,7 +9,7 @@ from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.infrastructure.checkpoint_rows import SELECT_CHANGED_DAYS, day_records
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import SessionHours
@@ -111,8 +110,5 @@ def _forget(connection: sqlite3.Connection, which: str, *values: object) -> None
 
 def _spans(days: Iterable[SymbolDay]) -> Iterator[tuple[Symbol, TradingDate, TradingDate]]:
     """For each symbol the first and the last of its dates."""
-    dates: defaultdict[Symbol, list[TradingDate]] = defaultdict(list)
-    for day in days:
-        dates[day.symbol].append(day.trading_date)
-    for symbol, some in dates.items():
+    for symbol, some in dates_by_symbol(days).items():
         yield symbol, min(some), max(some)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,11 +12,9 @@ from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDa
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import FileRegister, RecordedFile
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol_day import SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
@@ -131,10 +128,8 @@ class PartitionManager:
 
     def _recorded(self, days: Iterable[SymbolDay]) -> dict[SymbolDay, RecordedFile]:
         """Symbol by symbol, which costs a look each, and not one for each day."""
-        dates, found = defaultdict[Symbol, list[TradingDate]](list), dict[SymbolDay, RecordedFile]()
-        for day in days:
-            dates[day.symbol].append(day.trading_date)
-        for symbol, some in dates.items():
+        found: dict[SymbolDay, RecordedFile] = {}
+        for symbol, some in dates_by_symbol(days).items():
             files = self._register.files(symbol, min(some), max(some))
             found |= {SymbolDay(symbol, date): file for date, file in files.items()}
         return found

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+THREADS = 8
+
+
+def at_once(work: Callable[[int], None]) -> None:
+    """All begin together; the first error of any is raised."""
+    start = threading.Barrier(THREADS)
+
+    def begin(number: int) -> None:
+        start.wait(10)
+        work(number)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        for done in [threads.submit(begin, number) for number in range(THREADS)]:
+            done.result(60)
