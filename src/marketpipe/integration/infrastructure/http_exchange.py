@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from copy import copy
 from functools import cache, partial
 from ipaddress import ip_address
-from typing import cast
+from typing import Any, cast
 
 import httpx
 from attrs import field, frozen
@@ -61,29 +61,17 @@ class HttpExchange:
         self._largest, self._longest = largest_body, longest_body_seconds
         self._secrets = KnownSecrets(auth.secrets if isinstance(auth, AuthStrategy) else ())
         self._secrets.watch()
-        trust_env = not _is_loopback(base_url)  # or a proxy of the environment would be shown the keys
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
-        self._client = httpx.Client(
-            base_url=base_url,
-            auth=auth,
-            headers=headers,
-            timeout=timeout,
-            limits=LIMITS,
-            transport=transport,
-            verify=_trusted_authorities(),
-            trust_env=trust_env,
-        )
-        self._new_async_client = partial(
-            httpx.AsyncClient,
-            base_url=base_url,
-            auth=auth,
-            headers=headers,
-            timeout=timeout,
-            limits=LIMITS,
-            transport=async_transport,
-            verify=_trusted_authorities(),
-            trust_env=trust_env,
-        )
+        settings: dict[str, Any] = {
+            "base_url": base_url,
+            "auth": auth,
+            "headers": {"Accept": "application/json", "Accept-Encoding": "gzip"},
+            "timeout": timeout,
+            "limits": LIMITS,
+            "verify": _trusted_authorities(),
+            "trust_env": not _is_loopback(base_url),  # or a proxy of the environment would be shown the keys
+        }
+        self._client = httpx.Client(**settings, transport=transport)
+        self._new_async_client = partial(httpx.AsyncClient, **settings, transport=async_transport)
         self._async: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
 
     def get(self, path: str, params: Mapping[str, str]) -> HttpReply:
