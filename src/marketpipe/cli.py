@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
+from collections.abc import Collection
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -11,16 +14,7 @@ import typer
 from marketpipe.commands import asking, integrity, stored
 from marketpipe.commands.process import messages
 
-app = typer.Typer(
-    name="marketpipe",
-    help="Keeps a local store of OHLCV bars true: plans, ingests, validates, stores, aggregates.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-for command in (
+COMMANDS = (
     asking.plan,
     asking.ingest,
     asking.update,
@@ -35,8 +29,28 @@ for command in (
     stored.status,
     stored.metrics,
     stored.providers,
-):
-    app.command()(command)
+)
+
+
+def app_for(words: Collection[str]) -> typer.Typer:
+    """With the options of those commands that are among the words: to make all of them takes longer than any help."""
+    app = typer.Typer(
+        name="marketpipe",
+        help="Keeps a local store of OHLCV bars true: plans, ingests, validates, stores, aggregates.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_options)
+    for command in COMMANDS:
+        asked = command.__name__ in words
+        app.command(command.__name__, help=command.__doc__)(command if asked else _not_asked)
+    return app
+
+
+def _not_asked() -> None:
+    """Stands in a list of commands for one of them."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -47,8 +61,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
@@ -64,8 +77,9 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     if debug := "--debug" in sys.argv[1:]:
         sys.argv.remove("--debug")
+    atexit.register(gc.freeze)  # when the process ends nothing is worth looking for that nobody uses
     with messages(debug):
-        app()
+        app_for(sys.argv[1:])()
 
 
 if __name__ == "__main__":

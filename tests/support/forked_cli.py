@@ -68,6 +68,7 @@ def _warm_up() -> None:
     import rich.console  # noqa: F401
 
     import marketpipe
+    from marketpipe.bootstrap.shared_parts import CALENDAR_DAYS_AHEAD
     from marketpipe.shared_kernel.domain.trading_date import TradingDate
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
     from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
@@ -78,7 +79,7 @@ def _warm_up() -> None:
             importlib.import_module(module.name)
     sessions("2024-03-04", "2024-03-05")  # a calendar takes longer to make than all the rest of a run
     today = TradingDate.of(SystemClock().now())
-    ExchangeCalendar(latest=today).sessions(today.plus_days(-14), today)
+    ExchangeCalendar(latest=today.plus_days(CALENDAR_DAYS_AHEAD)).sessions(today.plus_days(-14), today)
     gc.freeze()
 
 

@@ -17,6 +17,7 @@ from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 if TYPE_CHECKING:
     from marketpipe.integration.application.ports import MarketDataProvider
     from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
+    from marketpipe.shared_kernel.infrastructure.remembered_table import RememberedTable
 
 CALENDAR_DAYS_AHEAD = 365  # further ahead the exchange has not decided its holidays
 
@@ -52,4 +53,19 @@ class SharedParts:
         from marketpipe.shared_kernel.domain.trading_date import TradingDate
         from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
 
-        return ExchangeCalendar(latest=TradingDate.of(self.clock.now()).plus_days(CALENDAR_DAYS_AHEAD))
+        latest = TradingDate.of(self.clock.now()).plus_days(CALENDAR_DAYS_AHEAD)
+        return ExchangeCalendar(latest, self.remembered_sessions)
+
+    @cached_property
+    def remembered_sessions(self) -> RememberedTable:
+        """Beside the state, under the version of what made it: another version is another file."""
+        from importlib.metadata import version
+
+        from marketpipe.shared_kernel.infrastructure.exchange_calendar import EXCHANGE, exchange_table
+        from marketpipe.shared_kernel.infrastructure.remembered_table import RememberedTable
+        from marketpipe.storage.infrastructure.durable_files import DurableFiles
+
+        made_by = version("exchange_calendars")
+        file = self.config.state_path.with_name(f"sessions-{EXCHANGE}-{made_by}.txt")
+        title = f"marketpipe 1: sessions of {EXCHANGE} by exchange_calendars {made_by}"
+        return RememberedTable(file, title, exchange_table, DurableFiles().publish)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -55,6 +54,8 @@ def pipeline_of(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]:
 
 def _show_warnings() -> None:
     """Of the configuration; whatever else is logged, the commands print themselves."""
+    import logging
+
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
     logging.getLogger("marketpipe.config").addHandler(handler)
