@@ -50,11 +50,12 @@ class AlpacaSetting:
         windows: Sequence[RateWindow] = (),
         feed: str = "iex",
         adjustment: str = "raw",
+        client_class: type[AlpacaClient] = AlpacaClient,
     ) -> None:
         self.clock, self.events = FakeClock(), list[Event]()
         limiter = RateLimiter(windows, self.clock, lambda s: self.events.append(RateLimitWaited("alpaca", s)))
         traits = alpaca_traits(feed, adjustment)
-        self.client = AlpacaClient(traits, http, limiter, self.clock, retry=retry, publish=self.events.append)
+        self.client = client_class(traits, http, limiter, self.clock, retry=retry, publish=self.events.append)
 
 
 def scripted_alpaca(*answers: Answer | Exception, **setting: Any) -> tuple[AlpacaSetting, ScriptedTransport]:

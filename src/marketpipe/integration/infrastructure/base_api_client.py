@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pyarrow as pa
-from attrs import define, evolve
+from attrs import evolve
 
 from marketpipe.integration.domain.page_walk import PageCall, PageWalk
 from marketpipe.integration.domain.provider_traits import ProviderTraits
@@ -14,6 +15,7 @@ from marketpipe.integration.infrastructure.http_exchange import HttpExchange, Ht
 from marketpipe.integration.infrastructure.page_reach import PageReach
 from marketpipe.integration.infrastructure.rate_limit_headers import RateLimitReport, read_rate_limit
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter
+from marketpipe.integration.infrastructure.request_ahead import RequestAhead, Tally
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.integration.infrastructure.status_classifier import classify_status
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
@@ -23,19 +25,15 @@ from marketpipe.shared_kernel.events.event import Event
 from marketpipe.shared_kernel.events.provider_events import RequestCompleted, RequestRetried
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 
-
-@define
-class _Tally:
-    bars: int = 0
-    remaining: int | None = None
-    error_kind: str | None = "unfinished"
+MOST_AT_ONCE = 64
+"""Requests on their way beside those that somebody waits for: as many as there are connections."""
 
 
 class BaseApiClient(ABC):
     """A market data provider over HTTP. A new provider says how it speaks; paging, pace and patience are here.
 
     To write one, override ``endpoint_path``, ``build_request_params`` and ``parse_response``, and where the provider
-    differs ``classify_failure``, ``next_cursor`` and ``should_retry``. All of these are pure: they do no I/O.
+    differs ``classify_failure``, ``next_cursor``, ``cursor_in`` and ``should_retry``. All of these are pure: no I/O.
     """
 
     def __init__(
@@ -50,6 +48,7 @@ class BaseApiClient(ABC):
     ) -> None:
         self._traits, self._http, self._limiter, self._clock = traits, http, limiter, clock
         self._publish = publish
+        self._askers = ThreadPoolExecutor(MOST_AT_ONCE, f"marketpipe-{traits.name}")
         policy = retry or RetryPolicy()
         self._retrying, self._hurried = (
             made.sync(clock, self.should_retry, self._report_retry) for made in (policy, policy.hurried)
@@ -78,6 +77,13 @@ class BaseApiClient(ABC):
         """None after the last page."""
         return page.next_cursor
 
+    def cursor_in(self, body: bytes) -> str | None:  # noqa: ARG002 - nothing can be told of a body that was not read
+        """Where the next page is, if that can be told without reading this one: then it is asked for meanwhile.
+
+        A guess may be wrong: what was asked for in vain is thrown away. ``next_cursor`` has the last word.
+        """
+        return None
+
     def classify_failure(self, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:
         """What an answer other than 200 means."""
         return classify_status(self._traits.name, status, body, limit)
@@ -88,15 +94,16 @@ class BaseApiClient(ABC):
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
         walk, reach = PageWalk(request), PageReach()
         retrying = self._retrying if request.patient else self._hurried
-        while (call := walk.next_call()) is not None:
-            try:
-                page: RawMarketData = retrying(self._ask, call)
-            except SymbolRefusedError as error:
-                reach = PageReach()
-                yield _nothing_but_refused(walk, error)
-            else:
-                walk.accept(page, news=reach.grows(page))
-                yield page
+        with RequestAhead(self._answer, self._askers) as ahead:
+            while (call := walk.next_call()) is not None:
+                try:
+                    page: RawMarketData = retrying(self._ask, call, ahead)
+                except SymbolRefusedError as error:
+                    reach = PageReach()
+                    yield _nothing_but_refused(walk, error)
+                else:
+                    walk.accept(page, news=reach.grows(page))
+                    yield page
 
     async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
         walk, reach = PageWalk(request), PageReach()
@@ -112,30 +119,56 @@ class BaseApiClient(ABC):
                 yield page
 
     def close(self) -> None:
+        self._askers.shutdown()
         self._limiter.close()
         self._http.close()
 
     async def aclose(self) -> None:
+        self._askers.shutdown()
         self._limiter.close()
         await self._http.aclose()
 
-    def _ask(self, call: PageCall) -> RawMarketData:
-        self._limiter.acquire()
-        with self._reported() as tally:
-            return self._read(call, self._http.get(*self._target(call)), tally)
+    def _ask(self, call: PageCall, ahead: RequestAhead) -> RawMarketData:
+        sent = ahead.take(call)
+        with self._reported(sent.tally):
+            reply = sent.reply()
+            limit = self._heeded(reply, sent.tally)
+            if reply.status == 200 and (cursor := self.cursor_in(reply.body)) not in (None, call.cursor):
+                ahead.begin(PageCall(call.request, cursor))
+            return self._read(call, reply, limit, sent.tally)
 
     async def _ask_async(self, call: PageCall) -> RawMarketData:
         await self._limiter.acquire_async()
-        with self._reported() as tally:
-            return self._read(call, await self._http.get_async(*self._target(call)), tally)
+        with self._reported(Tally()) as tally:
+            with self._timed(tally):
+                reply = await self._http.get_async(*self._target(call))
+            return self._read(call, reply, self._heeded(reply, tally), tally)
+
+    def _answer(self, call: PageCall, tally: Tally) -> HttpReply:
+        self._limiter.acquire()
+        with self._timed(tally):
+            return self._http.get(*self._target(call))
+
+    @contextmanager
+    def _timed(self, tally: Tally) -> Iterator[None]:
+        tally.sent, started = True, self._clock.monotonic()
+        try:
+            yield
+        finally:
+            tally.seconds = self._clock.monotonic() - started
 
     def _target(self, call: PageCall) -> tuple[str, Mapping[str, str]]:
         return self.endpoint_path(call.request), self.build_request_params(call.request, call.cursor)
 
-    def _read(self, call: PageCall, reply: HttpReply, tally: _Tally) -> RawMarketData:
+    def _heeded(self, reply: HttpReply, tally: Tally) -> RateLimitReport:
+        """What the provider says of its rate limit is obeyed from here on."""
         limit = read_rate_limit(reply.headers, self._clock.now())
-        tally.remaining = limit.remaining
-        self._heed(reply.status, limit)
+        tally.remaining, wait = limit.remaining, limit.seconds_to_wait
+        if wait is not None and (reply.status == 429 or limit.remaining == 0 or limit.retry_after is not None):
+            self._limiter.pause(wait)
+        return limit
+
+    def _read(self, call: PageCall, reply: HttpReply, limit: RateLimitReport, tally: Tally) -> RawMarketData:
         if reply.status != 200:
             raise self.classify_failure(reply.status, reply.body, limit)
         page = self.parse_response(call.request, reply.body)
@@ -144,14 +177,8 @@ class BaseApiClient(ABC):
         tally.bars = page.num_rows
         return page
 
-    def _heed(self, status: int, limit: RateLimitReport) -> None:
-        wait = limit.seconds_to_wait
-        if wait is not None and (status == 429 or limit.remaining == 0 or limit.retry_after is not None):
-            self._limiter.pause(wait)
-
     @contextmanager
-    def _reported(self) -> Iterator[_Tally]:
-        tally, started = _Tally(), self._clock.monotonic()
+    def _reported(self, tally: Tally) -> Iterator[Tally]:
         try:
             yield tally
             tally.error_kind = None
@@ -159,8 +186,9 @@ class BaseApiClient(ABC):
             tally.error_kind = error.kind
             raise
         finally:
-            seconds = self._clock.monotonic() - started
-            self._publish(RequestCompleted(self._traits.name, seconds, tally.bars, tally.error_kind, tally.remaining))
+            if tally.sent:
+                done = tally.seconds, tally.bars, tally.error_kind, tally.remaining
+                self._publish(RequestCompleted(self._traits.name, *done))
 
     def _report_retry(self, attempt: int, wait: float, reason: str) -> None:
         self._publish(RequestRetried(self._traits.name, attempt, wait, reason))

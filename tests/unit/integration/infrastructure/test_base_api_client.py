@@ -23,7 +23,7 @@ from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, Req
 from tests.support.alpaca_loopback import record
 from tests.support.builders import request
 from tests.support.clients import READERS, read, scripted_alpaca
-from tests.support.scripted_transport import Answer
+from tests.support.scripted_transport import Answer, ScriptedTransport
 
 ASKED = request(("AAPL",), "2024-03-11", "2024-03-11")
 BARS = [record("2024-03-11T13:30:00Z"), record("2024-03-11T13:31:00Z")]
@@ -35,6 +35,11 @@ Reader = Callable[[MarketDataProvider, BarsRequest], list[RawMarketData]]
 def page(*bars: object, token: str | None = None, **headers: str) -> Answer:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(body={"bars": {"AAPL": list(bars)}, "next_page_token": token}, headers=named)
+
+
+def assert_asked(transport: ScriptedTransport, pages: int) -> None:
+    """One more may be on its way already."""
+    assert len(transport.requests) in (pages, pages + 1)
 
 
 @BOTH
@@ -54,9 +59,9 @@ def test_seconds_are_those_of_the_exchange_without_the_waits() -> None:
     setting, transport = scripted_alpaca(page(token="b"), page(*BARS), windows=[RateWindow(1)])
     transport.handler = _slow(transport.handler, setting.clock.advance)
     read(setting.client, ASKED)
-    first, waited, second = setting.events
-    assert [first, second] == [RequestCompleted("alpaca", 2.5), RequestCompleted("alpaca", 2.5, bars=2)]
-    assert isinstance(waited, RateLimitWaited)
+    completed = [event for event in setting.events if isinstance(event, RequestCompleted)]
+    (waited,) = [event for event in setting.events if isinstance(event, RateLimitWaited)]
+    assert completed == [RequestCompleted("alpaca", 2.5), RequestCompleted("alpaca", 2.5, bars=2)]
     assert waited.seconds == pytest.approx(57.5, abs=0.002)
 
 
@@ -108,11 +113,14 @@ def test_pages_before_a_failure_have_been_handed_over() -> None:
         next(pages)
 
 
-def test_a_page_is_asked_for_when_the_one_before_it_is_used_up() -> None:
-    setting, transport = scripted_alpaca(page(*BARS, token="b"), page(*BARS))
+def test_no_more_than_one_page_is_asked_for_ahead() -> None:
+    setting, transport = scripted_alpaca(page(*BARS, token="b"), page(*BARS, token="c"), page(*BARS))
     pages = setting.client.fetch_batch(ASKED)
     assert transport.requests == []
-    assert [(found.num_rows, len(transport.requests)) for found in pages] == [(2, 1), (2, 2)]
+    next(pages)
+    assert_asked(transport, 1)
+    next(pages)
+    assert_asked(transport, 2)
 
 
 @BOTH
@@ -174,7 +182,7 @@ def test_when_nothing_is_left_the_next_request_waits_for_the_reset(reader: Reade
     budget = {name.replace("-", "_"): value for name, value in RESET_IN_42.items()}
     setting, _ = scripted_alpaca(page(*BARS, token="b", **budget), page())
     reader(setting.client, ASKED)
-    assert setting.events[1] == RateLimitWaited("alpaca", 42.0)
+    assert RateLimitWaited("alpaca", 42.0) in setting.events
     assert setting.clock.monotonic() == 42.0
 
 
@@ -226,7 +234,7 @@ def test_tokens_that_circle_fail_at_once(reader: Reader) -> None:
     setting, transport = scripted_alpaca(*circle)
     with pytest.raises(EndlessPagingError, match="in a circle: 'b' came twice"):
         reader(setting.client, ASKED)
-    assert len(transport.requests) == 3
+    assert_asked(transport, 3)
 
 
 @BOTH
@@ -234,7 +242,7 @@ def test_tokens_that_never_end_fail_after_25_empty_pages(reader: Reader) -> None
     setting, transport = scripted_alpaca(*(page(token=f"t{number}") for number in range(40)))
     with pytest.raises(EndlessPagingError, match="25 pages in a row without a new bar"):
         reader(setting.client, ASKED)
-    assert len(transport.requests) == 25
+    assert_asked(transport, 25)
 
 
 @BOTH
@@ -242,7 +250,7 @@ def test_bars_that_never_end_fail_when_there_are_more_than_minutes(reader: Reade
     setting, transport = scripted_alpaca(*(page(*BARS * 500, token=f"t{number}") for number in range(9)))
     with pytest.raises(EndlessPagingError, match="more bars than minutes"):
         reader(setting.client, ASKED)
-    assert len(transport.requests) == 3
+    assert_asked(transport, 3)
 
 
 @BOTH
@@ -250,7 +258,7 @@ def test_pages_that_repeat_the_same_bars_under_ever_new_tokens_end(reader: Reade
     setting, transport = scripted_alpaca(page(token="a"), *(page(*BARS, token=f"t{number}") for number in range(40)))
     with pytest.raises(EndlessPagingError, match="25 pages in a row without a new bar"):
         reader(setting.client, ASKED)
-    assert len(transport.requests) == 1 + 1 + 25
+    assert_asked(transport, 1 + 1 + 25)
 
 
 @BOTH

@@ -22,6 +22,8 @@ from marketpipe.shared_kernel.domain.errors import (
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 BARS_PER_PAGE, SYMBOLS_PER_REQUEST = 10_000, 200
+LONGEST_END = 512  # bytes of a page behind its bars
+_TOKEN_AT_THE_END = re.compile(rb'"next_page_token"\s*:\s*"([\w+/=|:.-]+)"\s*}\s*\Z', re.ASCII)
 _REFUSED_SYMBOL = re.compile(r"invalid symbol(?:[^:]*:\s*(\S+))?", re.IGNORECASE)
 
 
@@ -58,6 +60,11 @@ class AlpacaClient(BaseApiClient):
 
     def parse_response(self, request: BarsRequest, body: bytes) -> RawMarketData:
         return ResponseParser(request.symbols).parse(body)
+
+    def cursor_in(self, body: bytes) -> str | None:
+        """Alpaca writes the token behind the bars. A token of other characters waits for the page to be read."""
+        found = _TOKEN_AT_THE_END.search(body, max(0, len(body) - LONGEST_END))
+        return None if found is None else found[1].decode()
 
     def classify_failure(self, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:
         said = provider_message(body)
