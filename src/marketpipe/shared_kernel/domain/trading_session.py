@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import time
 from enum import Enum, Flag
+from functools import lru_cache
 
 from attrs import field, frozen
 
@@ -60,7 +61,7 @@ class TradingSession:
     @property
     def extended(self) -> TimeWindow:
         """04:00 to 20:00 New York time, on half days too."""
-        return TimeWindow(self.trading_date.at(EXTENDED_OPEN), self.trading_date.at(EXTENDED_CLOSE))
+        return _extended_day(self.trading_date)
 
     @property
     def early(self) -> TimeWindow:
@@ -72,3 +73,8 @@ class TradingSession:
 
     def window(self, kind: SessionKind) -> TimeWindow:
         return self.regular if kind is SessionKind.REGULAR else self.extended
+
+
+@lru_cache(1 << 14)
+def _extended_day(date: TradingDate) -> TimeWindow:
+    return TimeWindow(date.at(EXTENDED_OPEN), date.at(EXTENDED_CLOSE))

@@ -28,7 +28,11 @@ class DataPartition:
     @property
     def path(self) -> str:
         """Relative to the data root, with forward slashes."""
-        return f"{self.folder}/day={self.symbol_day.trading_date.day.day:02d}.parquet"
+        return f"{self.folder}/{self.name}"
+
+    @property
+    def name(self) -> str:
+        return f"day={self.symbol_day.trading_date.day.day:02d}.parquet"
 
 
 @frozen(order=True)

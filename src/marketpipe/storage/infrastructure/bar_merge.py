@@ -15,7 +15,7 @@ def merge_bars(stored: pa.Table, newer: pa.Table, rejected: Int64s, whole: TimeW
     Per timestamp the newer bar wins. A stored bar that is not said again stays, unless the newer word is ``whole`` for
     the window it lies in. A bar whose newer version was rejected (``rejected``: their times) stays as it was.
     """
-    times, known = _times(stored), _times(newer)
+    times, known = times_of(stored), times_of(newer)
     keep = ~np.isin(times, known)
     if whole is not None and len(known):
         withdrawn = (times >= whole.start.epoch_micros) & (times < whole.end.epoch_micros) & ~np.isin(times, rejected)
@@ -31,10 +31,15 @@ def joined_rejections(stored: pa.Table, newer: pa.Table) -> pa.Table:
 
 
 def in_order(bars: pa.Table) -> pa.Table:
-    times = _times(bars)
-    return bars if (np.diff(times) > 0).all() else bars.take(pa.array(np.argsort(times, kind="stable")))
+    times = times_of(bars)
+    return bars if is_in_order(times) else bars.take(pa.array(np.argsort(times, kind="stable")))
 
 
-def _times(bars: pa.Table) -> Int64s:
-    times: Int64s = bars["timestamp"].cast(pa.int64()).to_numpy()
+def is_in_order(times: Int64s) -> bool:
+    return bool((times[1:] > times[:-1]).all())
+
+
+def times_of(bars: pa.Table) -> Int64s:
+    """In microseconds since 1970; rows without a time are passed over."""
+    times: Int64s = bars["timestamp"].drop_null().cast(pa.int64()).to_numpy()
     return times

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,12 @@ MICROS_PER_MINUTE = 60_000_000
 
 def traded_minutes(date: TradingDate, epoch_micros: npt.NDArray[np.int64]) -> TradedMinutes:
     """A bar off the grid counts for the minute it lies in; one outside the extended session does not count."""
-    minutes = (epoch_micros - date.at(EXTENDED_OPEN).epoch_micros) // MICROS_PER_MINUTE
+    minutes = (epoch_micros - _opens(date)) // MICROS_PER_MINUTE
     traded = np.zeros(MINUTES_A_DAY, np.bool_)
     traded[minutes[(minutes >= 0) & (minutes < MINUTES_A_DAY)]] = True
     return TradedMinutes(np.packbits(traded, bitorder="little").tobytes().rstrip(b"\0"))
+
+
+@lru_cache(1 << 14)
+def _opens(date: TradingDate) -> int:
+    return date.at(EXTENDED_OPEN).epoch_micros

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,8 +25,7 @@ class ParquetWriter:
         self._compression = compression
 
     def encode_bars(self, bars: pa.Table, metadata: Mapping[str, str]) -> bytes:
-        version = pa.repeat(pa.scalar(SCHEMA_VERSION, pa.int32()), len(bars))
-        return self.encode(bars.append_column(FILE_SCHEMA.field("schema_version"), version), metadata)
+        return self.encode(pa.table([*bars.columns, _versions(len(bars))], schema=FILE_SCHEMA), metadata)
 
     def encode(self, table: pa.Table, metadata: Mapping[str, str]) -> bytes:
         sink = pa.BufferOutputStream()
@@ -44,6 +44,11 @@ class ParquetWriter:
             writer.add_key_value_metadata(dict(metadata))
         content: bytes = sink.getvalue().to_pybytes()
         return content
+
+
+@lru_cache(1 << 10)
+def _versions(rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(SCHEMA_VERSION, pa.int32()), rows)
 
 
 def sha256(content: bytes) -> str:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from attrs import evolve, field, frozen
 
@@ -18,39 +18,34 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
-from marketpipe.storage.infrastructure.bar_merge import in_order, merge_bars
+from marketpipe.storage.infrastructure.bar_merge import Int64s, in_order, is_in_order, merge_bars, times_of
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.minute_bits import traded_minutes
 from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256
-from marketpipe.storage.infrastructure.quarantine import Quarantine, is_word_on_regular_hours
+from marketpipe.storage.infrastructure.quarantine import is_word_on_regular_hours, rejected_after
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.stored_version import StoredVersion, found_at
 from marketpipe.storage.infrastructure.symbol_days_in_hand import SymbolDaysInHand
-from marketpipe.storage.infrastructure.version_keeper import NewVersion, VersionKeeper
-
-Int64s = npt.NDArray[np.int64]
+from marketpipe.storage.infrastructure.version_keeper import NewVersion, NewVersions, VersionKeeper
 
 
 @frozen
 class _Arrived:
-    """What the provider said of one symbol-day: ``bars`` that were accepted, and those that were ``rejected``."""
+    """What the provider said of one symbol-day: ``bars`` that were accepted, and those that were ``rejected``.
+
+    ``times`` are those of ``bars``, in microseconds since 1970; ``path`` is where bars of that day belong.
+    """
 
     part: SymbolDaySlice
+    path: Path
     bars: pa.Table = field(repr=False)
+    times: Int64s = field(repr=False)
     rejected: pa.Table | None = field(repr=False)
 
     @property
     def day(self) -> SymbolDay:
         return self.part.symbol_day
-
-
-@frozen
-class _Prepared:
-    """What will be told of a symbol-day once it is written; ``version`` is None where no file comes of it."""
-
-    result: StoredSymbolDay
-    version: NewVersion | None = field(default=None, repr=False)
 
 
 class PartitionManager:
@@ -68,14 +63,14 @@ class PartitionManager:
         """``register`` tells what was recorded of files."""
         self._register = register
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
-        self._versions, self._quarantine = VersionKeeper(layout, files, clock), Quarantine(layout)
+        self._versions = VersionKeeper(layout, files, clock)
         self._in_hand = SymbolDaysInHand()
         self._identity_checked = False
 
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
         with self._in_hand.only(part.symbol_day for part in accepted.slices):
             self._check_identity()
-            arrived = _arrived(accepted, rejected)
+            arrived = self._arrived(accepted, rejected)
             try:
                 return self._store(arrived)
             except StorageError:
@@ -99,14 +94,29 @@ class PartitionManager:
     def _store(self, arrived: Sequence[_Arrived]) -> tuple[StoredSymbolDay, ...]:
         """All together, which takes the fewest syncs. Raises ``StorageError``."""
         recorded = self._recorded(item.day for item in arrived)
-        prepared = [self._prepare(item, recorded.get(item.day)) for item in arrived]
-        kept_out = {item.day: self._quarantine.after(item.part, item.rejected) for item in arrived}
-        beside = {
-            self._layout.rejected(day): self._encoded(day, rows) for day, rows in kept_out.items() if rows is not None
-        }
-        known = self._versions.publish([item.version for item in prepared if item.version], beside)
-        self._lift_quarantine(day for day, rows in kept_out.items() if rows is None)
-        return tuple(evolve(item.result, known_since=known.get(item.result.symbol_day)) for item in prepared)
+        quarantined = self._layout.rejected_files([item.day for item in arrived])
+        with self._versions.publishing() as versions:
+            told = [self._put(item, recorded.get(item.day), versions) for item in arrived]
+            lifted = [path for item in arrived if (path := self._keep_out(item, quarantined.get(item.day), versions))]
+        for path in lifted:
+            self._files.remove(path)
+        known = versions.known_since()
+        return tuple(evolve(day, known_since=known.get(day.symbol_day)) for day in told)
+
+    def _arrived(self, accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
+        good, bad = pa.table(accepted), pa.table(rejected)
+        times, path_of = times_of(good), self._layout.bars
+        bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
+        return [
+            _Arrived(
+                part,
+                path_of(part.symbol_day),
+                good.slice(part.offset, part.length),
+                times[part.offset : part.offset + part.length],
+                bad_of.get(part.symbol_day),
+            )
+            for part in accepted.slices
+        ]
 
     def _check_identity(self) -> None:
         """Once: from then on every file of the store is this manager's own or was found to agree."""
@@ -114,17 +124,30 @@ class PartitionManager:
             StoredIdentity(self._layout).check(self._identity)
             self._identity_checked = True
 
-    def _prepare(self, item: _Arrived, recorded: RecordedFile | None) -> _Prepared:
-        part, newer, rejected = item.part, item.bars, item.rejected
-        day, stored = item.day, self._found(item.day, recorded)
-        result = StoredSymbolDay(day, 0, 0 if rejected is None else len(rejected), part.whole is not None)
-        if stored and stored.damage and not (len(newer) and is_word_on_regular_hours(part)):
-            return _Prepared(evolve(result, error=f"{stored.damage}; move it away"))
-        merged = _merged(stored, newer, _times(rejected), part)
-        if not len(merged):
-            return _Prepared(result)
-        content = self._writer.encode_bars(merged, self._metadata(day).as_mapping())
-        return _Prepared(_described(result, merged, content), NewVersion(day, content, stored, recorded))
+    def _put(self, item: _Arrived, recorded: RecordedFile | None, versions: NewVersions) -> StoredSymbolDay:
+        """What will be told of a symbol-day once it is written."""
+        part, stored = item.part, self._found(item, recorded)
+        rejected, whole = 0 if item.rejected is None else len(item.rejected), part.whole is not None
+        if stored and stored.damage and not (len(item.bars) and is_word_on_regular_hours(part)):
+            return StoredSymbolDay(item.day, 0, rejected, whole, error=f"{stored.damage}; move it away")
+        bars, times = _merged(stored, item)
+        if not len(bars):
+            return StoredSymbolDay(item.day, 0, rejected, whole)
+        content = self._writer.encode_bars(bars, self._metadata(item.day).as_mapping())
+        versions.put(NewVersion(item.day, item.path, content, stored, recorded))
+        first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
+        minutes = traded_minutes(item.day.trading_date, times)
+        written = first, last, len(content), sha256(content), None, minutes
+        return StoredSymbolDay(item.day, len(bars), rejected, whole, *written)
+
+    def _keep_out(self, item: _Arrived, quarantined: Path | None, versions: NewVersions) -> Path | None:
+        """The quarantine file that is to go: of a day that has nothing in it any more."""
+        rows = rejected_after(item.part, item.rejected, quarantined)
+        if rows is None:
+            return quarantined
+        content = self._writer.encode(rows, self._metadata(item.day).as_mapping())
+        versions.put_beside(self._layout.rejected(item.day), content)
+        return None
 
     def _recorded(self, days: Iterable[SymbolDay]) -> dict[SymbolDay, RecordedFile]:
         """Symbol by symbol, which costs a look each, and not one for each day."""
@@ -134,62 +157,29 @@ class PartitionManager:
             found |= {SymbolDay(symbol, date): file for date, file in files.items()}
         return found
 
-    def _found(self, day: SymbolDay, recorded: RecordedFile | None) -> StoredVersion | None:
+    def _found(self, item: _Arrived, recorded: RecordedFile | None) -> StoredVersion | None:
         """A file that rotted where it lies is no version of the day, and nothing is merged with it.
 
         One that bears another time than was recorded may be newer than the record: that is no sign of rot.
         """
-        stored = found_at(self._layout.bars(day), self._metadata(day))
+        stored = found_at(item.path, lambda: self._metadata(item.day))
         if stored is None or stored.damage:
             return stored
         if recorded is None or stored.known_since != recorded.known_since or sha256(stored.content) == recorded.sha256:
             return stored
-        return StoredVersion(stored.known_since, stored.content, damage=f"{self._layout.bars(day)} has rotted")
+        return StoredVersion(stored.known_since, stored.content, damage=f"{item.path} has rotted")
 
     def _metadata(self, day: SymbolDay) -> StorageMetadata:
         return StorageMetadata(self._identity, day.symbol, str(day.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)
 
-    def _encoded(self, day: SymbolDay, rejected: pa.Table) -> bytes:
-        return self._writer.encode(rejected, self._metadata(day).as_mapping())
 
-    def _lift_quarantine(self, days: Iterable[SymbolDay]) -> None:
-        for day in days:
-            path = self._layout.rejected(day)
-            if path.exists():
-                self._files.remove(path)
-
-
-def _arrived(accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
-    good, bad = pa.table(accepted), pa.table(rejected)
-    bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
-    return [
-        _Arrived(part, good.slice(part.offset, part.length), bad_of.get(part.symbol_day)) for part in accepted.slices
-    ]
-
-
-def _merged(stored: StoredVersion | None, newer: pa.Table, rejected: Int64s, part: SymbolDaySlice) -> pa.Table:
-    """The provider's whole word replaces what can no longer be read."""
+def _merged(stored: StoredVersion | None, item: _Arrived) -> tuple[pa.Table, Int64s]:
+    """The bars of the day from now on, and their times. A whole word replaces what can no longer be read."""
+    if (stored is None or stored.damage) and is_in_order(item.times):
+        return item.bars, item.times
     if stored is None or stored.damage:
-        return in_order(newer)
-    return merge_bars(stored.bars, newer, rejected, part.whole)
-
-
-def _described(result: StoredSymbolDay, bars: pa.Table, content: bytes) -> StoredSymbolDay:
-    times = _times(bars)
-    first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
-    return evolve(
-        result,
-        rows=len(bars),
-        first=first,
-        last=last,
-        size_bytes=len(content),
-        sha256=sha256(content),
-        minutes=traded_minutes(result.symbol_day.trading_date, times),
-    )
-
-
-def _times(bars: pa.Table | None) -> Int64s:
-    if bars is None:
-        return np.empty(0, np.int64)
-    times: Int64s = bars["timestamp"].drop_null().cast(pa.int64()).to_numpy()
-    return times
+        bars = in_order(item.bars)
+    else:
+        rejected = np.empty(0, np.int64) if item.rejected is None else times_of(item.rejected)
+        bars = merge_bars(stored.bars, item.bars, rejected, item.part.whole)
+    return bars, times_of(bars)

@@ -1,6 +1,9 @@
+"""What is kept out of the store, symbol-day by symbol-day."""
+
 from __future__ import annotations
 
 from datetime import time
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,37 +12,28 @@ from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.storage.infrastructure.bar_merge import joined_rejections
 from marketpipe.storage.infrastructure.parquet_reader import read_rejected
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 NOON = time(12)
 """Lies in every regular session, on half days too."""
 
 
-class Quarantine:
-    """What is kept out of the store, symbol-day by symbol-day."""
+def rejected_after(part: SymbolDaySlice, rejected: pa.Table | None, stored: Path | None) -> pa.Table | None:
+    """What has to lie there once the provider has spoken again; None for nothing. ``stored`` lies there now.
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
+    A whole new word replaces what was said of its window; a part of one only adds.
+    """
+    found = None if stored is None else _found_at(stored)
+    kept = None if found is None else _outside(found, part)
+    if kept is None or not len(kept):
+        return rejected
+    return kept if rejected is None else joined_rejections(kept, rejected)
 
-    def after(self, part: SymbolDaySlice, rejected: pa.Table | None) -> pa.Table | None:
-        """What has to lie there once the provider has spoken again; None for nothing.
 
-        A whole new word replaces what was said of its window; a part of one only adds.
-        """
-        stored = self._stored(part)
-        kept = None if stored is None else _outside(stored, part)
-        if kept is None or not len(kept):
-            return rejected
-        return kept if rejected is None else joined_rejections(kept, rejected)
-
-    def _stored(self, part: SymbolDaySlice) -> pa.Table | None:
-        path = self._layout.rejected(part.symbol_day)
-        if not path.exists():
-            return None
-        try:
-            return read_rejected(path)
-        except PartitionUnreadableError:  # what cannot be read any more keeps nothing out
-            return None
+def _found_at(path: Path) -> pa.Table | None:
+    try:
+        return read_rejected(path)
+    except PartitionUnreadableError:  # what cannot be read any more keeps nothing out
+        return None
 
 
 def _outside(rejected: pa.Table, part: SymbolDaySlice) -> pa.Table:

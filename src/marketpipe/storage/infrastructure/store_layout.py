@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import calendar
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from attrs import frozen
@@ -36,6 +36,12 @@ class StoreLayout:
 
     def revision(self, revision: Revision) -> Path:
         return self.revisions / revision.path
+
+    def rejected_files(self, days: Collection[SymbolDay]) -> dict[SymbolDay, Path]:
+        """Those that are there; every folder is looked into once. Raises ``StorageError``."""
+        folders = {month: self.quarantine / month.folder for month in {MonthPartition.of(day) for day in days}}
+        names = {month: set(_names_in(folder)) if folder.is_dir() else () for month, folder in folders.items()}
+        return {day: self.rejected(day) for day in days if DataPartition(day).name in names[MonthPartition.of(day)]}
 
     def month(self, month: MonthPartition) -> Path:
         return self.data / month.folder

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +26,7 @@ class StoredVersion:
     damage: str | None = None
 
 
-def found_at(path: Path, belongs: StorageMetadata) -> StoredVersion | None:
+def found_at(path: Path, belongs: Callable[[], StorageMetadata]) -> StoredVersion | None:
     """None where there is no file. One that says of itself something else than what ``belongs`` there is damaged."""
     try:
         with path.open("rb") as file:  # opened once, or time and bytes could be those of two versions
@@ -36,7 +36,7 @@ def found_at(path: Path, belongs: StorageMetadata) -> StoredVersion | None:
     except OSError as error:
         return StoredVersion(BEGINNING, b"", damage=f"{path} cannot be read: {error.strerror}")
     try:
-        bars = _belonging(content, path, belongs).select(BAR_SCHEMA.names)
+        bars = _belonging(content, path, belongs()).select(BAR_SCHEMA.names)
         return StoredVersion(known_since, content, bars)
     except PartitionUnreadableError as error:
         return StoredVersion(known_since, content, damage=str(error))
@@ -56,4 +56,8 @@ def _word(metadata: Mapping[str, str]) -> str:
 
 def moment_of(found: os.stat_result) -> Timestamp:
     """Since when the store knows what is in a file: its modification time, to the microsecond."""
-    return Timestamp.from_epoch_micros(found.st_mtime_ns // 1000)
+    return moment_at(found.st_mtime_ns)
+
+
+def moment_at(modified_ns: int) -> Timestamp:
+    return Timestamp.from_epoch_micros(modified_ns // 1000)

@@ -1,30 +1,32 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.clock import Clock
-from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.domain.data_partition import Revision
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.file_group import FileGroup
 from marketpipe.storage.infrastructure.parquet_writer import sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
-from marketpipe.storage.infrastructure.stored_version import StoredVersion, moment_of
+from marketpipe.storage.infrastructure.stored_version import StoredVersion, moment_at
 
 MICROSECOND = timedelta(microseconds=1)
 
 
 @frozen
 class NewVersion:
-    """The bytes that are to lie in the place of ``stored``."""
+    """The bytes that are to lie at ``path``, in the place of ``stored``."""
 
     symbol_day: SymbolDay
+    path: Path
     content: bytes = field(repr=False)
     stored: StoredVersion | None
     recorded: RecordedFile | None = None
@@ -69,31 +71,48 @@ class NewVersion:
         return since.epoch_micros * 1000
 
 
+class NewVersions:
+    """Those of one group. Each is written as soon as it is put in, and takes its place with all others."""
+
+    def __init__(self, group: FileGroup, now: Timestamp) -> None:
+        self._group, self._now = group, now
+        self.changed, self.confirmed = list[NewVersion](), list[NewVersion]()
+
+    def put(self, version: NewVersion) -> None:
+        if version.says_the_same:
+            self.confirmed.append(version)
+        else:
+            self.changed.append(version)
+            self._group.add(version.path, version.content, version.modified_ns(self._now))
+
+    def put_beside(self, path: Path, content: bytes) -> None:
+        """Another file of the same group, of which no versions are kept."""
+        self._group.add(path, content)
+
+    def known_since(self) -> dict[SymbolDay, Timestamp]:
+        """Once they are published. A file system may keep coarser times than it was given."""
+        times = self._group.modified_ns
+        return {
+            **{version.symbol_day: moment_at(times[version.path]) for version in self.changed},
+            **{version.symbol_day: version.stored.known_since for version in self.confirmed if version.stored},
+        }
+
+
 class VersionKeeper:
     """Puts new day files in the place of old ones, and forgets no version: see ADR 0009."""
 
     def __init__(self, layout: StoreLayout, files: DurableFiles, clock: Clock) -> None:
         self._layout, self._files, self._clock = layout, files, clock
 
-    def publish(self, versions: Sequence[NewVersion], beside: Mapping[Path, bytes]) -> Mapping[SymbolDay, Timestamp]:
-        """Since when what now lies there has been known. ``beside`` are other files of the same group."""
-        changed = [version for version in versions if not version.says_the_same]
-        self._keep_revisions(changed)  # durable before the first file is replaced: a crash may not lose a version
-        now = self._clock.now()
-        contents = {self._layout.bars(version.symbol_day): version.content for version in changed}
-        times = {self._layout.bars(version.symbol_day): version.modified_ns(now) for version in changed}
-        self._files.publish({**beside, **contents}, times)
-        self._files.confirm([self._layout.bars(version.symbol_day) for version in versions if version.says_the_same])
-        return {version.symbol_day: self._known_since(version.symbol_day) for version in versions}
+    @contextmanager
+    def publishing(self) -> Iterator[NewVersions]:
+        """What is put in is published at the end; nothing of it where that is an error. Raises ``StorageError``."""
+        with self._files.group() as group:
+            versions = NewVersions(group, self._clock.now())
+            yield versions
+            self._keep_revisions(versions.changed)  # before the first file is replaced: a crash may lose no version
+        self._files.confirm([version.path for version in versions.confirmed])
 
     def _keep_revisions(self, changed: Sequence[NewVersion]) -> None:
-        revisions = [revision for version in changed if (revision := version.revision)]
-        self._files.keep({self._layout.bars(each.symbol_day): self._layout.revision(each) for each in revisions})
-
-    def _known_since(self, day: SymbolDay) -> Timestamp:
-        """As the file itself says it: a file system may keep coarser times than it was given."""
-        path = self._layout.bars(day)
-        try:
-            return moment_of(path.stat())
-        except OSError as error:
-            raise StorageError(f"cannot look at {path}: {error.strerror}") from error
+        revisions = {version.path: revision for version in changed if (revision := version.revision)}
+        self._files.keep({path: self._layout.revision(revision) for path, revision in revisions.items()})

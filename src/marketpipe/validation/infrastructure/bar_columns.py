@@ -8,6 +8,7 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.predicate import Record
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -28,6 +29,10 @@ class BarColumns:
     @property
     def num_rows(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def symbols(self) -> frozenset[Symbol]:
+        return frozenset(part.symbol_day.symbol for part in self.slices)
 
     def record(self, row: int) -> Record:
         return {name: array[row].as_py() for name, array in self.fields.items()}

@@ -38,7 +38,7 @@ def mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> pa.BooleanArra
 def _mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> Any:
     match predicate:
         case Compare(operator, left, right):
-            return pc.fill_null(_COMPARISONS[operator](_values(left, fields), _values(right, fields)), False)
+            return _known(_COMPARISONS[operator](_values(left, fields), _values(right, fields)))
         case AllOf(parts):
             return reduce(pc.and_, (_mask(part, fields) for part in parts), pa.scalar(True))
         case AnyOf(parts):
@@ -48,8 +48,13 @@ def _mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> Any:
         case IsNull(field):
             return pc.is_null(fields[field.name])
         case IsFinite(field):
-            return pc.fill_null(pc.is_finite(fields[field.name]), False)
+            return _known(pc.is_finite(fields[field.name]))
     raise TypeError(f"unknown predicate {predicate!r}")
+
+
+def _known(found: Any) -> Any:
+    """What cannot be told does not hold."""
+    return pc.fill_null(found, False) if isinstance(found, pa.Scalar) or found.null_count else found
 
 
 def _values(term: Term, fields: Mapping[str, pa.Array]) -> Any:
@@ -64,6 +69,8 @@ def _values(term: Term, fields: Mapping[str, pa.Array]) -> Any:
 
 
 def _remainder(array: pa.Array, divisor: int) -> pa.Array:
+    if not array.null_count:
+        return pa.array(np.mod(array.to_numpy(), divisor), pa.int64())
     missing = pc.is_null(array).to_numpy(zero_copy_only=False)
     whole = pc.fill_null(array, 0).to_numpy()
     return pa.array(np.mod(whole, divisor), pa.int64(), mask=missing)

@@ -56,8 +56,9 @@ class SchemaValidator:
         bad = np.zeros(columns.num_rows, np.bool_)
         for predicate in self._compiled.predicates:
             bad |= ~mask(predicate, fields).to_numpy(zero_copy_only=False)
-        for part in columns.slices:
-            if not self._symbol_fits(part.symbol_day.symbol):
+        unfit = {symbol for symbol in columns.symbols if not self._symbol_fits(symbol)}
+        for part in columns.slices if unfit else ():
+            if part.symbol_day.symbol in unfit:
                 bad[part.offset : part.offset + part.length] = True
         return np.flatnonzero(bad)
 

@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -84,9 +85,10 @@ def test_every_new_folder_is_synced_into_the_one_above_it(tmp_path: Path) -> Non
     with SystemCalls(tmp_path) as seen:
         DurableFiles().publish({tmp_path / "a" / "b" / "x": NEW})
 
-    targets = [call.target for call in seen.calls if call.name == "fsync"]
-    assert set(targets[:2]) == {".", "a"}
-    assert targets[-1] == "a/b"
+    names = [call.name for call in seen.calls if call.name in ("fsync", "replace")]
+    synced = [call.target for call in seen.calls if call.name == "fsync"][1:]
+    assert names == ["fsync", "replace", *["fsync"] * 3]
+    assert set(synced) == {".", "a", "a/b"}
 
 
 def test_a_given_modification_time_is_set(tmp_path: Path) -> None:
@@ -98,8 +100,12 @@ def test_a_given_modification_time_is_set(tmp_path: Path) -> None:
 def test_each_file_may_have_a_modification_time_of_its_own(tmp_path: Path) -> None:
     one, other, neither = (tmp_path / name for name in "xyz")
 
-    DurableFiles().publish(dict.fromkeys((one, other, neither), NEW), modified_ns={one: 1_000, other: 2_000})
+    with DurableFiles().group() as group:
+        group.add(one, NEW, modified_ns=1_000)
+        group.add(other, NEW, modified_ns=2_000)
+        group.add(neither, NEW)
 
+    assert group.modified_ns == {path: path.stat().st_mtime_ns for path in (one, other, neither)}
     assert (one.stat().st_mtime_ns, other.stat().st_mtime_ns) == (1_000, 2_000)
     assert neither.stat().st_mtime_ns > 2_000
 
@@ -164,11 +170,54 @@ class _Together(ThreadPoolExecutor):
 
 def test_the_files_of_a_group_wait_for_the_disk_together(tmp_path: Path) -> None:
     contents = {tmp_path / name / "x": NEW for name in "abcd"}
+    DurableFiles().publish(contents)  # their folders are there: four files to sync, then four folders
 
     with _Together(4) as at_once:
-        DurableFiles(at_once).publish(contents)
+        DurableFiles(at_once).publish(dict.fromkeys(contents, OLD))
 
-    assert tree(tmp_path) == {f"{name}/x": NEW for name in "abcd"}
+    assert tree(tmp_path) == {f"{name}/x": OLD for name in "abcd"}
+
+
+def test_a_file_waits_for_the_disk_while_the_next_one_is_made(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as at_once, DurableFiles(at_once).group() as group:
+        group.add(tmp_path / "x", OLD)
+        while not list(tmp_path.glob(".x.*.tmp")):
+            time.sleep(0.001)
+        group.add(tmp_path / "y", NEW)
+        assert not (tmp_path / "x").exists()
+
+    assert tree(tmp_path) == {"x": OLD, "y": NEW}
+
+
+def test_a_group_that_ends_in_an_error_publishes_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    DurableFiles().publish({tmp_path / "x": OLD})
+
+    def fail() -> None:
+        with ThreadPoolExecutor(2) as at_once, DurableFiles(at_once).group() as group:
+            group.add(tmp_path / "x", NEW)
+            group.add(tmp_path / "y", NEW)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert tree(tmp_path) == {"x": OLD}
+
+
+@ON_LINUX
+def test_whoever_finds_a_folder_that_is_only_just_made_syncs_it_too(tmp_path: Path) -> None:
+    """The thread that made it may die before it does."""
+    files = DurableFiles()
+
+    with files.group() as first:
+        first.add(tmp_path / "a" / "b" / "x", NEW)
+        with SystemCalls(tmp_path) as seen:
+            files.publish({tmp_path / "a" / "b" / "y": NEW})
+    with SystemCalls(tmp_path) as seen_later:
+        files.publish({tmp_path / "a" / "b" / "y": OLD})
+
+    assert {call.target for call in seen.calls if call.name == "fsync"} >= {".", "a", "a/b"}
+    assert {call.target for call in seen_later.calls if call.name == "fsync"}.isdisjoint({".", "a"})
 
 
 def test_where_one_of_a_group_fails_none_is_published_and_nothing_is_left(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from marketpipe.integration.infrastructure.rate_window import RateWindow
 from marketpipe.integration.infrastructure.shared_turns import SharedTurns
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.file_group import NUMBERS
 from tests.support.fake_clock import FakeClock
 
 
@@ -26,7 +26,8 @@ def victim(tmp_path: Path) -> Path:
 def test_a_link_under_a_temporary_name_is_not_followed(tmp_path: Path, victim: Path) -> None:
     folder = tmp_path / "store"
     folder.mkdir()
-    (folder / f".day=02.parquet.{os.getpid()}-{threading.get_ident()}.tmp").symlink_to(victim)
+    number = next(NUMBERS) + 1
+    (folder / f".day=02.parquet.{os.getpid()}-{number}.tmp").symlink_to(victim)
 
     DurableFiles().publish({folder / "day=02.parquet": b"bars"}, modified_ns=5_000_000_000)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -17,6 +18,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.file_group import FileGroup
 from tests.support.bar_stores import at
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk, tree
@@ -32,8 +34,11 @@ class Killed(BaseException):
 
 
 class KilledBeforePublishing(DurableFiles):
-    def publish(self, contents: Mapping[Path, bytes], modified_ns: int | Mapping[Path, int] | None = None) -> None:
-        raise Killed
+    @contextmanager
+    def group(self) -> Iterator[FileGroup]:
+        with super().group() as group:
+            yield group
+            raise Killed
 
 
 @define
