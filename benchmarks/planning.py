@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import resource
 import statistics
@@ -33,7 +32,7 @@ FIRST, LAST = TradingDate.parse("2015-01-02"), TradingDate.parse("2024-12-31")
 TIMEFRAMES = tuple(map(Timeframe.parse, ("5m", "15m", "1h", "1d")))
 UNUSUAL = "PYTHONDONTWRITEBYTECODE"
 """Where it is set, each process compiles MarketPipe anew."""
-SYMBOLS_ASKED, ABOUT_EQUAL, LINEAR, PROCESSOR_SECONDS = 50, 1.5, 1.5, 2.0
+SYMBOLS_ASKED, ABOUT_EQUAL, LINEAR, PROCESSOR_SECONDS = 40, 1.5, 1.5, 2.0
 OPERATIONS = ("plan", "coverage", "status", "ingest")
 MEASURE = """
 import json, sys, time
@@ -74,9 +73,9 @@ def main() -> None:
 def _compare(folder: Path, options: argparse.Namespace) -> bool:
     stores: dict[str, _Store] = {}
     for name, size in (("small", options.small), ("large", options.large)):
-        sessions = math.isqrt(size * 5 // 2)
-        stores[name] = _Store(folder / name, size // sessions, sessions)
-    runs, few = Runs(), stores["small"].symbols[:SYMBOLS_ASKED]
+        symbols = SYMBOLS_ASKED if name == "small" else 5 * SYMBOLS_ASKED
+        stores[name] = _Store(folder / name, symbols, size // symbols)
+    runs, few = Runs(), stores["small"].symbols
     for _, operation, (name, store) in product(range(options.runs), OPERATIONS, stores.items()):
         asked = {"some": (few, options.asked // len(few)), "all": (store.symbols, store.sessions)}
         for part, (symbols, sessions) in asked.items() if operation != "status" else [("all", asked["all"])]:

@@ -22,7 +22,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import TradingSession
 
 Life = tuple[TradingDate, TradingDate]
-SYMBOLS_OF_A_MARKET = 200
+SYMBOLS_OF_A_MARKET = 100
 DAYS_A_SESSION = 2  # with weekends and holidays between them
 
 
@@ -49,7 +49,7 @@ class CoverageAssessor:
         """One coverage a symbol, ascending; each over the sessions of the scope that have begun.
 
         What is usual is learned from the sessions around the scope too, and from the symbols of the store, wanted or
-        not: from 200 of them where it has more.
+        not: from 100 of them where it has more.
         """
         grid, lives = self._grid(scope), self._state.lives()
         market = even_sample(sorted({*scope.symbols, *lives}), SYMBOLS_OF_A_MARKET)

@@ -13,6 +13,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 SECOND: Final = 1_000_000_000
 DAY_FILE: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
 GONE: Final = -1
+IS_GONE: Final = f" {GONE} {GONE}\n"
 Look = tuple[str, int, int]
 """A day file's name, size, and modification time in nanoseconds; -1 twice where it is gone when it is looked at."""
 
@@ -56,9 +57,9 @@ class SeenMonths:
     def note(self, symbol: Symbol, year: int, looks: Mapping[int, list[Look]]) -> None:
         """``looks`` by month, ascending."""
         self._years.pop((symbol, year), None)
-        if any(look[1] == GONE for found in looks.values() for look in found):
+        described = {month: _description(f"month={month:02d}/", found) for month, found in looks.items()}
+        if any(IS_GONE in text for text in described.values()):
             return
-        described = {month: _description(month, found) for month, found in looks.items()}
         newest = {month: max([look[2] for look in found], default=0) for month, found in looks.items()}
         months = {month: _stamp(text, newest[month]) for month, text in described.items()}
         whole = _stamp("".join(described.values()), max(newest.values(), default=0))
@@ -71,8 +72,8 @@ class SeenMonths:
         self._years.clear()
 
 
-def _description(month: int, looks: list[Look]) -> str:
-    return "".join([f"month={month:02d}/{name} {size} {modified}\n" for name, size, modified in looks])
+def _description(folder: str, looks: list[Look]) -> str:
+    return "".join([f"{folder}{name} {size} {modified}\n" for name, size, modified in looks])
 
 
 def _stamp(description: str, newest: int) -> int:
