@@ -65,11 +65,15 @@ def provider(fault: Fault | None = None) -> AlpacaLoopback:
 
 
 def workers_of(pid: int) -> list[int]:
-    """Its children that carry out requests."""
+    """They are forked from a child of its own that has imported what they need."""
+    return [worker for server in _children_of(pid) for worker in _children_of(server)]
+
+
+def _children_of(pid: int) -> list[int]:
     listed = subprocess.run(
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True
     ).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
+    return [int(line.split()[0]) for line in listed.splitlines() if "forkserver" in line]
 
 
 def test_processes_and_threads_store_the_same_bytes_and_tell_the_same(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from multiprocessing.sharedctypes import RawValue
 
 from marketpipe.bootstrap import ring_worker
@@ -16,6 +17,8 @@ from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events.bar_events import BarsRequested
 from marketpipe.shared_kernel.events.event import Event
 from marketpipe.shared_kernel.events.job_events import JobStarted
+
+WORKERS_IMPORT = ["marketpipe.bootstrap.ring_imports"]
 
 
 class ProcessRing:
@@ -29,7 +32,7 @@ class ProcessRing:
         keys = (str(credentials.key), str(credentials.secret)) if credentials else None
         self._new_pool: Callable[[], Executor] = lambda: ProcessPoolExecutor(
             config.workers,
-            get_context("spawn"),  # a fork would inherit locks that other threads hold
+            _context(),
             ring_worker.start,
             (config, keys, self._stopping),
         )
@@ -92,3 +95,15 @@ class ProcessRing:
         except IngestionInterrupted as error:
             return error
         return None
+
+
+def _context() -> BaseContext:
+    """Workers are forked, but never from this process: they would inherit locks that its threads hold.
+
+    What they need is imported once, by the process they are forked from, which lives as long as this one.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(WORKERS_IMPORT)
+    return context

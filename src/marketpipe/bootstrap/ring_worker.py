@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -42,7 +43,8 @@ class RingWorker:
         self.parts.bus.observe(Event, self._note)
         self.parts.subscribe_worker_ring()
         self.parts.bus.subscribe(BarsStored, self._stop_where_asked)
-        threading.Thread(target=self._watch, args=(os.getppid(),), daemon=True).start()
+        if (parent := parent_process()) is not None:
+            threading.Thread(target=self._watch, args=(parent.sentinel,), daemon=True).start()
 
     def carry_out(self, request: BarsRequest) -> RingReport:
         self._events.clear()
@@ -64,12 +66,11 @@ class RingWorker:
 
     def _watch(self, parent: int) -> None:
         """Wakes who waits for the rate limit, and does not outlive the parent: nobody would record what is stored."""
-        while os.getppid() == parent:
+        while not wait([parent], LOOK_UP_SECONDS):
             if self.stopping.value:
                 self.parts.clock.interrupt()
             else:
                 self.parts.clock.resume()
-            time.sleep(LOOK_UP_SECONDS)
         os._exit(1)
 
 

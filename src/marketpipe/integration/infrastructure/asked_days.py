@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -33,7 +35,7 @@ class AskedDays:
             return np.zeros(len(days), np.bool_)
         stamps = pa.compute.fill_null(timestamps.cast(pa.int64()), self.first_micros).to_numpy()
         slot = np.clip(np.searchsorted(self._numbers, days), 0, len(self._numbers) - 1)
-        regular, extended = self._bounds(SessionKind.REGULAR), self._bounds(SessionKind.EXTENDED)
+        regular, extended = self._regular, self._extended
         session = self._numbers[slot] == days
         known = timestamps.is_valid().to_numpy()
         other: Bools = known & session & _within(stamps, extended[slot]) & ~_within(stamps, regular[slot])
@@ -45,6 +47,14 @@ class AskedDays:
         if position is None or not self._request.sessions[position].final:
             return None
         return self._request.sessions[position].window
+
+    @cached_property
+    def _regular(self) -> Int64s:
+        return self._bounds(SessionKind.REGULAR)
+
+    @cached_property
+    def _extended(self) -> Int64s:
+        return self._bounds(SessionKind.EXTENDED)
 
     def _bounds(self, kind: SessionKind) -> Int64s:
         windows = (asked.session.window(kind) for asked in self._request.sessions)

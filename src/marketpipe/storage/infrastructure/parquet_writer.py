@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +24,7 @@ class ParquetWriter:
         self._compression = compression
 
     def encode_bars(self, bars: pa.Table, metadata: Mapping[str, str]) -> bytes:
-        return self.encode(pa.table([*bars.columns, _versions(len(bars))], schema=FILE_SCHEMA), metadata)
+        return self.encode(versioned(bars), metadata)
 
     def encode(self, table: pa.Table, metadata: Mapping[str, str]) -> bytes:
         sink = pa.BufferOutputStream()
@@ -46,9 +45,10 @@ class ParquetWriter:
         return content
 
 
-@lru_cache(1 << 10)
-def _versions(rows: int) -> pa.Array:
-    return pa.repeat(pa.scalar(SCHEMA_VERSION, pa.int32()), rows)
+def versioned(bars: pa.Table) -> pa.Table:
+    """With the column ``schema_version``, as bars lie in a file."""
+    version = pa.repeat(pa.scalar(SCHEMA_VERSION, pa.int32()), len(bars))
+    return bars.append_column(FILE_SCHEMA.field("schema_version"), version)
 
 
 def sha256(content: bytes) -> str:

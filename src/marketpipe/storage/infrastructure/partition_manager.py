@@ -15,13 +15,14 @@ from marketpipe.shared_kernel.domain.store_inventory import FileRegister, Record
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.bar_merge import Int64s, in_order, is_in_order, merge_bars, times_of
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
-from marketpipe.storage.infrastructure.minute_bits import traded_minutes
-from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256
+from marketpipe.storage.infrastructure.minute_bits import traded_minutes, traded_minutes_of
+from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256, versioned
 from marketpipe.storage.infrastructure.quarantine import is_word_on_regular_hours, rejected_after
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
@@ -31,16 +32,29 @@ from marketpipe.storage.infrastructure.version_keeper import NewVersion, NewVers
 
 
 @frozen
-class _Arrived:
-    """What the provider said of one symbol-day: ``bars`` that were accepted, and those that were ``rejected``.
+class _DayBars:
+    """Bars of one symbol-day as they lie in a file; ``times`` in microseconds since 1970."""
 
-    ``times`` are those of ``bars``, in microseconds since 1970; ``path`` is where bars of that day belong.
-    """
+    table: pa.Table = field(repr=False)
+    times: Int64s = field(repr=False)
+    minutes: TradedMinutes
+
+    @classmethod
+    def of(cls, day: SymbolDay, table: pa.Table) -> _DayBars:
+        times = times_of(table)
+        return cls(table, times, traded_minutes(day.trading_date, times))
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@frozen
+class _Arrived:
+    """What the provider said of one symbol-day, accepted and rejected; ``path`` is where its bars belong."""
 
     part: SymbolDaySlice
     path: Path
-    bars: pa.Table = field(repr=False)
-    times: Int64s = field(repr=False)
+    accepted: _DayBars
     rejected: pa.Table | None = field(repr=False)
 
     @property
@@ -104,18 +118,21 @@ class PartitionManager:
         return tuple(evolve(day, known_since=known.get(day.symbol_day)) for day in told)
 
     def _arrived(self, accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
-        good, bad = pa.table(accepted), pa.table(rejected)
+        """What can be said of many days at once is: numpy and Arrow cost as much for one."""
+        good, bad, parts = versioned(pa.table(accepted)), pa.table(rejected), accepted.slices
         times, path_of = times_of(good), self._layout.bars
+        minutes = traded_minutes_of(
+            [part.symbol_day.trading_date for part in parts], [part.length for part in parts], times
+        )
         bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
         return [
             _Arrived(
                 part,
                 path_of(part.symbol_day),
-                good.slice(part.offset, part.length),
-                times[part.offset : part.offset + part.length],
+                _DayBars(good.slice(part.offset, part.length), times[part.offset : part.offset + part.length], traded),
                 bad_of.get(part.symbol_day),
             )
-            for part in accepted.slices
+            for part, traded in zip(parts, minutes, strict=True)
         ]
 
     def _check_identity(self) -> None:
@@ -128,16 +145,15 @@ class PartitionManager:
         """What will be told of a symbol-day once it is written."""
         part, stored = item.part, self._found(item, recorded)
         rejected, whole = 0 if item.rejected is None else len(item.rejected), part.whole is not None
-        if stored and stored.damage and not (len(item.bars) and is_word_on_regular_hours(part)):
+        if stored and stored.damage and not (len(item.accepted) and is_word_on_regular_hours(part)):
             return StoredSymbolDay(item.day, 0, rejected, whole, error=f"{stored.damage}; move it away")
-        bars, times = _merged(stored, item)
+        bars = _merged(stored, item)
         if not len(bars):
             return StoredSymbolDay(item.day, 0, rejected, whole)
-        content = self._writer.encode_bars(bars, self._metadata(item.day).as_mapping())
+        content = self._writer.encode(bars.table, self._metadata(item.day).as_mapping())
         versions.put(NewVersion(item.day, item.path, content, stored, recorded))
-        first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
-        minutes = traded_minutes(item.day.trading_date, times)
-        written = first, last, len(content), sha256(content), None, minutes
+        first, last = (Timestamp.from_epoch_micros(int(bars.times[row])) for row in (0, -1))
+        written = first, last, len(content), sha256(content), None, bars.minutes
         return StoredSymbolDay(item.day, len(bars), rejected, whole, *written)
 
     def _keep_out(self, item: _Arrived, quarantined: Path | None, versions: NewVersions) -> Path | None:
@@ -173,13 +189,10 @@ class PartitionManager:
         return StorageMetadata(self._identity, day.symbol, str(day.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)
 
 
-def _merged(stored: StoredVersion | None, item: _Arrived) -> tuple[pa.Table, Int64s]:
-    """The bars of the day from now on, and their times. A whole word replaces what can no longer be read."""
-    if (stored is None or stored.damage) and is_in_order(item.times):
-        return item.bars, item.times
-    if stored is None or stored.damage:
-        bars = in_order(item.bars)
-    else:
+def _merged(stored: StoredVersion | None, item: _Arrived) -> _DayBars:
+    """The bars of the day from now on. A whole word replaces what can no longer be read."""
+    newer = item.accepted
+    if stored is not None and not stored.damage:
         rejected = np.empty(0, np.int64) if item.rejected is None else times_of(item.rejected)
-        bars = merge_bars(stored.bars, item.bars, rejected, item.part.whole)
-    return bars, times_of(bars)
+        return _DayBars.of(item.day, merge_bars(stored.bars, newer.table, rejected, item.part.whole))
+    return newer if is_in_order(newer.times) else _DayBars.of(item.day, in_order(newer.table))

@@ -12,17 +12,21 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in, label_in
 from marketpipe.storage.infrastructure.parquet_reader import checked_bars, file_in
+from marketpipe.storage.infrastructure.parquet_writer import FILE_SCHEMA, versioned
 
 BEGINNING = Timestamp.from_epoch_micros(0)
 
 
 @frozen
 class StoredVersion:
-    """A day file as it was found. ``bars`` is empty, and ``damage`` says why, where it is not what belongs there."""
+    """A day file as it was found. ``bars`` has the columns of a file.
+
+    It is empty, and ``damage`` says why, where the file is not what belongs there.
+    """
 
     known_since: Timestamp
     content: bytes = field(repr=False)
-    bars: pa.Table = field(factory=BAR_SCHEMA.empty_table, repr=False)
+    bars: pa.Table = field(factory=FILE_SCHEMA.empty_table, repr=False)
     damage: str | None = None
 
 
@@ -37,7 +41,7 @@ def found_at(path: Path, belongs: Callable[[], StorageMetadata]) -> StoredVersio
         return StoredVersion(BEGINNING, b"", damage=f"{path} cannot be read: {error.strerror}")
     try:
         bars = _belonging(content, path, belongs()).select(BAR_SCHEMA.names)
-        return StoredVersion(known_since, content, bars)
+        return StoredVersion(known_since, content, versioned(bars))
     except PartitionUnreadableError as error:
         return StoredVersion(known_since, content, damage=str(error))
 

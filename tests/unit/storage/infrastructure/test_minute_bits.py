@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.infrastructure.minute_bits import traded_minutes
+from marketpipe.storage.infrastructure.minute_bits import traded_minutes, traded_minutes_of
 from tests.support.builders import sessions
 
 MICROS = 60_000_000
@@ -40,3 +40,14 @@ def test_the_opening_of_the_regular_session_is_330_minutes_after_four(date: str)
 
 def test_a_day_without_bars_has_no_minutes() -> None:
     assert traded_minutes(TradingDate.parse("2024-01-02"), np.empty(0, np.int64)) == TradedMinutes.of(0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(DATES), st.lists(st.integers(-5, 1000), max_size=5)), min_size=1, max_size=6))
+def test_many_days_at_once_are_what_they_are_one_by_one(days: list[tuple[str, list[int]]]) -> None:
+    dates = [TradingDate.parse(date) for date, _ in days]
+    opens = [sessions(date, date)[0].extended.start.epoch_micros for date, _ in days]
+    times = [np.array([start + n * MICROS for n in ns], np.int64) for start, (_, ns) in zip(opens, days, strict=True)]
+
+    found = traded_minutes_of(dates, [len(some) for some in times], np.concatenate(times))
+
+    assert found == [traded_minutes(date, some) for date, some in zip(dates, times, strict=True)]
