@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 from collections.abc import Collection
 from io import TextIOWrapper
@@ -14,6 +15,8 @@ import typer
 from marketpipe.commands import asking, integrity, stored
 from marketpipe.commands.process import messages
 
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+"""numpy starts one for each processor when it is imported, which costs more than the import; nobody here needs any."""
 COMMANDS = (
     asking.plan,
     asking.ingest,
@@ -77,6 +80,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     if debug := "--debug" in sys.argv[1:]:
         sys.argv.remove("--debug")
+    os.environ.setdefault(BLAS_THREADS, "1")
     atexit.register(gc.freeze)  # when the process ends nothing is worth looking for that nobody uses
     with messages(debug):
         app_for(sys.argv[1:])()

@@ -161,6 +161,7 @@ class Pipeline(StoreAtRest):
         self, scope: IngestionScope, carry_out: Callable[[IngestionCoordinator], IngestionJob]
     ) -> IngestionReport:
         self._run.reset()
+        self._parts.seen_months.forget()
         started = self._parts.clock.monotonic()
         with self._serving_metrics():
             job = carry_out(self._parts.coordinator)
@@ -174,7 +175,7 @@ class Pipeline(StoreAtRest):
             self._parts.clock.monotonic() - started,
             job.outcomes,
             self._run.warnings,
-            self._aggregate(scope.symbols, scope.first, scope.last),
+            self._aggregate(scope.symbols, scope.first, scope.last, nothing_came=not job.planned),
             job.estimate,
             job.left,
         )
@@ -190,5 +191,4 @@ class Pipeline(StoreAtRest):
         """Raw prices are never adjusted: what looks like it there is a correction of single days."""
         if self._parts.traits.adjustment == UNADJUSTED:
             return ()
-        history = {item.symbol: (item.first, item.last) for item in self._parts.state.summaries()}
-        return adjustments(days, history)
+        return adjustments(days, self._parts.state.spans())

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from marketpipe.config import LATEST, Latest, PipelineConfig
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
+from marketpipe.ingestion.domain.store_summary import JobRecord
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
@@ -18,6 +18,8 @@ from marketpipe.shared_kernel.domain.trading_session import SessionKind
 Symbols = str | Symbol | Iterable[str | Symbol]
 AnyDate = TradingDate | date | str
 AnyEnd = TradingDate | date | str | Latest
+Spans = Mapping[Symbol, tuple[TradingDate, TradingDate]]
+"""Of each symbol the first and the last date for which it was ever asked for."""
 Newest = Callable[[], TradingDate]
 """Finds the trading date of the newest session that is final."""
 
@@ -35,7 +37,7 @@ def configured_scope(
 
 
 def recorded_scope(
-    summaries: Sequence[SymbolSummary],
+    spans: Spans,
     jobs: Sequence[JobRecord],
     kind: SessionKind,
     newest: Newest,
@@ -47,22 +49,20 @@ def recorded_scope(
 
     Raises ``ConfigurationError`` where that is nothing.
     """
-    if not summaries and (symbols is None or start is None or end is None):
+    if not spans and (symbols is None or start is None or end is None):
         raise ConfigurationError(
             "nothing was ever ingested here: name a configuration, or symbols, start and end. "
             "Where bars are stored and the state was lost, 'marketpipe recover' builds it anew"
         )
-    known: list[SymbolSummary | JobRecord] = [*summaries, *jobs]
-    first = min(item.first for item in known) if start is None else as_trading_date(start)
-    last = max(item.last for item in known) if end is None else newest() if end == LATEST else as_trading_date(end)
-    return IngestionScope(
-        [item.symbol for item in summaries] if symbols is None else as_symbols(symbols), first, last, kind
-    )
+    known = [*spans.values(), *((job.first, job.last) for job in jobs)]
+    first = min(first for first, _ in known) if start is None else as_trading_date(start)
+    last = max(last for _, last in known) if end is None else newest() if end == LATEST else as_trading_date(end)
+    return IngestionScope(list(spans) if symbols is None else as_symbols(symbols), first, last, kind)
 
 
-def reaching_to_the_last(scope: IngestionScope, summaries: Sequence[SymbolSummary]) -> IngestionScope:
+def reaching_to_the_last(scope: IngestionScope, spans: Spans) -> IngestionScope:
     """As far as anything was asked for: an update goes beyond the configured end."""
-    latest = [item.last for item in summaries if item.symbol in scope.symbols]
+    latest = [spans[symbol][1] for symbol in scope.symbols if symbol in spans]
     return evolve(scope, last=max([scope.last, *latest]))
 
 

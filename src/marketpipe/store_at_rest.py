@@ -211,8 +211,8 @@ class StoreAtRest:
         state, newest = self._parts.known_state, self._parts.assessor(self._parts.known_state).latest_final
         if isinstance(self._config, PipelineConfig):
             scope = self._scope(symbols, start, end)
-            return scope if end is not None else reaching_to_the_last(scope, state.summaries())
-        return recorded_scope(state.summaries(), state.jobs(EVERY_JOB), self._session(), newest, symbols, start, end)
+            return scope if end is not None else reaching_to_the_last(scope, state.spans())
+        return recorded_scope(state.spans(), state.jobs(EVERY_JOB), self._session(), newest, symbols, start, end)
 
     def _session(self) -> SessionKind:
         """What the store holds; what is configured while nobody has ingested."""
@@ -236,14 +236,18 @@ class StoreAtRest:
         first: TradingDate,
         last: TradingDate,
         timeframes: Sequence[Timeframe] | None = None,
+        *,
+        nothing_came: bool = False,
     ) -> AggregationReport:
+        """``nothing_came``: the day files are as a plan has just seen them."""
         if timeframes is None:
             timeframes = tuple(dict.fromkeys([*self._config.timeframes, *self._parts.layout.timeframes()]))
         if not timeframes or self._parts.stored_identity.read() is None:
             return AggregationReport(0, 0)
         try:
             with self._parts.aggregation_lock.held():
-                count = self._parts.refresher.refresh(symbols, timeframes, first, last)
+                refresher = self._parts.refresher_after_a_look if nothing_came else self._parts.refresher
+                count = refresher.refresh(symbols, timeframes, first, last)
         except StateError as error:  # what was ingested before is to be reported all the same
             return AggregationReport(0, 0, (str(error),))
         return AggregationReport(count.written, count.unchanged, count.failures)

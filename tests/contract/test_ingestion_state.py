@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.domain.day_outlines import DayOutlines
 from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
@@ -25,7 +26,7 @@ from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
-from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import NOBODY_KNOWS_WHEN, RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -102,6 +103,7 @@ def finished_job(job_id: int, wanted: IngestionScope, *outcomes: SymbolDayOutcom
 
 def test_a_new_state_knows_nothing(state: IngestionState) -> None:
     assert dict(state.records(Symbol("AAPL"), FIRST, LAST)) == {}
+    assert (state.outlines(Symbol("AAPL"), FIRST, LAST), state.spans(), state.lives()) == (DayOutlines({}, {}), {}, {})
     assert dict(state.typical_volumes([Symbol("AAPL")])) == {}
     assert state.typical_volume() is None
     assert state.dataset() is None
@@ -140,6 +142,33 @@ def test_only_complete_and_empty_days_are_settled_and_for_their_hours(
     state.record([aapl(outcome, hours=hours)])
 
     assert record_of_aapl(state).settled_hours == (hours if outcome in (COMPLETE, EMPTY) else NONE)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("hours", [NONE, EXTENDED, REGULAR | EARLY])
+@pytest.mark.parametrize("rows", [0, 390])
+@pytest.mark.parametrize("since", [None, LATER])
+def test_outlines_say_the_same_as_the_records(
+    state: IngestionState, outcome: Outcome, hours: SessionHours, rows: int, since: Timestamp | None
+) -> None:
+    state.record([aapl(outcome, rows, hours=hours, known_since=since)])
+    state.record([checkpoint(*day) for day in (("AAPL", "2023-12-29"), ("AAPL", "2024-01-08"), ("A", "2024-01-02"))])
+
+    outlines, record = state.outlines(Symbol("AAPL"), FIRST, LAST), record_of_aapl(state)
+
+    assert dict(outlines.settled) == ({FIRST: record.settled_hours} if record.settled_hours else {})
+    time = LATER.epoch_micros if since else NOBODY_KNOWS_WHEN
+    assert dict(outlines.files) == ({FIRST.day: (3900, time)} if record.file else {})
+
+
+def test_spans_are_between_the_first_and_the_last_date_asked_for(state: IngestionState) -> None:
+    asked = [("AAPL", "2024-01-03", 390), ("AAPL", "2024-01-08", 0), ("BRK.B", "2024-01-02", 0)]
+    state.record([checkpoint(name, date, COMPLETE if rows else EMPTY, rows) for name, date, rows in asked])
+
+    assert [(str(symbol), *map(str, span)) for symbol, span in state.spans().items()] == [
+        ("AAPL", "2024-01-03", "2024-01-08"),
+        ("BRK.B", "2024-01-02", "2024-01-02"),
+    ]
 
 
 def test_records_are_those_of_one_symbol_between_the_dates_and_ascend(state: IngestionState) -> None:
@@ -395,7 +424,8 @@ def test_all_states_agree_whatever_is_recorded_in_a_row(asked: list[IngestionChe
         for make in STATES.values():
             state = make(Path(folder))
             state.record(asked)
-            found.append((record_of_aapl(state), state.summaries(), state.typical_volume()))
+            outlines = state.outlines(Symbol("AAPL"), FIRST, LAST)
+            found.append((record_of_aapl(state), outlines, state.summaries(), state.typical_volume()))
             state.close()
 
     assert found[0] == found[1]

@@ -69,6 +69,31 @@ def test_there_is_nothing_to_say_of_files_that_are_as_they_were_recorded(harness
     assert conditions(harness, *ALL) == {}
 
 
+def appears_as_recorded(harness: Harness, first: str, last: str) -> bool:
+    start, end = bounds(first, last)
+    recorded = {date: file for date, file in harness.recorded().items() if start <= date <= end}
+    return harness.inventory.appearances(Symbol("AAPL"), start, end) == {
+        date.day: (file.size_bytes, file.known_since.epoch_micros) for date, file in recorded.items()
+    }
+
+
+@pytest.mark.parametrize(("first", "last"), [ALL, ("2024-01-02", "2024-01-31"), ("2024-01-03", "2024-01-30")])
+def test_files_appear_as_they_were_recorded_until_one_is_not_as_it_was(harness: Harness, first: str, last: str) -> None:
+    assert appears_as_recorded(harness, first, last)
+    assert harness.inventory.appearances(Symbol("MSFT"), *bounds(*ALL)) == {}
+
+    harness.leave(day("AAPL", "2024-01-17"))
+    assert not appears_as_recorded(harness, first, last)
+
+
+@pytest.mark.parametrize("happened", ["lose", "alter"])
+def test_a_file_that_is_not_as_it_was_appears_so(harness: Harness, happened: str) -> None:
+    getattr(harness, happened)(day("AAPL", "2024-01-31"))
+
+    assert not appears_as_recorded(harness, *ALL)
+    assert appears_as_recorded(harness, "2023-12-01", "2024-01-30")
+
+
 def test_a_file_that_was_taken_away_is_gone(harness: Harness) -> None:
     harness.lose(day("AAPL", "2024-01-31"))
 

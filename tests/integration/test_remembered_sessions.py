@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli_process import environment, marketpipe
+from tests.support.cli_process import environment, marketpipe, result_of
 
 CONFIG = """
 provider: synthetic
 symbols: [AAPL]
 start: 2024-11-27
 end: 2024-12-02
-timeframes: []
+timeframes: [1h, 1d]
 """
 SLOW_TO_ASK = {"exchange_calendars", "pandas"}
 LIST_MODULES = """
@@ -57,6 +57,24 @@ def test_no_later_command_asks_for_the_sessions_again(store: Path, command: str)
     code, modules = run(store, command)
     assert code == 0
     assert modules & SLOW_TO_ASK == set()
+
+
+def test_an_ingestion_with_nothing_to_do_needs_neither_duckdb_nor_rules(store: Path) -> None:
+    code, modules = run(store, "ingest")
+    assert code == 0
+    assert modules & {"duckdb", "jsonschema"} == set()
+
+
+@pytest.mark.parametrize(
+    "file", ["timeframe=1h/symbol=AAPL/year=2024/month=11.parquet", "timeframe=1d/symbol=AAPL/year=2024.parquet"]
+)
+def test_an_ingestion_with_nothing_to_ask_for_still_makes_a_lost_aggregate_anew(store: Path, file: str) -> None:
+    (store / "aggregates" / file).unlink()
+    done = marketpipe("ingest", "--config", "config.yaml", "--json", cwd=store)
+
+    report = result_of(done)
+    assert (report["requests"], report["aggregates"]["written"]) == (0, 1)
+    assert (store / "aggregates" / file).is_file()
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage\n"])

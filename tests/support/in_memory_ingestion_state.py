@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from attrs import define, evolve
 
 from marketpipe.ingestion.domain.claimed_days import ClaimedDays
+from marketpipe.ingestion.domain.day_outlines import DayOutlines
 from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
@@ -18,7 +19,7 @@ from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
 from marketpipe.ingestion.domain.typical_volume import TypicalVolume
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
-from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import NOBODY_KNOWS_WHEN, FileAppearance, RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
@@ -117,6 +118,12 @@ class InMemoryIngestionState:
         days = sorted(day for day in known if day.symbol == symbol and first <= day.trading_date <= last)
         return {day.trading_date: self._day_record(day, known[day]) for day in days}
 
+    def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
+        records = self.records(symbol, first, last)
+        settled = {date: record.settled_hours for date, record in records.items() if record.settled_hours}
+        files = {date.day: record.file for date, record in records.items() if record.file is not None}
+        return DayOutlines(settled, {day: _appearance(file) for day, file in files.items()})
+
     def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
         self._snapshot()
         days = sorted(self._files)
@@ -124,6 +131,9 @@ class InMemoryIngestionState:
         return {
             symbol: (first[symbol], max(day.trading_date for day in days if day.symbol == symbol)) for symbol in first
         }
+
+    def spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        return {found.symbol: (found.first, found.last) for found in self.summaries()}
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         days = [day for day, found in self._snapshot().items() if found.result.outcome.is_settled]
@@ -218,6 +228,10 @@ class InMemoryIngestionState:
     def _check_open(self) -> None:
         if not self._open:
             raise StateError("the state is closed")
+
+
+def _appearance(file: RecordedFile) -> FileAppearance:
+    return file.size_bytes, file.known_since.epoch_micros or NOBODY_KNOWS_WHEN
 
 
 def _together(known: IngestionCheckpoint, new: IngestionCheckpoint) -> IngestionCheckpoint:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Protocol
 
 from attrs import define, field
 
 from marketpipe.ingestion.domain.day_record import DayRecord
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import NO_APPEARANCE, FileAppearance, FileCondition, RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -34,6 +35,9 @@ class InMemoryInventory:
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
         return frozenset(self._files(symbol, first, last))
+
+    def appearances(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, FileAppearance]:
+        return {day.day: _appearance(file) for day, file in self._files(symbol, first, last).items()}
 
     def conditions(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedFile]
@@ -63,6 +67,10 @@ class InMemoryInventory:
 
 def _of(days: Iterable[SymbolDay], symbol: Symbol, first: TradingDate, last: TradingDate) -> list[TradingDate]:
     return sorted(day.trading_date for day in days if day.symbol == symbol and first <= day.trading_date <= last)
+
+
+def _appearance(file: RecordedFile | None) -> FileAppearance:
+    return NO_APPEARANCE if file is None else (file.size_bytes, file.known_since.epoch_micros)
 
 
 def _same(file: RecordedFile | None, recorded: RecordedFile) -> bool:

@@ -61,7 +61,7 @@ class Bootstrap(WorkerParts):
             self._interrupted_work(identity),
             fence,
         )
-        self.remembered_sessions.keep()  # now that the folder of the state is there: worker processes look for them
+        self.remembered_sessions.keep()  # now that the state is there: worker processes look for them
         far_side()
         bus.subscribe(BarsStored, coordinator.on_bars_stored)
         bus.subscribe(BarsExhausted, coordinator.on_bars_exhausted)

@@ -9,8 +9,10 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
+import pyarrow as pa
 from attrs import define, evolve, field, frozen
 
+from marketpipe.bootstrap.lean_arrow import leave_pandas_out
 from marketpipe.bootstrap.worker_parts import WorkerParts
 from marketpipe.config import Credentials, PipelineConfig
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
@@ -20,7 +22,7 @@ from marketpipe.shared_kernel.events.event import Event
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 
 LOOK_UP_SECONDS = 0.1
-NO_BARS = ArrowBars(BAR_SCHEMA.empty_table(), ())
+NO_BARS = ArrowBars(pa.Table.from_batches([], BAR_SCHEMA), ())
 
 
 @frozen
@@ -81,6 +83,7 @@ def start(config: PipelineConfig, keys: tuple[str, str] | None, stopping: Any) -
     """Once in each process. Ctrl-C reaches every process of a terminal: there the parent answers it alone."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_pandas_out()
     _worker = RingWorker(WorkerParts(config, Credentials(*keys) if keys else None), stopping)
 
 

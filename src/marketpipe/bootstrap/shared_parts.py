@@ -66,6 +66,7 @@ class SharedParts:
         from marketpipe.storage.infrastructure.durable_files import DurableFiles
 
         made_by = version("exchange_calendars")
-        file = self.config.state_path.with_name(f"sessions-{EXCHANGE}-{made_by}.txt")
+        state = self.config.state_path
+        file = state.with_name(f"sessions-{EXCHANGE}-{made_by}.txt")
         title = f"marketpipe 1: sessions of {EXCHANGE} by exchange_calendars {made_by}"
-        return RememberedTable(file, title, exchange_table, DurableFiles().publish)
+        return RememberedTable(file, state, title, exchange_table, DurableFiles().publish)

@@ -12,11 +12,13 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+    from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
     from marketpipe.storage.infrastructure.bar_loader import BarLoader
     from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
     from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
     from marketpipe.storage.infrastructure.durable_files import DurableFiles
     from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
+    from marketpipe.storage.infrastructure.seen_months import SeenMonths
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
     from marketpipe.storage.infrastructure.stored_bars import ParquetStoredBars
     from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
@@ -40,18 +42,37 @@ class StorageParts(SharedParts):
     def inventory(self) -> StoreInventory:
         from marketpipe.storage.infrastructure.file_inventory import FileInventory
 
-        return FileInventory(self.layout)
+        return FileInventory(self.layout, self.seen_months)
 
     @cached_property
+    def seen_months(self) -> SeenMonths:
+        from marketpipe.storage.infrastructure.seen_months import SeenMonths
+
+        return SeenMonths()
+
+    @property
     def refresher(self) -> AggregateRefresher:
         from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+
+        return AggregateRefresher(self.aggregate_files, self.bus)
+
+    @property
+    def refresher_after_a_look(self) -> AggregateRefresher:
+        """For when the inventory has seen all files a moment ago."""
+        from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+        from marketpipe.storage.infrastructure.unchanged_aggregates import UnchangedAggregates
+
+        unchanged = UnchangedAggregates(self.layout, self.seen_months, lambda: self.aggregate_files)
+        return AggregateRefresher(unchanged, self.bus)
+
+    @cached_property
+    def aggregate_files(self) -> AggregateFiles:
         from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
 
         identity = self.stored_identity.read()
         if identity is None:
             raise ConfigurationError(f"{self.config.output_path} holds no bars to aggregate; ingest some first")
-        files = AggregateFiles(self.layout, identity, self.aggregator, self.writer, self.files)
-        return AggregateRefresher(files, self.bus)
+        return AggregateFiles(self.layout, identity, self.aggregator, self.writer, self.files)
 
     @cached_property
     def stored_identity(self) -> StoredIdentity:

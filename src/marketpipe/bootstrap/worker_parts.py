@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from marketpipe.bootstrap.integrity_parts import IntegrityParts
+from marketpipe.bootstrap.late_handler import LateHandler
 from marketpipe.bootstrap.validation_parts import ValidationParts
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events.bar_events import BarsFetched, BarsRequested, BarsValidated
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.claim_fence import ClaimFence
+    from marketpipe.integration.application.bars_fetcher import BarsFetcher
+    from marketpipe.storage.application.bar_storer import BarStorer
 
 
 @define(slots=False)
@@ -19,15 +22,19 @@ class WorkerParts(IntegrityParts, ValidationParts):
 
     def subscribe_worker_ring(self) -> None:
         """From BarsRequested to BarsStored and BarsExhausted."""
+        self.subscribe_fetching(self.bus)
+        self.bus.subscribe(BarsValidated, self.fence.on_bars_validated)
+        self.bus.subscribe(BarsValidated, LateHandler(lambda: self._storer.on_bars_validated))
+
+    @property
+    def _storer(self) -> BarStorer:
         from marketpipe.ingestion.application.recorded_files import RecordedFiles
         from marketpipe.storage.application.bar_storer import BarStorer
         from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
-        bus, identity, register = self.bus, self.traits.identity, RecordedFiles(self.state)
-        partitions = PartitionManager(self.layout, identity, self.writer, self.files, self.clock, register)
-        self.subscribe_fetching(bus)
-        bus.subscribe(BarsValidated, self.fence.on_bars_validated)
-        bus.subscribe(BarsValidated, BarStorer(partitions, bus).on_bars_validated)
+        register = RecordedFiles(self.state)
+        partitions = PartitionManager(self.layout, self.traits.identity, self.writer, self.files, self.clock, register)
+        return BarStorer(partitions, self.bus)
 
     @property
     def fence(self) -> ClaimFence:
@@ -36,10 +43,12 @@ class WorkerParts(IntegrityParts, ValidationParts):
         return ClaimFence(self.state.claims, self.clock)
 
     def subscribe_fetching(self, bus: EventBus) -> None:
+        bus.subscribe(BarsRequested, LateHandler(lambda: self._fetcher(bus).on_bars_requested))
+        bus.subscribe(BarsFetched, LateHandler(lambda: self.validator(self.config.session, bus).on_bars_fetched))
+
+    def _fetcher(self, bus: EventBus) -> BarsFetcher:
         from marketpipe.integration.application.bars_fetcher import BarsFetcher
         from marketpipe.integration.infrastructure.pages_ahead import PagesAhead
         from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
 
-        fetcher = BarsFetcher(PagesAhead(self.provider), WholeDayAssembler, bus)
-        bus.subscribe(BarsRequested, fetcher.on_bars_requested)
-        bus.subscribe(BarsFetched, self.validator(self.config.session, bus).on_bars_fetched)
+        return BarsFetcher(PagesAhead(self.provider), WholeDayAssembler, bus)

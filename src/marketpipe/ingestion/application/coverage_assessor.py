@@ -10,6 +10,7 @@ from marketpipe.ingestion.domain.coverage.symbol_coverage import SymbolCoverage
 from marketpipe.ingestion.domain.coverage.symbol_days import SymbolDays
 from marketpipe.ingestion.domain.coverage.symbol_judge import SymbolJudge
 from marketpipe.ingestion.domain.coverage.thresholds import CoverageThresholds
+from marketpipe.ingestion.domain.even_sample import even_sample
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
 from marketpipe.ingestion.domain.session_finality import SessionFinality
 from marketpipe.shared_kernel.domain.clock import Clock
@@ -21,6 +22,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import TradingSession
 
 Life = tuple[TradingDate, TradingDate]
+SYMBOLS_OF_A_MARKET = 100
 DAYS_A_SESSION = 2  # with weekends and holidays between them
 
 
@@ -46,10 +48,12 @@ class CoverageAssessor:
     def assess(self, scope: IngestionScope) -> tuple[SymbolCoverage, ...]:
         """One coverage a symbol, ascending; each over the sessions of the scope that have begun.
 
-        What is usual is learned from the sessions around the scope too, and from every symbol of the store.
+        What is usual is learned from the sessions around the scope too, and from the symbols of the store, wanted or
+        not: from 100 of them where it has more.
         """
         grid, lives = self._grid(scope), self._state.lives()
-        judge = SymbolJudge(grid, self._survey({*scope.symbols, *lives}, grid), scope.session_kind, self._thresholds)
+        market = even_sample(sorted({*scope.symbols, *lives}), SYMBOLS_OF_A_MARKET)
+        judge = SymbolJudge(grid, self._survey(market, grid), scope.session_kind, self._thresholds)
         part = grid.within(scope.first, scope.last)
         shown = grid.cut(part)
         return tuple(self._assess(symbol, scope, judge, lives.get(symbol), part, shown) for symbol in scope.symbols)

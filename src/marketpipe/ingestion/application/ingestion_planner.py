@@ -25,8 +25,10 @@ class IngestionPlanner:
 
     def plan(self, scope: IngestionScope, doubted: Collection[SymbolDay] = ()) -> IngestionPlan:
         """``doubted`` symbol-days are asked for again though they are settled."""
-        known = known_days(scope, self._state, self._inventory, doubted)
-        plan = self._scheduler.plan(scope, known.hours, self._clock.now(), self._volumes(scope))
+        known, now = known_days(scope, self._state, self._inventory, doubted), self._clock.now()
+        plan = self._scheduler.plan(scope, known.hours, now)
+        if plan.batches:  # what symbols usually bring takes a while to find out, and matters only then
+            plan = self._scheduler.plan(scope, known.hours, now, self._volumes(scope))
         return evolve(plan, unrecorded=known.unrecorded)
 
     def plan_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionPlan:

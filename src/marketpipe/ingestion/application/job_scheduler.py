@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 
 from attrs import define, evolve, field
@@ -114,18 +115,20 @@ def _missing(scope: IngestionScope, sessions: Sequence[AskedSession], known: Kno
     missing, wanted = _Missing(), scope.session_kind.hours
     dates = [session.trading_date for session in sessions]
     for symbol in scope.symbols:
-        first, hours = scope.first_of(symbol), known.get(symbol, {})
-        lacking = _lacking(((i, date) for i, date in enumerate(dates) if date >= first), hours, wanted)
+        first = bisect_left(dates, scope.first_of(symbol))
+        lacking = _lacking(dates, first, known.get(symbol, {}), wanted)
         whole = [i for i, lacks in lacking.items() if SessionHours.REGULAR in lacks]
         around = {i: lacks for i, lacks in lacking.items() if SessionHours.REGULAR not in lacks}
-        missing.settled += sum(date >= first for date in dates) - len(lacking)
+        missing.settled += len(dates) - first - len(lacking)
         missing.whole |= {symbol: whole} if whole else {}
         missing.around |= {symbol: around} if around else {}
     return missing
 
 
 def _lacking(
-    days: Iterable[tuple[int, TradingDate]], known: Mapping[TradingDate, SessionHours], wanted: SessionHours
+    dates: Sequence[TradingDate], first: int, known: Mapping[TradingDate, SessionHours], wanted: SessionHours
 ) -> dict[int, SessionHours]:
-    lacking = ((i, wanted & ~known.get(date, SessionHours.NONE)) for i, date in days)
+    """By position, from ``first`` on. Nearly always all that is wanted is known."""
+    open_days = [(i, hours) for i in range(first, len(dates)) if (hours := known.get(dates[i])) is not wanted]
+    lacking = ((i, wanted if hours is None else wanted & ~hours) for i, hours in open_days)
     return {i: lacks for i, lacks in lacking if lacks}

@@ -32,10 +32,18 @@ def known_days(
 ) -> KnownDays:
     """A checkpoint counts for nothing where its file is gone or altered, where a file lies though it says that there
     were no bars, and where the symbol-day is ``doubted``.
+
+    Where all files of a symbol appear as they have to, their days are looked at no closer.
     """
     doubts, hours, unrecorded = frozenset(doubted), dict[Symbol, Mapping[TradingDate, SessionHours]](), set[SymbolDay]()
+    in_doubt = {day.symbol for day in doubts}
     for symbol in scope.symbols:
-        examined = examine(symbol, scope.first_of(symbol), scope.last, state, inventory)
+        first, last = scope.first_of(symbol), scope.last
+        outlines = state.outlines(symbol, first, last)
+        if symbol not in in_doubt and inventory.appearances(symbol, first, last) == outlines.files:
+            hours[symbol] = outlines.settled
+            continue
+        examined = examine(symbol, first, last, state, inventory)
         hours[symbol] = _settled_hours(symbol, examined, doubts)
         unrecorded.update(SymbolDay(symbol, date) for date in _without_record(examined))
     return KnownDays(hours, frozenset(unrecorded))

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from marketpipe.ingestion.domain.claimed_days import ClaimedDays
+from marketpipe.ingestion.domain.day_outlines import DayOutlines
 from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
@@ -67,8 +68,16 @@ class IngestionState(Protocol):
         """What is known of one symbol's days between the dates, both inclusive; ascending."""
         ...
 
+    def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
+        """The least of the same, which is quicker."""
+        ...
+
     def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
         """Of each symbol that was ever asked for and has stored bars the first and the last of their dates."""
+        ...
+
+    def spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        """Of each symbol that was ever asked for the first and the last date for which it was."""
         ...
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
@@ -76,11 +85,11 @@ class IngestionState(Protocol):
         ...
 
     def typical_volumes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, TypicalVolume]:
-        """Of what is stored of these symbols; those without are absent."""
+        """Of what is stored of these symbols, the latest days at least; those without are absent."""
         ...
 
     def typical_volume(self) -> TypicalVolume | None:
-        """Of all that is stored, whatever the symbol; None where that is nothing."""
+        """Of what is stored, whatever the symbol, or of a good part of it; None where that is nothing."""
         ...
 
     def summaries(self) -> Sequence[SymbolSummary]: ...

@@ -15,7 +15,7 @@ class RecordedFiles:
         self._state = state
 
     def symbols(self) -> frozenset[Symbol]:
-        return frozenset(summary.symbol for summary in self._state.summaries())
+        return frozenset(self._state.spans())
 
     def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
         records = self._state.records(symbol, first, last)

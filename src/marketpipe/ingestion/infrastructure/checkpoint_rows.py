@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
+from marketpipe.ingestion.domain.day_outlines import DayOutlines
 from marketpipe.ingestion.domain.day_record import DayRecord
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import NOBODY_KNOWS_WHEN, FileAppearance, RecordedFile
 from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
@@ -17,12 +19,16 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import SessionHours
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 
-_DAYS: Final = (
-    "SELECT trading_date, outcome, hours, answers, rejected, error, rows, bytes, known_since, sha256, minutes "
+_OF_DAYS: Final = (
     "FROM checkpoints LEFT JOIN partitions USING (store_id, symbol, trading_date) "
     "WHERE store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ?"
 )
+_DAYS: Final = (
+    "SELECT trading_date, outcome, hours, answers, rejected, error, rows, bytes, known_since, sha256, minutes "
+    f"{_OF_DAYS}"
+)
 SELECT_DAYS: Final = f"{_DAYS} ORDER BY trading_date"
+SELECT_OUTLINES: Final = f"SELECT trading_date, outcome, hours, bytes, known_since {_OF_DAYS} ORDER BY trading_date"
 SELECT_CHANGED_DAYS: Final = f"{_DAYS} AND change > ?"
 PUT_CHECKPOINT: Final = (
     "INSERT OR REPLACE INTO checkpoints "
@@ -47,6 +53,7 @@ ON CONFLICT DO UPDATE SET
 DELETE_PARTITION: Final = "DELETE FROM partitions WHERE store_id = ? AND symbol = ? AND trading_date = ?"
 
 _OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
+_SETTLED: Final = {str(outcome): outcome.is_settled for outcome in Outcome}
 _HOURS: Final = tuple(SessionHours(value) for value in range(SessionHours.EXTENDED.value + 1))
 _trading_date: Final = lru_cache(maxsize=1 << 14)(TradingDate.parse)
 
@@ -70,6 +77,21 @@ def _read(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
             _OUTCOMES[outcome], _HOURS[hours], answers, rejected, error, bars or 0, file, minutes
         )
     return found
+
+
+def day_outlines(rows: Iterable[tuple[Any, ...]]) -> DayOutlines:
+    """Of the rows of ``SELECT_OUTLINES``. Raises ``ValidationError`` for values that nobody wrote."""
+    settled, files = dict[TradingDate, SessionHours](), dict[dt.date, FileAppearance]()
+    try:
+        for text, outcome, hours, size, known_since in rows:
+            day = _trading_date(text)
+            if hours and _SETTLED[outcome]:
+                settled[day] = _HOURS[hours]
+            if size is not None:
+                files[day.day] = size, known_since or NOBODY_KNOWS_WHEN
+    except LookupError as error:
+        raise ValidationError(f"there is no outcome, or there are no hours, {error}") from error
+    return DayOutlines(settled, files)
 
 
 def checkpoint_row(store_id: int, checkpoint: IngestionCheckpoint, known: DayRecord, change: int) -> tuple[object, ...]:

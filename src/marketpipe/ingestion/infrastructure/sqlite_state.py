@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from marketpipe.ingestion.domain.checkpoint_merging import merged
+from marketpipe.ingestion.domain.day_outlines import DayOutlines
 from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.ingestion.domain.even_sample import even_sample
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
@@ -17,7 +19,9 @@ from marketpipe.ingestion.infrastructure.checkpoint_rows import (
     PUT_CHECKPOINT,
     PUT_PARTITION,
     SELECT_DAYS,
+    SELECT_OUTLINES,
     checkpoint_row,
+    day_outlines,
     day_records,
     key_of,
     partition_row,
@@ -32,6 +36,16 @@ from marketpipe.ingestion.infrastructure.job_rows import (
 from marketpipe.ingestion.infrastructure.sqlite_claims import SQLiteClaims
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.ingestion.infrastructure.state_connection import PATIENCE_SECONDS
+from marketpipe.ingestion.infrastructure.symbol_rows import (
+    LATEST_SETTLED,
+    LIVES,
+    SETTLED,
+    SPANS,
+    STORED_SYMBOLS,
+    SYMBOLS_OF_A_VOLUME,
+    VOLUME,
+    volume_of,
+)
 from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -40,9 +54,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
 
-SETTLED = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.is_settled)
 SELECT_DATASET = "SELECT provider, feed, adjustment, session FROM stores WHERE store_id = ?"
-VOLUME = "SELECT sum(rows), sum(bytes), count(*) FROM partitions WHERE store_id = ?"
 
 
 class SQLiteState:
@@ -131,29 +143,29 @@ class SQLiteState:
         with self._file.reading():
             return day_records(rows)
 
-    def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
-        rows = self._query(
-            "SELECT symbol, min(trading_date), max(trading_date) FROM partitions WHERE store_id = ? GROUP BY symbol",
-            (self._store_id,),
-        )
+    def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
+        rows = self._query(SELECT_OUTLINES, (self._store_id, str(symbol), str(first), str(last)))
         with self._file.reading():
-            return {Symbol(name): (TradingDate.parse(first), TradingDate.parse(last)) for name, first, last in rows}
+            return day_outlines(rows)
+
+    def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        return self._bounds(LIVES)
+
+    def spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        return self._bounds(SPANS)
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
-        rows = self._query(
-            f"SELECT symbol, max(trading_date) FROM checkpoints WHERE store_id = ? AND outcome IN ({SETTLED}) "
-            "GROUP BY symbol",
-            (self._store_id,),
-        )
+        rows = self._query(LATEST_SETTLED, (self._store_id,))
         with self._file.reading():
-            return {Symbol(symbol): TradingDate.parse(date) for symbol, date in rows}
+            return {Symbol(symbol): TradingDate.parse(date) for symbol, date in rows if date is not None}
 
     def typical_volumes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, TypicalVolume]:
-        found = {symbol: self._volume(f"{VOLUME} AND symbol = ?", str(symbol)) for symbol in symbols}
+        found = {symbol: volume_of([self._volume(str(symbol))]) for symbol in symbols}
         return {symbol: volume for symbol, volume in found.items() if volume}
 
     def typical_volume(self) -> TypicalVolume | None:
-        return self._volume(VOLUME)
+        symbols = [name for (name,) in self._query(STORED_SYMBOLS, (self._store_id,))]
+        return volume_of([self._volume(name) for name in even_sample(symbols, SYMBOLS_OF_A_VOLUME)])
 
     def summaries(self) -> Sequence[SymbolSummary]:
         rows = self._query(
@@ -223,9 +235,14 @@ class SQLiteState:
         elif stored and stored.sha256:
             connection.execute(PUT_PARTITION, partition_row(self._store_id, checkpoint, stored))
 
-    def _volume(self, sql: str, *values: str) -> TypicalVolume | None:
-        ((bars, size, days),) = self._query(sql, (self._store_id, *values))
-        return TypicalVolume(bars / days, size / bars, days) if bars and days else None
+    def _bounds(self, sql: str) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        rows = self._query(sql, (self._store_id,))
+        with self._file.reading():
+            return {Symbol(name): (TradingDate.parse(first), TradingDate.parse(last)) for name, first, last in rows}
+
+    def _volume(self, symbol: str) -> tuple[int | None, int | None, int]:
+        ((bars, size, days),) = self._query(VOLUME, (self._store_id, symbol))
+        return bars, size, days
 
 
 def _dataset(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -17,6 +16,8 @@ class PageReach:
 
     def grows(self, page: RawMarketData) -> bool:
         """Whether the page has a bar before or after all that its symbol had until then."""
+        import pyarrow.compute as pc
+
         times, start, grown = pa.table(page.columns)["timestamp"].cast(pa.int64()), 0, False
         for run in page.runs:
             grown |= self._stretch(run.symbol, pc.min_max(times.slice(start, run.length)).as_py())

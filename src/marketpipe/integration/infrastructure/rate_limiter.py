@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from marketpipe.integration.infrastructure.local_turns import LocalTurns
 from marketpipe.integration.infrastructure.rate_window import LONGEST_PAUSE, RateWindow
 from marketpipe.integration.infrastructure.shared_turns import SharedTurns
 from marketpipe.shared_kernel.domain.clock import Clock
+
+if TYPE_CHECKING:
+    from marketpipe.integration.infrastructure.local_turns import LocalTurns
 
 __all__ = ["LONGEST_PAUSE", "RateLimiter", "RateWindow"]
 
@@ -28,8 +31,13 @@ class RateLimiter:
         shared_in: Path | None = None,
     ) -> None:
         self._clock, self._on_wait = clock, on_wait
-        local = LocalTurns(windows, clock)
-        self._turns = local if shared_in is None else SharedTurns(shared_in, windows, clock)
+        self._turns: LocalTurns | SharedTurns
+        if shared_in is None or len(windows) > 1:  # one window alone makes no other pointless
+            from marketpipe.integration.infrastructure.local_turns import LocalTurns
+
+            self._turns = LocalTurns(windows, clock)
+        if shared_in is not None:
+            self._turns = SharedTurns(shared_in, windows, clock)
 
     def acquire(self) -> None:
         """Waits for its turn. Raises ``IngestionInterrupted`` when the clock's owner is asked to stop.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from enum import Enum
 from typing import Protocol
 
@@ -21,6 +22,14 @@ class RecordedFile:
     size_bytes: int
     known_since: Timestamp
     sha256: str
+
+
+FileAppearance = tuple[int, int]
+"""A file from outside: its size in bytes, and its modification time in microseconds since 1970."""
+NO_APPEARANCE: FileAppearance = (-1, -1)
+"""Of a file that is gone when it is looked at."""
+NOBODY_KNOWS_WHEN = -1
+"""In the place of the modification time that a file has to have: none has that."""
 
 
 class FileCondition(Enum):
@@ -55,6 +64,10 @@ class StoreInventory(Protocol):
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
         """Those that have a file of minute bars, both bounds inclusive."""
+        ...
+
+    def appearances(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, FileAppearance]:
+        """Of each file of minute bars between the dates, both inclusive."""
         ...
 
     def conditions(

@@ -14,18 +14,23 @@ class RememberedTable:
     """The sessions of an exchange, kept in a file so that other processes need not ask exchange_calendars for them.
 
     A file that is damaged, somebody else's, or does not reach far enough is made anew. Where it cannot be written, as
-    in a folder that is read-only or not there, nothing is remembered and nothing fails.
+    in a folder that is read-only, nothing is remembered and nothing fails.
     """
 
     def __init__(
         self,
         file: Path,
+        beside: Path,
         title: str,
         find_table: Callable[[int], SessionTable],
         publish: Callable[[Mapping[Path, bytes]], None],
     ) -> None:
-        """``title`` says what the table was made from: another one is another table. See ADR 0016."""
-        self._file, self._title, self._find_table, self._publish = file, title, find_table, publish
+        """The file is written only where ``beside`` lies already: a folder without a store is nobody's to write into.
+
+        ``title`` says what the table was made from: another one is another table. See ADR 0016.
+        """
+        self._file, self._beside, self._title = file, beside, title
+        self._find_table, self._publish = find_table, publish
         self._unwritten: SessionTable | None = None
 
     def __call__(self, last_year: int) -> SessionTable:
@@ -37,8 +42,8 @@ class RememberedTable:
         return found
 
     def keep(self) -> None:
-        """Writes what was not written yet, for want of the folder it belongs into."""
-        if self._unwritten is None or not self._file.parent.is_dir():
+        """Writes what was not written yet, for want of what it belongs beside."""
+        if self._unwritten is None or not self._beside.is_file():
             return
         try:
             self._publish({self._file: self._unwritten.encode(self._title)})

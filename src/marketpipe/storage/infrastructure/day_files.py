@@ -27,14 +27,14 @@ class FileLook(NamedTuple):
 
 
 @contextmanager
-def looking_into(folder: Path) -> Iterator[None]:
+def looking_into(folder: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise StorageError(f"cannot look into {error.filename or folder}: {error.strerror}") from error
 
 
-def entries_of(folder: Path, pattern: str) -> list[os.DirEntry[str]]:
+def entries_of(folder: Path | str, pattern: str) -> list[os.DirEntry[str]]:
     """Those whose names fit, ascending; none where there is no such folder. Raises ``StorageError``."""
     fits = _compiled(pattern)
     with looking_into(folder):

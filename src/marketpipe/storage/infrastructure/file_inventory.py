@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import FileAppearance, FileCondition, RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -20,6 +21,7 @@ from marketpipe.storage.infrastructure.aggregate_freshness import (
 )
 from marketpipe.storage.infrastructure.day_files import date_in, entries_of, looking_into, number_in
 from marketpipe.storage.infrastructure.parquet_writer import sha256
+from marketpipe.storage.infrastructure.seen_months import Look, SeenMonths, look_at
 from marketpipe.storage.infrastructure.store_layout import DAY_FILE, YEAR_FOLDER, StoreLayout
 
 AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1)
@@ -28,11 +30,26 @@ AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe is not Time
 class FileInventory:
     """Looks into the folders of the months asked for, and opens only files that look other than they should."""
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
+    def __init__(self, layout: StoreLayout, seen: SeenMonths | None = None) -> None:
+        """``seen`` is told of what ``appearances`` sees."""
+        self._layout, self._seen = layout, seen
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
         return frozenset(TradingDate(day) for day, _ in self._day_files(symbol, first.day, last.day))
+
+    def appearances(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, FileAppearance]:
+        start, end, found = first.day, last.day, dict[date, FileAppearance]()
+        for year, months in self._years(symbol, start, end):
+            with looking_into(self._layout.data):
+                folder = f"{self._layout.data}/symbol={symbol}/year={year:04d}"
+                looks = {month: look_at(f"{folder}/month={month:02d}") for month in months}
+            if self._seen is not None:
+                self._seen.note(symbol, year, looks)
+            for month in months:
+                found.update(_appearances(year, month, looks[month]))
+        if not found or (start <= next(iter(found)) and next(reversed(found)) <= end):
+            return found  # they ascend
+        return {day: look for day, look in found.items() if start <= day <= end}
 
     def conditions(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedFile]
@@ -68,12 +85,26 @@ class FileInventory:
                     yield day, entry
 
     def _months(self, symbol: Symbol, first: date, last: date) -> Iterator[MonthPartition]:
-        """Between the dates, of years that have a folder: decades without any do not cost a look for each month."""
+        for year, months in self._years(symbol, first, last):
+            yield from (MonthPartition(symbol, year, month) for month in months)
+
+    def _years(self, symbol: Symbol, first: date, last: date) -> Iterator[tuple[int, list[int]]]:
+        """Those that have a folder, and their months, between the dates: decades without any cost no look at each."""
         start, end = (first.year, first.month), (last.year, last.month)
         for folder in entries_of(self._layout.data / f"symbol={symbol}", YEAR_FOLDER):
             year = number_in(folder.name)
-            months = (month for month in range(1, 13) if start <= (year, month) <= end)
-            yield from (MonthPartition(symbol, year, month) for month in months)
+            if months := [month for month in range(1, 13) if start <= (year, month) <= end]:
+                yield year, months
+
+
+def _appearances(year: int, month: int, looks: Iterable[Look]) -> dict[date, FileAppearance]:
+    """Without somebody else's day=99.parquet."""
+    days = range(1, monthrange(year, month)[1] + 1)
+    return {
+        date(year, month, day): (size, modified_ns // 1000)
+        for name, size, modified_ns in looks
+        if (day := int(name[4:6])) in days
+    }
 
 
 def _condition(entry: os.DirEntry[str], recorded: RecordedFile) -> FileCondition | None:

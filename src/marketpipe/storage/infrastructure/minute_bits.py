@@ -24,7 +24,9 @@ def traded_minutes_of(
 ) -> list[TradedMinutes]:
     """Of many days at once, which lie end to end: for each so many bars."""
     days = np.repeat(np.arange(len(dates)), lengths)
-    minutes = (epoch_micros - np.repeat(np.array([_opens(date) for date in dates]), lengths)) // MICROS_PER_MINUTE
+    minutes = (
+        epoch_micros - np.repeat(np.array([_opens(date) for date in dates], np.int64), lengths)
+    ) // MICROS_PER_MINUTE
     within = (minutes >= 0) & (minutes < MINUTES_A_DAY)
     traded = np.zeros((len(dates), MINUTES_A_DAY), np.bool_)
     traded[days[within], minutes[within]] = True

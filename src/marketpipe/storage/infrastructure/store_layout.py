@@ -15,7 +15,8 @@ from marketpipe.storage.domain.data_partition import DataPartition, MonthPartiti
 
 DIGITS = "[0-9][0-9]"
 YEAR_FOLDER = f"year={DIGITS}{DIGITS}"
-MONTH_FOLDER = f"{YEAR_FOLDER}/month={DIGITS}"
+MONTH_NAME = f"month={DIGITS}"
+MONTH_FOLDER = f"{YEAR_FOLDER}/{MONTH_NAME}"
 DAY_FILE = f"day={DIGITS}.parquet"
 
 

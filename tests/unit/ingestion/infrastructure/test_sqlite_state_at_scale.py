@@ -93,5 +93,5 @@ def test_counting_over_everything_is_exact(filled: tuple[SQLiteState, float, flo
     summaries = state.summaries()
 
     assert (len(summaries), sum(summary.bars for summary in summaries)) == (400, 39_000_000)
-    assert state.typical_volume() == TypicalVolume(390.0, 1000 / 390, 100_000)
+    assert state.typical_volume() == TypicalVolume(390.0, 1000 / 390, 100 * 250)  # of a part that is large enough
     assert dict(state.typical_volumes(SYMBOLS)) == dict.fromkeys(SYMBOLS, TypicalVolume(390.0, 1000 / 390, 250))

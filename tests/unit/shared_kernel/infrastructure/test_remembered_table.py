@@ -24,17 +24,23 @@ class Exchange:
 
 
 def remembered(file: Path, exchange: Exchange, title: str = TITLE) -> RememberedTable:
-    return RememberedTable(file, title, exchange, DurableFiles().publish)
+    return RememberedTable(file, file.with_name("state.sqlite"), title, exchange, DurableFiles().publish)
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
+    """In a folder that is not there yet."""
     return tmp_path / "state" / "sessions.txt"
+
+
+def make_state(file: Path) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.with_name("state.sqlite").touch()
 
 
 def made(file: Path) -> bytes:
     """The file as it is when all is well."""
-    file.parent.mkdir(exist_ok=True)
+    make_state(file)
     remembered(file, Exchange())(2025)
     return file.read_bytes()
 
@@ -73,15 +79,18 @@ def test_damaged_file_is_made_anew(file: Path, damage: bytes, kept: int) -> None
     assert file.read_bytes() == whole
 
 
-def test_nothing_is_made_where_the_folder_is_not_there_until_it_is(file: Path, tmp_path: Path) -> None:
+def test_nothing_is_made_where_there_is_no_state_until_there_is(file: Path, tmp_path: Path) -> None:
     exchange = Exchange()
     table = remembered(file, exchange)
     table.keep()
     assert table(2025)
     table.keep()
     assert list(tmp_path.iterdir()) == []
-
     file.parent.mkdir()
+    table.keep()
+    assert list(file.parent.iterdir()) == []
+
+    make_state(file)
     table.keep()
     assert remembered(file, exchange)(2025)
     assert exchange.asked == 1
@@ -92,13 +101,13 @@ def test_nothing_is_made_where_the_folder_is_not_there_until_it_is(file: Path, t
 
 @pytest.mark.parametrize("kind", ["folder", "dangling link"])
 def test_what_lies_in_its_place_and_cannot_be_read_hinders_nobody(file: Path, kind: str) -> None:
-    file.parent.mkdir()
+    make_state(file)
     if kind == "folder":
         file.mkdir()
     else:
         file.symlink_to(file.with_name("nowhere"))
     assert remembered(file, Exchange())(2025) == Exchange()(2025)
-    assert [path.name for path in file.parent.iterdir()] == ["sessions.txt"]
+    assert sorted(path.name for path in file.parent.iterdir()) == ["sessions.txt", "state.sqlite"]
 
 
 def test_state_folder_that_is_a_file_hinders_nobody(tmp_path: Path) -> None:

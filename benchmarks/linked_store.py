@@ -1,0 +1,115 @@
+"""A large store in little time and room: a few files under many names, and checkpoints that nobody ingested.
+
+What is asked of the state and of the folders finds all as after an ingestion; the bars in the files are not looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pyarrow as pa
+
+from marketpipe import DatasetIdentity, SessionHours, SessionKind, StoredSymbolDay, Symbol, SymbolDay, Timeframe
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
+from marketpipe.shared_kernel.domain.trading_session import TradingSession
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.domain.storage_metadata import StorageMetadata
+from marketpipe.storage.infrastructure.aggregate_freshness import aggregate_files, stamp_of, years_between
+from marketpipe.storage.infrastructure.day_files import day_file_looks
+from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+IDENTITY = DatasetIdentity("alpaca", "iex", "raw")
+FOLDERS = MappingProxyType(
+    {
+        "output_path": "data",
+        "aggregates_path": "aggregates",
+        "quarantine_path": "quarantine",
+        "revisions_path": "revisions",
+        "state_path": "state/marketpipe.sqlite",
+    }
+)
+"""By the key of the configuration, below the root."""
+SINCE = Timestamp(datetime(2025, 6, 1, tzinfo=UTC))
+LINKS_A_FILE = 60_000
+
+
+def make_store(
+    root: Path, symbols: Sequence[Symbol], sessions: Sequence[TradingSession], timeframes: Sequence[Timeframe] = ()
+) -> None:
+    """Every other symbol is thin."""
+    content = _content(symbols[0], sessions[0])
+    state, links, source = SQLiteState(root / FOLDERS["state_path"], "../data"), LINKS_A_FILE, root / "source"
+    state.claim(IDENTITY, SessionKind.EXTENDED)
+    random = np.random.default_rng(7)
+    for number, symbol in enumerate(symbols):
+        checkpoints = []
+        for session in sessions:
+            if links == LINKS_A_FILE:
+                links, source = 0, root / f"source-{number}"
+                source.write_bytes(content)
+                os.utime(source, ns=(SINCE.epoch_micros * 1000,) * 2)
+            links += 1
+            day = SymbolDay(symbol, session.trading_date)
+            _link(source, root / FOLDERS["output_path"], day)
+            checkpoints.append(_checkpoint(day, session, random, 1.0 if number % 2 else 0.3, content))
+        state.record(checkpoints)
+        _make_aggregates(root, symbol, timeframes, content)
+    state.close()
+
+
+def _make_aggregates(root: Path, symbol: Symbol, timeframes: Sequence[Timeframe], content: bytes) -> None:
+    """Files that bear the stamp of the minutes that lie there."""
+    layout = StoreLayout(*(root / folder for folder in list(FOLDERS.values())[:4]))
+    for year, wanted in years_between(layout, symbol, None, None):
+        looks = {month: day_file_looks(layout.month(month)) for month in year}
+        for file in aggregate_files(layout, year, wanted, timeframes):
+            named = ((f"month={month.month:02d}", look) for month in file.months for look in looks[month])
+            file.path.parent.mkdir(parents=True, exist_ok=True)
+            file.path.write_bytes(content)
+            os.utime(file.path, ns=(stamp_of(named),) * 2)
+
+
+def _link(source: Path, data: Path, day: SymbolDay) -> None:
+    year, month, number = str(day.trading_date).split("-")
+    folder = data / f"symbol={day.symbol}" / f"year={year}" / f"month={month}"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.link(source, folder / f"day={number}.parquet")
+
+
+def _checkpoint(
+    day: SymbolDay, session: TradingSession, random: np.random.Generator, liquidity: float, content: bytes
+) -> IngestionCheckpoint:
+    length = (session.closes.epoch_micros - session.opens.epoch_micros) // 60_000_000
+    traded = np.zeros(960, np.uint8)
+    traded[330 : 330 + length] = random.random(length) < liquidity
+    minutes = TradedMinutes(np.packbits(traded, bitorder="little").tobytes().rstrip(b"\0"))
+    stored = StoredSymbolDay(
+        day,
+        len(minutes),
+        0,
+        True,
+        session.opens,
+        session.closes,
+        len(content),
+        sha256(content),
+        minutes=minutes,
+        known_since=SINCE,
+    )
+    outcome = SymbolDayOutcome(day, Outcome.COMPLETE, len(minutes))
+    return IngestionCheckpoint(1, outcome, SessionHours.EXTENDED, SINCE, stored)
+
+
+def _content(symbol: Symbol, session: TradingSession) -> bytes:
+    bar = dict.fromkeys(BAR_SCHEMA.names, 1) | {"timestamp": SINCE.moment}
+    label = StorageMetadata(IDENTITY, symbol, str(session.trading_date), Timeframe.MINUTE_1, 1)
+    return ParquetWriter("zstd").encode_bars(pa.Table.from_pylist([bar], schema=BAR_SCHEMA), label.as_mapping())
