@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -50,8 +51,8 @@ class StorageParts(SharedParts):
         identity = self.stored_identity.read()
         if identity is None:
             raise ConfigurationError(f"{self.config.output_path} holds no bars to aggregate; ingest some first")
-        files = AggregateFiles(self.layout, identity, self.aggregator, self.writer, self.files)
-        return AggregateRefresher(files, self.bus)
+        files = AggregateFiles(self.layout, identity, lambda: self.aggregator, self.writer, self.files)
+        return AggregateRefresher(files, self.bus, self.new_executor or _aggregators)
 
     @cached_property
     def stored_identity(self) -> StoredIdentity:
@@ -81,7 +82,7 @@ class StorageParts(SharedParts):
     def aggregator(self) -> DuckDBAggregator:
         from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 
-        return DuckDBAggregator(self.layout, self.calendar)
+        return DuckDBAggregator(self.calendar)
 
     @cached_property
     def writer(self) -> ParquetWriter:
@@ -98,3 +99,8 @@ class StorageParts(SharedParts):
     @cached_property
     def syncers(self) -> Executor:
         return ThreadPoolExecutor(SYNCERS, "marketpipe-sync")
+
+
+def _aggregators() -> Executor:
+    """One more than there are processors: now and then one waits for the disk."""
+    return ThreadPoolExecutor(int(os.environ.get("AGG_N", (os.cpu_count() or 1) + 1)), "marketpipe-aggregate")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from functools import partial
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -15,8 +17,9 @@ from marketpipe.storage.domain.refresh_count import RefreshCount
 class AggregateRefresher:
     """Only what no longer agrees with its minutes is made anew. A damaged file holds up its own symbol alone."""
 
-    def __init__(self, aggregator: Aggregator, bus: EventBus) -> None:
-        self._aggregator, self._bus = aggregator, bus
+    def __init__(self, aggregator: Aggregator, bus: EventBus, new_executor: Callable[[], Executor]) -> None:
+        """On the executor several symbols are refreshed at once."""
+        self._aggregator, self._bus, self._new_executor = aggregator, bus, new_executor
 
     def refresh(
         self,
@@ -26,8 +29,9 @@ class AggregateRefresher:
         last: TradingDate | None = None,
     ) -> RefreshCount:
         wanted = [timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1]
-        counts = (self._refresh(symbol, wanted, first, last) for symbol in symbols if wanted)
-        total = sum(counts, start=RefreshCount(0, 0))
+        with self._new_executor() as executor:  # where this ends early, what is not begun is not begun any more
+            refresh = partial(self._refresh, timeframes=wanted, first=first, last=last)
+            total = sum(executor.map(refresh, symbols if wanted else ()), start=RefreshCount(0, 0))
         self._bus.publish(AggregatesRefreshed(total.written, total.unchanged))
         return total
 

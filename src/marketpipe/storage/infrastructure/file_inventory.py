@@ -53,7 +53,7 @@ class FileInventory:
         """By date, then length. Exactly what a refresh would make anew, but for aggregates that nobody ever made."""
         found: defaultdict[TradingDate, list[str]] = defaultdict(list)
         for year, wanted in years_between(self._layout, symbol, first, last):
-            minutes = MinutesNow(self._layout)
+            minutes = MinutesNow(self._layout, year)
             for file in aggregate_files(self._layout, year, wanted, AGGREGATED):
                 for day in _stale_dates(file, minutes):
                     if first <= day <= last:
@@ -109,7 +109,7 @@ def _set_modified(file: int | os.PathLike[str], modified_ns: int) -> None:
 
 
 def _stale_dates(file: AggregateFile, minutes: MinutesNow) -> Iterator[TradingDate]:
-    if modified_ns(file.path) is None:
+    if modified_ns(file.location) is None:
         return  # nobody made it
     compared = minutes.compare(file)
     if compared is not None:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.infrastructure.parquet_writer import FILE_SCHEMA
 
 
@@ -24,6 +25,16 @@ def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | Non
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
 
 
+def bars_in(content: bytes, path: str) -> pa.Table:
+    """The canonical columns. Raises ``PartitionUnreadableError`` for a damaged file or another format."""
+    try:
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            _check(file.schema_arrow, path)
+            return file.read(columns=BAR_SCHEMA.names, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
+
+
 def read_rejected(path: Path) -> pa.Table:
     """A file of the quarantine. Raises ``PartitionUnreadableError``."""
     return _read(path)
@@ -31,10 +42,14 @@ def read_rejected(path: Path) -> pa.Table:
 
 def checked_bars(table: pa.Table, path: Path | str) -> pa.Table:
     """Raises ``PartitionUnreadableError`` for another format."""
-    if not table.schema.equals(FILE_SCHEMA):
-        columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
-        raise PartitionUnreadableError(f"{path} has the columns {columns}: not a file of bars")
+    _check(table.schema, path)
     return table
+
+
+def _check(schema: pa.Schema, path: Path | str) -> None:
+    if not schema.equals(FILE_SCHEMA):
+        columns = ", ".join(f"{field.name} {field.type}" for field in schema)
+        raise PartitionUnreadableError(f"{path} has the columns {columns}: not a file of bars")
 
 
 def _read(path: Path) -> pa.Table:

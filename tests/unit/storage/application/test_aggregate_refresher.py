@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from attrs import define, field
@@ -45,7 +46,7 @@ class Refreshing:
     def refresher(self) -> AggregateRefresher:
         bus = EventBus(LoggedIsolation)
         bus.observe(AggregatesRefreshed, self.said.append)
-        return AggregateRefresher(self.aggregator, bus)
+        return AggregateRefresher(self.aggregator, bus, lambda: ThreadPoolExecutor(1))
 
 
 def test_every_symbol_is_refreshed_between_the_dates_and_counted() -> None:

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+import pyarrow as pa
+from attrs import define
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.domain.day_digests import day_digests
+from marketpipe.storage.infrastructure.day_files import FileLook, date_in, day_file_looks, number_in
+from marketpipe.storage.infrastructure.parquet_reader import bars_in
+from marketpipe.storage.infrastructure.parquet_writer import sha256
+
+SECOND = 1_000_000_000
+
+
+@define(slots=False, eq=False)
+class MonthNow:
+    """The day files of a month as they are now, looked at and read when somebody first wants it, and no second time."""
+
+    month: MonthPartition
+    folder: str
+
+    @cached_property
+    def looks(self) -> list[FileLook]:
+        """Raises ``StorageError``."""
+        return day_file_looks(self.folder)
+
+    @cached_property
+    def description(self) -> str:
+        """Names, sizes and times of the files, with the name of their folder."""
+        folder = f"month={self.month.month:02d}"
+        return "".join([f"{folder}/{name} {size} {modified}\n" for name, size, modified in self.looks])
+
+    @cached_property
+    def stamp(self) -> int:
+        return stamp_of([self])
+
+    @cached_property
+    def digests(self) -> str:
+        """Raises ``PartitionUnreadableError``."""
+        return day_digests({number_in(name): sha256(content) for name, content in self._contents.items()})
+
+    def bars(self) -> pa.Table:
+        """Of the very bytes that have these digests. Raises ``PartitionUnreadableError``: no half month is made."""
+        try:
+            tables = [bars_in(content, f"{self.folder}/{name}") for name, content in self._contents.items()]
+        except PartitionUnreadableError as error:
+            raise PartitionUnreadableError(f"{error}. Remove the damaged file, then ingest again") from error
+        return pa.concat_tables([BAR_SCHEMA.empty_table(), *tables])
+
+    @cached_property
+    def _contents(self) -> Mapping[str, bytes]:
+        """Of the days that the month has."""
+        names = (name for name, _, _ in self.looks if date_in(self.month, number_in(name)))
+        found = ((name, _content_of(f"{self.folder}/{name}")) for name in names)
+        return {name: content for name, content in found if content is not None}
+
+
+def stamp_of(months: Iterable[MonthNow]) -> int:
+    """A modification time, in nanoseconds, that no other state of these files has.
+
+    Its seconds are those of the newest file; below the second it is a digest of their names, sizes and times.
+    """
+    looked = list(months)
+    newest = max((modified for month in looked for _, _, modified in month.looks), default=0)
+    digest = hashlib.sha256("".join([month.description for month in looked]).encode()).digest()
+    return newest // SECOND * SECOND + int.from_bytes(digest[:8], "big") % SECOND
+
+
+def _content_of(day_file: str) -> bytes | None:
+    """None for one that has gone since it was looked at."""
+    try:
+        with open(day_file, "rb", buffering=0) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PartitionUnreadableError(f"{day_file} cannot be read: {error.strerror}; move it away") from error
