@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.stored_bars import ParquetStoredBars
     from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 
+MOST_AGGREGATORS = 8
 SYNCERS = 16
 """Files that are synced at once. They wait for the disk nearly all of the time."""
 
@@ -102,5 +103,5 @@ class StorageParts(SharedParts):
 
 
 def _aggregators() -> Executor:
-    """One more than there are processors: now and then one waits for the disk."""
-    return ThreadPoolExecutor(int(os.environ.get("AGG_N", (os.cpu_count() or 1) + 1)), "marketpipe-aggregate")
+    """One more than there are processors: now and then one waits for the disk. Each holds a symbol's year in memory."""
+    return ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_AGGREGATORS) + 1, "marketpipe-aggregate")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
@@ -29,16 +29,29 @@ class AggregateRefresher:
         last: TradingDate | None = None,
     ) -> RefreshCount:
         wanted = [timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1]
-        with self._new_executor() as executor:  # where this ends early, what is not begun is not begun any more
-            refresh = partial(self._refresh, timeframes=wanted, first=first, last=last)
-            total = sum(executor.map(refresh, symbols if wanted else ()), start=RefreshCount(0, 0))
+        looking = partial(self._aggregator.up_to_date, timeframes=wanted, first=first, last=last)
+        refreshing = partial(self._aggregator.refresh, timeframes=wanted, first=first, last=last)
+        counts = self._counts(symbols if wanted else (), partial(_tried, looking), partial(_tried, refreshing))
+        total = sum(counts, start=RefreshCount(0, 0))
         self._bus.publish(AggregatesRefreshed(total.written, total.unchanged))
         return total
 
-    def _refresh(
-        self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
-    ) -> RefreshCount:
-        try:
-            return self._aggregator.refresh(symbol, timeframes, first, last)
-        except StorageError as error:
-            return RefreshCount(0, 0, (f"{symbol}: {error}",))
+    def _counts(
+        self,
+        symbols: Sequence[Symbol],
+        look: Callable[[Symbol], RefreshCount | None],
+        refresh: Callable[[Symbol], RefreshCount | None],
+    ) -> Iterator[RefreshCount]:
+        """In the order of the symbols. One thread looks: that is all system calls, and so short that others wait."""
+        looked = [look(symbol) for symbol in symbols]
+        stale = [symbol for symbol, count in zip(symbols, looked, strict=True) if count is None]
+        with self._new_executor() as executor:  # where this ends early, what has not begun never begins
+            made = executor.map(refresh, stale)
+            yield from (count for found in looked if (count := found or next(made)))
+
+
+def _tried(ask: Callable[[Symbol], RefreshCount | None], symbol: Symbol) -> RefreshCount | None:
+    try:
+        return ask(symbol)
+    except StorageError as error:
+        return RefreshCount(0, 0, (f"{symbol}: {error}",))

@@ -28,7 +28,12 @@ class DataPartition:
     @property
     def path(self) -> str:
         """Relative to the data root, with forward slashes."""
-        return f"{self.folder}/day={self.symbol_day.trading_date.day.day:02d}.parquet"
+        return f"{self.folder}/{day_file(self.symbol_day.trading_date.day.day)}"
+
+
+def day_file(day: int) -> str:
+    """The name of the file of this day of a month."""
+    return f"day={day:02d}.parquet"
 
 
 @frozen(order=True)

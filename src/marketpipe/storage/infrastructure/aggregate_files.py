@@ -45,6 +45,18 @@ class AggregateFiles:
         self._layout, self._identity, self._new_aggregator = layout, identity, new_aggregator
         self._writer, self._files = writer, files
 
+    def up_to_date(
+        self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
+    ) -> RefreshCount | None:
+        unchanged = 0
+        for year, wanted in years_between(self._layout, symbol, first, last):
+            minutes = MinutesNow(self._layout, year)
+            for file in aggregate_files(self._layout, year, wanted, timeframes):
+                if not minutes.are_stamped_on(file):
+                    return None
+                unchanged += 1
+        return RefreshCount(0, unchanged)
+
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> RefreshCount:
@@ -79,12 +91,12 @@ class AggregateFiles:
         self._files.publish(contents, modified_ns={item.file.path: item.stamp for item in stale})
 
     def _encoded(self, item: Comparison, made: Made) -> bytes:
-        file = item.file
-        kept = [self._unchanged_months(item)] if len(item.changed) < len(item.sources) else []
-        bars = pa.concat_tables([*kept, *(made[month][file.timeframe] for month in item.changed)])
-        symbol = file.months[0].symbol
+        file, symbol = item.file, item.file.months[0].symbol
+        bars = pa.concat_tables([made[month][file.timeframe] for month in item.changed])
+        if len(item.changed) < len(item.sources):
+            bars = pa.concat_tables([self._unchanged_months(item), bars]).sort_by("timestamp")
         metadata = StorageMetadata(self._identity, symbol, file.period, file.timeframe, SCHEMA_VERSION, item.sources)
-        return self._writer.encode_bars(bars.sort_by("timestamp"), metadata.as_mapping())
+        return self._writer.encode_bars(bars, metadata.as_mapping())
 
     def _unchanged_months(self, item: Comparison) -> pa.Table:
         """Those too whose minutes are gone: what cannot be made anew stays."""

@@ -72,13 +72,20 @@ class MinutesNow:
 
     def compare(self, file: AggregateFile) -> Comparison | None:
         """None for a file that bears the stamp that its minutes had when it was made. Raises ``StorageError``."""
-        months = [self._months[month] for month in file.months]
-        stamp = months[0].stamp if len(months) == 1 else stamp_of(months)
-        if modified_ns(file.location) == stamp:
+        if self.are_stamped_on(file):
             return None
         recorded = _recorded_sources(file.path)
-        now = {str(month.month): month.digests for month in months}
-        return Comparison(file, recorded, {**recorded, **now}, stamp)
+        now = {str(month): self._months[month].digests for month in file.months}
+        return Comparison(file, recorded, {**recorded, **now}, self._stamp(file))
+
+    def are_stamped_on(self, file: AggregateFile) -> bool:
+        """Raises ``StorageError``."""
+        modified = modified_ns(file.location)
+        return modified is not None and modified == self._stamp(file)
+
+    def _stamp(self, file: AggregateFile) -> int:
+        months = [self._months[month] for month in file.months]
+        return months[0].stamp if len(months) == 1 else stamp_of(months)
 
     def bars(self, month: MonthPartition) -> pa.Table:
         """Of the very bytes that were compared. Raises ``PartitionUnreadableError``."""

@@ -12,7 +12,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.day_digests import day_digests
 from marketpipe.storage.infrastructure.day_files import FileLook, date_in, day_file_looks, number_in
-from marketpipe.storage.infrastructure.parquet_reader import bars_in
+from marketpipe.storage.infrastructure.parquet_reader import bars_in, content_of
 from marketpipe.storage.infrastructure.parquet_writer import sha256
 
 SECOND = 1_000_000_000
@@ -37,6 +37,11 @@ class MonthNow:
         return "".join([f"{folder}/{name} {size} {modified}\n" for name, size, modified in self.looks])
 
     @cached_property
+    def newest(self) -> int:
+        """The modification time of the newest file; 0 where there is none."""
+        return max([modified for _, _, modified in self.looks], default=0)
+
+    @cached_property
     def stamp(self) -> int:
         return stamp_of([self])
 
@@ -57,7 +62,7 @@ class MonthNow:
     def _contents(self) -> Mapping[str, bytes]:
         """Of the days that the month has."""
         names = (name for name, _, _ in self.looks if date_in(self.month, number_in(name)))
-        found = ((name, _content_of(f"{self.folder}/{name}")) for name in names)
+        found = ((name, content_of(f"{self.folder}/{name}")) for name in names)
         return {name: content for name, content in found if content is not None}
 
 
@@ -67,17 +72,6 @@ def stamp_of(months: Iterable[MonthNow]) -> int:
     Its seconds are those of the newest file; below the second it is a digest of their names, sizes and times.
     """
     looked = list(months)
-    newest = max((modified for month in looked for _, _, modified in month.looks), default=0)
+    newest = max((month.newest for month in looked), default=0)
     digest = hashlib.sha256("".join([month.description for month in looked]).encode()).digest()
     return newest // SECOND * SECOND + int.from_bytes(digest[:8], "big") % SECOND
-
-
-def _content_of(day_file: str) -> bytes | None:
-    """None for one that has gone since it was looked at."""
-    try:
-        with open(day_file, "rb", buffering=0) as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise PartitionUnreadableError(f"{day_file} cannot be read: {error.strerror}; move it away") from error

@@ -16,23 +16,40 @@ def read_bars(path: Path) -> pa.Table:
     return checked_bars(_read(path), path)
 
 
+def content_of(path: str) -> bytes | None:
+    """None where there is no such file. Opened once, so that it is the content of one version of it.
+
+    Raises ``PartitionUnreadableError``.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise PartitionUnreadableError(f"{path} cannot be read: {error.strerror}; move it away") from error
+
+
 def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | None, Mapping[str, str]]:
     """All ``columns``, or just the footer, and the key-value metadata. Raises ``PartitionUnreadableError``."""
     try:
-        with pq.ParquetFile(pa.BufferReader(content)) as file:
+        with _opened(pa.BufferReader(content)) as file:
             return file.read(use_threads=False) if columns else None, _as_text(file.metadata.metadata or {})
     except (OSError, pa.ArrowException) as error:
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
 
 
 def bars_in(content: bytes, path: str) -> pa.Table:
-    """The canonical columns. Raises ``PartitionUnreadableError`` for a damaged file or another format."""
+    """The canonical columns, without what the file says of itself.
+
+    Raises ``PartitionUnreadableError`` for a damaged file or another format.
+    """
     try:
-        with pq.ParquetFile(pa.BufferReader(content)) as file:
-            _check(file.schema_arrow, path)
-            return file.read(columns=BAR_SCHEMA.names, use_threads=False)
+        with _opened(pa.BufferReader(content)) as file:
+            bars = file.read(columns=BAR_SCHEMA.names, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
+    return _checked(bars, BAR_SCHEMA, path).replace_schema_metadata()
 
 
 def read_rejected(path: Path) -> pa.Table:
@@ -42,20 +59,25 @@ def read_rejected(path: Path) -> pa.Table:
 
 def checked_bars(table: pa.Table, path: Path | str) -> pa.Table:
     """Raises ``PartitionUnreadableError`` for another format."""
-    _check(table.schema, path)
+    return _checked(table, FILE_SCHEMA, path)
+
+
+def _checked(table: pa.Table, schema: pa.Schema, path: Path | str) -> pa.Table:
+    if not table.schema.equals(schema):
+        columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
+        raise PartitionUnreadableError(f"{path} has the columns {columns}: not a file of bars")
     return table
 
 
-def _check(schema: pa.Schema, path: Path | str) -> None:
-    if not schema.equals(FILE_SCHEMA):
-        columns = ", ".join(f"{field.name} {field.type}" for field in schema)
-        raise PartitionUnreadableError(f"{path} has the columns {columns}: not a file of bars")
+def _opened(source: Path | pa.NativeFile) -> pq.ParquetFile:
+    """Too small a file to be worth sharing among threads, or fetching ahead."""
+    return pq.ParquetFile(source, pre_buffer=False)
 
 
 def _read(path: Path) -> pa.Table:
     try:
-        with pq.ParquetFile(path) as file:
-            return file.read(use_threads=False)  # too small a file to be worth sharing
+        with _opened(path) as file:
+            return file.read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
 
