@@ -11,6 +11,7 @@ costs is set against the whole: of all that is stored, as "marketpipe aggregate"
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
