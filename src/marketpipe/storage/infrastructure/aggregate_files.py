@@ -50,7 +50,7 @@ class AggregateFiles:
     ) -> RefreshCount | None:
         unchanged = 0
         for year, wanted in years_between(self._layout, symbol, first, last):
-            minutes = MinutesNow(self._layout, year)
+            minutes = MinutesNow(self._layout, year, timeframes)
             for file in aggregate_files(self._layout, year, wanted, timeframes):
                 if not minutes.are_stamped_on(file):
                     return None
@@ -65,7 +65,10 @@ class AggregateFiles:
         return sum(counts, start=RefreshCount(0, 0))
 
     def _refresh_year(self, year: Months, wanted: Months, timeframes: Sequence[Timeframe]) -> RefreshCount:
-        files, minutes = list(aggregate_files(self._layout, year, wanted, timeframes)), MinutesNow(self._layout, year)
+        files, minutes = (
+            list(aggregate_files(self._layout, year, wanted, timeframes)),
+            MinutesNow(self._layout, year, timeframes),
+        )
         stale = [found for file in files if (found := self._find_stale(file, minutes))]
         if stale:
             self._write_all(stale, self._made_anew(stale, minutes))

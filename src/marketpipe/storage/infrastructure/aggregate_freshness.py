@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -8,14 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.day_digests import differing_days
 from marketpipe.storage.domain.storage_metadata import sources_in
-from marketpipe.storage.infrastructure.day_files import date_in
+from marketpipe.storage.infrastructure.day_files import date_in, modified_ns
 from marketpipe.storage.infrastructure.month_now import MonthNow, stamp_of
 from marketpipe.storage.infrastructure.parquet_reader import checked_bars, file_in
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -67,8 +66,11 @@ class MinutesNow:
     Those of a month are looked at once, and read once, for all its timeframes.
     """
 
-    def __init__(self, layout: StoreLayout, year: Months) -> None:
-        self._months = {month: MonthNow(month, str(layout.month(month))) for month in year}
+    def __init__(self, layout: StoreLayout, year: Months, timeframes: Sequence[Timeframe]) -> None:
+        """Any intraday one of ``timeframes`` can tell of a month what its files of a year ask for."""
+        told = next((timeframe for timeframe in timeframes if timeframe.is_intraday), None)
+        witnesses = {month: layout.aggregate_location(told, month) if told else None for month in year}
+        self._months = {month: MonthNow(month, str(layout.month(month)), witnesses[month]) for month in year}
 
     def compare(self, file: AggregateFile) -> Comparison | None:
         """None for a file that bears the stamp that its minutes had when it was made. Raises ``StorageError``."""
@@ -111,16 +113,6 @@ def aggregate_files(
         for months in [(month,) for month in wanted] if timeframe.is_intraday else [year]:
             period = f"{months[0]}" if timeframe.is_intraday else f"{months[0].year:04d}"
             yield AggregateFile(timeframe, layout.aggregate_location(timeframe, months[0]), period, months)
-
-
-def modified_ns(path: str) -> int | None:
-    """None where there is no such file. Raises ``StorageError``."""
-    try:
-        return os.stat(path).st_mtime_ns
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError(f"cannot look at {path}: {error.strerror}") from error
 
 
 def _recorded_sources(aggregate: Path) -> Sources:

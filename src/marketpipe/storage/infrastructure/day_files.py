@@ -59,6 +59,16 @@ def day_file_looks(folder: Path | str) -> list[FileLook]:
     return sorted([(name, found.st_size, found.st_mtime_ns) for name, found in seen])
 
 
+def modified_ns(path: str) -> int | None:
+    """None where there is no such file. Raises ``StorageError``."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot look at {path}: {error.strerror}") from error
+
+
 def number_in(name: str) -> int:
     """``day=02.parquet`` is 2, ``year=2024`` is 2024."""
     return int(name.partition("=")[2].partition(".")[0])
