@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -14,8 +14,8 @@ from marketpipe.storage.infrastructure.parquet_reader import bars_in, content_of
 
 T = TypeVar("T")
 R = TypeVar("R")
-AT_A_TIME = 32
-"""Files that a thread takes at once: so many that they cost far more than handing them over."""
+WORTH_A_THREAD = 16
+"""Files that cost far more to read than a thread to begin."""
 
 
 def bars_at(path: str) -> pa.Table | None:
@@ -30,13 +30,19 @@ def scan_bars(files: Sequence[Path]) -> pa.Table:
 
 
 def each(read: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """In the order given, by several threads where it is worth while: decoding Parquet leaves Python alone."""
-    if len(items) <= AT_A_TIME:
+    """In the order given, by several threads where it is worth while: decoding Parquet leaves Python alone.
+
+    Each thread takes its share in one go, spread over all of them: whoever hands out less at a time gets in their way.
+    """
+    count = min(os.cpu_count() or 1, len(items) // WORTH_A_THREAD)
+    if count < 2:
         return [read(item) for item in items]
-    parts = [items[start : start + AT_A_TIME] for start in range(0, len(items), AT_A_TIME)]
-    with ThreadPoolExecutor(os.cpu_count(), "marketpipe-load") as readers:
-        done = readers.map(lambda part: [read(item) for item in part], parts)
-        return [result for results in done for result in results]
+    results: list[Any] = [None] * len(items)
+    with ThreadPoolExecutor(count, "marketpipe-load") as readers:
+        shares = readers.map(lambda first: [read(item) for item in items[first::count]], range(count))
+        for first, share in enumerate(shares):
+            results[first::count] = share
+    return results
 
 
 def _bars_of(path: Path) -> pa.Table:

@@ -71,7 +71,7 @@ class MonthNow:
             return None
 
     @cached_property
-    def _contents(self) -> Mapping[str, bytes]:
+    def _contents(self) -> Mapping[str, pa.Buffer]:
         """Of the days that the month has."""
         names = (name for name, _, _ in self.looks if date_in(self.month, number_in(name)))
         found = ((name, content_of(f"{self.folder}/{name}")) for name in names)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,18 +17,19 @@ def read_bars(path: Path) -> pa.Table:
     return checked_bars(_read(path), path)
 
 
-def content_of(path: str) -> bytes | None:
+def content_of(path: str) -> pa.Buffer | None:
     """None where there is no such file. Opened once, so that it is the content of one version of it.
 
-    Raises ``PartitionUnreadableError``.
+    By Arrow, since whoever reads on several threads pays for every return to Python. Raises
+    ``PartitionUnreadableError``.
     """
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
+        return pa.OSFile(path).read_buffer()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise PartitionUnreadableError(f"{path} cannot be read: {error.strerror}; move it away") from error
+    except (OSError, pa.ArrowException) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else _first_line(error)
+        raise PartitionUnreadableError(f"{path} cannot be read: {reason}; move it away") from error
 
 
 def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | None, Mapping[str, str]]:
@@ -39,14 +41,13 @@ def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | Non
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
 
 
-def bars_in(content: bytes, path: str) -> pa.Table:
+def bars_in(content: pa.Buffer, path: str) -> pa.Table:
     """The canonical columns, without what the file says of itself.
 
     Raises ``PartitionUnreadableError`` for a damaged file or another format.
     """
     try:
-        with _opened(pa.BufferReader(content)) as file:
-            bars = file.read(columns=BAR_SCHEMA.names, use_threads=False)
+        bars = _opened(pa.BufferReader(content)).read(columns=BAR_SCHEMA.names, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
     return _checked(bars, BAR_SCHEMA, path).replace_schema_metadata()

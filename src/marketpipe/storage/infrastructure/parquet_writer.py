@@ -46,5 +46,5 @@ class ParquetWriter:
         return content
 
 
-def sha256(content: bytes) -> str:
+def sha256(content: bytes | pa.Buffer) -> str:
     return hashlib.sha256(content).hexdigest()
