@@ -21,7 +21,7 @@ from marketpipe.storage.infrastructure.store_layout import StoreLayout
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 
-LOADED_SCHEMA = pa.schema([pa.field("symbol", pa.string()), *BAR_SCHEMA])
+SYMBOL = pa.field("symbol", pa.string())
 
 
 class BarLoader:
@@ -47,15 +47,14 @@ class BarLoader:
         """
         ranges = [BarRange(symbol, first, last, timeframe) for symbol in symbols]
         found = self._now(ranges) if as_of is None else [self._known_at(as_of, wanted) for wanted in ranges]
-        named = [_named(bars, wanted.symbol) for wanted, bars in zip(ranges, found, strict=True)]
-        return _in_one(named, LOADED_SCHEMA)
+        return _named(_in_one(found), [str(symbol) for symbol in symbols], [len(bars) for bars in found])
 
     def _now(self, ranges: Sequence[BarRange]) -> list[pa.Table]:
         """The files of all together: there may be a thousand symbols with a file each."""
         files = [[(wanted, path) for path in wanted.files(self._layout)] for wanted in ranges]
         read = iter(each(_read, [*chain.from_iterable(files)]))
         stored = ([bars for bars in islice(read, len(some)) if bars is not None] for some in files)
-        return [_in_one(tables, BAR_SCHEMA) for tables in stored]
+        return [_in_one(tables) for tables in stored]
 
     def _known_at(self, as_of: Timestamp, wanted: BarRange) -> pa.Table:
         try:
@@ -77,14 +76,12 @@ def _damage(wanted: BarRange, error: PartitionUnreadableError) -> PartitionUnrea
     return PartitionUnreadableError(f"a file of {wanted} is damaged: {error}")
 
 
-def _in_one(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Each of a thousand tables to be joined costs, so there is no empty one among them."""
-    if len(tables) == 1:
-        return tables[0]
-    return pa.concat_tables(tables) if tables else schema.empty_table()
+def _in_one(tables: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables) if tables else BAR_SCHEMA.empty_table()
 
 
-def _named(bars: pa.Table, symbol: Symbol) -> pa.Table:
-    places = pa.array(np.zeros(len(bars), np.int8))
-    symbols = pa.DictionaryArray.from_arrays(places, [str(symbol)]).dictionary_decode()  # quicker than repeating it
-    return bars.add_column(0, LOADED_SCHEMA.field("symbol"), symbols)
+def _named(bars: pa.Table, symbols: Sequence[str], lengths: Sequence[int]) -> pa.Table:
+    """So many bars of each symbol."""
+    which = pa.array(np.repeat(np.arange(len(symbols), dtype=np.int32), lengths))
+    names = pa.DictionaryArray.from_arrays(which, pa.array(symbols, pa.string())).dictionary_decode()
+    return bars.add_column(0, SYMBOL, names)

@@ -35,7 +35,7 @@ class BarRange:
     def files(self, layout: StoreLayout) -> list[str]:
         """Where these bars lie if they are there, in the order of time; computed, and not looked for."""
         if self.is_of_minutes:
-            months = ((layout.month(month), days) for month, days in self._months())
+            months = ((f"{layout.data}/{month.folder}", days) for month, days in self._months())
             return [f"{folder}/{day_file(day)}" for folder, days in months for day in days]
         return list(dict.fromkeys(layout.aggregate_location(self.timeframe, month) for month, _ in self._months()))
 
