@@ -34,10 +34,9 @@ PUT_INTO_SQL: Final = frozenset(
     {
         # DuckDB binds no value in CREATE VIEW and SET: names of views, and paths with their quotes doubled
         *(("storage/infrastructure/duckdb_query.py", name) for name in ("name", "glob", "types", "allowed")),
-        # names of tables and whole numbers, both of a Timeframe
-        *(("storage/infrastructure/aggregate_sql.py", name) for name in ("table_of(timeframe)", "source", "target")),
-        *(("storage/infrastructure/aggregate_sql.py", name) for name in ("bucket", "'hours'", "'day_start'")),
-        *(("storage/infrastructure/aggregate_sql.py", name) for name in ("''", "'WHERE regular'")),
+        # names of levels and whole numbers, all of a Timeframe
+        *(("storage/infrastructure/aggregate_sql.py", name) for name in ("source", "bucket", "timeframe.minutes")),
+        *(("storage/infrastructure/aggregate_sql.py", name) for name in ("_level(timeframe)", "levels", "selects")),
         # words that stand in the same module, or in a Literal
         *(
             ("ingestion/infrastructure/sqlite_claims.py", "which"),

@@ -35,7 +35,7 @@ with AggregationLock(Path(sys.argv[1])).held():
 
 @define
 class _Aggregating:
-    """On a thread that hangs when it has read the minutes, and is about to put a file in its place."""
+    """On threads of which one hangs when it has read the minutes, and is about to put a file in its place."""
 
     pipeline: Pipeline
     hangs: threading.Event = field(factory=threading.Event)
@@ -52,11 +52,12 @@ class _Aggregating:
         self.thread.join(PATIENCE)
 
     def _aggregate(self) -> None:
-        sys.setprofile(self._see)
+        threading.setprofile(self._see)  # of every thread that begins from now on
         self.pipeline.aggregate()
 
     def _see(self, _: FrameType, event: str, function: Any) -> None:
         if event == "c_call" and function is os.replace and not self.hangs.is_set():
+            threading.setprofile(None)
             self.hangs.set()
             assert self.woken.wait(PATIENCE)
 

@@ -70,12 +70,12 @@ class StoreOnDisk:
 
     @property
     def aggregates(self) -> AggregateFiles:
-        aggregator = DuckDBAggregator(self.layout, CALENDAR)
-        return AggregateFiles(self.layout, self.identity, aggregator, ParquetWriter(self.compression), self.files)
+        writer = ParquetWriter(self.compression)
+        return AggregateFiles(self.layout, self.identity, lambda: DuckDBAggregator(CALENDAR), writer, self.files)
 
     @property
     def loader(self) -> BarLoader:
-        return BarLoader(self.layout, lambda: DuckDBAggregator(self.layout, CALENDAR))
+        return BarLoader(self.layout, lambda: DuckDBAggregator(CALENDAR))
 
     def keep(
         self, *parts: tuple[SymbolDay, Sequence[Row]], rejected: ArrowBars = NOTHING, whole: bool = True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.stored_bars import ParquetStoredBars
     from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 
+MOST_AGGREGATORS = 8
 SYNCERS = 16
 """Files that are synced at once. They wait for the disk nearly all of the time."""
 
@@ -54,7 +56,7 @@ class StorageParts(SharedParts):
     def refresher(self) -> AggregateRefresher:
         from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
 
-        return AggregateRefresher(self.aggregate_files, self.bus)
+        return AggregateRefresher(self.aggregate_files, self.bus, self.new_executor or _aggregators)
 
     @property
     def refresher_after_a_look(self) -> AggregateRefresher:
@@ -63,7 +65,7 @@ class StorageParts(SharedParts):
         from marketpipe.storage.infrastructure.unchanged_aggregates import UnchangedAggregates
 
         unchanged = UnchangedAggregates(self.layout, self.seen_months, lambda: self.aggregate_files)
-        return AggregateRefresher(unchanged, self.bus)
+        return AggregateRefresher(unchanged, self.bus, self.new_executor or _aggregators)
 
     @cached_property
     def aggregate_files(self) -> AggregateFiles:
@@ -72,7 +74,7 @@ class StorageParts(SharedParts):
         identity = self.stored_identity.read()
         if identity is None:
             raise ConfigurationError(f"{self.config.output_path} holds no bars to aggregate; ingest some first")
-        return AggregateFiles(self.layout, identity, self.aggregator, self.writer, self.files)
+        return AggregateFiles(self.layout, identity, lambda: self.aggregator, self.writer, self.files)
 
     @cached_property
     def stored_identity(self) -> StoredIdentity:
@@ -102,7 +104,7 @@ class StorageParts(SharedParts):
     def aggregator(self) -> DuckDBAggregator:
         from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 
-        return DuckDBAggregator(self.layout, self.calendar)
+        return DuckDBAggregator(self.calendar)
 
     @cached_property
     def writer(self) -> ParquetWriter:
@@ -119,3 +121,8 @@ class StorageParts(SharedParts):
     @cached_property
     def syncers(self) -> Executor:
         return ThreadPoolExecutor(SYNCERS, "marketpipe-sync")
+
+
+def _aggregators() -> Executor:
+    """One more than there are processors: now and then one waits for the disk. Each holds a symbol's year in memory."""
+    return ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_AGGREGATORS) + 1, "marketpipe-aggregate")

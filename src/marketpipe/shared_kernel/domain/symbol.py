@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from operator import attrgetter
 
 from attrs import field, frozen
 
@@ -38,4 +39,5 @@ class Symbol:
 def as_symbols(values: str | Symbol | Iterable[str | Symbol]) -> tuple[Symbol, ...]:
     """Sorted, without repeats; a single one may be given bare."""
     listed = [values] if isinstance(values, (str, Symbol)) else values
-    return tuple(sorted({value if isinstance(value, Symbol) else Symbol(value) for value in listed}))
+    distinct = {value if isinstance(value, Symbol) else Symbol(value) for value in listed}
+    return tuple(sorted(distinct, key=attrgetter("value")))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from functools import partial
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -15,8 +17,9 @@ from marketpipe.storage.domain.refresh_count import RefreshCount
 class AggregateRefresher:
     """Only what no longer agrees with its minutes is made anew. A damaged file holds up its own symbol alone."""
 
-    def __init__(self, aggregator: Aggregator, bus: EventBus) -> None:
-        self._aggregator, self._bus = aggregator, bus
+    def __init__(self, aggregator: Aggregator, bus: EventBus, new_executor: Callable[[], Executor]) -> None:
+        """On the executor several symbols are refreshed at once."""
+        self._aggregator, self._bus, self._new_executor = aggregator, bus, new_executor
 
     def refresh(
         self,
@@ -26,15 +29,29 @@ class AggregateRefresher:
         last: TradingDate | None = None,
     ) -> RefreshCount:
         wanted = [timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1]
-        counts = (self._refresh(symbol, wanted, first, last) for symbol in symbols if wanted)
+        looking = partial(self._aggregator.up_to_date, timeframes=wanted, first=first, last=last)
+        refreshing = partial(self._aggregator.refresh, timeframes=wanted, first=first, last=last)
+        counts = self._counts(symbols if wanted else (), partial(_tried, looking), partial(_tried, refreshing))
         total = sum(counts, start=RefreshCount(0, 0))
         self._bus.publish(AggregatesRefreshed(total.written, total.unchanged))
         return total
 
-    def _refresh(
-        self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
-    ) -> RefreshCount:
-        try:
-            return self._aggregator.refresh(symbol, timeframes, first, last)
-        except StorageError as error:
-            return RefreshCount(0, 0, (f"{symbol}: {error}",))
+    def _counts(
+        self,
+        symbols: Sequence[Symbol],
+        look: Callable[[Symbol], RefreshCount | None],
+        refresh: Callable[[Symbol], RefreshCount | None],
+    ) -> Iterator[RefreshCount]:
+        """In the order of the symbols. One thread looks: that is all system calls, and so short that others wait."""
+        looked = [look(symbol) for symbol in symbols]
+        stale = [symbol for symbol, count in zip(symbols, looked, strict=True) if count is None]
+        with self._new_executor() as executor:  # where this ends early, what has not begun never begins
+            made = executor.map(refresh, stale)
+            yield from (count for found in looked if (count := found or next(made)))
+
+
+def _tried(ask: Callable[[Symbol], RefreshCount | None], symbol: Symbol) -> RefreshCount | None:
+    try:
+        return ask(symbol)
+    except StorageError as error:
+        return RefreshCount(0, 0, (f"{symbol}: {error}",))

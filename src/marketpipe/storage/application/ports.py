@@ -49,6 +49,15 @@ class StoredBars(Protocol):
 
 
 class Aggregator(Protocol):
+    def up_to_date(
+        self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
+    ) -> RefreshCount | None:
+        """What ``refresh`` would count, where a look from outside shows that all agrees; None where it has work to do.
+
+        Changes nothing.
+        """
+        ...
+
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> RefreshCount:

@@ -32,7 +32,12 @@ class DataPartition:
 
     @property
     def name(self) -> str:
-        return f"day={self.symbol_day.trading_date.day.day:02d}.parquet"
+        return day_file(self.symbol_day.trading_date.day.day)
+
+
+def day_file(day: int) -> str:
+    """The name of the file of this day of a month."""
+    return f"day={day:02d}.parquet"
 
 
 @frozen(order=True)

@@ -1,26 +1,24 @@
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+import pyarrow as pa
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.day_digests import day_digests, differing_days
+from marketpipe.storage.domain.day_digests import differing_days
 from marketpipe.storage.domain.storage_metadata import sources_in
-from marketpipe.storage.infrastructure.day_files import FileLook, date_in, day_file_looks, number_in
-from marketpipe.storage.infrastructure.parquet_reader import read_bars, read_metadata
-from marketpipe.storage.infrastructure.parquet_writer import sha256
+from marketpipe.storage.infrastructure.day_files import date_in, modified_ns
+from marketpipe.storage.infrastructure.month_now import MonthNow, stamp_of
+from marketpipe.storage.infrastructure.parquet_reader import checked_bars, file_in
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
-SECOND = 1_000_000_000
 Months = tuple[MonthPartition, ...]
 Sources = dict[str, str]
 """For each month ("2024-01") the digests of its day files."""
@@ -31,9 +29,13 @@ class AggregateFile:
     """One file and the months of minutes it is made from: one month for intraday bars, a year's for daily ones."""
 
     timeframe: Timeframe
-    path: Path
+    location: str
     period: str
     months: Months = field(repr=False)
+
+    @property
+    def path(self) -> Path:
+        return Path(self.location)
 
 
 @frozen
@@ -59,31 +61,37 @@ class Comparison:
 
 
 class MinutesNow:
-    """The day files as they are now: those of a month are looked at once, and read once, for all its timeframes."""
+    """The day files of one symbol's year as they are now.
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
-        self._looks, self._digests = cache(self._look), cache(self._read_digests)
-        self._stamp = cache(self._make_stamp)
+    Those of a month are looked at once, and read once, for all its timeframes.
+    """
+
+    def __init__(self, layout: StoreLayout, year: Months, timeframes: Sequence[Timeframe]) -> None:
+        """Any intraday one of ``timeframes`` can tell of a month what its files of a year ask for."""
+        told = next((timeframe for timeframe in timeframes if timeframe.is_intraday), None)
+        witnesses = {month: layout.aggregate_location(told, month) if told else None for month in year}
+        self._months = {month: MonthNow(month, str(layout.month(month)), witnesses[month]) for month in year}
 
     def compare(self, file: AggregateFile) -> Comparison | None:
         """None for a file that bears the stamp that its minutes had when it was made. Raises ``StorageError``."""
-        stamp = self._stamp(file.months)
-        if modified_ns(file.path) == stamp:
+        if self.are_stamped_on(file):
             return None
         recorded = _recorded_sources(file.path)
-        now = {str(month): self._digests(month) for month in file.months}
-        return Comparison(file, recorded, {**recorded, **now}, stamp)
+        now = {str(month): self._months[month].digests for month in file.months}
+        return Comparison(file, recorded, {**recorded, **now}, self._stamp(file))
 
-    def _make_stamp(self, months: Months) -> int:
-        return stamp_of((f"month={month.month:02d}", look) for month in months for look in self._looks(month))
+    def are_stamped_on(self, file: AggregateFile) -> bool:
+        """Raises ``StorageError``."""
+        modified = modified_ns(file.location)
+        return modified is not None and modified == self._stamp(file)
 
-    def _look(self, month: MonthPartition) -> list[FileLook]:
-        return day_file_looks(self._layout.month(month))
+    def _stamp(self, file: AggregateFile) -> int:
+        months = [self._months[month] for month in file.months]
+        return months[0].stamp if len(months) == 1 else stamp_of(months)
 
-    def _read_digests(self, month: MonthPartition) -> str:
-        paths = self._layout.day_files(month)
-        return day_digests({number_in(path.name): _sha256_of(path) for path in paths})
+    def bars(self, month: MonthPartition) -> pa.Table:
+        """Of the very bytes that were compared. Raises ``PartitionUnreadableError``."""
+        return self._months[month].bars()
 
 
 def years_between(
@@ -104,47 +112,17 @@ def aggregate_files(
     for timeframe in timeframes:
         for months in [(month,) for month in wanted] if timeframe.is_intraday else [year]:
             period = f"{months[0]}" if timeframe.is_intraday else f"{months[0].year:04d}"
-            yield AggregateFile(timeframe, layout.aggregate(timeframe, months[0]), period, months)
-
-
-def stamp_of(looks: Iterable[tuple[str, FileLook]]) -> int:
-    """A modification time, in nanoseconds, that no other state of these files has.
-
-    Its seconds are those of the newest file; below the second it is a digest of their names, sizes and times. The
-    files come with the names of their folders.
-    """
-    digest, newest = hashlib.sha256(), 0
-    for folder, look in looks:
-        newest = max(newest, look.modified_ns)
-        digest.update(f"{folder}/{look.name} {look.size_bytes} {look.modified_ns}\n".encode())
-    return newest // SECOND * SECOND + int.from_bytes(digest.digest()[:8], "big") % SECOND
-
-
-def modified_ns(path: Path) -> int | None:
-    """None where there is no such file. Raises ``StorageError``."""
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError(f"cannot look at {path}: {error.strerror}") from error
-
-
-def _sha256_of(day_file: Path) -> str:
-    try:
-        return sha256(day_file.read_bytes())
-    except OSError as error:
-        raise PartitionUnreadableError(f"{day_file} cannot be read: {error.strerror}; move it away") from error
+            yield AggregateFile(timeframe, layout.aggregate_location(timeframe, months[0]), period, months)
 
 
 def _recorded_sources(aggregate: Path) -> Sources:
     """What the file was made from; nothing for a missing or damaged one, which is then made anew."""
-    if not aggregate.exists():
-        return {}
     try:
-        read_bars(aggregate)  # a file may be damaged behind an intact footer
-        return sources_in(read_metadata(aggregate))
-    except PartitionUnreadableError:
+        content = aggregate.read_bytes()
+        rows, metadata = file_in(content, str(aggregate), columns=True)  # behind an intact footer it may be damaged
+        checked_bars(rows, aggregate)
+        return sources_in(metadata)
+    except (OSError, PartitionUnreadableError):
         return {}
 
 

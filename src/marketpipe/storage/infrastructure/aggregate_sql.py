@@ -1,8 +1,9 @@
-"""The SQL that makes every wanted timeframe in one pass over the minutes.
+"""The SQL that makes every wanted timeframe in one pass over the minutes, in one statement.
 
 Buckets are counted from the start of the hours they lie in: before the open, the regular session, after the close. So
 no bucket straddles the open, the close or midnight, and every timeframe nests in the next: each is made from the one
-before it. A daily bar is the regular session. Volume-weighted prices carry value and weight through the cascade.
+before it. For daily bars there is one of all these hours; the regular session is chosen of them later. Volume-weighted
+prices carry value and weight through the cascade.
 """
 
 from __future__ import annotations
@@ -14,57 +15,57 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 
 MICROS_PER_MINUTE = 60_000_000
 DAILY_SOURCE = Timeframe.MINUTE_5
+MINUTES = """
+level_1 AS (
+SELECT hours, time, open, high, low, close, volume, trade_count,
+       vwap * volume AS value, CASE WHEN vwap IS NOT NULL THEN volume END AS weight
+FROM minutes)"""
 
-READ_MINUTES = """
-CREATE OR REPLACE TEMP TABLE level_1 AS
-SELECT h.hours, h.day_start, h.regular, b.time, b.open, b.high, b.low, b.close, b.volume, b.trade_count,
-       b.vwap * b.volume AS value, CASE WHEN b.vwap IS NOT NULL THEN b.volume END AS weight
-FROM (SELECT *, epoch_us(timestamp) AS time FROM read_parquet($files, hive_partitioning = false)) AS b
-ASOF JOIN hours AS h ON b.time >= h.hours
-WHERE b.time < h.hours_end
-"""
-
-MAKE_LEVEL = """
-CREATE OR REPLACE TEMP TABLE {target} AS
-SELECT {hours} AS hours, any_value(day_start) AS day_start, any_value(regular) AS regular, {bucket} AS time,
+LEVEL = """
+{target} AS MATERIALIZED (
+SELECT hours, {bucket} AS time,
        arg_min(open, time) AS open, max(high) AS high, min(low) AS low, arg_max(close, time) AS close,
        fsum(volume) AS volume, sum(trade_count)::BIGINT AS trade_count, fsum(value) AS value, fsum(weight) AS weight
-FROM {source} {where} GROUP BY ALL
-"""
+FROM {source} GROUP BY hours, {bucket})"""
 
-READ_LEVEL = """
-SELECT make_timestamptz(time) AS timestamp, open, high, low, close, volume, trade_count,
+READ = """
+SELECT {minutes} AS minutes, time, open, high, low, close, volume, trade_count,
        CASE WHEN weight > 0 THEN value / weight END AS vwap
-FROM {source} ORDER BY timestamp
-"""
+FROM {source}"""
 
 
-def cascade(timeframes: Sequence[Timeframe]) -> list[str]:
-    """The statements that make a table of each timeframe, the finest first.
+def cascade(timeframes: Sequence[Timeframe]) -> str:
+    """From ``minutes``, with their hours, to all the bars: by the ``minutes`` of their timeframe, then time.
 
-    Each is always made from the same one, whatever else is wanted: rounding depends on the order of additions.
+    Each timeframe is always made from the same one, whatever else is wanted: rounding depends on the order of
+    additions.
     """
+    levels, selects = ",".join([MINUTES, *_levels(timeframes)]), " UNION ALL ".join(map(_read, timeframes))
+    return f"WITH {levels} {selects} ORDER BY minutes, time"
+
+
+def _levels(timeframes: Sequence[Timeframe]) -> list[str]:
+    """The finest first."""
     coarsest = max((timeframe.minutes for timeframe in timeframes if timeframe.is_intraday), default=0)
     needed = max(coarsest, DAILY_SOURCE.minutes)
     chain = [timeframe for timeframe in Timeframe if timeframe.is_intraday and timeframe.minutes <= needed]
-    statements = [_intraday(timeframe, table_of(source)) for source, timeframe in pairwise(chain)]
-    return [*statements, _daily(table_of(DAILY_SOURCE))] if Timeframe.DAY_1 in timeframes else statements
-
-
-def read_level(timeframe: Timeframe) -> str:
-    return READ_LEVEL.format(source=table_of(timeframe))
-
-
-def table_of(timeframe: Timeframe) -> str:
-    return f"level_{timeframe.minutes}"
+    levels = [_intraday(timeframe, _level(source)) for source, timeframe in pairwise(chain)]
+    return [*levels, _made(Timeframe.DAY_1, _level(DAILY_SOURCE), "hours")] if Timeframe.DAY_1 in timeframes else levels
 
 
 def _intraday(timeframe: Timeframe, source: str) -> str:
     step = timeframe.minutes * MICROS_PER_MINUTE
-    bucket = f"hours + (time - hours) // {step} * {step}"
-    return MAKE_LEVEL.format(target=table_of(timeframe), source=source, hours="hours", bucket=bucket, where="")
+    # with its table, or it would be grouped by what is called time in the end
+    return _made(timeframe, source, f"hours + ({source}.time - hours) // {step} * {step}")
 
 
-def _daily(source: str) -> str:
-    target = table_of(Timeframe.DAY_1)
-    return MAKE_LEVEL.format(target=target, source=source, hours="day_start", bucket="day_start", where="WHERE regular")
+def _made(timeframe: Timeframe, source: str, bucket: str) -> str:
+    return LEVEL.format(target=_level(timeframe), source=source, bucket=bucket)
+
+
+def _read(timeframe: Timeframe) -> str:
+    return READ.format(minutes=timeframe.minutes, source=_level(timeframe))
+
+
+def _level(timeframe: Timeframe) -> str:
+    return f"level_{timeframe.minutes}"

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import lru_cache
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
@@ -11,51 +13,65 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregate_sql import READ_MINUTES, cascade, read_level
-from marketpipe.storage.infrastructure.session_hours import session_hours
-from marketpipe.storage.infrastructure.steady_reading import looks_at, read_steadily
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.aggregate_sql import cascade
+from marketpipe.storage.infrastructure.session_hours import HourTable
+
+MONTHS_REMEMBERED = 240
+Minutes = Mapping[MonthPartition, pa.Table]
+Made = Mapping[MonthPartition, Mapping[Timeframe, pa.Table]]
 
 
 class DuckDBAggregator:
-    """Minutes of one symbol-month into every wanted timeframe, by DuckDB on one thread: the same every time."""
+    """Minutes of one symbol into every wanted timeframe, by DuckDB on one thread: the same every time.
 
-    def __init__(self, layout: StoreLayout, calendar: TradingCalendar) -> None:
-        self._layout, self._calendar = layout, calendar
+    Several threads may each aggregate a symbol at once: they share a database in memory, which holds nothing.
+    """
 
-    def aggregate(self, month: MonthPartition, timeframes: Sequence[Timeframe]) -> Mapping[Timeframe, pa.Table]:
-        """Of the day files that lie there now. Raises ``PartitionUnreadableError``."""
-        return self.aggregate_files(month, self._layout.day_files(month), timeframes)
+    def __init__(self, calendar: TradingCalendar) -> None:
+        self._lock = threading.Lock()
+        self._database: duckdb.DuckDBPyConnection | None = None
+        self._hours = lru_cache(MONTHS_REMEMBERED)(lambda first, last: HourTable.of(calendar.sessions(first, last)))
 
-    def aggregate_files(
-        self, month: MonthPartition, day_files: Sequence[Path], timeframes: Sequence[Timeframe]
-    ) -> Mapping[Timeframe, pa.Table]:
-        """Of these files of the month, ascending by date. No bar spans two dates, so each is made as if of all of them.
+    def aggregate(self, minutes: Minutes, timeframes: Sequence[Timeframe]) -> Made:
+        """In one pass, whose price is that of the first month: for each further one it is small.
 
-        Raises ``PartitionUnreadableError`` where one cannot be read: half a month is worse than an old one.
+        No bar spans two dates, so every month is made as if it were alone, and every day as if all of its month were
+        there. Raises ``PartitionUnreadableError`` for bars of which nothing can be made.
         """
-        if not day_files:
-            return dict.fromkeys(timeframes, BAR_SCHEMA.empty_table())
-        return read_steadily(lambda: looks_at(day_files), lambda: self._made_of(month, day_files, timeframes))
+        if not minutes or not timeframes:
+            return {month: dict.fromkeys(timeframes, BAR_SCHEMA.empty_table()) for month in minutes}
+        months = sorted(minutes, key=lambda month: month.first)
+        parts = [self._hours(month.first, month.last).keyed(minutes[month]) for month in months]
+        made = self._run(cascade(timeframes), pa.concat_tables(parts).combine_chunks(), months)
+        return self._cut(made, months, timeframes)
 
-    def _made_of(
-        self, month: MonthPartition, day_files: Sequence[Path], timeframes: Sequence[Timeframe]
-    ) -> Mapping[Timeframe, pa.Table]:
-        files = [str(path) for path in day_files]
+    def _run(self, statement: str, minutes: pa.Table, months: Sequence[MonthPartition]) -> pa.Table:
         try:
-            with duckdb.connect(config={"threads": 1}) as connection:
-                connection.execute("SET TimeZone = 'UTC'")
-                connection.register("hours", session_hours(self._calendar.sessions(month.first, month.last)))
-                connection.execute(READ_MINUTES, {"files": files})
-                for statement in cascade(timeframes):
-                    connection.execute(statement)
-                return {timeframe: _read(connection, timeframe) for timeframe in timeframes}
+            with self._cursor() as cursor:
+                cursor.register("minutes", minutes)
+                return cursor.sql(statement).to_arrow_table()
         except duckdb.Error as error:
-            said = str(error).partition("\n")[0]
-            raise PartitionUnreadableError(
-                f"cannot aggregate {month.folder}: {said}. Remove the damaged file, then ingest again"
-            ) from error
+            said, some = str(error).partition("\n")[0], f"{months[0].symbol} between {months[0]} and {months[-1]}"
+            raise PartitionUnreadableError(f"cannot aggregate {some}: {said}; ingest these months again") from error
 
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._database is None:
+                self._database = duckdb.connect(config={"threads": 1})
+            return self._database.cursor()
 
-def _read(connection: duckdb.DuckDBPyConnection, timeframe: Timeframe) -> pa.Table:
-    return connection.sql(read_level(timeframe)).to_arrow_table().cast(BAR_SCHEMA)
+    def _cut(self, made: pa.Table, months: Sequence[MonthPartition], timeframes: Sequence[Timeframe]) -> Made:
+        """``made`` lies by timeframe, then time."""
+        length, time = (made[name].to_numpy() for name in ("minutes", "time"))
+        bars = made.drop_columns("minutes").rename_columns(BAR_SCHEMA.names).cast(BAR_SCHEMA)
+        found: dict[MonthPartition, dict[Timeframe, pa.Table]] = {month: {} for month in months}
+        for timeframe in timeframes:
+            start, end = np.searchsorted(length, (timeframe.minutes, timeframe.minutes + 1))
+            for month in months:
+                bounds = [day.midnight.epoch_micros for day in (month.first, month.last.plus_days(1))]
+                first, after = start + np.searchsorted(time[start:end], bounds)
+                found[month][timeframe] = self._of(month, timeframe, bars.slice(first, after - first))
+        return found
+
+    def _of(self, month: MonthPartition, timeframe: Timeframe, bars: pa.Table) -> pa.Table:
+        return bars if timeframe.is_intraday else self._hours(month.first, month.last).days(bars)

@@ -16,10 +16,9 @@ from marketpipe.storage.infrastructure.aggregate_freshness import (
     AggregateFile,
     MinutesNow,
     aggregate_files,
-    modified_ns,
     years_between,
 )
-from marketpipe.storage.infrastructure.day_files import date_in, entries_of, looking_into, number_in
+from marketpipe.storage.infrastructure.day_files import date_in, entries_of, looking_into, modified_ns, number_in
 from marketpipe.storage.infrastructure.parquet_writer import sha256
 from marketpipe.storage.infrastructure.seen_months import Look, SeenMonths, look_at
 from marketpipe.storage.infrastructure.store_layout import DAY_FILE, YEAR_FOLDER, StoreLayout
@@ -70,7 +69,7 @@ class FileInventory:
         """By date, then length. Exactly what a refresh would make anew, but for aggregates that nobody ever made."""
         found: defaultdict[TradingDate, list[str]] = defaultdict(list)
         for year, wanted in years_between(self._layout, symbol, first, last):
-            minutes = MinutesNow(self._layout)
+            minutes = MinutesNow(self._layout, year, AGGREGATED)
             for file in aggregate_files(self._layout, year, wanted, AGGREGATED):
                 for day in _stale_dates(file, minutes):
                     if first <= day <= last:
@@ -140,7 +139,7 @@ def _set_modified(file: int | os.PathLike[str], modified_ns: int) -> None:
 
 
 def _stale_dates(file: AggregateFile, minutes: MinutesNow) -> Iterator[TradingDate]:
-    if modified_ns(file.path) is None:
+    if modified_ns(file.location) is None:
         return  # nobody made it
     compared = minutes.compare(file)
     if compared is not None:

@@ -51,5 +51,5 @@ def versioned(bars: pa.Table) -> pa.Table:
     return bars.append_column(FILE_SCHEMA.field("schema_version"), version)
 
 
-def sha256(content: bytes) -> str:
+def sha256(content: bytes | pa.Buffer) -> str:
     return hashlib.sha256(content).hexdigest()

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
@@ -47,10 +46,11 @@ class PastBars:
     def _bars(self, wanted: BarRange, versions: Sequence[KnownVersion]) -> pa.Table:
         if wanted.is_of_minutes:
             return scan_bars([version.path for version in versions])
-        months = groupby(versions, key=lambda version: MonthPartition.of(version.symbol_day))
-        made = [self._aggregate(month, group, wanted.timeframe) for month, group in months]
-        return pa.concat_tables([BAR_SCHEMA.empty_table(), *made])
+        months, aggregator = groupby(versions, key=_month_of), self._new_aggregator() if versions else None
+        minutes = {month: scan_bars([version.path for version in group]) for month, group in months}
+        made = aggregator.aggregate(minutes, [wanted.timeframe]) if aggregator else {}
+        return pa.concat_tables([BAR_SCHEMA.empty_table(), *(made[month][wanted.timeframe] for month in minutes)])
 
-    def _aggregate(self, month: MonthPartition, versions: Iterable[KnownVersion], timeframe: Timeframe) -> pa.Table:
-        files = [version.path for version in versions]
-        return self._new_aggregator().aggregate_files(month, files, [timeframe])[timeframe]
+
+def _month_of(version: KnownVersion) -> MonthPartition:
+    return MonthPartition.of(version.symbol_day)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import calendar
 import os
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ YEAR_FOLDER = f"year={DIGITS}{DIGITS}"
 MONTH_NAME = f"month={DIGITS}"
 MONTH_FOLDER = f"{YEAR_FOLDER}/{MONTH_NAME}"
 DAY_FILE = f"day={DIGITS}.parquet"
+_YEAR, _MONTH = re.compile(YEAR_FOLDER), re.compile(MONTH_NAME)
 
 
 @frozen
@@ -48,7 +50,11 @@ class StoreLayout:
         return self.data / month.folder
 
     def aggregate(self, timeframe: Timeframe, month: MonthPartition) -> Path:
-        return self.aggregates / aggregate_path(timeframe, month)
+        return Path(self.aggregate_location(timeframe, month))
+
+    def aggregate_location(self, timeframe: Timeframe, month: MonthPartition) -> str:
+        """The same as text, for those who look at a great many of them."""
+        return f"{self.aggregates}/{aggregate_path(timeframe, month)}"
 
     def day_files(self, month: MonthPartition) -> list[Path]:
         """Those of one month, ascending, each of a day that the month has; none where there is no such month."""
@@ -71,16 +77,18 @@ class StoreLayout:
 
     def months(self, symbol: Symbol) -> list[MonthPartition]:
         """Those with a folder, ascending."""
-        found = (self.data / f"symbol={symbol}").glob(MONTH_FOLDER)
-        months = ((_number(path.parent.name), _number(path.name)) for path in found)
-        return sorted(MonthPartition(symbol, year, month) for year, month in months if year and 1 <= month <= 12)
+        root = f"{self.data}/symbol={symbol}"
+        years = sorted(name for name in _names_below(root) if _YEAR.fullmatch(name))
+        named = ((year, name) for year in years for name in sorted(_names_below(f"{root}/{year}")))
+        months = ((_number(year), _number(name)) for year, name in named if _MONTH.fullmatch(name))
+        return [MonthPartition(symbol, year, month) for year, month in months if year and 1 <= month <= 12]
 
     def timeframes(self) -> list[Timeframe]:
         """Those that were ever aggregated."""
         return [timeframe for timeframe in Timeframe if (self.aggregates / f"timeframe={timeframe}").is_dir()]
 
 
-def _names_in(folder: Path) -> list[str]:
+def _names_in(folder: Path | str) -> list[str]:
     """A folder that may not be looked into must not pass for an empty one, as it does with ``glob``."""
     try:
         return os.listdir(folder)
@@ -88,6 +96,11 @@ def _names_in(folder: Path) -> list[str]:
         return []
     except OSError as error:
         raise StorageError(f"cannot look into {folder}: {error.strerror}") from error
+
+
+def _names_below(name: str) -> list[str]:
+    """None where it is a file that somebody put there. Raises ``StorageError``."""
+    return _names_in(name) if os.path.isdir(name) else []
 
 
 def _number(folder: str) -> int:

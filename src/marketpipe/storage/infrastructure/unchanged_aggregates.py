@@ -26,13 +26,18 @@ class UnchangedAggregates:
         self._data, self._aggregates = str(layout.data), str(layout.aggregates)
         self._seen, self._new_aggregator = seen, new_aggregator
 
-    def refresh(
+    def up_to_date(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
-    ) -> RefreshCount:
+    ) -> RefreshCount | None:
         with looking_into(self._data):
             agreeing = list(self._verdicts(symbol, timeframes, _month_of(first, (0, 0)), _month_of(last, LAST)))
         if all(agreeing):
             return RefreshCount(0, len(agreeing))
+        return self._new_aggregator().up_to_date(symbol, timeframes, first, last)
+
+    def refresh(
+        self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
+    ) -> RefreshCount:
         return self._new_aggregator().refresh(symbol, timeframes, first, last)
 
     def _verdicts(self, symbol: Symbol, timeframes: Sequence[Timeframe], first: Month, last: Month) -> Iterator[bool]:

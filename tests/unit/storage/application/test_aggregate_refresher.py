@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from attrs import define, field
@@ -15,17 +18,28 @@ from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsola
 from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
 from marketpipe.storage.domain.refresh_count import RefreshCount
 
-AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
+AAPL, MSFT, TSLA = Symbol("AAPL"), Symbol("MSFT"), Symbol("TSLA")
 FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-31")
 Asked = tuple[Symbol, Sequence[Timeframe], TradingDate | None, TradingDate | None]
 
 
 @define
 class FakeAggregator:
-    """Counts one file written for each timeframe, two unchanged for each symbol."""
+    """Counts one file written for each timeframe, two unchanged for each symbol; five for one that is ``fresh``."""
 
     asked: list[Asked] = field(factory=list)
     broken: Symbol | None = None
+    fresh: Symbol | None = None
+    unsightly: Symbol | None = None
+    looked: list[Asked] = field(factory=list)
+
+    def up_to_date(
+        self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
+    ) -> RefreshCount | None:
+        self.looked.append((symbol, timeframes, first, last))
+        if symbol == self.unsightly:
+            raise StorageError(f"cannot look at {symbol}")
+        return RefreshCount(0, 5) if symbol == self.fresh else None
 
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
@@ -40,12 +54,16 @@ class FakeAggregator:
 class Refreshing:
     aggregator: FakeAggregator = field(factory=FakeAggregator)
     said: list[AggregatesRefreshed] = field(factory=list)
+    workers: int = 1
+
+    def executor(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.workers)
 
     @property
     def refresher(self) -> AggregateRefresher:
         bus = EventBus(LoggedIsolation)
         bus.observe(AggregatesRefreshed, self.said.append)
-        return AggregateRefresher(self.aggregator, bus)
+        return AggregateRefresher(self.aggregator, bus, self.executor)
 
 
 def test_every_symbol_is_refreshed_between_the_dates_and_counted() -> None:
@@ -83,6 +101,35 @@ def test_a_symbol_that_cannot_be_aggregated_holds_up_no_other() -> None:
     assert count == RefreshCount(1, 2, ("AAPL: cannot aggregate AAPL",))
     assert [asked[0] for asked in refreshing.aggregator.asked] == [MSFT]
     assert refreshing.said == [AggregatesRefreshed(1, 2)]
+
+
+def test_what_is_up_to_date_is_looked_at_and_no_more() -> None:
+    refreshing = Refreshing(FakeAggregator(fresh=AAPL))
+
+    count = refreshing.refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1], FIRST, LAST)
+
+    assert refreshing.aggregator.looked == [(symbol, [Timeframe.DAY_1], FIRST, LAST) for symbol in (AAPL, MSFT)]
+    assert [asked[0] for asked in refreshing.aggregator.asked] == [MSFT]
+    assert count == RefreshCount(1, 7)
+
+
+def test_failures_are_told_in_the_order_of_the_symbols_wherever_they_came_up() -> None:
+    refreshing = Refreshing(FakeAggregator(broken=AAPL, unsightly=MSFT))
+
+    count = refreshing.refresher.refresh([AAPL, MSFT, TSLA], [Timeframe.DAY_1])
+
+    assert count == RefreshCount(1, 2, ("AAPL: cannot aggregate AAPL", "MSFT: cannot look at MSFT"))
+
+
+def test_several_symbols_are_refreshed_at_once() -> None:
+    meeting = threading.Barrier(2)
+
+    class Meeting(FakeAggregator):
+        def refresh(self, symbol: Symbol, **_: Any) -> RefreshCount:
+            meeting.wait(20)  # in vain, where the other one does not come
+            return RefreshCount(1, 0)
+
+    assert Refreshing(Meeting(), workers=2).refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1]) == RefreshCount(2, 0)
 
 
 def test_counts_add_up() -> None:

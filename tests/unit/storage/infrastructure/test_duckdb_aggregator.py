@@ -18,6 +18,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.month_now import MonthNow
 from tests.support.builders import CALENDAR, bar, day
 from tests.support.sparse_minutes import FULL_DAYS, MonthOfMinutes, months_of_minutes
 from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
@@ -26,10 +27,9 @@ Row = dict[str, Any]
 
 
 def aggregate(root: Path, month: str, timeframes: Sequence[Timeframe] = AGGREGATED) -> Mapping[Timeframe, pa.Table]:
-    year, number = map(int, month.split("-"))
-    return DuckDBAggregator(StoreOnDisk(root).layout, CALENDAR).aggregate(
-        MonthPartition(Symbol("AAPL"), year, number), timeframes
-    )
+    wanted = MonthPartition(Symbol("AAPL"), *map(int, month.split("-")))
+    minutes = MonthNow(wanted, str(StoreOnDisk(root).layout.month(wanted))).bars()
+    return DuckDBAggregator(CALENDAR).aggregate({wanted: minutes}, timeframes)[wanted]
 
 
 def made_from(minutes: MonthOfMinutes, timeframes: Sequence[Timeframe] = AGGREGATED) -> Mapping[Timeframe, list[Row]]:

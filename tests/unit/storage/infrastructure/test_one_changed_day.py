@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from attrs import frozen
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.refresh_count import RefreshCount
 from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
-from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator, Made, Minutes
 from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
 from tests.support.aggregated_store import FILES, daily_closes, files_of, keep
 from tests.support.builders import CALENDAR, bar, columnar, day
@@ -42,13 +40,13 @@ class Traces:
 class WatchedAggregator(DuckDBAggregator):
     """Remembers what it was asked for."""
 
-    def __init__(self, store: StoreOnDisk) -> None:
-        super().__init__(store.layout, CALENDAR)
+    def __init__(self) -> None:
+        super().__init__(CALENDAR)
         self.asked: list[tuple[str, str, tuple[Timeframe, ...]]] = []
 
-    def aggregate(self, month: MonthPartition, timeframes: Sequence[Timeframe]) -> Mapping[Timeframe, pa.Table]:
-        self.asked.append((str(month.symbol), str(month), tuple(timeframes)))
-        return super().aggregate(month, timeframes)
+    def aggregate(self, minutes: Minutes, timeframes: Sequence[Timeframe]) -> Made:
+        self.asked += [(str(month.symbol), str(month), tuple(timeframes)) for month in minutes]
+        return super().aggregate(minutes, timeframes)
 
 
 @pytest.fixture
@@ -58,11 +56,12 @@ def watched(store: StoreOnDisk) -> WatchedAggregator:
     turned_down = day("MSFT", "2024-03-06")
     store.partitions.store(columnar((turned_down, [])), columnar((turned_down, [bar("2024-03-06T15:00:00Z")])))
     store.refresh("MSFT")
-    return WatchedAggregator(store)
+    return WatchedAggregator()
 
 
 def refresh(store: StoreOnDisk, aggregator: DuckDBAggregator) -> RefreshCount:
-    files = AggregateFiles(store.layout, store.identity, aggregator, ParquetWriter(store.compression), store.files)
+    writer = ParquetWriter(store.compression)
+    files = AggregateFiles(store.layout, store.identity, lambda: aggregator, writer, store.files)
     return sum((files.refresh(Symbol(name), AGGREGATED, None, None) for name in SYMBOLS), start=RefreshCount(0, 0))
 
 

@@ -86,7 +86,7 @@ def test_a_file_that_is_replaced_while_somebody_looks_is_not_missed(
     store: StoreOnDisk, times_before: int, times_after: int, timeframe: Timeframe, seconds: float, known: list[float]
 ) -> None:
     layout = _interrupted(store, times_before, times_after)
-    loader = BarLoader(layout, lambda: DuckDBAggregator(layout, CALENDAR))
+    loader = BarLoader(layout, lambda: DuckDBAggregator(CALENDAR))
 
     assert prices(loader, after(seconds), timeframe) == known
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_replaced_before_it_is_read_is_not_taken_for_what_it_was(
     def new_aggregator() -> DuckDBAggregator:
         """Made after the files were chosen, and before they are read."""
         replace()
-        return DuckDBAggregator(store.layout, CALENDAR)
+        return DuckDBAggregator(CALENDAR)
 
     assert prices(BarLoader(store.layout, new_aggregator), after(150), Timeframe.HOUR_1) == [102.0]
 
@@ -115,6 +115,6 @@ def test_a_file_that_is_replaced_before_it_is_read_is_not_taken_for_what_it_was(
 def test_a_file_that_goes_before_it_is_read_is_no_error(store: StoreOnDisk) -> None:
     def new_aggregator() -> DuckDBAggregator:
         store.path(AAPL).unlink(missing_ok=True)
-        return DuckDBAggregator(store.layout, CALENDAR)
+        return DuckDBAggregator(CALENDAR)
 
     assert prices(BarLoader(store.layout, new_aggregator), after(150), Timeframe.HOUR_1) == [101.0]

@@ -1,21 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 from attrs import define
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
 from marketpipe.storage.infrastructure.steady_reading import ATTEMPTS, looks_at, looks_below, read_steadily
 from tests.support.bar_stores import at
-from tests.support.builders import CALENDAR, day
+from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
 
 
@@ -125,17 +121,6 @@ class _DisturbedQuery(DuckDBQuery):
         return found
 
 
-class _DisturbedAggregator(DuckDBAggregator):
-    def __init__(self, store: StoreOnDisk, disturb: _Replacing) -> None:
-        super().__init__(store.layout, CALENDAR)
-        self._disturb = disturb
-
-    def _made_of(self, *wanted: Any) -> Mapping[Timeframe, pa.Table]:
-        found = super()._made_of(*wanted)
-        self._disturb()
-        return found
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> StoreOnDisk:
     store = StoreOnDisk(tmp_path)
@@ -153,11 +138,3 @@ def test_a_query_reads_again_where_a_file_of_its_views_was_replaced(
     found = _DisturbedQuery(store, disturb).run(f"SELECT open FROM {view}")
 
     assert (found["open"].to_pylist(), disturb.times) == (opens, times)
-
-
-def test_minutes_that_are_replaced_while_they_are_aggregated_are_read_again(store: StoreOnDisk) -> None:
-    disturb = _Replacing(store)
-
-    made = _DisturbedAggregator(store, disturb).aggregate(MonthPartition.of(AAPL), [Timeframe.MINUTE_5])
-
-    assert (made[Timeframe.MINUTE_5]["open"].to_pylist(), disturb.times) == ([200.0], 2)

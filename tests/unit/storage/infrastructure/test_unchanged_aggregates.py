@@ -30,6 +30,11 @@ class Asked:
 
     times: int = 0
 
+    def up_to_date(
+        self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
+    ) -> RefreshCount | None:
+        return None
+
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> RefreshCount:
@@ -40,7 +45,9 @@ class Asked:
 def refreshed(
     store: StoreOnDisk, seen: SeenMonths, first: TradingDate | None = FIRST, last: TradingDate | None = LAST
 ) -> RefreshCount:
-    return UnchangedAggregates(store.layout, seen, Asked).refresh(AAPL, AGGREGATED, first, last)
+    aggregates = UnchangedAggregates(store.layout, seen, Asked)
+    asked = AAPL, AGGREGATED, first, last
+    return aggregates.up_to_date(*asked) or aggregates.refresh(*asked)
 
 
 def look(store: StoreOnDisk, first: TradingDate = FIRST, last: TradingDate = LAST) -> SeenMonths:

@@ -1,0 +1,162 @@
+"""Aggregation 1m to 5m, 15m, 1h and 1d: MarketPipe against a hand-written DuckDB query over the same day files.
+
+    python benchmarks/aggregate.py [--symbols 52] [--sessions 250] [--bars-a-day 390] [--runs 5] [--folder DIR]
+
+The query is in duckdb_aggregation.py. Both sides run as processes of their own, so that each pays for its start, and
+write new files of the same kind; MarketPipe syncs them, and says in each which minutes it was made from. In the first
+round the bars of both are compared. Then one day after another is changed, and what bringing the aggregates up to date
+costs is set against the whole: of all that is stored, as "marketpipe aggregate" does, and of that symbol and date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from benchmarks.comparison import interleaved, median, print_table
+from benchmarks.synthetic_store import bars_of, make_store, sessions_from, symbols_called, write_day
+
+from marketpipe import AggregationReport, Pipeline, StoreConfig, Symbol
+from marketpipe.shared_kernel.domain.trading_session import TradingSession
+
+TIMEFRAMES = "5m,15m,1h,1d"
+UNLIKE = """
+SELECT count(*), count(*) FILTER (
+    (one.open, one.high, one.low, one.close, one.volume, one.trade_count) IS DISTINCT FROM
+    (other.open, other.high, other.low, other.close, other.volume, other.trade_count)
+    OR coalesce(abs(one.vwap - other.vwap) > 1e-9, true))
+FROM theirs AS one FULL JOIN ours AS other USING (symbol, timestamp)
+"""
+QUERY = Path(__file__).parent / "duckdb_aggregation.py"
+PEER, OURS, LIBRARY = "DuckDB", "marketpipe aggregate", "Pipeline.aggregate"
+EVERYTHING, ONE_DAY = "after one changed day: everything", "after one changed day: that day"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--symbols", type=int, default=52)
+    parser.add_argument("--sessions", type=int, default=250)
+    parser.add_argument("--bars-a-day", type=int, default=390)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        Aggregation(Path(folder), options).measure(options.runs)
+
+
+class Aggregation:
+    """Each run has a fresh folder, with a link to the minutes: right after a deletion a disk is slow."""
+
+    def __init__(self, root: Path, options: argparse.Namespace) -> None:
+        self._root, self._run, self._changes, self._peaks = root, 0, 0, dict[str, float]()
+        self._symbols, self._sessions = symbols_called(options.symbols), sessions_from(options.sessions)
+        self._bars_a_day = options.bars_a_day
+        self._bars = make_store(root, self._symbols, self._sessions, options.bars_a_day, state=False)
+        pq.write_table(_hours(self._sessions), root / "hours.parquet")
+
+    def measure(self, runs: int) -> None:
+        ways: dict[str, Callable[[], object]] = {PEER: self._query, OURS: self._command, LIBRARY: self._library}
+        whole = interleaved(ways, runs, before=self._fresh, after=self._compare)
+        days = len(self._symbols) * len(self._sessions)
+        print_table(f"{self._bars:,} bars in {days:,} day files", whole, [PEER], self._bars, "bars")
+        print(", ".join(f"peak memory of {name}: {peak:.0f} MB" for name, peak in self._peaks.items()))
+        parts = {EVERYTHING: self._refresh_all, ONE_DAY: self._refresh_one}
+        partly = interleaved(parts, 3 * runs, before=self._change)
+        for name, taken in partly.items():
+            share = median(taken) / median(whole[LIBRARY])
+            print(f"{share:7.2%} of {LIBRARY} {name}, {median(taken) * 1000:.0f} ms")
+
+    @property
+    def _folder(self) -> Path:
+        return self._root / f"run-{self._run}"
+
+    def _fresh(self, _: str) -> None:
+        self._run += 1
+        self._folder.mkdir()
+        (self._folder / "data").symlink_to(self._root / "data")
+
+    def _query(self) -> None:
+        self._finish(PEER, str(QUERY), "data", str(self._root / "hours.parquet"), "query")
+
+    def _command(self) -> None:
+        self._finish(OURS, "-m", "marketpipe", "aggregate", "--timeframes", TIMEFRAMES)
+
+    def _finish(self, name: str, *arguments: str) -> None:
+        with subprocess.Popen([sys.executable, *arguments], cwd=self._folder, stdout=subprocess.DEVNULL) as process:
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{name} failed: {process.args}")
+        self._peaks[name] = max(self._peaks.get(name, 0), used.ru_maxrss / 1024)
+
+    def _library(self) -> AggregationReport:
+        return self._aggregated()
+
+    def _refresh_all(self) -> AggregationReport:
+        return self._aggregated()
+
+    def _refresh_one(self) -> AggregationReport:
+        symbol, session = self._changed
+        return self._aggregated([symbol], session.trading_date, session.trading_date)
+
+    def _aggregated(self, *what: object) -> AggregationReport:
+        names = ("aggregates", "quarantine", "revisions")
+        paths = {f"{name}_path": self._folder / name for name in names}
+        state = self._folder / "state" / "marketpipe.sqlite"
+        with Pipeline(StoreConfig(output_path=self._folder / "data", state_path=state, **paths)) as pipeline:
+            return pipeline.aggregate(*what, timeframes=TIMEFRAMES.split(","))
+
+    def _change(self, _: str) -> None:
+        """Another word on one day, as an ingestion puts it in its place."""
+        self._changes += 1
+        symbol, session = self._changed
+        write_day(self._root, symbol, session, bars_of(session, self._bars_a_day, (self._changes, 10**6)))
+
+    @property
+    def _changed(self) -> tuple[Symbol, TradingSession]:
+        """Another day after each change."""
+        return self._symbols[self._changes % len(self._symbols)], self._sessions[-self._changes % len(self._sessions)]
+
+    def _compare(self, name: str, _: object) -> None:
+        if name == OURS and self._run == 2:
+            for timeframe in TIMEFRAMES.split(","):
+                _check(*(self._root / f"run-{run}" for run in (1, 2)), timeframe)
+
+
+def _check(theirs: Path, ours: Path, timeframe: str) -> None:
+    """Both have the same bars; but for the volume-weighted price, a quotient of sums that depend on their order."""
+    depth = "*" if timeframe == "1d" else "*/*"
+    files = {
+        "theirs": f"{theirs}/query/timeframe={timeframe}/symbol=*/{depth}/*.parquet",
+        "ours": f"{ours}/aggregates/timeframe={timeframe}/symbol=*/{depth}.parquet",
+    }
+    with duckdb.connect() as connection:
+        for name, pattern in files.items():
+            connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{pattern}', hive_partitioning = true)")
+        ((count, unlike),) = connection.execute(UNLIKE).fetchall()
+    if unlike or not count:
+        raise SystemExit(f"{timeframe}: {unlike} of {count} bars differ")
+
+
+def _hours(sessions: tuple[TradingSession, ...]) -> pa.Table:
+    rows = []
+    for session in sessions:
+        marks = [session.extended.start, session.opens, session.closes, session.extended.end]
+        times, midnight = [mark.epoch_micros for mark in marks], session.trading_date.midnight.epoch_micros
+        rows += [(times[part], times[part + 1], midnight, part == 1) for part in range(3)]
+    return pa.table(list(zip(*rows, strict=True)), ["hours", "hours_end", "day_start", "regular"])
+
+
+if __name__ == "__main__":
+    main()
