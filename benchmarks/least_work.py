@@ -1,7 +1,7 @@
 """The least work that turns a provider's pages into the same durable day files: no rules, no state, no metrics.
 
 httpx, msgspec, Arrow, one zstd Parquet file a symbol and trading date, written under a temporary name, synced, renamed,
-its folder synced. Right for bars of the regular session alone, whose UTC date is their trading date.
+its folder synced. Four hours behind UTC every bar from 04:00 to 20:00 New York time lies on its trading date.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+FOUR_HOURS, DAY = 4 * 3_600_000_000, 86_400_000_000
 
 
 class Bar(msgspec.Struct, gc=False):
@@ -48,18 +51,20 @@ def ingest(url: str, symbols: Sequence[str], first: str, last: str, folder: Path
 
 def _ingest(url: str, symbols: Sequence[str], first: str, last: str, folder: Path) -> int:
     count, held = 0, dict[str, list[Bar]]()
-    for page in _pages(url, symbols, f"{first}T00:00:00Z", f"{last}T23:59:59Z"):
+    for page in _pages(url, symbols, *hours(first, last)):
         for symbol, bars in page.bars.items():
             count += len(bars)
             for other in [name for name in held if name != symbol]:
-                _store(folder, other, held.pop(other))
-            bars = held.pop(symbol, []) + bars
-            cut = next((n for n in range(len(bars), 0, -1) if bars[n - 1].t[:10] != bars[-1].t[:10]), 0)
-            _store(folder, symbol, bars[:cut])
-            held[symbol] = bars[cut:]
+                _store(folder, other, held.pop(other), whole=True)
+            held[symbol] = _store(folder, symbol, held.pop(symbol, []) + bars, whole=False)
     for symbol, bars in held.items():
-        _store(folder, symbol, bars)
+        _store(folder, symbol, bars, whole=True)
     return count
+
+
+def hours(first: str, last: str) -> tuple[str, str]:
+    """From New York's midnight or so to New York's midnight or so, whatever its clocks show."""
+    return f"{first}T04:00:00Z", f"{date.fromisoformat(last) + timedelta(days=1)}T03:59:59Z"
 
 
 def _pages(url: str, symbols: Sequence[str], start: str, end: str) -> Iterator[Page]:
@@ -73,13 +78,20 @@ def _pages(url: str, symbols: Sequence[str], start: str, end: str) -> Iterator[P
             query["page_token"] = page.next_page_token
 
 
-def _store(folder: Path, symbol: str, bars: Sequence[Bar]) -> None:
-    for date, some in groupby(bars, key=lambda bar: bar.t[:10]):
-        year, month, day = date.split("-")
-        _write(folder / f"symbol={symbol}" / f"year={year}" / f"month={month}", f"day={day}.parquet", list(some))
+def _store(folder: Path, symbol: str, bars: list[Bar], *, whole: bool) -> list[Bar]:
+    """What is left: the last day, where more of it may come."""
+    table = _table(bars)
+    days = (table["timestamp"].cast(pa.int64()).to_numpy() - FOUR_HOURS) // DAY
+    cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(bars)]
+    end = len(cuts) if whole else len(cuts) - 1
+    for start, stop in pairwise(cuts[:end]):
+        year, month, day = str(np.datetime64(int(days[start]), "D")).split("-")
+        month_folder = folder / f"symbol={symbol}" / f"year={year}" / f"month={month}"
+        _write(month_folder, f"day={day}.parquet", table.slice(start, stop - start))
+    return [] if whole else bars[cuts[-2] :]
 
 
-def _write(folder: Path, name: str, bars: Sequence[Bar]) -> None:
+def _table(bars: list[Bar]) -> pa.Table:
     columns = {
         "timestamp": pa.array([bar.t for bar in bars], pa.string()).cast(TIMESTAMP),
         "open": pa.array([bar.o for bar in bars], pa.float64()),
@@ -89,10 +101,15 @@ def _write(folder: Path, name: str, bars: Sequence[Bar]) -> None:
         "volume": pa.array([bar.v for bar in bars], pa.float64()),
         "trade_count": pa.array([bar.n for bar in bars], pa.int64()),
         "vwap": pa.array([bar.vw for bar in bars], pa.float64()),
+        "schema_version": pa.repeat(pa.scalar(1, pa.int32()), len(bars)),
     }
+    return pa.table(columns)
+
+
+def _write(folder: Path, name: str, table: pa.Table) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{name}.tmp", "wb") as file:
-        pq.write_table(pa.table(columns), file, compression="zstd", compression_level=1, use_dictionary=False)
+        pq.write_table(table, file, compression="zstd", compression_level=1, use_dictionary=False)
         file.flush()
         os.fsync(file.fileno())
     os.replace(folder / f"{name}.tmp", folder / name)

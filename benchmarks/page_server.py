@@ -37,8 +37,10 @@ MOST_BARS = 10_000
 class PageServer:
     """A context manager: the process, its ``url``, and what it counted. The dates are trading dates, both inclusive."""
 
-    def __init__(self, first: str, last: str, bars_a_day: int = 390, latency_ms: float = 0.0) -> None:
-        words = ("--first", first, "--last", last, "--bars-a-day", str(bars_a_day), "--latency-ms", str(latency_ms))
+    def __init__(self, first: str, last: str, *bars_a_day: int, latency_ms: float = 0.0) -> None:
+        """Several numbers of ``bars_a_day`` are symbols of as many kinds; none is 390."""
+        counts = map(str, bars_a_day or (390,))
+        words = ("--first", first, "--last", last, "--bars-a-day", *counts, "--latency-ms", str(latency_ms))
         self._command = [sys.executable, __file__, *words]
 
     def __enter__(self) -> PageServer:
@@ -126,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--first", required=True)
     parser.add_argument("--last", required=True)
-    parser.add_argument("--bars-a-day", type=int, default=390)
+    parser.add_argument("--bars-a-day", type=int, nargs="+", default=[390])
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()

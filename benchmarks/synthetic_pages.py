@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from marketpipe.shared_kernel.domain.trading_session import TradingSession
@@ -37,53 +37,74 @@ class Page(NamedTuple):
     packed: bytes
 
 
-class SyntheticPages:
-    """Every symbol has the same minutes in every session; its prices are those of one of a few ``variants``."""
+class Grid:
+    """The minutes at which there are bars, in seconds since 1970, and where among them sessions begin."""
 
-    def __init__(self, sessions: Sequence[TradingSession], bars_a_day: int, variants: int = 4) -> None:
+    def __init__(self, sessions: Sequence[TradingSession], bars_a_day: int) -> None:
         """Fewer than ``bars_a_day`` where a session of the exchange was shorter."""
-        self._variants = variants
-        self._minutes = [minute for session in sessions for minute in minutes_of(session, bars_a_day)]
-        counts = [len(minutes_of(session, bars_a_day)) for session in sessions]
-        self._bounds = list(accumulate(counts, initial=0))
+        days = [minutes_of(session, bars_a_day) for session in sessions]
+        self.minutes = [minute for day in days for minute in day]
+        self.bounds = list(accumulate(map(len, days), initial=0))
+
+    def between(self, start: int, end: int) -> tuple[int, int]:
+        return bisect_left(self.minutes, start), bisect_right(self.minutes, end)
+
+
+class SyntheticPages:
+    """Every symbol has the minutes of one of the grids in every session, and the prices of one of ``variants``."""
+
+    def __init__(self, sessions: Sequence[TradingSession], bars_a_day: Sequence[int], variants: int = 4) -> None:
+        """Several numbers of ``bars_a_day`` are symbols of as many kinds."""
+        self._variants, self._grids = variants, [Grid(sessions, count) for count in bars_a_day]
         self._fragment = lru_cache(KEPT_FRAGMENTS)(self._render)
         self.page = lru_cache(KEPT_PAGES)(self._make_page)
 
     def warm_up(self) -> None:
         """Renders every whole session, so that no request has to."""
-        for variant in range(self._variants):
-            for first, last in zip(self._bounds, self._bounds[1:], strict=False):
-                self._fragment(variant, first, last)
+        for number, grid in enumerate(self._grids):
+            for variant in range(self._variants):
+                for first, last in pairwise(grid.bounds):
+                    self._fragment(number, variant, first, last)
+
+    def bars_between(self, symbol: str, start: int, end: int) -> int:
+        first, last = self._grids[self._grid_of(symbol)].between(start, end)
+        return last - first
 
     def _make_page(self, symbols: tuple[str, ...], start: int, end: int, limit: int, skipped: int) -> Page:
         """``start`` and ``end`` in seconds since 1970, both inclusive; ``skipped`` bars came on pages before this."""
-        first, last = bisect_left(self._minutes, start), bisect_right(self._minutes, end)
-        each = last - first
-        until = min(skipped + limit, each * len(symbols))
-        parts, position = [plain('{"bars":{')], skipped
-        while position < until:
-            symbol, begun = symbols[position // each], position - position % each
-            upto = min(begun + each, until)
-            parts.append(plain(f'{"," if position > skipped else ""}"{symbol}":['))
-            variant = zlib.crc32(symbol.encode()) % self._variants
-            parts += self._bars(variant, first + position - begun, first + upto - begun)
-            parts.append(plain("]"))
-            position = upto
-        token = f'"{until}"' if until < each * len(symbols) else "null"
-        return _page(max(0, until - skipped), [*parts, plain(f'}},"next_page_token":{token}}}')])
+        parts, begins, until = [plain('{"bars":{')], 0, skipped + limit
+        for symbol in symbols:
+            number = self._grid_of(symbol)
+            first, last = self._grids[number].between(start, end)
+            some = slice(max(skipped - begins, 0), max(min(until - begins, last - first), 0))
+            if some.start < some.stop:
+                parts.append(plain(f'{"," if len(parts) > 1 else ""}"{symbol}":['))
+                parts += self._bars(number, self._variant_of(symbol), first + some.start, first + some.stop)
+                parts.append(plain("]"))
+            begins += last - first
+        token = f'"{until}"' if until < begins else "null"
+        return _page(max(0, min(until, begins) - skipped), [*parts, plain(f'}},"next_page_token":{token}}}')])
 
-    def _bars(self, variant: int, first: int, last: int) -> Iterator[Fragment]:
+    def _bars(self, number: int, variant: int, first: int, last: int) -> Iterator[Fragment]:
         """Session by session."""
-        day = bisect_right(self._bounds, first) - 1
+        bounds = self._grids[number].bounds
+        day = bisect_right(bounds, first) - 1
         while first < last:
-            upto = min(last, self._bounds[day + 1])
-            yield self._fragment(variant, first, upto)
+            upto = min(last, bounds[day + 1])
+            yield self._fragment(number, variant, first, upto)
             first, day = upto, day + 1
             if first < last:
                 yield plain(",")
 
-    def _render(self, variant: int, first: int, last: int) -> Fragment:
-        return _fragment(",".join([_record(self._minutes[number], number, variant) for number in range(first, last)]))
+    def _render(self, number: int, variant: int, first: int, last: int) -> Fragment:
+        minutes = self._grids[number].minutes
+        return _fragment(",".join([_record(minutes[each], each, variant) for each in range(first, last)]))
+
+    def _grid_of(self, symbol: str) -> int:
+        return zlib.crc32(symbol.encode()[::-1]) % len(self._grids)
+
+    def _variant_of(self, symbol: str) -> int:
+        return zlib.crc32(symbol.encode()) % self._variants
 
 
 def minutes_of(session: TradingSession, count: int) -> list[int]:

@@ -90,7 +90,7 @@ def test_minutes_lie_apart_within_the_day_and_around_the_regular_session(count: 
 
 
 def test_invented_bars_are_bars() -> None:
-    page = SyntheticPages(sessions(FIRST, LAST), BARS_A_DAY).page(("A", "B"), 0, 1 << 40, 10_000, 0)
+    page = SyntheticPages(sessions(FIRST, LAST), [BARS_A_DAY]).page(("A", "B"), 0, 1 << 40, 10_000, 0)
     assert gzip.decompress(page.packed) == page.raw
     for bars in json.loads(page.raw)["bars"].values():
         for bar in bars:

@@ -25,9 +25,6 @@ from marketpipe.shared_kernel.events.event import Event
 from marketpipe.shared_kernel.events.provider_events import RequestCompleted, RequestRetried
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 
-MOST_AT_ONCE = 64
-"""Requests on their way beside those that somebody waits for: as many as there are connections."""
-
 
 class BaseApiClient(ABC):
     """A market data provider over HTTP. A new provider says how it speaks; paging, pace and patience are here.
@@ -48,7 +45,6 @@ class BaseApiClient(ABC):
     ) -> None:
         self._traits, self._http, self._limiter, self._clock = traits, http, limiter, clock
         self._publish = publish
-        self._askers = ThreadPoolExecutor(MOST_AT_ONCE, f"marketpipe-{traits.name}")
         policy = retry or RetryPolicy()
         self._retrying, self._hurried = (
             made.sync(clock, self.should_retry, self._report_retry) for made in (policy, policy.hurried)
@@ -94,7 +90,7 @@ class BaseApiClient(ABC):
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
         walk, reach = PageWalk(request), PageReach()
         retrying = self._retrying if request.patient else self._hurried
-        with RequestAhead(self._answer, self._askers) as ahead:
+        with ThreadPoolExecutor(1, "marketpipe-ahead") as asker, RequestAhead(self._answer, asker) as ahead:
             while (call := walk.next_call()) is not None:
                 try:
                     page: RawMarketData = retrying(self._ask, call, ahead)
@@ -119,12 +115,10 @@ class BaseApiClient(ABC):
                 yield page
 
     def close(self) -> None:
-        self._askers.shutdown()
         self._limiter.close()
         self._http.close()
 
     async def aclose(self) -> None:
-        self._askers.shutdown()
         self._limiter.close()
         await self._http.aclose()
 
