@@ -1,6 +1,6 @@
 """How many requests an ingestion takes, against the fewest there can be: bars / 10,000, rounded up.
 
-    python benchmarks/requests.py [--symbols 500] [--sessions 20] [--workers 4] [--folder DIR]
+    python benchmarks/fewest_requests.py [--symbols 500] [--sessions 20] [--workers 4] [--folder DIR]
 
 Symbols of mixed liquidity: a fifth each have 390, 200, 60, 15 and 2 bars a session. First everything, by a store that
 knows nothing of their volume; then, of that store, 1 %, 5 % and 20 % of the symbol-days at random are lost and filled
