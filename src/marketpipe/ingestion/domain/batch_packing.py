@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from attrs import field, frozen
 from attrs.validators import ge
@@ -39,7 +40,7 @@ def pack(missing: Mapping[Symbol, Sequence[int]], bars_per_day: float, limits: P
     total = bars_per_day * sum(len(positions) for positions in missing.values())
     target = limits.bars_per_batch(total)
     for run, symbols in sorted(_by_run(missing).items()):
-        yield from _cut(symbols, run, bars_per_day, target, limits.symbols_per_request)
+        yield from _cut(symbols, run, bars_per_day, target, limits)
 
 
 def rectangles(missing: Mapping[Symbol, Sequence[int]]) -> Iterator[Rectangle]:
@@ -68,10 +69,19 @@ def _runs(positions: Sequence[int]) -> Iterator[Run]:
         yield start, previous
 
 
-def _cut(symbols: Sequence[Symbol], run: Run, bars_per_day: float, target: float, most: int) -> Iterator[Rectangle]:
+def _cut(
+    symbols: Sequence[Symbol], run: Run, bars_per_day: float, target: float, limits: PackingLimits
+) -> Iterator[Rectangle]:
     first, last = run
     days = min(last - first + 1, max(1, math.floor(target / bars_per_day)))
-    width = min(most, max(1, math.floor(target / (bars_per_day * days))))
-    for i in range(0, len(symbols), width):
+    width = min(limits.symbols_per_request, max(1, math.floor(target / (bars_per_day * days))))
+    for some in _evenly(symbols, math.ceil(len(symbols) / width), limits.workers):
         for day in range(first, last + 1, days):
-            yield tuple(symbols[i : i + width]), (day, min(last, day + days - 1))
+            yield some, (day, min(last, day + days - 1))
+
+
+def _evenly(symbols: Sequence[Symbol], parts: int, workers: int) -> Iterator[tuple[Symbol, ...]]:
+    """Where there is more than one part, as many for every worker, and as large: none ends long after another."""
+    count = parts if parts == 1 else min(len(symbols), math.ceil(parts / workers) * workers)
+    bounds = [len(symbols) * part // count for part in range(count + 1)]
+    return (tuple(symbols[start:end]) for start, end in pairwise(bounds))
