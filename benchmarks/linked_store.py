@@ -23,8 +23,8 @@ from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
 from marketpipe.shared_kernel.domain.trading_session import TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
-from marketpipe.storage.infrastructure.aggregate_freshness import aggregate_files, stamp_of, years_between
-from marketpipe.storage.infrastructure.day_files import day_file_looks
+from marketpipe.storage.infrastructure.aggregate_freshness import aggregate_files, years_between
+from marketpipe.storage.infrastructure.month_now import MonthNow, stamp_of
 from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -71,12 +71,11 @@ def _make_aggregates(root: Path, symbol: Symbol, timeframes: Sequence[Timeframe]
     """Files that bear the stamp of the minutes that lie there."""
     layout = StoreLayout(*(root / folder for folder in list(FOLDERS.values())[:4]))
     for year, wanted in years_between(layout, symbol, None, None):
-        looks = {month: day_file_looks(layout.month(month)) for month in year}
+        months = {month: MonthNow(month, str(layout.month(month))) for month in year}
         for file in aggregate_files(layout, year, wanted, timeframes):
-            named = ((f"month={month.month:02d}", look) for month in file.months for look in looks[month])
             file.path.parent.mkdir(parents=True, exist_ok=True)
             file.path.write_bytes(content)
-            os.utime(file.path, ns=(stamp_of(named),) * 2)
+            os.utime(file.path, ns=(stamp_of(months[month] for month in file.months),) * 2)
 
 
 def _link(source: Path, data: Path, day: SymbolDay) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +12,10 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.day_digests import day_digests
 from marketpipe.storage.domain.storage_metadata import sources_in
+from marketpipe.storage.infrastructure.aggregate_stamp import description_of, stamp_for
 from marketpipe.storage.infrastructure.day_files import FileLook, date_in, day_file_looks, modified_ns, number_in
 from marketpipe.storage.infrastructure.parquet_reader import bars_in, content_of, read_metadata
 from marketpipe.storage.infrastructure.parquet_writer import sha256
-
-SECOND = 1_000_000_000
 
 
 @define(slots=False, eq=False)
@@ -36,9 +34,7 @@ class MonthNow:
 
     @cached_property
     def description(self) -> str:
-        """Names, sizes and times of the files, with the name of their folder."""
-        folder = f"month={self.month.month:02d}"
-        return "".join([f"{folder}/{name} {size} {modified}\n" for name, size, modified in self.looks])
+        return description_of(self.month.month, self.looks)
 
     @cached_property
     def newest(self) -> int:
@@ -79,11 +75,7 @@ class MonthNow:
 
 
 def stamp_of(months: Iterable[MonthNow]) -> int:
-    """A modification time, in nanoseconds, that no other state of these files has.
-
-    Its seconds are those of the newest file; below the second it is a digest of their names, sizes and times.
-    """
+    """That of an aggregate which is made from all of them."""
     looked = list(months)
     newest = max((month.newest for month in looked), default=0)
-    digest = hashlib.sha256("".join([month.description for month in looked]).encode()).digest()
-    return newest // SECOND * SECOND + int.from_bytes(digest[:8], "big") % SECOND
+    return stamp_for("".join([month.description for month in looked]), newest)

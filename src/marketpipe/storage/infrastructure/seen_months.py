@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -9,8 +8,8 @@ from typing import Final
 from attrs import frozen
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.storage.infrastructure.aggregate_stamp import description_of, stamp_for
 
-SECOND: Final = 1_000_000_000
 DAY_FILE: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
 GONE: Final = -1
 IS_GONE: Final = f" {GONE} {GONE}\n"
@@ -57,12 +56,12 @@ class SeenMonths:
     def note(self, symbol: Symbol, year: int, looks: Mapping[int, list[Look]]) -> None:
         """``looks`` by month, ascending."""
         self._years.pop((symbol, year), None)
-        described = {month: _description(f"month={month:02d}/", found) for month, found in looks.items()}
+        described = {month: description_of(month, found) for month, found in looks.items()}
         if any(IS_GONE in text for text in described.values()):
             return
         newest = {month: max([look[2] for look in found], default=0) for month, found in looks.items()}
-        months = {month: _stamp(text, newest[month]) for month, text in described.items()}
-        whole = _stamp("".join(described.values()), max(newest.values(), default=0))
+        months = {month: stamp_for(text, newest[month]) for month, text in described.items()}
+        whole = stamp_for("".join(described.values()), max(newest.values(), default=0))
         self._years[symbol, year] = SeenYear(months, whole)
 
     def of(self, symbol: Symbol, year: int) -> SeenYear | None:
@@ -70,12 +69,3 @@ class SeenMonths:
 
     def forget(self) -> None:
         self._years.clear()
-
-
-def _description(folder: str, looks: list[Look]) -> str:
-    return "".join([f"{folder}{name} {size} {modified}\n" for name, size, modified in looks])
-
-
-def _stamp(description: str, newest: int) -> int:
-    digest = hashlib.sha256(description.encode()).digest()
-    return newest // SECOND * SECOND + int.from_bytes(digest[:8], "big") % SECOND
