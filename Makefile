@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := config/example_config.yaml
+# on the disk that is to be measured: in memory nothing has to be synced
+BENCH_FOLDER ?= $(CURDIR)/.bench
+BENCHMARKS := start_up read aggregate planning fewest_requests latency memory ingest
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test bench lint format clean
 
 help:
 	@echo "make demo    install, ingest invented bars without keys or network, aggregate, show them"
 	@echo "make test    install, and run every test, lint, type check and architecture contract"
+	@echo "make bench   install, and measure everything that docs/performance.md has figures of (about 45 minutes)"
 	@echo "make lint    the checks of 'make test' without the tests"
 	@echo "make format  let ruff format and fix"
 	@echo "make clean   remove the virtual environment and what 'make demo' has stored"
@@ -26,6 +30,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed
+
 demo: $(VENV)/.installed
 	$(BIN)/marketpipe ingest --config $(CONFIG)
 	$(BIN)/marketpipe aggregate --config $(CONFIG)
@@ -40,6 +48,12 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal tests
 	$(MAKE) --no-print-directory lint
 
+bench: $(VENV)/.installed-bench
+	@mkdir -p $(BENCH_FOLDER)
+	@for what in $(BENCHMARKS); do \
+		echo; echo "== benchmarks/$$what.py"; $(BIN)/python benchmarks/$$what.py --folder $(BENCH_FOLDER) || failed="$$failed $$what"; \
+	done; test -z "$$failed" || { echo "short of their goals, or failed:$$failed"; exit 1; }
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,4 +65,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) data aggregates quarantine revisions state build dist
+	rm -rf $(VENV) .bench data aggregates quarantine revisions state build dist

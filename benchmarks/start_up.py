@@ -25,8 +25,9 @@ UNUSUAL = "PYTHONDONTWRITEBYTECODE"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         store = Path(folder)
         (store / "config.yaml").write_text(CONFIG)
         ways = _ways()

@@ -39,7 +39,7 @@ def pack(missing: Mapping[Symbol, Sequence[int]], bars_per_day: float, limits: P
     """
     total = bars_per_day * sum(len(positions) for positions in missing.values())
     target = limits.bars_per_batch(total)
-    for run, symbols in sorted(_by_run(missing).items()):
+    for run, symbols in sorted(_fewest(_by_run(missing), limits.bars_per_page / bars_per_day).items()):
         yield from _cut(symbols, run, bars_per_day, target, limits)
 
 
@@ -47,6 +47,25 @@ def rectangles(missing: Mapping[Symbol, Sequence[int]]) -> Iterator[Rectangle]:
     """The same, as large as they can be."""
     for run, symbols in sorted(_by_run(missing).items()):
         yield tuple(symbols), run
+
+
+def _fewest(groups: Mapping[Run, list[Symbol]], days_per_page: float) -> Mapping[Run, list[Symbol]]:
+    """Runs of scattered days fill no page: they are cut into days where that makes fewer requests."""
+    small = {run: some for run, some in groups.items() if len(some) * _length(run) < days_per_page}
+    by_day: defaultdict[Run, list[Symbol]] = defaultdict(list)
+    for (first, last), symbols in small.items():
+        for day in range(first, last + 1):
+            by_day[day, day] += symbols
+    if len(by_day) >= len(small):
+        return groups
+    for run, symbols in groups.items():
+        if run not in small:
+            by_day[run] += symbols
+    return {run: sorted(symbols) for run, symbols in by_day.items()}
+
+
+def _length(run: Run) -> int:
+    return run[1] - run[0] + 1
 
 
 def _by_run(missing: Mapping[Symbol, Sequence[int]]) -> Mapping[Run, list[Symbol]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -107,3 +108,31 @@ def test_batches_grow_with_the_work_and_shrink_with_the_workers(total: float, wo
 def test_limits_below_one_are_refused(limits: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="must be >= 1"):
         PackingLimits(*limits)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5])
+def test_scattered_days_of_many_symbols_take_a_rectangle_for_each_date(share: float) -> None:
+    """Two days in a row that one symbol lacks are no reason for a request of its own."""
+    random = Random(7)
+    missing = {Symbol(f"S{number:03d}"): [day for day in range(20) if random.random() < share] for number in range(150)}
+    missing = {symbol: days for symbol, days in missing.items() if days}
+
+    found = list(pack(missing, 20.0, PackingLimits(10_000, 200)))
+
+    assert len(found) == len({day for days in missing.values() for day in days})
+    assert all(first == last for _, (first, last) in found)
+
+
+def test_a_stretch_that_fills_a_page_stays_whole_beside_scattered_days() -> None:
+    missing = {Symbol("LONG"): list(range(40)), **{Symbol(f"S{n}"): [n, n + 1, n + 9] for n in range(30)}}
+
+    found = {run: symbols for symbols, run in pack(missing, 390.0, PackingLimits(10_000, 200))}
+
+    assert found.pop((0, 39)) == (Symbol("LONG"),)
+    assert all(first == last for first, last in found)
+
+
+def test_what_fits_into_few_rectangles_is_not_cut_into_days() -> None:
+    missing = {Symbol("AAPL"): list(range(5)), Symbol("MSFT"): list(range(2, 5))}
+
+    assert len(list(pack(missing, 390.0, PackingLimits(10_000, 200)))) == 2
