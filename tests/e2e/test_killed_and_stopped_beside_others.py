@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.shared_store import (
     EVERY_DAY,
     PAGE,
     SEEDED,
+    connect,
     days_asked,
     ends_well,
     files,
@@ -32,7 +34,8 @@ from tests.support.shared_store import (
 pytestmark = pytest.mark.slow
 VICTIM, OTHER = "key-of-the-victim", KEYS["ALPACA_KEY"]
 WORKERS, ANSWERED = 2, 3
-LEASES_RUN_OUT = "UPDATE leases SET until = 0 WHERE until < 9000000000000000000"
+LEASES_RUN_OUT = "UPDATE leases SET until = 0"
+LEASES_HELD = "SELECT * FROM leases WHERE until > 9000000000000000000"
 
 
 @define
@@ -66,7 +69,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @contextmanager
 def with_days_in_hand(market: _Market, folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """The victim, who waits for answers, and the command that it was started with."""
+    """The victim, who has recorded something and waits for more, and the command that it was started with."""
     with market.provider:
         config = write_config(folder, market.provider.url)
         seed(config, folder)
@@ -75,7 +78,7 @@ def with_days_in_hand(market: _Market, folder: Path) -> Iterator[tuple[subproces
         command = ["ingest", "--config", config]
         victim = start_marketpipe(*command, cwd=folder, env={"ALPACA_KEY": VICTIM})
         try:
-            until(lambda: market.hanging == WORKERS)
+            until(lambda: market.hanging == WORKERS and bool(recorded_by(folder, job_of_the_victim(folder))))
             yield victim, command
         finally:
             market.released.set()
@@ -116,7 +119,7 @@ def test_a_stopped_one_is_waited_for_and_goes_on_when_it_is_woken(tmp_path: Path
     market = _Market()
     with with_days_in_hand(market, tmp_path) as (victim, command):
         job = job_of_the_victim(tmp_path)
-        victim.send_signal(signal.SIGSTOP)
+        until(lambda: _is_stopped_between_writes(victim, tmp_path))
         market.released.set()
         other = start_marketpipe(*command, cwd=tmp_path)
         in_hand = set(days_asked(market.provider)) - recorded_by(tmp_path, job)
@@ -136,7 +139,7 @@ def test_what_a_stopped_one_held_too_long_is_taken_over_and_not_written_again_wh
     market = _Market()
     with with_days_in_hand(market, tmp_path) as (victim, command):
         job = job_of_the_victim(tmp_path)
-        victim.send_signal(signal.SIGSTOP)
+        until(lambda: _is_stopped_between_writes(victim, tmp_path))
         market.released.set()
         rows_of_state(tmp_path, LEASES_RUN_OUT)  # as if ten minutes had passed
         other = start_marketpipe(*command, cwd=tmp_path)
@@ -155,6 +158,17 @@ def test_what_a_stopped_one_held_too_long_is_taken_over_and_not_written_again_wh
         assert pipeline.verify().ok
     states = rows_of_state(tmp_path, f"SELECT state FROM jobs WHERE job_id >= {job}")
     assert states == [("completed",), ("completed",)]
+
+
+def _is_stopped_between_writes(victim: subprocess.Popen[str], folder: Path) -> bool:
+    """One that is stopped while it stores, or writes to the state, is waited for without end (ADR 0012)."""
+    with closing(connect(folder)) as state, state:
+        state.execute("BEGIN IMMEDIATE")
+        if state.execute(LEASES_HELD).fetchone():
+            return False
+        victim.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, victim.pid, os.WSTOPPED | os.WNOWAIT)
+    return True
 
 
 def _times(folder: Path) -> dict[str, tuple[int, int]]:

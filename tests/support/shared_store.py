@@ -74,9 +74,13 @@ def new_york_date(moment: str) -> str:
 
 
 def ends_well(processes: list[subprocess.Popen[str]]) -> None:
-    for process in processes:
-        _, errors = process.communicate(timeout=90)
-        assert process.returncode == 0, errors
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=90)
+            assert process.returncode == 0, errors
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def opened(config_file: str, folder: Path) -> Pipeline:
@@ -95,8 +99,12 @@ def seed(config_file: str, folder: Path) -> None:
             assert pipeline.ingest(symbol, day, day).ok
 
 
+def connect(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "state" / "marketpipe.sqlite")
+
+
 def rows_of_state(folder: Path, sql: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(folder / "state" / "marketpipe.sqlite")) as connection, connection:
+    with closing(connect(folder)) as connection, connection:
         return connection.execute(sql).fetchall()
 
 
