@@ -4,19 +4,19 @@
 
 Interleaved, medians, each run into a fresh folder below --folder. MarketPipe does all it always does: every rule,
 quarantine, checkpoints, metrics, durable files. See least_work.py and peers.py for the other sides; --without-peers
-leaves the slow ones out. Thin symbols (20 bars) are five times as many, or too little would happen.
+leaves the slow ones out. Thin symbols (20 bars) are five times as many, or too little would happen. Nothing is deleted
+before the end: for minutes ext4 passes over what has just been deleted, which takes longer than all the rest.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -41,27 +41,25 @@ def main() -> None:
     parser.add_argument("--without-peers", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path())
     options = parser.parse_args()
-    for bars_a_day in options.bars_a_day:
-        _compare(bars_a_day, options.symbols * (5 if bars_a_day < THIN else 1), options)
+    with TemporaryDirectory(dir=options.folder) as root:
+        for bars_a_day in options.bars_a_day:
+            _compare(bars_a_day, options.symbols * (5 if bars_a_day < THIN else 1), root, options)
 
 
-def _compare(bars_a_day: int, count: int, options: argparse.Namespace) -> None:
-    last, symbols, folders = last_of(options.sessions), symbols_called(count), dict[str, Path]()
+def _compare(bars_a_day: int, count: int, root: str, options: argparse.Namespace) -> None:
+    last, symbols = last_of(options.sessions), symbols_called(count)
     with PageServer(str(FIRST), last, bars_a_day) as server:
-        ways = _ways(server.url, symbols, last, options)
-        bars = {name: _once(way, options.folder) for name, way in ways.items()}  # and all is imported and rendered
+        ways = {name: partial(_afresh, way, root) for name, way in _ways(server.url, symbols, last, options).items()}
+        bars = {name: way() for name, way in ways.items()}  # and all is imported and rendered
 
-        def before(name: str) -> None:
-            folders[name] = Path(mkdtemp(dir=options.folder))
+        def before(_: str) -> None:
+            os.sync()  # what one way left in memory is not the next one's to wait for
 
         def after(name: str, found: int) -> None:
-            shutil.rmtree(folders.pop(name))
             if found != bars[LEAST]:
                 raise SystemExit(f"{name} found {found} bars, not {bars[LEAST]}")
 
-        results = interleaved(
-            {name: partial(_into, way, folders, name) for name, way in ways.items()}, options.runs, before, after
-        )
+        results = interleaved(ways, options.runs, before, after)
     title = f"{bars_a_day} bars a symbol-day: {bars[LEAST]:,} bars into {count * options.sessions:,} files"
     print_table(f"{title}, {options.workers} workers", results, [LEAST], bars[LEAST], "bars")
 
@@ -88,16 +86,8 @@ def _marketpipe(url: str, symbols: list[str], last: str, workers: int, executor:
     return ingest(config_in(folder, url, symbols, last, workers=workers, executor=executor, session="extended")).bars
 
 
-def _into(way: Way, folders: dict[str, Path], name: str) -> int:
-    return way(folders[name])
-
-
-def _once(way: Way, root: Path) -> int:
-    folder = Path(mkdtemp(dir=root))
-    try:
-        return way(folder)
-    finally:
-        shutil.rmtree(folder)
+def _afresh(way: Way, root: str) -> int:
+    return way(Path(mkdtemp(dir=root)))
 
 
 if __name__ == "__main__":

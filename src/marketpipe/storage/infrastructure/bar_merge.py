@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -36,7 +38,17 @@ def in_order(bars: pa.Table) -> pa.Table:
 
 
 def is_in_order(times: Int64s) -> bool:
-    return bool((times[1:] > times[:-1]).all())
+    return are_in_order(times, [len(times)])[0]
+
+
+def are_in_order(times: Int64s, lengths: Sequence[int]) -> list[bool]:
+    """Of many days at once, which lie end to end: for each so many times."""
+    falls = np.zeros(len(times) + 1, np.int64)
+    np.cumsum(times[1:] <= times[:-1], out=falls[2:])
+    ends = np.cumsum(lengths, dtype=np.int64)
+    starts = ends - np.asarray(lengths, np.int64)
+    in_order: list[bool] = (falls[ends] == falls[np.minimum(starts + 1, ends)]).tolist()
+    return in_order
 
 
 def times_of(bars: pa.Table) -> Int64s:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 
 FILE_SCHEMA = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
-DELTA = "DELTA_BINARY_PACKED"
+DELTA = dict.fromkeys(("timestamp", "trade_count", "schema_version"), "DELTA_BINARY_PACKED")
 COMPRESSION_LEVELS = {"zstd": 1, "snappy": None}
 
 
@@ -28,14 +28,13 @@ class ParquetWriter:
 
     def encode(self, table: pa.Table, metadata: Mapping[str, str]) -> bytes:
         sink = pa.BufferOutputStream()
-        integers = {field.name: DELTA for field in table.schema if pa.types.is_integer(field.type)}
         with pq.ParquetWriter(
             sink,
             table.schema.remove_metadata(),
             compression=self._compression,
             compression_level=COMPRESSION_LEVELS[self._compression],
             use_dictionary=False,
-            column_encoding={"timestamp": DELTA, **integers},
+            column_encoding=DELTA,
             write_statistics=["timestamp"],
             store_schema=False,
         ) as writer:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
 from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
-from marketpipe.storage.infrastructure.bar_merge import Int64s, in_order, is_in_order, merge_bars, times_of
+from marketpipe.storage.infrastructure.bar_merge import Int64s, are_in_order, in_order, merge_bars, times_of
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.minute_bits import traded_minutes, traded_minutes_of
 from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256, versioned
@@ -33,7 +33,7 @@ from marketpipe.storage.infrastructure.version_keeper import NewVersion, NewVers
 
 @frozen
 class _DayBars:
-    """Bars of one symbol-day as they lie in a file; ``times`` in microseconds since 1970."""
+    """Bars of one symbol-day as they lie in a file, ascending; ``times`` in microseconds since 1970."""
 
     table: pa.Table = field(repr=False)
     times: Int64s = field(repr=False)
@@ -119,20 +119,16 @@ class PartitionManager:
 
     def _arrived(self, accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
         """What can be said of many days at once is: numpy and Arrow cost as much for one."""
-        good, bad, parts = versioned(pa.table(accepted)), pa.table(rejected), accepted.slices
-        times, path_of = times_of(good), self._layout.bars
-        minutes = traded_minutes_of(
-            [part.symbol_day.trading_date for part in parts], [part.length for part in parts], times
+        good, bad, parts, path_of = (
+            versioned(pa.table(accepted)),
+            pa.table(rejected),
+            accepted.slices,
+            self._layout.bars,
         )
         bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
         return [
-            _Arrived(
-                part,
-                path_of(part.symbol_day),
-                _DayBars(good.slice(part.offset, part.length), times[part.offset : part.offset + part.length], traded),
-                bad_of.get(part.symbol_day),
-            )
-            for part, traded in zip(parts, minutes, strict=True)
+            _Arrived(part, path_of(part.symbol_day), bars, bad_of.get(part.symbol_day))
+            for part, bars in zip(parts, _bars_of(good, parts), strict=True)
         ]
 
     def _check_identity(self) -> None:
@@ -192,7 +188,17 @@ class PartitionManager:
 def _merged(stored: StoredVersion | None, item: _Arrived) -> _DayBars:
     """The bars of the day from now on. A whole word replaces what can no longer be read."""
     newer = item.accepted
-    if stored is not None and not stored.damage:
-        rejected = np.empty(0, np.int64) if item.rejected is None else times_of(item.rejected)
-        return _DayBars.of(item.day, merge_bars(stored.bars, newer.table, rejected, item.part.whole))
-    return newer if is_in_order(newer.times) else _DayBars.of(item.day, in_order(newer.table))
+    if stored is None or stored.damage:
+        return newer
+    rejected = np.empty(0, np.int64) if item.rejected is None else times_of(item.rejected)
+    return _DayBars.of(item.day, merge_bars(stored.bars, newer.table, rejected, item.part.whole))
+
+
+def _bars_of(table: pa.Table, parts: Sequence[SymbolDaySlice]) -> Iterator[_DayBars]:
+    """Day by day. ``parts`` lie end to end."""
+    times, lengths = times_of(table), [part.length for part in parts]
+    minutes = traded_minutes_of([part.symbol_day.trading_date for part in parts], lengths, times)
+    for part, traded, rises in zip(parts, minutes, are_in_order(times, lengths), strict=True):
+        rows = slice(part.offset, part.offset + part.length)
+        bars = _DayBars(table.slice(part.offset, part.length), times[rows], traded)
+        yield bars if rises else _DayBars.of(part.symbol_day, in_order(bars.table))

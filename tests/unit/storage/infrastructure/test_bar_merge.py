@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from marketpipe.shared_kernel.domain.time_window import TimeWindow
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from marketpipe.storage.infrastructure.bar_merge import in_order, merge_bars
+from marketpipe.storage.infrastructure.bar_merge import are_in_order, in_order, merge_bars
 from tests.support.builders import table
 
 Prices = dict[int, float]
@@ -155,3 +155,12 @@ def test_bars_in_order_are_not_copied() -> None:
 
 def test_bars_out_of_order_are_put_in_order() -> None:
     assert list(_prices(in_order(_bars({3: 1.0, 1: 2.0, 2: 3.0}))).items()) == [(1, 2.0), (2, 3.0), (3, 1.0)]
+
+
+@given(st.lists(st.lists(st.integers(0, 4), max_size=4), max_size=5))
+@example([])
+@example([[], [3], [1, 2], [2, 2], []])
+def test_each_of_many_days_is_in_order_or_not_whatever_its_neighbours_are(days: list[list[int]]) -> None:
+    times = np.array([time for day in days for time in day], np.int64)
+    expected = [all(one < next_one for one, next_one in pairwise(day)) for day in days]
+    assert are_in_order(times, [len(day) for day in days]) == expected
