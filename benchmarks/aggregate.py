@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        Aggregation(Path(folder), options).measure(options.runs)
+        Aggregation(Path(folder).resolve(), options).measure(options.runs)
 
 
 class Aggregation:

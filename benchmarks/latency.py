@@ -9,13 +9,12 @@ no more than it takes in from a provider that answers at once: the lesser of the
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -39,25 +38,22 @@ def main() -> None:
     symbols = symbols_called(round(options.pages * MOST_BARS / SESSIONS / BARS_A_DAY))
     latencies, paces = [0, *options.latency_ms], dict[int, list[float]]()
     with ExitStack() as stack:
+        root = stack.enter_context(TemporaryDirectory(dir=options.folder))
         urls = {
             ms: stack.enter_context(PageServer(str(FIRST), last, BARS_A_DAY, latency_ms=ms)).url for ms in latencies
         }
         for number in range(options.runs + 1):  # the first one renders the pages
             for ms, url in urls.items():
-                pace = _pace(url, symbols, last, options)
+                pace = _pace(url, symbols, last, root, options)
                 if number:
                     paces.setdefault(ms, []).append(pace)
     _print(paces, options.workers, f"{options.workers} workers, {options.executor}")
 
 
-def _pace(url: str, symbols: list[str], last: str, options: argparse.Namespace) -> float:
-    folder = Path(mkdtemp(dir=options.folder))
-    config = config_in(folder, url, symbols, last, workers=options.workers, executor=options.executor)
+def _pace(url: str, symbols: list[str], last: str, root: str, options: argparse.Namespace) -> float:
+    config = config_in(Path(mkdtemp(dir=root)), url, symbols, last, workers=options.workers, executor=options.executor)
     started = time.perf_counter()
-    bars = ingest(config).bars
-    seconds = time.perf_counter() - started
-    shutil.rmtree(folder)
-    return bars / seconds
+    return ingest(config).bars / (time.perf_counter() - started)
 
 
 def _print(paces: dict[int, list[float]], workers: int, title: str) -> None:

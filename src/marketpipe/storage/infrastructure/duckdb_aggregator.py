@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import duckdb
 import numpy as np
@@ -17,6 +17,7 @@ from marketpipe.storage.infrastructure.aggregate_sql import cascade
 from marketpipe.storage.infrastructure.session_hours import HourTable
 
 MONTHS_REMEMBERED = 240
+_LOCK = threading.Lock()
 Minutes = Mapping[MonthPartition, pa.Table]
 Made = Mapping[MonthPartition, Mapping[Timeframe, pa.Table]]
 
@@ -24,12 +25,10 @@ Made = Mapping[MonthPartition, Mapping[Timeframe, pa.Table]]
 class DuckDBAggregator:
     """Minutes of one symbol into every wanted timeframe, by DuckDB on one thread: the same every time.
 
-    Several threads may each aggregate a symbol at once: they share a database in memory, which holds nothing.
+    Several threads may each aggregate a symbol at once.
     """
 
     def __init__(self, calendar: TradingCalendar) -> None:
-        self._lock = threading.Lock()
-        self._database: duckdb.DuckDBPyConnection | None = None
         self._hours = lru_cache(MONTHS_REMEMBERED)(lambda first, last: HourTable.of(calendar.sessions(first, last)))
 
     def aggregate(self, minutes: Minutes, timeframes: Sequence[Timeframe]) -> Made:
@@ -47,18 +46,12 @@ class DuckDBAggregator:
 
     def _run(self, statement: str, minutes: pa.Table, months: Sequence[MonthPartition]) -> pa.Table:
         try:
-            with self._cursor() as cursor:
+            with _cursor() as cursor:
                 cursor.register("minutes", minutes)
                 return cursor.sql(statement).to_arrow_table()
         except duckdb.Error as error:
             said, some = str(error).partition("\n")[0], f"{months[0].symbol} between {months[0]} and {months[-1]}"
             raise PartitionUnreadableError(f"cannot aggregate {some}: {said}; ingest these months again") from error
-
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
-        with self._lock:
-            if self._database is None:
-                self._database = duckdb.connect(config={"threads": 1})
-            return self._database.cursor()
 
     def _cut(self, made: pa.Table, months: Sequence[MonthPartition], timeframes: Sequence[Timeframe]) -> Made:
         """``made`` lies by timeframe, then time."""
@@ -75,3 +68,14 @@ class DuckDBAggregator:
 
     def _of(self, month: MonthPartition, timeframe: Timeframe, bars: pa.Table) -> pa.Table:
         return bars if timeframe.is_intraday else self._hours(month.first, month.last).days(bars)
+
+
+def _cursor() -> duckdb.DuckDBPyConnection:
+    with _LOCK:
+        return _database().cursor()
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """In memory, and of the whole process: nothing is kept in it, and to make one takes as long as a month of bars."""
+    return duckdb.connect(config={"threads": 1})
