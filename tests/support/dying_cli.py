@@ -18,7 +18,7 @@ from typing import Any
 from tests.support.forked_cli import run_forked, serve
 
 CHANGES = {
-    "posix": {"fsync", "replace", "rename", "link", "unlink", "utime", "mkdir"},
+    "posix": {"write", "fsync", "replace", "rename", "link", "unlink", "utime", "mkdir"},
     None: {"execute", "executemany"},
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-WATCHED = {"fsync", "replace", "unlink", "scandir", "listdir"}
+WATCHED = {"write", "fsync", "replace", "unlink", "scandir", "listdir"}
 
 
 @frozen
@@ -42,16 +42,15 @@ class SystemCalls:
 
     def _see(self, frame: FrameType, event: str, function: Any) -> None:
         if event == "c_call" and function.__name__ in WATCHED and function.__module__ == "posix":
-            target = self._open_path() if function.__name__ == "fsync" else None
+            target = self._synced(frame) if function.__name__ == "fsync" else None
             size = target.stat().st_size if target is not None and target.is_file() else None
             where = None if target is None else str(target.relative_to(self.root))
             self.calls.append(SystemCall(function.__name__, where, size, self._files()))
 
-    def _open_path(self) -> Path | None:
-        """The one file or folder below ``root`` that this process holds open."""
-        opened = [Path(os.readlink(entry)) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
-        below = [path for path in opened if path.is_relative_to(self.root)]
-        return below[0] if len(below) == 1 else None
+    def _synced(self, frame: FrameType) -> Path | None:
+        """What the caller's ``descriptor`` is open on: a hook is not told what a function of C is called with."""
+        path = Path(os.readlink(f"/proc/self/fd/{frame.f_locals['descriptor']}"))
+        return path if path.is_relative_to(self.root) else None
 
     def _files(self) -> dict[str, bytes]:
         found = [path for path in self.root.rglob("[!.]*") if path.is_file()]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 
 MOST_AGGREGATORS = 8
-SYNCERS = 16
+SYNCERS = 8
 """Files that are synced at once. They wait for the disk nearly all of the time."""
 
 

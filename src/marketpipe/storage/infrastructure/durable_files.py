@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.storage.infrastructure.file_group import SUFFIX, FileGroup, stage
+from marketpipe.storage.infrastructure.file_group import SUFFIX, FileGroup, NewFile, stage
 
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST}
 """Another file system, one without links, too many of them, or a name that is taken: a copy can still be made."""
@@ -130,7 +130,7 @@ def _link_or_copy(path: Path, name: Path, undo: ExitStack) -> None:
     except OSError as error:
         if error.errno not in NO_LINK:
             raise
-        staged = stage(name, path.read_bytes(), path.stat().st_mtime_ns)
+        (staged,) = stage([NewFile(name, path.read_bytes(), path.stat().st_mtime_ns)])
         undo.callback(staged.temporary.unlink, missing_ok=True)
         os.replace(staged.temporary, name)
 

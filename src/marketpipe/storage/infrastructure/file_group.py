@@ -1,37 +1,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 SUFFIX: Final = ".tmp"
 NUMBERS: Final = count(1)
+TOGETHER_BYTES: Final = 32_768
+TOGETHER_FILES: Final = 8
+"""Small files are handed on together, up to so many: to hand one on takes as long as to write it. All are open then."""
+
+
+@frozen
+class NewFile:
+    """``modified_ns`` is to become its modification time, if given."""
+
+    path: Path
+    content: bytes = field(repr=False)
+    modified_ns: int | None
 
 
 @frozen
 class StagedFile:
     """Durable, under a name that no reader looks at; ``modified_ns`` as the file itself says it."""
 
+    path: Path
     temporary: Path
     modified_ns: int
 
 
 class FileGroup:
-    """Files on their way to their places: each is written and synced under a temporary name as soon as it is added.
+    """Files on their way to their places: they are written and synced under temporary names while others are added.
 
-    Whoever adds files makes the next one while those before it wait for the disk.
+    Whoever adds files makes the next ones while those before them wait for the disk.
     """
 
     def __init__(self, prepare: Callable[[Path], Collection[Path]], at_once: Executor | None) -> None:
         """``prepare`` makes a folder, and tells which others have to be synced for its sake."""
         self._prepare, self._at_once = prepare, at_once
-        self._coming: dict[Path, Future[StagedFile]] = {}
+        self._next, self._size = list[NewFile](), 0
+        self._coming: list[Future[Sequence[StagedFile]]] = []
         self.folders = set[Path]()
         """Those that have to be synced once all files are in their places."""
         self.modified_ns = dict[Path, int]()
@@ -42,58 +56,85 @@ class FileGroup:
         if (folder := path.parent) not in self.folders:
             self.folders.update(self._prepare(folder))
             self.folders.add(folder)
-        if self._at_once is None:
-            done = Future[StagedFile]()
-            done.set_result(stage(path, content, modified_ns))
-            self._coming[path] = done
-        else:
-            self._coming[path] = self._at_once.submit(stage, path, content, modified_ns)
+        self._next.append(NewFile(path, content, modified_ns))
+        self._size += len(content)
+        if self._size >= TOGETHER_BYTES or len(self._next) == TOGETHER_FILES:
+            self._hand_on()
 
     def settle(self) -> None:
         """All into their places, none before all are durable. Raises ``OSError``."""
-        wait(self._coming.values())
-        staged = {path: coming.result() for path, coming in self._coming.items()}
-        for path, one in staged.items():
-            os.replace(one.temporary, path)
-            self.modified_ns[path] = one.modified_ns
+        self._hand_on()
+        wait(self._coming)
+        for one in [staged for coming in self._coming for staged in coming.result()]:
+            os.replace(one.temporary, one.path)
+            self.modified_ns[one.path] = one.modified_ns
         self._coming.clear()
 
     def give_up(self) -> None:
         """Nothing stays that is not in its place."""
-        wait(self._coming.values())
-        for coming in self._coming.values():
+        wait(self._coming)
+        for coming in self._coming:
             if coming.done() and coming.exception() is None:
-                coming.result().temporary.unlink(missing_ok=True)
+                for staged in coming.result():
+                    staged.temporary.unlink(missing_ok=True)
+
+    def _hand_on(self) -> None:
+        files, self._next, self._size = self._next, [], 0
+        if self._at_once is None:
+            done = Future[Sequence[StagedFile]]()
+            done.set_result(stage(files))
+            self._coming.append(done)
+        elif files:
+            self._coming.append(self._at_once.submit(stage, files))
 
 
-def stage(path: Path, content: bytes, modified_ns: int | None) -> StagedFile:
-    """What is to take the place of ``path``. Raises ``OSError``; then nothing is left of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(NUMBERS)}{SUFFIX}")
+def stage(files: Sequence[NewFile]) -> Sequence[StagedFile]:
+    """All are written before the first is synced: a disk then commits them together.
+
+    Raises ``OSError``; then nothing is left of any.
+    """
+    with ExitStack() as undo, ExitStack() as opened:
+        written = [_written(file, undo, opened) for file in files]
+        staged = [_synced(*each) for each in written]
+        undo.pop_all()
+    return staged
+
+
+def _written(file: NewFile, undo: ExitStack, opened: ExitStack) -> tuple[NewFile, Path, int]:
+    """With the descriptor of the temporary file, for as long as it is ``opened``."""
+    path, temporary = file.path, file.path.with_name(f".{file.path.name}.{os.getpid()}-{next(NUMBERS)}{SUFFIX}")
+    with _naming(path):
+        opened.callback(os.close, descriptor := _new_file(temporary))
+        undo.callback(temporary.unlink, missing_ok=True)
+        left = memoryview(file.content)
+        while left:
+            left = left[os.write(descriptor, left) :]
+    return file, temporary, descriptor
+
+
+def _synced(file: NewFile, temporary: Path, descriptor: int) -> StagedFile:
+    with _naming(file.path):
+        if file.modified_ns is not None:  # before the sync, or a crash could lose it
+            os.utime(descriptor, ns=(file.modified_ns, file.modified_ns))
+        os.fsync(descriptor)
+        return StagedFile(file.path, temporary, os.fstat(descriptor).st_mtime_ns)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """A write that fails names no file, and this one is what is missing."""
     try:
-        with _new_file(temporary) as file, ExitStack() as undo:
-            undo.callback(temporary.unlink, missing_ok=True)
-            staged = StagedFile(temporary, _written(file, content, modified_ns))
-            undo.pop_all()
-            return staged
+        yield
     except OSError as error:
-        error.filename = str(path)  # a write that fails names no file, and this one is what is missing
+        error.filename = str(path)
         raise
 
 
-def _written(file: BinaryIO, content: bytes, modified_ns: int | None) -> int:
-    file.write(content)
-    file.flush()
-    if modified_ns is not None:  # before the sync, or a crash could lose it
-        os.utime(file.fileno(), ns=(modified_ns, modified_ns))
-    os.fsync(file.fileno())
-    return os.fstat(file.fileno()).st_mtime_ns
-
-
-def _new_file(path: Path) -> BinaryIO:
+def _new_file(path: Path) -> int:
     """Never what lies there already: in a folder that others may write to it may be a link to somewhere else."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
-        return open(os.open(path, flags, 0o666), "wb")
+        return os.open(path, flags, 0o666)
     except FileExistsError:
         path.unlink()
-        return open(os.open(path, flags, 0o666), "wb")
+        return os.open(path, flags, 0o666)

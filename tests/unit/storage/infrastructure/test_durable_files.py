@@ -20,6 +20,8 @@ from tests.support.store_on_disk import tree
 from tests.support.system_calls import SystemCalls
 
 OLD, NEW = b"old" * 50, b"new" * 50
+LARGE = NEW * 300
+"""So large that it is handed on alone."""
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be seen on this system")
 
 
@@ -173,20 +175,31 @@ def test_the_files_of_a_group_wait_for_the_disk_together(tmp_path: Path) -> None
     DurableFiles().publish(contents)  # their folders are there: four files to sync, then four folders
 
     with _Together(4) as at_once:
-        DurableFiles(at_once).publish(dict.fromkeys(contents, OLD))
+        DurableFiles(at_once).publish(dict.fromkeys(contents, LARGE))
 
-    assert tree(tmp_path) == {f"{name}/x": OLD for name in "abcd"}
+    assert tree(tmp_path) == {f"{name}/x": LARGE for name in "abcd"}
+
+
+@ON_LINUX
+def test_small_files_are_all_written_before_the_first_of_them_is_synced(tmp_path: Path) -> None:
+    contents = {tmp_path / name: NEW for name in "abcd"}
+
+    with SystemCalls(tmp_path) as seen:
+        DurableFiles().publish(contents)
+
+    assert tree(tmp_path) == dict.fromkeys("abcd", NEW)
+    assert [name for name in seen.names() if name in ("write", "fsync")] == ["write"] * 4 + ["fsync"] * 5
 
 
 def test_a_file_waits_for_the_disk_while_the_next_one_is_made(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as at_once, DurableFiles(at_once).group() as group:
-        group.add(tmp_path / "x", OLD)
+        group.add(tmp_path / "x", LARGE)
         while not list(tmp_path.glob(".x.*.tmp")):
             time.sleep(0.001)
         group.add(tmp_path / "y", NEW)
         assert not (tmp_path / "x").exists()
 
-    assert tree(tmp_path) == {"x": OLD, "y": NEW}
+    assert tree(tmp_path) == {"x": LARGE, "y": NEW}
 
 
 def test_a_group_that_ends_in_an_error_publishes_nothing_and_leaves_nothing(tmp_path: Path) -> None:
@@ -221,9 +234,9 @@ def test_whoever_finds_a_folder_that_is_only_just_made_syncs_it_too(tmp_path: Pa
 
 
 def test_where_one_of_a_group_fails_none_is_published_and_nothing_is_left(tmp_path: Path) -> None:
-    contents = {tmp_path / name: NEW * (10 if name == "b" else 1) for name in "abcd"}
+    contents = {tmp_path / name: LARGE * (2 if name == "b" else 1) for name in "abcd"}
 
-    with full_disk(after=200), _Together(4) as at_once, pytest.raises(StorageError, match="cannot write"):
+    with full_disk(after=len(LARGE)), _Together(4) as at_once, pytest.raises(StorageError, match="cannot write"):
         DurableFiles(at_once).publish(contents)
 
     assert tree(tmp_path) == {}
