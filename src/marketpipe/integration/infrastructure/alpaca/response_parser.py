@@ -95,10 +95,7 @@ def _may_say_twice(body: bytes, page: _Page) -> bool:
 def _has_more(body: bytes, letter: bytes, than: int) -> bool:
     """To look for a rare letter takes a tenth of the time of ``bytes.count``."""
     at = -1
-    for _ in range(than + 1):
-        if (at := body.find(letter, at + 1)) < 0:
-            return False
-    return True
+    return all((at := body.find(letter, at + 1)) >= 0 for _ in range(than + 1))
 
 
 def _runs(groups: Groups[R]) -> tuple[SymbolRun, ...]:
