@@ -64,7 +64,6 @@ class FileGroup:
     def settle(self) -> None:
         """All into their places, none before all are durable. Raises ``OSError``."""
         self._hand_on()
-        wait(self._coming)
         for one in [staged for coming in self._coming for staged in coming.result()]:
             os.replace(one.temporary, one.path)
             self.modified_ns[one.path] = one.modified_ns

@@ -181,6 +181,19 @@ def test_the_files_of_a_group_wait_for_the_disk_together(tmp_path: Path) -> None
 
 
 @ON_LINUX
+def test_no_file_stays_open(tmp_path: Path) -> None:
+    def still_open() -> list[str]:
+        links = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        return [str(entry.readlink()) for entry in links if str(tmp_path) in str(entry.readlink())]
+
+    with full_disk(after=200), pytest.raises(StorageError):
+        DurableFiles().publish({tmp_path / "x": NEW, tmp_path / "y": NEW * 10})
+    DurableFiles().publish({tmp_path / name: NEW for name in "abcd"})
+
+    assert still_open() == []
+
+
+@ON_LINUX
 def test_small_files_are_all_written_before_the_first_of_them_is_synced(tmp_path: Path) -> None:
     contents = {tmp_path / name: NEW for name in "abcd"}
 

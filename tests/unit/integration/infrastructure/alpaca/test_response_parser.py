@@ -16,6 +16,7 @@ from tests.support.clients import owned_rows, rows
 
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
 HALF_PAST = "2024-03-11T13:30:00Z"
+BAR = json.dumps(record(HALF_PAST)).encode()
 
 
 def parse(body: object) -> RawMarketData:
@@ -172,6 +173,9 @@ def test_symbols_are_put_in_order_and_their_bars_are_not() -> None:
         (b'{"error":"internal","status":"error","code":500}', "no bars, but code, error, status"),
         (b'{"code":50010000}', "no bars, but code"),
         (b'{"errors":["x"],"bars":null}', "no bars, but errors"),
+        (b'{"bars":{"AAPL":[%b],"AAPL":[]}}' % BAR, "the body says 'AAPL' twice"),
+        (b'{"bars":{"AAPL":[%b]},"bars":{"MSFT":[%b]}}' % (BAR, BAR), "the body says 'bars' twice"),
+        (b'{"next_page_token":"a","bars":{"AAPL":[%b]},"next_page_token":null}' % BAR, "says 'next_page_token' twice"),
     ],
 )
 def test_what_is_no_page_is_malformed(body: bytes, complaint: str) -> None:
