@@ -12,7 +12,7 @@ BENCHMARKS := start_up read aggregate planning fewest_requests latency memory in
 help:
 	@echo "make demo    install, ingest invented bars without keys or network, aggregate, show them"
 	@echo "make test    install, and run every test, lint, type check and architecture contract"
-	@echo "make bench   install, and measure everything that docs/performance.md has figures of (about 45 minutes)"
+	@echo "make bench   install, and measure everything that docs/performance.md has figures of (about 20 minutes)"
 	@echo "make lint    the checks of 'make test' without the tests"
 	@echo "make format  let ruff format and fix"
 	@echo "make clean   remove the virtual environment and what 'make demo' has stored"
