@@ -168,23 +168,45 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_who_is_asked_to_stop_records_what_was_stored(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+def test_who_is_asked_to_stop_finishes_the_day_in_hand_and_records_what_was_stored(
+    tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    days = [f"2024-03-{day:02d}" for day in (4, 5, 6, 7, 8)]
+    bars = {"AAPL": [record(f"{day}T15:{minute:02d}:00Z", 100.0) for day in days for minute in range(30)]}
+
     def slowly(_: int, __: object) -> Reply | None:
         time.sleep(0.3)
         return None
 
-    with provider(slowly) as alpaca:
-        process = _start(tmp_path, alpaca.url, "--symbols", "AAPL")
+    with AlpacaLoopback(bars, page_size=15, fault=slowly) as alpaca:
+        process = _start(tmp_path, alpaca.url, "--symbols", "AAPL", "--end", days[-1])
         assert _within(60, lambda: any((tmp_path / "data").rglob("*.parquet")))
         os.killpg(process.pid, sent) if sent is signal.SIGINT else process.send_signal(sent)
         _, errors = process.communicate(timeout=60)
+        asked = len(alpaca.requests)
         files = len(list((tmp_path / "data").rglob("*.parquet")))
-        with opened(config(tmp_path, alpaca.url, symbols=["AAPL"])) as pipeline:
+        with opened(config(tmp_path, alpaca.url, symbols=["AAPL"], end=days[-1])) as pipeline:
             plan = pipeline.plan()
 
     assert process.returncode == code, errors
     assert "Traceback" not in errors
+    assert asked < 2 * len(days) - 2
     assert plan.already_settled == files
+
+
+def test_a_script_that_every_worker_would_run_again_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from marketpipe import Pipeline, PipelineConfig\n"
+        "config = PipelineConfig(provider='synthetic', symbols=['AAPL'], start='2024-03-04', end='2024-03-04',\n"
+        "                        executor='processes', workers=1)\n"
+        "print(Pipeline(config).ingest().failures)\n"
+    )
+
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert "Put what the script does under 'if __name__ == \"__main__\":'" in done.stderr
+    assert "a worker process was killed" in done.stdout
 
 
 def _start(root: Path, url: str, *words: str) -> subprocess.Popen[str]:

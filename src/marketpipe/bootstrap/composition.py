@@ -23,6 +23,7 @@ from marketpipe.validation.domain.business_rules import RuleBook
 if TYPE_CHECKING:
     from marketpipe.bootstrap.process_ring import ProcessRing
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
+    from marketpipe.ingestion.application.batch_runner import BatchRunner
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
     from marketpipe.ingestion.application.interrupted_work import InterruptedWork
     from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
@@ -47,7 +48,7 @@ class Bootstrap(WorkerParts):
         """With the whole ring subscribed: from BarsRequested to the checkpoint and back."""
         from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 
-        far_side = self._far_side  # first: where credentials are missing nothing is touched
+        far_side, runner = self._far_side, self._ring_runner  # first: without credentials nothing is touched
         identity, bus, fence = self.traits.identity, self.bus, self.fence
         coordinator = IngestionCoordinator(
             identity,
@@ -57,7 +58,7 @@ class Bootstrap(WorkerParts):
             self.inventory,
             bus,
             self.clock,
-            self.runner(),
+            runner,
             self._interrupted_work(identity),
             fence,
         )
@@ -74,6 +75,11 @@ class Bootstrap(WorkerParts):
             return self.process_ring.subscribe
         _ = self.provider  # made now: where that cannot be, nothing is touched
         return self.subscribe_worker_ring
+
+    @property
+    def _ring_runner(self) -> BatchRunner:
+        in_processes = self.ingestion_config.executor == PROCESSES
+        return self.runner(self.process_ring.stop) if in_processes else self.runner()
 
     @cached_property
     def process_ring(self) -> ProcessRing:
@@ -110,7 +116,7 @@ class Bootstrap(WorkerParts):
 
     def stop(self) -> None:
         """Where nothing was ever asked for there is nothing to stop."""
-        for name in ("coordinator", "auditor", "process_ring"):
+        for name in ("coordinator", "auditor"):
             if name in vars(self):
                 vars(self)[name].stop()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -70,11 +71,12 @@ class IngestionParts(StorageParts, ProviderParts):
         thresholds = CoverageThresholds(**asdict(self.config.coverage))
         return CoverageAssessor(self.calendar, self._finality, state, self.inventory, self.clock, thresholds)
 
-    def runner(self) -> BatchRunner:
+    def runner(self, stop_workers: Callable[[], None] = lambda: None) -> BatchRunner:
         from marketpipe.ingestion.application.batch_runner import BatchRunner
 
         workers = self.ingestion_config.workers
-        return BatchRunner(self.clock, self.new_executor or (lambda: ThreadPoolExecutor(workers, "marketpipe")))
+        new_executor = self.new_executor or (lambda: ThreadPoolExecutor(workers, "marketpipe"))
+        return BatchRunner(self.clock, new_executor, stop_workers)
 
     @property
     def _finality(self) -> SessionFinality:

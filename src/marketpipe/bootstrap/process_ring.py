@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import current_process, get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
 from multiprocessing.sharedctypes import RawValue
 
@@ -12,7 +12,12 @@ from marketpipe.bootstrap import ring_worker
 from marketpipe.bootstrap.ring_worker import RingReport
 from marketpipe.config import Credentials, PipelineConfig
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import IngestionInterrupted, MarketPipeError, WorkerLostError
+from marketpipe.shared_kernel.domain.errors import (
+    ConfigurationError,
+    IngestionInterrupted,
+    MarketPipeError,
+    WorkerLostError,
+)
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events.bar_events import BarsRequested
 from marketpipe.shared_kernel.events.event import Event
@@ -28,6 +33,7 @@ class ProcessRing:
     """
 
     def __init__(self, config: PipelineConfig, credentials: Credentials | None, bus: EventBus) -> None:
+        _refuse_while_a_worker_imports_the_script()
         self._stopping, self._bus = RawValue("b", 0), bus
         keys = (str(credentials.key), str(credentials.secret)) if credentials else None
         self._new_pool: Callable[[], Executor] = lambda: ProcessPoolExecutor(
@@ -95,6 +101,15 @@ class ProcessRing:
         except IngestionInterrupted as error:
             return error
         return None
+
+
+def _refuse_while_a_worker_imports_the_script() -> None:
+    """It would begin the same ingestion, and wait for its own parent, who waits for it. multiprocessing marks it so."""
+    if getattr(current_process(), "_inheriting", False):
+        raise ConfigurationError(
+            "executor: processes has each worker import the script it was started from. Put what the script does under "
+            "'if __name__ == \"__main__\":'"
+        )
 
 
 def _context() -> BaseContext:

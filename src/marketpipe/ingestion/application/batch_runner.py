@@ -14,14 +14,18 @@ Work = Callable[[BarsRequest], MarketPipeError | None]
 class BatchRunner:
     """Runs batches over an executor. One that fails does not stop the others; refused credentials stop all."""
 
-    def __init__(self, clock: Clock, new_executor: Callable[[], Executor]) -> None:
-        self._clock, self._new_executor = clock, new_executor
+    def __init__(
+        self, clock: Clock, new_executor: Callable[[], Executor], stop_workers: Callable[[], None] = lambda: None
+    ) -> None:
+        """``stop_workers`` reaches those who cannot see that this runner is stopping."""
+        self._clock, self._new_executor, self._stop_workers = clock, new_executor, stop_workers
         self.stopping = False
 
     def stop(self) -> None:
         """Workers finish the symbol-days in hand and ask for nothing more. Safe to call from any thread."""
         self.stopping = True
         self._clock.interrupt()
+        self._stop_workers()
 
     def go(self) -> None:
         self.stopping = False

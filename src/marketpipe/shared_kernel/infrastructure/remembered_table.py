@@ -52,6 +52,8 @@ class RememberedTable:
         self._unwritten = None
 
     def _read(self) -> SessionTable | None:
+        if not self._file.is_file():  # whoever opens a pipe waits for ever
+            return None
         try:
             with self._file.open("rb") as file:
                 return SessionTable.decode(file.read(AT_MOST_BYTES), self._title)

@@ -25,7 +25,8 @@ def looking_into(folder: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot look into {error.filename or folder}: {error.strerror}") from error
+        where = os.path.join(folder, error.filename or "")  # looked at by a descriptor it has no folder
+        raise StorageError(f"cannot look into {where}: {error.strerror}") from error
 
 
 def entries_of(folder: Path | str, pattern: str) -> list[os.DirEntry[str]]:

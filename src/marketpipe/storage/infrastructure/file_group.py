@@ -65,7 +65,8 @@ class FileGroup:
         """All into their places, none before all are durable. Raises ``OSError``."""
         self._hand_on()
         for one in [staged for coming in self._coming for staged in coming.result()]:
-            os.replace(one.temporary, one.path)
+            with _naming(one.path):
+                os.replace(one.temporary, one.path)
             self.modified_ns[one.path] = one.modified_ns
         self._coming.clear()
 
@@ -92,9 +93,10 @@ def stage(files: Sequence[NewFile]) -> Sequence[StagedFile]:
 
     Raises ``OSError``; then nothing is left of any.
     """
-    with ExitStack() as undo, ExitStack() as opened:
-        written = [_written(file, undo, opened) for file in files]
-        staged = [_synced(*each) for each in written]
+    with ExitStack() as undo:
+        with ExitStack() as opened:
+            written = [_written(file, undo, opened) for file in files]
+            staged = [_synced(*each) for each in written]
         undo.pop_all()
     return staged
 
@@ -103,7 +105,7 @@ def _written(file: NewFile, undo: ExitStack, opened: ExitStack) -> tuple[NewFile
     """With the descriptor of the temporary file, for as long as it is ``opened``."""
     path, temporary = file.path, file.path.with_name(f".{file.path.name}.{os.getpid()}-{next(NUMBERS)}{SUFFIX}")
     with _naming(path):
-        opened.callback(os.close, descriptor := _new_file(temporary))
+        opened.callback(_close, path, descriptor := _new_file(temporary))
         undo.callback(temporary.unlink, missing_ok=True)
         left = memoryview(file.content)
         while left:
@@ -117,6 +119,11 @@ def _synced(file: NewFile, temporary: Path, descriptor: int) -> StagedFile:
             os.utime(descriptor, ns=(file.modified_ns, file.modified_ns))
         os.fsync(descriptor)
         return StagedFile(file.path, temporary, os.fstat(descriptor).st_mtime_ns)
+
+
+def _close(path: Path, descriptor: int) -> None:
+    with _naming(path):
+        os.close(descriptor)
 
 
 @contextmanager

@@ -176,6 +176,7 @@ def test_symbols_are_put_in_order_and_their_bars_are_not() -> None:
         (b'{"bars":{"AAPL":[%b],"AAPL":[]}}' % BAR, "the body says 'AAPL' twice"),
         (b'{"bars":{"AAPL":[%b]},"bars":{"MSFT":[%b]}}' % (BAR, BAR), "the body says 'bars' twice"),
         (b'{"next_page_token":"a","bars":{"AAPL":[%b]},"next_page_token":null}' % BAR, "says 'next_page_token' twice"),
+        (b'{"next_page_token":"a","bars":{"AAPL":[%b]},"next_page_toke\\u006e":null}' % BAR, "'next_page_token' twice"),
     ],
 )
 def test_what_is_no_page_is_malformed(body: bytes, complaint: str) -> None:
