@@ -1,4 +1,4 @@
-# Two commands do everything on a machine with Python 3.11+ and make: `make demo` and `make test`.
+# On a machine with Python 3.11+ and make these do everything: `make demo`, `make test`, `make bench`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -4,8 +4,9 @@
 
 Interleaved, medians, each run into a fresh folder below --folder. MarketPipe does all it always does: every rule,
 quarantine, checkpoints, metrics, durable files. See least_work.py and peers.py for the other sides; --without-peers
-leaves the slow ones out. Thin symbols (20 bars) are five times as many, or too little would happen. Nothing is deleted
-before the end: for minutes ext4 passes over what has just been deleted, which takes longer than all the rest.
+leaves the slow ones out. The processor time of processes is that of their parent alone, and says nothing. Thin symbols
+(20 bars) are five times as many, or too little would happen. Nothing is deleted before the end: for minutes ext4 passes
+over what has just been deleted, which takes longer than all the rest.
 """
 
 from __future__ import annotations
