@@ -23,7 +23,6 @@ from marketpipe.validation.domain.business_rules import RuleBook
 if TYPE_CHECKING:
     from marketpipe.bootstrap.process_ring import ProcessRing
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
-    from marketpipe.ingestion.application.batch_runner import BatchRunner
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
     from marketpipe.ingestion.application.interrupted_work import InterruptedWork
     from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
@@ -48,7 +47,7 @@ class Bootstrap(WorkerParts):
         """With the whole ring subscribed: from BarsRequested to the checkpoint and back."""
         from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 
-        far_side, runner = self._far_side, self._ring_runner  # first: without credentials nothing is touched
+        subscribe_far_side, stop_far_side = self._far_side  # first: without credentials nothing is touched
         identity, bus, fence = self.traits.identity, self.bus, self.fence
         coordinator = IngestionCoordinator(
             identity,
@@ -58,28 +57,23 @@ class Bootstrap(WorkerParts):
             self.inventory,
             bus,
             self.clock,
-            runner,
+            self.runner(stop_far_side),
             self._interrupted_work(identity),
             fence,
         )
         self.remembered_sessions.keep()  # now that the state is there: worker processes look for them
-        far_side()
+        subscribe_far_side()
         bus.subscribe(BarsStored, coordinator.on_bars_stored)
         bus.subscribe(BarsExhausted, coordinator.on_bars_exhausted)
         return coordinator
 
     @property
-    def _far_side(self) -> Callable[[], None]:
-        """Subscribes what answers requests: here, or in other processes."""
+    def _far_side(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Subscribes what answers requests, here or in other processes; stops what cannot see the runner stop."""
         if self.ingestion_config.executor == PROCESSES:
-            return self.process_ring.subscribe
+            return self.process_ring.subscribe, self.process_ring.stop
         _ = self.provider  # made now: where that cannot be, nothing is touched
-        return self.subscribe_worker_ring
-
-    @property
-    def _ring_runner(self) -> BatchRunner:
-        in_processes = self.ingestion_config.executor == PROCESSES
-        return self.runner(self.process_ring.stop) if in_processes else self.runner()
+        return self.subscribe_worker_ring, lambda: None
 
     @cached_property
     def process_ring(self) -> ProcessRing:

@@ -34,11 +34,8 @@ def joined_rejections(stored: pa.Table, newer: pa.Table) -> pa.Table:
 
 def in_order(bars: pa.Table) -> pa.Table:
     times = times_of(bars)
-    return bars if is_in_order(times) else bars.take(pa.array(np.argsort(times, kind="stable")))
-
-
-def is_in_order(times: Int64s) -> bool:
-    return are_in_order(times, [len(times)])[0]
+    (rises,) = are_in_order(times, [len(times)])
+    return bars if rises else bars.take(pa.array(np.argsort(times, kind="stable")))
 
 
 def are_in_order(times: Int64s, lengths: Sequence[int]) -> list[bool]:
@@ -47,8 +44,8 @@ def are_in_order(times: Int64s, lengths: Sequence[int]) -> list[bool]:
     np.cumsum(times[1:] <= times[:-1], out=falls[2:])
     ends = np.cumsum(lengths, dtype=np.int64)
     starts = ends - np.asarray(lengths, np.int64)
-    in_order: list[bool] = (falls[ends] == falls[np.minimum(starts + 1, ends)]).tolist()
-    return in_order
+    rises: list[bool] = (falls[ends] == falls[np.minimum(starts + 1, ends)]).tolist()
+    return rises
 
 
 def times_of(bars: pa.Table) -> Int64s:

@@ -132,7 +132,7 @@ def _link_or_copy(path: Path, name: Path, undo: ExitStack) -> None:
             raise
         (staged,) = stage([NewFile(name, path.read_bytes(), path.stat().st_mtime_ns)])
         undo.callback(staged.temporary.unlink, missing_ok=True)
-        os.replace(staged.temporary, name)
+        staged.take_its_place()
 
 
 def _sync_folder(folder: Path) -> None:

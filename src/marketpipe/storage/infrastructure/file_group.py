@@ -34,6 +34,11 @@ class StagedFile:
     temporary: Path
     modified_ns: int
 
+    def take_its_place(self) -> None:
+        """Raises ``OSError``."""
+        with _naming(self.path):
+            os.replace(self.temporary, self.path)
+
 
 class FileGroup:
     """Files on their way to their places: they are written and synced under temporary names while others are added.
@@ -63,10 +68,10 @@ class FileGroup:
 
     def settle(self) -> None:
         """All into their places, none before all are durable. Raises ``OSError``."""
-        self._hand_on()
+        if self._next:
+            self._hand_on()
         for one in [staged for coming in self._coming for staged in coming.result()]:
-            with _naming(one.path):
-                os.replace(one.temporary, one.path)
+            one.take_its_place()
             self.modified_ns[one.path] = one.modified_ns
         self._coming.clear()
 
@@ -80,12 +85,12 @@ class FileGroup:
 
     def _hand_on(self) -> None:
         files, self._next, self._size = self._next, [], 0
-        if self._at_once is None:
+        if self._at_once is not None:
+            self._coming.append(self._at_once.submit(stage, files))
+        else:
             done = Future[Sequence[StagedFile]]()
             done.set_result(stage(files))
             self._coming.append(done)
-        elif files:
-            self._coming.append(self._at_once.submit(stage, files))
 
 
 def stage(files: Sequence[NewFile]) -> Sequence[StagedFile]:

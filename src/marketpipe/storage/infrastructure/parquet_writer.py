@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 
 FILE_SCHEMA = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
-DELTA = dict.fromkeys(("timestamp", "trade_count", "schema_version"), "DELTA_BINARY_PACKED")
+ENCODINGS = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA if not pa.types.is_floating(field.type)}
 COMPRESSION_LEVELS = {"zstd": 1, "snappy": None}
 
 
@@ -34,7 +34,7 @@ class ParquetWriter:
             compression=self._compression,
             compression_level=COMPRESSION_LEVELS[self._compression],
             use_dictionary=False,
-            column_encoding=DELTA,
+            column_encoding=ENCODINGS,
             write_statistics=["timestamp"],
             store_schema=False,
         ) as writer:

@@ -119,16 +119,11 @@ class PartitionManager:
 
     def _arrived(self, accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
         """What can be said of many days at once is: numpy and Arrow cost as much for one."""
-        good, bad, parts, path_of = (
-            versioned(pa.table(accepted)),
-            pa.table(rejected),
-            accepted.slices,
-            self._layout.bars,
-        )
+        bad, parts, path_of = pa.table(rejected), accepted.slices, self._layout.bars
         bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
         return [
             _Arrived(part, path_of(part.symbol_day), bars, bad_of.get(part.symbol_day))
-            for part, bars in zip(parts, _bars_of(good, parts), strict=True)
+            for part, bars in zip(parts, _bars_of(versioned(pa.table(accepted)), parts), strict=True)
         ]
 
     def _check_identity(self) -> None:

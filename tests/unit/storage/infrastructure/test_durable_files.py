@@ -182,9 +182,9 @@ def test_the_files_of_a_group_wait_for_the_disk_together(tmp_path: Path) -> None
 
 @ON_LINUX
 def test_no_file_stays_open(tmp_path: Path) -> None:
-    def still_open() -> list[str]:
-        links = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
-        return [str(entry.readlink()) for entry in links if str(tmp_path) in str(entry.readlink())]
+    def still_open() -> list[Path]:
+        opened = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        return [path for path in opened if tmp_path in path.parents]
 
     with full_disk(after=200), pytest.raises(StorageError):
         DurableFiles().publish({tmp_path / "x": NEW, tmp_path / "y": NEW * 10})

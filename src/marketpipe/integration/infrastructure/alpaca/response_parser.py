@@ -86,11 +86,10 @@ class ResponseParser:
 
 def _may_say_twice(body: bytes, page: _Page) -> bool:
     """A decoder keeps the last of two equal keys and says nothing. Every list of a page of bars belongs to one key."""
-    named = page.bars.values() if isinstance(page.bars, Mapping) else [page.bars]
-    lists = sum(found is not None for found in named)
-    token = TOKEN.encode()
     if b"\\" in body and b"\\u" in body:  # a key may be written in another way
         return True
+    named = page.bars.values() if isinstance(page.bars, Mapping) else [page.bars]
+    lists, token = sum(found is not None for found in named), TOKEN.encode()
     return _has_more(body, b"[", lists) or (_has_more(body, b"_", token.count(b"_")) and body.count(token) > 1)
 
 
