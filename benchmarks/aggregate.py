@@ -28,7 +28,7 @@ from benchmarks.comparison import interleaved, median, print_table
 from benchmarks.synthetic_store import bars_of, make_store, sessions_from, symbols_called, write_day
 
 from marketpipe import AggregationReport, Pipeline, StoreConfig, Symbol
-from marketpipe.shared_kernel.domain.trading_session import TradingSession
+from marketpipe.shared_kernel.domain.trading_date import TradingSession
 
 TIMEFRAMES = "5m,15m,1h,1d"
 UNLIKE = """

@@ -17,15 +17,13 @@ import pyarrow as pa
 from marketpipe import DatasetIdentity, SessionHours, SessionKind, StoredSymbolDay, Symbol, SymbolDay, Timeframe
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
-from marketpipe.shared_kernel.domain.trading_session import TradingSession
+from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
-from marketpipe.storage.infrastructure.aggregate_freshness import aggregate_files, years_between
-from marketpipe.storage.infrastructure.month_now import MonthNow, stamp_of
-from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256
+from marketpipe.storage.infrastructure.aggregate_files import MonthNow, aggregate_files, stamp_of, years_between
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 IDENTITY = DatasetIdentity("alpaca", "iex", "raw")

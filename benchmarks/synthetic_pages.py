@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from marketpipe.shared_kernel.domain.trading_session import TradingSession
+from marketpipe.shared_kernel.domain.trading_date import TradingSession
 
 MINUTE, DAY = 60, 86_400
 EPOCH = date(1970, 1, 1).toordinal()

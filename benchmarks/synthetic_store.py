@@ -27,17 +27,15 @@ from benchmarks.synthetic_pages import minutes_of
 from marketpipe import DatasetIdentity, SessionHours, SessionKind, StoredSymbolDay, Symbol, SymbolDay
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import TradingSession
+from marketpipe.shared_kernel.domain.trading_date import TradingDate, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
 from marketpipe.storage.domain.data_partition import DataPartition
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
-from marketpipe.storage.infrastructure.minute_bits import traded_minutes
-from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256, traded_minutes
 
 IDENTITY = DatasetIdentity("synthetic", "seed-7", "raw")
 SINCE = Timestamp(datetime(2026, 1, 5, tzinfo=UTC))

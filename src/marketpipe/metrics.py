@@ -13,9 +13,15 @@ from attrs import define, field
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsStored
-from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
-from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, RequestCompleted, RequestRetried
+from marketpipe.shared_kernel.events import (
+    BarsStored,
+    JobFinished,
+    JobStarted,
+    RateLimitWaited,
+    RequestCompleted,
+    RequestRetried,
+    SymbolDaysRecorded,
+)
 
 Registry = CollectorRegistry
 LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

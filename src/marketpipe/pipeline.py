@@ -7,26 +7,24 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from marketpipe.audit_report import AuditReport, SymbolAdjustment, adjustments, adoptable
 from marketpipe.config import Credentials, StoreConfig, load_config
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.session_sample import SampleShare
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.ingestion.domain.restatement import SampleShare
 from marketpipe.metrics import Registry
 from marketpipe.metrics_server import MetricsServer
-from marketpipe.reports import IngestionReport, PlanReport
+from marketpipe.reports import AuditReport, IngestionReport, PlanReport, SymbolAdjustment, adjustments, adoptable
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, update_scope
-from marketpipe.shared_kernel.domain.day_comparison import DayComparison
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.store_inventory import DayComparison
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.store_at_rest import StoreAtRest
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
     from marketpipe.ingestion.application.ports import IngestionState
-    from marketpipe.integration.domain.provider_traits import ProviderTraits
+    from marketpipe.integration.domain.data_feed import ProviderTraits
 
 UNADJUSTED = "raw"
 

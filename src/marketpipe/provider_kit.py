@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from marketpipe.integration.application.bars_fetcher import ProviderContext
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.integration.application.provider_context import ProviderContext
-from marketpipe.integration.domain.data_feed import DataFeed
-from marketpipe.integration.domain.provider_traits import ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.auth import AuthStrategy, HeaderTokenAuth
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange
-from marketpipe.integration.infrastructure.rate_limit_headers import RateLimitReport
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport, RateWindow
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
-from marketpipe.shared_kernel.domain.clock import Clock
-from marketpipe.shared_kernel.events.bar_events import RefusedSymbol
+from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 
 __all__ = [

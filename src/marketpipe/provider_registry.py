@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, cast
 
-from marketpipe.integration.application.provider_context import ProviderFactory
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.suggestion import did_you_mean
+from marketpipe.integration.application.bars_fetcher import ProviderFactory
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 
 GROUP: Final = "marketpipe.providers"
 BUILT_IN: Final[Mapping[str, str]] = {

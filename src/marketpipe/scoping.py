@@ -8,12 +8,11 @@ from datetime import date
 from attrs import evolve
 
 from marketpipe.config import LATEST, Latest, PipelineConfig
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.store_summary import JobRecord
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.ingestion.domain.store_status import JobRecord
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
-from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate, as_trading_date
 
 Symbols = str | Symbol | Iterable[str | Symbol]
 AnyDate = TradingDate | date | str

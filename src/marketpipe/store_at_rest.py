@@ -8,22 +8,18 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from marketpipe.bootstrap import Bootstrap
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
-from marketpipe.coverage_report import CoverageReport
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.recovery import RecoveryReport
-from marketpipe.log_observer import LogObserver
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.metrics import MetricsObserver, Registry, metrics_in
-from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
-from marketpipe.run_tally import ReviewTally, RunTally
+from marketpipe.observers import LogObserver, ReviewTally, RunTally
+from marketpipe.reports import AggregationReport, CoverageReport, StatusReport, ValidationReport
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, reaching_to_the_last, recorded_scope
-from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.timestamp import AnyMoment, as_timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
-from marketpipe.shared_kernel.events.event import Event
+from marketpipe.shared_kernel.domain.timestamp import AnyMoment, Clock, as_timestamp
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate, as_trading_date
+from marketpipe.shared_kernel.events import Event
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import IntegrityReport
 

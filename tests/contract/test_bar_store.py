@@ -16,11 +16,10 @@ from attrs import define, evolve, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
-from marketpipe.shared_kernel.domain.time_window import TimeWindow
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
-from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
+from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
+from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
+from marketpipe.shared_kernel.events import StoredSymbolDay
 from tests.support.bar_stores import OPEN, Harness, InMemory, OnDisk, at, word
 from tests.support.builders import columnar, day, sessions, table
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.application.recorded_files import RecordedFiles
-from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.ingestion.application.recovery import RecordedFiles
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.store_inventory import FileRegister
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
 from tests.support.checkpoints import checkpoint
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState

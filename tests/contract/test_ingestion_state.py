@@ -15,24 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.domain.day_outlines import DayOutlines
-from marketpipe.ingestion.domain.day_record import DayRecord
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.ingestion.domain.ingestion_job import IngestionJob
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
-from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
-from marketpipe.ingestion.domain.typical_volume import TypicalVolume
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
+from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
-from marketpipe.shared_kernel.domain.store_inventory import NOBODY_KNOWS_WHEN, RecordedFile
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.store_inventory import NOBODY_KNOWS_WHEN, DatasetIdentity, RecordedFile
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradedMinutes, TradingDate
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import checkpoint

@@ -15,11 +15,9 @@ from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.time_window import TimeWindow
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 from tests.support.builders import request
 from tests.support.clients import READERS, Row, owned_rows, owners, read, read_async

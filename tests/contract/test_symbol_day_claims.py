@@ -11,11 +11,10 @@ import pytest
 from attrs import frozen
 
 from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
-from marketpipe.ingestion.domain.claimed_days import ClaimedDays
+from marketpipe.ingestion.domain.ingestion_checkpoint import ClaimedDays
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
-from marketpipe.shared_kernel.domain.trading_session import SessionHours
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
+from marketpipe.shared_kernel.domain.trading_date import SessionHours
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import checkpoint

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe import MarketPipeError, Pipeline
-from marketpipe.ingestion.infrastructure.state_schema import TABLES
+from marketpipe.ingestion.infrastructure.sqlite_schema import TABLES
 from tests.support.in_process_cli import within
 from tests.support.nasty import NO_SYMBOLS, Edit, damaged, damages, fuzzed
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, contents, minutes, pipeline

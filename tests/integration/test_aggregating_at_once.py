@@ -15,7 +15,7 @@ import pytest
 from attrs import define, field
 
 from marketpipe import JobFinished, Pipeline
-from marketpipe.ingestion.infrastructure.aggregation_lock import AggregationLock
+from marketpipe.ingestion.infrastructure.locks import AggregationLock
 from marketpipe.shared_kernel.domain.errors import StateError
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
@@ -26,7 +26,7 @@ A_MOMENT = 0.3
 HOLD = """
 import sys
 from pathlib import Path
-from marketpipe.ingestion.infrastructure.aggregation_lock import AggregationLock
+from marketpipe.ingestion.infrastructure.locks import AggregationLock
 with AggregationLock(Path(sys.argv[1])).held():
     print("held", flush=True)
     sys.stdin.read()

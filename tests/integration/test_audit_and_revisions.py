@@ -9,8 +9,7 @@ import pytest
 
 from marketpipe import load_ohlcv
 from marketpipe.ingestion.domain.restatement import RestatementKind
-from marketpipe.integration.domain.data_feed import DataFeed
-from marketpipe.integration.domain.provider_traits import ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from tests.support.builders import day, sessions
 from tests.support.fake_clock import FakeClock

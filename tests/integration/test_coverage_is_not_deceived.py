@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from attrs import evolve
 
-from marketpipe.coverage_report import CoverageReport
 from marketpipe.pipeline import Pipeline
+from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.errors import StoreBusyError, TransientProviderError
 from tests.support.builders import bar, sessions
 from tests.support.fake_clock import FakeClock

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from marketpipe.config import StoreConfig
-from marketpipe.coverage_report import CoverageReport
+from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ProviderUnavailableError
 from marketpipe.store_at_rest import StoreAtRest
 from tests.support.builders import sessions

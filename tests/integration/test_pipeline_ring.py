@@ -11,7 +11,7 @@ from marketpipe.shared_kernel.domain.errors import (
     DatasetMismatchError,
     ProviderUnavailableError,
 )
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.symbol import Outcome
 from tests.support.builders import day
 from tests.support.pipeline_ring import (
     FRIDAY,

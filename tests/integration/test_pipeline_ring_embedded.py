@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from marketpipe.pipeline import Pipeline
-from marketpipe.shared_kernel.events.bar_events import (
+from marketpipe.shared_kernel.events import (
     BarsExhausted,
     BarsFetched,
     BarsRequested,
     BarsStored,
     BarsValidated,
+    Event,
+    JobFinished,
+    JobStarted,
+    SymbolDaysRecorded,
 )
-from marketpipe.shared_kernel.events.event import Event
-from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
 from tests.support.inline_executor import InlineExecutor
 from tests.support.pipeline_ring import (
     FRIDAY,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.errors import MalformedResponseError, ProviderUnavailableError
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
-from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsFetched
+from marketpipe.shared_kernel.domain.symbol import Outcome
+from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched
 from tests.support.builders import bar, day
 from tests.support.pipeline_ring import (
     THURSDAY,

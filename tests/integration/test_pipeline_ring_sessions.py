@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ProviderUnavailableError
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
-from marketpipe.shared_kernel.events.bar_events import BarsExhausted
+from marketpipe.shared_kernel.domain.symbol import Outcome
+from marketpipe.shared_kernel.events import BarsExhausted
 from tests.support.builders import day
 from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.symbol import Outcome
 from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.pipeline_ring import contents
 from tests.support.provider_faults import (

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from marketpipe.reports import IngestionReport
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.symbol import Outcome
 from tests.support.alpaca_loopback import AlpacaLoopback, Record, Reply
 from tests.support.builders import day
 from tests.support.pipeline_ring import contents

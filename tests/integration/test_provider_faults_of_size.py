@@ -13,7 +13,7 @@ import pytest
 
 from marketpipe.integration.infrastructure.http_exchange import LARGEST_BODY
 from marketpipe.shared_kernel.domain.errors import MalformedResponseError
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.symbol import Outcome
 from tests.support.alpaca_loopback import AlpacaLoopback, Reply
 from tests.support.builders import day
 from tests.support.clients import KEY, SECRET, exchange

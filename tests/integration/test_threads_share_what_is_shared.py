@@ -13,12 +13,10 @@ import pytest
 
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from tests.support.bar_stores import OnDisk, at, word
 from tests.support.builders import columnar, day

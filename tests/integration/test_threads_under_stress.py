@@ -20,16 +20,12 @@ from rich.console import Console
 
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
 from marketpipe.metrics import MetricsObserver, PipelineMetrics, metrics_in
-from marketpipe.run_tally import RunTally
+from marketpipe.observers import LoggedIsolation, RunTally
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
-from marketpipe.shared_kernel.domain.severity import Severity
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.predicate import Severity
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsValidated, RuleFinding
-from marketpipe.shared_kernel.events.event import Event
-from marketpipe.shared_kernel.events.job_events import SymbolDaysRecorded
-from marketpipe.shared_kernel.events.provider_events import RequestCompleted
-from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsolation
+from marketpipe.shared_kernel.events import BarsValidated, Event, RequestCompleted, RuleFinding, SymbolDaysRecorded
 from marketpipe.terminal.progress import ProgressBar
 from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.bar_stores import OnDisk, at, word

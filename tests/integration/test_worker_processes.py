@@ -18,10 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from marketpipe import Credentials, Pipeline, PipelineConfig
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, CredentialsError
-from marketpipe.shared_kernel.events.bar_events import BarsStored
-from marketpipe.shared_kernel.events.event import Event
-from marketpipe.shared_kernel.events.job_events import SymbolDaysRecorded
-from marketpipe.shared_kernel.events.provider_events import RequestCompleted
+from marketpipe.shared_kernel.events import BarsStored, Event, RequestCompleted, SymbolDaysRecorded
 from tests.support.alpaca_loopback import AlpacaLoopback, Fault, Reply, record
 from tests.support.cli_process import environment, marketpipe
 from tests.support.pipeline_ring import contents

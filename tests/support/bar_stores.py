@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import pyarrow.parquet as pq
 from attrs import define, field
 
-from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.time_window import TimeWindow
+from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import TimeWindow
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.storage.application.ports import BarStore
 from tests.support.builders import bar, table

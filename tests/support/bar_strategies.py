@@ -25,7 +25,7 @@ from marketpipe.shared_kernel.domain.predicate import (
     Remainder,
     Term,
 )
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from tests.support.builders import bar, day
 
 Row = dict[str, Any]

@@ -8,12 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
-from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind, TradingSession
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
 

@@ -17,8 +17,7 @@ from marketpipe.integration.infrastructure.http_exchange import LARGEST_BODY, Ht
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.events.event import Event
-from marketpipe.shared_kernel.events.provider_events import RateLimitWaited
+from marketpipe.shared_kernel.events import Event, RateLimitWaited
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_transport import Answer, ScriptedTransport
 

@@ -10,24 +10,22 @@ from typing import Any
 from attrs import define, field
 
 from marketpipe.ingestion.application.batch_runner import BatchRunner
-from marketpipe.ingestion.application.claim_fence import ClaimFence
 from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
-from marketpipe.ingestion.application.interrupted_work import InterruptedWork
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
+from marketpipe.ingestion.application.leases import ClaimFence
 from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
+from marketpipe.ingestion.application.recovery import InterruptedWork
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.session_finality import SessionFinality
-from marketpipe.ingestion.domain.store_summary import JobRecord
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality
+from marketpipe.ingestion.domain.store_status import JobRecord
+from marketpipe.observers import LoggedIsolation
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested, BarsStored, StoredSymbolDay
-from marketpipe.shared_kernel.events.event import Event
-from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsolation
+from marketpipe.shared_kernel.events import BarsExhausted, BarsRequested, BarsStored, Event, StoredSymbolDay
 from tests.support.builders import CALENDAR
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_ring import FakeRing

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
-from marketpipe.ingestion.domain.coverage.market import MarketSurvey
-from marketpipe.ingestion.domain.coverage.session_grid import SessionGrid, grid_session
-from marketpipe.ingestion.domain.coverage.symbol_days import SymbolDays
-from marketpipe.ingestion.domain.coverage.symbol_judge import SymbolJudge
-from marketpipe.ingestion.domain.coverage.thresholds import CoverageThresholds
+from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
+from marketpipe.ingestion.domain.coverage.classification import SymbolJudge
+from marketpipe.ingestion.domain.coverage.market import MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding
-from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
 from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedFile
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradedMinutes, TradingDate
 from tests.support.builders import sessions
 
 OPENS = 330  # minutes after 04:00

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from tests.support.checkpoints import CHECKED_AT as NOW

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from attrs import define, field
 
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import (
+from marketpipe.shared_kernel.events import (
     BarsExhausted,
     BarsRequested,
     BarsStored,

@@ -11,13 +11,11 @@ from typing import Any
 import pyarrow as pa
 from attrs import define, evolve, field
 
-from marketpipe.shared_kernel.domain.clock import Clock
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDaySlice
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.traded_minutes import MINUTES_A_DAY, TradedMinutes
-from marketpipe.shared_kernel.domain.trading_session import EXTENDED_OPEN
-from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
+from marketpipe.shared_kernel.domain.trading_date import EXTENDED_OPEN, MINUTES_A_DAY, TradedMinutes
+from marketpipe.shared_kernel.events import StoredSymbolDay
 from tests.support.fake_clock import FakeClock
 
 Row = dict[str, Any]

@@ -8,25 +8,21 @@ from collections.abc import Mapping, Sequence
 
 from attrs import define, evolve
 
-from marketpipe.ingestion.domain.claimed_days import ClaimedDays
-from marketpipe.ingestion.domain.day_outlines import DayOutlines
-from marketpipe.ingestion.domain.day_record import DayRecord
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
-from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
-from marketpipe.ingestion.domain.typical_volume import TypicalVolume
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.ingestion.domain.ingestion_checkpoint import ClaimedDays, DayOutlines, DayRecord, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob, JobState
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
+from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
-from marketpipe.shared_kernel.domain.store_inventory import NOBODY_KNOWS_WHEN, FileAppearance, RecordedFile
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.store_inventory import (
+    NOBODY_KNOWS_WHEN,
+    DatasetIdentity,
+    FileAppearance,
+    RecordedFile,
+)
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
-from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
+from marketpipe.shared_kernel.events import StoredSymbolDay
 
 
 class InMemoryIngestionState:

@@ -6,10 +6,9 @@ from typing import Protocol
 
 from attrs import define, field
 
-from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
 from marketpipe.shared_kernel.domain.store_inventory import NO_APPEARANCE, FileAppearance, FileCondition, RecordedFile
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 

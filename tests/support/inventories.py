@@ -9,17 +9,14 @@ from typing import Protocol
 
 from attrs import define, field
 
-from marketpipe.ingestion.domain.day_record import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
 from marketpipe.shared_kernel.domain.store_inventory import RecordedFile, StoreInventory
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 from marketpipe.storage.infrastructure.file_inventory import FileInventory
-from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 from tests.support.builders import bar, table
 from tests.support.in_memory_inventory import InMemoryInventory
 from tests.support.store_on_disk import StoreOnDisk

@@ -13,18 +13,15 @@ import pyarrow as pa
 from attrs import frozen
 from jsonschema import Draft202012Validator
 
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
-from marketpipe.shared_kernel.domain.predicate import Record
-from marketpipe.shared_kernel.domain.severity import Severity
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.predicate import Record, Severity
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES, SCHEMA_RULE, SEQUENCE_RULES, RuleBook
-from marketpipe.validation.domain.sequence_rule import SequenceRule
 from marketpipe.validation.domain.symbol_bars_aggregate import SymbolBarsAggregate
-from marketpipe.validation.domain.validation_result import ValidationResult
-from marketpipe.validation.domain.validation_rule import ValidationRule
+from marketpipe.validation.domain.validation_rule import SequenceRule, ValidationResult, ValidationRule
 from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
 from marketpipe.validation.infrastructure.columnar_judge import ColumnarJudge
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from marketpipe.config import ClientConfig, Credentials
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import IngestionReport
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from tests.support.alpaca_loopback import AlpacaLoopback, Record, Reply, record
 from tests.support.builders import bar, day, sessions
 from tests.support.clients import KEY, SECRET, AlpacaSetting, exchange

@@ -9,13 +9,13 @@ from datetime import datetime
 import httpx
 from attrs import field, frozen
 
+from marketpipe.integration.application.bars_fetcher import ProviderContext
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.integration.application.provider_context import ProviderContext
 from marketpipe.integration.infrastructure.auth import HeaderTokenAuth
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange
 from marketpipe.integration.infrastructure.synthetic.synthetic_client import SyntheticClient
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.builders import request

@@ -9,13 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from marketpipe.integration.domain.data_feed import DataFeed
-from marketpipe.integration.domain.provider_traits import ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.events.bar_events import RefusedSymbol
+from marketpipe.shared_kernel.events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 
 Row = dict[str, Any]

@@ -10,12 +10,11 @@ from typing import Any
 from attrs import frozen
 from hypothesis import strategies as st
 
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import DataPartition
-from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 from tests.support.builders import bar, table
 from tests.support.reference_aggregation import NEW_YORK, Closes, aggregate_days, aggregate_minutes
 

@@ -9,21 +9,19 @@ from typing import Any
 import pyarrow.parquet as pq
 from attrs import define, field
 
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.store_inventory import FileRegister, RecordedFile
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedFile
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.refresh_count import RefreshCount
+from marketpipe.storage.domain.storage_metadata import RefreshCount
 from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
 from marketpipe.storage.infrastructure.bar_loader import BarLoader
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
-from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from tests.support.builders import CALENDAR, columnar

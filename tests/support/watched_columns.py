@@ -7,8 +7,8 @@ from attrs import field, frozen
 from jsonschema import Draft202012Validator
 
 from marketpipe.shared_kernel.domain.predicate import Record
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
-from marketpipe.validation.infrastructure.bar_columns import BarColumns, bar_columns
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.validation.infrastructure.column_masks import BarColumns, bar_columns
 from tests.support.bar_strategies import Part
 from tests.support.builders import CALENDAR, columnar
 from tests.support.judging import LONG_AFTER, json_record

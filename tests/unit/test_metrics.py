@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from marketpipe import ConfigurationError, Credentials, MetricsConfig, Pipeline, PipelineConfig
 from marketpipe.metrics import BACKLOG, DEFAULT, ERRORS, LATENCY, REQUESTS, metrics_in
 from marketpipe.metrics_server import MetricsServer
-from marketpipe.shared_kernel.events.job_events import JobStarted
+from marketpipe.shared_kernel.events import JobStarted
 from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
 
 

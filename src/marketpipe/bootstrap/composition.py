@@ -10,23 +10,17 @@ from marketpipe.bootstrap.worker_parts import WorkerParts
 from marketpipe.config import PROCESSES, PipelineConfig
 from marketpipe.provider_registry import check_provider
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
-from marketpipe.shared_kernel.events.audit_events import BarsCompared
-from marketpipe.shared_kernel.events.bar_events import (
-    BarsExhausted,
-    BarsStored,
-    BarsValidated,
-)
-from marketpipe.shared_kernel.events.store_events import StoredBarsRead
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.shared_kernel.events import BarsCompared, BarsExhausted, BarsStored, BarsValidated, StoredBarsRead
 from marketpipe.validation.domain.business_rules import RuleBook
 
 if TYPE_CHECKING:
     from marketpipe.bootstrap.process_ring import ProcessRing
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
-    from marketpipe.ingestion.application.interrupted_work import InterruptedWork
-    from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-    from marketpipe.storage.application.stored_bars_reviewer import StoredBarsReviewer
+    from marketpipe.ingestion.application.recovery import InterruptedWork
+    from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+    from marketpipe.storage.application.bar_handlers import StoredBarsReviewer
 
 
 @define(slots=False)
@@ -88,8 +82,8 @@ class Bootstrap(WorkerParts):
     def auditor(self) -> AuditCoordinator:
         """With a ring of its own, in which bars are compared where they would be stored."""
         from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
-        from marketpipe.storage.application.bar_auditor import BarAuditor
-        from marketpipe.storage.infrastructure.bar_comparer import ParquetBarComparer
+        from marketpipe.storage.application.bar_handlers import BarAuditor
+        from marketpipe.storage.infrastructure.day_versions import ParquetBarComparer
 
         bus = self.bus.branch()
         auditor = AuditCoordinator(self.planner(self.state), self.state, bus, self.clock, self.runner())
@@ -101,7 +95,7 @@ class Bootstrap(WorkerParts):
 
     @cached_property
     def reviewer(self) -> StoredBarsReviewer:
-        from marketpipe.storage.application.stored_bars_reviewer import StoredBarsReviewer
+        from marketpipe.storage.application.bar_handlers import StoredBarsReviewer
 
         # of any hours: a store may hold the extended session though now only the regular one is wanted
         validator = self.validator(SessionKind.EXTENDED, self.bus)
@@ -123,8 +117,8 @@ class Bootstrap(WorkerParts):
             self.syncers.shutdown()
 
     def _interrupted_work(self, identity: DatasetIdentity) -> InterruptedWork:
-        from marketpipe.ingestion.application.interrupted_work import InterruptedWork
-        from marketpipe.storage.infrastructure.left_behind import ParquetFilesLeftBehind
+        from marketpipe.ingestion.application.recovery import InterruptedWork
+        from marketpipe.storage.infrastructure.file_inventory import ParquetFilesLeftBehind
 
         files = ParquetFilesLeftBehind(self.layout, self.stored_files, self.files, identity)
         return InterruptedWork(self.state, self.state.claims, files, self.calendar, self._finality, self.clock)

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
     from marketpipe.ingestion.application.ports import IngestionState
-    from marketpipe.ingestion.domain.session_finality import SessionFinality
-    from marketpipe.ingestion.infrastructure.aggregation_lock import AggregationLock
+    from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
+    from marketpipe.ingestion.infrastructure.locks import AggregationLock, UpdateLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-    from marketpipe.ingestion.infrastructure.update_lock import UpdateLock
 
 NOWHERE = Path(":memory:")
 
@@ -42,14 +41,14 @@ class IngestionParts(StorageParts, ProviderParts):
 
     @cached_property
     def update_lock(self) -> UpdateLock:
-        from marketpipe.ingestion.infrastructure.update_lock import UpdateLock
+        from marketpipe.ingestion.infrastructure.locks import UpdateLock
 
         path, store = self.config.state_path, hashlib.sha256(self._location.encode()).hexdigest()[:12]
         return UpdateLock(path.with_name(f"{path.name}.{store}.update-lock"))
 
     @cached_property
     def aggregation_lock(self) -> AggregationLock:
-        from marketpipe.ingestion.infrastructure.aggregation_lock import AggregationLock
+        from marketpipe.ingestion.infrastructure.locks import AggregationLock
 
         path = self.config.state_path
         return AggregationLock(path.with_name(f"{path.name}.aggregation-lock"))
@@ -66,7 +65,7 @@ class IngestionParts(StorageParts, ProviderParts):
 
     def assessor(self, state: SQLiteState) -> CoverageAssessor:
         from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
-        from marketpipe.ingestion.domain.coverage.thresholds import CoverageThresholds
+        from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds
 
         thresholds = CoverageThresholds(**asdict(self.config.coverage))
         return CoverageAssessor(self.calendar, self._finality, state, self.inventory, self.clock, thresholds)
@@ -80,7 +79,7 @@ class IngestionParts(StorageParts, ProviderParts):
 
     @property
     def _finality(self) -> SessionFinality:
-        from marketpipe.ingestion.domain.session_finality import SessionFinality
+        from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
         from marketpipe.integration.domain.data_feed import USUAL_DELAY
 
         delay = self.traits.feed.delay if isinstance(self.config, PipelineConfig) else USUAL_DELAY

@@ -9,13 +9,10 @@ from marketpipe.bootstrap.ingestion_parts import IngestionParts
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from marketpipe.ingestion.application.state_recoverer import StateRecoverer
-    from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-    from marketpipe.shared_kernel.domain.store_inventory import FileRegister
-    from marketpipe.storage.application.dataset_freezer import DatasetFreezer
-    from marketpipe.storage.application.integrity_checker import IntegrityChecker
-    from marketpipe.storage.application.lock_comparer import LockComparer
-    from marketpipe.storage.infrastructure.stored_files import ParquetStoredFiles
+    from marketpipe.ingestion.application.recovery import StateRecoverer
+    from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister
+    from marketpipe.storage.application.integrity_checker import DatasetFreezer, IntegrityChecker, LockComparer
+    from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles
 
 READERS = 4
 
@@ -26,7 +23,7 @@ class IntegrityParts(IngestionParts):
 
     @property
     def stored_files(self) -> ParquetStoredFiles:
-        from marketpipe.storage.infrastructure.stored_files import ParquetStoredFiles
+        from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles
 
         return ParquetStoredFiles(self.layout, self.new_executor or _readers)
 
@@ -38,19 +35,19 @@ class IntegrityParts(IngestionParts):
 
     @property
     def freezer(self) -> DatasetFreezer:
-        from marketpipe.storage.application.dataset_freezer import DatasetFreezer
+        from marketpipe.storage.application.integrity_checker import DatasetFreezer
 
         return DatasetFreezer(self.stored_files, self._register, self._known_identity)
 
     @property
     def lock_comparer(self) -> LockComparer:
-        from marketpipe.storage.application.lock_comparer import LockComparer
+        from marketpipe.storage.application.integrity_checker import LockComparer
 
         return LockComparer(self.stored_files)
 
     @property
     def recoverer(self) -> StateRecoverer:
-        from marketpipe.ingestion.application.state_recoverer import StateRecoverer
+        from marketpipe.ingestion.application.recovery import StateRecoverer
         from marketpipe.ingestion.infrastructure.state_file import SQLiteStateFile
 
         if "state" in vars(self):
@@ -60,7 +57,7 @@ class IntegrityParts(IngestionParts):
 
     @property
     def _register(self) -> FileRegister:
-        from marketpipe.ingestion.application.recorded_files import RecordedFiles
+        from marketpipe.ingestion.application.recovery import RecordedFiles
 
         return RecordedFiles(self.known_state)
 

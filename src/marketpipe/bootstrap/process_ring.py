@@ -19,9 +19,7 @@ from marketpipe.shared_kernel.domain.errors import (
     WorkerLostError,
 )
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsRequested
-from marketpipe.shared_kernel.events.event import Event
-from marketpipe.shared_kernel.events.job_events import JobStarted
+from marketpipe.shared_kernel.events import BarsRequested, Event, JobStarted
 
 WORKERS_IMPORT = ["marketpipe.bootstrap.ring_imports"]
 

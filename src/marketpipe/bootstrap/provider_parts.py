@@ -11,11 +11,11 @@ from attrs import define
 from marketpipe.bootstrap.shared_parts import SharedParts
 from marketpipe.config import ClientConfig, Credentials, PipelineConfig, find_credentials
 from marketpipe.provider_registry import registered_factory
-from marketpipe.shared_kernel.events.provider_events import RateLimitWaited
+from marketpipe.shared_kernel.events import RateLimitWaited
 
 if TYPE_CHECKING:
     from marketpipe.integration.application.ports import MarketDataProvider
-    from marketpipe.integration.domain.provider_traits import ProviderTraits
+    from marketpipe.integration.domain.data_feed import ProviderTraits
 
 
 @define(slots=False)
@@ -39,7 +39,7 @@ class ProviderParts(SharedParts):
         return self.credentials or find_credentials(os.environ)
 
     def _make_provider(self, config: PipelineConfig) -> MarketDataProvider:
-        from marketpipe.integration.application.provider_context import ProviderContext
+        from marketpipe.integration.application.bars_fetcher import ProviderContext
 
         if config.provider == "alpaca":
             return self._alpaca(config.alpaca)

@@ -17,8 +17,7 @@ from marketpipe.bootstrap.worker_parts import WorkerParts
 from marketpipe.config import Credentials, PipelineConfig
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted, MarketPipeError
-from marketpipe.shared_kernel.events.bar_events import BarsFetched, BarsRequested, BarsStored, BarsValidated
-from marketpipe.shared_kernel.events.event import Event
+from marketpipe.shared_kernel.events import BarsFetched, BarsRequested, BarsStored, BarsValidated, Event
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 
 LOOK_UP_SECONDS = 0.1

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
-from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.observers import LoggedIsolation
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsolation
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 
 if TYPE_CHECKING:
     from marketpipe.integration.application.ports import MarketDataProvider
-    from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
-    from marketpipe.shared_kernel.infrastructure.remembered_table import RememberedTable
+    from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
+    from marketpipe.shared_kernel.infrastructure.exchange_calendar import RememberedTable
 
 CALENDAR_DAYS_AHEAD = 365  # further ahead the exchange has not decided its holidays
 
@@ -61,8 +61,7 @@ class SharedParts:
         """Beside the state, under the version of what made it: another version is another file."""
         from importlib.metadata import version
 
-        from marketpipe.shared_kernel.infrastructure.exchange_calendar import EXCHANGE, exchange_table
-        from marketpipe.shared_kernel.infrastructure.remembered_table import RememberedTable
+        from marketpipe.shared_kernel.infrastructure.exchange_calendar import EXCHANGE, RememberedTable, exchange_table
         from marketpipe.storage.infrastructure.durable_files import DurableFiles
 
         made_by = version("exchange_calendars")

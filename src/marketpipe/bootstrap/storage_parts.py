@@ -13,16 +13,14 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-    from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
-    from marketpipe.storage.infrastructure.bar_loader import BarLoader
+    from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles, SeenMonths
+    from marketpipe.storage.infrastructure.bar_loader import BarLoader, ParquetStoredBars
     from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
     from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
     from marketpipe.storage.infrastructure.durable_files import DurableFiles
-    from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
-    from marketpipe.storage.infrastructure.seen_months import SeenMonths
+    from marketpipe.storage.infrastructure.file_inventory import StoredIdentity
+    from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
-    from marketpipe.storage.infrastructure.stored_bars import ParquetStoredBars
-    from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 
 MOST_AGGREGATORS = 8
 SYNCERS = 8
@@ -48,7 +46,7 @@ class StorageParts(SharedParts):
 
     @cached_property
     def seen_months(self) -> SeenMonths:
-        from marketpipe.storage.infrastructure.seen_months import SeenMonths
+        from marketpipe.storage.infrastructure.aggregate_files import SeenMonths
 
         return SeenMonths()
 
@@ -62,7 +60,7 @@ class StorageParts(SharedParts):
     def refresher_after_a_look(self) -> AggregateRefresher:
         """For when the inventory has seen all files a moment ago."""
         from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-        from marketpipe.storage.infrastructure.unchanged_aggregates import UnchangedAggregates
+        from marketpipe.storage.infrastructure.aggregate_files import UnchangedAggregates
 
         unchanged = UnchangedAggregates(self.layout, self.seen_months, lambda: self.aggregate_files)
         return AggregateRefresher(unchanged, self.bus, self.new_executor or _aggregators)
@@ -78,13 +76,13 @@ class StorageParts(SharedParts):
 
     @cached_property
     def stored_identity(self) -> StoredIdentity:
-        from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
+        from marketpipe.storage.infrastructure.file_inventory import StoredIdentity
 
         return StoredIdentity(self.layout)
 
     @cached_property
     def stored_bars(self) -> ParquetStoredBars:
-        from marketpipe.storage.infrastructure.stored_bars import ParquetStoredBars
+        from marketpipe.storage.infrastructure.bar_loader import ParquetStoredBars
 
         return ParquetStoredBars(self.layout)
 
@@ -108,7 +106,7 @@ class StorageParts(SharedParts):
 
     @cached_property
     def writer(self) -> ParquetWriter:
-        from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter
+        from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 
         return ParquetWriter(self.config.compression)
 

@@ -8,7 +8,7 @@ from attrs import define
 
 from marketpipe.bootstrap.shared_parts import SharedParts
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.validation.domain.business_rules import RuleBook
 

@@ -8,12 +8,12 @@ from marketpipe.bootstrap.integrity_parts import IntegrityParts
 from marketpipe.bootstrap.late_handler import LateHandler
 from marketpipe.bootstrap.validation_parts import ValidationParts
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsFetched, BarsRequested, BarsValidated
+from marketpipe.shared_kernel.events import BarsFetched, BarsRequested, BarsValidated
 
 if TYPE_CHECKING:
-    from marketpipe.ingestion.application.claim_fence import ClaimFence
+    from marketpipe.ingestion.application.leases import ClaimFence
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
-    from marketpipe.storage.application.bar_storer import BarStorer
+    from marketpipe.storage.application.bar_handlers import BarStorer
 
 
 @define(slots=False)
@@ -28,8 +28,8 @@ class WorkerParts(IntegrityParts, ValidationParts):
 
     @property
     def _storer(self) -> BarStorer:
-        from marketpipe.ingestion.application.recorded_files import RecordedFiles
-        from marketpipe.storage.application.bar_storer import BarStorer
+        from marketpipe.ingestion.application.recovery import RecordedFiles
+        from marketpipe.storage.application.bar_handlers import BarStorer
         from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
         register = RecordedFiles(self.state)
@@ -38,7 +38,7 @@ class WorkerParts(IntegrityParts, ValidationParts):
 
     @property
     def fence(self) -> ClaimFence:
-        from marketpipe.ingestion.application.claim_fence import ClaimFence
+        from marketpipe.ingestion.application.leases import ClaimFence
 
         return ClaimFence(self.state.claims, self.clock)
 
@@ -48,7 +48,7 @@ class WorkerParts(IntegrityParts, ValidationParts):
 
     def _fetcher(self, bus: EventBus) -> BarsFetcher:
         from marketpipe.integration.application.bars_fetcher import BarsFetcher
-        from marketpipe.integration.infrastructure.pages_ahead import PagesAhead
+        from marketpipe.integration.infrastructure.prefetcher import PagesAhead
         from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
 
         return BarsFetcher(PagesAhead(self.provider), WholeDayAssembler, bus)

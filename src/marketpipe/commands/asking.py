@@ -42,7 +42,7 @@ def plan(
     Asks no provider and changes nothing.
     """
     from marketpipe.config import load_config
-    from marketpipe.terminal.planning import print_plan
+    from marketpipe.terminal.reports import print_plan
 
     given = _overrides(symbols, start, end, provider, feed, output_path, session)
     with pipeline_of(load_config(config, given)) as pipeline:
@@ -69,7 +69,7 @@ def ingest(
     Every bar is validated and stored, then the aggregates are refreshed. Run it again to go on after a stop.
     """
     from marketpipe.config import load_config
-    from marketpipe.terminal.ingestion import print_ingestion, progress_of
+    from marketpipe.terminal.reports import print_ingestion, progress_of
 
     given = _overrides(symbols, start, end, provider, feed, output_path, session)
     others = {"workers": workers, "executor": executor, "compression": compression}
@@ -87,8 +87,8 @@ def update(config: Config = None, symbols: Symbols = None, json: Json = False) -
     of the same store is at work, this one says so, does nothing, and ends with exit code 0.
     """
     from marketpipe.shared_kernel.domain.errors import StoreBusyError
-    from marketpipe.terminal.ingestion import print_ingestion, progress_of
     from marketpipe.terminal.output import err
+    from marketpipe.terminal.reports import print_ingestion, progress_of
 
     try:
         with store_of(config, HOW_TO_GO_ON) as pipeline, progress_of(pipeline):
@@ -115,8 +115,7 @@ def audit(
 
     Changes nothing without --adopt. Exit code 1 where the provider says something else than before.
     """
-    from marketpipe.terminal.auditing import print_audit
-    from marketpipe.terminal.ingestion import progress_of
+    from marketpipe.terminal.reports import print_audit, progress_of
 
     with store_of(config) as pipeline, progress_of(pipeline):
         report = pipeline.audit(listed(symbols), start, end, sample=sample, adopt=adopt)

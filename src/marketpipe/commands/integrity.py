@@ -26,7 +26,7 @@ def verify(
 
     Or with --lock, prove that the frozen files are the very same. Exit code 1 where anything is wrong.
     """
-    from marketpipe.terminal.integrity import print_integrity
+    from marketpipe.terminal.reports import print_integrity
 
     frozen = None if lock is None else _lock_in(lock)
     with store_of(config) as pipeline:
@@ -42,7 +42,7 @@ def freeze(
 
     For 'marketpipe verify --lock', later or elsewhere. A damaged store is not frozen.
     """
-    from marketpipe.terminal.integrity import print_lock
+    from marketpipe.terminal.reports import print_lock
 
     with store_of(config) as pipeline:
         print_lock(pipeline.freeze(listed(symbols), start, end), as_json=json)
@@ -57,7 +57,7 @@ def recover(
 
     Where it is lost or damaged; what lay there is set aside. Exit code 1 where files are damaged.
     """
-    from marketpipe.terminal.integrity import print_recovery
+    from marketpipe.terminal.reports import print_recovery
 
     with store_of(config) as pipeline:
         report = pipeline.recover(force=force)

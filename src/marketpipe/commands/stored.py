@@ -32,7 +32,7 @@ def validate(
 
     Exit code 1 where an error rule is broken or a file is damaged. Changes nothing.
     """
-    from marketpipe.terminal.tables import print_validation
+    from marketpipe.terminal.output import print_validation
 
     with store_of(config) as pipeline:
         report = pipeline.validate(listed(symbols), start, end)
@@ -49,7 +49,7 @@ def aggregate(
     json: Json = False,
 ) -> None:
     """Bring the aggregates up to date."""
-    from marketpipe.terminal.tables import print_aggregation
+    from marketpipe.terminal.output import print_aggregation
 
     with store_of(config) as pipeline:
         report = pipeline.aggregate(listed(symbols), start, end, listed(timeframes))
@@ -66,7 +66,7 @@ def query(
 
     Nothing can be changed, and nothing outside the store read.
     """
-    from marketpipe.terminal.tables import print_rows
+    from marketpipe.terminal.output import print_rows
 
     with store_of(config) as pipeline:
         print_rows(pipeline.query(sql), as_json=json)
@@ -74,7 +74,7 @@ def query(
 
 def status(config: Config = None, json: Json = False) -> None:
     """Show what the store has, and the latest jobs."""
-    from marketpipe.terminal.tables import print_status
+    from marketpipe.terminal.output import print_status
 
     with store_of(config) as pipeline:
         print_status(pipeline.status(), as_json=json)
@@ -89,7 +89,7 @@ def metrics(
 
     As Prometheus metrics. An ingestion serves its own while it runs, where metrics.enabled is true.
     """
-    from marketpipe.terminal.metrics import print_metrics, serve_metrics
+    from marketpipe.terminal.reports import print_metrics, serve_metrics
 
     with store_of(config) as pipeline:
         if serve:
@@ -104,7 +104,7 @@ def providers(config: Config = None, json: Json = False) -> None:
     With --config, the configured one is marked.
     """
     from marketpipe.provider_registry import known_providers
-    from marketpipe.terminal.tables import print_providers
+    from marketpipe.terminal.output import print_providers
 
     chosen = getattr(settings_of(config), "provider", None)
     print_providers(known_providers(), chosen, as_json=json)

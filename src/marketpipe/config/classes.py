@@ -28,11 +28,10 @@ from marketpipe.config.values import (
     trading_date,
     whole_number,
 )
-from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 
 FEEDS = ("iex", "sip", "otc", "boats")
 FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path")

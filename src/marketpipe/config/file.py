@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 
 from marketpipe.config.classes import SECTIONS, PipelineConfig, StoreConfig, known_keys
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.suggestion import did_you_mean
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 
 LARGEST_FILE = 1_000_000
 COMMAND_LINE = "the command line"

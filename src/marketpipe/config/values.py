@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 
 from attrs import NOTHING, Attribute, Converter, Factory, field
 
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError
-from marketpipe.shared_kernel.domain.severity import Severity
-from marketpipe.shared_kernel.domain.suggestion import did_you_mean
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError, did_you_mean
+from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date

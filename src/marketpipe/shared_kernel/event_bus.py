@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from marketpipe.shared_kernel.events.event import Event
+from marketpipe.shared_kernel.events import Event
 
 E = TypeVar("E", bound=Event)
 Reaction = Callable[[Any], None]

@@ -12,10 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from marketpipe.pipeline import Pipeline
-from marketpipe.shared_kernel.events.aggregate_events import AggregatesRefreshed
-from marketpipe.shared_kernel.events.audit_events import AuditStarted, BarsCompared
-from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
-from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, RequestCompleted
+from marketpipe.shared_kernel.events import (
+    AggregatesRefreshed,
+    AuditStarted,
+    BarsCompared,
+    JobFinished,
+    JobStarted,
+    RateLimitWaited,
+    RequestCompleted,
+    SymbolDaysRecorded,
+)
 
 SECONDS_BETWEEN_LINES = 5.0
 

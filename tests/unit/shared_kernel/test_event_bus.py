@@ -9,7 +9,7 @@ import pytest
 from attrs import frozen
 
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.event import Event
+from marketpipe.shared_kernel.events import Event
 
 
 @frozen

@@ -8,18 +8,16 @@ from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.session_sample import SampleShare
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.ingestion.domain.restatement import SampleShare
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.clock import Clock
-from marketpipe.shared_kernel.domain.day_comparison import DayComparison
 from marketpipe.shared_kernel.domain.errors import MarketPipeError
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.store_inventory import DayComparison
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.audit_events import AuditFinished, AuditStarted, BarsCompared
-from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested
+from marketpipe.shared_kernel.events import AuditFinished, AuditStarted, BarsCompared, BarsExhausted, BarsRequested
 
 IN_PARTS = "came in several parts and cannot be compared"
 

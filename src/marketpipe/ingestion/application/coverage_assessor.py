@@ -2,24 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from marketpipe.ingestion.application.examined_symbol import examine
+from marketpipe.ingestion.application.ingestion_planner import examine
 from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey
-from marketpipe.ingestion.domain.coverage.session_grid import SessionGrid, grid_session
-from marketpipe.ingestion.domain.coverage.symbol_coverage import SymbolCoverage
-from marketpipe.ingestion.domain.coverage.symbol_days import SymbolDays
-from marketpipe.ingestion.domain.coverage.symbol_judge import SymbolJudge
-from marketpipe.ingestion.domain.coverage.thresholds import CoverageThresholds
-from marketpipe.ingestion.domain.even_sample import even_sample
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.session_finality import SessionFinality
-from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
+from marketpipe.ingestion.domain.coverage.classification import SymbolJudge
+from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey, SymbolDays
+from marketpipe.ingestion.domain.coverage.verdict import SymbolCoverage
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality, even_sample
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import TradingSession
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate, TradingSession
 
 Life = tuple[TradingDate, TradingDate]
 SYMBOLS_OF_A_MARKET = 100

@@ -4,40 +4,35 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from marketpipe.ingestion.application.batch_runner import BatchRunner
-from marketpipe.ingestion.application.blame_finder import BlameFinder
-from marketpipe.ingestion.application.claim_fence import ClaimFence
+from marketpipe.ingestion.application.batch_runner import BatchRunner, BlameFinder
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
-from marketpipe.ingestion.application.interrupted_work import InterruptedWork
 from marketpipe.ingestion.application.job_scheduler import WantedDates
+from marketpipe.ingestion.application.leases import ClaimFence, SharedBatches
 from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
-from marketpipe.ingestion.application.shared_batches import SharedBatches
-from marketpipe.ingestion.domain.batch_progress import BatchProgress
-from marketpipe.ingestion.domain.day_record import DayRecord
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
-from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.application.recovery import InterruptedWork
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_job import BatchProgress, IngestionJob, JobState
+from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.clock import Clock
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import (
     CredentialsError,
     IngestionInterrupted,
     MarketPipeError,
     StoreBusyError,
 )
-from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.symbol_day_outcome import SymbolDayOutcome
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, StoreInventory
+from marketpipe.shared_kernel.domain.symbol import SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import (
+from marketpipe.shared_kernel.events import (
     BarsExhausted,
     BarsRequested,
     BarsStored,
+    JobFinished,
+    JobStarted,
     StoredSymbolDay,
+    SymbolDaysRecorded,
 )
-from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
 
 
 class IngestionCoordinator:

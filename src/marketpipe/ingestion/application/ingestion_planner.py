@@ -1,20 +1,96 @@
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from marketpipe.ingestion.application.job_scheduler import JobScheduler, WantedDates
-from marketpipe.ingestion.application.known_days import known_days
+from marketpipe.ingestion.application.job_scheduler import JobScheduler, KnownHours, WantedDates
 from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.typical_volume import TypicalVolumes
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope, TypicalVolumes
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.clock import Clock
-from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.store_inventory import FileCondition, StoreInventory
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
+
+MOST_LOOKS = 5
+
+
+@frozen
+class ExaminedSymbol:
+    """What is recorded of a symbol's days, and where the files differ from that."""
+
+    records: Mapping[TradingDate, DayRecord]
+    conditions: Mapping[TradingDate, FileCondition]
+
+
+def examine(
+    symbol: Symbol, first: TradingDate, last: TradingDate, state: IngestionState, inventory: StoreInventory
+) -> ExaminedSymbol:
+    """Between the dates, both inclusive.
+
+    Somebody may be ingesting meanwhile: a file that differs is believed to differ only when its record has not changed
+    by then.
+    """
+    records = state.records(symbol, first, last)
+    for _ in range(MOST_LOOKS):
+        files = {date: record.file for date, record in records.items() if record.file is not None}
+        conditions = inventory.conditions(symbol, first, last, files)
+        if not conditions or (again := state.records(symbol, first, last)) == records:
+            break
+        records = again
+    return ExaminedSymbol(records, conditions)
+
+
+@frozen
+class KnownDays:
+    """For which ``hours`` each symbol-day of a scope needs no request, and which have a file and no record at all."""
+
+    hours: KnownHours
+    unrecorded: frozenset[SymbolDay]
+
+
+def known_days(
+    scope: IngestionScope,
+    state: IngestionState,
+    inventory: StoreInventory,
+    doubted: Collection[SymbolDay] = (),
+) -> KnownDays:
+    """A checkpoint counts for nothing where its file is gone or altered, where a file lies though it says that there
+    were no bars, and where the symbol-day is ``doubted``.
+
+    Where all files of a symbol appear as they have to, their days are looked at no closer.
+    """
+    doubts, hours, unrecorded = frozenset(doubted), dict[Symbol, Mapping[TradingDate, SessionHours]](), set[SymbolDay]()
+    in_doubt = {day.symbol for day in doubts}
+    for symbol in scope.symbols:
+        first, last = scope.first_of(symbol), scope.last
+        outlines = state.outlines(symbol, first, last)
+        if symbol not in in_doubt and inventory.appearances(symbol, first, last) == outlines.files:
+            hours[symbol] = outlines.settled
+            continue
+        examined = examine(symbol, first, last, state, inventory)
+        hours[symbol] = _settled_hours(symbol, examined, doubts)
+        unrecorded.update(SymbolDay(symbol, date) for date in _without_record(examined))
+    return KnownDays(hours, frozenset(unrecorded))
+
+
+def _settled_hours(
+    symbol: Symbol, examined: ExaminedSymbol, doubts: frozenset[SymbolDay]
+) -> Mapping[TradingDate, SessionHours]:
+    return {
+        date: record.settled_hours
+        for date, record in examined.records.items()
+        if record.settled_hours
+        and examined.conditions.get(date) is None
+        and not (doubts and SymbolDay(symbol, date) in doubts)
+    }
+
+
+def _without_record(examined: ExaminedSymbol) -> list[TradingDate]:
+    unknown = FileCondition.UNRECORDED
+    return [date for date, found in examined.conditions.items() if found is unknown and date not in examined.records]
 
 
 class IngestionPlanner:

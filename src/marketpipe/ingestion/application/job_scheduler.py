@@ -6,25 +6,23 @@ from itertools import count
 
 from attrs import define, evolve, field
 
-from marketpipe.ingestion.application.known_days import KnownHours
-from marketpipe.ingestion.domain.batch_packing import PackingLimits, pack, rectangles
-from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.night_packing import nights
-from marketpipe.ingestion.domain.plan_estimate import estimate
-from marketpipe.ingestion.domain.session_finality import SessionFinality
-from marketpipe.ingestion.domain.typical_volume import TypicalVolumes
+from marketpipe.ingestion.domain.batch_packing import PackingLimits, nights, pack, rectangles
+from marketpipe.ingestion.domain.ingestion_plan import (
+    IngestionPlan,
+    IngestionScope,
+    SessionFinality,
+    TypicalVolumes,
+    estimate,
+)
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingCalendar, TradingDate
 
 UNKNOWN_BARS_PER_DAY = 60.0
 """Low on purpose: a batch of liquid symbols then has many pages, which costs nothing; one of thin ones fills some."""
 NOTHING_KNOWN = TypicalVolumes({}, None)
+KnownHours = Mapping[Symbol, Mapping[TradingDate, SessionHours]]
 WantedDates = Mapping[Symbol, Collection[TradingDate]]
 
 

@@ -3,23 +3,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from marketpipe.ingestion.domain.claimed_days import ClaimedDays
-from marketpipe.ingestion.domain.day_outlines import DayOutlines
-from marketpipe.ingestion.domain.day_record import DayRecord
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.ingestion.domain.ingestion_job import IngestionJob
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
-from marketpipe.ingestion.domain.state_condition import StateCondition
-from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
-from marketpipe.ingestion.domain.typical_volume import TypicalVolume
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.ingestion.domain.ingestion_checkpoint import ClaimedDays, DayOutlines, DayRecord, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
+from marketpipe.ingestion.domain.store_status import JobRecord, StateCondition, SymbolSummary
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
-from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
+from marketpipe.shared_kernel.events import StoredSymbolDay
 
 
 class IngestionState(Protocol):

@@ -1,16 +1,164 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.outcome_ledger import OutcomeLedger
-from marketpipe.ingestion.domain.plan_estimate import PlanEstimate
-from marketpipe.shared_kernel.domain.errors import StateError
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from attrs import frozen
+
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, PlanEstimate
+from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
+from marketpipe.shared_kernel.domain.errors import MarketPipeError, StateError
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
+from marketpipe.shared_kernel.events import StoredSymbolDay
+
+_OUTCOMES: Final = (None, *Outcome)
+_NUMBERS: Final = {outcome: number for number, outcome in enumerate(_OUTCOMES)}
+OUTCOME_BITS: Final = 3
+REJECTED_BITS: Final = 30
+_MASK: Final = (1 << OUTCOME_BITS) - 1
+
+
+class OutcomeLedger(Mapping[SymbolDay, SymbolDayOutcome]):
+    """Outcomes in eight bytes a calendar day: a job may have millions. They are objects only while looked at.
+
+    By symbol, then date. For each symbol there is an array that begins at its earliest date; 0 where nothing is noted.
+    """
+
+    def __init__(self) -> None:
+        self._packed: dict[Symbol, array[int]] = {}
+        self._first: dict[Symbol, int] = {}
+        self._errors: dict[SymbolDay, str] = {}
+        self._count = 0
+
+    def put(self, found: SymbolDayOutcome) -> None:
+        day = found.symbol_day
+        packed, place = self._room_for(day)
+        self._count += not packed[place]
+        packed[place] = _pack(found)
+        self._errors.pop(day, None)
+        if found.error is not None:
+            self._errors[day] = found.error
+
+    def counts(self) -> Counter[Outcome]:
+        numbers = Counter(value & _MASK for packed in self._packed.values() for value in packed if value)
+        return Counter({found: numbers[number] for found, number in _NUMBERS.items() if found and numbers[number]})
+
+    def __getitem__(self, day: SymbolDay) -> SymbolDayOutcome:
+        packed = self._packed.get(day.symbol, ())
+        place = day.trading_date.day.toordinal() - self._first.get(day.symbol, 0)
+        if not 0 <= place < len(packed) or not packed[place]:
+            raise KeyError(day)
+        return self._unpacked(day, packed[place])
+
+    def __iter__(self) -> Iterator[SymbolDay]:
+        for symbol in sorted(self._packed):
+            first = self._first[symbol]
+            for place, value in enumerate(self._packed[symbol]):
+                if value:
+                    yield SymbolDay(symbol, TradingDate(date.fromordinal(first + place)))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} symbol-days>"
+
+    def _room_for(self, day: SymbolDay) -> tuple[array[int], int]:
+        ordinal = day.trading_date.day.toordinal()
+        packed, first = self._packed.get(day.symbol, array("q")), self._first.get(day.symbol, ordinal)
+        if ordinal < first:
+            packed, first = array("q", bytes(8 * (first - ordinal))) + packed, ordinal
+        if (missing := ordinal - first + 1 - len(packed)) > 0:
+            packed.frombytes(bytes(8 * missing))
+        self._packed[day.symbol], self._first[day.symbol] = packed, first
+        return packed, ordinal - first
+
+    def _unpacked(self, day: SymbolDay, value: int) -> SymbolDayOutcome:
+        rows, rejected = value >> OUTCOME_BITS + REJECTED_BITS, value >> OUTCOME_BITS & (1 << REJECTED_BITS) - 1
+        outcome = _OUTCOMES[value & _MASK]
+        assert outcome is not None
+        return SymbolDayOutcome(day, outcome, rows, rejected, self._errors.get(day))
+
+
+def _pack(found: SymbolDayOutcome) -> int:
+    return (found.rows << REJECTED_BITS | found.rejected) << OUTCOME_BITS | _NUMBERS[found.outcome]
+
+
+class BatchProgress:
+    """What has become of each symbol-day of one batch so far. Lives on one worker at a time."""
+
+    def __init__(self, job_id: int, request: BarsRequest) -> None:
+        self.job_id, self.request = job_id, request
+        self.outcomes: dict[SymbolDay, SymbolDayOutcome] = {}
+        self._symbols = frozenset(request.symbols)
+        self._asked = {asked.trading_date: asked for asked in request.sessions}
+
+    def stored(self, day: StoredSymbolDay) -> SymbolDayOutcome | None:
+        """None for what is not in the request, such as a date that is no session: nobody waits for it.
+
+        A symbol-day may come in several parts; where one of them failed, the whole has failed.
+        """
+        if day.symbol_day.symbol not in self._symbols or day.symbol_day.trading_date not in self._asked:
+            return None
+        earlier = self.outcomes.get(day.symbol_day)
+        rejected = day.rejected + (earlier.rejected if earlier else 0)
+        error = earlier.error if earlier and day.error is None else day.error
+        outcome = self._had_bars(day.symbol_day) if error is None else Outcome.FAILED
+        return SymbolDayOutcome(day.symbol_day, outcome, day.rows, rejected, error)
+
+    def exhausted(self, refused: dict[SymbolDay, str], kept: dict[SymbolDay, int]) -> list[SymbolDayOutcome]:
+        """What becomes of the days the provider had nothing for. ``kept``: bars of the days that are stored."""
+        return [self._without_bars(day, refused.get(day), kept.get(day)) for day in self.open_days()]
+
+    def fail_open_days(self, error: MarketPipeError) -> list[SymbolDayOutcome]:
+        return [SymbolDayOutcome(day, Outcome.FAILED, error=str(error)) for day in self.open_days()]
+
+    def note(self, outcomes: Iterable[SymbolDayOutcome]) -> None:
+        """Once their checkpoints are committed; until then their days stay open."""
+        self.outcomes.update((outcome.symbol_day, outcome) for outcome in outcomes)
+
+    def open_days(self) -> list[SymbolDay]:
+        return [day for day in self.request.symbol_days if day not in self.outcomes]
+
+    def hours_of(self, day: SymbolDay) -> SessionHours:
+        """For which hours of that day this batch speaks."""
+        return hours_asked(self.request, self._asked[day.trading_date])
+
+    def refused_days(self, symbols: Iterable[tuple[object, str]]) -> dict[SymbolDay, str]:
+        reasons = dict(symbols)
+        return {day: reasons[day.symbol] for day in self.request.symbol_days if day.symbol in reasons}
+
+    def _had_bars(self, day: SymbolDay) -> Outcome:
+        return Outcome.COMPLETE if self._asked[day.trading_date].final else Outcome.PARTIAL
+
+    def _without_bars(self, day: SymbolDay, refusal: str | None, kept: int | None) -> SymbolDayOutcome:
+        if refusal is not None:
+            return SymbolDayOutcome(day, Outcome.FAILED, error=refusal)
+        asked = self._asked[day.trading_date]
+        if not asked.final:
+            return SymbolDayOutcome(day, Outcome.PARTIAL, rows=kept or 0)
+        if kept is not None and SessionHours.REGULAR not in asked.hours:
+            return SymbolDayOutcome(day, Outcome.COMPLETE, kept)  # those bars lie in hours nobody asked for this time
+        if kept is not None:
+            contradiction = f"none came where {_bars(kept)} known; what is stored stays"
+            return SymbolDayOutcome(day, Outcome.FAILED, kept, error=contradiction)
+        return SymbolDayOutcome(day, Outcome.EMPTY)
+
+
+def hours_asked(request: BarsRequest, asked: AskedSession) -> SessionHours:
+    """Where the regular session is among them, what is asked for is the day."""
+    return request.session_kind.hours if SessionHours.REGULAR in asked.hours else asked.hours
+
+
+def _bars(count: int) -> str:
+    return f"{count} bars are" if count else "bars are"
 
 
 class JobState(Enum):
@@ -94,3 +242,20 @@ class IngestionJob:
         if state not in _NEXT.get(self._state, set()):
             raise StateError(f"job {self.job_id} cannot go from {self._state} to {state}")
         self._state = state
+
+
+@frozen
+class InterruptedJob:
+    """A job that did not come to its end. It began before it wrote its first file; the dates are inclusive."""
+
+    job_id: int
+    started_at: Timestamp
+    first: TradingDate
+    last: TradingDate
+    session_kind: SessionKind
+
+    def may_have_written(self, found: StoredSymbolDay) -> bool:
+        """Whether a file that can be believed came to lie there after the job began, for a date of its scope."""
+        asked = self.first <= found.symbol_day.trading_date <= self.last
+        begun = found.known_since is not None and found.known_since >= self.started_at
+        return asked and begun and found.error is None and found.rows > 0

@@ -1,10 +1,164 @@
+"""What a plan will cost, before it does: a guess where nothing is known, and it says so."""
+
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TypeVar
 
 from attrs import field, frozen
 
-from marketpipe.ingestion.domain.plan_estimate import PlanEstimate
-from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.ingestion.domain.batch_packing import PackingLimits
+from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, as_symbols
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import (
+    SessionHours,
+    SessionKind,
+    TradingCalendar,
+    TradingDate,
+    TradingSession,
+)
+
+
+@frozen
+class IngestionScope:
+    """What is wanted: every symbol on every trading date from ``first`` to ``last``, both inclusive.
+
+    ``since`` holds symbols that are wanted from a later date on.
+    """
+
+    symbols: tuple[Symbol, ...] = field(converter=as_symbols)
+    first: TradingDate
+    last: TradingDate = field()
+    session_kind: SessionKind = SessionKind.EXTENDED
+    since: Mapping[Symbol, TradingDate] = field(factory=dict, repr=False)
+
+    @symbols.validator
+    def _some(self, _: object, symbols: tuple[Symbol, ...]) -> None:
+        if not symbols:
+            raise ConfigurationError("symbols: name at least one")
+
+    @last.validator
+    def _not_before_first(self, _: object, last: TradingDate) -> None:
+        if last < self.first:
+            raise ConfigurationError(f"end {last} lies before start {self.first}")
+
+    def first_of(self, symbol: Symbol) -> TradingDate:
+        return max(self.first, self.since.get(symbol, self.first))
+
+
+MINUTE = 60_000_000
+LONGEST_CLOSURE_DAYS = 14  # in 2001 the exchange stayed closed for six days
+
+
+@frozen
+class SessionFinality:
+    """A session is final once its extended close lies further back than the provider's ``delay``."""
+
+    delay: timedelta
+
+    def ask(self, session: TradingSession, kind: SessionKind, now: Timestamp) -> AskedSession | None:
+        """What may be asked of the session at ``now``; None while there is nothing yet."""
+        knowable = _begin_of_minute(now.plus(-self.delay))
+        window = session.window(kind)
+        if knowable <= window.start:
+            return None
+        return AskedSession(session, window.until(knowable), self.is_final(session, now))
+
+    def is_final(self, session: TradingSession, now: Timestamp) -> bool:
+        return now.plus(-self.delay) >= session.extended.end
+
+    def latest_final(self, calendar: TradingCalendar, now: Timestamp) -> TradingDate:
+        """The trading date of the newest session that is final."""
+        today = TradingDate.of(now)
+        sessions = calendar.sessions(today.plus_days(-LONGEST_CLOSURE_DAYS), today)
+        return [session.trading_date for session in sessions if self.is_final(session, now)][-1]
+
+
+def _begin_of_minute(moment: Timestamp) -> Timestamp:
+    """The minute that has not ended yet has no bar yet."""
+    return Timestamp.from_epoch_micros(moment.epoch_micros // MINUTE * MINUTE)
+
+
+T = TypeVar("T")
+
+
+def even_sample(items: Sequence[T], most: int) -> Sequence[T]:
+    """All of them, or ``most`` that lie evenly among them: always the same ones."""
+    return items if len(items) <= most else [items[number * len(items) // most] for number in range(most)]
+
+
+@frozen
+class TypicalVolume:
+    """What the stored symbol-days of a symbol hold on average; ``days`` says how many those are."""
+
+    bars_a_day: float
+    bytes_a_bar: float
+    days: int
+
+
+@frozen
+class TypicalVolumes:
+    """What is known of symbols, and of all that is stored together: None while nothing is."""
+
+    by_symbol: Mapping[Symbol, TypicalVolume]
+    overall: TypicalVolume | None
+
+    def of(self, symbol: Symbol) -> TypicalVolume | None:
+        """Its own, or else that of all together."""
+        return self.by_symbol.get(symbol) or self.overall
+
+    def mean_bars(self, symbols: Iterable[Symbol]) -> float | None:
+        """A day's bars over the stored days of these symbols; None where that is nothing."""
+        known = [volume for symbol in symbols if (volume := self.by_symbol.get(symbol))]
+        days = sum(volume.days for volume in known)
+        return sum(volume.bars_a_day * volume.days for volume in known) / days if days else None
+
+
+GUESS = TypicalVolume(bars_a_day=390.0, bytes_a_bar=32.0, days=0)
+"""Of a liquid symbol: a bar a minute of the regular session."""
+SHARES = {SessionHours.REGULAR: 0.9, SessionHours.EARLY: 0.05, SessionHours.LATE: 0.05}
+"""How a day's bars are spread over its hours, roughly."""
+
+
+@frozen
+class PlanEstimate:
+    """``known_days``: stored symbol-days from which it was made, 0 for a guess of 390 bars a symbol-day."""
+
+    symbol_days: int
+    bars: int
+    requests: int
+    size_bytes: int
+    known_days: int
+
+    def minutes_at(self, requests_per_minute: int | None) -> float | None:
+        """How long the provider's rate makes it last at least; None where it has none."""
+        return self.requests / requests_per_minute if requests_per_minute else None
+
+
+def estimate(batches: Sequence[BarsRequest], volumes: TypicalVolumes, limits: PackingLimits) -> PlanEstimate:
+    bars = size = 0.0
+    requests = symbol_days = 0
+    for batch in batches:
+        days = sum(map(_share, batch.sessions))
+        expected = [(volumes.of(symbol) or GUESS) for symbol in batch.symbols]
+        in_batch = sum(volume.bars_a_day for volume in expected) * days
+        requests += max(1, math.ceil(in_batch / limits.bars_per_page))
+        symbol_days += len(batch.symbols) * len(batch.sessions)
+        bars += in_batch
+        size += sum(volume.bars_a_day * volume.bytes_a_bar for volume in expected) * days
+    known = volumes.overall.days if volumes.overall else 0
+    return PlanEstimate(symbol_days, round(bars), requests, round(size), known)
+
+
+def _share(asked: AskedSession) -> float:
+    """Of a day's bars; the whole of it where the regular session is among the hours that are asked for."""
+    if SessionHours.REGULAR in asked.hours:
+        return 1.0
+    return sum(share for part, share in SHARES.items() if part in asked.hours)
 
 
 @frozen

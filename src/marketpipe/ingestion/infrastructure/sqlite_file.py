@@ -1,17 +1,96 @@
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from marketpipe.ingestion.infrastructure.holder_lock import HolderLock
-from marketpipe.ingestion.infrastructure.sqlite_transaction import transaction
-from marketpipe.ingestion.infrastructure.state_connection import PATIENCE_SECONDS, connect, is_writable
-from marketpipe.ingestion.infrastructure.state_trouble import UNREADABLE, trouble_with
+from marketpipe.ingestion.infrastructure.locks import HolderLock
+from marketpipe.ingestion.infrastructure.sqlite_schema import prepare, transaction
 from marketpipe.shared_kernel.domain.errors import StateError, ValidationError
+
+DAMAGED: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+NOT_WRITABLE: Final = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+)
+NO_ROOM_OR_RIGHT: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
+RECOVER: Final = "'marketpipe recover' builds a new one from the stored files"
+UNREADABLE: Final = (ValidationError, UnicodeDecodeError, LookupError, TypeError, ValueError, ArithmeticError)
+"""What comes of values that MarketPipe never wrote, such as a date with a flipped bit."""
+MAKE_ROOM: Final = "free space or allow writing there, and run the same command again"
+
+
+def trouble_with(error: Exception) -> str:
+    """What is wrong with a state file, and what to do, as the end of a sentence that begins with its path."""
+    if isinstance(error, UNREADABLE):
+        return f"holds what nobody wrote there: {error}; {RECOVER}, with --force where it can be read in part"
+    if is_damage(error):
+        return f"cannot be used: {error}; {RECOVER}"
+    if _code_of(error) in BUSY:
+        return f"is held by another process: {error}; wait for it to end, and try again"
+    if _code_of(error) in NOT_WRITABLE or getattr(error, "errno", None) in NO_ROOM_OR_RIGHT:
+        return f"cannot be used: {error}; {MAKE_ROOM}"
+    return f"cannot be used: {error}"
+
+
+def is_damage(error: Exception) -> bool:
+    """A file that is no database, or no longer one."""
+    return isinstance(error, UnicodeDecodeError) or _code_of(error) in DAMAGED
+
+
+def _code_of(error: Exception) -> int:
+    """SQLite's primary code; 0 for an error of the system."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+PATIENCE_SECONDS = 30.0
+
+
+def connect(path: Path, patience_seconds: float = PATIENCE_SECONDS) -> sqlite3.Connection:
+    """Ready for use. Where the file can be read and nothing written, as on a full disk, only for reading.
+
+    Raises ``sqlite3.Error``, and ``StateError`` where not all that was recorded is in the file itself.
+    """
+    with ExitStack() as undo:
+        try:
+            connection = _open(str(path), patience_seconds)
+            undo.callback(connection.close)
+            prepare(connection)
+        except sqlite3.OperationalError as error:
+            if not path.is_file() or not _is_about_writing(error):
+                raise
+            undo.close()
+            connection = _open_for_reading(path)
+        undo.pop_all()
+        return connection
+
+
+def is_writable(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("PRAGMA query_only").fetchone()[0]
+
+
+def _open_for_reading(path: Path) -> sqlite3.Connection:
+    """Taken as unchangeable: SQLite would want to write beside a file in WAL mode, even to read it."""
+    left_over = path.with_name(f"{path.name}-wal")
+    if left_over.exists() and left_over.stat().st_size:
+        raise StateError(f"cannot be read alone, there is more in {left_over.name} beside it; {MAKE_ROOM}")
+    connection = _open(f"{path.absolute().as_uri()}?immutable=1", 0.0, uri=True)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _open(target: str, patience_seconds: float, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(target, timeout=patience_seconds, isolation_level=None, check_same_thread=False, uri=uri)
+
+
+def _is_about_writing(error: sqlite3.OperationalError) -> bool:
+    code = error.sqlite_errorcode
+    return code == sqlite3.SQLITE_IOERR_SHMSIZE or code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
 
 UNKNOWN_STORE = -1
 

@@ -1,20 +1,23 @@
+"""Ingestion jobs, to and from the rows of the table jobs."""
+
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
-from marketpipe.ingestion.domain.checkpoint_merging import merged
-from marketpipe.ingestion.domain.day_outlines import DayOutlines
-from marketpipe.ingestion.domain.day_record import DayRecord
-from marketpipe.ingestion.domain.even_sample import even_sample
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.interrupted_job import InterruptedJob
-from marketpipe.ingestion.domain.store_summary import JobRecord, SymbolSummary
-from marketpipe.ingestion.domain.typical_volume import TypicalVolume
-from marketpipe.ingestion.infrastructure.checkpoint_rows import (
+from marketpipe.ingestion.domain.ingestion_checkpoint import (
+    DayOutlines,
+    DayRecord,
+    IngestionCheckpoint,
+    merged,
+)
+from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob, JobState
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume, even_sample
+from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
+from marketpipe.ingestion.infrastructure.sqlite_checkpoints import (
     DELETE_PARTITION,
     PUT_CHECKPOINT,
     PUT_PARTITION,
@@ -26,33 +29,106 @@ from marketpipe.ingestion.infrastructure.checkpoint_rows import (
     key_of,
     partition_row,
 )
-from marketpipe.ingestion.infrastructure.job_rows import (
-    closed_row,
-    interrupted_job,
-    job_record,
-    opened_row,
-    progress_rows,
-)
-from marketpipe.ingestion.infrastructure.sqlite_claims import SQLiteClaims
-from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
-from marketpipe.ingestion.infrastructure.state_connection import PATIENCE_SECONDS
-from marketpipe.ingestion.infrastructure.symbol_rows import (
-    LATEST_SETTLED,
-    LIVES,
-    SETTLED,
-    SPANS,
-    STORED_SYMBOLS,
-    SYMBOLS_OF_A_VOLUME,
-    VOLUME,
-    volume_of,
-)
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.ingestion.infrastructure.sqlite_file import PATIENCE_SECONDS, SQLiteFile
+from marketpipe.ingestion.infrastructure.sqlite_leases import SQLiteClaims
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ValidationError
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
+
+
+def opened_row(store_id: int, scope: IngestionScope, now: Timestamp, planned: int, holder: str) -> tuple[object, ...]:
+    dates = str(scope.first), str(scope.last)
+    state, kind = str(JobState.RUNNING), str(scope.session_kind)
+    return store_id, state, str(now), len(scope.symbols), *dates, kind, planned, holder
+
+
+def closed_row(job: IngestionJob, now: Timestamp) -> tuple[object, ...]:
+    failed = job.counts.get(Outcome.FAILED, 0)
+    return str(job.state), str(now), job.planned, len(job.outcomes) - failed, failed, job.job_id
+
+
+def progress_rows(checkpoints: Sequence[IngestionCheckpoint]) -> list[tuple[int, int, int]]:
+    """So that a job that is killed has left word of how far it came; its end, if it has one, counts exactly."""
+    failed = Counter(found.job_id for found in checkpoints if found.result.outcome is Outcome.FAILED)
+    noted = Counter(found.job_id for found in checkpoints)
+    return [(count - failed[job_id], failed[job_id], job_id) for job_id, count in noted.items()]
+
+
+def job_record(
+    job_id: int,
+    state: str,
+    started_at: str,
+    finished_at: str | None,
+    symbols: int,
+    first: str,
+    last: str,
+    *counts: int,
+) -> JobRecord:
+    dates = TradingDate.parse(first), TradingDate.parse(last)
+    return JobRecord(job_id, state, started_at, finished_at, symbols, *dates, *counts)
+
+
+def interrupted_job(job_id: int, started_at: str, first: str, last: str, session: str) -> InterruptedJob:
+    dates = TradingDate.parse(first), TradingDate.parse(last)
+    return InterruptedJob(job_id, Timestamp.parse(started_at), *dates, SessionKind(session))
+
+
+SETTLED: Final = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.is_settled)
+WITH_STORED: Final = """
+WITH RECURSIVE known (symbol) AS (
+    SELECT min(symbol) FROM partitions WHERE store_id = ?1
+    UNION ALL
+    SELECT (SELECT min(symbol) FROM partitions WHERE store_id = ?1 AND symbol > known.symbol) FROM known
+    WHERE known.symbol IS NOT NULL
+)
+"""
+WITH_ASKED_FOR: Final = """
+WITH RECURSIVE known (symbol) AS (
+    SELECT min(symbol) FROM checkpoints WHERE store_id = ?1
+    UNION ALL
+    SELECT (SELECT min(symbol) FROM checkpoints WHERE store_id = ?1 AND symbol > known.symbol) FROM known
+    WHERE known.symbol IS NOT NULL
+)
+"""
+STORED_SYMBOLS: Final = f"{WITH_STORED} SELECT symbol FROM known WHERE symbol IS NOT NULL"
+LIVES: Final = f"""{WITH_STORED}
+SELECT symbol,
+    (SELECT min(trading_date) FROM partitions WHERE store_id = ?1 AND symbol = known.symbol),
+    (SELECT max(trading_date) FROM partitions WHERE store_id = ?1 AND symbol = known.symbol)
+FROM known WHERE symbol IS NOT NULL
+"""
+SPANS: Final = f"""{WITH_ASKED_FOR}
+SELECT symbol,
+    (SELECT min(trading_date) FROM checkpoints WHERE store_id = ?1 AND symbol = known.symbol),
+    (SELECT max(trading_date) FROM checkpoints WHERE store_id = ?1 AND symbol = known.symbol)
+FROM known WHERE symbol IS NOT NULL
+"""
+LATEST_SETTLED: Final = f"""{WITH_ASKED_FOR}
+SELECT symbol,
+    (SELECT trading_date FROM checkpoints WHERE store_id = ?1 AND symbol = known.symbol AND outcome IN ({SETTLED})
+     ORDER BY trading_date DESC LIMIT 1)
+FROM known WHERE symbol IS NOT NULL
+"""
+
+DAYS_OF_A_VOLUME: Final = 250
+SYMBOLS_OF_A_VOLUME: Final = 100
+VOLUME: Final = f"""
+SELECT sum(rows), sum(bytes), count(*) FROM (
+    SELECT rows, bytes FROM partitions WHERE store_id = ? AND symbol = ? ORDER BY trading_date DESC
+    LIMIT {DAYS_OF_A_VOLUME}
+)
+"""
+"""Of a symbol's latest days: they say better than old ones what to expect."""
+
+
+def volume_of(rows: Iterable[tuple[int | None, int | None, int]]) -> TypicalVolume | None:
+    """Of rows of ``VOLUME``, one a symbol; None where nothing is stored."""
+    found = [(bars, size, days) for bars, size, days in rows if bars and size]
+    bars, size, days = (sum(each) for each in zip(*found, strict=True)) if found else (0, 0, 0)
+    return TypicalVolume(bars / days, size / bars, days) if bars else None
+
 
 SELECT_DATASET = "SELECT provider, feed, adjustment, session FROM stores WHERE store_id = ?"
 

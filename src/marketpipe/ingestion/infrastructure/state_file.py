@@ -6,10 +6,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from marketpipe.ingestion.domain.state_condition import StateCondition
-from marketpipe.ingestion.infrastructure.holder_lock import HolderLock
-from marketpipe.ingestion.infrastructure.state_schema import APPLICATION_ID, VERSION
-from marketpipe.ingestion.infrastructure.state_trouble import is_damage, trouble_with
+from marketpipe.ingestion.domain.store_status import StateCondition
+from marketpipe.ingestion.infrastructure.locks import HolderLock
+from marketpipe.ingestion.infrastructure.sqlite_file import is_damage, trouble_with
+from marketpipe.ingestion.infrastructure.sqlite_schema import APPLICATION_ID, VERSION
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 

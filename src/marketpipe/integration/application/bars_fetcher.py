@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from marketpipe.integration.application.ports import PageSource, SymbolDayAssembler
+from attrs import field, frozen
+
+from marketpipe.integration.application.ports import MarketDataProvider, PageSource, SymbolDayAssembler
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsFetched, BarsRequested, RefusedSymbol
+from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched, BarsRequested, Event, RefusedSymbol
 
 
 class BarsFetcher:
@@ -30,3 +34,20 @@ class BarsFetcher:
     def _forward(self, request: BarsRequest, bars: ColumnarBars | None) -> None:
         if bars is not None:
             self._bus.publish(BarsFetched(request, bars))
+
+
+@frozen
+class ProviderContext:
+    """What a pipeline gives to a provider that it makes.
+
+    ``options`` is the section of the configuration that bears the provider's name. ``publish`` takes the provider
+    events (``RequestCompleted`` …), from which progress and metrics are made.
+    """
+
+    options: Mapping[str, Any] = field(repr=False)
+    clock: Clock
+    publish: Callable[[Event], None] = field(repr=False)
+
+
+ProviderFactory = Callable[[ProviderContext], MarketDataProvider]
+"""What an entry point of the group ``marketpipe.providers`` names."""

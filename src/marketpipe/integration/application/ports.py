@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from marketpipe.integration.domain.provider_traits import ProviderTraits
+from marketpipe.integration.domain.data_feed import ProviderTraits
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 
 
 class MarketDataProvider(Protocol):

@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import EndlessPagingError, MalformedResponseError, SymbolRefusedError
-from marketpipe.shared_kernel.events.bar_events import RefusedSymbol
+from marketpipe.shared_kernel.events import RefusedSymbol
 
 IDLE_PAGES_IN_A_ROW = 25
 BARS_PER_SYMBOL_DAY = 2 * 1440  # twice what a day of minutes can hold

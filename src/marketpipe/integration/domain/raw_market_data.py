@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.columnar_bars import ArrowStream
+from marketpipe.shared_kernel.domain.ohlcv_bar import ArrowStream
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.events.bar_events import RefusedSymbol
+from marketpipe.shared_kernel.events import RefusedSymbol
 
 
 @frozen

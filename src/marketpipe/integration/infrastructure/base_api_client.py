@@ -8,21 +8,18 @@ from contextlib import contextmanager
 import pyarrow as pa
 from attrs import evolve
 
+from marketpipe.integration.domain.data_feed import ProviderTraits
 from marketpipe.integration.domain.page_walk import PageCall, PageWalk
-from marketpipe.integration.domain.provider_traits import ProviderTraits
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
-from marketpipe.integration.infrastructure.page_reach import PageReach
-from marketpipe.integration.infrastructure.rate_limit_headers import RateLimitReport, read_rate_limit
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter
-from marketpipe.integration.infrastructure.request_ahead import RequestAhead, Tally
-from marketpipe.integration.infrastructure.retry import RetryPolicy
-from marketpipe.integration.infrastructure.status_classifier import classify_status
+from marketpipe.integration.infrastructure.prefetcher import RequestAhead, Tally
+from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport, read_rate_limit
+from marketpipe.integration.infrastructure.retry import RetryPolicy, classify_status
+from marketpipe.integration.infrastructure.whole_day_assembler import PageReach
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.clock import Clock
 from marketpipe.shared_kernel.domain.errors import ProviderError, SymbolRefusedError, TransientProviderError
-from marketpipe.shared_kernel.events.event import Event
-from marketpipe.shared_kernel.events.provider_events import RequestCompleted, RequestRetried
+from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.events import Event, RequestCompleted, RequestRetried
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 
 

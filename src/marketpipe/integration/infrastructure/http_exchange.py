@@ -14,8 +14,7 @@ import httpx
 from attrs import field, frozen
 from isal import isal_zlib
 
-from marketpipe.integration.infrastructure.auth import AuthStrategy
-from marketpipe.integration.infrastructure.known_secrets import KnownSecrets
+from marketpipe.integration.infrastructure.auth import AuthStrategy, KnownSecrets
 from marketpipe.shared_kernel.domain.errors import (
     MalformedResponseError,
     ProviderError,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -9,15 +10,94 @@ import pyarrow as pa
 from attrs import frozen
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData
-from marketpipe.integration.infrastructure.asked_days import AskedDays
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import TimeWindow
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 
+Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
+
+
+class AskedDays:
+    """The sessions of a request, ready to be held against columns of timestamps and day numbers."""
+
+    def __init__(self, request: BarsRequest) -> None:
+        self._request = request
+        self.first_micros = request.window.start.epoch_micros
+        self._numbers = day_numbers(np.array([s.window.start.epoch_micros for s in request.sessions], np.int64))
+        self._position = {int(number): i for i, number in enumerate(self._numbers)}
+
+    def outside(self, days: Int64s) -> Bools:
+        """Before the first session or after the last."""
+        outside: Bools = (days < self._numbers[0]) | (days > self._numbers[-1])
+        return outside
+
+    def other_hours(self, timestamps: pa.ChunkedArray, days: Int64s) -> Bools:
+        """Bars of the extended session that came along though the regular one was wanted."""
+        if self._request.session_kind is SessionKind.EXTENDED:
+            return np.zeros(len(days), np.bool_)
+        stamps = pa.compute.fill_null(timestamps.cast(pa.int64()), self.first_micros).to_numpy()
+        slot = np.clip(np.searchsorted(self._numbers, days), 0, len(self._numbers) - 1)
+        regular, extended = self._regular, self._extended
+        session = self._numbers[slot] == days
+        known = timestamps.is_valid().to_numpy()
+        other: Bools = known & session & _within(stamps, extended[slot]) & ~_within(stamps, regular[slot])
+        return other
+
+    def whole_window(self, number: int) -> TimeWindow | None:
+        """For which hours of that day the provider's answer is complete and final."""
+        position = self._position.get(number)
+        if position is None or not self._request.sessions[position].final:
+            return None
+        return self._request.sessions[position].window
+
+    @cached_property
+    def _regular(self) -> Int64s:
+        return self._bounds(SessionKind.REGULAR)
+
+    @cached_property
+    def _extended(self) -> Int64s:
+        return self._bounds(SessionKind.EXTENDED)
+
+    def _bounds(self, kind: SessionKind) -> Int64s:
+        windows = (asked.session.window(kind) for asked in self._request.sessions)
+        return np.array([(w.start.epoch_micros, w.end.epoch_micros) for w in windows], np.int64)
+
+
+def _within(stamps: Int64s, bounds: Int64s) -> Bools:
+    return (bounds[:, 0] <= stamps) & (stamps < bounds[:, 1])
+
+
+Span = tuple[int, int]
+
+
+class PageReach:
+    """How far the pages of a walk have come: from the first to the last minute of every symbol."""
+
+    def __init__(self) -> None:
+        self._spans: dict[Symbol, Span] = {}
+
+    def grows(self, page: RawMarketData) -> bool:
+        """Whether the page has a bar before or after all that its symbol had until then."""
+        import pyarrow.compute as pc
+
+        times, start, grown = pa.table(page.columns)["timestamp"].cast(pa.int64()), 0, False
+        for run in page.runs:
+            grown |= self._stretch(run.symbol, pc.min_max(times.slice(start, run.length)).as_py())
+            start += run.length
+        return grown
+
+    def _stretch(self, symbol: Symbol, found: dict[str, int | None]) -> bool:
+        first, last = found["min"], found["max"]
+        if first is None or last is None:
+            return False
+        known = self._spans.get(symbol, (last + 1, first - 1))
+        self._spans[symbol] = min(known[0], first), max(known[1], last)
+        return self._spans[symbol] != known
 
 
 @frozen

@@ -3,11 +3,9 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.time_window import TimeWindow
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind, TradingSession
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import TimeWindow
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate, TradingSession
 
 
 @frozen

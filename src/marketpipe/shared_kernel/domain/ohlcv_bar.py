@@ -1,17 +1,96 @@
+"""What must hold of any OHLCV bar, wherever it comes from. Validation judges columns by these same predicates."""
+
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Final, Protocol
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.bar_invariants import INVARIANTS
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.predicate import Record, holds
-from marketpipe.shared_kernel.domain.price import Price, exact
-from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.predicate import AllOf, Field, IsFinite, IsNull, Predicate, Record, holds
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+
+OPEN, HIGH, LOW, CLOSE = Field("open"), Field("high"), Field("low"), Field("close")
+VOLUME, TRADE_COUNT, VWAP = Field("volume"), Field("trade_count"), Field("vwap")
+PRICES: Final = (OPEN, HIGH, LOW, CLOSE)
+
+INVARIANTS: Final[Mapping[str, Predicate]] = {
+    "prices_finite": AllOf(tuple(IsFinite(price) for price in PRICES)),
+    "prices_positive": AllOf(tuple(price > 0 for price in PRICES)),
+    "high_is_highest": AllOf(tuple(price <= HIGH for price in (OPEN, LOW, CLOSE))),
+    "low_is_lowest": AllOf(tuple(price >= LOW for price in (OPEN, HIGH, CLOSE))),
+    "volume_not_negative": AllOf((IsFinite(VOLUME), VOLUME >= 0)),
+    "trade_count_not_negative": IsNull(TRADE_COUNT) | (TRADE_COUNT >= 0),
+    "vwap_not_negative": IsNull(VWAP) | AllOf((IsFinite(VWAP), VWAP >= 0)),
+}
+
+
+def exact(value: object) -> Decimal:
+    """A float becomes the shortest decimal that reads back as that float. Raises ``ValidationError``."""
+    try:
+        number = Decimal(float.__repr__(value) if isinstance(value, float) else value)  # type: ignore[arg-type]
+    except (InvalidOperation, TypeError, ValueError) as error:
+        raise ValidationError(f"{value!r} is not a number") from error
+    if number.is_snan():
+        raise ValidationError(f"{value!r} is not a number")
+    return number
+
+
+@frozen(order=True, repr=False)
+class Price:
+    """Exact, positive and finite, in the currency of the listing. Raises ``ValidationError``."""
+
+    value: Decimal = field(converter=exact)
+
+    @value.validator
+    def _positive(self, _: object, value: Decimal) -> None:
+        if not value.is_finite() or value <= 0:
+            raise ValidationError(f"a price is positive and finite, not {value}")
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def __repr__(self) -> str:
+        return f"Price('{self.value}')"
+
+
+class ArrowStream(Protocol):
+    """The Arrow C stream interface: infrastructure turns it into a table with ``pa.table(stream)``, without a copy."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+@frozen
+class SymbolDaySlice:
+    """Rows ``offset`` to ``offset + length`` are what the provider said of one symbol-day.
+
+    ``whole`` is the window for which these rows are the provider's complete and final word; None where more may come.
+    """
+
+    symbol_day: SymbolDay
+    offset: int
+    length: int
+    whole: TimeWindow | None = None
+
+
+class ColumnarBars(ArrowStream, Protocol):
+    """Canonical columns: timestamp[us, UTC], open, high, low, close, volume, trade_count, vwap (see ADR 0004)."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    @property
+    def slices(self) -> tuple[SymbolDaySlice, ...]:
+        """Which rows belong to which symbol-day; together they cover all rows. A slice may be empty."""
+        ...
 
 
 def _price(value: object) -> Price:

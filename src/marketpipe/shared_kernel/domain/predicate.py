@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from enum import Enum
 from operator import eq, ge, gt, le, lt
 from typing import Any, Final
 
@@ -142,3 +143,14 @@ def _compare(operator: str, left: Value, right: Value) -> bool:
 
 def _is_finite(value: Value) -> bool:
     return value is not None and not isinstance(value, str) and math.isfinite(value)
+
+
+class Severity(Enum):
+    """An error keeps a bar out of the store; a warning is counted, and the bar stays; off is not looked for."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    OFF = "off"
+
+    def __str__(self) -> str:
+        return self.value

@@ -1,11 +1,37 @@
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, TypeVar
 
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.ordering import ordered_by
+
+C = TypeVar("C", bound=type)
+COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge)
+
+
+def ordered_by(name: str) -> Callable[[C], C]:
+    """Orders a class by one of its fields, five times as quickly as attrs does, which packs all of them into tuples."""
+
+    def decorate(cls: C) -> C:
+        for comparison in COMPARISONS:
+            setattr(cls, f"__{comparison.__name__}__", _comparing(cls, name, comparison))
+        return cls
+
+    return decorate
+
+
+def _comparing(cls: type, name: str, comparison: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    field = operator.attrgetter(name)
+
+    def compare(self: object, other: object) -> bool:
+        return comparison(field(self), field(other)) if other.__class__ is cls else NotImplemented
+
+    return compare
+
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -70,3 +96,45 @@ def as_timestamp(value: AnyMoment) -> Timestamp:
     if isinstance(value, Timestamp):
         return value
     return Timestamp.parse(value) if isinstance(value, str) else Timestamp(value)
+
+
+@frozen
+class TimeWindow:
+    """``start`` is in, ``end`` is out."""
+
+    start: Timestamp
+    end: Timestamp = field()
+
+    @end.validator
+    def _not_before_start(self, _: object, end: Timestamp) -> None:
+        if end < self.start:
+            raise ValidationError(f"a window cannot end ({end}) before it starts ({self.start})")
+
+    def contains(self, moment: Timestamp) -> bool:
+        return self.start <= moment < self.end
+
+    def until(self, moment: Timestamp) -> TimeWindow:
+        """Cut short at ``moment``, where that lies inside."""
+        return TimeWindow(self.start, max(self.start, min(self.end, moment)))
+
+
+class Clock(Protocol):
+    """The only way to know or to spend time."""
+
+    def now(self) -> Timestamp: ...
+
+    def monotonic(self) -> float:
+        """Seconds from some fixed moment; never goes back."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Raises ``IngestionInterrupted`` at once when interrupted, before or while sleeping."""
+        ...
+
+    async def sleep_async(self, seconds: float) -> None: ...
+
+    def interrupt(self) -> None:
+        """Wakes every sleeper, and lets nobody sleep until ``resume``. Safe from any thread."""
+        ...
+
+    def resume(self) -> None: ...

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, time, timedelta
+from enum import Enum, Flag
+from functools import lru_cache
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.ordering import ordered_by
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow, ordered_by
 
 NEW_YORK = ZoneInfo("America/New_York")
 _FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -70,3 +72,118 @@ def as_trading_date(value: TradingDate | date | str) -> TradingDate:
     if isinstance(value, TradingDate):
         return value
     return TradingDate.parse(value) if isinstance(value, str) else TradingDate(value)
+
+
+EXTENDED_OPEN, EXTENDED_CLOSE = time(4), time(20)
+
+
+class SessionHours(Flag):
+    """Parts of an exchange's day: before the regular session, the regular session itself, after it."""
+
+    NONE = 0
+    REGULAR = 1
+    EARLY = 2
+    LATE = 4
+    EXTENDED = 7
+
+    def covers(self, other: SessionHours) -> bool:
+        return other in self
+
+
+class SessionKind(Enum):
+    """Which hours of a trading date are wanted."""
+
+    EXTENDED = "extended"
+    REGULAR = "regular"
+
+    @property
+    def hours(self) -> SessionHours:
+        return SessionHours[self.name]
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@frozen
+class TradingSession:
+    """One day of the exchange. ``opens`` and ``closes`` bound the regular session: in, out."""
+
+    trading_date: TradingDate
+    opens: Timestamp
+    closes: Timestamp = field()
+
+    @closes.validator
+    def _within_the_extended_day(self, _: object, closes: Timestamp) -> None:
+        if not self.extended.start <= self.opens < closes <= self.extended.end:
+            raise ValidationError(f"the session of {self.trading_date} cannot run from {self.opens} to {closes}")
+
+    @property
+    def regular(self) -> TimeWindow:
+        return TimeWindow(self.opens, self.closes)
+
+    @property
+    def extended(self) -> TimeWindow:
+        """04:00 to 20:00 New York time, on half days too."""
+        return _extended_day(self.trading_date)
+
+    @property
+    def early(self) -> TimeWindow:
+        return TimeWindow(self.extended.start, self.opens)
+
+    @property
+    def late(self) -> TimeWindow:
+        return TimeWindow(self.closes, self.extended.end)
+
+    def window(self, kind: SessionKind) -> TimeWindow:
+        return self.regular if kind is SessionKind.REGULAR else self.extended
+
+
+@lru_cache(1 << 14)
+def _extended_day(date: TradingDate) -> TimeWindow:
+    return TimeWindow(date.at(EXTENDED_OPEN), date.at(EXTENDED_CLOSE))
+
+
+class TradingCalendar(Protocol):
+    def sessions(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
+        """The exchange's sessions from ``first`` to ``last``, both inclusive, ascending; none on a closed day.
+
+        Raises ``ConfigurationError`` for dates the calendar does not reach.
+        """
+        ...
+
+    def reaching(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
+        """The same, as far as the calendar reaches."""
+        ...
+
+
+MINUTES_A_DAY = 960  # 04:00 to 20:00
+BYTES = MINUTES_A_DAY // 8
+
+
+@frozen
+class TradedMinutes:
+    """Which minutes of a symbol-day have a bar: bit ``i`` stands for the minute ``i`` minutes after 04:00 New York.
+
+    ``packed`` are the bits, little-endian, trailing zeros left out. Raises ``ValidationError`` for more than a day.
+    """
+
+    packed: bytes = field()
+
+    @packed.validator
+    def _within_the_day(self, _: object, packed: bytes) -> None:
+        if len(packed) > BYTES or packed[-1:] == b"\0":
+            raise ValidationError(f"a day has {MINUTES_A_DAY} minutes: at most {BYTES} bytes, and no zeros at the end")
+
+    @classmethod
+    def of(cls, bits: int) -> TradedMinutes:
+        return cls(bits.to_bytes(max(BYTES, (bits.bit_length() + 7) // 8), "little").rstrip(b"\0"))
+
+    @property
+    def bits(self) -> int:
+        return int.from_bytes(self.packed, "little")
+
+    def __len__(self) -> int:
+        return self.bits.bit_count()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} minutes>"

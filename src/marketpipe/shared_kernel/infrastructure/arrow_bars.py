@@ -6,7 +6,7 @@ from itertools import accumulate
 import pyarrow as pa
 from attrs import evolve, frozen
 
-from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
+from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 BAR_SCHEMA = pa.schema(

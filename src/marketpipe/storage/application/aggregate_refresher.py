@@ -9,9 +9,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.aggregate_events import AggregatesRefreshed
+from marketpipe.shared_kernel.events import AggregatesRefreshed
 from marketpipe.storage.application.ports import Aggregator
-from marketpipe.storage.domain.refresh_count import RefreshCount
+from marketpipe.storage.domain.storage_metadata import RefreshCount
 
 
 class AggregateRefresher:

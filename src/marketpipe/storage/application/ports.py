@@ -3,16 +3,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.day_comparison import DayComparison
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, DayComparison
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.storage.domain.integrity import CheckedFile, StoreArea
-from marketpipe.storage.domain.refresh_count import RefreshCount
+from marketpipe.storage.domain.storage_metadata import RefreshCount
 
 
 class BarStore(Protocol):

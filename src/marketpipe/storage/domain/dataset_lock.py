@@ -7,9 +7,9 @@ from typing import Final
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea
 
 FROZEN: Final = (StoreArea.DATA, StoreArea.AGGREGATES)

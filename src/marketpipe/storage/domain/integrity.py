@@ -5,10 +5,8 @@ from enum import Enum
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedFile
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_PAST, TradingDate
 from marketpipe.storage.domain.data_partition import DataPartition

@@ -1,12 +1,34 @@
+"""How an aggregate says which day files of a month it was made from: ``02=<digest> 03=<digest>``, ascending."""
+
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+
+DIGITS = 16  # of 64: they tell one state of a file from another, and a daily file carries those of a whole year
+DAY = re.compile(r"(\d\d)=([0-9a-f]+)", re.ASCII)
+
+
+def day_digests(sha256_of: Mapping[int, str]) -> str:
+    """Of the files of one month, by day of the month. Equal texts: the same days with the same bytes."""
+    return " ".join(f"{day:02d}={sha256_of[day][:DIGITS]}" for day in sorted(sha256_of))
+
+
+def differing_days(one: str, other: str) -> frozenset[int]:
+    """Those whose digests differ, and those that only one of the texts has. Any other text has no days."""
+    return frozenset(int(day) for day, _ in {*DAY.findall(one)} ^ {*DAY.findall(other)})
+
+
+def days_in(text: str) -> tuple[int, ...]:
+    """The days of the month, ascending."""
+    return tuple(int(day) for day, _ in DAY.findall(text))
+
 
 PREFIX = "marketpipe."
 
@@ -57,3 +79,20 @@ def label_in(metadata: Mapping[str, str]) -> str:
     """Symbol, timeframe and period, as a file's metadata says them."""
     period = metadata.get(f"{PREFIX}trading_date") or metadata.get(f"{PREFIX}period")
     return f"{metadata.get(f'{PREFIX}symbol')} {metadata.get(f'{PREFIX}timeframe')} {period}"
+
+
+@frozen
+class RefreshCount:
+    """Aggregate files ``written`` anew and those ``unchanged`` because they agree with their minutes.
+
+    ``failures`` says of each symbol that could not be aggregated to the end what is wrong.
+    """
+
+    written: int
+    unchanged: int
+    failures: tuple[str, ...] = ()
+
+    def __add__(self, other: RefreshCount) -> RefreshCount:
+        return RefreshCount(
+            self.written + other.written, self.unchanged + other.unchanged, self.failures + other.failures
+        )

@@ -1,25 +1,183 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain, islice
+import calendar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, chain, groupby, islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from attrs import frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
-from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from marketpipe.storage.infrastructure.bar_range import BarRange
-from marketpipe.storage.infrastructure.bar_scan import bars_at, each
-from marketpipe.storage.infrastructure.past_bars import PastBars
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
+from marketpipe.storage.domain.data_partition import MonthPartition, day_file
+from marketpipe.storage.infrastructure.day_versions import moment_of
+from marketpipe.storage.infrastructure.parquet_files import bars_at, each, read_bars, scan_bars
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+
+
+@frozen
+class BarRange:
+    """Bars of one symbol; both dates are inclusive."""
+
+    symbol: Symbol
+    first: TradingDate
+    last: TradingDate
+    timeframe: Timeframe
+
+    @property
+    def is_of_minutes(self) -> bool:
+        return self.timeframe is Timeframe.MINUTE_1
+
+    def days(self) -> Iterator[SymbolDay]:
+        count = (self.last.day - self.first.day).days + 1
+        return (SymbolDay(self.symbol, self.first.plus_days(i)) for i in range(count))
+
+    def files(self, layout: StoreLayout) -> list[str]:
+        """Where these bars lie if they are there, in the order of time; computed, and not looked for."""
+        if self.is_of_minutes:
+            months = ((f"{layout.data}/{month.folder}", days) for month, days in self._months())
+            return [f"{folder}/{day_file(day)}" for folder, days in months for day in days]
+        return list(dict.fromkeys(layout.aggregate_location(self.timeframe, month) for month, _ in self._months()))
+
+    def within(self, bars: pa.Table) -> pa.Table:
+        """Those of these dates, whatever else is in a file."""
+        start, end = (day.midnight.epoch_micros for day in (self.first, self.last.plus_days(1)))
+        times = bars["timestamp"].cast(pa.int64()).to_numpy()
+        inside: np.ndarray = (times >= start) & (times < end)
+        return bars if inside.all() else bars.filter(pa.array(inside))
+
+    def _months(self) -> Iterator[tuple[MonthPartition, range]]:
+        """Each with those of its days that are wanted."""
+        first, last = self.first.day, self.last.day
+        year, month = first.year, first.month
+        while (year, month) <= (last.year, last.month):
+            start = first.day if (year, month) == (first.year, first.month) else 1
+            ends_here = (year, month) == (last.year, last.month)
+            end = last.day if ends_here else calendar.monthrange(year, month)[1]
+            yield MonthPartition(self.symbol, year, month), range(start, end + 1)
+            year, month = year + month // 12, month % 12 + 1
+
+    def __str__(self) -> str:
+        return f"{self.symbol} between {self.first} and {self.last}"
+
+
+@frozen
+class KnownVersion:
+    """What was known of a symbol-day. ``path`` may be its day file, where another version may come at any time."""
+
+    symbol_day: SymbolDay
+    known_since: Timestamp
+    path: Path
+
+
+class KnownVersions:
+    """Which files hold what the store knew at a moment. It looks at times and names, and opens no file."""
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._layout = layout
+
+    def at(self, moment: Timestamp, days: Iterable[SymbolDay]) -> list[KnownVersion]:
+        """In the order of ``days``, which ascend; none for a day of which nothing was known.
+
+        Raises ``StorageError``.
+        """
+        months = groupby(days, key=MonthPartition.of)
+        return [known for month, group in months for known in self._in_month(moment, month, list(group))]
+
+    def _in_month(self, moment: Timestamp, month: MonthPartition, days: list[SymbolDay]) -> Iterator[KnownVersion]:
+        current = {day: since for day in days if (since := _modified(self._layout.bars(day)))}
+        # The revisions after the files. A version becomes a revision before its file is replaced, so whoever has seen
+        # a file that is too new finds here what was there before it. The other way round, a version could move from
+        # the one place to the other between the two looks, and be seen in neither.
+        former = {each.symbol_day: each for each in self._layout.revisions_of(month) if each.known_since <= moment}
+        for day in days:
+            if day in current and current[day] <= moment:
+                yield KnownVersion(day, current[day], self._layout.bars(day))
+            elif day in former:  # ascending: the newest stayed
+                yield KnownVersion(day, former[day].known_since, self._layout.revision(former[day]))
+
+
+def _modified(path: Path) -> Timestamp | None:
+    try:
+        return moment_of(path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot look at {path}: {error.strerror}") from error
+
+
+class PastBars:
+    """Bars as the store knew them at a moment. Only minutes have revisions: other timeframes are made of them anew."""
+
+    def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
+        self._versions, self._new_aggregator = KnownVersions(layout), new_aggregator
+
+    def read(self, wanted: BarRange, as_of: Timestamp) -> pa.Table:
+        """Raises ``StorageError``; for a damaged file ``PartitionUnreadableError``."""
+        versions = self._look(wanted, as_of)
+        try:
+            bars = self._bars(wanted, versions)
+        except PartitionUnreadableError:
+            if self._look(wanted, as_of) == versions:
+                raise
+        else:
+            if self._look(wanted, as_of) == versions:
+                return bars
+        # A file was replaced after the look at its time, so what was read may be too new. Once more, then: what was
+        # replaced is a revision now, and those stay.
+        return self.read(wanted, as_of)
+
+    def _look(self, wanted: BarRange, as_of: Timestamp) -> list[KnownVersion]:
+        return self._versions.at(as_of, wanted.days())
+
+    def _bars(self, wanted: BarRange, versions: Sequence[KnownVersion]) -> pa.Table:
+        if wanted.is_of_minutes:
+            return scan_bars([version.path for version in versions])
+        months, aggregator = groupby(versions, key=_month_of), self._new_aggregator() if versions else None
+        minutes = {month: scan_bars([version.path for version in group]) for month, group in months}
+        made = aggregator.aggregate(minutes, [wanted.timeframe]) if aggregator else {}
+        return pa.concat_tables([BAR_SCHEMA.empty_table(), *(made[month][wanted.timeframe] for month in minutes)])
+
+
+def _month_of(version: KnownVersion) -> MonthPartition:
+    return MonthPartition.of(version.symbol_day)
+
+
+class ParquetStoredBars:
+    """Minute bars as they lie on disk, symbol-day by symbol-day."""
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._layout = layout
+
+    def symbols(self) -> tuple[Symbol, ...]:
+        return tuple(self._layout.symbols())
+
+    def stored_days(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate) -> Iterator[SymbolDay]:
+        for symbol in sorted(symbols):
+            for month in self._layout.months(symbol):
+                for path in self._layout.day_files(month):
+                    day = TradingDate.parse(f"{month.year:04d}-{month.month:02d}-{path.stem.partition('=')[2]}")
+                    if first <= day <= last:
+                        yield SymbolDay(symbol, day)
+
+    def read(self, days: Sequence[SymbolDay]) -> ArrowBars:
+        tables = [read_bars(self._layout.bars(day)) for day in days]
+        offsets = accumulate((len(table) for table in tables), initial=0)
+        parts = zip(days, offsets, tables, strict=False)
+        slices = tuple(SymbolDaySlice(day, offset, len(table)) for day, offset, table in parts)
+        return ArrowBars(pa.concat_tables(tables), slices)
+
 
 SYMBOL = pa.field("symbol", pa.string())
 

@@ -1,20 +1,138 @@
+"""The SQL that makes every wanted timeframe in one pass over the minutes, in one statement.
+
+Buckets are counted from the start of the hours they lie in: before the open, the regular session, after the close. So
+no bucket straddles the open, the close or midnight, and every timeframe nests in the next: each is made from the one
+before it. For daily bars there is one of all these hours; the regular session is chosen of them later. Volume-weighted
+prices carry value and weight through the cascade.
+"""
+
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import pairwise
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingSession
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregate_sql import cascade
-from marketpipe.storage.infrastructure.session_hours import HourTable
+
+COLUMNS = "open", "high", "low", "close", "volume", "trade_count", "vwap"
+
+
+@frozen(eq=False)
+class HourTable:
+    """Three entries a session, ascending: before the open, the regular session, after the close.
+
+    Times are in microseconds since 1970; ``day_starts`` are the midnights of the trading dates.
+    """
+
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    day_starts: npt.NDArray[np.int64]
+    regular: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, sessions: Iterable[TradingSession]) -> HourTable:
+        rows = [row for session in sessions for row in _hours(session)]
+        table = np.array(rows, np.int64).reshape(-1, 4)
+        return cls(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), table[:, 3] == 1)
+
+    def keyed(self, bars: pa.Table) -> pa.Table:
+        """Those that lie in these hours, in the same order, each with the start of what it lies in."""
+        bars = bars.filter(pc.is_valid(bars["timestamp"])) if bars["timestamp"].null_count else bars
+        time = _times(bars)
+        row = np.searchsorted(self.starts, time, side="right") - 1
+        inside = (row >= 0) & (time < np.append(self.ends, 0)[row])
+        if not inside.all():
+            bars, time, row = bars.filter(pa.array(inside)), time[inside], row[inside]
+        return pa.table([self.starts[row], time, *(bars[name] for name in COLUMNS)], ["hours", "time", *COLUMNS])
+
+    def days(self, bars: pa.Table) -> pa.Table:
+        """Of bars as long as these hours those of the regular session, stamped with the midnight before it."""
+        row = np.searchsorted(self.starts, _times(bars))
+        midnights = pa.array(self.day_starts[row]).cast(TIMESTAMP)
+        return bars.set_column(0, bars.field(0), midnights).filter(pa.array(self.regular[row]))
+
+
+def _times(bars: pa.Table) -> npt.NDArray[np.int64]:
+    times: npt.NDArray[np.int64] = bars["timestamp"].cast(pa.int64()).to_numpy()
+    return times
+
+
+def _hours(session: TradingSession) -> list[tuple[int, int, int, bool]]:
+    day = session.trading_date.midnight.epoch_micros
+    bounds = session.extended.start, session.opens, session.closes, session.extended.end
+    marks = [moment.epoch_micros for moment in bounds]
+    return [(marks[i], marks[i + 1], day, i == 1) for i in range(3)]
+
+
+MICROS_PER_MINUTE = 60_000_000
+DAILY_SOURCE = Timeframe.MINUTE_5
+MINUTES = """
+level_1 AS (
+SELECT hours, time, open, high, low, close, volume, trade_count,
+       vwap * volume AS value, CASE WHEN vwap IS NOT NULL THEN volume END AS weight
+FROM minutes)"""
+
+LEVEL = """
+{target} AS MATERIALIZED (
+SELECT hours, {bucket} AS time,
+       arg_min(open, time) AS open, max(high) AS high, min(low) AS low, arg_max(close, time) AS close,
+       fsum(volume) AS volume, sum(trade_count)::BIGINT AS trade_count, fsum(value) AS value, fsum(weight) AS weight
+FROM {source} GROUP BY hours, {bucket})"""
+
+READ = """
+SELECT {minutes} AS minutes, time, open, high, low, close, volume, trade_count,
+       CASE WHEN weight > 0 THEN value / weight END AS vwap
+FROM {source}"""
+
+
+def cascade(timeframes: Sequence[Timeframe]) -> str:
+    """From ``minutes``, with their hours, to all the bars: by the ``minutes`` of their timeframe, then time.
+
+    Each timeframe is always made from the same one, whatever else is wanted: rounding depends on the order of
+    additions.
+    """
+    levels, selects = ",".join([MINUTES, *_levels(timeframes)]), " UNION ALL ".join(map(_read, timeframes))
+    return f"WITH {levels} {selects} ORDER BY minutes, time"
+
+
+def _levels(timeframes: Sequence[Timeframe]) -> list[str]:
+    """The finest first."""
+    coarsest = max((timeframe.minutes for timeframe in timeframes if timeframe.is_intraday), default=0)
+    needed = max(coarsest, DAILY_SOURCE.minutes)
+    chain = [timeframe for timeframe in Timeframe if timeframe.is_intraday and timeframe.minutes <= needed]
+    levels = [_intraday(timeframe, _level(source)) for source, timeframe in pairwise(chain)]
+    return [*levels, _made(Timeframe.DAY_1, _level(DAILY_SOURCE), "hours")] if Timeframe.DAY_1 in timeframes else levels
+
+
+def _intraday(timeframe: Timeframe, source: str) -> str:
+    step = timeframe.minutes * MICROS_PER_MINUTE
+    # with its table, or it would be grouped by what is called time in the end
+    return _made(timeframe, source, f"hours + ({source}.time - hours) // {step} * {step}")
+
+
+def _made(timeframe: Timeframe, source: str, bucket: str) -> str:
+    return LEVEL.format(target=_level(timeframe), source=source, bucket=bucket)
+
+
+def _read(timeframe: Timeframe) -> str:
+    return READ.format(minutes=timeframe.minutes, source=_level(timeframe))
+
+
+def _level(timeframe: Timeframe) -> str:
+    return f"level_{timeframe.minutes}"
+
 
 MONTHS_REMEMBERED = 240
 _LOCK = threading.Lock()

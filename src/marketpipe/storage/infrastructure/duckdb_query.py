@@ -1,20 +1,245 @@
+"""Reading files that others may replace meanwhile, with a reader that opens each of them more than once.
+
+DuckDB reads a footer from one opening and columns from another: where a file was replaced in between it fails, or makes
+up values. So whoever lets it read looks at the files before and after, and where one of them was replaced reads again.
+Files that are only added disturb nobody. Arrow opens a file once, and needs none of this.
+"""
+
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.infrastructure.interruptible_answer import answer_interruptibly, bounded_answer
-from marketpipe.storage.infrastructure.read_only_sql import refuse_all_but_reading
-from marketpipe.storage.infrastructure.steady_reading import looks_below, read_steadily
-from marketpipe.storage.infrastructure.store_layout import DAY_FILE, MONTH_FOLDER, YEAR_FOLDER, StoreLayout
+from marketpipe.storage.infrastructure.store_layout import (
+    DAY_FILE,
+    MONTH_FOLDER,
+    YEAR_FOLDER,
+    StoreLayout,
+    looking_into,
+)
+
+T = TypeVar("T")
+Looks = Mapping[str, tuple[int, int]]
+"""Of each file its inode and its modification time, which no two versions share."""
+ATTEMPTS: Final = 50
+
+
+def read_steadily(look: Callable[[], Looks], read: Callable[[], T]) -> T:
+    """Raises what ``read`` raises where no file was replaced meanwhile."""
+    before = look()
+    for _ in range(ATTEMPTS):
+        try:
+            found = read()
+        except StorageError:
+            if _are_the_same(before, before := look()):
+                raise
+        else:
+            if _are_the_same(before, before := look()):
+                return found
+    raise StorageError("the files were replaced again and again while they were read; try again when that has ended")
+
+
+def looks_at(files: Iterable[Path]) -> Looks:
+    """Those that are gone are left out."""
+    return dict(_look(str(path), path.stat) for path in files if path.exists())
+
+
+def looks_below(roots: Iterable[Path]) -> Looks:
+    """At every Parquet file. Raises ``StorageError``."""
+    return dict(look for root in roots for look in _below(str(root)))
+
+
+def _below(folder: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    with looking_into(Path(folder)):
+        try:
+            entries = list(os.scandir(folder))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry.name.endswith(".parquet"):
+                yield _look(entry.path, entry.stat)
+            elif entry.is_dir():
+                yield from _below(entry.path)
+
+
+def _look(path: str, stat: Callable[[], os.stat_result]) -> tuple[str, tuple[int, int]]:
+    try:
+        found = stat()
+    except FileNotFoundError:
+        return path, (0, 0)
+    return path, (found.st_ino, found.st_mtime_ns)
+
+
+def _are_the_same(before: Looks, after: Looks) -> bool:
+    return all(after.get(path) == look for path, look in before.items())
+
+
+Connection = duckdb.DuckDBPyConnection
+
+ROWS_AT_A_TIME: Final = 100_000
+AGAIN_SECONDS: Final = 0.05
+
+
+def answer_interruptibly(
+    connect: Callable[[], AbstractContextManager[Connection]], ask: Callable[[Connection], pa.Table]
+) -> pa.Table:
+    """All that DuckDB does is done on a thread of its own, so that the caller's hears Ctrl-C and can end it.
+
+    On the main thread DuckDB would take the signal for itself, and make an error of its own of it.
+    """
+    at_work, ended, opened = threading.Lock(), threading.Event(), list[Connection]()
+
+    def work() -> pa.Table:
+        with at_work:
+            if ended.is_set():
+                return None
+            with connect() as connection:
+                opened.append(connection)
+                return ask(connection)
+
+    with ThreadPoolExecutor(1, "marketpipe-query") as runner:
+        try:
+            return runner.submit(work).result()
+        finally:  # Ctrl-C may come at any moment; DuckDB does not hear of it before it has begun
+            ended.set()
+            while not at_work.acquire(timeout=AGAIN_SECONDS):
+                for connection in opened:
+                    with suppress(duckdb.ConnectionException):  # closed by now
+                        connection.interrupt()
+            at_work.release()
+
+
+def bounded_answer(connection: Connection, sql: str, largest: int) -> pa.Table:
+    """Raises ``QueryError`` for one of more than ``largest`` bytes, instead of filling the memory."""
+    batches, size = list[pa.RecordBatch](), 0
+    with connection.sql(sql).to_arrow_reader(ROWS_AT_A_TIME) as reader:
+        for batch in reader:
+            size += batch.nbytes
+            if size > largest:
+                raise QueryError(f"the answer is larger than {largest:,} bytes: ask for fewer rows or columns")
+            batches.append(batch)
+        return pa.Table.from_batches(batches, reader.schema)
+
+
+Tree = Mapping[str, Any]
+
+EXPLAIN: Final = re.compile(r"\s*EXPLAIN\s+(?:ANALYZE\s+)?", re.IGNORECASE)
+READING_NODES: Final = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+SOURCES: Final = frozenset(
+    {"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT", "SHOW_REF"}
+)
+"""What may stand after FROM."""
+TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"})
+TELLING_FUNCTIONS: Final = frozenset(
+    {
+        *("current_setting", "getenv", "getvariable", "get_block_size", "format_type", "write_log"),
+        *("json_serialize_plan", "json_execute_serialized_sql", "query", "query_table"),
+        *("pg_get_viewdef", "pg_get_constraintdef", "sleep_ms", "pg_sleep"),
+    }
+)
+"""Those not of tables that tell of more than their arguments: settings, the machine, the catalog, SQL in a string."""
+VIEW_NAMES: Final = '"tables"'
+"""As which SHOW TABLES stands in the tree."""
+CATALOG: Final = "SELECT view_name FROM duckdb_views() WHERE internal UNION SELECT table_name FROM duckdb_tables()"
+TREE: Final = "SELECT json_serialize_sql(?::VARCHAR)"
+
+
+def refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str]) -> None:
+    """Raises ``QueryError`` unless ``sql`` is one SELECT, or one EXPLAIN [ANALYZE] of a SELECT, of ``views`` alone.
+
+    The type of a statement does not tell: ``EXPLAIN ANALYZE COPY …`` and ``WITH x AS (COPY …) SELECT …`` write files,
+    and some functions run SQL that stands in a string. So DuckDB's own syntax tree is searched, in its JSON form, where
+    no text of the user's can look like a key.
+    """
+    statements = connection.extract_statements(sql)
+    parts = list(_parts(_tree(connection, EXPLAIN.sub("", sql, count=1) if EXPLAIN.match(sql) else sql)))
+    nodes = {part["type"] for part in parts if str(part.get("type")).endswith("_NODE")}
+    if len(statements) != 1 or not nodes or not nodes <= READING_NODES:
+        raise QueryError("one SELECT statement at a time; nothing in the store can be changed by a query")
+    _refuse_functions(parts)
+    _refuse_sources(parts, frozenset(views) | _named_within(parts, connection))
+
+
+def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Tree:
+    try:
+        found: Tree = json.loads(str(connection.execute(TREE, [sql]).fetchall()[0][0]))
+    except RecursionError:
+        raise QueryError("the query is nested too deeply; use WITH to name its parts") from None
+    return found
+
+
+def _parts(tree: Tree) -> Iterator[Tree]:
+    """Every object of the tree, however deep."""
+    left: list[Any] = [tree]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            yield item
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+
+
+def _refuse_functions(parts: Collection[Tree]) -> None:
+    for part in parts:
+        if "function_name" in part and str(part["function_name"]).lower() in TELLING_FUNCTIONS:
+            raise QueryError(f"{part['function_name']}() is not allowed: a query sees bars and nothing else")
+
+
+def _refuse_sources(parts: Collection[Tree], names: Collection[str]) -> None:
+    for part in parts:
+        if "sample" not in part or "select_list" in part:  # what every source has, and a SELECT too
+            continue
+        if part["type"] not in SOURCES:
+            raise QueryError(f"{part['type']} is not allowed: a query reads the views and nothing else")
+        if part["type"] == "TABLE_FUNCTION":
+            _refuse_table_function(str(part["function"].get("function_name")))
+        elif part["type"] in ("BASE_TABLE", "SHOW_REF"):
+            _refuse_table(part, names)
+
+
+def _refuse_table_function(name: str) -> None:
+    if name.lower() not in TABLE_FUNCTIONS:
+        raise QueryError(f"{name}() is not allowed: a query reads the views and nothing else")
+
+
+def _refuse_table(part: Tree, names: Collection[str]) -> None:
+    name = part["table_name"].lower()
+    described = part["type"] == "SHOW_REF" and (name == VIEW_NAMES or (not name and part["query"]))
+    foreign = part["schema_name"].lower() not in ("", "main") or part["catalog_name"].lower() not in ("", "memory")
+    if foreign or not (described or name in names):
+        raise QueryError(
+            f"{part['table_name']!r} is not one of the views, and a query reads nothing else: {_list(names)}"
+        )
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _named_within(parts: Collection[Tree], connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """What WITH names. Where a name is not in force DuckDB looks elsewhere: so none that is to be found there."""
+    maps = (part["cte_map"]["map"] for part in parts if "cte_map" in part)
+    names = {str(entry["key"]) for entries in maps for entry in entries}
+    taken = {name for (name,) in connection.execute(CATALOG).fetchall()} if names else set()
+    for name in names:
+        if not re.fullmatch(r"\w+", name) or name.lower() in taken:
+            raise QueryError(f"nothing can be named {name!r} by WITH: choose another word")
+    return frozenset(name.lower() for name in names)
+
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",

@@ -2,26 +2,274 @@ from __future__ import annotations
 
 import os
 from calendar import monthrange
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import date
+from functools import partial
+from itertools import islice
 
-from marketpipe.shared_kernel.domain.store_inventory import FileAppearance, FileCondition, RecordedFile
-from marketpipe.shared_kernel.domain.symbol import Symbol
+import pyarrow as pa
+from attrs import evolve, field, frozen
+
+from marketpipe.shared_kernel.domain.errors import (
+    DatasetMismatchError,
+    PartitionUnreadableError,
+    ValidationError,
+)
+from marketpipe.shared_kernel.domain.store_inventory import (
+    DatasetIdentity,
+    FileAppearance,
+    FileCondition,
+    RecordedFile,
+)
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregate_freshness import (
+from marketpipe.storage.domain.integrity import CheckedFile, Damage, StoreArea, problem_of
+from marketpipe.storage.domain.storage_metadata import days_in, identity_in, label_in, sources_in
+from marketpipe.storage.infrastructure.aggregate_files import (
     AggregateFile,
+    Look,
     MinutesNow,
+    SeenMonths,
     aggregate_files,
+    look_at,
     years_between,
 )
-from marketpipe.storage.infrastructure.day_files import date_in, entries_of, looking_into, modified_ns, number_in
-from marketpipe.storage.infrastructure.parquet_writer import sha256
-from marketpipe.storage.infrastructure.seen_months import Look, SeenMonths, look_at
-from marketpipe.storage.infrastructure.store_layout import DAY_FILE, YEAR_FOLDER, StoreLayout
+from marketpipe.storage.infrastructure.day_versions import BEGINNING, moment_of
+from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.parquet_files import (
+    checked_bars,
+    file_in,
+    read_metadata,
+    sha256,
+    traded_minutes,
+)
+from marketpipe.storage.infrastructure.store_layout import (
+    DAY_FILE,
+    YEAR_FOLDER,
+    FoundFile,
+    StoreLayout,
+    StoreWalk,
+    StrayFile,
+    date_in,
+    entries_of,
+    looking_into,
+    modified_ns,
+    number_in,
+)
+
+Dates = tuple[TradingDate, TradingDate]
+
+
+@frozen
+class FileReading:
+    """``rows`` is None where the file cannot be read, and where its bytes were proven."""
+
+    file: CheckedFile
+    rows: pa.Table | None = field(default=None, repr=False)
+
+
+def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | None:
+    """Every byte, and every column; None for a file that has gone since it was found.
+
+    Bytes with a ``proven`` hash were written or read as a whole before: of these the columns are not decoded again.
+    """
+    trading_date = None if found.area is StoreArea.AGGREGATES else found.first
+    dates = None if trading_date is None else (trading_date, trading_date)
+    file = CheckedFile(found.area, found.path, found.symbol, trading_date, dates, 0, BEGINNING, "")
+    try:
+        with open(found.on_disk, "rb") as opened:  # once, or time and bytes could be those of two versions
+            look, content = os.fstat(opened.fileno()), opened.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return FileReading(_with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"))
+    file = evolve(file, size_bytes=len(content), known_since=moment_of(look), sha256=sha256(content))
+    return _decoded(file, found, content, columns=file.sha256 not in proven)
+
+
+def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bool) -> FileReading:
+    try:
+        rows, metadata = file_in(content, found.path, columns=columns)
+        if rows is not None and found.area is not StoreArea.QUARANTINE:
+            checked_bars(rows, found.path)
+    except PartitionUnreadableError as error:
+        return FileReading(_with_problem(file, Damage.UNREADABLE, str(error).partition(" ")[2]))
+    file = evolve(file, identity=identity_in(metadata), dates=file.dates or _dates_of(metadata))
+    return FileReading(_labelled(file, found, metadata), rows)
+
+
+def _labelled(file: CheckedFile, found: FoundFile, metadata: Mapping[str, str]) -> CheckedFile:
+    said, expected = label_in(metadata), f"{found.symbol} {found.timeframe} {found.period}"
+    if file.identity is None:
+        return _with_problem(file, Damage.MISLABELLED, "does not say of which dataset it is")
+    if said != expected:
+        return _with_problem(file, Damage.MISLABELLED, f"says that it is {said}, and lies where {expected} belongs")
+    return file
+
+
+def _dates_of(metadata: Mapping[str, str]) -> Dates | None:
+    """Of an aggregate: those of the day files that it was made from."""
+    sources = sources_in(metadata)
+    try:
+        dates = [
+            TradingDate.parse(f"{month}-{day:02d}") for month in sorted(sources) for day in days_in(sources[month])
+        ]
+    except ValidationError:
+        return None
+    return (dates[0], dates[-1]) if dates else None
+
+
+def _with_problem(file: CheckedFile, damage: Damage, reason: str) -> CheckedFile:
+    return evolve(file, problem=file.found_wrong(damage, reason))
+
+
+AT_A_TIME = 512
+
+
+class ParquetStoredFiles:
+    """Reads the files of a store to the last byte, a few hundred at a time, on the threads of an executor."""
+
+    def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor]) -> None:
+        self._walk, self._new_executor = StoreWalk(layout), new_executor
+        self._walked: tuple[Symbol, list[FoundFile | StrayFile]] | None = None
+
+    def symbols(self) -> frozenset[Symbol]:
+        return self._walk.symbols()
+
+    def strays(self) -> Sequence[str]:
+        return [stray.path for stray in self._walk.strays()]
+
+    def strays_of(self, symbol: Symbol) -> Sequence[str]:
+        return [found.path for found in self._of(symbol) if isinstance(found, StrayFile)]
+
+    def paths(self, symbol: Symbol) -> Sequence[str]:
+        return [found.path for found in self._of(symbol) if isinstance(found, FoundFile)]
+
+    def check(
+        self,
+        symbol: Symbol,
+        first: TradingDate,
+        last: TradingDate,
+        *areas: StoreArea,
+        proven: Collection[str] = (),
+    ) -> Iterator[CheckedFile]:
+        of_areas = (found for area in areas or StoreArea for found in self._in(area, symbol))
+        wanted = (found for found in of_areas if found.first <= last and first <= found.last)
+        return (reading.file for reading in self._readings(wanted, proven))
+
+    def distrust(self, aggregate: CheckedFile) -> None:
+        for found in self._in(StoreArea.AGGREGATES, aggregate.symbol):
+            if found.path == aggregate.path:
+                with suppress(OSError):  # a store that may only be read
+                    os.utime(found.on_disk, ns=(0, 0))
+
+    def stored_days(
+        self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
+    ) -> Iterator[StoredSymbolDay]:
+        wanted = partial(_of_one_of, dates)
+        kept_out = {
+            reading.file.trading_date: len(reading.rows)
+            for reading in self._readings(filter(wanted, self._in(StoreArea.QUARANTINE, symbol)))
+            if reading.rows is not None and reading.file.problem is None
+        }
+        for reading in self._readings(filter(wanted, self._in(StoreArea.DATA, symbol))):
+            if day := reading.file.symbol_day:
+                yield _told(day, reading, identity, kept_out.pop(day.trading_date, 0))
+        for day_of, rejected in kept_out.items():
+            if day_of is not None:
+                yield StoredSymbolDay(SymbolDay(symbol, day_of), 0, rejected, whole=True)
+
+    def _in(self, area: StoreArea, symbol: Symbol) -> Iterator[FoundFile]:
+        return (found for found in self._of(symbol) if isinstance(found, FoundFile) and found.area is area)
+
+    def _of(self, symbol: Symbol) -> list[FoundFile | StrayFile]:
+        """The folders of one symbol are walked once, whatever is asked of them."""
+        if self._walked is None or self._walked[0] != symbol:
+            self._walked = symbol, list(self._walk.of_symbol(symbol))
+        return self._walked[1]
+
+    def _readings(self, found: Iterator[FoundFile], proven: Collection[str] = ()) -> Iterator[FileReading]:
+        """In the order in which they were found."""
+        with self._new_executor() as executor:
+            while some := list(islice(found, AT_A_TIME)):
+                yield from (
+                    reading for reading in executor.map(partial(read_whole, proven=proven), some) if reading is not None
+                )
+
+
+def _of_one_of(dates: Collection[TradingDate] | None, found: FoundFile) -> bool:
+    return dates is None or found.first in dates
+
+
+def _told(day: SymbolDay, reading: FileReading, identity: DatasetIdentity, rejected: int) -> StoredSymbolDay:
+    """What storage told of the file when it wrote it."""
+    file, rows = reading.file, reading.rows
+    problem = problem_of(file, RecordedFile(file.size_bytes, file.known_since, file.sha256), identity)
+    if problem is not None or rows is None or not len(rows):
+        return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
+    times = rows["timestamp"].drop_null().cast(pa.int64()).to_numpy()
+    first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
+    told = first, last, file.size_bytes, file.sha256, None, traded_minutes(day.trading_date, times), file.known_since
+    return StoredSymbolDay(day, len(rows), rejected, True, *told)
+
+
+FILES_TRIED, FILES_ASKED = 20, 300
+
+
+class StoredIdentity:
+    """Which dataset lives in a store: the day files say it themselves, so nobody can lose or forge a marker."""
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._layout = layout
+
+    def read(self) -> DatasetIdentity | None:
+        """Of the first file that can be read; None where nothing is stored yet."""
+        return next(self._said_by(FILES_TRIED), None)
+
+    def prevailing(self) -> DatasetIdentity | None:
+        """Of most of some hundred files: one that was copied here from another store does not speak for this one."""
+        counted = Counter(self._said_by(FILES_ASKED)).most_common(1)
+        return counted[0][0] if counted else None
+
+    def check(self, identity: DatasetIdentity) -> None:
+        """Raises ``DatasetMismatchError``; touches nothing."""
+        found = self.read()
+        if found is not None and found != identity:
+            raise DatasetMismatchError(
+                f"{self._layout.data} holds the dataset of {found}; {identity} was asked for. "
+                "One folder is one dataset: give another output_path"
+            )
+
+    def _said_by(self, most: int) -> Iterator[DatasetIdentity]:
+        for path in islice(self._layout.any_day_files(), most):
+            try:
+                found = identity_in(read_metadata(path))
+            except PartitionUnreadableError:
+                continue
+            if found is not None:
+                yield found
+
+
+class ParquetFilesLeftBehind:
+    """Files that were renamed into their place by a process that died before anybody wrote them down."""
+
+    def __init__(
+        self, layout: StoreLayout, stored: ParquetStoredFiles, files: DurableFiles, identity: DatasetIdentity
+    ) -> None:
+        self._layout, self._stored, self._files, self._identity = layout, stored, files, identity
+
+    def of(self, symbol: Symbol, dates: Collection[TradingDate]) -> Iterable[StoredSymbolDay]:
+        found = [day for day in self._stored.stored_days(symbol, self._identity, dates) if day.rows or day.error]
+        self._files.confirm([self._layout.bars(day.symbol_day) for day in found])
+        return found
+
 
 AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1)
 

@@ -1,34 +1,111 @@
+"""What is kept out of the store, symbol-day by symbol-day."""
+
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from attrs import evolve, field, frozen
 
-from marketpipe.shared_kernel.domain.clock import Clock
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDaySlice
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.shared_kernel.domain.store_inventory import FileRegister, RecordedFile
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay, dates_by_symbol
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedFile
+from marketpipe.shared_kernel.domain.symbol import SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
-from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
+from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
-from marketpipe.storage.infrastructure.bar_merge import Int64s, are_in_order, in_order, merge_bars, times_of
+from marketpipe.storage.infrastructure.day_versions import (
+    Int64s,
+    NewVersion,
+    NewVersions,
+    StoredVersion,
+    VersionKeeper,
+    are_in_order,
+    found_at,
+    in_order,
+    joined_rejections,
+    merge_bars,
+    times_of,
+)
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
-from marketpipe.storage.infrastructure.minute_bits import traded_minutes, traded_minutes_of
-from marketpipe.storage.infrastructure.parquet_writer import ParquetWriter, sha256, versioned
-from marketpipe.storage.infrastructure.quarantine import is_word_on_regular_hours, rejected_after
+from marketpipe.storage.infrastructure.file_inventory import StoredIdentity
+from marketpipe.storage.infrastructure.parquet_files import (
+    ParquetWriter,
+    read_rejected,
+    sha256,
+    traded_minutes,
+    traded_minutes_of,
+    versioned,
+)
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
-from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
-from marketpipe.storage.infrastructure.stored_version import StoredVersion, found_at
-from marketpipe.storage.infrastructure.symbol_days_in_hand import SymbolDaysInHand
-from marketpipe.storage.infrastructure.version_keeper import NewVersion, NewVersions, VersionKeeper
+
+
+class SymbolDaysInHand:
+    """Lets nobody read, merge and write a symbol-day while another thread does."""
+
+    def __init__(self) -> None:
+        self._taken, self._changed = set[SymbolDay](), threading.Condition()
+
+    @contextmanager
+    def only(self, days: Iterable[SymbolDay]) -> Iterator[None]:
+        """Waits until all of them are free, and takes them together: whoever waits holds none that others wait for."""
+        wanted = frozenset(days)
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken.isdisjoint(wanted))
+            self._taken |= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= wanted
+                self._changed.notify_all()
+
+
+NOON = time(12)
+"""Lies in every regular session, on half days too."""
+
+
+def rejected_after(part: SymbolDaySlice, rejected: pa.Table | None, stored: Path | None) -> pa.Table | None:
+    """What has to lie there once the provider has spoken again; None for nothing. ``stored`` lies there now.
+
+    A whole new word replaces what was said of its window; a part of one only adds.
+    """
+    found = None if stored is None else _found_at(stored)
+    kept = None if found is None else _outside(found, part)
+    if kept is None or not len(kept):
+        return rejected
+    return kept if rejected is None else joined_rejections(kept, rejected)
+
+
+def _found_at(path: Path) -> pa.Table | None:
+    try:
+        return read_rejected(path)
+    except PartitionUnreadableError:  # what cannot be read any more keeps nothing out
+        return None
+
+
+def _outside(rejected: pa.Table, part: SymbolDaySlice) -> pa.Table:
+    """Bars without a readable time go with the regular session."""
+    window = part.whole
+    if window is None:
+        return rejected
+    start, end = (pa.scalar(edge.moment, rejected["timestamp"].type) for edge in (window.start, window.end))
+    elsewhere = pc.or_(pc.less(rejected["timestamp"], start), pc.greater_equal(rejected["timestamp"], end))
+    return rejected.filter(pc.fill_null(elsewhere, not is_word_on_regular_hours(part)))
+
+
+def is_word_on_regular_hours(part: SymbolDaySlice) -> bool:
+    """Whether it is whole for them, and not only for the hours around."""
+    return part.whole is not None and part.whole.contains(part.symbol_day.trading_date.at(NOON))
 
 
 @frozen

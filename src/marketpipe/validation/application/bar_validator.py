@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from marketpipe.shared_kernel.domain.clock import Clock
+from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsFetched, BarsValidated
-from marketpipe.shared_kernel.events.store_events import StoredBarsJudged, StoredBarsRead
+from marketpipe.shared_kernel.events import BarsFetched, BarsValidated, StoredBarsJudged, StoredBarsRead
 from marketpipe.validation.application.ports import BarJudge
 
 

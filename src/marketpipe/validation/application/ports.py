@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.validation.domain.validation_result import ValidationResult
+from marketpipe.validation.domain.validation_rule import ValidationResult
 
 
 class BarJudge(Protocol):

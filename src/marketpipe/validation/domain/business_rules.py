@@ -7,13 +7,10 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from marketpipe.shared_kernel.domain.bar_invariants import HIGH, INVARIANTS, LOW, VOLUME, VWAP
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.predicate import Field, IsNull, Remainder
-from marketpipe.shared_kernel.domain.severity import Severity
-from marketpipe.shared_kernel.domain.suggestion import did_you_mean
-from marketpipe.validation.domain.sequence_rule import SequenceCheck, SequenceRule
-from marketpipe.validation.domain.validation_rule import ValidationRule
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
+from marketpipe.shared_kernel.domain.ohlcv_bar import HIGH, INVARIANTS, LOW, VOLUME, VWAP
+from marketpipe.shared_kernel.domain.predicate import Field, IsNull, Remainder, Severity
+from marketpipe.validation.domain.validation_rule import SequenceCheck, SequenceRule, ValidationRule
 
 SCHEMA_RULE: Final = "schema"
 """The JSON Schema's own name among the rules."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from marketpipe.shared_kernel.domain.predicate import Record
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.validation.domain.sequence_rule import SequenceCheck, SequenceRule
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
+from marketpipe.validation.domain.validation_rule import SequenceCheck, SequenceRule
 
 MICROS_PER_MINUTE = 60_000_000
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from attrs import frozen
+from enum import Enum
 
-from marketpipe.shared_kernel.domain.predicate import Predicate, Record, holds
-from marketpipe.shared_kernel.domain.severity import Severity
+from attrs import field, frozen
+
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.predicate import Predicate, Record, Severity, holds
+from marketpipe.shared_kernel.events import RuleFinding
 
 
 @frozen
@@ -17,3 +20,30 @@ class ValidationRule:
 
     def satisfied_by(self, record: Record) -> bool:
         return holds(self.predicate, record)
+
+
+@frozen
+class ValidationResult:
+    """The split: every bar is in exactly one of ``accepted`` and ``rejected``; ``findings`` count warnings too."""
+
+    accepted: ColumnarBars = field(repr=False)
+    rejected: ColumnarBars = field(repr=False)
+    findings: tuple[RuleFinding, ...] = ()
+
+
+class SequenceCheck(Enum):
+    """What may be wrong with a bar among the others of its symbol-day."""
+
+    REPEATED = "a later bar has the same timestamp"
+    OUT_OF_ORDER = "an earlier bar has a later timestamp"
+    JUMP = "its range lies more than `limit` times above or below the closes of both neighbours"
+    GAP = "more than `limit` minutes lie between it and the bar before"
+
+
+@frozen
+class SequenceRule:
+    name: str
+    severity: Severity
+    check: SequenceCheck
+    complaint: str
+    limit: float = 0.0

@@ -7,13 +7,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.validation.domain.business_rules import RuleBook
-from marketpipe.validation.domain.sequence_rule import SequenceRule
-from marketpipe.validation.domain.validation_rule import ValidationRule
-from marketpipe.validation.infrastructure.bar_columns import BarColumns
-from marketpipe.validation.infrastructure.predicate_compiler import mask
-from marketpipe.validation.infrastructure.sequence_masks import SequenceColumns, offenders
+from marketpipe.validation.domain.validation_rule import SequenceRule, ValidationRule
+from marketpipe.validation.infrastructure.column_masks import BarColumns, SequenceColumns, mask, offenders
 
 Bools = npt.NDArray[np.bool_]
 

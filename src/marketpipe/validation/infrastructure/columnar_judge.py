@@ -6,17 +6,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDaySlice
-from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
+from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_calendar import TradingCalendar
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
-from marketpipe.shared_kernel.events.bar_events import RuleFinding
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingCalendar
+from marketpipe.shared_kernel.events import RuleFinding
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars, resliced
 from marketpipe.validation.domain.business_rules import SCHEMA_RULE
-from marketpipe.validation.domain.validation_result import ValidationResult
-from marketpipe.validation.infrastructure.bar_columns import BarColumns, bar_columns
+from marketpipe.validation.domain.validation_rule import ValidationResult
 from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator, Offence
+from marketpipe.validation.infrastructure.column_masks import BarColumns, bar_columns
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
 
 Bools = npt.NDArray[np.bool_]

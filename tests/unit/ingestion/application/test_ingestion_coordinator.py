@@ -14,10 +14,16 @@ from marketpipe.shared_kernel.domain.errors import (
     StateError,
     StorageError,
 )
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome
-from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsRequested, BarsStored
-from marketpipe.shared_kernel.events.event import Event
-from marketpipe.shared_kernel.events.job_events import JobFinished, JobStarted, SymbolDaysRecorded
+from marketpipe.shared_kernel.domain.symbol import Outcome
+from marketpipe.shared_kernel.events import (
+    BarsExhausted,
+    BarsRequested,
+    BarsStored,
+    Event,
+    JobFinished,
+    JobStarted,
+    SymbolDaysRecorded,
+)
 from tests.support.builders import day
 from tests.support.coordination import EXECUTORS, coordination
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
-from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
-from marketpipe.ingestion.domain.session_finality import SessionFinality
-from marketpipe.ingestion.domain.typical_volume import TypicalVolume, TypicalVolumes
+from marketpipe.ingestion.domain.ingestion_plan import (
+    IngestionPlan,
+    IngestionScope,
+    SessionFinality,
+    TypicalVolume,
+    TypicalVolumes,
+)
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours, SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
 from tests.support.builders import CALENDAR, sessions
 
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")

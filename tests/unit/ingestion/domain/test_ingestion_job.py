@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.shared_kernel.domain.errors import StateError
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from tests.support.builders import day
 

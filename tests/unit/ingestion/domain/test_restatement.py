@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from marketpipe.ingestion.domain.restatement import Restatement, RestatementKind, is_split
-from marketpipe.shared_kernel.domain.day_comparison import DayComparison
+from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from tests.support.builders import day
 
 AAPL = day("AAPL", "2024-01-02")

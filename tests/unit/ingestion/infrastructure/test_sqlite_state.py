@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.ingestion.infrastructure.sqlite_schema import APPLICATION_ID, VERSION
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.ingestion.infrastructure.state_schema import APPLICATION_ID, VERSION
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import checkpoint
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.ingestion.domain.ingestion_scope import IngestionScope
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate

@@ -9,16 +9,12 @@ from datetime import date, timedelta
 import pytest
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.ingestion.domain.typical_volume import TypicalVolume
+from marketpipe.ingestion.domain.ingestion_plan import TypicalVolume
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.traded_minutes import TradedMinutes
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionHours
-from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
+from marketpipe.shared_kernel.events import StoredSymbolDay
 
 NOW = Timestamp.parse("2025-06-02T12:00:00Z")
 SYMBOLS = [Symbol(f"S{number:03d}") for number in range(400)]

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.ingestion.domain.state_condition import StateCondition
+from marketpipe.ingestion.domain.store_status import StateCondition
+from marketpipe.ingestion.infrastructure.sqlite_file import trouble_with
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.ingestion.infrastructure.state_file import SQLiteStateFile
-from marketpipe.ingestion.infrastructure.state_trouble import trouble_with
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
 from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, SessionKind
 from tests.support.checkpoints import checkpoint
 
 NOW = Timestamp.parse("2025-06-02T12:00:00.5Z")

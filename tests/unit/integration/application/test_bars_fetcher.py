@@ -8,13 +8,13 @@ import pytest
 from marketpipe.integration.application.bars_fetcher import BarsFetcher
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
+from marketpipe.observers import LoggedIsolation
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ProviderError, ProviderUnavailableError, StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsExhausted, BarsFetched, BarsRequested, RefusedSymbol
+from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched, BarsRequested, RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsolation
 from tests.support.builders import bar, request, table
 
 ASKED = request(("AAPL", "MSFT"), "2024-03-11", "2024-03-12")

@@ -9,7 +9,7 @@ from marketpipe.integration.domain.page_walk import IDLE_PAGES_IN_A_ROW, PageCal
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.shared_kernel.domain.errors import EndlessPagingError, MalformedResponseError, SymbolRefusedError
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.events.bar_events import RefusedSymbol
+from marketpipe.shared_kernel.events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from tests.support.builders import request
 

@@ -19,7 +19,7 @@ from marketpipe.shared_kernel.domain.errors import (
     ProviderUnavailableError,
     RateLimitedError,
 )
-from marketpipe.shared_kernel.events.provider_events import RateLimitWaited, RequestCompleted, RequestRetried
+from marketpipe.shared_kernel.events import RateLimitWaited, RequestCompleted, RequestRetried
 from tests.support.alpaca_loopback import record
 from tests.support.builders import request
 from tests.support.clients import READERS, read, scripted_alpaca

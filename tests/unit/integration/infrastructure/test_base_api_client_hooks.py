@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.integration.domain.data_feed import DataFeed
-from marketpipe.integration.domain.provider_traits import ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
-from marketpipe.integration.infrastructure.rate_limit_headers import RateLimitReport
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter
-from marketpipe.integration.infrastructure.status_classifier import classify_status
+from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport
+from marketpipe.integration.infrastructure.retry import classify_status
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (
     CredentialsError,

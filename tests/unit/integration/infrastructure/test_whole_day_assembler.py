@@ -10,8 +10,8 @@ from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAs
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
-from marketpipe.shared_kernel.events.bar_events import RefusedSymbol
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.shared_kernel.events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from tests.support.builders import bar, day, request, table
 

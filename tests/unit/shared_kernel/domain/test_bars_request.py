@@ -5,10 +5,8 @@ from attrs import evolve
 
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.time_window import TimeWindow
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from tests.support.builders import request, sessions
 
 

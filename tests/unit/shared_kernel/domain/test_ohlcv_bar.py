@@ -10,10 +10,8 @@ from attrs import evolve
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from marketpipe.shared_kernel.domain.bar_invariants import INVARIANTS
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.ohlcv_bar import OHLCVBar
-from marketpipe.shared_kernel.domain.price import Price
+from marketpipe.shared_kernel.domain.ohlcv_bar import INVARIANTS, OHLCVBar, Price
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp

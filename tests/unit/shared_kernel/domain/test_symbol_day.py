@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.severity import Severity
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.domain.symbol_day_outcome import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.predicate import Severity
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
 from tests.support.builders import day
 
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars, SymbolDaySlice
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, resliced
 from tests.support.builders import bar, columnar, day
 

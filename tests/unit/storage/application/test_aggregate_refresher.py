@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from attrs import define, field
 
+from marketpipe.observers import LoggedIsolation
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.aggregate_events import AggregatesRefreshed
-from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsolation
+from marketpipe.shared_kernel.events import AggregatesRefreshed
 from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-from marketpipe.storage.domain.refresh_count import RefreshCount
+from marketpipe.storage.domain.storage_metadata import RefreshCount
 
 AAPL, MSFT, TSLA = Symbol("AAPL"), Symbol("MSFT"), Symbol("TSLA")
 FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-31")

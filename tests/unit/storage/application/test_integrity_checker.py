@@ -4,12 +4,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from attrs import define, evolve, field
 
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
-from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
-from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.storage.application.integrity_checker import IntegrityChecker
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityReport, StoreArea
 

@@ -6,9 +6,8 @@ import shutil
 from pathlib import Path
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.domain.refresh_count import RefreshCount
-from marketpipe.storage.infrastructure.parquet_reader import read_metadata
-from marketpipe.storage.infrastructure.parquet_writer import sha256
+from marketpipe.storage.domain.storage_metadata import RefreshCount
+from marketpipe.storage.infrastructure.parquet_files import read_metadata, sha256
 from tests.support.aggregated_store import FILES, MONTHS, daily_closes, files_of, fingerprint, keep, written
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk, tree

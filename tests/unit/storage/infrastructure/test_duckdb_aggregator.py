@@ -17,8 +17,8 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.aggregate_files import MonthNow
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
-from marketpipe.storage.infrastructure.month_now import MonthNow
 from tests.support.builders import CALENDAR, bar, day
 from tests.support.sparse_minutes import FULL_DAYS, MonthOfMinutes, months_of_minutes
 from tests.support.store_on_disk import AGGREGATED, StoreOnDisk

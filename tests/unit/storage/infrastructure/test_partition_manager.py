@@ -13,15 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from attrs import define, evolve
 
-from marketpipe.shared_kernel.domain.columnar_bars import SymbolDaySlice
 from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
 from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.events.bar_events import StoredSymbolDay
+from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
-from marketpipe.storage.infrastructure.parquet_reader import read_metadata
-from marketpipe.storage.infrastructure.parquet_writer import sha256
+from marketpipe.storage.infrastructure.parquet_files import read_metadata, sha256
 from tests.support.bar_stores import at, word
 from tests.support.builders import bar, columnar, day, table
 from tests.support.store_on_disk import NOTHING, NothingRecorded, StoreOnDisk, tree

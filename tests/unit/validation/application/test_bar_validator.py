@@ -3,17 +3,22 @@ from __future__ import annotations
 import pytest
 from attrs import define, field
 
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
+from marketpipe.observers import LoggedIsolation
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events.bar_events import BarsFetched, BarsValidated, RuleFinding
-from marketpipe.shared_kernel.events.event import Event
-from marketpipe.shared_kernel.events.store_events import StoredBarsJudged, StoredBarsRead
-from marketpipe.shared_kernel.infrastructure.logged_isolation import LoggedIsolation
+from marketpipe.shared_kernel.events import (
+    BarsFetched,
+    BarsValidated,
+    Event,
+    RuleFinding,
+    StoredBarsJudged,
+    StoredBarsRead,
+)
 from marketpipe.validation.application.bar_validator import BarValidator
-from marketpipe.validation.domain.validation_result import ValidationResult
+from marketpipe.validation.domain.validation_rule import ValidationResult
 from tests.support.builders import bar, columnar, day, request
 from tests.support.fake_clock import FakeClock
 

@@ -4,9 +4,8 @@ import math
 
 import pytest
 
-from marketpipe.shared_kernel.domain.bar_invariants import INVARIANTS
-from marketpipe.shared_kernel.domain.predicate import Record
-from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.ohlcv_bar import INVARIANTS
+from marketpipe.shared_kernel.domain.predicate import Record, Severity
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES
 from tests.support.judging import RULES
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
-from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
-from marketpipe.shared_kernel.events.bar_events import RuleFinding
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.shared_kernel.events import RuleFinding
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS
 from tests.support.bar_strategies import Part, Row, parts

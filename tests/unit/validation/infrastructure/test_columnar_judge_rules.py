@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from marketpipe.shared_kernel.domain.severity import Severity
-from marketpipe.shared_kernel.events.bar_events import RuleFinding
+from marketpipe.shared_kernel.domain.predicate import Severity
+from marketpipe.shared_kernel.events import RuleFinding
 from tests.support.bar_strategies import Row
 from tests.support.builders import bar, columnar, day
 from tests.support.judging import LAX_SCHEMA, Setting, column, judged

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from marketpipe.shared_kernel.domain.columnar_bars import ColumnarBars
-from marketpipe.shared_kernel.domain.severity import Severity
-from marketpipe.shared_kernel.events.bar_events import RuleFinding
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.predicate import Severity
+from marketpipe.shared_kernel.events import RuleFinding
 from tests.support.bar_strategies import Row
 from tests.support.builders import bar, columnar, day
 from tests.support.judging import Setting, column, judged

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from marketpipe.shared_kernel.domain.severity import Severity
+from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
-from marketpipe.shared_kernel.events.bar_events import RuleFinding
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.shared_kernel.events import RuleFinding
 from tests.support.builders import bar, columnar, day
 from tests.support.judging import Setting, column, judged
 

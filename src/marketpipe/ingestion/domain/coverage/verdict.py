@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from itertools import groupby
 
-from attrs import frozen
+from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
+from marketpipe.ingestion.domain.coverage.baseline import SessionGrid
+from marketpipe.ingestion.domain.coverage.market import SymbolDays
+from marketpipe.shared_kernel.domain.store_inventory import FileCondition
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 
 class Verdict(Enum):
@@ -88,3 +95,105 @@ class SessionVerdict:
     @property
     def verdict(self) -> Verdict:
         return self.finding.verdict
+
+
+STRAY = Finding(
+    Verdict.SUSPECT,
+    "a file lies there though the exchange had no session, and spoils what is made of its month: move it away",
+    Suspicion.UNRECORDED,
+)
+_VERDICTS = tuple(Verdict)
+_CODES = {verdict: code for code, verdict in enumerate(_VERDICTS)}
+
+
+@frozen
+class Gap:
+    """Consecutive sessions of one symbol with one verdict and one reason; both dates inclusive."""
+
+    symbol: Symbol
+    first: TradingDate
+    last: TradingDate
+    sessions: int
+    finding: Finding
+
+
+@frozen
+class SymbolCoverage:
+    """The verdicts on one symbol, one for each session of the grid.
+
+    They are kept in columns, so that a report over years of hundreds of symbols stays small; ``days`` makes them up.
+    """
+
+    symbol: Symbol
+    grid: SessionGrid = field(repr=False)
+    _verdicts: bytes = field(repr=False)
+    _bars: Sequence[int] = field(repr=False)
+    _rejected: Sequence[int] = field(repr=False)
+    _minutes: Sequence[int] = field(repr=False)
+    """First and last minute after 04:00, two entries a session; -1 where there is none."""
+    _findings: Mapping[int, Finding] = field(repr=False)
+
+    strays: tuple[TradingDate, ...] = ()
+    """Dates without a session on which a file lies that nobody has recorded."""
+
+    @classmethod
+    def of(
+        cls, days: SymbolDays, grid: SessionGrid, findings: Sequence[Finding], strays: Iterable[TradingDate] = ()
+    ) -> SymbolCoverage:
+        bars, rejected, minutes = array("l"), array("l"), array("h")
+        for record, date in zip(days.records, grid.dates, strict=True):
+            lies_there = record is not None and days.conditions.get(date) is not FileCondition.GONE
+            bars.append(record.rows if record and lies_there else 0)
+            rejected.append(record.rejected if record else 0)
+            bits = record.minutes.bits if record and record.minutes and lies_there else 0
+            minutes.append((bits & -bits).bit_length() - 1)
+            minutes.append(bits.bit_length() - 1)
+        verdicts = bytes(_CODES[finding.verdict] for finding in findings)
+        worded = {i: finding for i, finding in enumerate(findings) if finding.detail is not None}
+        return cls(days.symbol, grid, verdicts, bars, rejected, minutes, worded, tuple(sorted(strays)))
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [_VERDICTS[code] for code in self._verdicts]
+
+    @property
+    def bars(self) -> int:
+        return sum(self._bars)
+
+    @property
+    def rejected(self) -> int:
+        return sum(self._rejected)
+
+    def count(self, verdict: Verdict) -> int:
+        """A stray file is suspect."""
+        return self._verdicts.count(_CODES[verdict]) + (len(self.strays) if verdict is Verdict.SUSPECT else 0)
+
+    def days(self) -> Iterator[SessionVerdict]:
+        """With their evidence, ascending by date."""
+        for i, date in enumerate(self.grid.dates):
+            yield SessionVerdict(
+                SymbolDay(self.symbol, date),
+                self._finding(i),
+                self._bars[i],
+                self._rejected[i],
+                self._moment(i, self._minutes[2 * i]),
+                self._moment(i, self._minutes[2 * i + 1]),
+            )
+
+    def runs(self) -> Iterator[Gap]:
+        """All sessions, joined where neighbours have the same verdict and reason."""
+        for finding, group in groupby(range(len(self.grid)), key=self._finding):
+            positions = list(group)
+            first, last = self.grid.dates[positions[0]], self.grid.dates[positions[-1]]
+            yield Gap(self.symbol, first, last, len(positions), finding)
+
+    def gaps(self) -> list[Gap]:
+        """What is missing, partial or suspect."""
+        strays = [Gap(self.symbol, date, date, 0, STRAY) for date in self.strays]
+        return [*(run for run in self.runs() if run.finding.verdict.is_gap), *strays]
+
+    def _finding(self, position: int) -> Finding:
+        return self._findings.get(position) or Finding(_VERDICTS[self._verdicts[position]])
+
+    def _moment(self, position: int, minute: int) -> Timestamp | None:
+        return None if minute < 0 else self.grid.moment(position, minute)

@@ -4,14 +4,13 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 
-from marketpipe.integration.domain.data_feed import DataFeed
-from marketpipe.integration.domain.provider_traits import ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.alpaca.response_parser import ResponseParser
 from marketpipe.integration.infrastructure.auth import HeaderTokenAuth
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
-from marketpipe.integration.infrastructure.rate_limit_headers import RateLimitReport
-from marketpipe.integration.infrastructure.status_classifier import classify_status, provider_message
+from marketpipe.integration.infrastructure.rate_limiter import RateLimitReport
+from marketpipe.integration.infrastructure.retry import classify_status, provider_message
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (
     CredentialsError,

@@ -1,18 +1,88 @@
+"""One symbol on one trading date, drawn from (seed, symbol, date) and nothing else."""
+
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from marketpipe.integration.domain.data_feed import DataFeed
-from marketpipe.integration.domain.provider_traits import ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
-from marketpipe.integration.infrastructure.synthetic.synthetic_day import synthetic_day
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
-from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.symbol_day import SymbolDay
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import TimeWindow
+from marketpipe.shared_kernel.domain.trading_date import TradingSession
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
+
+MINUTE = 60_000_000
+TICK = 0.01
+Floats = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+
+def synthetic_day(seed: int, symbol_day: SymbolDay, session: TradingSession) -> pa.Table:
+    """The canonical columns of the extended day: busy at the open and the close, sparse outside regular hours."""
+    character = _generator(seed, str(symbol_day.symbol))
+    liquidity, base = character.uniform(0.45, 1.0), math.exp(character.uniform(math.log(8), math.log(600)))
+    waves = character.uniform(0.0, 1.0, (4, 2))
+    draw = _generator(seed, str(symbol_day.symbol), str(symbol_day.trading_date))
+    minutes = np.arange(session.extended.start.epoch_micros, session.extended.end.epoch_micros, MINUTE)
+    activity = _activity(minutes, session.regular)
+    traded = draw.uniform(size=len(minutes)) < np.where(activity > 0.1, 0.55 + 0.45 * liquidity, 0.25 * liquidity)
+    ordinal = symbol_day.trading_date.day.toordinal()
+    path = _path(draw, base * _level(waves, ordinal), base * _level(waves, ordinal + 1), activity)
+    return _bars(draw, minutes[traded], path[:-1][traded], path[1:][traded], (activity * liquidity * 60_000)[traded])
+
+
+def _generator(*parts: object) -> np.random.Generator:
+    digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
+
+
+def _activity(minutes: Int64s, regular: TimeWindow) -> Floats:
+    """Share of a busy minute: a U over the regular session, a trickle before and after it."""
+    start, end = regular.start.epoch_micros, regular.end.epoch_micros
+    position = (minutes - start) / (end - start)
+    inside = (position >= 0) & (position < 1)
+    share: Floats = np.where(inside, 0.25 + 3.0 * (position - 0.5) ** 2, 0.02)
+    return share
+
+
+def _level(waves: Floats, ordinal: int) -> float:
+    """Where the price stands on a day, without having to walk there from the first one."""
+    periods = 9.0 + 400.0 * waves[:, 0] ** 2
+    return float(np.exp(0.02 * np.sqrt(periods / 9.0) @ np.sin(2 * np.pi * (ordinal / periods + waves[:, 1])) / 4))
+
+
+def _path(draw: np.random.Generator, start: float, end: float, activity: Floats) -> Floats:
+    """A random bridge from the day's level to the next day's, one point more than there are minutes."""
+    steps = draw.standard_normal(len(activity)) * np.sqrt(activity) * 0.0006
+    walk = np.concatenate([[0.0], np.cumsum(steps)])
+    share = np.linspace(0.0, 1.0, len(walk))
+    path: Floats = np.exp(math.log(start) + share * math.log(end / start) + walk - share * walk[-1])
+    return path
+
+
+def _bars(draw: np.random.Generator, minutes: Int64s, begin: Floats, end: Floats, busy: Floats) -> pa.Table:
+    opens, closes = _ticks(begin), _ticks(end)
+    spread = np.abs(draw.standard_normal((2, len(minutes)))) * begin * 0.0003
+    high = np.maximum(np.maximum(opens, closes), _ticks(begin + spread[0]))
+    low = np.minimum(np.minimum(opens, closes), _ticks(begin - spread[1]))
+    volume = np.maximum(1.0, np.round(busy * draw.lognormal(0.0, 0.7, len(minutes))))
+    vwap = np.clip(np.round((opens + high + low + closes) / 4, 4), low, high)
+    trades = np.maximum(1, (volume / draw.uniform(40, 160, len(minutes))).astype(np.int64))
+    stamps = pa.array(minutes, pa.int64()).cast(TIMESTAMP)
+    return pa.table([stamps, opens, high, low, closes, volume, trades, vwap], schema=BAR_SCHEMA)
+
+
+def _ticks(prices: Floats) -> Floats:
+    return np.maximum(TICK, np.round(prices, 2))
+
 
 BARS_PER_PAGE = 10_000
 

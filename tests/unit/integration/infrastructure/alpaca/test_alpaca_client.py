@@ -6,9 +6,9 @@ import pytest
 from attrs import evolve
 
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth, alpaca_traits
-from marketpipe.shared_kernel.domain.dataset import DatasetIdentity
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.builders import request
 from tests.support.clients import AlpacaSetting, exchange, owned_rows, read, scripted_alpaca

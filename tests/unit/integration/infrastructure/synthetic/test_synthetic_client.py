@@ -13,7 +13,7 @@ from marketpipe.integration.infrastructure.synthetic.synthetic_client import BAR
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_session import SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from tests.support.builders import request, sessions
 from tests.support.clients import Row, owned_rows, read
 

@@ -1,0 +1,248 @@
+"""Runs of minutes without a bar, in a bit mask of one regular session: bit ``i`` is the minute ``i`` after the open."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import accumulate
+
+from attrs import field, frozen
+from attrs.validators import ge
+
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate, TradingSession
+
+
+@frozen(kw_only=True)
+class CoverageThresholds:
+    """When a symbol-day is suspect. Times are minutes of the regular session; see docs/adr/0008.
+
+    A silence inside the session counts from ``hole_minutes`` on where at least ``hole_bars`` would be expected in it,
+    one before the close or of the whole market from ``stop_minutes`` and ``stop_bars`` on; and only where it is more
+    than ``habit_factor`` times as long as the symbol's usual longest silence. ``neighbours`` sessions on either side
+    teach what is expected and usual. ``unlisted_sessions`` silent sessions in a row at an end of the range show
+    that a symbol was not listed; ``confirmations`` equal answers in a row settle any other doubt about an answer.
+    """
+
+    hole_minutes: int = field(default=30, validator=ge(1))
+    hole_bars: float = field(default=15, validator=ge(1))
+    stop_minutes: int = field(default=10, validator=ge(1))
+    stop_bars: float = field(default=9, validator=ge(1))
+    habit_factor: float = field(default=3.0, validator=ge(1))
+    neighbours: int = field(default=10, validator=ge(1))
+    unlisted_sessions: int = field(default=5, validator=ge(1))
+    confirmations: int = field(default=2, validator=ge(2))
+
+
+MINUTE = 60_000_000
+
+
+@frozen
+class GridSession:
+    """A session and where its regular hours lie among the minutes after 04:00. ``final``: its bars are settled."""
+
+    session: TradingSession
+    final: bool
+    opens: int
+    length: int
+
+    def regular(self, minutes: TradedMinutes) -> int:
+        """A bit for each minute of the regular session, the open's first."""
+        return minutes.bits >> self.opens & (1 << self.length) - 1
+
+
+def grid_session(session: TradingSession, final: bool) -> GridSession:
+    start, opens = session.extended.start.epoch_micros, session.opens.epoch_micros
+    return GridSession(session, final, (opens - start) // MINUTE, (session.closes.epoch_micros - opens) // MINUTE)
+
+
+@frozen
+class SessionGrid:
+    """Sessions that have begun, ascending."""
+
+    sessions: tuple[GridSession, ...] = field(repr=lambda sessions: f"<{len(sessions)} sessions>")
+    dates: tuple[TradingDate, ...] = field(init=False, repr=False)
+    starts: tuple[int, ...] = field(init=False, repr=False)
+    """Epoch microseconds of 04:00 of each."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "dates", tuple(item.session.trading_date for item in self.sessions))
+        object.__setattr__(self, "starts", tuple(item.session.extended.start.epoch_micros for item in self.sessions))
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def within(self, first: TradingDate, last: TradingDate) -> slice:
+        """Where the sessions between the dates lie, both inclusive."""
+        return slice(bisect_left(self.dates, first), bisect_right(self.dates, last))
+
+    def cut(self, part: slice) -> SessionGrid:
+        return SessionGrid(self.sessions[part])
+
+    def moment(self, position: int, minute: int) -> Timestamp:
+        return Timestamp.from_epoch_micros(self.starts[position] + minute * MINUTE)
+
+
+def neighbours_of(position: int, reach: int, profiles: Sequence[int | None]) -> list[int]:
+    """Positions of the sessions around one that have a profile, at most ``reach`` away on either side."""
+    around = range(max(0, position - reach), min(len(profiles), position + reach + 1))
+    return [other for other in around if other != position and profiles[other] is not None]
+
+
+@frozen
+class Silence:
+    """``length`` minutes without a bar from minute ``start`` on; ``at_close``: they last until the session's end."""
+
+    start: int
+    length: int
+    at_close: bool
+
+    @property
+    def end(self) -> int:
+        return self.start + self.length
+
+    def bars_in(self, minutes: int) -> int:
+        """How many of those minutes have a bar in another session."""
+        return (minutes >> self.start & (1 << self.length) - 1).bit_count()
+
+
+def longest_silence(minutes: int, length: int) -> int:
+    """Of a session of ``length`` minutes."""
+    silent = ~minutes & (1 << length) - 1
+    return max(map(len, f"{silent:b}".split("0")))
+
+
+def silence_at_close(minutes: int, length: int) -> int:
+    return length - minutes.bit_length()
+
+
+def silences(minutes: int, length: int, at_least: int) -> Iterator[Silence]:
+    """Those of at least so many minutes, ascending."""
+    silent = ~minutes & (1 << length) - 1
+    for run in re.finditer(f"1{{{at_least},}}", f"{silent:b}"[::-1]):
+        yield Silence(run.start(), run.end() - run.start(), run.end() == length)
+
+
+Profiles = Sequence[int | None]
+"""For each session of the grid the minutes of its regular hours with a bar; None where there is nothing to go by."""
+
+
+@frozen
+class SilenceLimits:
+    """From when on a silence counts: how long it is, and how many bars one would have expected in it."""
+
+    minutes: int
+    bars: float
+
+
+@frozen
+class OddSilence:
+    """A silence beyond the habit: ``expected`` bars would be usual in it, ``usual`` minutes are the longest silence."""
+
+    silence: Silence
+    expected: float
+    usual: int
+
+
+class Habits:
+    """What is usual for one symbol, or for the whole market, as the sessions around a session show.
+
+    Where none lies around it, the rest of the session itself has to serve.
+    """
+
+    def __init__(
+        self,
+        grid: SessionGrid,
+        profiles: Profiles,
+        thresholds: CoverageThresholds,
+        inside: SilenceLimits | None = None,
+    ) -> None:
+        """``inside``: limits of a silence that ends before the close, where they are not those of the thresholds."""
+        self._grid, self._profiles = grid, profiles
+        self._reach, self._factor = thresholds.neighbours, thresholds.habit_factor
+        self._inside = inside or SilenceLimits(thresholds.hole_minutes, thresholds.hole_bars)
+        self._at_close = SilenceLimits(thresholds.stop_minutes, thresholds.stop_bars)
+        lengths = [item.length for item in grid.sessions]
+        self._bars = _running(0 if p is None else p.bit_count() for p in profiles)
+        self._minutes = _running(0 if p is None else n for p, n in zip(profiles, lengths, strict=True))
+
+    @cached_property
+    def _longest(self) -> list[int]:
+        sessions = zip(self._profiles, self._grid.sessions, strict=True)
+        return [0 if minutes is None else longest_silence(minutes, item.length) for minutes, item in sessions]
+
+    def usual_bars(self, position: int) -> float | None:
+        """How many bars the regular session should have, going by those around it; None where there are none."""
+        first, end = max(0, position - self._reach), min(len(self._grid), position + self._reach + 1)
+        bars = _between(self._bars, first, end) - _between(self._bars, position, position + 1)
+        minutes = _between(self._minutes, first, end) - _between(self._minutes, position, position + 1)
+        return bars / minutes * self._grid.sessions[position].length if minutes else None
+
+    def odd_silence(self, position: int, share: float = 1.0) -> OddSilence | None:
+        """The longest silence of a session that is beyond the habit.
+
+        ``share`` is how much of its usual trade the whole market has seen in that session.
+        """
+        minutes, least = self._profiles[position], min(self._inside.minutes, self._at_close.minutes)
+        if minutes is None or self._longest[position] < least:
+            return None
+        found = silences(minutes, self._grid.sessions[position].length, least)
+        odd = [odd for silence in found if (odd := self._judged(position, silence, share))]
+        return max(odd, key=lambda item: item.silence.length, default=None)
+
+    def is_used_to_trade_in(self, position: int, silence: Silence) -> bool:
+        """Whether a usual session has a bar in those minutes."""
+        near = neighbours_of(position, self._reach, self._profiles)
+        return sum(silence.bars_in(minutes) for minutes in self._of(near)) >= max(1, len(near))
+
+    def quietest_bars(self, position: int, share: float = 1.0) -> float | None:
+        """What a quiet session around this one has: four of five have more. None where there are none."""
+        length = self._grid.sessions[position].length
+        near = neighbours_of(position, self._reach, self._profiles)
+        bars = sorted(
+            minutes.bit_count() * length / self._grid.sessions[i].length
+            for i, minutes in zip(near, self._of(near), strict=True)
+        )
+        return bars[len(bars) // 5] * share if bars else None
+
+    def _judged(self, position: int, silence: Silence, share: float) -> OddSilence | None:
+        limits = self._at_close if silence.at_close else self._inside
+        if silence.length < limits.minutes:
+            return None
+        near = [
+            other
+            for other in neighbours_of(position, self._reach, self._profiles)
+            if self._grid.sessions[other].length >= silence.end
+        ]
+        odd = self._by_neighbours(near, silence, share) if near else self._by_itself(position, silence)
+        beyond = silence.length > self._factor * odd.usual
+        return odd if beyond and odd.expected >= limits.bars else None
+
+    def _by_neighbours(self, near: Sequence[int], silence: Silence, share: float) -> OddSilence:
+        expected = sum(silence.bars_in(minutes) for minutes in self._of(near)) / len(near) * share
+        if silence.at_close:
+            usual = sorted(silence_at_close(self._profiles[i] or 0, self._grid.sessions[i].length) for i in near)
+        else:
+            usual = sorted(self._longest[i] for i in near)
+        return OddSilence(silence, expected, usual[len(usual) // 2])
+
+    def _by_itself(self, position: int, silence: Silence) -> OddSilence:
+        """As if the rest of the session were evenly traded: how long would its longest silence be then?"""
+        bars, length = (self._profiles[position] or 0).bit_count(), self._grid.sessions[position].length
+        density = min(bars / max(1, length - silence.length), 0.999)
+        usual = math.log(max(2, bars)) / -math.log1p(-density) if bars else length
+        return OddSilence(silence, density * silence.length, math.ceil(usual))
+
+    def _of(self, positions: Iterable[int]) -> Iterator[int]:
+        return (self._profiles[i] or 0 for i in positions)
+
+
+def _running(values: Iterable[int]) -> list[int]:
+    return list(accumulate(values, initial=0))
+
+
+def _between(running: Sequence[int], first: int, end: int) -> int:
+    return running[end] - running[first]

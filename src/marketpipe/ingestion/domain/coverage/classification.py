@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from marketpipe.ingestion.domain.coverage.baseline import (
+    CoverageThresholds,
+    Habits,
+    OddSilence,
+    SessionGrid,
+    Silence,
+)
+from marketpipe.ingestion.domain.coverage.market import Listing, MarketSession, SymbolDays
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.shared_kernel.domain.store_inventory import FileCondition
+from marketpipe.shared_kernel.domain.symbol import Outcome
+from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionKind, TradingDate
+
+COMPLETE, EMPTY, UNLISTED = Finding(Verdict.COMPLETE), Finding(Verdict.EMPTY), Finding(Verdict.UNLISTED)
+NEVER_ASKED = Finding(Verdict.MISSING, "never asked for")
+PENDING = Finding(Verdict.PENDING)
+FOUR_OF_FIVE = 0.8
+StaleAggregates = Mapping[TradingDate, tuple[str, ...]]
+
+
+@frozen
+class SymbolJudge:
+    """Finds the verdict on each session of one symbol, going by its own habits and by the other symbols.
+
+    ``market`` has an entry for each session of the grid.
+    """
+
+    grid: SessionGrid
+    market: Sequence[MarketSession]
+    kind: SessionKind
+    thresholds: CoverageThresholds
+
+    def judge(self, days: SymbolDays, stale: StaleAggregates) -> list[Finding]:
+        """One finding for each session of the grid."""
+        habits = Habits(self.grid, days.profiles(self.grid), self.thresholds)
+        listing = Listing.of(days, [session.is_silent for session in self.market])
+        return [self._judge(position, days, stale, habits, listing) for position in range(len(self.grid))]
+
+    def _judge(
+        self, position: int, days: SymbolDays, stale: StaleAggregates, habits: Habits, listing: Listing
+    ) -> Finding:
+        record, date = days.records[position], self.grid.dates[position]
+        condition = days.conditions.get(date) if days.conditions else None
+        if record is None or not record.outcome.is_settled:
+            return self._unsettled(position, record, condition)
+        if condition is not None:
+            return _changed(condition)
+        if not record.settled_hours.covers(self.kind.hours):
+            return Finding(Verdict.PARTIAL, "asked for the regular session only")
+        if record.outcome is Outcome.EMPTY:
+            return self._empty(position, record, habits, listing)
+        if stale and date in stale:
+            return _suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(stale[date])} made from other minutes than these")
+        return self._complete(position, record, habits, listing)
+
+    def _unsettled(self, position: int, record: DayRecord | None, condition: FileCondition | None) -> Finding:
+        if record is None:
+            if condition is not None:
+                return Finding(Verdict.MISSING, f"never asked for; {condition}")
+            return NEVER_ASKED if self.grid.sessions[position].final else PENDING
+        if record.outcome is Outcome.FAILED:
+            return Finding(Verdict.MISSING, record.error)
+        final = self.grid.sessions[position].final
+        return Finding(Verdict.PARTIAL, f"asked for before it was final{', which it is by now' if final else ''}")
+
+    def _complete(self, position: int, record: DayRecord, habits: Habits, listing: Listing) -> Finding:
+        if not record.rows:
+            found = _suspect(Suspicion.REJECTED, f"all its {record.rejected:,} bars were rejected")
+        elif (outage := self.market[position].outage) and habits.is_used_to_trade_in(position, outage):
+            found = _suspect(Suspicion.OUTAGE, f"no symbol has a bar {self._clock(position, outage)}")
+        elif (odd := habits.odd_silence(position, self.market[position].share)) and not listing.begins_with(
+            position, odd
+        ):
+            found = self._silent(position, odd)
+        elif sparse := self._sparse(position, record, habits):
+            found = sparse
+        else:
+            return COMPLETE
+        return self._unless_confirmed(found, record, Verdict.COMPLETE)
+
+    def _silent(self, position: int, odd: OddSilence) -> Finding:
+        span, expected = self._clock(position, odd.silence), f"where {odd.expected:.0f} bars are usual"
+        if odd.silence.at_close:
+            return _suspect(Suspicion.STOPS_EARLY, f"no bar {span}, the close, {expected}")
+        return _suspect(Suspicion.HOLES, f"no bar {span}, {expected} and the longest silence is {odd.usual} min")
+
+    def _sparse(self, position: int, record: DayRecord, habits: Habits) -> Finding | None:
+        """Bars are lost here and there, and no single silence is long."""
+        if record.minutes is None:
+            return None
+        bars, factor = self.grid.sessions[position].regular(record.minutes).bit_count(), self.thresholds.habit_factor
+        if bars * factor * FOUR_OF_FIVE >= (habits.usual_bars(position) or 0.0):
+            return None  # four of five have as many as the quiet one: it cannot have more than that of the mean
+        quiet = habits.quietest_bars(position, self.market[position].share) or 0.0
+        if quiet < self.thresholds.hole_bars or bars * factor >= quiet:
+            return None
+        return _suspect(Suspicion.SPARSE, f"{bars:,} bars, where {quiet:.0f} are few")
+
+    def _empty(self, position: int, record: DayRecord, habits: Habits, listing: Listing) -> Finding:
+        market = self.market[position]
+        outside = listing.is_outside(position) and not market.is_silent
+        if outside and listing.run_outside(position) >= max(self.thresholds.unlisted_sessions, listing.longest_run + 1):
+            return UNLISTED
+        usual = (habits.usual_bars(position) or 0.0) * market.share
+        if usual < self.thresholds.hole_bars:
+            return EMPTY
+        others = market.traded + market.silent - 1
+        found = (
+            _suspect(
+                Suspicion.OUTAGE, f"no bars of any of {market.silent} symbols, of which this has {usual:.0f} usually"
+            )
+            if market.is_silent
+            else _suspect(
+                Suspicion.WITHHELD,
+                f"no bars, where {usual:.0f} are usual; {market.traded:,} of {others:,} other symbols traded",
+            )
+        )
+        return self._unless_confirmed(found, record, Verdict.UNLISTED if outside else Verdict.EMPTY)
+
+    def _unless_confirmed(self, found: Finding, record: DayRecord, settled: Verdict) -> Finding:
+        if record.answers < self.thresholds.confirmations:
+            return found
+        return Finding(settled, f"{found.detail}; the provider has said so {record.answers} times")
+
+    def _clock(self, position: int, silence: Silence) -> str:
+        opens = self.grid.sessions[position].opens
+        start, end = (
+            self.grid.moment(position, opens + minute).moment.astimezone(NEW_YORK)
+            for minute in (silence.start, silence.end)
+        )
+        return f"from {start:%H:%M} to {end:%H:%M}"
+
+
+def _suspect(suspicion: Suspicion, detail: str) -> Finding:
+    return Finding(Verdict.SUSPECT, detail, suspicion)
+
+
+def _changed(condition: FileCondition) -> Finding:
+    if condition is FileCondition.GONE:
+        return Finding(Verdict.MISSING, str(condition))
+    unrecorded = condition is FileCondition.UNRECORDED
+    return _suspect(Suspicion.UNRECORDED if unrecorded else Suspicion.ALTERED, str(condition))

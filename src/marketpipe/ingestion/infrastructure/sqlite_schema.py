@@ -1,0 +1,202 @@
+"""The tables of state/marketpipe.sqlite, version 3.
+
+Dates are ISO text, moments RFC 3339 in UTC; but ``known_since`` is microseconds since 1970, which hundreds of thousands
+of rows are read from more quickly, and NULL in rows of version 1. ``hours`` is the value of a ``SessionHours``,
+``minutes`` what ``TradedMinutes`` packs; NULL where nobody has noted them. ``changes`` counts the writes to a store's
+checkpoints, and ``change`` says which of them a checkpoint is of; 0 in rows of earlier versions. A ``holder`` is the
+name of a ``HolderLock``; ``until`` is microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Literal
+
+from marketpipe.shared_kernel.domain.errors import StateError
+
+VERSION: Final = 3
+APPLICATION_ID: Final = 0x4D504950  # "MPIP"
+
+STORES: Final = """
+CREATE TABLE stores (
+    store_id INTEGER PRIMARY KEY,
+    location TEXT NOT NULL UNIQUE,
+    provider TEXT,
+    feed TEXT,
+    adjustment TEXT,
+    session TEXT,
+    changes INTEGER NOT NULL DEFAULT 0
+) STRICT
+"""
+
+JOBS: Final = """
+CREATE TABLE jobs (
+    job_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    store_id INTEGER NOT NULL REFERENCES stores,
+    state TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    finished_at TEXT,
+    symbols INTEGER NOT NULL,
+    first TEXT NOT NULL,
+    last TEXT NOT NULL,
+    session TEXT NOT NULL,
+    planned INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    holder TEXT
+) STRICT
+"""
+
+CHECKPOINTS: Final = """
+CREATE TABLE checkpoints (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    symbol TEXT NOT NULL,
+    trading_date TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    hours INTEGER NOT NULL,
+    answers INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    job_id INTEGER NOT NULL,
+    checked_at TEXT NOT NULL,
+    error TEXT,
+    change INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (store_id, symbol, trading_date)
+) STRICT, WITHOUT ROWID
+"""
+
+PARTITIONS: Final = """
+CREATE TABLE partitions (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    symbol TEXT NOT NULL,
+    trading_date TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    first TEXT NOT NULL,
+    last TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    known_since INTEGER,
+    minutes BLOB,
+    PRIMARY KEY (store_id, symbol, trading_date)
+) STRICT, WITHOUT ROWID
+"""
+
+LEASES: Final = """
+CREATE TABLE leases (
+    lease_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    store_id INTEGER NOT NULL REFERENCES stores,
+    holder TEXT NOT NULL,
+    until INTEGER NOT NULL
+) STRICT
+"""
+
+CLAIMS: Final = """
+CREATE TABLE claims (
+    lease_id INTEGER NOT NULL REFERENCES leases,
+    store_id INTEGER NOT NULL REFERENCES stores,
+    symbol TEXT NOT NULL,
+    trading_date TEXT NOT NULL,
+    PRIMARY KEY (lease_id, symbol, trading_date)
+) STRICT, WITHOUT ROWID
+"""
+
+CLAIMS_BY_DAY: Final = "CREATE INDEX claims_by_day ON claims (store_id, symbol, trading_date)"
+
+SHARING: Final = (LEASES, CLAIMS, CLAIMS_BY_DAY)
+TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, *SHARING)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, kind: Literal["DEFERRED", "IMMEDIATE"] = "IMMEDIATE") -> Iterator[None]:
+    """All or nothing of what is done within, whatever ends it. An immediate one waits until no other is writing."""
+    try:
+        connection.execute(f"BEGIN {kind}")
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+NEW: Final = 0
+
+CHECKPOINTS_OF_VERSION_2: Final = """
+CREATE TABLE checkpoints (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    symbol TEXT NOT NULL,
+    trading_date TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    hours INTEGER NOT NULL,
+    answers INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    job_id INTEGER NOT NULL,
+    checked_at TEXT NOT NULL,
+    error TEXT,
+    PRIMARY KEY (store_id, symbol, trading_date)
+) STRICT, WITHOUT ROWID
+"""
+
+STEPS: Final = {
+    NEW: (*TABLES, f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {VERSION}"),
+    1: (
+        "ALTER TABLE stores ADD COLUMN session TEXT",
+        # The least of "extended" and "regular": extended where any checkpoint is; NULL where there is none.
+        "UPDATE stores SET session = (SELECT min(c.session) FROM checkpoints c WHERE c.store_id = stores.store_id)",
+        "ALTER TABLE checkpoints RENAME TO former_checkpoints",
+        CHECKPOINTS_OF_VERSION_2,
+        "INSERT INTO checkpoints "
+        "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error) "
+        "SELECT store_id, symbol, trading_date, outcome, iif(session = 'regular', 1, 7), 1, rejected, job_id, "
+        "checked_at, error FROM former_checkpoints",
+        "DROP TABLE former_checkpoints",
+        "ALTER TABLE partitions ADD COLUMN known_since INTEGER",
+        "ALTER TABLE partitions ADD COLUMN minutes BLOB",
+        "PRAGMA user_version = 2",
+    ),
+    2: (
+        "ALTER TABLE stores ADD COLUMN changes INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN holder TEXT",
+        "ALTER TABLE checkpoints ADD COLUMN change INTEGER NOT NULL DEFAULT 0",
+        *SHARING,
+        "PRAGMA user_version = 3",
+    ),
+}
+"""What makes a later version of each earlier one: step by step the present one."""
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Makes the tables in a new file, and what is missing in one of an earlier version, in one transaction.
+
+    Refuses a file that is newer, or somebody else's, without touching it. Raises ``StateError``.
+    """
+    with transaction(connection, "DEFERRED"):
+        version = _version(connection)
+    if version != VERSION:
+        with transaction(connection):
+            _bring_up_to_date(connection)
+    connection.execute("PRAGMA journal_mode = WAL")  # written into the file: not before it is known to be ours
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Several may find the same old version at the same moment; those who come later find nothing left to do."""
+    while (version := _version(connection)) != VERSION:
+        for statement in STEPS[version]:
+            connection.execute(statement)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    owner, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+    if not owner and not version and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        return NEW
+    if owner != APPLICATION_ID:
+        raise StateError("is a database of another program; give another state_path")
+    if version > VERSION:
+        raise StateError(f"has schema version {version}, this MarketPipe knows {VERSION}; install a newer MarketPipe")
+    return version
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    (value,) = connection.execute(f"PRAGMA {name}").fetchone()
+    return int(value)

@@ -1,0 +1,154 @@
+"""What is counted while a pipeline works, for the reports at its end. Events come on several threads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from attrs import frozen
+
+from marketpipe.reports import ValidationReport
+from marketpipe.shared_kernel.domain.predicate import Severity
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events import (
+    BarsExhausted,
+    BarsValidated,
+    Event,
+    JobFinished,
+    JobStarted,
+    PartitionFoundDamaged,
+    RateLimitWaited,
+    RequestCompleted,
+    RequestRetried,
+    RuleFinding,
+    StoredBarsJudged,
+    SymbolDaysRecorded,
+)
+
+isolation_logger = logging.getLogger("marketpipe.observers")
+
+
+@frozen
+class LoggedIsolation:
+    """Keeps an observer's error from the pipeline: it is logged with its traceback, and the pipeline goes on."""
+
+    event: Event
+    observer: Callable[[Any], None]
+
+    def __enter__(self) -> LoggedIsolation:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        if kind is None or not issubclass(kind, Exception):
+            return False
+        isolation_logger.error("the observer %r failed on %r", self.observer, self.event, exc_info=error)
+        return True
+
+
+logger = logging.getLogger("marketpipe.ingestion")
+logging.getLogger("marketpipe").addHandler(logging.NullHandler())  # without a set-up, nothing goes to standard error
+
+
+class LogObserver:
+    """Says in the log what an operator would want to find there. Configures nothing: levels and handlers are yours."""
+
+    def observe(self, bus: EventBus) -> None:
+        bus.observe(JobStarted, self.on_job_started)
+        bus.observe(JobFinished, self.on_job_finished)
+        bus.observe(SymbolDaysRecorded, self.on_symbol_days_recorded)
+        bus.observe(RequestRetried, self.on_request_retried)
+        bus.observe(RateLimitWaited, self.on_rate_limit_waited)
+        bus.observe(BarsExhausted, self.on_bars_exhausted)
+
+    def on_job_started(self, event: JobStarted) -> None:
+        logger.info(
+            "job %d: %d symbol-days to ask %s for, in %d batches; %d known before",
+            event.job_id,
+            event.planned,
+            event.provider,
+            event.batches,
+            event.settled,
+        )
+
+    def on_job_finished(self, event: JobFinished) -> None:
+        logger.info("job %d: %s", event.job_id, event.state)
+
+    def on_symbol_days_recorded(self, event: SymbolDaysRecorded) -> None:
+        for outcome in event.outcomes:
+            if outcome.error is not None:
+                logger.warning("job %d: %s failed: %s", event.job_id, outcome.symbol_day, outcome.error)
+
+    def on_request_retried(self, event: RequestRetried) -> None:
+        logger.info("attempt %d failed (%s); again in %.1f s", event.attempt, event.reason, event.wait_seconds)
+
+    def on_rate_limit_waited(self, event: RateLimitWaited) -> None:
+        logger.info("waiting %.1f s for the rate limit of %s", event.seconds, event.provider)
+
+    def on_bars_exhausted(self, event: BarsExhausted) -> None:
+        if event.unrequested:
+            logger.warning("%d bars came that nobody had asked for; they were dropped", event.unrequested)
+
+
+class RunTally:
+    """Requests made and warnings found since ``reset``."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        self._requests, self._warnings = 0, Counter[str]()
+
+    def listen(self, bus: EventBus) -> None:
+        bus.observe(RequestCompleted, self._on_request)
+        bus.observe(BarsValidated, self._on_validated)
+
+    @property
+    def requests(self) -> int:
+        return self._requests
+
+    @property
+    def warnings(self) -> Mapping[str, int]:
+        return dict(self._warnings)
+
+    def _on_request(self, _: RequestCompleted) -> None:
+        with self._lock:
+            self._requests += 1
+
+    def _on_validated(self, event: BarsValidated) -> None:
+        with self._lock:
+            for finding in event.findings:
+                if finding.severity is Severity.WARNING:
+                    self._warnings[finding.rule] += finding.count
+
+
+class ReviewTally:
+    """What a review of stored bars has found since ``reset``."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._bars, self._symbol_days = 0, 0
+        self._findings: list[RuleFinding] = []
+        self._damaged: dict[SymbolDay, str] = {}
+
+    def listen(self, bus: EventBus) -> None:
+        bus.subscribe(StoredBarsJudged, self._on_judged)
+        bus.subscribe(PartitionFoundDamaged, self._on_damaged)
+
+    def report(self) -> ValidationReport:
+        return ValidationReport(self._bars, self._symbol_days, tuple(self._findings), self._damaged)
+
+    def _on_judged(self, event: StoredBarsJudged) -> None:
+        self._bars += event.bars
+        self._symbol_days += event.symbol_days
+        self._findings.extend(event.findings)
+
+    def _on_damaged(self, event: PartitionFoundDamaged) -> None:
+        self._damaged[event.symbol_day] = event.reason

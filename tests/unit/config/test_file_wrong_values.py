@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from marketpipe.config.classes import SECTIONS, StoreConfig
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from tests.unit.config.test_file_keys_and_defaults import DEFAULTS, REQUIRED
+from tests.unit.config.yaml_texts import LoadText, yaml_text
+
+NO_WORD = ["5", "1.5", "true", "[word]", "{word: word}", '""', '"  "']
+NO_CHOICE = [*NO_WORD, "null", "word", "'Off'"]
+NO_PATH = [*NO_WORD, "null", '"a\\0b"', "~nobody.has.this.name/bars"]
+NO_COUNT = ["null", "'4'", "4.0", "four", "true", "[4]", "{four: 4}", "-1", ".inf", ".nan", "0x10", "010", "1:30"]
+NO_NUMBER = ["null", "'4'", "four", "true", "[4]", "{four: 4}", "-1", ".inf", ".nan", "0x10", "1:30"]
+NO_DATE = ["5", "20240102", "true", "[2024-01-02]", "{a: b}", '""', "2024-1-2", "2024-02-30", "2024-13-01"]
+NO_DATE += ["2024-01-02T00:00:00Z", "2024-01-02 09:30:00", "01/02/2024", "today", "2024-W01-1", "2024-002"]
+NO_URL = ["5", "[a]", "null", '""', "data.alpaca.markets", "ftp://data.alpaca.markets", "https://", "'https://[::1'"]
+WRONG: dict[str, list[str]] = {
+    "session": NO_CHOICE,
+    "output_path": NO_PATH,
+    "aggregates_path": NO_PATH,
+    "quarantine_path": NO_PATH,
+    "revisions_path": NO_PATH,
+    "state_path": NO_PATH,
+    "compression": [*NO_CHOICE, "gzip", "ZSTD"],
+    "timeframes": ["5m", "5", "null", "true", "{5m: 1h}", "[2m]", "[1m, 5m]", "[5]", "[null]", "[[5m]]", "[{5m: 1}]"],
+    "provider": NO_WORD,
+    "symbols": ["AAPL", "A,B", "5", "true", "{AAPL: 1}", "[]", "[aapl]", "[5]", "[null]", "[[A]]", "[{A: B}]", "['']"],
+    "start": NO_DATE,
+    "end": NO_DATE,
+    "workers": [*NO_COUNT, "0", "65"],
+    "executor": [*NO_CHOICE, "thread", "Processes"],
+    "alpaca.feed": [*NO_CHOICE, "IEX"],
+    "alpaca.adjustment": [*NO_CHOICE, "splits"],
+    "alpaca.base_url": NO_URL,
+    "alpaca.rate_limit_per_min": [*NO_COUNT, "0", "1000001"],
+    "synthetic.seed": [*NO_COUNT, "2147483648"],
+    "validation.severities": [
+        "null",
+        "5",
+        "[a]",
+        "off",
+        "{r: fatal}",
+        "{r: true}",
+        "{r: null}",
+        "{5: off}",
+        "{'': off}",
+    ],
+    "coverage.hole_minutes": [*NO_COUNT, "0", "391"],
+    "coverage.hole_bars": [*NO_NUMBER, "0.9", "391"],
+    "coverage.stop_minutes": [*NO_COUNT, "0", "391"],
+    "coverage.stop_bars": [*NO_NUMBER, "0", "390.5"],
+    "coverage.habit_factor": [*NO_NUMBER, "0.5", "1000"],
+    "coverage.neighbours": [*NO_COUNT, "0", "251"],
+    "coverage.unlisted_sessions": [*NO_COUNT, "0", "251"],
+    "coverage.confirmations": [*NO_COUNT, "1", "101"],
+    "metrics.enabled": ["null", "1", "0", "'true'", "yes", "on", "off", "no", "[true]", "{}"],
+    "metrics.host": [*NO_WORD, "null"],
+    "metrics.port": [*NO_COUNT, "65536", "22:22"],
+}
+
+
+def test_every_key_has_wrong_values_here() -> None:
+    assert set(WRONG) == {*DEFAULTS, *REQUIRED}
+
+
+@pytest.mark.parametrize(("key", "text"), [(key, text) for key, texts in WRONG.items() for text in texts])
+def test_wrong_value_is_refused_with_the_file_and_the_key(
+    key: str, text: str, load_text: LoadText, config_file: Path
+) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        load_text(yaml_text({key: text}))
+    assert str(refusal.value).startswith(f"{config_file}: {key}: ")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("text", ["5", "word", "true", "[a, b]", "''", "0"])
+def test_section_that_is_no_mapping_is_refused(section: str, text: str, load_text: LoadText, config_file: Path) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        load_text(yaml_text({section: text}))
+    assert str(refusal.value) == f"{config_file}: {section}: expected keys and values"
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "reason"),
+    [
+        ("workers", "65", "expected a whole number from 1 to 64, not 65"),
+        ("workers", "'4'", "expected a whole number from 1 to 64, not '4'"),
+        ("compression", "std", "'std' is not possible; did you mean 'zstd'?"),
+        ("session", "regulr", "'regulr' is not possible; did you mean 'regular'?"),
+        ("alpaca.feed", "polygon", "'polygon' is not possible; known are boats, iex, otc, sip"),
+        ("symbols", "AAPL", "expected a list such as [AAPL, BRK.B], not 'AAPL'"),
+        ("timeframes", "[1m]", "1m is what is stored anyway; name the timeframes to make from it"),
+        ("timeframes", "[2m]", "'2m' is not a timeframe; known are 1m, 5m, 15m, 30m, 1h, 4h, 1d"),
+        ("start", "2024-1-2", "'2024-1-2' is not a date written YYYY-MM-DD"),
+        ("metrics.enabled", "yes", "expected true or false, not 'yes'"),
+        ("validation.severities", "{r: warn}", "'warn' is not possible; did you mean 'warning'?"),
+    ],
+)
+def test_refusal_says_what_to_write_instead(
+    key: str, text: str, reason: str, load_text: LoadText, config_file: Path
+) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        load_text(yaml_text({key: text}))
+    assert str(refusal.value) == f"{config_file}: {key}: {reason}"
+
+
+def test_folders_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    if sys.version_info < (3, 13):  # from then on Python leaves it to whoever opens the path
+        with pytest.raises(ConfigurationError, match=r"^output_path: .*a/data leads nowhere: "):
+            StoreConfig(output_path=tmp_path / "a" / "data")
+
+
+def test_a_current_folder_that_is_gone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    with contextlib.chdir(tmp_path / "gone"):
+        (tmp_path / "gone").rmdir()
+        with pytest.raises(ConfigurationError, match=r"^output_path: data leads nowhere: "):
+            StoreConfig()
+
+
+def test_a_path_of_other_bytes_than_utf_8_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="^state_path: .* cannot be written in UTF-8$"):  # noqa: RUF043
+        StoreConfig(state_path=Path(os.fsdecode(b"state-\xff")))
+
+
+@pytest.mark.parametrize(
+    ("output", "aggregates", "quarantine"),
+    [
+        ("data", "data", "quarantine"),
+        ("data", "aggregates", "data"),
+        ("data", "data/aggregates", "quarantine"),
+        ("data", "aggregates", "./data/../aggregates"),
+        ("a/b", "c", "a"),
+    ],
+)
+def test_folders_that_would_mix_what_must_not_be_mixed_are_refused(
+    output: str, aggregates: str, quarantine: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="give each a folder of its own"):
+        StoreConfig(output_path=Path(output), aggregates_path=Path(aggregates), quarantine_path=Path(quarantine))

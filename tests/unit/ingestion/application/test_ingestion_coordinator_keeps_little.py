@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from marketpipe.ingestion.domain.ingestion_job import BatchProgress, JobState
+from tests.support.coordination import coordination
+
+SYMBOLS = [f"S{number:02}" for number in range(40)]
+WORKERS, PATIENCE = 2, 5.0
+
+
+def _remembered() -> int:
+    return sum(isinstance(found, BatchProgress) for found in gc.get_objects())
+
+
+def test_batches_that_have_ended_are_not_remembered_until_the_job_ends() -> None:
+    """Each holds an object for each of its symbol-days; the caller's thread takes the outcomes over as batches end."""
+    gc.collect()
+    before = _remembered()
+    parts, seen = coordination(lambda: ThreadPoolExecutor(WORKERS)), list[int]()
+
+    def look() -> None:
+        deadline = time.monotonic() + PATIENCE
+        while _remembered() - before > WORKERS and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen.append(_remembered() - before)
+
+    parts.ring.happens = {SYMBOLS[-1]: look}
+
+    job = parts.ingest(*SYMBOLS)
+
+    assert (job.state, len(job.outcomes)) == (JobState.COMPLETED, 2 * len(SYMBOLS))
+    assert seen[0] <= WORKERS

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketpipe.ingestion.application.ingestion_planner import known_days
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
+from tests.support.builders import day
+from tests.support.checkpoints import CHECKED_AT, checkpoint
+from tests.support.in_memory_ingestion_state import InMemoryIngestionState
+from tests.support.in_memory_inventory import InMemoryInventory
+
+SYMBOLS = ("AAPL", "MSFT")
+DATES = ("2024-01-02", "2024-01-03", "2024-01-04")
+DAYS = [day(symbol, date) for symbol in SYMBOLS for date in DATES]
+SCOPE = IngestionScope(SYMBOLS, TradingDate.parse(DATES[0]), TradingDate.parse(DATES[-1]))
+ELSEWHERE = [day(symbol, "2020-01-02") for symbol in SYMBOLS]
+SOME_DAYS = st.sets(st.sampled_from(DAYS), max_size=2)
+
+
+class WatchedState(InMemoryIngestionState):
+    """Notes whose records are read, but for what its own outlines are made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: set[str] = set()
+
+    def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
+        before = set(self.read)
+        found = super().outlines(symbol, first, last)
+        self.read = before
+        return found
+
+    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+        self.read.add(str(symbol))
+        return super().records(symbol, first, last)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(DAYS),
+        st.tuples(
+            st.sampled_from(Outcome),
+            st.sampled_from([0, 390]),
+            st.sampled_from([SessionHours.EXTENDED, SessionHours.REGULAR]),
+            st.sampled_from([None, CHECKED_AT]),
+        ),
+    ),
+    SOME_DAYS,
+    SOME_DAYS,
+    SOME_DAYS,
+)
+def test_a_look_at_the_outlines_finds_what_a_look_at_everything_finds(
+    recorded: Mapping[SymbolDay, tuple[Outcome, int, SessionHours, object]],
+    lost: set[SymbolDay],
+    altered: set[SymbolDay],
+    unrecorded: set[SymbolDay],
+) -> None:
+    state = InMemoryIngestionState()
+    for found, (outcome, rows, hours, since) in recorded.items():
+        known_since = CHECKED_AT if since else None
+        where = str(found.symbol), str(found.trading_date)
+        state.record([checkpoint(*where, outcome, rows, hours=hours, known_since=known_since)])
+    inventory = InMemoryInventory(state, lost, altered, unrecorded)
+
+    quickly = known_days(SCOPE, state, inventory)
+    thoroughly = known_days(SCOPE, state, inventory, doubted=ELSEWHERE)
+
+    assert quickly == thoroughly
+
+
+def test_only_symbols_of_which_a_file_is_not_as_it_was_are_looked_at_closely() -> None:
+    state, looked = WatchedState(), InMemoryIngestionState()
+    checkpoints = [checkpoint(str(each.symbol), str(each.trading_date)) for each in DAYS]
+    state.record(checkpoints)
+    looked.record(checkpoints)
+
+    known_days(SCOPE, state, InMemoryInventory(looked))
+    assert state.read == set()
+    known_days(SCOPE, state, InMemoryInventory(looked, lost={DAYS[0]}))
+    assert state.read == {"AAPL"}
+
+
+def test_a_symbol_with_a_lost_or_doubted_day_is_looked_at_closely() -> None:
+    lost, doubted = day("AAPL", DATES[1]), day("MSFT", DATES[2])
+    state = InMemoryIngestionState()
+    state.record([checkpoint(str(each.symbol), str(each.trading_date)) for each in DAYS])
+
+    known = known_days(SCOPE, state, InMemoryInventory(state, lost={lost}), doubted=[doubted])
+
+    settled = {SymbolDay(symbol, date) for symbol, dates in known.hours.items() for date in dates}
+    assert settled == set(DAYS) - {lost, doubted}

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from attrs import evolve
+
+from marketpipe.integration.infrastructure.whole_day_assembler import AskedDays
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.shared_kernel.infrastructure.arrow_bars import TIMESTAMP
+from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers
+from tests.support.builders import request
+
+FRIDAY_TO_MONDAY = request(("AAPL",), "2024-03-08", "2024-03-11")
+
+
+def micros(*moments: str) -> np.ndarray:
+    return np.array([Timestamp.parse(moment).epoch_micros for moment in moments], np.int64)
+
+
+def numbers(*moments: str) -> np.ndarray:
+    return day_numbers(micros(*moments))
+
+
+def test_outside_is_before_the_first_session_or_after_the_last_in_new_york() -> None:
+    moments = (
+        "2024-03-08T04:59:00Z",
+        "2024-03-08T05:00:00Z",
+        "2024-03-09T12:00:00Z",
+        "2024-03-12T03:59:00Z",
+        "2024-03-12T04:00:00Z",
+    )
+    asked = AskedDays(FRIDAY_TO_MONDAY)
+    assert asked.outside(numbers(*moments)).tolist() == [True, False, False, False, True]
+
+
+def test_the_extended_session_has_no_other_hours() -> None:
+    moments = micros("2024-03-08T09:00:00Z", "2024-03-08T15:00:00Z", "2024-03-08T08:00:00Z")
+    stamps = pa.chunked_array([pa.array(moments).cast(TIMESTAMP)])
+    assert not AskedDays(FRIDAY_TO_MONDAY).other_hours(stamps, day_numbers(moments)).any()
+
+
+def test_other_hours_are_those_of_the_extended_session_around_the_regular_one() -> None:
+    half_day = request(("AAPL",), "2024-07-03", "2024-07-05", kind=SessionKind.REGULAR)
+    cases = {
+        "2024-07-03T07:59:00Z": False,  # before 04:00: wrong, and for validation to say so
+        "2024-07-03T08:00:00Z": True,
+        "2024-07-03T13:29:00Z": True,
+        "2024-07-03T13:30:00Z": False,
+        "2024-07-03T16:59:00Z": False,
+        "2024-07-03T17:00:00Z": True,  # half day: over at 13:00
+        "2024-07-03T23:59:00Z": True,
+        "2024-07-04T00:00:00Z": False,  # after 20:00: wrong as well
+        "2024-07-04T14:00:00Z": False,  # a holiday has no hours
+        "2024-07-05T16:59:00Z": False,
+        "2024-07-05T17:00:00Z": False,
+        "2024-07-05T20:00:00Z": True,
+    }
+    moments = micros(*cases)
+    stamps = pa.chunked_array([pa.array(moments).cast(TIMESTAMP)])
+    other = AskedDays(half_day).other_hours(stamps, day_numbers(moments))
+    assert dict(zip(cases, other.tolist(), strict=True)) == cases
+
+
+def test_a_bar_without_a_time_is_of_no_other_hours() -> None:
+    regular = request(("AAPL",), "2024-03-08", "2024-03-08", kind=SessionKind.REGULAR)
+    stamps = pa.chunked_array([pa.array([None, micros("2024-03-08T12:00:00Z")[0]], pa.int64()).cast(TIMESTAMP)])
+    days = numbers("2024-03-08T12:00:00Z", "2024-03-08T12:00:00Z")
+    assert AskedDays(regular).other_hours(stamps, days).tolist() == [False, True]
+
+
+def test_whole_windows_are_those_of_final_asked_sessions() -> None:
+    friday, monday = FRIDAY_TO_MONDAY.sessions
+    asked = AskedDays(evolve(FRIDAY_TO_MONDAY, sessions=(friday, evolve(monday, final=False))))
+    days = numbers("2024-03-08T15:00:00Z", "2024-03-09T15:00:00Z", "2024-03-11T15:00:00Z")
+    assert [asked.whole_window(int(number)) for number in days] == [friday.window, None, None]

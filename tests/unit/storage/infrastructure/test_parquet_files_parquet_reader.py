@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.storage.infrastructure.parquet_files import FILE_SCHEMA, ParquetWriter, read_bars, read_metadata
+from tests.support.builders import bar, table
+
+CONTENT = ParquetWriter("zstd").encode_bars(table([bar("2024-01-02T15:00:00Z")]), {"marketpipe.symbol": "AAPL"})
+
+
+def test_a_file_of_bars_is_read_with_every_column(tmp_path: Path) -> None:
+    path = tmp_path / "day=02.parquet"
+    path.write_bytes(CONTENT)
+
+    assert read_bars(path).schema.equals(FILE_SCHEMA)
+    assert read_bars(path)["close"].to_pylist() == [100.5]
+    assert read_metadata(path) == {"marketpipe.symbol": "AAPL"}
+
+
+@given(st.integers(0, len(CONTENT) - 1))
+def test_a_truncated_file_is_damaged_wherever_it_was_cut(tmp_path_factory: pytest.TempPathFactory, size: int) -> None:
+    path = tmp_path_factory.getbasetemp() / "truncated.parquet"
+    path.write_bytes(CONTENT[:size])
+
+    for read in (read_bars, read_metadata):
+        with pytest.raises(PartitionUnreadableError, match=r"truncated\.parquet is damaged"):
+            read(path)
+
+
+def test_a_file_damaged_behind_an_intact_footer_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "day=02.parquet"
+    path.write_bytes(CONTENT[:4] + b"\xff" * 60 + CONTENT[64:])
+
+    assert read_metadata(path) == {"marketpipe.symbol": "AAPL"}
+    with pytest.raises(PartitionUnreadableError, match="is damaged"):
+        read_bars(path)
+
+
+@pytest.mark.parametrize("read", [read_bars, read_metadata])
+def test_a_missing_file_cannot_be_read(tmp_path: Path, read: object) -> None:
+    assert callable(read)
+    with pytest.raises(PartitionUnreadableError):
+        read(tmp_path / "day=02.parquet")
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        pa.table({"timestamp": [1], "price": [2.0]}),
+        table([bar("2024-01-02T15:00:00Z")]),
+        FILE_SCHEMA.empty_table().select(FILE_SCHEMA.names[::-1]),
+        FILE_SCHEMA.set(0, pa.field("timestamp", pa.timestamp("ms", tz="UTC"))).empty_table(),
+        FILE_SCHEMA.set(5, pa.field("volume", pa.int64())).empty_table(),
+    ],
+    ids=["other columns", "a column missing", "another order", "milliseconds", "whole volume"],
+)
+def test_a_parquet_file_of_another_format_is_no_file_of_bars(tmp_path: Path, foreign: pa.Table) -> None:
+    path = tmp_path / "day=02.parquet"
+    pq.write_table(foreign, path)
+
+    with pytest.raises(PartitionUnreadableError, match="not a file of bars"):
+        read_bars(path)

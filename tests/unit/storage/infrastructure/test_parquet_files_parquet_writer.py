@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.infrastructure.parquet_files import FILE_SCHEMA, ParquetWriter, sha256
+from tests.support.builders import bar, table
+
+COMPRESSIONS = ("zstd", "snappy")
+METADATA = {"marketpipe.symbol": "AAPL", "marketpipe.schema_version": "1"}
+OPEN = datetime(2024, 1, 2, 14, 30, tzinfo=UTC)
+ROWS = [
+    bar((OPEN + timedelta(minutes=i)).isoformat(), 100 + i / 7, trade_count=None if i % 5 == 0 else i, vwap=None)
+    for i in range(390)
+]
+
+floats = st.floats(allow_nan=False)
+rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "timestamp": st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+            **dict.fromkeys(("open", "high", "low", "close", "volume"), floats),
+            "trade_count": st.none() | st.integers(-(2**63), 2**63 - 1),
+            "vwap": st.none() | floats,
+        }
+    ),
+    max_size=20,
+)
+
+
+def read(content: bytes) -> pa.Table:
+    return pq.ParquetFile(BytesIO(content)).read()
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@given(rows=rows)
+def test_bars_come_back_as_they_were(compression: str, rows: list[dict[str, Any]]) -> None:
+    found = read(ParquetWriter(compression).encode_bars(table(rows), METADATA))
+
+    assert found.drop_columns("schema_version").to_pylist() == rows
+    assert found["schema_version"].to_pylist() == [1] * len(rows)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_the_file_has_the_canonical_columns_and_the_metadata(compression: str) -> None:
+    content = ParquetWriter(compression).encode_bars(table(ROWS), METADATA)
+
+    found = read(content)
+    assert [(field.name, str(field.type)) for field in found.schema] == [
+        ("timestamp", "timestamp[us, tz=UTC]"),
+        ("open", "double"),
+        ("high", "double"),
+        ("low", "double"),
+        ("close", "double"),
+        ("volume", "double"),
+        ("trade_count", "int64"),
+        ("vwap", "double"),
+        ("schema_version", "int32"),
+    ]
+    assert found.schema.equals(FILE_SCHEMA)
+    said = pq.read_metadata(BytesIO(content))
+    assert {key.decode(): value.decode() for key, value in said.metadata.items()} == METADATA
+    assert said.row_group(0).column(0).compression == compression.upper()
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_the_same_bars_give_the_same_bytes(compression: str) -> None:
+    once, again = (ParquetWriter(compression).encode_bars(table(ROWS), METADATA) for _ in range(2))
+
+    assert once == again
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@given(cuts=st.sets(st.integers(0, 390), max_size=5))
+def test_the_layout_of_the_bars_in_memory_does_not_show(compression: str, cuts: set[int]) -> None:
+    whole = table(ROWS)
+    marks = [0, *sorted(cuts), 390]
+    chunks = [whole.slice(start, end - start) for start, end in pairwise(marks)]
+    writer = ParquetWriter(compression)
+
+    assert writer.encode_bars(pa.concat_tables(chunks), METADATA) == writer.encode_bars(whole, METADATA)
+
+
+def test_what_lies_beneath_a_null_does_not_show() -> None:
+    hidden = [pa.array(np.array([value, 5]), mask=np.array([True, False])) for value in (1, 2)]
+    assert [column.to_pylist() for column in hidden] == [[None, 5], [None, 5]]
+
+    contents = {_encoded_with("trade_count", column) for column in hidden}
+
+    assert len(contents) == 1
+
+
+def test_metadata_of_the_table_does_not_reach_the_file() -> None:
+    annotated = table(ROWS).replace_schema_metadata({"pandas": "{}", "run": "2025-06-02T12:00:00Z"})
+    writer = ParquetWriter("zstd")
+
+    assert writer.encode_bars(annotated, METADATA) == writer.encode_bars(table(ROWS), METADATA)
+
+
+def test_a_changed_bar_changes_the_bytes() -> None:
+    changed = [*ROWS[:-1], {**ROWS[-1], "close": ROWS[-1]["close"] + 1e-9}]
+    writer = ParquetWriter("zstd")
+
+    assert writer.encode_bars(table(changed), METADATA) != writer.encode_bars(table(ROWS), METADATA)
+
+
+def test_an_empty_file_of_bars_keeps_the_columns() -> None:
+    assert read(ParquetWriter("zstd").encode_bars(BAR_SCHEMA.empty_table(), METADATA)).schema.equals(FILE_SCHEMA)
+
+
+def test_columns_besides_the_bars_can_be_written_too() -> None:
+    rejected = table(ROWS[:1]).append_column("reason", pa.array(["the bar has no volume"]))
+
+    assert read(ParquetWriter("zstd").encode(rejected, METADATA))["reason"].to_pylist() == ["the bar has no volume"]
+
+
+def test_a_digest_is_the_sha256_of_the_bytes() -> None:
+    assert sha256(b"bars") == hashlib.sha256(b"bars").hexdigest()
+
+
+def _encoded_with(name: str, column: pa.Array) -> bytes:
+    bars = table(ROWS[:2])
+    return ParquetWriter("zstd").encode_bars(bars.set_column(bars.column_names.index(name), name, column), METADATA)

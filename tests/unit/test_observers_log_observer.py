@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from marketpipe.observers import LoggedIsolation, LogObserver
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events import (
+    BarsExhausted,
+    Event,
+    JobFinished,
+    JobStarted,
+    RateLimitWaited,
+    RequestRetried,
+    SymbolDaysRecorded,
+)
+from tests.support.builders import day, request
+
+FAILED = SymbolDayOutcome(day("AAPL", "2024-01-02"), Outcome.FAILED, error="no answer in time")
+GOOD = SymbolDayOutcome(day("MSFT", "2024-01-02"), Outcome.COMPLETE, rows=390)
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "words"),
+    [
+        (JobStarted(3, "alpaca", 20, 5, 2), "INFO", "job 3: 20 symbol-days to ask alpaca for, in 2 batches; 5 known"),
+        (JobFinished(3, "alpaca", "completed"), "INFO", "job 3: completed"),
+        (SymbolDaysRecorded(3, "alpaca", (GOOD, FAILED)), "WARNING", "job 3: AAPL 2024-01-02 failed: no answer"),
+        (RequestRetried("alpaca", 2, 0.5, "alpaca answered 500"), "INFO", "attempt 2 failed (alpaca answered 500)"),
+        (RateLimitWaited("alpaca", 12.25), "INFO", "waiting 12.2 s for the rate limit of alpaca"),
+        (BarsExhausted(request(["A"], "2024-01-02", "2024-01-02"), (), 7), "WARNING", "7 bars came that nobody"),
+    ],
+)
+def test_what_an_operator_wants_to_know_is_logged_once(
+    caplog: pytest.LogCaptureFixture, event: Event, level: str, words: str
+) -> None:
+    bus = EventBus(LoggedIsolation)
+    LogObserver().observe(bus)
+    with caplog.at_level(logging.INFO, "marketpipe"):
+        bus.publish(event)
+
+    (entry,) = caplog.records
+    assert (entry.levelname, entry.name) == (level, "marketpipe.ingestion")
+    assert entry.getMessage().startswith(words)
+
+
+def test_nothing_is_logged_of_an_ordinary_end(caplog: pytest.LogCaptureFixture) -> None:
+    bus = EventBus(LoggedIsolation)
+    LogObserver().observe(bus)
+    with caplog.at_level(logging.DEBUG, "marketpipe"):
+        bus.publish(BarsExhausted(request(["A"], "2024-01-02", "2024-01-02")))
+        bus.publish(SymbolDaysRecorded(1, "alpaca", (GOOD,)))
+    assert caplog.records == []
