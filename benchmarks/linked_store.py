@@ -47,7 +47,7 @@ def make_store(
     """Every other symbol is thin."""
     content = _content(symbols[0], sessions[0])
     state, links, source = SQLiteState(root / FOLDERS["state_path"], "../data"), LINKS_A_FILE, root / "source"
-    state.claim(IDENTITY, SessionKind.EXTENDED)
+    state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
     random = np.random.default_rng(7)
     for number, symbol in enumerate(symbols):
         checkpoints = []

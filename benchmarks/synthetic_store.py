@@ -110,7 +110,7 @@ def _make_day(root: Path, symbol: Symbol, session: TradingSession, bars: pa.Tabl
 
 def _record(root: Path, stored: Sequence[StoredSymbolDay], sessions: Sequence[TradingSession]) -> None:
     state = SQLiteState(root / "state" / "marketpipe.sqlite", "../data")
-    state.claim(IDENTITY, SessionKind.EXTENDED)
+    state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
     for first in range(0, len(stored), len(sessions)):
         state.record([_checkpoint(day) for day in stored[first : first + len(sessions)]])
     state.close()

@@ -31,6 +31,7 @@ from .provider_kit import DataFeed as DataFeed
 from .provider_kit import HeaderTokenAuth as HeaderTokenAuth
 from .provider_kit import HttpExchange as HttpExchange
 from .provider_kit import MarketDataProvider as MarketDataProvider
+from .provider_kit import ProviderCapabilities as ProviderCapabilities
 from .provider_kit import ProviderContext as ProviderContext
 from .provider_kit import ProviderTraits as ProviderTraits
 from .provider_kit import RateLimiter as RateLimiter

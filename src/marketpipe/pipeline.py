@@ -24,7 +24,7 @@ from marketpipe.store_at_rest import StoreAtRest
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
     from marketpipe.ingestion.application.ports import IngestionState
-    from marketpipe.integration.domain.data_feed import ProviderTraits
+    from marketpipe.integration.domain.data_feed import ProviderCapabilities
 
 UNADJUSTED = "raw"
 
@@ -65,9 +65,9 @@ class Pipeline(StoreAtRest):
         """What ``ingest`` with these arguments would ask for, and what that is expected to cost. Touches nothing."""
         planner = self._parts.planner(self._parts.known_state)
         scope = configured_scope(self._parts.ingestion_config, planner.latest_final, symbols, start, end)
-        self._check(scope, self._parts.traits)
-        plan = planner.plan(scope, self._doubted(scope) if retry_suspect else ())
-        minutes = plan.estimate.minutes_at(self._parts.traits.requests_per_minute)
+        self._check(scope, self._parts.capabilities)
+        plan = planner.plan(scope, self._suspect_days(scope) if retry_suspect else ())
+        minutes = plan.estimate.minutes_at(self._parts.capabilities.requests_per_minute)
         return PlanReport(plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes)
 
     def ingest(
@@ -88,8 +88,8 @@ class Pipeline(StoreAtRest):
         with self._asking:
             scope = self._scope(symbols, start, end)
             self._check(scope)
-            doubted = self._doubted(scope) if retry_suspect else ()
-            return self._ingest(scope, lambda coordinator: coordinator.ingest(scope, doubted))
+            suspect = self._suspect_days(scope) if retry_suspect else ()
+            return self._ingest(scope, lambda coordinator: coordinator.ingest(scope, suspect))
 
     def update(self, symbols: Symbols | None = None) -> IngestionReport:
         """Brings each symbol from its last settled session to the newest final one; the configured end is left aside.
@@ -141,10 +141,10 @@ class Pipeline(StoreAtRest):
             return nullcontext()
         return MetricsServer(self._metrics.registry, settings.host, settings.port)
 
-    def _check(self, scope: IngestionScope, traits: ProviderTraits | None = None) -> None:
-        """All that can be refused is refused before the first file is made: keys too, but for known ``traits``."""
+    def _check(self, scope: IngestionScope, capabilities: ProviderCapabilities | None = None) -> None:
+        """All that can be refused is refused before a file is made: keys too, unless ``capabilities`` are known."""
         self._parts.calendar.sessions(scope.first, scope.last)
-        self._parts.stored_identity.check((traits or self._parts.provider.traits).identity)
+        self._parts.stored_identity.check((capabilities or self._parts.provider.capabilities).identity)
 
     def _update_scope(self, state: IngestionState, symbols: Symbols | None) -> IngestionScope:
         newest = self._parts.planner(state).latest_final()
@@ -152,8 +152,8 @@ class Pipeline(StoreAtRest):
         self._check(scope)
         return scope
 
-    def _doubted(self, scope: IngestionScope) -> frozenset[SymbolDay]:
-        return self._parts.assessor(self._parts.known_state).doubted(scope)
+    def _suspect_days(self, scope: IngestionScope) -> frozenset[SymbolDay]:
+        return self._parts.assessor(self._parts.known_state).suspect(scope)
 
     def _ingest(
         self, scope: IngestionScope, carry_out: Callable[[IngestionCoordinator], IngestionJob]
@@ -187,6 +187,6 @@ class Pipeline(StoreAtRest):
 
     def _adjustments(self, days: Sequence[DayComparison]) -> tuple[SymbolAdjustment, ...]:
         """Raw prices are never adjusted: what looks like it there is a correction of single days."""
-        if self._parts.traits.adjustment == UNADJUSTED:
+        if self._parts.capabilities.adjustment == UNADJUSTED:
             return ()
         return adjustments(days, self._parts.state.spans())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marketpipe.integration.application.bars_fetcher import ProviderContext
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.auth import AuthStrategy, HeaderTokenAuth
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
@@ -15,6 +15,9 @@ from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsReque
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+
+ProviderTraits = ProviderCapabilities
+"""The former name."""
 
 __all__ = [
     "BAR_SCHEMA",
@@ -27,6 +30,7 @@ __all__ = [
     "HeaderTokenAuth",
     "HttpExchange",
     "MarketDataProvider",
+    "ProviderCapabilities",
     "ProviderContext",
     "ProviderTraits",
     "RateLimitReport",

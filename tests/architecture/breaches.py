@@ -78,7 +78,9 @@ INDEPENDENCE: Final = [
     ),
     Breach("relative_import_of_another_context", RULES, "from ...storage.domain import data_partition", "1 4a"),
     Breach("star_import_of_another_context", STORE, "from marketpipe.ingestion.domain.ingestion_job import *", "1 4a"),
-    Breach("kernel_imports_a_context", "shared_kernel/domain/ohlcv_bar.py", "import marketpipe.storage.domain", "1 4a 9"),
+    Breach(
+        "kernel_imports_a_context", "shared_kernel/domain/ohlcv_bar.py", "import marketpipe.storage.domain", "1 4a 9"
+    ),
     Breach("a_provider_imports_another", SYNTHETIC, "import marketpipe.integration.infrastructure.alpaca", "4b"),
 ]
 

@@ -36,7 +36,7 @@ def test_example_provider_needs_only_public_names() -> None:
 
 def test_make_acme_is_what_an_entry_point_may_name() -> None:
     provider = example.make_acme(context(token="t0ken"))
-    assert provider.traits.name == "acme"
+    assert provider.capabilities.name == "acme"
     provider.close()
 
 

@@ -60,7 +60,7 @@ def test_a_doubted_day_is_to_be_asked_for_again_and_its_file_stays_recorded(
 ) -> None:
     before = known(state, DATES[1])
 
-    register.doubt(AAPL, {TradingDate.parse(DATES[1]): "it rotted"})
+    register.mark_suspect(AAPL, {TradingDate.parse(DATES[1]): "it rotted"})
 
     after = known(state, DATES[1])
     assert (after.outcome, after.error, after.settled_hours.value) == (Outcome.FAILED, "it rotted", 0)
@@ -69,15 +69,15 @@ def test_a_doubted_day_is_to_be_asked_for_again_and_its_file_stays_recorded(
 
 
 def test_a_doubt_that_is_repeated_changes_nothing(state: IngestionState, register: FileRegister) -> None:
-    register.doubt(AAPL, {TradingDate.parse(DATES[1]): "it rotted"})
+    register.mark_suspect(AAPL, {TradingDate.parse(DATES[1]): "it rotted"})
     once = known(state, DATES[1])
 
-    register.doubt(AAPL, {TradingDate.parse(DATES[1]): "it rotted again"})
+    register.mark_suspect(AAPL, {TradingDate.parse(DATES[1]): "it rotted again"})
 
     assert known(state, DATES[1]) == once
 
 
 def test_nobody_can_doubt_what_was_never_written_down(state: IngestionState, register: FileRegister) -> None:
-    register.doubt(AAPL, {TradingDate.parse("2024-01-05"): "it rotted"})
+    register.mark_suspect(AAPL, {TradingDate.parse("2024-01-05"): "it rotted"})
 
     assert dates(register, "2024-01-01", "2024-01-31") == list(DATES)

@@ -583,7 +583,7 @@ class _Interrupted(Sequence[IngestionCheckpoint]):
 
 def test_the_dataset_is_the_one_that_was_claimed(state: IngestionState) -> None:
     for kind in (SessionKind.REGULAR, SessionKind.REGULAR, SessionKind.EXTENDED, SessionKind.EXTENDED):
-        state.claim(IDENTITY, kind)
+        state.bind_dataset(IDENTITY, kind)
 
         assert state.dataset() == (IDENTITY, kind)
 
@@ -593,10 +593,10 @@ def test_the_dataset_is_the_one_that_was_claimed(state: IngestionState) -> None:
 def test_checkpoints_belong_to_one_dataset(
     state: IngestionState, other: tuple[str, str, str], kind: SessionKind
 ) -> None:
-    state.claim(IDENTITY, SessionKind.REGULAR)
+    state.bind_dataset(IDENTITY, SessionKind.REGULAR)
 
     with pytest.raises(DatasetMismatchError) as refused:
-        state.claim(DatasetIdentity(*other), kind)
+        state.bind_dataset(DatasetIdentity(*other), kind)
 
     assert str(IDENTITY) in str(refused.value)
     assert str(DatasetIdentity(*other)) in str(refused.value)
@@ -604,11 +604,11 @@ def test_checkpoints_belong_to_one_dataset(
 
 
 def test_a_store_of_the_extended_session_takes_no_regular_hours_only(state: IngestionState) -> None:
-    state.claim(IDENTITY, SessionKind.REGULAR)
-    state.claim(IDENTITY, SessionKind.EXTENDED)
+    state.bind_dataset(IDENTITY, SessionKind.REGULAR)
+    state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
 
     with pytest.raises(DatasetMismatchError, match=r"session extended.*session regular"):
-        state.claim(IDENTITY, SessionKind.REGULAR)
+        state.bind_dataset(IDENTITY, SessionKind.REGULAR)
 
     assert state.dataset() == (IDENTITY, SessionKind.EXTENDED)
 

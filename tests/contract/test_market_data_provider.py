@@ -101,7 +101,7 @@ def test_a_bar_at_the_very_end_of_the_window_is_not_asked_for(subject: Subject) 
 def test_pages_have_the_canonical_schema_and_runs_that_cover_them(subject: Subject) -> None:
     with subject.connect(market(), 700) as provider:
         pages = read(provider, EVERYTHING)
-        limit = provider.traits.bars_per_page
+        limit = provider.capabilities.bars_per_page
     for page in pages:
         table = pa.table(page.columns)
         assert table.schema.equals(BAR_SCHEMA)
@@ -149,20 +149,20 @@ def test_a_reader_that_gives_up_halfway_leaves_the_provider_usable(subject: Subj
 @SUBJECTS
 def test_traits_are_ones_that_a_scheduler_can_work_with(subject: Subject) -> None:
     with subject.connect(market(), 1000) as provider:
-        traits = provider.traits
-        assert traits == provider.traits
-    assert traits.name == subject.name
-    assert traits.bars_per_page >= 1000
-    assert traits.symbols_per_request >= len(SYMBOLS)
-    assert traits.feed.delay.total_seconds() >= 0
-    assert (traits.identity.provider, traits.identity.adjustment) == (subject.name, "raw")
-    assert traits.identity.feed == traits.feed.name != ""
+        capabilities = provider.capabilities
+        assert capabilities == provider.capabilities
+    assert capabilities.name == subject.name
+    assert capabilities.bars_per_page >= 1000
+    assert capabilities.symbols_per_request >= len(SYMBOLS)
+    assert capabilities.feed.delay.total_seconds() >= 0
+    assert (capabilities.identity.provider, capabilities.identity.adjustment) == (subject.name, "raw")
+    assert capabilities.identity.feed == capabilities.feed.name != ""
 
 
 @SUBJECTS
 def test_as_many_symbols_as_the_traits_say_fit_into_one_request(subject: Subject) -> None:
     with subject.connect(market(), 10_000) as provider:
-        names = [f"S{number:03}" for number in range(provider.traits.symbols_per_request - 1)]
+        names = [f"S{number:03}" for number in range(provider.capabilities.symbols_per_request - 1)]
         (day,) = request(["AAPL"], "2024-03-11", "2024-03-11").sessions
         opening = evolve(day, window=day.window.until(day.session.opens))
         asked = BarsRequest(1, tuple(map(Symbol, ("AAPL", *names))), (opening,))

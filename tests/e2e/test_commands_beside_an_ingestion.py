@@ -46,7 +46,7 @@ def _verify(pipeline: Pipeline) -> None:
     days = {problem.symbol_day for problem in report.problems}
     adopted = {SymbolDay(Symbol(symbol), TradingDate.parse(date)) for symbol, date in SEEDED}
     assert days <= adopted, report.problems
-    assert report.doubted == 0, "nothing is asked for again because of that"
+    assert report.suspect == 0, "nothing is asked for again because of that"
 
 
 def _update(pipeline: Pipeline) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from marketpipe import load_ohlcv
 from marketpipe.ingestion.domain.restatement import RestatementKind
-from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from tests.support.builders import day, sessions
 from tests.support.fake_clock import FakeClock
@@ -23,8 +23,8 @@ AN_HOUR = 3600.0
 
 class Adjusted(ScriptedProvider):
     @property
-    def traits(self) -> ProviderTraits:
-        return ProviderTraits("scripted", DataFeed("scripted"), "split")
+    def capabilities(self) -> ProviderCapabilities:
+        return ProviderCapabilities("scripted", DataFeed("scripted"), "split")
 
 
 def history(count: int = 8) -> dict[str, dict[str, list[Row]]]:

@@ -59,24 +59,24 @@ def test_a_rate_limiter_lets_exactly_as_many_through_as_it_may(tmp_path: Path, i
 def test_a_state_loses_no_checkpoint_and_gives_no_day_to_two(tmp_path: Path) -> None:
     """Four states of one file, as four processes have them, each used by two threads."""
     states = [SQLiteState(tmp_path / "marketpipe.sqlite", "../data") for _ in range(4)]
-    states[0].claim(IDENTITY, SessionKind.EXTENDED)
+    states[0].bind_dataset(IDENTITY, SessionKind.EXTENDED)
     days = [day("AAPL", str(TradingDate.parse("2024-01-01").plus_days(n))) for n in range(60)]
     fetched: list[SymbolDay] = []
-    since = states[0].claims.position()
+    since = states[0].leases.position()
 
     def work(number: int) -> None:
         state, order = states[number % 4], list(days)
         random.Random(number).shuffle(order)
         while order:
             wanted, now = order[:7], NOW
-            taken = state.claims.take(
+            taken = state.leases.take(
                 dict.fromkeys(wanted, SessionHours.EXTENDED), since, now, now.plus(timedelta(minutes=1))
             )
             mine = [found for found in wanted if found in taken.ours and number < 4]
             fetched.extend(mine)
             state.record([checkpoint("AAPL", str(found.trading_date), rows=number + 1) for found in mine])
             state.records(Symbol("AAPL"), days[0].trading_date, days[-1].trading_date)
-            state.claims.release(taken.lease)
+            state.leases.release(taken.lease)
             order = [found for found in order if found not in taken.settled and found not in mine]
             order = order[7:] + order[:7] if number < 4 else order[7:]
 

@@ -98,7 +98,7 @@ def test_whatever_bit_rots_the_day_is_healed_to_the_same_bytes_and_the_rot_is_no
         asked.forget()
         with pipeline(config(tmp_path, ["AAPL", "MSFT"], TUESDAY, NO_BARS, timeframes=["1d"]), asked) as store:
             report = store.verify()
-            assert ([str(found.symbol_day) for found in report.problems], report.doubted) == ([f"AAPL {THURSDAY}"], 1)
+            assert ([str(found.symbol_day) for found in report.problems], report.suspect) == ([f"AAPL {THURSDAY}"], 1)
             store.ingest()
             assert asked.asked == [f"AAPL {THURSDAY}"]
             assert store.verify().ok

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.raw_market_data import RawMarketData
-from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth, alpaca_traits
+from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth, alpaca_capabilities
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
 from marketpipe.integration.infrastructure.http_exchange import LARGEST_BODY, HttpExchange
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
@@ -53,8 +53,8 @@ class AlpacaSetting:
     ) -> None:
         self.clock, self.events = FakeClock(), list[Event]()
         limiter = RateLimiter(windows, self.clock, lambda s: self.events.append(RateLimitWaited("alpaca", s)))
-        traits = alpaca_traits(feed, adjustment)
-        self.client = client_class(traits, http, limiter, self.clock, retry=retry, publish=self.events.append)
+        capabilities = alpaca_capabilities(feed, adjustment)
+        self.client = client_class(capabilities, http, limiter, self.clock, retry=retry, publish=self.events.append)
 
 
 def scripted_alpaca(*answers: Answer | Exception, **setting: Any) -> tuple[AlpacaSetting, ScriptedTransport]:

@@ -13,8 +13,8 @@ from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
-from marketpipe.ingestion.application.leases import ClaimFence
-from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
+from marketpipe.ingestion.application.leases import LeaseGuard
+from marketpipe.ingestion.application.ports import IngestionState, SymbolDayLeases
 from marketpipe.ingestion.application.recovery import InterruptedWork
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
@@ -59,7 +59,7 @@ class Coordination:
     ring: FakeRing
     state: InMemoryIngestionState
     clock: FakeClock
-    fence: ClaimFence
+    guard: LeaseGuard
     bus: EventBus
     inventory: InMemoryInventory
     left_behind: InMemoryFilesLeftBehind
@@ -81,7 +81,7 @@ def coordination(
     new_executor: Callable[[], Executor] = InlineExecutor,
     state: IngestionState | None = None,
     clock: FakeClock | None = None,
-    claims: SymbolDayClaims | None = None,
+    leases: SymbolDayLeases | None = None,
     **ring: Any,
 ) -> Coordination:
     """``ring`` are the happenings of the ``FakeRing``."""
@@ -91,14 +91,14 @@ def coordination(
     inventory = InMemoryInventory(kept)
     planner = IngestionPlanner(scheduler, kept, inventory, clock)
     identity, runner = DatasetIdentity("fake", "none", "raw"), BatchRunner(clock, new_executor)
-    taken, finality = claims or kept.claims, SessionFinality(timedelta())
+    taken, finality = leases or kept.leases, SessionFinality(timedelta())
     left_behind = InMemoryFilesLeftBehind()
-    fence = ClaimFence(taken, clock)
+    guard = LeaseGuard(taken, clock)
     interrupted = InterruptedWork(kept, taken, left_behind, CALENDAR, finality, clock)
     coordinator = IngestionCoordinator(
-        identity, planner, kept, taken, inventory, bus, clock, runner, interrupted, fence
+        identity, planner, kept, taken, inventory, bus, clock, runner, interrupted, guard
     )
-    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, fence, bus, inventory, left_behind)
+    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, guard, bus, inventory, left_behind)
     bus.observe(Event, parts.events.append)
     bus.subscribe(BarsRequested, parts.ring.on_bars_requested)
     bus.subscribe(BarsStored, coordinator.on_bars_stored)

@@ -23,8 +23,8 @@ from marketpipe import (
     HeaderTokenAuth,
     HttpExchange,
     MalformedResponseError,
+    ProviderCapabilities,
     ProviderContext,
-    ProviderTraits,
     RateLimiter,
     RateLimitWaited,
     RateWindow,
@@ -33,7 +33,7 @@ from marketpipe import (
     SymbolRun,
 )
 
-TRAITS = ProviderTraits("acme", DataFeed("consolidated", timedelta(minutes=20)), bars_per_page=5000)
+TRAITS = ProviderCapabilities("acme", DataFeed("consolidated", timedelta(minutes=20)), bars_per_page=5000)
 
 
 class _Bar(msgspec.Struct):
@@ -62,7 +62,7 @@ class AcmeClient(BaseApiClient):
             "symbols": ",".join(map(str, request.symbols)),
             "from": str(request.window.start.epoch_micros // 1000),
             "until": str(request.window.end.epoch_micros // 1000),
-            "limit": str(self.traits.bars_per_page),
+            "limit": str(self.capabilities.bars_per_page),
         }
         return params if cursor is None else {**params, "cursor": cursor}
 

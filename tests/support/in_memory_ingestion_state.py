@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import define, evolve
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import ClaimedDays, DayOutlines, DayRecord, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord, IngestionCheckpoint, LeasedDays
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
@@ -40,9 +40,9 @@ class InMemoryIngestionState:
         self._changes, self._change_of = 0, dict[SymbolDay, int]()
         self._leases: dict[int, InMemoryLease] = {}
         self._latest_lease = 0
-        self.claims = InMemoryClaims(self, "one")
+        self.leases = InMemoryLeases(self, "one")
 
-    def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
+    def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
         known, known_kind = self._dataset or (identity, kind)
         if known != identity:
             raise DatasetMismatchError(f"checkpoints of {known}; {identity} was asked for")
@@ -102,7 +102,7 @@ class InMemoryIngestionState:
                     missed = int(checkpoint.result.outcome is Outcome.FAILED)
                     self._jobs[checkpoint.job_id] = evolve(job, done=job.done + 1 - missed, failed=job.failed + missed)
 
-    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+    def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         for date, reason in reasons.items():
             known = self.checkpoints.get(day := SymbolDay(symbol, date))
             if known is not None and known.result.outcome.is_settled:
@@ -250,8 +250,8 @@ class InMemoryLease:
     is_fast: bool = False
 
 
-class InMemoryClaims:
-    """``SymbolDayClaims`` of one holder on that state; others that share it are made with another name."""
+class InMemoryLeases:
+    """``SymbolDayLeases`` of one holder on that state; others that share it are made with another name."""
 
     def __init__(self, state: InMemoryIngestionState, holder: str) -> None:
         self._state, self._leases, self._holder = state, state._leases, holder
@@ -261,7 +261,7 @@ class InMemoryClaims:
 
     def take(
         self, wanted: Mapping[SymbolDay, SessionHours], since: int | None, now: Timestamp, until: Timestamp
-    ) -> ClaimedDays:
+    ) -> LeasedDays:
         with self._state._lock:
             self._state._check_open()
             for number, lease in list(self._leases.items()):
@@ -273,9 +273,9 @@ class InMemoryClaims:
             held = (frozenset(wanted) - settled.keys()) & frozenset[SymbolDay]().union(*others)
             number = self._state._latest_lease = self._state._latest_lease + 1
             self._leases[number] = InMemoryLease(self._holder, frozenset(wanted) - settled.keys() - held, until)
-            return ClaimedDays(number, self._leases[number].days, settled, held)
+            return LeasedDays(number, self._leases[number].days, settled, held)
 
-    def hold(self, lease: int, until: Timestamp) -> bool:
+    def pin(self, lease: int, until: Timestamp) -> bool:
         with self._state._lock:
             for mine in self._leases.values():
                 if mine.holder == self._holder:
@@ -284,7 +284,7 @@ class InMemoryClaims:
                 self._leases[lease].is_fast = True
             return lease in self._leases
 
-    def ease(self, lease: int, until: Timestamp) -> None:
+    def unpin(self, lease: int, until: Timestamp) -> None:
         with self._state._lock:
             if lease in self._leases:
                 self._leases[lease].is_fast, self._leases[lease].until = False, until

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -49,11 +49,13 @@ class ScriptedProvider:
         self.requests: list[BarsRequest] = []
         self.closed = False
         self._lock = threading.Lock()
-        self._traits = ProviderTraits("scripted", DataFeed(feed, delay), "raw", page_size, symbols_per_request)
+        self._capabilities = ProviderCapabilities(
+            "scripted", DataFeed(feed, delay), "raw", page_size, symbols_per_request
+        )
 
     @property
-    def traits(self) -> ProviderTraits:
-        return self._traits
+    def capabilities(self) -> ProviderCapabilities:
+        return self._capabilities
 
     @property
     def asked(self) -> list[str]:
@@ -89,7 +91,7 @@ class ScriptedProvider:
             yield RawMarketData(BAR_SCHEMA.empty_table(), refused=refused)
         wanted = sorted(set(request.symbols) - {item.symbol for item in refused})
         rows = [(str(s), row) for s in wanted for asked in request.sessions for row in self._rows(str(s), asked)]
-        size = self._traits.bars_per_page
+        size = self._capabilities.bars_per_page
         yield from _played([rows[i : i + size] for i in range(0, len(rows), size)] or [[]])
 
     def _rows(self, symbol: str, asked: AskedSession) -> list[Row]:

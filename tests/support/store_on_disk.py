@@ -43,7 +43,7 @@ class NothingRecorded:
     def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
         return {}
 
-    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+    def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         """Nobody keeps it."""
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import marketpipe
 
+FORMER_NAMES = {"ProviderTraits": "ProviderCapabilities"}
 PUBLIC_NAMES = [
     "AggregatesRefreshed",
     "AggregationReport",
@@ -70,6 +71,7 @@ PUBLIC_NAMES = [
     "PlanEstimate",
     "PlanReport",
     "Price",
+    "ProviderCapabilities",
     "ProviderContext",
     "ProviderError",
     "ProviderTimeoutError",
@@ -168,7 +170,7 @@ def test_no_public_name_is_listed_twice() -> None:
 @pytest.mark.parametrize("name", PUBLIC_NAMES)
 def test_public_name_resolves_to_what_bears_it(name: str) -> None:
     value = getattr(marketpipe, name)
-    assert getattr(value, "__name__", name) == name
+    assert getattr(value, "__name__", name) == FORMER_NAMES.get(name, name)
     assert getattr(marketpipe, name) is value
 
 

@@ -42,18 +42,18 @@ class Bootstrap(WorkerParts):
         from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 
         subscribe_far_side, stop_far_side = self._far_side  # first: without credentials nothing is touched
-        identity, bus, fence = self.traits.identity, self.bus, self.fence
+        identity, bus, guard = self.capabilities.identity, self.bus, self.guard
         coordinator = IngestionCoordinator(
             identity,
             self.planner(self.state),
             self.state,
-            self.state.claims,
+            self.state.leases,
             self.inventory,
             bus,
             self.clock,
             self.runner(stop_far_side),
             self._interrupted_work(identity),
-            fence,
+            guard,
         )
         self.remembered_sessions.keep()  # now that the state is there: worker processes look for them
         subscribe_far_side()
@@ -121,4 +121,4 @@ class Bootstrap(WorkerParts):
         from marketpipe.storage.infrastructure.file_inventory import ParquetFilesLeftBehind
 
         files = ParquetFilesLeftBehind(self.layout, self.stored_files, self.files, identity)
-        return InterruptedWork(self.state, self.state.claims, files, self.calendar, self._finality, self.clock)
+        return InterruptedWork(self.state, self.state.leases, files, self.calendar, self._finality, self.clock)

@@ -58,8 +58,8 @@ class IngestionParts(StorageParts, ProviderParts):
         from marketpipe.ingestion.application.job_scheduler import JobScheduler
         from marketpipe.ingestion.domain.batch_packing import PackingLimits
 
-        traits, workers = self.traits, self.ingestion_config.workers
-        limits = PackingLimits(traits.bars_per_page, traits.symbols_per_request, workers)
+        capabilities, workers = self.capabilities, self.ingestion_config.workers
+        limits = PackingLimits(capabilities.bars_per_page, capabilities.symbols_per_request, workers)
         scheduler = JobScheduler(self.calendar, self._finality, limits)
         return IngestionPlanner(scheduler, state, self.inventory, self.clock)
 
@@ -82,7 +82,7 @@ class IngestionParts(StorageParts, ProviderParts):
         from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
         from marketpipe.integration.domain.data_feed import USUAL_DELAY
 
-        delay = self.traits.feed.delay if isinstance(self.config, PipelineConfig) else USUAL_DELAY
+        delay = self.capabilities.feed.delay if isinstance(self.config, PipelineConfig) else USUAL_DELAY
         return SessionFinality(delay)
 
     @cached_property

@@ -15,7 +15,7 @@ from marketpipe.shared_kernel.events import RateLimitWaited
 
 if TYPE_CHECKING:
     from marketpipe.integration.application.ports import MarketDataProvider
-    from marketpipe.integration.domain.data_feed import ProviderTraits
+    from marketpipe.integration.domain.data_feed import ProviderCapabilities
 
 
 @define(slots=False)
@@ -27,12 +27,12 @@ class ProviderParts(SharedParts):
         return self.market_data_provider or self._make_provider(self.ingestion_config)
 
     @property
-    def traits(self) -> ProviderTraits:
+    def capabilities(self) -> ProviderCapabilities:
         """How the provider speaks, for which Alpaca needs no keys."""
         config = self.ingestion_config
         if self.market_data_provider is None and config.provider == "alpaca":
-            return _alpaca_traits(config.alpaca)
-        return self.provider.traits
+            return _alpaca_capabilities(config.alpaca)
+        return self.provider.capabilities
 
     @property
     def alpaca_credentials(self) -> Credentials:
@@ -63,7 +63,7 @@ class ProviderParts(SharedParts):
             lambda seconds: self.bus.publish(RateLimitWaited("alpaca", seconds)),
             shared_in=self._rate_limit_file("alpaca", config.base_url, credentials.key),
         )
-        return AlpacaClient(_alpaca_traits(config), http, limiter, self.clock, publish=self.bus.publish)
+        return AlpacaClient(_alpaca_capabilities(config), http, limiter, self.clock, publish=self.bus.publish)
 
     def _rate_limit_file(self, provider: str, base_url: str, key: str) -> Path:
         """One for each account. Nobody learns the key from its name."""
@@ -71,7 +71,7 @@ class ProviderParts(SharedParts):
         return self.config.state_path.with_name(f"rate-limit-{provider}-{account[:32]}")
 
 
-def _alpaca_traits(config: ClientConfig) -> ProviderTraits:
-    from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_traits
+def _alpaca_capabilities(config: ClientConfig) -> ProviderCapabilities:
+    from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_capabilities
 
-    return alpaca_traits(config.feed, config.adjustment, config.rate_limit_per_min)
+    return alpaca_capabilities(config.feed, config.adjustment, config.rate_limit_per_min)

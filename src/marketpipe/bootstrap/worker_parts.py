@@ -11,7 +11,7 @@ from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsFetched, BarsRequested, BarsValidated
 
 if TYPE_CHECKING:
-    from marketpipe.ingestion.application.leases import ClaimFence
+    from marketpipe.ingestion.application.leases import LeaseGuard
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.storage.application.bar_handlers import BarStorer
 
@@ -23,7 +23,7 @@ class WorkerParts(IntegrityParts, ValidationParts):
     def subscribe_worker_ring(self) -> None:
         """From BarsRequested to BarsStored and BarsExhausted."""
         self.subscribe_fetching(self.bus)
-        self.bus.subscribe(BarsValidated, self.fence.on_bars_validated)
+        self.bus.subscribe(BarsValidated, self.guard.on_bars_validated)
         self.bus.subscribe(BarsValidated, LateHandler(lambda: self._storer.on_bars_validated))
 
     @property
@@ -33,14 +33,16 @@ class WorkerParts(IntegrityParts, ValidationParts):
         from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
         register = RecordedFiles(self.state)
-        partitions = PartitionManager(self.layout, self.traits.identity, self.writer, self.files, self.clock, register)
+        partitions = PartitionManager(
+            self.layout, self.capabilities.identity, self.writer, self.files, self.clock, register
+        )
         return BarStorer(partitions, self.bus)
 
     @property
-    def fence(self) -> ClaimFence:
-        from marketpipe.ingestion.application.leases import ClaimFence
+    def guard(self) -> LeaseGuard:
+        from marketpipe.ingestion.application.leases import LeaseGuard
 
-        return ClaimFence(self.state.claims, self.clock)
+        return LeaseGuard(self.state.leases, self.clock)
 
     def subscribe_fetching(self, bus: EventBus) -> None:
         bus.subscribe(BarsRequested, LateHandler(lambda: self._fetcher(bus).on_bars_requested))

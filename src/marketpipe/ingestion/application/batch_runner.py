@@ -113,7 +113,7 @@ class BlameFinder:
         self._in_a_row = 1 if len(open_days) < len(request.symbol_days) else self._in_a_row + 1
         if len(open_days) < 2 or self._in_a_row >= FAILURES_IN_A_ROW:
             return ()
-        return tuple(evolve(part, patient=len(part.symbol_days) == 1) for part in self._cut(request, open_days))
+        return tuple(evolve(part, probing=len(part.symbol_days) > 1) for part in self._cut(request, open_days))
 
     def _cut(self, request: BarsRequest, open_days: Collection[SymbolDay]) -> tuple[BarsRequest, ...]:
         left = self._planner.narrowed(request, open_days)
@@ -125,7 +125,7 @@ class BlameFinder:
 def _may_be_of_one_day(request: BarsRequest, error: MarketPipeError) -> bool:
     """A rate limit that outlasts all patience has nothing to do with what was asked for."""
     if isinstance(error, RateLimitedError):
-        return not request.patient
+        return request.probing
     return isinstance(error, TransientProviderError | EndlessPagingError)
 
 

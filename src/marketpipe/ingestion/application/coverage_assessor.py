@@ -51,9 +51,9 @@ class CoverageAssessor:
         shown = grid.cut(part)
         return tuple(self._assess(symbol, scope, judge, lives.get(symbol), part, shown) for symbol in scope.symbols)
 
-    def doubted(self, scope: IngestionScope) -> frozenset[SymbolDay]:
+    def suspect(self, scope: IngestionScope) -> frozenset[SymbolDay]:
         """The suspect symbol-days of which the provider may be asked again."""
-        return frozenset(_doubted(self.assess(scope)))
+        return frozenset(_suspect_days(self.assess(scope)))
 
     def latest_final(self) -> TradingDate:
         """The trading date of the newest session whose bars are settled."""
@@ -104,7 +104,7 @@ class CoverageAssessor:
         return SymbolCoverage.of(days.cut(part), shown, findings, strays)
 
 
-def _doubted(coverages: tuple[SymbolCoverage, ...]) -> Iterator[SymbolDay]:
+def _suspect_days(coverages: tuple[SymbolCoverage, ...]) -> Iterator[SymbolDay]:
     for coverage in coverages:
         for found in coverage.days():
             if found.finding.suspicion is not None and found.finding.suspicion.asking_helps:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from marketpipe.ingestion.application.batch_runner import BatchRunner, BlameFinder
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
-from marketpipe.ingestion.application.leases import ClaimFence, SharedBatches
-from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
+from marketpipe.ingestion.application.leases import LeasedBatches, LeaseGuard
+from marketpipe.ingestion.application.ports import IngestionState, SymbolDayLeases
 from marketpipe.ingestion.application.recovery import InterruptedWork
 from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord, IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import BatchProgress, IngestionJob, JobState
@@ -46,13 +46,13 @@ class IngestionCoordinator:
         identity: DatasetIdentity,
         planner: IngestionPlanner,
         state: IngestionState,
-        claims: SymbolDayClaims,
+        leases: SymbolDayLeases,
         inventory: StoreInventory,
         bus: EventBus,
         clock: Clock,
         runner: BatchRunner,
         interrupted: InterruptedWork,
-        fence: ClaimFence,
+        guard: LeaseGuard,
     ) -> None:
         self._identity, self._provider, self._planner = identity, identity.provider, planner
         self._state, self._inventory = state, inventory
@@ -60,23 +60,23 @@ class IngestionCoordinator:
         self._interrupted = interrupted
         self._begun: dict[int, BatchProgress] = {}
         self._ended = deque[BatchProgress]()
-        self._shared, self._blame = SharedBatches(claims, planner, clock), BlameFinder(planner)
-        self._fence = fence
+        self._shared, self._blame = LeasedBatches(leases, planner, clock), BlameFinder(planner)
+        self._guard = guard
 
-    def ingest(self, scope: IngestionScope, doubted: Collection[SymbolDay] = ()) -> IngestionJob:
+    def ingest(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionJob:
         """Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; what was checkpointed by then stays."""
         self._runner.go()
-        self._state.claim(self._identity, scope.session_kind)
+        self._state.bind_dataset(self._identity, scope.session_kind)
         self._shared.begin()
-        plan = self._planner.plan(scope, doubted)
+        plan = self._planner.plan(scope, suspect)
         if self._interrupted.take_over(plan.unrecorded):
-            plan = self._planner.plan(scope, doubted)
+            plan = self._planner.plan(scope, suspect)
         return self._carry_out(scope, plan)
 
     def ingest_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionJob:
         """Asks for the ``wanted`` dates of the scope and for nothing else; what comes takes the place of what was."""
         self._runner.go()
-        self._state.claim(self._identity, scope.session_kind)
+        self._state.bind_dataset(self._identity, scope.session_kind)
         self._shared.begin(again=True)
         return self._carry_out(scope, self._planner.plan_again(scope, wanted))
 
@@ -106,7 +106,7 @@ class IngestionCoordinator:
         progress = self._begun[event.request.batch_id]
         results = [(progress.stored(day), day) for day in event.days]
         self._record(progress, [(result, day) for result, day in results if result is not None])
-        self._fence.ease(event.request)
+        self._guard.unpin(event.request)
         if self._runner.stopping:
             raise IngestionInterrupted("stopped after the symbol-days in hand")
 
@@ -114,7 +114,7 @@ class IngestionCoordinator:
         progress = self._begun[event.request.batch_id]
         refused = progress.refused_days((item.symbol, item.reason) for item in event.refused)
         if progress.open_days():
-            with self._fence.held(event.request):
+            with self._guard.pinned(event.request):
                 results = progress.exhausted(refused, self._kept(event.request, progress.open_days()))
                 self._record(progress, [(result, None) for result in results])
 
@@ -180,7 +180,7 @@ class IngestionCoordinator:
     def _failed(
         self, progress: BatchProgress, error: MarketPipeError, left: deque[BarsRequest]
     ) -> MarketPipeError | None:
-        with self._fence.held(progress.request):
+        with self._guard.pinned(progress.request):
             parts = self._blame.parts(progress.request, progress.open_days(), error)
             if not parts:
                 self._record(progress, [(result, None) for result in progress.fail_open_days(error)])

@@ -55,14 +55,14 @@ def known_days(
     scope: IngestionScope,
     state: IngestionState,
     inventory: StoreInventory,
-    doubted: Collection[SymbolDay] = (),
+    suspect: Collection[SymbolDay] = (),
 ) -> KnownDays:
     """A checkpoint counts for nothing where its file is gone or altered, where a file lies though it says that there
-    were no bars, and where the symbol-day is ``doubted``.
+    were no bars, and where the symbol-day is ``suspect``.
 
     Where all files of a symbol appear as they have to, their days are looked at no closer.
     """
-    doubts, hours, unrecorded = frozenset(doubted), dict[Symbol, Mapping[TradingDate, SessionHours]](), set[SymbolDay]()
+    doubts, hours, unrecorded = frozenset(suspect), dict[Symbol, Mapping[TradingDate, SessionHours]](), set[SymbolDay]()
     in_doubt = {day.symbol for day in doubts}
     for symbol in scope.symbols:
         first, last = scope.first_of(symbol), scope.last
@@ -99,9 +99,9 @@ class IngestionPlanner:
     def __init__(self, scheduler: JobScheduler, state: IngestionState, inventory: StoreInventory, clock: Clock) -> None:
         self._scheduler, self._state, self._inventory, self._clock = scheduler, state, inventory, clock
 
-    def plan(self, scope: IngestionScope, doubted: Collection[SymbolDay] = ()) -> IngestionPlan:
-        """``doubted`` symbol-days are asked for again though they are settled."""
-        known, now = known_days(scope, self._state, self._inventory, doubted), self._clock.now()
+    def plan(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionPlan:
+        """``suspect`` symbol-days are asked for again though they are settled."""
+        known, now = known_days(scope, self._state, self._inventory, suspect), self._clock.now()
         plan = self._scheduler.plan(scope, known.hours, now)
         if plan.batches:  # what symbols usually bring takes a while to find out, and matters only then
             plan = self._scheduler.plan(scope, known.hours, now, self._volumes(scope))

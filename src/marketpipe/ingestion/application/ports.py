@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import ClaimedDays, DayOutlines, DayRecord, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord, IngestionCheckpoint, LeasedDays
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
 from marketpipe.ingestion.domain.store_status import JobRecord, StateCondition, SymbolSummary
@@ -17,7 +17,7 @@ from marketpipe.shared_kernel.events import StoredSymbolDay
 class IngestionState(Protocol):
     """Jobs and checkpoints of one store, durable and safe to call from several threads. Raises ``StateError``."""
 
-    def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
+    def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
         """Says which dataset the checkpoints are of, and of which hours.
 
         Raises ``DatasetMismatchError`` where they are another's, and where a store of the extended session would take
@@ -52,7 +52,7 @@ class IngestionState(Protocol):
         """
         ...
 
-    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+    def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         """These settled days count as failed from now on, each for its reason; their files stay on record."""
         ...
 
@@ -116,7 +116,7 @@ class StateFile(Protocol):
         ...
 
 
-class SymbolDayClaims(Protocol):
+class SymbolDayLeases(Protocol):
     """Who works on which symbol-days of one store, among all who do at once. Raises ``StateError``.
 
     Nobody gets what another holds. What a holder holds is free at once when it dies or closes its state, and when its
@@ -129,14 +129,14 @@ class SymbolDayClaims(Protocol):
 
     def take(
         self, wanted: Mapping[SymbolDay, SessionHours], since: int | None, now: Timestamp, until: Timestamp
-    ) -> ClaimedDays:
+    ) -> LeasedDays:
         """In one step, those that are free. ``wanted`` says for which hours.
 
         What was settled for those hours after the position ``since`` is not taken; None: whatever is settled.
         """
         ...
 
-    def hold(self, lease: int, until: Timestamp) -> bool:
+    def pin(self, lease: int, until: Timestamp) -> bool:
         """While what it holds is written it does not run out: whoever hangs in the middle of that would write later.
 
         Its holder's other leases last until then at least. False where it has run out and somebody else took what it
@@ -144,7 +144,7 @@ class SymbolDayClaims(Protocol):
         """
         ...
 
-    def ease(self, lease: int, until: Timestamp) -> None:
+    def unpin(self, lease: int, until: Timestamp) -> None:
         """All is written: from ``until`` on others may take it over again."""
         ...
 

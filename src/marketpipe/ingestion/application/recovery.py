@@ -7,7 +7,7 @@ from typing import Final
 from attrs import define, field
 
 from marketpipe.ingestion.application.leases import LEASE
-from marketpipe.ingestion.application.ports import FilesLeftBehind, IngestionState, StateFile, SymbolDayClaims
+from marketpipe.ingestion.application.ports import FilesLeftBehind, IngestionState, StateFile, SymbolDayLeases
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
@@ -40,13 +40,13 @@ class InterruptedWork:
     def __init__(
         self,
         state: IngestionState,
-        claims: SymbolDayClaims,
+        leases: SymbolDayLeases,
         files: FilesLeftBehind,
         calendar: TradingCalendar,
         finality: SessionFinality,
         clock: Clock,
     ) -> None:
-        self._state, self._claims, self._files = state, claims, files
+        self._state, self._leases, self._files = state, leases, files
         self._calendar, self._finality, self._clock = calendar, finality, clock
 
     def take_over(self, unrecorded: Collection[SymbolDay]) -> bool:
@@ -56,7 +56,7 @@ class InterruptedWork:
             return False
         now = self._clock.now()
         wanted = dict.fromkeys(unrecorded, SessionHours.NONE)
-        claimed = self._claims.take(wanted, None, now, now.plus(LEASE))
+        claimed = self._leases.take(wanted, None, now, now.plus(LEASE))
         try:
             checkpoints = [
                 checkpoint
@@ -66,7 +66,7 @@ class InterruptedWork:
             if checkpoints:
                 self._state.record(checkpoints)
         finally:
-            self._claims.release(claimed.lease)
+            self._leases.release(claimed.lease)
         return bool(checkpoints)
 
     def _checkpoints(
@@ -150,7 +150,7 @@ class StateRecoverer:
         if kind is SessionKind.EXTENDED:
             for symbol in tally.symbols:
                 self._widen(state, symbol)
-        state.claim(identity, kind)
+        state.bind_dataset(identity, kind)
         return tally.report(identity, kind, set_aside)
 
     def _record(self, state: IngestionState, days: Sequence[StoredSymbolDay], tally: _Tally) -> None:
@@ -211,6 +211,6 @@ class RecordedFiles:
         records = self._state.records(symbol, first, last)
         return {date: record.file for date, record in records.items() if record.file is not None}
 
-    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+    def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         """The file stays recorded, so that what heals it is known to be what it was."""
-        self._state.doubt(symbol, reasons)
+        self._state.mark_suspect(symbol, reasons)

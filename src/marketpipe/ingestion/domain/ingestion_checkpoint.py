@@ -100,14 +100,14 @@ class DayOutlines:
 
 
 @frozen
-class ClaimedDays:
+class LeasedDays:
     """What became of the wish to work on some symbol-days: each is in one of the three.
 
-    ``ours`` are held under ``lease``; of the ``settled`` somebody else has meanwhile found out; the ``held`` are in
+    ``ours`` are held under ``lease``; of the ``settled`` somebody else has meanwhile found out; the ``busy`` are in
     somebody else's hands.
     """
 
     lease: int
     ours: frozenset[SymbolDay] = field(repr=lambda days: f"<{len(days)} symbol-days>")
     settled: Mapping[SymbolDay, DayRecord] = field(factory=dict, repr=lambda days: f"<{len(days)} symbol-days>")
-    held: frozenset[SymbolDay] = field(factory=frozenset, repr=lambda days: f"<{len(days)} symbol-days>")
+    busy: frozenset[SymbolDay] = field(factory=frozenset, repr=lambda days: f"<{len(days)} symbol-days>")

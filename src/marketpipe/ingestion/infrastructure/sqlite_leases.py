@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import ClaimedDays, DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord, LeasedDays
 from marketpipe.ingestion.infrastructure.sqlite_checkpoints import SELECT_CHANGED_DAYS, day_records
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_symbol
@@ -22,8 +22,8 @@ NEVER: Final = (1 << 63) - 1
 DELETE_LEASES: Final = "DELETE FROM leases WHERE {which}"
 
 
-class SQLiteClaims:
-    """``SymbolDayClaims`` in the tables leases and claims. A holder is whoever has the state file open: see there."""
+class SQLiteLeases:
+    """``SymbolDayLeases`` in the tables leases and claims. A holder is whoever has the state file open: see there."""
 
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
@@ -34,7 +34,7 @@ class SQLiteClaims:
 
     def take(
         self, wanted: Mapping[SymbolDay, SessionHours], since: int | None, now: Timestamp, until: Timestamp
-    ) -> ClaimedDays:
+    ) -> LeasedDays:
         ours, dead = self._file.our_name(), self._dead()
         with self._file.transaction() as connection:
             for holder in dead:
@@ -43,14 +43,14 @@ class SQLiteClaims:
             settled = {} if since is None else self._settled(connection, wanted, since)
             held = self._held(connection, [day for day in wanted if day not in settled], ours)
             free = frozenset(wanted) - settled.keys() - held
-            return ClaimedDays(self._lease(connection, free, ours, until), free, settled, held)
+            return LeasedDays(self._lease(connection, free, ours, until), free, settled, held)
 
-    def hold(self, lease: int, until: Timestamp) -> bool:
+    def pin(self, lease: int, until: Timestamp) -> bool:
         with self._file.transaction() as connection:
             connection.execute(PROLONG, (until.epoch_micros, lease))
             return connection.execute(SET_UNTIL, (NEVER, lease)).rowcount == 1
 
-    def ease(self, lease: int, until: Timestamp) -> None:
+    def unpin(self, lease: int, until: Timestamp) -> None:
         with self._file.transaction() as connection:
             connection.execute(SET_UNTIL, (until.epoch_micros, lease))
 

@@ -30,7 +30,7 @@ from marketpipe.ingestion.infrastructure.sqlite_checkpoints import (
     partition_row,
 )
 from marketpipe.ingestion.infrastructure.sqlite_file import PATIENCE_SECONDS, SQLiteFile
-from marketpipe.ingestion.infrastructure.sqlite_leases import SQLiteClaims
+from marketpipe.ingestion.infrastructure.sqlite_leases import SQLiteLeases
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
@@ -144,9 +144,9 @@ class SQLiteState:
         self._file = SQLiteFile(path, location, patience_seconds)
         self._path, self._store_id = path, self._file.store_id
         self._transaction, self._query = self._file.transaction, self._file.query
-        self.claims = SQLiteClaims(self._file)
+        self.leases = SQLiteLeases(self._file)
 
-    def claim(self, identity: DatasetIdentity, kind: SessionKind) -> None:
+    def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
         self._file.our_name()  # from here on others see that somebody is at work
         with self._transaction() as connection:
             known = connection.execute(SELECT_DATASET, (self._store_id,)).fetchone()
@@ -203,7 +203,7 @@ class SQLiteState:
                 "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?", progress_rows(checkpoints)
             )
 
-    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+    def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         with self._transaction() as connection:
             connection.executemany(
                 f"UPDATE checkpoints SET outcome = ?, error = ? WHERE store_id = ? AND symbol = ? AND trading_date = ? "

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from marketpipe.integration.domain.data_feed import ProviderTraits
+from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
@@ -14,7 +14,7 @@ class MarketDataProvider(Protocol):
     """Pages come symbols ascending, then time; a symbol-day may straddle pages. Raises ``ProviderError``."""
 
     @property
-    def traits(self) -> ProviderTraits: ...
+    def capabilities(self) -> ProviderCapabilities: ...
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]: ...
 

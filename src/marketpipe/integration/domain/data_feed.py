@@ -19,7 +19,7 @@ class DataFeed:
 
 
 @frozen
-class ProviderTraits:
+class ProviderCapabilities:
     """What a market data provider declares of itself, so that nobody else has to know it.
 
     ``bars_per_page``: what one request brings at the most, over all symbols.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 from attrs import evolve
 
-from marketpipe.integration.domain.data_feed import ProviderTraits
+from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.integration.domain.page_walk import PageCall, PageWalk
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
@@ -32,7 +32,7 @@ class BaseApiClient(ABC):
 
     def __init__(
         self,
-        traits: ProviderTraits,
+        capabilities: ProviderCapabilities,
         http: HttpExchange,
         limiter: RateLimiter,
         clock: Clock,
@@ -40,19 +40,19 @@ class BaseApiClient(ABC):
         retry: RetryPolicy | None = None,
         publish: Callable[[Event], None] = lambda _: None,
     ) -> None:
-        self._traits, self._http, self._limiter, self._clock = traits, http, limiter, clock
+        self._capabilities, self._http, self._limiter, self._clock = capabilities, http, limiter, clock
         self._publish = publish
         policy = retry or RetryPolicy()
-        self._retrying, self._hurried = (
-            made.sync(clock, self.should_retry, self._report_retry) for made in (policy, policy.hurried)
+        self._retrying, self._probing = (
+            made.sync(clock, self.should_retry, self._report_retry) for made in (policy, policy.probing)
         )
-        self._async_retrying, self._async_hurried = (
-            made.asynchronous(clock, self.should_retry, self._report_retry) for made in (policy, policy.hurried)
+        self._async_retrying, self._async_probing = (
+            made.asynchronous(clock, self.should_retry, self._report_retry) for made in (policy, policy.probing)
         )
 
     @property
-    def traits(self) -> ProviderTraits:
-        return self._traits
+    def capabilities(self) -> ProviderCapabilities:
+        return self._capabilities
 
     @abstractmethod
     def endpoint_path(self, request: BarsRequest) -> str:
@@ -79,14 +79,14 @@ class BaseApiClient(ABC):
 
     def classify_failure(self, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:
         """What an answer other than 200 means."""
-        return classify_status(self._traits.name, status, body, limit)
+        return classify_status(self._capabilities.name, status, body, limit)
 
     def should_retry(self, error: BaseException) -> bool:
         return isinstance(error, TransientProviderError)
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
         walk, reach = PageWalk(request), PageReach()
-        retrying = self._retrying if request.patient else self._hurried
+        retrying = self._retrying if not request.probing else self._probing
         with ThreadPoolExecutor(1, "marketpipe-ahead") as asker, RequestAhead(self._answer, asker) as ahead:
             while (call := walk.next_call()) is not None:
                 try:
@@ -100,7 +100,7 @@ class BaseApiClient(ABC):
 
     async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
         walk, reach = PageWalk(request), PageReach()
-        retrying = self._async_retrying if request.patient else self._async_hurried
+        retrying = self._async_retrying if not request.probing else self._async_probing
         while (call := walk.next_call()) is not None:
             try:
                 page: RawMarketData = await retrying(self._ask_async, call)
@@ -179,10 +179,10 @@ class BaseApiClient(ABC):
         finally:
             if tally.sent:
                 done = tally.seconds, tally.bars, tally.error_kind, tally.remaining
-                self._publish(RequestCompleted(self._traits.name, *done))
+                self._publish(RequestCompleted(self._capabilities.name, *done))
 
     def _report_retry(self, attempt: int, wait: float, reason: str) -> None:
-        self._publish(RequestRetried(self._traits.name, attempt, wait, reason))
+        self._publish(RequestRetried(self._capabilities.name, attempt, wait, reason))
 
 
 def _nothing_but_refused(walk: PageWalk, error: SymbolRefusedError) -> RawMarketData:

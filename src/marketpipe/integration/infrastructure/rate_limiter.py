@@ -78,13 +78,13 @@ class LocalTurns:
         self._bucket = _bucket(rates) if rates else None
         self._paused_until = -math.inf
 
-    def claim(self) -> float:
+    def reserve(self) -> float:
         """Seconds to wait before trying again; 0: go."""
         with self._lock:
             now = self._clock.monotonic()
             if now < self._paused_until:
                 return self._paused_until - now
-            return self._claim_from_windows(int(now * 1000))
+            return self._reserve_in_windows(int(now * 1000))
 
     def pause(self, seconds: float) -> None:
         with self._lock:
@@ -93,7 +93,7 @@ class LocalTurns:
     def close(self) -> None:
         """Nothing was opened."""
 
-    def _claim_from_windows(self, now_ms: int) -> float:
+    def _reserve_in_windows(self, now_ms: int) -> float:
         if self._bucket is None:
             return 0.0
         self._bucket.leak(now_ms)
@@ -135,7 +135,7 @@ class SharedTurns:
         self._lock = threading.Lock()
         self._descriptor: int | None = None
 
-    def claim(self) -> float:
+    def reserve(self) -> float:
         """Seconds to wait before trying again; 0: go. Raises ``StateError``."""
         with self._alone() as file:
             now = self._now()
@@ -239,12 +239,12 @@ class RateLimiter:
 
         Raises ``StateError`` where what is shared cannot be read or written.
         """
-        while (delay := self._turns.claim()) > 0:
+        while (delay := self._turns.reserve()) > 0:
             self._on_wait(delay)
             self._clock.sleep(delay)
 
     async def acquire_async(self) -> None:
-        while (delay := self._turns.claim()) > 0:
+        while (delay := self._turns.reserve()) > 0:
             self._on_wait(delay)
             await self._clock.sleep_async(delay)
 

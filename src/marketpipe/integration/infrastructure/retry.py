@@ -85,7 +85,7 @@ class RetryPolicy:
     longest_wait: float = 30.0
 
     @property
-    def hurried(self) -> RetryPolicy:
+    def probing(self) -> RetryPolicy:
         """For what is asked only to find out whether it can be answered."""
         return evolve(self, attempts=min(self.attempts, FEW_ATTEMPTS))
 

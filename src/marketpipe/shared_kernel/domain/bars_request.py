@@ -33,16 +33,16 @@ class AskedSession:
 class BarsRequest:
     """Minute bars of every symbol in every session: a rectangle, its sessions ascending with none left out between.
 
-    One that is not ``patient`` is part of a request that failed, to find out which part is to blame: few attempts do.
-    ``claim`` is the lease under which its symbol-days are held; None where nobody else can be at work on them.
+    ``probing`` marks a part of a request that failed: it is sent with few retries, to find the symbol-days that fail.
+    ``lease`` is the lease under which its symbol-days are held; None where nobody else can be at work on them.
     """
 
     batch_id: int
     symbols: tuple[Symbol, ...] = field()
     sessions: tuple[AskedSession, ...] = field(repr=lambda sessions: f"<{len(sessions)} sessions>")
     session_kind: SessionKind = SessionKind.EXTENDED
-    patient: bool = True
-    claim: int | None = field(default=None, eq=False, repr=False)
+    probing: bool = False
+    lease: int | None = field(default=None, eq=False, repr=False)
 
     @symbols.validator
     @sessions.validator

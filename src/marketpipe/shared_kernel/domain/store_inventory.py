@@ -91,7 +91,7 @@ class FileRegister(Protocol):
         """Between the dates, both inclusive; ascending."""
         ...
 
-    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+    def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         """These files are not what they were, though they look it from outside: they are to be asked for again."""
         ...
 

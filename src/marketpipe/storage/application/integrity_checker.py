@@ -27,7 +27,7 @@ from marketpipe.storage.domain.integrity import (
 
 class IntegrityTally:
     def __init__(self) -> None:
-        self.files, self.size_bytes, self.doubted = 0, 0, 0
+        self.files, self.size_bytes, self.suspect = 0, 0, 0
         self.problems: list[IntegrityProblem] = []
         self.extra: list[str] = []
 
@@ -41,7 +41,7 @@ class IntegrityTally:
         self.problems.append(problem)
 
     def report(self) -> IntegrityReport:
-        return IntegrityReport(self.files, self.size_bytes, tuple(self.problems), tuple(self.extra), self.doubted)
+        return IntegrityReport(self.files, self.size_bytes, tuple(self.problems), tuple(self.extra), self.suspect)
 
 
 Judged = tuple[RecordedFile | None, IntegrityProblem | None]
@@ -77,8 +77,8 @@ class IntegrityChecker:
         for gone in lost_files(symbol, recorded):
             tally.add_problem(gone)
         if doubts:
-            self._register.doubt(symbol, doubts)
-        tally.doubted += len(doubts)
+            self._register.mark_suspect(symbol, doubts)
+        tally.suspect += len(doubts)
 
     def _judged(self, file: CheckedFile, known: RecordedFile | None) -> Judged:
         """An ingestion may have replaced the file since its symbol was looked up: then the newer record counts."""
@@ -95,7 +95,7 @@ class IntegrityChecker:
         if known and file.trading_date and file.looks_like(known):
             doubts[file.trading_date] = problem.reason
         if file.area is StoreArea.AGGREGATES:
-            self._files.distrust(file)
+            self._files.invalidate(file)
 
 
 def _stray(path: str) -> IntegrityProblem:

@@ -99,7 +99,7 @@ class StoredFiles(Protocol):
         """
         ...
 
-    def distrust(self, aggregate: CheckedFile) -> None:
+    def invalidate(self, aggregate: CheckedFile) -> None:
         """It counts as stale from now on, whatever it looks like, where its time can be changed."""
         ...
 

@@ -87,14 +87,14 @@ class CheckedFile:
 class IntegrityReport:
     """What reading every byte has shown. ``extra`` files are not in the lock that was held against the store.
 
-    ``doubted`` counts damaged files that looked well from outside, of which word was left for the next ingestion.
+    ``suspect`` counts damaged files that looked well from outside, of which word was left for the next ingestion.
     """
 
     files: int
     size_bytes: int
     problems: tuple[IntegrityProblem, ...]
     extra: tuple[str, ...] = ()
-    doubted: int = 0
+    suspect: int = 0
 
     @property
     def ok(self) -> bool:

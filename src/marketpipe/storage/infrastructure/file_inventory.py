@@ -164,7 +164,7 @@ class ParquetStoredFiles:
         wanted = (found for found in of_areas if found.first <= last and first <= found.last)
         return (reading.file for reading in self._readings(wanted, proven))
 
-    def distrust(self, aggregate: CheckedFile) -> None:
+    def invalidate(self, aggregate: CheckedFile) -> None:
         for found in self._in(StoreArea.AGGREGATES, aggregate.symbol):
             if found.path == aggregate.path:
                 with suppress(OSError):  # a store that may only be read

@@ -117,7 +117,7 @@ def test_only_days_that_are_still_open_are_asked_for() -> None:
 def test_parts_are_asked_for_in_a_hurry_but_a_symbol_day_alone_with_patience() -> None:
     small = request(("AAPL", "MSFT", "NVDA"), "2024-03-04", "2024-03-05")
     parts = finder().parts(small, small.symbol_days, BROKEN)
-    assert {len(part.symbol_days): part.patient for part in parts} == {1: True, 2: False}
+    assert {len(part.symbol_days): part.probing for part in parts} == {1: False, 2: True}
     assert len({part.batch_id for part in parts} | {small.batch_id}) == len(parts) + 1
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 import pytest
 
 from marketpipe.ingestion.application.leases import LEASE, LOOK_AGAIN_SECONDS
-from marketpipe.ingestion.domain.ingestion_checkpoint import ClaimedDays
+from marketpipe.ingestion.domain.ingestion_checkpoint import LeasedDays
 from marketpipe.ingestion.domain.ingestion_job import JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.shared_kernel.domain.errors import CredentialsError, ProviderUnavailableError
@@ -19,7 +19,7 @@ from tests.support.builders import day
 from tests.support.checkpoints import checkpoint
 from tests.support.coordination import EXECUTORS, FIRST, LAST, Coordination, coordination
 from tests.support.fake_clock import FakeClock
-from tests.support.in_memory_ingestion_state import InMemoryClaims
+from tests.support.in_memory_ingestion_state import InMemoryLeases
 
 NewExecutor = Callable[[], Executor]
 DAYS = {f"{symbol} {date}" for symbol in ("AAPL", "MSFT") for date in (FIRST, LAST)}
@@ -34,21 +34,21 @@ class _Neighbour:
     """Somebody else at work on the same store, who does something whenever we wait."""
 
     def __init__(self, parts: Coordination) -> None:
-        self._parts, self.claims = parts, InMemoryClaims(parts.state, "neighbour")
-        self.leases: list[int] = []
+        self._parts, self.leases = parts, InMemoryLeases(parts.state, "neighbour")
+        self.taken: list[int] = []
 
-    def takes(self, *days: SymbolDay) -> ClaimedDays:
+    def takes(self, *days: SymbolDay) -> LeasedDays:
         now = self._parts.clock.now()
-        taken = self.claims.take(dict.fromkeys(days, SessionHours.EXTENDED), None, now, now.plus(LEASE))
-        self.leases.append(taken.lease)
+        taken = self.leases.take(dict.fromkeys(days, SessionHours.EXTENDED), None, now, now.plus(LEASE))
+        self.taken.append(taken.lease)
         return taken
 
     def settles(self, *days: SymbolDay) -> None:
         self._parts.state.record([checkpoint(str(found.symbol), str(found.trading_date)) for found in days])
 
     def lets_go(self) -> None:
-        for lease in self.leases:
-            self.claims.release(lease)
+        for lease in self.taken:
+            self.leases.release(lease)
 
 
 class _WatchedClock(FakeClock):
@@ -92,7 +92,7 @@ def test_what_another_holds_is_waited_for_and_counts_when_it_is_settled(new_exec
 def test_what_another_drops_is_taken_over(new_executor: NewExecutor) -> None:
     parts, neighbour, clock = shared(new_executor)
     neighbour.takes(day("AAPL", str(FIRST)), day("AAPL", str(LAST)))
-    clock.after = {2: neighbour.claims.die}
+    clock.after = {2: neighbour.leases.die}
 
     job = parts.ingest("AAPL", "MSFT")
 
@@ -167,7 +167,7 @@ def test_a_doubted_day_is_asked_for_though_it_is_settled(new_executor: NewExecut
 
 def test_bars_of_days_that_somebody_took_over_are_not_stored_but_left_for_later() -> None:
     parts, neighbour, clock = shared(EXECUTORS["inline"])
-    parts.bus.subscribe(BarsValidated, parts.fence.on_bars_validated)
+    parts.bus.subscribe(BarsValidated, parts.guard.on_bars_validated)
     hung: list[Event] = []
 
     def hang(event: BarsRequested) -> None:
@@ -191,7 +191,7 @@ def test_bars_of_days_that_somebody_took_over_are_not_stored_but_left_for_later(
 def test_two_coordinators_ask_for_everything_once() -> None:
     parts = coordination(lambda: ThreadPoolExecutor(2))
     other = coordination(
-        lambda: ThreadPoolExecutor(2), state=parts.state, claims=InMemoryClaims(parts.state, "another")
+        lambda: ThreadPoolExecutor(2), state=parts.state, leases=InMemoryLeases(parts.state, "another")
     )
     symbols = [f"S{number}" for number in range(20)]
     parts.ring.happens = {symbols[0]: lambda: _finish(other, symbols)}

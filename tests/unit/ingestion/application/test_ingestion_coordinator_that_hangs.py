@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from marketpipe.ingestion.application.leases import LEASE
-from marketpipe.ingestion.domain.ingestion_checkpoint import ClaimedDays, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint, LeasedDays
 from marketpipe.ingestion.domain.ingestion_job import JobState
 from marketpipe.shared_kernel.domain.errors import ProviderUnavailableError
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
@@ -17,26 +17,26 @@ from tests.support.builders import day
 from tests.support.checkpoints import checkpoint
 from tests.support.coordination import FIRST, LAST, Coordination, coordination
 from tests.support.fake_ring import stored
-from tests.support.in_memory_ingestion_state import InMemoryClaims, InMemoryIngestionState
+from tests.support.in_memory_ingestion_state import InMemoryIngestionState, InMemoryLeases
 
 DAYS = [day("AAPL", str(date)) for date in (FIRST, LAST)]
 
 
 class _Neighbour:
     def __init__(self, parts: Coordination) -> None:
-        self._parts, self._claims = parts, InMemoryClaims(parts.state, "neighbour")
+        self._parts, self._leases = parts, InMemoryLeases(parts.state, "neighbour")
 
-    def tries(self, days: Sequence[SymbolDay] = DAYS) -> ClaimedDays:
+    def tries(self, days: Sequence[SymbolDay] = DAYS) -> LeasedDays:
         """When every lease that can run out has."""
         self._parts.clock.advance(LEASE.total_seconds() + 1)
         now = self._parts.clock.now()
-        return self._claims.take(dict.fromkeys(days, SessionHours.EXTENDED), None, now, now.plus(LEASE))
+        return self._leases.take(dict.fromkeys(days, SessionHours.EXTENDED), None, now, now.plus(LEASE))
 
     def takes_over(self, outcome: Outcome, rows: int) -> None:
         taken = self.tries()
         assert taken.ours == set(DAYS)
         self._parts.state.record([checkpoint("AAPL", str(found.trading_date), outcome, rows) for found in DAYS])
-        self._claims.release(taken.lease)
+        self._leases.release(taken.lease)
 
 
 class _WatchedState(InMemoryIngestionState):
@@ -51,11 +51,11 @@ class _WatchedState(InMemoryIngestionState):
         super().record(checkpoints)
 
 
-def _hanging(moment: type[BarsValidated | BarsStored], **ring: object) -> tuple[Coordination, list[ClaimedDays]]:
+def _hanging(moment: type[BarsValidated | BarsStored], **ring: object) -> tuple[Coordination, list[LeasedDays]]:
     """A ring with validation in it; when ``moment`` has passed, a neighbour tries to take the days over."""
     parts = coordination(**ring)
-    neighbour, tried = _Neighbour(parts), list[ClaimedDays]()
-    parts.bus.subscribe(BarsValidated, parts.fence.on_bars_validated)
+    neighbour, tried = _Neighbour(parts), list[LeasedDays]()
+    parts.bus.subscribe(BarsValidated, parts.guard.on_bars_validated)
     parts.bus.subscribe(moment, lambda _: tried.append(neighbour.tries()))
 
     def validate() -> None:
@@ -70,7 +70,7 @@ def test_days_that_are_being_written_are_not_taken_over_however_long_that_takes(
 
     job = parts.ingest("AAPL")
 
-    assert [(found.held, found.ours) for found in tried] == [(set(DAYS), set())]
+    assert [(found.busy, found.ours) for found in tried] == [(set(DAYS), set())]
     assert (job.state, len(parts.ring.requests)) == (JobState.COMPLETED, 1)
 
 
@@ -108,8 +108,8 @@ def test_who_wakes_with_nothing_overwrites_nothing(how: str, outcome: Outcome, r
 def test_a_part_of_a_batch_that_is_written_does_not_keep_its_lease_from_running_out() -> None:
     """Between two pages of one batch the provider may be silent for ever."""
     parts = coordination()
-    neighbour, tried = _Neighbour(parts), list[ClaimedDays]()
-    parts.bus.subscribe(BarsValidated, parts.fence.on_bars_validated)
+    neighbour, tried = _Neighbour(parts), list[LeasedDays]()
+    parts.bus.subscribe(BarsValidated, parts.guard.on_bars_validated)
 
     def first_page() -> None:
         request = parts.ring.requests[-1]

@@ -69,7 +69,7 @@ def test_a_look_at_the_outlines_finds_what_a_look_at_everything_finds(
     inventory = InMemoryInventory(state, lost, altered, unrecorded)
 
     quickly = known_days(SCOPE, state, inventory)
-    thoroughly = known_days(SCOPE, state, inventory, doubted=ELSEWHERE)
+    thoroughly = known_days(SCOPE, state, inventory, suspect=ELSEWHERE)
 
     assert quickly == thoroughly
 
@@ -87,11 +87,11 @@ def test_only_symbols_of_which_a_file_is_not_as_it_was_are_looked_at_closely() -
 
 
 def test_a_symbol_with_a_lost_or_doubted_day_is_looked_at_closely() -> None:
-    lost, doubted = day("AAPL", DATES[1]), day("MSFT", DATES[2])
+    lost, suspect = day("AAPL", DATES[1]), day("MSFT", DATES[2])
     state = InMemoryIngestionState()
     state.record([checkpoint(str(each.symbol), str(each.trading_date)) for each in DAYS])
 
-    known = known_days(SCOPE, state, InMemoryInventory(state, lost={lost}), doubted=[doubted])
+    known = known_days(SCOPE, state, InMemoryInventory(state, lost={lost}), suspect=[suspect])
 
     settled = {SymbolDay(symbol, date) for symbol, dates in known.hours.items() for date in dates}
-    assert settled == set(DAYS) - {lost, doubted}
+    assert settled == set(DAYS) - {lost, suspect}

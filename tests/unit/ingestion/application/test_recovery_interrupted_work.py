@@ -12,7 +12,7 @@ from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT, checkpoint
 from tests.support.coordination import FIRST, LAST, Coordination, coordination
 from tests.support.fake_ring import stored
-from tests.support.in_memory_ingestion_state import InMemoryClaims
+from tests.support.in_memory_ingestion_state import InMemoryLeases
 
 TUESDAY, WEDNESDAY = day("AAPL", "2024-01-02"), day("AAPL", "2024-01-03")
 BEFORE = CHECKED_AT.plus(timedelta(seconds=-1))
@@ -74,7 +74,7 @@ def test_a_day_that_has_a_record_is_left_as_it_is() -> None:
 def test_what_somebody_else_holds_is_not_taken_over() -> None:
     parts, job_id = _left_behind()
     now = parts.clock.now()
-    neighbour = InMemoryClaims(parts.state, "neighbour")
+    neighbour = InMemoryLeases(parts.state, "neighbour")
     neighbour.take({TUESDAY: SessionHours.EXTENDED}, None, now, now.plus(LEASE))
 
     parts.ingest("AAPL")  # waits, as far as the fake clock is concerned, until the lease has run out

@@ -174,8 +174,8 @@ def test_a_store_that_was_claimed_without_checkpoints_keeps_its_dataset_and_take
     state = SQLiteState(path, "../claimed")
 
     with pytest.raises(DatasetMismatchError):
-        state.claim(DatasetIdentity("alpaca", "iex", "raw"), kind)
-    state.claim(identity, kind)
+        state.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), kind)
+    state.bind_dataset(identity, kind)
 
     assert state.dataset() == (identity, kind)
     state.close()
@@ -185,7 +185,7 @@ def test_checkpoints_that_nobody_claimed_keep_their_session(path: Path) -> None:
     state = SQLiteState(path, "../unclaimed")
 
     with pytest.raises(DatasetMismatchError, match="session extended"):
-        state.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.REGULAR)
+        state.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.REGULAR)
 
     state.close()
 
@@ -316,7 +316,7 @@ def test_a_file_of_version_2_gets_what_is_new_and_keeps_the_rest(path: Path) -> 
     SQLiteState(new := path.with_name("new.sqlite"), "../data").close()
 
     state = SQLiteState(path, "../mixed")
-    position = state.claims.position()
+    position = state.leases.position()
     state.record([checkpoint("AAPL", "2024-01-05")])
     state.close()
 

@@ -148,11 +148,11 @@ def test_several_stores_in_one_file_do_not_mix(path: Path) -> None:
     first_job = one.open_job(AAPL, NOW)
     one.record([checkpoint("AAPL", "2024-01-02", rows=100)])
 
-    one.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
+    one.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
 
     second_job = other.open_job(AAPL, NOW)
     other.record([checkpoint("AAPL", "2024-01-03", rows=200)])
-    other.claim(DatasetIdentity("synthetic", "iex", "raw"), SessionKind.REGULAR)
+    other.bind_dataset(DatasetIdentity("synthetic", "iex", "raw"), SessionKind.REGULAR)
 
     for state, number, date, rows in ((one, first_job, "2024-01-02", 100), (other, second_job, "2024-01-03", 200)):
         assert known_dates(state) == [date]
@@ -164,13 +164,13 @@ def test_several_stores_in_one_file_do_not_mix(path: Path) -> None:
 
 def test_whoever_claims_another_dataset_or_session_is_told_where_and_what_to_do(path: Path) -> None:
     state = SQLiteState(path, "../data")
-    state.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
+    state.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
 
     begin, advice = f"^{path} has checkpoints of", "Give another output_path, or"
     with pytest.raises(DatasetMismatchError, match=f"{begin} provider alpaca, .* {advice} another state_path"):
-        state.claim(DatasetIdentity("alpaca", "sip", "raw"), SessionKind.EXTENDED)
+        state.bind_dataset(DatasetIdentity("alpaca", "sip", "raw"), SessionKind.EXTENDED)
     with pytest.raises(DatasetMismatchError, match=f"{begin} session extended; .* {advice} ask for session extended"):
-        state.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.REGULAR)
+        state.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.REGULAR)
 
     state.close()
 
@@ -178,7 +178,7 @@ def test_whoever_claims_another_dataset_or_session_is_told_where_and_what_to_do(
 def test_what_was_claimed_is_known_when_opened_again(path: Path) -> None:
     identity = DatasetIdentity("alpaca", "iex", "raw")
     state = SQLiteState(path, "../data")
-    state.claim(identity, SessionKind.REGULAR)
+    state.bind_dataset(identity, SessionKind.REGULAR)
     state.close()
 
     again = SQLiteState(path, "../data")

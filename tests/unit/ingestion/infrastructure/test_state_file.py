@@ -34,7 +34,7 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
 
 def claimed(path: Path) -> None:
     state = SQLiteState(path, "data")
-    state.claim(IDENTITY, SessionKind.EXTENDED)
+    state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
     state.close()
 
 
@@ -108,7 +108,7 @@ def test_a_file_that_is_held_names_no_such_command(path: Path) -> None:
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StateError, match="is held by another process.*try again"):  # noqa: RUF043
-        SQLiteState(path, "data", patience_seconds=0.01).claim(
+        SQLiteState(path, "data", patience_seconds=0.01).bind_dataset(
             DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED
         )
     holder.rollback()
@@ -119,7 +119,7 @@ def test_it_is_in_use_while_somebody_ingests_with_it(path: Path) -> None:
     file, reader = SQLiteStateFile(path, "data"), SQLiteState(path, "data")
     before = file.is_in_use()
     state = SQLiteState(path, "data")
-    state.claim(IDENTITY, SessionKind.EXTENDED)
+    state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
 
     assert (before, file.is_in_use()) == (False, True)
     state.close()
@@ -130,7 +130,7 @@ def test_it_is_in_use_while_somebody_ingests_with_it(path: Path) -> None:
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_nothing_is_written_to_a_file_that_was_set_aside_meanwhile(path: Path, is_replaced: bool) -> None:
     state = SQLiteState(path, "data")
-    state.claim(IDENTITY, SessionKind.EXTENDED)
+    state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
     aside = Path(SQLiteStateFile(path, "data").set_aside(NOW))
     if is_replaced:
         SQLiteState(path, "data").close()
@@ -159,7 +159,7 @@ def test_a_value_that_nobody_wrote_is_an_error_that_names_the_file_and_what_help
     path: Path, table: str, column: str, value: object
 ) -> None:
     state = SQLiteState(path, "data")
-    state.claim(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
+    state.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
     state.record([checkpoint("AAPL", "2024-01-02")])
     state.close()
     with sqlite3.connect(path) as connection:
@@ -187,7 +187,7 @@ def test_such_a_value_met_while_writing_is_an_error_and_nothing_is_written(
         before = list(connection.iterdump())
 
     with pytest.raises(StateError, match=rf"^the state file {path} holds what nobody wrote there"):
-        _ = state.claim(IDENTITY, SessionKind.EXTENDED), state.record([checkpoint("AAPL", "2024-01-02", rows=5)])
+        _ = state.bind_dataset(IDENTITY, SessionKind.EXTENDED), state.record([checkpoint("AAPL", "2024-01-02", rows=5)])
 
     assert list(connection.iterdump()) == before
     connection.close()

@@ -4,15 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 
 
 def test_identity_tells_provider_feed_and_adjustment_apart() -> None:
-    traits = ProviderTraits("acme", DataFeed("sip"), "split")
-    assert traits.identity == DatasetIdentity("acme", "sip", "split")
-    assert ProviderTraits("acme", DataFeed("iex"), "split").identity != traits.identity
-    assert ProviderTraits("acme", DataFeed("sip")).identity == DatasetIdentity("acme", "sip", "raw")
+    capabilities = ProviderCapabilities("acme", DataFeed("sip"), "split")
+    assert capabilities.identity == DatasetIdentity("acme", "sip", "split")
+    assert ProviderCapabilities("acme", DataFeed("iex"), "split").identity != capabilities.identity
+    assert ProviderCapabilities("acme", DataFeed("sip")).identity == DatasetIdentity("acme", "sip", "raw")
 
 
 def test_a_feed_is_asked_a_quarter_of_an_hour_late_unless_it_says_otherwise() -> None:
@@ -24,10 +24,10 @@ def test_a_feed_is_asked_a_quarter_of_an_hour_late_unless_it_says_otherwise() ->
 @pytest.mark.parametrize("value", [0, -1])
 def test_limits_are_at_least_one(limit: str, value: int) -> None:
     with pytest.raises(ValueError, match=limit):
-        ProviderTraits("acme", DataFeed("sip"), **{limit: value})
+        ProviderCapabilities("acme", DataFeed("sip"), **{limit: value})
 
 
 def test_traits_are_values() -> None:
-    assert {ProviderTraits("acme", DataFeed("sip")), ProviderTraits("acme", DataFeed("sip"))} == {
-        ProviderTraits("acme", DataFeed("sip"))
+    assert {ProviderCapabilities("acme", DataFeed("sip")), ProviderCapabilities("acme", DataFeed("sip"))} == {
+        ProviderCapabilities("acme", DataFeed("sip"))
     }

@@ -63,7 +63,7 @@ def test_no_error_shows_key_or_secret(reader: Reader, wire: Wire, logged: pytest
 
 def test_no_repr_shows_key_or_secret() -> None:
     setting = AlpacaSetting(exchange("http://alpaca.test"))
-    parts = (setting.client, setting.client.traits, exchange("http://alpaca.test"), alpaca_auth(KEY, SECRET))
+    parts = (setting.client, setting.client.capabilities, exchange("http://alpaca.test"), alpaca_auth(KEY, SECRET))
     assert_silent(*map(repr, parts), *map(str, parts))
     setting.client.close()
 

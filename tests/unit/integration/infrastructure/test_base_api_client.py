@@ -273,7 +273,7 @@ def test_pages_of_one_new_bar_each_are_no_circle(reader: Reader) -> None:
 def test_what_is_asked_without_patience_is_asked_three_times(reader: Reader) -> None:
     setting, transport = scripted_alpaca(Answer(503))
     with pytest.raises(ProviderUnavailableError):
-        reader(setting.client, evolve(ASKED, patient=False))
+        reader(setting.client, evolve(ASKED, probing=True))
     assert len(transport.requests) == 3
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport
@@ -58,8 +58,10 @@ class PageNumberClient(BaseApiClient):
 
 def pages(*answers: Answer) -> tuple[PageNumberClient, ScriptedTransport]:
     transport, clock = ScriptedTransport(*answers), FakeClock()
-    traits = ProviderTraits("pages", DataFeed("none"))
-    return PageNumberClient(traits, exchange("http://pages.test", transport), RateLimiter([], clock), clock), transport
+    capabilities = ProviderCapabilities("pages", DataFeed("none"))
+    return PageNumberClient(
+        capabilities, exchange("http://pages.test", transport), RateLimiter([], clock), clock
+    ), transport
 
 
 @READ

@@ -160,4 +160,4 @@ def test_a_policy_tries_at_least_once() -> None:
 
 
 def test_in_a_hurry_there_are_fewer_attempts_and_never_more() -> None:
-    assert [RetryPolicy(attempts=number).hurried.attempts for number in (1, 3, 8)] == [1, 3, 3]
+    assert [RetryPolicy(attempts=number).probing.attempts for number in (1, 3, 8)] == [1, 3, 3]

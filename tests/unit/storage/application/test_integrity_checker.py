@@ -43,7 +43,7 @@ class Files:
     ) -> Iterator[CheckedFile]:
         return (file for file in self.found if file.symbol == symbol)
 
-    def distrust(self, aggregate: CheckedFile) -> None:
+    def invalidate(self, aggregate: CheckedFile) -> None:
         self.distrusted.append(aggregate.path)
 
     def stored_days(self, symbol: Symbol, identity: DatasetIdentity) -> Iterator[StoredSymbolDay]:
@@ -63,7 +63,7 @@ class Register:
     def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
         return self.recorded.pop(0) if len(self.recorded) > 1 else self.recorded[0]
 
-    def doubt(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+    def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         self.doubts.update(reasons)
 
 
@@ -81,12 +81,12 @@ def test_a_file_that_is_what_was_recorded_is_in_order() -> None:
     assert (report.ok, report.files, report.size_bytes) == (True, 2, 200)
 
 
-def test_only_what_looks_well_from_outside_is_doubted() -> None:
-    for file, doubted in ((FILE, 1), (evolve(FILE, known_since=LATER), 0), (evolve(FILE, size_bytes=99), 0)):
+def test_only_what_looks_well_from_outside_is_suspect_days() -> None:
+    for file, suspect in ((FILE, 1), (evolve(FILE, known_since=LATER), 0), (evolve(FILE, size_bytes=99), 0)):
         register = Register([{DATE: RECORDED}])
         report = check(Files([evolve(file, sha256=BAD)]), register)
 
-        assert (damages(report), report.doubted, len(register.doubts)) == ([Damage.ALTERED], doubted, doubted)
+        assert (damages(report), report.suspect, len(register.doubts)) == ([Damage.ALTERED], suspect, suspect)
 
 
 def test_a_file_that_an_ingestion_has_just_replaced_is_not_accused() -> None:

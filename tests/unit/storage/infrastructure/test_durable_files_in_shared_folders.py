@@ -48,7 +48,7 @@ def test_a_link_in_the_place_of_the_shared_rate_limit_is_not_followed(tmp_path: 
     turns = SharedTurns(tmp_path / "rate-limit-alpaca", [RateWindow(10)], FakeClock())
 
     with pytest.raises(StateError, match="cannot share the rate limit"):
-        turns.claim()
+        turns.reserve()
 
     assert victim.read_bytes() == b"precious"
 

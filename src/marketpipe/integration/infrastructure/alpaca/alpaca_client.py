@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 
-from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.alpaca.response_parser import ResponseParser
 from marketpipe.integration.infrastructure.auth import HeaderTokenAuth
@@ -30,10 +30,10 @@ def alpaca_auth(key: str, secret: str) -> HeaderTokenAuth:
     return HeaderTokenAuth({"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret})
 
 
-def alpaca_traits(feed: str, adjustment: str, requests_per_minute: int | None = None) -> ProviderTraits:
+def alpaca_capabilities(feed: str, adjustment: str, requests_per_minute: int | None = None) -> ProviderCapabilities:
     """Feeds are sip, iex, otc and boats; adjustments raw, split, dividend, spin-off and all."""
     feed_of = DataFeed(feed, timedelta(minutes=15))
-    return ProviderTraits("alpaca", feed_of, adjustment, BARS_PER_PAGE, SYMBOLS_PER_REQUEST, requests_per_minute)
+    return ProviderCapabilities("alpaca", feed_of, adjustment, BARS_PER_PAGE, SYMBOLS_PER_REQUEST, requests_per_minute)
 
 
 class AlpacaClient(BaseApiClient):
@@ -51,8 +51,8 @@ class AlpacaClient(BaseApiClient):
             "start": _rfc3339(request.window.start),
             "end": _rfc3339(max(last_asked, request.window.start)),
             "limit": str(BARS_PER_PAGE),
-            "adjustment": self.traits.adjustment,
-            "feed": self.traits.feed.name,
+            "adjustment": self.capabilities.adjustment,
+            "feed": self.capabilities.feed.name,
             "sort": "asc",
         }
         return params if cursor is None else {**params, "page_token": cursor}
@@ -67,7 +67,7 @@ class AlpacaClient(BaseApiClient):
 
     def classify_failure(self, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:
         said = provider_message(body)
-        error = classify_status(self.traits.name, status, body, limit)
+        error = classify_status(self.capabilities.name, status, body, limit)
         if status in (401, 403, 422) and "subscription" in said.lower():
             return EntitlementError(f"{error}. Use feed iex, or an end at least 15 minutes ago")
         if status == 403:  # the FAQ and the OpenAPI file disagree on whether bad keys are 401 or 403

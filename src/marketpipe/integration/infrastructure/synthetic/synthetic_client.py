@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from marketpipe.integration.domain.data_feed import DataFeed, ProviderTraits
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -97,9 +97,11 @@ class SyntheticClient:
         self._seed = seed
 
     @property
-    def traits(self) -> ProviderTraits:
+    def capabilities(self) -> ProviderCapabilities:
         """The seed is part of the feed's name: two seeds are two datasets."""
-        return ProviderTraits("synthetic", DataFeed(f"seed-{self._seed}", timedelta()), "raw", BARS_PER_PAGE, 1000)
+        return ProviderCapabilities(
+            "synthetic", DataFeed(f"seed-{self._seed}", timedelta()), "raw", BARS_PER_PAGE, 1000
+        )
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
         """Pages of whole symbol-days, each cut when another day would take it over 10,000 bars."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth, alpaca_traits
+from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth, alpaca_capabilities
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
@@ -107,10 +107,10 @@ def test_the_token_alone_ends_paging_and_not_a_short_or_empty_page() -> None:
 
 
 def test_traits_say_what_a_scheduler_and_a_store_need_to_know() -> None:
-    traits = alpaca_traits("sip", "all")
-    assert traits.identity == DatasetIdentity("alpaca", "sip", "all")
-    assert (traits.bars_per_page, traits.symbols_per_request) == (10_000, 200)
-    assert traits.feed.delay == timedelta(minutes=15)
+    capabilities = alpaca_capabilities("sip", "all")
+    assert capabilities.identity == DatasetIdentity("alpaca", "sip", "all")
+    assert (capabilities.bars_per_page, capabilities.symbols_per_request) == (10_000, 200)
+    assert capabilities.feed.delay == timedelta(minutes=15)
 
 
 def test_credentials_go_into_alpacas_two_headers() -> None:

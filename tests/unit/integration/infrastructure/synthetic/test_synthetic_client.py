@@ -77,7 +77,7 @@ def test_another_seed_another_symbol_or_another_date_gives_other_bars() -> None:
 
 
 def test_two_seeds_are_two_datasets() -> None:
-    one, two = SyntheticClient(1).traits, SyntheticClient(2).traits
+    one, two = SyntheticClient(1).capabilities, SyntheticClient(2).capabilities
     assert one.identity != two.identity
     assert (one.identity.provider, one.identity.feed) == ("synthetic", "seed-1")
     assert one.feed.delay == timedelta(0)

@@ -1,4 +1,4 @@
-"""What every ``SymbolDayClaims`` does: the one in SQLite, and the tests' own in memory. Two holders share a store."""
+"""What every ``SymbolDayLeases`` does: the one in SQLite, and the tests' own in memory. Two holders share a store."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from marketpipe.ingestion.application.ports import IngestionState, SymbolDayClaims
-from marketpipe.ingestion.domain.ingestion_checkpoint import ClaimedDays
+from marketpipe.ingestion.application.ports import IngestionState, SymbolDayLeases
+from marketpipe.ingestion.domain.ingestion_checkpoint import LeasedDays
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import checkpoint
-from tests.support.in_memory_ingestion_state import InMemoryClaims, InMemoryIngestionState
+from tests.support.in_memory_ingestion_state import InMemoryIngestionState, InMemoryLeases
 
 UNTIL = NOW.plus(timedelta(minutes=10))
 MONDAY, TUESDAY, WEDNESDAY = (day("AAPL", f"2024-01-0{n}") for n in (2, 3, 4))
@@ -31,22 +31,22 @@ class Sharing:
     """``end_other``: as when the other's process ends, in whatever way."""
 
     state: IngestionState
-    one: SymbolDayClaims
-    other: SymbolDayClaims
+    one: SymbolDayLeases
+    other: SymbolDayLeases
     end_other: Callable[[], None]
 
 
 def _on_disk(folder: Path) -> Iterator[Sharing]:
     one, other = (SQLiteState(folder / "marketpipe.sqlite", "../data") for _ in range(2))
-    yield Sharing(one, one.claims, other.claims, other.close)
+    yield Sharing(one, one.leases, other.leases, other.close)
     one.close()
     other.close()
 
 
 def _in_memory(_: Path) -> Iterator[Sharing]:
     state = InMemoryIngestionState()
-    other = InMemoryClaims(state, "other")
-    yield Sharing(state, state.claims, other, other.die)
+    other = InMemoryLeases(state, "other")
+    yield Sharing(state, state.leases, other, other.die)
 
 
 @pytest.fixture(params=[_on_disk, _in_memory])
@@ -55,23 +55,23 @@ def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sharing]
 
 
 def take(
-    claims: SymbolDayClaims, *days: SymbolDay, since: int | None = None, hours: SessionHours = EXTENDED
-) -> ClaimedDays:
-    return claims.take(dict.fromkeys(days, hours), since, NOW, UNTIL)
+    leases: SymbolDayLeases, *days: SymbolDay, since: int | None = None, hours: SessionHours = EXTENDED
+) -> LeasedDays:
+    return leases.take(dict.fromkeys(days, hours), since, NOW, UNTIL)
 
 
 def test_what_is_free_is_taken(sharing: Sharing) -> None:
     taken = take(sharing.one, MONDAY, TUESDAY, OTHER_SYMBOL)
 
-    assert (taken.ours, dict(taken.settled), taken.held) == ({MONDAY, TUESDAY, OTHER_SYMBOL}, {}, set())
+    assert (taken.ours, dict(taken.settled), taken.busy) == ({MONDAY, TUESDAY, OTHER_SYMBOL}, {}, set())
 
 
 def test_what_another_holds_is_not_taken_until_it_is_released(sharing: Sharing) -> None:
     first = take(sharing.one, MONDAY, TUESDAY)
 
     second = take(sharing.other, TUESDAY, WEDNESDAY, OTHER_SYMBOL)
-    assert (second.ours, second.held) == ({WEDNESDAY, OTHER_SYMBOL}, {TUESDAY})
-    assert take(sharing.one, WEDNESDAY).held == {WEDNESDAY}
+    assert (second.ours, second.busy) == ({WEDNESDAY, OTHER_SYMBOL}, {TUESDAY})
+    assert take(sharing.one, WEDNESDAY).busy == {WEDNESDAY}
 
     sharing.one.release(first.lease)
     assert take(sharing.other, MONDAY, TUESDAY).ours == {MONDAY, TUESDAY}
@@ -82,9 +82,9 @@ def test_releasing_one_lease_leaves_the_others(sharing: Sharing) -> None:
 
     sharing.one.release(first.lease)
 
-    assert take(sharing.other, MONDAY, TUESDAY).held == {TUESDAY}
-    assert sharing.one.hold(second.lease, UNTIL)
-    assert not sharing.one.hold(first.lease, UNTIL)
+    assert take(sharing.other, MONDAY, TUESDAY).busy == {TUESDAY}
+    assert sharing.one.pin(second.lease, UNTIL)
+    assert not sharing.one.pin(first.lease, UNTIL)
 
 
 def test_a_holder_may_hold_a_day_twice(sharing: Sharing) -> None:
@@ -94,51 +94,51 @@ def test_a_holder_may_hold_a_day_twice(sharing: Sharing) -> None:
 
     sharing.one.release(first.lease)
 
-    assert take(sharing.other, MONDAY).held == {MONDAY}
+    assert take(sharing.other, MONDAY).busy == {MONDAY}
 
 
 def test_a_lease_runs_out(sharing: Sharing) -> None:
     lease = take(sharing.one, MONDAY).lease
     wanted = {MONDAY: EXTENDED}
 
-    assert sharing.other.take(wanted, None, UNTIL.plus(timedelta(microseconds=-1)), UNTIL).held == {MONDAY}
+    assert sharing.other.take(wanted, None, UNTIL.plus(timedelta(microseconds=-1)), UNTIL).busy == {MONDAY}
     assert sharing.other.take(wanted, None, UNTIL, UNTIL.plus(timedelta(minutes=10))).ours == {MONDAY}
-    assert not sharing.one.hold(lease, UNTIL.plus(timedelta(minutes=10)))
-    assert sharing.one.take(wanted, None, UNTIL, UNTIL).held == {MONDAY}
+    assert not sharing.one.pin(lease, UNTIL.plus(timedelta(minutes=10)))
+    assert sharing.one.take(wanted, None, UNTIL, UNTIL).busy == {MONDAY}
 
 
 def test_a_lease_that_nobody_took_away_can_be_held_late(sharing: Sharing) -> None:
     lease, later = take(sharing.one, MONDAY).lease, UNTIL.plus(timedelta(minutes=10))
 
-    assert sharing.one.hold(lease, later)
-    assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).held == {MONDAY}
+    assert sharing.one.pin(lease, later)
+    assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).busy == {MONDAY}
 
 
 def test_what_is_held_fast_does_not_run_out_before_it_is_eased(sharing: Sharing) -> None:
     """Whoever hangs while he writes would write later, over what somebody else has written."""
     lease, wanted, later = take(sharing.one, MONDAY).lease, {MONDAY: EXTENDED}, UNTIL.plus(timedelta(days=9999))
-    sharing.one.hold(lease, UNTIL)
+    sharing.one.pin(lease, UNTIL)
     take(sharing.one, TUESDAY)
 
-    assert sharing.other.take(wanted, None, later, later).held == {MONDAY}
-    sharing.one.ease(lease, later)
-    assert sharing.other.take(wanted, None, later.plus(timedelta(microseconds=-1)), later).held == {MONDAY}
+    assert sharing.other.take(wanted, None, later, later).busy == {MONDAY}
+    sharing.one.unpin(lease, later)
+    assert sharing.other.take(wanted, None, later.plus(timedelta(microseconds=-1)), later).busy == {MONDAY}
     assert sharing.other.take(wanted, None, later, later).ours == {MONDAY}
 
 
 def test_holding_one_fast_leaves_it_so_while_another_is_held_and_eased(sharing: Sharing) -> None:
     fast, lease = take(sharing.one, MONDAY).lease, take(sharing.one, TUESDAY).lease
-    sharing.one.hold(fast, UNTIL)
-    sharing.one.hold(lease, UNTIL)
-    sharing.one.ease(lease, UNTIL)
+    sharing.one.pin(fast, UNTIL)
+    sharing.one.pin(lease, UNTIL)
+    sharing.one.unpin(lease, UNTIL)
 
     taken = sharing.other.take(dict.fromkeys([MONDAY, TUESDAY], EXTENDED), None, UNTIL, UNTIL)
 
-    assert (taken.held, taken.ours) == ({MONDAY}, {TUESDAY})
+    assert (taken.busy, taken.ours) == ({MONDAY}, {TUESDAY})
 
 
 def test_what_is_held_fast_is_free_when_its_holder_ends(sharing: Sharing) -> None:
-    sharing.other.hold(take(sharing.other, MONDAY).lease, UNTIL)
+    sharing.other.pin(take(sharing.other, MONDAY).lease, UNTIL)
     sharing.end_other()
 
     assert take(sharing.one, MONDAY).ours == {MONDAY}
@@ -149,8 +149,8 @@ def test_holding_one_lease_renews_all_of_its_holder(sharing: Sharing) -> None:
     take(sharing.one, MONDAY)
     lease, later = take(sharing.one, TUESDAY).lease, UNTIL.plus(timedelta(minutes=10))
 
-    assert sharing.one.hold(lease, later)
-    assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).held == {MONDAY}
+    assert sharing.one.pin(lease, later)
+    assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).busy == {MONDAY}
 
 
 def test_what_a_holder_held_is_free_when_it_ends(sharing: Sharing) -> None:
@@ -178,7 +178,7 @@ def test_what_was_settled_since_is_settled_though_it_is_held(sharing: Sharing) -
 
     taken = take(sharing.other, MONDAY, TUESDAY, since=since)
 
-    assert (taken.settled[MONDAY].rows, taken.held, taken.ours) == (77, {TUESDAY}, set())
+    assert (taken.settled[MONDAY].rows, taken.busy, taken.ours) == (77, {TUESDAY}, set())
 
 
 def test_whatever_is_settled_can_be_taken_again(sharing: Sharing) -> None:
@@ -204,12 +204,12 @@ def test_only_the_wanted_hours_count(sharing: Sharing, hours: SessionHours, is_s
 
 
 def test_of_many_who_want_the_same_at_once_one_gets_it(sharing: Sharing) -> None:
-    taken: list[ClaimedDays] = []
+    taken: list[LeasedDays] = []
 
-    def want(claims: SymbolDayClaims) -> None:
-        taken.extend(take(claims, day("AAPL", f"2024-02-{number:02d}")) for number in range(1, 21))
+    def want(leases: SymbolDayLeases) -> None:
+        taken.extend(take(leases, day("AAPL", f"2024-02-{number:02d}")) for number in range(1, 21))
 
-    threads = [threading.Thread(target=want, args=(claims,)) for claims in (sharing.one, sharing.other)]
+    threads = [threading.Thread(target=want, args=(leases,)) for leases in (sharing.one, sharing.other)]
     for thread in threads:
         thread.start()
     for thread in threads:
