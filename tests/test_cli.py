@@ -203,7 +203,7 @@ def test_providers_are_listed_and_the_configured_one_marked(store: Path) -> None
         ("provider: synthetic\nsymbols: [A]\nstart: 2024-02-30\nend: 2024-03-01\n", "start: '2024-02-30'"),
         ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-03\nend: 2024-01-02\n", "end: 2024-01-02 lies before"),
         ("provider: alpaca\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\nkey: AKIA\n", ".env"),
-        ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2099-01-02\n", "trading calendar reaches"),
+        ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2099-01-02\n", "trading calendar covers"),
         ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\nworkers: 0\n", "workers: expected"),
         (
             "provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\n"

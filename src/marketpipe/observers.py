@@ -26,7 +26,7 @@ from marketpipe.shared_kernel.events import (
     RequestCompleted,
     RequestRetried,
     RuleFinding,
-    StoredBarsJudged,
+    StoredBarsValidated,
     SymbolDaysRecorded,
 )
 
@@ -139,13 +139,13 @@ class ReviewTally:
         self._damaged: dict[SymbolDay, str] = {}
 
     def listen(self, bus: EventBus) -> None:
-        bus.subscribe(StoredBarsJudged, self._on_judged)
+        bus.subscribe(StoredBarsValidated, self._on_validated)
         bus.subscribe(PartitionFoundDamaged, self._on_damaged)
 
     def report(self) -> ValidationReport:
         return ValidationReport(self._bars, self._symbol_days, tuple(self._findings), self._damaged)
 
-    def _on_judged(self, event: StoredBarsJudged) -> None:
+    def _on_validated(self, event: StoredBarsValidated) -> None:
         self._bars += event.bars
         self._symbol_days += event.symbol_days
         self._findings.extend(event.findings)

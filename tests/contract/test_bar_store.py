@@ -38,7 +38,7 @@ def test_new_bars_are_stored_and_described(harness: Harness) -> None:
 
     assert harness.bars(AAPL) == [at(0), at(1), at(2)]
     (result,) = found
-    assert (result.symbol_day, result.rows, result.rejected, result.whole) == (AAPL, 3, 0, True)
+    assert (result.symbol_day, result.rows, result.rejected, result.final) == (AAPL, 3, 0, True)
     assert (result.first, result.last) == (Timestamp(OPEN), Timestamp(OPEN + timedelta(minutes=2)))
     assert result.size_bytes > 0
     assert result.sha256 is not None
@@ -87,7 +87,7 @@ def test_one_bar_written_over_a_full_day_loses_none(harness: Harness) -> None:
 
     (result,) = harness.store.store(columnar((AAPL, [at(389, 101.0)]), whole=False), NOTHING)
 
-    assert (result.rows, result.whole) == (390, False)
+    assert (result.rows, result.final) == (390, False)
     assert harness.bars(AAPL) == [*minutes[:-1], at(389, 101.0)]
 
 

@@ -54,7 +54,7 @@ def assembled(asked: BarsRequest, pages: Sequence[RawMarketData]) -> Whole:
 
 def _slices(bars: ArrowBars | None) -> Iterator[tuple[SymbolDay, tuple[list[Row], TimeWindow | None]]]:
     for part in bars.slices if bars else ():
-        yield part.symbol_day, (bars.table.slice(part.offset, part.length).to_pylist(), part.whole)
+        yield part.symbol_day, (bars.table.slice(part.offset, part.length).to_pylist(), part.final_window)
 
 
 @SUBJECTS

@@ -23,7 +23,7 @@ Happening = BaseException | Callable[[], None]
 
 def stored(symbol_day: SymbolDay, rows: int = 390, **changes: object) -> StoredSymbolDay:
     session = symbol_day.trading_date.midnight
-    values = {"rejected": 0, "whole": True, "first": session, "last": session, "size_bytes": 1000, "sha256": "ab" * 32}
+    values = {"rejected": 0, "final": True, "first": session, "last": session, "size_bytes": 1000, "sha256": "ab" * 32}
     return StoredSymbolDay(symbol_day, rows, **{**values, **changes})  # type: ignore[arg-type]
 
 

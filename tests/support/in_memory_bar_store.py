@@ -58,7 +58,7 @@ class InMemoryBarStore:
             self.quarantine[part.symbol_day] = rows
 
     def _store(self, part: SymbolDaySlice, newer: Sequence[Row], rejected: Sequence[Row]) -> StoredSymbolDay:
-        day, whole = part.symbol_day, part.whole is not None
+        day, whole = part.symbol_day, part.final_window is not None
         if day in self.damaged and not (newer and _covers_noon(part)):
             return StoredSymbolDay(day, 0, len(rejected), whole, error=f"{day} is damaged; move it away")
         merged = _merged([] if day in self.damaged else self.bars.get(day, []), newer, rejected, part)
@@ -103,20 +103,24 @@ def _merged(stored: Sequence[Row], newer: Sequence[Row], rejected: Sequence[Row]
 
 
 def _is_said_again(row: Row, part: SymbolDaySlice) -> bool:
-    if part.whole is None or row["timestamp"] is None:
+    if part.final_window is None or row["timestamp"] is None:
         return _covers_noon(part)
-    return part.whole.contains(Timestamp(row["timestamp"]))
+    return part.final_window.contains(Timestamp(row["timestamp"]))
 
 
 def _covers_noon(part: SymbolDaySlice) -> bool:
-    return part.whole is not None and part.whole.contains(part.symbol_day.trading_date.at(time(12)))
+    return part.final_window is not None and part.final_window.contains(part.symbol_day.trading_date.at(time(12)))
 
 
 def _withdrawn(row: Row, newer: Sequence[Row], rejected: Sequence[Row], part: SymbolDaySlice) -> bool:
     """A whole word that says anything at all withdraws what it leaves out, but not what was turned down."""
-    if part.whole is None or not newer or row["timestamp"] in {turned_down["timestamp"] for turned_down in rejected}:
+    if (
+        part.final_window is None
+        or not newer
+        or row["timestamp"] in {turned_down["timestamp"] for turned_down in rejected}
+    ):
         return False
-    return part.whole.contains(Timestamp(row["timestamp"]))
+    return part.final_window.contains(Timestamp(row["timestamp"]))
 
 
 def _rows_of(bars: ColumnarBars) -> Rows:

@@ -11,7 +11,7 @@ from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.validation.infrastructure.column_masks import BarColumns, bar_columns
 from tests.support.bar_strategies import Part
 from tests.support.builders import CALENDAR, columnar
-from tests.support.judging import LONG_AFTER, json_record
+from tests.support.validating import LONG_AFTER, json_record
 
 
 @frozen

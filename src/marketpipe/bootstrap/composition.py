@@ -55,7 +55,7 @@ class Bootstrap(WorkerParts):
             self._interrupted_work(identity),
             guard,
         )
-        self.remembered_sessions.keep()  # now that the state is there: worker processes look for them
+        self.calendar_cache.save()  # now the state exists: worker processes read the cache
         subscribe_far_side()
         bus.subscribe(BarsStored, coordinator.on_bars_stored)
         bus.subscribe(BarsExhausted, coordinator.on_bars_exhausted)

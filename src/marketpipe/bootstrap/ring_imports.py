@@ -16,5 +16,5 @@ import marketpipe.shared_kernel.infrastructure.exchange_calendar
 import marketpipe.storage.application.bar_handlers
 import marketpipe.storage.infrastructure.partition_manager
 import marketpipe.validation.application.bar_validator
-import marketpipe.validation.infrastructure.columnar_judge
+import marketpipe.validation.infrastructure.columnar_validator
 import marketpipe.validation.infrastructure.schema_validator  # noqa: F401

@@ -17,7 +17,7 @@ from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 if TYPE_CHECKING:
     from marketpipe.integration.application.ports import MarketDataProvider
     from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
-    from marketpipe.shared_kernel.infrastructure.exchange_calendar import RememberedTable
+    from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
 
 CALENDAR_DAYS_AHEAD = 365  # further ahead the exchange has not decided its holidays
 
@@ -54,18 +54,18 @@ class SharedParts:
         from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
 
         latest = TradingDate.of(self.clock.now()).plus_days(CALENDAR_DAYS_AHEAD)
-        return ExchangeCalendar(latest, self.remembered_sessions)
+        return ExchangeCalendar(latest, self.calendar_cache)
 
     @cached_property
-    def remembered_sessions(self) -> RememberedTable:
-        """Beside the state, under the version of what made it: another version is another file."""
+    def calendar_cache(self) -> CalendarCache:
+        """Beside the state; the version of exchange_calendars is in its name, so another version uses another file."""
         from importlib.metadata import version
 
-        from marketpipe.shared_kernel.infrastructure.exchange_calendar import EXCHANGE, RememberedTable, exchange_table
+        from marketpipe.shared_kernel.infrastructure.exchange_calendar import EXCHANGE, CalendarCache, exchange_table
         from marketpipe.storage.infrastructure.durable_files import DurableFiles
 
         made_by = version("exchange_calendars")
         state = self.config.state_path
         file = state.with_name(f"sessions-{EXCHANGE}-{made_by}.txt")
         title = f"marketpipe 1: sessions of {EXCHANGE} by exchange_calendars {made_by}"
-        return RememberedTable(file, state, title, exchange_table, DurableFiles().publish)
+        return CalendarCache(file, state, title, exchange_table, DurableFiles().publish)

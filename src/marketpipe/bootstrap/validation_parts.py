@@ -20,18 +20,18 @@ SCHEMA_FILE = "schema_v1.json"
 
 @define(slots=False)
 class ValidationParts(SharedParts):
-    """Who judges bars."""
+    """What validates bars."""
 
     def validator(self, kind: SessionKind, bus: EventBus) -> BarValidator:
         """It publishes what it finds on ``bus``."""
         from marketpipe.validation.application.bar_validator import BarValidator
         from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
-        from marketpipe.validation.infrastructure.columnar_judge import ColumnarJudge
+        from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
         from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
 
         rules = BusinessRuleValidator(RuleBook.with_severities(self.config.validation.severities))
-        judge = ColumnarJudge(SchemaValidator(_bar_schema()), rules, self.calendar, kind)
-        return BarValidator(judge, bus, self.clock)
+        columnar = ColumnarValidator(SchemaValidator(_bar_schema()), rules, self.calendar, kind)
+        return BarValidator(columnar.validate, bus, self.clock)
 
 
 def _bar_schema() -> dict[str, Any]:

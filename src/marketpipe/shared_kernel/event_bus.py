@@ -1,3 +1,9 @@
+"""The bus on which the contexts meet: synchronous, in-process, and without knowledge of what it carries.
+
+Storing is the back-pressure of the pipeline: ``publish`` returns only when every handler is done, so a provider is
+never asked for more than can be validated and written.
+"""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -8,37 +14,40 @@ from typing import Any, TypeVar
 from marketpipe.shared_kernel.events import Event
 
 E = TypeVar("E", bound=Event)
-Reaction = Callable[[Any], None]
-Isolation = Callable[[Event, Reaction], AbstractContextManager[object]]
+Subscriber = Callable[[Any], None]
+Isolation = Callable[[Event, Subscriber], AbstractContextManager[object]]
+"""A context manager around each call of an observer, which keeps the observer's errors from the pipeline."""
 
 
 class EventBus:
-    """Synchronous and in-process: ``publish`` returns when every handler is done, on the caller's thread.
+    """Call handlers and observers of an event, on the publisher's thread.
 
-    Handlers carry the pipeline: they run in subscription order, and what they raise reaches the publisher. Observers
-    only look on: they run first, so that they see facts in the order in which these came about, each inside
-    ``isolation``, which keeps their errors from the pipeline. Subscribe before the first ``publish``.
+    Handlers carry the pipeline: they run in the order of subscription, and an error in one reaches the publisher, who
+    knows what to do about it; the bus catches nothing. Observers only watch (metrics, progress, a user's own). They run
+    before the handlers: a handler publishes the next event of the ring, and an observer must see the events in the
+    order in which they happened. Subscribe before the first ``publish``: only then may many threads publish at once.
     """
 
     def __init__(self, isolation: Isolation) -> None:
         self._isolation = isolation
-        self._handlers: defaultdict[type[Event], list[Reaction]] = defaultdict(list)
-        self._observers: defaultdict[type[Event], list[Reaction]] = defaultdict(list)
+        self._handlers: defaultdict[type[Event], list[Subscriber]] = defaultdict(list)
+        self._observers: defaultdict[type[Event], list[Subscriber]] = defaultdict(list)
 
     def subscribe(self, event_type: type[E], handler: Callable[[E], None]) -> None:
         self._handlers[event_type].append(handler)
 
     def observe(self, event_type: type[E], observer: Callable[[E], None]) -> None:
-        """``Event`` itself stands for every type."""
+        """Subscribe an observer to one type of event; ``Event`` means every type."""
         self._observers[event_type].append(observer)
 
     def branch(self) -> EventBus:
-        """Another bus with handlers of its own and the same observers, for work that goes another way round."""
+        """Return a bus with the same observers and no handlers yet, for a pipeline with other handlers (an audit)."""
         other = EventBus(self._isolation)
         other._observers = self._observers
         return other
 
     def publish(self, event: Event) -> None:
+        """Call the observers of the event's type and of ``Event``, then its handlers; return when all are done."""
         for kind in (type(event), Event):
             for observer in self._observers.get(kind, ()):
                 with self._isolation(event, observer):

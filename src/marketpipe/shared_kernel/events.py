@@ -1,4 +1,14 @@
-"""The ring that one batch of bars travels: ingestion, integration, validation, storage, and back to ingestion."""
+"""The events in which the contexts meet. Five of them are the ring that every batch of bars travels:
+
+    ingestion ──BarsRequested──▶ integration ──BarsFetched──▶ validation ──BarsValidated──▶ storage
+        ▲                            │                                                         │
+        ├──────BarsExhausted─────────┘                                                         │
+        └─────────────────────────────────── BarsStored ───────────────────────────────────────┘
+
+One BarsRequested leads to any number of BarsFetched, each followed by one BarsValidated and one BarsStored, and at the
+end to one BarsExhausted. The other events report on requests, jobs, audits and the store; observers listen to them.
+Bulk data travels by reference (``ColumnarBars``), so that no event copies bars.
+"""
 
 from __future__ import annotations
 
@@ -14,75 +24,30 @@ from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
 
 
 class Event:
-    """A fact in the past tense. Subclasses are frozen and are never changed once published."""
-
-
-@frozen
-class RequestCompleted(Event):
-    """One HTTP exchange. ``error_kind`` is None on success; ``rate_limit_remaining`` is None where it was not said."""
-
-    provider: str
-    seconds: float
-    bars: int = 0
-    error_kind: str | None = None
-    rate_limit_remaining: int | None = None
-
-
-@frozen
-class RequestRetried(Event):
-    provider: str
-    attempt: int
-    wait_seconds: float
-    reason: str
-
-
-@frozen
-class RateLimitWaited(Event):
-    provider: str
-    seconds: float
-
-
-@frozen
-class JobStarted(Event):
-    """Counts are symbol-days: ``planned`` will be asked for, ``settled`` are known already."""
-
-    job_id: int
-    provider: str
-    planned: int
-    settled: int
-    batches: int
-
-
-@frozen
-class SymbolDaysRecorded(Event):
-    """A checkpoint has been committed for each; their files are durable."""
-
-    job_id: int
-    provider: str
-    outcomes: tuple[SymbolDayOutcome, ...] = field(repr=lambda outcomes: f"<{len(outcomes)} symbol-days>")
-
-
-@frozen
-class JobFinished(Event):
-    """``state`` is completed, failed or interrupted."""
-
-    job_id: int
-    provider: str
-    state: str
+    """A fact in the past tense. Subclasses are frozen: an event never changes once it is published."""
 
 
 def _size(bars: ColumnarBars) -> str:
     return f"<{bars.num_rows} bars of {len(bars.slices)} symbol-days>"
 
 
+def _number_of_days(days: tuple[object, ...]) -> str:
+    return f"<{len(days)} symbol-days>"
+
+
 @frozen
 class BarsRequested(Event):
+    """Ring, 1 of 5. Ingestion wants these bars; integration asks the provider."""
+
     request: BarsRequest
 
 
 @frozen
 class BarsFetched(Event):
-    """Whole symbol-days only: the open tail of a page waits for the page that completes it."""
+    """Ring, 2 of 5. Bars arrived; validation checks them.
+
+    Only complete symbol-days: if a page ends within a symbol-day, its bars wait for the page with the rest.
+    """
 
     request: BarsRequest
     bars: ColumnarBars = field(repr=_size)
@@ -100,9 +65,10 @@ class RuleFinding:
 
 @frozen
 class BarsValidated(Event):
-    """``accepted`` has a slice for every symbol-day that was fetched, empty where all its bars were rejected.
+    """Ring, 3 of 5. Bars are split into good and bad; storage writes both.
 
-    ``rejected`` carries the columns rule, severity, reason and raw besides the canonical ones.
+    ``accepted`` has a slice for every symbol-day that was fetched, empty if all its bars were rejected. ``rejected``
+    has, besides the canonical columns, the columns rule, severity, reason and raw. ``findings`` include warnings.
     """
 
     request: BarsRequest
@@ -113,17 +79,18 @@ class BarsValidated(Event):
 
 @frozen
 class StoredSymbolDay:
-    """What now lies on disk for one symbol-day. ``error`` is set, and nothing was changed, where storing it failed.
+    """The stored bars of one symbol-day after a write. If ``error`` is set, storing failed and nothing was changed.
 
-    ``first`` and ``last`` are the timestamps of the first and last bar; None where there is no file. ``known_since`` is
-    when this content became the store's word: earlier than now where the new word changed nothing.
-    ``whole`` tells whether the provider's word on the asked window was complete and final.
+    ``rows`` are the bars in the file, ``rejected`` the bars that this write put into quarantine. ``final`` is True if
+    the provider's answer on the requested window was complete and will not change. ``first`` and ``last`` are the
+    timestamps of the first and the last bar; None if there is no file. ``known_since`` is the moment from which the
+    store has had exactly these bars: earlier than now if this write changed nothing.
     """
 
     symbol_day: SymbolDay
     rows: int
     rejected: int
-    whole: bool
+    final: bool
     first: Timestamp | None = None
     last: Timestamp | None = None
     size_bytes: int = 0
@@ -132,24 +99,33 @@ class StoredSymbolDay:
     minutes: TradedMinutes | None = None
     known_since: Timestamp | None = None
 
+    @property
+    def whole(self) -> bool:
+        """The former name of ``final``."""
+        return self.final
+
 
 @frozen
 class BarsStored(Event):
+    """Ring, 4 of 5. The files are written and synced; ingestion commits a checkpoint for each symbol-day."""
+
     request: BarsRequest
-    days: tuple[StoredSymbolDay, ...] = field(repr=lambda days: f"<{len(days)} symbol-days>")
+    days: tuple[StoredSymbolDay, ...] = field(repr=_number_of_days)
 
 
 @frozen
 class RefusedSymbol:
+    """A symbol that the provider does not serve, with the provider's reason."""
+
     symbol: Symbol
     reason: str
 
 
 @frozen
 class BarsExhausted(Event):
-    """The provider has said all it has to say to this request: what was not fetched by now does not exist there.
+    """Ring, 5 of 5. The provider has sent all it has for the request: bars that did not arrive do not exist there.
 
-    ``unrequested`` counts bars that came though nobody had asked for their symbol or date; they were dropped.
+    ``unrequested`` counts bars of symbols or dates that were not asked for; they were dropped.
     """
 
     request: BarsRequest
@@ -158,21 +134,76 @@ class BarsExhausted(Event):
 
 
 @frozen
-class StoredBarsRead(Event):
-    """Bars that came back from disk to be judged again."""
+class RequestCompleted(Event):
+    """One HTTP exchange ended. ``error_kind`` is None on success (otherwise ``ProviderError.kind``).
 
-    bars: ColumnarBars = field(repr=lambda bars: f"<{bars.num_rows} bars of {len(bars.slices)} symbol-days>")
+    ``rate_limit_remaining`` is how many requests the provider still allows; None if it did not tell.
+    """
+
+    provider: str
+    seconds: float
+    bars: int = 0
+    error_kind: str | None = None
+    rate_limit_remaining: int | None = None
 
 
 @frozen
-class PartitionFoundDamaged(Event):
-    symbol_day: SymbolDay
+class RequestRetried(Event):
+    """A request failed and is sent again after ``wait_seconds``. ``attempt`` counts from 1."""
+
+    provider: str
+    attempt: int
+    wait_seconds: float
     reason: str
 
 
 @frozen
-class StoredBarsJudged(Event):
-    """``findings`` is empty where every one of the ``bars`` satisfies every rule."""
+class RateLimitWaited(Event):
+    """A request waited ``seconds`` for the rate limiter."""
+
+    provider: str
+    seconds: float
+
+
+@frozen
+class JobStarted(Event):
+    """An ingestion begins. Counts are symbol-days: ``planned`` will be requested, ``settled`` need no request."""
+
+    job_id: int
+    provider: str
+    planned: int
+    settled: int
+    batches: int
+
+
+@frozen
+class SymbolDaysRecorded(Event):
+    """A checkpoint has been committed for each symbol-day; their files are durable."""
+
+    job_id: int
+    provider: str
+    outcomes: tuple[SymbolDayOutcome, ...] = field(repr=_number_of_days)
+
+
+@frozen
+class JobFinished(Event):
+    """An ingestion ended. ``state`` is completed, failed or interrupted."""
+
+    job_id: int
+    provider: str
+    state: str
+
+
+@frozen
+class StoredBarsRead(Event):
+    """Bars were read back from the store, to be validated again."""
+
+    bars: ColumnarBars = field(repr=_size)
+
+
+@frozen
+class StoredBarsValidated(Event):
+    """Stored bars were validated again. ``findings`` is empty if every bar satisfies every rule."""
 
     bars: int
     symbol_days: int
@@ -180,8 +211,16 @@ class StoredBarsJudged(Event):
 
 
 @frozen
+class PartitionFoundDamaged(Event):
+    """A day file cannot be read; ``reason`` tells what is wrong with it."""
+
+    symbol_day: SymbolDay
+    reason: str
+
+
+@frozen
 class AuditStarted(Event):
-    """``planned`` symbol-days will be asked for again, in ``batches``."""
+    """An audit begins: ``planned`` symbol-days will be requested again, in ``batches`` requests."""
 
     planned: int
     batches: int
@@ -189,21 +228,23 @@ class AuditStarted(Event):
 
 @frozen
 class BarsCompared(Event):
-    """What the provider says again, held against what is stored; nothing was changed by that."""
+    """Bars that the provider sent again were compared with the stored ones. The comparison changed nothing."""
 
     request: BarsRequest
-    days: tuple[DayComparison, ...] = field(repr=lambda days: f"<{len(days)} symbol-days>")
+    days: tuple[DayComparison, ...] = field(repr=_number_of_days)
 
 
 @frozen
 class AuditFinished(Event):
+    """An audit ended. Counts are symbol-days."""
+
     compared: int
     differing: int
 
 
 @frozen
 class AggregatesRefreshed(Event):
-    """Counts are aggregate files: those written anew, those that already agreed with their minutes."""
+    """Aggregate files were brought up to date: ``written`` were rebuilt, ``unchanged`` agreed with their minutes."""
 
     written: int
     unchanged: int

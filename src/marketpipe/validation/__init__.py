@@ -1,1 +1,1 @@
-"""What a good OHLCV bar is."""
+"""Validation: what a good bar is, and which bars are kept out of the store."""

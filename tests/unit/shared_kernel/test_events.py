@@ -56,8 +56,8 @@ def test_events_are_these() -> None:
         "RateLimitWaited",
         "RequestCompleted",
         "RequestRetried",
-        "StoredBarsJudged",
         "StoredBarsRead",
+        "StoredBarsValidated",
         "SymbolDaysRecorded",
     ]
 
@@ -104,7 +104,7 @@ def test_optional_facts_are_absent_unless_told() -> None:
     assert (BarsExhausted(REQUEST).refused, BarsExhausted(REQUEST).unrequested) == ((), 0)
     completed = RequestCompleted("alpaca", 0.25)
     assert (completed.bars, completed.error_kind, completed.rate_limit_remaining) == (0, None, None)
-    stored = StoredSymbolDay(DAY, rows=0, rejected=0, whole=True)
+    stored = StoredSymbolDay(DAY, rows=0, rejected=0, final=True)
     assert (stored.first, stored.last, stored.size_bytes, stored.sha256, stored.error) == (None, None, 0, None, None)
 
 

@@ -78,7 +78,7 @@ class SymbolDaySlice:
     symbol_day: SymbolDay
     offset: int
     length: int
-    whole: TimeWindow | None = None
+    final_window: TimeWindow | None = None
 
 
 class ColumnarBars(ArrowStream, Protocol):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from attrs import field, frozen
 
@@ -33,6 +33,7 @@ def _comparing(cls: type, name: str, comparison: Callable[[Any, Any], bool]) -> 
     return compare
 
 
+MICROS_PER_MINUTE: Final = 60_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

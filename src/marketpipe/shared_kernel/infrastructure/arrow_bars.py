@@ -40,7 +40,7 @@ class ArrowBars:
         return self.table.__arrow_c_stream__(requested_schema)
 
 
-def resliced(slices: Sequence[SymbolDaySlice], lengths: Iterable[int]) -> tuple[SymbolDaySlice, ...]:
+def with_lengths(slices: Sequence[SymbolDaySlice], lengths: Iterable[int]) -> tuple[SymbolDaySlice, ...]:
     """The same symbol-days over other lengths, laid end to end."""
     counts = list(lengths)
     offsets = accumulate(counts, initial=0)

@@ -1,3 +1,10 @@
+"""The sessions of the New York Stock Exchange, from the library exchange_calendars and from a cache of its result.
+
+``ExchangeCalendar`` is the adapter of the port ``TradingCalendar``. Where its sessions come from is a function of the
+last year wanted: ``exchange_table`` asks the library, which takes a second in each process; ``CalendarCache`` keeps the
+result in a file (ADR 0016).
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -17,15 +24,133 @@ from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, TradingDate, 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-CLOSED = "."
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+EXCHANGE: Final = "XNYS"
+EARLIEST: Final = date(1980, 1, 1)
+"""The first date of the calendar."""
+LARGEST_FILE: Final = 1 << 20
+"""Bytes that are read of a cache file at most: a table of fifty years takes 18 KB."""
+
 Hours = tuple[time, time]
-"""When a session opens and closes, by a New York wall clock."""
+"""When a regular session opens and closes, by New York's wall clock."""
+
+
+@lru_cache(maxsize=4)
+def exchange_table(last_year: int) -> SessionTable:
+    """Return all sessions from ``EARLIEST`` to the end of ``last_year``, as exchange_calendars knows them.
+
+    Importing and asking the library takes about a second, so it is imported here and not at the top of the module.
+    """
+    import exchange_calendars
+
+    start, end = EARLIEST, date(last_year, 12, 31)
+    schedule: DataFrame = exchange_calendars.get_calendar(EXCHANGE, start=start, end=end).schedule
+    opens, closes = (schedule[column].dt.tz_convert(NEW_YORK).dt.time for column in ("open", "close"))
+    hours = zip(opens, closes, strict=True)
+    return SessionTable.of(dict(zip(schedule.index.date, hours, strict=True)), start.year, last_year)
+
+
+class ExchangeCalendar:
+    """Sessions of the exchange, with its holidays, half days and one-off closures.
+
+    ``latest`` is the last date for which the schedule is reliable: the exchange has not decided later holidays yet.
+    ``find_table`` returns all sessions to the end of a year. It is called when the first session is asked for.
+    """
+
+    def __init__(self, latest: TradingDate, find_table: Callable[[int], SessionTable] = exchange_table) -> None:
+        self._latest, self._find_table = latest, find_table
+        self._years = dict[int, tuple[list[date], tuple[TradingSession, ...]]]()
+
+    def sessions(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
+        if last < first:
+            return ()
+        if first.day < EARLIEST or last > self._latest:
+            raise ConfigurationError(
+                f"the trading calendar covers {EARLIEST} to {self._latest}; {first} to {last} is outside"
+            )
+        years = range(first.day.year, last.day.year + 1)
+        return tuple(chain.from_iterable(self._of_year(year, first.day, last.day) for year in years))
+
+    def reaching(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
+        return self.sessions(max(first, TradingDate(EARLIEST)), min(last, self._latest))
+
+    def _of_year(self, year: int, first: date, last: date) -> tuple[TradingSession, ...]:
+        # Planning and coverage ask for the same ranges for every symbol: a year is built once, a range is two searches.
+        if year not in self._years:
+            sessions = self._table.sessions(year)
+            self._years[year] = [session.trading_date.day for session in sessions], sessions
+        dates, sessions = self._years[year]
+        return sessions[bisect_left(dates, first) : bisect_right(dates, last)]
+
+    @cached_property
+    def _table(self) -> SessionTable:
+        return self._find_table(self._latest.day.year)
+
+
+class CalendarCache:
+    """The sessions of an exchange, kept in a file so that other processes need not ask exchange_calendars again.
+
+    A cache and no state: delete the file at any time. If it is damaged, belongs to something else or does not reach
+    far enough, it is rebuilt; if it cannot be written, as in a read-only folder, nothing is cached and nothing fails.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        state: Path,
+        title: str,
+        find_table: Callable[[int], SessionTable],
+        publish: Callable[[Mapping[Path, bytes]], None],
+    ) -> None:
+        """The cache is written only if the file ``state`` exists: a folder without a store must not be written into.
+
+        ``title`` names what the table was made from; a file with another title is rebuilt. ``find_table`` makes the
+        table, ``publish`` writes files under their final names, synced.
+        """
+        self._file, self._state, self._title = file, state, title
+        self._find_table, self._publish = find_table, publish
+        self._unsaved: SessionTable | None = None
+
+    def __call__(self, last_year: int) -> SessionTable:
+        """Return a table that reaches at least to the end of ``last_year``, from the file or from ``find_table``."""
+        cached = self._read()
+        if cached is not None and last_year in cached.years:
+            return cached
+        table = self._unsaved = self._find_table(last_year)
+        self.save()
+        return table
+
+    def save(self) -> None:
+        """Write the table if that was not possible before; call it once the state has been created."""
+        if self._unsaved is None or not self._state.is_file():
+            return
+        try:
+            self._publish({self._file: self._unsaved.encode(self._title)})
+        except StorageError:
+            return
+        self._unsaved = None
+
+    def _read(self) -> SessionTable | None:
+        if not self._file.is_file():  # opening a named pipe would wait for ever
+            return None
+        try:
+            with self._file.open("rb") as file:
+                return SessionTable.decode(file.read(LARGEST_FILE), self._title)
+        except OSError:
+            return None
+
+
+CLOSED: Final = "."
+LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @frozen
 class SessionTable:
-    """An exchange's sessions in little room: a letter for each date of a year, and the hours that it stands for."""
+    """All sessions of an exchange in little room: one letter for each date of a year.
+
+    ``years`` has a text of 365 or 366 letters for each year; ``CLOSED`` is a day without a session. ``hours`` has the
+    opening hours that each letter stands for. They are wall clock times, so that a later change of the tz database
+    changes the sessions that are made from an old table as well.
+    """
 
     hours: Mapping[str, Hours]
     years: Mapping[int, str]
@@ -39,6 +164,7 @@ class SessionTable:
         return cls({letters[hours]: hours for hours in letters}, {year: "".join(days) for year, days in years.items()})
 
     def sessions(self, year: int) -> tuple[TradingSession, ...]:
+        """Return the sessions of one year, ascending."""
         first = date(year, 1, 1).toordinal()
         return tuple(
             self._session(TradingDate(date.fromordinal(first + number)), letter)
@@ -47,7 +173,11 @@ class SessionTable:
         )
 
     def encode(self, title: str) -> bytes:
-        """Text under ``title``, with a digest in its last line."""
+        """Return the table as text: ``title``, a line for each letter, a line for each year, a SHA-256 of all that.
+
+        The digest is there because a wrong session would silently mark good bars as bad: a file that was cut short or
+        changed must be noticed.
+        """
         hours = [f"{letter} {opens:%H:%M} {closes:%H:%M}" for letter, (opens, closes) in self.hours.items()]
         years = [f"{year} {days}" for year, days in self.years.items()]
         body = "\n".join((title, *hours, *years, "")).encode()
@@ -55,10 +185,10 @@ class SessionTable:
 
     @classmethod
     def decode(cls, content: bytes, title: str) -> SessionTable | None:
-        """None for anything but what ``encode`` made under that title."""
+        """Return the table that ``encode`` wrote under that title; None for any other content."""
         body, newline, digest = content.rpartition(b"\n")
-        said, *lines = body.split(b"\n")
-        if said != title.encode() or digest != hashlib.sha256(body + newline).hexdigest().encode():
+        first, *lines = body.split(b"\n")
+        if first != title.encode() or digest != hashlib.sha256(body + newline).hexdigest().encode():
             return None
         words = [line.decode().split(" ") for line in lines]
         hours = {each[0]: (time.fromisoformat(each[1]), time.fromisoformat(each[2])) for each in words if each[2:]}
@@ -71,109 +201,3 @@ class SessionTable:
 
 def _length(year: int) -> int:
     return date(year + 1, 1, 1).toordinal() - date(year, 1, 1).toordinal()
-
-
-AT_MOST_BYTES: Final = 1 << 20
-
-
-class RememberedTable:
-    """The sessions of an exchange, kept in a file so that other processes need not ask exchange_calendars for them.
-
-    A file that is damaged, somebody else's, or does not reach far enough is made anew. Where it cannot be written, as
-    in a folder that is read-only, nothing is remembered and nothing fails.
-    """
-
-    def __init__(
-        self,
-        file: Path,
-        beside: Path,
-        title: str,
-        find_table: Callable[[int], SessionTable],
-        publish: Callable[[Mapping[Path, bytes]], None],
-    ) -> None:
-        """The file is written only where ``beside`` lies already: a folder without a store is nobody's to write into.
-
-        ``title`` says what the table was made from: another one is another table. See ADR 0016.
-        """
-        self._file, self._beside, self._title = file, beside, title
-        self._find_table, self._publish = find_table, publish
-        self._unwritten: SessionTable | None = None
-
-    def __call__(self, last_year: int) -> SessionTable:
-        remembered = self._read()
-        if remembered is not None and last_year in remembered.years:
-            return remembered
-        found = self._unwritten = self._find_table(last_year)
-        self.keep()
-        return found
-
-    def keep(self) -> None:
-        """Writes what was not written yet, for want of what it belongs beside."""
-        if self._unwritten is None or not self._beside.is_file():
-            return
-        try:
-            self._publish({self._file: self._unwritten.encode(self._title)})
-        except StorageError:
-            return
-        self._unwritten = None
-
-    def _read(self) -> SessionTable | None:
-        if not self._file.is_file():  # whoever opens a pipe waits for ever
-            return None
-        try:
-            with self._file.open("rb") as file:
-                return SessionTable.decode(file.read(AT_MOST_BYTES), self._title)
-        except OSError:
-            return None
-
-
-EARLIEST = date(1980, 1, 1)
-EXCHANGE = "XNYS"
-
-
-@lru_cache(maxsize=4)
-def exchange_table(last_year: int) -> SessionTable:
-    """All sessions to the end of that year, by exchange_calendars, which takes a second to import and to ask."""
-    import exchange_calendars
-
-    start, end = EARLIEST, date(last_year, 12, 31)
-    schedule: DataFrame = exchange_calendars.get_calendar(EXCHANGE, start=start, end=end).schedule
-    opens, closes = (schedule[column].dt.tz_convert(NEW_YORK).dt.time for column in ("open", "close"))
-    hours = zip(opens, closes, strict=True)
-    return SessionTable.of(dict(zip(schedule.index.date, hours, strict=True)), start.year, last_year)
-
-
-class ExchangeCalendar:
-    """Holidays, half days and one-off closures of the New York Stock Exchange.
-
-    ``latest`` is the last date for which the schedule may be relied on; holidays beyond it are not decided yet.
-    ``find_table`` finds the sessions to the end of a year.
-    """
-
-    def __init__(self, latest: TradingDate, find_table: Callable[[int], SessionTable] = exchange_table) -> None:
-        self._latest, self._find_table = latest, find_table
-        self._years = dict[int, tuple[list[date], tuple[TradingSession, ...]]]()
-
-    def sessions(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
-        if last < first:
-            return ()
-        if first.day < EARLIEST or last > self._latest:
-            raise ConfigurationError(
-                f"the trading calendar reaches from {EARLIEST} to {self._latest}; {first} to {last} lies outside"
-            )
-        years = range(first.day.year, last.day.year + 1)
-        return tuple(chain.from_iterable(self._of_year(year, first.day, last.day) for year in years))
-
-    def reaching(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
-        return self.sessions(max(first, TradingDate(EARLIEST)), min(last, self._latest))
-
-    def _of_year(self, year: int, first: date, last: date) -> tuple[TradingSession, ...]:
-        if year not in self._years:
-            sessions = self._table.sessions(year)
-            self._years[year] = [session.trading_date.day for session in sessions], sessions
-        dates, sessions = self._years[year]
-        return sessions[bisect_left(dates, first) : bisect_right(dates, last)]
-
-    @cached_property
-    def _table(self) -> SessionTable:
-        return self._find_table(self._latest.day.year)

@@ -262,7 +262,9 @@ class ParquetBarComparer:
             stored = read_bars(path).select(BAR_SCHEMA.names) if path.exists() else BAR_SCHEMA.empty_table()
         except PartitionUnreadableError as error:
             return DayComparison(part.symbol_day, error=f"{error}; run marketpipe ingest, which heals it")
-        return compare_bars(DayComparison(part.symbol_day), stored, merge_bars(stored, newer, rejected, part.whole))
+        return compare_bars(
+            DayComparison(part.symbol_day), stored, merge_bars(stored, newer, rejected, part.final_window)
+        )
 
 
 def compare_bars(blank: DayComparison, old: pa.Table, new: pa.Table) -> DayComparison:

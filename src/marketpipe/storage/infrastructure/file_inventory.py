@@ -184,7 +184,7 @@ class ParquetStoredFiles:
                 yield _told(day, reading, identity, kept_out.pop(day.trading_date, 0))
         for day_of, rejected in kept_out.items():
             if day_of is not None:
-                yield StoredSymbolDay(SymbolDay(symbol, day_of), 0, rejected, whole=True)
+                yield StoredSymbolDay(SymbolDay(symbol, day_of), 0, rejected, final=True)
 
     def _in(self, area: StoreArea, symbol: Symbol) -> Iterator[FoundFile]:
         return (found for found in self._of(symbol) if isinstance(found, FoundFile) and found.area is area)

@@ -95,7 +95,7 @@ def _found_at(path: Path) -> pa.Table | None:
 
 def _outside(rejected: pa.Table, part: SymbolDaySlice) -> pa.Table:
     """Bars without a readable time go with the regular session."""
-    window = part.whole
+    window = part.final_window
     if window is None:
         return rejected
     start, end = (pa.scalar(edge.moment, rejected["timestamp"].type) for edge in (window.start, window.end))
@@ -105,7 +105,7 @@ def _outside(rejected: pa.Table, part: SymbolDaySlice) -> pa.Table:
 
 def is_word_on_regular_hours(part: SymbolDaySlice) -> bool:
     """Whether it is whole for them, and not only for the hours around."""
-    return part.whole is not None and part.whole.contains(part.symbol_day.trading_date.at(NOON))
+    return part.final_window is not None and part.final_window.contains(part.symbol_day.trading_date.at(NOON))
 
 
 @frozen
@@ -179,7 +179,7 @@ class PartitionManager:
                 refused[item.day] = error
         if not stored:
             raise next(iter(refused.values()))
-        failed = {day: StoredSymbolDay(day, 0, 0, whole=False, error=str(error)) for day, error in refused.items()}
+        failed = {day: StoredSymbolDay(day, 0, 0, final=False, error=str(error)) for day, error in refused.items()}
         return tuple({**stored, **failed}[item.day] for item in arrived)
 
     def _store(self, arrived: Sequence[_Arrived]) -> tuple[StoredSymbolDay, ...]:
@@ -212,7 +212,7 @@ class PartitionManager:
     def _put(self, item: _Arrived, recorded: RecordedFile | None, versions: NewVersions) -> StoredSymbolDay:
         """What will be told of a symbol-day once it is written."""
         part, stored = item.part, self._found(item, recorded)
-        rejected, whole = 0 if item.rejected is None else len(item.rejected), part.whole is not None
+        rejected, whole = 0 if item.rejected is None else len(item.rejected), part.final_window is not None
         if stored and stored.damage and not (len(item.accepted) and is_word_on_regular_hours(part)):
             return StoredSymbolDay(item.day, 0, rejected, whole, error=f"{stored.damage}; move it away")
         bars = _merged(stored, item)
@@ -263,7 +263,7 @@ def _merged(stored: StoredVersion | None, item: _Arrived) -> _DayBars:
     if stored is None or stored.damage:
         return newer
     rejected = np.empty(0, np.int64) if item.rejected is None else times_of(item.rejected)
-    return _DayBars.of(item.day, merge_bars(stored.bars, newer.table, rejected, item.part.whole))
+    return _DayBars.of(item.day, merge_bars(stored.bars, newer.table, rejected, item.part.final_window))
 
 
 def _bars_of(table: pa.Table, parts: Sequence[SymbolDaySlice]) -> Iterator[_DayBars]:

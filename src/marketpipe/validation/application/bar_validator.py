@@ -1,21 +1,51 @@
+"""Validation's two handlers on the bus: one for bars just fetched, one for bars read back from the store.
+
+The split of good bars from bad ones is made by ``validate``, which the composition root passes in
+(infrastructure/columnar_validator.py): the columns are Arrow tables, which the application does not import.
+"""
+
 from __future__ import annotations
 
-from marketpipe.shared_kernel.domain.timestamp import Clock
+from collections.abc import Callable
+
+from attrs import field, frozen
+
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events import BarsFetched, BarsValidated, StoredBarsJudged, StoredBarsRead
-from marketpipe.validation.application.ports import BarJudge
+from marketpipe.shared_kernel.events import BarsFetched, BarsValidated, RuleFinding, StoredBarsRead, StoredBarsValidated
+
+
+@frozen
+class ValidationResult:
+    """Bars split by the rules: each bar is in exactly one of ``accepted`` and ``rejected``, in the order it came.
+
+    ``accepted`` has a slice for every symbol-day that was validated, empty if all its bars were rejected.
+    ``rejected`` has slices only for symbol-days with rejected bars, and the further columns rule, severity, reason and
+    raw. ``findings`` counts broken rules by symbol-day, warnings included; a warning alone does not reject a bar.
+    """
+
+    accepted: ColumnarBars = field(repr=False)
+    rejected: ColumnarBars = field(repr=False)
+    findings: tuple[RuleFinding, ...] = ()
+
+
+Validate = Callable[[ColumnarBars, Timestamp], ValidationResult]
+"""Check every bar against the schema and all rules in force. The moment is now: bars after it are in the future."""
 
 
 class BarValidator:
-    """Judges what was fetched before it is stored, and, when asked, what is stored already."""
+    """Validate fetched bars before they are stored and, on request, bars that are already stored."""
 
-    def __init__(self, judge: BarJudge, bus: EventBus, clock: Clock) -> None:
-        self._judge, self._bus, self._clock = judge, bus, clock
+    def __init__(self, validate: Validate, bus: EventBus, clock: Clock) -> None:
+        self._validate, self._bus, self._clock = validate, bus, clock
 
     def on_bars_fetched(self, event: BarsFetched) -> None:
-        result = self._judge.judge(event.bars, self._clock.now())
+        """Publish ``BarsValidated`` under the same request; storage stores both parts: the store and the quarantine."""
+        result = self._validate(event.bars, self._clock.now())
         self._bus.publish(BarsValidated(event.request, result.accepted, result.rejected, result.findings))
 
     def on_stored_bars_read(self, event: StoredBarsRead) -> None:
-        result = self._judge.judge(event.bars, self._clock.now())
-        self._bus.publish(StoredBarsJudged(event.bars.num_rows, len(event.bars.slices), result.findings))
+        """Publish ``StoredBarsValidated``. Only counts and findings: validating the store changes no file."""
+        result = self._validate(event.bars, self._clock.now())
+        self._bus.publish(StoredBarsValidated(event.bars.num_rows, len(event.bars.slices), result.findings))

@@ -1,19 +1,26 @@
-"""The rules every ingested bar is held against, as data. Severities are defaults; the configuration may change them."""
+"""The rules that every ingested bar is checked against, as data, with their default severities.
+
+``BUSINESS_RULES`` look at one bar by itself, ``SEQUENCE_RULES`` at a bar among the others of its symbol-day. The
+configuration (``validation.severities``) changes severities; ``RuleBook`` holds the rules that are then in force.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import evolve, frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 from marketpipe.shared_kernel.domain.ohlcv_bar import HIGH, INVARIANTS, LOW, VOLUME, VWAP
 from marketpipe.shared_kernel.domain.predicate import Field, IsNull, Remainder, Severity
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.validation.domain.validation_rule import SequenceCheck, SequenceRule, ValidationRule
 
+R = TypeVar("R", ValidationRule, SequenceRule)
+
 SCHEMA_RULE: Final = "schema"
-"""The JSON Schema's own name among the rules."""
+"""The name under which violations of schema/schema_v1.json are reported, beside the rules below."""
 
 ALWAYS_ERRORS: Final = (
     SCHEMA_RULE,
@@ -23,10 +30,11 @@ ALWAYS_ERRORS: Final = (
     "trade_count_not_negative",
     "vwap_not_negative",
 )
-"""Without proper numbers a bar cannot be stored: the schema demands the same, so no severity could let it pass."""
+"""Rules whose severity cannot be changed: the schema demands the same, so a lower severity would let no bar pass."""
 
-TIMESTAMP, NOW, STEP = Field("timestamp"), Field("now"), 60_000_000
+TIMESTAMP, NOW = Field("timestamp"), Field("now")
 SESSION_START, SESSION_END = Field("session_start"), Field("session_end")
+"""All in epoch microseconds, UTC. ``session_start`` is null on days on which the exchange was closed."""
 
 _COMPLAINTS: Final = {
     "prices_finite": "has a price that is not a finite number",
@@ -47,22 +55,30 @@ BUSINESS_RULES: Final = (
         "has a vwap outside low to high",
     ),
     ValidationRule(
-        "timestamp_on_grid", Severity.ERROR, Remainder(TIMESTAMP, STEP).equals(0), "does not start on a full minute"
+        "timestamp_on_grid",
+        Severity.ERROR,
+        Remainder(TIMESTAMP, MICROS_PER_MINUTE).equals(0),
+        "does not start on a full minute",
     ),
     ValidationRule(
-        "on_trading_date", Severity.ERROR, ~IsNull(SESSION_START), "lies on a day on which the exchange was closed"
+        "on_trading_date", Severity.ERROR, ~IsNull(SESSION_START), "is on a day on which the exchange was closed"
     ),
     ValidationRule(
         "within_session",
         Severity.ERROR,
         IsNull(SESSION_START) | ((SESSION_START <= TIMESTAMP) & (TIMESTAMP < SESSION_END)),
-        "lies outside the hours of its session",
+        "is outside the hours of its session",
     ),
-    ValidationRule("not_in_future", Severity.ERROR, TIMESTAMP <= NOW, "lies in the future"),
+    ValidationRule("not_in_future", Severity.ERROR, TIMESTAMP <= NOW, "is in the future"),
 )
 
 SEQUENCE_RULES: Final = (
-    SequenceRule("unique_timestamp", Severity.ERROR, SequenceCheck.REPEATED, "was said again, differently or not"),
+    SequenceRule(
+        "unique_timestamp",
+        Severity.ERROR,
+        SequenceCheck.REPEATED,
+        "was sent again later, changed or not",
+    ),
     SequenceRule("in_order", Severity.WARNING, SequenceCheck.OUT_OF_ORDER, "came after a later one"),
     SequenceRule("no_jump", Severity.WARNING, SequenceCheck.JUMP, "is half again above or below its neighbours", 1.5),
     SequenceRule("no_gap", Severity.OFF, SequenceCheck.GAP, "comes more than 30 minutes after the one before", 30),
@@ -71,21 +87,24 @@ SEQUENCE_RULES: Final = (
 
 @frozen
 class RuleBook:
-    """The rules in force; none of them is off."""
+    """The rules in force: those whose severity is not ``off``, in the order in which they are checked."""
 
     bar_rules: tuple[ValidationRule, ...]
     sequence_rules: tuple[SequenceRule, ...]
 
     @classmethod
     def with_severities(cls, severities: Mapping[str, Severity]) -> RuleBook:
-        """Raises ``ConfigurationError`` for a rule that does not exist or may not be changed."""
+        """Return the rules with these severities by rule name; a rule that is not named keeps its default.
+
+        Raises ``ConfigurationError`` for a name that no rule has, and for ``ALWAYS_ERRORS``.
+        """
         _check_names(severities)
-        bar_rules = (evolve(rule, severity=severities.get(rule.name, rule.severity)) for rule in BUSINESS_RULES)
-        sequence = (evolve(rule, severity=severities.get(rule.name, rule.severity)) for rule in SEQUENCE_RULES)
-        return cls(
-            tuple(rule for rule in bar_rules if rule.severity is not Severity.OFF),
-            tuple(rule for rule in sequence if rule.severity is not Severity.OFF),
-        )
+        return cls(_in_force(BUSINESS_RULES, severities), _in_force(SEQUENCE_RULES, severities))
+
+
+def _in_force(rules: Iterable[R], severities: Mapping[str, Severity]) -> tuple[R, ...]:
+    chosen = (evolve(rule, severity=severities.get(rule.name, rule.severity)) for rule in rules)
+    return tuple(rule for rule in chosen if rule.severity is not Severity.OFF)
 
 
 def _check_names(names: Iterable[str]) -> None:
@@ -94,4 +113,4 @@ def _check_names(names: Iterable[str]) -> None:
         if name in ALWAYS_ERRORS:
             raise ConfigurationError(f"validation.severities: the rule {name!r} is always an error")
         if name not in known:
-            raise ConfigurationError(f"validation.severities: no rule is called {name!r}; {did_you_mean(name, known)}")
+            raise ConfigurationError(f"validation.severities: there is no rule {name!r}; {did_you_mean(name, known)}")

@@ -1,17 +1,22 @@
+"""Rules as data: what a rule is, for one bar by itself and for a bar among its neighbours.
+
+Each kind of rule has two evaluators with the same meaning, held together by property tests: a plain one in the domain
+(``ValidationRule.satisfied_by`` and ``SymbolBarsAggregate``), and one over Arrow columns
+(infrastructure/column_masks.py), which is what runs on real data.
+"""
+
 from __future__ import annotations
 
 from enum import Enum
 
-from attrs import field, frozen
+from attrs import frozen
 
-from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.domain.predicate import Predicate, Record, Severity, holds
-from marketpipe.shared_kernel.events import RuleFinding
 
 
 @frozen
 class ValidationRule:
-    """A condition that must hold of one OHLCV bar. ``complaint`` completes the sentence "this bar …"."""
+    """A condition on one OHLCV bar by itself. ``complaint`` completes the sentence "the bar …" if it does not hold."""
 
     name: str
     severity: Severity
@@ -22,26 +27,22 @@ class ValidationRule:
         return holds(self.predicate, record)
 
 
-@frozen
-class ValidationResult:
-    """The split: every bar is in exactly one of ``accepted`` and ``rejected``; ``findings`` count warnings too."""
-
-    accepted: ColumnarBars = field(repr=False)
-    rejected: ColumnarBars = field(repr=False)
-    findings: tuple[RuleFinding, ...] = ()
-
-
 class SequenceCheck(Enum):
-    """What may be wrong with a bar among the others of its symbol-day."""
+    """What can be wrong with a bar among the other bars of its symbol-day."""
 
     REPEATED = "a later bar has the same timestamp"
     OUT_OF_ORDER = "an earlier bar has a later timestamp"
-    JUMP = "its range lies more than `limit` times above or below the closes of both neighbours"
-    GAP = "more than `limit` minutes lie between it and the bar before"
+    JUMP = "its range is more than `limit` times above or below the closes of both neighbours"
+    GAP = "more than `limit` minutes are between it and the bar before"
 
 
 @frozen
 class SequenceRule:
+    """A condition on a bar among the bars of its symbol-day, in the order in which the provider sent them.
+
+    ``limit`` is the check's only number: a factor for ``JUMP``, minutes for ``GAP``, unused by the others.
+    """
+
     name: str
     severity: Severity
     check: SequenceCheck

@@ -1,4 +1,9 @@
-"""The other evaluator of predicates: one Arrow mask for a whole column instead of one truth value for a bar."""
+"""Rules evaluated on whole columns: the evaluator that runs on real data.
+
+``mask`` compiles a predicate to Arrow, ``offenders`` evaluates a sequence rule in numpy. What the rules mean is defined
+by the plain evaluators of the domain (``predicate.holds`` and ``SymbolBarsAggregate``); property tests hold both to the
+same result, nulls, NaN and infinities included. No function here makes a Python object per bar.
+"""
 
 from __future__ import annotations
 
@@ -28,17 +33,21 @@ from marketpipe.shared_kernel.domain.predicate import (
     Term,
 )
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingCalendar, TradingDate
-from marketpipe.validation.domain.symbol_bars_aggregate import MICROS_PER_MINUTE
 from marketpipe.validation.domain.validation_rule import SequenceCheck, SequenceRule
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
 
 
 @frozen
 class BarColumns:
-    """Bars as the predicates read them: one Arrow array a field, timestamps in epoch microseconds.
+    """Bars as predicates read them: ``fields`` has one Arrow array a field, all of the same length.
 
-    ``context`` fields (session_start, session_end, now) say what a bar is held against besides itself.
+    Timestamps are epoch microseconds, UTC. Besides the columns of ``table`` there are session_start (inclusive),
+    session_end (exclusive), both null on a day on which the exchange was closed, and now. ``slices`` are never empty.
     """
 
     table: pa.Table
@@ -62,15 +71,15 @@ class BarColumns:
 
 
 def bar_columns(bars: ColumnarBars, calendar: TradingCalendar, kind: SessionKind, now: Timestamp) -> BarColumns:
-    """Slices are taken to lie end to end, in the order of the rows."""
+    """Return ``bars`` with what their rules compare them with. Slices must follow one another in the order of rows."""
     table = pa.table(bars).combine_chunks()
-    filled = tuple(part for part in bars.slices if part.length)
+    non_empty = tuple(part for part in bars.slices if part.length)
     fields = {name: _array(table, name) for name in table.column_names}
     fields["timestamp"] = fields["timestamp"].cast(pa.int64())
-    starts, ends = _session_bounds(filled, calendar, kind)
+    starts, ends = _session_bounds(non_empty, calendar, kind)
     fields |= {"session_start": starts, "session_end": ends}
     fields["now"] = pa.repeat(pa.scalar(now.epoch_micros, pa.int64()), table.num_rows)
-    return BarColumns(table, filled, fields)
+    return BarColumns(table, non_empty, fields)
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
@@ -103,17 +112,17 @@ _COMPARISONS = {"<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.gre
 
 
 def mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> pa.BooleanArray:
-    """True where the predicate holds; never null. All fields have the same length."""
-    found = _mask(predicate, fields)
-    if isinstance(found, pa.BooleanScalar):  # of a predicate that reads no field
-        return pa.repeat(found, len(next(iter(fields.values()))))
-    return found
+    """Return True for each row for which the predicate holds; never null. All ``fields`` have the same length."""
+    result = _mask(predicate, fields)
+    if isinstance(result, pa.BooleanScalar):  # the predicate reads no field
+        return pa.repeat(result, len(next(iter(fields.values()))))
+    return result
 
 
 def _mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> Any:
     match predicate:
         case Compare(operator, left, right):
-            return _known(_COMPARISONS[operator](_values(left, fields), _values(right, fields)))
+            return _null_is_false(_COMPARISONS[operator](_values(left, fields), _values(right, fields)))
         case AllOf(parts):
             return reduce(pc.and_, (_mask(part, fields) for part in parts), pa.scalar(True))
         case AnyOf(parts):
@@ -123,13 +132,13 @@ def _mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> Any:
         case IsNull(field):
             return pc.is_null(fields[field.name])
         case IsFinite(field):
-            return _known(pc.is_finite(fields[field.name]))
+            return _null_is_false(pc.is_finite(fields[field.name]))
     raise TypeError(f"unknown predicate {predicate!r}")
 
 
-def _known(found: Any) -> Any:
-    """What cannot be told does not hold."""
-    return pc.fill_null(found, False) if isinstance(found, pa.Scalar) or found.null_count else found
+def _null_is_false(result: Any) -> Any:
+    """Predicates have two truth values: a comparison with null does not hold. Arrow would leave it null."""
+    return pc.fill_null(result, False) if isinstance(result, pa.Scalar) or result.null_count else result
 
 
 def _values(term: Term, fields: Mapping[str, pa.Array]) -> Any:
@@ -144,21 +153,20 @@ def _values(term: Term, fields: Mapping[str, pa.Array]) -> Any:
 
 
 def _remainder(array: pa.Array, divisor: int) -> pa.Array:
+    # In numpy: Arrow has no modulo, and a division that rounds towards zero would be wrong before 1970.
     if not array.null_count:
         return pa.array(np.mod(array.to_numpy(), divisor), pa.int64())
     missing = pc.is_null(array).to_numpy(zero_copy_only=False)
-    whole = pc.fill_null(array, 0).to_numpy()
-    return pa.array(np.mod(whole, divisor), pa.int64(), mask=missing)
-
-
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
+    filled = pc.fill_null(array, 0).to_numpy()
+    return pa.array(np.mod(filled, divisor), pa.int64(), mask=missing)
 
 
 @frozen
 class SequenceColumns:
-    """``owner`` numbers the symbol-day of each row, ascending; rows of one symbol-day follow one another."""
+    """Bars of many symbol-days as sequence rules read them, rows of one symbol-day together, in the provider's order.
+
+    ``owner`` numbers the symbol-day of each row, ascending. ``time`` is in epoch microseconds, UTC.
+    """
 
     owner: Int64s
     time: Int64s
@@ -168,12 +176,12 @@ class SequenceColumns:
 
     @property
     def follows(self) -> Bools:
-        """Whether a row has a row of its own symbol-day before it."""
+        """True for each row whose row before it belongs to the same symbol-day."""
         return np.concatenate([[False], self.owner[1:] == self.owner[:-1]])[: len(self.owner)]
 
 
 def offenders(rule: SequenceRule, columns: SequenceColumns) -> Bools:
-    """True where a bar does not satisfy ``rule``."""
+    """Return True for each row that does not satisfy ``rule``."""
     match rule.check:
         case SequenceCheck.REPEATED:
             return _repeated(columns)
@@ -190,26 +198,28 @@ def _steps(values: Int64s) -> Int64s:
 
 
 def _repeated(columns: SequenceColumns) -> Bools:
-    found = np.zeros(len(columns.time), np.bool_)
+    repeated = np.zeros(len(columns.time), np.bool_)
+    # Bars nearly always come in ascending order, and then none repeats: sort only if a step is not positive.
     if (columns.follows & (_steps(columns.time) <= 0)).any():
-        order = np.lexsort((columns.time, columns.owner))  # stable: of equals, the later row comes later
+        order = np.lexsort((columns.time, columns.owner))  # stable: of equal times, the later row stays later
         time, owner = columns.time[order], columns.owner[order]
-        found[order[:-1]] = (time[1:] == time[:-1]) & (owner[1:] == owner[:-1])
-    return found
+        repeated[order[:-1]] = (time[1:] == time[:-1]) & (owner[1:] == owner[:-1])
+    return repeated
 
 
 def _out_of_order(columns: SequenceColumns) -> Bools:
-    found = np.zeros(len(columns.time), np.bool_)
+    late = np.zeros(len(columns.time), np.bool_)
     disordered = columns.follows & (_steps(columns.time) < 0)
-    for owner in np.unique(columns.owner[disordered]):
+    for owner in np.unique(columns.owner[disordered]):  # only the symbol-days that are not in order, which are rare
         rows = np.flatnonzero(columns.owner == owner)
         time = columns.time[rows]
-        found[rows] = time < np.maximum.accumulate(time)
-    return found
+        late[rows] = time < np.maximum.accumulate(time)
+    return late
 
 
 def _jumps(columns: SequenceColumns, limit: float) -> Bools:
     before, after = _neighbour_closes(columns)
+    # fmax and fmin ignore a NaN neighbour; without any neighbour both are NaN, and no comparison with NaN holds.
     with np.errstate(over="ignore", invalid="ignore"):
         above = columns.high > limit * np.fmax(before, after)
         return above | (columns.low * limit < np.fmin(before, after))

@@ -1,4 +1,9 @@
-"""JSON Schema keywords as predicates, where a keyword can be said that way."""
+"""Check bars against a JSON Schema, on columns where the schema allows it and row by row where it does not.
+
+jsonschema takes one Python object a record, which is far too slow for every bar. So each keyword is compiled to a
+predicate where one with exactly the same meaning exists, and only the rows that fail are given to jsonschema, which
+decides and words the error.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,6 @@ from typing import Any, Final, TypeGuard
 
 import numpy as np
 import pyarrow as pa
-from attrs import frozen
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
@@ -16,28 +20,94 @@ from marketpipe.shared_kernel.domain.predicate import AllOf, Field, IsNull, Pred
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
-from marketpipe.validation.infrastructure.column_masks import BarColumns, mask
+from marketpipe.validation.infrastructure.column_masks import BarColumns, Int64s, mask
 
+COLUMNS: Final = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
+"""The columns a schema may describe, besides ``symbol``, which is a property of the slice and no column."""
 ANNOTATIONS: Final = {"title", "description", "$comment", "examples", "default", "deprecated"}
+"""Keywords that allow and forbid nothing."""
+DECLARATIONS: Final = {"$schema", "$id", "type", "properties", "required", "additionalProperties", *ANNOTATIONS}
+"""Top-level keywords that can be compiled."""
 LARGEST_INTEGER, LARGEST_EXACT_DOUBLE = 2**63 - 1, 2**53
-_ARROW_KINDS: Final = {
+_ARROW_TYPES: Final = {
     "number": (pa.types.is_floating, pa.types.is_integer),
     "integer": (pa.types.is_integer,),
     "string": (pa.types.is_timestamp,),
 }
+"""The Arrow types whose values, written as JSON, have that JSON type."""
+
+
+class SchemaValidator:
+    """Check bars against a JSON Schema (2020-12) of one canonical record, such as schema/schema_v1.json.
+
+    Any valid schema is enforced in full: one with keywords that cannot be compiled is checked row by row, slowly.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        """Raises ``ConfigurationError`` for a schema that is not a valid JSON Schema."""
+        try:
+            Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            raise ConfigurationError(f"the bar schema is not a JSON Schema: {error.message}") from error
+        self._validator = Draft202012Validator(schema)
+        self._predicates = _compile(schema)
+
+    def complaints(self, columns: BarColumns) -> Mapping[int, str]:
+        """Return the rows that do not satisfy the schema, ascending, each with what is wrong with it."""
+        candidates = np.arange(columns.num_rows) if self._predicates is None else self._failing(columns)
+        complaints = ((int(row), self._complaint(columns, int(row))) for row in candidates)
+        return {row: text for row, text in complaints if text}
+
+    def _failing(self, columns: BarColumns) -> Int64s:
+        fields = {"schema_version": _versions(columns), **columns.fields}
+        bad = np.zeros(columns.num_rows, np.bool_)
+        for predicate in self._predicates or ():
+            bad |= ~mask(predicate, fields).to_numpy(zero_copy_only=False)
+        refused = {symbol for symbol in columns.symbols if not self._allows(symbol)}
+        for part in columns.slices if refused else ():
+            if part.symbol_day.symbol in refused:
+                bad[part.offset : part.offset + part.length] = True
+        return np.flatnonzero(bad)
+
+    def _allows(self, symbol: Symbol) -> bool:
+        schema = self._validator.schema
+        wanted = schema.get("properties", {}).get("symbol", True) if isinstance(schema, Mapping) else True
+        return bool(self._validator.evolve(schema=wanted).is_valid(str(symbol)))
+
+    def _complaint(self, columns: BarColumns, row: int) -> str:
+        errors = self._validator.iter_errors(_record(columns, row))
+        try:
+            return "; ".join(f"{'.'.join(map(str, error.path)) or 'bar'}: {error.message}" for error in errors)
+        except (ArithmeticError, ValueError) as error:  # multipleOf cannot divide NaN or infinity
+            return f"bar: cannot be checked against the schema: {error}"
+
+
+def _compile(schema: Mapping[str, Any]) -> tuple[Predicate, ...] | None:
+    """Return predicates that hold for a bar exactly if it satisfies the schema; None if some part has no predicate."""
+    properties = schema.get("properties", {})
+    compiled = [
+        compile_property(name, keywords, COLUMNS.field(name).type) if name in COLUMNS.names else None
+        for name, keywords in properties.items()
+        if name != "symbol"
+    ]
+    only_declarations = set(schema) <= DECLARATIONS and schema.get("type", "object") == "object"
+    present = set(schema.get("required", ())) <= {"symbol", *COLUMNS.names}
+    closed = schema.get("additionalProperties", True) is True or {"symbol", *COLUMNS.names} <= set(properties)
+    predicates = tuple(part for part in compiled if part is not None)
+    return predicates if only_declarations and present and closed and len(predicates) == len(compiled) else None
 
 
 def compile_property(name: str, keywords: Mapping[str, Any] | bool, column_type: pa.DataType) -> Predicate | None:
-    """None where a keyword cannot be compiled: then the rows go to jsonschema one by one."""
+    """Return a predicate with the meaning of one property's schema; None if a keyword cannot be compiled."""
     if isinstance(keywords, bool):
         return AllOf(()) if keywords else None
-    parts = [
+    compiled = [
         _compile_keyword(Field(name), key, value, column_type)
         for key, value in keywords.items()
         if key not in ANNOTATIONS
     ]
-    known = [part for part in parts if part is not None]
-    return AllOf(tuple(known)) if len(known) == len(parts) else None
+    predicates = [part for part in compiled if part is not None]
+    return AllOf(tuple(predicates)) if len(predicates) == len(compiled) else None
 
 
 def _compile_keyword(field: Field, keyword: str, value: Any, column_type: pa.DataType) -> Predicate | None:
@@ -47,12 +117,15 @@ def _compile_keyword(field: Field, keyword: str, value: Any, column_type: pa.Dat
         case "const" if pa.types.is_integer(column_type) and _is_comparable(value, column_type):
             return field.equals(value)
         case "format" if value == "date-time" and pa.types.is_timestamp(column_type):
-            return IsNull(field) | ~IsNull(field)  # every value of such a column can be written as one
+            return IsNull(field) | ~IsNull(field)  # every value of a timestamp column can be written as a date-time
     return _compile_bound(field, keyword, value, column_type)
 
 
 def _compile_bound(field: Field, keyword: str, value: Any, column_type: pa.DataType) -> Predicate | None:
-    """JSON Schema bounds what is a number, and passes what is not one: null is the type's business."""
+    """JSON Schema bounds numbers only and lets null pass, so each bound is the negation of its opposite.
+
+    With two-valued logic ``~(field < value)`` holds for null and NaN, while ``field >= value`` does not.
+    """
     if not _is_comparable(value, column_type):
         return None
     match keyword:
@@ -68,7 +141,7 @@ def _compile_bound(field: Field, keyword: str, value: Any, column_type: pa.DataT
 
 
 def _is_comparable(value: Any, column_type: pa.DataType) -> TypeGuard[float]:
-    """Whether Arrow compares the column with ``value`` as jsonschema does: as numbers, and exactly."""
+    """Return whether Arrow compares the column with ``value`` as jsonschema does: as numbers, and exactly."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     if pa.types.is_integer(column_type):
@@ -78,80 +151,9 @@ def _is_comparable(value: Any, column_type: pa.DataType) -> TypeGuard[float]:
 
 def _compile_type(field: Field, allowed: list[str], column_type: pa.DataType) -> Predicate | None:
     named = [kind for kind in allowed if kind != "null"]
-    if not any(test(column_type) for kind in named for test in _ARROW_KINDS.get(kind, ())):
+    if not any(test(column_type) for kind in named for test in _ARROW_TYPES.get(kind, ())):
         return None
     return IsNull(field) | ~IsNull(field) if "null" in allowed else ~IsNull(field)
-
-
-COLUMNS = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
-_DECLARATIONS = {"$schema", "$id", "type", "properties", "required", "additionalProperties", *ANNOTATIONS}
-
-
-@frozen
-class _Compiled:
-    predicates: tuple[Predicate, ...]
-    everything: bool
-    """False: some keyword could not be compiled, so every row must be put to jsonschema as well."""
-
-
-class SchemaValidator:
-    """Holds bars against a JSON Schema (2020-12) of the canonical record.
-
-    Keywords that can be compiled are checked on columns, and only the rows that fail are put to jsonschema for the
-    words of the error. A schema that says more than can be compiled is checked row by row: slow, never skipped.
-    """
-
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        """Raises ``ConfigurationError`` for a schema that is none."""
-        try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            raise ConfigurationError(f"the bar schema is not a JSON Schema: {error.message}") from error
-        self._validator = Draft202012Validator(schema)
-        self._compiled = _compile(schema)
-
-    def complaints(self, columns: BarColumns) -> Mapping[int, str]:
-        """The rows that do not satisfy the schema, each with what is wrong with it."""
-        suspects = np.arange(columns.num_rows) if not self._compiled.everything else self._suspects(columns)
-        words = ((int(row), self._words(columns, int(row))) for row in suspects)
-        return {row: text for row, text in words if text}
-
-    def _suspects(self, columns: BarColumns) -> Any:
-        fields = {"schema_version": _versions(columns), **columns.fields}
-        bad = np.zeros(columns.num_rows, np.bool_)
-        for predicate in self._compiled.predicates:
-            bad |= ~mask(predicate, fields).to_numpy(zero_copy_only=False)
-        unfit = {symbol for symbol in columns.symbols if not self._symbol_fits(symbol)}
-        for part in columns.slices if unfit else ():
-            if part.symbol_day.symbol in unfit:
-                bad[part.offset : part.offset + part.length] = True
-        return np.flatnonzero(bad)
-
-    def _symbol_fits(self, symbol: Symbol) -> bool:
-        schema = self._validator.schema
-        wanted = schema.get("properties", {}).get("symbol", True) if isinstance(schema, Mapping) else True
-        return bool(self._validator.evolve(schema=wanted).is_valid(str(symbol)))
-
-    def _words(self, columns: BarColumns, row: int) -> str:
-        errors = self._validator.iter_errors(_record(columns, row))
-        try:
-            return "; ".join(f"{'.'.join(map(str, error.path)) or 'bar'}: {error.message}" for error in errors)
-        except (ArithmeticError, ValueError) as error:  # multipleOf cannot divide NaN or infinity
-            return f"bar: cannot be held against the schema: {error}"
-
-
-def _compile(schema: Mapping[str, Any]) -> _Compiled:
-    properties = schema.get("properties", {})
-    compiled = [
-        compile_property(name, keywords, COLUMNS.field(name).type) if name in COLUMNS.names else None
-        for name, keywords in properties.items()
-        if name != "symbol"
-    ]
-    plain = set(schema) <= _DECLARATIONS and schema.get("type", "object") == "object"
-    present = set(schema.get("required", ())) <= {"symbol", *COLUMNS.names}
-    closed = schema.get("additionalProperties", True) is True or {"symbol", *COLUMNS.names} <= set(properties)
-    known = tuple(part for part in compiled if part is not None)
-    return _Compiled(known, plain and present and closed and len(known) == len(compiled))
 
 
 def _versions(columns: BarColumns) -> pa.Array:
@@ -159,10 +161,11 @@ def _versions(columns: BarColumns) -> pa.Array:
 
 
 def _record(columns: BarColumns, row: int) -> dict[str, object]:
+    """Return one bar as the JSON object that the schema describes."""
     values = columns.record(row)
-    stamp = values["timestamp"]
+    micros = values["timestamp"]
     record: dict[str, object] = {name: values.get(name) for name in BAR_SCHEMA.names}
     record["symbol"] = str(columns.slice_of(row).symbol_day.symbol)
-    record["timestamp"] = None if stamp is None else str(Timestamp.from_epoch_micros(int(stamp)))
+    record["timestamp"] = None if micros is None else str(Timestamp.from_epoch_micros(int(micros)))
     record["schema_version"] = values.get("schema_version", SCHEMA_VERSION)
     return record

@@ -37,7 +37,7 @@ def noted(subject: BatchProgress, day_stored: StoredSymbolDay) -> SymbolDayOutco
 
 
 def stored(symbol_day: SymbolDay, rows: int = 390, **changes: Any) -> StoredSymbolDay:
-    return StoredSymbolDay(symbol_day, rows, **{"rejected": 0, "whole": True, **changes})
+    return StoredSymbolDay(symbol_day, rows, **{"rejected": 0, "final": True, **changes})
 
 
 def test_a_stored_day_of_a_final_session_is_complete() -> None:
@@ -96,7 +96,7 @@ def test_a_day_that_comes_in_two_parts_adds_up_its_rejected_bars() -> None:
     subject = progress()
     noted(subject, stored(TUESDAY, 200, rejected=2))
 
-    result = noted(subject, stored(TUESDAY, 390, rejected=1, whole=False))
+    result = noted(subject, stored(TUESDAY, 390, rejected=1, final=False))
 
     assert result == SymbolDayOutcome(TUESDAY, Outcome.COMPLETE, 390, 3)
     assert subject.outcomes == {TUESDAY: result}

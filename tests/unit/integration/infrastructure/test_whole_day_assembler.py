@@ -34,8 +34,9 @@ def _moment(at: str) -> str:
 def told(bars: ArrowBars | None) -> list[str]:
     """``AAPL 11: 2`` for two bars of the 11th, with a ? where more may come."""
     return [
-        f"{part.symbol_day.symbol} {part.symbol_day.trading_date.day.day}: {part.length}{'' if part.whole else '?'}"
+        f"{day.symbol} {day.trading_date.day.day}: {part.length}{'' if part.final_window else '?'}"
         for part in (bars.slices if bars else ())
+        for day in [part.symbol_day]
     ]
 
 
@@ -101,7 +102,7 @@ def test_whole_is_the_window_that_was_asked_for() -> None:
     asked = BarsRequest(1, (Symbol("AAPL"),), (session,), SessionKind.REGULAR)
     bars = WholeDayAssembler(asked).add(page(("AAPL", "11 13:30")))
     assert bars is not None
-    assert [part.whole for part in bars.slices] == [session.session.regular]
+    assert [part.final_window for part in bars.slices] == [session.session.regular]
 
 
 def test_the_evening_belongs_to_its_new_york_date() -> None:

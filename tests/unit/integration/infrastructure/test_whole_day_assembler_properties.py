@@ -122,7 +122,7 @@ def test_every_symbol_day_comes_once_and_whole_however_the_pages_are_cut(scene: 
     wanted = _asked_for(scene)
     assert {one.part.symbol_day: one.numbers for one in found} == _expected(wanted)
     assert [one.part.symbol_day for one in found] == sorted({row.day for row in wanted})
-    assert [one.part.whole for one in found] == [windows.get(one.part.symbol_day.trading_date) for one in found]
+    assert [one.part.final_window for one in found] == [windows.get(one.part.symbol_day.trading_date) for one in found]
     assert unrequested == len(scene.rows) - len(wanted)
 
 
@@ -132,7 +132,7 @@ def test_in_any_order_every_row_still_comes_exactly_once_and_in_the_order_of_arr
     wanted = _asked_for(scene)
     together: defaultdict[SymbolDay, list[int]] = defaultdict(list)
     for one in found:
-        assert one.part.whole is None or one.part.symbol_day not in together
+        assert one.part.final_window is None or one.part.symbol_day not in together
         together[one.part.symbol_day] += one.numbers
     assert together == _expected(wanted)
     assert unrequested == len(scene.rows) - len(wanted)

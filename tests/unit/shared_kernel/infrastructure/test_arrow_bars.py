@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, resliced
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, with_lengths
 from tests.support.builders import bar, columnar, day
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
@@ -39,27 +39,27 @@ def test_bars_are_columnar_bars_of_the_domain() -> None:
     assert [(s.symbol_day, s.offset, s.length) for s in bars.slices] == [(AAPL, 0, 1), (MSFT, 1, 0)]
 
 
-def test_resliced_lays_the_same_symbol_days_end_to_end() -> None:
+def test_with_lengths_lays_the_same_symbol_days_end_to_end() -> None:
     old = (SymbolDaySlice(AAPL, 0, 390), SymbolDaySlice(NOTHING, 390, 0), SymbolDaySlice(MSFT, 390, 391))
-    assert resliced(old, [389, 0, 391]) == (
+    assert with_lengths(old, [389, 0, 391]) == (
         SymbolDaySlice(AAPL, 0, 389),
         SymbolDaySlice(NOTHING, 389, 0),
         SymbolDaySlice(MSFT, 389, 391),
     )
 
 
-def test_resliced_keeps_what_the_provider_said_of_completeness() -> None:
+def test_with_lengths_keeps_what_the_provider_said_of_completeness() -> None:
     (old,) = columnar((AAPL, [bar("2024-01-02T14:30:00Z")])).slices
-    assert old.whole is not None
-    assert resliced([old], iter([7])) == (SymbolDaySlice(AAPL, 0, 7, old.whole),)
+    assert old.final_window is not None
+    assert with_lengths([old], iter([7])) == (SymbolDaySlice(AAPL, 0, 7, old.final_window),)
 
 
-def test_resliced_of_nothing_is_nothing() -> None:
-    assert resliced((), []) == ()
+def test_with_lengths_of_nothing_is_nothing() -> None:
+    assert with_lengths((), []) == ()
 
 
 @given(st.lists(st.integers(0, 1000), max_size=20))
-def test_resliced_slices_cover_all_rows_without_overlap(lengths: list[int]) -> None:
-    slices = resliced([SymbolDaySlice(AAPL, 5, 5)] * len(lengths), lengths)
+def test_with_lengths_slices_cover_all_rows_without_overlap(lengths: list[int]) -> None:
+    slices = with_lengths([SymbolDaySlice(AAPL, 5, 5)] * len(lengths), lengths)
     assert [s.length for s in slices] == lengths
     assert [row for s in slices for row in range(s.offset, s.offset + s.length)] == list(range(sum(lengths)))

@@ -110,9 +110,7 @@ def test_last_before_first_is_an_empty_range(first: str, last: str) -> None:
 def test_dates_that_the_calendar_does_not_reach_are_refused(first: str, last: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         sessions(first, last)
-    assert str(refusal.value) == (
-        f"the trading calendar reaches from 1980-01-01 to 2026-12-31; {first} to {last} lies outside"
-    )
+    assert str(refusal.value) == (f"the trading calendar covers 1980-01-01 to 2026-12-31; {first} to {last} is outside")
 
 
 def test_calendar_reaches_its_first_and_latest_date() -> None:

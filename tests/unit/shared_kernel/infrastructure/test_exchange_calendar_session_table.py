@@ -21,9 +21,9 @@ def test_sessions_are_exactly_those_of_exchange_calendars() -> None:
         TradingSession(TradingDate(day.date()), Timestamp(opens), Timestamp(closes))
         for day, opens, closes in zip(schedule.index, schedule["open"], schedule["close"], strict=True)
     )
-    remembered = SessionTable.decode(ENCODED, TITLE)
-    assert remembered is not None
-    for table in (exchange_table(2027), remembered):
+    decoded = SessionTable.decode(ENCODED, TITLE)
+    assert decoded is not None
+    for table in (exchange_table(2027), decoded):
         calendar = ExchangeCalendar(TradingDate.parse("2027-12-31"), lambda _, table=table: table)  # type: ignore[misc]
         assert calendar.sessions(TradingDate.parse("1980-01-01"), TradingDate.parse("2027-12-31")) == theirs
 
@@ -41,20 +41,20 @@ def test_table_knows_leap_days_and_hours_of_its_own() -> None:
     assert SessionTable.decode(table.encode("t"), "t") == table
 
 
-def test_table_under_another_title_is_not_believed() -> None:
+def test_table_under_another_title_is_refused() -> None:
     assert SessionTable.decode(ENCODED, TITLE) == exchange_table(2027)
     assert SessionTable.decode(ENCODED, f"{TITLE} by another version") is None
 
 
 @given(PLACES, st.integers(1, 255))
-def test_no_changed_byte_is_overlooked(place: int, change: int) -> None:
+def test_every_changed_byte_is_noticed(place: int, change: int) -> None:
     changed = bytearray(ENCODED)
     changed[place] ^= change
     assert SessionTable.decode(bytes(changed), TITLE) is None
 
 
 @given(PLACES, st.binary(max_size=40), PLACES)
-def test_neither_a_cut_nor_a_stitched_table_is_believed(place: int, filler: bytes, other: int) -> None:
+def test_neither_a_cut_nor_a_stitched_table_is_accepted(place: int, filler: bytes, other: int) -> None:
     stitched = ENCODED[:place] + filler + ENCODED[other:]
     assert SessionTable.decode(stitched, TITLE) is None or stitched == ENCODED
     assert SessionTable.decode(ENCODED[:place], TITLE) is None

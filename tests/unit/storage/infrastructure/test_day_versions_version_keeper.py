@@ -40,7 +40,7 @@ def test_a_word_that_changes_nothing_touches_no_file(tmp_path: Path) -> None:
     (again,) = store.keep((AAPL, [at(0), at(1)]))
     (part_of_it,) = store.keep((AAPL, [at(1)]), whole=False)
 
-    assert (again, part_of_it) == (first, evolve(first, whole=False))
+    assert (again, part_of_it) == (first, evolve(first, final=False))
     assert _look(tmp_path / DAY_FILE) == before
     assert sorted(tree(tmp_path)) == [DAY_FILE]
 

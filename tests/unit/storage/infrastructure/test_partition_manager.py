@@ -166,7 +166,7 @@ def test_a_path_blocked_by_a_file_holds_up_its_own_symbol_day_alone(tmp_path: Pa
 
     blocked, sound = store.keep((AAPL, [at(0)]), (MSFT, [at(1)]))
 
-    assert (blocked.symbol_day, blocked.rows, blocked.sha256, blocked.whole) == (AAPL, 0, None, False)
+    assert (blocked.symbol_day, blocked.rows, blocked.sha256, blocked.final) == (AAPL, 0, None, False)
     assert "symbol=AAPL" in str(blocked.error)
     assert (sound.symbol_day, sound.error) == (MSFT, None)
     assert store.rows(store.path(MSFT)) == [at(1)]

@@ -7,7 +7,7 @@ import pytest
 from marketpipe.shared_kernel.domain.ohlcv_bar import INVARIANTS
 from marketpipe.shared_kernel.domain.predicate import Record, Severity
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES
-from tests.support.judging import RULES
+from tests.support.validating import RULES
 
 MINUTE = 60_000_000
 GOOD: Record = {

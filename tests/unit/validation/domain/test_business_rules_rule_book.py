@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS, BUSINESS_RULES, RuleBook
-from tests.support.judging import RULES
+from tests.support.validating import RULES
 
 NAMES = [rule.name for rule in RULES]
 CHANGEABLE = [name for name in NAMES if name not in ALWAYS_ERRORS]
@@ -48,7 +48,7 @@ def test_an_unknown_rule_is_refused_with_the_nearest_name(typed: str, meant: str
     with pytest.raises(ConfigurationError) as error:
         RuleBook.with_severities({typed: Severity.OFF})
     hint = f"did you mean '{meant}'?" if meant else f"known are {', '.join(sorted(NAMES))}"
-    assert str(error.value) == f"validation.severities: no rule is called '{typed}'; {hint}"
+    assert str(error.value) == f"validation.severities: there is no rule '{typed}'; {hint}"
 
 
 @pytest.mark.parametrize("severity", Severity)

@@ -11,7 +11,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
 from tests.support.bar_strategies import Part, parts
 from tests.support.builders import bar, day
-from tests.support.judging import SCHEMA, with_property
+from tests.support.validating import SCHEMA, with_property
 from tests.support.watched_columns import nonconforming, watched_columns
 
 Schema = Mapping[str, Any]
@@ -94,5 +94,5 @@ def test_a_number_that_cannot_be_divided_costs_its_own_bar_alone() -> None:
     rows = [bar(at, high=high) for at, high in zip(moments, (101.0, math.nan, 101.1, math.inf), strict=True)]
     complaints = SchemaValidator(cents).complaints(watched_columns((AAPL, rows)))
     assert list(complaints) == [1, 2, 3]
-    assert complaints[1] == "bar: cannot be held against the schema: cannot convert float NaN to integer"
+    assert complaints[1] == "bar: cannot be checked against the schema: cannot convert float NaN to integer"
     assert complaints[2] == "high: 101.1 is not a multiple of 0.25"

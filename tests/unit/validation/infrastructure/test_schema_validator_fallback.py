@@ -13,7 +13,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
 from tests.support.bar_strategies import Part, parts
 from tests.support.builders import bar, day
-from tests.support.judging import SCHEMA, with_property
+from tests.support.validating import SCHEMA, with_property
 from tests.support.watched_columns import nonconforming, watched_columns
 
 Schema = Mapping[str, Any]

@@ -10,7 +10,7 @@ from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.events import RuleFinding
 from tests.support.bar_strategies import Row
 from tests.support.builders import bar, columnar, day
-from tests.support.judging import LAX_SCHEMA, Setting, column, judged
+from tests.support.validating import LAX_SCHEMA, Setting, column, validated
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
 ERRORS: dict[str, tuple[Row, str]] = {
@@ -45,7 +45,7 @@ def _minutes(bars: Any) -> list[str]:
 @pytest.mark.parametrize("rule", ERRORS)
 def test_an_error_rule_rejects_its_bar_and_no_other_of_the_symbol_day(rule: str) -> None:
     changes, reason = ERRORS[rule]
-    result = judged(columnar((AAPL, _three({})), (MSFT, _three(changes))))
+    result = validated(columnar((AAPL, _three({})), (MSFT, _three(changes))))
     assert _minutes(result.accepted) == ["15:00:00", "15:01:00", "15:02:00", "15:00:00", "15:02:00"]
     assert _minutes(result.rejected) == ["15:01:00"]
     assert column(result.rejected, "rule") == [rule]
@@ -60,8 +60,8 @@ def test_an_error_rule_rejects_its_bar_and_no_other_of_the_symbol_day(rule: str)
 def test_what_the_schema_refuses_the_business_rules_would_refuse_as_well(rule: str) -> None:
     changes, reason = UNSEEN_BEHIND_THE_SCHEMA[rule]
     bars = columnar((AAPL, _three(changes)))
-    assert column(judged(bars).rejected, "rule") == ["schema"]
-    result = judged(bars, Setting(schema=LAX_SCHEMA))
+    assert column(validated(bars).rejected, "rule") == ["schema"]
+    result = validated(bars, Setting(schema=LAX_SCHEMA))
     assert column(result.rejected, "rule") == [rule]
     assert column(result.rejected, "reason") == [reason]
     assert _minutes(result.accepted) == ["15:00:00", "15:02:00"]
@@ -70,14 +70,14 @@ def test_what_the_schema_refuses_the_business_rules_would_refuse_as_well(rule: s
 @pytest.mark.parametrize("rule", WARNINGS)
 def test_a_warning_is_counted_and_keeps_the_bar(rule: str) -> None:
     bars = columnar((AAPL, _three({})), (MSFT, [*_three(WARNINGS[rule]), bar("2024-01-02T15:03:00Z")]))
-    result = judged(bars)
+    result = validated(bars)
     assert pa.table(result.accepted).equals(bars.table)
     assert result.rejected.num_rows == 0
     assert result.findings == (RuleFinding(MSFT, rule, Severity.WARNING, 1),)
 
 
 def test_the_first_error_rule_is_named_and_the_reasons_of_all_are_joined() -> None:
-    result = judged(columnar((AAPL, _three({"close": math.nan, "volume": math.inf, "vwap": 500.0}))))
+    result = validated(columnar((AAPL, _three({"close": math.nan, "volume": math.inf, "vwap": 500.0}))))
     assert column(result.rejected, "rule") == ["prices_finite"]
     assert column(result.rejected, "reason") == [
         "the bar has a price that is not a finite number; the bar has a price that is not above zero; "
@@ -86,20 +86,20 @@ def test_the_first_error_rule_is_named_and_the_reasons_of_all_are_joined() -> No
     ]
 
 
-def test_a_bar_that_the_schema_refused_is_not_judged_again() -> None:
-    result = judged(columnar((AAPL, _three({"close": None, "volume": math.inf, "vwap": 500.0}))))
+def test_a_bar_that_the_schema_refused_is_not_checked_again() -> None:
+    result = validated(columnar((AAPL, _three({"close": None, "volume": math.inf, "vwap": 500.0}))))
     assert result.findings == (RuleFinding(AAPL, "schema", Severity.ERROR, 1),)
 
 
 def test_the_raw_values_of_a_rejected_bar_are_kept_as_they_came() -> None:
-    result = judged(columnar((AAPL, _three({"high": math.inf, "trade_count": None, "vwap": -0.5}))))
+    result = validated(columnar((AAPL, _three({"high": math.inf, "trade_count": None, "vwap": -0.5}))))
     (row,) = pa.table(result.rejected).select(["open", "high", "low", "trade_count", "vwap"]).to_pylist()
     assert row == {"open": 100.0, "high": math.inf, "low": 99.0, "trade_count": None, "vwap": -0.5}
 
 
 def test_findings_are_counted_by_symbol_day_in_the_order_of_the_rules() -> None:
     broken = [*_three({"high": math.inf}), bar("2024-01-02T15:03:00Z", high=math.inf, vwap=1.0)]
-    result = judged(columnar((MSFT, broken), (AAPL, _three({"high": math.inf, "vwap": 98.5}))))
+    result = validated(columnar((MSFT, broken), (AAPL, _three({"high": math.inf, "vwap": 98.5}))))
     assert result.findings == (
         RuleFinding(MSFT, "prices_finite", Severity.ERROR, 2),
         RuleFinding(AAPL, "prices_finite", Severity.ERROR, 1),
@@ -120,7 +120,7 @@ def test_an_error_rule_can_be_made_a_warning_or_left_out(
     severity: Severity, kept: int, findings: tuple[RuleFinding, ...]
 ) -> None:
     """Alpaca's staff have said that an open may legitimately exceed the high."""
-    result = judged(columnar((AAPL, _three({"open": 101.5}))), Setting({"high_is_highest": severity}))
+    result = validated(columnar((AAPL, _three({"open": 101.5}))), Setting({"high_is_highest": severity}))
     assert (result.accepted.num_rows, result.rejected.num_rows) == (kept, 3 - kept)
     assert result.findings == findings
 
@@ -128,14 +128,14 @@ def test_an_error_rule_can_be_made_a_warning_or_left_out(
 @pytest.mark.parametrize("rule", WARNINGS)
 def test_a_warning_rule_can_be_made_an_error(rule: str) -> None:
     rows = [*_three(WARNINGS[rule]), bar("2024-01-02T15:03:00Z")]
-    result = judged(columnar((AAPL, rows)), Setting({rule: Severity.ERROR}))
+    result = validated(columnar((AAPL, rows)), Setting({rule: Severity.ERROR}))
     assert _minutes(result.accepted) == ["15:00:00", "15:02:00", "15:03:00"]
     assert column(result.rejected, "rule") == [rule]
 
 
 def test_gaps_are_looked_for_once_they_are_asked_for() -> None:
     bars = columnar((AAPL, [bar("2024-01-02T15:00:00Z"), bar("2024-01-02T15:31:00Z")]))
-    assert judged(bars).findings == ()
-    result = judged(bars, Setting({"no_gap": Severity.WARNING}))
+    assert validated(bars).findings == ()
+    result = validated(bars, Setting({"no_gap": Severity.WARNING}))
     assert result.findings == (RuleFinding(AAPL, "no_gap", Severity.WARNING, 1),)
     assert result.accepted.num_rows == 2

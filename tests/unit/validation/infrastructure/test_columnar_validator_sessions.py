@@ -7,7 +7,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.events import RuleFinding
 from tests.support.builders import bar, columnar, day
-from tests.support.judging import Setting, column, judged
+from tests.support.validating import Setting, column, validated
 
 EXTENDED, REGULAR = SessionKind.EXTENDED, SessionKind.REGULAR
 CASES = [
@@ -44,7 +44,7 @@ CASES = [
 def test_a_bar_lies_within_the_hours_of_its_session(
     trading_date: str, kind: SessionKind, moment: str, inside: bool
 ) -> None:
-    result = judged(columnar((day("AAPL", trading_date), [bar(moment)])), Setting(kind=kind))
+    result = validated(columnar((day("AAPL", trading_date), [bar(moment)])), Setting(kind=kind))
     assert column(result.rejected, "rule") == ([] if inside else ["within_session"])
     assert result.accepted.num_rows == int(inside)
 
@@ -54,9 +54,9 @@ def test_a_bar_lies_within_the_hours_of_its_session(
 def test_a_day_on_which_the_exchange_was_closed_has_no_bars(trading_date: str, kind: SessionKind) -> None:
     closed, open_day = day("AAPL", trading_date), day("AAPL", "2024-07-05")
     good, bad = bar("2024-07-05T15:00:00Z"), bar(f"{trading_date}T15:00:00Z")
-    result = judged(columnar((open_day, [good]), (closed, [bad])), Setting(kind=kind))
+    result = validated(columnar((open_day, [good]), (closed, [bad])), Setting(kind=kind))
     assert column(result.rejected, "rule") == ["on_trading_date"]
-    assert column(result.rejected, "reason") == ["the bar lies on a day on which the exchange was closed"]
+    assert column(result.rejected, "reason") == ["the bar is on a day on which the exchange was closed"]
     assert result.findings == (RuleFinding(closed, "on_trading_date", Severity.ERROR, 1),)
     assert [(part.symbol_day, part.length) for part in result.accepted.slices] == [(open_day, 1), (closed, 0)]
 
@@ -64,7 +64,7 @@ def test_a_day_on_which_the_exchange_was_closed_has_no_bars(trading_date: str, k
 def test_each_symbol_day_of_a_chunk_is_held_against_its_own_session() -> None:
     """Also where days do not come in order, and between them lie empty ones."""
     half_day, full_day, winter = "2024-07-03", "2024-07-02", "2024-01-02"
-    result = judged(
+    result = validated(
         columnar(
             (day("AAPL", half_day), [bar("2024-07-03T17:00:00Z")]),
             (day("AAPL", "2024-07-04"), []),
@@ -81,7 +81,7 @@ def test_each_symbol_day_of_a_chunk_is_held_against_its_own_session() -> None:
 def test_a_bar_that_has_not_begun_yet_lies_in_the_future(now: str, kept: int) -> None:
     rows = [bar("2024-01-02T15:00:00Z"), bar("2024-01-02T15:01:00Z")]
     setting = Setting(now=Timestamp.parse(f"2024-01-02T{now}Z"))
-    result = judged(columnar((day("AAPL", "2024-01-02"), rows)), setting)
+    result = validated(columnar((day("AAPL", "2024-01-02"), rows)), setting)
     assert result.accepted.num_rows == kept
     assert column(result.rejected, "rule") == ["not_in_future"] * (2 - kept)
 
@@ -89,14 +89,14 @@ def test_a_bar_that_has_not_begun_yet_lies_in_the_future(now: str, kept: int) ->
 @pytest.mark.parametrize("moment", ["15:00:00.000001", "15:00:01", "15:00:30", "15:00:59.999999"])
 def test_a_bar_that_does_not_start_on_a_full_minute_is_rejected(moment: str) -> None:
     rows = [bar("2024-01-02T15:00:00Z"), bar(f"2024-01-02T{moment}Z")]
-    result = judged(columnar((day("AAPL", "2024-01-02"), rows)))
+    result = validated(columnar((day("AAPL", "2024-01-02"), rows)))
     assert column(result.rejected, "rule") == ["timestamp_on_grid"]
     assert result.accepted.num_rows == 1
 
 
 def test_a_bar_without_a_timestamp_is_rejected_and_costs_no_other() -> None:
     rows = [bar("2024-01-02T15:00:00Z"), {**bar("2024-01-02T15:01:00Z"), "timestamp": None}]
-    result = judged(columnar((day("AAPL", "2024-01-02"), rows)))
+    result = validated(columnar((day("AAPL", "2024-01-02"), rows)))
     assert column(result.rejected, "reason") == ["timestamp: None is not of type 'string'"]
     assert column(result.rejected, "timestamp") == [None]
     assert result.accepted.num_rows == 1

@@ -1,4 +1,4 @@
-"""Validation without columns: what the rules mean, said once more with the plain evaluators and jsonschema itself."""
+"""What the rules mean, without columns: validation done again with the plain evaluators and jsonschema itself."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.validation.application.bar_validator import ValidationResult
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES, SCHEMA_RULE, SEQUENCE_RULES, RuleBook
 from marketpipe.validation.domain.symbol_bars_aggregate import SymbolBarsAggregate
-from marketpipe.validation.domain.validation_rule import SequenceRule, ValidationResult, ValidationRule
+from marketpipe.validation.domain.validation_rule import SequenceRule, ValidationRule
 from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
-from marketpipe.validation.infrastructure.columnar_judge import ColumnarJudge
+from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
 from tests.support.bar_strategies import Row
 from tests.support.builders import CALENDAR, sessions
@@ -31,7 +32,7 @@ from tests.support.builders import CALENDAR, sessions
 SCHEMA: Mapping[str, Any] = json.loads((Path(__file__).parents[2] / "schema" / "schema_v1.json").read_text("utf-8"))
 RULES: tuple[ValidationRule | SequenceRule, ...] = (*BUSINESS_RULES, *SEQUENCE_RULES)
 LAX_SCHEMA: Mapping[str, Any] = {"type": "object"}
-"""Passes every bar, so that the business rules see what schema_v1.json would have refused before them."""
+"""Accepts every bar, so that the business rules see bars that schema_v1.json would have refused before them."""
 LONG_AFTER = Timestamp.parse("2025-06-02T12:00:00Z")
 
 
@@ -52,11 +53,11 @@ class Setting:
         return {SCHEMA_RULE: Severity.ERROR, **{rule.name: rule.severity for rule in in_force}}
 
 
-def judged(bars: ColumnarBars, setting: Setting = Setting()) -> ValidationResult:
-    """By the judge that works on columns."""
+def validated(bars: ColumnarBars, setting: Setting = Setting()) -> ValidationResult:
+    """Validate on columns, as the pipeline does."""
     rules = BusinessRuleValidator(setting.rules)
-    judge = ColumnarJudge(_schema_validator(json.dumps(setting.schema)), rules, CALENDAR, setting.kind)
-    return judge.judge(bars, setting.now)
+    validator = ColumnarValidator(_schema_validator(json.dumps(setting.schema)), rules, CALENDAR, setting.kind)
+    return validator.validate(bars, setting.now)
 
 
 @lru_cache
@@ -87,7 +88,7 @@ def is_error(broken: Sequence[str], setting: Setting) -> bool:
 
 
 def json_record(symbol_day: SymbolDay, row: Row) -> dict[str, object]:
-    """One canonical row in the words of schema/schema_v1.json."""
+    """Return one canonical row as the JSON object that schema/schema_v1.json describes."""
     moment = row["timestamp"]
     text = None if moment is None else str(Timestamp(moment))
     return {"symbol": str(symbol_day.symbol), **row, "timestamp": text, "schema_version": 1}

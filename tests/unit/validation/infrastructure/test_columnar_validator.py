@@ -1,4 +1,4 @@
-"""The judge on columns against the plain evaluators: same verdict on every bar, whatever the bars and the rules."""
+"""The evaluators on columns against the plain ones: the same result for every bar, for any bars and any rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, Arrow
 from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS
 from tests.support.bar_strategies import Part, Row, parts
 from tests.support.builders import bar, columnar, day
-from tests.support.judging import LAX_SCHEMA, RULES, SCHEMA, Setting, broken_rules, column, is_error, judged, rows_of
+from tests.support.validating import (
+    LAX_SCHEMA,
+    RULES,
+    SCHEMA,
+    Setting,
+    broken_rules,
+    column,
+    is_error,
+    rows_of,
+    validated,
+)
 
 CHANGEABLE = [rule.name for rule in RULES if rule.name not in ALWAYS_ERRORS]
 SETTINGS = st.builds(
@@ -43,8 +53,8 @@ def _laid_end_to_end(bars: ColumnarBars) -> bool:
 
 @settings(max_examples=150)
 @given(parts(), SETTINGS)
-def test_the_judge_keeps_and_rejects_what_the_plain_evaluators_do(given: list[Part], setting: Setting) -> None:
-    result = judged(columnar(*given), setting)
+def test_columns_are_split_as_the_plain_evaluators_split_them(given: list[Part], setting: Setting) -> None:
+    result = validated(columnar(*given), setting)
     quarantined = {part.symbol_day for part in result.rejected.slices}
     for symbol_day, rows in given:
         broken = broken_rules(symbol_day, rows, setting)
@@ -57,10 +67,8 @@ def test_the_judge_keeps_and_rejects_what_the_plain_evaluators_do(given: list[Pa
 
 @settings(max_examples=100)
 @given(parts(), SETTINGS)
-def test_the_judge_counts_and_names_the_rules_that_the_plain_evaluators_find(
-    given: list[Part], setting: Setting
-) -> None:
-    result = judged(columnar(*given), setting)
+def test_columns_break_the_rules_that_the_plain_evaluators_find(given: list[Part], setting: Setting) -> None:
+    result = validated(columnar(*given), setting)
     counted: Counter[RuleFinding] = Counter()
     first_errors = []
     for symbol_day, rows in given:
@@ -77,11 +85,11 @@ def test_the_judge_counts_and_names_the_rules_that_the_plain_evaluators_find(
 @given(parts(), SETTINGS)
 def test_every_bar_is_in_exactly_one_part_and_the_slices_cover_both(given: list[Part], setting: Setting) -> None:
     bars = columnar(*given)
-    result = judged(bars, setting)
+    result = validated(bars, setting)
     assert _laid_end_to_end(result.accepted)
     assert _laid_end_to_end(result.rejected)
-    assert [(part.symbol_day, part.whole) for part in result.accepted.slices] == [
-        (part.symbol_day, part.whole) for part in bars.slices
+    assert [(part.symbol_day, part.final_window) for part in result.accepted.slices] == [
+        (part.symbol_day, part.final_window) for part in bars.slices
     ]
     assert all(part.length for part in result.rejected.slices)
     assert result.accepted.num_rows + result.rejected.num_rows == bars.num_rows
@@ -101,7 +109,7 @@ AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
 
 def test_where_nothing_is_rejected_the_bars_come_back_as_they_were() -> None:
     bars = columnar((AAPL, GOOD), (MSFT, []))
-    result = judged(bars)
+    result = validated(bars)
     assert pa.table(result.accepted).equals(bars.table)
     assert result.accepted.slices == bars.slices
     assert result.rejected.num_rows == 0
@@ -111,7 +119,7 @@ def test_where_nothing_is_rejected_the_bars_come_back_as_they_were() -> None:
 
 
 def test_a_symbol_day_of_which_nothing_is_left_keeps_an_empty_slice() -> None:
-    result = judged(columnar((AAPL, BAD), (MSFT, GOOD)))
+    result = validated(columnar((AAPL, BAD), (MSFT, GOOD)))
     assert [(str(part.symbol_day), part.offset, part.length) for part in result.accepted.slices] == [
         ("AAPL 2024-01-02", 0, 0),
         ("MSFT 2024-01-02", 0, 2),
@@ -124,7 +132,7 @@ def test_a_symbol_day_of_which_nothing_is_left_keeps_an_empty_slice() -> None:
 @pytest.mark.parametrize("given", [[], [(AAPL, [])], [(AAPL, []), (MSFT, [])]])
 def test_no_bars_are_no_trouble(given: list[Part]) -> None:
     bars = columnar(*given)
-    result = judged(bars)
+    result = validated(bars)
     assert result.accepted.slices == bars.slices
     assert (result.accepted.num_rows, result.rejected.num_rows, result.findings) == (0, 0, ())
 
@@ -132,14 +140,14 @@ def test_no_bars_are_no_trouble(given: list[Part]) -> None:
 def test_bars_may_come_in_several_chunks() -> None:
     first, second = columnar((AAPL, [GOOD[0], BAD[1]])), columnar((MSFT, GOOD))
     slices = columnar((AAPL, GOOD), (MSFT, GOOD)).slices
-    result = judged(ArrowBars(pa.concat_tables([first.table, second.table]), slices))
+    result = validated(ArrowBars(pa.concat_tables([first.table, second.table]), slices))
     assert [part.length for part in result.accepted.slices] == [1, 2]
     assert column(result.rejected, "reason") == ["volume: -1.0 is less than the minimum of 0"]
 
 
 def test_the_providers_own_text_of_a_bar_goes_with_it_into_quarantine() -> None:
     table = columnar((AAPL, [GOOD[0], BAD[1]])).table.append_column("raw", pa.array([None, '{"v":"-1"}']))
-    result = judged(ArrowBars(table, columnar((AAPL, GOOD)).slices))
+    result = validated(ArrowBars(table, columnar((AAPL, GOOD)).slices))
     assert column(result.rejected, "raw") == ['{"v":"-1"}']
     assert pa.table(result.accepted).column_names == BAR_SCHEMA.names
 
@@ -147,13 +155,13 @@ def test_the_providers_own_text_of_a_bar_goes_with_it_into_quarantine() -> None:
 def test_a_bar_of_which_something_could_not_be_read_is_rejected_though_it_need_not_have_that() -> None:
     table = columnar((AAPL, [{**GOOD[0], "vwap": None}, {**GOOD[1], "vwap": None}])).table
     table = table.append_column("raw", pa.array(['{"vw":"NaN"}', None]))
-    result = judged(ArrowBars(table, columnar((AAPL, GOOD)).slices))
+    result = validated(ArrowBars(table, columnar((AAPL, GOOD)).slices))
     assert column(result.rejected, "reason") == ["bar: the provider's record has a value that cannot be read"]
     assert result.accepted.num_rows == 1
 
 
 def test_bars_read_from_disk_are_held_against_their_own_schema_version() -> None:
     table = columnar((AAPL, GOOD)).table.append_column("schema_version", pa.array([1, 2], pa.int32()))
-    result = judged(ArrowBars(table, columnar((AAPL, GOOD)).slices))
+    result = validated(ArrowBars(table, columnar((AAPL, GOOD)).slices))
     assert column(result.rejected, "reason") == ["schema_version: 1 was expected"]
     assert result.accepted.num_rows == 1
