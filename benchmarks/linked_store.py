@@ -60,7 +60,7 @@ def make_store(
             day = SymbolDay(symbol, session.trading_date)
             _link(source, root / FOLDERS["output_path"], day)
             checkpoints.append(_checkpoint(day, session, random, 1.0 if number % 2 else 0.3, content))
-        state.record(checkpoints)
+        state.checkpoints.record(checkpoints)
         _make_aggregates(root, symbol, timeframes, content)
     state.close()
 

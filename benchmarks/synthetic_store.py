@@ -112,7 +112,7 @@ def _record(root: Path, stored: Sequence[StoredSymbolDay], sessions: Sequence[Tr
     state = SQLiteState(root / "state" / "marketpipe.sqlite", "../data")
     state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
     for first in range(0, len(stored), len(sessions)):
-        state.record([_checkpoint(day) for day in stored[first : first + len(sessions)]])
+        state.checkpoints.record([_checkpoint(day) for day in stored[first : first + len(sessions)]])
     state.close()
 
 

@@ -148,7 +148,7 @@ class Pipeline(StoreAtRest):
 
     def _update_scope(self, state: IngestionState, symbols: Symbols | None) -> IngestionScope:
         newest = self._parts.planner(state).latest_final()
-        scope = update_scope(self._parts.ingestion_config, newest, state.latest_settled(), symbols)
+        scope = update_scope(self._parts.ingestion_config, newest, state.checkpoints.latest_settled(), symbols)
         self._check(scope)
         return scope
 
@@ -189,4 +189,4 @@ class Pipeline(StoreAtRest):
         """Raw prices are never adjusted: what looks like it there is a correction of single days."""
         if self._parts.capabilities.adjustment == UNADJUSTED:
             return ()
-        return adjustments(days, self._parts.state.spans())
+        return adjustments(days, self._parts.state.checkpoints.requested_spans())

@@ -145,8 +145,8 @@ class StoreAtRest:
         dataset = state.dataset()
         return StatusReport(
             self._parts.stored_identity.read(),
-            tuple(state.summaries()),
-            tuple(state.jobs(LATEST_JOBS)),
+            tuple(state.statistics.summaries()),
+            tuple(state.jobs.latest(LATEST_JOBS)),
             dataset[1] if dataset else None,
         )
 
@@ -207,8 +207,16 @@ class StoreAtRest:
         state, newest = self._parts.known_state, self._parts.assessor(self._parts.known_state).latest_final
         if isinstance(self._config, PipelineConfig):
             scope = self._scope(symbols, start, end)
-            return scope if end is not None else reaching_to_the_last(scope, state.spans())
-        return recorded_scope(state.spans(), state.jobs(EVERY_JOB), self._session(), newest, symbols, start, end)
+            return scope if end is not None else reaching_to_the_last(scope, state.checkpoints.requested_spans())
+        return recorded_scope(
+            state.checkpoints.requested_spans(),
+            state.jobs.latest(EVERY_JOB),
+            self._session(),
+            newest,
+            symbols,
+            start,
+            end,
+        )
 
     def _session(self) -> SessionKind:
         """What the store holds; what is configured while nobody has ingested."""

@@ -25,15 +25,15 @@ DATES = ("2024-01-02", "2024-01-03", "2024-01-04")
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IngestionState]:
     on_disk = request.param == "sqlite"
     made: IngestionState = SQLiteState(tmp_path / "marketpipe.sqlite", "data") if on_disk else InMemoryIngestionState()
-    made.record([checkpoint("AAPL", date) for date in DATES])
-    made.record([checkpoint("MSFT", DATES[0], Outcome.EMPTY, 0)])
+    made.checkpoints.record([checkpoint("AAPL", date) for date in DATES])
+    made.checkpoints.record([checkpoint("MSFT", DATES[0], Outcome.EMPTY, 0)])
     yield made
     made.close()
 
 
 @pytest.fixture
 def register(state: IngestionState) -> FileRegister:
-    return RecordedFiles(state)
+    return RecordedFiles(state.checkpoints)
 
 
 def dates(register: FileRegister, first: str, last: str) -> list[str]:
@@ -42,7 +42,7 @@ def dates(register: FileRegister, first: str, last: str) -> list[str]:
 
 def known(state: IngestionState, date: str) -> DayRecord:
     day = TradingDate.parse(date)
-    return state.records(AAPL, day, day)[day]
+    return state.checkpoints.between(AAPL, day, day)[day]
 
 
 def test_it_knows_every_symbol_of_which_anything_was_written_down(register: FileRegister) -> None:

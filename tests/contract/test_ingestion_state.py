@@ -66,7 +66,7 @@ def scope(*symbols: str) -> IngestionScope:
 
 
 def known(state: IngestionState, *symbols: str) -> set[str]:
-    return {f"{symbol} {date}" for symbol in symbols for date in state.records(Symbol(symbol), FIRST, LAST)}
+    return {f"{symbol} {date}" for symbol in symbols for date in state.checkpoints.between(Symbol(symbol), FIRST, LAST)}
 
 
 def aapl(outcome: Outcome = COMPLETE, rows: int = 390, **changes: Any) -> IngestionCheckpoint:
@@ -75,7 +75,7 @@ def aapl(outcome: Outcome = COMPLETE, rows: int = 390, **changes: Any) -> Ingest
 
 def record_of_aapl(state: IngestionState) -> DayRecord:
     """Of the one day that ``aapl`` is about."""
-    (found,) = state.records(Symbol("AAPL"), FIRST, FIRST).values()
+    (found,) = state.checkpoints.between(Symbol("AAPL"), FIRST, FIRST).values()
     return found
 
 
@@ -94,34 +94,38 @@ def finished_job(job_id: int, wanted: IngestionScope, *outcomes: SymbolDayOutcom
 
 
 def test_a_new_state_knows_nothing(state: IngestionState) -> None:
-    assert dict(state.records(Symbol("AAPL"), FIRST, LAST)) == {}
-    assert (state.outlines(Symbol("AAPL"), FIRST, LAST), state.spans(), state.lives()) == (DayOutlines({}, {}), {}, {})
-    assert dict(state.typical_volumes([Symbol("AAPL")])) == {}
-    assert state.typical_volume() is None
+    assert dict(state.checkpoints.between(Symbol("AAPL"), FIRST, LAST)) == {}
+    assert (
+        state.checkpoints.outlines(Symbol("AAPL"), FIRST, LAST),
+        state.checkpoints.requested_spans(),
+        state.checkpoints.stored_spans(),
+    ) == (DayOutlines({}, {}), {}, {})
+    assert dict(state.statistics.typical_volumes([Symbol("AAPL")])) == {}
+    assert state.statistics.typical_volume() is None
     assert state.dataset() is None
-    assert list(state.summaries()) == []
-    assert list(state.jobs(10)) == []
+    assert list(state.statistics.summaries()) == []
+    assert list(state.jobs.latest(10)) == []
 
 
 def test_what_was_recorded_comes_back(state: IngestionState) -> None:
     minutes = TradedMinutes.of(0b1011 << 330)
 
-    state.record([aapl(rejected=3, minutes=minutes, hours=REGULAR | LATE, known_since=LATER)])
+    state.checkpoints.record([aapl(rejected=3, minutes=minutes, hours=REGULAR | LATE, known_since=LATER)])
 
     file = RecordedFile(3900, LATER, ONE_SHA)
-    assert dict(state.records(Symbol("AAPL"), FIRST, LAST)) == {
+    assert dict(state.checkpoints.between(Symbol("AAPL"), FIRST, LAST)) == {
         FIRST: DayRecord(COMPLETE, REGULAR | LATE, 1, 3, None, 390, file, minutes)
     }
 
 
 def test_a_day_without_bars_has_no_file(state: IngestionState) -> None:
-    state.record([aapl(FAILED, 0)])
+    state.checkpoints.record([aapl(FAILED, 0)])
 
     assert record_of_aapl(state) == DayRecord(FAILED, EXTENDED, error="no")
 
 
 def test_a_file_of_which_nobody_says_since_when_is_known_since_long_ago(state: IngestionState) -> None:
-    state.record([aapl(known_since=None)])
+    state.checkpoints.record([aapl(known_since=None)])
 
     assert recorded_file(state).known_since == Timestamp.from_epoch_micros(0)
 
@@ -131,7 +135,7 @@ def test_a_file_of_which_nobody_says_since_when_is_known_since_long_ago(state: I
 def test_only_complete_and_empty_days_are_settled_and_for_their_hours(
     state: IngestionState, outcome: Outcome, hours: SessionHours
 ) -> None:
-    state.record([aapl(outcome, hours=hours)])
+    state.checkpoints.record([aapl(outcome, hours=hours)])
 
     assert record_of_aapl(state).settled_hours == (hours if outcome in (COMPLETE, EMPTY) else NONE)
 
@@ -143,10 +147,12 @@ def test_only_complete_and_empty_days_are_settled_and_for_their_hours(
 def test_outlines_say_the_same_as_the_records(
     state: IngestionState, outcome: Outcome, hours: SessionHours, rows: int, since: Timestamp | None
 ) -> None:
-    state.record([aapl(outcome, rows, hours=hours, known_since=since)])
-    state.record([checkpoint(*day) for day in (("AAPL", "2023-12-29"), ("AAPL", "2024-01-08"), ("A", "2024-01-02"))])
+    state.checkpoints.record([aapl(outcome, rows, hours=hours, known_since=since)])
+    state.checkpoints.record(
+        [checkpoint(*day) for day in (("AAPL", "2023-12-29"), ("AAPL", "2024-01-08"), ("A", "2024-01-02"))]
+    )
 
-    outlines, record = state.outlines(Symbol("AAPL"), FIRST, LAST), record_of_aapl(state)
+    outlines, record = state.checkpoints.outlines(Symbol("AAPL"), FIRST, LAST), record_of_aapl(state)
 
     assert dict(outlines.settled) == ({FIRST: record.settled_hours} if record.settled_hours else {})
     time = LATER.epoch_micros if since else NOBODY_KNOWS_WHEN
@@ -155,9 +161,9 @@ def test_outlines_say_the_same_as_the_records(
 
 def test_spans_are_between_the_first_and_the_last_date_asked_for(state: IngestionState) -> None:
     asked = [("AAPL", "2024-01-03", 390), ("AAPL", "2024-01-08", 0), ("BRK.B", "2024-01-02", 0)]
-    state.record([checkpoint(name, date, COMPLETE if rows else EMPTY, rows) for name, date, rows in asked])
+    state.checkpoints.record([checkpoint(name, date, COMPLETE if rows else EMPTY, rows) for name, date, rows in asked])
 
-    assert [(str(symbol), *map(str, span)) for symbol, span in state.spans().items()] == [
+    assert [(str(symbol), *map(str, span)) for symbol, span in state.checkpoints.requested_spans().items()] == [
         ("AAPL", "2024-01-03", "2024-01-08"),
         ("BRK.B", "2024-01-02", "2024-01-02"),
     ]
@@ -165,19 +171,23 @@ def test_spans_are_between_the_first_and_the_last_date_asked_for(state: Ingestio
 
 def test_records_are_those_of_one_symbol_between_the_dates_and_ascend(state: IngestionState) -> None:
     dates = ["2024-01-08", "2024-01-03", "2024-01-05", "2023-12-29", "2024-01-02"]
-    state.record([checkpoint(symbol, date) for symbol in ("A", "AAPL", "AAPLX", "MSFT") for date in dates])
+    state.checkpoints.record([checkpoint(symbol, date) for symbol in ("A", "AAPL", "AAPLX", "MSFT") for date in dates])
 
-    assert list(map(str, state.records(Symbol("AAPL"), FIRST, LAST))) == ["2024-01-02", "2024-01-03", "2024-01-05"]
-    assert list(state.records(Symbol("AAPL"), FIRST, FIRST)) == [FIRST]
-    assert list(state.records(Symbol("AAP"), FIRST, LAST)) == []
+    assert list(map(str, state.checkpoints.between(Symbol("AAPL"), FIRST, LAST))) == [
+        "2024-01-02",
+        "2024-01-03",
+        "2024-01-05",
+    ]
+    assert list(state.checkpoints.between(Symbol("AAPL"), FIRST, FIRST)) == [FIRST]
+    assert list(state.checkpoints.between(Symbol("AAP"), FIRST, LAST)) == []
 
 
 @pytest.mark.parametrize("symbol", ["BRK.B", "BF-B", "3M", "A"])
 def test_every_kind_of_symbol_comes_back(state: IngestionState, symbol: str) -> None:
-    state.record([checkpoint(symbol, "2024-01-02")])
+    state.checkpoints.record([checkpoint(symbol, "2024-01-02")])
 
     assert known(state, symbol, "ZZZZ") == {f"{symbol} 2024-01-02"}
-    assert [str(found.symbol) for found in state.summaries()] == [symbol]
+    assert [str(found.symbol) for found in state.statistics.summaries()] == [symbol]
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one call", "one by one"])
@@ -186,7 +196,7 @@ def test_a_checkpoint_that_covers_the_regular_session_replaces_what_was_known(
 ) -> None:
     newer = aapl(PARTIAL, 10, rejected=1, hours=REGULAR, sha=OTHER_SHA, minutes=TradedMinutes.of(7), known_since=LATER)
     for some in [[aapl(rejected=2), newer]] if together else [[aapl(rejected=2)], [newer]]:
-        state.record(some)
+        state.checkpoints.record(some)
 
     file = RecordedFile(3900, LATER, OTHER_SHA)
     assert record_of_aapl(state) == DayRecord(PARTIAL, REGULAR, 1, 1, None, 10, file, TradedMinutes.of(7))
@@ -194,29 +204,29 @@ def test_a_checkpoint_that_covers_the_regular_session_replaces_what_was_known(
 
 @pytest.mark.parametrize("outcome", [COMPLETE, EMPTY])
 def test_an_answer_that_did_not_come_takes_nothing_back(state: IngestionState, outcome: Outcome) -> None:
-    state.record([aapl(outcome, 390 if outcome is COMPLETE else 0)])
+    state.checkpoints.record([aapl(outcome, 390 if outcome is COMPLETE else 0)])
     before = record_of_aapl(state)
 
-    state.record([aapl(FAILED, 0)])
+    state.checkpoints.record([aapl(FAILED, 0)])
 
     assert record_of_aapl(state) == before
 
 
 def test_lives_are_between_the_first_and_the_last_stored_bars(state: IngestionState) -> None:
-    state.record([checkpoint("AAPL", f"2024-01-0{date}") for date in (3, 2, 5)])
-    state.record(
+    state.checkpoints.record([checkpoint("AAPL", f"2024-01-0{date}") for date in (3, 2, 5)])
+    state.checkpoints.record(
         [checkpoint("AAPL", "2024-01-08", Outcome.EMPTY, 0), checkpoint("MSFT", "2024-01-02", Outcome.EMPTY, 0)]
     )
 
-    assert {str(symbol): tuple(map(str, life)) for symbol, life in state.lives().items()} == {
+    assert {str(symbol): tuple(map(str, life)) for symbol, life in state.checkpoints.stored_spans().items()} == {
         "AAPL": ("2024-01-02", "2024-01-05")
     }
 
 
 def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: IngestionState) -> None:
-    state.record([aapl(PARTIAL)])
+    state.checkpoints.record([aapl(PARTIAL)])
 
-    state.record([aapl(FAILED, 0)])
+    state.checkpoints.record([aapl(FAILED, 0)])
 
     assert record_of_aapl(state) == DayRecord(
         FAILED, EXTENDED, error="no", rows=390, file=RecordedFile(3900, NOW, ONE_SHA)
@@ -230,9 +240,9 @@ def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: Ingestio
 def test_an_empty_day_has_no_file_but_empty_other_hours_say_nothing_of_it(
     state: IngestionState, hours: SessionHours, is_kept: bool
 ) -> None:
-    state.record([aapl(minutes=TradedMinutes.of(7))])
+    state.checkpoints.record([aapl(minutes=TradedMinutes.of(7))])
 
-    state.record([aapl(EMPTY, 0, hours=hours)])
+    state.checkpoints.record([aapl(EMPTY, 0, hours=hours)])
 
     found = record_of_aapl(state)
     assert (found.file is not None, found.minutes is not None, found.rows) == (is_kept, is_kept, 390 * is_kept)
@@ -265,7 +275,7 @@ def test_the_same_answer_is_counted_while_outcome_and_file_stay_the_same(
     state: IngestionState, asked: list[IngestionCheckpoint], answers: int, together: bool
 ) -> None:
     for some in [asked] if together else [[found] for found in asked]:
-        state.record(some)
+        state.checkpoints.record(some)
 
     assert record_of_aapl(state).answers == answers
 
@@ -282,19 +292,19 @@ def test_the_same_answer_is_counted_while_outcome_and_file_stay_the_same(
 def test_other_hours_widen_those_of_a_settled_day(
     state: IngestionState, before: IngestionCheckpoint, then: IngestionCheckpoint, outcome: Outcome
 ) -> None:
-    state.record([before])
+    state.checkpoints.record([before])
 
-    state.record([then])
+    state.checkpoints.record([then])
 
     assert (record_of_aapl(state).outcome, record_of_aapl(state).settled_hours) == (outcome, REGULAR | EARLY)
-    state.record([evolve(then, hours=LATE)])
+    state.checkpoints.record([evolve(then, hours=LATE)])
     assert (record_of_aapl(state).outcome, record_of_aapl(state).settled_hours) == (outcome, EXTENDED)
 
 
 def test_both_other_hours_may_widen_a_day_at_once_and_their_rejected_bars_are_added(state: IngestionState) -> None:
-    state.record([aapl(rejected=2, hours=REGULAR)])
+    state.checkpoints.record([aapl(rejected=2, hours=REGULAR)])
 
-    state.record([aapl(rejected=3, hours=EARLY | LATE)])
+    state.checkpoints.record([aapl(rejected=3, hours=EARLY | LATE)])
 
     assert (record_of_aapl(state).hours, record_of_aapl(state).rejected) == (EXTENDED, 5)
 
@@ -311,9 +321,9 @@ def test_both_other_hours_may_widen_a_day_at_once_and_their_rejected_bars_are_ad
 def test_widening_keeps_the_count_of_answers(
     state: IngestionState, widening: IngestionCheckpoint, answers: int
 ) -> None:
-    state.record([aapl(hours=REGULAR), aapl(hours=REGULAR)])
+    state.checkpoints.record([aapl(hours=REGULAR), aapl(hours=REGULAR)])
 
-    state.record([widening])
+    state.checkpoints.record([widening])
 
     assert record_of_aapl(state).answers == answers
 
@@ -325,10 +335,10 @@ def test_widening_keeps_the_count_of_answers(
 def test_other_hours_leave_the_day_as_it_is_where_one_of_both_is_not_settled(
     state: IngestionState, before: Outcome, then: Outcome
 ) -> None:
-    state.record([aapl(before, hours=REGULAR, rejected=2)])
+    state.checkpoints.record([aapl(before, hours=REGULAR, rejected=2)])
     known_before = record_of_aapl(state)
 
-    state.record([aapl(then, 0, hours=LATE, rejected=3)])
+    state.checkpoints.record([aapl(then, 0, hours=LATE, rejected=3)])
 
     assert record_of_aapl(state) == known_before
 
@@ -337,9 +347,11 @@ def test_other_hours_leave_the_day_as_it_is_where_one_of_both_is_not_settled(
 def test_the_file_of_other_hours_is_recorded_whatever_becomes_of_the_day(
     state: IngestionState, before: Outcome, then: Outcome
 ) -> None:
-    state.record([aapl(before, hours=REGULAR)])
+    state.checkpoints.record([aapl(before, hours=REGULAR)])
 
-    state.record([aapl(then, 500, hours=LATE, sha=OTHER_SHA, minutes=TradedMinutes.of(7), known_since=LATER)])
+    state.checkpoints.record(
+        [aapl(then, 500, hours=LATE, sha=OTHER_SHA, minutes=TradedMinutes.of(7), known_since=LATER)]
+    )
 
     found = record_of_aapl(state)
     assert (found.outcome, found.hours, found.rows, found.minutes) == (before, REGULAR, 500, TradedMinutes.of(7))
@@ -348,7 +360,7 @@ def test_the_file_of_other_hours_is_recorded_whatever_becomes_of_the_day(
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_other_hours_of_an_unknown_day_are_recorded_as_they_are(state: IngestionState, outcome: Outcome) -> None:
-    state.record([aapl(outcome, 0, hours=EARLY)])
+    state.checkpoints.record([aapl(outcome, 0, hours=EARLY)])
 
     assert record_of_aapl(state) == DayRecord(outcome, EARLY, error="no" if outcome is FAILED else None)
 
@@ -359,17 +371,17 @@ def test_other_hours_of_an_unknown_day_are_recorded_as_they_are(state: Ingestion
 def test_the_same_bytes_are_known_since_the_earlier_moment(
     state: IngestionState, before: Timestamp | None, then: Timestamp | None, kept: Timestamp
 ) -> None:
-    state.record([aapl(known_since=before)])
+    state.checkpoints.record([aapl(known_since=before)])
 
-    state.record([aapl(known_since=then)])
+    state.checkpoints.record([aapl(known_since=then)])
 
     assert recorded_file(state).known_since == kept
 
 
 def test_other_bytes_are_known_since_they_were_written(state: IngestionState) -> None:
-    state.record([aapl(known_since=LATER)])
+    state.checkpoints.record([aapl(known_since=LATER)])
 
-    state.record([aapl(known_since=NOW, sha=OTHER_SHA)])
+    state.checkpoints.record([aapl(known_since=NOW, sha=OTHER_SHA)])
 
     assert recorded_file(state) == RecordedFile(3900, NOW, OTHER_SHA)
 
@@ -378,15 +390,15 @@ def test_other_bytes_are_known_since_they_were_written(state: IngestionState) ->
 def test_minutes_that_were_noted_are_kept_while_the_bytes_stay_the_same(
     state: IngestionState, sha: str, minutes: TradedMinutes | None
 ) -> None:
-    state.record([aapl(minutes=TradedMinutes.of(7))])
+    state.checkpoints.record([aapl(minutes=TradedMinutes.of(7))])
 
-    state.record([aapl(minutes=None, sha=sha)])
+    state.checkpoints.record([aapl(minutes=None, sha=sha)])
 
     assert record_of_aapl(state).minutes == minutes
 
 
 def test_a_day_that_was_emptied_and_filled_again_knows_its_new_file_only(state: IngestionState) -> None:
-    state.record([aapl(minutes=TradedMinutes.of(7)), aapl(EMPTY, 0), aapl(known_since=LATER)])
+    state.checkpoints.record([aapl(minutes=TradedMinutes.of(7)), aapl(EMPTY, 0), aapl(known_since=LATER)])
 
     assert record_of_aapl(state) == DayRecord(
         COMPLETE, EXTENDED, rows=390, file=RecordedFile(3900, LATER, ONE_SHA), minutes=None
@@ -415,9 +427,11 @@ def test_all_states_agree_whatever_is_recorded_in_a_row(asked: list[IngestionChe
     with TemporaryDirectory() as folder:
         for make in STATES.values():
             state = make(Path(folder))
-            state.record(asked)
-            outlines = state.outlines(Symbol("AAPL"), FIRST, LAST)
-            found.append((record_of_aapl(state), outlines, state.summaries(), state.typical_volume()))
+            state.checkpoints.record(asked)
+            outlines = state.checkpoints.outlines(Symbol("AAPL"), FIRST, LAST)
+            found.append(
+                (record_of_aapl(state), outlines, state.statistics.summaries(), state.statistics.typical_volume())
+            )
             state.close()
 
     assert found[0] == found[1]
@@ -425,42 +439,42 @@ def test_all_states_agree_whatever_is_recorded_in_a_row(asked: list[IngestionChe
 
 def test_typical_volumes_are_means_by_symbol_over_what_is_stored(state: IngestionState) -> None:
     volumes = {("A", "2024-01-02"): 100, ("A", "2024-01-03"): 300, ("M", "2024-01-02"): 900, ("Z", "2024-01-02"): 600}
-    state.record([checkpoint(symbol, date, rows=rows) for (symbol, date), rows in volumes.items()])
-    state.record([checkpoint("A", "2024-01-04", EMPTY, 0), checkpoint("E", "2024-01-02", EMPTY, 0)])
+    state.checkpoints.record([checkpoint(symbol, date, rows=rows) for (symbol, date), rows in volumes.items()])
+    state.checkpoints.record([checkpoint("A", "2024-01-04", EMPTY, 0), checkpoint("E", "2024-01-02", EMPTY, 0)])
 
-    assert dict(state.typical_volumes([Symbol(name) for name in ("Z", "A", "E", "B")])) == {
+    assert dict(state.statistics.typical_volumes([Symbol(name) for name in ("Z", "A", "E", "B")])) == {
         Symbol("A"): TypicalVolume(200.0, 19.5, 2),
         Symbol("Z"): TypicalVolume(600.0, 6.5, 1),
     }
-    assert dict(state.typical_volumes([])) == {}
+    assert dict(state.statistics.typical_volumes([])) == {}
 
 
 def test_the_typical_volume_is_the_mean_over_all_symbols(state: IngestionState) -> None:
-    state.record([checkpoint("A", "2024-01-02", rows=100), checkpoint("A", "2024-01-03", rows=300)])
-    state.record([checkpoint("M", "2024-01-02", rows=800), checkpoint("E", "2024-01-02", EMPTY, 0)])
+    state.checkpoints.record([checkpoint("A", "2024-01-02", rows=100), checkpoint("A", "2024-01-03", rows=300)])
+    state.checkpoints.record([checkpoint("M", "2024-01-02", rows=800), checkpoint("E", "2024-01-02", EMPTY, 0)])
 
-    assert state.typical_volume() == TypicalVolume(400.0, 9.75, 3)
+    assert state.statistics.typical_volume() == TypicalVolume(400.0, 9.75, 3)
 
 
 def test_recording_is_all_or_none(state: IngestionState) -> None:
-    state.record([checkpoint("AAPL", "2024-01-02")])
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
 
     with pytest.raises(KeyboardInterrupt):
-        state.record(_Interrupted([checkpoint("AAPL", "2024-01-03"), checkpoint("MSFT", "2024-01-03")]))
+        state.checkpoints.record(_Interrupted([checkpoint("AAPL", "2024-01-03"), checkpoint("MSFT", "2024-01-03")]))
 
     assert known(state, "AAPL", "MSFT") == {"AAPL 2024-01-02"}
-    state.record([checkpoint("MSFT", "2024-01-04")])
+    state.checkpoints.record([checkpoint("MSFT", "2024-01-04")])
     assert known(state, "AAPL", "MSFT") == {"AAPL 2024-01-02", "MSFT 2024-01-04"}
 
 
 def test_recording_nothing_is_allowed(state: IngestionState) -> None:
-    state.record([])
+    state.checkpoints.record([])
 
-    assert list(state.summaries()) == []
+    assert list(state.statistics.summaries()) == []
 
 
 def test_summaries_count_by_symbol(state: IngestionState) -> None:
-    state.record(
+    state.checkpoints.record(
         [
             checkpoint("MSFT", "2024-01-05", rows=7),
             checkpoint("AAPL", "2024-01-02", rows=390, rejected=2),
@@ -471,7 +485,7 @@ def test_summaries_count_by_symbol(state: IngestionState) -> None:
     )
 
     first, last, friday = (TradingDate.parse(date) for date in ("2023-12-29", "2024-01-04", "2024-01-05"))
-    assert list(state.summaries()) == [
+    assert list(state.statistics.summaries()) == [
         SymbolSummary(Symbol("AAPL"), first, last, 1, 1, 1, 1, bars=400, rejected=3, size_bytes=7800),
         SymbolSummary(Symbol("MSFT"), friday, friday, 1, 0, 0, 0, bars=7, rejected=0, size_bytes=3900),
     ]
@@ -479,29 +493,29 @@ def test_summaries_count_by_symbol(state: IngestionState) -> None:
 
 def test_a_job_is_running_until_it_is_closed(state: IngestionState) -> None:
     wanted = scope("AAPL", "MSFT")
-    number = state.open_job(wanted, NOW)
-    assert list(state.jobs(10)) == [
+    number = state.jobs.open(wanted, NOW)
+    assert list(state.jobs.latest(10)) == [
         JobRecord(number, "running", str(NOW), None, 2, wanted.first, wanted.last, planned=0, done=0, failed=0)
     ]
 
     good = SymbolDayOutcome(day("AAPL", "2024-01-02"), EMPTY)
     bad = SymbolDayOutcome(day("AAPL", "2024-01-03"), FAILED, error="no")
-    state.close_job(finished_job(number, wanted, good, bad, planned=3), LATER)
+    state.jobs.close(finished_job(number, wanted, good, bad, planned=3), LATER)
 
-    assert list(state.jobs(10)) == [
+    assert list(state.jobs.latest(10)) == [
         JobRecord(number, "failed", str(NOW), str(LATER), 2, wanted.first, wanted.last, planned=3, done=1, failed=1)
     ]
 
 
 def test_jobs_left_running_become_interrupted_when_the_next_one_opens(state: IngestionState) -> None:
     wanted = scope("AAPL")
-    completed = state.open_job(wanted, NOW)
-    state.close_job(finished_job(completed, wanted, planned=0), NOW)
-    crashed = state.open_job(wanted, NOW)
+    completed = state.jobs.open(wanted, NOW)
+    state.jobs.close(finished_job(completed, wanted, planned=0), NOW)
+    crashed = state.jobs.open(wanted, NOW)
 
-    latest = state.open_job(wanted, LATER)
+    latest = state.jobs.open(wanted, LATER)
 
-    assert [(job.job_id, job.state, job.finished_at) for job in state.jobs(10)] == [
+    assert [(job.job_id, job.state, job.finished_at) for job in state.jobs.latest(10)] == [
         (latest, "running", None),
         (crashed, "interrupted", str(NOW)),
         (completed, "completed", str(NOW)),
@@ -509,34 +523,34 @@ def test_jobs_left_running_become_interrupted_when_the_next_one_opens(state: Ing
 
 
 def test_a_job_that_was_killed_has_left_word_of_how_far_it_came(state: IngestionState) -> None:
-    crashed = state.open_job(scope("AAPL"), NOW, planned=4)
+    crashed = state.jobs.open(scope("AAPL"), NOW, planned=4)
     noted = [checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", FAILED, 0)]
-    state.record([evolve(found, job_id=crashed, checked_at=LATER) for found in noted])
+    state.checkpoints.record([evolve(found, job_id=crashed, checked_at=LATER) for found in noted])
 
-    state.open_job(scope("AAPL"), LATER.plus(timedelta(hours=1)))
+    state.jobs.open(scope("AAPL"), LATER.plus(timedelta(hours=1)))
 
-    killed = state.jobs(2)[1]
+    killed = state.jobs.latest(2)[1]
     assert (killed.planned, killed.done, killed.failed, killed.finished_at) == (4, 1, 1, str(LATER))
 
 
 def test_interrupted_jobs_are_those_that_were_stopped_and_those_whose_opener_is_gone(state: IngestionState) -> None:
     wanted = evolve(scope("AAPL"), session_kind=SessionKind.REGULAR)
-    completed, stopped, crashed = (state.open_job(wanted, NOW) for _ in range(3))
-    state.close_job(finished_job(completed, wanted, planned=0), NOW)
+    completed, stopped, crashed = (state.jobs.open(wanted, NOW) for _ in range(3))
+    state.jobs.close(finished_job(completed, wanted, planned=0), NOW)
     ended = IngestionJob(stopped, wanted, planned=1)
     ended.start()
     ended.interrupt()
-    state.close_job(ended, LATER)
+    state.jobs.close(ended, LATER)
 
-    assert list(state.interrupted_jobs()) == [
+    assert list(state.jobs.interrupted()) == [
         InterruptedJob(number, NOW, wanted.first, wanted.last, SessionKind.REGULAR) for number in (stopped, crashed)
     ]
 
 
 def test_the_latest_jobs_come_first_and_no_more_than_asked(state: IngestionState) -> None:
-    numbers = [state.open_job(scope("AAPL"), NOW) for _ in range(5)]
+    numbers = [state.jobs.open(scope("AAPL"), NOW) for _ in range(5)]
 
-    assert [job.job_id for job in state.jobs(2)] == [numbers[4], numbers[3]]
+    assert [job.job_id for job in state.jobs.latest(2)] == [numbers[4], numbers[3]]
 
 
 def test_threads_that_record_at_the_same_time_lose_nothing(state: IngestionState) -> None:
@@ -545,8 +559,8 @@ def test_threads_that_record_at_the_same_time_lose_nothing(state: IngestionState
     def record_a_symbol(symbol: str) -> None:
         start.wait(10)
         for date in range(2, 6):
-            state.record([checkpoint(symbol, f"2024-01-0{date}", rows=date)])
-            state.records(Symbol(symbol), FIRST, LAST)
+            state.checkpoints.record([checkpoint(symbol, f"2024-01-0{date}", rows=date)])
+            state.checkpoints.between(Symbol(symbol), FIRST, LAST)
 
     threads = [threading.Thread(target=record_a_symbol, args=(name,)) for name in ("A", "B", "C", "D")]
     for thread in threads:
@@ -554,16 +568,16 @@ def test_threads_that_record_at_the_same_time_lose_nothing(state: IngestionState
     for thread in threads:
         thread.join(30)
 
-    assert [(summary.complete, summary.bars) for summary in state.summaries()] == [(4, 14)] * 4
+    assert [(summary.complete, summary.bars) for summary in state.statistics.summaries()] == [(4, 14)] * 4
 
 
 def test_a_closed_state_refuses_to_work(state: IngestionState) -> None:
     state.close()
 
     with pytest.raises(StateError):
-        state.record([checkpoint("AAPL", "2024-01-02")])
+        state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
     with pytest.raises(StateError):
-        state.jobs(1)
+        state.jobs.latest(1)
 
 
 class _Interrupted(Sequence[IngestionCheckpoint]):
@@ -614,12 +628,12 @@ def test_a_store_of_the_extended_session_takes_no_regular_hours_only(state: Inge
 
 
 def test_the_latest_settled_dates_are_those_of_complete_or_empty_days(state: IngestionState) -> None:
-    state.record([checkpoint("AAPL", f"2024-01-0{date}") for date in (2, 3)])
-    state.record(
+    state.checkpoints.record([checkpoint("AAPL", f"2024-01-0{date}") for date in (2, 3)])
+    state.checkpoints.record(
         [checkpoint("AAPL", "2024-01-04", Outcome.EMPTY, 0), checkpoint("AAPL", "2024-01-05", Outcome.PARTIAL)]
     )
-    state.record([checkpoint("MSFT", "2024-01-02", Outcome.FAILED, 0), checkpoint("Z", "2023-12-29")])
+    state.checkpoints.record([checkpoint("MSFT", "2024-01-02", Outcome.FAILED, 0), checkpoint("Z", "2023-12-29")])
 
-    latest = state.latest_settled()
+    latest = state.checkpoints.latest_settled()
 
     assert {str(symbol): str(date) for symbol, date in latest.items()} == {"AAPL": "2024-01-04", "Z": "2023-12-29"}

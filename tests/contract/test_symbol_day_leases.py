@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.trading_date import SessionHours
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import checkpoint
-from tests.support.in_memory_ingestion_state import InMemoryIngestionState, InMemoryLeases
+from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 
 UNTIL = NOW.plus(timedelta(minutes=10))
 MONDAY, TUESDAY, WEDNESDAY = (day("AAPL", f"2024-01-0{n}") for n in (2, 3, 4))
@@ -45,7 +45,7 @@ def _on_disk(folder: Path) -> Iterator[Sharing]:
 
 def _in_memory(_: Path) -> Iterator[Sharing]:
     state = InMemoryIngestionState()
-    other = InMemoryLeases(state, "other")
+    other = state.shared_by("other").leases
     yield Sharing(state, state.leases, other, other.die)
 
 
@@ -161,9 +161,11 @@ def test_what_a_holder_held_is_free_when_it_ends(sharing: Sharing) -> None:
 
 
 def test_what_was_settled_since_is_not_taken(sharing: Sharing) -> None:
-    sharing.state.record([checkpoint("AAPL", "2024-01-02")])
+    sharing.state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
     since = sharing.other.position()
-    sharing.state.record([checkpoint("AAPL", "2024-01-03", Outcome.EMPTY, 0), checkpoint("MSFT", "2024-01-02")])
+    sharing.state.checkpoints.record(
+        [checkpoint("AAPL", "2024-01-03", Outcome.EMPTY, 0), checkpoint("MSFT", "2024-01-02")]
+    )
 
     taken = take(sharing.other, MONDAY, TUESDAY, WEDNESDAY, OTHER_SYMBOL, since=since)
 
@@ -174,7 +176,7 @@ def test_what_was_settled_since_is_not_taken(sharing: Sharing) -> None:
 def test_what_was_settled_since_is_settled_though_it_is_held(sharing: Sharing) -> None:
     since = sharing.other.position()
     take(sharing.one, MONDAY, TUESDAY)
-    sharing.state.record([checkpoint("AAPL", "2024-01-02", rows=77)])
+    sharing.state.checkpoints.record([checkpoint("AAPL", "2024-01-02", rows=77)])
 
     taken = take(sharing.other, MONDAY, TUESDAY, since=since)
 
@@ -182,7 +184,7 @@ def test_what_was_settled_since_is_settled_though_it_is_held(sharing: Sharing) -
 
 
 def test_whatever_is_settled_can_be_taken_again(sharing: Sharing) -> None:
-    sharing.state.record([checkpoint("AAPL", "2024-01-02")])
+    sharing.state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
 
     assert take(sharing.other, MONDAY, since=None).ours == {MONDAY}
 
@@ -190,7 +192,7 @@ def test_whatever_is_settled_can_be_taken_again(sharing: Sharing) -> None:
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.PARTIAL])
 def test_what_was_not_settled_is_taken(sharing: Sharing, outcome: Outcome) -> None:
     since = sharing.other.position()
-    sharing.state.record([checkpoint("AAPL", "2024-01-02", outcome, 10)])
+    sharing.state.checkpoints.record([checkpoint("AAPL", "2024-01-02", outcome, 10)])
 
     assert take(sharing.other, MONDAY, since=since).ours == {MONDAY}
 
@@ -198,7 +200,7 @@ def test_what_was_not_settled_is_taken(sharing: Sharing, outcome: Outcome) -> No
 @pytest.mark.parametrize(("hours", "is_settled"), [(REGULAR, True), (EXTENDED, False), (LATE, False)])
 def test_only_the_wanted_hours_count(sharing: Sharing, hours: SessionHours, is_settled: bool) -> None:
     since = sharing.other.position()
-    sharing.state.record([checkpoint("AAPL", "2024-01-02", hours=REGULAR)])
+    sharing.state.checkpoints.record([checkpoint("AAPL", "2024-01-02", hours=REGULAR)])
 
     assert (MONDAY in take(sharing.other, MONDAY, since=since, hours=hours).settled) is is_settled
 

@@ -74,15 +74,15 @@ def test_a_state_loses_no_checkpoint_and_gives_no_day_to_two(tmp_path: Path) -> 
             )
             mine = [found for found in wanted if found in taken.ours and number < 4]
             fetched.extend(mine)
-            state.record([checkpoint("AAPL", str(found.trading_date), rows=number + 1) for found in mine])
-            state.records(Symbol("AAPL"), days[0].trading_date, days[-1].trading_date)
+            state.checkpoints.record([checkpoint("AAPL", str(found.trading_date), rows=number + 1) for found in mine])
+            state.checkpoints.between(Symbol("AAPL"), days[0].trading_date, days[-1].trading_date)
             state.leases.release(taken.lease)
             order = [found for found in order if found not in taken.settled and found not in mine]
             order = order[7:] + order[:7] if number < 4 else order[7:]
 
     at_once(work)
 
-    known = states[0].records(Symbol("AAPL"), days[0].trading_date, days[-1].trading_date)
+    known = states[0].checkpoints.between(Symbol("AAPL"), days[0].trading_date, days[-1].trading_date)
     assert sorted(fetched) == days
     assert list(known) == [found.trading_date for found in days]
     for state in states:

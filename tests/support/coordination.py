@@ -14,7 +14,7 @@ from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoor
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
 from marketpipe.ingestion.application.leases import LeaseGuard
-from marketpipe.ingestion.application.ports import IngestionState, SymbolDayLeases
+from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.application.recovery import InterruptedWork
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
@@ -70,34 +70,31 @@ class Coordination:
 
     @property
     def latest_job(self) -> JobRecord:
-        return self.state.jobs(1)[0]
+        return self.state.jobs.latest(1)[0]
 
     def recorded(self) -> dict[str, str]:
         """Outcomes by symbol-day, such as "AAPL 2024-01-02"."""
-        return {str(day): str(found.result.outcome) for day, found in sorted(self.state.checkpoints.items())}
+        return {str(day): str(found.result.outcome) for day, found in sorted(self.state.known.items())}
 
 
 def coordination(
     new_executor: Callable[[], Executor] = InlineExecutor,
     state: IngestionState | None = None,
     clock: FakeClock | None = None,
-    leases: SymbolDayLeases | None = None,
     **ring: Any,
 ) -> Coordination:
     """``ring`` are the happenings of the ``FakeRing``."""
     bus, clock = EventBus(LoggedIsolation), clock or FakeClock()
     kept: Any = state or InMemoryIngestionState()
     scheduler = JobScheduler(CALENDAR, SessionFinality(timedelta()), PackingLimits(10_000, symbols_per_request=1))
-    inventory = InMemoryInventory(kept)
-    planner = IngestionPlanner(scheduler, kept, inventory, clock)
+    inventory = InMemoryInventory(kept.checkpoints)
+    planner = IngestionPlanner(scheduler, kept.checkpoints, kept.statistics, inventory, clock)
     identity, runner = DatasetIdentity("fake", "none", "raw"), BatchRunner(clock, new_executor)
-    taken, finality = leases or kept.leases, SessionFinality(timedelta())
+    finality = SessionFinality(timedelta())
     left_behind = InMemoryFilesLeftBehind()
-    guard = LeaseGuard(taken, clock)
-    interrupted = InterruptedWork(kept, taken, left_behind, CALENDAR, finality, clock)
-    coordinator = IngestionCoordinator(
-        identity, planner, kept, taken, inventory, bus, clock, runner, interrupted, guard
-    )
+    guard = LeaseGuard(kept.leases, clock)
+    interrupted = InterruptedWork(kept, left_behind, CALENDAR, finality, clock)
+    coordinator = IngestionCoordinator(identity, planner, kept, inventory, bus, clock, runner, interrupted, guard)
     parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, guard, bus, inventory, left_behind)
     bus.observe(Event, parts.events.append)
     bus.subscribe(BarsRequested, parts.ring.on_bars_requested)

@@ -28,10 +28,10 @@ def die() -> None:
 
 def main(path: Path, moment: str) -> None:
     state = SQLiteState(path, "../data")
-    state.open_job(IngestionScope("AAPL", TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05")), NOW)
-    state.record([checkpoint("AAPL", "2024-01-02")])
+    state.jobs.open(IngestionScope("AAPL", TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05")), NOW)
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
     rows = Deadly(390) if moment == "in-transaction" else 390
-    state.record([checkpoint("AAPL", "2024-01-03"), checkpoint("AAPL", "2024-01-04", rows=rows)])
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-03"), checkpoint("AAPL", "2024-01-04", rows=rows)])
     die()
 
 

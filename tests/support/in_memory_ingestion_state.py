@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, evolve
 
@@ -26,21 +26,27 @@ from marketpipe.shared_kernel.events import StoredSymbolDay
 
 
 class InMemoryIngestionState:
-    """``checkpoints`` are what is known: where later ones widened the hours of an earlier one, all of them together."""
+    """``known`` are the checkpoints: if later ones widened the hours of an earlier one, all of them together."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open = True
+    def __init__(
+        self,
+        new_checkpoints: Callable[[Memory], InMemoryCheckpoints] | None = None,
+        memory: Memory | None = None,
+        holder: str = "one",
+    ) -> None:
         self._dataset: tuple[DatasetIdentity, SessionKind] | None = None
-        self._jobs: dict[int, JobRecord] = {}
-        self._kinds: dict[int, SessionKind] = {}
-        self.checkpoints: dict[SymbolDay, IngestionCheckpoint] = {}
-        self._answers: dict[SymbolDay, int] = {}
-        self._files: dict[SymbolDay, StoredSymbolDay] = {}
-        self._changes, self._change_of = 0, dict[SymbolDay, int]()
-        self._leases: dict[int, InMemoryLease] = {}
-        self._latest_lease = 0
-        self.leases = InMemoryLeases(self, "one")
+        memory = self._memory = memory or Memory()
+        self.checkpoints = (new_checkpoints or InMemoryCheckpoints)(memory)
+        self.jobs, self.statistics = InMemoryJobs(memory), InMemoryStatistics(memory)
+        self.leases = InMemoryLeases(memory, holder)
+
+    @property
+    def known(self) -> dict[SymbolDay, IngestionCheckpoint]:
+        return self._memory.known
+
+    def shared_by(self, holder: str) -> InMemoryIngestionState:
+        """The same state, as another process has it open."""
+        return InMemoryIngestionState(memory=self._memory, holder=holder)
 
     def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
         known, known_kind = self._dataset or (identity, kind)
@@ -53,35 +59,79 @@ class InMemoryIngestionState:
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
         return self._dataset
 
-    def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
-        with self._lock:
-            self._check_open()
-            for number, job in self._jobs.items():
+    def close(self) -> None:
+        self._memory.is_open = False
+
+
+class Memory:
+    """What the roles share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.is_open = True
+        self.jobs: dict[int, JobRecord] = {}
+        self.kinds: dict[int, SessionKind] = {}
+        self.known: dict[SymbolDay, IngestionCheckpoint] = {}
+        self.answers: dict[SymbolDay, int] = {}
+        self.files: dict[SymbolDay, StoredSymbolDay] = {}
+        self.changes, self.change_of = 0, dict[SymbolDay, int]()
+        self.leases: dict[int, InMemoryLease] = {}
+        self.latest_lease = 0
+
+    def snapshot(self) -> dict[SymbolDay, IngestionCheckpoint]:
+        with self.lock:
+            self.check_open()
+            return dict(self.known)
+
+    def check_open(self) -> None:
+        if not self.is_open:
+            raise StateError("the state is closed")
+
+    def day_record(self, day: SymbolDay, known: IngestionCheckpoint) -> DayRecord:
+        result, file = known.result, self.files.get(day)
+        record = DayRecord(result.outcome, known.hours, self.answers[day], result.rejected, result.error)
+        if file is None:
+            return record
+        since = file.known_since or Timestamp.from_epoch_micros(0)
+        lies = RecordedFile(file.size_bytes, since, str(file.sha256))
+        return evolve(record, rows=file.rows, file=lies, minutes=file.minutes)
+
+
+@define
+class InMemoryJobs:
+    _memory: Memory
+
+    def open(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
+        with self._memory.lock:
+            self._memory.check_open()
+            for number, job in self._memory.jobs.items():
                 if job.state == str(JobState.RUNNING):
                     ended = max((str(c.checked_at) for c in self._of_job(number)), default=job.started_at)
-                    self._jobs[number] = evolve(job, state=str(JobState.INTERRUPTED), finished_at=ended)
-            number = len(self._jobs) + 1
+                    self._memory.jobs[number] = evolve(job, state=str(JobState.INTERRUPTED), finished_at=ended)
+            number = len(self._memory.jobs) + 1
             size, state = len(scope.symbols), str(JobState.RUNNING)
-            self._jobs[number] = JobRecord(number, state, str(now), None, size, scope.first, scope.last, planned, 0, 0)
-            self._kinds[number] = scope.session_kind
+            self._memory.jobs[number] = JobRecord(
+                number, state, str(now), None, size, scope.first, scope.last, planned, 0, 0
+            )
+            self._memory.kinds[number] = scope.session_kind
             return number
 
-    def interrupted_jobs(self) -> Sequence[InterruptedJob]:
-        """As if whoever opened one that is running were dead."""
-        self._snapshot()
+    def interrupted(self) -> Sequence[InterruptedJob]:
+        """As if the process of each running one were dead."""
+        self._memory.snapshot()
         ended_so = str(JobState.INTERRUPTED), str(JobState.RUNNING)
         return [
-            InterruptedJob(number, Timestamp.parse(job.started_at), job.first, job.last, self._kinds[number])
-            for number, job in self._jobs.items()
+            InterruptedJob(number, Timestamp.parse(job.started_at), job.first, job.last, self._memory.kinds[number])
+            for number, job in self._memory.jobs.items()
             if job.state in ended_so
         ]
 
-    def close_job(self, job: IngestionJob, now: Timestamp) -> None:
+    def close(self, job: IngestionJob, now: Timestamp) -> None:
         failed = sum(result.outcome is Outcome.FAILED for result in job.outcomes.values())
-        with self._lock:
-            self._check_open()
-            self._jobs[job.job_id] = evolve(
-                self._jobs[job.job_id],
+        with self._memory.lock:
+            self._memory.check_open()
+            self._memory.jobs[job.job_id] = evolve(
+                self._memory.jobs[job.job_id],
                 state=str(job.state),
                 finished_at=str(now),
                 planned=job.planned,
@@ -89,77 +139,122 @@ class InMemoryIngestionState:
                 failed=failed,
             )
 
+    def latest(self, most: int) -> Sequence[JobRecord]:
+        self._memory.snapshot()
+        return sorted(self._memory.jobs.values(), key=lambda job: job.job_id, reverse=True)[:most]
+
+    def _of_job(self, job_id: int) -> list[IngestionCheckpoint]:
+        return [checkpoint for checkpoint in self._memory.known.values() if checkpoint.job_id == job_id]
+
+
+@define
+class InMemoryCheckpoints:
+    _memory: Memory
+
     def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
         listed = list(checkpoints)
-        with self._lock:
-            self._check_open()
-            self._changes += 1
+        with self._memory.lock:
+            self._memory.check_open()
+            self._memory.changes += 1
             for checkpoint in listed:
                 self._record_outcome(checkpoint)
-                self._change_of[checkpoint.result.symbol_day] = self._changes
+                self._memory.change_of[checkpoint.result.symbol_day] = self._memory.changes
                 self._record_file(checkpoint)
-                if job := self._jobs.get(checkpoint.job_id):
+                if job := self._memory.jobs.get(checkpoint.job_id):
                     missed = int(checkpoint.result.outcome is Outcome.FAILED)
-                    self._jobs[checkpoint.job_id] = evolve(job, done=job.done + 1 - missed, failed=job.failed + missed)
+                    self._memory.jobs[checkpoint.job_id] = evolve(
+                        job, done=job.done + 1 - missed, failed=job.failed + missed
+                    )
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         for date, reason in reasons.items():
-            known = self.checkpoints.get(day := SymbolDay(symbol, date))
+            known = self._memory.known.get(day := SymbolDay(symbol, date))
             if known is not None and known.result.outcome.is_settled:
                 failed = evolve(known.result, outcome=Outcome.FAILED, error=reason)
-                self.checkpoints[day] = evolve(known, result=failed)
+                self._memory.known[day] = evolve(known, result=failed)
 
-    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
-        known = self._snapshot()
+    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+        known = self._memory.snapshot()
         days = sorted(day for day in known if day.symbol == symbol and first <= day.trading_date <= last)
-        return {day.trading_date: self._day_record(day, known[day]) for day in days}
+        return {day.trading_date: self._memory.day_record(day, known[day]) for day in days}
 
     def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
-        records = self.records(symbol, first, last)
+        records = self.between(symbol, first, last)
         settled = {date: record.settled_hours for date, record in records.items() if record.settled_hours}
         files = {date.day: record.file for date, record in records.items() if record.file is not None}
         return DayOutlines(settled, {day: _appearance(file) for day, file in files.items()})
 
-    def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
-        self._snapshot()
-        days = sorted(self._files)
+    def stored_spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        self._memory.snapshot()
+        days = sorted(self._memory.files)
         first = {day.symbol: day.trading_date for day in reversed(days)}
         return {
             symbol: (first[symbol], max(day.trading_date for day in days if day.symbol == symbol)) for symbol in first
         }
 
-    def spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
-        return {found.symbol: (found.first, found.last) for found in self.summaries()}
+    def requested_spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        return {found.symbol: (found.first, found.last) for found in InMemoryStatistics(self._memory).summaries()}
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
-        days = [day for day, found in self._snapshot().items() if found.result.outcome.is_settled]
+        days = [day for day, found in self._memory.snapshot().items() if found.result.outcome.is_settled]
         return {day.symbol: day.trading_date for day in sorted(days)}
 
+    def _record_outcome(self, new: IngestionCheckpoint) -> None:
+        day = new.result.symbol_day
+        known = self._memory.known.get(day)
+        if known is not None and known.result.outcome.is_settled and new.result.outcome is Outcome.FAILED:
+            return
+        if known is None or SessionHours.REGULAR in new.hours:
+            repeated = known is not None and known.result.outcome is new.result.outcome and self._same_file(new)
+            self._memory.answers[day] = self._memory.answers[day] + 1 if repeated else 1
+            self._memory.known[day] = new
+        elif known.result.outcome.is_settled and new.result.outcome.is_settled:
+            self._memory.known[day] = _together(known, new)
+
+    def _same_file(self, new: IngestionCheckpoint) -> bool:
+        sha = new.stored.sha256 if new.stored else None
+        if sha is None and new.result.outcome in (Outcome.EMPTY, Outcome.FAILED):
+            return True
+        file = self._memory.files.get(new.result.symbol_day)
+        return sha == (file.sha256 if file else None)
+
+    def _record_file(self, new: IngestionCheckpoint) -> None:
+        day, file = new.result.symbol_day, new.stored
+        if new.result.outcome is Outcome.EMPTY and SessionHours.REGULAR in new.hours:
+            self._memory.files.pop(day, None)
+        elif file and file.sha256:
+            known = self._memory.files.get(day)
+            if known and known.sha256 == file.sha256:
+                since = [moment for moment in (known.known_since, file.known_since) if moment]
+                minutes = known.minutes if file.minutes is None else file.minutes
+                file = evolve(file, known_since=min(since, default=None), minutes=minutes)
+            self._memory.files[day] = file
+
+
+@define
+class InMemoryStatistics:
+    _memory: Memory
+
     def typical_volumes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, TypicalVolume]:
-        self._snapshot()
-        files = {symbol: [file for day, file in self._files.items() if day.symbol == symbol] for symbol in symbols}
+        self._memory.snapshot()
+        files = {
+            symbol: [file for day, file in self._memory.files.items() if day.symbol == symbol] for symbol in symbols
+        }
         return {symbol: _volume(found) for symbol, found in files.items() if found}
 
     def typical_volume(self) -> TypicalVolume | None:
-        self._snapshot()
-        return _volume(list(self._files.values())) if self._files else None
+        self._memory.snapshot()
+        return _volume(list(self._memory.files.values())) if self._memory.files else None
 
     def summaries(self) -> Sequence[SymbolSummary]:
-        known = self._snapshot()
+        known = self._memory.snapshot()
         return [self._summary(symbol, known) for symbol in sorted({day.symbol for day in known})]
-
-    def jobs(self, most: int) -> Sequence[JobRecord]:
-        self._snapshot()
-        return sorted(self._jobs.values(), key=lambda job: job.job_id, reverse=True)[:most]
-
-    def close(self) -> None:
-        self._open = False
 
     def _summary(self, symbol: Symbol, known: Mapping[SymbolDay, IngestionCheckpoint]) -> SymbolSummary:
         days = sorted(day for day in known if day.symbol == symbol)
         results = [known[day].result for day in days]
         counts = Counter(result.outcome for result in results)
-        files = [self._files[day] for day in days if day in self._files]
+        files = [self._memory.files[day] for day in days if day in self._memory.files]
         return SymbolSummary(
             symbol,
             days[0].trading_date,
@@ -172,58 +267,6 @@ class InMemoryIngestionState:
             rejected=sum(result.rejected for result in results),
             size_bytes=sum(file.size_bytes for file in files),
         )
-
-    def _of_job(self, job_id: int) -> list[IngestionCheckpoint]:
-        return [checkpoint for checkpoint in self.checkpoints.values() if checkpoint.job_id == job_id]
-
-    def _record_outcome(self, new: IngestionCheckpoint) -> None:
-        day = new.result.symbol_day
-        known = self.checkpoints.get(day)
-        if known is not None and known.result.outcome.is_settled and new.result.outcome is Outcome.FAILED:
-            return
-        if known is None or SessionHours.REGULAR in new.hours:
-            repeated = known is not None and known.result.outcome is new.result.outcome and self._same_file(new)
-            self._answers[day] = self._answers[day] + 1 if repeated else 1
-            self.checkpoints[day] = new
-        elif known.result.outcome.is_settled and new.result.outcome.is_settled:
-            self.checkpoints[day] = _together(known, new)
-
-    def _same_file(self, new: IngestionCheckpoint) -> bool:
-        sha = new.stored.sha256 if new.stored else None
-        if sha is None and new.result.outcome in (Outcome.EMPTY, Outcome.FAILED):
-            return True
-        file = self._files.get(new.result.symbol_day)
-        return sha == (file.sha256 if file else None)
-
-    def _record_file(self, new: IngestionCheckpoint) -> None:
-        day, file = new.result.symbol_day, new.stored
-        if new.result.outcome is Outcome.EMPTY and SessionHours.REGULAR in new.hours:
-            self._files.pop(day, None)
-        elif file and file.sha256:
-            known = self._files.get(day)
-            if known and known.sha256 == file.sha256:
-                since = [moment for moment in (known.known_since, file.known_since) if moment]
-                minutes = known.minutes if file.minutes is None else file.minutes
-                file = evolve(file, known_since=min(since, default=None), minutes=minutes)
-            self._files[day] = file
-
-    def _day_record(self, day: SymbolDay, known: IngestionCheckpoint) -> DayRecord:
-        result, file = known.result, self._files.get(day)
-        record = DayRecord(result.outcome, known.hours, self._answers[day], result.rejected, result.error)
-        if file is None:
-            return record
-        since = file.known_since or Timestamp.from_epoch_micros(0)
-        lies = RecordedFile(file.size_bytes, since, str(file.sha256))
-        return evolve(record, rows=file.rows, file=lies, minutes=file.minutes)
-
-    def _snapshot(self) -> dict[SymbolDay, IngestionCheckpoint]:
-        with self._lock:
-            self._check_open()
-            return dict(self.checkpoints)
-
-    def _check_open(self) -> None:
-        if not self._open:
-            raise StateError("the state is closed")
 
 
 def _appearance(file: RecordedFile) -> FileAppearance:
@@ -247,50 +290,50 @@ class InMemoryLease:
     holder: str
     days: frozenset[SymbolDay]
     until: Timestamp
-    is_fast: bool = False
+    is_pinned: bool = False
 
 
 class InMemoryLeases:
-    """``SymbolDayLeases`` of one holder on that state; others that share it are made with another name."""
+    """``SymbolDayLeases`` of one holder on that memory."""
 
-    def __init__(self, state: InMemoryIngestionState, holder: str) -> None:
-        self._state, self._leases, self._holder = state, state._leases, holder
+    def __init__(self, memory: Memory, holder: str) -> None:
+        self._memory, self._leases, self._holder = memory, memory.leases, holder
 
     def position(self) -> int:
-        return self._state._changes
+        return self._memory.changes
 
     def take(
         self, wanted: Mapping[SymbolDay, SessionHours], since: int | None, now: Timestamp, until: Timestamp
     ) -> LeasedDays:
-        with self._state._lock:
-            self._state._check_open()
+        with self._memory.lock:
+            self._memory.check_open()
             for number, lease in list(self._leases.items()):
-                if lease.holder != self._holder and lease.until <= now and not lease.is_fast:
+                if lease.holder != self._holder and lease.until <= now and not lease.is_pinned:
                     del self._leases[number]
-            settled = {day: self._state._day_record(day, self._state.checkpoints[day]) for day in self._changed(since)}
+            settled = {day: self._memory.day_record(day, self._memory.known[day]) for day in self._changed(since)}
             settled = {d: r for d, r in settled.items() if d in wanted and r.settled_hours.covers(wanted[d])}
             others = [lease.days for lease in self._leases.values() if lease.holder != self._holder]
             held = (frozenset(wanted) - settled.keys()) & frozenset[SymbolDay]().union(*others)
-            number = self._state._latest_lease = self._state._latest_lease + 1
+            number = self._memory.latest_lease = self._memory.latest_lease + 1
             self._leases[number] = InMemoryLease(self._holder, frozenset(wanted) - settled.keys() - held, until)
             return LeasedDays(number, self._leases[number].days, settled, held)
 
     def pin(self, lease: int, until: Timestamp) -> bool:
-        with self._state._lock:
+        with self._memory.lock:
             for mine in self._leases.values():
                 if mine.holder == self._holder:
                     mine.until = max(mine.until, until)
             if lease in self._leases:
-                self._leases[lease].is_fast = True
+                self._leases[lease].is_pinned = True
             return lease in self._leases
 
     def unpin(self, lease: int, until: Timestamp) -> None:
-        with self._state._lock:
+        with self._memory.lock:
             if lease in self._leases:
-                self._leases[lease].is_fast, self._leases[lease].until = False, until
+                self._leases[lease].is_pinned, self._leases[lease].until = False, until
 
     def release(self, lease: int) -> None:
-        with self._state._lock:
+        with self._memory.lock:
             self._leases.pop(lease, None)
 
     def die(self) -> None:
@@ -299,4 +342,4 @@ class InMemoryLeases:
             del self._leases[number]
 
     def _changed(self, since: int | None) -> list[SymbolDay]:
-        return [] if since is None else [day for day, at in self._state._change_of.items() if at > since]
+        return [] if since is None else [day for day, at in self._memory.change_of.items() if at > since]

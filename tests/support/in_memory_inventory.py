@@ -13,20 +13,20 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 
 class Records(Protocol):
-    """The part of an ``IngestionState`` that says which files there are."""
+    """The part of ``Checkpoints`` that has the recorded files."""
 
-    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]: ...
+    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]: ...
 
 
 @define
 class InMemoryInventory:
-    """``StoreInventory``: every file that the state has recorded is there, but for those in ``lost``.
+    """``StoreInventory``: every file that has been recorded is there, but for those in ``lost``.
 
     Of the others those in ``altered`` are not what they were; those in ``unrecorded`` lie there besides. ``stale``
     says of which timeframes a day is.
     """
 
-    state: Records
+    checkpoints: Records
     lost: set[SymbolDay] = field(factory=set)
     altered: set[SymbolDay] = field(factory=set)
     unrecorded: set[SymbolDay] = field(factory=set)
@@ -58,7 +58,7 @@ class InMemoryInventory:
         """None for those that are not what they were, whatever anybody has recorded."""
         files: dict[TradingDate, RecordedFile | None] = {
             day: None if SymbolDay(symbol, day) in self.altered else record.file
-            for day, record in self.state.records(symbol, first, last).items()
+            for day, record in self.checkpoints.between(symbol, first, last).items()
             if record.file is not None and SymbolDay(symbol, day) not in self.lost
         }
         return dict.fromkeys(_of(self.unrecorded, symbol, first, last)) | files

@@ -105,11 +105,11 @@ class OnDisk:
 
 @define
 class RecordsOfDays:
-    """The part of an ``IngestionState`` that the fake inventory asks."""
+    """The part of ``Checkpoints`` that the fake inventory reads."""
 
     days: dict[SymbolDay, DayRecord] = field(factory=dict)
 
-    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, DayRecord]:
+    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, DayRecord]:
         known = {day.trading_date: record for day, record in self.days.items() if day.symbol == symbol}
         return {day: known[day] for day in sorted(known) if first <= day <= last}
 

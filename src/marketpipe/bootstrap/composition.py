@@ -47,7 +47,6 @@ class Bootstrap(WorkerParts):
             identity,
             self.planner(self.state),
             self.state,
-            self.state.leases,
             self.inventory,
             bus,
             self.clock,
@@ -86,7 +85,7 @@ class Bootstrap(WorkerParts):
         from marketpipe.storage.infrastructure.day_versions import ParquetBarComparer
 
         bus = self.bus.branch()
-        auditor = AuditCoordinator(self.planner(self.state), self.state, bus, self.clock, self.runner())
+        auditor = AuditCoordinator(self.planner(self.state), self.state.checkpoints, bus, self.clock, self.runner())
         self.subscribe_fetching(bus)
         bus.subscribe(BarsValidated, BarAuditor(ParquetBarComparer(self.layout), bus).on_bars_validated)
         bus.subscribe(BarsCompared, auditor.on_bars_compared)
@@ -121,4 +120,4 @@ class Bootstrap(WorkerParts):
         from marketpipe.storage.infrastructure.file_inventory import ParquetFilesLeftBehind
 
         files = ParquetFilesLeftBehind(self.layout, self.stored_files, self.files, identity)
-        return InterruptedWork(self.state, self.state.leases, files, self.calendar, self._finality, self.clock)
+        return InterruptedWork(self.state, files, self.calendar, self._finality, self.clock)

@@ -61,14 +61,16 @@ class IngestionParts(StorageParts, ProviderParts):
         capabilities, workers = self.capabilities, self.ingestion_config.workers
         limits = PackingLimits(capabilities.bars_per_page, capabilities.symbols_per_request, workers)
         scheduler = JobScheduler(self.calendar, self._finality, limits)
-        return IngestionPlanner(scheduler, state, self.inventory, self.clock)
+        return IngestionPlanner(scheduler, state.checkpoints, state.statistics, self.inventory, self.clock)
 
     def assessor(self, state: SQLiteState) -> CoverageAssessor:
         from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
         from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds
 
         thresholds = CoverageThresholds(**asdict(self.config.coverage))
-        return CoverageAssessor(self.calendar, self._finality, state, self.inventory, self.clock, thresholds)
+        return CoverageAssessor(
+            self.calendar, self._finality, state.checkpoints, self.inventory, self.clock, thresholds
+        )
 
     def runner(self, stop_workers: Callable[[], None] = lambda: None) -> BatchRunner:
         from marketpipe.ingestion.application.batch_runner import BatchRunner

@@ -48,7 +48,7 @@ class IntegrityParts(IngestionParts):
     @property
     def recoverer(self) -> StateRecoverer:
         from marketpipe.ingestion.application.recovery import StateRecoverer
-        from marketpipe.ingestion.infrastructure.state_file import SQLiteStateFile
+        from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
 
         if "state" in vars(self):
             raise ConfigurationError("this pipeline has its state open already: recover with a new one")
@@ -59,7 +59,7 @@ class IntegrityParts(IngestionParts):
     def _register(self) -> FileRegister:
         from marketpipe.ingestion.application.recovery import RecordedFiles
 
-        return RecordedFiles(self.known_state)
+        return RecordedFiles(self.known_state.checkpoints)
 
     @property
     def _known_identity(self) -> DatasetIdentity | None:

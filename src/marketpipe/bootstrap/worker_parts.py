@@ -32,7 +32,7 @@ class WorkerParts(IntegrityParts, ValidationParts):
         from marketpipe.storage.application.bar_handlers import BarStorer
         from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
-        register = RecordedFiles(self.state)
+        register = RecordedFiles(self.state.checkpoints)
         partitions = PartitionManager(
             self.layout, self.capabilities.identity, self.writer, self.files, self.clock, register
         )

@@ -7,7 +7,7 @@ from attrs import define, field, frozen
 from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
-from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.restatement import SampleShare
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
@@ -49,9 +49,9 @@ class AuditCoordinator:
     """
 
     def __init__(
-        self, planner: IngestionPlanner, state: IngestionState, bus: EventBus, clock: Clock, runner: BatchRunner
+        self, planner: IngestionPlanner, checkpoints: Checkpoints, bus: EventBus, clock: Clock, runner: BatchRunner
     ) -> None:
-        self._planner, self._state = planner, state
+        self._planner, self._checkpoints = planner, checkpoints
         self._bus, self._clock, self._runner = bus, clock, runner
         self._begun: dict[int, _BatchFindings] = {}
 
@@ -92,7 +92,7 @@ class AuditCoordinator:
                 findings.compared[day] = DayComparison(day, removed=self._stored_bars(day))
 
     def _stored_bars(self, day: SymbolDay) -> int:
-        record = self._state.records(day.symbol, day.trading_date, day.trading_date).get(day.trading_date)
+        record = self._checkpoints.between(day.symbol, day.trading_date, day.trading_date).get(day.trading_date)
         return record.rows if record else 0
 
     def _wanted(self, scope: IngestionScope, sample: SampleShare | None) -> WantedDates:
@@ -105,7 +105,7 @@ class AuditCoordinator:
         return {symbol: known & chosen for symbol, known in settled.items()}
 
     def _settled(self, scope: IngestionScope, symbol: Symbol) -> frozenset[TradingDate]:
-        records = self._state.records(symbol, scope.first, scope.last)
+        records = self._checkpoints.between(symbol, scope.first, scope.last)
         wanted = scope.session_kind.hours
         return frozenset(date for date, record in records.items() if record.settled_hours.covers(wanted))
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from marketpipe.ingestion.application.ingestion_planner import examine
-from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
 from marketpipe.ingestion.domain.coverage.classification import SymbolJudge
 from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey, SymbolDays
@@ -30,13 +30,13 @@ class CoverageAssessor:
         self,
         calendar: TradingCalendar,
         finality: SessionFinality,
-        state: IngestionState,
+        checkpoints: Checkpoints,
         inventory: StoreInventory,
         clock: Clock,
         thresholds: CoverageThresholds,
     ) -> None:
         self._calendar, self._finality, self._clock = calendar, finality, clock
-        self._state, self._inventory, self._thresholds = state, inventory, thresholds
+        self._checkpoints, self._inventory, self._thresholds = checkpoints, inventory, thresholds
 
     def assess(self, scope: IngestionScope) -> tuple[SymbolCoverage, ...]:
         """One coverage a symbol, ascending; each over the sessions of the scope that have begun.
@@ -44,7 +44,7 @@ class CoverageAssessor:
         What is usual is learned from the sessions around the scope too, and from the symbols of the store, wanted or
         not: from 100 of them where it has more.
         """
-        grid, lives = self._grid(scope), self._state.lives()
+        grid, lives = self._grid(scope), self._checkpoints.stored_spans()
         market = even_sample(sorted({*scope.symbols, *lives}), SYMBOLS_OF_A_MARKET)
         judge = SymbolJudge(grid, self._survey(market, grid), scope.session_kind, self._thresholds)
         part = grid.within(scope.first, scope.last)
@@ -75,7 +75,7 @@ class CoverageAssessor:
     def _survey(self, symbols: Iterable[Symbol], grid: SessionGrid) -> tuple[MarketSession, ...]:
         survey = MarketSurvey(grid, self._thresholds)
         for symbol in symbols if grid.dates else ():
-            records = self._state.records(symbol, grid.dates[0], grid.dates[-1])
+            records = self._checkpoints.between(symbol, grid.dates[0], grid.dates[-1])
             days = SymbolDays.of(symbol, grid, records, {})
             survey.add(days.profiles(grid), days.silent())
         return survey.sessions()
@@ -95,7 +95,7 @@ class CoverageAssessor:
             if grid.dates
             else (scope.first, scope.last)
         )
-        examined = examine(symbol, first, last, self._state, self._inventory)
+        examined = examine(symbol, first, last, self._checkpoints, self._inventory)
         days = SymbolDays.of(symbol, grid, examined.records, examined.conditions, life)
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
         unrecorded = examined.conditions.keys() - frozenset(grid.dates) if examined.conditions else ()

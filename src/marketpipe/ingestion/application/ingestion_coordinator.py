@@ -8,7 +8,7 @@ from marketpipe.ingestion.application.batch_runner import BatchRunner, BlameFind
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.leases import LeasedBatches, LeaseGuard
-from marketpipe.ingestion.application.ports import IngestionState, SymbolDayLeases
+from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.application.recovery import InterruptedWork
 from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord, IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import BatchProgress, IngestionJob, JobState
@@ -46,7 +46,6 @@ class IngestionCoordinator:
         identity: DatasetIdentity,
         planner: IngestionPlanner,
         state: IngestionState,
-        leases: SymbolDayLeases,
         inventory: StoreInventory,
         bus: EventBus,
         clock: Clock,
@@ -60,7 +59,7 @@ class IngestionCoordinator:
         self._interrupted = interrupted
         self._begun: dict[int, BatchProgress] = {}
         self._ended = deque[BatchProgress]()
-        self._shared, self._blame = LeasedBatches(leases, planner, clock), BlameFinder(planner)
+        self._shared, self._blame = LeasedBatches(state.leases, planner, clock), BlameFinder(planner)
         self._guard = guard
 
     def ingest(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionJob:
@@ -84,7 +83,7 @@ class IngestionCoordinator:
         self._begun.clear()
         self._ended.clear()
         self._blame.begin()
-        job_id = self._state.open_job(scope, self._clock.now(), plan.planned)
+        job_id = self._state.jobs.open(scope, self._clock.now(), plan.planned)
         job = IngestionJob(
             job_id,
             scope,
@@ -123,7 +122,7 @@ class IngestionCoordinator:
         first, last = request.sessions[0].trading_date, request.sessions[-1].trading_date
         kept: dict[SymbolDay, int] = {}
         for symbol in {day.symbol for day in open_days}:
-            records = self._state.records(symbol, first, last)
+            records = self._state.checkpoints.between(symbol, first, last)
             dates = self._inventory.dates(symbol, first, last) | {date for date, known in records.items() if known.file}
             kept |= {SymbolDay(symbol, date): records[date].rows if date in records else 0 for date in dates}
         return kept
@@ -208,7 +207,7 @@ class IngestionCoordinator:
             for result, stored in results
         ]
         if checkpoints:
-            self._state.record(checkpoints)
+            self._state.checkpoints.record(checkpoints)
             outcomes = tuple(checkpoint.result for checkpoint in checkpoints)
             progress.note(outcomes)
             self._bus.publish(SymbolDaysRecorded(progress.job_id, self._provider, outcomes))
@@ -227,5 +226,5 @@ class IngestionCoordinator:
         finally:
             if job.state is JobState.RUNNING:
                 job.interrupt()
-            self._state.close_job(job, self._clock.now())
+            self._state.jobs.close(job, self._clock.now())
             self._bus.publish(JobFinished(job.job_id, self._provider, str(job.state)))

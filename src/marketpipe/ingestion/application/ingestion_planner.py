@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from attrs import evolve, frozen
 
 from marketpipe.ingestion.application.job_scheduler import JobScheduler, KnownHours, WantedDates
-from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.application.ports import Checkpoints, Statistics
 from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope, TypicalVolumes
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
@@ -26,18 +26,18 @@ class ExaminedSymbol:
 
 
 def examine(
-    symbol: Symbol, first: TradingDate, last: TradingDate, state: IngestionState, inventory: StoreInventory
+    symbol: Symbol, first: TradingDate, last: TradingDate, checkpoints: Checkpoints, inventory: StoreInventory
 ) -> ExaminedSymbol:
     """Between the dates, both inclusive.
 
     Somebody may be ingesting meanwhile: a file that differs is believed to differ only when its record has not changed
     by then.
     """
-    records = state.records(symbol, first, last)
+    records = checkpoints.between(symbol, first, last)
     for _ in range(MOST_LOOKS):
         files = {date: record.file for date, record in records.items() if record.file is not None}
         conditions = inventory.conditions(symbol, first, last, files)
-        if not conditions or (again := state.records(symbol, first, last)) == records:
+        if not conditions or (again := checkpoints.between(symbol, first, last)) == records:
             break
         records = again
     return ExaminedSymbol(records, conditions)
@@ -53,7 +53,7 @@ class KnownDays:
 
 def known_days(
     scope: IngestionScope,
-    state: IngestionState,
+    checkpoints: Checkpoints,
     inventory: StoreInventory,
     suspect: Collection[SymbolDay] = (),
 ) -> KnownDays:
@@ -66,11 +66,11 @@ def known_days(
     in_doubt = {day.symbol for day in doubts}
     for symbol in scope.symbols:
         first, last = scope.first_of(symbol), scope.last
-        outlines = state.outlines(symbol, first, last)
+        outlines = checkpoints.outlines(symbol, first, last)
         if symbol not in in_doubt and inventory.appearances(symbol, first, last) == outlines.files:
             hours[symbol] = outlines.settled
             continue
-        examined = examine(symbol, first, last, state, inventory)
+        examined = examine(symbol, first, last, checkpoints, inventory)
         hours[symbol] = _settled_hours(symbol, examined, doubts)
         unrecorded.update(SymbolDay(symbol, date) for date in _without_record(examined))
     return KnownDays(hours, frozenset(unrecorded))
@@ -96,12 +96,20 @@ def _without_record(examined: ExaminedSymbol) -> list[TradingDate]:
 class IngestionPlanner:
     """Compares what is wanted with what is known and what lies there. Changes nothing."""
 
-    def __init__(self, scheduler: JobScheduler, state: IngestionState, inventory: StoreInventory, clock: Clock) -> None:
-        self._scheduler, self._state, self._inventory, self._clock = scheduler, state, inventory, clock
+    def __init__(
+        self,
+        scheduler: JobScheduler,
+        checkpoints: Checkpoints,
+        statistics: Statistics,
+        inventory: StoreInventory,
+        clock: Clock,
+    ) -> None:
+        self._scheduler, self._checkpoints, self._statistics = scheduler, checkpoints, statistics
+        self._inventory, self._clock = inventory, clock
 
     def plan(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionPlan:
         """``suspect`` symbol-days are asked for again though they are settled."""
-        known, now = known_days(scope, self._state, self._inventory, suspect), self._clock.now()
+        known, now = known_days(scope, self._checkpoints, self._inventory, suspect), self._clock.now()
         plan = self._scheduler.plan(scope, known.hours, now)
         if plan.batches:  # what symbols usually bring takes a while to find out, and matters only then
             plan = self._scheduler.plan(scope, known.hours, now, self._volumes(scope))
@@ -119,4 +127,4 @@ class IngestionPlanner:
         return self._scheduler.latest_final(self._clock.now())
 
     def _volumes(self, scope: IngestionScope) -> TypicalVolumes:
-        return TypicalVolumes(self._state.typical_volumes(scope.symbols), self._state.typical_volume())
+        return TypicalVolumes(self._statistics.typical_volumes(scope.symbols), self._statistics.typical_volume())

@@ -1,3 +1,5 @@
+"""What ingestion needs from outside: its durable state, split by role; leases; orphan files; the state file itself."""
+
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,137 +17,169 @@ from marketpipe.shared_kernel.events import StoredSymbolDay
 
 
 class IngestionState(Protocol):
-    """Jobs and checkpoints of one store, durable and safe to call from several threads. Raises ``StateError``."""
+    """The durable state of one store, and its roles. All are safe to call from several threads, and raise
+    ``StateError``.
+    """
+
+    @property
+    def checkpoints(self) -> Checkpoints: ...
+
+    @property
+    def jobs(self) -> Jobs: ...
+
+    @property
+    def statistics(self) -> Statistics: ...
+
+    @property
+    def leases(self) -> SymbolDayLeases: ...
 
     def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
-        """Says which dataset the checkpoints are of, and of which hours.
+        """Record which dataset the checkpoints are of, and for which hours.
 
-        Raises ``DatasetMismatchError`` where they are another's, and where a store of the extended session would take
-        regular hours only. A store of the regular session that is claimed for the extended one is that from then on.
+        Raises ``DatasetMismatchError`` if they are another dataset's, or if a store of the extended session is bound
+        to the regular one. A store of the regular session that is bound to the extended one is widened.
         """
         ...
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
-        """None where nobody has claimed it yet."""
-        ...
-
-    def open_job(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
-        """A new job's number.
-
-        Jobs that a crash left running are closed as interrupted after their last checkpoint; those of others who are
-        at work on the same store are left alone.
-        """
-        ...
-
-    def interrupted_jobs(self) -> Sequence[InterruptedJob]:
-        """Those that somebody stopped, and those that a crash left running; ascending."""
-        ...
-
-    def close_job(self, job: IngestionJob, now: Timestamp) -> None: ...
-
-    def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
-        """All or none of them.
-
-        A checkpoint that covers the regular session replaces what was known of its symbol-day. One of other hours only
-        widens the hours of a settled day; it leaves an unsettled one as it is, but for the file. ``answers`` goes up
-        where outcome and file are the same as before, and starts at one where they are not.
-        """
-        ...
-
-    def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
-        """These settled days count as failed from now on, each for its reason; their files stay on record."""
-        ...
-
-    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
-        """What is known of one symbol's days between the dates, both inclusive; ascending."""
-        ...
-
-    def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
-        """The least of the same, which is quicker."""
-        ...
-
-    def lives(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
-        """Of each symbol that was ever asked for and has stored bars the first and the last of their dates."""
-        ...
-
-    def spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
-        """Of each symbol that was ever asked for the first and the last date for which it was."""
-        ...
-
-    def latest_settled(self) -> Mapping[Symbol, TradingDate]:
-        """Of each symbol the latest date that is complete or empty; those without are absent."""
-        ...
-
-    def typical_volumes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, TypicalVolume]:
-        """Of what is stored of these symbols, the latest days at least; those without are absent."""
-        ...
-
-    def typical_volume(self) -> TypicalVolume | None:
-        """Of what is stored, whatever the symbol, or of a good part of it; None where that is nothing."""
-        ...
-
-    def summaries(self) -> Sequence[SymbolSummary]: ...
-
-    def jobs(self, most: int) -> Sequence[JobRecord]:
-        """The latest first."""
+        """None before the first ``bind_dataset``."""
         ...
 
     def close(self) -> None: ...
 
 
-class FilesLeftBehind(Protocol):
-    """Files of minute bars that nobody has written down. Raises ``StorageError``."""
+class Checkpoints(Protocol):
+    """The checkpoint of each symbol-day of one store. Raises ``StateError``."""
 
-    def of(self, symbol: Symbol, dates: Collection[TradingDate]) -> Iterable[StoredSymbolDay]:
-        """What those of these dates say of themselves. They are durable by then; the ``error`` of a day says why its
-        file cannot be believed."""
+    def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
+        """Commit all or none of them.
+
+        A checkpoint that covers the regular session replaces the earlier one of its symbol-day. One of other hours
+        only widens the hours of a settled day; it leaves an unsettled one as it is, except for the file. ``answers``
+        goes up if outcome and file are the same as before, and starts at one if they differ.
+        """
+        ...
+
+    def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+        """Turn these settled days into failed ones, each for its reason; their files stay recorded."""
+        ...
+
+    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+        """Return one symbol's days between the dates, both inclusive; ascending."""
+        ...
+
+    def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
+        """Return less of the same days, which is faster."""
+        ...
+
+    def stored_spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        """Return for each symbol with stored bars the first and the last of their dates."""
+        ...
+
+    def requested_spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
+        """Return for each symbol with a checkpoint the first and the last of their dates."""
+        ...
+
+    def latest_settled(self) -> Mapping[Symbol, TradingDate]:
+        """Return for each symbol the latest date that is complete or empty; symbols without one are absent."""
         ...
 
 
-class StateFile(Protocol):
-    """Where the state lies, looked at from outside. Raises ``StateError``."""
+class Jobs(Protocol):
+    """The jobs of one store. Raises ``StateError``."""
 
-    def condition(self) -> StateCondition: ...
+    def open(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
+        """Return a new job's number.
 
-    def is_in_use(self) -> bool:
-        """Whether somebody is ingesting with it."""
+        Jobs that a crash left running are closed as interrupted at their last checkpoint; running jobs of other live
+        processes on the same store are not touched.
+        """
         ...
 
-    def set_aside(self, now: Timestamp) -> str:
-        """The path under which it lies from then on, with all that belongs to it."""
+    def close(self, job: IngestionJob, now: Timestamp) -> None: ...
+
+    def interrupted(self) -> Sequence[InterruptedJob]:
+        """Return the jobs that were stopped, and those that a crash left running; ascending."""
+        ...
+
+    def latest(self, most: int) -> Sequence[JobRecord]:
+        """Return at most so many jobs, the latest first."""
+        ...
+
+
+class Statistics(Protocol):
+    """Sums and averages over the checkpoints and files of one store. Raises ``StateError``."""
+
+    def typical_volumes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, TypicalVolume]:
+        """Average what is stored of each symbol, at least its latest days; symbols without bars are absent."""
+        ...
+
+    def typical_volume(self) -> TypicalVolume | None:
+        """Average over all stored symbols, or over an even sample of them; None if nothing is stored."""
+        ...
+
+    def summaries(self) -> Sequence[SymbolSummary]:
+        """Return one for each symbol with a checkpoint; ascending."""
         ...
 
 
 class SymbolDayLeases(Protocol):
-    """Who works on which symbol-days of one store, among all who do at once. Raises ``StateError``.
+    """Which of the processes that ingest into one store at the same time works on which symbol-day. Raises
+    ``StateError``.
 
-    Nobody gets what another holds. What a holder holds is free at once when it dies or closes its state, and when its
-    lease has run out. One holder may hold a symbol-day under several leases: its own threads wait for one another.
+    A holder is one process with the state open. A symbol-day that another holder has leased cannot be taken; it is
+    free again when that lease is released or has run out, or when its holder dies or closes its state. One holder may
+    lease a symbol-day several times: threads of one process wait for one another.
     """
 
     def position(self) -> int:
-        """Of the latest checkpoint: those recorded from now on come after it."""
+        """Return the position of the latest checkpoint; those that are recorded later have later positions."""
         ...
 
     def take(
         self, wanted: Mapping[SymbolDay, SessionHours], since: int | None, now: Timestamp, until: Timestamp
     ) -> LeasedDays:
-        """In one step, those that are free. ``wanted`` says for which hours.
+        """Lease those of the days that are free, in one step. ``wanted`` has the hours that each is wanted for.
 
-        What was settled for those hours after the position ``since`` is not taken; None: whatever is settled.
+        A day that was settled for those hours after the position ``since`` is not leased; if that is None, settled
+        days are leased too.
         """
         ...
 
     def pin(self, lease: int, until: Timestamp) -> bool:
-        """While what it holds is written it does not run out: whoever hangs in the middle of that would write later.
+        """Keep a lease from running out while its days are written: a process that hung would write late.
 
-        Its holder's other leases last until then at least. False where it has run out and somebody else took what it
-        held: then its holder must not write that.
+        The holder's other leases last until ``until`` at least. Returns False if the lease had run out and another
+        holder took its days over: then they must not be written.
         """
         ...
 
     def unpin(self, lease: int, until: Timestamp) -> None:
-        """All is written: from ``until`` on others may take it over again."""
+        """Let the lease run out at ``until`` again, after the writing."""
         ...
 
     def release(self, lease: int) -> None: ...
+
+
+class FilesLeftBehind(Protocol):
+    """Files of minute bars without a checkpoint. Raises ``StorageError``."""
+
+    def of(self, symbol: Symbol, dates: Collection[TradingDate]) -> Iterable[StoredSymbolDay]:
+        """Yield what those of these dates contain, as their metadata states it; ``error`` is why a file cannot be
+        trusted. The files are durable by then.
+        """
+        ...
+
+
+class StateFile(Protocol):
+    """The stored state, seen from outside. Raises ``StateError``."""
+
+    def condition(self) -> StateCondition: ...
+
+    def is_in_use(self) -> bool:
+        """Whether a process is ingesting with it."""
+        ...
+
+    def set_aside(self, now: Timestamp) -> str:
+        """Archive the state with all that belongs to it, and return its new location."""
+        ...

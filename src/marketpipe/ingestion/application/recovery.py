@@ -7,7 +7,7 @@ from typing import Final
 from attrs import define, field
 
 from marketpipe.ingestion.application.leases import LEASE
-from marketpipe.ingestion.application.ports import FilesLeftBehind, IngestionState, StateFile, SymbolDayLeases
+from marketpipe.ingestion.application.ports import Checkpoints, FilesLeftBehind, IngestionState, StateFile
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
@@ -40,23 +40,22 @@ class InterruptedWork:
     def __init__(
         self,
         state: IngestionState,
-        leases: SymbolDayLeases,
         files: FilesLeftBehind,
         calendar: TradingCalendar,
         finality: SessionFinality,
         clock: Clock,
     ) -> None:
-        self._state, self._leases, self._files = state, leases, files
+        self._state, self._files = state, files
         self._calendar, self._finality, self._clock = calendar, finality, clock
 
     def take_over(self, unrecorded: Collection[SymbolDay]) -> bool:
         """Of these symbol-days, which have a file and no record. Whether anything is known now that was not."""
-        jobs = self._state.interrupted_jobs() if unrecorded else ()
+        jobs = self._state.jobs.interrupted() if unrecorded else ()
         if not jobs:
             return False
         now = self._clock.now()
         wanted = dict.fromkeys(unrecorded, SessionHours.NONE)
-        claimed = self._leases.take(wanted, None, now, now.plus(LEASE))
+        claimed = self._state.leases.take(wanted, None, now, now.plus(LEASE))
         try:
             checkpoints = [
                 checkpoint
@@ -64,9 +63,9 @@ class InterruptedWork:
                 for checkpoint in self._checkpoints(symbol, dates, jobs)
             ]
             if checkpoints:
-                self._state.record(checkpoints)
+                self._state.checkpoints.record(checkpoints)
         finally:
-            self._leases.release(claimed.lease)
+            self._state.leases.release(claimed.lease)
         return bool(checkpoints)
 
     def _checkpoints(
@@ -74,7 +73,7 @@ class InterruptedWork:
     ) -> Iterator[IngestionCheckpoint]:
         """Of days that were final before they were asked for: others have to be asked for again anyway."""
         sessions = {session.trading_date: session for session in self._calendar.sessions(dates[0], dates[-1])}
-        known = self._state.records(symbol, dates[0], dates[-1])
+        known = self._state.checkpoints.between(symbol, dates[0], dates[-1])
         for found in self._files.of(symbol, [date for date in dates if date in sessions and date not in known]):
             job = _author(found, jobs)
             if job and self._finality.is_final(sessions[found.symbol_day.trading_date], job.started_at):
@@ -164,7 +163,7 @@ class StateRecoverer:
             elif session is not None:
                 checkpoints.append(self._checkpoint(day, session))
                 tally.add(day, checkpoints[-1].result.outcome, session)
-        state.record(checkpoints)
+        state.checkpoints.record(checkpoints)
 
     def _checkpoint(self, day: StoredSymbolDay, session: TradingSession) -> IngestionCheckpoint:
         since = day.known_since or self._clock.now()
@@ -173,8 +172,8 @@ class StateRecoverer:
         return IngestionCheckpoint(NO_JOB, result, SessionHours.REGULAR, since, day if day.rows else None)
 
     def _widen(self, state: IngestionState, symbol: Symbol) -> None:
-        now, dates = self._clock.now(), state.records(symbol, DISTANT_PAST, DISTANT_FUTURE)
-        state.record([_of_hours_outside(SymbolDay(symbol, date), now) for date in dates])
+        now, dates = self._clock.now(), state.checkpoints.between(symbol, DISTANT_PAST, DISTANT_FUTURE)
+        state.checkpoints.record([_of_hours_outside(SymbolDay(symbol, date), now) for date in dates])
 
 
 def _of_hours_outside(day: SymbolDay, now: Timestamp) -> IngestionCheckpoint:
@@ -201,16 +200,16 @@ class _Tally:
 class RecordedFiles:
     """The kernel's ``FileRegister`` over the state."""
 
-    def __init__(self, state: IngestionState) -> None:
-        self._state = state
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints = checkpoints
 
     def symbols(self) -> frozenset[Symbol]:
-        return frozenset(self._state.spans())
+        return frozenset(self._checkpoints.requested_spans())
 
     def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
-        records = self._state.records(symbol, first, last)
+        records = self._checkpoints.between(symbol, first, last)
         return {date: record.file for date, record in records.items() if record.file is not None}
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         """The file stays recorded, so that what heals it is known to be what it was."""
-        self._state.mark_suspect(symbol, reasons)
+        self._checkpoints.mark_suspect(symbol, reasons)

@@ -1,20 +1,27 @@
-"""What is known of symbol-days, to and from the rows of the tables checkpoints and partitions."""
+"""The checkpoints of one store and the files they came with: the tables checkpoints and partitions."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord, IngestionCheckpoint, merged
+from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import NOBODY_KNOWS_WHEN, FileAppearance, RecordedFile
-from marketpipe.shared_kernel.domain.symbol import Outcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 
+Span = tuple[TradingDate, TradingDate]
+"""A first and a last date, both inclusive."""
+
+SETTLED: Final = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.is_settled)
 _OF_DAYS: Final = (
     "FROM checkpoints LEFT JOIN partitions USING (store_id, symbol, trading_date) "
     "WHERE store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ?"
@@ -31,6 +38,7 @@ PUT_CHECKPOINT: Final = (
     "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error, change) "
     "VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 )
+# A file whose bytes are the same as before keeps its earlier moment, such as a damaged one that was repaired.
 PUT_PARTITION: Final = """
 INSERT INTO partitions (store_id, symbol, trading_date, rows, first, last, bytes, sha256, known_since, minutes)
 VALUES (?,?,?,?,?,?,?,?,?,?)
@@ -44,9 +52,110 @@ ON CONFLICT DO UPDATE SET
     ),
     minutes = iif(sha256 = excluded.sha256, coalesce(excluded.minutes, minutes), excluded.minutes)
 """
-"""A file with the bytes that it had before has been known since before: a damaged one that was healed, for instance."""
-
 DELETE_PARTITION: Final = "DELETE FROM partitions WHERE store_id = ? AND symbol = ? AND trading_date = ?"
+
+# SQLite has no skip scan for DISTINCT: the recursion jumps from one symbol to the next in the primary key, which takes
+# a time that grows with the number of symbols and not with that of their days.
+_WITH_SYMBOLS: Final = """
+WITH RECURSIVE known (symbol) AS (
+    SELECT min(symbol) FROM {table} WHERE store_id = ?1
+    UNION ALL
+    SELECT (SELECT min(symbol) FROM {table} WHERE store_id = ?1 AND symbol > known.symbol) FROM known
+    WHERE known.symbol IS NOT NULL
+)
+"""
+_SELECT_SPANS: Final = f"""{_WITH_SYMBOLS}
+SELECT symbol,
+    (SELECT min(trading_date) FROM {{table}} WHERE store_id = ?1 AND symbol = known.symbol),
+    (SELECT max(trading_date) FROM {{table}} WHERE store_id = ?1 AND symbol = known.symbol)
+FROM known WHERE symbol IS NOT NULL
+"""
+_STORED, _REQUESTED = "partitions", "checkpoints"
+_WITH_STORED: Final = _WITH_SYMBOLS.format(table=_STORED)
+_WITH_REQUESTED: Final = _WITH_SYMBOLS.format(table=_REQUESTED)
+SELECT_STORED_SYMBOLS: Final = f"{_WITH_STORED} SELECT symbol FROM known WHERE symbol IS NOT NULL"
+SELECT_STORED_SPANS: Final = _SELECT_SPANS.format(table=_STORED)
+SELECT_REQUESTED_SPANS: Final = _SELECT_SPANS.format(table=_REQUESTED)
+SELECT_LATEST_SETTLED: Final = f"""{_WITH_REQUESTED}
+SELECT symbol,
+    (SELECT trading_date FROM checkpoints WHERE store_id = ?1 AND symbol = known.symbol AND outcome IN ({SETTLED})
+     ORDER BY trading_date DESC LIMIT 1)
+FROM known WHERE symbol IS NOT NULL
+"""
+
+
+class SQLiteCheckpoints:
+    """``Checkpoints`` of one store."""
+
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+
+    def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
+        with self._file.transaction() as connection:
+            change = self._next_change(connection)
+            for checkpoint in checkpoints:
+                self._record_outcome(connection, checkpoint, change)
+                self._record_file(connection, checkpoint)
+            connection.executemany(
+                "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?", _progress_rows(checkpoints)
+            )
+
+    def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
+        with self._file.transaction() as connection:
+            connection.executemany(
+                f"UPDATE checkpoints SET outcome = ?, error = ? WHERE store_id = ? AND symbol = ? AND trading_date = ? "
+                f"AND outcome IN ({SETTLED})",
+                [
+                    (str(Outcome.FAILED), reason, self._file.store_id, str(symbol), str(date))
+                    for date, reason in reasons.items()
+                ],
+            )
+
+    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+        rows = self._file.query(SELECT_DAYS, (self._file.store_id, str(symbol), str(first), str(last)))
+        with self._file.reading():
+            return day_records(rows)
+
+    def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
+        rows = self._file.query(SELECT_OUTLINES, (self._file.store_id, str(symbol), str(first), str(last)))
+        with self._file.reading():
+            return day_outlines(rows)
+
+    def stored_spans(self) -> Mapping[Symbol, Span]:
+        return self._spans(SELECT_STORED_SPANS)
+
+    def requested_spans(self) -> Mapping[Symbol, Span]:
+        return self._spans(SELECT_REQUESTED_SPANS)
+
+    def latest_settled(self) -> Mapping[Symbol, TradingDate]:
+        rows = self._file.query(SELECT_LATEST_SETTLED, (self._file.store_id,))
+        with self._file.reading():
+            return {Symbol(symbol): TradingDate.parse(date) for symbol, date in rows if date is not None}
+
+    def _spans(self, sql: str) -> Mapping[Symbol, Span]:
+        rows = self._file.query(sql, (self._file.store_id,))
+        with self._file.reading():
+            return {Symbol(name): (TradingDate.parse(first), TradingDate.parse(last)) for name, first, last in rows}
+
+    def _next_change(self, connection: sqlite3.Connection) -> int:
+        store_id = self._file.store_id
+        connection.execute("UPDATE stores SET changes = changes + 1 WHERE store_id = ?", (store_id,))
+        (change,) = connection.execute("SELECT changes FROM stores WHERE store_id = ?", (store_id,)).fetchone()
+        return int(change)
+
+    def _record_outcome(self, connection: sqlite3.Connection, checkpoint: IngestionCheckpoint, change: int) -> None:
+        key = _key_of(self._file.store_id, checkpoint)
+        known = day_records(connection.execute(SELECT_DAYS, (*key, key[-1])))
+        if found := merged(known.get(checkpoint.result.symbol_day.trading_date), checkpoint):
+            connection.execute(PUT_CHECKPOINT, _checkpoint_row(key, checkpoint, found, change))
+
+    def _record_file(self, connection: sqlite3.Connection, checkpoint: IngestionCheckpoint) -> None:
+        stored, key = checkpoint.stored, _key_of(self._file.store_id, checkpoint)
+        if checkpoint.result.outcome is Outcome.EMPTY and checkpoint.hours.covers(SessionHours.REGULAR):
+            connection.execute(DELETE_PARTITION, key)
+        elif stored and stored.sha256:
+            connection.execute(PUT_PARTITION, _partition_row(key, stored))
+
 
 _OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
 _SETTLED: Final = {str(outcome): outcome.is_settled for outcome in Outcome}
@@ -55,15 +164,15 @@ _trading_date: Final = lru_cache(maxsize=1 << 14)(TradingDate.parse)
 
 
 def day_records(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
-    """Of the rows of ``SELECT_DAYS``. Raises ``ValidationError`` for values that nobody wrote."""
+    """Parse rows of ``SELECT_DAYS``. Raises ``ValidationError`` for values that MarketPipe never wrote."""
     try:
         return _read(rows)
     except LookupError as error:
-        raise ValidationError(f"there is no outcome, or there are no hours, {error}") from error
+        raise ValidationError(f"unknown outcome or hours {error}") from error
 
 
 def _read(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
-    """One loop without calls of its own: hundreds of thousands pass through it."""
+    # One loop without calls of our own: a report on coverage reads hundreds of thousands of rows here.
     found: dict[TradingDate, DayRecord] = {}
     since, minutes_of = Timestamp.from_epoch_micros, TradedMinutes
     for date, outcome, hours, answers, rejected, error, bars, size, known_since, sha256, packed in rows:
@@ -76,7 +185,7 @@ def _read(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
 
 
 def day_outlines(rows: Iterable[tuple[Any, ...]]) -> DayOutlines:
-    """Of the rows of ``SELECT_OUTLINES``. Raises ``ValidationError`` for values that nobody wrote."""
+    """Parse rows of ``SELECT_OUTLINES``. Raises ``ValidationError`` for values that MarketPipe never wrote."""
     settled, files = dict[TradingDate, SessionHours](), dict[dt.date, FileAppearance]()
     try:
         for text, outcome, hours, size, known_since in rows:
@@ -86,28 +195,25 @@ def day_outlines(rows: Iterable[tuple[Any, ...]]) -> DayOutlines:
             if size is not None:
                 files[day.day] = size, known_since or NOBODY_KNOWS_WHEN
     except LookupError as error:
-        raise ValidationError(f"there is no outcome, or there are no hours, {error}") from error
+        raise ValidationError(f"unknown outcome or hours {error}") from error
     return DayOutlines(settled, files)
 
 
-def checkpoint_row(store_id: int, checkpoint: IngestionCheckpoint, known: DayRecord, change: int) -> tuple[object, ...]:
-    """``known`` is what the checkpoint came to, with what was known before it."""
-    return (
-        *key_of(store_id, checkpoint),
-        str(known.outcome),
-        known.hours.value,
-        known.answers,
-        known.rejected,
-        checkpoint.job_id,
-        str(checkpoint.checked_at),
-        known.error,
-        change,
-    )
+def _key_of(store_id: int, checkpoint: IngestionCheckpoint) -> tuple[int, str, str]:
+    day = checkpoint.result.symbol_day
+    return store_id, str(day.symbol), str(day.trading_date)
 
 
-def partition_row(store_id: int, checkpoint: IngestionCheckpoint, stored: StoredSymbolDay) -> tuple[object, ...]:
+def _checkpoint_row(
+    key: tuple[int, str, str], checkpoint: IngestionCheckpoint, merged: DayRecord, change: int
+) -> tuple[object, ...]:
+    outcome, asked = (str(merged.outcome), merged.hours.value, merged.answers, merged.rejected), checkpoint
+    return *key, *outcome, asked.job_id, str(asked.checked_at), merged.error, change
+
+
+def _partition_row(key: tuple[int, str, str], stored: StoredSymbolDay) -> tuple[object, ...]:
     return (
-        *key_of(store_id, checkpoint),
+        *key,
         stored.rows,
         str(stored.first),
         str(stored.last),
@@ -118,6 +224,8 @@ def partition_row(store_id: int, checkpoint: IngestionCheckpoint, stored: Stored
     )
 
 
-def key_of(store_id: int, checkpoint: IngestionCheckpoint) -> tuple[int, str, str]:
-    day = checkpoint.result.symbol_day
-    return store_id, str(day.symbol), str(day.trading_date)
+def _progress_rows(checkpoints: Sequence[IngestionCheckpoint]) -> list[tuple[int, int, int]]:
+    # A job that is killed has recorded so how far it came; closing a job counts again, exactly.
+    failed = Counter(found.job_id for found in checkpoints if found.result.outcome is Outcome.FAILED)
+    recorded = Counter(found.job_id for found in checkpoints)
+    return [(count - failed[job_id], failed[job_id], job_id) for job_id, count in recorded.items()]

@@ -1,3 +1,5 @@
+"""Leases of symbol-days in the tables leases and claims; a holder is a process that has the state file open."""
+
 from __future__ import annotations
 
 import sqlite3
@@ -11,19 +13,22 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_s
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 
-SELECT_HELD: Final = (
+SELECT_BUSY: Final = (
     "SELECT trading_date FROM claims INDEXED BY claims_by_day JOIN leases USING (lease_id) "
     "WHERE claims.store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? AND holder <> ?"
 )
-DELETE_CLAIMS: Final = "DELETE FROM claims WHERE lease_id IN (SELECT lease_id FROM leases WHERE {which})"
-PROLONG: Final = "UPDATE leases SET until = max(until, ?) WHERE holder = (SELECT holder FROM leases WHERE lease_id = ?)"
-SET_UNTIL: Final = "UPDATE leases SET until = ? WHERE lease_id = ?"
+DELETE_LEASED_DAYS: Final = "DELETE FROM claims WHERE lease_id IN (SELECT lease_id FROM leases WHERE {which})"
+EXTEND_LEASES: Final = (
+    "UPDATE leases SET until = max(until, ?) WHERE holder = (SELECT holder FROM leases WHERE lease_id = ?)"
+)
+SET_LEASE_END: Final = "UPDATE leases SET until = ? WHERE lease_id = ?"
 NEVER: Final = (1 << 63) - 1
+"""The end of a pinned lease, in microseconds since 1970: the largest number that SQLite stores."""
 DELETE_LEASES: Final = "DELETE FROM leases WHERE {which}"
 
 
 class SQLiteLeases:
-    """``SymbolDayLeases`` in the tables leases and claims. A holder is whoever has the state file open: see there."""
+    """``SymbolDayLeases`` of one store."""
 
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
@@ -35,28 +40,28 @@ class SQLiteLeases:
     def take(
         self, wanted: Mapping[SymbolDay, SessionHours], since: int | None, now: Timestamp, until: Timestamp
     ) -> LeasedDays:
-        ours, dead = self._file.our_name(), self._dead()
+        ours, dead = self._file.holder_name(), self._dead()
         with self._file.transaction() as connection:
             for holder in dead:
-                _forget(connection, "holder = ?", holder)
-            _forget(connection, "holder <> ? AND until <= ?", ours, now.epoch_micros)
+                _delete(connection, "holder = ?", holder)
+            _delete(connection, "holder <> ? AND until <= ?", ours, now.epoch_micros)
             settled = {} if since is None else self._settled(connection, wanted, since)
-            held = self._held(connection, [day for day in wanted if day not in settled], ours)
-            free = frozenset(wanted) - settled.keys() - held
-            return LeasedDays(self._lease(connection, free, ours, until), free, settled, held)
+            busy = self._busy(connection, [day for day in wanted if day not in settled], ours)
+            free = frozenset(wanted) - settled.keys() - busy
+            return LeasedDays(self._lease(connection, free, ours, until), free, settled, busy)
 
     def pin(self, lease: int, until: Timestamp) -> bool:
         with self._file.transaction() as connection:
-            connection.execute(PROLONG, (until.epoch_micros, lease))
-            return connection.execute(SET_UNTIL, (NEVER, lease)).rowcount == 1
+            connection.execute(EXTEND_LEASES, (until.epoch_micros, lease))
+            return connection.execute(SET_LEASE_END, (NEVER, lease)).rowcount == 1
 
     def unpin(self, lease: int, until: Timestamp) -> None:
         with self._file.transaction() as connection:
-            connection.execute(SET_UNTIL, (until.epoch_micros, lease))
+            connection.execute(SET_LEASE_END, (until.epoch_micros, lease))
 
     def release(self, lease: int) -> None:
         with self._file.transaction() as connection:
-            _forget(connection, "lease_id = ?", lease)
+            _delete(connection, "lease_id = ?", lease)
 
     def _dead(self) -> list[str]:
         rows = self._file.query("SELECT DISTINCT holder FROM leases", ())
@@ -76,13 +81,13 @@ class SQLiteLeases:
             if (hours := wanted.get(SymbolDay(symbol, date))) and record.settled_hours.covers(hours)
         }
 
-    def _held(self, connection: sqlite3.Connection, days: Iterable[SymbolDay], ours: str) -> frozenset[SymbolDay]:
+    def _busy(self, connection: sqlite3.Connection, days: Iterable[SymbolDay], ours: str) -> frozenset[SymbolDay]:
         wanted = frozenset(days)
         found = (
             SymbolDay(symbol, TradingDate.parse(date))
             for symbol, first, last in _spans(wanted)
             for (date,) in connection.execute(
-                SELECT_HELD, (self._file.store_id, str(symbol), str(first), str(last), ours)
+                SELECT_BUSY, (self._file.store_id, str(symbol), str(first), str(last), ours)
             )
         )
         return wanted & frozenset(found)
@@ -100,12 +105,12 @@ class SQLiteLeases:
         return lease
 
 
-def _forget(connection: sqlite3.Connection, which: str, *values: object) -> None:
-    connection.execute(DELETE_CLAIMS.format(which=which), values)
+def _delete(connection: sqlite3.Connection, which: str, *values: object) -> None:
+    connection.execute(DELETE_LEASED_DAYS.format(which=which), values)
     connection.execute(DELETE_LEASES.format(which=which), values)
 
 
 def _spans(days: Iterable[SymbolDay]) -> Iterator[tuple[Symbol, TradingDate, TradingDate]]:
-    """For each symbol the first and the last of its dates."""
+    """Yield each symbol with the first and the last of its dates: one query for each symbol, not for each day."""
     for symbol, some in dates_by_symbol(days).items():
         yield symbol, min(some), max(some)

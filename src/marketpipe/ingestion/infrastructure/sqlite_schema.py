@@ -1,10 +1,11 @@
-"""The tables of state/marketpipe.sqlite, version 3.
+"""The tables of state/marketpipe.sqlite, version 3, and the migrations from earlier versions.
 
-Dates are ISO text, moments RFC 3339 in UTC; but ``known_since`` is microseconds since 1970, which hundreds of thousands
-of rows are read from more quickly, and NULL in rows of version 1. ``hours`` is the value of a ``SessionHours``,
-``minutes`` what ``TradedMinutes`` packs; NULL where nobody has noted them. ``changes`` counts the writes to a store's
-checkpoints, and ``change`` says which of them a checkpoint is of; 0 in rows of earlier versions. A ``holder`` is the
-name of a ``HolderLock``; ``until`` is microseconds since 1970.
+Dates are ISO text and moments RFC 3339 in UTC; but ``known_since`` is microseconds since 1970, which is faster to read
+for hundreds of thousands of rows, and NULL in rows of version 1. ``hours`` is the value of a ``SessionHours``;
+``minutes`` is a packed ``TradedMinutes``, NULL if they were never recorded. ``changes`` counts the writes to a store's
+checkpoints, and ``change`` is the number of the write that a checkpoint came with; 0 in rows of earlier versions. A
+``holder`` is the name of a ``HolderLock``; ``until`` is microseconds since 1970. The table ``claims`` lists the
+symbol-days of each lease; its name is part of the schema and stays.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, *SHARING)
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, kind: Literal["DEFERRED", "IMMEDIATE"] = "IMMEDIATE") -> Iterator[None]:
-    """All or nothing of what is done within, whatever ends it. An immediate one waits until no other is writing."""
+    """Commit all that is done inside, or nothing if it raises. An immediate one waits while another is writing."""
     try:
         connection.execute(f"BEGIN {kind}")
         yield
@@ -141,7 +142,7 @@ STEPS: Final = {
     NEW: (*TABLES, f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {VERSION}"),
     1: (
         "ALTER TABLE stores ADD COLUMN session TEXT",
-        # The least of "extended" and "regular": extended where any checkpoint is; NULL where there is none.
+        # min() of "extended" and "regular": extended if any checkpoint is; NULL without checkpoints.
         "UPDATE stores SET session = (SELECT min(c.session) FROM checkpoints c WHERE c.store_id = stores.store_id)",
         "ALTER TABLE checkpoints RENAME TO former_checkpoints",
         CHECKPOINTS_OF_VERSION_2,
@@ -162,25 +163,25 @@ STEPS: Final = {
         "PRAGMA user_version = 3",
     ),
 }
-"""What makes a later version of each earlier one: step by step the present one."""
+"""For each version the statements that migrate it to a later one, step by step up to the present one."""
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Makes the tables in a new file, and what is missing in one of an earlier version, in one transaction.
+    """Create the tables in a new file, or migrate a file of an earlier version, in one transaction.
 
-    Refuses a file that is newer, or somebody else's, without touching it. Raises ``StateError``.
+    A newer file, or a database of another program, is refused unchanged. Raises ``StateError``.
     """
     with transaction(connection, "DEFERRED"):
         version = _version(connection)
     if version != VERSION:
         with transaction(connection):
-            _bring_up_to_date(connection)
-    connection.execute("PRAGMA journal_mode = WAL")  # written into the file: not before it is known to be ours
+            _migrate(connection)
+    connection.execute("PRAGMA journal_mode = WAL")  # it is written into the file: not before it is known to be ours
     connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    """Several may find the same old version at the same moment; those who come later find nothing left to do."""
+def _migrate(connection: sqlite3.Connection) -> None:
+    # Several processes may find the same old version at the same moment: the later ones find nothing left to do.
     while (version := _version(connection)) != VERSION:
         for statement in STEPS[version]:
             connection.execute(statement)

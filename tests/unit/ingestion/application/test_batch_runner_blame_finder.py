@@ -40,7 +40,11 @@ BROKEN = ProviderUnavailableError("500")
 def finder() -> BlameFinder:
     state = InMemoryIngestionState()
     scheduler = JobScheduler(CALENDAR, SessionFinality(timedelta()), PackingLimits(10_000, symbols_per_request=200))
-    return BlameFinder(IngestionPlanner(scheduler, state, InMemoryInventory(state), FakeClock()))
+    return BlameFinder(
+        IngestionPlanner(
+            scheduler, state.checkpoints, state.statistics, InMemoryInventory(state.checkpoints), FakeClock()
+        )
+    )
 
 
 def worked_off(

@@ -26,7 +26,7 @@ from marketpipe.shared_kernel.events import (
 )
 from tests.support.builders import day
 from tests.support.coordination import EXECUTORS, coordination
-from tests.support.in_memory_ingestion_state import InMemoryIngestionState
+from tests.support.in_memory_ingestion_state import InMemoryCheckpoints, InMemoryIngestionState, Memory
 
 NewExecutor = Callable[[], Executor]
 BOTH_DAYS = ("2024-01-02", "2024-01-03")
@@ -178,7 +178,7 @@ def test_several_workers_work_at_the_same_time() -> None:
 
 
 def test_a_state_that_cannot_be_written_surfaces(new_executor: NewExecutor) -> None:
-    parts = coordination(new_executor, state=_FailingState(times=1000))
+    parts = coordination(new_executor, state=_failing(times=1000))
 
     with pytest.raises(StateError, match="disk full"):
         parts.ingest("AAPL")
@@ -189,7 +189,7 @@ def test_a_state_that_cannot_be_written_surfaces(new_executor: NewExecutor) -> N
 
 @pytest.mark.parametrize("symbol", ["AAPL", "EMPTY"])
 def test_symbol_days_whose_checkpoint_could_not_be_written_are_not_called_complete(symbol: str) -> None:
-    parts = coordination(state=_FailingState(times=1), empty=frozenset({"EMPTY"}))
+    parts = coordination(state=_failing(times=1), empty=frozenset({"EMPTY"}))
 
     job = parts.ingest(symbol)
 
@@ -198,11 +198,11 @@ def test_symbol_days_whose_checkpoint_could_not_be_written_are_not_called_comple
     assert {found.error for found in job.outcomes.values()} == {"disk full"}
 
 
-class _FailingState(InMemoryIngestionState):
+class _FailingCheckpoints(InMemoryCheckpoints):
     """Fails to record so many times."""
 
-    def __init__(self, times: int) -> None:
-        super().__init__()
+    def __init__(self, memory: Memory, times: int) -> None:
+        super().__init__(memory)
         self._left = times
 
     def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
@@ -210,6 +210,10 @@ class _FailingState(InMemoryIngestionState):
         if self._left >= 0:
             raise StateError("disk full")
         super().record(checkpoints)
+
+
+def _failing(times: int) -> InMemoryIngestionState:
+    return InMemoryIngestionState(lambda memory: _FailingCheckpoints(memory, times))
 
 
 def _raise(_: Event) -> None:

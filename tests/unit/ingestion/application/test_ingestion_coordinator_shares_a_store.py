@@ -19,7 +19,6 @@ from tests.support.builders import day
 from tests.support.checkpoints import checkpoint
 from tests.support.coordination import EXECUTORS, FIRST, LAST, Coordination, coordination
 from tests.support.fake_clock import FakeClock
-from tests.support.in_memory_ingestion_state import InMemoryLeases
 
 NewExecutor = Callable[[], Executor]
 DAYS = {f"{symbol} {date}" for symbol in ("AAPL", "MSFT") for date in (FIRST, LAST)}
@@ -34,7 +33,7 @@ class _Neighbour:
     """Somebody else at work on the same store, who does something whenever we wait."""
 
     def __init__(self, parts: Coordination) -> None:
-        self._parts, self.leases = parts, InMemoryLeases(parts.state, "neighbour")
+        self._parts, self.leases = parts, parts.state.shared_by("neighbour").leases
         self.taken: list[int] = []
 
     def takes(self, *days: SymbolDay) -> LeasedDays:
@@ -44,7 +43,7 @@ class _Neighbour:
         return taken
 
     def settles(self, *days: SymbolDay) -> None:
-        self._parts.state.record([checkpoint(str(found.symbol), str(found.trading_date)) for found in days])
+        self._parts.state.checkpoints.record([checkpoint(str(found.symbol), str(found.trading_date)) for found in days])
 
     def lets_go(self) -> None:
         for lease in self.taken:
@@ -190,9 +189,7 @@ def test_bars_of_days_that_somebody_took_over_are_not_stored_but_left_for_later(
 
 def test_two_coordinators_ask_for_everything_once() -> None:
     parts = coordination(lambda: ThreadPoolExecutor(2))
-    other = coordination(
-        lambda: ThreadPoolExecutor(2), state=parts.state, leases=InMemoryLeases(parts.state, "another")
-    )
+    other = coordination(lambda: ThreadPoolExecutor(2), state=parts.state.shared_by("another"))
     symbols = [f"S{number}" for number in range(20)]
     parts.ring.happens = {symbols[0]: lambda: _finish(other, symbols)}
 

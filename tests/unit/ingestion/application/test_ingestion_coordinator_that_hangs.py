@@ -17,14 +17,14 @@ from tests.support.builders import day
 from tests.support.checkpoints import checkpoint
 from tests.support.coordination import FIRST, LAST, Coordination, coordination
 from tests.support.fake_ring import stored
-from tests.support.in_memory_ingestion_state import InMemoryIngestionState, InMemoryLeases
+from tests.support.in_memory_ingestion_state import InMemoryCheckpoints, InMemoryIngestionState, Memory
 
 DAYS = [day("AAPL", str(date)) for date in (FIRST, LAST)]
 
 
 class _Neighbour:
     def __init__(self, parts: Coordination) -> None:
-        self._parts, self._leases = parts, InMemoryLeases(parts.state, "neighbour")
+        self._parts, self._leases = parts, parts.state.shared_by("neighbour").leases
 
     def tries(self, days: Sequence[SymbolDay] = DAYS) -> LeasedDays:
         """When every lease that can run out has."""
@@ -35,15 +35,17 @@ class _Neighbour:
     def takes_over(self, outcome: Outcome, rows: int) -> None:
         taken = self.tries()
         assert taken.ours == set(DAYS)
-        self._parts.state.record([checkpoint("AAPL", str(found.trading_date), outcome, rows) for found in DAYS])
+        self._parts.state.checkpoints.record(
+            [checkpoint("AAPL", str(found.trading_date), outcome, rows) for found in DAYS]
+        )
         self._leases.release(taken.lease)
 
 
-class _WatchedState(InMemoryIngestionState):
+class _WatchedCheckpoints(InMemoryCheckpoints):
     """``recorded``: the outcomes, write by write."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory)
         self.recorded: list[set[Outcome]] = []
 
     def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
@@ -85,8 +87,13 @@ def test_days_that_are_written_and_recorded_can_be_taken_over() -> None:
 @pytest.mark.parametrize("how", ["nothing", "an error"])
 @pytest.mark.parametrize(("outcome", "rows"), [(Outcome.COMPLETE, 390), (Outcome.PARTIAL, 10)])
 def test_who_wakes_with_nothing_overwrites_nothing(how: str, outcome: Outcome, rows: int) -> None:
-    state = _WatchedState()
-    parts = coordination(state=state)
+    watched = list[_WatchedCheckpoints]()
+
+    def new_checkpoints(memory: Memory) -> _WatchedCheckpoints:
+        watched.append(_WatchedCheckpoints(memory))
+        return watched[-1]
+
+    parts = coordination(state=InMemoryIngestionState(new_checkpoints))
     neighbour = _Neighbour(parts)
 
     def wake() -> None:
@@ -100,7 +107,7 @@ def test_who_wakes_with_nothing_overwrites_nothing(how: str, outcome: Outcome, r
 
     job = parts.ingest("AAPL")
 
-    assert state.recorded in ([{outcome}], [{outcome}, {Outcome.COMPLETE}])
+    assert watched[0].recorded in ([{outcome}], [{outcome}, {Outcome.COMPLETE}])
     assert job.state is JobState.COMPLETED
     assert {found.outcome for found in job.outcomes.values()} == {Outcome.COMPLETE}
 

@@ -12,7 +12,7 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT, checkpoint
-from tests.support.in_memory_ingestion_state import InMemoryIngestionState
+from tests.support.in_memory_ingestion_state import InMemoryCheckpoints, InMemoryIngestionState, Memory
 from tests.support.in_memory_inventory import InMemoryInventory
 
 SYMBOLS = ("AAPL", "MSFT")
@@ -23,11 +23,11 @@ ELSEWHERE = [day(symbol, "2020-01-02") for symbol in SYMBOLS]
 SOME_DAYS = st.sets(st.sampled_from(DAYS), max_size=2)
 
 
-class WatchedState(InMemoryIngestionState):
-    """Notes whose records are read, but for what its own outlines are made of."""
+class WatchedCheckpoints(InMemoryCheckpoints):
+    """Notes whose checkpoints are read, except for what its own outlines are made of."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory)
         self.read: set[str] = set()
 
     def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
@@ -36,9 +36,9 @@ class WatchedState(InMemoryIngestionState):
         self.read = before
         return found
 
-    def records(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
         self.read.add(str(symbol))
-        return super().records(symbol, first, last)
+        return super().between(symbol, first, last)
 
 
 @given(
@@ -65,33 +65,33 @@ def test_a_look_at_the_outlines_finds_what_a_look_at_everything_finds(
     for found, (outcome, rows, hours, since) in recorded.items():
         known_since = CHECKED_AT if since else None
         where = str(found.symbol), str(found.trading_date)
-        state.record([checkpoint(*where, outcome, rows, hours=hours, known_since=known_since)])
-    inventory = InMemoryInventory(state, lost, altered, unrecorded)
+        state.checkpoints.record([checkpoint(*where, outcome, rows, hours=hours, known_since=known_since)])
+    inventory = InMemoryInventory(state.checkpoints, lost, altered, unrecorded)
 
-    quickly = known_days(SCOPE, state, inventory)
-    thoroughly = known_days(SCOPE, state, inventory, suspect=ELSEWHERE)
+    quickly = known_days(SCOPE, state.checkpoints, inventory)
+    thoroughly = known_days(SCOPE, state.checkpoints, inventory, suspect=ELSEWHERE)
 
     assert quickly == thoroughly
 
 
 def test_only_symbols_of_which_a_file_is_not_as_it_was_are_looked_at_closely() -> None:
-    state, looked = WatchedState(), InMemoryIngestionState()
+    memory = Memory()
+    watched, state = WatchedCheckpoints(memory), InMemoryIngestionState(memory=memory)
     checkpoints = [checkpoint(str(each.symbol), str(each.trading_date)) for each in DAYS]
-    state.record(checkpoints)
-    looked.record(checkpoints)
+    state.checkpoints.record(checkpoints)
 
-    known_days(SCOPE, state, InMemoryInventory(looked))
-    assert state.read == set()
-    known_days(SCOPE, state, InMemoryInventory(looked, lost={DAYS[0]}))
-    assert state.read == {"AAPL"}
+    known_days(SCOPE, watched, InMemoryInventory(state.checkpoints))
+    assert watched.read == set()
+    known_days(SCOPE, watched, InMemoryInventory(state.checkpoints, lost={DAYS[0]}))
+    assert watched.read == {"AAPL"}
 
 
 def test_a_symbol_with_a_lost_or_doubted_day_is_looked_at_closely() -> None:
     lost, suspect = day("AAPL", DATES[1]), day("MSFT", DATES[2])
     state = InMemoryIngestionState()
-    state.record([checkpoint(str(each.symbol), str(each.trading_date)) for each in DAYS])
+    state.checkpoints.record([checkpoint(str(each.symbol), str(each.trading_date)) for each in DAYS])
 
-    known = known_days(SCOPE, state, InMemoryInventory(state, lost={lost}), suspect=[suspect])
+    known = known_days(SCOPE, state.checkpoints, InMemoryInventory(state.checkpoints, lost={lost}), suspect=[suspect])
 
     settled = {SymbolDay(symbol, date) for symbol, dates in known.hours.items() for date in dates}
     assert settled == set(DAYS) - {lost, suspect}

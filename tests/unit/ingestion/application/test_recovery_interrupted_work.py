@@ -12,7 +12,6 @@ from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT, checkpoint
 from tests.support.coordination import FIRST, LAST, Coordination, coordination
 from tests.support.fake_ring import stored
-from tests.support.in_memory_ingestion_state import InMemoryLeases
 
 TUESDAY, WEDNESDAY = day("AAPL", "2024-01-02"), day("AAPL", "2024-01-03")
 BEFORE = CHECKED_AT.plus(timedelta(seconds=-1))
@@ -21,7 +20,7 @@ BEFORE = CHECKED_AT.plus(timedelta(seconds=-1))
 def _left_behind(kind: SessionKind = SessionKind.EXTENDED) -> tuple[Coordination, int]:
     """A job that died, and Tuesday's file, which lies there unrecorded since the moment at which it began."""
     parts = coordination()
-    job_id = parts.state.open_job(IngestionScope(("AAPL",), FIRST, LAST, kind), parts.clock.now())
+    job_id = parts.state.jobs.open(IngestionScope(("AAPL",), FIRST, LAST, kind), parts.clock.now())
     parts.inventory.unrecorded.add(TUESDAY)
     parts.left_behind.found.append(stored(TUESDAY, 7, rejected=2, known_since=parts.clock.now()))
     return parts, job_id
@@ -33,7 +32,7 @@ def test_what_a_dead_job_left_is_recorded_as_its_work_and_only_the_rest_is_plann
 
     job = parts.coordinator.ingest(IngestionScope(("AAPL",), FIRST, LAST, kind))
 
-    known = parts.state.checkpoints[TUESDAY]
+    known = parts.state.known[TUESDAY]
     assert (known.job_id, known.result.outcome, known.hours) == (job_id, Outcome.COMPLETE, kind.hours)
     assert (known.result.rows, known.result.rejected) == (7, 2)
     assert (job.planned, job.settled, list(job.outcomes)) == (1, 1, [WEDNESDAY])
@@ -41,13 +40,13 @@ def test_what_a_dead_job_left_is_recorded_as_its_work_and_only_the_rest_is_plann
 
 def test_the_latest_job_that_may_have_written_a_file_is_taken_for_its_author() -> None:
     parts, job_id = _left_behind()
-    later = parts.state.open_job(IngestionScope(("AAPL",), FIRST, LAST), parts.clock.now())
-    parts.state.open_job(IngestionScope(("AAPL",), FIRST, LAST), parts.clock.now().plus(timedelta(seconds=1)))
+    later = parts.state.jobs.open(IngestionScope(("AAPL",), FIRST, LAST), parts.clock.now())
+    parts.state.jobs.open(IngestionScope(("AAPL",), FIRST, LAST), parts.clock.now().plus(timedelta(seconds=1)))
 
     parts.ingest("AAPL")
 
     assert job_id < later
-    assert parts.state.checkpoints[TUESDAY].job_id == later
+    assert parts.state.known[TUESDAY].job_id == later
 
 
 def test_a_file_that_cannot_be_believed_is_asked_for_again() -> None:
@@ -66,7 +65,7 @@ def test_a_file_that_is_older_than_the_job_is_asked_for_again() -> None:
 
 def test_a_day_that_has_a_record_is_left_as_it_is() -> None:
     parts, _ = _left_behind()
-    parts.state.record([checkpoint("AAPL", "2024-01-02", Outcome.FAILED, 0)])
+    parts.state.checkpoints.record([checkpoint("AAPL", "2024-01-02", Outcome.FAILED, 0)])
 
     assert parts.ingest("AAPL").planned == 2
 
@@ -74,9 +73,9 @@ def test_a_day_that_has_a_record_is_left_as_it_is() -> None:
 def test_what_somebody_else_holds_is_not_taken_over() -> None:
     parts, job_id = _left_behind()
     now = parts.clock.now()
-    neighbour = InMemoryLeases(parts.state, "neighbour")
+    neighbour = parts.state.shared_by("neighbour").leases
     neighbour.take({TUESDAY: SessionHours.EXTENDED}, None, now, now.plus(LEASE))
 
     parts.ingest("AAPL")  # waits, as far as the fake clock is concerned, until the lease has run out
 
-    assert parts.state.checkpoints[TUESDAY].job_id != job_id
+    assert parts.state.known[TUESDAY].job_id != job_id

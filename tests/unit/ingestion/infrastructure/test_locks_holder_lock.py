@@ -27,7 +27,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
 state, day = SQLiteState(Path(sys.argv[1]), "../data"), TradingDate.parse("2024-01-02")
 now, until = Timestamp.parse("2025-06-02T12:00:00Z"), Timestamp.parse("2099-06-02T12:00:00Z")
-state.open_job(IngestionScope(["AAPL"], day, day), now)
+state.jobs.open(IngestionScope(["AAPL"], day, day), now)
 state.leases.take({SymbolDay(Symbol("AAPL"), day): SessionHours.EXTENDED}, None, now, until)
 print("held", flush=True)
 sys.stdin.read()
@@ -42,17 +42,17 @@ def test_a_killed_process_holds_nothing_and_its_job_is_interrupted(tmp_path: Pat
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         state = SQLiteState(path, "../data")
-        state.open_job(scope, NOW)
+        state.jobs.open(scope, NOW)
         alive = state.leases.take(wanted, None, NOW, NOW).busy
-        jobs_beside_it = [job.state for job in state.jobs(10)]
+        jobs_beside_it = [job.state for job in state.jobs.latest(10)]
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait(10)
 
     assert alive == set(wanted)
     assert jobs_beside_it == ["running", "running"]
     assert state.leases.take(wanted, None, NOW, NOW).ours == set(wanted)
-    state.open_job(scope, NOW)
-    assert [job.state for job in state.jobs(10)] == ["running", "interrupted", "interrupted"]
+    state.jobs.open(scope, NOW)
+    assert [job.state for job in state.jobs.latest(10)] == ["running", "interrupted", "interrupted"]
     state.close()
     assert list(tmp_path.glob("*holder*")) == []
 

@@ -133,7 +133,7 @@ def test_what_was_known_of_every_day_is_still_known(path: Path) -> None:
     state = SQLiteState(path, "../mixed")
 
     file = RecordedFile(5000, LONG_AGO, "abab")
-    assert dict(state.records(AAPL, FIRST, LAST)) == {
+    assert dict(state.checkpoints.between(AAPL, FIRST, LAST)) == {
         FIRST: DayRecord(Outcome.COMPLETE, SessionHours.REGULAR, 1, 2, None, 390, file),
         THIRD: DayRecord(Outcome.EMPTY, SessionHours.EXTENDED),
         FOURTH: DayRecord(Outcome.FAILED, SessionHours.EXTENDED, error="no"),
@@ -145,8 +145,8 @@ def test_summaries_and_jobs_are_still_known(path: Path) -> None:
     state = SQLiteState(path, "../mixed")
 
     started, finished = "2025-06-02T11:00:00Z", "2025-06-02T12:00:00Z"
-    assert list(state.summaries()) == [SymbolSummary(AAPL, FIRST, FOURTH, 1, 1, 0, 1, 390, 2, 5000)]
-    assert list(state.jobs(10)) == [JobRecord(7, "failed", started, finished, 1, FIRST, LAST, 4, 3, 1)]
+    assert list(state.statistics.summaries()) == [SymbolSummary(AAPL, FIRST, FOURTH, 1, 1, 0, 1, 390, 2, 5000)]
+    assert list(state.jobs.latest(10)) == [JobRecord(7, "failed", started, finished, 1, FIRST, LAST, 4, 3, 1)]
     state.close()
 
 
@@ -193,9 +193,9 @@ def test_checkpoints_that_nobody_claimed_keep_their_session(path: Path) -> None:
 def test_the_same_bytes_recorded_again_say_since_when_they_are_known(path: Path) -> None:
     state = SQLiteState(path, "../mixed")
 
-    state.record([checkpoint("AAPL", "2024-01-02", sha="abab")])
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-02", sha="abab")])
 
-    found = state.records(AAPL, FIRST, FIRST)[FIRST]
+    found = state.checkpoints.between(AAPL, FIRST, FIRST)[FIRST]
     assert (found.answers, found.file) == (2, RecordedFile(3900, CHECKED_AT, "abab"))
     state.close()
 
@@ -249,7 +249,7 @@ def test_several_may_migrate_at_the_same_moment(path: Path, open_at_once: Callab
     assert open_at_once(path) == []
 
     state = SQLiteState(path, "../mixed")
-    assert len(state.records(AAPL, FIRST, LAST)) == 3
+    assert len(state.checkpoints.between(AAPL, FIRST, LAST)) == 3
     state.close()
 
 
@@ -261,7 +261,7 @@ def test_those_who_find_a_migration_under_way_wait_for_it(path: Path) -> None:
     def open_and_look() -> None:
         begun.set()
         state = SQLiteState(path, "../mixed")
-        found.append(len(state.records(AAPL, FIRST, LAST)))
+        found.append(len(state.checkpoints.between(AAPL, FIRST, LAST)))
         state.close()
 
     waiting = threading.Thread(target=open_and_look)
@@ -290,7 +290,7 @@ def test_a_process_that_is_killed_while_it_migrates_leaves_version_1_as_it_was(p
     assert asked(path, "PRAGMA user_version") == [(1,)]
     assert asked(path, LAYOUT) == before
     state = SQLiteState(path, "../regular")
-    assert len(state.records(MSFT, FIRST, LAST)) == 1
+    assert len(state.checkpoints.between(MSFT, FIRST, LAST)) == 1
     state.close()
 
 
@@ -317,7 +317,7 @@ def test_a_file_of_version_2_gets_what_is_new_and_keeps_the_rest(path: Path) -> 
 
     state = SQLiteState(path, "../mixed")
     position = state.leases.position()
-    state.record([checkpoint("AAPL", "2024-01-05")])
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-05")])
     state.close()
 
     assert asked(path, LAYOUT) == asked(new, LAYOUT)

@@ -22,11 +22,11 @@ AAPL = IngestionScope("AAPL", TradingDate.parse("2024-01-02"), TradingDate.parse
 
 
 def known_dates(state: SQLiteState) -> list[str]:
-    return list(map(str, state.records(Symbol("AAPL"), AAPL.first, AAPL.last)))
+    return list(map(str, state.checkpoints.between(Symbol("AAPL"), AAPL.first, AAPL.last)))
 
 
 def bars_a_day(state: SQLiteState) -> float | None:
-    typical = state.typical_volume()
+    typical = state.statistics.typical_volume()
     return typical.bars_a_day if typical else None
 
 
@@ -62,14 +62,14 @@ def test_the_file_and_its_folder_are_made_when_opened(path: Path) -> None:
 
 def test_what_was_recorded_is_there_when_opened_again(path: Path) -> None:
     state = SQLiteState(path, "../data")
-    number = state.open_job(AAPL, NOW)
-    state.record([checkpoint("AAPL", "2024-01-02")])
+    number = state.jobs.open(AAPL, NOW)
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
     state.close()
 
     again = SQLiteState(path, "../data")
 
     assert known_dates(again) == ["2024-01-02"]
-    assert [(job.job_id, job.state) for job in again.jobs(10)] == [(number, "running")]
+    assert [(job.job_id, job.state) for job in again.jobs.latest(10)] == [(number, "running")]
     again.close()
 
 
@@ -78,7 +78,7 @@ def test_an_empty_file_becomes_a_state_file(path: Path) -> None:
     path.touch()
     state = SQLiteState(path, "../data")
 
-    state.record([checkpoint("AAPL", "2024-01-02")])
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
 
     assert known_dates(state) == ["2024-01-02"]
     state.close()
@@ -145,20 +145,20 @@ def test_a_file_in_place_of_the_folder_is_refused(path: Path) -> None:
 
 def test_several_stores_in_one_file_do_not_mix(path: Path) -> None:
     one, other = SQLiteState(path, "../data"), SQLiteState(path, "../elsewhere")
-    first_job = one.open_job(AAPL, NOW)
-    one.record([checkpoint("AAPL", "2024-01-02", rows=100)])
+    first_job = one.jobs.open(AAPL, NOW)
+    one.checkpoints.record([checkpoint("AAPL", "2024-01-02", rows=100)])
 
     one.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
 
-    second_job = other.open_job(AAPL, NOW)
-    other.record([checkpoint("AAPL", "2024-01-03", rows=200)])
+    second_job = other.jobs.open(AAPL, NOW)
+    other.checkpoints.record([checkpoint("AAPL", "2024-01-03", rows=200)])
     other.bind_dataset(DatasetIdentity("synthetic", "iex", "raw"), SessionKind.REGULAR)
 
     for state, number, date, rows in ((one, first_job, "2024-01-02", 100), (other, second_job, "2024-01-03", 200)):
         assert known_dates(state) == [date]
         assert bars_a_day(state) == rows
-        assert [(summary.complete, summary.bars) for summary in state.summaries()] == [(1, rows)]
-        assert [(job.job_id, job.state) for job in state.jobs(10)] == [(number, "running")]
+        assert [(summary.complete, summary.bars) for summary in state.statistics.summaries()] == [(1, rows)]
+        assert [(job.job_id, job.state) for job in state.jobs.latest(10)] == [(number, "running")]
         state.close()
 
 
@@ -194,7 +194,7 @@ def test_stores_that_open_a_new_file_at_the_same_moment_all_succeed(path: Path) 
         start.wait(10)
         try:
             state = SQLiteState(path, location)
-            state.record([checkpoint("AAPL", "2024-01-02")])
+            state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
             state.close()
         except StateError as error:
             failures.append(str(error))
@@ -219,11 +219,11 @@ def test_a_row_that_is_refused_takes_the_whole_transaction_with_it(
     state = SQLiteState(path, "../data")
 
     with pytest.raises(error):
-        state.record([checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", **broken)])
+        state.checkpoints.record([checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", **broken)])
 
     assert known_dates(state) == []
     assert bars_a_day(state) is None
-    state.record([checkpoint("AAPL", "2024-01-04")])
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-04")])
     assert known_dates(state) == ["2024-01-04"]
     state.close()
 
@@ -232,10 +232,12 @@ def test_a_keyboard_interrupt_within_a_transaction_undoes_it_and_no_more(path: P
     state = SQLiteState(path, "../data")
 
     with pytest.raises(KeyboardInterrupt):
-        state.record([checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", rows=_ControlC(1))])
+        state.checkpoints.record(
+            [checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", rows=_ControlC(1))]
+        )
 
     assert known_dates(state) == []
-    assert state.open_job(AAPL, NOW) == 1
+    assert state.jobs.open(AAPL, NOW) == 1
     state.close()
 
 
@@ -248,7 +250,7 @@ def test_another_process_may_read_while_this_one_writes(path: Path) -> None:
             seen.append(known_dates(reader))
             return int(self)
 
-    writer.record([checkpoint("AAPL", "2024-01-02", rows=_Reading(390))])
+    writer.checkpoints.record([checkpoint("AAPL", "2024-01-02", rows=_Reading(390))])
 
     assert seen == [[]]
     assert known_dates(reader) == ["2024-01-02"]

@@ -43,11 +43,14 @@ def test_a_killed_process_loses_nothing_committed_and_leaves_nothing_half_done(
 
     state = SQLiteState(path, "../data")
 
-    records = state.records(Symbol("AAPL"), SCOPE.first, SCOPE.last)
+    records = state.checkpoints.between(Symbol("AAPL"), SCOPE.first, SCOPE.last)
     assert list(map(str, records)) == known
-    (summary,) = state.summaries()
+    (summary,) = state.statistics.summaries()
     assert (summary.complete, summary.bars) == (len(known), 390 * len(known))
-    assert [job.state for job in state.jobs(10)] == ["running"]
-    state.open_job(SCOPE, NOW)
-    assert [(job.state, job.finished_at) for job in state.jobs(10)] == [("running", None), ("interrupted", str(NOW))]
+    assert [job.state for job in state.jobs.latest(10)] == ["running"]
+    state.jobs.open(SCOPE, NOW)
+    assert [(job.state, job.finished_at) for job in state.jobs.latest(10)] == [
+        ("running", None),
+        ("interrupted", str(NOW)),
+    ]
     state.close()

@@ -34,7 +34,7 @@ def record_all(state: SQLiteState, symbols: Iterable[Symbol]) -> float:
     batches = [[checkpoint(symbol, trading_date) for trading_date in DATES] for symbol in symbols]
     started = time.perf_counter()
     for batch in batches:
-        state.record(batch)
+        state.checkpoints.record(batch)
     return time.perf_counter() - started
 
 
@@ -65,7 +65,7 @@ def test_records_of_everything_are_read_in_seconds(filled: tuple[SQLiteState, fl
     state, *_ = filled
     started = time.perf_counter()
 
-    known = [len(state.records(symbol, FIRST, LAST)) for symbol in SYMBOLS]
+    known = [len(state.checkpoints.between(symbol, FIRST, LAST)) for symbol in SYMBOLS]
 
     assert time.perf_counter() - started < 5.0
     assert known == [250] * 400
@@ -74,10 +74,10 @@ def test_records_of_everything_are_read_in_seconds(filled: tuple[SQLiteState, fl
 def test_what_concerns_one_symbol_does_not_read_the_others(filled: tuple[SQLiteState, float, float]) -> None:
     state, *_ = filled
 
-    of_one = min(seconds(lambda: state.records(SYMBOLS[200], FIRST, LAST)) for _ in range(5))
-    of_all = seconds(lambda: [state.records(symbol, FIRST, LAST) for symbol in SYMBOLS])
-    volume_of_one = min(seconds(lambda: state.typical_volumes([SYMBOLS[200]])) for _ in range(5))
-    volume_of_all = seconds(lambda: state.typical_volumes(SYMBOLS))
+    of_one = min(seconds(lambda: state.checkpoints.between(SYMBOLS[200], FIRST, LAST)) for _ in range(5))
+    of_all = seconds(lambda: [state.checkpoints.between(symbol, FIRST, LAST) for symbol in SYMBOLS])
+    volume_of_one = min(seconds(lambda: state.statistics.typical_volumes([SYMBOLS[200]])) for _ in range(5))
+    volume_of_all = seconds(lambda: state.statistics.typical_volumes(SYMBOLS))
 
     assert of_one < of_all / 20
     assert volume_of_one < volume_of_all / 20
@@ -86,8 +86,12 @@ def test_what_concerns_one_symbol_does_not_read_the_others(filled: tuple[SQLiteS
 def test_counting_over_everything_is_exact(filled: tuple[SQLiteState, float, float]) -> None:
     state, *_ = filled
 
-    summaries = state.summaries()
+    summaries = state.statistics.summaries()
 
     assert (len(summaries), sum(summary.bars for summary in summaries)) == (400, 39_000_000)
-    assert state.typical_volume() == TypicalVolume(390.0, 1000 / 390, 100 * 250)  # of a part that is large enough
-    assert dict(state.typical_volumes(SYMBOLS)) == dict.fromkeys(SYMBOLS, TypicalVolume(390.0, 1000 / 390, 250))
+    assert state.statistics.typical_volume() == TypicalVolume(
+        390.0, 1000 / 390, 100 * 250
+    )  # of a part that is large enough
+    assert dict(state.statistics.typical_volumes(SYMBOLS)) == dict.fromkeys(
+        SYMBOLS, TypicalVolume(390.0, 1000 / 390, 250)
+    )

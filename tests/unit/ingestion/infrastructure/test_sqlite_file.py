@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from marketpipe.ingestion.domain.store_status import StateCondition
-from marketpipe.ingestion.infrastructure.sqlite_file import trouble_with
+from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile, explained
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.ingestion.infrastructure.state_file import SQLiteStateFile
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -107,8 +106,8 @@ def test_a_file_that_is_held_names_no_such_command(path: Path) -> None:
     claimed(path)
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(StateError, match="is held by another process.*try again"):  # noqa: RUF043
-        SQLiteState(path, "data", patience_seconds=0.01).bind_dataset(
+    with pytest.raises(StateError, match="is locked by another process.*try again"):  # noqa: RUF043
+        SQLiteState(path, "data", timeout_seconds=0.01).bind_dataset(
             DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED
         )
     holder.rollback()
@@ -136,10 +135,10 @@ def test_nothing_is_written_to_a_file_that_was_set_aside_meanwhile(path: Path, i
         SQLiteState(path, "data").close()
 
     with pytest.raises(StateError, match="was moved away or replaced while it was in use; run again"):
-        state.record([checkpoint("AAPL", "2024-01-02")])
+        state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
     state.close()
     former = SQLiteState(aside, "data")
-    assert former.latest_settled() == {}
+    assert former.checkpoints.latest_settled() == {}
     former.close()
 
 
@@ -160,15 +159,19 @@ def test_a_value_that_nobody_wrote_is_an_error_that_names_the_file_and_what_help
 ) -> None:
     state = SQLiteState(path, "data")
     state.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
-    state.record([checkpoint("AAPL", "2024-01-02")])
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
     state.close()
     with sqlite3.connect(path) as connection:
         connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
     connection.close()
 
     state = SQLiteState(path, "data")
-    with pytest.raises(StateError, match=rf"{path} holds what nobody wrote there: .*marketpipe recover"):
-        _ = state.dataset(), state.records(Symbol("AAPL"), DISTANT_PAST, DISTANT_FUTURE), state.summaries()
+    with pytest.raises(StateError, match=rf"{path} holds values that MarketPipe never wrote: .*marketpipe recover"):
+        _ = (
+            state.dataset(),
+            state.checkpoints.between(Symbol("AAPL"), DISTANT_PAST, DISTANT_FUTURE),
+            state.statistics.summaries(),
+        )
     state.close()
 
 
@@ -181,13 +184,16 @@ def test_such_a_value_met_while_writing_is_an_error_and_nothing_is_written(
 ) -> None:
     claimed(path)
     state = SQLiteState(path, "data")
-    state.record([checkpoint("AAPL", "2024-01-02")])
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
     with sqlite3.connect(path) as connection:
         connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
         before = list(connection.iterdump())
 
-    with pytest.raises(StateError, match=rf"^the state file {path} holds what nobody wrote there"):
-        _ = state.bind_dataset(IDENTITY, SessionKind.EXTENDED), state.record([checkpoint("AAPL", "2024-01-02", rows=5)])
+    with pytest.raises(StateError, match=rf"^the state file {path} holds values that MarketPipe never wrote"):
+        _ = (
+            state.bind_dataset(IDENTITY, SessionKind.EXTENDED),
+            state.checkpoints.record([checkpoint("AAPL", "2024-01-02", rows=5)]),
+        )
 
     assert list(connection.iterdump()) == before
     connection.close()
@@ -196,12 +202,12 @@ def test_such_a_value_met_while_writing_is_an_error_and_nothing_is_written(
 
 def test_recorded_files_without_bars_tell_of_no_usual_volume(path: Path) -> None:
     state = SQLiteState(path, "data")
-    state.record([checkpoint("AAPL", "2024-01-02")])
+    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE partitions SET rows = 0")
     connection.close()
 
-    assert state.typical_volume() is None
+    assert state.statistics.typical_volume() is None
     state.close()
 
 
@@ -226,4 +232,4 @@ def test_garbage_in_the_words_of_a_schema_is_damage(path: Path) -> None:
     ],
 )
 def test_what_has_no_room_or_right_says_what_to_do(error: Exception) -> None:
-    assert trouble_with(error).endswith("; free space or allow writing there, and run the same command again")
+    assert explained(error).endswith("; free space or allow writing there, and run the same command again")
