@@ -365,7 +365,7 @@ def test_version(tmp_path: Path) -> None:
 def test_a_range_without_a_trading_date_is_pointed_out(tmp_path: Path) -> None:
     words = ("--provider", "synthetic", "--symbols", "AAPL", "--start", "2024-11-23", "--end", "2024-11-24")
 
-    assert "no trading date lies in that range" in marketpipe("ingest", *words, cwd=tmp_path).stdout
+    assert "the range contains no trading date" in marketpipe("ingest", *words, cwd=tmp_path).stdout
 
 
 def test_a_query_that_runs_for_ever_ends_with_ctrl_c(store: Path, tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""``python -m marketpipe`` is the command ``marketpipe``."""
+
 from __future__ import annotations
 
 from marketpipe.cli import main

@@ -1,4 +1,8 @@
-"""The command line: parse, call the library, print. Nothing heavy is imported before a command runs."""
+"""The command line: each command parses its options, calls the library and prints the result.
+
+Nothing heavy is imported before a command runs: ``marketpipe --help`` has to start quickly. So commands import what
+they need inside their functions, and all that is printed is written by the modules of ``marketpipe.terminal``.
+"""
 
 from __future__ import annotations
 
@@ -8,52 +12,370 @@ import os
 import sys
 from collections.abc import Collection
 from io import TextIOWrapper
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marketpipe.commands import asking, integrity, stored
-from marketpipe.commands.process import messages
+from marketpipe.terminal.process import HOW_TO_CONTINUE, exit_with, open_pipeline, open_store, report_errors
+
+if TYPE_CHECKING:
+    from marketpipe.storage.domain.dataset_lock import DatasetLock
 
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
-"""numpy starts one for each processor when it is imported, which costs more than the import; nobody here needs any."""
+
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file with the configuration.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Symbols = Annotated[str | None, typer.Option("--symbols", help="Symbols, separated by commas.")]
+Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD.")]
+End = Annotated[str | None, typer.Option("--end", help="Last trading date, YYYY-MM-DD, inclusive.")]
+EndOrLatest = Annotated[
+    str | None, typer.Option("--end", help="Last trading date, inclusive, or 'latest': the newest final session.")
+]
+Workers = Annotated[int | None, typer.Option(help="Number of batches that run at once.")]
+ExecutorKind = Annotated[
+    str | None, typer.Option("--executor", help="threads, or processes (faster if there are processors for them).")
+]
+Provider = Annotated[str | None, typer.Option(help="Market data provider; 'marketpipe providers' lists them.")]
+Feed = Annotated[str | None, typer.Option(help="Alpaca data feed: iex, sip, otc or boats.")]
+OutputPath = Annotated[str | None, typer.Option(help="Folder for the minute bars.")]
+Compression = Annotated[str | None, typer.Option(help="Parquet compression: zstd or snappy.")]
+SessionHours = Annotated[
+    str | None, typer.Option("--session", help="Hours to store: extended (04:00-20:00 ET) or regular.")
+]
+RetrySuspect = Annotated[
+    bool, typer.Option("--retry-suspect", help="Request again what 'marketpipe coverage' reports as suspect.")
+]
+
+
+def plan(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    provider: Provider = None,
+    feed: Feed = None,
+    output_path: OutputPath = None,
+    session: SessionHours = None,
+    retry_suspect: RetrySuspect = False,
+    json: Json = False,
+) -> None:
+    """Show what ingest would request, and what it would cost.
+
+    Sends no request and changes nothing.
+    """
+    from marketpipe.config import load_config
+    from marketpipe.terminal.ingestion import print_plan
+
+    overrides = _overrides(symbols, start, end, provider, feed, output_path, session)
+    with open_pipeline(load_config(config, overrides)) as pipeline:
+        print_plan(pipeline.plan(retry_suspect=retry_suspect), as_json=json)
+
+
+def ingest(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    workers: Workers = None,
+    executor: ExecutorKind = None,
+    provider: Provider = None,
+    feed: Feed = None,
+    output_path: OutputPath = None,
+    compression: Compression = None,
+    session: SessionHours = None,
+    retry_suspect: RetrySuspect = False,
+    json: Json = False,
+) -> None:
+    """Request, validate and store the bars that are missing.
+
+    Then refreshes the aggregates. If it was stopped, run it again to continue. Exit code 1 if anything failed.
+    """
+    from marketpipe.config import load_config
+    from marketpipe.terminal.ingestion import print_ingestion
+    from marketpipe.terminal.progress import show_progress
+
+    overrides = _overrides(symbols, start, end, provider, feed, output_path, session)
+    others = {"workers": workers, "executor": executor, "compression": compression}
+    overrides |= {key: value for key, value in others.items() if value is not None}
+    with open_pipeline(load_config(config, overrides), HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
+        report = pipeline.ingest(retry_suspect=retry_suspect)
+    print_ingestion(report, as_json=json)
+    exit_with(report.ok)
+
+
+def update(config: Config = None, symbols: Symbols = None, json: Json = False) -> None:
+    """Bring the store up to the newest final session.
+
+    Begins with each symbol's last settled session and ignores the configured end. Safe to run from cron: if another
+    update of the same store is running, this one prints a message, does nothing and ends with exit code 0.
+    """
+    from marketpipe.shared_kernel.domain.errors import StoreBusyError
+    from marketpipe.terminal.ingestion import print_ingestion
+    from marketpipe.terminal.output import err
+    from marketpipe.terminal.progress import show_progress
+
+    try:
+        with open_store(config, HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
+            report = pipeline.update(_listed(symbols))
+    except StoreBusyError as busy:
+        err(str(busy))
+        return
+    print_ingestion(report, as_json=json)
+    exit_with(report.ok)
+
+
+def coverage(
+    config: Config = None, symbols: Symbols = None, start: Start = None, end: EndOrLatest = None, json: Json = False
+) -> None:
+    """Show for every symbol and session whether its bars are stored.
+
+    Prints a summary, a map, and every gap with its reason. Exit code 1 if anything is missing or suspect.
+    """
+    from marketpipe.terminal.coverage import print_coverage
+
+    with open_store(config) as pipeline:
+        report = pipeline.coverage(_listed(symbols), start, end)
+    print_coverage(report, as_json=json)
+    exit_with(report.ok)
+
+
+def audit(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    sample: Annotated[str | None, typer.Option(help="Share of the sessions to compare, such as 2%.")] = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Replace bars that differ; the old ones are kept as a revision.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Request stored sessions again, and compare them bar by bar.
+
+    Changes nothing without --adopt. Exit code 1 if the provider's bars differ from the stored ones.
+    """
+    from marketpipe.terminal.ingestion import print_audit
+    from marketpipe.terminal.progress import show_progress
+
+    with open_store(config) as pipeline, show_progress(pipeline):
+        report = pipeline.audit(_listed(symbols), start, end, sample=sample, adopt=adopt)
+    print_audit(report, config, as_json=json)
+    exit_with(report.ok)
+
+
+def verify(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    lock: Annotated[Path | None, typer.Option("--lock", help="File written by 'marketpipe freeze'.")] = None,
+    json: Json = False,
+) -> None:
+    """Read every byte, and list damaged, lost or foreign files.
+
+    With --lock, prove that the frozen files are unchanged. Exit code 1 if there is any problem.
+    """
+    from marketpipe.terminal.integrity import print_integrity
+
+    frozen = None if lock is None else _read_lock(lock)
+    with open_store(config) as pipeline:
+        report = pipeline.verify(_listed(symbols), start, end, lock=frozen)
+    print_integrity(report, frozen, as_json=json)
+    exit_with(report.ok)
+
+
+def recover(
+    config: Config = None,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild a state that can still be read, too.")] = False,
+    json: Json = False,
+) -> None:
+    """Rebuild a lost or damaged state from the stored files.
+
+    The old state file is kept under another name. Exit code 1 if any stored file is damaged.
+    """
+    from marketpipe.terminal.integrity import print_recovery
+
+    with open_store(config) as pipeline:
+        report = pipeline.recover(force=force)
+    print_recovery(report, as_json=json)
+    exit_with(report.ok)
+
+
+def freeze(
+    config: Config = None, symbols: Symbols = None, start: Start = None, end: End = None, json: Json = False
+) -> None:
+    """Print a lock: the hash of the dataset and of each of its files.
+
+    'marketpipe verify --lock' checks it, later or on another machine. Fails if the store is damaged.
+    """
+    from marketpipe.terminal.integrity import print_lock
+
+    with open_store(config) as pipeline:
+        print_lock(pipeline.freeze(_listed(symbols), start, end), as_json=json)
+
+
+def validate(
+    config: Config = None, symbols: Symbols = None, start: Start = None, end: End = None, json: Json = False
+) -> None:
+    """Check the stored bars against the validation rules.
+
+    Changes nothing. Exit code 1 if bars break a rule of severity error, or if a file is damaged.
+    """
+    from marketpipe.terminal.store import print_validation
+
+    with open_store(config) as pipeline:
+        report = pipeline.validate(_listed(symbols), start, end)
+    print_validation(report, as_json=json)
+    exit_with(report.ok)
+
+
+def aggregate(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    timeframes: Annotated[
+        str | None, typer.Option(help="Such as 5m,1h,1d; by default those configured or already stored.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring the aggregates up to date with the minute bars."""
+    from marketpipe.terminal.store import print_aggregation
+
+    with open_store(config) as pipeline:
+        report = pipeline.aggregate(_listed(symbols), start, end, _listed(timeframes))
+    print_aggregation(report, as_json=json)
+    exit_with(report.ok)
+
+
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over bars, bars_5m, bars_15m, bars_1h, bars_1d …")],
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Run an SQL query on the stored bars.
+
+    A query can change nothing, and can read nothing outside the store.
+    """
+    from marketpipe.terminal.store import print_rows
+
+    with open_store(config) as pipeline:
+        print_rows(pipeline.query(sql), as_json=json)
+
+
+def status(config: Config = None, json: Json = False) -> None:
+    """Show what is stored, by symbol, and the latest jobs."""
+    from marketpipe.terminal.store import print_status
+
+    with open_store(config) as pipeline:
+        print_status(pipeline.status(), as_json=json)
+
+
+def metrics(
+    config: Config = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the metrics over HTTP until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """Print or serve Prometheus metrics of the store.
+
+    An ingestion serves its own metrics while it runs, if metrics.enabled is true.
+    """
+    from marketpipe.terminal.store import print_metrics, serve_metrics
+
+    with open_store(config) as pipeline:
+        if serve:
+            serve_metrics(pipeline)
+        else:
+            print_metrics(pipeline, as_json=json)
+
+
+def providers(config: Config = None, json: Json = False) -> None:
+    """List the market data providers.
+
+    An asterisk marks the configured one.
+    """
+    from marketpipe.config import load_store_config
+    from marketpipe.provider_registry import known_providers
+    from marketpipe.terminal.store import print_providers
+
+    configured = getattr(load_store_config(config), "provider", None)
+    print_providers(known_providers(), configured, as_json=json)
+
+
+def _overrides(
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    provider: str | None,
+    feed: str | None,
+    output_path: str | None,
+    session: str | None,
+) -> dict[str, object]:
+    """Return the options that were given, by the keys of the configuration that they override."""
+    given = {
+        "symbols": _listed(symbols),
+        "start": start,
+        "end": end,
+        "provider": provider,
+        "alpaca.feed": feed,
+        "output_path": output_path,
+        "session": session,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _listed(text: str | None) -> list[str] | None:
+    """Split an option at its commas."""
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def _read_lock(file: Path) -> DatasetLock:
+    """Raise ``ConfigurationError`` if the file cannot be read or is not an unchanged lock."""
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError
+    from marketpipe.storage.domain.dataset_lock import DatasetLock
+
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read as a lock: {error}") from error
+    try:
+        return DatasetLock.parse(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from error
+
+
 COMMANDS = (
-    asking.plan,
-    asking.ingest,
-    asking.update,
-    stored.coverage,
-    asking.audit,
-    integrity.verify,
-    integrity.recover,
-    integrity.freeze,
-    stored.validate,
-    stored.aggregate,
-    stored.query,
-    stored.status,
-    stored.metrics,
-    stored.providers,
+    *(plan, ingest, update, coverage, audit),
+    *(verify, recover, freeze),
+    *(validate, aggregate, query, status, metrics, providers),
 )
+"""In the order of the help."""
 
 
-def app_for(words: Collection[str]) -> typer.Typer:
-    """With the options of those commands that are among the words: to make all of them takes longer than any help."""
+def app_for(arguments: Collection[str]) -> typer.Typer:
+    """Return an app whose commands are complete if their name is among the ``arguments``, else a name with a help text.
+
+    Typer resolves the annotations of every option of every command it is given, which takes longer than all the rest
+    of ``--help``; so only a command that may run gets its options.
+    """
     app = typer.Typer(
         name="marketpipe",
-        help="Keeps a local store of OHLCV bars true: plans, ingests, validates, stores, aggregates.",
+        help="Keeps a local store of OHLCV bars complete, validated and verifiable.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    app.callback()(_options)
+    app.callback()(_global_options)
     for command in COMMANDS:
-        asked = command.__name__ in words
-        app.command(command.__name__, help=command.__doc__)(command if asked else _not_asked)
+        named = command.__name__ in arguments
+        app.command(command.__name__, help=command.__doc__)(command if named else _name_only)
     return app
 
 
-def _not_asked() -> None:
-    """Stands in a list of commands for one of them."""
+def _name_only() -> None:
+    """Take the place of a command that is listed in the help but cannot run, as its name was not given."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -64,25 +386,27 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _options(
+def _global_options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """``--debug`` is read by ``main``, which has to know it when an error comes up."""
+    """Declare ``--debug`` for the help; ``main`` reads it itself, as it needs it before a command is parsed."""
 
 
 def main() -> None:
-    """Runs the command line; every error a user can cause becomes a message and an exit code."""
+    """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal that knows no Unicode shows a sign in its place
+        if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows a question mark instead of failing
             stream.reconfigure(errors="replace")
     if debug := "--debug" in sys.argv[1:]:
         sys.argv.remove("--debug")
+    # On import, numpy starts a BLAS thread for each processor: slower than the import itself, and none is used here.
     os.environ.setdefault(BLAS_THREADS, "1")
-    atexit.register(gc.freeze)  # when the process ends nothing is worth looking for that nobody uses
-    with messages(debug):
+    # At exit the interpreter would collect garbage once more, though every object ends with the process anyway.
+    atexit.register(gc.freeze)
+    with report_errors(debug):
         app_for(sys.argv[1:])()
 
 

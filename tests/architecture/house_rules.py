@@ -25,7 +25,7 @@ READS_THE_CLOCK: Final = frozenset(
 SETS_UP_THE_PROCESS: Final = frozenset(
     {"logging.basicConfig", "logging.config", "logging.captureWarnings", "signal.signal", "locale.setlocale"}
 )
-OWN_PROCESSES: Final = ("commands/process.py", "bootstrap/ring_worker.py")
+OWN_PROCESSES: Final = ("terminal/process.py", "bootstrap/ring_worker.py")
 """A command's, and that of a worker."""
 HIDES_IMPORTS: Final = frozenset({"__import__", "eval", "exec"})
 RUNS_SQL: Final = frozenset({"execute", "executemany", "executescript", "sql", "query", "_query", "_volume"})

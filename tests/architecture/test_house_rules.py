@@ -65,7 +65,7 @@ ALLOWED: Final = [
     (rules.no_broad_except, "x.py", "try: ...\nexcept (OSError, ValueError): ..."),
     (rules.only_the_system_clock_tells_the_time, rules.CLOCK, "from datetime import datetime\ndatetime.now()"),
     (rules.only_the_system_clock_tells_the_time, "x.py", "import time\nself.clock.now(), time.monotonic()"),
-    (rules.the_process_belongs_to_its_owner, "commands/process.py", "import signal\nsignal.signal(2, f)"),
+    (rules.the_process_belongs_to_its_owner, "terminal/process.py", "import signal\nsignal.signal(2, f)"),
     (rules.the_process_belongs_to_its_owner, "x.py", "import logging\nlogging.getLogger('x')"),
     (rules.no_hidden_imports, "x.py", "import re\nre.compile('x')\nmodel.eval()"),
     (rules.no_module_imports_the_public_names, "x.py", "from marketpipe.pipeline import Pipeline"),

@@ -60,13 +60,13 @@ def test_a_plan_then_an_ingestion_then_a_proof(tmp_path: Path) -> None:
     with alpaca(tmp_path, {"AAPL": liquid(), "MSFT": liquid(50.0)}) as server:
         plan = run(tmp_path, "plan")
         assert plan.returncode == 0
-        assert "26 symbol-days to ask for (0 known, 0 not begun yet)" in plan.stdout
+        assert "26 symbol-days to request (0 already done, 0 whose session has not begun)" in plan.stdout
         assert server.requests == []
         assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
         ingested = run(tmp_path, "ingest")
         assert ingested.returncode == 0
-        assert "planned were about 10,140 bars in" in ingested.stdout
+        assert "the plan expected about 10,140 bars in" in ingested.stdout
 
         covered = run(tmp_path, "coverage")
         assert covered.returncode == 0
@@ -88,7 +88,7 @@ def test_holes_are_named_with_exit_code_1_and_healed_by_as_many_requests(tmp_pat
         assert f"MSFT {DATES[9]} suspect (file altered)" in holes.stdout
         assert "NOT complete: 1 missing, 1 suspect" in holes.stdout
         assert f"AAPL {'█' * 6}x{'█' * 6}" in holes.stdout
-        assert "marketpipe ingest asks for what is missing" in holes.stdout
+        assert "'marketpipe ingest' requests only what is missing or damaged" in holes.stdout
 
         assert run(tmp_path, "ingest").returncode == 0
         assert len(server.requests) - asked == 2

@@ -186,7 +186,7 @@ def test_an_answer_for_which_there_is_no_room_is_an_error(whole: Path, words: tu
     done = on_a_full_device(whole, *words, stream="stdout")
 
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the system refuses: [Errno 28] No space left on device; free space")
+    assert done.stderr.startswith("error: the operating system reports: [Errno 28] No space left on device; free space")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -230,4 +230,4 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_of_the_module_is_printed() -> None:
-    assert "Keeps a local store of OHLCV bars true" in _python("-m", "marketpipe", "--help")
+    assert "Keeps a local store of OHLCV bars complete" in _python("-m", "marketpipe", "--help")

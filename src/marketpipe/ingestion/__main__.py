@@ -1,6 +1,6 @@
 """``python -m marketpipe.ingestion …`` is ``marketpipe ingest …``.
 
-The command line is run by its name and not imported: a context must not know who composes it (docs/adr/0003).
+It runs the command line by name and does not import it: no context may import the layers that compose it (ADR 0003).
 """
 
 from __future__ import annotations

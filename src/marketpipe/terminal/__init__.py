@@ -1,1 +1,1 @@
-"""How results and progress look on a terminal, or as JSON. Only the command line uses it."""
+"""How reports and progress are printed: as text, as tables and as JSON. Only the command line uses it."""

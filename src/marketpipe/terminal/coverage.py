@@ -1,4 +1,4 @@
-"""Sessions across, symbols down, a coloured sign for each verdict."""
+"""The coverage of a store, printed: a table, a map (sessions across, symbols down, a sign a verdict), and every gap."""
 
 from __future__ import annotations
 
@@ -17,30 +17,47 @@ from marketpipe.ingestion.domain.coverage.verdict import (
 )
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.terminal.output import drawable, out, print_json, print_table
+from marketpipe.terminal.output import out, print_json, print_table, printable
 
-WIDTH_OF_A_FILE = 120
+SIGNS = {
+    Verdict.MISSING: ("x", "bold red"),
+    Verdict.SUSPECT: ("?", "bold magenta"),
+    Verdict.PARTIAL: ("▒", "yellow"),
+    Verdict.PENDING: ("○", "cyan"),
+    Verdict.COMPLETE: ("█", "green"),
+    Verdict.EMPTY: ("·", "blue"),
+    Verdict.UNLISTED: ("-", "bright_black"),
+}
+"""The sign and the style of each verdict, the worst verdict first."""
+RANK = {verdict: rank for rank, verdict in enumerate(SIGNS)}
+"""If several sessions share a sign of the map, it shows the verdict with the lowest rank."""
 NAMED = (Verdict.MISSING, Verdict.SUSPECT, Verdict.PARTIAL, Verdict.PENDING, Verdict.EMPTY, Verdict.UNLISTED)
+"""The verdicts that the conclusion counts, in its order."""
+FILE_WIDTH = 120
+"""Columns of a map that is not printed on a terminal."""
+MAX_ROWS = 60
+MIN_SIGNS = 20
+"""Signs of a row on however narrow a terminal."""
 
 
 def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
     if as_json:
-        print_json(_as_mapping(report))
+        print_json(_as_json(report))
         return
     console = Console()
-    width = console.width if console.is_terminal else WIDTH_OF_A_FILE
+    width = console.width if console.is_terminal else FILE_WIDTH
     if report.dates:
         shown = [verdict for verdict in Verdict if verdict is Verdict.COMPLETE or report.count(verdict)]
         head = ("symbol", *map(str, shown), "bars", "rejected")
         print_table(head, (_row(coverage, shown) for coverage in report.symbols))
         drawn = Text("\n").join([Text(), *heat_map(report, width), Text()])
-        console.print(drawn if drawable(drawn.plain) == drawn.plain else drawable(drawn.plain), soft_wrap=True)
+        console.print(drawn if printable(drawn.plain) == drawn.plain else printable(drawn.plain), soft_wrap=True)
     for gap in report.gaps():
         out(_line(gap))
     out(_conclusion(report))
     for coverage in report.symbols:
         if report.dates and coverage.count(Verdict.EMPTY) == len(report.dates):
-            out(f"{coverage.symbol} has no bar at all: is it the right symbol?")
+            out(f"{coverage.symbol} has no bars at all: is the symbol right?")
     for advice in _advice(report):
         out(advice)
 
@@ -61,94 +78,32 @@ def _conclusion(report: CoverageReport) -> str:
     span = f"{len(report.symbols):,} symbols, {len(report.dates):,} sessions, {report.first} to {report.last}"
     if not report.dates:
         return f"{span}: no session of the exchange has begun in that range"
-    words = ", ".join(f"{count:,} {verdict}" for verdict in NAMED if (count := report.count(verdict)))
+    counts = ", ".join(f"{count:,} {verdict}" for verdict in NAMED if (count := report.count(verdict)))
     if not report.ok:
-        return f"{span}: NOT complete: {words}"
+        return f"{span}: NOT complete: {counts}"
     if report.count(Verdict.PARTIAL):
-        return f"{span}: nothing is missing or suspect, but not complete yet: {words}"
-    return f"{span}: complete" + (f", but for {words}" if words else "")
+        return f"{span}: nothing is missing or suspect, but not complete yet: {counts}"
+    return f"{span}: complete" + (f", except for {counts}" if counts else "")
 
 
 def _advice(report: CoverageReport) -> Iterator[str]:
-    gaps = [gap.finding for gap in report.gaps()]
-    doubts = {finding.suspicion for finding in gaps if finding.suspicion}
-    if Suspicion.ALTERED in doubts or any(finding.verdict is not Verdict.SUSPECT for finding in gaps):
-        yield "marketpipe ingest asks for what is missing, damaged, or partial and final by now, and for nothing else"
-    if any(doubt.asking_helps and doubt is not Suspicion.ALTERED for doubt in doubts):
-        yield "marketpipe ingest --retry-suspect asks again for what is suspect; the same answer once more settles it"
-    if Suspicion.STALE_AGGREGATE in doubts:
-        yield "marketpipe aggregate makes anew what no longer agrees with its minutes"
-    if Suspicion.UNRECORDED in doubts:
-        yield "files that the state does not know stay as they are: move away those that are not yours"
-
-
-def _as_mapping(report: CoverageReport) -> dict[str, object]:
-    return {
-        "complete": report.ok,
-        "first": str(report.first),
-        "last": str(report.last),
-        "session": str(report.session),
-        "sessions": len(report.dates),
-        "symbols": [
-            {
-                "symbol": str(coverage.symbol),
-                **{str(verdict): coverage.count(verdict) for verdict in Verdict},
-                "bars": coverage.bars,
-                "rejected": coverage.rejected,
-            }
-            for coverage in report.symbols
-        ],
-        "gaps": [_gap(gap) for gap in report.gaps()],
-        "days": [_day(day) for day in report.days()],
-    }
-
-
-def _gap(gap: Gap) -> dict[str, object]:
-    return {
-        "symbol": str(gap.symbol),
-        "first": str(gap.first),
-        "last": str(gap.last),
-        "sessions": gap.sessions,
-        "verdict": str(gap.finding.verdict),
-        "suspicion": None if gap.finding.suspicion is None else str(gap.finding.suspicion),
-        "detail": gap.finding.detail,
-    }
-
-
-def _day(day: SessionVerdict) -> dict[str, object]:
-    return {
-        "symbol": str(day.symbol_day.symbol),
-        "trading_date": str(day.symbol_day.trading_date),
-        "verdict": str(day.verdict),
-        "suspicion": None if day.finding.suspicion is None else str(day.finding.suspicion),
-        "detail": day.finding.detail,
-        "bars": day.bars,
-        "rejected": day.rejected,
-        "first": None if day.first is None else str(day.first),
-        "last": None if day.last is None else str(day.last),
-    }
-
-
-SIGNS = {
-    Verdict.MISSING: ("x", "bold red"),
-    Verdict.SUSPECT: ("?", "bold magenta"),
-    Verdict.PARTIAL: ("▒", "yellow"),
-    Verdict.PENDING: ("○", "cyan"),
-    Verdict.COMPLETE: ("█", "green"),
-    Verdict.EMPTY: ("·", "blue"),
-    Verdict.UNLISTED: ("-", "bright_black"),
-}
-"""The worst first: it stands for all where one sign has to."""
-RANK = {verdict: rank for rank, verdict in enumerate(SIGNS)}
-MOST_ROWS = 60
-NARROWEST = 20
+    findings = [gap.finding for gap in report.gaps()]
+    suspicions = {finding.suspicion for finding in findings if finding.suspicion}
+    if Suspicion.ALTERED in suspicions or any(finding.verdict is not Verdict.SUSPECT for finding in findings):
+        yield "'marketpipe ingest' requests only what is missing or damaged, or partial and final by now"
+    if any(suspicion.asking_helps and suspicion is not Suspicion.ALTERED for suspicion in suspicions):
+        yield "'marketpipe ingest --retry-suspect' requests suspect sessions again; an answer that repeats is accepted"
+    if Suspicion.STALE_AGGREGATE in suspicions:
+        yield "'marketpipe aggregate' rebuilds aggregates that do not agree with their minute bars"
+    if Suspicion.UNRECORDED in suspicions:
+        yield "files that are not recorded in the state are never changed: move away those that do not belong here"
 
 
 def heat_map(report: CoverageReport, width: int) -> Iterator[Text]:
-    """Lines that fit into ``width`` columns; several sessions share a sign where they have to."""
-    rows = sorted(report.symbols, key=_worst_first)[:MOST_ROWS]
+    """Yield lines of at most ``width`` columns; if there are more sessions than columns, several share a sign."""
+    rows = sorted(report.symbols, key=_worst_first)[:MAX_ROWS]
     margin = max(len(str(coverage.symbol)) for coverage in rows) + 1
-    shared = math.ceil(len(report.dates) / max(NARROWEST, width - margin))
+    shared = math.ceil(len(report.dates) / max(MIN_SIGNS, width - margin))
     yield Text(" " * margin + _months(report.dates[::shared]), style="bold")
     for coverage in sorted(rows, key=lambda row: row.symbol):
         line = Text(f"{coverage.symbol!s:<{margin}}")
@@ -167,7 +122,7 @@ def _worst_first(coverage: SymbolCoverage) -> tuple[int, int]:
 
 
 def _months(dates: Sequence[TradingDate]) -> str:
-    """A label where a month begins, as long as there is room for it."""
+    """Label the first session of a month, if there is room for it."""
     line, month = "", ""
     for position, date in enumerate(dates):
         label = f"{date.day:%Y-%m} "
@@ -183,5 +138,52 @@ def _legend(shared: int) -> Text:
         sign, style = SIGNS[verdict]
         legend.append(sign, style).append(f" {verdict}  ")
     if shared > 1:
-        legend.append(f"(each sign: the worst of {shared} sessions)")
+        legend.append(f"(each sign shows the worst of {shared} sessions)")
     return legend
+
+
+def _as_json(report: CoverageReport) -> dict[str, object]:
+    return {
+        "complete": report.ok,
+        "first": str(report.first),
+        "last": str(report.last),
+        "session": str(report.session),
+        "sessions": len(report.dates),
+        "symbols": [
+            {
+                "symbol": str(coverage.symbol),
+                **{str(verdict): coverage.count(verdict) for verdict in Verdict},
+                "bars": coverage.bars,
+                "rejected": coverage.rejected,
+            }
+            for coverage in report.symbols
+        ],
+        "gaps": [_gap_as_json(gap) for gap in report.gaps()],
+        "days": [_day_as_json(day) for day in report.days()],
+    }
+
+
+def _gap_as_json(gap: Gap) -> dict[str, object]:
+    return {
+        "symbol": str(gap.symbol),
+        "first": str(gap.first),
+        "last": str(gap.last),
+        "sessions": gap.sessions,
+        "verdict": str(gap.finding.verdict),
+        "suspicion": None if gap.finding.suspicion is None else str(gap.finding.suspicion),
+        "detail": gap.finding.detail,
+    }
+
+
+def _day_as_json(day: SessionVerdict) -> dict[str, object]:
+    return {
+        "symbol": str(day.symbol_day.symbol),
+        "trading_date": str(day.symbol_day.trading_date),
+        "verdict": str(day.verdict),
+        "suspicion": None if day.finding.suspicion is None else str(day.finding.suspicion),
+        "detail": day.finding.detail,
+        "bars": day.bars,
+        "rejected": day.rejected,
+        "first": None if day.first is None else str(day.first),
+        "last": None if day.last is None else str(day.last),
+    }

@@ -5,7 +5,7 @@ from marketpipe.ingestion.domain.coverage.verdict import Finding, SymbolCoverage
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
-from marketpipe.terminal.coverage import MOST_ROWS, SIGNS, heat_map
+from marketpipe.terminal.coverage import MAX_ROWS, SIGNS, heat_map
 from tests.support.coverage_grids import grid
 
 
@@ -62,7 +62,7 @@ def test_lines_fit_and_months_are_labelled_where_there_is_room() -> None:
 
 
 def test_symbols_with_gaps_are_shown_before_those_without() -> None:
-    rows = {f"S{number:03}": "█" for number in range(MOST_ROWS + 40)} | {"ZZZ": "█x"}
+    rows = {f"S{number:03}": "█" for number in range(MAX_ROWS + 40)} | {"ZZZ": "█x"}
 
     found = lines(report(rows), 80)
 

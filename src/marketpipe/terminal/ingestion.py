@@ -1,0 +1,179 @@
+"""Plans, ingestions and audits, printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import asdict
+
+from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
+from marketpipe.ingestion.domain.restatement import Restatement
+from marketpipe.reports import AuditReport, IngestionReport, PlanReport, SymbolAdjustment, is_withdrawn
+from marketpipe.shared_kernel.domain.symbol import Outcome
+from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
+
+FAILURES_SHOWN = 20
+
+
+def print_plan(report: PlanReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+        return
+    others = f"{report.already_settled:,} already done, {report.not_begun:,} whose session has not begun"
+    out(f"{report.planned:,} symbol-days to request ({others})")
+    if report.planned:
+        out(_estimated(report.estimate))
+        if report.minutes is not None:
+            minutes = "less than 0.1" if report.minutes < 0.1 else f"at least {report.minutes:,.1f}"
+            out(f"the configured rate limit allows this in {minutes} minutes")
+
+
+def _estimated(estimate: PlanEstimate) -> str:
+    days = estimate.known_days
+    basis = f"estimated from {days:,} stored symbol-days" if days else "a guess: nothing is stored yet"
+    return f"about {estimate.bars:,} bars in {estimate.requests:,} requests, {megabytes(estimate.size_bytes)} ({basis})"
+
+
+def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_ingestion_as_json(report))
+        return
+    rate = f", {report.bars / report.seconds:,.0f} bars/s" if report.seconds and report.bars else ""
+    out(f"job {report.job_id} {report.state}. Symbol-days: {_counts(report)}")
+    out(
+        f"{report.bars:,} bars, {report.rejected:,} rejected, "
+        f"{report.requests:,} requests, {report.seconds:.1f} s{rate}"
+    )
+    if report.estimate is not None and report.planned:
+        out(f"the plan expected {_estimated(report.estimate)}")
+    for rule, count in sorted(report.warnings.items()):
+        out(f"warning: {count:,} bars break the rule {rule}; they are stored nevertheless")
+    if report.rejected:
+        out("the rejected bars are in quarantine, each with its rule and reason")
+    out(f"aggregates: {report.aggregates.written:,} files written, {report.aggregates.unchanged:,} unchanged")
+    for failure in report.aggregates.failures:
+        err(f"failed: {failure}")
+    _print_failures(report)
+
+
+def _counts(report: IngestionReport) -> str:
+    parts = [f"{report.count(outcome):,} {outcome}" for outcome in Outcome if report.count(outcome)]
+    parts.append(f"{report.already_settled:,} already done")
+    if report.not_begun:
+        parts.append(f"{report.not_begun:,} whose session has not begun")
+    if not report.planned and not report.already_settled and not report.not_begun:
+        parts.append("the range contains no trading date")
+    return ", ".join(parts) + (f"; {report.left:,} not requested" if report.left else "")
+
+
+def _print_failures(report: IngestionReport) -> None:
+    failures = sorted(report.failures.items())
+    for day, reason in failures[:FAILURES_SHOWN]:
+        err(f"failed: {day}: {reason}")
+    if len(failures) > FAILURES_SHOWN:
+        err(f"… and {len(failures) - FAILURES_SHOWN:,} more; --json lists all of them")
+    if failures:
+        err("run the same command again to retry only what failed")
+
+
+def _ingestion_as_json(report: IngestionReport) -> dict[str, object]:
+    return {
+        "job_id": report.job_id,
+        "state": report.state,
+        "planned": report.planned,
+        "already_settled": report.already_settled,
+        "not_begun": report.not_begun,
+        **{str(outcome): report.count(outcome) for outcome in Outcome},
+        "bars": report.bars,
+        "rejected": report.rejected,
+        "requests": report.requests,
+        "seconds": round(report.seconds, 3),
+        "estimate": None if report.estimate is None else asdict(report.estimate),
+        "warnings": dict(report.warnings),
+        "aggregates": asdict(report.aggregates),
+        "failures": reasons_as_json(report.failures, "error"),
+    }
+
+
+def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> None:
+    """Print what differs; ``config`` is repeated in the commands that are recommended."""
+    if as_json:
+        print_json(_audit_as_json(report, config))
+        return
+    for restatement in report.restatements:
+        out(f"{restatement.comparison.symbol_day}: {_differences(restatement)}")
+    for adjustment in report.adjustments:
+        out(f"{_adjusted_history(adjustment)}: {_adopt_command(adjustment, config)}")
+    for day, reason in sorted(report.failures.items()):
+        err(f"failed: {day}: {reason}")
+    differing = len(report.restatements)
+    out(f"{len(report.compared):,} symbol-days compared in {report.requests:,} requests, {differing:,} of them differ")
+    if report.adopted is not None:
+        print_ingestion(report.adopted, as_json=False)
+        out("the former bars of these days are kept: read them with load_ohlcv(..., as_of=...)")
+    elif differing > len(report.withdrawn):
+        out("nothing was changed; --adopt replaces the bars that differ and keeps the old ones as a revision")
+
+
+def _differences(restatement: Restatement) -> str:
+    compared = restatement.comparison
+    if is_withdrawn(compared):
+        return f"the provider returns no bars any more; the {compared.removed:,} stored bars are kept"
+    counts = {
+        "added": compared.added,
+        "removed": compared.removed,
+        "changed": compared.changed,
+        "unchanged": compared.unchanged,
+    }
+    text = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    if compared.changed:
+        text += f"; prices by at most {compared.largest_move:.2%}"
+    if restatement.ratio is not None:
+        text += f"; all by the ratio {restatement.ratio:.6g}: likely a {restatement.kind}"
+    return text
+
+
+def _adjusted_history(adjustment: SymbolAdjustment) -> str:
+    kind, ratio = adjustment.restatement.kind, adjustment.restatement.ratio
+    span = f"{adjustment.first} to {adjustment.last}"
+    return f"{adjustment.symbol}: a {kind} adjustment by {ratio:.6g} affects its whole history, {span}; replace it with"
+
+
+def _adopt_command(adjustment: SymbolAdjustment, config: Path | None) -> str:
+    source = f" --config {config}" if config else ""
+    span = f"--start {adjustment.first} --end {adjustment.last}"
+    return f"marketpipe audit{source} --symbols {adjustment.symbol} {span} --adopt"
+
+
+def _audit_as_json(report: AuditReport, config: Path | None) -> dict[str, object]:
+    return {
+        "ok": report.ok,
+        "compared": len(report.compared),
+        "requests": report.requests,
+        "seconds": round(report.seconds, 3),
+        "restatements": [_restatement_as_json(restatement) for restatement in report.restatements],
+        "adjustments": [
+            {
+                "symbol": str(adjustment.symbol),
+                "kind": str(adjustment.restatement.kind),
+                "ratio": adjustment.restatement.ratio,
+                "first": str(adjustment.first),
+                "last": str(adjustment.last),
+                "command": _adopt_command(adjustment, config),
+            }
+            for adjustment in report.adjustments
+        ],
+        "failures": reasons_as_json(report.failures, "error"),
+        "adopted": None if report.adopted is None else _ingestion_as_json(report.adopted),
+    }
+
+
+def _restatement_as_json(restatement: Restatement) -> dict[str, object]:
+    compared = restatement.comparison
+    return {
+        "symbol": str(compared.symbol_day.symbol),
+        "trading_date": str(compared.symbol_day.trading_date),
+        "kind": "withdrawn" if is_withdrawn(compared) else str(restatement.kind),
+        "ratio": restatement.ratio,
+        **asdict(compared, filter=lambda attribute, _: attribute.name not in ("symbol_day", "error")),
+    }

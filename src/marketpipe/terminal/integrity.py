@@ -1,0 +1,111 @@
+"""Verification of stored files, locks of a dataset and recoveries of the state, printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import asdict
+
+from marketpipe.ingestion.domain.store_status import RecoveryReport
+from marketpipe.storage.domain.dataset_lock import DatasetLock
+from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
+from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
+
+SHOWN_OF_A_KIND = 10
+"""Files that are printed of a kind that may comprise the whole store, as when its state was lost."""
+REPAIRED_BY_INGEST = frozenset({Damage.ALTERED, Damage.UNREADABLE, Damage.MISLABELLED, Damage.GONE})
+
+
+def print_integrity(report: IntegrityReport, lock: DatasetLock | None, *, as_json: bool) -> None:
+    """Print the problems of a store, or of the files in ``lock`` if there is one."""
+    if as_json:
+        print_json(_integrity_as_json(report, lock))
+        return
+    unrecorded = [problem for problem in report.problems if problem.damage is Damage.UNRECORDED]
+    for problem in report.problems:
+        if problem.damage is not Damage.UNRECORDED:
+            out(_line(problem))
+    _print_first([_line(problem) for problem in unrecorded], "files that are not recorded in the state")
+    not_in_lock = [f"{path}: not in the lock" for path in report.extra]
+    _print_first(not_in_lock, "files that are not in the lock, which is not an error")
+    verdict = "every file is unchanged" if report.ok else f"{len(report.problems):,} problems"
+    out(f"{report.files:,} files, {megabytes(report.size_bytes)} read: {verdict}")
+    for advice in _advice(report) if lock is None else _comparison(report, lock):
+        out(advice)
+
+
+def _print_first(lines: Sequence[str], kind: str) -> None:
+    for line in lines[:SHOWN_OF_A_KIND]:
+        out(line)
+    if len(lines) > SHOWN_OF_A_KIND:
+        out(f"… and {len(lines) - SHOWN_OF_A_KIND:,} more {kind}")
+
+
+def _line(problem: IntegrityProblem) -> str:
+    return f"{problem.path}: {problem.damage}: {problem.reason}"
+
+
+def _advice(report: IntegrityReport) -> Iterator[str]:
+    damages = {problem.damage for problem in report.problems}
+    if damages & REPAIRED_BY_INGEST:
+        yield "'marketpipe ingest' requests damaged and lost minute bars again, and rebuilds aggregates"
+    if Damage.UNRECORDED in damages:
+        yield "'marketpipe recover' records the stored files again if the state was lost"
+
+
+def _comparison(report: IntegrityReport, lock: DatasetLock) -> Iterator[str]:
+    yield f"{'identical' if report.ok else 'NOT identical'} to dataset {lock.dataset_sha256}"
+
+
+def _integrity_as_json(report: IntegrityReport, lock: DatasetLock | None) -> dict[str, object]:
+    return {
+        "intact": report.ok,
+        "files": report.files,
+        "bytes": report.size_bytes,
+        "dataset_sha256": None if lock is None else lock.dataset_sha256,
+        "problems": [
+            {"path": problem.path, "damage": str(problem.damage), "reason": problem.reason}
+            for problem in report.problems
+        ],
+        "extra": list(report.extra),
+    }
+
+
+def print_lock(lock: DatasetLock, *, as_json: bool) -> None:
+    if not as_json:
+        out(lock.text().removesuffix("\n"))
+        return
+    files = [{"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256} for file in lock.files]
+    session = None if lock.session is None else str(lock.session)
+    print_json({"sha256": lock.dataset_sha256, "dataset": asdict(lock.identity), "session": session, "files": files})
+
+
+def print_recovery(report: RecoveryReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_recovery_as_json(report))
+        return
+    if report.set_aside:
+        out(f"the old state was moved to {report.set_aside}")
+    for day, reason in sorted(report.damaged.items()):
+        err(f"damaged, and not recorded: {day}: {reason}")
+    if report.identity is None:
+        out("no bars are stored here: there is nothing to recover")
+        return
+    out(f"dataset: {report.identity}, session {report.session}")
+    out(f"{report.symbol_days:,} symbol-days recorded, {report.partial:,} of them partial: {report.bars:,} bars")
+    outside = "some bars are" if str(report.session) == "extended" else "no bar is"
+    out(f"the session is inferred from the bars: {outside} outside regular hours")
+    out("days without bars have no file: the next ingestion requests them once more")
+
+
+def _recovery_as_json(report: RecoveryReport) -> dict[str, object]:
+    return {
+        "dataset": None if report.identity is None else asdict(report.identity),
+        "session": None if report.session is None else str(report.session),
+        "symbol_days": report.symbol_days,
+        "partial": report.partial,
+        "bars": report.bars,
+        "rejected": report.rejected,
+        "damaged": reasons_as_json(report.damaged, "reason"),
+        "set_aside": report.set_aside,
+    }

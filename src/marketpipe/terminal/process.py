@@ -1,0 +1,116 @@
+"""The process around a command: its signals, its warnings, its error messages and its exit codes.
+
+Exit codes: 0 everything is complete, 1 something failed or is missing, 2 wrong usage or configuration, 130 and 143
+stopped by Ctrl-C and SIGTERM. Nothing heavy is imported here: every ``marketpipe --help`` loads this module.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from marketpipe.config import StoreConfig
+    from marketpipe.pipeline import Pipeline
+
+COMPLETE, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
+HOW_TO_CONTINUE = ". Checkpointed work is kept; run the same command again to continue"
+
+
+def exit_with(ok: bool) -> None:
+    """End the command with exit code 0 if ``ok``, else 1."""
+    raise typer.Exit(COMPLETE if ok else SOMETHING_FAILED)
+
+
+def open_store(config: Path | None, advice: str = "") -> AbstractContextManager[Pipeline]:
+    """Open the store of a configuration file, or that of the current folder if there is none."""
+    from marketpipe.config import load_store_config
+
+    return open_pipeline(load_store_config(config), advice)
+
+
+@contextmanager
+def open_pipeline(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]:
+    """Open a pipeline that Ctrl-C and SIGTERM end cleanly; ``advice`` is added to the message printed then."""
+    from marketpipe.pipeline import Pipeline
+
+    _print_warnings()
+    stop = _StopSignal()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        with Pipeline(settings) as pipeline:
+            yield pipeline
+    except KeyboardInterrupt:
+        _fail(f"interrupted{advice}", stop.exit_code)
+
+
+def _print_warnings() -> None:
+    """Print what the configuration warns of. Other log records are not printed: the commands print reports instead."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    logging.getLogger("marketpipe.config").addHandler(handler)
+
+
+class _StopSignal:
+    """Handler of stop signals: the first one asks for a clean end, the second one ends the process at once.
+
+    The clean end waits for running requests, and a request may hang for a while.
+    """
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+
+    def __call__(self, number: int, _: object) -> None:
+        if self.exit_code:
+            os._exit(self.exit_code)
+        self.exit_code = 128 + number
+        typer.echo("stopping after the work in progress; interrupt again to exit at once", err=True)
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def report_errors(debug: bool) -> Iterator[None]:
+    """Turn every error that a user can cause into a message and an exit code; ``debug`` adds the traceback."""
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, QueryError, ValidationError
+
+    try:
+        yield
+    except MarketPipeError as error:
+        if debug:
+            traceback.print_exc()
+        wrong_usage = isinstance(error, (ConfigurationError, QueryError, ValidationError))
+        _fail(f"error: {error}", WRONG_USAGE if wrong_usage else SOMETHING_FAILED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(SOMETHING_FAILED)
+    except OSError as error:  # such as a standard output on a full disk
+        if debug:
+            traceback.print_exc()
+        _discard(sys.stdout)
+        message = f"error: the operating system reports: {error}; free space or grant access, then try again"
+        _fail(message, SOMETHING_FAILED)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    try:
+        typer.echo(message, err=True)
+    except OSError:  # the exit code still tells the caller
+        _discard(sys.stderr)
+    sys.exit(exit_code)
+
+
+def _discard(stream: TextIO) -> None:
+    """Drop what the stream still buffers: it cannot be written, and Python would try again when the process ends."""
+    with suppress(OSError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())

@@ -1,0 +1,181 @@
+"""What a store contains, printed: validation, aggregation, query results, status, providers, Prometheus metrics."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import asdict
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from marketpipe.metrics_server import MetricsServer
+from marketpipe.pipeline import Pipeline
+from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
+from marketpipe.shared_kernel.domain.errors import QueryError
+from marketpipe.shared_kernel.domain.symbol import Outcome
+from marketpipe.terminal.output import cell, err, out, print_json, print_table, reasons_as_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_SHOWN = 100
+"""Rows of a query result that are printed as a table."""
+
+
+def print_validation(report: ValidationReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_validation_as_json(report))
+        return
+    counts: Counter[tuple[str, str]] = Counter()
+    for finding in report.findings:
+        counts[finding.rule, str(finding.severity)] += finding.count
+    if counts:
+        print_table(("rule", "severity", "bars"), ((*key, f"{count:,}") for key, count in sorted(counts.items())))
+    for day, reason in sorted(report.damaged.items()):
+        err(f"damaged: {day}: {reason}")
+    verdict = "valid" if report.ok else "NOT valid"
+    out(f"{report.bars:,} bars of {report.symbol_days:,} symbol-days: {verdict}")
+
+
+def _validation_as_json(report: ValidationReport) -> dict[str, object]:
+    return {
+        "valid": report.ok,
+        "bars": report.bars,
+        "symbol_days": report.symbol_days,
+        "findings": [
+            {
+                "symbol": str(finding.symbol_day.symbol),
+                "trading_date": str(finding.symbol_day.trading_date),
+                "rule": finding.rule,
+                "severity": str(finding.severity),
+                "bars": finding.count,
+            }
+            for finding in report.findings
+        ],
+        "damaged": reasons_as_json(report.damaged, "reason"),
+    }
+
+
+def print_aggregation(report: AggregationReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+        return
+    out(f"{report.written:,} aggregate files written, {report.unchanged:,} unchanged")
+    for failure in report.failures:
+        err(f"failed: {failure}")
+
+
+def print_rows(table: pa.Table, *, as_json: bool) -> None:
+    """Print the result of a query: all rows as JSON, or the first ones as a table."""
+    shown = table if as_json else table.slice(0, ROWS_SHOWN)
+    rows = list(zip(*map(_values, shown.columns), strict=True))
+    if as_json:
+        print_json([dict(zip(_distinct(table.column_names), row, strict=True)) for row in rows])
+        return
+    print_table(table.column_names, (map(cell, row) for row in rows))
+    if table.num_rows > ROWS_SHOWN:
+        err(f"the first {ROWS_SHOWN} of {table.num_rows:,} rows; use LIMIT, or --json for all of them")
+
+
+def _values(column: pa.ChunkedArray) -> list[object]:
+    try:
+        values: list[object] = column.to_pylist()
+    except (OverflowError, ValueError, OSError) as error:  # DuckDB's range of dates is wider than Python's
+        raise QueryError(f"the result contains a value that cannot be shown: {error}; cast it to VARCHAR") from error
+    return values
+
+
+def _distinct(names: Sequence[str]) -> Sequence[str]:
+    """Raise ``QueryError`` if a name repeats: a JSON object can hold only one of the two columns."""
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise QueryError(f"two columns are named {repeated[0]!r}; rename one of them with AS")
+    return names
+
+
+def print_status(report: StatusReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_status_as_json(report))
+        return
+    hours = f", session {report.session}" if report.session else ""
+    out(f"dataset: {report.identity}{hours}" if report.identity else "nothing is stored here yet")
+    if report.symbols:
+        head = ("symbol", "first", "last", "complete", "empty", "partial", "failed", "bars", "rejected", "MB")
+        print_table(head, (_status_row(asdict(summary, recurse=False)) for summary in report.symbols))
+    if report.jobs:
+        head = ("job", "state", "started", "finished", "symbols", "first", "last", "planned", "done", "failed")
+        print_table(head, (map(cell, asdict(job, recurse=False).values()) for job in report.jobs))
+
+
+def _status_as_json(report: StatusReport) -> dict[str, object]:
+    return {
+        "dataset": asdict(report.identity) if report.identity else None,
+        "session": None if report.session is None else str(report.session),
+        "symbols": [asdict(summary, recurse=False) for summary in report.symbols],
+        "jobs": [asdict(job, recurse=False) for job in report.jobs],
+    }
+
+
+def _status_row(summary: Mapping[str, object]) -> list[str]:
+    *others, size_bytes = summary.values()
+    return [*map(cell, others), f"{int(str(size_bytes)) / 1e6:,.2f}"]
+
+
+def print_providers(sources: Mapping[str, str], configured: str | None, *, as_json: bool) -> None:
+    """Print the providers by name; ``sources`` maps each name to a description of where it comes from."""
+    rows = sorted(sources.items())
+    if as_json:
+        print_json([{"name": name, "source": source, "configured": name == configured} for name, source in rows])
+        return
+    for name, source in rows:
+        out(f"{'*' if name == configured else ' '} {name:<12} {source}")
+
+
+def print_metrics(pipeline: Pipeline, *, as_json: bool) -> None:
+    """Print the metrics of the store in the text format of Prometheus, or its samples as JSON."""
+    registry = _registry(pipeline)
+    if as_json:
+        samples = [sample for family in registry.collect() for sample in family.samples]
+        print_json([{"name": s.name, "labels": s.labels, "value": s.value} for s in samples])
+    else:
+        out(generate_latest(registry).decode().rstrip())
+
+
+def serve_metrics(pipeline: Pipeline) -> None:
+    """Serve the metrics of the store at the configured address until a signal ends the process."""
+    settings = pipeline.config.metrics
+    with MetricsServer(_registry(pipeline), settings.host, settings.port) as server:
+        err(f"serving metrics at {server.address}; press Ctrl-C to stop")
+        while True:
+            time.sleep(3600)
+
+
+def _registry(pipeline: Pipeline) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(StoreCollector(pipeline))
+    return registry
+
+
+class StoreCollector(Collector):
+    """Prometheus metrics of what is stored, read from the store at every scrape."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        symbols = self._pipeline.status().symbols
+        days = GaugeMetricFamily("marketpipe_store_symbol_days", "Symbol-days by outcome.", labels=["outcome"])
+        for outcome in Outcome:
+            days.add_metric([str(outcome)], sum(getattr(symbol, str(outcome)) for symbol in symbols))
+        yield days
+        yield _gauge("symbols", "Symbols that were ever requested.", len(symbols))
+        yield _gauge("bars", "Minute bars stored.", sum(symbol.bars for symbol in symbols))
+        yield _gauge("rejected_bars", "Bars in quarantine.", sum(symbol.rejected for symbol in symbols))
+        yield _gauge("bytes", "Bytes of the minute bars on disk.", sum(symbol.size_bytes for symbol in symbols))
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"marketpipe_store_{name}", text, value=value)
