@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from marketpipe.integration.application.bars_fetcher import ProviderContext
 from marketpipe.integration.application.ports import MarketDataProvider
+from marketpipe.integration.application.provider_context import ProviderContext
 from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.auth import AuthStrategy, HeaderTokenAuth

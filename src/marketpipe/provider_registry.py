@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, cast
 
-from marketpipe.integration.application.bars_fetcher import ProviderFactory
+from marketpipe.integration.application.provider_context import ProviderFactory
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 
 GROUP: Final = "marketpipe.providers"

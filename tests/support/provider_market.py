@@ -9,8 +9,8 @@ from datetime import datetime
 import httpx
 from attrs import field, frozen
 
-from marketpipe.integration.application.bars_fetcher import ProviderContext
 from marketpipe.integration.application.ports import MarketDataProvider
+from marketpipe.integration.application.provider_context import ProviderContext
 from marketpipe.integration.infrastructure.auth import HeaderTokenAuth
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange
 from marketpipe.integration.infrastructure.synthetic.synthetic_client import SyntheticClient

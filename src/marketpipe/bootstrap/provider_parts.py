@@ -39,7 +39,7 @@ class ProviderParts(SharedParts):
         return self.credentials or find_credentials(os.environ)
 
     def _make_provider(self, config: PipelineConfig) -> MarketDataProvider:
-        from marketpipe.integration.application.bars_fetcher import ProviderContext
+        from marketpipe.integration.application.provider_context import ProviderContext
 
         if config.provider == "alpaca":
             return self._alpaca(config.alpaca)

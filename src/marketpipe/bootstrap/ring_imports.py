@@ -9,7 +9,6 @@ import marketpipe.ingestion.infrastructure.sqlite_state
 import marketpipe.integration.application.bars_fetcher
 import marketpipe.integration.infrastructure.alpaca.alpaca_client
 import marketpipe.integration.infrastructure.http_exchange
-import marketpipe.integration.infrastructure.prefetcher
 import marketpipe.integration.infrastructure.rate_limiter
 import marketpipe.integration.infrastructure.whole_day_assembler
 import marketpipe.shared_kernel.infrastructure.exchange_calendar

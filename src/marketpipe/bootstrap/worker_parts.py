@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -50,7 +52,8 @@ class WorkerParts(IntegrityParts, ValidationParts):
 
     def _fetcher(self, bus: EventBus) -> BarsFetcher:
         from marketpipe.integration.application.bars_fetcher import BarsFetcher
-        from marketpipe.integration.infrastructure.prefetcher import PagesAhead
         from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
 
-        return BarsFetcher(PagesAhead(self.provider), WholeDayAssembler, bus)
+        return BarsFetcher(
+            self.provider, WholeDayAssembler, bus, partial(ThreadPoolExecutor, 1, "marketpipe-ahead-page")
+        )

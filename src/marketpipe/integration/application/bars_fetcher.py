@@ -1,53 +1,55 @@
+"""The handler of ``BarsRequested``: from a request for bars to ``BarsFetched`` events.
+
+Fetching runs ahead of storing, so that a provider's latency costs nothing if it is shorter than the work on a page.
+Three pages of one request are in work at the same time, each on its own thread:
+
+    page n      is validated and stored   on the caller's thread, which publishes the events
+    page n + 1  is fetched                on the prefetch thread of this handler, with any provider
+    page n + 2  is on its way             on the prefetch thread of ``BaseApiClient``, which sends the request as soon
+                                          as the next cursor can be peeked, before page n + 1 is parsed
+
+Both prefetch threads work in the same way: an executor of one thread, which lives as long as the request and gets one
+task at a time. A task that fails raises its error when its result is used, so errors arrive in the order of the pages.
+Leaving early waits for the one task that is running, so no thread outlives its request.
+"""
+
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Executor
 
-from attrs import field, frozen
-
-from marketpipe.integration.application.ports import MarketDataProvider, PageSource, SymbolDayAssembler
+from marketpipe.integration.application.ports import MarketDataProvider, SymbolDayAssembler
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
-from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched, BarsRequested, Event, RefusedSymbol
+from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched, BarsRequested, RefusedSymbol
 
 
 class BarsFetcher:
-    """Answers ``BarsRequested`` with ``BarsFetched``, page by page, and at the end ``BarsExhausted``."""
+    """Fetches the pages of a request and publishes their symbol-days, page by page, then ``BarsExhausted``."""
 
     def __init__(
-        self, source: PageSource, assembler_for: Callable[[BarsRequest], SymbolDayAssembler], bus: EventBus
+        self,
+        provider: MarketDataProvider,
+        assembler_for: Callable[[BarsRequest], SymbolDayAssembler],
+        bus: EventBus,
+        new_prefetch_thread: Callable[[], Executor],
     ) -> None:
-        self._source, self._assembler_for, self._bus = source, assembler_for, bus
+        """``new_prefetch_thread`` makes an executor of one thread; each request gets its own and closes it."""
+        self._provider, self._assembler_for, self._bus = provider, assembler_for, bus
+        self._new_prefetch_thread = new_prefetch_thread
 
     def on_bars_requested(self, event: BarsRequested) -> None:
-        assembler = self._assembler_for(event.request)
-        refused: list[RefusedSymbol] = []
-        with self._source.pages(event.request) as pages:
-            for page in pages:
+        """Return when every bar of the request has been handled. Raises ``ProviderError`` and what handlers raise."""
+        request, refused = event.request, list[RefusedSymbol]()
+        assembler = self._assembler_for(request)
+        with self._new_prefetch_thread() as thread:
+            pages = self._provider.fetch_batch(request)
+            coming = thread.submit(next, pages, None)
+            while (page := coming.result()) is not None:
+                coming = thread.submit(next, pages, None)  # before the handlers of this page run: see above
                 refused.extend(page.refused)
-                self._forward(event.request, assembler.add(page))
-        self._forward(event.request, assembler.close())
-        self._bus.publish(BarsExhausted(event.request, tuple(refused), assembler.unrequested))
-
-    def _forward(self, request: BarsRequest, bars: ColumnarBars | None) -> None:
-        if bars is not None:
+                if (bars := assembler.add(page)) is not None:
+                    self._bus.publish(BarsFetched(request, bars))
+        if (bars := assembler.close()) is not None:
             self._bus.publish(BarsFetched(request, bars))
-
-
-@frozen
-class ProviderContext:
-    """What a pipeline gives to a provider that it makes.
-
-    ``options`` is the section of the configuration that bears the provider's name. ``publish`` takes the provider
-    events (``RequestCompleted`` …), from which progress and metrics are made.
-    """
-
-    options: Mapping[str, Any] = field(repr=False)
-    clock: Clock
-    publish: Callable[[Event], None] = field(repr=False)
-
-
-ProviderFactory = Callable[[ProviderContext], MarketDataProvider]
-"""What an entry point of the group ``marketpipe.providers`` names."""
+        self._bus.publish(BarsExhausted(request, tuple(refused), assembler.unrequested))

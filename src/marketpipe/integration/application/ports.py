@@ -1,7 +1,8 @@
+"""What the integration context needs from its adapters."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager
 from typing import Protocol
 
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
@@ -11,38 +12,69 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 
 
 class MarketDataProvider(Protocol):
-    """Pages come symbols ascending, then time; a symbol-day may straddle pages. Raises ``ProviderError``."""
+    """A source of minute bars. Threads may share one.
+
+    The pages of a request are ordered by symbol, then by time, both ascending; a symbol-day may continue on the next
+    page. A request without bars is answered with an empty page and is not an error.
+    """
 
     @property
     def capabilities(self) -> ProviderCapabilities: ...
 
-    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]: ...
+    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
+        """Yield the pages that answer ``request``; no bar outside its windows. Raises ``ProviderError``."""
+        ...
 
-    def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]: ...
+    def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
+        """Yield the same pages as ``fetch_batch``. Raises ``ProviderError``."""
+        ...
 
-    def close(self) -> None: ...
-
-
-class PageSource(Protocol):
-    """The pages that answer a request, in the provider's order, for as long as the context lasts."""
-
-    def pages(self, request: BarsRequest) -> AbstractContextManager[Iterator[RawMarketData]]:
-        """Raises ``ProviderError`` where a page does not come."""
+    def close(self) -> None:
+        """Release connections and files. It may be called twice."""
         ...
 
 
 class SymbolDayAssembler(Protocol):
-    """Turns pages into whole symbol-days: what a page may have cut is held back until the next one."""
+    """Turns the pages of one request into complete symbol-days.
+
+    A port, although it has one adapter, because cutting columns needs Arrow and the application layer stays free of it.
+    """
 
     def add(self, page: RawMarketData) -> ColumnarBars | None:
-        """What is whole by now; None where nothing is."""
+        """Return the symbol-days that ``page`` completes, None if there are none.
+
+        The last symbol-day is held back while more pages follow, because the next one may continue it.
+        """
         ...
 
     def close(self) -> ColumnarBars | None:
-        """What was still held back."""
+        """Return the symbol-day that was held back, None if there is none."""
         ...
 
     @property
     def unrequested(self) -> int:
-        """Bars left out so far because nobody had asked for their symbol or date."""
+        """The number of bars dropped so far because their symbol or date was not requested."""
+        ...
+
+
+class RateLimitTurns(Protocol):
+    """The turns of all requests under one rate limit: sliding windows, and the pauses that the provider asks for.
+
+    Adapters differ in who shares them: the threads of one client (in memory) or the processes of a machine (a file).
+    Callers may be threads. ``tests/contract/test_rate_limit_turns.py`` holds for every adapter.
+    """
+
+    def reserve(self) -> float:
+        """Take a turn and return 0, or take none and return the seconds (above 0) to wait before the next attempt.
+
+        Raises ``StateError`` if shared turns cannot be read or written.
+        """
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Give no turn for so long. The later end of two pauses holds. Raises ``StateError`` as ``reserve`` does."""
+        ...
+
+    def close(self) -> None:
+        """Release what is open. It may be called twice; a later ``reserve`` opens it again."""
         ...

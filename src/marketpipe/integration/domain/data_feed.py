@@ -1,3 +1,5 @@
+"""What a market data provider declares about itself, so that no other part of MarketPipe needs to know its API."""
+
 from __future__ import annotations
 
 from datetime import timedelta
@@ -8,11 +10,15 @@ from attrs.validators import ge, optional
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 
 USUAL_DELAY = timedelta(minutes=15)
+"""US exchanges charge for quotes younger than this, so free feeds begin here."""
 
 
 @frozen
 class DataFeed:
-    """Where a provider's bars come from. ``delay``: how long after it ends a minute may first be asked for."""
+    """The source of a provider's bars, such as ``sip`` or ``iex``.
+
+    ``delay`` is how long after its end a minute can first be requested.
+    """
 
     name: str
     delay: timedelta = USUAL_DELAY
@@ -20,11 +26,11 @@ class DataFeed:
 
 @frozen
 class ProviderCapabilities:
-    """What a market data provider declares of itself, so that nobody else has to know it.
+    """What a provider offers, and the limits of one request.
 
-    ``bars_per_page``: what one request brings at the most, over all symbols.
-    ``symbols_per_request``: how many symbols one request may name.
-    ``requests_per_minute``: None where there is no limit.
+    ``adjustment`` names how prices are adjusted for corporate actions (``raw``: not at all). ``bars_per_page`` is the
+    largest number of bars in one response, counted over all symbols. ``symbols_per_request`` is how many symbols one
+    request may name. ``requests_per_minute`` is None if the provider sets no limit.
     """
 
     name: str
@@ -36,4 +42,5 @@ class ProviderCapabilities:
 
     @property
     def identity(self) -> DatasetIdentity:
+        """Return what a store must not mix: provider, feed and adjustment."""
         return DatasetIdentity(self.name, self.feed.name, self.adjustment)

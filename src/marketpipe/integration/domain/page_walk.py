@@ -1,21 +1,34 @@
+"""The order in which the pages of one request are fetched, and when to stop: rules without any I/O.
+
+A server decides how many pages there are, so a faulty one could keep a client busy for ever, or end early and let a
+client believe that there are no bars. ``PageWalk`` is the one place that decides which pages are trusted.
+"""
+
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from attrs import evolve, frozen
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import EndlessPagingError, MalformedResponseError, SymbolRefusedError
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.events import RefusedSymbol
 
 IDLE_PAGES_IN_A_ROW = 25
-BARS_PER_SYMBOL_DAY = 2 * 1440  # twice what a day of minutes can hold
+"""Pages without a new bar that are tolerated in a row. Honest servers send a few empty pages between symbols."""
+BARS_PER_SYMBOL_DAY = 2 * 1440
+"""Twice the minutes of a day: a bound that no honest response reaches, duplicates included."""
+
+TimeSpan = tuple[int, int]
+"""The first and the last timestamp of a symbol's bars, in microseconds since 1970-01-01 UTC, both inclusive."""
 
 
 @frozen
 class PageCall:
-    """What the next request asks for; ``cursor`` is None for a first page. ``again``: the answer to it was silence."""
+    """One page to request. ``cursor`` is None for the first page; ``again`` marks the repetition of an empty one."""
 
     request: BarsRequest
     cursor: str | None = None
@@ -23,66 +36,85 @@ class PageCall:
 
 
 class PageWalk:
-    """The way through the pages of one request, without any I/O, so that sync and async clients share it.
+    """The sequence of page calls that answers one request; sync and async clients share it.
 
-    A provider that refuses one symbol fails the whole group: the walk leaves that symbol out and goes on with the rest.
-    Silence is believed when it is said twice: a last page without bars is asked for once more, as a server in trouble
-    may well answer with nothing instead of an error.
+    A provider that refuses one symbol fails the request for the whole group: the walk drops that symbol and starts
+    again with the others. If the provider does not name the symbol, the group is bisected to find it.
+
+    A last page without bars is requested once more before it is trusted: a server in trouble may answer with an empty
+    page instead of an error, and a checkpoint written from it would hide the missing bars for good.
     """
 
     def __init__(self, request: BarsRequest) -> None:
         self._calls = deque([PageCall(request)])
-        self._seen: set[str] = set()
+        self._cursors: set[str] = set()
+        self._spans: dict[Symbol, TimeSpan] = {}
         self._idle_in_a_row = 0
         self._bars_left = len(request.symbols) * len(request.sessions) * BARS_PER_SYMBOL_DAY
 
     def next_call(self) -> PageCall | None:
+        """Return the page to request now, or None at the end. It stays the same until ``accept`` or ``refuse``."""
         return self._calls[0] if self._calls else None
 
     @staticmethod
     def check_progress(call: PageCall, page: RawMarketData) -> None:
-        """A page that points to itself is worth asking for once more. Raises ``MalformedResponseError``."""
+        """Raise ``MalformedResponseError``, which is retried, if a page points to itself."""
         if page.next_cursor is not None and page.next_cursor == call.cursor:
             raise MalformedResponseError(f"the page after {call.cursor!r} pointed to itself")
 
-    def accept(self, page: RawMarketData, *, news: bool = True) -> None:
-        """``news``: it says what no page before it said.
+    def accept(self, page: RawMarketData, spans: Iterable[tuple[Symbol, TimeSpan]]) -> None:
+        """Take the page of the present call and move on. ``spans`` are the time spans of the page's runs.
 
-        Raises ``EndlessPagingError`` where the pages lead in a circle, or say nothing new for ever.
+        Raises ``EndlessPagingError`` if the cursors form a circle, if too many pages in a row bring no new bar, or if
+        there are more bars than the request can have.
         """
         call = self._calls.popleft()
         self._bars_left -= page.num_rows
-        self._idle_in_a_row = 0 if page.num_rows and news else self._idle_in_a_row + 1
-        if _is_silence(page) and not call.again:
+        self._idle_in_a_row = 0 if self._extend_spans(spans) else self._idle_in_a_row + 1
+        if _is_empty(page) and page.next_cursor is None and not call.again:
             self._calls.appendleft(evolve(call, again=True))
         elif page.next_cursor is None:
-            self._start_over()
+            self._forget_pages()
         else:
-            self._refuse_to_run_for_ever(call, page.next_cursor)
-            self._seen.add(page.next_cursor)
+            self._check_end(call, page.next_cursor)
+            self._cursors.add(page.next_cursor)
             self._calls.appendleft(PageCall(call.request, page.next_cursor))
 
     def refuse(self, error: SymbolRefusedError) -> tuple[RefusedSymbol, ...]:
-        """The symbols that are out for good; where the provider named none, the group is halved to find it."""
+        """Drop the refused symbol, or bisect the group if none of its symbols was named; return what was dropped."""
         request = self._calls.popleft().request
-        self._start_over()
+        self._forget_pages()
         named = [symbol for symbol in request.symbols if str(symbol) == error.symbol]
-        out = named or (request.symbols if len(request.symbols) == 1 else ())
-        if out:
-            groups = [tuple(symbol for symbol in request.symbols if symbol not in out)]
+        refused = named or (request.symbols if len(request.symbols) == 1 else ())
+        if refused:
+            groups = [tuple(symbol for symbol in request.symbols if symbol not in refused)]
         else:
             middle = len(request.symbols) // 2
             groups = [request.symbols[:middle], request.symbols[middle:]]
         self._calls.extendleft(PageCall(evolve(request, symbols=group)) for group in reversed(groups) if group)
-        return tuple(RefusedSymbol(symbol, str(error)) for symbol in out)
+        return tuple(RefusedSymbol(symbol, str(error)) for symbol in refused)
 
-    def _start_over(self) -> None:
-        """Another group may get the same cursors as the one before it."""
-        self._seen.clear()
+    def _forget_pages(self) -> None:
+        """Another group may get the same cursors (page numbers, for example), and a restarted one the same bars."""
+        self._cursors.clear()
+        self._spans.clear()
         self._idle_in_a_row = 0
 
-    def _refuse_to_run_for_ever(self, call: PageCall, cursor: str) -> None:
-        if cursor in self._seen:
+    def _extend_spans(self, spans: Iterable[tuple[Symbol, TimeSpan]]) -> bool:
+        """Return whether a symbol got a bar before or after all that it had.
+
+        Repeated bars do not count as progress: a server may send the same bars under ever new cursors.
+        """
+        extended = False
+        for symbol, (first, last) in spans:
+            before = self._spans.get(symbol)
+            after = (first, last) if before is None else (min(before[0], first), max(before[1], last))
+            self._spans[symbol] = after
+            extended |= after != before
+        return extended
+
+    def _check_end(self, call: PageCall, cursor: str) -> None:
+        if cursor in self._cursors:
             raise EndlessPagingError(f"the pages of {call.request} lead in a circle: {cursor!r} came twice")
         if self._idle_in_a_row >= IDLE_PAGES_IN_A_ROW:
             raise EndlessPagingError(f"{IDLE_PAGES_IN_A_ROW} pages in a row without a new bar for {call.request}")
@@ -90,5 +122,5 @@ class PageWalk:
             raise EndlessPagingError(f"more bars than minutes for {call.request}")
 
 
-def _is_silence(page: RawMarketData) -> bool:
-    return not page.num_rows and not page.unrequested and page.next_cursor is None
+def _is_empty(page: RawMarketData) -> bool:
+    return not page.num_rows and not page.unrequested

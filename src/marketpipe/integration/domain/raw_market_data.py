@@ -1,3 +1,5 @@
+"""One page of a provider's response, before validation."""
+
 from __future__ import annotations
 
 from attrs import field, frozen
@@ -9,7 +11,7 @@ from marketpipe.shared_kernel.events import RefusedSymbol
 
 @frozen
 class SymbolRun:
-    """``length`` rows that follow one another and belong to one symbol."""
+    """``length`` consecutive rows that belong to one symbol."""
 
     symbol: Symbol
     length: int
@@ -17,10 +19,12 @@ class SymbolRun:
 
 @frozen
 class RawMarketData:
-    """One page as the provider gave it, in canonical columns but not yet judged.
+    """One page of bars in the canonical columns (``BAR_SCHEMA``), as the provider sent it and not yet validated.
 
-    ``runs`` cover the rows of ``columns`` from the first to the last. ``next_cursor`` asks for the page after this one;
-    None: this was the last. ``unrequested`` counts bars of symbols nobody had asked for, which were left out.
+    ``columns`` is anything that ``pyarrow.table`` reads; an extra column ``raw`` may hold the provider's own text of
+    a record that could not be read. ``runs`` cover the rows of ``columns`` in order, from the first to the last.
+    ``next_cursor`` requests the following page; None marks the last page. ``refused`` lists symbols that the provider
+    rejected. ``unrequested`` counts bars of symbols that were not requested and have been left out of ``columns``.
     """
 
     columns: ArrowStream = field(repr=False)

@@ -1,33 +1,65 @@
+"""A market data provider over HTTP: everything but the dialect of one provider.
+
+What happens on a 429, or on any other failure, can be read here from top to bottom:
+
+1. ``_obey_rate_limit`` pauses the rate limiter for as long as the response says (``Retry-After``, else
+   ``X-RateLimit-Reset``). All threads, and all processes that share the limiter, wait with it.
+2. ``classify_failure`` turns the response into an error: ``RateLimitedError`` for a 429, which is transient.
+3. ``RetryPolicy`` decides whether and when to try again: transient errors are, after a backoff, up to 8 times (3 times
+   for a probing request). After a 429 with a known end the backoff is 0, because the pause of step 1 does the waiting.
+4. The next attempt waits in ``RateLimiter.acquire`` until the pause ends. After the last one the error is raised.
+
+Every attempt publishes ``RequestCompleted``, every retry ``RequestRetried``, every wait ``RateLimitWaited``.
+"""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pyarrow as pa
-from attrs import evolve
+import pyarrow.compute as pc
+from attrs import define, evolve
 
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
-from marketpipe.integration.domain.page_walk import PageCall, PageWalk
+from marketpipe.integration.domain.page_walk import PageCall, PageWalk, TimeSpan
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
-from marketpipe.integration.infrastructure.prefetcher import RequestAhead, Tally
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport, read_rate_limit
 from marketpipe.integration.infrastructure.retry import RetryPolicy, classify_status
-from marketpipe.integration.infrastructure.whole_day_assembler import PageReach
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ProviderError, SymbolRefusedError, TransientProviderError
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.events import Event, RequestCompleted, RequestRetried
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 
 
-class BaseApiClient(ABC):
-    """A market data provider over HTTP. A new provider says how it speaks; paging, pace and patience are here.
+@define
+class _Exchange:
+    """One request for one page, and what ``RequestCompleted`` reports about it.
 
-    To write one, override ``endpoint_path``, ``build_request_params`` and ``parse_response``, and where the provider
-    differs ``classify_failure``, ``next_cursor``, ``cursor_in`` and ``should_retry``. All of these are pure: no I/O.
+    ``coming`` is the reply of a request that was sent ahead. ``sent`` stays False until the request had its turn;
+    ``seconds`` are those from then to the end of the reply.
+    """
+
+    call: PageCall
+    coming: Future[HttpReply] | None = None
+    sent: bool = False
+    seconds: float = 0.0
+    bars: int = 0
+    remaining: int | None = None
+    error_kind: str | None = "unfinished"
+
+
+class BaseApiClient(ABC):
+    """A market data provider over HTTP. It pages, keeps the rate limit and retries; a subclass translates.
+
+    To add a provider, override ``endpoint_path``, ``build_request_params`` and ``parse_response``; and
+    ``classify_failure``, ``next_cursor``, ``peek_next_cursor`` and ``should_retry`` if the provider differs there. All
+    of them are pure: no I/O, no state. ``publish`` takes the events about requests.
     """
 
     def __init__(
@@ -41,14 +73,7 @@ class BaseApiClient(ABC):
         publish: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self._capabilities, self._http, self._limiter, self._clock = capabilities, http, limiter, clock
-        self._publish = publish
-        policy = retry or RetryPolicy()
-        self._retrying, self._probing = (
-            made.sync(clock, self.should_retry, self._report_retry) for made in (policy, policy.probing)
-        )
-        self._async_retrying, self._async_probing = (
-            made.asynchronous(clock, self.should_retry, self._report_retry) for made in (policy, policy.probing)
-        )
+        self._retry_policy, self._publish = retry or RetryPolicy(), publish
 
     @property
     def capabilities(self) -> ProviderCapabilities:
@@ -56,60 +81,87 @@ class BaseApiClient(ABC):
 
     @abstractmethod
     def endpoint_path(self, request: BarsRequest) -> str:
-        """Below the base URL."""
+        """Return the path below the base URL."""
 
     @abstractmethod
     def build_request_params(self, request: BarsRequest, cursor: str | None) -> Mapping[str, str]:
-        """The query of one page. The window is half-open: convert it where the provider's end is inclusive."""
+        """Return the query of one page; ``cursor`` is None for the first.
+
+        ``request.window`` is half-open, in UTC: convert its end if the provider's is inclusive.
+        """
 
     @abstractmethod
     def parse_response(self, request: BarsRequest, body: bytes) -> RawMarketData:
-        """Raises ``MalformedResponseError`` for anything but the promised shape, the shapes of nothing included."""
+        """Return the page that a response with status 200 holds.
+
+        Raises ``MalformedResponseError`` for a body that is not a page. Every documented form of "no bars" is a page.
+        """
 
     def next_cursor(self, page: RawMarketData) -> str | None:
-        """None after the last page."""
+        """Return what requests the page after ``page``, None after the last one."""
         return page.next_cursor
 
-    def cursor_in(self, body: bytes) -> str | None:  # noqa: ARG002 - nothing can be told of a body that was not read
-        """Where the next page is, if that can be told without reading this one: then it is asked for meanwhile.
+    def peek_next_cursor(self, body: bytes) -> str | None:
+        """Return the next cursor if it can be found without parsing ``body``: that page is then requested meanwhile.
 
-        A guess may be wrong: what was asked for in vain is thrown away. ``next_cursor`` has the last word.
+        It may be wrong: ``next_cursor`` decides, and the response to a wrong cursor is thrown away. ``cursor_in`` is
+        the former name of this hook; an override of it still works.
         """
+        return self.cursor_in(body)
+
+    def cursor_in(self, body: bytes) -> str | None:  # noqa: ARG002 - a hook
+        """Former name of ``peek_next_cursor``. Override that one instead."""
         return None
 
     def classify_failure(self, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:
-        """What an answer other than 200 means."""
+        """Return the error that a response with a status other than 200 stands for."""
         return classify_status(self._capabilities.name, status, body, limit)
 
     def should_retry(self, error: BaseException) -> bool:
+        """Return whether the same request may succeed later."""
         return isinstance(error, TransientProviderError)
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
-        walk, reach = PageWalk(request), PageReach()
-        retrying = self._retrying if not request.probing else self._probing
-        with ThreadPoolExecutor(1, "marketpipe-ahead") as asker, RequestAhead(self._answer, asker) as ahead:
+        """Yield the pages of ``request``. While one is parsed, the next request is on its way if its cursor is known.
+
+        Raises ``ProviderError`` after the last attempt, and ``IngestionInterrupted`` if the clock is interrupted.
+        """
+        walk, ahead = PageWalk(request), None
+        with ThreadPoolExecutor(1, "marketpipe-ahead-request") as thread:
             while (call := walk.next_call()) is not None:
                 try:
-                    page: RawMarketData = retrying(self._ask, call, ahead)
+                    for attempt in self._policy(request).sync(self._clock, self.should_retry, self._report_retry):
+                        exchange, ahead = (ahead, None) if ahead and ahead.call == call else (_Exchange(call), ahead)
+                        with attempt, self._reported(exchange):
+                            reply = exchange.coming.result() if exchange.coming else self._send(exchange)
+                            limit = self._obey_rate_limit(exchange, reply)
+                            if ahead is None and (cursor := self._peeked_cursor(call, reply)) is not None:
+                                ahead = _Exchange(PageCall(call.request, cursor))
+                                ahead.coming = thread.submit(self._send, ahead)
+                            page = self._page(exchange, reply, limit)
                 except SymbolRefusedError as error:
-                    reach = PageReach()
-                    yield _nothing_but_refused(walk, error)
+                    page = RawMarketData(BAR_SCHEMA.empty_table(), refused=walk.refuse(error))
                 else:
-                    walk.accept(page, news=reach.grows(page))
-                    yield page
+                    walk.accept(page, _time_spans(page))
+                yield page
 
     async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
-        walk, reach = PageWalk(request), PageReach()
-        retrying = self._async_retrying if not request.probing else self._async_probing
+        """Yield the same pages as ``fetch_batch``, one request at a time. Raises what ``fetch_batch`` raises."""
+        walk = PageWalk(request)
         while (call := walk.next_call()) is not None:
+            retries = self._policy(request).asynchronous(self._clock, self.should_retry, self._report_retry)
             try:
-                page: RawMarketData = await retrying(self._ask_async, call)
+                async for attempt in retries:
+                    with attempt, self._reported(_Exchange(call)) as exchange:
+                        await self._limiter.acquire_async()
+                        with self._timed(exchange):
+                            reply = await self._http.get_async(*self._target(call))
+                        page = self._page(exchange, reply, self._obey_rate_limit(exchange, reply))
             except SymbolRefusedError as error:
-                reach = PageReach()
-                yield _nothing_but_refused(walk, error)
+                page = RawMarketData(BAR_SCHEMA.empty_table(), refused=walk.refuse(error))
             else:
-                walk.accept(page, news=reach.grows(page))
-                yield page
+                walk.accept(page, _time_spans(page))
+            yield page
 
     def close(self) -> None:
         self._limiter.close()
@@ -119,71 +171,70 @@ class BaseApiClient(ABC):
         self._limiter.close()
         await self._http.aclose()
 
-    def _ask(self, call: PageCall, ahead: RequestAhead) -> RawMarketData:
-        sent = ahead.take(call)
-        with self._reported(sent.tally):
-            reply = sent.reply()
-            limit = self._heeded(reply, sent.tally)
-            if reply.status == 200 and (cursor := self.cursor_in(reply.body)) not in (None, call.cursor):
-                ahead.begin(PageCall(call.request, cursor))
-            return self._read(call, reply, limit, sent.tally)
+    def _policy(self, request: BarsRequest) -> RetryPolicy:
+        return self._retry_policy.probing if request.probing else self._retry_policy
 
-    async def _ask_async(self, call: PageCall) -> RawMarketData:
-        await self._limiter.acquire_async()
-        with self._reported(Tally()) as tally:
-            with self._timed(tally):
-                reply = await self._http.get_async(*self._target(call))
-            return self._read(call, reply, self._heeded(reply, tally), tally)
-
-    def _answer(self, call: PageCall, tally: Tally) -> HttpReply:
+    def _send(self, exchange: _Exchange) -> HttpReply:
+        """Wait for a turn, then send. Runs on the caller's thread, or ahead of it on the prefetch thread."""
         self._limiter.acquire()
-        with self._timed(tally):
-            return self._http.get(*self._target(call))
-
-    @contextmanager
-    def _timed(self, tally: Tally) -> Iterator[None]:
-        tally.sent, started = True, self._clock.monotonic()
-        try:
-            yield
-        finally:
-            tally.seconds = self._clock.monotonic() - started
+        with self._timed(exchange):
+            return self._http.get(*self._target(exchange.call))
 
     def _target(self, call: PageCall) -> tuple[str, Mapping[str, str]]:
         return self.endpoint_path(call.request), self.build_request_params(call.request, call.cursor)
 
-    def _heeded(self, reply: HttpReply, tally: Tally) -> RateLimitReport:
-        """What the provider says of its rate limit is obeyed from here on."""
+    def _obey_rate_limit(self, exchange: _Exchange, reply: HttpReply) -> RateLimitReport:
+        """Pause every request under the rate limit if the response asks for it, whatever its status."""
         limit = read_rate_limit(reply.headers, self._clock.now())
-        tally.remaining, wait = limit.remaining, limit.seconds_to_wait
+        exchange.remaining, wait = limit.remaining, limit.seconds_to_wait
         if wait is not None and (reply.status == 429 or limit.remaining == 0 or limit.retry_after is not None):
             self._limiter.pause(wait)
         return limit
 
-    def _read(self, call: PageCall, reply: HttpReply, limit: RateLimitReport, tally: Tally) -> RawMarketData:
+    def _peeked_cursor(self, call: PageCall, reply: HttpReply) -> str | None:
+        cursor = self.peek_next_cursor(reply.body) if reply.status == 200 else None
+        return None if cursor == call.cursor else cursor  # a page that points to itself is an error, see PageWalk
+
+    def _page(self, exchange: _Exchange, reply: HttpReply, limit: RateLimitReport) -> RawMarketData:
         if reply.status != 200:
             raise self.classify_failure(reply.status, reply.body, limit)
-        page = self.parse_response(call.request, reply.body)
+        page = self.parse_response(exchange.call.request, reply.body)
         page = evolve(page, columns=pa.table(page.columns), next_cursor=self.next_cursor(page))
-        PageWalk.check_progress(call, page)
-        tally.bars = page.num_rows
+        PageWalk.check_progress(exchange.call, page)
+        exchange.bars = page.num_rows
         return page
 
     @contextmanager
-    def _reported(self, tally: Tally) -> Iterator[Tally]:
+    def _timed(self, exchange: _Exchange) -> Iterator[None]:
+        exchange.sent, started = True, self._clock.monotonic()
         try:
-            yield tally
-            tally.error_kind = None
+            yield
+        finally:
+            exchange.seconds = self._clock.monotonic() - started
+
+    @contextmanager
+    def _reported(self, exchange: _Exchange) -> Iterator[_Exchange]:
+        """Publish ``RequestCompleted`` at the end, unless the request never had its turn."""
+        try:
+            yield exchange
+            exchange.error_kind = None
         except ProviderError as error:
-            tally.error_kind = error.kind
+            exchange.error_kind = error.kind
             raise
         finally:
-            if tally.sent:
-                done = tally.seconds, tally.bars, tally.error_kind, tally.remaining
+            if exchange.sent:
+                done = exchange.seconds, exchange.bars, exchange.error_kind, exchange.remaining
                 self._publish(RequestCompleted(self._capabilities.name, *done))
 
     def _report_retry(self, attempt: int, wait: float, reason: str) -> None:
         self._publish(RequestRetried(self._capabilities.name, attempt, wait, reason))
 
 
-def _nothing_but_refused(walk: PageWalk, error: SymbolRefusedError) -> RawMarketData:
-    return RawMarketData(BAR_SCHEMA.empty_table(), refused=walk.refuse(error), next_cursor=None)
+def _time_spans(page: RawMarketData) -> Iterator[tuple[Symbol, TimeSpan]]:
+    """Yield the first and the last timestamp of every run that has one."""
+    times, start = pa.table(page.columns)["timestamp"].cast(pa.int64()), 0
+    for run in page.runs:
+        span = pc.min_max(times.slice(start, run.length)).as_py()
+        if span["min"] is not None:
+            yield run.symbol, (span["min"], span["max"])
+        start += run.length

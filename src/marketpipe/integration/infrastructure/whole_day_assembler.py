@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from attrs import frozen
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData
@@ -40,7 +41,7 @@ class AskedDays:
         """Bars of the extended session that came along though the regular one was wanted."""
         if self._request.session_kind is SessionKind.EXTENDED:
             return np.zeros(len(days), np.bool_)
-        stamps = pa.compute.fill_null(timestamps.cast(pa.int64()), self.first_micros).to_numpy()
+        stamps = pc.fill_null(timestamps.cast(pa.int64()), self.first_micros).to_numpy()
         slot = np.clip(np.searchsorted(self._numbers, days), 0, len(self._numbers) - 1)
         regular, extended = self._regular, self._extended
         session = self._numbers[slot] == days
@@ -70,34 +71,6 @@ class AskedDays:
 
 def _within(stamps: Int64s, bounds: Int64s) -> Bools:
     return (bounds[:, 0] <= stamps) & (stamps < bounds[:, 1])
-
-
-Span = tuple[int, int]
-
-
-class PageReach:
-    """How far the pages of a walk have come: from the first to the last minute of every symbol."""
-
-    def __init__(self) -> None:
-        self._spans: dict[Symbol, Span] = {}
-
-    def grows(self, page: RawMarketData) -> bool:
-        """Whether the page has a bar before or after all that its symbol had until then."""
-        import pyarrow.compute as pc
-
-        times, start, grown = pa.table(page.columns)["timestamp"].cast(pa.int64()), 0, False
-        for run in page.runs:
-            grown |= self._stretch(run.symbol, pc.min_max(times.slice(start, run.length)).as_py())
-            start += run.length
-        return grown
-
-    def _stretch(self, symbol: Symbol, found: dict[str, int | None]) -> bool:
-        first, last = found["min"], found["max"]
-        if first is None or last is None:
-            return False
-        known = self._spans.get(symbol, (last + 1, first - 1))
-        self._spans[symbol] = min(known[0], first), max(known[1], last)
-        return self._spans[symbol] != known
 
 
 @frozen

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Executor, Future
+from typing import Any
 
 import pytest
 
@@ -22,22 +23,27 @@ MONDAY, TUESDAY = "2024-03-11T13:30:00Z", "2024-03-12T13:30:00Z"
 NOTHING = BAR_SCHEMA.empty_table()
 
 
-class ScriptedSource:
-    """Gives prepared pages, raising those that are errors; ``log`` remembers when each was asked for."""
+class ScriptedProvider:
+    """Gives prepared pages, raising those that are errors; ``log`` remembers when each was requested."""
 
     def __init__(self, pages: Sequence[RawMarketData | Exception], log: list[str]) -> None:
         self._pages, self._log = pages, log
 
-    @contextmanager
-    def pages(self, request: BarsRequest) -> Iterator[Iterator[RawMarketData]]:
-        yield self._played()
-
-    def _played(self) -> Iterator[RawMarketData]:
+    def fetch_batch(self, _: BarsRequest) -> Iterator[RawMarketData]:
         for number, page in enumerate(self._pages, 1):
             self._log.append(f"page {number}")
             if isinstance(page, Exception):
                 raise page
             yield page
+
+
+class LazyExecutor(Executor):
+    """Runs a task when its result is used, so that nothing is fetched ahead and the order of events is certain."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.result = lambda _=None: fn(*args, **kwargs)  # type: ignore[method-assign]
+        return future
 
 
 class Scene:
@@ -47,7 +53,8 @@ class Scene:
         self.log: list[str] = []
         self.exhausted: list[BarsExhausted] = []
         self._bus = EventBus(LoggedIsolation)
-        fetcher = BarsFetcher(ScriptedSource(pages, self.log), WholeDayAssembler, self._bus)
+        provider = ScriptedProvider(pages, self.log)
+        fetcher = BarsFetcher(provider, WholeDayAssembler, self._bus, LazyExecutor)  # type: ignore[arg-type]
         self._bus.subscribe(BarsRequested, fetcher.on_bars_requested)
         self._bus.subscribe(BarsFetched, self._note)
         self._bus.subscribe(BarsExhausted, self.exhausted.append)
@@ -68,7 +75,7 @@ def page(*parts: tuple[str, str], cursor: str | None = None, unrequested: int = 
     return RawMarketData(rows, tuple(SymbolRun(Symbol(name), 1) for name, _ in parts), cursor, (), unrequested)
 
 
-def test_whole_symbol_days_go_round_before_the_next_page_is_asked_for() -> None:
+def test_complete_symbol_days_are_handled_before_the_next_page_is_used() -> None:
     scene = Scene(
         page(("AAPL", MONDAY), ("AAPL", TUESDAY), cursor="2"),
         page(("AAPL", "2024-03-12T13:31:00Z"), ("MSFT", MONDAY), cursor="3"),
@@ -85,19 +92,19 @@ def test_whole_symbol_days_go_round_before_the_next_page_is_asked_for() -> None:
     assert scene.exhausted == [BarsExhausted(ASKED)]
 
 
-def test_what_was_held_back_comes_when_the_pages_end_without_bars() -> None:
+def test_a_symbol_day_held_back_is_published_when_the_pages_end_without_bars() -> None:
     scene = Scene(page(("AAPL", MONDAY), cursor="2"), page(cursor="3"), page())
     assert scene.play() == ["page 1", "page 2", "page 3", "AAPL 2024-03-11: 1"]
     assert len(scene.exhausted) == 1
 
 
-def test_no_bars_at_all_is_said_once_and_nothing_fetched() -> None:
+def test_without_bars_only_bars_exhausted_is_published() -> None:
     scene = Scene(page())
     assert scene.play() == ["page 1"]
     assert scene.exhausted == [BarsExhausted(ASKED, (), 0)]
 
 
-def test_bars_exhausted_tells_refused_symbols_and_unrequested_bars() -> None:
+def test_bars_exhausted_reports_refused_symbols_and_unrequested_bars() -> None:
     refused = RefusedSymbol(Symbol("MSFT"), "invalid symbol: MSFT")
     scene = Scene(
         RawMarketData(NOTHING, refused=(refused,)),
@@ -108,7 +115,7 @@ def test_bars_exhausted_tells_refused_symbols_and_unrequested_bars() -> None:
     assert scene.exhausted == [BarsExhausted(ASKED, (refused,), 6)]
 
 
-def test_a_provider_error_reaches_the_publisher_and_nothing_is_said_to_be_exhausted() -> None:
+def test_a_provider_error_reaches_the_publisher_and_bars_exhausted_is_not_published() -> None:
     scene = Scene(page(("AAPL", MONDAY), cursor="2"), ProviderUnavailableError("gone"))
     with pytest.raises(ProviderError, match="gone"):
         scene.play()
@@ -127,7 +134,7 @@ def test_an_error_in_storing_stops_the_paging() -> None:
     assert scene.exhausted == []
 
 
-def test_each_request_is_assembled_for_itself() -> None:
+def test_each_request_has_its_own_assembler() -> None:
     scene = Scene(page(("AAPL", MONDAY)))
     assert scene.play() == ["page 1", "AAPL 2024-03-11: 1"]
     assert scene.play()[2:] == ["page 1", "AAPL 2024-03-11: 1"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from attrs import evolve
 from hypothesis import given
@@ -14,6 +16,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from tests.support.builders import request
 
 MONDAY = "2024-03-11"
+MOMENTS = count(1)
 
 
 def walk(*symbols: str) -> PageWalk:
@@ -23,6 +26,11 @@ def walk(*symbols: str) -> PageWalk:
 def page(rows: int, cursor: str | None, symbol: str = "AAPL") -> RawMarketData:
     """Its columns are never looked at."""
     return RawMarketData(BAR_SCHEMA.empty_table(), (SymbolRun(Symbol(symbol), rows),), cursor)
+
+
+def accept(pages: PageWalk, accepted: RawMarketData) -> None:
+    """Every bar is a new one: it is later than all before it."""
+    pages.accept(accepted, [(run.symbol, (0, next(MOMENTS))) for run in accepted.runs if run.length])
 
 
 def next_asked(pages: PageWalk) -> tuple[str, str | None] | None:
@@ -37,9 +45,9 @@ def test_the_first_call_has_no_cursor() -> None:
 def test_the_cursor_alone_decides_whether_there_is_another_page() -> None:
     pages = walk()
     for rows, cursor in ((10_000, "b"), (1, "c"), (0, "d")):
-        pages.accept(page(rows if rows < 2000 else 1000, cursor))
+        accept(pages, page(rows if rows < 2000 else 1000, cursor))
         assert next_asked(pages) == ("AAPL", cursor)
-    pages.accept(page(1000, None))
+    accept(pages, page(1000, None))
     assert pages.next_call() is None
 
 
@@ -50,7 +58,7 @@ def test_looking_at_the_next_call_does_not_consume_it() -> None:
 
 def test_an_empty_string_is_a_cursor_like_any_other() -> None:
     pages = walk()
-    pages.accept(page(1, ""))
+    accept(pages, page(1, ""))
     assert next_asked(pages) == ("AAPL", "")
 
 
@@ -66,74 +74,94 @@ def test_a_page_that_points_to_itself_is_malformed() -> None:
 def test_cursors_that_come_again_lead_in_a_circle(circle: tuple[str, ...]) -> None:
     pages = walk()
     for cursor in circle[:-1]:
-        pages.accept(page(1, cursor))
+        accept(pages, page(1, cursor))
     with pytest.raises(EndlessPagingError, match=f"in a circle: '{circle[-1]}' came twice"):
-        pages.accept(page(1, circle[-1]))
+        accept(pages, page(1, circle[-1]))
 
 
 def test_empty_pages_end_after_a_while() -> None:
     pages = walk()
     for number in range(IDLE_PAGES_IN_A_ROW - 1):
-        pages.accept(page(0, f"cursor {number}"))
+        accept(pages, page(0, f"cursor {number}"))
     with pytest.raises(
         EndlessPagingError, match="25 pages in a row without a new bar for AAPL from 2024-03-11 to 2024-03-11"
     ):
-        pages.accept(page(0, "one more"))
+        accept(pages, page(0, "one more"))
 
 
 def test_a_bar_now_and_then_keeps_empty_pages_from_ending() -> None:
     pages = walk()
     for number in range(4 * IDLE_PAGES_IN_A_ROW):
-        pages.accept(page(1 if number % 20 == 0 else 0, f"cursor {number}"))
+        accept(pages, page(1 if number % 20 == 0 else 0, f"cursor {number}"))
     assert next_asked(pages) == ("AAPL", "cursor 99")
 
 
 def test_the_last_empty_page_may_be_the_25th() -> None:
     pages = walk()
     for number in range(IDLE_PAGES_IN_A_ROW - 1):
-        pages.accept(page(0, f"cursor {number}"))
+        accept(pages, page(0, f"cursor {number}"))
     for _ in range(2):
-        pages.accept(page(0, None))
+        accept(pages, page(0, None))
     assert pages.next_call() is None
 
 
 def test_silence_is_believed_when_it_is_said_twice() -> None:
     pages = walk()
-    pages.accept(page(0, None))
+    accept(pages, page(0, None))
     assert next_asked(pages) == ("AAPL", None)
-    pages.accept(page(0, None))
+    accept(pages, page(0, None))
     assert pages.next_call() is None
 
 
 def test_a_last_page_without_bars_is_asked_for_once_more_and_may_lead_on() -> None:
     pages = walk()
-    pages.accept(page(10, "b"))
-    pages.accept(page(0, None))
+    accept(pages, page(10, "b"))
+    accept(pages, page(0, None))
     assert next_asked(pages) == ("AAPL", "b")
-    pages.accept(page(10, "c"))
+    accept(pages, page(10, "c"))
     assert next_asked(pages) == ("AAPL", "c")
-    pages.accept(page(10, None))
+    accept(pages, page(10, None))
     assert pages.next_call() is None
 
 
 def test_bars_that_nobody_asked_for_are_no_silence() -> None:
     pages = walk()
-    pages.accept(evolve(page(0, None), unrequested=3))
+    accept(pages, evolve(page(0, None), unrequested=3))
     assert pages.next_call() is None
+
+
+@pytest.mark.parametrize("spans", [[], [(Symbol("AAPL"), (5, 9))], [(Symbol("AAPL"), (6, 8))]], ids=repr)
+def test_repeated_bars_are_no_progress(spans: list[tuple[Symbol, tuple[int, int]]]) -> None:
+    pages = walk()
+    pages.accept(page(5, "first"), [(Symbol("AAPL"), (5, 9))])
+    for number in range(IDLE_PAGES_IN_A_ROW - 1):
+        pages.accept(page(5, f"cursor {number}"), spans)
+    with pytest.raises(EndlessPagingError, match="25 pages in a row"):
+        pages.accept(page(5, "one more"), spans)
+
+
+@pytest.mark.parametrize("span", [(4, 9), (5, 10), (10, 12), (1, 2)])
+def test_a_bar_before_or_after_those_of_its_symbol_is_progress(span: tuple[int, int]) -> None:
+    pages = walk()
+    pages.accept(page(5, "first"), [(Symbol("AAPL"), (5, 9))])
+    for number in range(IDLE_PAGES_IN_A_ROW - 1):
+        pages.accept(page(0, f"cursor {number}"), [])
+    pages.accept(page(5, "new"), [(Symbol("AAPL"), span)])
+    assert next_asked(pages) == ("AAPL", "new")
 
 
 def test_more_bars_than_the_days_have_minutes_end_the_walk() -> None:
     pages = PageWalk(request(("AAPL", "MSFT"), MONDAY, "2024-03-12"))
-    pages.accept(page(4 * 2 * 1440, "b"))
+    accept(pages, page(4 * 2 * 1440, "b"))
     with pytest.raises(EndlessPagingError, match="more bars than minutes"):
-        pages.accept(page(1, "c"))
+        accept(pages, page(1, "c"))
 
 
 def test_a_named_symbol_is_left_out_and_the_rest_asked_for_again() -> None:
     pages = walk("AAPL", "BAD", "MSFT")
     assert pages.refuse(SymbolRefusedError("no BAD", "BAD")) == (RefusedSymbol(Symbol("BAD"), "no BAD"),)
     assert next_asked(pages) == ("AAPL,MSFT", None)
-    pages.accept(page(1, None))
+    accept(pages, page(1, None))
     assert pages.next_call() is None
 
 
@@ -142,7 +170,7 @@ def test_a_group_is_halved_where_the_refused_symbol_is_not_one_of_it(named: str 
     pages = walk("AAPL", "BAD", "MSFT")
     assert pages.refuse(SymbolRefusedError("one is bad", named)) == ()
     assert next_asked(pages) == ("AAPL", None)
-    pages.accept(page(1, None))
+    accept(pages, page(1, None))
     assert next_asked(pages) == ("BAD,MSFT", None)
 
 
@@ -157,21 +185,21 @@ def test_groups_may_get_the_same_cursors() -> None:
     pages = walk("AAPL", "BAD", "IBM", "MSFT")
     pages.refuse(SymbolRefusedError("one is bad"))
     for cursor in ("page 2", "page 3", None):
-        pages.accept(page(1, cursor))
+        accept(pages, page(1, cursor))
     assert next_asked(pages) == ("IBM,MSFT", None)
     for cursor in ("page 2", "page 3", None):
-        pages.accept(page(1, cursor))
+        accept(pages, page(1, cursor))
     assert pages.next_call() is None
 
 
 def test_a_group_refused_halfway_starts_again_from_its_first_page() -> None:
     pages = walk("AAPL", "MSFT")
     for cursor in ("b", "c"):
-        pages.accept(page(1, cursor))
+        accept(pages, page(1, cursor))
     pages.refuse(SymbolRefusedError("one is bad"))
     assert next_asked(pages) == ("AAPL", None)
     for cursor in ("b", "c", None):
-        pages.accept(page(1, cursor))
+        accept(pages, page(1, cursor))
     assert next_asked(pages) == ("MSFT", None)
 
 
@@ -183,9 +211,9 @@ def test_groups_without_bars_are_no_empty_pages_in_a_row() -> None:
         assert len(call.request.symbols) == size
         pages.refuse(SymbolRefusedError("one of them"))
     for _ in range(6 * 2):
-        pages.accept(page(0, None))
+        accept(pages, page(0, None))
     for number in range(IDLE_PAGES_IN_A_ROW - 1):
-        pages.accept(page(0, f"cursor {number}"))
+        accept(pages, page(0, f"cursor {number}"))
     assert next_asked(pages) == (",".join(f"S{number}" for number in range(32, 64)), "cursor 23")
 
 
@@ -206,6 +234,6 @@ def test_exactly_the_bad_symbols_are_refused_and_every_other_is_asked_for_once(
             refused += [str(out.symbol) for out in pages.refuse(error)]
         else:
             answered += names
-            pages.accept(page(len(names), None))
+            accept(pages, page(len(names), None))
     assert answered == [name for name in symbols if name not in bad]
     assert sorted(refused) == sorted(name for name in symbols if name in bad)

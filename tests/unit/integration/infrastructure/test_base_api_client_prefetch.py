@@ -1,21 +1,17 @@
-"""While a page is read the next one is on its way; whatever is guessed, the pages are those that they would be."""
+"""While a page is parsed the next request is on its way; whatever cursor is peeked, the pages stay the same."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.integration.domain.page_walk import PageCall
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient
-from marketpipe.integration.infrastructure.http_exchange import HttpReply
-from marketpipe.integration.infrastructure.prefetcher import RequestAhead, Tally
+from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.events import RequestCompleted, RequestRetried
 from tests.support.alpaca_loopback import record
@@ -24,7 +20,6 @@ from tests.support.clients import AlpacaSetting, exchange, read, scripted_alpaca
 from tests.support.scripted_transport import Answer, ScriptedTransport
 
 ASKED = request(("AAPL",), "2024-03-11", "2024-03-11")
-FIRST, SECOND = PageCall(ASKED), PageCall(ASKED, "b")
 MINUTES = [record(f"2024-03-11T13:{minute}:00Z") for minute in range(30, 40)]
 
 
@@ -37,23 +32,23 @@ def pages_of(*tokens: str | None) -> list[Answer]:
 
 
 class Waiting(AlpacaClient):
-    """Reads no first page before the second one was asked for."""
+    """Parses no first page before the second one was requested."""
 
-    second_asked = threading.Event()
+    second_requested = threading.Event()
 
     def parse_response(self, request: BarsRequest, body: bytes) -> RawMarketData:
-        assert self.second_asked.wait(10)
+        assert self.second_requested.wait(10)
         return super().parse_response(request, body)
 
 
-def test_the_next_page_is_asked_for_while_this_one_is_read() -> None:
+def test_the_next_page_is_requested_while_this_one_is_parsed() -> None:
     transport = ScriptedTransport(*pages_of("b", None))
     setting = AlpacaSetting(exchange("http://alpaca.test", transport), client_class=Waiting)
     answered = transport.handler
 
     def answer(asked: httpx.Request) -> object:
         if "page_token" in asked.url.params:
-            Waiting.second_asked.set()
+            Waiting.second_requested.set()
         return answered(asked)
 
     transport.handler = answer
@@ -62,11 +57,29 @@ def test_the_next_page_is_asked_for_while_this_one_is_read() -> None:
 
 
 class Guessing(AlpacaClient):
-    def cursor_in(self, body: bytes) -> str | None:
+    def peek_next_cursor(self, body: bytes) -> str | None:
         return "elsewhere"
 
 
-def test_a_wrong_guess_costs_a_request_and_nothing_else() -> None:
+class FormerHook(BaseApiClient):
+    """A provider that was written when the hook was still called ``cursor_in``."""
+
+    endpoint_path = AlpacaClient.endpoint_path
+    build_request_params = AlpacaClient.build_request_params
+    parse_response = AlpacaClient.parse_response
+
+    def cursor_in(self, body: bytes) -> str | None:
+        return "b" if b'"b"' in body else None
+
+
+def test_the_former_name_of_the_hook_still_works() -> None:
+    setting, _ = scripted_alpaca(*pages_of("b", None), client_class=FormerHook)
+
+    assert setting.client.peek_next_cursor(b'{"next_page_token":"b"}') == "b"
+    assert [page.num_rows for page in read(setting.client, ASKED)] == [1, 1]
+
+
+def test_a_wrong_cursor_costs_a_request_and_nothing_else() -> None:
     answers = {None: "b", "b": "c", "c": None, "elsewhere": "nowhere"}
     asked = list[str | None]()
 
@@ -84,7 +97,7 @@ def test_a_wrong_guess_costs_a_request_and_nothing_else() -> None:
     assert [token for token in asked if token != "elsewhere"] == [None, "b", "c"]
 
 
-def test_a_failure_of_what_was_asked_for_ahead_is_retried_in_its_place() -> None:
+def test_a_failed_request_that_was_sent_ahead_is_retried_in_its_place() -> None:
     first, second = pages_of("b", None)
     setting, transport = scripted_alpaca(first, Answer(503), httpx.ConnectError("gone"), second)
 
@@ -95,13 +108,14 @@ def test_a_failure_of_what_was_asked_for_ahead_is_retried_in_its_place() -> None
     assert [query.get("page_token") for query in transport.queries] == [None, "b", "b", "b"]
 
 
-def test_whoever_stops_in_the_middle_leaves_nothing_on_its_way() -> None:
+def test_closing_the_pages_early_leaves_no_request_and_no_thread_behind() -> None:
     setting, transport = scripted_alpaca(*pages_of("b", "c", None))
     pages = setting.client.fetch_batch(ASKED)
 
     next(pages)
     pages.close()  # type: ignore[attr-defined]
     so_far = len(transport.requests)
+    assert not any(thread.name.startswith("marketpipe-ahead") for thread in threading.enumerate())
     setting.client.close()
 
     assert len(transport.requests) == so_far <= 2
@@ -121,49 +135,14 @@ def test_whoever_stops_in_the_middle_leaves_nothing_on_its_way() -> None:
         (b"", None),
     ],
 )
-def test_a_token_is_seen_where_alpaca_writes_it(end: bytes, token: str | None) -> None:
+def test_a_token_is_found_where_alpaca_writes_it(end: bytes, token: str | None) -> None:
     setting, _ = scripted_alpaca(Answer())
 
-    assert setting.client.cursor_in(b'{"bars":{"AAPL":[]}' + end) == token
+    assert setting.client.peek_next_cursor(b'{"bars":{"AAPL":[]}' + end) == token
 
 
 @given(st.binary(max_size=700))
-def test_no_body_makes_it_fail_to_guess(body: bytes) -> None:
+def test_no_body_makes_the_search_for_a_token_fail(body: bytes) -> None:
     setting, _ = scripted_alpaca(Answer())
 
-    assert setting.client.cursor_in(body) is None
-
-
-class Asking:
-    """Answers with the number of the call; counts."""
-
-    def __init__(self) -> None:
-        self.asked: list[PageCall] = []
-
-    def __call__(self, call: PageCall, tally: Tally) -> HttpReply:
-        self.asked.append(call)
-        tally.sent = True
-        return HttpReply(200, {}, str(len(self.asked)).encode())
-
-
-Use = Callable[[RequestAhead], list[bytes]]
-
-
-@pytest.mark.parametrize(
-    ("use", "replies", "asked"),
-    [
-        (lambda a: [a.take(FIRST).reply().body], [b"1"], [FIRST]),
-        (lambda a: [a.begin(SECOND), a.take(SECOND).reply().body][1:], [b"1"], [SECOND]),
-        (lambda a: [a.begin(SECOND), *(a.take(SECOND).reply().body for _ in "12")][1:], [b"1", b"2"], [SECOND] * 2),
-        (lambda a: [a.begin(SECOND), a.begin(FIRST), a.take(SECOND).reply().body][2:], [b"1"], [SECOND]),
-    ],
-    ids=["not begun", "begun", "asked for again", "begun twice"],
-)
-def test_what_was_begun_is_taken_once(use: Use, replies: list[bytes], asked: list[PageCall]) -> None:
-    asking = Asking()
-
-    with ThreadPoolExecutor(1) as executor, RequestAhead(asking, executor) as ahead:
-        found = use(ahead)
-
-    assert found == replies
-    assert asking.asked == asked
+    assert setting.client.peek_next_cursor(body) is None
