@@ -22,7 +22,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
-from marketpipe.storage.infrastructure.aggregate_files import MonthNow, aggregate_files, stamp_of, years_between
+from marketpipe.storage.infrastructure.aggregate_files import MinutesOfYear, aggregate_files, years_between
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -66,14 +66,14 @@ def make_store(
 
 
 def _make_aggregates(root: Path, symbol: Symbol, timeframes: Sequence[Timeframe], content: bytes) -> None:
-    """Files that bear the stamp of the minutes that lie there."""
+    """Write files with the fingerprint of the minutes that exist."""
     layout = StoreLayout(*(root / folder for folder in list(FOLDERS.values())[:4]))
     for year, wanted in years_between(layout, symbol, None, None):
-        months = {month: MonthNow(month, str(layout.month(month))) for month in year}
+        minutes = MinutesOfYear(layout, year, timeframes)
         for file in aggregate_files(layout, year, wanted, timeframes):
             file.path.parent.mkdir(parents=True, exist_ok=True)
             file.path.write_bytes(content)
-            os.utime(file.path, ns=(stamp_of(months[month] for month in file.months),) * 2)
+            os.utime(file.path, ns=(minutes.fingerprint(file),) * 2)
 
 
 def _link(source: Path, data: Path, day: SymbolDay) -> None:

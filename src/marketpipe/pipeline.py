@@ -159,7 +159,7 @@ class Pipeline(StoreAtRest):
         self, scope: IngestionScope, carry_out: Callable[[IngestionCoordinator], IngestionJob]
     ) -> IngestionReport:
         self._run.reset()
-        self._parts.seen_months.forget()
+        self._parts.scanned_years.forget()
         started = self._parts.clock.monotonic()
         with self._serving_metrics():
             job = carry_out(self._parts.coordinator)

@@ -250,7 +250,7 @@ class StoreAtRest:
             return AggregationReport(0, 0)
         try:
             with self._parts.aggregation_lock.held():
-                refresher = self._parts.refresher_after_a_look if nothing_came else self._parts.refresher
+                refresher = self._parts.refresher_after_a_plan if nothing_came else self._parts.refresher
                 count = refresher.refresh(symbols, timeframes, first, last)
         except StateError as error:  # what was ingested before is to be reported all the same
             return AggregationReport(0, 0, (str(error),))

@@ -13,7 +13,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-    from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles, SeenMonths
+    from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles, ScannedYears
     from marketpipe.storage.infrastructure.bar_loader import BarLoader, ParquetStoredBars
     from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
     from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
@@ -42,37 +42,35 @@ class StorageParts(SharedParts):
     def inventory(self) -> StoreInventory:
         from marketpipe.storage.infrastructure.file_inventory import FileInventory
 
-        return FileInventory(self.layout, self.seen_months)
+        return FileInventory(self.layout, self.scanned_years)
 
     @cached_property
-    def seen_months(self) -> SeenMonths:
-        from marketpipe.storage.infrastructure.aggregate_files import SeenMonths
+    def scanned_years(self) -> ScannedYears:
+        from marketpipe.storage.infrastructure.aggregate_files import ScannedYears
 
-        return SeenMonths()
+        return ScannedYears()
 
     @property
     def refresher(self) -> AggregateRefresher:
-        from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-
-        return AggregateRefresher(self.aggregate_files, self.bus, self.new_executor or _aggregators)
+        return self._refresher_of(self._aggregate_files())
 
     @property
-    def refresher_after_a_look(self) -> AggregateRefresher:
-        """For when the inventory has seen all files a moment ago."""
+    def refresher_after_a_plan(self) -> AggregateRefresher:
+        """For when a plan has scanned all day files a moment ago."""
+        return self._refresher_of(self._aggregate_files(self.scanned_years))
+
+    def _refresher_of(self, files: AggregateFiles) -> AggregateRefresher:
         from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-        from marketpipe.storage.infrastructure.aggregate_files import UnchangedAggregates
 
-        unchanged = UnchangedAggregates(self.layout, self.seen_months, lambda: self.aggregate_files)
-        return AggregateRefresher(unchanged, self.bus, self.new_executor or _aggregators)
+        return AggregateRefresher(files, self.bus, self.new_executor or _aggregators)
 
-    @cached_property
-    def aggregate_files(self) -> AggregateFiles:
+    def _aggregate_files(self, scanned: ScannedYears | None = None) -> AggregateFiles:
         from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
 
         identity = self.stored_identity.read()
         if identity is None:
             raise ConfigurationError(f"{self.config.output_path} holds no bars to aggregate; ingest some first")
-        return AggregateFiles(self.layout, identity, lambda: self.aggregator, self.writer, self.files)
+        return AggregateFiles(self.layout, identity, lambda: self.aggregator, self.writer, self.files, scanned)
 
     @cached_property
     def stored_identity(self) -> StoredIdentity:

@@ -28,7 +28,7 @@ from marketpipe.storage.infrastructure.store_layout import (
     MONTH_FOLDER,
     YEAR_FOLDER,
     StoreLayout,
-    looking_into,
+    translating,
 )
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def looks_below(roots: Iterable[Path]) -> Looks:
 
 
 def _below(folder: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    with looking_into(Path(folder)):
+    with translating(folder):
         try:
             entries = list(os.scandir(folder))
         except FileNotFoundError:

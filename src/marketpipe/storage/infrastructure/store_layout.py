@@ -1,4 +1,8 @@
-"""What lies in the folders of a store, seen from outside: names, sizes and times."""
+"""Where every file of a store is, and what its folders contain: the only module that knows names and paths.
+
+``StoreLayout`` computes paths, ``scan_day_files`` is the one scanner of day files, and ``StoreWalk`` finds every file
+there is, foreign ones too. No file is opened here.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,8 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date
-from fnmatch import translate
-from functools import cache
-from operator import attrgetter
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from attrs import frozen
 
@@ -24,17 +25,21 @@ from marketpipe.storage.domain.data_partition import DataPartition, MonthPartiti
 from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.storage.infrastructure.durable_files import OWN_TEMPORARY
 
-DIGITS = "[0-9][0-9]"
-YEAR_FOLDER = f"year={DIGITS}{DIGITS}"
-MONTH_NAME = f"month={DIGITS}"
-MONTH_FOLDER = f"{YEAR_FOLDER}/{MONTH_NAME}"
-DAY_FILE = f"day={DIGITS}.parquet"
-_YEAR, _MONTH = re.compile(YEAR_FOLDER), re.compile(MONTH_NAME)
+DIGITS: Final = "[0-9][0-9]"
+YEAR_FOLDER: Final = f"year={DIGITS}{DIGITS}"
+MONTH_NAME: Final = f"month={DIGITS}"
+MONTH_FOLDER: Final = f"{YEAR_FOLDER}/{MONTH_NAME}"
+DAY_FILE: Final = f"day={DIGITS}.parquet"
+"""Names as patterns that a glob, Python's or DuckDB's, and a regular expression read alike, but for the dot."""
+
+_YEAR: Final = re.compile(r"year=(?!0000)(\d{4})", re.ASCII)
+_MONTH: Final = re.compile(r"month=(0[1-9]|1[0-2])", re.ASCII)
+_DAY_FILE: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
 
 
 @frozen
 class StoreLayout:
-    """The roots of a store, and where in them everything lies."""
+    """The four roots of a store, and the path of each file below them."""
 
     data: Path
     aggregates: Path
@@ -51,9 +56,9 @@ class StoreLayout:
         return self.revisions / revision.path
 
     def rejected_files(self, days: Collection[SymbolDay]) -> dict[SymbolDay, Path]:
-        """Those that are there; every folder is looked into once. Raises ``StorageError``."""
+        """Return the quarantine files that exist; each folder is listed once. Raises ``StorageError``."""
         folders = {month: self.quarantine / month.folder for month in {MonthPartition.of(day) for day in days}}
-        names = {month: set(_names_in(folder)) if folder.is_dir() else () for month, folder in folders.items()}
+        names = {month: frozenset(names_in(folder)) if folder.is_dir() else () for month, folder in folders.items()}
         return {day: self.rejected(day) for day in days if DataPartition(day).name in names[MonthPartition.of(day)]}
 
     def month(self, month: MonthPartition) -> Path:
@@ -63,148 +68,155 @@ class StoreLayout:
         return Path(self.aggregate_location(timeframe, month))
 
     def aggregate_location(self, timeframe: Timeframe, month: MonthPartition) -> str:
-        """The same as text, for those who look at a great many of them."""
+        """Return the path of an aggregate as text, which loops over many thousands of them need."""
         return f"{self.aggregates}/{aggregate_path(timeframe, month)}"
 
     def day_files(self, month: MonthPartition) -> list[Path]:
-        """Those of one month, ascending, each of a day that the month has; none where there is no such month."""
-        days = calendar.monthrange(month.year, month.month)[1]
-        return sorted(path for path in self.month(month).glob(DAY_FILE) if 1 <= _number(path.stem) <= days)
+        """Return the day files of a month, ascending; none if it has no folder. Raises ``StorageError``."""
+        folder = self.month(month)
+        return [folder / name for name in names_in(folder) if _DAY_FILE.fullmatch(name) and date_of(month, name)]
 
     def revisions_of(self, month: MonthPartition) -> list[Revision]:
-        """Ascending by date, then moment; none where there is no such month. Raises ``StorageError``."""
-        names = _names_in(self.revisions / month.folder)
+        """Return the revisions of a month by date, then moment; none if it has no folder. Raises ``StorageError``."""
+        names = names_in(self.revisions / month.folder)
         return sorted(revision for name in names if (revision := month.revision(name)))
 
     def any_day_files(self) -> Iterator[Path]:
-        """Of folders that bear a symbol, in no particular order, found only as far as somebody looks."""
-        for symbol in _symbols(self.data.glob("symbol=*")):
-            yield from (self.data / f"symbol={symbol}").glob(f"{MONTH_FOLDER}/{DAY_FILE}")
+        """Yield day files in no particular order, and list no more folders than the caller needs."""
+        for folder in self.data.glob("symbol=*"):
+            if _symbol_of(folder.name) is not None:
+                yield from folder.glob(f"{MONTH_FOLDER}/{DAY_FILE}")
 
     def symbols(self) -> list[Symbol]:
-        """Those with a folder, ascending."""
-        return sorted(_symbols(self.data.glob("symbol=*")))
+        """Return the symbols that have a folder of minute bars, ascending. Raises ``StorageError``."""
+        return sorted(symbol for name in names_in(self.data) if (symbol := _symbol_of(name)))
+
+    def years(self, symbol: Symbol) -> list[int]:
+        """Return the years that have a folder, ascending. Raises ``StorageError``."""
+        return _numbers_in(f"{self.data}/symbol={symbol}", _YEAR)
 
     def months(self, symbol: Symbol) -> list[MonthPartition]:
-        """Those with a folder, ascending."""
+        """Return the months that have a folder, ascending. Raises ``StorageError``."""
         root = f"{self.data}/symbol={symbol}"
-        years = sorted(name for name in _names_below(root) if _YEAR.fullmatch(name))
-        named = ((year, name) for year in years for name in sorted(_names_below(f"{root}/{year}")))
-        months = ((_number(year), _number(name)) for year, name in named if _MONTH.fullmatch(name))
-        return [MonthPartition(symbol, year, month) for year, month in months if year and 1 <= month <= 12]
+        years = self.years(symbol) if os.path.isdir(root) else []  # a foreign file may be in the place of a folder
+        folders = [(year, folder) for year in years if os.path.isdir(folder := f"{root}/year={year:04d}")]
+        return [MonthPartition(symbol, year, month) for year, at in folders for month in _numbers_in(at, _MONTH)]
 
     def timeframes(self) -> list[Timeframe]:
-        """Those that were ever aggregated."""
+        """Return the timeframes that were aggregated at least once."""
         return [timeframe for timeframe in Timeframe if (self.aggregates / f"timeframe={timeframe}").is_dir()]
 
 
-def _names_in(folder: Path | str) -> list[str]:
-    """A folder that may not be looked into must not pass for an empty one, as it does with ``glob``."""
+DayFile = tuple[str, int, int]
+"""A day file as its folder shows it: its name, its size in bytes, its modification time in nanoseconds since 1970."""
+GONE: Final = -1
+"""In the place of size and time of a name without a file: removed since it was listed, or a link to nowhere."""
+
+
+def scan_day_files(folder: Path | str) -> list[DayFile]:
+    """Return the day files in a month's folder, ascending by name; none if there is no such folder.
+
+    A foreign ``day=99.parquet`` is among them. Raises ``StorageError``.
+    """
+    # Hundreds of thousands of files pass through this loop on every plan. Files are examined relative to a descriptor
+    # of their folder, so that the system does not walk the whole path for each; that saves an eighth of the time.
+    found, fits = list[DayFile](), _DAY_FILE.fullmatch
     try:
-        return os.listdir(folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise StorageError(f"cannot look into {folder}: {error.strerror}") from error
-
-
-def _names_below(name: str) -> list[str]:
-    """None where it is a file that somebody put there. Raises ``StorageError``."""
-    return _names_in(name) if os.path.isdir(name) else []
-
-
-def _number(folder: str) -> int:
-    return int(folder.partition("=")[2])
-
-
-def _symbols(folders: Iterator[Path]) -> Iterator[Symbol]:
-    for folder in folders:
-        try:
-            yield Symbol(folder.name.partition("=")[2])
-        except ValidationError:  # somebody else's folder
-            continue
-
-
-FileLook = tuple[str, int, int]
-"""A file from outside: its name, its size in bytes, its modification time in nanoseconds since 1970."""
-
-
-@contextmanager
-def looking_into(folder: Path | str) -> Iterator[None]:
+        raise unreadable(folder, error) from error
     try:
-        yield
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                if fits(entry.name):
+                    try:
+                        status = entry.stat()
+                    except FileNotFoundError:
+                        found.append((entry.name, GONE, GONE))
+                    else:
+                        found.append((entry.name, status.st_size, status.st_mtime_ns))
     except OSError as error:
-        where = os.path.join(folder, error.filename or "")  # looked at by a descriptor it has no folder
-        raise StorageError(f"cannot look into {where}: {error.strerror}") from error
-
-
-def entries_of(folder: Path | str, pattern: str) -> list[os.DirEntry[str]]:
-    """Those whose names fit, ascending; none where there is no such folder. Raises ``StorageError``."""
-    fits = _compiled(pattern)
-    with looking_into(folder):
-        try:
-            with os.scandir(folder) as entries:
-                return sorted((entry for entry in entries if fits.match(entry.name)), key=attrgetter("name"))
-        except FileNotFoundError:
-            return []
-
-
-def day_file_looks(folder: Path | str) -> list[FileLook]:
-    """Of the day files of one month, ascending; none where there is no such folder. Raises ``StorageError``.
-
-    A store has a great many of them, and all are looked at again and again: by a descriptor, so that the system does
-    not walk the whole path for each.
-    """
-    fits = _compiled(DAY_FILE).match
-    with looking_into(folder):
-        try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            return []
-        try:
-            with os.scandir(descriptor) as entries:
-                seen = [(entry.name, entry.stat()) for entry in entries if fits(entry.name)]
-        finally:
-            os.close(descriptor)
-    return sorted([(name, found.st_size, found.st_mtime_ns) for name, found in seen])
+        raise unreadable(folder, error) from error
+    finally:
+        os.close(descriptor)
+    found.sort()
+    return found
 
 
 def modified_ns(path: str) -> int | None:
-    """None where there is no such file. Raises ``StorageError``."""
+    """Return a file's modification time in nanoseconds since 1970; None without a file. Raises ``StorageError``."""
     try:
         return os.stat(path).st_mtime_ns
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StorageError(f"cannot look at {path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
+
+
+def names_in(folder: Path | str) -> list[str]:
+    """Return the names in a folder, ascending; none if it does not exist.
+
+    Raises ``StorageError`` for a folder that may not be listed: it must not pass for an empty one, as in a glob.
+    """
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise unreadable(folder, error) from error
+
+
+def unreadable(path: Path | str, error: OSError) -> StorageError:
+    """Return the error for a path that the system refuses to list, examine or read."""
+    name = error.filename if isinstance(error.filename, str) else str(path)
+    if os.sep not in name and name != str(path):  # examined by its folder's descriptor, it is named without the folder
+        name = os.path.join(path, name)
+    return StorageError(f"cannot read {name}: {error.strerror}; make it readable, or move away what is in its place")
+
+
+@contextmanager
+def translating(folder: Path | str) -> Iterator[None]:
+    """Translate an ``OSError`` into a ``StorageError`` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(folder, error) from error
 
 
 def number_in(name: str) -> int:
-    """``day=02.parquet`` is 2, ``year=2024`` is 2024."""
+    """Return 2 for ``day=02.parquet``, and 2024 for ``year=2024``."""
     return int(name.partition("=")[2].partition(".")[0])
 
 
-def date_in(month: MonthPartition, day: int) -> date | None:
-    """None for somebody else's ``day=99.parquet``."""
+def date_of(month: MonthPartition, file_name: str) -> date | None:
+    """Return the date of a day file; None for a foreign ``day=99.parquet``."""
+    day = number_in(file_name)
+    return date(month.year, month.month, day) if 1 <= day <= calendar.monthrange(month.year, month.month)[1] else None
+
+
+def _numbers_in(folder: str, pattern: re.Pattern[str]) -> list[int]:
+    """Return the numbers in the names that fit, ascending; none if there is no such folder. Raises ``StorageError``."""
+    return [int(match[1]) for name in names_in(folder) if (match := pattern.fullmatch(name))]
+
+
+def _symbol_of(name: str) -> Symbol | None:
+    """Return the symbol of a folder; None for a foreign name."""
+    key, _, value = name.partition("=")
     try:
-        return date(month.year, month.month, day)
-    except ValueError:
+        return Symbol(value) if key == "symbol" else None
+    except ValidationError:
         return None
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(translate(pattern))
-
-
-DAY = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)(\.[^/]+)?\.parquet", re.ASCII)
-MONTH = re.compile(r"year=(\d{4})/month=(\d\d)\.parquet", re.ASCII)
-YEAR = re.compile(r"year=(\d{4})\.parquet", re.ASCII)
 
 
 @frozen
 class FoundFile:
-    """``first`` and ``last`` bound what may be in it, both inclusive; ``period`` is what its metadata has to say."""
+    """A file of the store that is named as it should be.
+
+    ``path`` begins with the store's area, ``on_disk`` is where the file is on this machine. Its bars are of dates
+    between ``first`` and ``last``, both inclusive; ``period`` is what its metadata must contain.
+    """
 
     area: StoreArea
     path: str
@@ -218,10 +230,14 @@ class FoundFile:
 
 @frozen
 class StrayFile:
+    """A file that is not named as those of a store are; ``path`` begins with the area in which it was found."""
+
     path: str
 
 
 class StoreWalk:
+    """Finds every file below the four roots, foreign files and folders included."""
+
     def __init__(self, layout: StoreLayout) -> None:
         self._roots = {
             StoreArea.DATA: layout.data,
@@ -231,46 +247,52 @@ class StoreWalk:
         }
 
     def symbols(self) -> frozenset[Symbol]:
-        """Those with a folder in any area."""
-        names = {
-            name for area in StoreArea for top in self._tops(area) for name in _sorted_names_in(self._roots[area] / top)
-        }
-        return frozenset(symbol for name in names if (symbol := _symbol_in(name)))
+        """Return the symbols that have a folder in any area. Raises ``StorageError``."""
+        names = {name for area in StoreArea for top in _tops(area) for name in names_in(self._roots[area] / top)}
+        return frozenset(symbol for name in names if (symbol := _symbol_of(name)))
 
     def strays(self) -> list[StrayFile]:
-        """Files beside the folders of the symbols, and those in folders that are nobody's."""
+        """Return the files outside of the folders of symbols, by area, then path. Raises ``StorageError``."""
         return [StrayFile(path) for area in StoreArea for path in sorted(self._strays(area))]
 
     def of_symbol(self, symbol: Symbol) -> Iterator[FoundFile | StrayFile]:
-        """Area by area, ascending by path."""
+        """Yield the files in the folders of a symbol, by area, then path. Raises ``StorageError``."""
         for area in StoreArea:
-            for top in self._tops(area):
+            for top in _tops(area):
                 prefix = f"{top}symbol={symbol}/"
                 for below in _files_below(self._roots[area] / prefix):
                     found = _found(area, self._roots[area], symbol, top, below)
                     yield found or StrayFile(f"{area}/{prefix}{below}")
 
-    def _tops(self, area: StoreArea) -> list[str]:
-        """What lies between the root and the folders of the symbols."""
-        if area is not StoreArea.AGGREGATES:
-            return [""]
-        return [f"timeframe={timeframe}/" for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1]
-
     def _strays(self, area: StoreArea) -> Iterator[str]:
-        tops = self._tops(area)
+        tops = _tops(area)
         owned = {top.rstrip("/") for top in tops}
         for top in {"", *tops}:
-            for name in _sorted_names_in(self._roots[area] / top):
-                if _symbol_in(name) is None or top not in tops:
+            for name in names_in(self._roots[area] / top):
+                if _symbol_of(name) is None or top not in tops:
                     yield from _all_of(area, self._roots[area], f"{top}{name}") if name not in owned else ()
 
 
+def _tops(area: StoreArea) -> list[str]:
+    """Return the folders between an area's root and the folders of the symbols."""
+    if area is not StoreArea.AGGREGATES:
+        return [""]
+    return [f"timeframe={timeframe}/" for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1]
+
+
 def _all_of(area: StoreArea, root: Path, name: str) -> Iterator[str]:
-    """The file of that name, or all that lie in the folder."""
+    """Yield the file of that name, or every file in the folder of that name."""
     if (root / name).is_dir():
         yield from (f"{area}/{name}/{below}" for below in _files_below(root / name))
     elif not OWN_TEMPORARY.fullmatch(name):
         yield f"{area}/{name}"
+
+
+_DAY_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)(\.[^/]+)?\.parquet", re.ASCII)
+_MONTH_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)\.parquet", re.ASCII)
+_YEAR_PATH: Final = re.compile(r"year=(\d{4})\.parquet", re.ASCII)
+Span = tuple[str, TradingDate, TradingDate]
+"""A period as metadata names it, its first and its last date."""
 
 
 def _found(area: StoreArea, root: Path, symbol: Symbol, top: str, below: str) -> FoundFile | None:
@@ -285,35 +307,33 @@ def _found(area: StoreArea, root: Path, symbol: Symbol, top: str, below: str) ->
     return FoundFile(area, f"{area}/{name}", str(root / name), symbol, timeframe, *span)
 
 
-def _span(
-    area: StoreArea, timeframe: Timeframe, symbol: Symbol, below: str
-) -> tuple[str, TradingDate, TradingDate] | None:
+def _span(area: StoreArea, timeframe: Timeframe, symbol: Symbol, below: str) -> Span | None:
     if area is not StoreArea.AGGREGATES:
-        return _day(area, symbol, below)
-    said = (MONTH if timeframe.is_intraday else YEAR).fullmatch(below)
-    if said is None:
+        return _day_span(area, symbol, below)
+    match = (_MONTH_PATH if timeframe.is_intraday else _YEAR_PATH).fullmatch(below)
+    if match is None:
         return None
-    year = int(said[1])
-    months = [int(said[2])] * 2 if timeframe.is_intraday else [1, 12]
+    year = int(match[1])
+    months = [int(match[2])] * 2 if timeframe.is_intraday else [1, 12]
     first, last = (MonthPartition(symbol, year, month) for month in months)
     return str(first) if timeframe.is_intraday else f"{year:04d}", first.first, last.last
 
 
-def _day(area: StoreArea, symbol: Symbol, below: str) -> tuple[str, TradingDate, TradingDate] | None:
-    said = DAY.fullmatch(below)
-    if said is None or (said[4] is None) is (area is StoreArea.REVISIONS):
+def _day_span(area: StoreArea, symbol: Symbol, below: str) -> Span | None:
+    match = _DAY_PATH.fullmatch(below)
+    if match is None or (match[4] is None) is (area is StoreArea.REVISIONS):
         return None
-    name, month = below.rpartition("/")[2], MonthPartition(symbol, int(said[1]), int(said[2]))
-    if said[4] is not None and month.revision(name) is None:
+    name, month = below.rpartition("/")[2], MonthPartition(symbol, int(match[1]), int(match[2]))
+    if match[4] is not None and month.revision(name) is None:
         return None
-    day = TradingDate.parse(f"{month}-{said[3]}")
+    day = TradingDate.parse(f"{month}-{match[3]}")
     return str(day), day, day
 
 
 def _files_below(folder: Path) -> list[str]:
-    """Relative to it, with forward slashes, ascending; none where there is no folder. Raises ``StorageError``.
+    """Return the files below a folder, ascending, relative to it, with forward slashes; none if it does not exist.
 
-    What another thread is writing at this moment is nobody's file yet.
+    Temporary files that this library is writing are left out. Raises ``StorageError``.
     """
     found, root = list[str](), str(folder)
     if folder.is_dir():
@@ -325,21 +345,4 @@ def _files_below(folder: Path) -> list[str]:
 
 
 def _refuse(error: OSError) -> NoReturn:
-    raise StorageError(f"cannot look into {error.filename}: {error.strerror}") from error
-
-
-def _sorted_names_in(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StorageError(f"cannot look into {folder}: {error.strerror}") from error
-
-
-def _symbol_in(name: str) -> Symbol | None:
-    key, _, value = name.partition("=")
-    try:
-        return Symbol(value) if key == "symbol" else None
-    except ValidationError:
-        return None
+    raise unreadable(error.filename, error) from error

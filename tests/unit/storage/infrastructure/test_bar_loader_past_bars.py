@@ -172,7 +172,7 @@ def test_revisions_that_cannot_be_looked_at_do_not_pass_for_none(store: StoreOnD
     shutil.rmtree(folder)
     folder.write_bytes(b"in the way")
 
-    with pytest.raises(StorageError, match=f"cannot look into {folder}"):
+    with pytest.raises(StorageError, match=f"cannot read {folder}"):
         load(store.loader, after(60))
 
 
