@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.child_processes import ended_with_the_test, guarded
+from tests.support.cli_process import stop_the_warm_process
 
 settings.register_profile(
     "marketpipe", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -19,3 +23,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared is not here: no real bars, no replay server")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """Fail the run if a process outlives it, and kill what a run leaves that is itself killed."""
+    with guarded():
+        yield
+        stop_the_warm_process()
+
+
+@pytest.fixture(autouse=True)
+def processes_end_with_their_test() -> Iterator[None]:
+    with ended_with_the_test():
+        yield

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,8 @@ import pytest
 
 from marketpipe import load_ohlcv
 from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
-from tests.support.cli_process import environment, marketpipe, result_of, start_marketpipe
+from tests.support.child_processes import LONGEST_SECONDS, run, wait_until
+from tests.support.cli_process import environment, fresh_marketpipe, marketpipe, result_of, start_marketpipe
 
 SYNTHETIC = """
 provider: synthetic
@@ -43,21 +43,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("module", ["marketpipe", "marketpipe.cli"])
 def test_help_lists_every_command(tmp_path: Path, module: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", module, "--help"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run([sys.executable, "-m", module, "--help"], cwd=tmp_path, env=environment(), check=True)
     for command in COMMANDS:
         assert f"\n  {command} " in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_takes_a_config_and_explains_itself(tmp_path: Path, command: str) -> None:
-    done = marketpipe(command, "--help", cwd=tmp_path)
+    done = fresh_marketpipe(command, "--help", cwd=tmp_path)
 
     assert done.returncode == 0
     assert "--config" in done.stdout
@@ -76,14 +69,8 @@ def test_ingest_by_overrides_alone_needs_no_config(tmp_path: Path) -> None:
 
 def test_the_ingestion_module_is_the_ingest_command(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(SYNTHETIC)
-    done = subprocess.run(
-        [sys.executable, "-m", "marketpipe.ingestion", "--config", "config.yaml", "--json"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-m", "marketpipe.ingestion", "--config", "config.yaml", "--json"]
+    done = run(command, cwd=tmp_path, env=environment(), check=True)
     assert json.loads(done.stdout)["complete"] == 6
 
 
@@ -371,12 +358,10 @@ def test_a_range_without_a_trading_date_is_pointed_out(tmp_path: Path) -> None:
 def test_a_query_that_runs_for_ever_ends_with_ctrl_c(store: Path, tmp_path: Path) -> None:
     endless = "SELECT count(*) FROM range(100000000000) a, range(1000) b"
     process = start_marketpipe("query", endless, cwd=store, env={"TMPDIR": str(tmp_path)})
-    deadline = time.monotonic() + 30
-    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:  # its scratch folder: the query begins
-        time.sleep(0.02)
+    wait_until(lambda: list(tmp_path.iterdir()))  # its scratch folder: the query begins
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=LONGEST_SECONDS)
 
     assert process.returncode == 130
     assert "Traceback" not in errors

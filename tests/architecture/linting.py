@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
+
+from tests.support.child_processes import run
 
 PROJECT: Final = Path(__file__).parents[2]
 SOURCES: Final = PROJECT / "src"
@@ -34,13 +35,11 @@ class LintRun:
 
 def lint(folder: Path) -> LintRun:
     """Judges the package ``marketpipe`` that lies in ``folder``, and no other that is installed."""
-    done = subprocess.run(
+    done = run(
         [*_COMMAND, "--config", str(CONTRACTS), "--no-cache", "--no-logo"],
         cwd=folder,
         env={**os.environ, "COLUMNS": "300", "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
         encoding="utf-8",
-        check=False,
     )
     verdicts = _VERDICT.findall(done.stdout)
     return LintRun(

@@ -10,6 +10,7 @@ import pytest
 
 from marketpipe import Pipeline, Symbol, SymbolDay, TradingDate
 from tests.support.alpaca_loopback import AlpacaLoopback, record
+from tests.support.child_processes import LONGEST_SECONDS, wait_until
 from tests.support.cli_process import marketpipe, start_marketpipe
 from tests.support.shared_store import (
     BARS,
@@ -25,7 +26,6 @@ from tests.support.shared_store import (
     rows_of_state,
     seed,
     slowly,
-    until,
     write_config,
 )
 
@@ -82,7 +82,7 @@ def test_others_at_work_beside_an_ingestion_neither_fail_nor_lose_anything(tmp_p
             thread.start()
         ends_well([ingestion])
         for thread in threads:
-            thread.join(60)
+            thread.join(LONGEST_SECONDS)
 
         assert errors == []
         assert days_asked(provider) == dict.fromkeys(EVERY_DAY, 1)
@@ -102,7 +102,7 @@ def test_a_state_is_not_set_aside_under_an_ingestion(tmp_path: Path) -> None:
     with AlpacaLoopback(BARS, page_size=PAGE, fault=lambda _, __: go.wait(60) and None) as provider:
         config = write_config(tmp_path, provider.url)
         ingestion = start_marketpipe("ingest", "--config", config, cwd=tmp_path)
-        until(lambda: bool(provider.requests))
+        wait_until(lambda: bool(provider.requests))
         refused = marketpipe("recover", "--force", "--config", config, cwd=tmp_path)
         go.set()
         ends_well([ingestion])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.alpaca_loopback import AlpacaLoopback
+from tests.support.child_processes import PIPE, CompletedProcess, run
 from tests.support.cli_process import environment
 from tests.support.disks import Full, FullDiskCli, Said
 from tests.support.small_store import (
@@ -195,12 +195,12 @@ def test_a_message_for_which_there_is_no_room_does_not_change_the_exit_code(whol
     assert on_a_full_device(whole, "status", "--config", "nowhere.yaml", stream="stderr").returncode == 2
 
 
-def on_a_full_device(folder: Path, *words: str, stream: str) -> subprocess.CompletedProcess[str]:
+def on_a_full_device(folder: Path, *words: str, stream: str) -> CompletedProcess[str]:
     if not Path("/dev/full").exists():
         pytest.skip("no device here is always full")
-    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    streams: dict[str, Any] = {"stdout": PIPE, "stderr": PIPE}
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "marketpipe", *words]
         streams[stream] = full
         env = {**environment(), "PYTHONUNBUFFERED": ""}  # what is buffered is tried once more at the end
-        return subprocess.run(command, cwd=folder, env=env, text=True, timeout=100, check=False, **streams)
+        return run(command, cwd=folder, env=env, **streams)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,6 +13,7 @@ import pytest
 from attrs import define, field
 
 from tests.support.alpaca_loopback import AlpacaLoopback, Reply
+from tests.support.child_processes import Popen, wait_until
 from tests.support.cli_process import KEYS, marketpipe, start_marketpipe
 from tests.support.shared_store import (
     BARS,
@@ -27,7 +27,6 @@ from tests.support.shared_store import (
     opened,
     rows_of_state,
     seed,
-    until,
     write_config,
 )
 
@@ -68,7 +67,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @contextmanager
-def with_days_in_hand(market: _Market, folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+def with_days_in_hand(market: _Market, folder: Path) -> Iterator[tuple[Popen[str], list[str]]]:
     """The victim, who has recorded something and waits for more, and the command that it was started with."""
     with market.provider:
         config = write_config(folder, market.provider.url)
@@ -78,7 +77,7 @@ def with_days_in_hand(market: _Market, folder: Path) -> Iterator[tuple[subproces
         command = ["ingest", "--config", config]
         victim = start_marketpipe(*command, cwd=folder, env={"ALPACA_KEY": VICTIM})
         try:
-            until(lambda: market.hanging == WORKERS and bool(recorded_by(folder, job_of_the_victim(folder))))
+            wait_until(lambda: market.hanging == WORKERS and bool(recorded_by(folder, job_of_the_victim(folder))))
             yield victim, command
         finally:
             market.released.set()
@@ -101,7 +100,7 @@ def test_what_a_killed_one_had_in_hand_is_asked_for_once_more_and_nothing_else_t
     with with_days_in_hand(market, tmp_path) as (victim, command):
         job = job_of_the_victim(tmp_path)
         other = start_marketpipe(*command, cwd=tmp_path)
-        until(lambda: bool(days_asked(market.provider, OTHER)))
+        wait_until(lambda: bool(days_asked(market.provider, OTHER)))
         victim.send_signal(signal.SIGKILL)
         victim.communicate()
         ends_well([other])
@@ -119,11 +118,11 @@ def test_a_stopped_one_is_waited_for_and_goes_on_when_it_is_woken(tmp_path: Path
     market = _Market()
     with with_days_in_hand(market, tmp_path) as (victim, command):
         job = job_of_the_victim(tmp_path)
-        until(lambda: _is_stopped_between_writes(victim, tmp_path))
+        wait_until(lambda: _is_stopped_between_writes(victim, tmp_path))
         market.released.set()
         other = start_marketpipe(*command, cwd=tmp_path)
         in_hand = set(days_asked(market.provider)) - recorded_by(tmp_path, job)
-        until(lambda: len(rows_of_state(tmp_path, "SELECT * FROM partitions")) == len(EVERY_DAY - in_hand))
+        wait_until(lambda: len(rows_of_state(tmp_path, "SELECT * FROM partitions")) == len(EVERY_DAY - in_hand))
         assert other.poll() is None
         victim.send_signal(signal.SIGCONT)
         ends_well([victim, other])
@@ -139,7 +138,7 @@ def test_what_a_stopped_one_held_too_long_is_taken_over_and_not_written_again_wh
     market = _Market()
     with with_days_in_hand(market, tmp_path) as (victim, command):
         job = job_of_the_victim(tmp_path)
-        until(lambda: _is_stopped_between_writes(victim, tmp_path))
+        wait_until(lambda: _is_stopped_between_writes(victim, tmp_path))
         market.released.set()
         rows_of_state(tmp_path, LEASES_RUN_OUT)  # as if ten minutes had passed
         other = start_marketpipe(*command, cwd=tmp_path)
@@ -160,7 +159,7 @@ def test_what_a_stopped_one_held_too_long_is_taken_over_and_not_written_again_wh
     assert states == [("completed",), ("completed",)]
 
 
-def _is_stopped_between_writes(victim: subprocess.Popen[str], folder: Path) -> bool:
+def _is_stopped_between_writes(victim: Popen[str], folder: Path) -> bool:
     """One that is stopped while it stores, or writes to the state, is waited for without end (ADR 0012)."""
     with closing(connect(folder)) as state, state:
         state.execute("BEGIN IMMEDIATE")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS, BUSINESS_RULES, SEQUENCE_RULES
+from tests.support.child_processes import run
 from tests.support.cli_process import environment, marketpipe
 
 ROOT = Path(__file__).parents[2]
@@ -18,15 +18,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_library_example_runs_as_it_stands(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", EXAMPLE],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run([sys.executable, "-c", EXAMPLE], cwd=tmp_path, env=environment())
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("completed ")
     assert "AAPL 2024-11-25 complete" in done.stdout
@@ -62,12 +54,6 @@ def test_every_file_a_page_points_to_exists(page: str) -> None:
 
 def test_the_library_example_satisfies_a_strict_type_checker(tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(EXAMPLE)
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(tmp_path / "example.py")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(tmp_path / "example.py")]
+    done = run(command, cwd=tmp_path)
     assert done.returncode == 0, done.stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from marketpipe import load_ohlcv
+from tests.support.child_processes import start
 from tests.support.cli_process import marketpipe, result_of
 
 FAULTS = (
@@ -29,7 +29,7 @@ NUMBERS = ("open", "high", "low", "close", "volume")
 def _replay(shared: Path, log: Path, *options: str) -> Iterator[str]:
     script, bars = shared / "replay" / "replay_alpaca.py", shared / "real-bars" / "alpaca_bars"
     command = [sys.executable, str(script), str(bars), "--log", str(log), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with start(command, stderr=None) as server:
         try:
             assert server.stdout is not None
             yield server.stdout.readline().split()[1]

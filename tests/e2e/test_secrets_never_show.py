@@ -8,7 +8,6 @@ import logging
 import pickle
 import pprint
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_au
 from marketpipe.shared_kernel.domain.errors import MarketPipeError, ProviderError
 from tests.support.alpaca_loopback import AlpacaLoopback, Reply
 from tests.support.builders import request
+from tests.support.child_processes import Popen
 from tests.support.cli_process import start_marketpipe
 from tests.support.clients import KEY, READERS, SECRET, AlpacaSetting, exchange
 from tests.support.echoing_answers import ANSWERS, DIFFERENTLY_WRITTEN, PAIR
@@ -216,7 +216,7 @@ def _write(file: Path, url: str, feed: str) -> None:
     )
 
 
-def _start(name: str, folder: Path) -> subprocess.Popen[str]:
+def _start(name: str, folder: Path) -> Popen[str]:
     words = ["--debug", "ingest", "--config", "marketpipe.yaml"]
     if name == "option":
         words += [f"--secret={SECRET}"]

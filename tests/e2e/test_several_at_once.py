@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from marketpipe import load_ohlcv
 from tests.support.alpaca_loopback import AlpacaLoopback
+from tests.support.child_processes import LONGEST_SECONDS, Popen, wait_until
 from tests.support.cli_process import KEYS, marketpipe, result_of, start_marketpipe
 from tests.support.shared_store import (
     BARS,
@@ -98,14 +98,12 @@ def test_one_limit_holds_for_all_processes_together(tmp_path: Path) -> None:
         chosen = [",".join(SYMBOLS[i : i + 2]) for i in range(0, 8, 2)]
         commands = [("ingest", "--config", config, "--symbols", symbols) for symbols in chosen]
         processes = [start_marketpipe(*words, cwd=tmp_path) for words in commands]
-        deadline = time.monotonic() + 20
-        while len(moments) < 20 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: len(moments) >= 20)
         time.sleep(1.0)
         for process in processes:
             process.send_signal(signal.SIGINT)
         for process in processes:
-            process.communicate(timeout=30)
+            process.communicate(timeout=LONGEST_SECONDS)
 
     assert len(moments) == 20
     names = [path.name for path in (tmp_path / "state").iterdir()]
@@ -113,7 +111,7 @@ def test_one_limit_holds_for_all_processes_together(tmp_path: Path) -> None:
     assert not any(KEYS["ALPACA_KEY"] in name for name in names)
 
 
-def _watched(folder: Path, processes: list[subprocess.Popen[str]]) -> Iterator[Counter[tuple[str, str]]]:
+def _watched(folder: Path, processes: list[Popen[str]]) -> Iterator[Counter[tuple[str, str]]]:
     while any(process.poll() is None for process in processes):
         if list((folder / "data").rglob("*.parquet")):
             yield from _whole_days(folder).values()

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.support.child_processes import run
 from tests.support.cli_process import environment
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True, timeout=100)
+    run(command, check=True)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -41,14 +41,8 @@ def test_what_is_in_the_wheel_ingests_from_any_folder(wheel: Path, tmp_path: Pat
         "from marketpipe.cli import main; main()"
     )
     words = ("--provider", "synthetic", "--symbols", "AAPL", "--start", "2024-01-02", "--end", "2024-01-02")
-    done = subprocess.run(
-        [sys.executable, "-c", script, "ingest", *words, "--json"],
-        cwd=elsewhere,
-        env=environment({"PYTHONPATH": os.pathsep.join(path for path in sys.path if "site-packages" in path)}),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    packages = os.pathsep.join(path for path in sys.path if "site-packages" in path)
+    command = [sys.executable, "-c", script, "ingest", *words, "--json"]
+    done = run(command, cwd=elsewhere, env=environment({"PYTHONPATH": packages}))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["complete"] == 1

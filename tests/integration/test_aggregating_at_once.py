@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from attrs import define, field
 from marketpipe import JobFinished, Pipeline
 from marketpipe.ingestion.infrastructure.locks import AggregationLock
 from marketpipe.shared_kernel.domain.errors import StateError
+from tests.support.child_processes import PIPE, start
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -118,9 +118,7 @@ def test_a_killed_aggregation_keeps_nobody_waiting(tmp_path: Path) -> None:
         with AggregationLock(path).held():
             got.set()
 
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
+    with start([sys.executable, "-c", HOLD, str(path)], stdin=PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         waiting = threading.Thread(target=want)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from marketpipe.pipeline import Pipeline
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.errors import StoreBusyError, TransientProviderError
 from tests.support.builders import bar, sessions
+from tests.support.child_processes import run
 from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
@@ -244,12 +244,6 @@ def test_a_store_that_can_only_be_read_is_covered(tmp_path: Path) -> None:
         """Closed before the store is shared out."""
     for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", READ_AS_NOBODY, str(tmp_path), FIRST, LAST],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    command = [sys.executable, "-c", READ_AS_NOBODY, str(tmp_path), FIRST, LAST]
+    done = run(command, cwd=Path(__file__).parents[2])
     assert done.stdout == f"True 0 {len(DATES)}\n", done.stderr

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from tests.support.child_processes import run
 from tests.support.cli_process import environment, marketpipe, result_of
 
 CONFIG = """
@@ -40,10 +40,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(store: Path, command: str) -> tuple[int, set[str]]:
+def modules_of(store: Path, command: str) -> tuple[int, set[str]]:
     """The exit code, and the packages that were imported."""
     words = [sys.executable, "-c", LIST_MODULES, command, "--config", "config.yaml"]
-    done = subprocess.run(words, cwd=store, env=environment(), capture_output=True, text=True, timeout=60, check=True)
+    done = run(words, cwd=store, env=environment(), check=True)
     code, modules = json.loads(done.stdout.splitlines()[-1])
     return code, set(modules)
 
@@ -54,13 +54,13 @@ def test_first_ingestion_remembers_the_sessions_beside_the_state(store: Path) ->
 
 @pytest.mark.parametrize("command", ["plan", "ingest", "coverage", "status"])
 def test_no_later_command_asks_for_the_sessions_again(store: Path, command: str) -> None:
-    code, modules = run(store, command)
+    code, modules = modules_of(store, command)
     assert code == 0
     assert modules & SLOW_TO_ASK == set()
 
 
 def test_an_ingestion_with_nothing_to_do_needs_neither_duckdb_nor_rules(store: Path) -> None:
-    code, modules = run(store, "ingest")
+    code, modules = modules_of(store, "ingest")
     assert code == 0
     assert modules & {"duckdb", "jsonschema"} == set()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from marketpipe import Credentials, Pipeline, PipelineConfig
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, CredentialsError
 from marketpipe.shared_kernel.events import BarsStored, Event, RequestCompleted, SymbolDaysRecorded
 from tests.support.alpaca_loopback import AlpacaLoopback, Fault, Reply, record
+from tests.support.child_processes import Popen, run, start
 from tests.support.cli_process import environment, marketpipe
 from tests.support.pipeline_ring import contents
 from tests.support.scripted_provider import ScriptedProvider
@@ -67,9 +67,7 @@ def workers_of(pid: int) -> list[int]:
 
 
 def _children_of(pid: int) -> list[int]:
-    listed = subprocess.run(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True
-    ).stdout
+    listed = run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)]).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if "forkserver" in line]
 
 
@@ -200,27 +198,19 @@ def test_a_script_that_every_worker_would_run_again_is_refused(tmp_path: Path) -
         "print(Pipeline(config).ingest().failures)\n"
     )
 
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = run([sys.executable, str(script)], cwd=tmp_path)
 
     assert "Put what the script does under 'if __name__ == \"__main__\":'" in done.stderr
     assert "a worker process was killed" in done.stdout
 
 
-def _start(root: Path, url: str, *words: str) -> subprocess.Popen[str]:
+def _start(root: Path, url: str, *words: str) -> Popen[str]:
     (root / "c.yaml").write_text(
         f"provider: alpaca\nsymbols: [{', '.join(SYMBOLS)}]\nstart: {DAYS[0]}\nend: {DAYS[1]}\ntimeframes: []\n"
         f"workers: 1\nstate_path: state/s.sqlite\nalpaca: {{base_url: '{url}', rate_limit_per_min: 100000}}\n"
     )
     command = [sys.executable, "-m", "marketpipe", "ingest", "--config", "c.yaml", "--executor", "processes", *words]
-    return subprocess.Popen(
-        command,
-        cwd=root,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return start(command, cwd=root, env=environment())
 
 
 def _within(seconds: float, holds: Callable[[], bool]) -> bool:

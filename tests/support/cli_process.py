@@ -1,38 +1,57 @@
+"""The real command line in processes: forks of a warm one where only the result counts, and fresh interpreters."""
+
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-KEYS = {"ALPACA_KEY": "test-key-4711", "ALPACA_SECRET": "test-secret-0815"}
+from tests.support.child_processes import CompletedProcess, Popen, run, start
+from tests.support.forked_cli import ForkedCli
+from tests.support.run_environment import KEYS, environment
+
+__all__ = [
+    "KEYS",
+    "environment",
+    "fresh_marketpipe",
+    "marketpipe",
+    "result_of",
+    "start_marketpipe",
+    "stop_the_warm_process",
+]
+
+_warm: list[ForkedCli] = []
 
 
-def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's, without anybody's real credentials, and with the tests' own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ALPACA", "APCA", "COLUMNS"))}
-    return {**kept, **KEYS, **(changes or {})}
+def marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+    """Run the command line to its end, in a fork of a process that has imported everything already."""
+    if not _warm:
+        _warm.append(ForkedCli("plain_cli"))
+    answer = _warm[0].ask(words=words, cwd=str(cwd), env=environment(env))
+    return CompletedProcess(words, answer["code"], answer["out"], answer["errors"])
 
 
-def marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """The real command line, as a process, to its end."""
-    command = [sys.executable, "-m", "marketpipe", *words]
-    return subprocess.run(
-        command, cwd=cwd, env=environment(env), capture_output=True, text=True, timeout=100, check=False
-    )
+def stop_the_warm_process() -> None:
+    while _warm:
+        _warm.pop().close()
 
 
-def start_marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """The same, left running."""
-    command = [sys.executable, "-m", "marketpipe", *words]
-    return subprocess.Popen(
-        command, cwd=cwd, env=environment(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def fresh_marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+    """Run the command line to its end in a new interpreter, as a user's shell does; takes several times as long."""
+    return run(_command(words), cwd=cwd, env=environment(env))
 
 
-def result_of(process: subprocess.CompletedProcess[str]) -> Any:
-    """What --json printed."""
+def start_marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> Popen[str]:
+    """Start the command line in a new interpreter and leave it running."""
+    return start(_command(words), cwd=cwd, env=environment(env))
+
+
+def _command(words: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "marketpipe", *words]
+
+
+def result_of(process: CompletedProcess[str]) -> Any:
+    """Return what --json printed."""
     return json.loads(process.stdout)

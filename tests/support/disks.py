@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from attrs import frozen
 
+from tests.support.child_processes import run
 from tests.support.forked_cli import ForkedCli
 
 Full = Literal["bytes", "files"]
@@ -30,10 +30,7 @@ class FullDiskCli(ForkedCli):
     def __init__(self) -> None:
         alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
         probe = [*alone, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-        self.can_mount = (
-            shutil.which("unshare") is not None
-            and not subprocess.run(probe, capture_output=True, check=False).returncode
-        )
+        self.can_mount = shutil.which("unshare") is not None and not run(probe).returncode
         super().__init__("full_disk_cli", alone if self.can_mount else [])
 
     def run(self, folder: Path, *words: str, full_at: int | None = None) -> Said:

@@ -12,14 +12,15 @@ import json
 import os
 import pkgutil
 import signal
-import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.cli_process import environment
+from tests.support.child_processes import PIPE, start
+from tests.support.run_environment import environment
 
 ROOT = Path(__file__).parents[2]
 PRINTED = "output.txt"
@@ -31,9 +32,8 @@ class ForkedCli:
 
     def __init__(self, module: str, before: Sequence[str] = ()) -> None:
         command = [*before, sys.executable, "-m", f"tests.support.{module}"]
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._process = start(command, outlives_test=True, cwd=ROOT, env=environment(), stdin=PIPE, stderr=None)
+        self._one_at_a_time = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -42,15 +42,19 @@ class ForkedCli:
     def ask(self, **asked: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        with self._one_at_a_time:
+            self._process.stdin.write(json.dumps(asked) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+        self.close()
 
 
 def serve(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
@@ -88,9 +92,15 @@ def run_forked(
     cwd: str,
     prepare: Callable[[], None],
     printed: Path = Path(PRINTED),
+    errors: Path | None = None,
     kill_after: float | None = None,
+    end: Callable[[], None] = lambda: None,
 ) -> int:
-    """``prepare`` is called in the child. Returns its exit code, or minus the signal that killed it."""
+    """Call ``prepare``, the command line and ``end`` in a child.
+
+    Return its exit code, or minus the signal that killed it.
+    Standard error goes to ``errors``, or else where standard output goes, to ``printed``.
+    """
     child = os.fork()
     if child:
         if kill_after is not None:
@@ -98,14 +108,15 @@ def run_forked(
             os.kill(child, signal.SIGKILL)  # where it has ended already, it waits to be asked how
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.chdir(cwd)
-    with printed.open("a") as output:
+    with printed.open("a") as output, (errors or printed).open("a") as error_output:
         os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
+        os.dup2(error_output.fileno(), 2)
     sys.argv = ["marketpipe", *words]
     code = 70
     try:
         prepare()
         code = _command_line()
+        end()
         sys.stdout.flush()
     finally:
         if code == 70:

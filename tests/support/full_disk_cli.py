@@ -12,7 +12,6 @@ import errno
 import io
 import os
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
+from tests.support.child_processes import run
 from tests.support.forked_cli import run_forked, serve
 
 NEEDS_ROOM = {"fsync", "replace", "link", "mkdir", "pwrite", "symlink"}
@@ -81,12 +81,12 @@ def _mount(mount: str, size: int, inodes: int) -> Mapping[str, Any]:
 
 def _forbid(bind: str, read_only: bool) -> Mapping[str, Any]:
     if not os.path.ismount(bind):
-        subprocess.run(["mount", "--bind", bind, bind], check=True)
+        run(["mount", "--bind", bind, bind], check=True)
     return _said("mount", "-o", f"remount,bind,{'ro' if read_only else 'rw'}", bind)
 
 
 def _said(*command: str) -> Mapping[str, Any]:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(command)
     return {"code": done.returncode, "printed": done.stderr}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from marketpipe import Pipeline
 from marketpipe.config import Credentials, load_config
 from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
+from tests.support.child_processes import LONGEST_SECONDS, Popen
 from tests.support.cli_process import KEYS
 
 SYMBOLS = [f"S{i:02d}" for i in range(8)]
@@ -73,10 +73,10 @@ def new_york_date(moment: str) -> str:
     return str(datetime.fromisoformat(moment).astimezone(NEW_YORK).date())
 
 
-def ends_well(processes: list[subprocess.Popen[str]]) -> None:
+def ends_well(processes: list[Popen[str]]) -> None:
     try:
         for process in processes:
-            _, errors = process.communicate(timeout=90)
+            _, errors = process.communicate(timeout=LONGEST_SECONDS)
             assert process.returncode == 0, errors
     finally:
         for process in processes:
@@ -106,10 +106,3 @@ def connect(folder: Path) -> sqlite3.Connection:
 def rows_of_state(folder: Path, sql: str) -> list[tuple[Any, ...]]:
     with closing(connect(folder)) as connection, connection:
         return connection.execute(sql).fetchall()
-
-
-def until(is_so: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)

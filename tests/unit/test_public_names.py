@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import marketpipe
+from tests.support.child_processes import run
 
 FORMER_NAMES = {"ProviderTraits": "ProviderCapabilities"}
 PUBLIC_NAMES = [
@@ -150,7 +150,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 def _python(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=True)
+    done = run([sys.executable, *arguments], check=True)
     assert done.stderr == ""
     return done.stdout
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import subprocess
 import sys
+
+from tests.support.child_processes import run
 
 USE_ARROW = """
 import sys
@@ -18,5 +19,5 @@ print(table.to_pandas()["b"].tolist())
 
 
 def test_arrays_are_made_without_pandas_and_frames_with_it() -> None:
-    done = subprocess.run([sys.executable, "-c", USE_ARROW], capture_output=True, text=True, timeout=60, check=True)
+    done = run([sys.executable, "-c", USE_ARROW], check=True)
     assert done.stdout.splitlines() == ["False 2.5", "['b', 'a']"]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
+from tests.support.child_processes import LONGEST_SECONDS, PIPE, start
 
 HOLD = """
 import sys
@@ -38,7 +38,7 @@ def test_a_killed_process_holds_nothing_and_its_job_is_interrupted(tmp_path: Pat
     path, first = tmp_path / "marketpipe.sqlite", TradingDate.parse("2024-01-02")
     wanted, scope = {day("AAPL", "2024-01-02"): SessionHours.EXTENDED}, IngestionScope(["AAPL"], first, first)
     command = [sys.executable, "-c", HOLD, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with start(command, stdin=PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         state = SQLiteState(path, "../data")
@@ -46,7 +46,7 @@ def test_a_killed_process_holds_nothing_and_its_job_is_interrupted(tmp_path: Pat
         alive = state.leases.take(wanted, None, NOW, NOW).busy
         jobs_beside_it = [job.state for job in state.jobs.latest(10)]
         os.kill(holder.pid, signal.SIGKILL)
-        holder.wait(10)
+        holder.wait(LONGEST_SECONDS)
 
     assert alive == set(wanted)
     assert jobs_beside_it == ["running", "running"]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from marketpipe.ingestion.infrastructure.locks import UpdateLock
 from marketpipe.shared_kernel.domain.errors import StateError, StoreBusyError
+from tests.support.child_processes import LONGEST_SECONDS, PIPE, start
 
 HOLD = """
 import sys
@@ -32,13 +32,13 @@ def test_two_holders_of_one_process_exclude_each_other(tmp_path: Path) -> None:
 def test_a_holder_that_is_killed_lets_go(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     command = [sys.executable, "-c", HOLD, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with start(command, stdin=PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(StoreBusyError), UpdateLock(path).held():
             pytest.fail("two at once")
         os.kill(holder.pid, signal.SIGKILL)
-        holder.wait(10)
+        holder.wait(LONGEST_SECONDS)
 
     with UpdateLock(path).held():
         """The lock died with its holder."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
 from tests.support.checkpoints import CHECKED_AT, checkpoint
+from tests.support.child_processes import LONGEST_SECONDS, run, start
 
 VERSION_1 = """
 PRAGMA journal_mode = WAL;
@@ -239,8 +239,8 @@ def _in_threads(path: Path) -> list[str]:
 
 def _in_processes(path: Path) -> list[str]:
     command = [sys.executable, "-c", OPEN_AND_CLOSE, str(path)]
-    opened = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    errors = [process.communicate(timeout=60)[1] for process in opened]
+    opened = [start(command) for _ in range(3)]
+    errors = [process.communicate(timeout=LONGEST_SECONDS)[1] for process in opened]
     return [error for error in errors if error]
 
 
@@ -284,9 +284,9 @@ def test_a_process_that_is_killed_while_it_migrates_leaves_version_1_as_it_was(p
     before = asked(path, LAYOUT)
 
     command = [sys.executable, "-c", DIE_BEFORE, str(path), statement]
-    killed = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    killed = run(command)
 
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert asked(path, "PRAGMA user_version") == [(1,)]
     assert asked(path, LAYOUT) == before
     state = SQLiteState(path, "../regular")

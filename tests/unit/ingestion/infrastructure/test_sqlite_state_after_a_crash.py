@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,20 +14,15 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from tests.support import dying_recorder
 from tests.support.checkpoints import CHECKED_AT as NOW
+from tests.support.child_processes import run
 
 SCOPE = IngestionScope("AAPL", TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05"))
 
 
 def run_until_killed(path: Path, moment: str) -> None:
     root = Path(__file__).parents[4]
-    done = subprocess.run(
-        [sys.executable, "-m", dying_recorder.__name__, str(path), moment],
-        cwd=root,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    done = run([sys.executable, "-m", dying_recorder.__name__, str(path), moment], cwd=root)
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 @pytest.mark.parametrize(

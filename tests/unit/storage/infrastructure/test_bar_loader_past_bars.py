@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from marketpipe.storage.domain.data_partition import Revision
 from marketpipe.storage.infrastructure.bar_loader import BarLoader
 from tests.support.bar_stores import at
 from tests.support.builders import day
+from tests.support.child_processes import run
 from tests.support.store_on_disk import StoreOnDisk
 from tests.support.system_calls import SystemCalls
 
@@ -203,4 +203,4 @@ for moment in (None, Timestamp.parse("2025-06-02T12:00:00Z")):
     assert len(loader.load([Symbol("AAPL")], date, date, Timeframe.MINUTE_1, moment)) == 1
 assert "duckdb" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run([sys.executable, "-c", program], check=True)

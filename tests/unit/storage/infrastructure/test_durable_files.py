@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import resource
-import subprocess
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ import pytest
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from tests.support.child_processes import start
 from tests.support.store_on_disk import tree
 from tests.support.system_calls import SystemCalls
 
@@ -38,8 +38,8 @@ def full_disk(after: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def dead_process() -> int:
-    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
-    process.wait()
+    process = start([sys.executable, "-S", "-c", ""], outlives_test=True)
+    process.communicate()
     return process.pid
 
 

@@ -1,0 +1,85 @@
+"""Rules of the test suite itself: where processes start, and what unit tests are named after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+import pytest
+
+from tests.architecture.house_rules import Module
+from tests.architecture.linting import PROJECT, SOURCES
+
+TESTS: Final = PROJECT / "tests"
+PACKAGE: Final = SOURCES / "marketpipe"
+STARTS_PROCESSES: Final = ("subprocess", "multiprocessing", "pty", "pexpect", "os.fork", "os.forkpty", "os.posix_spawn")
+STARTS_PROCESSES_TOO: Final = ("os.spawn", "os.popen", "os.system", "concurrent.futures.ProcessPoolExecutor")
+MAY_START_PROCESSES: Final = frozenset(
+    {
+        ("support/child_processes.py", "subprocess"),  # every process starts here, and none outlives the test run
+        ("support/forked_cli.py", "os.fork"),  # in a server that was started there
+    }
+)
+PUBLIC_NAMES: Final = "test_public_names.py"
+
+
+def processes_start_in_one_place(module: Module) -> Iterator[str]:
+    forbidden = (*STARTS_PROCESSES, *STARTS_PROCESSES_TOO)
+    allowed = {name for path, name in MAY_START_PROCESSES if path == module.path}
+    for name in sorted({name for _, name in module.references()} | set(module.origins.values())):
+        if name.startswith(forbidden) and not name.startswith(tuple(allowed)):
+            yield f"{name}: use tests.support.child_processes"
+
+
+def has_its_module(test: PurePosixPath, modules: set[PurePosixPath]) -> bool:
+    """True for ``test_<module>.py`` and ``test_<module>_<aspect>.py`` in the folder of that module."""
+    words = test.stem.removeprefix("test_").split("_")
+    names = ("_".join(words[:count]) for count in range(1, len(words) + 1))
+    return any(test.with_name(f"{name}.py") in modules for name in names)
+
+
+def test_processes_start_in_one_place() -> None:
+    modules = [Module(path.relative_to(TESTS).as_posix(), path.read_text("utf-8")) for path in TESTS.rglob("*.py")]
+    assert {module.path: found for module in modules if (found := [*processes_start_in_one_place(module)])} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import subprocess\nsubprocess.run(['ls'])",
+        "from subprocess import Popen",
+        "import os\nos.fork()",
+        "from os import system",
+        "import multiprocessing as mp\nmp.Process()",
+        "from concurrent.futures import ProcessPoolExecutor",
+    ],
+)
+def test_a_process_started_elsewhere_is_caught(source: str) -> None:
+    assert [*processes_start_in_one_place(Module("unit/test_x.py", source))] != []
+
+
+@pytest.mark.parametrize("source", ["import os\nos.kill(1, 9)", "from concurrent.futures import ThreadPoolExecutor"])
+def test_what_starts_no_process_is_allowed(source: str) -> None:
+    assert [*processes_start_in_one_place(Module("unit/test_x.py", source))] == []
+
+
+def test_every_unit_test_lies_where_the_module_lies_that_it_tests() -> None:
+    modules = {PurePosixPath(path.relative_to(PACKAGE).as_posix()) for path in PACKAGE.rglob("*.py")}
+    unit = TESTS / "unit"
+    tests = {PurePosixPath(path.relative_to(unit).as_posix()) for path in unit.rglob("test_*.py")}
+    assert sorted(str(test) for test in tests if not has_its_module(test, modules)) == [PUBLIC_NAMES]
+
+
+@pytest.mark.parametrize(
+    ("test", "has_one"),
+    [
+        ("storage/domain/test_revision.py", True),
+        ("storage/domain/test_revision_order.py", True),
+        ("storage/domain/test_revisions.py", False),
+        ("storage/test_revision.py", False),
+        ("test_revision.py", False),
+    ],
+)
+def test_a_unit_test_is_named_after_its_module(test: str, has_one: bool) -> None:
+    assert has_its_module(PurePosixPath(test), {PurePosixPath("storage/domain/revision.py")}) is has_one
