@@ -272,7 +272,7 @@ def test_words_on_one_day_that_come_at_the_same_time_are_all_kept(harness: Harne
 
     def say(minute: int) -> None:
         if minute < 8:
-            start.wait(10)
+            start.wait(60)
         harness.store.store(word(AAPL, [at(minute)], TimeWindow(*edges[minute : minute + 2])), NOTHING)
 
     with ThreadPoolExecutor(8) as workers:

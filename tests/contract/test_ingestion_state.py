@@ -557,7 +557,7 @@ def test_threads_that_record_at_the_same_time_lose_nothing(state: IngestionState
     start = threading.Barrier(4)
 
     def record_a_symbol(symbol: str) -> None:
-        start.wait(10)
+        start.wait(60)
         for date in range(2, 6):
             state.checkpoints.record([checkpoint(symbol, f"2024-01-0{date}", rows=date)])
             state.checkpoints.between(Symbol(symbol), FIRST, LAST)
@@ -566,7 +566,7 @@ def test_threads_that_record_at_the_same_time_lose_nothing(state: IngestionState
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
     assert [(summary.complete, summary.bars) for summary in state.statistics.summaries()] == [(4, 14)] * 4
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
+from tests.support.child_processes import wait_until
 from tests.support.cli_process import marketpipe, result_of, start_marketpipe
 
 SYMBOLS = [f"S{i:02d}" for i in range(6)]
@@ -41,9 +42,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _wait_for_files(folder: Path, count: int) -> None:
-    deadline = time.monotonic() + 30
-    while len(_files(folder / "data")) < count and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_until(lambda: sum(1 for _ in (folder / "data").rglob("*.parquet")) >= count)
 
 
 def test_a_killed_ingestion_resumes_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
@@ -82,7 +81,7 @@ def test_a_stopped_ingestion_ends_cleanly_and_says_how_to_go_on(
         process = start_marketpipe("ingest", "--config", config, cwd=tmp_path)
         _wait_for_files(tmp_path, 4)
         process.send_signal(sent)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
 
         status = result_of(marketpipe("status", "--config", config, "--json", cwd=tmp_path))
         resumed = marketpipe("ingest", "--config", config, "--json", cwd=tmp_path)
@@ -106,13 +105,13 @@ def test_a_second_ctrl_c_does_not_wait_for_a_request_that_hangs(tmp_path: Path) 
 
     with AlpacaLoopback(BARS, fault=hang) as provider:
         process = start_marketpipe("ingest", "--config", _config(tmp_path, provider.url), cwd=tmp_path)
-        assert asked.wait(30)
+        assert asked.wait(60)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         while "once more" not in process.stderr.readline():
             pass
         process.send_signal(signal.SIGINT)
-        code = process.wait(timeout=10)
+        code = process.wait(timeout=60)
         let_go.set()
     _, errors = process.communicate()
 

@@ -16,7 +16,7 @@ from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pip
 from tests.support.scripted_provider import ScriptedProvider
 
 LATER_THAN_ANY_LEASE = "2025-06-03T12:00:00Z"
-PATIENCE = 20
+PATIENCE = 60
 
 
 @define

@@ -20,7 +20,7 @@ from tests.support.child_processes import PIPE, start
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
-PATIENCE = 20
+PATIENCE = 60
 A_MOMENT = 0.3
 """Much longer than an aggregation of two days takes."""
 HOLD = """

@@ -154,7 +154,7 @@ def test_two_pipelines_in_two_threads_do_not_meet(tmp_path: Path) -> None:
     heard: dict[str, list[Event]] = {"a": [], "b": []}
 
     def wait_for_the_other(_: JobStarted) -> None:
-        meeting.wait(10)
+        meeting.wait(60)
 
     def run(name: str, made: Pipeline) -> None:
         with made:

@@ -143,7 +143,7 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
 
     def hang(_: int, __: object) -> Reply | None:
         asked.set()
-        go_on.wait(30)
+        go_on.wait(60)
         return None
 
     with provider(hang) as alpaca:
@@ -152,7 +152,7 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
         workers = workers_of(process.pid)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        gone = _within(20, lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+        gone = _within(30, lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
         go_on.set()
         with opened(config(tmp_path, alpaca.url)) as pipeline:
             resumed = pipeline.ingest()

@@ -12,7 +12,7 @@ def at_once(work: Callable[[int], None]) -> None:
     start = threading.Barrier(THREADS)
 
     def begin(number: int) -> None:
-        start.wait(10)
+        start.wait(60)
         work(number)
 
     with ThreadPoolExecutor(THREADS) as threads:

@@ -167,7 +167,7 @@ def test_each_event_is_handled_on_the_thread_that_published_it() -> None:
     bus.subscribe(Closed, lambda event: handled.append((event.number // events, event.number, threading.get_ident())))
 
     def publish(worker: int) -> None:
-        everyone_is_there.wait(5)
+        everyone_is_there.wait(60)
         for number in range(events):
             bus.publish(Opened(worker * events + number))
 
@@ -175,7 +175,7 @@ def test_each_event_is_handled_on_the_thread_that_published_it() -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(5)
+        worker.join(60)
     assert sorted(number for _, number, _ in handled) == list(range(threads * events))
     assert {(number, ident) for number, _, ident in handled} == {(i, w.ident) for i, w in enumerate(workers)}
 
@@ -188,7 +188,7 @@ def test_error_on_one_thread_stays_on_that_thread() -> None:
         if event.number == 0:
             first_is_failing.set()
             raise ZeroDivisionError
-        first_is_failing.wait(5)
+        first_is_failing.wait(60)
         outcomes.append("handled")
 
     def publish(number: int) -> None:
@@ -202,7 +202,7 @@ def test_error_on_one_thread_stays_on_that_thread() -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(5)
+        worker.join(60)
     assert sorted(outcomes) == ["failed 0", "handled"]
 
 

@@ -222,6 +222,6 @@ def _raise(_: Event) -> None:
 
 def _meets(meeting: threading.Barrier) -> Callable[[], None]:
     def meet() -> None:
-        meeting.wait(timeout=10)
+        meeting.wait(timeout=60)
 
     return meet

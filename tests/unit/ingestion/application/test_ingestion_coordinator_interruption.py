@@ -114,7 +114,7 @@ def test_stop_from_another_thread_wakes_a_worker_that_waits() -> None:
     parts.ring.happens = {"MSFT": wait_for_the_rate_limit}
 
     def stop_when_it_waits() -> None:
-        waiting.wait(10)
+        waiting.wait(60)
         parts.coordinator.stop()
 
     stopper = threading.Thread(target=stop_when_it_waits)

@@ -8,7 +8,7 @@ from marketpipe.ingestion.domain.ingestion_job import BatchProgress, JobState
 from tests.support.coordination import coordination
 
 SYMBOLS = [f"S{number:02}" for number in range(40)]
-WORKERS, PATIENCE = 2, 5.0
+WORKERS, PATIENCE = 2, 60.0
 
 
 def _remembered() -> int:

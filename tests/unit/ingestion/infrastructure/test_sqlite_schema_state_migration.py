@@ -223,7 +223,7 @@ def _in_threads(path: Path) -> list[str]:
     start, failures = threading.Barrier(4), list[str]()
 
     def open_and_close() -> None:
-        start.wait(10)
+        start.wait(60)
         try:
             SQLiteState(path, "../mixed").close()
         except StateError as error:
@@ -266,7 +266,7 @@ def test_those_who_find_a_migration_under_way_wait_for_it(path: Path) -> None:
 
     waiting = threading.Thread(target=open_and_look)
     waiting.start()
-    begun.wait(10)
+    begun.wait(60)
     waiting.join(0.2)
     assert waiting.is_alive()
     slow.execute("COMMIT")

@@ -191,7 +191,7 @@ def test_stores_that_open_a_new_file_at_the_same_moment_all_succeed(path: Path) 
     start, failures = threading.Barrier(4), list[str]()
 
     def open_and_record(location: str) -> None:
-        start.wait(10)
+        start.wait(60)
         try:
             state = SQLiteState(path, location)
             state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])

@@ -37,7 +37,7 @@ class Waiting(AlpacaClient):
     second_requested = threading.Event()
 
     def parse_response(self, request: BarsRequest, body: bytes) -> RawMarketData:
-        assert self.second_requested.wait(10)
+        assert self.second_requested.wait(60)
         return super().parse_response(request, body)
 
 

@@ -126,7 +126,7 @@ def test_several_symbols_are_refreshed_at_once() -> None:
 
     class Meeting(FakeAggregator):
         def refresh(self, symbol: Symbol, **_: Any) -> RefreshCount:
-            meeting.wait(20)  # in vain, where the other one does not come
+            meeting.wait(60)  # in vain, where the other one does not come
             return RefreshCount(1, 0)
 
     assert Refreshing(Meeting(), workers=2).refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1]) == RefreshCount(2, 0)

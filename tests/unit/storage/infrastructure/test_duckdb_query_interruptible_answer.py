@@ -36,7 +36,7 @@ class SlowToBegin:
 
     def sql(self, query: str) -> Any:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        assert self._early.wait(10)
+        assert self._early.wait(60)
         return self._connection.sql(query)
 
     def interrupt(self) -> None:

@@ -164,7 +164,7 @@ class _Together(ThreadPoolExecutor):
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         def begin_together() -> Any:
-            self._all_here.wait(10)
+            self._all_here.wait(60)
             return fn(*args, **kwargs)
 
         return super().submit(begin_together)
