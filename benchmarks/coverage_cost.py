@@ -28,11 +28,11 @@ LAST = date(2024, 12, 31)
 MEASURE = """
 import resource, sys, time
 from marketpipe import StoreConfig
-from marketpipe.store_at_rest import StoreAtRest
+from marketpipe.store import Store
 root, symbols = sys.argv[1], sys.argv[2].split(",")
 config = StoreConfig(**{f"{name}_path": f"{root}/{name}" for name in ("aggregates", "quarantine", "revisions")},
                      output_path=f"{root}/data", state_path=f"{root}/state/marketpipe.sqlite")
-with StoreAtRest(config) as store:
+with Store(config) as store:
     before, started, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter(), time.process_time()
     report = store.coverage(symbols)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu

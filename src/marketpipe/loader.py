@@ -10,7 +10,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.store_at_rest import StoreAtRest
+from marketpipe.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,5 +36,5 @@ def load_ohlcv(
     config = StoreConfig(
         output_path=folder / "data", aggregates_path=folder / "aggregates", revisions_path=folder / "revisions"
     )
-    with StoreAtRest(config) as pipeline:
+    with Store(config) as pipeline:
         return pipeline.load(symbols, start, end, timeframe, as_of=as_of)

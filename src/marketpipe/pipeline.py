@@ -1,42 +1,54 @@
+"""``Pipeline``, the library's façade: what a store can do, and what asks a market data provider."""
+
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from marketpipe.config import Credentials, StoreConfig, load_config
-from marketpipe.ingestion.domain.ingestion_job import IngestionJob
+from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_config
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.restatement import SampleShare
 from marketpipe.metrics import Registry
 from marketpipe.metrics_server import MetricsServer
+from marketpipe.parts import WorkerProcesses
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport, SymbolAdjustment, adjustments, adoptable
-from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, update_scope
+from marketpipe.scoping import AnyDate, AnyEnd, Symbols, update_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.store_at_rest import StoreAtRest
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.store import Store
+
+from . import composition
 
 if TYPE_CHECKING:
-    from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
     from marketpipe.ingestion.application.ports import IngestionState
     from marketpipe.integration.domain.data_feed import ProviderCapabilities
 
 UNADJUSTED = "raw"
 
 
-class Pipeline(StoreAtRest):
-    """The library's front door: plan, ingest, validate, aggregate, query and load one store.
+def _new_worker_pool(config: PipelineConfig, credentials: Credentials | None, bus: EventBus) -> WorkerProcesses:
+    from marketpipe.worker_pool import WorkerPool
 
-    A context manager. It holds no global state: several pipelines may run in one process. ``registry`` takes the
-    metrics (None: prometheus_client's default one); ``new_executor`` makes the executor that batches run on (None: a
-    ThreadPoolExecutor of ``workers`` threads); ``market_data_provider`` stands in for the configured one, ``clock`` for
-    the machine's.
+    return WorkerPool(config, credentials, bus)
+
+
+class Pipeline(Store):
+    """Plan, ingest, validate, aggregate, query and load one store. A context manager: ``close`` it at the end.
+
+    It holds no global state: several pipelines may run in one process. ``registry`` takes the metrics (None:
+    prometheus_client's default registry); ``new_executor`` makes the executor that batches run on (None: a
+    ThreadPoolExecutor of ``workers`` threads); ``market_data_provider`` replaces the configured one, and ``clock`` the
+    machine's.
     """
+
+    _new_worker_pool = staticmethod(_new_worker_pool)
 
     @classmethod
     def from_config(
@@ -46,12 +58,20 @@ class Pipeline(StoreAtRest):
         credentials: Credentials | None = None,
         registry: Registry | None = None,
     ) -> Pipeline:
-        """From a YAML file or a ready configuration."""
+        """Make a pipeline from the path of a YAML file or from a configuration object.
+
+        Relative paths in the file are relative to the working directory. Without ``credentials`` they are read from
+        ALPACA_KEY and ALPACA_SECRET, in the environment or in .env, when the provider is first asked. Raises
+        ``ConfigurationError`` for a file that cannot be read and for a value that is not valid.
+        """
         ready = config if isinstance(config, StoreConfig) else load_config(Path(config))
         return cls(ready, credentials=credentials, registry=registry)
 
     def stop(self) -> None:
-        """Ends a running ``ingest`` soon: from another thread or an observer. What is checkpointed stays."""
+        """Ask a running ``ingest`` or ``audit`` to end soon, from another thread or from an observer.
+
+        Workers finish the symbol-days in progress; what has a checkpoint stays. Harmless if nothing runs.
+        """
         self._parts.stop()
 
     def plan(
@@ -62,12 +82,16 @@ class Pipeline(StoreAtRest):
         *,
         retry_suspect: bool = False,
     ) -> PlanReport:
-        """What ``ingest`` with these arguments would ask for, and what that is expected to cost. Touches nothing."""
-        planner = self._parts.planner(self._parts.known_state)
-        scope = configured_scope(self._parts.ingestion_config, planner.latest_final, symbols, start, end)
-        self._check(scope, self._parts.capabilities)
+        """Return what ``ingest`` with these arguments would ask for, and what that is expected to cost.
+
+        Asks no provider, needs no credentials for Alpaca, and creates nothing on the disk.
+        """
+        scope = self._scope(symbols, start, end)
+        provided = composition.capabilities(self._parts)
+        self._check(scope, provided)
+        planner = composition.planner(self._parts, composition.known_state(self._parts))
         plan = planner.plan(scope, self._suspect_days(scope) if retry_suspect else ())
-        minutes = plan.estimate.minutes_at(self._parts.capabilities.requests_per_minute)
+        minutes = plan.estimate.minutes_at(provided.requests_per_minute)
         return PlanReport(plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes)
 
     def ingest(
@@ -78,28 +102,31 @@ class Pipeline(StoreAtRest):
         *,
         retry_suspect: bool = False,
     ) -> IngestionReport:
-        """Asks the provider for what is missing between ``start`` and ``end``, both inclusive, and stores it.
+        """Ask the provider for what is missing between ``start`` and ``end``, and store it.
 
-        Nothing that is complete is asked for again; ``retry_suspect`` asks again for what ``coverage`` finds suspect.
-        Failures of single symbol-days are in the report. Where the configuration enables metrics they are served over
-        HTTP for as long as this runs. Raises ``ConfigurationError`` before anything is touched, and
-        ``CredentialsError`` where the provider refuses the keys.
+        ``start`` and ``end`` are trading dates (New York), both inclusive; ``end`` may be "latest", the newest final
+        session. Arguments that are left out are the configured ones. A complete symbol-day is not asked for again;
+        ``retry_suspect`` asks again for those that ``coverage`` finds suspect. Aggregates are refreshed at the end. If
+        the configuration enables metrics, they are served over HTTP while this runs.
+
+        A symbol-day that fails is in the report's ``failures`` and fails no other. Raises ``ConfigurationError`` before
+        anything is touched, ``DatasetMismatchError`` if the store holds another provider's bars, and
+        ``CredentialsError`` if the provider refuses the keys.
         """
         with self._asking:
             scope = self._scope(symbols, start, end)
             self._check(scope)
-            suspect = self._suspect_days(scope) if retry_suspect else ()
-            return self._ingest(scope, lambda coordinator: coordinator.ingest(scope, suspect))
+            return self._ingest(scope, suspect=self._suspect_days(scope) if retry_suspect else ())
 
     def update(self, symbols: Symbols | None = None) -> IngestionReport:
-        """Brings each symbol from its last settled session to the newest final one; the configured end is left aside.
+        """Ingest from each symbol's last settled session to the newest final one, whatever the configured end.
 
-        Raises ``StoreBusyError`` where another update of this store is at work: nothing was done then.
+        A symbol without a settled session begins at the configured start. Raises ``StoreBusyError`` if another update
+        of this store runs: nothing was done then. Other errors as for ``ingest``.
         """
-        self._update_scope(self._parts.known_state, symbols)  # what is refused is refused before a lock is made
-        with self._asking, self._parts.update_lock.held():
-            scope = self._update_scope(self._parts.state, symbols)
-            return self._ingest(scope, lambda coordinator: coordinator.ingest(scope))
+        self._update_scope(composition.known_state(self._parts), symbols)  # refused before a lock file is made
+        with self._asking, composition.update_lock(self._parts).held():
+            return self._ingest(self._update_scope(composition.state(self._parts), symbols))
 
     def audit(
         self,
@@ -110,11 +137,11 @@ class Pipeline(StoreAtRest):
         sample: str | float | None = None,
         adopt: bool = False,
     ) -> AuditReport:
-        """Asks the provider again for settled sessions and compares bar by bar; changes nothing unless ``adopt``.
+        """Ask the provider again for settled sessions and compare bar by bar; change nothing unless ``adopt``.
 
-        ``sample`` is the share of the sessions to take, "2%" or 0.02; other ones on another day. With ``adopt`` the new
-        word replaces the old, which is kept as a revision. Raises ``ConfigurationError`` where nothing narrows it down:
-        it would ask for the whole store again.
+        ``sample`` is the share of the sessions to take, "2%" or 0.02: other sessions on another day. With ``adopt`` the
+        provider's new bars replace the stored ones, which are kept as a revision. Raises ``ConfigurationError`` if no
+        argument narrows the audit down: it would ask for the whole store again. Other errors as for ``ingest``.
         """
         if symbols is None and start is None and end is None and sample is None:
             raise ConfigurationError("an audit of everything asks for it all again: give a sample, symbols or dates")
@@ -124,7 +151,7 @@ class Pipeline(StoreAtRest):
             self._check(scope)
             self._run.reset()
             started = self._parts.clock.monotonic()
-            found = self._parts.auditor.audit(scope, share)
+            found = composition.auditor(self._parts).audit(scope, share)
             days = [found.compared[day] for day in sorted(found.compared)]
             report = AuditReport(
                 found.compared,
@@ -141,28 +168,35 @@ class Pipeline(StoreAtRest):
             return nullcontext()
         return MetricsServer(self._metrics.registry, settings.host, settings.port)
 
-    def _check(self, scope: IngestionScope, capabilities: ProviderCapabilities | None = None) -> None:
-        """All that can be refused is refused before a file is made: keys too, unless ``capabilities`` are known."""
-        self._parts.calendar.sessions(scope.first, scope.last)
-        self._parts.stored_identity.check((capabilities or self._parts.provider.capabilities).identity)
+    def _check(self, scope: IngestionScope, provided: ProviderCapabilities | None = None) -> None:
+        """Raise what can be raised before a file is made: for missing keys too, unless ``provided`` is known."""
+        composition.calendar(self._parts).sessions(scope.first, scope.last)
+        provided = provided or composition.provider(self._parts).capabilities
+        composition.stored_identity(self._parts).check(provided.identity)
 
     def _update_scope(self, state: IngestionState, symbols: Symbols | None) -> IngestionScope:
-        newest = self._parts.planner(state).latest_final()
-        scope = update_scope(self._parts.ingestion_config, newest, state.checkpoints.latest_settled(), symbols)
+        config = self._parts.pipeline_config
+        scope = update_scope(config, self._latest_final(), state.checkpoints.latest_settled(), symbols)
         self._check(scope)
         return scope
 
     def _suspect_days(self, scope: IngestionScope) -> frozenset[SymbolDay]:
-        return self._parts.assessor(self._parts.known_state).suspect(scope)
+        return composition.assessor(self._parts, composition.known_state(self._parts)).suspect(scope)
 
     def _ingest(
-        self, scope: IngestionScope, carry_out: Callable[[IngestionCoordinator], IngestionJob]
+        self,
+        scope: IngestionScope,
+        *,
+        suspect: Collection[SymbolDay] = (),
+        again: Mapping[Symbol, frozenset[TradingDate]] | None = None,
     ) -> IngestionReport:
+        """Ingest what is missing and the ``suspect`` days; or only the dates to ask for ``again``."""
         self._run.reset()
-        self._parts.scanned_years.forget()
+        composition.scanned_years(self._parts).forget()
         started = self._parts.clock.monotonic()
         with self._serving_metrics():
-            job = carry_out(self._parts.coordinator)
+            coordinator = composition.coordinator(self._parts)
+            job = coordinator.ingest(scope, suspect) if again is None else coordinator.ingest_again(scope, again)
         return IngestionReport(
             job.job_id,
             str(job.state),
@@ -173,20 +207,17 @@ class Pipeline(StoreAtRest):
             self._parts.clock.monotonic() - started,
             job.outcomes,
             self._run.warnings,
-            self._aggregate(scope.symbols, scope.first, scope.last, nothing_came=not job.planned),
+            self._aggregate(scope.symbols, scope.first, scope.last, files_just_scanned=not job.planned),
             job.estimate,
             job.left,
         )
 
     def _adopt(self, scope: IngestionScope, dates: Mapping[Symbol, frozenset[TradingDate]]) -> IngestionReport | None:
-        """None where there is nothing to adopt."""
-        if not dates:
-            return None
-        narrow = evolve(scope, symbols=tuple(dates))
-        return self._ingest(narrow, lambda coordinator: coordinator.ingest_again(narrow, dates))
+        """Return None if there is nothing to adopt."""
+        return self._ingest(evolve(scope, symbols=tuple(dates)), again=dates) if dates else None
 
     def _adjustments(self, days: Sequence[DayComparison]) -> tuple[SymbolAdjustment, ...]:
-        """Raw prices are never adjusted: what looks like it there is a correction of single days."""
-        if self._parts.capabilities.adjustment == UNADJUSTED:
+        """Return none for raw prices, which are never adjusted: what looks like it is a correction of single days."""
+        if composition.capabilities(self._parts).adjustment == UNADJUSTED:
             return ()
-        return adjustments(days, self._parts.state.checkpoints.requested_spans())
+        return adjustments(days, composition.state(self._parts).checkpoints.requested_spans())

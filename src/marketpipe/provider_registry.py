@@ -1,11 +1,31 @@
+"""The market data providers by name: those built in, and those that installed packages register.
+
+A package registers a factory as an entry point of the group ``marketpipe.providers``. This is the one door through
+which a provider enters a pipeline, whoever wrote it. Clients are imported only when one is made: Alpaca's brings httpx.
+"""
+
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import os
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from marketpipe.integration.application.provider_context import ProviderFactory
+from attrs import frozen
+
+from marketpipe.config import Credentials, PipelineConfig, find_credentials
+from marketpipe.integration.application.provider_context import ProviderContext, ProviderFactory
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
+from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.events import Event, RateLimitWaited
+
+if TYPE_CHECKING:
+    from marketpipe.integration.application.ports import MarketDataProvider
+    from marketpipe.integration.domain.data_feed import ProviderCapabilities
+    from marketpipe.integration.domain.raw_market_data import RawMarketData
 
 GROUP: Final = "marketpipe.providers"
 BUILT_IN: Final[Mapping[str, str]] = {
@@ -15,18 +35,106 @@ BUILT_IN: Final[Mapping[str, str]] = {
 
 
 def known_providers() -> dict[str, str]:
-    """Names and where they come from: built in, or registered by an installed package."""
+    """Return each provider's name and where it comes from: built in, or registered by an installed package."""
     return {**{name: f"registered as {point.value}" for name, point in _registered().items()}, **BUILT_IN}
 
 
 def check_provider(name: str) -> None:
-    """Raises ``ConfigurationError``."""
+    """Raise ``ConfigurationError`` for a name that no provider has."""
     if name not in known_providers():
         raise ConfigurationError(f"provider: no provider is called {name!r}; {did_you_mean(name, known_providers())}")
 
 
-def registered_factory(name: str) -> ProviderFactory:
-    """Raises ``ConfigurationError`` where the package that registered it cannot be loaded."""
+def new_provider(
+    config: PipelineConfig, credentials: Credentials | None, clock: Clock, publish: Callable[[Event], None]
+) -> MarketDataProvider:
+    """Make the configured provider, which reports its requests to ``publish``.
+
+    Raises ``ConfigurationError`` if the package that registered it cannot be loaded, and for missing credentials.
+    """
+    if config.provider == "alpaca":
+        return _new_alpaca(config, needed_credentials(credentials), clock, publish)
+    if config.provider == "synthetic":
+        from marketpipe.integration.infrastructure.synthetic.synthetic_client import SyntheticClient
+
+        return SyntheticClient(config.synthetic.seed)
+    make = _registered_factory(config.provider)
+    return cast("MarketDataProvider", with_capabilities(make(ProviderContext(config.provider_options, clock, publish))))
+
+
+def capabilities_without_keys(config: PipelineConfig) -> ProviderCapabilities | None:
+    """Return how the configured provider can be asked, if that is known before the provider is made; or None."""
+    if config.provider != "alpaca":
+        return None
+    from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_capabilities
+
+    return alpaca_capabilities(config.alpaca.feed, config.alpaca.adjustment, config.alpaca.rate_limit_per_min)
+
+
+def needed_credentials(credentials: Credentials | None) -> Credentials:
+    """Return those given, or else those of the environment or of .env. Raises ``ConfigurationError`` for none."""
+    return credentials or find_credentials(os.environ)
+
+
+def with_capabilities(provider: Any) -> Any:
+    """Return the provider, in a wrapper if it was written when the property ``capabilities`` was called ``traits``."""
+    if provider is None or hasattr(provider, "capabilities") or not hasattr(provider, "traits"):
+        return provider
+    warnings.warn(
+        f"{type(provider).__name__}.traits is now called capabilities: rename the property, and ProviderTraits to "
+        "ProviderCapabilities",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return _ProviderWithTraits(provider)
+
+
+@frozen
+class _ProviderWithTraits:
+    """A ``MarketDataProvider`` over one that still has the property's former name."""
+
+    _provider: Any
+
+    @property
+    def capabilities(self) -> ProviderCapabilities:
+        return cast("ProviderCapabilities", self._provider.traits)
+
+    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
+        return cast("Iterator[RawMarketData]", self._provider.fetch_batch(request))
+
+    def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
+        return cast("AsyncIterator[RawMarketData]", self._provider.async_fetch_batch(request))
+
+    def close(self) -> None:
+        self._provider.close()
+
+
+def _new_alpaca(
+    config: PipelineConfig, keys: Credentials, clock: Clock, publish: Callable[[Event], None]
+) -> MarketDataProvider:
+    from marketpipe.integration.infrastructure.alpaca.alpaca_client import (
+        AlpacaClient,
+        alpaca_auth,
+        alpaca_capabilities,
+    )
+    from marketpipe.integration.infrastructure.http_exchange import HttpExchange
+    from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+
+    alpaca = config.alpaca
+    # processes of one account share this file; the hash keeps the key out of its name
+    account = hashlib.sha256("\n".join((alpaca.base_url, keys.key)).encode()).hexdigest()[:32]
+    limiter = RateLimiter(
+        [RateWindow(alpaca.rate_limit_per_min)],
+        clock,
+        lambda seconds: publish(RateLimitWaited("alpaca", seconds)),
+        shared_in=config.state_path.with_name(f"rate-limit-alpaca-{account}"),
+    )
+    provided = alpaca_capabilities(alpaca.feed, alpaca.adjustment, alpaca.rate_limit_per_min)
+    http = HttpExchange(alpaca.base_url, alpaca_auth(keys.key, keys.secret))
+    return AlpacaClient(provided, http, limiter, clock, publish=publish)
+
+
+def _registered_factory(name: str) -> ProviderFactory:
     point = _registered()[name]
     try:
         return cast(ProviderFactory, point.load())

@@ -25,8 +25,8 @@ READS_THE_CLOCK: Final = frozenset(
 SETS_UP_THE_PROCESS: Final = frozenset(
     {"logging.basicConfig", "logging.config", "logging.captureWarnings", "signal.signal", "locale.setlocale"}
 )
-OWN_PROCESSES: Final = ("terminal/process.py", "bootstrap/ring_worker.py")
-"""A command's, and that of a worker."""
+OWN_PROCESSES: Final = ("terminal/process.py", "worker_pool.py", "fork_server.py")
+"""That of a command, of a worker, and of what workers are forked from."""
 HIDES_IMPORTS: Final = frozenset({"__import__", "eval", "exec"})
 RUNS_SQL: Final = frozenset({"execute", "executemany", "executescript", "sql", "query", "_query", "_volume"})
 SQL: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN|SET|ATTACH|COPY|WITH)\s")

@@ -18,6 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from marketpipe import ConfigurationError, Credentials, Pipeline, PipelineConfig
+from marketpipe.composition import provider
 from marketpipe.config import find_credentials, load_config
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth
 from marketpipe.shared_kernel.domain.errors import MarketPipeError, ProviderError
@@ -150,7 +151,7 @@ def test_what_holds_the_keys_shows_them_to_no_dump(tmp_path: Path) -> None:
     auth = alpaca_auth(keys.key, keys.secret)
     pipeline = Pipeline(_config(tmp_path, "http://127.0.0.1:9"), credentials=keys, registry=CollectorRegistry())
     with pipeline:
-        held = (keys, auth, pipeline, pipeline._parts, pipeline._parts.provider, pipeline.config)
+        held = (keys, auth, pipeline, pipeline._parts, provider(pipeline._parts), pipeline.config)
         for thing in held:
             dictionary = attrs.asdict(thing) if attrs.has(type(thing)) else vars(thing)
             _assert_silent(repr(thing), str(thing), f"{[thing]} {dictionary}", pprint.pformat(dictionary))

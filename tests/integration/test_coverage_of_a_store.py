@@ -13,7 +13,7 @@ import pytest
 from marketpipe.config import StoreConfig
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ProviderUnavailableError
-from marketpipe.store_at_rest import StoreAtRest
+from marketpipe.store import Store
 from tests.support.builders import sessions
 from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import config, fingerprints, minutes, pipeline
@@ -210,12 +210,12 @@ def test_a_store_without_a_configuration_is_judged_by_what_was_ever_asked_for(tm
         state_path=tmp_path / "state" / "marketpipe.sqlite",
     )
 
-    with StoreAtRest(at_rest, clock=FakeClock()) as store:
+    with Store(at_rest, clock=FakeClock()) as store:
         report = store.coverage()
 
     assert (str(report.first), str(report.last), str(report.session)) == (FIRST, LAST, "regular")
     assert report.ok
-    with StoreAtRest(StoreConfig(state_path=tmp_path / "none.sqlite")) as nothing, pytest.raises(ConfigurationError):
+    with Store(StoreConfig(state_path=tmp_path / "none.sqlite")) as nothing, pytest.raises(ConfigurationError):
         nothing.coverage()
 
 

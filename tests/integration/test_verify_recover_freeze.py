@@ -11,7 +11,7 @@ import pytest
 from marketpipe.config import StoreConfig
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.storage.domain.integrity import Damage
-from marketpipe.store_at_rest import StoreAtRest
+from marketpipe.store import Store
 from tests.support.builders import bar
 from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import (
@@ -61,10 +61,10 @@ def path_of(root: Path, symbol: str, date: str) -> Path:
     return root / "data" / f"symbol={symbol}" / f"year={year}" / f"month={month}" / f"day={day}.parquet"
 
 
-def at_rest(root: Path) -> StoreAtRest:
+def at_rest(root: Path) -> Store:
     names = ("output", "aggregates", "quarantine", "revisions")
     folders = {f"{name}_path": root / name.replace("output", "data") for name in names}
-    return StoreAtRest(StoreConfig(state_path=root / "state" / "marketpipe.sqlite", **folders), clock=FakeClock())
+    return Store(StoreConfig(state_path=root / "state" / "marketpipe.sqlite", **folders), clock=FakeClock())
 
 
 def rot(path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_lock_is_the_same_whatever_the_folders_are_called(tmp_path: Path, aske
     moved = StoreConfig(
         output_path=other / "bars", aggregates_path=other / "aggs", state_path=other / "state" / "no.sqlite"
     )
-    with StoreAtRest(moved) as store:
+    with Store(moved) as store:
         assert store.verify(lock=lock).ok
         assert store.freeze().files == lock.files
     assert not (other / "state").exists()

@@ -72,7 +72,7 @@ def _warm_up() -> None:
     import rich.console  # noqa: F401
 
     import marketpipe
-    from marketpipe.bootstrap.shared_parts import CALENDAR_DAYS_AHEAD
+    from marketpipe.composition import CALENDAR_DAYS_AHEAD
     from marketpipe.shared_kernel.domain.trading_date import TradingDate
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
     from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock

@@ -11,12 +11,20 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from attrs import frozen
+
 from marketpipe.shared_kernel.events import Event
 
 E = TypeVar("E", bound=Event)
+Handler = Callable[[E], None]
 Subscriber = Callable[[Any], None]
 Isolation = Callable[[Event, Subscriber], AbstractContextManager[object]]
 """A context manager around each call of an observer, which keeps the observer's errors from the pipeline."""
+
+
+@frozen
+class _LazyHandler:
+    make: Callable[[], Subscriber]
 
 
 class EventBus:
@@ -30,13 +38,21 @@ class EventBus:
 
     def __init__(self, isolation: Isolation) -> None:
         self._isolation = isolation
-        self._handlers: defaultdict[type[Event], list[Subscriber]] = defaultdict(list)
+        self._handlers: defaultdict[type[Event], list[Subscriber | _LazyHandler]] = defaultdict(list)
         self._observers: defaultdict[type[Event], list[Subscriber]] = defaultdict(list)
 
-    def subscribe(self, event_type: type[E], handler: Callable[[E], None]) -> None:
+    def subscribe(self, event_type: type[E], handler: Handler[E]) -> None:
         self._handlers[event_type].append(handler)
 
-    def observe(self, event_type: type[E], observer: Callable[[E], None]) -> None:
+    def subscribe_lazily(self, event_type: type[E], make: Callable[[], Handler[E]]) -> None:
+        """Subscribe the handler that ``make`` returns when the first such event is published.
+
+        Threads that publish the first events at the same time may each call ``make``: it has to return the same handler
+        to all of them.
+        """
+        self._handlers[event_type].append(_LazyHandler(make))
+
+    def observe(self, event_type: type[E], observer: Handler[E]) -> None:
         """Subscribe an observer to one type of event; ``Event`` means every type."""
         self._observers[event_type].append(observer)
 
@@ -52,5 +68,8 @@ class EventBus:
             for observer in self._observers.get(kind, ()):
                 with self._isolation(event, observer):
                     observer(event)
-        for handler in self._handlers.get(type(event), ()):
+        handlers = self._handlers.get(type(event), [])
+        for number, handler in enumerate(handlers):
+            if isinstance(handler, _LazyHandler):  # replaced by what it makes: a wrapper would be a frame of every call
+                handlers[number] = handler = handler.make()
             handler(event)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -219,3 +220,29 @@ def test_a_branch_has_handlers_of_its_own_and_the_same_observers() -> None:
     said.clear()
     bus.publish(Opened())
     assert said == ["observer Opened", "handler Opened"]
+
+
+def test_a_lazy_handler_is_made_with_its_first_event_and_called_in_its_turn() -> None:
+    bus, made, said = plain_bus(), list[int](), list[str]()
+
+    def make() -> Callable[[Event], None]:
+        made.append(1)
+        return says("lazy", said)
+
+    bus.subscribe(Opened, says("first", said))
+    bus.subscribe_lazily(Opened, make)
+    bus.subscribe(Opened, says("last", said))
+    assert made == []
+    bus.publish(Opened())
+    bus.publish(Opened())
+
+    assert said == ["first Opened", "lazy Opened", "last Opened"] * 2
+    assert made == [1]
+
+
+def test_a_lazy_handler_is_called_by_the_bus_itself() -> None:
+    bus, stacks = plain_bus(), list[list[str]]()
+    bus.subscribe_lazily(Opened, lambda: lambda _: stacks.append([f.function for f in inspect.stack()]))
+    bus.publish(Opened())
+
+    assert stacks[0][1] == "publish"

@@ -15,7 +15,6 @@ from marketpipe.shared_kernel.domain.errors import IngestionInterrupted, StoreBu
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
-from marketpipe.shared_kernel.events import BarsValidated
 
 LEASE = timedelta(minutes=10)
 """Longer than a provider may ask for quiet. It matters only where a holder hangs: a dead one's claims end at once."""
@@ -26,10 +25,6 @@ class LeaseGuard:
 
     def __init__(self, leases: SymbolDayLeases, clock: Clock) -> None:
         self._leases, self._clock = leases, clock
-
-    def on_bars_validated(self, event: BarsValidated) -> None:
-        """Before they are stored; what is stored is recorded before anybody may take it over."""
-        self.pin(event.request)
 
     def pin(self, request: BarsRequest) -> None:
         """Until ``ease`` nobody takes the days over, however long that is: they are being written.

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -18,10 +19,16 @@ from marketpipe.storage.application.ports import BarComparer, BarStore, StoredBa
 
 
 class BarStorer:
-    def __init__(self, store: BarStore, bus: EventBus) -> None:
-        self._store, self._bus = store, bus
+    """Publishes day files. Of a symbol-day nothing is written without its lease: ``pin_lease`` is called before.
+
+    It raises ``StoreBusyError`` if the lease ran out and another worker has taken it; then nothing is stored.
+    """
+
+    def __init__(self, store: BarStore, pin_lease: Callable[[BarsRequest], None], bus: EventBus) -> None:
+        self._store, self._pin_lease, self._bus = store, pin_lease, bus
 
     def on_bars_validated(self, event: BarsValidated) -> None:
+        self._pin_lease(event.request)
         days = self._store.store(event.accepted, event.rejected)
         self._bus.publish(BarsStored(event.request, days))
 

@@ -7,7 +7,9 @@ decides and words the error.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, TypeGuard
 
 import numpy as np
@@ -28,6 +30,7 @@ ANNOTATIONS: Final = {"title", "description", "$comment", "examples", "default",
 """Keywords that allow and forbid nothing."""
 DECLARATIONS: Final = {"$schema", "$id", "type", "properties", "required", "additionalProperties", *ANNOTATIONS}
 """Top-level keywords that can be compiled."""
+SCHEMA_FILE: Final = "schema_v1.json"
 LARGEST_INTEGER, LARGEST_EXACT_DOUBLE = 2**63 - 1, 2**53
 _ARROW_TYPES: Final = {
     "number": (pa.types.is_floating, pa.types.is_integer),
@@ -169,3 +172,16 @@ def _record(columns: BarColumns, row: int) -> dict[str, object]:
     record["timestamp"] = None if micros is None else str(Timestamp.from_epoch_micros(int(micros)))
     record["schema_version"] = values.get("schema_version", SCHEMA_VERSION)
     return record
+
+
+def bar_schema() -> dict[str, Any]:
+    """Read the JSON schema of a bar from the wheel, or from the source tree, whose only copy is in schema/.
+
+    Raises ``ConfigurationError`` if it is in neither.
+    """
+    package = Path(__file__).parents[2]
+    for path in (package / SCHEMA_FILE, package.parents[1] / "schema" / SCHEMA_FILE):
+        if path.is_file():
+            schema: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            return schema
+    raise ConfigurationError(f"{SCHEMA_FILE} is missing: MarketPipe is not installed properly; install it again")

@@ -166,7 +166,7 @@ def test_a_doubted_day_is_asked_for_though_it_is_settled(new_executor: NewExecut
 
 def test_bars_of_days_that_somebody_took_over_are_not_stored_but_left_for_later() -> None:
     parts, neighbour, clock = shared(EXECUTORS["inline"])
-    parts.bus.subscribe(BarsValidated, parts.guard.on_bars_validated)
+    parts.bus.subscribe(BarsValidated, lambda event: parts.guard.pin(event.request))
     hung: list[Event] = []
 
     def hang(event: BarsRequested) -> None:

@@ -57,7 +57,7 @@ def _hanging(moment: type[BarsValidated | BarsStored], **ring: object) -> tuple[
     """A ring with validation in it; when ``moment`` has passed, a neighbour tries to take the days over."""
     parts = coordination(**ring)
     neighbour, tried = _Neighbour(parts), list[LeasedDays]()
-    parts.bus.subscribe(BarsValidated, parts.guard.on_bars_validated)
+    parts.bus.subscribe(BarsValidated, lambda event: parts.guard.pin(event.request))
     parts.bus.subscribe(moment, lambda _: tried.append(neighbour.tries()))
 
     def validate() -> None:
@@ -116,7 +116,7 @@ def test_a_part_of_a_batch_that_is_written_does_not_keep_its_lease_from_running_
     """Between two pages of one batch the provider may be silent for ever."""
     parts = coordination()
     neighbour, tried = _Neighbour(parts), list[LeasedDays]()
-    parts.bus.subscribe(BarsValidated, parts.guard.on_bars_validated)
+    parts.bus.subscribe(BarsValidated, lambda event: parts.guard.pin(event.request))
 
     def first_page() -> None:
         request = parts.ring.requests[-1]

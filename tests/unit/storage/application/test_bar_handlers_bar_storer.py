@@ -31,7 +31,7 @@ def test_validated_bars_are_stored_and_reported_with_their_request() -> None:
     stored: list[BarsStored] = []
     bus.subscribe(BarsStored, stored.append)
 
-    BarStorer(store, bus).on_bars_validated(VALIDATED)
+    BarStorer(store, lambda _: None, bus).on_bars_validated(VALIDATED)
 
     (event,) = stored
     assert event.request is VALIDATED.request
@@ -46,6 +46,6 @@ def test_what_could_not_be_stored_is_not_reported_as_stored() -> None:
     bus.subscribe(BarsStored, stored.append)
 
     with pytest.raises(StorageError, match="No space left"):
-        BarStorer(FullDisk(), bus).on_bars_validated(VALIDATED)
+        BarStorer(FullDisk(), lambda _: None, bus).on_bars_validated(VALIDATED)
 
     assert stored == []

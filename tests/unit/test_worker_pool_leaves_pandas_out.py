@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from marketpipe.bootstrap.lean_arrow import leave_pandas_out
+from marketpipe.worker_pool import leave_pandas_out
 leave_pandas_out()
 arrays = [pa.array([1, None]), pa.array(["a", "b"]), pa.array(np.array([1.5, 2.5]), mask=np.array([True, False]))]
 table = pa.table(arrays, names=["a", "b", "c"]).take(pa.array(np.array([1, 0])))

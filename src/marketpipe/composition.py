@@ -1,0 +1,452 @@
+"""The composition root: the one module that knows every adapter and connects the contexts to a pipeline.
+
+Each function makes one thing out of others. A function under ``@once`` makes it for the life of a pipeline; a function
+whose name begins with ``new_`` makes another one at every call. Every adapter is imported in the function that makes
+it, so that a command loads only what it uses: reading a store imports no HTTP client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import asdict
+
+from marketpipe.config import PROCESSES, PipelineConfig
+from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
+from marketpipe.integration.domain.data_feed import USUAL_DELAY
+from marketpipe.parts import Parts, WorkerProcesses, once
+from marketpipe.provider_registry import capabilities_without_keys, needed_credentials, new_provider
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
+from marketpipe.shared_kernel.event_bus import EventBus, Handler
+from marketpipe.shared_kernel.events import (
+    BarsCompared,
+    BarsExhausted,
+    BarsFetched,
+    BarsRequested,
+    BarsStored,
+    BarsValidated,
+    JobStarted,
+    StoredBarsRead,
+)
+from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.validation.domain.business_rules import RuleBook
+
+if TYPE_CHECKING:
+    from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
+    from marketpipe.ingestion.application.batch_runner import BatchRunner
+    from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
+    from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
+    from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
+    from marketpipe.ingestion.application.leases import LeaseGuard
+    from marketpipe.ingestion.application.ports import IngestionState
+    from marketpipe.ingestion.application.recovery import InterruptedWork, StateRecoverer
+    from marketpipe.ingestion.infrastructure.locks import AggregationLock, UpdateLock
+    from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+    from marketpipe.integration.application.bars_fetcher import BarsFetcher
+    from marketpipe.integration.application.ports import MarketDataProvider
+    from marketpipe.integration.domain.data_feed import ProviderCapabilities
+    from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, StoreInventory
+    from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
+    from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
+    from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+    from marketpipe.storage.application.bar_handlers import BarStorer, StoredBarsReviewer
+    from marketpipe.storage.infrastructure.aggregate_files import ScannedYears
+    from marketpipe.storage.infrastructure.bar_loader import BarLoader, ParquetStoredBars
+    from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+    from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
+    from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles, StoredIdentity
+    from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
+    from marketpipe.validation.application.bar_validator import BarValidator
+
+READING_THREADS = 4
+MOST_AGGREGATING_THREADS = 8
+CALENDAR_DAYS_AHEAD = 365
+"""How far the trading calendar reaches beyond today: the exchange has not decided later holidays."""
+IN_MEMORY = Path(":memory:")
+
+
+T = TypeVar("T")
+
+
+# --- the ring: who handles which event
+def subscribe_ring(
+    parts: Parts, on_bars_stored: Handler[BarsStored], on_bars_exhausted: Handler[BarsExhausted]
+) -> None:
+    """Subscribe the journey of every bar: five events, five handlers, in order.
+
+    The first three are made with their first event: a run that has nothing to ask for needs none of them.
+    """
+    bus = parts.bus
+    bus.subscribe_lazily(BarsRequested, lambda: fetcher(parts, bus).on_bars_requested)
+    bus.subscribe_lazily(BarsFetched, lambda: validator(parts, bus, parts.config.session).on_bars_fetched)
+    bus.subscribe_lazily(BarsValidated, lambda: storer(parts, lease_guard(parts)).on_bars_validated)
+    bus.subscribe(BarsStored, on_bars_stored)
+    bus.subscribe(BarsExhausted, on_bars_exhausted)
+
+
+def subscribe_ring_of_workers(
+    parts: Parts,
+    pool: WorkerProcesses,
+    on_bars_stored: Handler[BarsStored],
+    on_bars_exhausted: Handler[BarsExhausted],
+) -> None:
+    """Subscribe the same journey if worker processes take the first three steps, each with ``subscribe_ring``."""
+    bus = parts.bus
+    bus.observe(JobStarted, pool.on_job_started)
+    bus.subscribe(BarsRequested, pool.on_bars_requested)
+    bus.subscribe(BarsStored, on_bars_stored)
+    bus.subscribe(BarsExhausted, on_bars_exhausted)
+
+
+def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> None:
+    """Subscribe the journey of bars that are compared with stored ones instead of being stored."""
+    from marketpipe.storage.application.bar_handlers import BarAuditor
+    from marketpipe.storage.infrastructure.day_versions import ParquetBarComparer
+
+    bus.subscribe_lazily(BarsRequested, lambda: fetcher(parts, bus).on_bars_requested)
+    bus.subscribe_lazily(BarsFetched, lambda: validator(parts, bus, parts.config.session).on_bars_fetched)
+    bus.subscribe(BarsValidated, BarAuditor(ParquetBarComparer(layout(parts)), bus).on_bars_validated)
+    bus.subscribe(BarsCompared, audit.on_bars_compared)
+    bus.subscribe(BarsExhausted, audit.on_bars_exhausted)
+
+
+# --- ingestion: what is wanted, missing and done
+@once
+def coordinator(parts: Parts) -> IngestionCoordinator:
+    """Make the coordinator and subscribe the ring. If the provider cannot be had, nothing on the disk was touched."""
+    from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
+
+    pool = worker_pool(parts) if parts.pipeline_config.executor == PROCESSES else None
+    if pool is None:
+        provider(parts)
+    recorded = state(parts)
+    made = IngestionCoordinator(
+        capabilities(parts).identity,
+        planner(parts, recorded),
+        recorded,
+        inventory(parts),
+        parts.bus,
+        parts.clock,
+        new_runner(parts) if pool is None else new_runner(parts, pool.stop),
+        new_interrupted_work(parts),
+        lease_guard(parts),
+    )
+    calendar_cache(parts).save()  # the folder of the state exists now, and worker processes look for the cache there
+    if pool is None:
+        subscribe_ring(parts, made.on_bars_stored, made.on_bars_exhausted)
+    else:
+        subscribe_ring_of_workers(parts, pool, made.on_bars_stored, made.on_bars_exhausted)
+    parts.stopping(made.stop)
+    return made
+
+
+@once
+def auditor(parts: Parts) -> AuditCoordinator:
+    """Make the audit's coordinator on a bus of its own: bars that come to be compared must not be stored."""
+    from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
+
+    bus, recorded = parts.bus.branch(), state(parts)
+    made = AuditCoordinator(planner(parts, recorded), recorded.checkpoints, bus, parts.clock, new_runner(parts))
+    subscribe_audit(parts, bus, made)
+    parts.stopping(made.stop)
+    return made
+
+
+@once
+def worker_pool(parts: Parts) -> WorkerProcesses:
+    if parts.market_data_provider is not None or parts.new_worker_pool is None:
+        raise ConfigurationError("executor: processes makes providers from the configuration; use threads")
+    config = parts.pipeline_config
+    keys = needed_credentials(parts.credentials) if config.provider == "alpaca" else None
+    pool = parts.new_worker_pool(config, keys, parts.bus)
+    state(parts)  # before the pool is registered: workers end first, then the leases are released that they work under
+    return parts.closing(pool)
+
+
+def state(parts: Parts) -> SQLiteState:
+    return _state_in(parts, parts.config.state_path)
+
+
+def known_state(parts: Parts) -> SQLiteState:
+    """Return the state for a command that only reads: if there is no state file, an empty one in memory."""
+    path = parts.config.state_path
+    return _state_in(parts, path if parts.has(_state_in, path) or path.exists() else IN_MEMORY)
+
+
+@once
+def _state_in(parts: Parts, path: Path) -> SQLiteState:
+    from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+
+    return parts.closing(SQLiteState(path, _location(parts)))
+
+
+def _location(parts: Parts) -> str:
+    """Return the store's name in the state file: relative, so that store and state can be moved together."""
+    config = parts.config
+    return os.path.relpath(os.path.realpath(config.output_path), os.path.realpath(config.state_path.parent))
+
+
+@once
+def planner(parts: Parts, recorded: IngestionState) -> IngestionPlanner:
+    from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
+    from marketpipe.ingestion.application.job_scheduler import JobScheduler
+    from marketpipe.ingestion.domain.batch_packing import PackingLimits
+
+    provided, workers = capabilities(parts), parts.pipeline_config.workers
+    limits = PackingLimits(provided.bars_per_page, provided.symbols_per_request, workers)
+    scheduler = JobScheduler(calendar(parts), finality(parts), limits)
+    return IngestionPlanner(scheduler, recorded.checkpoints, recorded.statistics, inventory(parts), parts.clock)
+
+
+@once
+def assessor(parts: Parts, recorded: SQLiteState) -> CoverageAssessor:
+    from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
+    from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds
+
+    limits = CoverageThresholds(**asdict(parts.config.coverage))
+    return CoverageAssessor(
+        calendar(parts), finality(parts), recorded.checkpoints, inventory(parts), parts.clock, limits
+    )
+
+
+def finality(parts: Parts) -> SessionFinality:
+    return SessionFinality(capabilities(parts).feed.delay if isinstance(parts.config, PipelineConfig) else USUAL_DELAY)
+
+
+def latest_final(parts: Parts) -> TradingDate:
+    """Return the trading date of the newest session whose bars are settled."""
+    return finality(parts).latest_final(calendar(parts), parts.clock.now())
+
+
+@once
+def lease_guard(parts: Parts) -> LeaseGuard:
+    from marketpipe.ingestion.application.leases import LeaseGuard
+
+    return LeaseGuard(state(parts).leases, parts.clock)
+
+
+def new_runner(parts: Parts, stop_workers: Callable[[], None] = lambda: None) -> BatchRunner:
+    from marketpipe.ingestion.application.batch_runner import BatchRunner
+
+    new_executor = parts.new_executor or partial(ThreadPoolExecutor, parts.pipeline_config.workers, "marketpipe")
+    return BatchRunner(parts.clock, new_executor, stop_workers)
+
+
+def new_interrupted_work(parts: Parts) -> InterruptedWork:
+    from marketpipe.ingestion.application.recovery import InterruptedWork
+    from marketpipe.storage.infrastructure.file_inventory import ParquetFilesLeftBehind
+
+    left = ParquetFilesLeftBehind(layout(parts), new_stored_files(parts), files(parts), capabilities(parts).identity)
+    return InterruptedWork(state(parts), left, calendar(parts), finality(parts), parts.clock)
+
+
+def new_recoverer(parts: Parts) -> StateRecoverer:
+    from marketpipe.ingestion.application.recovery import StateRecoverer
+    from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
+
+    if parts.has(_state_in, parts.config.state_path):
+        raise ConfigurationError("this pipeline has its state open already: recover with a new one")
+    file = SQLiteStateFile(parts.config.state_path, _location(parts))
+    return StateRecoverer(file, lambda: state(parts), calendar(parts), finality(parts), parts.clock)
+
+
+def update_lock(parts: Parts) -> UpdateLock:
+    from marketpipe.ingestion.infrastructure.locks import UpdateLock
+
+    path, store = parts.config.state_path, hashlib.sha256(_location(parts).encode()).hexdigest()[:12]
+    return UpdateLock(path.with_name(f"{path.name}.{store}.update-lock"))
+
+
+def aggregation_lock(parts: Parts) -> AggregationLock:
+    from marketpipe.ingestion.infrastructure.locks import AggregationLock
+
+    path = parts.config.state_path
+    return AggregationLock(path.with_name(f"{path.name}.aggregation-lock"))
+
+
+# --- integration: the market data provider
+@once
+def fetcher(parts: Parts, bus: EventBus) -> BarsFetcher:
+    from marketpipe.integration.application.bars_fetcher import BarsFetcher
+    from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
+
+    new_executor = partial(ThreadPoolExecutor, 1, "marketpipe-ahead-page")
+    return BarsFetcher(provider(parts), WholeDayAssembler, bus, new_executor)
+
+
+@once
+def provider(parts: Parts) -> MarketDataProvider:
+    if (made := parts.market_data_provider) is None:
+        made = new_provider(parts.pipeline_config, parts.credentials, parts.clock, parts.bus.publish)
+    return parts.closing(made)
+
+
+def capabilities(parts: Parts) -> ProviderCapabilities:
+    """Return how the provider can be asked; a plan needs no more, and no keys."""
+    known = None if parts.market_data_provider else capabilities_without_keys(parts.pipeline_config)
+    return known or provider(parts).capabilities
+
+
+# --- validation: what a good bar is
+@once
+def validator(parts: Parts, bus: EventBus, kind: SessionKind) -> BarValidator:
+    """Make the validator of bars in the hours of ``kind``, which publishes on ``bus``."""
+    from marketpipe.validation.application.bar_validator import BarValidator
+    from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
+    from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
+    from marketpipe.validation.infrastructure.schema_validator import SchemaValidator, bar_schema
+
+    rules = BusinessRuleValidator(RuleBook.with_severities(parts.config.validation.severities))
+    columnar = ColumnarValidator(SchemaValidator(bar_schema()), rules, calendar(parts), kind)
+    return BarValidator(columnar.validate, bus, parts.clock)
+
+
+@once
+def reviewer(parts: Parts) -> StoredBarsReviewer:
+    from marketpipe.storage.application.bar_handlers import StoredBarsReviewer
+
+    # of the extended session: a store may hold it though the configuration wants the regular one now
+    parts.bus.subscribe(StoredBarsRead, validator(parts, parts.bus, SessionKind.EXTENDED).on_stored_bars_read)
+    return StoredBarsReviewer(stored_bars(parts), parts.bus)
+
+
+# --- storage: files and what is computed from them
+@once
+def storer(parts: Parts, guard: LeaseGuard) -> BarStorer:
+    """Make the handler that publishes day files, each only while ``guard`` finds its lease still valid."""
+    from marketpipe.ingestion.application.recovery import RecordedFiles
+    from marketpipe.storage.application.bar_handlers import BarStorer
+    from marketpipe.storage.infrastructure.partition_manager import PartitionManager
+
+    register = RecordedFiles(state(parts).checkpoints)
+    partitions = PartitionManager(
+        layout(parts), capabilities(parts).identity, writer(parts), files(parts), parts.clock, register
+    )
+    return BarStorer(partitions, guard.pin, parts.bus)
+
+
+@once
+def layout(parts: Parts) -> StoreLayout:
+    config = parts.config
+    return StoreLayout(config.output_path, config.aggregates_path, config.quarantine_path, config.revisions_path)
+
+
+@once
+def files(parts: Parts) -> DurableFiles:
+    return DurableFiles(parts.syncing)
+
+
+@once
+def writer(parts: Parts) -> ParquetWriter:
+    from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
+
+    return ParquetWriter(parts.config.compression)
+
+
+@once
+def inventory(parts: Parts) -> StoreInventory:
+    from marketpipe.storage.infrastructure.file_inventory import FileInventory
+
+    return FileInventory(layout(parts), scanned_years(parts))
+
+
+@once
+def scanned_years(_: Parts) -> ScannedYears:
+    from marketpipe.storage.infrastructure.aggregate_files import ScannedYears
+
+    return ScannedYears()
+
+
+def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> AggregateRefresher:
+    """Make what refreshes aggregates. ``files_just_scanned``: a plan has scanned all day files a moment ago."""
+    from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+    from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
+
+    if (identity := stored_identity(parts).read()) is None:
+        raise ConfigurationError(f"{parts.config.output_path} holds no bars to aggregate; ingest some first")
+    scanned, make = scanned_years(parts) if files_just_scanned else None, lambda: aggregator(parts)
+    aggregates = AggregateFiles(layout(parts), identity, make, writer(parts), files(parts), scanned)
+    # one thread more than there are processors, as one waits for the disk now and then; each holds a symbol's year
+    threads = min(os.cpu_count() or 1, MOST_AGGREGATING_THREADS) + 1
+    new_executor = parts.new_executor or partial(ThreadPoolExecutor, threads, "marketpipe-aggregate")
+    return AggregateRefresher(aggregates, parts.bus, new_executor)
+
+
+@once
+def aggregator(parts: Parts) -> DuckDBAggregator:
+    from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+
+    return DuckDBAggregator(calendar(parts))
+
+
+@once
+def loader(parts: Parts) -> BarLoader:
+    from marketpipe.storage.infrastructure.bar_loader import BarLoader
+
+    return BarLoader(layout(parts), lambda: aggregator(parts))
+
+
+@once
+def query(parts: Parts) -> DuckDBQuery:
+    from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
+
+    return DuckDBQuery(layout(parts))
+
+
+@once
+def stored_bars(parts: Parts) -> ParquetStoredBars:
+    from marketpipe.storage.infrastructure.bar_loader import ParquetStoredBars
+
+    return ParquetStoredBars(layout(parts))
+
+
+@once
+def stored_identity(parts: Parts) -> StoredIdentity:
+    from marketpipe.storage.infrastructure.file_inventory import StoredIdentity
+
+    return StoredIdentity(layout(parts))
+
+
+def new_stored_files(parts: Parts) -> ParquetStoredFiles:
+    from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles
+
+    new_executor = parts.new_executor or partial(ThreadPoolExecutor, READING_THREADS, "marketpipe-read")
+    return ParquetStoredFiles(layout(parts), new_executor)
+
+
+def new_checker(parts: Parts, kind: Callable[[ParquetStoredFiles, FileRegister, DatasetIdentity | None], T]) -> T:
+    """Make an ``IntegrityChecker`` or a ``DatasetFreezer`` of what is stored and what is recorded."""
+    from marketpipe.ingestion.application.recovery import RecordedFiles
+
+    recorded = known_state(parts)
+    dataset = recorded.dataset()
+    identity = dataset[0] if dataset else stored_identity(parts).prevailing()
+    return kind(new_stored_files(parts), RecordedFiles(recorded.checkpoints), identity)
+
+
+@once
+def calendar(parts: Parts) -> TradingCalendar:
+    from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
+
+    latest = TradingDate.of(parts.clock.now()).plus_days(CALENDAR_DAYS_AHEAD)
+    return ExchangeCalendar(latest, calendar_cache(parts))
+
+
+@once
+def calendar_cache(parts: Parts) -> CalendarCache:
+    """Make the cache beside the state file, under the version of what computes it: a new version begins a new file."""
+    from marketpipe.shared_kernel.infrastructure.exchange_calendar import EXCHANGE, CalendarCache, exchange_table
+
+    made_by, path = version("exchange_calendars"), parts.config.state_path
+    file = path.with_name(f"sessions-{EXCHANGE}-{made_by}.txt")
+    title = f"marketpipe 1: sessions of {EXCHANGE} by exchange_calendars {made_by}"
+    return CalendarCache(file, path, title, exchange_table, files(parts).publish)

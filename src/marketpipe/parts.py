@@ -1,0 +1,133 @@
+"""``Parts``: what a pipeline was given, and what has been made for it: each thing once, closed in reverse order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from attrs import define, field
+
+from marketpipe.config import Credentials, PipelineConfig, StoreConfig
+from marketpipe.observers import LoggedIsolation
+from marketpipe.provider_registry import check_provider, with_capabilities
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events import BarsRequested, JobStarted
+from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
+from marketpipe.validation.domain.business_rules import RuleBook
+
+if TYPE_CHECKING:
+    from marketpipe.integration.application.ports import MarketDataProvider
+
+SYNCING_THREADS = 8
+"""Files synced at once. These threads wait for the disk nearly all of the time."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closable)
+
+
+class WorkerProcesses(Closable, Protocol):
+    """Carries out requests in other processes. It is handed in: the module that makes it imports composition."""
+
+    def on_job_started(self, event: JobStarted) -> None: ...
+
+    def on_bars_requested(self, event: BarsRequested) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+NewWorkerPool = Callable[[PipelineConfig, Credentials | None, EventBus], WorkerProcesses]
+
+
+def _or_system_clock(clock: Clock | None) -> Clock:
+    return SystemClock() if clock is None else clock
+
+
+@define(eq=False)
+class Parts:
+    """The inputs of one pipeline, and the things that functions under ``@once`` have made for it.
+
+    Two pipelines share nothing. ``config`` may be a ``StoreConfig`` if nothing is to be ingested;
+    ``market_data_provider`` replaces the one that the configuration names. Raises ``ConfigurationError`` for a provider
+    or a validation rule that does not exist. Threads that ask for a thing at the same time get the same one.
+    """
+
+    config: StoreConfig
+    credentials: Credentials | None = field(default=None, repr=False)
+    clock: Clock = field(default=None, converter=_or_system_clock)
+    new_executor: Callable[[], Executor] | None = None
+    market_data_provider: MarketDataProvider | None = field(default=None, converter=with_capabilities)
+    new_worker_pool: NewWorkerPool | None = None
+    bus: EventBus = field(init=False, factory=lambda: EventBus(LoggedIsolation))
+    syncing: Executor = field(init=False, factory=lambda: ThreadPoolExecutor(SYNCING_THREADS, "marketpipe-sync"))
+    _made: dict[tuple[object, ...], Any] = field(init=False, factory=dict, repr=False)
+    _making: threading.RLock = field(init=False, factory=threading.RLock, repr=False)
+    _to_stop: list[Callable[[], None]] = field(init=False, factory=list, repr=False)
+    _to_close: ExitStack = field(init=False, factory=ExitStack, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.config, PipelineConfig) and self.market_data_provider is None:
+            check_provider(self.config.provider)
+        RuleBook.with_severities(self.config.validation.severities)
+        self._to_close.callback(self.syncing.shutdown)  # registered first: files may have to be synced to the very end
+
+    @property
+    def pipeline_config(self) -> PipelineConfig:
+        """Return the configuration of what asks a provider. Raises ``ConfigurationError`` if there is none."""
+        if not isinstance(self.config, PipelineConfig):
+            raise ConfigurationError(
+                "this asks a provider: give a configuration (--config) with provider, symbols, start and end"
+            )
+        return self.config
+
+    def get(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        """Return what was made under this key, or make it now."""
+        if key not in self._made:
+            with self._making:
+                if key not in self._made:
+                    self._made[key] = make()
+        made: T = self._made[key]
+        return made
+
+    def has(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Return whether a function under ``@once`` has made its thing for these arguments."""
+        return (function.__name__, *arguments) in self._made
+
+    def closing(self, thing: C) -> C:
+        """Return the thing, which ``close`` closes from now on. To be called by the function that makes it."""
+        self._to_close.callback(thing.close)
+        return thing
+
+    def stopping(self, stop: Callable[[], None]) -> None:
+        """Have ``stop`` called by ours."""
+        self._to_stop.append(stop)
+
+    def stop(self) -> None:
+        """Ask everything that runs to end soon. Safe to call from any thread, and before anything was made."""
+        for stop in self._to_stop:
+            stop()
+
+    def close(self) -> None:
+        """Close what was made, the latest first. If one fails, the others are closed all the same."""
+        self._to_close.close()
+
+
+def once(make: Callable[Concatenate[Parts, P], T]) -> Callable[Concatenate[Parts, P], T]:
+    """Make one thing for each combination of the other arguments, and return the same thing afterwards."""
+
+    def made(parts: Parts, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return parts.get((make.__name__, *args, *kwargs.values()), lambda: make(parts, *args, **kwargs))
+
+    update_wrapper(made, make)
+    return made

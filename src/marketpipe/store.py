@@ -1,0 +1,299 @@
+"""``Store``: everything that can be done with stored bars and their state without asking a market data provider."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from marketpipe.config import Credentials, PipelineConfig, StoreConfig
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.ingestion.domain.store_status import RecoveryReport
+from marketpipe.metrics import MetricsObserver, Registry, metrics_in
+from marketpipe.observers import LogObserver, ReviewTally, RunTally
+from marketpipe.parts import NewWorkerPool, Parts
+from marketpipe.reports import AggregationReport, CoverageReport, StatusReport, ValidationReport
+from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, reaching_to_the_last, recorded_scope
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
+from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import AnyMoment, Clock, as_timestamp
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate, as_trading_date
+from marketpipe.shared_kernel.events import Event
+from marketpipe.storage.domain.dataset_lock import DatasetLock
+from marketpipe.storage.domain.integrity import IntegrityReport
+
+from . import composition
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from marketpipe.integration.application.ports import MarketDataProvider
+
+E = TypeVar("E", bound=Event)
+JOBS_IN_STATUS, EVERY_JOB = 10, 1_000_000
+FIRST_DATE, LAST_DATE = TradingDate.parse("1900-01-01"), TradingDate.parse("9000-01-01")
+
+
+class Store:
+    """What is stored, what is missing and whether it is good. ``Pipeline`` adds what asks a market data provider."""
+
+    _new_worker_pool: NewWorkerPool | None = None
+    """How the subclass that ingests makes worker processes."""
+
+    def __init__(
+        self,
+        config: StoreConfig,
+        *,
+        credentials: Credentials | None = None,
+        registry: Registry | None = None,
+        new_executor: Callable[[], Executor] | None = None,
+        market_data_provider: MarketDataProvider | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Check the configuration; nothing on the disk is touched before it is needed.
+
+        Raises ``ConfigurationError`` for a provider or a validation rule that does not exist.
+        """
+        self._config = config
+        self._parts = Parts(
+            config,
+            credentials,
+            clock,
+            new_executor=new_executor,
+            market_data_provider=market_data_provider,
+            new_worker_pool=self._new_worker_pool,
+        )
+        self._run, self._asking = RunTally(), threading.Lock()
+        self._review, self._reviewing = ReviewTally(), threading.Lock()
+        self._run.listen(self._parts.bus)
+        self._review.listen(self._parts.bus)
+        self._metrics = metrics_in(registry)
+        if isinstance(config, PipelineConfig):
+            MetricsObserver(config.provider, self._metrics).observe(self._parts.bus)
+        LogObserver().observe(self._parts.bus)
+
+    @property
+    def config(self) -> StoreConfig:
+        return self._config
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the provider's connections, the state file and the worker processes, as far as they were opened."""
+        self._parts.close()
+
+    def subscribe(self, event_type: type[E], observer: Callable[[E], None]) -> None:
+        """Call ``observer`` with every event of this type, or with every event if the type is ``Event``.
+
+        It is called on the thread that publishes the event, often a worker thread, and several threads may call it at
+        once. What it raises is logged under ``marketpipe.observers`` and changes nothing. Subscribe before ``ingest``.
+        """
+        self._parts.bus.observe(event_type, observer)
+
+    def coverage(
+        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyEnd | None = None
+    ) -> CoverageReport:
+        """Return a verdict with its evidence for every symbol in every session of the range.
+
+        ``start`` and ``end`` are trading dates (New York), both inclusive; ``end`` may be "latest", the newest final
+        session. Without arguments the range is the configured one, extended to the last date that was ever asked for;
+        without a configured provider it is everything that was ever asked for. Asks no provider and changes nothing.
+        Raises ``ConfigurationError`` if nothing was ever ingested and the arguments do not name the range.
+        """
+        scope = self._known_scope(symbols, start, end)
+        assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(scope)
+        return CoverageReport(scope.first, scope.last, scope.session_kind, assessed)
+
+    def validate(
+        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None
+    ) -> ValidationReport:
+        """Check the stored minute bars against the validation rules in force. Changes nothing.
+
+        ``start`` and ``end`` are trading dates, both inclusive; without arguments everything stored is checked.
+        Findings come by symbol, then date. A file that cannot be read is in the report; it raises nothing.
+        """
+        chosen, first, last = self._stored_range(symbols, start, end)
+        with self._reviewing:
+            self._review.reset()
+            composition.reviewer(self._parts).review(chosen, first, last)
+            return self._review.report()
+
+    def aggregate(
+        self,
+        symbols: Symbols | None = None,
+        start: AnyDate | None = None,
+        end: AnyDate | None = None,
+        timeframes: Sequence[str | Timeframe] | None = None,
+    ) -> AggregationReport:
+        """Bring the aggregate files up to date with the minute bars; a file that agrees is not written again.
+
+        ``start`` and ``end`` are trading dates, both inclusive; a file that overlaps the range is rebuilt as a whole.
+        Without ``timeframes`` ("5m", "15m", "1h", "1d") these are the configured ones and all that were made before. A
+        symbol that cannot be aggregated is among the report's ``failures``.
+        """
+        chosen, first, last = self._stored_range(symbols, start, end)
+        wanted = None if timeframes is None else tuple(Timeframe.parse(t) for t in timeframes)
+        return self._aggregate(chosen, first, last, wanted)
+
+    def query(self, sql: str) -> pa.Table:
+        """Run one SELECT in DuckDB's dialect over the views ``bars``, ``bars_5m`` … ``bars_1d``.
+
+        Timestamps are UTC, the left edge of the bar. Rows come in the order that the query asks for. Raises
+        ``QueryError`` for anything but one SELECT and for one that fails.
+        """
+        return composition.query(self._parts).run(sql)
+
+    def load(
+        self,
+        symbols: Symbols,
+        start: AnyDate,
+        end: AnyDate,
+        timeframe: str | Timeframe = Timeframe.MINUTE_1,
+        *,
+        as_of: AnyMoment | None = None,
+    ) -> pa.Table:
+        """Return stored bars as one Arrow table, by symbol, then time.
+
+        ``start`` and ``end`` are trading dates (New York), both inclusive. Columns: symbol, timestamp (microseconds,
+        UTC, left edge of the bar), open, high, low, close, volume, trade_count (nullable), vwap (nullable). What is not
+        stored is not in the table: no row is invented.
+
+        ``as_of`` is a moment with a time zone: a ``Timestamp``, an aware datetime or RFC 3339 text. The bars are then
+        those that this store held at that moment, whatever was restated since. Raises ``ValidationError`` for arguments
+        that are not valid, and ``PartitionUnreadableError`` for a damaged file.
+        """
+        first, last = as_trading_date(start), as_trading_date(end)
+        moment = None if as_of is None else as_timestamp(as_of)
+        return composition.loader(self._parts).load(
+            as_symbols(symbols), first, last, Timeframe.parse(timeframe), moment
+        )
+
+    def status(self) -> StatusReport:
+        """Return what is stored and what is missing, from the checkpoints alone. Creates nothing on the disk."""
+        state = composition.known_state(self._parts)
+        dataset = state.dataset()
+        return StatusReport(
+            composition.stored_identity(self._parts).read(),
+            tuple(state.statistics.summaries()),
+            tuple(state.jobs.latest(JOBS_IN_STATUS)),
+            dataset[1] if dataset else None,
+        )
+
+    def verify(
+        self,
+        symbols: Symbols | None = None,
+        start: AnyDate | None = None,
+        end: AnyDate | None = None,
+        *,
+        lock: DatasetLock | None = None,
+    ) -> IntegrityReport:
+        """Read every byte and report files that are damaged, lost, unrecorded or foreign.
+
+        ``start`` and ``end`` are trading dates, both inclusive; without arguments everything stored is read. Changes no
+        bar. A damaged day whose size and time still agree with the record is marked suspect in the state, so that the
+        next ``ingest`` asks for it again. With a ``lock`` only the frozen files are compared, with what was frozen.
+        """
+        from marketpipe.storage.application.integrity_checker import IntegrityChecker, LockComparer
+
+        chosen, first, last = self._named_range(symbols, start, end)
+        if lock is None:
+            return composition.new_checker(self._parts, IntegrityChecker).check(chosen, first, last)
+        if (symbols, start, end) != (None, None, None):
+            raise ConfigurationError("a lock says itself what is frozen: leave symbols and dates out")
+        return LockComparer(composition.new_stored_files(self._parts)).compare(lock)
+
+    def freeze(
+        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None
+    ) -> DatasetLock:
+        """Return the SHA-256 of every file that a backtest of these symbols and dates reads; keep its ``.text()``.
+
+        ``start`` and ``end`` are trading dates, both inclusive. Raises ``StorageError`` for a damaged store and
+        ``ConfigurationError`` if there is nothing to freeze.
+        """
+        from marketpipe.storage.application.integrity_checker import DatasetFreezer
+
+        chosen, first, last = self._named_range(symbols, start, end)
+        dataset = composition.known_state(self._parts).dataset()
+        return composition.new_checker(self._parts, DatasetFreezer).freeze(
+            chosen, first, last, dataset[1] if dataset else None
+        )
+
+    def recover(self, *, force: bool = False) -> RecoveryReport:
+        """Build a new state from the stored files if the old state is lost or damaged; ``force`` archives a good one.
+
+        Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` if the state
+        can be read, and ``StoreBusyError`` while an ingestion runs.
+        """
+        recoverer, parts = composition.new_recoverer(self._parts), self._parts
+        recoverer.has_to_make_room(force)  # refused before a lock file is made
+        with self._asking, composition.update_lock(parts).held():
+            files, set_aside = composition.new_stored_files(parts), recoverer.make_room(force)
+            found = composition.stored_identity(parts).prevailing()
+            symbols = sorted(files.symbols()) if found else []
+            days = ((symbol, files.stored_days(symbol, found)) for symbol in symbols if found)
+            return recoverer.recover(found, days, set_aside)
+
+    def _named_range(
+        self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
+    ) -> tuple[tuple[Symbol, ...] | None, TradingDate, TradingDate]:
+        """Return no symbols for all of them, also those that no record names."""
+        _, first, last = self._stored_range((), start, end)
+        return None if symbols is None else as_symbols(symbols), first, last
+
+    def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
+        """Reach to the last date ever asked for, even if that is after the configured end."""
+        state = composition.known_state(self._parts)
+        if isinstance(self._config, PipelineConfig):
+            scope = self._scope(symbols, start, end)
+            return scope if end is not None else reaching_to_the_last(scope, state.checkpoints.requested_spans())
+        spans, jobs = state.checkpoints.requested_spans(), state.jobs.latest(EVERY_JOB)
+        return recorded_scope(spans, jobs, self._session(), self._latest_final, symbols, start, end)
+
+    def _latest_final(self) -> TradingDate:
+        return composition.latest_final(self._parts)
+
+    def _session(self) -> SessionKind:
+        """Return the hours that the store holds, or the configured ones before anything was ingested."""
+        dataset = composition.known_state(self._parts).dataset()
+        return dataset[1] if dataset else self._config.session
+
+    def _scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
+        config = self._parts.pipeline_config
+        return configured_scope(config, self._latest_final, symbols, start, end)
+
+    def _stored_range(
+        self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
+    ) -> tuple[tuple[Symbol, ...], TradingDate, TradingDate]:
+        chosen = composition.stored_bars(self._parts).symbols() if symbols is None else as_symbols(symbols)
+        first = FIRST_DATE if start is None else as_trading_date(start)
+        return chosen, first, LAST_DATE if end is None else as_trading_date(end)
+
+    def _aggregate(
+        self,
+        symbols: Sequence[Symbol],
+        first: TradingDate,
+        last: TradingDate,
+        timeframes: Sequence[Timeframe] | None = None,
+        *,
+        files_just_scanned: bool = False,
+    ) -> AggregationReport:
+        """``files_just_scanned``: a plan has seen all day files a moment ago, and nothing was written since."""
+        parts = self._parts
+        if timeframes is None:
+            timeframes = tuple(dict.fromkeys([*self._config.timeframes, *composition.layout(parts).timeframes()]))
+        if not timeframes or composition.stored_identity(parts).read() is None:
+            return AggregationReport(0, 0)
+        try:
+            with composition.aggregation_lock(parts).held():
+                refresher = composition.new_refresher(parts, files_just_scanned=files_just_scanned)
+                count = refresher.refresh(symbols, timeframes, first, last)
+        except StateError as error:  # an ingestion that went well is still to be reported
+            return AggregationReport(0, 0, (str(error),))
+        return AggregationReport(count.written, count.unchanged, count.failures)

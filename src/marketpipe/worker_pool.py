@@ -1,0 +1,255 @@
+"""``executor: processes``: the ring's first three steps, from a request to durable files, in worker processes.
+
+``WorkerPool`` is the parent's side: it sends requests and publishes what happened to them as events. ``start`` and
+``carry_out`` are the worker's side. Only the parent writes checkpoints, so that the state has one writer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from importlib.abc import MetaPathFinder
+from multiprocessing import current_process, get_all_start_methods, get_context, parent_process
+from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
+from multiprocessing.sharedctypes import RawValue
+from typing import Any, Final
+
+import pyarrow as pa
+from attrs import define, evolve, field, frozen
+
+from marketpipe.composition import subscribe_ring
+from marketpipe.config import Credentials, PipelineConfig
+from marketpipe.parts import Parts
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.errors import (
+    ConfigurationError,
+    IngestionInterrupted,
+    MarketPipeError,
+    WorkerLostError,
+)
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events import (
+    BarsExhausted,
+    BarsFetched,
+    BarsRequested,
+    BarsStored,
+    BarsValidated,
+    Event,
+    JobStarted,
+)
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
+from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
+
+SECONDS_BETWEEN_CHECKS: Final = 0.1
+"""How often a worker looks whether it is asked to stop. That its parent died it sees at once."""
+NO_BARS: Final = ArrowBars(pa.Table.from_batches([], BAR_SCHEMA), ())
+IMPORTED_BEFORE_FORKING: Final = [
+    "marketpipe.fork_server",  # first, so that nothing outlives the parent while the others are imported
+    "marketpipe.worker_pool",
+    "marketpipe.ingestion.application.leases",
+    "marketpipe.ingestion.application.recovery",
+    "marketpipe.ingestion.infrastructure.sqlite_state",
+    "marketpipe.integration.application.bars_fetcher",
+    "marketpipe.integration.infrastructure.alpaca.alpaca_client",
+    "marketpipe.integration.infrastructure.http_exchange",
+    "marketpipe.integration.infrastructure.rate_limiter",
+    "marketpipe.integration.infrastructure.whole_day_assembler",
+    "marketpipe.shared_kernel.infrastructure.exchange_calendar",
+    "marketpipe.storage.application.bar_handlers",
+    "marketpipe.storage.infrastructure.partition_manager",
+    "marketpipe.validation.application.bar_validator",
+    "marketpipe.validation.infrastructure.columnar_validator",
+    "marketpipe.validation.infrastructure.schema_validator",
+]
+"""Imported once by the process that workers are forked from. None of them may start a thread."""
+
+
+@frozen
+class RequestReport:
+    """The events of one request in their order, without the bars; and the error that ended it early."""
+
+    events: tuple[Event, ...]
+    error: MarketPipeError | None = None
+
+
+class WorkerPool:
+    """Sends requests to worker processes, and publishes what happened to them. See ADR 0015.
+
+    The processes start with the first request. One that dies fails its request, and the next request gets new ones.
+    """
+
+    def __init__(self, config: PipelineConfig, credentials: Credentials | None, bus: EventBus) -> None:
+        _refuse_while_a_worker_imports_the_script()
+        self._stopping, self._bus = RawValue("b", 0), bus
+        keys = (str(credentials.key), str(credentials.secret)) if credentials else None
+        self._new_executor: Callable[[], Executor] = lambda: ProcessPoolExecutor(
+            config.workers, _context(), start, (config, keys, self._stopping)
+        )
+        self._executor: Executor | None = None
+        self._lock = threading.Lock()
+
+    def on_job_started(self, _: JobStarted) -> None:
+        self._stopping.value = 0
+
+    def on_bars_requested(self, event: BarsRequested) -> None:
+        """Publish all events that came before an error, then raise it: what was stored is to be recorded."""
+        report = self._carry_out(event.request)
+        errors: list[MarketPipeError | None] = [self._publish(each) for each in report.events]
+        for error in (report.error, *errors):
+            if error is not None:
+                raise error
+
+    def stop(self) -> None:
+        """Ask the workers to end after the symbol-days in progress."""
+        self._stopping.value = 1
+
+    def close(self) -> None:
+        self.stop()
+        with self._lock:
+            if self._executor is not None:
+                self._executor.shutdown()
+                self._executor = None
+
+    def _carry_out(self, request: BarsRequest) -> RequestReport:
+        with self._lock:
+            executor = self._executor = self._executor or self._new_executor()
+        try:
+            return executor.submit(carry_out, request).result()
+        except BrokenProcessPool as error:
+            self._discard(executor)
+            raise WorkerLostError(
+                f"{request}: a worker process was killed, or ran out of memory. What it had stored stays; run again, "
+                "with fewer workers if memory is short"
+            ) from error
+
+    def _discard(self, executor: Executor) -> None:
+        with self._lock:
+            if self._executor is executor:  # another thread may have replaced it already
+                self._executor = None
+        executor.shutdown(wait=False)
+
+    def _publish(self, event: Event) -> IngestionInterrupted | None:
+        """Return the request to stop that a handler raises: it has to wait until all that was stored is recorded."""
+        try:
+            self._bus.publish(event)
+        except IngestionInterrupted as error:
+            return error
+        return None
+
+
+def _refuse_while_a_worker_imports_the_script() -> None:
+    """Raise ``ConfigurationError`` in a worker that is importing the parent's script.
+
+    It would start the same ingestion, and wait for its own parent, which waits for it. multiprocessing marks such a
+    process.
+    """
+    if getattr(current_process(), "_inheriting", False):
+        raise ConfigurationError(
+            "executor: processes has each worker import the script it was started from. Put what the script does under "
+            "'if __name__ == \"__main__\":'"
+        )
+
+
+def _context() -> BaseContext:
+    """Have workers forked from a process that has imported what they need, which lives as long as this one.
+
+    They are never forked from this process: they would inherit locks that its threads hold.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED_BEFORE_FORKING)
+    return context
+
+
+# --- the worker's side
+
+
+@define
+class Worker:
+    """The ring of one worker process. ``stopping`` is shared with the parent: 1 while workers are asked to stop."""
+
+    parts: Parts
+    stopping: Any
+    _events: list[Event] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.parts.bus.observe(Event, self._note)
+        subscribe_ring(self.parts, self._stop_if_asked, _leave_to_the_parent)
+
+    def carry_out(self, request: BarsRequest) -> RequestReport:
+        self._events.clear()
+        try:
+            self.parts.bus.publish(BarsRequested(request))
+        except MarketPipeError as error:
+            return RequestReport(tuple(self._events), error)
+        return RequestReport(tuple(self._events))
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, BarsValidated):
+            self._events.append(evolve(event, accepted=NO_BARS, rejected=NO_BARS))
+        elif not isinstance(event, BarsRequested | BarsFetched):
+            self._events.append(event)
+
+    def _stop_if_asked(self, _: BarsStored) -> None:
+        if self.stopping.value:
+            raise IngestionInterrupted("stopped after the symbol-days in hand")
+
+
+_worker: Worker
+
+
+def start(config: PipelineConfig, keys: tuple[str, str] | None, stopping: Any) -> None:
+    """Prepare this process. Ctrl-C reaches every process of a terminal: only the parent acts on it."""
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    clock = SystemClock()
+    if (parent := parent_process()) is not None:  # watched before anything slow is done
+        threading.Thread(target=_watch, args=(parent.sentinel, stopping, clock), daemon=True).start()
+    leave_pandas_out()
+    _worker = Worker(Parts(config, Credentials(*keys) if keys else None, clock), stopping)
+
+
+def carry_out(request: BarsRequest) -> RequestReport:
+    """Take one request from the provider to durable files. A plain function over records, for any executor."""
+    return _worker.carry_out(request)
+
+
+def _leave_to_the_parent(_: BarsExhausted) -> None:
+    """The parent, which gets every event, records what the provider had nothing for."""
+
+
+def _watch(parent: int, stopping: Any, clock: SystemClock) -> None:
+    """Wake those who wait for the rate limit if asked to stop. End with the parent: nothing would be recorded."""
+    while not wait([parent], SECONDS_BETWEEN_CHECKS):
+        if stopping.value:
+            clock.interrupt()
+        else:
+            clock.resume()
+    os._exit(1)
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname == "pandas":
+            raise ImportError("pandas is not imported while the first array is made")
+
+
+def leave_pandas_out() -> None:
+    """Save half a second in a process of our own: pyarrow imports pandas, if installed, with its first array.
+
+    It finds none, and looks again only when a ``DataFrame`` is asked for. Not for a process in which a user may make
+    arrays of pandas objects.
+    """
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, finder := _NoPandas())
+        try:
+            pa.array([0])
+        finally:
+            sys.meta_path.remove(finder)

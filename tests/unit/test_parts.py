@@ -1,0 +1,115 @@
+"""What is made for a pipeline: each thing once, whatever the number of threads, and closed in reverse order."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from pathlib import Path
+
+import pytest
+
+from marketpipe import composition
+from marketpipe.config import StoreConfig
+from marketpipe.parts import Parts, once
+from tests.support.threads_at_once import THREADS, at_once
+
+
+class Thing:
+    def __init__(self, name: str, closed: list[str]) -> None:
+        self.name, self.closed = name, closed
+
+    def close(self) -> None:
+        self.closed.append(self.name)
+        if self.name == "fails":
+            raise OSError("cannot be closed")
+
+
+@once
+def thing(parts: Parts, name: str, closed: list[str]) -> Thing:
+    return parts.closing(Thing(name, closed))
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return Parts(StoreConfig())
+
+
+class Names(list[str]):
+    """A list that may be part of a key."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+def test_a_thing_is_made_once_for_each_combination_of_arguments(parts: Parts) -> None:
+    closed = Names()
+    first, other = thing(parts, "first", closed), thing(parts, "other", closed)
+    assert thing(parts, "first", closed) is first
+    assert other is not first
+    assert parts.has(thing, "first", closed)
+    assert not parts.has(thing, "third", closed)
+
+
+def test_threads_that_ask_at_once_get_the_same_thing(parts: Parts) -> None:
+    made, got = list[int](), list[object]()
+
+    @once
+    def slow(_: Parts) -> object:
+        made.append(1)
+        threading.Event().wait(0.05)
+        return object()
+
+    at_once(lambda _: got.append(slow(parts)))
+
+    assert (len(made), len(got), len(set(got))) == (1, THREADS, 1)
+
+
+def test_the_latest_is_closed_first_and_one_that_fails_keeps_no_other_open(parts: Parts) -> None:
+    closed = Names()
+    for name in ("first", "fails", "last"):
+        thing(parts, name, closed)
+    with pytest.raises(OSError, match="cannot be closed"):
+        parts.close()
+    assert closed == ["last", "fails", "first"]
+
+
+def test_closing_twice_closes_each_thing_once_and_stopping_before_anything_was_made_is_harmless(parts: Parts) -> None:
+    closed = Names()
+    parts.stop()
+    thing(parts, "first", closed)
+    parts.close()
+    parts.close()
+    assert closed == ["first"]
+
+
+def test_the_threads_that_sync_files_are_shut_down_last(parts: Parts) -> None:
+    seen = list[str]()
+
+    class Syncs:
+        def close(self) -> None:
+            parts.syncing.submit(seen.append, "synced").result()
+
+    parts.closing(Syncs())
+    parts.close()
+
+    assert seen == ["synced"]
+    with pytest.raises(RuntimeError):
+        parts.syncing.submit(seen.append, "too late")
+
+
+def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
+    """One that makes a thing either says ``new_`` or is under ``@once``; the others only choose among things."""
+    choosing = {"state", "known_state", "latest_final", "finality", "capabilities", "update_lock", "aggregation_lock"}
+    makers = {
+        name: function
+        for name, function in inspect.getmembers(composition, inspect.isfunction)
+        if function.__module__ == composition.__name__ and not name.startswith(("new_", "subscribe_", "_location"))
+    }
+    plain = {name for name, function in makers.items() if not hasattr(function, "__wrapped__")}
+    assert plain == choosing
+
+
+def test_what_only_looks_makes_no_state_file(tmp_path: Path) -> None:
+    made = Parts(StoreConfig(state_path=tmp_path / "state" / "s.sqlite"))
+    assert composition.known_state(made).dataset() is None
+    assert list(tmp_path.iterdir()) == []
+    made.close()
