@@ -342,7 +342,7 @@ def _say(harness: Harness, said: Word) -> StoredSymbolDay:
     accepted = word(AAPL, [at(minute, price) for minute, price in said.accepted.items()], said.whole)
     rejected = columnar((AAPL, [at(minute, -1.0) for minute in sorted(said.rejected)])) if said.rejected else NOTHING
     (found,) = harness.store.store(accepted, rejected)
-    return evolve(found, size_bytes=0, sha256=None, error=found.error and "damaged")
+    return evolve(found, size_bytes=0, sha256=None, mark=None, error=found.error and "damaged")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVo
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
-from marketpipe.shared_kernel.domain.store_inventory import NOBODY_KNOWS_WHEN, DatasetIdentity, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DatasetIdentity, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradedMinutes, TradingDate
@@ -79,7 +79,7 @@ def record_of_aapl(state: IngestionState) -> DayRecord:
     return found
 
 
-def recorded_file(state: IngestionState) -> RecordedFile:
+def recorded_file(state: IngestionState) -> RecordedVersion:
     file = record_of_aapl(state).file
     assert file is not None
     return file
@@ -112,7 +112,7 @@ def test_what_was_recorded_comes_back(state: IngestionState) -> None:
 
     state.checkpoints.record([aapl(rejected=3, minutes=minutes, hours=REGULAR | LATE, known_since=LATER)])
 
-    file = RecordedFile(3900, LATER, ONE_SHA)
+    file = RecordedVersion("a mark", LATER, ONE_SHA)
     assert dict(state.checkpoints.between(Symbol("AAPL"), FIRST, LAST)) == {
         FIRST: DayRecord(COMPLETE, REGULAR | LATE, 1, 3, None, 390, file, minutes)
     }
@@ -124,10 +124,19 @@ def test_a_day_without_bars_has_no_file(state: IngestionState) -> None:
     assert record_of_aapl(state) == DayRecord(FAILED, EXTENDED, error="no")
 
 
-def test_a_file_of_which_nobody_says_since_when_is_known_since_long_ago(state: IngestionState) -> None:
-    state.checkpoints.record([aapl(known_since=None)])
+def test_a_version_may_be_recorded_without_its_moment_and_mark(state: IngestionState) -> None:
+    state.checkpoints.record([aapl(known_since=None, mark=None)])
 
-    assert recorded_file(state).known_since == Timestamp.from_epoch_micros(0)
+    assert recorded_file(state) == RecordedVersion(NO_MARK, None, ONE_SHA)
+
+
+@pytest.mark.parametrize("sha", [ONE_SHA, OTHER_SHA])
+def test_the_latest_mark_counts_also_of_the_same_bytes(state: IngestionState, sha: str) -> None:
+    state.checkpoints.record([aapl()])
+
+    state.checkpoints.record([aapl(mark="another mark", sha=sha)])
+
+    assert recorded_file(state).mark == "another mark"
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -143,11 +152,11 @@ def test_only_complete_and_empty_days_are_settled_and_for_their_hours(
 @pytest.mark.parametrize("outcome", Outcome)
 @pytest.mark.parametrize("hours", [NONE, EXTENDED, REGULAR | EARLY])
 @pytest.mark.parametrize("rows", [0, 390])
-@pytest.mark.parametrize("since", [None, LATER])
+@pytest.mark.parametrize("mark", [None, "a mark"])
 def test_outlines_say_the_same_as_the_records(
-    state: IngestionState, outcome: Outcome, hours: SessionHours, rows: int, since: Timestamp | None
+    state: IngestionState, outcome: Outcome, hours: SessionHours, rows: int, mark: VersionMark | None
 ) -> None:
-    state.checkpoints.record([aapl(outcome, rows, hours=hours, known_since=since)])
+    state.checkpoints.record([aapl(outcome, rows, hours=hours, mark=mark)])
     state.checkpoints.record(
         [checkpoint(*day) for day in (("AAPL", "2023-12-29"), ("AAPL", "2024-01-08"), ("A", "2024-01-02"))]
     )
@@ -155,8 +164,7 @@ def test_outlines_say_the_same_as_the_records(
     outlines, record = state.checkpoints.outlines(Symbol("AAPL"), FIRST, LAST), record_of_aapl(state)
 
     assert dict(outlines.settled) == ({FIRST: record.settled_hours} if record.settled_hours else {})
-    time = LATER.epoch_micros if since else NOBODY_KNOWS_WHEN
-    assert dict(outlines.files) == ({FIRST.day: (3900, time)} if record.file else {})
+    assert dict(outlines.marks) == ({FIRST.day: mark or NO_MARK} if record.file else {})
 
 
 def test_spans_are_between_the_first_and_the_last_date_asked_for(state: IngestionState) -> None:
@@ -198,7 +206,7 @@ def test_a_checkpoint_that_covers_the_regular_session_replaces_what_was_known(
     for some in [[aapl(rejected=2), newer]] if together else [[aapl(rejected=2)], [newer]]:
         state.checkpoints.record(some)
 
-    file = RecordedFile(3900, LATER, OTHER_SHA)
+    file = RecordedVersion("a mark", LATER, OTHER_SHA)
     assert record_of_aapl(state) == DayRecord(PARTIAL, REGULAR, 1, 1, None, 10, file, TradedMinutes.of(7))
 
 
@@ -229,7 +237,7 @@ def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: Ingestio
     state.checkpoints.record([aapl(FAILED, 0)])
 
     assert record_of_aapl(state) == DayRecord(
-        FAILED, EXTENDED, error="no", rows=390, file=RecordedFile(3900, NOW, ONE_SHA)
+        FAILED, EXTENDED, error="no", rows=390, file=RecordedVersion("a mark", NOW, ONE_SHA)
     )
 
 
@@ -355,7 +363,7 @@ def test_the_file_of_other_hours_is_recorded_whatever_becomes_of_the_day(
 
     found = record_of_aapl(state)
     assert (found.outcome, found.hours, found.rows, found.minutes) == (before, REGULAR, 500, TradedMinutes.of(7))
-    assert found.file == RecordedFile(3900, LATER, OTHER_SHA)
+    assert found.file == RecordedVersion("a mark", LATER, OTHER_SHA)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -383,7 +391,7 @@ def test_other_bytes_are_known_since_they_were_written(state: IngestionState) ->
 
     state.checkpoints.record([aapl(known_since=NOW, sha=OTHER_SHA)])
 
-    assert recorded_file(state) == RecordedFile(3900, NOW, OTHER_SHA)
+    assert recorded_file(state) == RecordedVersion("a mark", NOW, OTHER_SHA)
 
 
 @pytest.mark.parametrize(("sha", "minutes"), [(ONE_SHA, TradedMinutes.of(7)), (OTHER_SHA, None)])
@@ -401,7 +409,7 @@ def test_a_day_that_was_emptied_and_filled_again_knows_its_new_file_only(state: 
     state.checkpoints.record([aapl(minutes=TradedMinutes.of(7)), aapl(EMPTY, 0), aapl(known_since=LATER)])
 
     assert record_of_aapl(state) == DayRecord(
-        COMPLETE, EXTENDED, rows=390, file=RecordedFile(3900, LATER, ONE_SHA), minutes=None
+        COMPLETE, EXTENDED, rows=390, file=RecordedVersion("a mark", LATER, ONE_SHA), minutes=None
     )
 
 

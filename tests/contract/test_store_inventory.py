@@ -69,29 +69,29 @@ def test_there_is_nothing_to_say_of_files_that_are_as_they_were_recorded(harness
     assert conditions(harness, *ALL) == {}
 
 
-def appears_as_recorded(harness: Harness, first: str, last: str) -> bool:
+def is_marked_as_recorded(harness: Harness, first: str, last: str) -> bool:
     start, end = bounds(first, last)
     recorded = {date: file for date, file in harness.recorded().items() if start <= date <= end}
-    return harness.inventory.appearances(Symbol("AAPL"), start, end) == {
-        date.day: (file.size_bytes, file.known_since.epoch_micros) for date, file in recorded.items()
+    return harness.inventory.marks(Symbol("AAPL"), start, end) == {
+        date.day: file.mark for date, file in recorded.items()
     }
 
 
 @pytest.mark.parametrize(("first", "last"), [ALL, ("2024-01-02", "2024-01-31"), ("2024-01-03", "2024-01-30")])
-def test_files_appear_as_they_were_recorded_until_one_is_not_as_it_was(harness: Harness, first: str, last: str) -> None:
-    assert appears_as_recorded(harness, first, last)
-    assert harness.inventory.appearances(Symbol("MSFT"), *bounds(*ALL)) == {}
+def test_marks_are_the_recorded_ones_until_a_file_changes(harness: Harness, first: str, last: str) -> None:
+    assert is_marked_as_recorded(harness, first, last)
+    assert harness.inventory.marks(Symbol("MSFT"), *bounds(*ALL)) == {}
 
     harness.leave(day("AAPL", "2024-01-17"))
-    assert not appears_as_recorded(harness, first, last)
+    assert not is_marked_as_recorded(harness, first, last)
 
 
 @pytest.mark.parametrize("happened", ["lose", "alter"])
-def test_a_file_that_is_not_as_it_was_appears_so(harness: Harness, happened: str) -> None:
+def test_the_mark_of_a_lost_or_changed_file_is_not_the_recorded_one(harness: Harness, happened: str) -> None:
     getattr(harness, happened)(day("AAPL", "2024-01-31"))
 
-    assert not appears_as_recorded(harness, *ALL)
-    assert appears_as_recorded(harness, "2023-12-01", "2024-01-30")
+    assert not is_marked_as_recorded(harness, *ALL)
+    assert is_marked_as_recorded(harness, "2023-12-01", "2024-01-30")
 
 
 def test_a_file_that_was_taken_away_is_gone(harness: Harness) -> None:
@@ -125,10 +125,10 @@ def test_a_symbol_that_nobody_recorded_may_have_files(harness: Harness) -> None:
 def test_what_counts_is_what_the_caller_has_recorded(harness: Harness) -> None:
     known = harness.recorded()
     first, last = bounds("2023-12-29", "2024-02-01")
-    longer = evolve(known[first], size_bytes=known[first].size_bytes + 1)
+    other = evolve(known[first], mark="another", sha256="cd" * 32)
     never_stored = TradingDate.parse("2024-01-03")
 
-    recorded = {first: longer, never_stored: known[last], last: known[last]}
+    recorded = {first: other, never_stored: known[last], last: known[last]}
 
     assert conditions(harness, *ALL, recorded) == {
         "2023-12-29": ALTERED,

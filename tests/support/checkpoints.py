@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.shared_kernel.domain.store_inventory import VersionMark
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
@@ -22,11 +23,12 @@ def checkpoint(
     sha: str = "ab" * 32,
     minutes: TradedMinutes | None = None,
     known_since: Timestamp | None = CHECKED_AT,
+    mark: VersionMark | None = "a mark",
 ) -> IngestionCheckpoint:
     """Of a file of 3900 bytes; of no file where there are no rows."""
     day = SymbolDay(Symbol(symbol), TradingDate.parse(date))
     error = "no" if outcome is Outcome.FAILED else None
     bounds = CHECKED_AT, CHECKED_AT
-    file = StoredSymbolDay(day, rows, 0, True, *bounds, 3900, sha, None, minutes, known_since) if rows else None
+    stored = StoredSymbolDay(day, rows, 0, True, *bounds, 3900, sha, None, minutes, known_since, mark)
     found = SymbolDayOutcome(day, outcome, 390 if rows else 0, rejected, error)
-    return IngestionCheckpoint(1, found, hours, CHECKED_AT, file)
+    return IngestionCheckpoint(1, found, hours, CHECKED_AT, stored if rows else None)

@@ -10,7 +10,7 @@ from marketpipe.ingestion.domain.coverage.classification import SymbolJudge
 from marketpipe.ingestion.domain.coverage.market import MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding
 from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradedMinutes, TradingDate
@@ -18,7 +18,7 @@ from tests.support.builders import sessions
 
 OPENS = 330  # minutes after 04:00
 REGULAR = 390
-FILE = RecordedFile(1000, Timestamp.parse("2024-06-01T00:00:00Z"), "ab" * 32)
+FILE = RecordedVersion("a mark", Timestamp.parse("2024-06-01T00:00:00Z"), "ab" * 32)
 THRESHOLDS = CoverageThresholds()
 Records = Sequence[DayRecord | None]
 

@@ -87,6 +87,7 @@ def _described(result: StoredSymbolDay, bars: Sequence[Row], known_since: Timest
         sha256=digest,
         minutes=minutes,
         known_since=known_since,
+        mark=f"{known_since} {digest}",
     )
 
 

@@ -14,10 +14,9 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVo
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import (
-    NOBODY_KNOWS_WHEN,
+    NO_MARK,
     DatasetIdentity,
-    FileAppearance,
-    RecordedFile,
+    RecordedVersion,
 )
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -92,9 +91,8 @@ class Memory:
         record = DayRecord(result.outcome, known.hours, self.answers[day], result.rejected, result.error)
         if file is None:
             return record
-        since = file.known_since or Timestamp.from_epoch_micros(0)
-        lies = RecordedFile(file.size_bytes, since, str(file.sha256))
-        return evolve(record, rows=file.rows, file=lies, minutes=file.minutes)
+        recorded = RecordedVersion(file.mark or NO_MARK, file.known_since, str(file.sha256))
+        return evolve(record, rows=file.rows, file=recorded, minutes=file.minutes)
 
 
 @define
@@ -182,7 +180,7 @@ class InMemoryCheckpoints:
         records = self.between(symbol, first, last)
         settled = {date: record.settled_hours for date, record in records.items() if record.settled_hours}
         files = {date.day: record.file for date, record in records.items() if record.file is not None}
-        return DayOutlines(settled, {day: _appearance(file) for day, file in files.items()})
+        return DayOutlines(settled, {day: file.mark for day, file in files.items()})
 
     def stored_spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
         self._memory.snapshot()
@@ -267,10 +265,6 @@ class InMemoryStatistics:
             rejected=sum(result.rejected for result in results),
             size_bytes=sum(file.size_bytes for file in files),
         )
-
-
-def _appearance(file: RecordedFile) -> FileAppearance:
-    return file.size_bytes, file.known_since.epoch_micros or NOBODY_KNOWS_WHEN
 
 
 def _together(known: IngestionCheckpoint, new: IngestionCheckpoint) -> IngestionCheckpoint:

@@ -7,7 +7,7 @@ from typing import Protocol
 from attrs import define, field
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
-from marketpipe.shared_kernel.domain.store_inventory import NO_APPEARANCE, FileAppearance, FileCondition, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
@@ -35,11 +35,11 @@ class InMemoryInventory:
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
         return frozenset(self._files(symbol, first, last))
 
-    def appearances(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, FileAppearance]:
-        return {day.day: _appearance(file) for day, file in self._files(symbol, first, last).items()}
+    def marks(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, VersionMark]:
+        return {day.day: file.mark if file else "altered" for day, file in self._files(symbol, first, last).items()}
 
     def conditions(
-        self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedFile]
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedVersion]
     ) -> Mapping[TradingDate, FileCondition]:
         files = self._files(symbol, first, last)
         expected = {day: file for day, file in recorded.items() if first <= day <= last}
@@ -54,9 +54,11 @@ class InMemoryInventory:
     ) -> Mapping[TradingDate, tuple[str, ...]]:
         return {day: self.stale[SymbolDay(symbol, day)] for day in _of(self.stale, symbol, first, last)}
 
-    def _files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, RecordedFile | None]:
+    def _files(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> dict[TradingDate, RecordedVersion | None]:
         """None for those that are not what they were, whatever anybody has recorded."""
-        files: dict[TradingDate, RecordedFile | None] = {
+        files: dict[TradingDate, RecordedVersion | None] = {
             day: None if SymbolDay(symbol, day) in self.altered else record.file
             for day, record in self.checkpoints.between(symbol, first, last).items()
             if record.file is not None and SymbolDay(symbol, day) not in self.lost
@@ -68,9 +70,5 @@ def _of(days: Iterable[SymbolDay], symbol: Symbol, first: TradingDate, last: Tra
     return sorted(day.trading_date for day in days if day.symbol == symbol and first <= day.trading_date <= last)
 
 
-def _appearance(file: RecordedFile | None) -> FileAppearance:
-    return NO_APPEARANCE if file is None else (file.size_bytes, file.known_since.epoch_micros)
-
-
-def _same(file: RecordedFile | None, recorded: RecordedFile) -> bool:
-    return file is not None and (file.size_bytes, file.sha256) == (recorded.size_bytes, recorded.sha256)
+def _same(file: RecordedVersion | None, recorded: RecordedVersion) -> bool:
+    return file is not None and file.sha256 == recorded.sha256

@@ -10,11 +10,12 @@ from typing import Protocol
 from attrs import define, field
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
-from marketpipe.shared_kernel.domain.store_inventory import RecordedFile, StoreInventory
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, StoreInventory
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
+from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.file_inventory import FileInventory
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 from tests.support.builders import bar, table
@@ -22,7 +23,7 @@ from tests.support.in_memory_inventory import InMemoryInventory
 from tests.support.store_on_disk import StoreOnDisk
 
 KNOWN_SINCE = Timestamp.parse("2025-06-02T12:00:00.123456Z")
-Recorded = dict[TradingDate, RecordedFile]
+Recorded = dict[TradingDate, RecordedVersion]
 
 
 class Harness(Protocol):
@@ -55,7 +56,7 @@ class Harness(Protocol):
 @define
 class OnDisk:
     root: Path
-    _recorded: dict[SymbolDay, RecordedFile] = field(factory=dict)
+    _recorded: dict[SymbolDay, RecordedVersion] = field(factory=dict)
 
     @property
     def inventory(self) -> FileInventory:
@@ -96,7 +97,9 @@ class OnDisk:
         content = ParquetWriter("zstd").encode_bars(rows, {})
         self._write(day, content)
         os.utime(self.path(day), ns=(0, known_since.epoch_micros * 1000))
-        self._recorded[day] = RecordedFile(len(content), known_since, sha256(content))
+        self._recorded[day] = RecordedVersion(
+            file_mark(len(content), known_since.epoch_micros * 1000), known_since, sha256(content)
+        )
 
     def _write(self, day: SymbolDay, content: bytes) -> None:
         self.path(day).parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +128,7 @@ class InMemory:
 
     def store(self, *days: SymbolDay) -> None:
         for day in days:
-            file = RecordedFile(3900, KNOWN_SINCE, "ab" * 32)
+            file = RecordedVersion("a mark", KNOWN_SINCE, "ab" * 32)
             self.state.days[day] = DayRecord(Outcome.COMPLETE, SessionHours.EXTENDED, rows=1, file=file)
 
     def store_another(self, day: SymbolDay) -> None:

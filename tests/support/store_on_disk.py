@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from attrs import define, field
 
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -40,7 +40,7 @@ class NothingRecorded:
     def symbols(self) -> frozenset[Symbol]:
         return frozenset()
 
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
+    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
         return {}
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:

@@ -17,7 +17,7 @@ from attrs import field, frozen
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.domain.predicate import Severity
-from marketpipe.shared_kernel.domain.store_inventory import DayComparison
+from marketpipe.shared_kernel.domain.store_inventory import DayComparison, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
@@ -84,7 +84,8 @@ class StoredSymbolDay:
     ``rows`` are the bars in the file, ``rejected`` the bars that this write put into quarantine. ``final`` is True if
     the provider's answer on the requested window was complete and will not change. ``first`` and ``last`` are the
     timestamps of the first and the last bar; None if there is no file. ``known_since`` is the moment from which the
-    store has had exactly these bars: earlier than now if this write changed nothing.
+    store has had exactly these bars: earlier than now if this write changed nothing. ``mark`` identifies the
+    stored version. ``size_bytes`` is a statistic.
     """
 
     symbol_day: SymbolDay
@@ -98,6 +99,7 @@ class StoredSymbolDay:
     error: str | None = None
     minutes: TradedMinutes | None = None
     known_since: Timestamp | None = None
+    mark: VersionMark | None = None
 
     @property
     def whole(self) -> bool:

@@ -67,7 +67,7 @@ def known_days(
     for symbol in scope.symbols:
         first, last = scope.first_of(symbol), scope.last
         outlines = checkpoints.outlines(symbol, first, last)
-        if symbol not in in_doubt and inventory.appearances(symbol, first, last) == outlines.files:
+        if symbol not in in_doubt and inventory.marks(symbol, first, last) == outlines.marks:
             hours[symbol] = outlines.settled
             continue
         examined = examine(symbol, first, last, checkpoints, inventory)

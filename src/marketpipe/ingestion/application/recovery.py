@@ -13,7 +13,7 @@ from marketpipe.ingestion.domain.ingestion_job import InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.ingestion.domain.store_status import RecoveryReport, StateCondition
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import (
     Outcome,
     Symbol,
@@ -206,7 +206,7 @@ class RecordedFiles:
     def symbols(self) -> frozenset[Symbol]:
         return frozenset(self._checkpoints.requested_spans())
 
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
+    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
         records = self._checkpoints.between(symbol, first, last)
         return {date: record.file for date, record in records.items() if record.file is not None}
 

@@ -5,7 +5,7 @@ from datetime import date
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.store_inventory import FileAppearance, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
@@ -26,7 +26,7 @@ class DayRecord:
     rejected: int = 0
     error: str | None = None
     rows: int = 0
-    file: RecordedFile | None = None
+    file: RecordedVersion | None = None
     minutes: TradedMinutes | None = None
 
     @property
@@ -91,12 +91,12 @@ def _recorded_digest(known: DayRecord) -> str | None:
 class DayOutlines:
     """Of a symbol's days as little as says whether anything is left to do: most have been settled long ago.
 
-    ``settled``: the hours that need no further request, of the days that have any. ``files``: how the recorded files
-    have to appear.
+    ``settled``: the hours that need no further request, of the days that have any. ``marks``: those of
+    the recorded versions.
     """
 
     settled: Mapping[TradingDate, SessionHours] = field(repr=False)
-    files: Mapping[date, FileAppearance] = field(repr=False)
+    marks: Mapping[date, VersionMark] = field(repr=False)
 
 
 @frozen

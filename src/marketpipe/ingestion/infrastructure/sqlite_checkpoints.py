@@ -12,7 +12,7 @@ from typing import Any, Final
 from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord, IngestionCheckpoint, merged
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.store_inventory import NOBODY_KNOWS_WHEN, FileAppearance, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
@@ -27,11 +27,11 @@ _OF_DAYS: Final = (
     "WHERE store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ?"
 )
 _DAYS: Final = (
-    "SELECT trading_date, outcome, hours, answers, rejected, error, rows, bytes, known_since, sha256, minutes "
+    "SELECT trading_date, outcome, hours, answers, rejected, error, rows, mark, known_since, sha256, minutes "
     f"{_OF_DAYS}"
 )
 SELECT_DAYS: Final = f"{_DAYS} ORDER BY trading_date"
-SELECT_OUTLINES: Final = f"SELECT trading_date, outcome, hours, bytes, known_since {_OF_DAYS} ORDER BY trading_date"
+SELECT_OUTLINES: Final = f"SELECT trading_date, outcome, hours, mark {_OF_DAYS} ORDER BY trading_date"
 SELECT_CHANGED_DAYS: Final = f"{_DAYS} AND change > ?"
 PUT_CHECKPOINT: Final = (
     "INSERT OR REPLACE INTO checkpoints "
@@ -40,11 +40,11 @@ PUT_CHECKPOINT: Final = (
 )
 # A file whose bytes are the same as before keeps its earlier moment, such as a damaged one that was repaired.
 PUT_PARTITION: Final = """
-INSERT INTO partitions (store_id, symbol, trading_date, rows, first, last, bytes, sha256, known_since, minutes)
-VALUES (?,?,?,?,?,?,?,?,?,?)
+INSERT INTO partitions (store_id, symbol, trading_date, rows, first, last, bytes, sha256, known_since, minutes, mark)
+VALUES (?,?,?,?,?,?,?,?,?,?,?)
 ON CONFLICT DO UPDATE SET
     rows = excluded.rows, first = excluded.first, last = excluded.last, bytes = excluded.bytes,
-    sha256 = excluded.sha256,
+    sha256 = excluded.sha256, mark = excluded.mark,
     known_since = iif(
         sha256 = excluded.sha256,
         min(coalesce(known_since, excluded.known_since), coalesce(excluded.known_since, known_since)),
@@ -175,8 +175,8 @@ def _read(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
     # One loop without calls of our own: a report on coverage reads hundreds of thousands of rows here.
     found: dict[TradingDate, DayRecord] = {}
     since, minutes_of = Timestamp.from_epoch_micros, TradedMinutes
-    for date, outcome, hours, answers, rejected, error, bars, size, known_since, sha256, packed in rows:
-        file = None if sha256 is None else RecordedFile(size, since(known_since or 0), sha256)
+    for date, outcome, hours, answers, rejected, error, bars, mark, known_since, sha256, packed in rows:
+        file = None if sha256 is None else RecordedVersion(mark, known_since and since(known_since), sha256)
         minutes = None if packed is None else minutes_of(packed)
         found[_trading_date(date)] = DayRecord(
             _OUTCOMES[outcome], _HOURS[hours], answers, rejected, error, bars or 0, file, minutes
@@ -186,17 +186,17 @@ def _read(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
 
 def day_outlines(rows: Iterable[tuple[Any, ...]]) -> DayOutlines:
     """Parse rows of ``SELECT_OUTLINES``. Raises ``ValidationError`` for values that MarketPipe never wrote."""
-    settled, files = dict[TradingDate, SessionHours](), dict[dt.date, FileAppearance]()
+    settled, marks = dict[TradingDate, SessionHours](), dict[dt.date, VersionMark]()
     try:
-        for text, outcome, hours, size, known_since in rows:
+        for text, outcome, hours, mark in rows:
             day = _trading_date(text)
             if hours and _SETTLED[outcome]:
                 settled[day] = _HOURS[hours]
-            if size is not None:
-                files[day.day] = size, known_since or NOBODY_KNOWS_WHEN
+            if mark is not None:
+                marks[day.day] = mark
     except LookupError as error:
         raise ValidationError(f"unknown outcome or hours {error}") from error
-    return DayOutlines(settled, files)
+    return DayOutlines(settled, marks)
 
 
 def _key_of(store_id: int, checkpoint: IngestionCheckpoint) -> tuple[int, str, str]:
@@ -221,6 +221,7 @@ def _partition_row(key: tuple[int, str, str], stored: StoredSymbolDay) -> tuple[
         stored.sha256,
         None if stored.known_since is None else stored.known_since.epoch_micros,
         None if stored.minutes is None else stored.minutes.packed,
+        stored.mark or NO_MARK,
     )
 
 

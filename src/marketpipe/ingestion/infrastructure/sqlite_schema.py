@@ -1,11 +1,12 @@
-"""The tables of state/marketpipe.sqlite, version 3, and the migrations from earlier versions.
+"""The tables of state/marketpipe.sqlite, version 4, and the migrations from earlier versions.
 
 Dates are ISO text and moments RFC 3339 in UTC; but ``known_since`` is microseconds since 1970, which is faster to read
-for hundreds of thousands of rows, and NULL in rows of version 1. ``hours`` is the value of a ``SessionHours``;
-``minutes`` is a packed ``TradedMinutes``, NULL if they were never recorded. ``changes`` counts the writes to a store's
-checkpoints, and ``change`` is the number of the write that a checkpoint came with; 0 in rows of earlier versions. A
-``holder`` is the name of a ``HolderLock``; ``until`` is microseconds since 1970. The table ``claims`` lists the
-symbol-days of each lease; its name is part of the schema and stays.
+for hundreds of thousands of rows, and NULL in rows of version 1. ``mark`` is a ``VersionMark``, '' if it is unknown.
+``hours`` is the value of a ``SessionHours``; ``minutes`` is a packed ``TradedMinutes``, NULL if they were never
+recorded. ``changes`` counts the writes to a store's checkpoints, and ``change`` is the number of the write that a
+checkpoint came with; 0 in rows of earlier versions. A ``holder`` is the name of a ``HolderLock``; ``until`` is
+microseconds since 1970. The table ``claims`` lists the symbol-days of each lease; its name is part of the schema and
+stays.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final, Literal
 
 from marketpipe.shared_kernel.domain.errors import StateError
 
-VERSION: Final = 3
+VERSION: Final = 4
 APPLICATION_ID: Final = 0x4D504950  # "MPIP"
 
 STORES: Final = """
@@ -79,6 +80,7 @@ CREATE TABLE partitions (
     sha256 TEXT NOT NULL,
     known_since INTEGER,
     minutes BLOB,
+    mark TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (store_id, symbol, trading_date)
 ) STRICT, WITHOUT ROWID
 """
@@ -161,6 +163,12 @@ STEPS: Final = {
         "ALTER TABLE checkpoints ADD COLUMN change INTEGER NOT NULL DEFAULT 0",
         *SHARING,
         "PRAGMA user_version = 3",
+    ),
+    3: (
+        "ALTER TABLE partitions ADD COLUMN mark TEXT NOT NULL DEFAULT ''",
+        # As storage marks files: size in bytes, then modification time in microseconds, which was the known-since.
+        "UPDATE partitions SET mark = bytes || '-' || known_since WHERE known_since IS NOT NULL",
+        "PRAGMA user_version = 4",
     ),
 }
 """For each version the statements that migrate it to a later one, step by step up to the present one."""

@@ -1,3 +1,5 @@
+"""What storage and ingestion exchange about the stored versions of symbol-days, and which dataset they belong to."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -11,10 +13,15 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
+VersionMark = str
+"""Identifies the stored version of a symbol-day. Opaque: storage makes it, others compare it for equality only."""
+NO_MARK: VersionMark = ""
+"""Equals the mark of no stored version: the state uses it if it does not know the mark of a version."""
+
 
 @frozen
 class DatasetIdentity:
-    """What may share a folder: bars of another provider, feed or adjustment are another dataset."""
+    """The provider, feed and adjustment of bars. Bars of two identities never share a store."""
 
     provider: str
     feed: str
@@ -26,12 +33,12 @@ class DatasetIdentity:
 
 @frozen
 class DayComparison:
-    """What the provider says of a symbol-day today, against the bars that are stored.
+    """The bars that the provider returns for a symbol-day now, compared with the stored ones.
 
     Counts are bars: ``unchanged`` and ``changed`` are in both, ``added`` are new, ``removed`` are stored only.
-    ``largest_move`` is the largest relative change of a price among the changed. ``price_ratio`` and ``volume_ratio``
-    are new over old where all the bars in both have, but for rounding, the same; None where they do not.
-    ``error`` says why the day could not be compared.
+    ``largest_move`` is the largest relative change of a price among the changed bars. ``price_ratio`` and
+    ``volume_ratio`` are new over old if that ratio is, but for rounding, the same for all bars in both; else None.
+    ``error`` is why the day could not be compared.
     """
 
     symbol_day: SymbolDay
@@ -50,75 +57,67 @@ class DayComparison:
 
 
 @frozen
-class RecordedFile:
-    """A file of minute bars as it was when it was written.
+class RecordedVersion:
+    """A stored version of a symbol-day as it was recorded when it was written.
 
-    ``known_since`` is the moment at which this content became the store's word: the file's modification time.
+    ``known_since`` is the moment since which the store has this content; None if a state of an early version of
+    MarketPipe did not record it. ``sha256`` is of the stored bytes.
     """
 
-    size_bytes: int
-    known_since: Timestamp
+    mark: VersionMark
+    known_since: Timestamp | None
     sha256: str
 
 
-FileAppearance = tuple[int, int]
-"""A file from outside: its size in bytes, and its modification time in microseconds since 1970."""
-NO_APPEARANCE: FileAppearance = (-1, -1)
-"""Of a file that is gone when it is looked at."""
-NOBODY_KNOWS_WHEN = -1
-"""In the place of the modification time that a file has to have: none has that."""
-
-
 class FileCondition(Enum):
-    """What has become of a file that is not as it was recorded."""
+    """How a stored day differs from its record."""
 
     GONE = "its file is gone"
-    ALTERED = "its file is not the one that was recorded: cut short, damaged or changed by somebody else"
-    UNRECORDED = "a file lies there that the state does not know"
+    ALTERED = "its file is not the recorded one: it was cut short, damaged or changed by another program"
+    UNRECORDED = "a file exists that the state does not know"
 
     def __str__(self) -> str:
         return self.value
 
 
 class FileRegister(Protocol):
-    """What has been written down of the files of a store, and since when somebody doubts it."""
+    """The recorded versions of a store's symbol-days, and a way to mark some of them suspect."""
 
     def symbols(self) -> frozenset[Symbol]:
-        """Of which anything was ever written down."""
+        """Return the symbols of which anything was ever recorded."""
         ...
 
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
-        """Between the dates, both inclusive; ascending."""
+    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
+        """Return the recorded versions between the dates, both inclusive; dates ascend."""
         ...
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
-        """These files are not what they were, though they look it from outside: they are to be asked for again."""
+        """Have these days asked for again: they have the recorded mark, and not the recorded content."""
         ...
 
 
 class StoreInventory(Protocol):
-    """What really lies in the store, whatever anybody has written down about it. Raises ``StorageError``."""
+    """What a store really contains, whatever is recorded of it. Raises ``StorageError``."""
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
-        """Those that have a file of minute bars, both bounds inclusive."""
+        """Return the dates with stored minute bars; both bounds are inclusive."""
         ...
 
-    def appearances(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, FileAppearance]:
-        """Of each file of minute bars between the dates, both inclusive."""
+    def marks(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, VersionMark]:
+        """Return the mark of each stored day between the dates, both inclusive."""
         ...
 
     def conditions(
-        self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedFile]
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedVersion]
     ) -> Mapping[TradingDate, FileCondition]:
-        """Where the files between the dates differ from what was recorded of them; nothing where all is as it was.
+        """Return how the stored days between the dates differ from ``recorded``; empty if none does. Dates ascend.
 
-        A file that looks the same from outside (size and modification time) is taken to be the same; one that does not
-        is read and held against its digest.
+        A day with the recorded mark counts as unchanged. One with another mark is read and compared by its digest.
         """
         ...
 
     def stale_aggregates(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> Mapping[TradingDate, tuple[str, ...]]:
-        """The timeframes whose aggregates were made from other minutes of that date than those that lie there now."""
+        """Return, by date, the timeframes whose aggregates were made from other minutes than the stored ones."""
         ...

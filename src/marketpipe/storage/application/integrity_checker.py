@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import (
     DISTANT_FUTURE,
@@ -44,7 +44,7 @@ class IntegrityTally:
         return IntegrityReport(self.files, self.size_bytes, tuple(self.problems), tuple(self.extra), self.suspect)
 
 
-Judged = tuple[RecordedFile | None, IntegrityProblem | None]
+Judged = tuple[RecordedVersion | None, IntegrityProblem | None]
 
 
 class IntegrityChecker:
@@ -80,19 +80,23 @@ class IntegrityChecker:
             self._register.mark_suspect(symbol, doubts)
         tally.suspect += len(doubts)
 
-    def _judged(self, file: CheckedFile, known: RecordedFile | None) -> Judged:
+    def _judged(self, file: CheckedFile, known: RecordedVersion | None) -> Judged:
         """An ingestion may have replaced the file since its symbol was looked up: then the newer record counts."""
         problem, day = problem_of(file, known, self._identity), file.symbol_day
-        if problem and day and not (known and file.looks_like(known)):
+        if problem and day and not (known and file.mark == known.mark):
             known = self._register.files(day.symbol, day.trading_date, day.trading_date).get(day.trading_date)
             problem = problem_of(file, known, self._identity)
         return known, problem
 
     def _leave_word(
-        self, file: CheckedFile, known: RecordedFile | None, problem: IntegrityProblem, doubts: dict[TradingDate, str]
+        self,
+        file: CheckedFile,
+        known: RecordedVersion | None,
+        problem: IntegrityProblem,
+        doubts: dict[TradingDate, str],
     ) -> None:
         """Where nobody would see it from outside."""
-        if known and file.trading_date and file.looks_like(known):
+        if known and file.trading_date and file.mark == known.mark:
             doubts[file.trading_date] = problem.reason
         if file.area is StoreArea.AGGREGATES:
             self._files.invalidate(file)

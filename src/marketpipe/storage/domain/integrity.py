@@ -5,7 +5,7 @@ from enum import Enum
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_PAST, TradingDate
@@ -60,6 +60,7 @@ class CheckedFile:
     trading_date: TradingDate | None
     dates: tuple[TradingDate, TradingDate] | None = field(repr=False)
     size_bytes: int
+    mark: VersionMark
     known_since: Timestamp
     sha256: str
     identity: DatasetIdentity | None = None
@@ -70,10 +71,6 @@ class CheckedFile:
         """Of a file of minute bars."""
         minutes = self.area is StoreArea.DATA and self.trading_date is not None
         return SymbolDay(self.symbol, self.trading_date) if minutes and self.trading_date else None
-
-    def looks_like(self, recorded: RecordedFile) -> bool:
-        """From outside: by size and time, which is how far planning looks."""
-        return (self.size_bytes, self.known_since) == (recorded.size_bytes, recorded.known_since)
 
     def lies_within(self, first: TradingDate, last: TradingDate) -> bool:
         """All its bars are of dates between these, both inclusive."""
@@ -106,7 +103,7 @@ def recorded_date(file: CheckedFile) -> TradingDate:
     return file.symbol_day.trading_date if file.symbol_day else DISTANT_PAST
 
 
-def lost_files(symbol: Symbol, recorded: Mapping[TradingDate, RecordedFile]) -> Iterator[IntegrityProblem]:
+def lost_files(symbol: Symbol, recorded: Mapping[TradingDate, RecordedVersion]) -> Iterator[IntegrityProblem]:
     for date in sorted(recorded):
         day = SymbolDay(symbol, date)
         path = f"{StoreArea.DATA}/{DataPartition(day).path}"
@@ -114,11 +111,11 @@ def lost_files(symbol: Symbol, recorded: Mapping[TradingDate, RecordedFile]) -> 
 
 
 def problem_of(
-    file: CheckedFile, recorded: RecordedFile | None, identity: DatasetIdentity | None
+    file: CheckedFile, recorded: RecordedVersion | None, identity: DatasetIdentity | None
 ) -> IntegrityProblem | None:
     """``recorded`` is what was written down of a file of minute bars, ``identity`` the dataset of the store."""
     if recorded is not None and file.sha256 != recorded.sha256:
-        return file.found_wrong(Damage.ALTERED, _altered(file, recorded))
+        return file.found_wrong(Damage.ALTERED, _altered(file))
     if file.problem is not None:
         return file.problem
     if identity is not None and file.identity != identity:
@@ -128,7 +125,6 @@ def problem_of(
     return None
 
 
-def _altered(file: CheckedFile, recorded: RecordedFile) -> str:
-    size = f", {file.size_bytes:,} bytes instead of {recorded.size_bytes:,}"
+def _altered(file: CheckedFile) -> str:
     unreadable = f"; {file.problem.reason}" if file.problem else ""
-    return f"not the bytes that were recorded{size if file.size_bytes != recorded.size_bytes else ''}{unreadable}"
+    return f"not the bytes that were recorded{unreadable}"

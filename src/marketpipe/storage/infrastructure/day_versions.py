@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
-from marketpipe.shared_kernel.domain.store_inventory import DayComparison, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DayComparison, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp, TimeWindow
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
@@ -42,6 +42,7 @@ class StoredVersion:
     """
 
     known_since: Timestamp
+    mark: VersionMark
     content: bytes = field(repr=False)
     bars: pa.Table = field(factory=FILE_SCHEMA.empty_table, repr=False)
     damage: str | None = None
@@ -51,16 +52,17 @@ def found_at(path: Path, belongs: Callable[[], StorageMetadata]) -> StoredVersio
     """None where there is no file. One that says of itself something else than what ``belongs`` there is damaged."""
     try:
         with path.open("rb") as file:  # opened once, or time and bytes could be those of two versions
-            known_since, content = moment_of(os.fstat(file.fileno())), file.read()
+            found, content = os.fstat(file.fileno()), file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return StoredVersion(BEGINNING, b"", damage=f"{path} cannot be read: {error.strerror}")
+        return StoredVersion(BEGINNING, NO_MARK, b"", damage=f"{path} cannot be read: {error.strerror}")
+    known_since, mark = moment_of(found), file_mark(found.st_size, found.st_mtime_ns)
     try:
         bars = _belonging(content, path, belongs()).select(BAR_SCHEMA.names)
-        return StoredVersion(known_since, content, versioned(bars))
+        return StoredVersion(known_since, mark, content, versioned(bars))
     except PartitionUnreadableError as error:
-        return StoredVersion(known_since, content, damage=str(error))
+        return StoredVersion(known_since, mark, content, damage=str(error))
 
 
 def _belonging(content: bytes, path: Path, belongs: StorageMetadata) -> pa.Table:
@@ -73,6 +75,17 @@ def _belonging(content: bytes, path: Path, belongs: StorageMetadata) -> pa.Table
 
 def _word(metadata: Mapping[str, str]) -> str:
     return f"{label_in(metadata)} of {identity_in(metadata)}"
+
+
+def file_mark(size_bytes: int, modified_ns: int) -> VersionMark:
+    """Return the mark of a day file: its size, and its modification time in microseconds since 1970."""
+    return f"{size_bytes}-{modified_ns // 1000}"
+
+
+def size_and_time_in(mark: VersionMark) -> tuple[int, int] | tuple[None, None]:
+    """Return size and time in microseconds; None twice for the mark of no file."""
+    size, _, modified_us = mark.partition("-")
+    return (int(size), int(modified_us)) if size.isdecimal() and modified_us.isdecimal() else (None, None)
 
 
 def moment_of(found: os.stat_result) -> Timestamp:
@@ -95,7 +108,7 @@ class NewVersion:
     path: Path
     content: bytes = field(repr=False)
     stored: StoredVersion | None
-    recorded: RecordedFile | None = None
+    recorded: RecordedVersion | None = None
 
     @property
     def says_the_same(self) -> bool:
@@ -105,7 +118,9 @@ class NewVersion:
     @property
     def _has_lost_its_time(self) -> bool:
         """As in a tree that was copied without times: the state knows better."""
-        return self._is_recorded and self.stored is not None and self.stored.known_since != self._recorded_since
+        return (
+            self._is_recorded and self.stored is not None and self.stored.mark != (self.recorded and self.recorded.mark)
+        )
 
     @property
     def _is_recorded(self) -> bool:
@@ -114,8 +129,7 @@ class NewVersion:
 
     @property
     def _recorded_since(self) -> Timestamp | None:
-        known = self.recorded.known_since if self.recorded else None
-        return known if known is not None and known.epoch_micros else None
+        return self.recorded.known_since if self.recorded else None
 
     @property
     def revision(self) -> Revision | None:
@@ -155,12 +169,12 @@ class NewVersions:
         """Another file of the same group, of which no versions are kept."""
         self._group.add(path, content)
 
-    def known_since(self) -> dict[SymbolDay, Timestamp]:
-        """Once they are published. A file system may keep coarser times than it was given."""
-        times = self._group.modified_ns
+    def published(self) -> dict[SymbolDay, tuple[Timestamp, VersionMark]]:
+        """Return since when each is known, and its mark. A file system may keep coarser times than it was given."""
+        new = [(version, self._group.modified_ns[version.path]) for version in self.changed]
         return {
-            **{version.symbol_day: moment_at(times[version.path]) for version in self.changed},
-            **{version.symbol_day: version.stored.known_since for version in self.confirmed if version.stored},
+            **{each.symbol_day: (moment_at(time), file_mark(len(each.content), time)) for each, time in new},
+            **{v.symbol_day: (v.stored.known_since, v.stored.mark) for v in self.confirmed if v.stored},
         }
 
 

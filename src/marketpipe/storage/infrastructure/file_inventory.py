@@ -19,10 +19,11 @@ from marketpipe.shared_kernel.domain.errors import (
     ValidationError,
 )
 from marketpipe.shared_kernel.domain.store_inventory import (
+    NO_MARK,
     DatasetIdentity,
-    FileAppearance,
     FileCondition,
-    RecordedFile,
+    RecordedVersion,
+    VersionMark,
 )
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -37,7 +38,7 @@ from marketpipe.storage.infrastructure.aggregate_files import (
     aggregate_files,
     years_between,
 )
-from marketpipe.storage.infrastructure.day_versions import BEGINNING, moment_of
+from marketpipe.storage.infrastructure.day_versions import BEGINNING, file_mark, moment_of, size_and_time_in
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.parquet_files import (
     checked_bars,
@@ -75,7 +76,7 @@ def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | 
     """
     trading_date = None if found.area is StoreArea.AGGREGATES else found.first
     dates = None if trading_date is None else (trading_date, trading_date)
-    file = CheckedFile(found.area, found.path, found.symbol, trading_date, dates, 0, BEGINNING, "")
+    file = CheckedFile(found.area, found.path, found.symbol, trading_date, dates, 0, NO_MARK, BEGINNING, "")
     try:
         with open(found.on_disk, "rb") as opened:  # once, or time and bytes could be those of two versions
             look, content = os.fstat(opened.fileno()), opened.read()
@@ -83,7 +84,8 @@ def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | 
         return None
     except OSError as error:
         return FileReading(_with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"))
-    file = evolve(file, size_bytes=len(content), known_since=moment_of(look), sha256=sha256(content))
+    mark = file_mark(look.st_size, look.st_mtime_ns)
+    file = evolve(file, size_bytes=len(content), mark=mark, known_since=moment_of(look), sha256=sha256(content))
     return _decoded(file, found, content, columns=file.sha256 not in proven)
 
 
@@ -204,12 +206,21 @@ def _of_one_of(dates: Collection[TradingDate] | None, found: FoundFile) -> bool:
 def _told(day: SymbolDay, reading: FileReading, identity: DatasetIdentity, rejected: int) -> StoredSymbolDay:
     """What storage told of the file when it wrote it."""
     file, rows = reading.file, reading.rows
-    problem = problem_of(file, RecordedFile(file.size_bytes, file.known_since, file.sha256), identity)
+    problem = problem_of(file, RecordedVersion(file.mark, file.known_since, file.sha256), identity)
     if problem is not None or rows is None or not len(rows):
         return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
     times = rows["timestamp"].drop_null().cast(pa.int64()).to_numpy()
     first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
-    told = first, last, file.size_bytes, file.sha256, None, traded_minutes(day.trading_date, times), file.known_since
+    told = (
+        first,
+        last,
+        file.size_bytes,
+        file.sha256,
+        None,
+        traded_minutes(day.trading_date, times),
+        file.known_since,
+        file.mark,
+    )
     return StoredSymbolDay(day, len(rows), rejected, True, *told)
 
 
@@ -271,28 +282,28 @@ class FileInventory:
     """Lists the folders of the months asked for, and opens a file only if it is not as it was recorded."""
 
     def __init__(self, layout: StoreLayout, scanned: ScannedYears | None = None) -> None:
-        """``scanned`` is told what ``appearances`` finds."""
+        """``scanned`` is told which files ``marks`` finds."""
         self._layout, self._scanned = layout, scanned
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
         return frozenset(TradingDate(day) for day, _, _ in self._day_files(symbol, first.day, last.day))
 
-    def appearances(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, FileAppearance]:
-        start, end, found = first.day, last.day, dict[date, FileAppearance]()
+    def marks(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, VersionMark]:
+        start, end, found = first.day, last.day, dict[date, VersionMark]()
         for year, folders in self._years(symbol, start, end):
             day_files = {month: scan_day_files(folder) for month, folder in folders.items()}
             if self._scanned is not None:
                 self._scanned.note(symbol, year, day_files)
             for month in folders:
-                found.update(_appearances(year, month, day_files[month]))
+                found.update(_marks(year, month, day_files[month]))
         if not found or (start <= next(iter(found)) and next(reversed(found)) <= end):
             return found  # they ascend
-        return {day: look for day, look in found.items() if start <= day <= end}
+        return {day: mark for day, mark in found.items() if start <= day <= end}
 
     def conditions(
-        self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedFile]
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedVersion]
     ) -> Mapping[TradingDate, FileCondition]:
-        """Ascending. A file that proves to be the recorded one gets its recorded time back."""
+        """Dates ascend. A file with the recorded bytes gets the time back that its recorded mark contains."""
         missing = {day.day: file for day, file in recorded.items() if first.day <= day.day <= last.day}
         found: dict[date, FileCondition | None] = {}
         with translating(self._layout.data):
@@ -343,37 +354,39 @@ def _date(year: int, month: int, file: DayFile) -> date | None:
     return date(year, month, day) if 1 <= day <= monthrange(year, month)[1] else None
 
 
-def _appearances(year: int, month: int, day_files: Iterable[DayFile]) -> dict[date, FileAppearance]:
-    """Without a foreign ``day=99.parquet``."""
+def _marks(year: int, month: int, day_files: Iterable[DayFile]) -> dict[date, VersionMark]:
+    """Skip a foreign ``day=99.parquet``."""
     days = range(1, monthrange(year, month)[1] + 1)
     return {
-        date(year, month, day): (size, modified_ns // 1000)
+        # What file_mark returns, without a call: hundreds of thousands of files pass through here.
+        date(year, month, day): f"{size}-{modified_ns // 1000}"
         for name, size, modified_ns in day_files
         if (day := int(name[4:6])) in days
     }
 
 
-def _condition(folder: str, file: DayFile, recorded: RecordedFile) -> FileCondition | None:
+def _condition(folder: str, file: DayFile, recorded: RecordedVersion) -> FileCondition | None:
     name, size, modified_ns = file
     if size == GONE:
         return FileCondition.GONE
-    if size != recorded.size_bytes:
-        return FileCondition.ALTERED
-    known_since = recorded.known_since.epoch_micros
-    if known_since and modified_ns // 1000 == known_since:
+    if file_mark(size, modified_ns) == recorded.mark:
         return None
-    return None if _proves_to_be(f"{folder}/{name}", recorded.sha256, known_since) else FileCondition.ALTERED
+    recorded_size, modified_us = size_and_time_in(recorded.mark)
+    if recorded_size not in (None, size):
+        return FileCondition.ALTERED
+    return None if _has_digest(f"{folder}/{name}", recorded.sha256, modified_us) else FileCondition.ALTERED
 
 
-def _proves_to_be(path: str, digest: str, known_since: int) -> bool:
-    """Return whether a file has the digest; if so it gets its recorded time back, and the next scan is quick again.
+def _has_digest(path: str, digest: str, modified_us: int | None) -> bool:
+    """Return whether a file has the digest; if so it gets the time of its recorded mark back.
 
-    ``known_since`` is in microseconds since 1970, 0 if it is unknown.
+    So the next scan of a tree that was copied without times is quick again. ``modified_us`` is in microseconds since
+    1970; None if it is unknown.
     """
     with open(path, "rb") as file:
         if sha256(file.read()) != digest:
             return False
-        if known_since:
+        if modified_us is not None:
             with suppress(OSError):  # as in a read-only store: each comparison is a slow one then, and as true
-                os.utime(file.fileno(), ns=(known_since * 1000, known_since * 1000))
+                os.utime(file.fileno(), ns=(modified_us * 1000, modified_us * 1000))
         return True

@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
@@ -34,6 +34,7 @@ from marketpipe.storage.infrastructure.day_versions import (
     in_order,
     joined_rejections,
     merge_bars,
+    size_and_time_in,
     times_of,
 )
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
@@ -191,8 +192,13 @@ class PartitionManager:
             lifted = [path for item in arrived if (path := self._keep_out(item, quarantined.get(item.day), versions))]
         for path in lifted:
             self._files.remove(path)
-        known = versions.known_since()
-        return tuple(evolve(day, known_since=known.get(day.symbol_day)) for day in told)
+        found = versions.published()
+        nothing = None, None
+        return tuple(
+            evolve(day, known_since=since, mark=mark)
+            for day in told
+            for since, mark in [found.get(day.symbol_day, nothing)]
+        )
 
     def _arrived(self, accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
         """What can be said of many days at once is: numpy and Arrow cost as much for one."""
@@ -209,7 +215,7 @@ class PartitionManager:
             StoredIdentity(self._layout).check(self._identity)
             self._identity_checked = True
 
-    def _put(self, item: _Arrived, recorded: RecordedFile | None, versions: NewVersions) -> StoredSymbolDay:
+    def _put(self, item: _Arrived, recorded: RecordedVersion | None, versions: NewVersions) -> StoredSymbolDay:
         """What will be told of a symbol-day once it is written."""
         part, stored = item.part, self._found(item, recorded)
         rejected, whole = 0 if item.rejected is None else len(item.rejected), part.final_window is not None
@@ -233,15 +239,15 @@ class PartitionManager:
         versions.put_beside(self._layout.rejected(item.day), content)
         return None
 
-    def _recorded(self, days: Iterable[SymbolDay]) -> dict[SymbolDay, RecordedFile]:
+    def _recorded(self, days: Iterable[SymbolDay]) -> dict[SymbolDay, RecordedVersion]:
         """Symbol by symbol, which costs a look each, and not one for each day."""
-        found: dict[SymbolDay, RecordedFile] = {}
+        found: dict[SymbolDay, RecordedVersion] = {}
         for symbol, some in dates_by_symbol(days).items():
             files = self._register.files(symbol, min(some), max(some))
             found |= {SymbolDay(symbol, date): file for date, file in files.items()}
         return found
 
-    def _found(self, item: _Arrived, recorded: RecordedFile | None) -> StoredVersion | None:
+    def _found(self, item: _Arrived, recorded: RecordedVersion | None) -> StoredVersion | None:
         """A file that rotted where it lies is no version of the day, and nothing is merged with it.
 
         One that bears another time than was recorded may be newer than the record: that is no sign of rot.
@@ -249,12 +255,20 @@ class PartitionManager:
         stored = found_at(item.path, lambda: self._metadata(item.day))
         if stored is None or stored.damage:
             return stored
-        if recorded is None or stored.known_since != recorded.known_since or sha256(stored.content) == recorded.sha256:
+        if (
+            recorded is None
+            or not _have_one_time(stored.mark, recorded.mark)
+            or sha256(stored.content) == recorded.sha256
+        ):
             return stored
-        return StoredVersion(stored.known_since, stored.content, damage=f"{item.path} has rotted")
+        return StoredVersion(stored.known_since, stored.mark, stored.content, damage=f"{item.path} has rotted")
 
     def _metadata(self, day: SymbolDay) -> StorageMetadata:
         return StorageMetadata(self._identity, day.symbol, str(day.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)
+
+
+def _have_one_time(mark: VersionMark, other: VersionMark) -> bool:
+    return size_and_time_in(mark)[1] == size_and_time_in(other)[1]
 
 
 def _merged(stored: StoredVersion | None, item: _Arrived) -> _DayBars:

@@ -16,10 +16,10 @@ from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_schema import STEPS, VERSION
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DatasetIdentity, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
+from marketpipe.storage.infrastructure.day_versions import file_mark
 from tests.support.checkpoints import CHECKED_AT, checkpoint
 from tests.support.child_processes import LONGEST_SECONDS, run, start
 
@@ -97,7 +97,6 @@ INSERT INTO partitions VALUES
 
 FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05")
 THIRD, FOURTH = FIRST.plus_days(1), FIRST.plus_days(2)
-LONG_AGO = Timestamp.from_epoch_micros(0)
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
 LAYOUT = "SELECT m.name, c.* FROM sqlite_master m, pragma_table_xinfo(m.name) c WHERE m.type = 'table' ORDER BY 1, 2"
 
@@ -132,7 +131,7 @@ def asked(path: Path, sql: str) -> list[tuple[object, ...]]:
 def test_what_was_known_of_every_day_is_still_known(path: Path) -> None:
     state = SQLiteState(path, "../mixed")
 
-    file = RecordedFile(5000, LONG_AGO, "abab")
+    file = RecordedVersion(NO_MARK, None, "abab")
     assert dict(state.checkpoints.between(AAPL, FIRST, LAST)) == {
         FIRST: DayRecord(Outcome.COMPLETE, SessionHours.REGULAR, 1, 2, None, 390, file),
         THIRD: DayRecord(Outcome.EMPTY, SessionHours.EXTENDED),
@@ -196,7 +195,7 @@ def test_the_same_bytes_recorded_again_say_since_when_they_are_known(path: Path)
     state.checkpoints.record([checkpoint("AAPL", "2024-01-02", sha="abab")])
 
     found = state.checkpoints.between(AAPL, FIRST, FIRST)[FIRST]
-    assert (found.answers, found.file) == (2, RecordedFile(3900, CHECKED_AT, "abab"))
+    assert (found.answers, found.file) == (2, RecordedVersion("a mark", CHECKED_AT, "abab"))
     state.close()
 
 
@@ -278,7 +277,14 @@ def test_those_who_find_a_migration_under_way_wait_for_it(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE stores", "DROP TABLE", "PRAGMA user_version = 2", "ALTER TABLE jobs", "PRAGMA user_version = 3"],
+    [
+        "UPDATE stores",
+        "DROP TABLE",
+        "PRAGMA user_version = 2",
+        "ALTER TABLE jobs",
+        "PRAGMA user_version = 3",
+        "UPDATE partitions",
+    ],
 )
 def test_a_process_that_is_killed_while_it_migrates_leaves_version_1_as_it_was(path: Path, statement: str) -> None:
     before = asked(path, LAYOUT)
@@ -294,13 +300,13 @@ def test_a_process_that_is_killed_while_it_migrates_leaves_version_1_as_it_was(p
     state.close()
 
 
-def test_a_file_of_version_4_is_refused_and_not_touched(path: Path) -> None:
+def test_a_file_of_version_5_is_refused_and_not_touched(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 4")
+    connection.execute("PRAGMA user_version = 5")
     connection.close()
     before = path.read_bytes()
 
-    with pytest.raises(StateError, match="has schema version 4, this MarketPipe knows 3; install a newer MarketPipe"):
+    with pytest.raises(StateError, match="has schema version 5, this MarketPipe knows 4; install a newer MarketPipe"):
         SQLiteState(path, "../mixed")
 
     assert path.read_bytes() == before
@@ -323,3 +329,20 @@ def test_a_file_of_version_2_gets_what_is_new_and_keeps_the_rest(path: Path) -> 
     assert asked(path, LAYOUT) == asked(new, LAYOUT)
     assert [row[:-1] for row in asked(path, "SELECT * FROM checkpoints WHERE change = 0")] == checkpoints
     assert position == 0
+
+
+def test_versions_of_version_3_get_the_marks_that_their_files_have(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for version in (1, 2):
+        for statement in STEPS[version]:
+            connection.execute(statement)
+    connection.execute("UPDATE partitions SET known_since = 1748865600123456 WHERE symbol = 'MSFT'")
+    connection.close()
+    assert asked(path, "PRAGMA user_version") == [(3,)]
+
+    SQLiteState(path, "../mixed").close()
+
+    assert asked(path, "SELECT symbol, mark FROM partitions ORDER BY 1") == [
+        ("AAPL", NO_MARK),
+        ("MSFT", file_mark(3000, 1_748_865_600_123_456_000)),
+    ]

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from attrs import define, evolve, field
 
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
@@ -16,8 +16,8 @@ AAPL, DATE = Symbol("AAPL"), TradingDate.parse("2024-01-02")
 IDENTITY = DatasetIdentity("alpaca", "sip", "raw")
 SINCE, LATER = Timestamp.parse("2024-01-03T00:00:00Z"), Timestamp.parse("2024-01-04T00:00:00Z")
 GOOD, BAD = "ab" * 32, "cd" * 32
-RECORDED = RecordedFile(100, SINCE, GOOD)
-FILE = CheckedFile(StoreArea.DATA, "data/x.parquet", AAPL, DATE, (DATE, DATE), 100, SINCE, GOOD, IDENTITY)
+RECORDED = RecordedVersion("a mark", SINCE, GOOD)
+FILE = CheckedFile(StoreArea.DATA, "data/x.parquet", AAPL, DATE, (DATE, DATE), 100, "a mark", SINCE, GOOD, IDENTITY)
 AGGREGATE = evolve(FILE, area=StoreArea.AGGREGATES, path="aggregates/x.parquet", trading_date=None)
 
 
@@ -54,13 +54,13 @@ class Files:
 class Register:
     """Answers with ``recorded``, the last of which stays."""
 
-    recorded: list[dict[TradingDate, RecordedFile]]
+    recorded: list[dict[TradingDate, RecordedVersion]]
     doubts: dict[TradingDate, str] = field(factory=dict)
 
     def symbols(self) -> frozenset[Symbol]:
         return frozenset({AAPL} if self.recorded[0] else ())
 
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedFile]:
+    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
         return self.recorded.pop(0) if len(self.recorded) > 1 else self.recorded[0]
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
@@ -82,7 +82,7 @@ def test_a_file_that_is_what_was_recorded_is_in_order() -> None:
 
 
 def test_only_what_looks_well_from_outside_is_suspect_days() -> None:
-    for file, suspect in ((FILE, 1), (evolve(FILE, known_since=LATER), 0), (evolve(FILE, size_bytes=99), 0)):
+    for file, suspect in ((FILE, 1), (evolve(FILE, mark="another mark"), 0)):
         register = Register([{DATE: RECORDED}])
         report = check(Files([evolve(file, sha256=BAD)]), register)
 
@@ -90,10 +90,10 @@ def test_only_what_looks_well_from_outside_is_suspect_days() -> None:
 
 
 def test_a_file_that_an_ingestion_has_just_replaced_is_not_accused() -> None:
-    newer = evolve(FILE, sha256=BAD, known_since=LATER)
+    newer = evolve(FILE, sha256=BAD, mark="another mark")
 
-    assert check(Files([newer]), Register([{DATE: RECORDED}, {DATE: RecordedFile(100, LATER, BAD)}])).ok
-    assert check(Files([newer]), Register([{}, {DATE: RecordedFile(100, LATER, BAD)}])).ok
+    assert check(Files([newer]), Register([{DATE: RECORDED}, {DATE: RecordedVersion("another mark", LATER, BAD)}])).ok
+    assert check(Files([newer]), Register([{}, {DATE: RecordedVersion("another mark", LATER, BAD)}])).ok
 
 
 def test_what_was_recorded_and_is_not_there_is_gone_and_what_nobody_recorded_is_named() -> None:

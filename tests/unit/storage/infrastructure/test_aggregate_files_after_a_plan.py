@@ -28,7 +28,7 @@ FRESH = RefreshCount(0, FILES)
 def planned(store: StoreOnDisk, first: str = "2023-01-01", last: str = "2024-12-31") -> ScannedYears:
     """What is remembered of a plan for these dates."""
     scanned = ScannedYears()
-    FileInventory(store.layout, scanned).appearances(AAPL, TradingDate.parse(first), TradingDate.parse(last))
+    FileInventory(store.layout, scanned).marks(AAPL, TradingDate.parse(first), TradingDate.parse(last))
     return scanned
 
 

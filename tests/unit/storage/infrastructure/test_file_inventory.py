@@ -11,10 +11,10 @@ import pytest
 from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition
+from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, FileCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.infrastructure.day_versions import file_mark
 from tests.support.builders import day
 from tests.support.inventories import KNOWN_SINCE, OnDisk, Recorded
 from tests.support.system_calls import SystemCalls
@@ -22,7 +22,6 @@ from tests.support.system_calls import SystemCalls
 TODAY, YESTERDAY = day("AAPL", "2024-01-03"), day("AAPL", "2024-01-02")
 FIRST, LAST = YESTERDAY.trading_date, TODAY.trading_date
 EARLIER_NS = 1_000_000_000_000_000_000
-UNKNOWN = Timestamp.from_epoch_micros(0)
 GONE, ALTERED, UNRECORDED = FileCondition
 
 
@@ -48,7 +47,7 @@ def modified_ns(store: OnDisk) -> int:
 
 
 def of_unknown_age(store: OnDisk) -> Recorded:
-    return {date: evolve(file, known_since=UNKNOWN) for date, file in store.recorded().items()}
+    return {date: evolve(file, known_since=None, mark=NO_MARK) for date, file in store.recorded().items()}
 
 
 def test_a_file_with_another_time_and_the_recorded_bytes_gets_its_time_back(store: OnDisk) -> None:
@@ -189,7 +188,7 @@ def test_a_day_that_cannot_be_read_is_an_error_that_names_it(store: OnDisk) -> N
     path.unlink()
     path.mkdir()
     known = store.recorded()
-    same_size = {**known, LAST: evolve(known[LAST], size_bytes=path.stat().st_size)}
+    same_size = {**known, LAST: evolve(known[LAST], mark=file_mark(path.stat().st_size, 0))}
 
     with pytest.raises(StorageError, match=r"day=03\.parquet"):
         conditions(store, same_size)

@@ -15,7 +15,7 @@ from attrs import define, evolve
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
-from marketpipe.shared_kernel.domain.store_inventory import RecordedFile
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
@@ -191,10 +191,10 @@ class OneFile(NothingRecorded):
 
     told: StoredSymbolDay
 
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, RecordedFile]:
-        assert self.told.known_since is not None
+    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, RecordedVersion]:
+        assert self.told.mark is not None
         assert self.told.sha256 is not None
-        file = RecordedFile(self.told.size_bytes, self.told.known_since, self.told.sha256)
+        file = RecordedVersion(self.told.mark, self.told.known_since, self.told.sha256)
         return {self.told.symbol_day.trading_date: file}
 
 
