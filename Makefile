@@ -1,21 +1,21 @@
-# On a machine with Python 3.11+ and make these do everything: `make demo`, `make test`, `make bench`.
+# With Python 3.11+ and make, these commands do everything: `make demo`, `make test`, `make bench`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := config/example_config.yaml
-# on the disk that is to be measured: in memory nothing has to be synced
+# must be on the disk that you want to measure: a file system in memory syncs nothing
 BENCH_FOLDER ?= $(CURDIR)/.bench
 BENCHMARKS := start_up read aggregate planning fewest_requests latency memory ingest
 
 .PHONY: help demo test bench lint format clean
 
 help:
-	@echo "make demo    install, ingest invented bars without keys or network, aggregate, show them"
-	@echo "make test    install, and run every test, lint, type check and architecture contract"
-	@echo "make bench   install, and measure everything that docs/performance.md has figures of (about 20 minutes)"
-	@echo "make lint    the checks of 'make test' without the tests"
-	@echo "make format  let ruff format and fix"
-	@echo "make clean   remove the virtual environment and what 'make demo' has stored"
+	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
+	@echo "make test    install, then run every test, lint, type check and architecture contract"
+	@echo "make bench   install, then measure the figures of docs/performance.md (about 20 minutes)"
+	@echo "make lint    the lints, type check and contracts of 'make test'"
+	@echo "make format  format and fix the code with ruff"
+	@echo "make clean   remove the virtual environment and the store of 'make demo'"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
