@@ -188,7 +188,7 @@ def test_providers_are_listed_and_the_configured_one_marked(store: Path) -> None
         ("provider: synthetc\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\n", "did you mean 'synthetic'?"),
         ("provider: synthetic\nsymbol: [A]\nstart: 2024-01-02\nend: 2024-01-02\n", "did you mean 'symbols'?"),
         ("provider: synthetic\nsymbols: [A]\nstart: 2024-02-30\nend: 2024-03-01\n", "start: '2024-02-30'"),
-        ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-03\nend: 2024-01-02\n", "end: 2024-01-02 lies before"),
+        ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-03\nend: 2024-01-02\n", "end: 2024-01-02 is before"),
         ("provider: alpaca\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\nkey: AKIA\n", ".env"),
         ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2099-01-02\n", "trading calendar covers"),
         ("provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\nworkers: 0\n", "workers: expected"),
@@ -324,7 +324,7 @@ def test_keys_may_come_from_a_dotenv_file(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert provider.headers[0]["apca-api-key-id"] == "from-file"
-    assert "warning: .env holds credentials and can be read by other users: run chmod 600 .env" in done.stderr
+    assert "warning: .env has credentials in it and can be read by other users: run chmod 600 .env" in done.stderr
     assert "hidden" not in done.stderr
     assert os.environ.get("APCA_API_KEY_ID") != "from-file"
 

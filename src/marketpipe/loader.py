@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marketpipe.config import StoreConfig
+from marketpipe.config import StoreConfig, root_folder
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment
@@ -32,7 +32,7 @@ def load_ohlcv(
     datetime or RFC 3339 text. Columns: symbol, timestamp (UTC, left edge), open, high, low, close, volume, trade_count,
     vwap. What is not stored is simply not in the table. Raises ``ValidationError`` for arguments that mean nothing.
     """
-    folder = Path(root)
+    folder = root_folder(root)
     config = StoreConfig(
         output_path=folder / "data", aggregates_path=folder / "aggregates", revisions_path=folder / "revisions"
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe import ConfigurationError, MarketPipeError, Pipeline
-from marketpipe.config import PipelineConfig
+from marketpipe import ConfigurationError, MarketPipeError, Pipeline, StoreConfig, load_ohlcv
+from marketpipe.config import PipelineConfig, load_config
+from tests.support.in_process_cli import run_in_process
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -75,3 +76,59 @@ def test_aggregates_that_cannot_be_locked_do_not_hide_what_was_ingested(tmp_path
     (failure,) = report.aggregates.failures
     assert failure.startswith("cannot lock ")
     assert failure.endswith("; free space or allow writing there")
+
+
+LOCATIONS = ["output_path", "aggregates_path", "quarantine_path", "revisions_path", "state_path"]
+URLS = ["s3://user:pass@bucket/x", "gs://bucket/x", "file:///srv/x", "S3:/bucket/x", "az+blob://x", "s3:"]
+YAML = "provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\n"
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("key", LOCATIONS)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_url_is_no_location(empty_folder: Path, key: str, url: str, kind: type) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{key}: .*://….* write a local path such as data") as refusal:
+        StoreConfig(**{key: kind(url)})
+
+    assert "pass" not in str(refusal.value)
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", LOCATIONS)
+def test_a_url_in_a_file_is_no_location(empty_folder: Path, key: str) -> None:
+    (empty_folder / "config.yaml").write_text(f"{YAML}{key}: s3://bucket/x\n")
+
+    with pytest.raises(ConfigurationError, match=f"^config.yaml: {key}: s3://"):
+        load_config("config.yaml")
+
+
+def test_a_url_on_the_command_line_ends_with_exit_code_2(empty_folder: Path) -> None:
+    (empty_folder / "config.yaml").write_text(YAML)
+
+    ended = run_in_process("ingest", "--config", "config.yaml", "--output-path", "s3://bucket/x", cwd=empty_folder)
+
+    assert ended.code == 2
+    assert "the command line: output_path: s3://… is not supported" in ended.err
+    assert [path.name for path in empty_folder.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/x", Path("file:///srv/x")])
+def test_a_url_is_no_root_of_a_store(empty_folder: Path, root: str | Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^root: .*write a local path such as data"):
+        load_ohlcv("AAPL", "2024-01-02", "2024-01-02", root=root)
+
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_locations_are_paths_as_before(empty_folder: Path) -> None:
+    odd = empty_folder / "odd:" / "bars"
+    config = StoreConfig(output_path=odd, aggregates_path="a:b/c", state_path=".", quarantine_path="~/rejected")
+
+    assert (config.output_path, config.aggregates_path) == (odd, Path("a:b/c"))
+    assert (config.state_path, config.quarantine_path) == (Path(), Path.home() / "rejected")

@@ -1,4 +1,12 @@
-"""YAML, .env and overrides become frozen configuration classes; everything is refused here that can be refused."""
+"""Configuration: YAML, .env and overrides become frozen classes.
+
+    classes.py       the classes, one for each section, with their defaults
+    values.py        the reader of each kind of value, and what it refuses
+    file.py          YAML and overrides; unknown keys, and credentials in the wrong place
+    credentials.py   keys for Alpaca, from the environment or .env
+
+Everything that can be refused is refused here, before a file or a folder is created.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +22,7 @@ from marketpipe.config.classes import (
 )
 from marketpipe.config.credentials import Credentials, find_credentials
 from marketpipe.config.file import load_config, load_store_config
-from marketpipe.config.values import LATEST, Latest
+from marketpipe.config.values import LATEST, Latest, root_folder
 
 __all__ = [
     "LATEST",
@@ -31,4 +39,5 @@ __all__ = [
     "find_credentials",
     "load_config",
     "load_store_config",
+    "root_folder",
 ]

@@ -1,4 +1,8 @@
-"""Typed, frozen configuration that validates itself: an invalid one cannot exist. Paths are as the user wrote them."""
+"""Typed, frozen configuration that validates itself: an invalid configuration cannot exist.
+
+The fields take what YAML or a caller gives (``setting`` and its readers are in values.py) and hold what the attribute's
+type says. Paths stay as the user wrote them: relative paths are relative to the current folder.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,9 @@ from marketpipe.config.values import (
     dates_in_order,
     end_date,
     folders_apart,
+    location,
     number,
     one_of,
-    path,
     section,
     setting,
     severities,
@@ -41,7 +45,7 @@ ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 
 @frozen(kw_only=True)
 class ClientConfig:
-    """How to speak to Alpaca."""
+    """Section ``alpaca``: what to ask of Alpaca, and how often."""
 
     feed: str = setting(one_of(*FEEDS), "iex")
     adjustment: str = setting(one_of(*ADJUSTMENTS), "raw")
@@ -51,18 +55,22 @@ class ClientConfig:
 
 @frozen(kw_only=True)
 class SyntheticConfig:
+    """Section ``synthetic``: the provider of made-up bars, which are always the same for a seed."""
+
     seed: int = setting(whole_number(0, 2**31 - 1), 7)
 
 
 @frozen(kw_only=True)
 class ValidationConfig:
-    """Rule names and their severities; a rule that is not named keeps its own."""
+    """Section ``validation``: severities by rule name; a rule that is not named keeps its default."""
 
     severities: Mapping[str, Severity] = setting(severities, factory=dict)
 
 
 @frozen(kw_only=True)
 class MetricsConfig:
+    """Section ``metrics``: Prometheus metrics over HTTP while an ingestion runs. Port 0 lets the system choose."""
+
     enabled: bool = setting(boolean, False)
     host: str = setting(text, "127.0.0.1")
     port: int = setting(whole_number(0, 65_535), 8000)
@@ -70,7 +78,7 @@ class MetricsConfig:
 
 @frozen(kw_only=True)
 class CoverageConfig:
-    """When a symbol-day is suspect: what each number means stands in docs/adr/0008 and in the README."""
+    """Section ``coverage``: when a symbol-day is suspect. The README and docs/adr/0008 explain each number."""
 
     hole_minutes: int = setting(whole_number(1, 390), 30)
     hole_bars: float = setting(number(1, 390), 15.0)
@@ -84,14 +92,17 @@ class CoverageConfig:
 
 @frozen(kw_only=True)
 class StoreConfig:
-    """All that concerns a store at rest: enough to query, load, validate and aggregate."""
+    """Everything about a store: enough to query, load, validate and aggregate without a provider.
+
+    The four folders must not be inside one another. ``timeframes`` are those of the aggregates.
+    """
 
     session: SessionKind = setting(one_of(*SessionKind), SessionKind.EXTENDED)
-    output_path: Path = setting(path, Path("data"))
-    aggregates_path: Path = setting(path, Path("aggregates"))
-    quarantine_path: Path = setting(path, Path("quarantine"))
-    revisions_path: Path = setting(path, Path("revisions"))
-    state_path: Path = setting(path, Path("state/marketpipe.sqlite"))
+    output_path: Path = setting(location, Path("data"))
+    aggregates_path: Path = setting(location, Path("aggregates"))
+    quarantine_path: Path = setting(location, Path("quarantine"))
+    revisions_path: Path = setting(location, Path("revisions"))
+    state_path: Path = setting(location, Path("state/marketpipe.sqlite"))
     compression: str = setting(one_of("zstd", "snappy"), "zstd")
     timeframes: tuple[Timeframe, ...] = setting(timeframes, ("5m", "15m", "1h", "1d"))
     validation: ValidationConfig = setting(section(ValidationConfig), factory=ValidationConfig)
@@ -102,14 +113,17 @@ class StoreConfig:
         folders_apart({name: getattr(self, name) for name in FOLDERS})
 
 
-_frozen = frozen(kw_only=True)  # by this name mypy's plugin for attrs does not know it, and the __init__ below holds
+# mypy's plugin for attrs does not recognise it under this name, so that the __init__ declared below is used.
+_frozen = frozen(kw_only=True)
 
 
 @_frozen
 class PipelineConfig(StoreConfig):
-    """A whole pipeline. ``start`` and ``end`` are trading dates, both inclusive; ``end`` may be "latest".
+    """A store and what to ingest into it.
 
-    ``provider_options`` are the section of the file that bears the name of a registered provider.
+    ``start`` and ``end`` are trading dates, both inclusive; ``end`` may be "latest", the newest final session.
+    ``workers`` is how many requests are in flight at once. ``provider_options`` is the section of the file with the
+    name of a provider that was installed as a plugin.
     """
 
     provider: str = setting(text)
@@ -122,7 +136,7 @@ class PipelineConfig(StoreConfig):
     synthetic: SyntheticConfig = setting(section(SyntheticConfig), factory=SyntheticConfig)
     provider_options: Mapping[str, Any] = field(factory=dict, repr=lambda options: f"<{', '.join(map(str, options))}>")
 
-    if TYPE_CHECKING:  # what the fields' readers take, which a type checker cannot see through ``setting``
+    if TYPE_CHECKING:  # what the fields accept; a type checker cannot see it through ``setting``
 
         def __init__(
             self,
@@ -164,5 +178,5 @@ SECTIONS: Mapping[str, type] = {
 
 
 def known_keys(kind: type) -> list[str]:
-    """The keys a file may use."""
+    """Return the keys that a file may have for that class."""
     return [attribute.name for attribute in fields(kind) if attribute.name != "provider_options"]

@@ -1,3 +1,5 @@
+"""Keys for Alpaca, from the environment or from a .env file."""
+
 from __future__ import annotations
 
 import logging
@@ -13,28 +15,29 @@ from marketpipe.shared_kernel.domain.secret_text import SecretText
 
 logger = logging.getLogger("marketpipe.config")
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+"""Permission bits of everyone but the owner."""
 PAIRS = (("ALPACA_KEY", "ALPACA_SECRET"), ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"))
 
 
 @frozen
 class Credentials:
-    """Never shown: not in a repr, a log, an error, a dump or a file."""
+    """A key and its secret. Neither is ever shown: not in a repr, a log, an error, a dump or a file."""
 
     key: str = field(repr=False, converter=SecretText)
     secret: str = field(repr=False, converter=SecretText)
 
 
 def find_credentials(environment: Mapping[str, str], dotenv: Path = Path(".env")) -> Credentials:
-    """From the environment first, then from ``dotenv``. Raises ``ConfigurationError`` where there is no whole pair.
+    """Return the first complete pair of ``PAIRS``: from the environment, otherwise from the file ``dotenv``.
 
-    Logs a warning where they come from a file that others may read.
+    Raises ``ConfigurationError`` if there is none. Logs a warning if other users of the machine can read the file.
     """
     if (found := _pair_in(environment)) is not None:
         return found
     if (found := _pair_in(_dotenv(dotenv))) is not None:
         _warn_of_readers(dotenv)
         return found
-    del environment  # a dump of the error shows what its frames hold
+    del environment  # a traceback with local variables must not show it
     names = " or ".join(" and ".join(pair) for pair in PAIRS)
     raise ConfigurationError(f"no credentials for Alpaca: set {names} in the environment or in {dotenv}")
 
@@ -49,7 +52,7 @@ def _pair_in(source: Mapping[str, str | None]) -> Credentials | None:
 
 def _warn_of_readers(file: Path) -> None:
     if file.stat().st_mode & OTHERS:
-        logger.warning("%s holds credentials and can be read by other users: run chmod 600 %s", file, file)
+        logger.warning("%s has credentials in it and can be read by other users: run chmod 600 %s", file, file)
 
 
 def _dotenv(file: Path) -> Mapping[str, str | None]:
@@ -57,6 +60,7 @@ def _dotenv(file: Path) -> Mapping[str, str | None]:
         return dotenv_values(file, interpolate=False) if file.is_file() else {}
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:  # which holds what it could not decode
-        said = f"{error.encoding}, {error.reason} at byte {error.start}"
-    raise ConfigurationError(f"{file} cannot be read: it is not text ({said})")
+    except UnicodeDecodeError as error:
+        problem = f"{error.encoding}, {error.reason} at byte {error.start}"
+    # Outside the except block, and so not chained: the original error carries the bytes, which may be a secret.
+    raise ConfigurationError(f"{file} cannot be read: it is not text ({problem})")

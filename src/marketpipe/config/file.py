@@ -1,4 +1,8 @@
-"""YAML and overrides into a configuration; every error names the key, where it stands and the nearest valid key."""
+"""Read a configuration from YAML and overrides.
+
+Every error names the key, the file or command line that has it, and the most similar valid key. YAML is read strictly:
+a configuration must mean to MarketPipe what it means to its reader.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +18,30 @@ from marketpipe.config.classes import SECTIONS, PipelineConfig, StoreConfig, kno
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 
 LARGEST_FILE = 1_000_000
+"""Bytes."""
 COMMAND_LINE = "the command line"
 _SECRET = re.compile(r"secret|password|token|(?:^|[_-])key(?:$|[_-])|key_id|api_?key", re.IGNORECASE)
 
 
 def load_config(file: str | Path | None, overrides: Mapping[str, Any] | None = None) -> PipelineConfig:
-    """``overrides`` are values by key, ``alpaca.feed`` for one in a section; they win over the file.
+    """Return the configuration of ``file`` with ``overrides``, which are values by key and win over the file.
 
-    Raises ``ConfigurationError``; nothing but the file is touched.
+    The key of a value in a section is written ``alpaca.feed``. Without a file all values come from ``overrides``.
+    Raises ``ConfigurationError``. Only the file is read; nothing is written.
     """
     given = {} if file is None else _read(Path(file))
     source = COMMAND_LINE if file is None else str(file)
     merged = _merged(given, overrides or {}, source)
     _check_keys(merged, source, overrides or {})
     name = str(merged.get("provider"))
-    options = _section(merged.pop(name), f"{source}: {name}") if _names_foreign_section(merged) else {}
+    options = _section(merged.pop(name), f"{source}: {name}") if _has_plugin_section(merged) else {}
     if missing := [key for key in ("provider", "symbols", "start", "end") if merged.get(key) is None]:
         raise ConfigurationError(f"{source}: missing {', '.join(missing)}")
     return _build(PipelineConfig, {**merged, "provider_options": options}, source, overrides or {})
 
 
 def load_store_config(file: str | Path | None) -> StoreConfig:
-    """What is needed to read a store; without a file, the defaults: the store of the current folder."""
+    """Return what is needed to read a store; without a file the defaults, which are the store in the current folder."""
     return StoreConfig() if file is None else load_config(file)
 
 
@@ -70,16 +76,17 @@ def _section(value: Any, place: str) -> Mapping[str, Any]:
     return value or {}
 
 
-def _names_foreign_section(given: Mapping[str, Any]) -> bool:
+def _has_plugin_section(given: Mapping[str, Any]) -> bool:
+    """Return whether there is a section with the name of the provider, for a provider that is not built in."""
     provider = given.get("provider")
     return isinstance(provider, str) and provider not in known_keys(PipelineConfig) and provider in given
 
 
 def _check_keys(given: Mapping[str, Any], source: str, overrides: Mapping[str, Any]) -> None:
     known = known_keys(PipelineConfig)
-    foreign = [str(given.get("provider"))] if _names_foreign_section(given) else []
+    plugin = [str(given.get("provider"))] if _has_plugin_section(given) else []
     for key, value in given.items():
-        _check_key(key, [*known, *foreign], _origin(str(key), source, overrides), "")
+        _check_key(key, [*known, *plugin], _origin(str(key), source, overrides), "")
         if key in SECTIONS and isinstance(value, Mapping):
             for inner in value:
                 origin = _origin(f"{key}.{inner}", source, overrides)
@@ -103,26 +110,27 @@ def _read(file: Path) -> dict[str, Any]:
             content = stream.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise ConfigurationError(f"{file}: larger than {LARGEST_FILE:,} bytes")
-        found = yaml.load(BytesIO(content), _StrictLoader)  # of bytes its errors would quote a line: it may be a secret
+        found = yaml.load(BytesIO(content), _StrictLoader)  # given text, its errors would quote a line: maybe a secret
     except OSError as error:
         raise ConfigurationError(f"{file}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigurationError(f"{file}: not valid YAML: {_what_is_wrong(error)}") from error
+        raise ConfigurationError(f"{file}: not valid YAML: {_problem_of(error)}") from error
     if not isinstance(found, dict):
         raise ConfigurationError(f"{file}: expected keys and values, such as 'provider: synthetic'")
     return found
 
 
-def _what_is_wrong(error: Exception) -> str:
+def _problem_of(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     return " ".join(str(error).split())[:300]
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML 1.2's idea of plain words: on, off, yes and no stay words, dates and times of day stay text.
+    """Plain values as in YAML 1.2: on, off, yes and no are text, and so are dates and times of day.
 
-    No alias, no tag, no key twice.
+    Aliases, tags and repeated keys are errors: an alias can make a small file huge, a tag can create objects, and of
+    two equal keys one would be ignored silently.
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
@@ -141,7 +149,7 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable) or key in seen:
-                raise _error(f"the key {key!r} stands there twice or is no word", key_node)
+                raise _error(f"the key {key!r} is repeated or is not text", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
 

@@ -1,4 +1,8 @@
-"""Single values of the configuration: each reader takes what YAML or a caller gives, and refuses it with a reason."""
+"""Single values of the configuration.
+
+Each reader takes what YAML or a caller gives, and returns what the configuration holds. It raises ``ValidationError``
+with what was expected; ``setting`` puts the name of the field before that.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading
 
 Latest = Literal["latest"]
 LATEST: Final[Latest] = "latest"
-"""Stands for the trading date of the newest session that is final."""
+"""Means the trading date of the newest session that is final."""
 _HOST = re.compile(r"[a-z0-9._:-]+")
 
 T = TypeVar("T")
@@ -29,7 +33,10 @@ Reader = Callable[[Any], T]
 
 
 def setting(read: Reader[Any], default: Any = NOTHING, *, factory: Callable[[], Any] | None = None) -> Any:
-    """A field that reads its value with ``read``; what that refuses is raised with the field's name."""
+    """Return an attrs field whose value is converted by ``read``.
+
+    If ``read`` refuses a value, ``ConfigurationError`` is raised with the name of the field.
+    """
 
     def convert(value: Any, attribute: Attribute[Any]) -> Any:
         try:
@@ -42,12 +49,12 @@ def setting(read: Reader[Any], default: Any = NOTHING, *, factory: Callable[[], 
 
 
 class _NestedError(ConfigurationError):
-    """Its message begins with the name of a key, so that sections can put theirs before it."""
+    """An error whose message begins with the name of a key, so that a section can put its own name before that."""
 
 
 def text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValidationError(f"expected a word, not {value!r}")
+        raise ValidationError(f"expected text, not {value!r}")
     return value
 
 
@@ -76,29 +83,49 @@ def number(least: float, most: float) -> Reader[float]:
 
 
 def one_of(*allowed: Any) -> Reader[Any]:
-    """Of words, or of the members of an enumeration by their values."""
+    """Return a reader of one of some texts, or of one of some members of an enumeration by their values."""
     words = {str(item.value) if isinstance(item, Enum) else str(item): item for item in allowed}
 
     def read(value: Any) -> Any:
         if isinstance(value, Enum) and value in allowed:
             return value
         if not isinstance(value, str) or value not in words:
-            raise ValidationError(f"{value!r} is not possible; {did_you_mean(str(value), words)}")
+            raise ValidationError(f"{value!r} is not allowed; {did_you_mean(str(value), words)}")
         return words[value]
 
     return read
 
 
-def path(value: Any) -> Path:
+def location(value: Any) -> Path:
+    """Read the place of a folder or file of a store: a local path; ``~`` is the home folder.
+
+    A location is a ``Path`` and no type of its own, because users take ``config.output_path`` as one. URLs are refused,
+    as is a path that begins like one: pathlib turns s3://bucket into s3:/bucket, and a store in a local folder named
+    "s3:" would look like success (docs/adr/0019).
+    """
     if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
         raise ValidationError(f"expected a path, not {value!r}")
+    first = next(iter(Path(value).parts), "")
+    if first.endswith(":"):  # only the scheme goes into the message: the rest of a URL may have a password in it
+        raise ValidationError(
+            f"{first}//… is not supported: stores are kept in local folders; "
+            "write a local path such as data or /srv/marketpipe/data"
+        )
     try:
-        str(value).encode()  # neither Parquet's nor DuckDB's library opens any other
+        str(value).encode()  # neither Arrow nor DuckDB opens a path that is not valid UTF-8
         return Path(value).expanduser()
     except UnicodeEncodeError as error:
         raise ValidationError(f"{str(value)!r} cannot be written in UTF-8") from error
     except RuntimeError as error:
         raise ValidationError(f"{str(value)!r}: {error}") from error
+
+
+def root_folder(value: str | Path) -> Path:
+    """Read the folder of a store that is given as an argument named root. Raises ``ConfigurationError``."""
+    try:
+        return location(value)
+    except ValidationError as error:
+        raise ConfigurationError(f"root: {error}") from error
 
 
 def symbols(value: Any) -> tuple[Symbol, ...]:
@@ -120,7 +147,7 @@ def timeframes(value: Any) -> tuple[Timeframe, ...]:
         raise ValidationError(f"expected a list such as [5m, 1d], not {value!r}")
     parsed = {Timeframe.parse(item) for item in value}
     if Timeframe.MINUTE_1 in parsed:
-        raise ValidationError("1m is what is stored anyway; name the timeframes to make from it")
+        raise ValidationError("1m is what is stored; name only the timeframes to aggregate it to")
     return tuple(sorted(parsed, key=lambda timeframe: timeframe.minutes))
 
 
@@ -132,7 +159,7 @@ def severities(value: Any) -> Mapping[str, Severity]:
 
 
 def section(kind: type[T]) -> Reader[T]:
-    """A nested configuration, given as itself or as a mapping of its keys."""
+    """Return a reader of a nested configuration, given as an instance or as a mapping of its keys."""
 
     def read(value: Any) -> T:
         if isinstance(value, kind):
@@ -145,7 +172,7 @@ def section(kind: type[T]) -> Reader[T]:
 
 
 def base_url(value: Any) -> str:
-    """What it refuses is not repeated: a URL may hold a password."""
+    """Read an https URL without query. A refused URL is not in the message: it may have a password in it."""
     try:
         parts = urlsplit(text(value).strip())
         bare = parts.port != 0 and not (parts.query or parts.fragment or "@" in parts.netloc)
@@ -154,7 +181,7 @@ def base_url(value: Any) -> str:
     if not parts.hostname or not _HOST.fullmatch(parts.hostname) or not bare:
         raise ValidationError(f"expected a URL such as https://data.alpaca.markets, not {parts.scheme}://…")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        raise ValidationError(f"https is required: keys would travel openly to {parts.hostname}")
+        raise ValidationError(f"https is required: http would send the keys unencrypted to {parts.hostname}")
     return parts.geturl().rstrip("/")
 
 
@@ -167,21 +194,24 @@ def _is_loopback(host: str) -> bool:
 
 def dates_in_order(start: TradingDate, end: TradingDate | Latest) -> None:
     if isinstance(end, TradingDate) and end < start:
-        raise ConfigurationError(f"end: {end} lies before start {start}")
+        raise ConfigurationError(f"end: {end} is before start {start}")
 
 
 def folders_apart(folders: Mapping[str, Path]) -> None:
-    """One inside another, or the same, would mix what must not be mixed. Raises ``ConfigurationError``."""
-    places = {name: _place(name, path) for name, path in folders.items()}
+    """Check that no folder is another one or inside it. Raises ``ConfigurationError``.
+
+    Each folder is scanned as a whole: files of one in another would be taken for foreign or damaged files.
+    """
+    places = {name: _resolved(name, path) for name, path in folders.items()}
     for (name, place), (other, above) in permutations(places.items(), 2):
         if place.is_relative_to(above):
             raise ConfigurationError(
-                f"{name}: {folders[name]} lies in {other} {folders[other]}; give each a folder of its own"
+                f"{name}: {folders[name]} is inside {other} {folders[other]}; give each a folder of its own"
             )
 
 
-def _place(name: str, path: Path) -> Path:
+def _resolved(name: str, path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError) as error:  # a current folder that is gone, links in a circle
-        raise ConfigurationError(f"{name}: {path} leads nowhere: {error}") from error
+    except (OSError, RuntimeError) as error:  # the current folder was deleted, or links form a circle
+        raise ConfigurationError(f"{name}: {path} cannot be resolved: {error}") from error

@@ -5,7 +5,7 @@ import pytest
 from marketpipe.config import ClientConfig
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
-OPENLY = "base_url: https is required: keys would travel openly to "
+UNENCRYPTED = "base_url: https is required: http would send the keys unencrypted to "
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_plain_http_is_allowed_on_loopback(url: str) -> None:
 def test_keys_never_travel_openly(url: str, host: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         ClientConfig(base_url=url)
-    assert str(refusal.value) == OPENLY + host
+    assert str(refusal.value) == UNENCRYPTED + host
 
 
 @pytest.mark.parametrize(

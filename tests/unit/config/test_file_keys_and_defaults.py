@@ -137,7 +137,7 @@ def test_first_and_last_trading_date_may_be_the_same_but_not_swapped(load_text: 
     assert load_text(yaml_text(start="2024-01-31")).start == TradingDate.parse("2024-01-31")
     with pytest.raises(ConfigurationError) as refusal:
         load_text(yaml_text(start="2024-02-01"))
-    assert str(refusal.value) == f"{config_file}: end: 2024-01-31 lies before start 2024-02-01"
+    assert str(refusal.value) == f"{config_file}: end: 2024-01-31 is before start 2024-02-01"
 
 
 def test_path_of_the_file_may_be_text(config_file: Path) -> None:

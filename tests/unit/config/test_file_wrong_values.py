@@ -14,7 +14,7 @@ from tests.unit.config.yaml_texts import LoadText, yaml_text
 
 NO_WORD = ["5", "1.5", "true", "[word]", "{word: word}", '""', '"  "']
 NO_CHOICE = [*NO_WORD, "null", "word", "'Off'"]
-NO_PATH = [*NO_WORD, "null", '"a\\0b"', "~nobody.has.this.name/bars"]
+NO_PATH = [*NO_WORD, "null", '"a\\0b"', "~nobody.has.this.name/bars", "s3://bucket/bars", "file:///srv/bars"]
 NO_COUNT = ["null", "'4'", "4.0", "four", "true", "[4]", "{four: 4}", "-1", ".inf", ".nan", "0x10", "010", "1:30"]
 NO_NUMBER = ["null", "'4'", "four", "true", "[4]", "{four: 4}", "-1", ".inf", ".nan", "0x10", "1:30"]
 NO_DATE = ["5", "20240102", "true", "[2024-01-02]", "{a: b}", '""', "2024-1-2", "2024-02-30", "2024-13-01"]
@@ -91,15 +91,15 @@ def test_section_that_is_no_mapping_is_refused(section: str, text: str, load_tex
     [
         ("workers", "65", "expected a whole number from 1 to 64, not 65"),
         ("workers", "'4'", "expected a whole number from 1 to 64, not '4'"),
-        ("compression", "std", "'std' is not possible; did you mean 'zstd'?"),
-        ("session", "regulr", "'regulr' is not possible; did you mean 'regular'?"),
-        ("alpaca.feed", "polygon", "'polygon' is not possible; known are boats, iex, otc, sip"),
+        ("compression", "std", "'std' is not allowed; did you mean 'zstd'?"),
+        ("session", "regulr", "'regulr' is not allowed; did you mean 'regular'?"),
+        ("alpaca.feed", "polygon", "'polygon' is not allowed; known are boats, iex, otc, sip"),
         ("symbols", "AAPL", "expected a list such as [AAPL, BRK.B], not 'AAPL'"),
-        ("timeframes", "[1m]", "1m is what is stored anyway; name the timeframes to make from it"),
+        ("timeframes", "[1m]", "1m is what is stored; name only the timeframes to aggregate it to"),
         ("timeframes", "[2m]", "'2m' is not a timeframe; known are 1m, 5m, 15m, 30m, 1h, 4h, 1d"),
         ("start", "2024-1-2", "'2024-1-2' is not a date written YYYY-MM-DD"),
         ("metrics.enabled", "yes", "expected true or false, not 'yes'"),
-        ("validation.severities", "{r: warn}", "'warn' is not possible; did you mean 'warning'?"),
+        ("validation.severities", "{r: warn}", "'warn' is not allowed; did you mean 'warning'?"),
     ],
 )
 def test_refusal_says_what_to_write_instead(
@@ -114,7 +114,7 @@ def test_folders_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     if sys.version_info < (3, 13):  # from then on Python leaves it to whoever opens the path
-        with pytest.raises(ConfigurationError, match=r"^output_path: .*a/data leads nowhere: "):
+        with pytest.raises(ConfigurationError, match=r"^output_path: .*a/data cannot be resolved: "):
             StoreConfig(output_path=tmp_path / "a" / "data")
 
 
@@ -122,7 +122,7 @@ def test_a_current_folder_that_is_gone_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     with contextlib.chdir(tmp_path / "gone"):
         (tmp_path / "gone").rmdir()
-        with pytest.raises(ConfigurationError, match=r"^output_path: data leads nowhere: "):
+        with pytest.raises(ConfigurationError, match=r"^output_path: data cannot be resolved: "):
             StoreConfig()
 
 

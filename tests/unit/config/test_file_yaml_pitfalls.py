@@ -50,7 +50,7 @@ def test_key_that_stands_there_twice_is_refused_with_its_line(
     text: str, key: str, line: int, load_text: LoadText, config_file: Path
 ) -> None:
     assert refusal(load_text, text) == (
-        f"{config_file}: not valid YAML: line {line}: the key '{key}' stands there twice or is no word"
+        f"{config_file}: not valid YAML: line {line}: the key '{key}' is repeated or is not text"
     )
 
 

@@ -1,3 +1,5 @@
+"""What ingestion asks of a provider: minute bars of some symbols in some consecutive sessions."""
+
 from __future__ import annotations
 
 from attrs import field, frozen
@@ -10,7 +12,10 @@ from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKi
 
 @frozen
 class AskedSession:
-    """``window`` is what is asked of that day; ``final`` says that the provider's answer will not grow any more."""
+    """One session of a request. ``window`` is the part of the day that is asked for.
+
+    ``final`` is True if the session ended long enough ago that the provider's answer will not grow any more.
+    """
 
     session: TradingSession
     window: TimeWindow
@@ -22,7 +27,7 @@ class AskedSession:
 
     @property
     def hours(self) -> SessionHours:
-        """The parts of the day that the window touches."""
+        """The parts of the day that the window overlaps."""
         early = SessionHours.EARLY if self.window.start < self.session.opens else SessionHours.NONE
         late = SessionHours.LATE if self.window.end > self.session.closes else SessionHours.NONE
         within = self.window.start < self.session.closes and self.window.end > self.session.opens
@@ -31,10 +36,11 @@ class AskedSession:
 
 @frozen
 class BarsRequest:
-    """Minute bars of every symbol in every session: a rectangle, its sessions ascending with none left out between.
+    """A request for the minute bars of every symbol in every session; sessions are ascending and consecutive.
 
-    ``probing`` marks a part of a request that failed: it is sent with few retries, to find the symbol-days that fail.
-    ``lease`` is the lease under which its symbol-days are held; None where nobody else can be at work on them.
+    ``batch_id`` numbers the requests of a job. ``probing`` marks a part of a request that failed: it is sent with few
+    retries, to find the symbol-days that fail. ``lease`` numbers the lease on its symbol-days; None if no other process
+    can work on them. Raises ``ValidationError`` for no symbols or no sessions.
     """
 
     batch_id: int
@@ -52,6 +58,7 @@ class BarsRequest:
 
     @property
     def window(self) -> TimeWindow:
+        """From the start of the first session's window to the end of the last one's, closed hours included."""
         return TimeWindow(self.sessions[0].window.start, self.sessions[-1].window.end)
 
     @property

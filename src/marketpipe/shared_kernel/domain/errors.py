@@ -1,30 +1,31 @@
 """Every error MarketPipe raises on purpose.
 
     MarketPipeError
-    ├── ConfigurationError            the user's input; nothing has been touched (exit code 2)
-    │   └── DatasetMismatchError      another provider, feed or adjustment already lives in that folder
-    ├── ValidationError               a value object or an OHLCV bar that may not exist
-    ├── ProviderError
-    │   ├── TransientProviderError    asking again may help
-    │   │   ├── RateLimitedError
-    │   │   ├── ProviderTimeoutError
-    │   │   ├── ProviderUnavailableError     5xx, or a connection that broke
-    │   │   └── MalformedResponseError       a body that is not what was promised
-    │   └── TerminalProviderError     asking again will not help
-    │       ├── CredentialsError             stops the whole job
-    │       ├── EntitlementError
-    │       ├── BadRequestError
-    │       │   └── SymbolRefusedError
-    │       └── EndlessPagingError
-    ├── StorageError
-    │   ├── PartitionUnreadableError
-    │   └── QueryError
-    ├── StateError                    the job and checkpoint store
-    │   └── StoreBusyError                somebody else is at work on this store
-    ├── WorkerLostError               a worker process ended before its work did
-    └── IngestionInterrupted          the user asked to stop
+    ├── ConfigurationError               the user's input is wrong; nothing has been changed (exit code 2)
+    │   └── DatasetMismatchError         the folder has bars of another provider, feed or adjustment
+    ├── ValidationError                  a value that cannot exist: a symbol, a date, an OHLCV bar (also a ValueError)
+    ├── ProviderError                    the market data provider did not deliver
+    │   ├── TransientProviderError       a retry may help
+    │   │   ├── RateLimitedError         HTTP 429
+    │   │   ├── ProviderTimeoutError     no response in time
+    │   │   ├── ProviderUnavailableError HTTP 5xx, or a broken connection
+    │   │   └── MalformedResponseError   the response does not have the documented form
+    │   └── TerminalProviderError        a retry will not help
+    │       ├── CredentialsError         the keys were refused; stops the whole job
+    │       ├── EntitlementError         the account may not have these data
+    │       ├── BadRequestError          the provider refused the request
+    │       │   └── SymbolRefusedError   ... because of a symbol
+    │       └── EndlessPagingError       the provider's pages repeat and never end
+    ├── StorageError                     files cannot be read or written
+    │   ├── PartitionUnreadableError     one file of bars is damaged
+    │   └── QueryError                   a query is wrong, or tries what a query may not do
+    ├── StateError                       the database of jobs and checkpoints
+    │   └── StoreBusyError               another process works on this store; nothing was done
+    ├── WorkerLostError                  a worker process ended before its work was done
+    └── IngestionInterrupted             the user asked to stop
 
-Foreign errors are translated once, at the adapter that meets them, with ``from``.
+An error of another library is translated once, by the adapter that calls the library, with ``from``. A message says
+what failed, on what, and what to do about it.
 """
 
 from __future__ import annotations
@@ -34,36 +35,35 @@ from difflib import get_close_matches
 
 
 class MarketPipeError(Exception):
-    """The root: catch it to catch all that MarketPipe raises on purpose."""
+    """Base of all errors that MarketPipe raises on purpose."""
 
 
 class ConfigurationError(MarketPipeError):
-    """Names the key, where it stands, and what to write instead."""
+    """The message names the key, the file or command line that has it, and what to write instead."""
 
 
 class DatasetMismatchError(ConfigurationError):
-    """Names both datasets: the one on disk and the one asked for."""
+    """The message names both datasets: the one in the folder and the one asked for."""
 
 
 class ValidationError(MarketPipeError, ValueError):
-    """Also a ``ValueError``, because value objects raise it from their constructors."""
+    """Raised by constructors of value objects, hence also a ``ValueError``."""
 
 
 class ProviderError(MarketPipeError):
-    """A market data provider did not give what was asked.
-
-    ``kind`` is a short stable word for metrics.
-    """
+    """Base of all failures of a market data provider. ``kind`` is a short stable name for metrics."""
 
     kind = "provider"
 
 
 class TransientProviderError(ProviderError):
+    """A retry may help."""
+
     kind = "transient"
 
 
 class RateLimitedError(TransientProviderError):
-    """``retry_after``: seconds the provider told us to wait, None where it did not say."""
+    """``retry_after``: seconds that the provider told us to wait; None if it did not tell."""
 
     kind = "rate_limited"
 
@@ -88,6 +88,8 @@ class MalformedResponseError(TransientProviderError):
 
 
 class TerminalProviderError(ProviderError):
+    """A retry will not help."""
+
     kind = "terminal"
 
 
@@ -104,7 +106,7 @@ class BadRequestError(TerminalProviderError):
 
 
 class SymbolRefusedError(BadRequestError):
-    """``symbol``: the text the provider refused, None where it did not name one."""
+    """``symbol``: the text that the provider refused; None if it did not name one."""
 
     kind = "symbol_refused"
 
@@ -129,7 +131,7 @@ class PartitionUnreadableError(StorageError):
 
 
 class QueryError(StorageError):
-    """The query itself is wrong, or wants what a query may not do."""
+    pass
 
 
 class StateError(MarketPipeError):
@@ -137,7 +139,7 @@ class StateError(MarketPipeError):
 
 
 class StoreBusyError(StateError):
-    """Nothing was done."""
+    """Nothing was done: try again when the other process has ended."""
 
 
 class WorkerLostError(MarketPipeError):
@@ -149,7 +151,7 @@ class IngestionInterrupted(MarketPipeError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The rest of an error message: the nearest known word, or all of them."""
+    """Return the end of an error message about ``word``: the most similar known word, or all known words."""
     words = sorted(known)
     near = get_close_matches(word, words, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(words)}"

@@ -1,4 +1,9 @@
-"""What must hold of any OHLCV bar, wherever it comes from. Validation judges columns by these same predicates."""
+"""OHLCV bars: one as an object, many as columns, and what must hold of any of them.
+
+``OHLCVBar`` is for looking at a single bar. Bulk data stays in ``ColumnarBars``, because an object for each of millions
+of bars would take most of the time of an ingestion. ``INVARIANTS`` hold for both: the constructor of ``OHLCVBar``
+checks them, and validation checks columns with the same predicates.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ OPEN, HIGH, LOW, CLOSE = Field("open"), Field("high"), Field("low"), Field("clos
 VOLUME, TRADE_COUNT, VWAP = Field("volume"), Field("trade_count"), Field("vwap")
 PRICES: Final = (OPEN, HIGH, LOW, CLOSE)
 
+# All say what must hold, and none is a negation: a comparison with NaN does not hold, so NaN breaks these rules.
 INVARIANTS: Final[Mapping[str, Predicate]] = {
     "prices_finite": AllOf(tuple(IsFinite(price) for price in PRICES)),
     "prices_positive": AllOf(tuple(price > 0 for price in PRICES)),
@@ -31,7 +37,7 @@ INVARIANTS: Final[Mapping[str, Predicate]] = {
 
 
 def exact(value: object) -> Decimal:
-    """A float becomes the shortest decimal that reads back as that float. Raises ``ValidationError``."""
+    """Convert a number to a decimal, a float to the shortest one that reads back as it. Raises ``ValidationError``."""
     try:
         number = Decimal(float.__repr__(value) if isinstance(value, float) else value)  # type: ignore[arg-type]
     except (InvalidOperation, TypeError, ValueError) as error:
@@ -43,7 +49,7 @@ def exact(value: object) -> Decimal:
 
 @frozen(order=True, repr=False)
 class Price:
-    """Exact, positive and finite, in the currency of the listing. Raises ``ValidationError``."""
+    """An exact price, positive and finite, in the currency of the listing. Raises ``ValidationError``."""
 
     value: Decimal = field(converter=exact)
 
@@ -63,16 +69,20 @@ class Price:
 
 
 class ArrowStream(Protocol):
-    """The Arrow C stream interface: infrastructure turns it into a table with ``pa.table(stream)``, without a copy."""
+    """The Arrow C stream interface: ``pa.table(stream)`` makes a table of it without a copy.
+
+    This is how the domain passes Arrow tables on without importing pyarrow.
+    """
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 
 @frozen
 class SymbolDaySlice:
-    """Rows ``offset`` to ``offset + length`` are what the provider said of one symbol-day.
+    """The rows of one symbol-day: from ``offset``, inclusive, to ``offset + length``, exclusive.
 
-    ``whole`` is the window for which these rows are the provider's complete and final word; None where more may come.
+    ``final_window`` is the window for which these rows are the provider's complete and final answer: a stored bar in it
+    that is not among them is withdrawn. None if more bars may follow.
     """
 
     symbol_day: SymbolDay
@@ -82,14 +92,17 @@ class SymbolDaySlice:
 
 
 class ColumnarBars(ArrowStream, Protocol):
-    """Canonical columns: timestamp[us, UTC], open, high, low, close, volume, trade_count, vwap (see ADR 0004)."""
+    """Minute bars of many symbol-days as columns, passed on by reference (ADR 0004).
+
+    Columns: timestamp (microseconds, UTC, left edge), open, high, low, close, volume, trade_count, vwap.
+    """
 
     @property
     def num_rows(self) -> int: ...
 
     @property
     def slices(self) -> tuple[SymbolDaySlice, ...]:
-        """Which rows belong to which symbol-day; together they cover all rows. A slice may be empty."""
+        """The symbol-day of each row: slices follow one another and cover all rows. A slice may be empty."""
         ...
 
 
@@ -103,10 +116,10 @@ def _optional_exact(value: object) -> Decimal | None:
 
 @frozen
 class OHLCVBar:
-    """One bar as an object, for where someone looks at a single one; bulk data stays in columns.
+    """One OHLCV bar as an object.
 
-    ``timestamp`` is the left edge. ``volume`` may be fractional. ``vwap`` may be 0 where nothing was traded.
-    Numbers are converted exactly. Raises ``ValidationError`` naming the invariants that do not hold.
+    ``timestamp`` is the left edge, UTC. ``volume`` may be fractional. ``vwap`` may be 0 if nothing was traded. Numbers
+    are converted exactly. Raises ``ValidationError`` with the names of the invariants that do not hold.
     """
 
     symbol: Symbol
@@ -130,7 +143,7 @@ class OHLCVBar:
         return TradingDate.of(self.timestamp)
 
     def record(self) -> Record:
-        """The fields by their canonical names, as the predicates read them."""
+        """Return the fields by their canonical names, as predicates read them."""
         prices = {name: float(getattr(self, name)) for name in ("open", "high", "low", "close", "volume")}
         return {
             "timestamp": self.timestamp.epoch_micros,

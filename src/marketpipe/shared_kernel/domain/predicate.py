@@ -1,7 +1,8 @@
-"""A rule's condition as data: a small expression tree over the fields of one bar.
+"""The condition of a rule as data: a small expression tree over the fields of one bar.
 
-One meaning, two evaluators: ``holds`` here judges one record; validation compiles the same tree to Arrow masks.
-The logic has two values. A comparison with null or NaN does not hold, so ``~(a < b)`` is not ``a >= b``.
+A tree has one meaning and two evaluators: ``holds`` evaluates it for one record, and validation compiles the same tree
+to Arrow masks for whole columns. The logic has two values: a comparison with null or NaN does not hold. So ``~(a < b)``
+is not the same as ``a >= b``, and a rule must state which of the two it means.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from typing import Any, Final
 from attrs import frozen
 
 Value = float | int | str | None
+"""Timestamps are epoch microseconds, UTC."""
 Record = Mapping[str, Value]
 
 COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {"<": lt, "<=": le, ">": gt, ">=": ge, "==": eq}
 
 
 class Predicate:
+    """A condition; combine conditions with &, | and ~."""
+
     def __bool__(self) -> bool:
         raise TypeError("a predicate is data: join two with & and |, not with and, or or a chained comparison")
 
@@ -35,6 +39,8 @@ class Predicate:
 
 
 class Term:
+    """A value of one bar, or a constant. Comparing two terms makes a predicate."""
+
     def __lt__(self, other: Term | float) -> Predicate:
         return Compare("<", self, as_term(other))
 
@@ -47,6 +53,7 @@ class Term:
     def __ge__(self, other: Term | float) -> Predicate:
         return Compare(">=", self, as_term(other))
 
+    # Not __eq__: terms and predicates are values that attrs compares.
     def equals(self, other: Term | float | str) -> Predicate:
         return Compare("==", self, as_term(other))
 
@@ -63,7 +70,7 @@ class Literal(Term):
 
 @frozen(order=False)
 class Remainder(Term):
-    """Of an integer field; never negative, as the divisor is positive."""
+    """The remainder of an integer field; ``divisor`` is positive, so the remainder is never negative."""
 
     field: Field
     divisor: int
@@ -108,7 +115,7 @@ def as_term(value: Term | float | str) -> Term:
 
 
 def holds(predicate: Predicate, record: Record) -> bool:
-    """The plain interpreter."""
+    """Evaluate ``predicate`` for one record: the definition of its meaning."""
     match predicate:
         case Compare(operator, left, right):
             return _compare(operator, _value(left, record), _value(right, record))
@@ -132,8 +139,8 @@ def _value(term: Term, record: Record) -> Value:
         case Literal(value):
             return value
         case Remainder(field, divisor):
-            whole = record[field.name]
-            return None if whole is None else whole % divisor
+            number = record[field.name]
+            return None if number is None else number % divisor
     raise TypeError(f"unknown term {term!r}")
 
 
@@ -146,7 +153,7 @@ def _is_finite(value: Value) -> bool:
 
 
 class Severity(Enum):
-    """An error keeps a bar out of the store; a warning is counted, and the bar stays; off is not looked for."""
+    """What happens to a bar that breaks a rule: an error rejects it, a warning is counted, off does not check."""
 
     ERROR = "error"
     WARNING = "warning"

@@ -4,7 +4,10 @@ from typing import Any, NoReturn
 
 
 class SecretText(str):
-    """Text that a dump does not show: its repr is ``'***'``, also in what holds it, and it cannot be pickled."""
+    """Text that no dump shows: its repr is ``'***'``, also inside other objects, and it cannot be pickled.
+
+    It stays a ``str``, so that libraries take it; ``str()`` and string operations do show it.
+    """
 
     __slots__ = ()
 
@@ -18,4 +21,4 @@ class SecretText(str):
         return self
 
     def __reduce_ex__(self, _: object) -> NoReturn:
-        raise TypeError("a secret cannot be pickled: it would be written somewhere")
+        raise TypeError("a secret cannot be pickled: pickling would write it to a file or a pipe")

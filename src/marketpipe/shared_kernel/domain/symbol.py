@@ -1,3 +1,5 @@
+"""Symbols, symbol-days, and what became of a symbol-day when it was last requested."""
+
 from __future__ import annotations
 
 import re
@@ -17,9 +19,10 @@ _FORM = re.compile(r"[A-Z0-9](?:[A-Z0-9.\-]*[A-Z0-9])?")
 
 @frozen(order=True, repr=False)
 class Symbol:
-    """Upper-case ASCII letters, digits, dots and hyphens, at most 20, a letter or digit at both ends.
+    """The name of a listed security: 1 to 20 upper-case ASCII letters, digits, dots and hyphens.
 
-    Nothing that this class accepts can leave a path or end a URL's component. Raises ``ValidationError``.
+    It begins and ends with a letter or digit and has no two dots in a row: symbols become names of folders and parts
+    of URLs, and must not be able to leave either. Raises ``ValidationError``.
     """
 
     value: str = field()
@@ -40,7 +43,7 @@ class Symbol:
 
 
 def as_symbols(values: str | Symbol | Iterable[str | Symbol]) -> tuple[Symbol, ...]:
-    """Sorted, without repeats; a single one may be given bare."""
+    """Return the symbols sorted and without repetitions; a single one need not be in a list."""
     listed = [values] if isinstance(values, (str, Symbol)) else values
     distinct = {value if isinstance(value, Symbol) else Symbol(value) for value in listed}
     return tuple(sorted(distinct, key=attrgetter("value")))
@@ -48,7 +51,7 @@ def as_symbols(values: str | Symbol | Iterable[str | Symbol]) -> tuple[Symbol, .
 
 @frozen(order=True)
 class SymbolDay:
-    """The unit of ingestion, storage and completeness: one symbol on one trading date."""
+    """One symbol on one trading date: the unit of ingestion, of storage and of completeness."""
 
     symbol: Symbol
     trading_date: TradingDate
@@ -58,7 +61,7 @@ class SymbolDay:
 
 
 def dates_by_symbol(days: Iterable[SymbolDay]) -> Mapping[Symbol, list[TradingDate]]:
-    """Symbols and dates in the order in which they come."""
+    """Group dates by symbol, both in the order in which they come."""
     dates: defaultdict[Symbol, list[TradingDate]] = defaultdict(list)
     for day in days:
         dates[day.symbol].append(day.trading_date)
@@ -66,7 +69,11 @@ def dates_by_symbol(days: Iterable[SymbolDay]) -> Mapping[Symbol, list[TradingDa
 
 
 class Outcome(Enum):
-    """What became of a symbol-day the last time it was asked for."""
+    """What became of a symbol-day when it was last requested.
+
+    COMPLETE: stored, and the session was final. EMPTY: final, and the provider has no bars. PARTIAL: requested before
+    the session was final. FAILED: the request, the validation or the storing failed.
+    """
 
     COMPLETE = "complete"
     EMPTY = "empty"
@@ -78,13 +85,16 @@ class Outcome(Enum):
 
     @property
     def is_settled(self) -> bool:
-        """Needs no further request."""
+        """True if no further request is needed."""
         return self in (Outcome.COMPLETE, Outcome.EMPTY)
 
 
 @frozen
 class SymbolDayOutcome:
-    """``rows`` are in the store, ``rejected`` in quarantine; ``error`` says why it failed, None unless it did."""
+    """The outcome with its counts of bars: ``rows`` in the store, ``rejected`` in quarantine.
+
+    ``error`` tells why the symbol-day failed; None if it did not.
+    """
 
     symbol_day: SymbolDay
     outcome: Outcome

@@ -6,7 +6,7 @@ from marketpipe.shared_kernel.domain.errors import ValidationError
 
 
 class Timeframe(Enum):
-    """The length of an OHLCV bar. A daily bar covers the regular session, whatever its length."""
+    """The length of an OHLCV bar. A daily bar covers the regular session, on half days as well."""
 
     MINUTE_1 = "1m"
     MINUTE_5 = "5m"
@@ -18,6 +18,7 @@ class Timeframe(Enum):
 
     @classmethod
     def parse(cls, text: str | Timeframe) -> Timeframe:
+        """Read text such as 5m or 1d. Raises ``ValidationError``."""
         try:
             return cls(text)
         except ValueError as error:
@@ -26,7 +27,7 @@ class Timeframe(Enum):
 
     @property
     def minutes(self) -> int:
-        """Of the whole calendar day for a daily bar."""
+        """The length in minutes; for a daily bar 1440, those of the calendar day."""
         return _MINUTES[self.value]
 
     @property

@@ -1,3 +1,10 @@
+"""Dates and sessions of the exchange.
+
+``TradingDate`` is the date a bar belongs to, ``TradingSession`` the exchange's hours on one date, ``SessionKind`` which
+of these hours are wanted, ``TradingCalendar`` the port that knows all sessions, and ``TradedMinutes`` which minutes of
+a date have a bar.
+"""
+
 from __future__ import annotations
 
 import re
@@ -13,13 +20,23 @@ from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow, ordered_by
 
 NEW_YORK = ZoneInfo("America/New_York")
+EXTENDED_OPEN, EXTENDED_CLOSE = time(4), time(20)
+"""First and last moment of extended trading, by New York's wall clock, on every session."""
+MINUTES_A_DAY = 960
+"""Minutes from ``EXTENDED_OPEN`` to ``EXTENDED_CLOSE``."""
+BYTES_A_DAY = MINUTES_A_DAY // 8
+
+# Python alone would accept 20240102 and 2024-W01-2 as well.
 _FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 @ordered_by("day")
 @frozen(order=True, repr=False)
 class TradingDate:
-    """The calendar date in New York of the session that an OHLCV bar belongs to; never the UTC date."""
+    """The calendar date in New York of the session that an OHLCV bar belongs to.
+
+    Never the UTC date: extended trading ends at 20:00 in New York, which is the next day in UTC.
+    """
 
     day: date = field()
 
@@ -30,10 +47,12 @@ class TradingDate:
 
     @classmethod
     def of(cls, timestamp: Timestamp) -> TradingDate:
+        """Return the date that New York's calendars show at that moment."""
         return cls(timestamp.moment.astimezone(NEW_YORK).date())
 
     @classmethod
     def parse(cls, text: str) -> TradingDate:
+        """Read a date written YYYY-MM-DD. Raises ``ValidationError`` for anything else."""
         try:
             if _FORM.fullmatch(text):
                 return cls(date.fromisoformat(text))
@@ -42,19 +61,19 @@ class TradingDate:
         raise ValidationError(f"{text!r} is not a date written YYYY-MM-DD")
 
     def at(self, wall: time) -> Timestamp:
-        """The moment at which a New York wall clock shows ``wall`` on this date."""
+        """Return the moment at which a wall clock in New York shows ``wall`` on this date."""
         return Timestamp(datetime.combine(self.day, wall, NEW_YORK))
 
     @property
     def midnight(self) -> Timestamp:
-        """New York midnight: where a daily bar is stamped."""
+        """New York midnight: the timestamp of a daily bar."""
         return self.at(time())
 
     def plus_days(self, days: int) -> TradingDate:
         try:
             return TradingDate(self.day + timedelta(days=days))
         except OverflowError as error:
-            raise ValidationError(f"{self} and {days} days lies beyond the calendar") from error
+            raise ValidationError(f"{self} and {days} days is outside the calendar") from error
 
     def __str__(self) -> str:
         return self.day.isoformat()
@@ -64,21 +83,18 @@ class TradingDate:
 
 
 DISTANT_PAST, DISTANT_FUTURE = TradingDate(date.min), TradingDate(date.max)
-"""Bounds for those who name none."""
+"""Bounds of a range without bounds."""
 
 
 def as_trading_date(value: TradingDate | date | str) -> TradingDate:
-    """Accepts what a caller is likely to hold. Raises ``ValidationError``."""
+    """Convert what a caller gave; text is YYYY-MM-DD. Raises ``ValidationError``."""
     if isinstance(value, TradingDate):
         return value
     return TradingDate.parse(value) if isinstance(value, str) else TradingDate(value)
 
 
-EXTENDED_OPEN, EXTENDED_CLOSE = time(4), time(20)
-
-
 class SessionHours(Flag):
-    """Parts of an exchange's day: before the regular session, the regular session itself, after it."""
+    """Parts of a trading date: before the regular session, the regular session, after it; and their combinations."""
 
     NONE = 0
     REGULAR = 1
@@ -87,11 +103,12 @@ class SessionHours(Flag):
     EXTENDED = 7
 
     def covers(self, other: SessionHours) -> bool:
+        """Return whether all parts of ``other`` are among these."""
         return other in self
 
 
 class SessionKind(Enum):
-    """Which hours of a trading date are wanted."""
+    """Which hours of a trading date are wanted: 04:00 to 20:00 New York time, or the regular session only."""
 
     EXTENDED = "extended"
     REGULAR = "regular"
@@ -106,7 +123,7 @@ class SessionKind(Enum):
 
 @frozen
 class TradingSession:
-    """One day of the exchange. ``opens`` and ``closes`` bound the regular session: in, out."""
+    """One day of the exchange. The regular session is from ``opens``, inclusive, to ``closes``, exclusive."""
 
     trading_date: TradingDate
     opens: Timestamp
@@ -123,7 +140,7 @@ class TradingSession:
 
     @property
     def extended(self) -> TimeWindow:
-        """04:00 to 20:00 New York time, on half days too."""
+        """04:00 to 20:00 New York time, on half days as well."""
         return _extended_day(self.trading_date)
 
     @property
@@ -138,45 +155,47 @@ class TradingSession:
         return self.regular if kind is SessionKind.REGULAR else self.extended
 
 
-@lru_cache(1 << 14)
+@lru_cache(1 << 14)  # 65 years of sessions: time zone arithmetic is slow, and every symbol asks for the same dates
 def _extended_day(date: TradingDate) -> TimeWindow:
     return TimeWindow(date.at(EXTENDED_OPEN), date.at(EXTENDED_CLOSE))
 
 
 class TradingCalendar(Protocol):
-    def sessions(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
-        """The exchange's sessions from ``first`` to ``last``, both inclusive, ascending; none on a closed day.
+    """The sessions of an exchange."""
 
-        Raises ``ConfigurationError`` for dates the calendar does not reach.
+    def sessions(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
+        """Return the sessions from ``first`` to ``last``, both inclusive, ascending; closed days have none.
+
+        Raises ``ConfigurationError`` for dates outside the calendar.
         """
         ...
 
     def reaching(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
-        """The same, as far as the calendar reaches."""
+        """Return the sessions of that part of the range that the calendar covers."""
         ...
-
-
-MINUTES_A_DAY = 960  # 04:00 to 20:00
-BYTES = MINUTES_A_DAY // 8
 
 
 @frozen
 class TradedMinutes:
-    """Which minutes of a symbol-day have a bar: bit ``i`` stands for the minute ``i`` minutes after 04:00 New York.
+    """Which minutes of a symbol-day have a bar: bit ``i`` is the minute that begins ``i`` minutes after 04:00 New York.
 
-    ``packed`` are the bits, little-endian, trailing zeros left out. Raises ``ValidationError`` for more than a day.
+    ``packed`` has the bits in little-endian order without trailing zero bytes, so that equal sets have equal bytes.
+    Raises ``ValidationError`` for minutes after the end of the day.
     """
 
     packed: bytes = field()
 
     @packed.validator
     def _within_the_day(self, _: object, packed: bytes) -> None:
-        if len(packed) > BYTES or packed[-1:] == b"\0":
-            raise ValidationError(f"a day has {MINUTES_A_DAY} minutes: at most {BYTES} bytes, and no zeros at the end")
+        if len(packed) > BYTES_A_DAY or packed[-1:] == b"\0":
+            raise ValidationError(
+                f"a day has {MINUTES_A_DAY} minutes: at most {BYTES_A_DAY} bytes, no zeros at the end"
+            )
 
     @classmethod
     def of(cls, bits: int) -> TradedMinutes:
-        return cls(bits.to_bytes(max(BYTES, (bits.bit_length() + 7) // 8), "little").rstrip(b"\0"))
+        """``bits``: a whole number with bit ``i`` set for each minute that has a bar."""
+        return cls(bits.to_bytes(max(BYTES_A_DAY, (bits.bit_length() + 7) // 8), "little").rstrip(b"\0"))
 
     @property
     def bits(self) -> int:

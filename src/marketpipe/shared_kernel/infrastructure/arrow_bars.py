@@ -1,3 +1,5 @@
+"""Bars as Arrow tables: the canonical columns, and the adapter of the port ``ColumnarBars``."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -21,8 +23,10 @@ BAR_SCHEMA = pa.schema(
         pa.field("vwap", pa.float64()),
     ]
 )
-"""The canonical columns. A further column ``raw`` holds the provider's own text of records it wrote badly."""
+"""The canonical columns. A table may have a further column ``raw``: the provider's text of records that could not be
+read."""
 SCHEMA_VERSION = 1
+"""The version of these columns; it is in every day file."""
 
 
 @frozen
@@ -41,7 +45,7 @@ class ArrowBars:
 
 
 def with_lengths(slices: Sequence[SymbolDaySlice], lengths: Iterable[int]) -> tuple[SymbolDaySlice, ...]:
-    """The same symbol-days over other lengths, laid end to end."""
+    """Return slices of the same symbol-days with other lengths, following one another."""
     counts = list(lengths)
     offsets = accumulate(counts, initial=0)
     return tuple(evolve(s, offset=o, length=n) for s, o, n in zip(slices, offsets, counts, strict=False))

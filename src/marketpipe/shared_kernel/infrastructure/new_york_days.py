@@ -1,4 +1,9 @@
-"""Trading dates of whole columns: what New York's clocks differ from UTC, looked up once, and added."""
+"""Trading dates of whole columns of timestamps.
+
+Converting each timestamp with ``zoneinfo`` makes several Python objects per bar. New York changes its clocks only twice
+a year, so its offsets from UTC are looked up once, and the date of a timestamp is found by a binary search and an
+addition on the whole column.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +22,18 @@ Int64s = npt.NDArray[np.int64]
 
 FIRST_DAY, YEARS = date(1970, 1, 1), range(1970, 2101)
 SECOND: Final = 1_000_000
+"""In microseconds, like all moments here that are not named otherwise."""
 DAY: Final = 86_400 * SECOND
 LAST_MOMENT: Final = int(datetime(YEARS[-1], 12, 31, tzinfo=UTC).timestamp()) * SECOND
 
 
 def day_numbers(epoch_micros: npt.NDArray[Any]) -> Int64s:
-    """For each timestamp the number of its New York date; ascending timestamps give ascending numbers.
+    """Return for each timestamp the number of its New York date, counted from 1970-01-01.
 
-    What lies before 1970 falls on its last day before, what lies after 2100 on its last day.
+    Ascending timestamps give ascending numbers. Timestamps before 1970 get the number of its last day before, those
+    after 2100 the number of the last day of 2100.
     """
-    since, offsets = _changes()
+    since, offsets = _clock_changes()
     moments = np.clip(epoch_micros, -1, LAST_MOMENT)
     numbers: Int64s = (moments + offsets[np.searchsorted(since, moments, side="right")]) // DAY
     return numbers
@@ -34,20 +41,21 @@ def day_numbers(epoch_micros: npt.NDArray[Any]) -> Int64s:
 
 @lru_cache(maxsize=16384)
 def trading_date(day_number: int) -> TradingDate:
+    """Return the date with that number; the same object each time."""
     return TradingDate(FIRST_DAY + timedelta(days=day_number))
 
 
 @lru_cache(maxsize=1)
-def _changes() -> tuple[Int64s, Int64s]:
-    """When New York changes its clocks, and what they differ from UTC before, between and after."""
+def _clock_changes() -> tuple[Int64s, Int64s]:
+    """Return when New York changes its clocks, ascending, and its offsets from UTC before, between and after that."""
     months = [int(datetime(year, month, 1, tzinfo=UTC).timestamp()) for year in YEARS for month in range(1, 13)]
-    since = list(_changes_between(months))
+    since = list(_changes_within(months))
     offsets = [_offset(months[0]), *(_offset(moment) for moment in since)]
     return np.array(since, np.int64) * SECOND, np.array(offsets, np.int64) * SECOND
 
 
-def _changes_between(moments: list[int]) -> Iterator[int]:
-    """No month has two."""
+def _changes_within(moments: list[int]) -> Iterator[int]:
+    """Find each change by bisection, in seconds since 1970; no month has two changes."""
     for before, after in pairwise(moments):
         if _offset(before) != _offset(after):
             while after - before > 1:
@@ -57,6 +65,6 @@ def _changes_between(moments: list[int]) -> Iterator[int]:
 
 
 def _offset(moment: int) -> int:
-    """In seconds."""
+    """Return the offset from UTC in seconds."""
     offset = datetime.fromtimestamp(moment, NEW_YORK).utcoffset()
     return 0 if offset is None else int(offset.total_seconds())

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
-LOOK_UP_SECONDS = 0.05
-STOPPED = "asked to stop while waiting for the market data provider"
+POLL_SECONDS = 0.05
+"""How long an interruption may go unnoticed in ``sleep_async``."""
+INTERRUPTED = "asked to stop while waiting for the market data provider"
 
 
 class SystemClock:
-    """The machine's time. ``interrupt`` wakes every sleeper of this clock, each with ``IngestionInterrupted``."""
+    """The time of the machine. ``interrupt`` ends all sleeps of this clock with ``IngestionInterrupted``."""
 
     def __init__(self) -> None:
         self._interrupted = threading.Event()
@@ -26,16 +27,16 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         if self._interrupted.wait(seconds):
-            raise IngestionInterrupted(STOPPED)
+            raise IngestionInterrupted(INTERRUPTED)
 
     async def sleep_async(self, seconds: float) -> None:
-        """Looks up now and then: an event loop cannot wait for another thread's event."""
+        """Sleep in short steps: an event loop cannot wait for a ``threading.Event``, which another thread may set."""
         until = time.monotonic() + seconds
         while not self._interrupted.is_set():
             if (left := until - time.monotonic()) <= 0:
                 return
-            await asyncio.sleep(min(left, LOOK_UP_SECONDS))
-        raise IngestionInterrupted(STOPPED)
+            await asyncio.sleep(min(left, POLL_SECONDS))
+        raise IngestionInterrupted(INTERRUPTED)
 
     def interrupt(self) -> None:
         self._interrupted.set()

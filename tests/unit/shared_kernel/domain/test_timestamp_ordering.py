@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.shared_kernel.domain.timestamp import COMPARISONS, Timestamp
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
+COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge)
 days = st.dates(date(1980, 1, 1), date(2100, 1, 1))
 
 
