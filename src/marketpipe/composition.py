@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
     from marketpipe.ingestion.application.leases import LeaseGuard
     from marketpipe.ingestion.application.ports import IngestionState
-    from marketpipe.ingestion.application.recovery import InterruptedWork, StateRecoverer
-    from marketpipe.ingestion.infrastructure.locks import AggregationLock, UpdateLock
+    from marketpipe.ingestion.application.recovery import OrphanAdopter, StateRecoverer
+    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.application.ports import MarketDataProvider
@@ -137,7 +137,7 @@ def coordinator(parts: Parts) -> IngestionCoordinator:
         parts.bus,
         parts.clock,
         new_runner(parts) if pool is None else new_runner(parts, pool.stop),
-        new_interrupted_work(parts),
+        new_orphan_adopter(parts),
         lease_guard(parts),
     )
     calendar_cache(parts).save()  # the folder of the state exists now, and worker processes look for the cache there
@@ -241,12 +241,12 @@ def new_runner(parts: Parts, stop_workers: Callable[[], None] = lambda: None) ->
     return BatchRunner(parts.clock, new_executor, stop_workers)
 
 
-def new_interrupted_work(parts: Parts) -> InterruptedWork:
-    from marketpipe.ingestion.application.recovery import InterruptedWork
+def new_orphan_adopter(parts: Parts) -> OrphanAdopter:
+    from marketpipe.ingestion.application.recovery import OrphanAdopter
     from marketpipe.storage.infrastructure.file_inventory import ParquetFilesLeftBehind
 
     left = ParquetFilesLeftBehind(layout(parts), new_stored_files(parts), files(parts), capabilities(parts).identity)
-    return InterruptedWork(state(parts), left, calendar(parts), finality(parts), parts.clock)
+    return OrphanAdopter(state(parts), left, calendar(parts), finality(parts), parts.clock)
 
 
 def new_recoverer(parts: Parts) -> StateRecoverer:
@@ -259,18 +259,18 @@ def new_recoverer(parts: Parts) -> StateRecoverer:
     return StateRecoverer(file, lambda: state(parts), calendar(parts), finality(parts), parts.clock)
 
 
-def update_lock(parts: Parts) -> UpdateLock:
-    from marketpipe.ingestion.infrastructure.locks import UpdateLock
+def update_lock(parts: Parts) -> ExclusiveFileLock:
+    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
     path, store = parts.config.state_path, hashlib.sha256(_location(parts).encode()).hexdigest()[:12]
-    return UpdateLock(path.with_name(f"{path.name}.{store}.update-lock"))
+    return ExclusiveFileLock(path.with_name(f"{path.name}.{store}.update-lock"), waits=False)
 
 
-def aggregation_lock(parts: Parts) -> AggregationLock:
-    from marketpipe.ingestion.infrastructure.locks import AggregationLock
+def aggregation_lock(parts: Parts) -> ExclusiveFileLock:
+    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
     path = parts.config.state_path
-    return AggregationLock(path.with_name(f"{path.name}.aggregation-lock"))
+    return ExclusiveFileLock(path.with_name(f"{path.name}.aggregation-lock"), waits=True)
 
 
 # --- integration: the market data provider

@@ -14,7 +14,7 @@ import pytest
 from attrs import define, field
 
 from marketpipe import JobFinished, Pipeline
-from marketpipe.ingestion.infrastructure.locks import AggregationLock
+from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 from marketpipe.shared_kernel.domain.errors import StateError
 from tests.support.child_processes import PIPE, start
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pipeline
@@ -26,8 +26,8 @@ A_MOMENT = 0.3
 HOLD = """
 import sys
 from pathlib import Path
-from marketpipe.ingestion.infrastructure.locks import AggregationLock
-with AggregationLock(Path(sys.argv[1])).held():
+from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
+with ExclusiveFileLock(Path(sys.argv[1]), waits=True).held():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -115,7 +115,7 @@ def test_a_killed_aggregation_keeps_nobody_waiting(tmp_path: Path) -> None:
     path, got = tmp_path / "lock", threading.Event()
 
     def want() -> None:
-        with AggregationLock(path).held():
+        with ExclusiveFileLock(path, waits=True).held():
             got.set()
 
     with start([sys.executable, "-c", HOLD, str(path)], stdin=PIPE) as holder:
@@ -131,7 +131,7 @@ def test_a_killed_aggregation_keeps_nobody_waiting(tmp_path: Path) -> None:
 
 
 def test_where_there_is_no_state_nothing_is_locked_and_nothing_made(tmp_path: Path) -> None:
-    with AggregationLock(tmp_path / "nowhere" / "lock").held():
+    with ExclusiveFileLock(tmp_path / "nowhere" / "lock", waits=True).held():
         assert list(tmp_path.iterdir()) == []
 
 
@@ -140,6 +140,6 @@ def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
     with (
         pytest.raises(StateError, match=r"cannot lock .*lock: Is a directory"),
-        AggregationLock(tmp_path / "lock").held(),
+        ExclusiveFileLock(tmp_path / "lock", waits=True).held(),
     ):
         pass

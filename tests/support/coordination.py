@@ -15,7 +15,7 @@ from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
 from marketpipe.ingestion.application.leases import LeaseGuard
 from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.application.recovery import InterruptedWork
+from marketpipe.ingestion.application.recovery import OrphanAdopter
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality
@@ -41,8 +41,8 @@ FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-03")
 
 
 @define
-class InMemoryFilesLeftBehind:
-    """``FilesLeftBehind`` that says what the test has put into ``found``."""
+class InMemoryOrphanFiles:
+    """``OrphanFiles`` that are what the test has put into ``found``."""
 
     found: list[StoredSymbolDay] = field(factory=list)
 
@@ -62,7 +62,7 @@ class Coordination:
     guard: LeaseGuard
     bus: EventBus
     inventory: InMemoryInventory
-    left_behind: InMemoryFilesLeftBehind
+    orphans: InMemoryOrphanFiles
     events: list[Event] = field(factory=list)
 
     def ingest(self, *symbols: str) -> IngestionJob:
@@ -91,11 +91,11 @@ def coordination(
     planner = IngestionPlanner(scheduler, kept.checkpoints, kept.statistics, inventory, clock)
     identity, runner = DatasetIdentity("fake", "none", "raw"), BatchRunner(clock, new_executor)
     finality = SessionFinality(timedelta())
-    left_behind = InMemoryFilesLeftBehind()
+    orphans = InMemoryOrphanFiles()
     guard = LeaseGuard(kept.leases, clock)
-    interrupted = InterruptedWork(kept, left_behind, CALENDAR, finality, clock)
-    coordinator = IngestionCoordinator(identity, planner, kept, inventory, bus, clock, runner, interrupted, guard)
-    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, guard, bus, inventory, left_behind)
+    adopter = OrphanAdopter(kept, orphans, CALENDAR, finality, clock)
+    coordinator = IngestionCoordinator(identity, planner, kept, inventory, bus, clock, runner, adopter, guard)
+    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, guard, bus, inventory, orphans)
     bus.observe(Event, parts.events.append)
     bus.subscribe(BarsRequested, parts.ring.on_bars_requested)
     bus.subscribe(BarsStored, coordinator.on_bars_stored)

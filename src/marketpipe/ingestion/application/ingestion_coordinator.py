@@ -1,15 +1,19 @@
+"""Running an ingestion job: from its plan to the checkpoint of every symbol-day."""
+
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 
-from marketpipe.ingestion.application.batch_runner import BatchRunner, BlameFinder
+from marketpipe.ingestion.application.batch_runner import BatchRunner
+from marketpipe.ingestion.application.bisection import RequestBisection
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.leases import LeasedBatches, LeaseGuard
 from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.application.recovery import InterruptedWork
+from marketpipe.ingestion.application.recovery import OrphanAdopter
 from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord, IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import BatchProgress, IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope
@@ -36,9 +40,9 @@ from marketpipe.shared_kernel.events import (
 
 
 class IngestionCoordinator:
-    """Runs a job: its batches, a checkpoint for every symbol-day, and an honest end.
+    """Runs a job: plans it, runs its batches, records a checkpoint for every symbol-day, and closes it in any case.
 
-    Handlers run on the batch's worker.
+    The handlers run on the thread of the batch's worker.
     """
 
     def __init__(
@@ -50,55 +54,41 @@ class IngestionCoordinator:
         bus: EventBus,
         clock: Clock,
         runner: BatchRunner,
-        interrupted: InterruptedWork,
+        orphans: OrphanAdopter,
         guard: LeaseGuard,
     ) -> None:
         self._identity, self._provider, self._planner = identity, identity.provider, planner
         self._state, self._inventory = state, inventory
         self._bus, self._clock, self._runner = bus, clock, runner
-        self._interrupted = interrupted
+        self._orphans, self._guard = orphans, guard
         self._begun: dict[int, BatchProgress] = {}
         self._ended = deque[BatchProgress]()
-        self._shared, self._blame = LeasedBatches(state.leases, planner, clock), BlameFinder(planner)
-        self._guard = guard
+        self._batches, self._bisection = LeasedBatches(state.leases, planner, clock), RequestBisection(planner)
 
     def ingest(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionJob:
-        """Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; what was checkpointed by then stays."""
+        """Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; checkpoints recorded by then stay."""
         self._runner.go()
         self._state.bind_dataset(self._identity, scope.session_kind)
-        self._shared.begin()
+        self._batches.begin()
         plan = self._planner.plan(scope, suspect)
-        if self._interrupted.take_over(plan.unrecorded):
+        if self._orphans.adopt(plan.unrecorded):
             plan = self._planner.plan(scope, suspect)
-        return self._carry_out(scope, plan)
+        with self._job(scope, plan) as job:
+            self._run_phases(job, plan)
+        return job
 
     def ingest_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionJob:
-        """Asks for the ``wanted`` dates of the scope and for nothing else; what comes takes the place of what was."""
+        """Request just the ``wanted`` dates of the scope; the bars that come replace the stored ones."""
         self._runner.go()
         self._state.bind_dataset(self._identity, scope.session_kind)
-        self._shared.begin(again=True)
-        return self._carry_out(scope, self._planner.plan_again(scope, wanted))
-
-    def _carry_out(self, scope: IngestionScope, plan: IngestionPlan) -> IngestionJob:
-        self._begun.clear()
-        self._ended.clear()
-        self._blame.begin()
-        job_id = self._state.jobs.open(scope, self._clock.now(), plan.planned)
-        job = IngestionJob(
-            job_id,
-            scope,
-            planned=plan.planned,
-            settled=plan.settled,
-            not_begun=plan.not_begun,
-            estimate=plan.estimate,
-        )
-        with self._closing(job):
-            self._bus.publish(JobStarted(job.job_id, self._provider, plan.planned, plan.settled, len(plan.batches)))
-            self._work_off(job, plan)
+        self._batches.begin(again=True)
+        plan = self._planner.plan_again(scope, wanted)
+        with self._job(scope, plan) as job:
+            self._run_phases(job, plan)
         return job
 
     def stop(self) -> None:
-        """Workers finish the symbol-days in hand and ask for nothing more. Safe to call from any thread."""
+        """Let workers finish the symbol-days that they have begun, and request nothing more. Safe from any thread."""
         self._runner.stop()
 
     def on_bars_stored(self, event: BarsStored) -> None:
@@ -107,7 +97,7 @@ class IngestionCoordinator:
         self._record(progress, [(result, day) for result, day in results if result is not None])
         self._guard.unpin(event.request)
         if self._runner.stopping:
-            raise IngestionInterrupted("stopped after the symbol-days in hand")
+            raise IngestionInterrupted("stopped after the symbol-days that had been begun")
 
     def on_bars_exhausted(self, event: BarsExhausted) -> None:
         progress = self._begun[event.request.batch_id]
@@ -117,78 +107,56 @@ class IngestionCoordinator:
                 results = progress.exhausted(refused, self._kept(event.request, progress.open_days()))
                 self._record(progress, [(result, None) for result in results])
 
-    def _kept(self, request: BarsRequest, open_days: Iterable[SymbolDay]) -> dict[SymbolDay, int]:
-        """The bars of those days that are or were stored; 0 where nobody has written down how many."""
-        first, last = request.sessions[0].trading_date, request.sessions[-1].trading_date
-        kept: dict[SymbolDay, int] = {}
-        for symbol in {day.symbol for day in open_days}:
-            records = self._state.checkpoints.between(symbol, first, last)
-            dates = self._inventory.dates(symbol, first, last) | {date for date, known in records.items() if known.file}
-            kept |= {SymbolDay(symbol, date): records[date].rows if date in records else 0 for date in dates}
-        return kept
+    def _run_phases(self, job: IngestionJob, plan: IngestionPlan) -> None:
+        phases: Sequence[Sequence[BarsRequest]] = plan.phases
+        while any(phases) and not self._runner.stopping:
+            for batches in phases:
+                self._runner.run(batches, partial(self._run_batch, job.job_id), partial(self._absorb, job))
+            # Busy symbol-days are tried again until the other process has settled or released them.
+            phases = () if self._runner.stopping else [(batch,) for batch in self._batches.take_postponed()]
 
-    def _work_off(self, job: IngestionJob, plan: IngestionPlan) -> None:
-        """What others hold is looked at again until they have settled it or let go of it."""
-
-        def absorb() -> None:
-            while self._ended:
-                job.absorb(self._ended.popleft().outcomes.values())
-
-        try:
-            phases: Sequence[Sequence[BarsRequest]] = plan.phases
-            while any(phases) and not self._runner.stopping:
-                for batches in phases:
-                    self._runner.run(batches, lambda batch: self._run(job.job_id, batch), absorb)
-                phases = () if self._runner.stopping else [(batch,) for batch in self._shared.left()]
-        finally:
-            absorb()
-
-    def _run(self, job_id: int, request: BarsRequest) -> MarketPipeError | None:
+    def _run_batch(self, job_id: int, batch: BarsRequest) -> MarketPipeError | None:
+        """Run on a worker. Lease the batch's days and publish its requests, one that fails again in parts."""
         error: MarketPipeError | None = None
-        with self._shared.taken(request) as (days, parts):
-            self._note_settled(job_id, request, days.settled)
+        with self._batches.leased(batch) as (days, parts):
+            self._note_settled(job_id, batch, days.settled)
             left = deque(parts)
             while left and not isinstance(error, IngestionInterrupted | CredentialsError):
-                error = self._fetch(job_id, left.popleft(), left) or error
+                request = left.popleft()
+                progress = self._begun[request.batch_id] = BatchProgress(job_id, request)
+                try:
+                    self._bus.publish(BarsRequested(request))
+                    self._bisection.reset()
+                except MarketPipeError as failure:
+                    error = self._failed(progress, failure, left) or error
+                finally:
+                    self._ended.append(self._begun.pop(request.batch_id))
         return error
-
-    def _fetch(self, job_id: int, request: BarsRequest, left: deque[BarsRequest]) -> MarketPipeError | None:
-        """``left`` gets what is to be asked for instead, where it fails."""
-        progress = self._begun[request.batch_id] = BatchProgress(job_id, request)
-        try:
-            return self._ask(progress, left)
-        except StoreBusyError:
-            self._shared.leave(request, progress.open_days())
-            return None
-        finally:
-            self._ended.append(self._begun.pop(request.batch_id))
-
-    def _ask(self, progress: BatchProgress, left: deque[BarsRequest]) -> MarketPipeError | None:
-        """Raises ``StoreBusyError`` where somebody else has taken the days over."""
-        try:
-            self._bus.publish(BarsRequested(progress.request))
-            self._blame.answered()
-        except StoreBusyError:
-            raise
-        except IngestionInterrupted as error:
-            return error
-        except MarketPipeError as error:
-            return self._failed(progress, error, left)
-        return None
 
     def _failed(
         self, progress: BatchProgress, error: MarketPipeError, left: deque[BarsRequest]
     ) -> MarketPipeError | None:
-        with self._guard.pinned(progress.request):
-            parts = self._blame.parts(progress.request, progress.open_days(), error)
-            if not parts:
-                self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
-                return error
-            left.extend(parts)
-            return None
+        """Return the error that ends the request; None if it is requested in parts, or later, instead."""
+        if isinstance(error, IngestionInterrupted):
+            return error
+        if not isinstance(error, StoreBusyError):
+            with suppress(StoreBusyError), self._guard.pinned(progress.request):
+                return self._bisected(progress, error, left)
+        self._batches.postpone(progress.request, progress.open_days())
+        return None
+
+    def _bisected(
+        self, progress: BatchProgress, error: MarketPipeError, left: deque[BarsRequest]
+    ) -> MarketPipeError | None:
+        parts = self._bisection.parts(progress.request, progress.open_days(), error)
+        if not parts:
+            self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
+            return error
+        left.extend(parts)
+        return None
 
     def _note_settled(self, job_id: int, request: BarsRequest, settled: Mapping[SymbolDay, DayRecord]) -> None:
-        """What somebody else has found out is known to this job too."""
+        """Take over what another process has settled since this job was planned."""
         if settled:
             outcomes = tuple(
                 SymbolDayOutcome(day, known.outcome, known.rows, known.rejected) for day, known in settled.items()
@@ -197,6 +165,16 @@ class IngestionCoordinator:
             progress.note(outcomes)
             self._ended.append(progress)
             self._bus.publish(SymbolDaysRecorded(job_id, self._provider, outcomes))
+
+    def _kept(self, request: BarsRequest, open_days: Iterable[SymbolDay]) -> dict[SymbolDay, int]:
+        """Return those of the days that have or had stored bars, with their number; 0 if it was never recorded."""
+        first, last = request.sessions[0].trading_date, request.sessions[-1].trading_date
+        kept: dict[SymbolDay, int] = {}
+        for symbol in {day.symbol for day in open_days}:
+            records = self._state.checkpoints.between(symbol, first, last)
+            dates = self._inventory.dates(symbol, first, last) | {date for date, known in records.items() if known.file}
+            kept |= {SymbolDay(symbol, date): records[date].rows if date in records else 0 for date in dates}
+        return kept
 
     def _record(
         self, progress: BatchProgress, results: Iterable[tuple[SymbolDayOutcome, StoredSymbolDay | None]]
@@ -212,12 +190,32 @@ class IngestionCoordinator:
             progress.note(outcomes)
             self._bus.publish(SymbolDaysRecorded(progress.job_id, self._provider, outcomes))
 
+    def _absorb(self, job: IngestionJob) -> None:
+        # On the caller's thread, after each batch: what ended batches hold would otherwise grow with the job.
+        while self._ended:
+            job.absorb(self._ended.popleft().outcomes.values())
+
     @contextmanager
-    def _closing(self, job: IngestionJob) -> Iterator[None]:
-        """Whatever ends the job, it does not stay in progress."""
+    def _job(self, scope: IngestionScope, plan: IngestionPlan) -> Iterator[IngestionJob]:
+        """Open a job and close it, whatever ends it: no job stays in progress."""
+        self._begun.clear()
+        self._ended.clear()
+        self._bisection.reset()
+        job = IngestionJob(
+            self._state.jobs.open(scope, self._clock.now(), plan.planned),
+            scope,
+            planned=plan.planned,
+            settled=plan.settled,
+            not_begun=plan.not_begun,
+            estimate=plan.estimate,
+        )
         job.start()
         try:
-            yield
+            self._bus.publish(JobStarted(job.job_id, self._provider, plan.planned, plan.settled, len(plan.batches)))
+            try:
+                yield job
+            finally:
+                self._absorb(job)
             if not self._runner.stopping:
                 job.finish()
         except CredentialsError:

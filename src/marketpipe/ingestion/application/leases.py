@@ -1,3 +1,5 @@
+"""Leases of symbol-days while their bars are requested and written, so that several processes can share one store."""
+
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
@@ -17,22 +19,24 @@ from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
 
 LEASE = timedelta(minutes=10)
-"""Longer than a provider may ask for quiet. It matters only where a holder hangs: a dead one's claims end at once."""
+"""Longer than a provider may ask to wait. It matters only if a holder hangs: the leases of a dead one end at once."""
+RETRY_SECONDS = 0.25
+"""How long to wait before busy symbol-days are tried again."""
 
 
 class LeaseGuard:
-    """Of a symbol-day nothing is written but by whoever holds it. See ADR 0012."""
+    """Lets nothing be written of a symbol-day without its lease. See docs/adr/0012."""
 
     def __init__(self, leases: SymbolDayLeases, clock: Clock) -> None:
         self._leases, self._clock = leases, clock
 
     def pin(self, request: BarsRequest) -> None:
-        """Until ``ease`` nobody takes the days over, however long that is: they are being written.
+        """Keep the lease until ``unpin``, however long the writing takes.
 
-        Raises ``StoreBusyError`` where they have passed into other hands: then nothing of them may be written.
+        Raises ``StoreBusyError`` if another process has taken the days over: then nothing of them may be written.
         """
         if request.lease is None or not self._leases.pin(request.lease, self._clock.now().plus(LEASE)):
-            raise StoreBusyError(f"{request}: the claim ran out, and somebody else took it")
+            raise StoreBusyError(f"{request}: the lease ran out, and another process took the symbol-days over")
 
     def unpin(self, request: BarsRequest) -> None:
         if request.lease is not None:
@@ -40,57 +44,53 @@ class LeaseGuard:
 
     @contextmanager
     def pinned(self, request: BarsRequest) -> Iterator[None]:
-        """Where it ends in an error the batch has ended too, and its lease with it."""
+        # No finally: an error inside ends the batch, and releases its lease.
         self.pin(request)
         yield
         self.unpin(request)
 
 
-LOOK_AGAIN_SECONDS = 0.25
-
-
 class LeasedBatches:
-    """The batches of one job, on some of whose symbol-days others may be at work: what they hold is left for later."""
+    """Leases the symbol-days of a job's batches; those that other processes have leased are postponed."""
 
     def __init__(self, leases: SymbolDayLeases, planner: IngestionPlanner, clock: Clock) -> None:
         self._leases, self._planner, self._clock = leases, planner, clock
         self._since: int | None = None
-        self._left: list[BarsRequest] = []
+        self._postponed: list[BarsRequest] = []
 
     def begin(self, *, again: bool = False) -> None:
-        """Before the job is planned. ``again``: what others find out meanwhile does not count."""
+        """Call before the job is planned. ``again``: days that other processes settle meanwhile are requested too."""
         self._since = None if again else self._leases.position()
-        self._left.clear()
+        self._postponed.clear()
 
     @contextmanager
-    def taken(self, request: BarsRequest) -> Iterator[tuple[LeasedDays, tuple[BarsRequest, ...]]]:
-        """For as long as it lasts the days are ours. With the requests for just those, none where that are none."""
+    def leased(self, request: BarsRequest) -> Iterator[tuple[LeasedDays, tuple[BarsRequest, ...]]]:
+        """Lease the request's days; yield them, and the requests for those that are ours (none if there are none)."""
         now = self._clock.now()
         days = self._leases.take(_wanted(request), self._since, now, now.plus(LEASE))
         try:
-            self.leave(request, days.busy)
+            self.postpone(request, days.busy)
             yield days, self._parts(request, days)
         finally:
             self._leases.release(days.lease)
 
-    def leave(self, request: BarsRequest, days: Collection[SymbolDay]) -> None:
-        """For later."""
+    def postpone(self, request: BarsRequest, days: Collection[SymbolDay]) -> None:
         if days:
-            self._left.extend(self._planner.narrowed(request, days))
+            self._postponed.extend(self._planner.narrowed(request, days))
 
-    def left(self) -> tuple[BarsRequest, ...]:
-        """What was left for later, once those who hold it have had a moment; nothing where nobody is to wait."""
-        left, self._left = tuple(self._left), []
-        if left:
+    def take_postponed(self) -> tuple[BarsRequest, ...]:
+        """Return what was postponed, after a short wait; nothing if the job is interrupted meanwhile."""
+        postponed, self._postponed = tuple(self._postponed), []
+        if postponed:
             try:
-                self._clock.sleep(LOOK_AGAIN_SECONDS)
+                self._clock.sleep(RETRY_SECONDS)
             except IngestionInterrupted:
                 return ()
-        return left
+        return postponed
 
     def _parts(self, request: BarsRequest, days: LeasedDays) -> tuple[BarsRequest, ...]:
-        whole = not days.busy and not days.settled
-        parts = (request,) if whole else self._planner.narrowed(request, days.ours)
+        all_ours = not days.busy and not days.settled
+        parts = (request,) if all_ours else self._planner.narrowed(request, days.ours)
         return tuple(evolve(part, lease=days.lease) for part in parts)
 
 

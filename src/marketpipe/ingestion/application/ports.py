@@ -1,8 +1,9 @@
-"""What ingestion needs from outside: its durable state, split by role; leases; orphan files; the state file itself."""
+"""What ingestion needs from outside: its durable state, split by role; orphan files; the state file itself; locks."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord, IngestionCheckpoint, LeasedDays
@@ -161,7 +162,7 @@ class SymbolDayLeases(Protocol):
     def release(self, lease: int) -> None: ...
 
 
-class FilesLeftBehind(Protocol):
+class OrphanFiles(Protocol):
     """Files of minute bars without a checkpoint. Raises ``StorageError``."""
 
     def of(self, symbol: Symbol, dates: Collection[TradingDate]) -> Iterable[StoredSymbolDay]:
@@ -182,4 +183,15 @@ class StateFile(Protocol):
 
     def set_aside(self, now: Timestamp) -> str:
         """Archive the state with all that belongs to it, and return its new location."""
+        ...
+
+
+class ExclusiveLock(Protocol):
+    """A lock with one holder at a time, across threads and processes, which ends with its holder's process.
+
+    It either waits until it is free, or refuses at once.
+    """
+
+    def held(self) -> AbstractContextManager[None]:
+        """Hold the lock inside a ``with``. Raises ``StoreBusyError`` if it refuses, and ``StateError``."""
         ...

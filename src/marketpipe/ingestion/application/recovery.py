@@ -7,7 +7,7 @@ from typing import Final
 from attrs import define, field
 
 from marketpipe.ingestion.application.leases import LEASE
-from marketpipe.ingestion.application.ports import Checkpoints, FilesLeftBehind, IngestionState, StateFile
+from marketpipe.ingestion.application.ports import Checkpoints, IngestionState, OrphanFiles, StateFile
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
@@ -34,13 +34,13 @@ from marketpipe.shared_kernel.domain.trading_date import (
 from marketpipe.shared_kernel.events import StoredSymbolDay
 
 
-class InterruptedWork:
-    """Writes down what a job had stored when it died before its checkpoint. See ADR 0013."""
+class OrphanAdopter:
+    """Records files that a job had stored when it was killed before their checkpoints. See docs/adr/0013."""
 
     def __init__(
         self,
         state: IngestionState,
-        files: FilesLeftBehind,
+        files: OrphanFiles,
         calendar: TradingCalendar,
         finality: SessionFinality,
         clock: Clock,
@@ -48,30 +48,32 @@ class InterruptedWork:
         self._state, self._files = state, files
         self._calendar, self._finality, self._clock = calendar, finality, clock
 
-    def take_over(self, unrecorded: Collection[SymbolDay]) -> bool:
-        """Of these symbol-days, which have a file and no record. Whether anything is known now that was not."""
+    def adopt(self, unrecorded: Collection[SymbolDay]) -> bool:
+        """Record the files of these symbol-days, which have no checkpoint, if an interrupted job may have written
+        them. Return whether any was recorded.
+        """
         jobs = self._state.jobs.interrupted() if unrecorded else ()
         if not jobs:
             return False
         now = self._clock.now()
         wanted = dict.fromkeys(unrecorded, SessionHours.NONE)
-        claimed = self._state.leases.take(wanted, None, now, now.plus(LEASE))
+        leased = self._state.leases.take(wanted, None, now, now.plus(LEASE))
         try:
             checkpoints = [
                 checkpoint
-                for symbol, dates in dates_by_symbol(sorted(claimed.ours)).items()
+                for symbol, dates in dates_by_symbol(sorted(leased.ours)).items()
                 for checkpoint in self._checkpoints(symbol, dates, jobs)
             ]
             if checkpoints:
                 self._state.checkpoints.record(checkpoints)
         finally:
-            self._state.leases.release(claimed.lease)
+            self._state.leases.release(leased.lease)
         return bool(checkpoints)
 
     def _checkpoints(
         self, symbol: Symbol, dates: Sequence[TradingDate], jobs: Sequence[InterruptedJob]
     ) -> Iterator[IngestionCheckpoint]:
-        """Of days that were final before they were asked for: others have to be asked for again anyway."""
+        """Yield those of days that were final when their job began: others must be requested again anyway."""
         sessions = {session.trading_date: session for session in self._calendar.sessions(dates[0], dates[-1])}
         known = self._state.checkpoints.between(symbol, dates[0], dates[-1])
         for found in self._files.of(symbol, [date for date in dates if date in sessions and date not in known]):
@@ -85,7 +87,7 @@ class InterruptedWork:
 
 
 def _author(found: StoredSymbolDay, jobs: Sequence[InterruptedJob]) -> InterruptedJob | None:
-    """The latest that may be."""
+    """Return the latest job that may have written the file."""
     return max((job for job in jobs if job.may_have_written(found)), key=lambda job: job.job_id, default=None)
 
 
@@ -136,7 +138,7 @@ class StateRecoverer:
         return condition not in (StateCondition.ABSENT, StateCondition.UNCLAIMED)
 
     def recover(self, identity: DatasetIdentity | None, stored: StoredDays, set_aside: str | None) -> RecoveryReport:
-        """One symbol at a time. The dataset is claimed at the end: until then it may be tried again."""
+        """One symbol at a time. The dataset is leased at the end: until then it may be tried again."""
         if identity is None:
             return RecoveryReport(None, None, set_aside=set_aside)
         state, tally = self._open_state(), _Tally()

@@ -1,3 +1,8 @@
+"""Locks on files, over ``filelock``: an exclusive lock, and the names of the processes that share a state file.
+
+The operating system releases a file lock when its process ends, however it ends: a lock never outlives its holder.
+"""
+
 from __future__ import annotations
 
 import glob
@@ -5,17 +10,57 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 from marketpipe.shared_kernel.domain.errors import StateError, StoreBusyError
 
+POLL_SECONDS: Final = 0.02
+FOR_EVER: Final = -1.0
+AT_ONCE: Final = 0.0
+
+
+class ExclusiveFileLock:
+    """``ExclusiveLock`` on one file.
+
+    A lock that waits is not made if its folder is missing: then no process ingests, and nothing has to be locked.
+    """
+
+    def __init__(self, path: Path, *, waits: bool) -> None:
+        self._path, self._waits = path, waits
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        if self._waits and not self._path.parent.exists():
+            yield
+            return
+        lock = self._acquired()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _acquired(self) -> FileLock:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _file_lock(self._path, FOR_EVER if self._waits else AT_ONCE)
+            lock.acquire()
+        except Timeout as error:
+            raise StoreBusyError(
+                f"another update of this store is running (it holds {self._path}): this one steps aside"
+            ) from error
+        except OSError as error:
+            raise StateError(
+                f"cannot lock {self._path}: {error.strerror}; free space or allow writing there"
+            ) from error
+        return lock
+
 
 class HolderLock:
-    """A name among those who share a state file, held as a lock on a file of that name for as long as its bearer lives.
+    """The name of a process among those who share a state file: a lock on a file of that name, for as long as it lives.
 
-    The system releases the lock when the process dies, however it dies: whoever can lock that file knows. Raises
-    ``OSError`` where no file can be made.
+    A process that can lock such a file knows that its holder has ended. Raises ``OSError`` if no file can be created.
     """
 
     def __init__(self, state_path: Path) -> None:
@@ -24,20 +69,21 @@ class HolderLock:
         self._name = uuid.uuid4().hex
 
     def name(self) -> str:
-        """Ours; from the first call on others can see that we live."""
+        """Return our own name; others see from the first call on that we live."""
         if self._lock is None:
-            lock = _lock(self._file(self._name))
+            lock = _file_lock(self._file(self._name), AT_ONCE)
             lock.acquire()
             self._lock = lock
         return self._name
 
     def is_alive(self, name: str) -> bool:
+        """Whether the process of that name lives; the file of one that has ended is deleted."""
         if name == self._name:
             return self._lock is not None
         file = self._file(name)
         if not file.exists():
             return False
-        lock = _lock(file)
+        lock = _file_lock(file, AT_ONCE)
         try:
             lock.acquire()
         except Timeout:
@@ -47,14 +93,14 @@ class HolderLock:
         return False
 
     def others(self) -> bool:
-        """Whether anybody else lives."""
+        """Whether another process that shares the state file lives."""
         found = self._folder.glob(f"{glob.escape(self._prefix)}*")
         names = (file.name.removeprefix(self._prefix) for file in found)
         return any(self.is_alive(name) for name in names if name != self._name)
 
     def close(self) -> None:
         if self._lock is not None:
-            with suppress(OSError):  # somebody else may have taken the folder away
+            with suppress(OSError):  # the folder may have been deleted meanwhile
                 self._file(self._name).unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
@@ -63,63 +109,7 @@ class HolderLock:
         return self._folder / f"{self._prefix}{name}"
 
 
-def _lock(file: Path) -> FileLock:
-    return FileLock(file, timeout=0, is_singleton=False, thread_local=False)
-
-
-class UpdateLock:
-    """At most one holder a store, across threads and processes. The system releases it when its holder dies."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Raises ``StoreBusyError`` at once where somebody else holds it."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._path, timeout=0, is_singleton=False)
-            lock.acquire()
-        except Timeout as error:
-            raise StoreBusyError(
-                f"another update of this store is at work (it holds {self._path}): this one steps aside"
-            ) from error
-        except OSError as error:
-            raise StateError(
-                f"cannot lock {self._path}: {error.strerror}; free space or allow writing there"
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-
-LOOK_AGAIN_SECONDS = 0.02
-
-
-class AggregationLock:
-    """One at a time reads minutes and writes what it made of them: nobody overwrites newer aggregates with older ones.
-
-    Where there is no folder for the state nobody ingests, and nothing is locked.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Waits for its turn."""
-        if not self._path.parent.exists():
-            yield
-            return
-        lock = FileLock(self._path, poll_interval=LOOK_AGAIN_SECONDS, is_singleton=False)
-        try:
-            lock.acquire()
-        except OSError as error:
-            raise StateError(
-                f"cannot lock {self._path}: {error.strerror}; free space or allow writing there"
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+def _file_lock(file: Path, timeout_seconds: float) -> FileLock:
+    # Neither a singleton for each path nor counted for each thread: two holders of one process must exclude each other,
+    # and a lock may be released on another thread than the one that took it.
+    return FileLock(file, timeout_seconds, poll_interval=POLL_SECONDS, is_singleton=False, thread_local=False)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,7 @@ from marketpipe.shared_kernel.events import (
 from tests.support.builders import day
 from tests.support.coordination import EXECUTORS, coordination
 from tests.support.in_memory_ingestion_state import InMemoryCheckpoints, InMemoryIngestionState, Memory
+from tests.support.inline_executor import InlineExecutor
 
 NewExecutor = Callable[[], Executor]
 BOTH_DAYS = ("2024-01-02", "2024-01-03")
@@ -175,6 +178,19 @@ def test_several_workers_work_at_the_same_time() -> None:
 
     assert job.state is JobState.COMPLETED
     assert len(parts.ring.threads) == 3
+
+
+def test_few_frames_lie_between_a_job_and_its_requests() -> None:
+    """Each is one more function to read for a person who follows a request; an executor's own are not counted."""
+    frames = list[str]()
+
+    def note() -> None:
+        folder = str(Path("marketpipe") / "ingestion")
+        frames.extend(frame.name for frame in traceback.extract_stack() if folder in frame.filename)
+
+    coordination(InlineExecutor, happens={"AAPL": note}).ingest("AAPL")
+
+    assert frames == ["ingest", "_run_phases", "run", "_run_one", "_run_batch"]
 
 
 def test_a_state_that_cannot_be_written_surfaces(new_executor: NewExecutor) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 
-from marketpipe.ingestion.application.leases import LEASE, LOOK_AGAIN_SECONDS
+from marketpipe.ingestion.application.leases import LEASE, RETRY_SECONDS
 from marketpipe.ingestion.domain.ingestion_checkpoint import LeasedDays
 from marketpipe.ingestion.domain.ingestion_job import JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
@@ -83,7 +83,7 @@ def test_what_another_holds_is_waited_for_and_counts_when_it_is_settled(new_exec
     assert asked(parts) == sorted(DAYS - {str(held)})
     assert (job.state, job.planned, job.left) == (JobState.COMPLETED, 4, 0)
     assert job.outcomes[held].outcome is Outcome.COMPLETE
-    assert clock.slept == [LOOK_AGAIN_SECONDS] * 3
+    assert clock.slept == [RETRY_SECONDS] * 3
     told = [str(one.symbol_day) for e in parts.events if isinstance(e, SymbolDaysRecorded) for one in e.outcomes]
     assert sorted(told) == sorted(DAYS)
 

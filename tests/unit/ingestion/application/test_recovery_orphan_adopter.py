@@ -17,18 +17,18 @@ TUESDAY, WEDNESDAY = day("AAPL", "2024-01-02"), day("AAPL", "2024-01-03")
 BEFORE = CHECKED_AT.plus(timedelta(seconds=-1))
 
 
-def _left_behind(kind: SessionKind = SessionKind.EXTENDED) -> tuple[Coordination, int]:
+def _orphans(kind: SessionKind = SessionKind.EXTENDED) -> tuple[Coordination, int]:
     """A job that died, and Tuesday's file, which lies there unrecorded since the moment at which it began."""
     parts = coordination()
     job_id = parts.state.jobs.open(IngestionScope(("AAPL",), FIRST, LAST, kind), parts.clock.now())
     parts.inventory.unrecorded.add(TUESDAY)
-    parts.left_behind.found.append(stored(TUESDAY, 7, rejected=2, known_since=parts.clock.now()))
+    parts.orphans.found.append(stored(TUESDAY, 7, rejected=2, known_since=parts.clock.now()))
     return parts, job_id
 
 
 @pytest.mark.parametrize("kind", SessionKind)
 def test_what_a_dead_job_left_is_recorded_as_its_work_and_only_the_rest_is_planned(kind: SessionKind) -> None:
-    parts, job_id = _left_behind(kind)
+    parts, job_id = _orphans(kind)
 
     job = parts.coordinator.ingest(IngestionScope(("AAPL",), FIRST, LAST, kind))
 
@@ -39,7 +39,7 @@ def test_what_a_dead_job_left_is_recorded_as_its_work_and_only_the_rest_is_plann
 
 
 def test_the_latest_job_that_may_have_written_a_file_is_taken_for_its_author() -> None:
-    parts, job_id = _left_behind()
+    parts, job_id = _orphans()
     later = parts.state.jobs.open(IngestionScope(("AAPL",), FIRST, LAST), parts.clock.now())
     parts.state.jobs.open(IngestionScope(("AAPL",), FIRST, LAST), parts.clock.now().plus(timedelta(seconds=1)))
 
@@ -50,28 +50,28 @@ def test_the_latest_job_that_may_have_written_a_file_is_taken_for_its_author() -
 
 
 def test_a_file_that_cannot_be_believed_is_asked_for_again() -> None:
-    parts, _ = _left_behind()
-    parts.left_behind.found[:] = [stored(TUESDAY, 7, known_since=parts.clock.now(), error="damaged")]
+    parts, _ = _orphans()
+    parts.orphans.found[:] = [stored(TUESDAY, 7, known_since=parts.clock.now(), error="damaged")]
 
     assert parts.ingest("AAPL").planned == 2
 
 
 def test_a_file_that_is_older_than_the_job_is_asked_for_again() -> None:
-    parts, _ = _left_behind()
-    parts.left_behind.found[:] = [stored(TUESDAY, 7, known_since=BEFORE)]
+    parts, _ = _orphans()
+    parts.orphans.found[:] = [stored(TUESDAY, 7, known_since=BEFORE)]
 
     assert parts.ingest("AAPL").planned == 2
 
 
 def test_a_day_that_has_a_record_is_left_as_it_is() -> None:
-    parts, _ = _left_behind()
+    parts, _ = _orphans()
     parts.state.checkpoints.record([checkpoint("AAPL", "2024-01-02", Outcome.FAILED, 0)])
 
     assert parts.ingest("AAPL").planned == 2
 
 
 def test_what_somebody_else_holds_is_not_taken_over() -> None:
-    parts, job_id = _left_behind()
+    parts, job_id = _orphans()
     now = parts.clock.now()
     neighbour = parts.state.shared_by("neighbour").leases
     neighbour.take({TUESDAY: SessionHours.EXTENDED}, None, now, now.plus(LEASE))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketpipe.ingestion.application.batch_runner import FAILURES_IN_A_ROW, BlameFinder
+from marketpipe.ingestion.application.bisection import FAILURES_IN_A_ROW, RequestBisection
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
@@ -37,29 +37,29 @@ WHOLE = request(MANY, "2024-03-04", "2024-03-08")
 BROKEN = ProviderUnavailableError("500")
 
 
-def finder() -> BlameFinder:
+def new_bisection() -> RequestBisection:
     state = InMemoryIngestionState()
     scheduler = JobScheduler(CALENDAR, SessionFinality(timedelta()), PackingLimits(10_000, symbols_per_request=200))
-    return BlameFinder(
+    return RequestBisection(
         IngestionPlanner(
             scheduler, state.checkpoints, state.statistics, InMemoryInventory(state.checkpoints), FakeClock()
         )
     )
 
 
-def worked_off(
-    blame: BlameFinder, whole: BarsRequest, is_bad: Callable[[SymbolDay], bool]
+def bisected(
+    bisection: RequestBisection, whole: BarsRequest, is_bad: Callable[[SymbolDay], bool]
 ) -> tuple[list[SymbolDay], list[SymbolDay], int]:
     """What was answered, what failed, and how many requests failed."""
     left, answered, failed, failures = deque([whole]), list[SymbolDay](), list[SymbolDay](), 0
     while left:
         asked = left.popleft()
         if not any(map(is_bad, asked.symbol_days)):
-            blame.answered()
+            bisection.reset()
             answered += asked.symbol_days
             continue
         failures += 1
-        parts = blame.parts(asked, asked.symbol_days, BROKEN)
+        parts = bisection.parts(asked, asked.symbol_days, BROKEN)
         left.extend(parts)
         failed += () if parts else asked.symbol_days
     return sorted(answered), sorted(failed), failures
@@ -73,7 +73,7 @@ def is_of(symbols: Collection[str] = (), dates: Collection[str] = ()) -> Callabl
 @given(st.sets(st.integers(0, len(MANY) * 5 - 1), max_size=2))
 def test_exactly_the_bad_symbol_days_fail(numbers: set[int]) -> None:
     bad = {WHOLE.symbol_days[number] for number in numbers}
-    answered, failed, failures = worked_off(finder(), WHOLE, bad.__contains__)
+    answered, failed, failures = bisected(new_bisection(), WHOLE, bad.__contains__)
     assert failed == sorted(bad)
     assert answered == sorted(set(WHOLE.symbol_days) - bad)
     assert failures <= 7 * len(bad)
@@ -89,38 +89,38 @@ def test_exactly_the_bad_symbol_days_fail(numbers: set[int]) -> None:
     ids=["a symbol", "two symbols", "a date"],
 )
 def test_a_symbol_or_a_date_that_always_fails_takes_nothing_else_with_it(is_bad: Callable[[SymbolDay], bool]) -> None:
-    answered, failed, _ = worked_off(finder(), WHOLE, is_bad)
+    answered, failed, _ = bisected(new_bisection(), WHOLE, is_bad)
     assert failed == sorted(filter(is_bad, WHOLE.symbol_days))
     assert len(answered) == len(WHOLE.symbol_days) - len(failed)
 
 
 def test_a_provider_that_answers_nothing_is_not_asked_for_ever() -> None:
-    blame = finder()
-    _, failed, failures = worked_off(blame, WHOLE, lambda _: True)
+    bisection = new_bisection()
+    _, failed, failures = bisected(bisection, WHOLE, lambda _: True)
     assert failed == sorted(WHOLE.symbol_days)
     assert failures < 4 * FAILURES_IN_A_ROW < len(failed)
-    assert worked_off(blame, WHOLE, lambda _: True)[2] == 1  # the next batch of the same job
-    blame.answered()
-    assert worked_off(blame, WHOLE, is_of(symbols=["S117"]))[1] != sorted(WHOLE.symbol_days)
+    assert bisected(bisection, WHOLE, lambda _: True)[2] == 1  # the next batch of the same job
+    bisection.reset()
+    assert bisected(bisection, WHOLE, is_of(symbols=["S117"]))[1] != sorted(WHOLE.symbol_days)
 
 
-def test_a_new_job_begins_with_new_hope() -> None:
-    blame = finder()
-    worked_off(blame, WHOLE, lambda _: True)
-    blame.begin()
-    assert len(blame.parts(WHOLE, WHOLE.symbol_days, BROKEN)) == 4
+def test_a_new_job_counts_failures_anew() -> None:
+    bisection = new_bisection()
+    bisected(bisection, WHOLE, lambda _: True)
+    bisection.reset()
+    assert len(bisection.parts(WHOLE, WHOLE.symbol_days, BROKEN)) == 4
 
 
 def test_only_days_that_are_still_open_are_asked_for() -> None:
     small = request(("AAPL", "MSFT", "NVDA"), "2024-03-04", "2024-03-06")
     open_days = small.symbol_days[2:]
-    parts = finder().parts(small, open_days, BROKEN)
+    parts = new_bisection().parts(small, open_days, BROKEN)
     assert sorted(found for part in parts for found in part.symbol_days) == open_days
 
 
-def test_parts_are_asked_for_in_a_hurry_but_a_symbol_day_alone_with_patience() -> None:
+def test_parts_are_probed_but_a_single_symbol_day_gets_full_retries() -> None:
     small = request(("AAPL", "MSFT", "NVDA"), "2024-03-04", "2024-03-05")
-    parts = finder().parts(small, small.symbol_days, BROKEN)
+    parts = new_bisection().parts(small, small.symbol_days, BROKEN)
     assert {len(part.symbol_days): part.probing for part in parts} == {1: False, 2: True}
     assert len({part.batch_id for part in parts} | {small.batch_id}) == len(parts) + 1
 
@@ -128,8 +128,8 @@ def test_parts_are_asked_for_in_a_hurry_but_a_symbol_day_alone_with_patience() -
 @pytest.mark.parametrize(
     "error", [ProviderTimeoutError(""), MalformedResponseError(""), EndlessPagingError("")], ids=repr
 )
-def test_an_error_that_one_symbol_day_may_cause_is_looked_into(error: MarketPipeError) -> None:
-    assert finder().parts(WHOLE, WHOLE.symbol_days, error)
+def test_an_error_that_one_symbol_day_may_cause_is_bisected(error: MarketPipeError) -> None:
+    assert new_bisection().parts(WHOLE, WHOLE.symbol_days, error)
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_an_error_that_one_symbol_day_may_cause_is_looked_into(error: MarketPipe
     ids=repr,
 )
 def test_an_error_that_has_nothing_to_do_with_what_was_asked_for_is_not(error: MarketPipeError) -> None:
-    assert finder().parts(WHOLE, WHOLE.symbol_days, error) == ()
+    assert new_bisection().parts(WHOLE, WHOLE.symbol_days, error) == ()
 
 
-def test_a_rate_limit_met_in_a_hurry_condemns_nobody() -> None:
-    part = finder().parts(WHOLE, WHOLE.symbol_days, BROKEN)[0]
-    assert finder().parts(part, part.symbol_days, RateLimitedError("429"))
+def test_a_rate_limit_met_while_probing_fails_no_symbol_day() -> None:
+    part = new_bisection().parts(WHOLE, WHOLE.symbol_days, BROKEN)[0]
+    assert new_bisection().parts(part, part.symbol_days, RateLimitedError("429"))

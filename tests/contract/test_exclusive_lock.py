@@ -1,0 +1,96 @@
+"""What every ``ExclusiveLock`` does: the one on a file, and the tests' own in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from marketpipe.ingestion.application.ports import ExclusiveLock
+from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
+from marketpipe.shared_kernel.domain.errors import StoreBusyError
+from tests.support.in_memory_exclusive_lock import InMemoryExclusiveLock
+
+NewLock = Callable[[bool], ExclusiveLock]
+"""Makes another lock on the same thing; one that waits if the argument is true."""
+TIMEOUT_SECONDS = 20
+A_MOMENT = 0.2
+
+
+def _on_a_file(folder: Path) -> NewLock:
+    return lambda waits: ExclusiveFileLock(folder / "lock", waits=waits)
+
+
+def _in_memory(_: Path) -> NewLock:
+    shared = threading.Lock()
+    return lambda waits: InMemoryExclusiveLock(shared, waits=waits)
+
+
+@pytest.fixture(params=[_on_a_file, _in_memory])
+def new_lock(request: pytest.FixtureRequest, tmp_path: Path) -> NewLock:
+    made: NewLock = request.param(tmp_path)
+    return made
+
+
+def test_a_lock_that_does_not_wait_refuses_at_once_while_it_is_held(new_lock: NewLock) -> None:
+    lock, other = new_lock(False), new_lock(False)
+
+    with lock.held():
+        for refused in (lock, other):
+            with pytest.raises(StoreBusyError, match="another update of this store is running"), refused.held():
+                pytest.fail("two holders at once")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_released_lock_can_be_held_again(new_lock: NewLock, waits: bool) -> None:
+    lock = new_lock(waits)
+
+    for holder in (lock, new_lock(waits), lock):
+        with holder.held():
+            """Free again."""
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_error_releases_the_lock(new_lock: NewLock, waits: bool) -> None:
+    with pytest.raises(KeyError), new_lock(waits).held():
+        raise KeyError
+
+    with new_lock(False).held():
+        """Free again."""
+
+
+def test_a_lock_that_waits_is_held_as_soon_as_it_is_released(new_lock: NewLock) -> None:
+    held = threading.Event()
+
+    def wait() -> None:
+        with new_lock(True).held():
+            held.set()
+
+    waiting = threading.Thread(target=wait)
+    with new_lock(False).held():
+        waiting.start()
+        assert not held.wait(A_MOMENT)
+
+    assert held.wait(TIMEOUT_SECONDS)
+    waiting.join(TIMEOUT_SECONDS)
+
+
+def test_locks_that_wait_let_one_in_at_a_time(new_lock: NewLock) -> None:
+    inside, most = list[int](), list[int]()
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            with new_lock(True).held():
+                inside.append(number)
+                most.append(len(inside))
+                inside.remove(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT_SECONDS)
+
+    assert (max(most), len(most)) == (1, 80)

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from attrs import define, field
+
+from marketpipe.shared_kernel.domain.errors import StoreBusyError
+
+
+@define
+class InMemoryExclusiveLock:
+    """``ExclusiveLock`` among those who share ``lock``."""
+
+    lock: threading.Lock = field(factory=threading.Lock)
+    waits: bool = field(default=False, kw_only=True)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        if not self.lock.acquire(blocking=self.waits):
+            raise StoreBusyError("another update of this store is running")
+        try:
+            yield
+        finally:
+            self.lock.release()
