@@ -1,4 +1,4 @@
-"""What a user meets at the command line: help, results, messages and exit codes."""
+"""The command line as a user sees it: help, results, messages and exit codes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COMMANDS = (
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a synthetic store of four trading dates, three sessions and a half day's; read only."""
+    """A synthetic store, shared by tests that only read it."""
     folder = tmp_path_factory.mktemp("store")
     (folder / "config.yaml").write_text(SYNTHETIC)
     done = marketpipe("ingest", "--config", "config.yaml", cwd=folder)
@@ -57,7 +57,7 @@ def test_every_command_takes_a_config_and_explains_itself(tmp_path: Path, comman
     assert "--json" in done.stdout
 
 
-def test_ingest_by_overrides_alone_needs_no_config(tmp_path: Path) -> None:
+def test_ingest_with_options_alone_needs_no_config(tmp_path: Path) -> None:
     words = ("--provider", "synthetic", "--symbols", "AAPL,BRK.B", "--start", "2024-01-02", "--end", "2024-01-03")
     done = marketpipe("ingest", *words, "--output-path", "bars", "--compression", "snappy", "--json", cwd=tmp_path)
 
@@ -83,7 +83,7 @@ def test_plain_lines_of_progress_go_to_standard_error(tmp_path: Path) -> None:
     assert "6 complete" in done.stdout
 
 
-def test_status_shows_what_the_store_has(store: Path) -> None:
+def test_status_shows_what_is_stored(store: Path) -> None:
     status = result_of(marketpipe("status", "--config", "config.yaml", "--json", cwd=store))
 
     assert status["dataset"] == {"provider": "synthetic", "feed": "seed-7", "adjustment": "raw"}
@@ -99,7 +99,7 @@ def test_status_of_an_empty_folder_says_so_and_creates_nothing(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_query_answers_as_a_table_and_as_json(store: Path) -> None:
+def test_query_prints_a_table_or_json(store: Path) -> None:
     sql = "SELECT symbol, count(*) AS bars FROM bars GROUP BY symbol ORDER BY symbol"
     table = marketpipe("query", sql, cwd=store)
     rows = result_of(marketpipe("query", sql, "--config", "config.yaml", "--json", cwd=store))
@@ -125,7 +125,7 @@ def test_query_answers_as_a_table_and_as_json(store: Path) -> None:
         "",
     ],
 )
-def test_a_query_that_is_wrong_or_wants_more_than_reading_exits_2(store: Path, sql: str) -> None:
+def test_a_query_that_is_invalid_or_not_read_only_exits_2(store: Path, sql: str) -> None:
     before = set(store.rglob("*"))
     done = marketpipe("query", sql, cwd=store)
 
@@ -135,7 +135,7 @@ def test_a_query_that_is_wrong_or_wants_more_than_reading_exits_2(store: Path, s
     assert set(store.rglob("*")) == before
 
 
-def test_validate_is_content_with_a_good_store(store: Path) -> None:
+def test_validate_reports_a_good_store_as_valid(store: Path) -> None:
     done = marketpipe("validate", "--config", "config.yaml", "--json", cwd=store)
 
     assert done.returncode == 0
@@ -154,7 +154,7 @@ def test_validate_exits_1_and_names_a_damaged_file(tmp_path: Path) -> None:
     assert "damaged: MSFT 2024-11-29" in done.stderr
 
 
-def test_aggregate_makes_only_what_is_missing(tmp_path: Path) -> None:
+def test_aggregate_writes_only_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(SYNTHETIC)
     marketpipe("ingest", "--config", "config.yaml", cwd=tmp_path)
     next((tmp_path / "aggregates" / "timeframe=5m" / "symbol=AAPL").rglob("month=11.parquet")).unlink()
@@ -199,7 +199,7 @@ def test_providers_are_listed_and_the_configured_one_marked(store: Path) -> None
         ),
     ],
 )
-def test_bad_configuration_exits_2_with_advice_before_anything_is_touched(
+def test_bad_configuration_exits_2_with_advice_before_anything_is_written(
     tmp_path: Path, config: str, expected: str
 ) -> None:
     (tmp_path / "config.yaml").write_text(config)
@@ -257,7 +257,7 @@ def test_refused_keys_are_never_zero_bars(tmp_path: Path, status: int, body: byt
     assert len(provider.requests) == 1
 
 
-def test_a_failed_symbol_exits_1_is_named_and_is_asked_again(tmp_path: Path) -> None:
+def test_a_failed_symbol_exits_1_is_named_and_is_requested_again(tmp_path: Path) -> None:
     bars = {"AAPL": [record("2024-03-04T15:00:00Z")], "BAD": []}
 
     def refuse_bad(_: int, query: object) -> Reply | None:
@@ -329,7 +329,7 @@ def test_keys_may_come_from_a_dotenv_file(tmp_path: Path) -> None:
     assert os.environ.get("APCA_API_KEY_ID") != "from-file"
 
 
-def test_json_is_json_whatever_the_query_answers(store: Path) -> None:
+def test_every_query_result_becomes_valid_json(store: Path) -> None:
     sql = "SELECT 'nan'::DOUBLE AS x, '-inf'::DOUBLE AS y, 1.5::DECIMAL(9,2) AS d, '\\xAB'::BLOB AS b, [1, NULL] AS l"
     rows = json.loads(marketpipe("query", sql, "--json", cwd=store).stdout, parse_constant=pytest.fail)
 
@@ -337,7 +337,7 @@ def test_json_is_json_whatever_the_query_answers(store: Path) -> None:
 
 
 @pytest.mark.parametrize("sql", ["SELECT 'infinity'::DATE AS d", "SELECT 1 AS a, 2 AS a"])
-def test_an_answer_that_cannot_be_written_down_is_a_message(store: Path, sql: str) -> None:
+def test_a_result_that_json_cannot_represent_is_an_error_message(store: Path, sql: str) -> None:
     done = marketpipe("query", sql, "--json", cwd=store)
 
     assert done.returncode == 2

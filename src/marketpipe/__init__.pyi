@@ -18,6 +18,7 @@ from .ingestion.domain.coverage.verdict import Verdict as Verdict
 from .ingestion.domain.ingestion_plan import PlanEstimate as PlanEstimate
 from .ingestion.domain.restatement import Restatement as Restatement
 from .ingestion.domain.restatement import RestatementKind as RestatementKind
+from .ingestion.domain.restatement import SymbolAdjustment as SymbolAdjustment
 from .ingestion.domain.store_status import RecoveryReport as RecoveryReport
 from .loader import load_ohlcv as load_ohlcv
 from .pipeline import Pipeline as Pipeline
@@ -41,13 +42,11 @@ from .provider_kit import RawMarketData as RawMarketData
 from .provider_kit import RefusedSymbol as RefusedSymbol
 from .provider_kit import RetryPolicy as RetryPolicy
 from .provider_kit import SymbolRun as SymbolRun
-from .reports import AggregationReport as AggregationReport
 from .reports import AuditReport as AuditReport
 from .reports import CoverageReport as CoverageReport
 from .reports import IngestionReport as IngestionReport
 from .reports import PlanReport as PlanReport
 from .reports import StatusReport as StatusReport
-from .reports import SymbolAdjustment as SymbolAdjustment
 from .reports import ValidationReport as ValidationReport
 from .shared_kernel.domain.errors import BadRequestError as BadRequestError
 from .shared_kernel.domain.errors import ConfigurationError as ConfigurationError
@@ -112,3 +111,4 @@ from .storage.domain.dataset_lock import LockedFile as LockedFile
 from .storage.domain.integrity import Damage as Damage
 from .storage.domain.integrity import IntegrityProblem as IntegrityProblem
 from .storage.domain.integrity import IntegrityReport as IntegrityReport
+from .storage.domain.storage_metadata import AggregationReport as AggregationReport

@@ -1,6 +1,7 @@
-"""Prometheus metrics. The names of this module belong to prometheus_client's default registry.
+"""Prometheus metrics of pipelines, updated from the events on their bus.
 
-``PipelineMetrics`` makes the same metrics in any other registry; ``MetricsObserver`` feeds either from a bus.
+The constants ``REQUESTS``, ``ERRORS``, ``LATENCY`` and ``BACKLOG`` belong to the default registry of
+prometheus_client; ``metrics_in`` gives the same metrics in another registry.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ from marketpipe.shared_kernel.events import (
 
 Registry = CollectorRegistry
 LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds in seconds."""
 
 
 @define(eq=False, slots=False)
 class PipelineMetrics:
-    """Every metric of a pipeline, in ``registry``. Prometheus refuses a name twice: ask ``metrics_in`` for it."""
+    """All metrics of a pipeline in one registry.
+
+    A registry refuses a second metric of the same name, so get instances from ``metrics_in`` only.
+    """
 
     registry: CollectorRegistry = field(repr=False)
 
@@ -37,24 +42,24 @@ class PipelineMetrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"marketpipe_{name}", text, ("provider", *labels), registry=self.registry)
 
-        self.requests = counter("requests_total", "Requests to the market data provider, by outcome.", "outcome")
+        self.requests = counter("requests_total", "Requests to the provider, by outcome: success or error.", "outcome")
         self.errors = counter("errors_total", "Failed requests and symbol-days, by kind of error.", "kind")
-        self.retries = counter("retries_total", "Requests that were made again.")
-        self.bars_ingested = counter("bars_ingested_total", "Bars in the day files that were written.")
-        self.bars_rejected = counter("bars_rejected_total", "Bars that validation sent to quarantine.")
+        self.retries = counter("retries_total", "Requests that were repeated after a failure.")
+        self.bars_ingested = counter("bars_ingested_total", "Bars written to day files.")
+        self.bars_rejected = counter("bars_rejected_total", "Bars that validation moved to quarantine.")
         self.partitions = counter("partitions_written_total", "Day files written.")
-        self.waits = counter("rate_limit_waits_total", "Times a request waited for the rate limit.")
+        self.waits = counter("rate_limit_waits_total", "Waits of requests for the rate limit.")
         self.waited = counter("rate_limit_wait_seconds_total", "Seconds spent waiting for the rate limit.")
         self.latency = Histogram(
             "marketpipe_request_latency_seconds",
-            "Seconds from sending a request to having parsed its answer.",
+            "Seconds from sending a request until its response is parsed.",
             ("provider",),
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
         self.backlog = Gauge(
             "marketpipe_backlog_symbol_days",
-            "Symbol-days planned and not yet recorded.",
+            "Symbol-days that are planned and not recorded yet.",
             ("provider",),
             registry=self.registry,
         )
@@ -64,21 +69,21 @@ DEFAULT: Final = PipelineMetrics(REGISTRY)
 REQUESTS, ERRORS, LATENCY, BACKLOG = DEFAULT.requests, DEFAULT.errors, DEFAULT.latency, DEFAULT.backlog
 
 _BY_REGISTRY: Final = WeakKeyDictionary[CollectorRegistry, PipelineMetrics]({REGISTRY: DEFAULT})
-
-_MAKING: Final = threading.Lock()
+_BY_REGISTRY_LOCK: Final = threading.Lock()
+"""Two pipelines that start at once with one registry must not both create its metrics."""
 
 
 def metrics_in(registry: Registry | None) -> PipelineMetrics:
-    """The one set of metrics of a registry; None stands for the default registry."""
-    wanted = REGISTRY if registry is None else registry
-    with _MAKING:
-        if wanted not in _BY_REGISTRY:
-            _BY_REGISTRY[wanted] = PipelineMetrics(wanted)
-        return _BY_REGISTRY[wanted]
+    """Return the metrics of a registry, created at the first call; None means the default registry."""
+    chosen = REGISTRY if registry is None else registry
+    with _BY_REGISTRY_LOCK:
+        if chosen not in _BY_REGISTRY:
+            _BY_REGISTRY[chosen] = PipelineMetrics(chosen)
+        return _BY_REGISTRY[chosen]
 
 
 class MetricsObserver:
-    """Turns events into metrics."""
+    """Updates the metrics of one provider from the events on a bus."""
 
     def __init__(self, provider: str, metrics: PipelineMetrics) -> None:
         self._provider, self._metrics = provider, metrics

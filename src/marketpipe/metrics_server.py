@@ -1,3 +1,5 @@
+"""The HTTP server from which Prometheus scrapes metrics."""
+
 from __future__ import annotations
 
 from types import TracebackType
@@ -8,15 +10,18 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 
 class MetricsServer:
-    """Serves a registry over HTTP from a thread of its own, on loopback unless told otherwise; port 0 picks one."""
+    """Serves the metrics of a registry over HTTP on a thread of its own, until ``close``.
+
+    It listens on loopback by default. Port 0 picks a free port.
+    """
 
     def __init__(self, registry: CollectorRegistry, host: str = "127.0.0.1", port: int = 8000) -> None:
-        """Raises ``ConfigurationError`` where the address cannot be had."""
+        """Raise ``ConfigurationError`` if it cannot listen on the address."""
         try:
             self._server, self._thread = start_http_server(port, addr=host, registry=registry)
         except OSError as error:
             raise ConfigurationError(
-                f"metrics: cannot listen on {host}:{port} ({error.strerror}); give another metrics.port"
+                f"metrics: cannot listen on {host}:{port} ({error.strerror}); set another metrics.port"
             ) from error
 
     @property

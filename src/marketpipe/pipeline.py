@@ -11,11 +11,11 @@ from attrs import evolve
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_config
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
-from marketpipe.ingestion.domain.restatement import SampleShare
+from marketpipe.ingestion.domain.restatement import SampleShare, SymbolAdjustment, adjustments, adoptable
 from marketpipe.metrics import Registry
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.parts import WorkerProcesses
-from marketpipe.reports import AuditReport, IngestionReport, PlanReport, SymbolAdjustment, adjustments, adoptable
+from marketpipe.reports import AuditReport, IngestionReport, PlanReport
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, update_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison

@@ -1,48 +1,38 @@
-"""What the commands of a pipeline come back with."""
+"""What the commands of a pipeline return. All trading dates are inclusive, counts are symbol-days unless named.
+
+Reports that need nothing from several contexts are classes of one: ``AggregationReport`` and ``IntegrityReport`` of
+storage, ``RecoveryReport`` of ingestion.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
 from marketpipe.ingestion.domain.coverage.verdict import Gap, SessionVerdict, SymbolCoverage, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
-from marketpipe.ingestion.domain.restatement import Restatement
+from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustment
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, DayComparison
-from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.shared_kernel.events import RuleFinding
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
-@frozen
-class AggregationReport:
-    """Aggregate files ``written`` anew, and those ``unchanged`` because they agree with their minutes.
-
-    ``failures`` says of each symbol that could not be aggregated to the end what is wrong.
-    """
-
-    written: int
-    unchanged: int
-    failures: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        return not self.failures
+NOTHING_AGGREGATED: Final = AggregationReport(0, 0)
 
 
 @frozen
 class PlanReport:
-    """What an ingestion would ask for, in symbol-days, and what that is expected to cost.
+    """What an ingestion would request, in symbol-days, and what that is expected to cost.
 
-    ``already_settled`` need no request, ``not_begun`` lie in sessions without bars yet. ``minutes`` is what the
-    provider's rate makes the requests last at least; None where it has none.
+    ``already_settled`` symbol-days need no request; ``not_begun`` ones belong to sessions that have no bars yet.
+    ``minutes`` is the least time that the provider's rate limit allows for the requests, None if it has no limit.
     """
 
     planned: int
@@ -54,11 +44,13 @@ class PlanReport:
 
 @frozen
 class IngestionReport:
-    """What one ingestion did. Counts are symbol-days but for ``bars``, ``rejected``, ``requests`` and ``warnings``.
+    """What one ingestion did.
 
-    ``already_settled`` needed no request, ``not_begun`` lie in sessions without bars yet, ``left`` were planned and not
-    asked for. ``outcomes`` has one entry for each symbol-day that was asked for. ``bars`` lie in the store for those;
-    ``warnings`` counts them by rule. ``estimate`` is what the plan had expected.
+    ``planned``, ``already_settled``, ``not_begun`` and ``left`` are symbol-days: ``already_settled`` needed no
+    request, ``not_begun`` belong to sessions that have no bars yet, ``left`` were planned but not requested.
+    ``outcomes`` has one entry for each symbol-day that was requested. ``warnings`` maps a rule of severity warning to
+    the number of bars that break it; they are stored nevertheless. ``estimate`` is what the plan expected. ``state``
+    is "completed", "failed" or "interrupted". ``seconds`` do not include the time for the aggregates.
     """
 
     job_id: int
@@ -70,34 +62,41 @@ class IngestionReport:
     seconds: float
     outcomes: Mapping[SymbolDay, SymbolDayOutcome] = field(repr=lambda outcomes: f"<{len(outcomes)} symbol-days>")
     warnings: Mapping[str, int] = field(factory=dict)
-    aggregates: AggregationReport = AggregationReport(0, 0)
+    aggregates: AggregationReport = NOTHING_AGGREGATED
     estimate: PlanEstimate | None = None
     left: int = 0
 
     @property
     def ok(self) -> bool:
-        """Complete: nothing that was asked for has failed or was left out, and the aggregates agree."""
+        """Whether every planned symbol-day was requested without failure, and all aggregates agree with their bars."""
         return self.state == "completed" and self.aggregates.ok
 
     @property
     def failures(self) -> Mapping[SymbolDay, str]:
-        return {day: found.error for day, found in self.outcomes.items() if found.error is not None}
+        """The reason of each symbol-day that failed."""
+        return {day: outcome.error for day, outcome in self.outcomes.items() if outcome.error is not None}
 
     @property
     def bars(self) -> int:
-        return sum(found.rows for found in self.outcomes.values())
+        """The number of bars that are stored for the requested symbol-days."""
+        return sum(outcome.rows for outcome in self.outcomes.values())
 
     @property
     def rejected(self) -> int:
-        return sum(found.rejected for found in self.outcomes.values())
+        """The number of bars that validation moved to quarantine."""
+        return sum(outcome.rejected for outcome in self.outcomes.values())
 
     def count(self, outcome: Outcome) -> int:
-        return sum(found.outcome is outcome for found in self.outcomes.values())
+        """Return the number of requested symbol-days with this outcome."""
+        return sum(result.outcome is outcome for result in self.outcomes.values())
 
 
 @frozen
 class ValidationReport:
-    """What is wrong with the stored bars: ``findings`` by symbol-day and rule, ``damaged`` files with the reason."""
+    """What is wrong with the stored bars: ``findings`` by symbol-day and rule, ``damaged`` files with the reason.
+
+    ``bars`` and ``symbol_days`` count what was checked.
+    """
 
     bars: int
     symbol_days: int
@@ -106,13 +105,16 @@ class ValidationReport:
 
     @property
     def ok(self) -> bool:
-        """Warnings do not make a store invalid."""
+        """Whether no file is damaged and no rule of severity error is broken; warnings do not count."""
         return not self.damaged and not any(str(finding.severity) == "error" for finding in self.findings)
 
 
 @frozen
 class StatusReport:
-    """``identity`` is None while nothing is stored, ``session`` while nobody has ingested; ``jobs``: latest first."""
+    """What a store contains, by symbol, and its latest ``jobs``, the newest first.
+
+    ``identity`` is None if nothing is stored yet, ``session`` is None if nothing was ever ingested.
+    """
 
     identity: DatasetIdentity | None
     symbols: tuple[SymbolSummary, ...]
@@ -122,9 +124,9 @@ class StatusReport:
 
 @frozen
 class CoverageReport:
-    """A verdict for every symbol and every session from ``first`` to ``last`` that has begun, both inclusive.
+    """A verdict on every symbol in every session from ``first`` to ``last`` that has begun, both inclusive.
 
-    ``session`` says which hours were wanted of each.
+    ``session`` is the kind of hours that each session was checked for: extended or regular.
     """
 
     first: TradingDate
@@ -134,28 +136,36 @@ class CoverageReport:
 
     @property
     def ok(self) -> bool:
-        """Nothing is missing or suspect. What is partial or pending will be asked for once its session is final."""
+        """Whether nothing is missing or suspect.
+
+        Partial and pending sessions do not count: they are requested once their session is final.
+        """
         return not any(self.count(verdict) for verdict in Verdict if verdict.disproves)
 
     @property
     def dates(self) -> tuple[TradingDate, ...]:
-        """The sessions."""
+        """The trading dates of the sessions, ascending."""
         return self.symbols[0].grid.dates if self.symbols else ()
 
     def count(self, verdict: Verdict) -> int:
+        """Return the number of symbol-days with this verdict."""
         return sum(coverage.count(verdict) for coverage in self.symbols)
 
     def gaps(self) -> list[Gap]:
-        """What is missing, partial or suspect, by symbol, then date; alike neighbours are joined."""
+        """Return what is missing, partial or suspect, by symbol, then date; equal verdicts in a row are one gap."""
         return [gap for coverage in self.symbols for gap in coverage.gaps()]
 
     def days(self) -> Iterator[SessionVerdict]:
-        """Every verdict with its evidence, by symbol, then date."""
+        """Yield every verdict with its evidence, by symbol, then date."""
         for coverage in self.symbols:
             yield from coverage.days()
 
     def to_arrow(self) -> pa.Table:
-        """One row a verdict: symbol, trading_date, verdict, suspicion, detail, bars, rejected, first, last (UTC)."""
+        """Return one row for each symbol-day, by symbol, then date.
+
+        Columns: symbol, trading_date, verdict, suspicion, detail, bars, rejected, first, last. ``first`` and ``last``
+        are the UTC times of the first and the last stored bar.
+        """
         import pyarrow as pa
 
         text, count, moment = pa.string(), pa.int64(), pa.timestamp("us", tz="UTC")
@@ -192,28 +202,12 @@ def _row(day: SessionVerdict) -> dict[str, object]:
 
 
 @frozen
-class SymbolAdjustment:
-    """A split or dividend that the provider has worked into the prices of a symbol since they were stored.
-
-    It concerns the whole stored history, from ``first`` to ``last``, both inclusive: found by the restatement of one
-    of its days, it has to be adopted for all of them.
-    """
-
-    restatement: Restatement
-    first: TradingDate
-    last: TradingDate
-
-    @property
-    def symbol(self) -> Symbol:
-        return self.restatement.comparison.symbol_day.symbol
-
-
-@frozen
 class AuditReport:
-    """``compared`` symbol-days were held against the provider's word of today; ``failures`` could not be.
+    """How the stored bars compare with what the provider returns today.
 
-    ``withdrawn`` have stored bars of which the provider has none any more; those stay, whatever is adopted.
-    ``adopted`` is the ingestion by which the restated days were replaced; None where that was not asked for.
+    Every audited symbol-day is in ``compared`` or, with its reason, in ``failures``. ``adjustments`` are splits and
+    dividends that affect the whole history of a symbol. ``adopted`` is the ingestion that replaced the days that
+    differ; None if ``adopt`` was not given or nothing could be replaced. ``seconds`` do not include that ingestion.
     """
 
     compared: Mapping[SymbolDay, DayComparison] = field(repr=lambda days: f"<{len(days)} symbol-days>")
@@ -225,41 +219,20 @@ class AuditReport:
 
     @property
     def restatements(self) -> list[Restatement]:
-        """Of the days that differ, by symbol, then date."""
-        return [Restatement.of(found) for _, found in sorted(self.compared.items()) if found.differs]
+        """The symbol-days that differ, by symbol, then date."""
+        return [Restatement.of(comparison) for _, comparison in sorted(self.compared.items()) if comparison.differs]
 
     @property
     def withdrawn(self) -> list[SymbolDay]:
-        return [day for day, found in sorted(self.compared.items()) if is_withdrawn(found)]
+        """The symbol-days with stored bars for which the provider returns none any more.
+
+        Their bars are kept: an empty answer is never adopted.
+        """
+        return [item.comparison.symbol_day for item in self.restatements if item.is_withdrawn]
 
     @property
     def ok(self) -> bool:
-        """Everything could be compared, and the store agrees with the provider or has adopted what it says."""
-        differs = any(found.differs for found in self.compared.values())
+        """Whether all days could be compared, and the store agrees with the provider or has adopted its bars."""
+        differs = any(comparison.differs for comparison in self.compared.values())
         agrees = self.adopted.ok and not self.withdrawn if self.adopted else not differs
         return agrees and not self.failures
-
-
-def is_withdrawn(found: DayComparison) -> bool:
-    return found.removed > 0 and not (found.unchanged or found.changed or found.added)
-
-
-def adoptable(compared: Iterable[DayComparison]) -> Mapping[Symbol, frozenset[TradingDate]]:
-    """Which days may take the provider's new word: silence is not one."""
-    dates: defaultdict[Symbol, set[TradingDate]] = defaultdict(set)
-    for found in compared:
-        if found.differs and not is_withdrawn(found):
-            dates[found.symbol_day.symbol].add(found.symbol_day.trading_date)
-    return {symbol: frozenset(some) for symbol, some in dates.items()}
-
-
-def adjustments(
-    compared: Iterable[DayComparison], history: Mapping[Symbol, tuple[TradingDate, TradingDate]]
-) -> tuple[SymbolAdjustment, ...]:
-    """One a symbol, by the first day that shows it; ``history``: first and last stored date."""
-    found: dict[Symbol, SymbolAdjustment] = {}
-    for comparison in compared:
-        restatement, symbol = Restatement.of(comparison), comparison.symbol_day.symbol
-        if restatement.is_adjustment and symbol not in found:
-            found[symbol] = SymbolAdjustment(restatement, *history[symbol])
-    return tuple(found[symbol] for symbol in sorted(found))

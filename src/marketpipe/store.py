@@ -14,7 +14,7 @@ from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.metrics import MetricsObserver, Registry, metrics_in
 from marketpipe.observers import LogObserver, ReviewTally, RunTally
 from marketpipe.parts import NewWorkerPool, Parts
-from marketpipe.reports import AggregationReport, CoverageReport, StatusReport, ValidationReport
+from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, reaching_to_the_last, recorded_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
@@ -24,6 +24,7 @@ from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDat
 from marketpipe.shared_kernel.events import Event
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import IntegrityReport
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 from . import composition
 
@@ -293,7 +294,6 @@ class Store:
         try:
             with composition.aggregation_lock(parts).held():
                 refresher = composition.new_refresher(parts, files_just_scanned=files_just_scanned)
-                count = refresher.refresh(symbols, timeframes, first, last)
+                return refresher.refresh(symbols, timeframes, first, last)
         except StateError as error:  # an ingestion that went well is still to be reported
             return AggregationReport(0, 0, (str(error),))
-        return AggregationReport(count.written, count.unchanged, count.failures)

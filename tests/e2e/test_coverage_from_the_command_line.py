@@ -1,4 +1,4 @@
-"""coverage, plan, update and audit as a user meets them: real processes, real files, a real server on loopback."""
+"""coverage, plan, update and audit as a user sees them: real processes, real files, a real server on loopback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Bars = dict[str, list[Record]]
 
 
 def liquid(price: float = 100.0) -> list[Record]:
-    """A bar in every third minute of each regular session: liquid enough, and quick."""
+    """Return a bar in every third minute of each regular session: liquid enough, and quick to ingest."""
     moments = (session.opens.plus(timedelta(minutes=m)) for session in SESSIONS for m in range(0, 390, 3))
     return [record(str(moment), price) for moment in moments]
 
@@ -56,7 +56,7 @@ def path_of(folder: Path, symbol: str, date: str) -> Path:
     return folder / "data" / f"symbol={symbol}" / f"year={year}" / f"month={month}" / f"day={day}.parquet"
 
 
-def test_a_plan_then_an_ingestion_then_a_proof(tmp_path: Path) -> None:
+def test_plan_then_ingest_then_coverage(tmp_path: Path) -> None:
     with alpaca(tmp_path, {"AAPL": liquid(), "MSFT": liquid(50.0)}) as server:
         plan = run(tmp_path, "plan")
         assert plan.returncode == 0
@@ -74,7 +74,7 @@ def test_a_plan_then_an_ingestion_then_a_proof(tmp_path: Path) -> None:
         assert f"AAPL {'█' * 13}" in covered.stdout
 
 
-def test_holes_are_named_with_exit_code_1_and_healed_by_as_many_requests(tmp_path: Path) -> None:
+def test_gaps_are_listed_with_exit_code_1_and_filled_with_one_request_each(tmp_path: Path) -> None:
     with alpaca(tmp_path, {"AAPL": liquid(), "MSFT": liquid(50.0)}) as server:
         run(tmp_path, "ingest")
         path_of(tmp_path, "AAPL", MIDDLE).unlink()
@@ -82,13 +82,13 @@ def test_holes_are_named_with_exit_code_1_and_healed_by_as_many_requests(tmp_pat
         damaged.write_bytes(damaged.read_bytes()[:-200])
         asked = len(server.requests)
 
-        holes = run(tmp_path, "coverage")
-        assert holes.returncode == 1
-        assert f"AAPL {MIDDLE} missing: its file is gone" in holes.stdout
-        assert f"MSFT {DATES[9]} suspect (file altered)" in holes.stdout
-        assert "NOT complete: 1 missing, 1 suspect" in holes.stdout
-        assert f"AAPL {'█' * 6}x{'█' * 6}" in holes.stdout
-        assert "'marketpipe ingest' requests only what is missing or damaged" in holes.stdout
+        gaps = run(tmp_path, "coverage")
+        assert gaps.returncode == 1
+        assert f"AAPL {MIDDLE} missing: its file is gone" in gaps.stdout
+        assert f"MSFT {DATES[9]} suspect (file altered)" in gaps.stdout
+        assert "NOT complete: 1 missing, 1 suspect" in gaps.stdout
+        assert f"AAPL {'█' * 6}x{'█' * 6}" in gaps.stdout
+        assert "'marketpipe ingest' requests only what is missing or damaged" in gaps.stdout
 
         assert run(tmp_path, "ingest").returncode == 0
         assert len(server.requests) - asked == 2
@@ -110,7 +110,7 @@ def test_coverage_as_json_has_every_day_with_its_evidence(tmp_path: Path) -> Non
     assert (first["bars"], first["first"], first["last"]) == (130, "2024-01-02T14:30:00Z", "2024-01-02T20:57:00Z")
 
 
-def test_what_is_suspect_is_asked_for_again_when_the_user_says_so(tmp_path: Path) -> None:
+def test_suspect_sessions_are_requested_again_with_retry_suspect(tmp_path: Path) -> None:
     msft = liquid(50.0)
     bars: Bars = {"AAPL": liquid(), "MSFT": [bar for bar in msft if not bar["t"].startswith(MIDDLE)]}
     with alpaca(tmp_path, bars):
@@ -123,7 +123,7 @@ def test_what_is_suspect_is_asked_for_again_when_the_user_says_so(tmp_path: Path
         assert run(tmp_path, "coverage").returncode == 0
 
 
-def test_a_restated_day_is_found_and_adopted_and_both_versions_can_be_read(tmp_path: Path) -> None:
+def test_a_restated_day_is_found_and_adopted_and_both_versions_can_be_loaded(tmp_path: Path) -> None:
     with alpaca(tmp_path, {"AAPL": liquid(), "MSFT": liquid(50.0)}):
         run(tmp_path, "ingest")
     known = load_ohlcv("AAPL", FIRST, LAST, root=tmp_path)
@@ -153,7 +153,7 @@ def _newest_moment(folder: Path) -> str:
     return str(Timestamp.from_epoch_micros(newest // 1000))
 
 
-def test_a_split_on_an_adjusted_dataset_comes_with_the_command_that_fetches_it_again(tmp_path: Path) -> None:
+def test_a_split_in_an_adjusted_dataset_is_reported_with_the_command_that_adopts_it(tmp_path: Path) -> None:
     with alpaca(tmp_path, {"AAPL": liquid(), "MSFT": liquid(50.0)}):
         _adjust(tmp_path)
         run(tmp_path, "ingest")
@@ -174,7 +174,7 @@ def _adjust(folder: Path) -> None:
     file.write_text(file.read_text().replace("{base_url", "{adjustment: split, base_url"))
 
 
-def test_a_second_update_steps_aside_with_a_clear_word(tmp_path: Path) -> None:
+def test_a_second_update_does_nothing_and_says_why(tmp_path: Path) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
     def hold(*_: object) -> None:
@@ -210,7 +210,7 @@ def test_a_second_update_steps_aside_with_a_clear_word(tmp_path: Path) -> None:
         (("update", "--symbols", ""), "is not a symbol"),
     ],
 )
-def test_bad_input_gets_a_message_and_exit_code_2_before_anything_is_touched(
+def test_bad_input_gets_a_message_and_exit_code_2_before_anything_is_written(
     tmp_path: Path, words: tuple[str, ...], complaint: str
 ) -> None:
     with alpaca(tmp_path, {}) as server:

@@ -1,4 +1,4 @@
-"""verify, recover and freeze as a user meets them: real processes, real files, real damage."""
+"""verify, recover and freeze as a user sees them: real processes, real files, real damage."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ STATE = "state/marketpipe.sqlite"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("intact")
     (folder / "config.yaml").write_text(CONFIG)
     done = marketpipe("ingest", "--config", "config.yaml", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -35,10 +35,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(whole: Path, tmp_path: Path) -> Path:
-    """A copy with times, for one test to damage."""
+def store(intact: Path, tmp_path: Path) -> Path:
+    """A copy that one test may damage; file times are kept."""
     folder = tmp_path / "store"
-    shutil.copytree(whole, folder)
+    shutil.copytree(intact, folder)
     return folder
 
 
@@ -47,7 +47,7 @@ def run(folder: Path, *words: str) -> Any:
 
 
 def ingested(folder: Path) -> Any:
-    """What an ingestion of the same range came to."""
+    """Return the JSON result of an ingestion of the same range."""
     done = marketpipe("ingest", "--config", "config.yaml", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     return result_of(done)
@@ -61,7 +61,7 @@ def problems(folder: Path, *words: str) -> dict[str, str]:
 
 
 def flip(path: Path, position: int = 100) -> None:
-    """One bit, and nothing that shows it from outside."""
+    """Change one bit, but neither size nor modification time."""
     before = path.stat()
     content = bytearray(path.read_bytes())
     content[position] ^= 1
@@ -76,7 +76,7 @@ def frozen(folder: Path, *words: str) -> Path:
     return folder / "marketpipe.lock"
 
 
-def test_a_whole_store_is_in_order_without_a_configuration(store: Path) -> None:
+def test_an_intact_store_is_verified_without_a_configuration(store: Path) -> None:
     done = run(store, "verify")
 
     assert done.returncode == 0
@@ -84,7 +84,7 @@ def test_a_whole_store_is_in_order_without_a_configuration(store: Path) -> None:
     assert "every file is unchanged" in done.stdout
 
 
-def test_a_bit_that_flipped_under_an_unchanged_time_is_found_and_healed_by_the_next_ingestion(store: Path) -> None:
+def test_a_flipped_bit_under_an_unchanged_time_is_found_and_repaired_by_the_next_ingestion(store: Path) -> None:
     before = (store / DAY).read_bytes()
     flip(store / DAY)
     assert ingested(store)["planned"] == 0
@@ -103,7 +103,7 @@ def test_a_bit_that_flipped_under_an_unchanged_time_is_found_and_healed_by_the_n
     assert run(store, "coverage").returncode == 0
 
 
-def test_what_is_cut_short_gone_or_nobodys_is_named_and_healed(store: Path) -> None:
+def test_truncated_lost_and_foreign_files_are_listed_and_repaired(store: Path) -> None:
     cut, gone = store / DAY, store / DAY.replace("26", "27")
     cut.write_bytes(cut.read_bytes()[:-100])
     gone.unlink()
@@ -125,7 +125,7 @@ def test_what_is_cut_short_gone_or_nobodys_is_named_and_healed(store: Path) -> N
     assert set(problems(store).values()) == {"foreign", "mislabelled"}
 
 
-def test_an_unreadable_aggregate_is_made_anew_by_the_next_ingestion(store: Path) -> None:
+def test_an_unreadable_aggregate_is_rebuilt_by_the_next_ingestion(store: Path) -> None:
     path = store / MONTH
     before, times = path.read_bytes(), path.stat()
     path.write_bytes(before[:-4] + b"XXXX")
@@ -138,13 +138,13 @@ def test_an_unreadable_aggregate_is_made_anew_by_the_next_ingestion(store: Path)
 
 
 @pytest.mark.parametrize("garbage", [None, b"garbage" * 1000])
-def test_a_state_that_is_lost_or_garbage_is_built_anew_from_the_files(store: Path, garbage: bytes | None) -> None:
+def test_a_state_that_is_lost_or_garbage_is_rebuilt_from_the_files(store: Path, garbage: bytes | None) -> None:
     shutil.rmtree(store / "state")
     if garbage:
         (store / "state").mkdir()
         (store / STATE).write_bytes(garbage)
-        said = run(store, "coverage").stderr
-        assert "file is not a database; 'marketpipe recover' builds a new one" in said
+        message = run(store, "coverage").stderr
+        assert "file is not a database; 'marketpipe recover' builds a new one" in message
 
     done = run(store, "recover")
 
@@ -158,7 +158,7 @@ def test_a_state_that_is_lost_or_garbage_is_built_anew_from_the_files(store: Pat
     assert [path.read_bytes() for path in kept] == ([garbage] if garbage else [])
 
 
-def test_a_good_state_is_never_replaced_unless_somebody_insists(store: Path) -> None:
+def test_a_readable_state_is_replaced_only_with_force(store: Path) -> None:
     refused = run(store, "recover")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "marketpipe recover --force" in refused.stderr
@@ -181,7 +181,7 @@ def test_a_state_of_a_newer_version_is_left_alone(store: Path) -> None:
     assert run(store, "recover", "--force").returncode == 0
 
 
-def test_damaged_files_are_not_recorded_and_asked_for_again(store: Path) -> None:
+def test_damaged_files_are_not_recorded_and_are_requested_again(store: Path) -> None:
     shutil.rmtree(store / "state")
     (store / DAY).write_bytes(b"PAR1 and no more")
 
@@ -193,7 +193,7 @@ def test_damaged_files_are_not_recorded_and_asked_for_again(store: Path) -> None
     assert problems(store) == {}
 
 
-def test_a_lock_proves_the_very_same_bytes_later_and_elsewhere(store: Path, tmp_path: Path) -> None:
+def test_a_lock_proves_identical_bytes_later_and_elsewhere(store: Path, tmp_path: Path) -> None:
     lock = frozen(store)
     assert lock.read_text() == run(store, "freeze").stdout
     same = run(store, "verify", "--lock", "marketpipe.lock")
@@ -210,7 +210,7 @@ def test_a_lock_proves_the_very_same_bytes_later_and_elsewhere(store: Path, tmp_
     assert problems(elsewhere, "--lock", "marketpipe.lock") == {MONTH: "altered", DAY: "gone"}
 
 
-def test_what_came_after_a_lock_is_said_and_no_failure(store: Path) -> None:
+def test_files_newer_than_a_lock_are_listed_without_failure(store: Path) -> None:
     lock = frozen(store, "--symbols", "AAPL", "--end", "2024-11-29")
     paths = [line.split()[2] for line in lock.read_text().splitlines() if "parquet" in line]
     assert len([path for path in paths if path.startswith("data/")]) == 4

@@ -1,4 +1,4 @@
-"""Whatever is typed, every command ends with 0, 1 or 2, without a traceback, and writes nowhere but where it may."""
+"""Every command ends with exit code 0, 1 or 2 on any input, without a traceback, and writes only to its own paths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG = "provider: synthetic\nsymbols: [AAPL]\nstart: 2024-01-02\nend: 2024-01-
 RECENT = CONFIG + "".join(
     f"{name}_path: recent/{name}\n" for name in ("output", "aggregates", "quarantine", "revisions", "state")
 )
-"""For ``update``, which goes on to today."""
+"""For ``update``, which continues to today."""
 WORDS = st.sampled_from(
     ["", " ", "-", "--", "-1", "0", "nan", "1e999", "9" * 400, "é", "\udcff", "\n", "%", "None", "🂡"]
 )
@@ -100,17 +100,17 @@ SERVES_FOR_EVER = {"serve"}
 
 @st.composite
 def command_lines(draw: st.DrawFn) -> list[str]:
-    """Mostly of a command with some of its options, whatever they are; sometimes anything at all."""
+    """Draw a command with some of its options, and sometimes an argument that it does not take."""
     name = draw(st.sampled_from(sorted(COMMANDS)))
     words = [name]
     for option in draw(st.permutations([each for each in COMMANDS[name].params if each.name not in SERVES_FOR_EVER])):
         if option.param_type_name == "argument" or (option.name == "config" or draw(st.booleans())):
-            words += _said(draw, name, option)
+            words += _option_with_value(draw, name, option)
     extra = draw(st.lists(WORDS, max_size=1)) if not draw(st.integers(0, 4)) else []
     return [*draw(st.sampled_from([[], [], ["--debug"], ["--version"]])), *words, *extra]
 
 
-def _said(draw: st.DrawFn, command: str, option: Any) -> list[str]:
+def _option_with_value(draw: st.DrawFn, command: str, option: Any) -> list[str]:
     if getattr(option, "is_flag", False):
         return [option.opts[0]]
     usual = VALUES.get(option.name, WORDS)
@@ -122,7 +122,7 @@ def _said(draw: st.DrawFn, command: str, option: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> WatchedFolder:
-    """With a store of two days in it."""
+    """A folder with a store of two days."""
     template = tmp_path_factory.mktemp("template")
     (template / "config.yaml").write_text(CONFIG)
     days = [f"{date.today() - timedelta(days=before)}" for before in (5, 4)]  # noqa: DTZ011 - update reads that clock too
@@ -132,7 +132,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> WatchedFolder:
 
 
 def may_write_to(words: list[str]) -> list[Path]:
-    """The configured paths, which are the usual ones but for what ``--output-path`` says."""
+    """Return the default paths, and the values of ``--output-path``."""
     named = [Path(after).expanduser() for word, after in pairwise(words) if word == "--output-path"]
     return [
         *map(Path, ("data", "aggregates", "quarantine", "revisions", "state", "recent")),
@@ -142,7 +142,7 @@ def may_write_to(words: list[str]) -> list[Path]:
 
 @fuzzed(60)
 @given(words=command_lines())
-def test_any_command_line_ends_well_or_says_what_is_wrong(watched: WatchedFolder, words: list[str]) -> None:
+def test_any_command_line_succeeds_or_reports_an_error(watched: WatchedFolder, words: list[str]) -> None:
     watched.begin()
     watched.look()
 

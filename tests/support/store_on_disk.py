@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.storage_metadata import RefreshCount
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
 from marketpipe.storage.infrastructure.bar_loader import BarLoader
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
@@ -86,7 +86,7 @@ class StoreOnDisk:
         timeframes: Sequence[Timeframe] = AGGREGATED,
         first: str | None = None,
         last: str | None = None,
-    ) -> RefreshCount:
+    ) -> AggregationReport:
         bounds = [None if date is None else TradingDate.parse(date) for date in (first, last)]
         return self.aggregates.refresh(Symbol(symbol), timeframes, bounds[0], bounds[1])
 

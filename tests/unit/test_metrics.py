@@ -46,14 +46,14 @@ def test_the_names_of_the_module_belong_to_the_default_registry() -> None:
     assert "marketpipe_backlog_symbol_days" in names
 
 
-def test_one_registry_given_twice_has_one_set_of_metrics() -> None:
+def test_a_registry_has_one_set_of_metrics_however_often_it_is_given() -> None:
     registry = CollectorRegistry()
 
     assert metrics_in(registry) is metrics_in(registry)
     assert metrics_in(CollectorRegistry()) is not metrics_in(registry)
 
 
-def test_an_ingestion_is_counted_in_the_registry_that_was_given_and_in_no_other(tmp_path: Path) -> None:
+def test_an_ingestion_is_counted_only_in_the_given_registry(tmp_path: Path) -> None:
     registry, other = CollectorRegistry(), CollectorRegistry()
     metrics_in(other)
     with Pipeline(_config(tmp_path), registry=registry) as pipeline:
@@ -84,7 +84,7 @@ def test_requests_errors_retries_and_latency_are_counted(tmp_path: Path) -> None
     assert value("request_latency_seconds_count") == 2
 
 
-def test_the_backlog_falls_from_what_is_planned(tmp_path: Path) -> None:
+def test_the_backlog_starts_at_the_number_of_planned_symbol_days(tmp_path: Path) -> None:
     registry, seen = CollectorRegistry(), list[float | None]()
     with Pipeline(_config(tmp_path), registry=registry) as pipeline:
         pipeline.subscribe(
@@ -110,7 +110,7 @@ def test_the_server_serves_a_registry_on_loopback() -> None:
         urllib.request.urlopen(address, timeout=1)
 
 
-def test_metrics_are_served_while_an_ingestion_runs_where_the_configuration_says_so(tmp_path: Path) -> None:
+def test_metrics_are_served_while_an_ingestion_runs_if_the_configuration_enables_them(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with MetricsServer(CollectorRegistry(), port=0) as probe:
         port = int(probe.address.split(":")[2].split("/")[0])
@@ -126,7 +126,7 @@ def test_metrics_are_served_while_an_ingestion_runs_where_the_configuration_says
     assert 'marketpipe_backlog_symbol_days{provider="synthetic"} 2.0' in seen[0]
 
 
-def test_an_address_that_is_taken_is_a_configuration_error_before_anything_is_touched(tmp_path: Path) -> None:
+def test_an_address_in_use_is_a_configuration_error_before_anything_is_written(tmp_path: Path) -> None:
     with MetricsServer(CollectorRegistry(), port=0) as taken:
         port = int(taken.address.split(":")[2].split("/")[0])
         config = _config(tmp_path, metrics=MetricsConfig(enabled=True, port=port))
@@ -139,7 +139,7 @@ def test_an_address_that_is_taken_is_a_configuration_error_before_anything_is_to
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "HEAD"])
-def test_nothing_but_reading_is_allowed(method: str) -> None:
+def test_only_get_is_allowed(method: str) -> None:
     with MetricsServer(CollectorRegistry(), port=0) as server:
         connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=60)
         connection.request(method, "/metrics", body=b"x" if method in ("POST", "PUT", "PATCH") else None)
@@ -147,7 +147,7 @@ def test_nothing_but_reading_is_allowed(method: str) -> None:
         connection.close()
 
 
-def test_loopback_is_where_metrics_are_served_unless_told_otherwise() -> None:
+def test_metrics_are_served_on_loopback_by_default() -> None:
     assert MetricsConfig().host == "127.0.0.1"
 
 
@@ -159,10 +159,10 @@ def test_no_path_leads_to_a_file(path: str) -> None:
     with MetricsServer(CollectorRegistry(), port=0) as server:
         connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=60)
         connection.request("GET", path)
-        said = connection.getresponse().read()
+        body = connection.getresponse().read()
         connection.close()
-    assert b"root:" not in said
-    assert b"ALPACA" not in said
+    assert b"root:" not in body
+    assert b"ALPACA" not in body
 
 
 @pytest.mark.parametrize(
@@ -175,13 +175,13 @@ def test_no_path_leads_to_a_file(path: str) -> None:
     ],
     ids=["long path", "long header", "many headers", "a body that never comes"],
 )
-def test_a_request_out_of_all_bounds_is_refused_and_its_body_never_read(request_text: bytes, status: bytes) -> None:
+def test_an_oversized_request_is_refused_and_its_body_is_never_read(request_text: bytes, status: bytes) -> None:
     with MetricsServer(CollectorRegistry(), port=0) as server, _connected(server) as caller:
         caller.sendall(request_text)
         assert status in caller.recv(100)
 
 
-def test_callers_who_never_finish_neither_stop_others_nor_the_end() -> None:
+def test_unfinished_requests_block_neither_other_requests_nor_closing() -> None:
     server = MetricsServer(CollectorRegistry(), port=0)
     callers = [_connected(server) for _ in range(30)]
     for caller in callers:

@@ -1,4 +1,4 @@
-"""The library's face: what ``import marketpipe`` gives, and what it does not load."""
+"""The public names of the library, and what importing them does not load."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ print(json.dumps([code, sorted(sys.modules)]))
 
 
 def modules_after(statement: str) -> set[str]:
-    """Top-level packages that a fresh interpreter has loaded."""
+    """Return the top-level packages that a new interpreter has loaded after the statement."""
     script = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     return _top_level(json.loads(_python("-c", script).splitlines()[-1]))
 
@@ -159,7 +159,7 @@ def _top_level(modules: list[str]) -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
-def test_public_names_are_these() -> None:
+def test_public_names_are_as_listed() -> None:
     assert sorted(marketpipe.__all__) == PUBLIC_NAMES
 
 
@@ -168,23 +168,23 @@ def test_no_public_name_is_listed_twice() -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC_NAMES)
-def test_public_name_resolves_to_what_bears_it(name: str) -> None:
+def test_public_name_resolves_to_the_object_of_that_name(name: str) -> None:
     value = getattr(marketpipe, name)
     assert getattr(value, "__name__", name) == FORMER_NAMES.get(name, name)
     assert getattr(marketpipe, name) is value
 
 
-def test_type_checkers_are_told_the_same_names_and_homes() -> None:
+def test_the_stub_lists_the_same_names_and_modules() -> None:
     tree = ast.parse(Path(marketpipe.__file__).with_suffix(".pyi").read_text("utf-8"))
-    told = {
+    listed = {
         alias.asname or alias.name: f"marketpipe.{imported.module}"
         for imported in tree.body
         if isinstance(imported, ast.ImportFrom)
         for alias in imported.names
     }
-    assert sorted(told) == PUBLIC_NAMES
-    for name, home in told.items():
-        assert getattr(import_module(home), name) is getattr(marketpipe, name)
+    assert sorted(listed) == PUBLIC_NAMES
+    for name, module in listed.items():
+        assert getattr(import_module(module), name) is getattr(marketpipe, name)
 
 
 def test_dir_lists_the_public_names() -> None:
@@ -193,7 +193,7 @@ def test_dir_lists_the_public_names() -> None:
 
 
 @pytest.mark.parametrize("name", ["Ticker", "pipelines", "_HOMES_", "__wrapped__"])
-def test_name_that_is_not_public_is_an_attribute_error(name: str) -> None:
+def test_a_name_that_is_not_public_is_an_attribute_error(name: str) -> None:
     with pytest.raises(AttributeError, match=f"No marketpipe attribute {name}"):
         getattr(marketpipe, name)
 
@@ -211,7 +211,7 @@ def test_importing_marketpipe_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("name", ["OHLCVBar", "BarsStored", "MarketPipeError"])
-def test_using_a_word_of_the_kernel_imports_nothing_heavy(name: str) -> None:
+def test_using_a_type_of_the_kernel_imports_nothing_heavy(name: str) -> None:
     assert modules_after(f"from marketpipe import {name}") & NOT_FOR_IMPORT == set()
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from attrs import asdict
 
 from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
-from marketpipe.ingestion.domain.restatement import Restatement
-from marketpipe.reports import AuditReport, IngestionReport, PlanReport, SymbolAdjustment, is_withdrawn
+from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustment
+from marketpipe.reports import AuditReport, IngestionReport, PlanReport
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
 
@@ -117,7 +117,7 @@ def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> N
 
 def _differences(restatement: Restatement) -> str:
     compared = restatement.comparison
-    if is_withdrawn(compared):
+    if restatement.is_withdrawn:
         return f"the provider returns no bars any more; the {compared.removed:,} stored bars are kept"
     counts = {
         "added": compared.added,
@@ -173,7 +173,7 @@ def _restatement_as_json(restatement: Restatement) -> dict[str, object]:
     return {
         "symbol": str(compared.symbol_day.symbol),
         "trading_date": str(compared.symbol_day.trading_date),
-        "kind": "withdrawn" if is_withdrawn(compared) else str(restatement.kind),
+        "kind": "withdrawn" if restatement.is_withdrawn else str(restatement.kind),
         "ratio": restatement.ratio,
         **asdict(compared, filter=lambda attribute, _: attribute.name not in ("symbol_day", "error")),
     }

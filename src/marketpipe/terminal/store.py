@@ -14,9 +14,10 @@ from prometheus_client.registry import Collector
 
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.pipeline import Pipeline
-from marketpipe.reports import AggregationReport, StatusReport, ValidationReport
+from marketpipe.reports import StatusReport, ValidationReport
 from marketpipe.shared_kernel.domain.errors import QueryError
 from marketpipe.shared_kernel.domain.symbol import Outcome
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.terminal.output import cell, err, out, print_json, print_table, reasons_as_json
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from tests.support.coverage_grids import grid
 
 
 def report(rows: dict[str, str], first: str = "2024-01-02", last: str = "2024-01-31") -> CoverageReport:
-    """Rows of signs, one a session; the last of a short row is repeated."""
+    """Build a report from rows of signs, one sign a session; the last sign of a short row is repeated."""
     days = grid(first, last)
     verdicts = {sign: verdict for verdict, (sign, _) in SIGNS.items()}
     symbols = tuple(
@@ -28,7 +28,7 @@ def lines(made: CoverageReport, width: int) -> list[str]:
     return [line.plain for line in heat_map(made, width)]
 
 
-def test_every_session_has_a_sign_of_its_own_where_there_is_room() -> None:
+def test_every_session_has_its_own_sign_if_there_is_room() -> None:
     head, first, second, legend = lines(report({"AAPL": "█x█?█", "BRK.B": "--█"}), 80)
 
     assert head == "      2024-01"
@@ -42,7 +42,7 @@ def test_every_verdict_has_a_sign_and_no_two_share_one() -> None:
     assert len({sign for sign, _ in SIGNS.values()}) == len(SIGNS)
 
 
-def test_the_worst_of_several_sessions_shows_where_they_share_a_sign() -> None:
+def test_a_shared_sign_shows_the_worst_session() -> None:
     made = report({"AAPL": "█" * 100 + "?" + "█"}, "2024-01-02", "2024-12-31")
 
     _, row, legend = lines(made, 60)
@@ -52,7 +52,7 @@ def test_the_worst_of_several_sessions_shows_where_they_share_a_sign() -> None:
     assert "the worst of 5 sessions" in legend
 
 
-def test_lines_fit_and_months_are_labelled_where_there_is_room() -> None:
+def test_lines_fit_and_months_are_labelled_if_there_is_room() -> None:
     made = report({"AAPL": "█"}, "2020-01-02", "2024-12-31")
 
     head, row, _ = lines(made, 100)

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 NEAR = 0.005
 LARGEST_DENOMINATOR = 4
@@ -42,12 +46,59 @@ class Restatement:
     def is_adjustment(self) -> bool:
         return self.kind is not RestatementKind.CORRECTION
 
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether bars are stored and the provider returns none any more."""
+        found = self.comparison
+        return found.removed > 0 and not (found.unchanged or found.changed or found.added)
+
     @classmethod
     def of(cls, comparison: DayComparison) -> Restatement:
         ratio = comparison.price_ratio
         if ratio is None or abs(ratio - 1) < SMALLEST_ADJUSTMENT:
             return cls(comparison, RestatementKind.CORRECTION)
         return cls(comparison, RestatementKind.SPLIT if is_split(ratio) else RestatementKind.DIVIDEND, ratio)
+
+
+@frozen
+class SymbolAdjustment:
+    """A split or dividend that the provider has applied to the prices of a symbol since they were stored.
+
+    ``restatement`` is the day that shows it. It affects the whole stored history, from ``first`` to ``last``, both
+    inclusive, and has to be adopted for all of it.
+    """
+
+    restatement: Restatement
+    first: TradingDate
+    last: TradingDate
+
+    @property
+    def symbol(self) -> Symbol:
+        return self.restatement.comparison.symbol_day.symbol
+
+
+def adjustments(
+    compared: Iterable[DayComparison], history: Mapping[Symbol, tuple[TradingDate, TradingDate]]
+) -> tuple[SymbolAdjustment, ...]:
+    """Return at most one adjustment a symbol, by symbol: that of the first day which shows one.
+
+    ``history`` has the first and the last stored date of each symbol.
+    """
+    found: dict[Symbol, SymbolAdjustment] = {}
+    for comparison in compared:
+        restatement, symbol = Restatement.of(comparison), comparison.symbol_day.symbol
+        if restatement.is_adjustment and symbol not in found:
+            found[symbol] = SymbolAdjustment(restatement, *history[symbol])
+    return tuple(found[symbol] for symbol in sorted(found))
+
+
+def adoptable(compared: Iterable[DayComparison]) -> Mapping[Symbol, frozenset[TradingDate]]:
+    """Return the days whose stored bars may be replaced: those that differ, unless the provider returned no bars."""
+    dates: defaultdict[Symbol, set[TradingDate]] = defaultdict(set)
+    for comparison in compared:
+        if comparison.differs and not Restatement.of(comparison).is_withdrawn:
+            dates[comparison.symbol_day.symbol].add(comparison.symbol_day.trading_date)
+    return {symbol: frozenset(days) for symbol, days in dates.items()}
 
 
 def is_split(ratio: float) -> bool:

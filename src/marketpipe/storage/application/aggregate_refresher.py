@@ -11,7 +11,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import AggregatesRefreshed
 from marketpipe.storage.application.ports import Aggregator
-from marketpipe.storage.domain.storage_metadata import RefreshCount
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 
 class AggregateRefresher:
@@ -27,21 +27,21 @@ class AggregateRefresher:
         timeframes: Sequence[Timeframe],
         first: TradingDate | None = None,
         last: TradingDate | None = None,
-    ) -> RefreshCount:
+    ) -> AggregationReport:
         wanted = [timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1]
         looking = partial(self._aggregator.up_to_date, timeframes=wanted, first=first, last=last)
         refreshing = partial(self._aggregator.refresh, timeframes=wanted, first=first, last=last)
         counts = self._counts(symbols if wanted else (), partial(_tried, looking), partial(_tried, refreshing))
-        total = sum(counts, start=RefreshCount(0, 0))
+        total = sum(counts, start=AggregationReport(0, 0))
         self._bus.publish(AggregatesRefreshed(total.written, total.unchanged))
         return total
 
     def _counts(
         self,
         symbols: Sequence[Symbol],
-        look: Callable[[Symbol], RefreshCount | None],
-        refresh: Callable[[Symbol], RefreshCount | None],
-    ) -> Iterator[RefreshCount]:
+        look: Callable[[Symbol], AggregationReport | None],
+        refresh: Callable[[Symbol], AggregationReport | None],
+    ) -> Iterator[AggregationReport]:
         """In the order of the symbols. One thread looks: that is all system calls, and so short that others wait."""
         looked = [look(symbol) for symbol in symbols]
         stale = [symbol for symbol, count in zip(symbols, looked, strict=True) if count is None]
@@ -50,8 +50,8 @@ class AggregateRefresher:
             yield from (count for found in looked if (count := found or next(made)))
 
 
-def _tried(ask: Callable[[Symbol], RefreshCount | None], symbol: Symbol) -> RefreshCount | None:
+def _tried(ask: Callable[[Symbol], AggregationReport | None], symbol: Symbol) -> AggregationReport | None:
     try:
         return ask(symbol)
     except StorageError as error:
-        return RefreshCount(0, 0, (f"{symbol}: {error}",))
+        return AggregationReport(0, 0, (f"{symbol}: {error}",))

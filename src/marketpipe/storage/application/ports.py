@@ -10,7 +10,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.storage.domain.integrity import CheckedFile, StoreArea
-from marketpipe.storage.domain.storage_metadata import RefreshCount
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 
 class BarStore(Protocol):
@@ -49,7 +49,7 @@ class StoredBars(Protocol):
 class Aggregator(Protocol):
     def up_to_date(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
-    ) -> RefreshCount | None:
+    ) -> AggregationReport | None:
         """What ``refresh`` would count, where a look from outside shows that all agrees; None where it has work to do.
 
         Changes nothing.
@@ -58,7 +58,7 @@ class Aggregator(Protocol):
 
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
-    ) -> RefreshCount:
+    ) -> AggregationReport:
         """Brings every month between the dates (both inclusive; None: no bound) up to date with its minutes."""
         ...
 

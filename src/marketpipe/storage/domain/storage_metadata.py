@@ -82,17 +82,21 @@ def label_in(metadata: Mapping[str, str]) -> str:
 
 
 @frozen
-class RefreshCount:
-    """Aggregate files ``written`` anew and those ``unchanged`` because they agree with their minutes.
+class AggregationReport:
+    """What a refresh of aggregates did: files ``written``, and files ``unchanged`` because they agree with their bars.
 
-    ``failures`` says of each symbol that could not be aggregated to the end what is wrong.
+    ``failures`` has one message for each symbol whose aggregates could not all be refreshed.
     """
 
     written: int
     unchanged: int
     failures: tuple[str, ...] = ()
 
-    def __add__(self, other: RefreshCount) -> RefreshCount:
-        return RefreshCount(
+    @property
+    def ok(self) -> bool:
+        return not self.failures
+
+    def __add__(self, other: AggregationReport) -> AggregationReport:
+        return AggregationReport(
             self.written + other.written, self.unchanged + other.unchanged, self.failures + other.failures
         )

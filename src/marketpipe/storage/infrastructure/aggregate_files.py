@@ -28,7 +28,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.domain.storage_metadata import (
-    RefreshCount,
+    AggregationReport,
     StorageMetadata,
     day_digests,
     differing_days,
@@ -89,7 +89,7 @@ class AggregateFiles:
 
     def up_to_date(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
-    ) -> RefreshCount | None:
+    ) -> AggregationReport | None:
         """Return the count of fresh files, without opening any; None if at least one is not fresh. Changes nothing."""
         unchanged = 0
         for year, wanted in years_between(self._layout, symbol, first, last):
@@ -99,17 +99,17 @@ class AggregateFiles:
                 if not minutes.is_fresh(file):
                     return None
                 unchanged += 1
-        return RefreshCount(0, unchanged)
+        return AggregationReport(0, unchanged)
 
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
-    ) -> RefreshCount:
+    ) -> AggregationReport:
         """Rebuild the files that no longer agree with their minutes. Raises ``StorageError``."""
         years = years_between(self._layout, symbol, first, last)
         counts = (self._refresh_year(year, wanted, timeframes) for year, wanted in years)
-        return sum(counts, start=RefreshCount(0, 0))
+        return sum(counts, start=AggregationReport(0, 0))
 
-    def _refresh_year(self, year: Months, wanted: Months, timeframes: Sequence[Timeframe]) -> RefreshCount:
+    def _refresh_year(self, year: Months, wanted: Months, timeframes: Sequence[Timeframe]) -> AggregationReport:
         files = list(aggregate_files(self._layout, year, wanted, timeframes))
         # Scanned anew, whatever a plan has seen: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
@@ -117,7 +117,7 @@ class AggregateFiles:
         stale = list(minutes.stale(files))
         if stale:
             self._write_all(stale, self._rebuilt(stale, minutes))
-        return RefreshCount(len(stale), len(files) - len(stale))
+        return AggregationReport(len(stale), len(files) - len(stale))
 
     def _rebuilt(self, stale: Sequence[StaleAggregate], minutes: MinutesOfYear) -> Made:
         """Return what any of the files needs, made in one pass over the minutes: the first month costs most of it."""

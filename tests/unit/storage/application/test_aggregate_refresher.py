@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import AggregatesRefreshed
 from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-from marketpipe.storage.domain.storage_metadata import RefreshCount
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 AAPL, MSFT, TSLA = Symbol("AAPL"), Symbol("MSFT"), Symbol("TSLA")
 FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-31")
@@ -35,19 +35,19 @@ class FakeAggregator:
 
     def up_to_date(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
-    ) -> RefreshCount | None:
+    ) -> AggregationReport | None:
         self.looked.append((symbol, timeframes, first, last))
         if symbol == self.unsightly:
             raise StorageError(f"cannot look at {symbol}")
-        return RefreshCount(0, 5) if symbol == self.fresh else None
+        return AggregationReport(0, 5) if symbol == self.fresh else None
 
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
-    ) -> RefreshCount:
+    ) -> AggregationReport:
         if symbol == self.broken:
             raise StorageError(f"cannot aggregate {symbol}")
         self.asked.append((symbol, timeframes, first, last))
-        return RefreshCount(len(timeframes), 2)
+        return AggregationReport(len(timeframes), 2)
 
 
 @define
@@ -73,7 +73,7 @@ def test_every_symbol_is_refreshed_between_the_dates_and_counted() -> None:
 
     wanted = [Timeframe.MINUTE_5, Timeframe.DAY_1]
     assert refreshing.aggregator.asked == [(AAPL, wanted, FIRST, LAST), (MSFT, wanted, FIRST, LAST)]
-    assert count == RefreshCount(written=4, unchanged=4)
+    assert count == AggregationReport(written=4, unchanged=4)
     assert refreshing.said == [AggregatesRefreshed(4, 4)]
 
 
@@ -89,7 +89,7 @@ def test_minutes_are_no_aggregate_of_themselves() -> None:
 def test_nothing_to_refresh_asks_nobody(symbols: list[Symbol], timeframes: list[Timeframe]) -> None:
     refreshing = Refreshing()
 
-    assert refreshing.refresher.refresh(symbols, timeframes) == RefreshCount(0, 0)
+    assert refreshing.refresher.refresh(symbols, timeframes) == AggregationReport(0, 0)
     assert refreshing.aggregator.asked == []
 
 
@@ -98,7 +98,7 @@ def test_a_symbol_that_cannot_be_aggregated_holds_up_no_other() -> None:
 
     count = refreshing.refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1])
 
-    assert count == RefreshCount(1, 2, ("AAPL: cannot aggregate AAPL",))
+    assert count == AggregationReport(1, 2, ("AAPL: cannot aggregate AAPL",))
     assert [asked[0] for asked in refreshing.aggregator.asked] == [MSFT]
     assert refreshing.said == [AggregatesRefreshed(1, 2)]
 
@@ -110,7 +110,7 @@ def test_what_is_up_to_date_is_looked_at_and_no_more() -> None:
 
     assert refreshing.aggregator.looked == [(symbol, [Timeframe.DAY_1], FIRST, LAST) for symbol in (AAPL, MSFT)]
     assert [asked[0] for asked in refreshing.aggregator.asked] == [MSFT]
-    assert count == RefreshCount(1, 7)
+    assert count == AggregationReport(1, 7)
 
 
 def test_failures_are_told_in_the_order_of_the_symbols_wherever_they_came_up() -> None:
@@ -118,19 +118,21 @@ def test_failures_are_told_in_the_order_of_the_symbols_wherever_they_came_up() -
 
     count = refreshing.refresher.refresh([AAPL, MSFT, TSLA], [Timeframe.DAY_1])
 
-    assert count == RefreshCount(1, 2, ("AAPL: cannot aggregate AAPL", "MSFT: cannot look at MSFT"))
+    assert count == AggregationReport(1, 2, ("AAPL: cannot aggregate AAPL", "MSFT: cannot look at MSFT"))
 
 
 def test_several_symbols_are_refreshed_at_once() -> None:
     meeting = threading.Barrier(2)
 
     class Meeting(FakeAggregator):
-        def refresh(self, symbol: Symbol, **_: Any) -> RefreshCount:
+        def refresh(self, symbol: Symbol, **_: Any) -> AggregationReport:
             meeting.wait(60)  # in vain, where the other one does not come
-            return RefreshCount(1, 0)
+            return AggregationReport(1, 0)
 
-    assert Refreshing(Meeting(), workers=2).refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1]) == RefreshCount(2, 0)
+    assert Refreshing(Meeting(), workers=2).refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1]) == AggregationReport(
+        2, 0
+    )
 
 
 def test_counts_add_up() -> None:
-    assert RefreshCount(1, 2) + RefreshCount(10, 20) == RefreshCount(11, 22)
+    assert AggregationReport(1, 2) + AggregationReport(10, 20) == AggregationReport(11, 22)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.domain.storage_metadata import RefreshCount
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.parquet_files import read_metadata, sha256
 from tests.support.aggregated_store import FILES, MONTHS, daily_closes, files_of, fingerprint, keep, written
 from tests.support.builders import day
@@ -42,7 +42,7 @@ def test_an_aggregate_says_what_it_was_made_from(store: StoreOnDisk) -> None:
 def test_what_agrees_with_its_minutes_is_not_written_again(store: StoreOnDisk) -> None:
     before = fingerprint(store)
 
-    assert store.refresh("AAPL") == RefreshCount(0, FILES)
+    assert store.refresh("AAPL") == AggregationReport(0, FILES)
     assert fingerprint(store) == before
 
 
@@ -50,7 +50,7 @@ def test_a_changed_day_rewrites_its_month_and_its_year_alone(store: StoreOnDisk)
     before = fingerprint(store)
     keep(store, "2024-03-05", 99.0)
 
-    assert store.refresh("AAPL") == RefreshCount(6, FILES - 6)
+    assert store.refresh("AAPL") == AggregationReport(6, FILES - 6)
 
     after = fingerprint(store)
     assert written(before, after) == files_of("2024-03")
@@ -94,7 +94,7 @@ def test_the_same_minutes_stored_again_rewrite_nothing(store: StoreOnDisk) -> No
     before = fingerprint(store)
     keep(store, "2024-03-05", 20.0)
 
-    assert store.refresh("AAPL") == RefreshCount(0, FILES)
+    assert store.refresh("AAPL") == AggregationReport(0, FILES)
     assert written(before, fingerprint(store)) == set()
 
 
@@ -103,10 +103,10 @@ def test_a_refresh_of_one_month_loses_no_daily_bar_of_another(store: StoreOnDisk
     keep(store, "2024-03-05", 99.0)
     keep(store, "2024-04-05", 88.0)
 
-    assert store.refresh("AAPL", first="2024-03-01", last="2024-03-31") == RefreshCount(6, 0)
+    assert store.refresh("AAPL", first="2024-03-01", last="2024-03-31") == AggregationReport(6, 0)
 
     assert daily_closes(store) == {**complete, "2024-03-05": 99.5, "2024-04-05": 88.5}
-    assert store.refresh("AAPL") == RefreshCount(5, FILES - 5)
+    assert store.refresh("AAPL") == AggregationReport(5, FILES - 5)
 
 
 def test_daily_bars_of_a_month_that_was_never_asked_for_are_not_missing(tmp_path: Path) -> None:
@@ -122,9 +122,9 @@ def test_daily_bars_of_a_month_that_was_never_asked_for_are_not_missing(tmp_path
 def test_both_dates_choose_whole_months_inclusively(store: StoreOnDisk) -> None:
     shutil.rmtree(store.layout.aggregates)
 
-    assert store.refresh("AAPL", [Timeframe.HOUR_1], "2023-12-31", "2024-01-01") == RefreshCount(2, 0)
-    assert store.refresh("AAPL", [Timeframe.HOUR_1], "2024-05-01") == RefreshCount(0, 0)
-    assert store.refresh("AAPL", [Timeframe.HOUR_1], last="2024-03-01") == RefreshCount(1, 2)
+    assert store.refresh("AAPL", [Timeframe.HOUR_1], "2023-12-31", "2024-01-01") == AggregationReport(2, 0)
+    assert store.refresh("AAPL", [Timeframe.HOUR_1], "2024-05-01") == AggregationReport(0, 0)
+    assert store.refresh("AAPL", [Timeframe.HOUR_1], last="2024-03-01") == AggregationReport(1, 2)
 
 
 def test_the_same_minutes_give_the_same_bytes_whatever_way_they_came(store: StoreOnDisk, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_symbol_without_bars_has_nothing_to_refresh(store: StoreOnDisk) -> Non
     keep(store, "2024-01-04", 1.0, symbol="MSFT")
     before = fingerprint(store)
 
-    assert store.refresh("NONE") == RefreshCount(0, 0)
+    assert store.refresh("NONE") == AggregationReport(0, 0)
     assert fingerprint(store) == before
-    assert store.refresh("MSFT") == RefreshCount(6, 0)
+    assert store.refresh("MSFT") == AggregationReport(6, 0)
     assert written(before, fingerprint(store)) == files_of("2024-01", "MSFT")

@@ -10,7 +10,7 @@ from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.domain.storage_metadata import RefreshCount
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles, ScannedYears
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.file_inventory import FileInventory
@@ -22,7 +22,7 @@ from tests.support.system_calls import SystemCalls
 
 AAPL = Symbol("AAPL")
 FIRST, LAST = TradingDate.parse("2023-01-01"), TradingDate.parse("2024-12-31")
-FRESH = RefreshCount(0, FILES)
+FRESH = AggregationReport(0, FILES)
 
 
 def planned(store: StoreOnDisk, first: str = "2023-01-01", last: str = "2024-12-31") -> ScannedYears:
@@ -34,7 +34,7 @@ def planned(store: StoreOnDisk, first: str = "2023-01-01", last: str = "2024-12-
 
 def checked(
     store: StoreOnDisk, scanned: ScannedYears, first: TradingDate | None = FIRST, last: TradingDate | None = LAST
-) -> RefreshCount | None:
+) -> AggregationReport | None:
     """The count of the fresh files, None if one of them is not."""
     writer = ParquetWriter(store.compression)
     files = AggregateFiles(
@@ -112,4 +112,4 @@ def test_a_link_to_nowhere_among_the_day_files_is_an_error_that_names_it(store: 
 
 
 def test_a_store_without_the_symbol_has_nothing_to_refresh(tmp_path: Path) -> None:
-    assert checked(StoreOnDisk(tmp_path), ScannedYears()) == RefreshCount(0, 0)
+    assert checked(StoreOnDisk(tmp_path), ScannedYears()) == AggregationReport(0, 0)

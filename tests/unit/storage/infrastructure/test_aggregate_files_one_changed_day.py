@@ -10,7 +10,7 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.domain.storage_metadata import RefreshCount
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator, Made, Minutes
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
@@ -59,10 +59,10 @@ def watched(store: StoreOnDisk) -> WatchedAggregator:
     return WatchedAggregator()
 
 
-def refresh(store: StoreOnDisk, aggregator: DuckDBAggregator) -> RefreshCount:
+def refresh(store: StoreOnDisk, aggregator: DuckDBAggregator) -> AggregationReport:
     writer = ParquetWriter(store.compression)
     files = AggregateFiles(store.layout, store.identity, lambda: aggregator, writer, store.files)
-    return sum((files.refresh(Symbol(name), AGGREGATED, None, None) for name in SYMBOLS), start=RefreshCount(0, 0))
+    return sum((files.refresh(Symbol(name), AGGREGATED, None, None) for name in SYMBOLS), start=AggregationReport(0, 0))
 
 
 def test_one_changed_day_rewrites_its_month_and_its_year_and_no_other_file(
@@ -72,7 +72,7 @@ def test_one_changed_day_rewrites_its_month_and_its_year_and_no_other_file(
     keep(store, "2024-03-05", 99.0)
     before = Traces.of(store.root)
 
-    assert refresh(store, watched) == RefreshCount(6, FILES - 6 + 6)
+    assert refresh(store, watched) == AggregationReport(6, FILES - 6 + 6)
 
     assert before.changed_to(Traces.of(store.root)) == {f"aggregates/{name}" for name in files_of("2024-03")}
     assert watched.asked == [("AAPL", "2024-03", AGGREGATED)]
@@ -84,7 +84,7 @@ def test_nothing_is_aggregated_or_touched_where_nothing_has_changed(
 ) -> None:
     before = Traces.of(store.root)
 
-    assert refresh(store, watched) == RefreshCount(0, FILES + 6)
+    assert refresh(store, watched) == AggregationReport(0, FILES + 6)
 
     assert before.changed_to(Traces.of(store.root)) == set()
     assert watched.asked == []
@@ -96,7 +96,7 @@ def test_the_same_minutes_with_another_time_are_not_aggregated_again(
     store.path(day("AAPL", "2024-03-05")).touch()
     before = Traces.of(store.root)
 
-    assert refresh(store, watched) == RefreshCount(0, FILES + 6)
+    assert refresh(store, watched) == AggregationReport(0, FILES + 6)
 
     assert before.changed_to(Traces.of(store.root)) == {f"aggregates/{name}" for name in files_of("2024-03")}
     assert watched.asked == []

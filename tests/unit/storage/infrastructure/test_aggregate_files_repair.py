@@ -9,7 +9,7 @@ import pytest
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.domain.storage_metadata import RefreshCount
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.parquet_files import read_metadata
 from tests.support.aggregated_store import FILES, daily_closes, fingerprint, keep, written
 from tests.support.builders import day
@@ -22,12 +22,12 @@ def test_a_copied_tree_is_stamped_and_not_written_again(store: StoreOnDisk, tmp_
     copy = StoreOnDisk(tmp_path / "copy")
     before = fingerprint(copy)
 
-    assert copy.refresh("AAPL") == RefreshCount(0, FILES)
+    assert copy.refresh("AAPL") == AggregationReport(0, FILES)
 
     stamped = fingerprint(copy)
     assert written(before, stamped) == set()
     assert all(stamped[name] != before[name] for name in before)
-    assert copy.refresh("AAPL") == RefreshCount(0, FILES)
+    assert copy.refresh("AAPL") == AggregationReport(0, FILES)
     assert fingerprint(copy) == stamped
 
 
@@ -36,7 +36,7 @@ def test_a_missing_aggregate_is_made_again(store: StoreOnDisk, timeframe: Timefr
     before, path = tree(store.layout.aggregates), store.aggregate_path("AAPL", timeframe, "2024-03")
     path.unlink()
 
-    assert store.refresh("AAPL") == RefreshCount(1, FILES - 1)
+    assert store.refresh("AAPL") == AggregationReport(1, FILES - 1)
     assert tree(store.layout.aggregates) == before
 
 
@@ -53,7 +53,7 @@ def test_a_damaged_aggregate_is_made_again(store: StoreOnDisk, timeframe: Timefr
     }
     path.write_bytes(damaged[damage])
 
-    assert store.refresh("AAPL") == RefreshCount(1, FILES - 1)
+    assert store.refresh("AAPL") == AggregationReport(1, FILES - 1)
     assert tree(store.layout.aggregates) == before
 
 
@@ -63,7 +63,7 @@ def test_a_damaged_daily_file_does_not_stand_in_the_way_of_a_changed_day(store: 
     path.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
     keep(store, "2024-03-05", 99.0)
 
-    assert store.refresh("AAPL") == RefreshCount(6, FILES - 6)
+    assert store.refresh("AAPL") == AggregationReport(6, FILES - 6)
     assert len(daily_closes(store)) == 6
     assert daily_closes(store)["2024-03-05"] == 99.5
 
@@ -71,7 +71,7 @@ def test_a_damaged_daily_file_does_not_stand_in_the_way_of_a_changed_day(store: 
 def test_a_day_that_was_taken_away_goes_from_the_aggregates(store: StoreOnDisk) -> None:
     store.path(day("AAPL", "2024-03-05")).unlink()
 
-    assert store.refresh("AAPL") == RefreshCount(6, FILES - 6)
+    assert store.refresh("AAPL") == AggregationReport(6, FILES - 6)
     assert "2024-03-05" not in daily_closes(store)
     assert "2024-03-04" in daily_closes(store)
 
@@ -116,7 +116,7 @@ def test_a_day_file_that_was_copied_over_is_noticed_though_its_folder_looks_unto
     path.write_bytes(other.read_bytes())
 
     assert path.parent.stat().st_mtime_ns == folder
-    assert store.refresh("AAPL") == RefreshCount(6, FILES - 6)
+    assert store.refresh("AAPL") == AggregationReport(6, FILES - 6)
 
 
 def test_daily_bars_made_alone_have_the_bytes_of_those_made_with_others(store: StoreOnDisk) -> None:
@@ -124,7 +124,7 @@ def test_daily_bars_made_alone_have_the_bytes_of_those_made_with_others(store: S
     whole = path.read_bytes()
     path.unlink()
 
-    assert store.refresh("AAPL") == RefreshCount(1, FILES - 1)
+    assert store.refresh("AAPL") == AggregationReport(1, FILES - 1)
     assert path.read_bytes() == whole
 
 

@@ -17,7 +17,7 @@ from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.domain.storage_metadata import RefreshCount
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.file_inventory import FileInventory
 from tests.support.aggregated_store import FILES, fingerprint, keep, written
 from tests.support.builders import day
@@ -95,7 +95,7 @@ def test_aggregates_that_know_only_whole_months_are_stale_and_made_anew(store: S
     pq.write_table(rows.replace_schema_metadata(said), path)
 
     assert stale(store) == {"2024-03-04": ("1h",), "2024-03-05": ("1h",)}
-    assert store.refresh("AAPL") == RefreshCount(1, FILES - 1)
+    assert store.refresh("AAPL") == AggregationReport(1, FILES - 1)
     assert path.read_bytes() == content
 
 
@@ -107,7 +107,7 @@ def test_a_copied_tree_is_not_stale_and_looks_fresh_from_then_on(store: StoreOnD
     assert stale(copy) == {}
 
     stamped = fingerprint(copy)
-    assert copy.refresh("AAPL") == RefreshCount(0, FILES)
+    assert copy.refresh("AAPL") == AggregationReport(0, FILES)
     assert fingerprint(copy) == stamped
 
 
