@@ -21,8 +21,8 @@ from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.validation.application.bar_validator import ValidationResult
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES, SCHEMA_RULE, SEQUENCE_RULES, RuleBook
-from marketpipe.validation.domain.symbol_bars_aggregate import SymbolBarsAggregate
-from marketpipe.validation.domain.validation_rule import SequenceRule, ValidationRule
+from marketpipe.validation.domain.symbol_bars_aggregate import SequenceRule, SymbolBarsAggregate
+from marketpipe.validation.domain.validation_rule import ValidationRule
 from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
 from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator

@@ -36,8 +36,8 @@ def swallowing_bus() -> EventBus:
     return EventBus(lambda *_: suppress(ArithmeticError))
 
 
-def says(name: str, said: list[str]) -> Callable[[Event], None]:
-    return lambda event: said.append(f"{name} {type(event).__name__}")
+def appending(name: str, calls: list[str]) -> Callable[[Event], None]:
+    return lambda event: calls.append(f"{name} {type(event).__name__}")
 
 
 def fails(event: Event) -> None:
@@ -45,46 +45,46 @@ def fails(event: Event) -> None:
 
 
 def test_handlers_run_in_the_order_of_their_subscription() -> None:
-    bus, said = plain_bus(), list[str]()
+    bus, calls = plain_bus(), list[str]()
     for name in ("first", "second", "third"):
-        bus.subscribe(Opened, says(name, said))
+        bus.subscribe(Opened, appending(name, calls))
     bus.publish(Opened())
-    assert said == ["first Opened", "second Opened", "third Opened"]
+    assert calls == ["first Opened", "second Opened", "third Opened"]
 
 
 def test_observers_see_an_event_before_its_handlers_whoever_came_first() -> None:
-    bus, said = plain_bus(), list[str]()
-    bus.subscribe(Opened, says("handler", said))
-    bus.observe(Event, says("observer of all", said))
-    bus.observe(Opened, says("observer", said))
+    bus, calls = plain_bus(), list[str]()
+    bus.subscribe(Opened, appending("handler", calls))
+    bus.observe(Event, appending("observer of all", calls))
+    bus.observe(Opened, appending("observer", calls))
     bus.publish(Opened())
-    assert said == ["observer Opened", "observer of all Opened", "handler Opened"]
+    assert calls == ["observer Opened", "observer of all Opened", "handler Opened"]
 
 
 def test_observers_see_facts_in_the_order_in_which_they_came_about() -> None:
-    bus, said = plain_bus(), list[str]()
+    bus, calls = plain_bus(), list[str]()
     bus.subscribe(Opened, lambda _: bus.publish(Closed()))
-    bus.observe(Event, says("observer", said))
+    bus.observe(Event, appending("observer", calls))
     bus.publish(Opened())
-    assert said == ["observer Opened", "observer Closed"]
+    assert calls == ["observer Opened", "observer Closed"]
 
 
 def test_publish_returns_when_the_whole_ring_is_done() -> None:
-    bus, said = plain_bus(), list[str]()
+    bus, calls = plain_bus(), list[str]()
     bus.subscribe(Opened, lambda event: bus.publish(Closed(event.number)))
-    bus.subscribe(Closed, says("inner", said))
-    bus.subscribe(Opened, says("outer", said))
+    bus.subscribe(Closed, appending("inner", calls))
+    bus.subscribe(Opened, appending("outer", calls))
     bus.publish(Opened())
-    assert said == ["inner Closed", "outer Opened"]
+    assert calls == ["inner Closed", "outer Opened"]
 
 
 def test_only_subscribers_of_the_very_type_are_called() -> None:
-    bus, said = plain_bus(), list[str]()
-    bus.subscribe(Closed, says("handler", said))
-    bus.observe(Closed, says("observer", said))
-    bus.subscribe(Opened, says("handler", said))
+    bus, calls = plain_bus(), list[str]()
+    bus.subscribe(Closed, appending("handler", calls))
+    bus.observe(Closed, appending("observer", calls))
+    bus.subscribe(Opened, appending("handler", calls))
     bus.publish(Reopened())
-    assert said == []
+    assert calls == []
 
 
 def test_event_itself_observes_every_type() -> None:
@@ -100,13 +100,13 @@ def test_publishing_what_nobody_wants_does_nothing() -> None:
 
 
 def test_error_of_a_handler_reaches_the_publisher_and_stops_the_later_ones() -> None:
-    bus, said = swallowing_bus(), list[str]()
-    bus.subscribe(Opened, says("first", said))
+    bus, calls = swallowing_bus(), list[str]()
+    bus.subscribe(Opened, appending("first", calls))
     bus.subscribe(Opened, fails)
-    bus.subscribe(Opened, says("third", said))
+    bus.subscribe(Opened, appending("third", calls))
     with pytest.raises(ZeroDivisionError, match=r"on Opened\(number=7\)"):
         bus.publish(Opened(7))
-    assert said == ["first Opened"]
+    assert calls == ["first Opened"]
 
 
 def test_error_of_a_handler_far_down_the_ring_reaches_the_first_publisher() -> None:
@@ -118,13 +118,13 @@ def test_error_of_a_handler_far_down_the_ring_reaches_the_first_publisher() -> N
 
 
 def test_error_of_an_observer_breaks_neither_pipeline_nor_other_observers() -> None:
-    bus, said = swallowing_bus(), list[str]()
+    bus, calls = swallowing_bus(), list[str]()
     bus.observe(Opened, fails)
-    bus.observe(Opened, says("observer", said))
-    bus.observe(Event, says("observer of all", said))
-    bus.subscribe(Opened, says("handler", said))
+    bus.observe(Opened, appending("observer", calls))
+    bus.observe(Event, appending("observer of all", calls))
+    bus.subscribe(Opened, appending("handler", calls))
     bus.publish(Opened())
-    assert said == ["observer Opened", "observer of all Opened", "handler Opened"]
+    assert calls == ["observer Opened", "observer of all Opened", "handler Opened"]
 
 
 def test_each_observer_is_isolated_by_itself_and_handlers_are_not() -> None:
@@ -134,30 +134,30 @@ def test_each_observer_is_isolated_by_itself_and_handlers_are_not() -> None:
         isolated.append((event, observer))
         return nullcontext()
 
-    bus, said = EventBus(isolation), list[str]()
-    observers = [says("one", said), says("two", said)]
+    bus, calls = EventBus(isolation), list[str]()
+    observers = [appending("one", calls), appending("two", calls)]
     for observer in observers:
         bus.observe(Opened, observer)
-    bus.subscribe(Opened, says("handler", said))
+    bus.subscribe(Opened, appending("handler", calls))
     bus.publish(Opened(5))
     assert isolated == [(Opened(5), observers[0]), (Opened(5), observers[1])]
 
 
 def test_two_buses_do_not_meet() -> None:
-    one, other, said = plain_bus(), plain_bus(), list[str]()
-    one.subscribe(Opened, says("one", said))
-    one.observe(Event, says("observer of one", said))
-    other.subscribe(Opened, says("other", said))
+    one, other, calls = plain_bus(), plain_bus(), list[str]()
+    one.subscribe(Opened, appending("one", calls))
+    one.observe(Event, appending("observer of one", calls))
+    other.subscribe(Opened, appending("other", calls))
     other.publish(Opened())
-    assert said == ["other Opened"]
+    assert calls == ["other Opened"]
 
 
 def test_same_handler_subscribed_twice_is_called_twice() -> None:
-    bus, said = plain_bus(), list[str]()
+    bus, calls = plain_bus(), list[str]()
     for _ in range(2):
-        bus.subscribe(Opened, says("handler", said))
+        bus.subscribe(Opened, appending("handler", calls))
     bus.publish(Opened())
-    assert said == ["handler Opened", "handler Opened"]
+    assert calls == ["handler Opened", "handler Opened"]
 
 
 def test_each_event_is_handled_on_the_thread_that_published_it() -> None:
@@ -208,35 +208,35 @@ def test_error_on_one_thread_stays_on_that_thread() -> None:
 
 
 def test_a_branch_has_handlers_of_its_own_and_the_same_observers() -> None:
-    bus, said = plain_bus(), list[str]()
-    bus.subscribe(Opened, says("handler", said))
+    bus, calls = plain_bus(), list[str]()
+    bus.subscribe(Opened, appending("handler", calls))
     branch = bus.branch()
-    branch.subscribe(Opened, says("other handler", said))
-    bus.observe(Opened, says("observer", said))
+    branch.subscribe(Opened, appending("other handler", calls))
+    bus.observe(Opened, appending("observer", calls))
 
     branch.publish(Opened())
-    assert said == ["observer Opened", "other handler Opened"]
+    assert calls == ["observer Opened", "other handler Opened"]
 
-    said.clear()
+    calls.clear()
     bus.publish(Opened())
-    assert said == ["observer Opened", "handler Opened"]
+    assert calls == ["observer Opened", "handler Opened"]
 
 
 def test_a_lazy_handler_is_made_with_its_first_event_and_called_in_its_turn() -> None:
-    bus, made, said = plain_bus(), list[int](), list[str]()
+    bus, made, calls = plain_bus(), list[int](), list[str]()
 
     def make() -> Callable[[Event], None]:
         made.append(1)
-        return says("lazy", said)
+        return appending("lazy", calls)
 
-    bus.subscribe(Opened, says("first", said))
+    bus.subscribe(Opened, appending("first", calls))
     bus.subscribe_lazily(Opened, make)
-    bus.subscribe(Opened, says("last", said))
+    bus.subscribe(Opened, appending("last", calls))
     assert made == []
     bus.publish(Opened())
     bus.publish(Opened())
 
-    assert said == ["first Opened", "lazy Opened", "last Opened"] * 2
+    assert calls == ["first Opened", "lazy Opened", "last Opened"] * 2
     assert made == [1]
 
 

@@ -27,7 +27,7 @@ from tests.support.builders import bar, columnar, day, request
 REQUEST = request(["AAPL"], "2024-01-02", "2024-01-02")
 DAY = day("AAPL", "2024-01-02")
 BARS = columnar((DAY, [bar(f"2024-01-02T14:{minute}:00Z", 987.654321) for minute in range(10, 60)]))
-PAST_TENSE = ("ed", "Read", "Found", "Damaged", "Judged")
+PAST_TENSE = ("ed", "Read", "Found", "Damaged")
 
 
 def all_events() -> Iterator[type[Event]]:

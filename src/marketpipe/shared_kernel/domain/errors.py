@@ -63,7 +63,7 @@ class TransientProviderError(ProviderError):
 
 
 class RateLimitedError(TransientProviderError):
-    """``retry_after``: seconds that the provider told us to wait; None if it did not tell."""
+    """``retry_after``: seconds to wait, as the provider asked; None if it did not state any."""
 
     kind = "rate_limited"
 

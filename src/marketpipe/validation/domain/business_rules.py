@@ -15,7 +15,8 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_m
 from marketpipe.shared_kernel.domain.ohlcv_bar import HIGH, INVARIANTS, LOW, VOLUME, VWAP
 from marketpipe.shared_kernel.domain.predicate import Field, IsNull, Remainder, Severity
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
-from marketpipe.validation.domain.validation_rule import SequenceCheck, SequenceRule, ValidationRule
+from marketpipe.validation.domain.symbol_bars_aggregate import SequenceCheck, SequenceRule
+from marketpipe.validation.domain.validation_rule import ValidationRule
 
 R = TypeVar("R", ValidationRule, SequenceRule)
 

@@ -1,22 +1,47 @@
+"""Rules for a bar among the other bars of its symbol-day: repeated, out of order, after a gap, or far off in price."""
+
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from enum import Enum
 
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.predicate import Record
+from marketpipe.shared_kernel.domain.predicate import Record, Severity
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
-from marketpipe.validation.domain.validation_rule import SequenceCheck, SequenceRule
+
+
+class SequenceCheck(Enum):
+    """What can be wrong with a bar among the other bars of its symbol-day."""
+
+    REPEATED = "a later bar has the same timestamp"
+    OUT_OF_ORDER = "an earlier bar has a later timestamp"
+    JUMP = "its range is more than `limit` times above or below the closes of both neighbours"
+    GAP = "more than `limit` minutes are between it and the bar before"
+
+
+@frozen
+class SequenceRule:
+    """A condition on a bar among the bars of its symbol-day, in the order in which the provider sent them.
+
+    ``limit`` is the check's only number: a factor for ``JUMP``, minutes for ``GAP``, unused by the others.
+    """
+
+    name: str
+    severity: Severity
+    check: SequenceCheck
+    complaint: str
+    limit: float = 0.0
 
 
 @frozen
 class SymbolBarsAggregate:
     """The bars of one symbol-day, in the order in which the provider sent them.
 
-    The plain evaluator of sequence rules, one bar at a time: it says what the rules mean. The evaluator that runs on
-    real data is infrastructure/column_masks.py; a property test holds the two together.
+    This is the plain evaluator of sequence rules, one bar at a time: it defines what the rules mean. The evaluator that
+    runs on real data is infrastructure/column_masks.py; a property test compares the two.
     """
 
     symbol_day: SymbolDay

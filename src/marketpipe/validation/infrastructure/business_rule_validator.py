@@ -8,7 +8,8 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.validation.domain.business_rules import RuleBook
-from marketpipe.validation.domain.validation_rule import SequenceRule, ValidationRule
+from marketpipe.validation.domain.symbol_bars_aggregate import SequenceRule
+from marketpipe.validation.domain.validation_rule import ValidationRule
 from marketpipe.validation.infrastructure.column_masks import (
     BarColumns,
     Bools,

@@ -35,7 +35,7 @@ from marketpipe.shared_kernel.domain.predicate import (
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingCalendar, TradingDate
-from marketpipe.validation.domain.validation_rule import SequenceCheck, SequenceRule
+from marketpipe.validation.domain.symbol_bars_aggregate import SequenceCheck, SequenceRule
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

@@ -6,8 +6,7 @@ import pytest
 
 from marketpipe.shared_kernel.domain.predicate import Record, Severity
 from marketpipe.validation.domain.business_rules import SEQUENCE_RULES
-from marketpipe.validation.domain.symbol_bars_aggregate import SymbolBarsAggregate
-from marketpipe.validation.domain.validation_rule import SequenceCheck, SequenceRule
+from marketpipe.validation.domain.symbol_bars_aggregate import SequenceCheck, SequenceRule, SymbolBarsAggregate
 from tests.support.builders import day
 
 RULES = {rule.name: rule for rule in SEQUENCE_RULES}

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.predicate import Record, Severity
 from marketpipe.validation.domain.business_rules import SEQUENCE_RULES
-from marketpipe.validation.domain.symbol_bars_aggregate import SymbolBarsAggregate
-from marketpipe.validation.domain.validation_rule import SequenceCheck, SequenceRule
+from marketpipe.validation.domain.symbol_bars_aggregate import SequenceCheck, SequenceRule, SymbolBarsAggregate
 from marketpipe.validation.infrastructure.column_masks import SequenceColumns, offenders
 from tests.support.bar_strategies import sequences
 from tests.support.builders import day

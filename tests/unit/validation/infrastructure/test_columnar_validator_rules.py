@@ -119,7 +119,7 @@ def test_findings_are_counted_by_symbol_day_in_the_order_of_the_rules() -> None:
 def test_an_error_rule_can_be_made_a_warning_or_left_out(
     severity: Severity, kept: int, findings: tuple[RuleFinding, ...]
 ) -> None:
-    """Alpaca's staff have said that an open may legitimately exceed the high."""
+    """According to Alpaca's staff an open may legitimately exceed the high."""
     result = validated(columnar((AAPL, _three({"open": 101.5}))), Setting({"high_is_highest": severity}))
     assert (result.accepted.num_rows, result.rejected.num_rows) == (kept, 3 - kept)
     assert result.findings == findings

@@ -62,7 +62,7 @@ def test_a_day_on_which_the_exchange_was_closed_has_no_bars(trading_date: str, k
 
 
 def test_each_symbol_day_of_a_chunk_is_held_against_its_own_session() -> None:
-    """Also where days do not come in order, and between them lie empty ones."""
+    """Also if the days are not in order and there are empty ones between them."""
     half_day, full_day, winter = "2024-07-03", "2024-07-02", "2024-01-02"
     result = validated(
         columnar(

@@ -88,7 +88,7 @@ def test_what_is_no_json_schema_is_refused(schema: Schema) -> None:
 
 
 def test_a_number_that_cannot_be_divided_costs_its_own_bar_alone() -> None:
-    """jsonschema itself cannot hold NaN and infinity against a fractional multipleOf."""
+    """jsonschema itself cannot check NaN and infinity against a fractional multipleOf."""
     cents = with_property("high", {"multipleOf": 0.25})
     moments = [f"2024-01-02T15:0{i}:00Z" for i in range(4)]
     rows = [bar(at, high=high) for at, high in zip(moments, (101.0, math.nan, 101.1, math.inf), strict=True)]

@@ -1,4 +1,4 @@
-"""Schemas that say more than can be compiled: slow, never skipped."""
+"""Schemas with keywords that cannot be compiled: they are checked slowly and never skipped."""
 
 from __future__ import annotations
 
