@@ -1,4 +1,9 @@
-"""All that one needs to write a market data provider, and nothing else. See "How to add a provider" in the README."""
+"""What an author of a market data provider imports: these names and no others.
+
+A provider over HTTP extends ``BaseApiClient``, which pages, keeps the rate limit and retries. Any other provider
+implements ``MarketDataProvider``. An entry point of the group ``marketpipe.providers`` names a callable that takes a
+``ProviderContext`` and returns the provider. See "How to add a provider" in the README.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,7 @@ from marketpipe.shared_kernel.events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 
 ProviderTraits = ProviderCapabilities
-"""The former name."""
+"""Former name of ``ProviderCapabilities``; it still works."""
 
 __all__ = [
     "BAR_SCHEMA",

@@ -1,1 +1,1 @@
-"""How market data providers speak; no other context knows."""
+"""The integration context: how market data providers are reached. No other context knows their APIs."""

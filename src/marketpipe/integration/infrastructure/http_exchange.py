@@ -1,3 +1,5 @@
+"""One HTTP GET, made safe: bounded in size and time, without redirects, without secrets, with our own errors only."""
+
 from __future__ import annotations
 
 import asyncio
@@ -14,7 +16,8 @@ import httpx
 from attrs import field, frozen
 from isal import isal_zlib
 
-from marketpipe.integration.infrastructure.auth import AuthStrategy, KnownSecrets
+from marketpipe.integration.infrastructure.auth import AuthStrategy
+from marketpipe.integration.infrastructure.redaction import Redactor
 from marketpipe.shared_kernel.domain.errors import (
     MalformedResponseError,
     ProviderError,
@@ -25,25 +28,30 @@ from marketpipe.shared_kernel.domain.errors import (
 
 TIMEOUT = httpx.Timeout(connect=10.0, read=30.0, write=10.0, pool=60.0)
 LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-LARGEST_BODY = 16 * 1024 * 1024  # a page of 10,000 bars has one or two megabytes
+LARGEST_BODY = 16 * 1024 * 1024
+"""Bytes. A page of 10,000 bars has one or two megabytes."""
 LONGEST_BODY_SECONDS = 90.0
-MOST_MEMBERS = 64  # of a gzip stream: each costs a copy of all that follow it
+MOST_MEMBERS = 64
+"""Members of a gzip stream. Each costs a copy of all that follow it, so many small ones would cost quadratic time."""
 GZIP = 16 + isal_zlib.MAX_WBITS
 
 
 @frozen
 class HttpReply:
+    """``headers`` is looked up without regard to case; ``body`` is unpacked. Secrets in both are redacted."""
+
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 
 class HttpExchange:
-    """GET over one pooled connection set for a provider's lifetime, sync and async.
+    """Sends GET requests over one pool of connections, sync and async. Threads share it.
 
-    Redirects are not followed, so that credentials never travel to another host. Bodies over ``largest_body`` bytes,
-    packed or unpacked, are refused before they fill the memory, and so are those that take longer than
-    ``longest_body_seconds``. Transports may be given, as tests do.
+    Redirects are not followed, because the credentials in the headers would travel to another host. A body of more
+    than ``largest_body`` bytes, packed or unpacked, raises ``MalformedResponseError`` before it fills the memory; one
+    that takes longer than ``longest_body_seconds`` raises ``ProviderTimeoutError``. ``transport`` and
+    ``async_transport`` replace the network in tests.
     """
 
     def __init__(
@@ -58,79 +66,92 @@ class HttpExchange:
         async_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._largest, self._longest = largest_body, longest_body_seconds
-        self._secrets = KnownSecrets(auth.secrets if isinstance(auth, AuthStrategy) else ())
-        self._secrets.watch()
+        self._redactor = Redactor(auth.secrets if isinstance(auth, AuthStrategy) else ())
+        self._redactor.watch_logs()
         settings: dict[str, Any] = {
             "base_url": base_url,
             "auth": auth,
+            # gzip alone: its size can be bounded while it is unpacked, see _unpacked
             "headers": {"Accept": "application/json", "Accept-Encoding": "gzip"},
             "timeout": timeout,
             "limits": LIMITS,
             "verify": _trusted_authorities(),
-            "trust_env": not _is_loopback(base_url),  # or a proxy of the environment would be shown the keys
+            # a proxy from the environment would see the keys that are meant for a server on this machine
+            "trust_env": not _is_loopback(base_url),
         }
         self._client = httpx.Client(**settings, transport=transport)
         self._new_async_client = partial(httpx.AsyncClient, **settings, transport=async_transport)
         self._async: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
 
     def get(self, path: str, params: Mapping[str, str]) -> HttpReply:
+        """Return the response, whatever its status. Raises ``ProviderError`` if there is none that can be used."""
         with self._translated(), self._client.stream("GET", path, params=dict(params)) as response:
-            packed = _Bounded(self._largest, self._longest)
-            packed.take(cast(httpx.SyncByteStream, response.stream))
+            packed = _BoundedBody(self._largest, self._longest)
+            packed.read(cast(httpx.SyncByteStream, response.stream))
             return self._reply(response, packed)
 
     async def get_async(self, path: str, params: Mapping[str, str]) -> HttpReply:
+        """Do the same as ``get`` on the running event loop."""
         with self._translated():
             async with self._client_of_this_loop().stream("GET", path, params=dict(params)) as response:
-                packed = _Bounded(self._largest, self._longest)
-                await packed.take_async(cast(httpx.AsyncByteStream, response.stream))
+                packed = _BoundedBody(self._largest, self._longest)
+                await packed.read_async(cast(httpx.AsyncByteStream, response.stream))
                 return self._reply(response, packed)
 
     def close(self) -> None:
         self._client.close()
-        self._secrets.unwatch()
+        self._redactor.unwatch_logs()
 
     async def aclose(self) -> None:
         await self._client_of_this_loop().aclose()
-        self._secrets.unwatch()
+        self._redactor.unwatch_logs()
 
     def _client_of_this_loop(self) -> httpx.AsyncClient:
-        """Pooled connections die with their event loop, as when ``asyncio.run`` is called a second time."""
+        """Return one client per event loop: pooled connections die with their loop.
+
+        A user who calls ``asyncio.run`` twice would otherwise get the dead connections of the first call.
+        """
         loop, pooled = asyncio.get_running_loop(), self._async
         if pooled is None or pooled[0] is not loop:
             self._async = pooled = loop, self._new_async_client()
         return pooled[1]
 
-    def _reply(self, response: httpx.Response, packed: _Bounded) -> HttpReply:
-        headers = httpx.Headers([(name, self._secrets.struck_text(value)) for name, value in response.headers.items()])
+    def _reply(self, response: httpx.Response, packed: _BoundedBody) -> HttpReply:
+        headers = httpx.Headers([(name, self._redactor.redact_text(text)) for name, text in response.headers.items()])
         body = _unpacked(headers.get("content-encoding", "identity").lower(), packed.joined(), self._largest)
-        return HttpReply(response.status_code, headers, self._secrets.struck(body))
+        return HttpReply(response.status_code, headers, self._redactor.redact(body))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        """Turn every error of the HTTP library into a ``ProviderError``, and redact all of them."""
         try:
             yield
         except ProviderError as error:
-            self._secrets.strike_from(error)
-            raise copy(error) from error.__cause__  # raised again as it is, it would have its frames back
+            self._redactor.redact_error(error)
+            # A copy: raising the error itself again would give it back the frames that redaction took away.
+            raise copy(error) from error.__cause__
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            self._secrets.strike_from(error)
-            # the text of one may be a header that cannot be sent, and too short a secret to be struck out
-            raise _meaning(error) from (None if isinstance(error, httpx.LocalProtocolError) else error)
+            self._redactor.redact_error(error)
+            # LocalProtocolError quotes a header that cannot be sent: a secret, perhaps one too short to be redacted.
+            raise _translate(error) from (None if isinstance(error, httpx.LocalProtocolError) else error)
 
 
-class _Bounded:
-    """Collects a body that may be neither too large nor too slow: time-outs between bytes do not bound a trickle."""
+class _BoundedBody:
+    """Collects a body that may be neither too large nor too slow.
+
+    The read timeout bounds only the time between two chunks, so a server could send one byte a second for ever. The
+    chunks stay in here, out of sight of the frames that an error keeps: they are not redacted yet.
+    """
 
     def __init__(self, largest: int, seconds: float) -> None:
         self._left, self._largest, self._chunks = largest, largest, list[bytes]()
         self._seconds, self._deadline = seconds, time.monotonic() + seconds
 
-    def take(self, stream: httpx.SyncByteStream) -> None:
+    def read(self, stream: httpx.SyncByteStream) -> None:
         for chunk in stream:
             self._add(chunk)
 
-    async def take_async(self, stream: httpx.AsyncByteStream) -> None:
+    async def read_async(self, stream: httpx.AsyncByteStream) -> None:
         async for chunk in stream:
             self._add(chunk)
 
@@ -147,13 +168,18 @@ class _Bounded:
 
 
 def _unpacked(encoding: str, packed: bytes, largest: int) -> bytes:
+    """Unpack gzip member by member, never to more than ``largest`` bytes.
+
+    httpx unpacks without a bound: a few kilobytes of gzip can become gigabytes ("gzip bomb"). So the body is read
+    packed and unpacked here, with ISA-L, which is also faster than zlib.
+    """
     if encoding == "identity" or not packed:
         return packed
     if encoding != "gzip":
-        raise MalformedResponseError(f"the response has an encoding nobody asked for: {encoding[:20]!r}")
+        raise MalformedResponseError(f"the response has an encoding that was not requested: {encoding[:20]!r}")
     body, rest = b"", packed
     for _ in range(MOST_MEMBERS):
-        member, following = _member(rest, largest - len(body))
+        member, following = _first_member(rest, largest - len(body))
         body += member
         if following is None or len(body) > largest:
             raise MalformedResponseError(f"the response unpacks to more than {largest:,} bytes")
@@ -163,13 +189,13 @@ def _unpacked(encoding: str, packed: bytes, largest: int) -> bytes:
     raise MalformedResponseError(f"the response is a gzip stream of more than {MOST_MEMBERS} members")
 
 
-def _member(packed: bytes, largest: int) -> tuple[bytes, bytes | None]:
-    """The first gzip member unpacked, and what follows it; None where ``largest`` bytes were not enough."""
+def _first_member(packed: bytes, largest: int) -> tuple[bytes, bytes | None]:
+    """Return the first gzip member unpacked, and what follows it: None if ``largest`` bytes were not enough."""
     inflater = isal_zlib.decompressobj(GZIP)
     try:
         body = inflater.decompress(packed, max(1, largest))
     except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stubs take the class for an instance
-        raise MalformedResponseError("the response is not the gzip stream it claims to be") from error
+        raise MalformedResponseError("the response is not the gzip stream that its header promises") from error
     if inflater.unconsumed_tail:
         return body, None
     if not inflater.eof:
@@ -177,7 +203,7 @@ def _member(packed: bytes, largest: int) -> tuple[bytes, bytes | None]:
     return body, inflater.unused_data
 
 
-def _meaning(error: Exception) -> ProviderError:
+def _translate(error: Exception) -> ProviderError:
     if isinstance(error, httpx.TimeoutException):
         return ProviderTimeoutError(f"no answer in time ({type(error).__name__})")
     if isinstance(error, httpx.LocalProtocolError):
@@ -186,12 +212,12 @@ def _meaning(error: Exception) -> ProviderError:
         return ProviderUnavailableError(f"the connection broke ({type(error).__name__}: {error})")
     if isinstance(error, httpx.HTTPError):
         return ProviderUnavailableError(f"the exchange failed ({type(error).__name__})")
-    return TerminalProviderError(f"a URL that cannot be asked for ({type(error).__name__})")
+    return TerminalProviderError(f"the URL is not valid ({type(error).__name__}); check base_url and the page cursor")
 
 
 @cache
 def _trusted_authorities() -> ssl.SSLContext:
-    """Hundreds of certificates: read once, for all clients."""
+    """Read the hundreds of certificates once for all clients, because it is slow."""
     return httpx.create_ssl_context()
 
 

@@ -1,3 +1,9 @@
+"""The rate limit of a provider: who may send a request now, and what a response says about the limit.
+
+``RateLimiter`` is what clients use. It takes turns from one of two adapters of the port ``RateLimitTurns``: in memory,
+for one client, or in a file, for all processes of a machine that use the same account.
+"""
+
 from __future__ import annotations
 
 import fcntl
@@ -16,23 +22,81 @@ from attrs import field, frozen
 from attrs.validators import ge, gt
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
+from marketpipe.integration.application.ports import RateLimitTurns
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 
-LONGEST_PAUSE = 300.0
+LONGEST_PAUSE: Final = 300.0
+"""Seconds. A wrong clock or header must not stop ingestion for a day."""
+MICROSECONDS: Final = 1_000_000
+SLOTS: Final = 1 << 17
+"""Request times that ``FileTurns`` keeps; no window allows more. The file is sparse, and 1 MiB at most."""
+HEADER: Final = struct.Struct("<qq")
+"""Of the file: the number of requests so far, and the end of the pause in microseconds (0: no pause)."""
+MOMENT: Final = struct.Struct("<q")
 
 
 @frozen
 class RateWindow:
-    """At most ``limit`` requests in any ``seconds``."""
+    """At most ``limit`` requests in any period of ``seconds``."""
 
     limit: int = field(validator=ge(1))
     seconds: float = field(default=60.0, validator=gt(0))
 
 
+class RateLimiter:
+    """Lets requests through no faster than every window allows and the provider has asked. Threads and tasks share it.
+
+    ``shared_in`` names a file in which all processes of the machine share the limit, or gives other shared turns. All
+    times are those of ``clock``. ``on_wait`` is called with the seconds before every wait. Raises
+    ``ConfigurationError`` if one window makes another pointless.
+    """
+
+    def __init__(
+        self,
+        windows: Sequence[RateWindow],
+        clock: Clock,
+        on_wait: Callable[[float], None] = lambda _: None,
+        *,
+        shared_in: Path | RateLimitTurns | None = None,
+    ) -> None:
+        self._clock, self._on_wait = clock, on_wait
+        self._turns: RateLimitTurns
+        if shared_in is None:
+            self._turns = InMemoryTurns(windows, clock)
+        else:
+            self._turns = FileTurns(shared_in, windows, clock) if isinstance(shared_in, Path) else shared_in
+
+    def acquire(self) -> None:
+        """Return when the caller may send one request.
+
+        Raises ``IngestionInterrupted`` if the clock is interrupted, ``StateError`` if shared turns cannot be read or
+        written.
+        """
+        while (delay := self._turns.reserve()) > 0:
+            self._on_wait(delay)
+            self._clock.sleep(delay)
+
+    async def acquire_async(self) -> None:
+        """Do the same as ``acquire`` without blocking the event loop."""
+        while (delay := self._turns.reserve()) > 0:
+            self._on_wait(delay)
+            await self._clock.sleep_async(delay)
+
+    def pause(self, seconds: float) -> None:
+        """Let no request through for so long, at most five minutes, because the provider asked for it."""
+        self._turns.pause(min(seconds, LONGEST_PAUSE))
+
+    def close(self) -> None:
+        self._turns.close()
+
+
 @frozen
 class RateLimitReport:
-    """What a response says of the caller's budget; None where it says nothing or nothing readable."""
+    """What a response says about the caller's limit. None: nothing, or nothing that can be read.
+
+    ``remaining`` counts requests; ``seconds_to_reset`` and ``retry_after`` are seconds from now.
+    """
 
     remaining: int | None = None
     seconds_to_reset: float | None = None
@@ -40,11 +104,16 @@ class RateLimitReport:
 
     @property
     def seconds_to_wait(self) -> float | None:
+        """Return ``retry_after``, which is an explicit request, before the time of the reset."""
         return self.retry_after if self.retry_after is not None else self.seconds_to_reset
 
 
 def read_rate_limit(headers: Mapping[str, str], now: Timestamp) -> RateLimitReport:
-    """``X-RateLimit-Reset`` in epoch seconds; ``Retry-After`` in seconds or as an HTTP date."""
+    """Read ``X-RateLimit-Reset`` in epoch seconds, and ``Retry-After`` in seconds or as an HTTP date.
+
+    ``headers`` is looked up by lower-case names. A header that cannot be read counts as absent: it must not fail the
+    request that it came with.
+    """
     remaining, reset = _number(headers.get("x-ratelimit-remaining")), _number(headers.get("x-ratelimit-reset"))
     return RateLimitReport(
         remaining=None if remaining is None else int(remaining),
@@ -68,18 +137,16 @@ def _retry_after(text: str | None, now: Timestamp) -> float | None:
     return max(0.0, (aware - now.moment).total_seconds())
 
 
-class LocalTurns:
-    """The turns of the threads and tasks of one client: pyrate-limiter's sliding windows."""
+class InMemoryTurns:
+    """The turns of the threads and tasks of one client: sliding windows of pyrate-limiter. See ``RateLimitTurns``."""
 
     def __init__(self, windows: Sequence[RateWindow], clock: Clock) -> None:
-        """Raises ``ConfigurationError`` for windows of which one makes another pointless."""
+        """Raises ``ConfigurationError`` if one window makes another pointless."""
         self._clock, self._lock = clock, threading.Lock()
-        rates = sorted((Rate(w.limit, math.ceil(w.seconds * 1000)) for w in windows), key=lambda rate: rate.interval)
-        self._bucket = _bucket(rates) if rates else None
+        self._bucket = _bucket(windows)
         self._paused_until = -math.inf
 
     def reserve(self) -> float:
-        """Seconds to wait before trying again; 0: go."""
         with self._lock:
             now = self._clock.monotonic()
             if now < self._paused_until:
@@ -91,7 +158,7 @@ class LocalTurns:
             self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """Do nothing: memory needs no closing."""
 
     def _reserve_in_windows(self, now_ms: int) -> float:
         if self._bucket is None:
@@ -103,60 +170,55 @@ class LocalTurns:
         return max(1, int(self._bucket.waiting(item))) / 1000  # type: ignore[arg-type]
 
 
-def _bucket(rates: list[Rate]) -> InMemoryBucket:
+def _bucket(windows: Sequence[RateWindow]) -> InMemoryBucket | None:
+    """Return None without windows. Raises ``ConfigurationError`` if one window makes another pointless."""
+    rates = sorted((Rate(w.limit, math.ceil(w.seconds * 1000)) for w in windows), key=lambda rate: rate.interval)
     try:
-        return InMemoryBucket(rates)
+        return InMemoryBucket(rates) if rates else None
     except ValueError as error:
         raise ConfigurationError(
             f"rate windows {rates}: a longer window needs a higher limit, but no more requests a second"
         ) from error
 
 
-SLOTS: Final = 1 << 17
-"""Moments that are remembered; no window lets more through than that. The file is sparse, and a megabyte at most."""
-HEADER: Final = struct.Struct("<qq")
-MOMENT: Final = struct.Struct("<q")
-MICROSECONDS: Final = 1_000_000
+class FileTurns:
+    """The turns of all processes of a machine under one rate limit, in a small file. See ``RateLimitTurns``.
 
+    The file holds ``HEADER`` and a ring of the times of the latest requests, in microseconds of the clock's monotonic
+    time, which all processes of a machine share. A window is full if the request ``limit`` places back is younger than
+    the window. So a turn costs one lock, a few reads of eight bytes and two writes, however high the limit is.
 
-class SharedTurns:
-    """The turns of all processes of a machine that ask one provider with one key: sliding windows in a small file.
-
-    The file holds how many requests there were, until when the provider wants quiet, and a ring of the moments of the
-    latest requests, in microseconds of the clock's monotonic time, which is the system's. The request ``limit`` places
-    back says whether a window is full, so a turn costs a lock, a few reads of eight bytes and two writes, however high
-    the limit. A moment that lies ahead is from before the machine was started, and counts for nothing.
+    A time in the future was written before the machine was restarted, when monotonic time began again; it is ignored.
     """
 
     def __init__(self, path: Path, windows: Sequence[RateWindow], clock: Clock) -> None:
-        """The file is made by the first request."""
+        """The first request creates the file. Raises ``ConfigurationError`` if one window makes another pointless."""
+        _bucket(windows)
         self._path, self._clock = path, clock
         self._windows = [(min(w.limit, SLOTS), round(w.seconds * MICROSECONDS)) for w in windows]
         self._lock = threading.Lock()
         self._descriptor: int | None = None
 
     def reserve(self) -> float:
-        """Seconds to wait before trying again; 0: go. Raises ``StateError``."""
-        with self._alone() as file:
+        with self._locked() as file:
             now = self._now()
-            count, quiet_until = _header(file, now)
-            free_at = max([quiet_until, *(self._free_at(file, count, now, *window) for window in self._windows)])
+            count, paused_until = _read_header(file, now)
+            free_at = max([paused_until, *(self._free_at(file, count, now, *window) for window in self._windows)])
             if free_at > now:
                 return (free_at - now) / MICROSECONDS
-            os.pwrite(file, MOMENT.pack(now), _place(count))
+            # First the time, then the count: if the process dies in between, the slot is written again.
+            os.pwrite(file, MOMENT.pack(now), _offset(count))
             os.pwrite(file, HEADER.pack(count + 1, 0), 0)
             return 0.0
 
     def pause(self, seconds: float) -> None:
-        """Raises ``StateError``."""
-        with self._alone() as file:
+        with self._locked() as file:
             now = self._now()
-            count, quiet_until = _header(file, now)
+            count, paused_until = _read_header(file, now)
             until = now + round(seconds * MICROSECONDS)
-            os.pwrite(file, HEADER.pack(count, max(quiet_until, until)), 0)
+            os.pwrite(file, HEADER.pack(count, max(paused_until, until)), 0)
 
     def close(self) -> None:
-        """The next request opens the file again."""
         with self._lock:
             if self._descriptor is not None:
                 os.close(self._descriptor)
@@ -168,12 +230,16 @@ class SharedTurns:
     def _free_at(self, file: int, count: int, now: int, limit: int, interval: int) -> int:
         if count < limit:
             return now
-        moment = _read(MOMENT, file, _place(count - limit))[0]
+        moment = _read(MOMENT, file, _offset(count - limit))[0]
         return moment + interval if moment <= now else now
 
     @contextmanager
-    def _alone(self) -> Iterator[int]:
-        """Among the threads of this process and all processes. The system lets go of the lock of a dead one."""
+    def _locked(self) -> Iterator[int]:
+        """Hold the file alone: among the threads by a lock, among the processes by ``flock``.
+
+        ``flock`` belongs to the open file, which threads share, so it needs the lock too. The system releases it if
+        the process dies.
+        """
         try:
             with self._lock:
                 file = self._open()
@@ -183,6 +249,7 @@ class SharedTurns:
                 finally:
                     fcntl.flock(file, fcntl.LOCK_UN)
         except OSError as error:
+            # Without the file each process would use the whole limit alone, and the account would be blocked.
             raise StateError(
                 f"cannot share the rate limit in {self._path}: {error.strerror}; free space or allow writing there"
             ) from error
@@ -190,67 +257,21 @@ class SharedTurns:
     def _open(self) -> int:
         if self._descriptor is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            # O_NOFOLLOW: in a shared folder somebody could put a link to another file here, which would be overwritten
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         return self._descriptor
 
 
-def _header(file: int, now: int) -> tuple[int, int]:
-    count, quiet_until = _read(HEADER, file, 0)
-    return count, quiet_until if quiet_until <= now + LONGEST_PAUSE * MICROSECONDS else now
+def _read_header(file: int, now: int) -> tuple[int, int]:
+    """Return the number of requests and the end of the pause, which is ``now`` if it is too far away to be true."""
+    count, paused_until = _read(HEADER, file, 0)
+    return count, paused_until if paused_until <= now + LONGEST_PAUSE * MICROSECONDS else now
 
 
 def _read(layout: struct.Struct, file: int, offset: int) -> tuple[int, ...]:
-    """What was never written is zero."""
+    """Read zeros behind the end of the file, where nothing has been written yet."""
     return layout.unpack(os.pread(file, layout.size, offset).ljust(layout.size, b"\0"))
 
 
-def _place(request: int) -> int:
+def _offset(request: int) -> int:
     return HEADER.size + request % SLOTS * MOMENT.size
-
-
-__all__ = ["LONGEST_PAUSE", "RateLimiter", "RateWindow"]
-
-
-class RateLimiter:
-    """Lets callers through no faster than every window allows and the provider has asked; threads and tasks share it.
-
-    With ``shared_in``, a file, all processes of the machine that name the same file share it. Time is the injected
-    clock's. ``on_wait`` hears of every wait. Raises ``ConfigurationError`` for windows of which one makes another
-    pointless.
-    """
-
-    def __init__(
-        self,
-        windows: Sequence[RateWindow],
-        clock: Clock,
-        on_wait: Callable[[float], None] = lambda _: None,
-        *,
-        shared_in: Path | None = None,
-    ) -> None:
-        self._clock, self._on_wait = clock, on_wait
-        self._turns: LocalTurns | SharedTurns
-        if shared_in is None or len(windows) > 1:  # one window alone makes no other pointless
-            self._turns = LocalTurns(windows, clock)
-        if shared_in is not None:
-            self._turns = SharedTurns(shared_in, windows, clock)
-
-    def acquire(self) -> None:
-        """Waits for its turn. Raises ``IngestionInterrupted`` when the clock's owner is asked to stop.
-
-        Raises ``StateError`` where what is shared cannot be read or written.
-        """
-        while (delay := self._turns.reserve()) > 0:
-            self._on_wait(delay)
-            self._clock.sleep(delay)
-
-    async def acquire_async(self) -> None:
-        while (delay := self._turns.reserve()) > 0:
-            self._on_wait(delay)
-            await self._clock.sleep_async(delay)
-
-    def pause(self, seconds: float) -> None:
-        """The provider asked for quiet: nobody gets through before that, five minutes at the most."""
-        self._turns.pause(min(seconds, LONGEST_PAUSE))
-
-    def close(self) -> None:
-        self._turns.close()

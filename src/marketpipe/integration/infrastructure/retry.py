@@ -1,3 +1,5 @@
+"""What a failed response means, and when a failed request is sent again."""
+
 from __future__ import annotations
 
 import json
@@ -30,54 +32,19 @@ from marketpipe.shared_kernel.domain.errors import (
 )
 from marketpipe.shared_kernel.domain.timestamp import Clock
 
+PROBING_ATTEMPTS = 3
 LONGEST_MESSAGE = 200
+"""Characters of a provider's message that an error shows."""
 
-
-def provider_message(body: bytes) -> str:
-    """The provider's own words: ``message`` of a JSON body, or the text of any other, as one short valid line."""
-    text = body[:4096].decode("utf-8", "replace")
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        parsed = None
-    words = (
-        str(parsed["message"]) if isinstance(parsed, dict) and "message" in parsed else re.sub(r"<[^>]*>", " ", text)
-    )
-    return " ".join(words.split())[:LONGEST_MESSAGE].rstrip(".").encode("utf-8", "replace").decode()
-
-
-def classify_status(provider: str, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:
-    """What the status codes of HTTP mean, where a provider does not know better."""
-    said = f"{provider} answered {status}: {provider_message(body) or _phrase(status)}"
-    if status == 429:
-        return RateLimitedError(said, limit.seconds_to_wait)
-    if status == 408:
-        return ProviderTimeoutError(said)
-    if status >= 500:
-        return ProviderUnavailableError(said)
-    if status in (401, 407):
-        return CredentialsError(f"{said}. Check the key and the secret")
-    if status in (402, 403):
-        return EntitlementError(said)
-    if 300 <= status < 400:
-        return TerminalProviderError(f"{said}. Redirects are not followed: correct base_url")
-    return BadRequestError(said)
-
-
-def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "no message"
-
-
-FEW_ATTEMPTS = 3
 OnRetry = Callable[[int, float, str], None]
+"""Takes the number of the attempt that failed (from 1), the seconds until the next one, and the reason."""
 
 
 @frozen
 class RetryPolicy:
-    """Exponential backoff with jitter, in seconds.
+    """Exponential backoff with jitter: how often a request is sent, and how long to wait in between, in seconds.
 
-    A rate limit that says how long it lasts is waited out elsewhere; where that is less than the backoff (as with a
-    clock that runs ahead of the provider's), the backoff holds.
+    Jitter keeps threads that failed together from coming back together.
     """
 
     attempts: int = field(default=8, validator=ge(1))
@@ -86,15 +53,20 @@ class RetryPolicy:
 
     @property
     def probing(self) -> RetryPolicy:
-        """For what is asked only to find out whether it can be answered."""
-        return evolve(self, attempts=min(self.attempts, FEW_ATTEMPTS))
+        """Return the policy for parts of a request that failed with full retries, sent to find the part that fails.
+
+        With full retries each part would take a minute, and a bisection has many parts.
+        """
+        return evolve(self, attempts=min(self.attempts, PROBING_ATTEMPTS))
 
     def sync(self, clock: Clock, should_retry: Callable[[BaseException], bool], on_retry: OnRetry) -> Retrying:
+        """Return the attempts of one request: iterate over them, and send it inside each. The last error is raised."""
         return Retrying(sleep=clock.sleep, **self._options(should_retry, on_retry))
 
     def asynchronous(
         self, clock: Clock, should_retry: Callable[[BaseException], bool], on_retry: OnRetry
     ) -> AsyncRetrying:
+        """Do the same as ``sync`` for ``async for``. Make a new one for each request: it keeps the attempt's state."""
         return AsyncRetrying(sleep=clock.sleep_async, **self._options(should_retry, on_retry))
 
     def _options(self, should_retry: Callable[[BaseException], bool], on_retry: OnRetry) -> dict[str, Any]:
@@ -114,11 +86,50 @@ class RetryPolicy:
 
         def wait(state: RetryCallState) -> float:
             error, seconds = _error_of(state), backoff(state)
-            told = error.retry_after if isinstance(error, RateLimitedError) else None
-            return 0.0 if told is not None and told >= seconds else seconds
+            limit_ends_in = error.retry_after if isinstance(error, RateLimitedError) else None
+            # The rate limiter waits until the limit ends; waiting here too would double it. An end that comes before
+            # the backoff is not trusted: if our clock runs ahead of the provider's, every limit seems to be over.
+            return 0.0 if limit_ends_in is not None and limit_ends_in >= seconds else seconds
 
         return wait
 
 
 def _error_of(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
+
+
+def classify_status(provider: str, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:
+    """Return the error that an HTTP status stands for, unless a provider's own client knows better."""
+    message = f"{provider} answered {status}: {provider_message(body) or _phrase(status)}"
+    if status == 429:
+        return RateLimitedError(message, limit.seconds_to_wait)
+    if status == 408:
+        return ProviderTimeoutError(message)
+    if status >= 500:
+        return ProviderUnavailableError(message)
+    if status in (401, 407):
+        return CredentialsError(f"{message}. Check the key and the secret")
+    if status in (402, 403):
+        return EntitlementError(message)
+    if 300 <= status < 400:
+        return TerminalProviderError(f"{message}. Redirects are not followed: correct base_url")
+    return BadRequestError(message)
+
+
+def provider_message(body: bytes) -> str:
+    """Return the provider's own message as one short line of valid Unicode.
+
+    That is ``message`` of a JSON body, or the text of any other body without its HTML tags. At most 4 KiB are read.
+    """
+    text = body[:4096].decode("utf-8", "replace")
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        parsed = None
+    has_message = isinstance(parsed, dict) and "message" in parsed
+    message = str(parsed["message"]) if has_message else re.sub(r"<[^>]*>", " ", text)
+    return " ".join(message.split())[:LONGEST_MESSAGE].rstrip(".").encode("utf-8", "replace").decode()
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "no message"

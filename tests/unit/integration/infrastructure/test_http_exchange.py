@@ -121,9 +121,9 @@ def test_a_body_that_says_it_is_not_packed_is_taken_as_it_is(ask: Get, encoding:
 @pytest.mark.parametrize(
     ("wire", "complaint"),
     [
-        (http(b"{}", "200 OK", "Content-Encoding: br"), "an encoding nobody asked for: 'br'"),
-        (http(b"{}", "200 OK", "Content-Encoding: gzip, gzip"), "an encoding nobody asked for: 'gzip, gzip'"),
-        (http(b'{"bars":{}}', "200 OK", "Content-Encoding: gzip"), "not the gzip stream it claims to be"),
+        (http(b"{}", "200 OK", "Content-Encoding: br"), "an encoding that was not requested: 'br'"),
+        (http(b"{}", "200 OK", "Content-Encoding: gzip, gzip"), "an encoding that was not requested: 'gzip, gzip'"),
+        (http(b'{"bars":{}}', "200 OK", "Content-Encoding: gzip"), "not the gzip stream that its header promises"),
         (http(gzip.compress(b"{}" * 99)[:-9], "200 OK", "Content-Encoding: gzip"), "in the middle of its gzip stream"),
         (http(gzip.compress(b"{}")[:-4] + b"????", "200 OK", "Content-Encoding: gzip"), "not the gzip stream"),
     ],
@@ -172,7 +172,7 @@ def test_an_endless_body_is_cut_off_while_it_comes(ask: Get) -> None:
         (httpx.ReadError("reset"), ProviderUnavailableError, r"the connection broke \(ReadError: reset\)"),
         (httpx.RemoteProtocolError("odd"), ProviderUnavailableError, r"\(RemoteProtocolError: odd\)"),
         (httpx.TooManyRedirects("no"), ProviderUnavailableError, r"the exchange failed \(TooManyRedirects\)"),
-        (httpx.InvalidURL("too long"), TerminalProviderError, r"a URL that cannot be asked for \(InvalidURL\)"),
+        (httpx.InvalidURL("too long"), TerminalProviderError, r"the URL is not valid \(InvalidURL\)"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -189,7 +189,7 @@ def test_every_error_of_the_http_library_is_translated(
 @pytest.mark.parametrize("cursor", ["x" * 70_000, "\ud800"], ids=["too long", "not Unicode"])
 def test_a_cursor_that_fits_in_no_url_is_a_terminal_error(ask: Get, cursor: str) -> None:
     transport = ScriptedTransport(Answer())
-    with pytest.raises(TerminalProviderError, match="a URL that cannot be asked for"):
+    with pytest.raises(TerminalProviderError, match="the URL is not valid"):
         ask(exchange("http://api.test", transport), "/x", {"page_token": cursor})
     assert transport.requests == []
 

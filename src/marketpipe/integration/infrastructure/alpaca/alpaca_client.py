@@ -1,3 +1,5 @@
+"""Alpaca's Market Data API v2: its paths, parameters, limits and errors. ``ResponseParser`` reads its pages."""
+
 from __future__ import annotations
 
 import re
@@ -20,8 +22,11 @@ from marketpipe.shared_kernel.domain.errors import (
 )
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
-BARS_PER_PAGE, SYMBOLS_PER_REQUEST = 10_000, 200
-LONGEST_END = 512  # bytes of a page behind its bars
+BARS_PER_PAGE = 10_000
+"""The largest ``limit`` that Alpaca takes; it counts bars over all symbols."""
+SYMBOLS_PER_REQUEST = 200
+LONGEST_END = 512
+"""Bytes behind the bars of a page that are searched for the token."""
 _TOKEN_AT_THE_END = re.compile(rb'"next_page_token"\s*:\s*"([\w+/=|:.-]+)"\s*}\s*\Z', re.ASCII)
 _REFUSED_SYMBOL = re.compile(r"invalid symbol(?:[^:]*:\s*(\S+))?", re.IGNORECASE)
 
@@ -31,25 +36,29 @@ def alpaca_auth(key: str, secret: str) -> HeaderTokenAuth:
 
 
 def alpaca_capabilities(feed: str, adjustment: str, requests_per_minute: int | None = None) -> ProviderCapabilities:
-    """Feeds are sip, iex, otc and boats; adjustments raw, split, dividend, spin-off and all."""
-    feed_of = DataFeed(feed, timedelta(minutes=15))
-    return ProviderCapabilities("alpaca", feed_of, adjustment, BARS_PER_PAGE, SYMBOLS_PER_REQUEST, requests_per_minute)
+    """Feeds are sip, iex, otc and boats; adjustments raw, split, dividend, spin-off and all.
+
+    Free plans may request history of the feed sip once it is 15 minutes old.
+    """
+    delayed = DataFeed(feed, timedelta(minutes=15))
+    return ProviderCapabilities("alpaca", delayed, adjustment, BARS_PER_PAGE, SYMBOLS_PER_REQUEST, requests_per_minute)
 
 
 class AlpacaClient(BaseApiClient):
-    """Alpaca's Market Data API v2, the multi-symbol endpoint for historical bars."""
+    """Fetches historical minute bars from Alpaca's endpoint for many symbols."""
 
     def endpoint_path(self, request: BarsRequest) -> str:  # noqa: ARG002 - one path for every request
         return "/v2/stocks/bars"
 
     def build_request_params(self, request: BarsRequest, cursor: str | None) -> Mapping[str, str]:
-        """``limit``, ``feed`` and ``adjustment`` are always sent: their defaults are small, or depend on the plan."""
-        last_asked = request.window.end.plus(timedelta(seconds=-1))  # both ends are inclusive at Alpaca
+        # Alpaca includes both ends of a window, and bars are stamped with whole minutes: a second earlier excludes it.
+        last_second = request.window.end.plus(timedelta(seconds=-1))
         params = {
             "symbols": ",".join(map(str, request.symbols)),
             "timeframe": "1Min",
             "start": _rfc3339(request.window.start),
-            "end": _rfc3339(max(last_asked, request.window.start)),
+            "end": _rfc3339(max(last_second, request.window.start)),
+            # Always sent: the default limit is a tenth of this, and the default feed depends on the user's plan.
             "limit": str(BARS_PER_PAGE),
             "adjustment": self.capabilities.adjustment,
             "feed": self.capabilities.feed.name,
@@ -60,19 +69,19 @@ class AlpacaClient(BaseApiClient):
     def parse_response(self, request: BarsRequest, body: bytes) -> RawMarketData:
         return ResponseParser(request.symbols).parse(body)
 
-    def cursor_in(self, body: bytes) -> str | None:
-        """Alpaca writes the token behind the bars. A token of other characters waits for the page to be read."""
+    def peek_next_cursor(self, body: bytes) -> str | None:
+        """Return the token if it ends the body, where Alpaca writes it, and has none but its usual characters."""
         found = _TOKEN_AT_THE_END.search(body, max(0, len(body) - LONGEST_END))
         return None if found is None else found[1].decode()
 
     def classify_failure(self, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:
-        said = provider_message(body)
+        message = provider_message(body)
         error = classify_status(self.capabilities.name, status, body, limit)
-        if status in (401, 403, 422) and "subscription" in said.lower():
+        if status in (401, 403, 422) and "subscription" in message.lower():
             return EntitlementError(f"{error}. Use feed iex, or an end at least 15 minutes ago")
-        if status == 403:  # the FAQ and the OpenAPI file disagree on whether bad keys are 401 or 403
+        if status == 403:  # Alpaca's FAQ says that wrong keys are a 403, its OpenAPI file that they are a 401
             return CredentialsError(f"{error}. Check ALPACA_KEY and ALPACA_SECRET")
-        if status in (400, 422) and (refused := _REFUSED_SYMBOL.search(said)):
+        if status in (400, 422) and (refused := _REFUSED_SYMBOL.search(message)):
             return SymbolRefusedError(str(error), refused[1])
         return error
 

@@ -1,4 +1,7 @@
-"""One symbol on one trading date, drawn from (seed, symbol, date) and nothing else."""
+"""A market data provider without a market, for tests, demonstrations and trying things out without a key.
+
+The bars of one symbol on one trading date are drawn from (seed, symbol, date) and from nothing else.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,66 @@ from marketpipe.shared_kernel.domain.timestamp import TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 
+BARS_PER_PAGE = 10_000
 MINUTE = 60_000_000
+"""Microseconds."""
 TICK = 0.01
+"""Prices are multiples of this, in dollars."""
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
 
+class SyntheticClient:
+    """Gives invented bars that look real and are the same on every machine.
+
+    The same seed, symbol and date give the same bars, whatever else is requested. It never reads the clock.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    @property
+    def capabilities(self) -> ProviderCapabilities:
+        """The seed is part of the feed's name, because two seeds are two datasets, which a store must not mix."""
+        return ProviderCapabilities(
+            "synthetic", DataFeed(f"seed-{self._seed}", timedelta()), "raw", BARS_PER_PAGE, 1000
+        )
+
+    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
+        """Yield pages of complete symbol-days, at most 10,000 bars each."""
+        days: list[tuple[Symbol, pa.Table]] = []
+        rows = 0
+        for symbol in sorted(request.symbols):
+            for asked in request.sessions:
+                day = self._day(symbol, asked)
+                if days and rows + len(day) > BARS_PER_PAGE:
+                    yield _page(days, next_cursor=f"{symbol}|{asked.trading_date}")
+                    days, rows = [], 0
+                days.append((symbol, day))
+                rows += len(day)
+        yield _page(days, next_cursor=None)
+
+    async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
+        for page in self.fetch_batch(request):
+            yield page
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+    def _day(self, symbol: Symbol, asked: AskedSession) -> pa.Table:
+        day = synthetic_day(self._seed, SymbolDay(symbol, asked.trading_date), asked.session)
+        stamps = day["timestamp"].cast(pa.int64()).to_numpy()
+        start, end = asked.window.start.epoch_micros, asked.window.end.epoch_micros
+        return day.slice(int(stamps.searchsorted(start)), int(stamps.searchsorted(end) - stamps.searchsorted(start)))
+
+
+def _page(days: list[tuple[Symbol, pa.Table]], next_cursor: str | None) -> RawMarketData:
+    table = pa.concat_tables([day for _, day in days]) if days else BAR_SCHEMA.empty_table()
+    return RawMarketData(table, tuple(SymbolRun(symbol, len(day)) for symbol, day in days), next_cursor)
+
+
 def synthetic_day(seed: int, symbol_day: SymbolDay, session: TradingSession) -> pa.Table:
-    """The canonical columns of the extended day: busy at the open and the close, sparse outside regular hours."""
+    """Return the bars of the extended session: busy at the open and the close, sparse outside regular hours."""
     character = _generator(seed, str(symbol_day.symbol))
     liquidity, base = character.uniform(0.45, 1.0), math.exp(character.uniform(math.log(8), math.log(600)))
     waves = character.uniform(0.0, 1.0, (4, 2))
@@ -40,12 +95,13 @@ def synthetic_day(seed: int, symbol_day: SymbolDay, session: TradingSession) -> 
 
 
 def _generator(*parts: object) -> np.random.Generator:
+    """Return a generator seeded by the parts: by a hash, which unlike Python's own is the same in every process."""
     digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 
 
 def _activity(minutes: Int64s, regular: TimeWindow) -> Floats:
-    """Share of a busy minute: a U over the regular session, a trickle before and after it."""
+    """Return the activity of each minute, 1 for a busy one: a U over the regular session, little outside of it."""
     start, end = regular.start.epoch_micros, regular.end.epoch_micros
     position = (minutes - start) / (end - start)
     inside = (position >= 0) & (position < 1)
@@ -54,13 +110,13 @@ def _activity(minutes: Int64s, regular: TimeWindow) -> Floats:
 
 
 def _level(waves: Floats, ordinal: int) -> float:
-    """Where the price stands on a day, without having to walk there from the first one."""
+    """Return the price level of a day as a sum of waves: a random walk would have to start at the first day."""
     periods = 9.0 + 400.0 * waves[:, 0] ** 2
     return float(np.exp(0.02 * np.sqrt(periods / 9.0) @ np.sin(2 * np.pi * (ordinal / periods + waves[:, 1])) / 4))
 
 
 def _path(draw: np.random.Generator, start: float, end: float, activity: Floats) -> Floats:
-    """A random bridge from the day's level to the next day's, one point more than there are minutes."""
+    """Return a random bridge from a day's price to the next day's, one point more than there are minutes."""
     steps = draw.standard_normal(len(activity)) * np.sqrt(activity) * 0.0006
     walk = np.concatenate([[0.0], np.cumsum(steps)])
     share = np.linspace(0.0, 1.0, len(walk))
@@ -82,55 +138,3 @@ def _bars(draw: np.random.Generator, minutes: Int64s, begin: Floats, end: Floats
 
 def _ticks(prices: Floats) -> Floats:
     return np.maximum(TICK, np.round(prices, 2))
-
-
-BARS_PER_PAGE = 10_000
-
-
-class SyntheticClient:
-    """A market data provider without a market: bars that look real and are the same on every machine.
-
-    The same seed, symbol and date give the same bars, whatever else is asked for. It never reads the clock.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    @property
-    def capabilities(self) -> ProviderCapabilities:
-        """The seed is part of the feed's name: two seeds are two datasets."""
-        return ProviderCapabilities(
-            "synthetic", DataFeed(f"seed-{self._seed}", timedelta()), "raw", BARS_PER_PAGE, 1000
-        )
-
-    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
-        """Pages of whole symbol-days, each cut when another day would take it over 10,000 bars."""
-        held: list[tuple[Symbol, pa.Table]] = []
-        rows = 0
-        for symbol in sorted(request.symbols):
-            for asked in request.sessions:
-                day = self._day(symbol, asked)
-                if held and rows + len(day) > BARS_PER_PAGE:
-                    yield _page(held, next_cursor=f"{symbol}|{asked.trading_date}")
-                    held, rows = [], 0
-                held.append((symbol, day))
-                rows += len(day)
-        yield _page(held, next_cursor=None)
-
-    async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
-        for page in self.fetch_batch(request):
-            yield page
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-    def _day(self, symbol: Symbol, asked: AskedSession) -> pa.Table:
-        day = synthetic_day(self._seed, SymbolDay(symbol, asked.trading_date), asked.session)
-        stamps = day["timestamp"].cast(pa.int64()).to_numpy()
-        start, end = asked.window.start.epoch_micros, asked.window.end.epoch_micros
-        return day.slice(int(stamps.searchsorted(start)), int(stamps.searchsorted(end) - stamps.searchsorted(start)))
-
-
-def _page(days: list[tuple[Symbol, pa.Table]], next_cursor: str | None) -> RawMarketData:
-    table = pa.concat_tables([day for _, day in days]) if days else BAR_SCHEMA.empty_table()
-    return RawMarketData(table, tuple(SymbolRun(symbol, len(day)) for symbol, day in days), next_cursor)

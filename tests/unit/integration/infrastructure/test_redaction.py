@@ -9,7 +9,7 @@ import pytest
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth
-from marketpipe.integration.infrastructure.auth import KnownSecrets
+from marketpipe.integration.infrastructure.redaction import Redactor
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ProviderError
@@ -83,7 +83,7 @@ def test_credentials_travel_in_headers_alone() -> None:
 
 @BOTH
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 500])
-def test_a_secret_that_the_server_repeats_is_struck_out(reader: Reader, status: int) -> None:
+def test_a_secret_that_the_server_repeats_is_redacted(reader: Reader, status: int) -> None:
     body = f'{{"message": "bad pair {KEY} and {SECRET}"}}'.encode()
     with AlpacaLoopback({}, fault=lambda *_: Reply(status, body)) as loopback:
         setting = AlpacaSetting(exchange(loopback.url), retry=RetryPolicy(attempts=1))
@@ -117,8 +117,8 @@ def test_a_closed_client_leaves_the_loggers_as_they_were(reader: Reader) -> None
     assert [list(logger.filters) for logger in loggers] == before
 
 
-def test_words_of_a_log_that_hold_no_secret_stay_as_they_are() -> None:
+def test_a_log_record_without_a_secret_stays_as_it_is() -> None:
     record_of_it = logging.LogRecord("httpx", logging.INFO, "", 0, "HTTP Request: %s", ("100% \\u0041 &amp;",), None)
-    assert KnownSecrets([KEY, SECRET]).filter(record_of_it)
+    assert Redactor([KEY, SECRET]).filter(record_of_it)
     assert record_of_it.args == ("100% \\u0041 &amp;",)
-    assert KnownSecrets(["abc"]).struck(b"abcdef") == b"abcdef"
+    assert Redactor(["abc"]).redact(b"abcdef") == b"abcdef"

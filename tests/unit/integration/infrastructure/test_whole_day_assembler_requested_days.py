@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from attrs import evolve
 
-from marketpipe.integration.infrastructure.whole_day_assembler import AskedDays
+from marketpipe.integration.infrastructure.whole_day_assembler import RequestedDays
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.infrastructure.arrow_bars import TIMESTAMP
@@ -30,14 +30,14 @@ def test_outside_is_before_the_first_session_or_after_the_last_in_new_york() -> 
         "2024-03-12T03:59:00Z",
         "2024-03-12T04:00:00Z",
     )
-    asked = AskedDays(FRIDAY_TO_MONDAY)
+    asked = RequestedDays(FRIDAY_TO_MONDAY)
     assert asked.outside(numbers(*moments)).tolist() == [True, False, False, False, True]
 
 
 def test_the_extended_session_has_no_other_hours() -> None:
     moments = micros("2024-03-08T09:00:00Z", "2024-03-08T15:00:00Z", "2024-03-08T08:00:00Z")
     stamps = pa.chunked_array([pa.array(moments).cast(TIMESTAMP)])
-    assert not AskedDays(FRIDAY_TO_MONDAY).other_hours(stamps, day_numbers(moments)).any()
+    assert not RequestedDays(FRIDAY_TO_MONDAY).other_hours(stamps, day_numbers(moments)).any()
 
 
 def test_other_hours_are_those_of_the_extended_session_around_the_regular_one() -> None:
@@ -58,7 +58,7 @@ def test_other_hours_are_those_of_the_extended_session_around_the_regular_one() 
     }
     moments = micros(*cases)
     stamps = pa.chunked_array([pa.array(moments).cast(TIMESTAMP)])
-    other = AskedDays(half_day).other_hours(stamps, day_numbers(moments))
+    other = RequestedDays(half_day).other_hours(stamps, day_numbers(moments))
     assert dict(zip(cases, other.tolist(), strict=True)) == cases
 
 
@@ -66,11 +66,11 @@ def test_a_bar_without_a_time_is_of_no_other_hours() -> None:
     regular = request(("AAPL",), "2024-03-08", "2024-03-08", kind=SessionKind.REGULAR)
     stamps = pa.chunked_array([pa.array([None, micros("2024-03-08T12:00:00Z")[0]], pa.int64()).cast(TIMESTAMP)])
     days = numbers("2024-03-08T12:00:00Z", "2024-03-08T12:00:00Z")
-    assert AskedDays(regular).other_hours(stamps, days).tolist() == [False, True]
+    assert RequestedDays(regular).other_hours(stamps, days).tolist() == [False, True]
 
 
-def test_whole_windows_are_those_of_final_asked_sessions() -> None:
+def test_final_windows_are_those_of_final_asked_sessions() -> None:
     friday, monday = FRIDAY_TO_MONDAY.sessions
-    asked = AskedDays(evolve(FRIDAY_TO_MONDAY, sessions=(friday, evolve(monday, final=False))))
+    asked = RequestedDays(evolve(FRIDAY_TO_MONDAY, sessions=(friday, evolve(monday, final=False))))
     days = numbers("2024-03-08T15:00:00Z", "2024-03-09T15:00:00Z", "2024-03-11T15:00:00Z")
-    assert [asked.whole_window(int(number)) for number in days] == [friday.window, None, None]
+    assert [asked.final_window(int(number)) for number in days] == [friday.window, None, None]
