@@ -1,3 +1,5 @@
+"""Refresh of aggregates: brings those of many symbols up to date, several symbols at a time."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +17,10 @@ from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 
 class AggregateRefresher:
-    """Only what no longer agrees with its minutes is made anew. A damaged file holds up its own symbol alone."""
+    """Rebuilds the aggregates that no longer agree with their minutes. A damaged file fails its own symbol alone."""
 
     def __init__(self, aggregator: Aggregator, bus: EventBus, new_executor: Callable[[], Executor]) -> None:
-        """On the executor several symbols are refreshed at once."""
+        """The executor refreshes several symbols at the same time."""
         self._aggregator, self._bus, self._new_executor = aggregator, bus, new_executor
 
     def refresh(
@@ -28,10 +30,14 @@ class AggregateRefresher:
         first: TradingDate | None = None,
         last: TradingDate | None = None,
     ) -> AggregationReport:
+        """Refresh the months between the dates, both inclusive; None is no bound. Publishes ``AggregatesRefreshed``.
+
+        An error of a symbol is among the ``failures``, in the order of the symbols.
+        """
         wanted = [timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1]
-        looking = partial(self._aggregator.up_to_date, timeframes=wanted, first=first, last=last)
-        refreshing = partial(self._aggregator.refresh, timeframes=wanted, first=first, last=last)
-        counts = self._counts(symbols if wanted else (), partial(_tried, looking), partial(_tried, refreshing))
+        check = partial(self._aggregator.up_to_date, timeframes=wanted, first=first, last=last)
+        refresh = partial(self._aggregator.refresh, timeframes=wanted, first=first, last=last)
+        counts = self._counts(symbols if wanted else (), partial(_attempted, check), partial(_attempted, refresh))
         total = sum(counts, start=AggregationReport(0, 0))
         self._bus.publish(AggregatesRefreshed(total.written, total.unchanged))
         return total
@@ -39,19 +45,19 @@ class AggregateRefresher:
     def _counts(
         self,
         symbols: Sequence[Symbol],
-        look: Callable[[Symbol], AggregationReport | None],
+        check: Callable[[Symbol], AggregationReport | None],
         refresh: Callable[[Symbol], AggregationReport | None],
     ) -> Iterator[AggregationReport]:
-        """In the order of the symbols. One thread looks: that is all system calls, and so short that others wait."""
-        looked = [look(symbol) for symbol in symbols]
-        stale = [symbol for symbol, count in zip(symbols, looked, strict=True) if count is None]
-        with self._new_executor() as executor:  # where this ends early, what has not begun never begins
-            made = executor.map(refresh, stale)
-            yield from (count for found in looked if (count := found or next(made)))
+        # Checked by one thread: it is all short system calls, and with several, threads would wait for one another.
+        checked = [check(symbol) for symbol in symbols]
+        stale = [symbol for symbol, count in zip(symbols, checked, strict=True) if count is None]
+        with self._new_executor() as executor:  # if the caller stops early, what has not begun never begins
+            refreshed = executor.map(refresh, stale)
+            yield from (count for found in checked if (count := found or next(refreshed)))
 
 
-def _tried(ask: Callable[[Symbol], AggregationReport | None], symbol: Symbol) -> AggregationReport | None:
+def _attempted(act: Callable[[Symbol], AggregationReport | None], symbol: Symbol) -> AggregationReport | None:
     try:
-        return ask(symbol)
+        return act(symbol)
     except StorageError as error:
         return AggregationReport(0, 0, (f"{symbol}: {error}",))

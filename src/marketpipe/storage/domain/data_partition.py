@@ -1,7 +1,13 @@
+"""The files of a store as the domain names them: minute bars by symbol and date, revisions, aggregates.
+
+Paths are relative to a root and have forward slashes.
+"""
+
 from __future__ import annotations
 
 import re
 from datetime import date
+from typing import Final
 
 from attrs import frozen
 
@@ -11,12 +17,12 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
-REVISION_NAME = re.compile(r"day=(\d\d)\.(\d{8}T\d{6}\.\d{6}Z)\.parquet", re.ASCII)
+REVISION_NAME: Final = re.compile(r"day=(\d\d)\.(\d{8}T\d{6}\.\d{6}Z)\.parquet", re.ASCII)
 
 
 @frozen
 class DataPartition:
-    """One file of minute bars: a symbol on a trading date. Its path is computed, never searched for."""
+    """The file with the minute bars of a symbol on a trading date. Its path is computed, never searched for."""
 
     symbol_day: SymbolDay
 
@@ -26,7 +32,7 @@ class DataPartition:
 
     @property
     def path(self) -> str:
-        """Relative to the data root, with forward slashes."""
+        """Relative to the root of minute bars."""
         return f"{self.folder}/{self.name}"
 
     @property
@@ -35,20 +41,20 @@ class DataPartition:
 
 
 def day_file(day: int) -> str:
-    """The name of the file of this day of a month."""
+    """Return the name of the file of this day of a month."""
     return f"day={day:02d}.parquet"
 
 
 @frozen(order=True)
 class Revision:
-    """A former version of a symbol-day: what the store knew from ``known_since`` until the next version came."""
+    """A former version of a symbol-day: what the store had from ``known_since`` until the next version was stored."""
 
     symbol_day: SymbolDay
     known_since: Timestamp
 
     @property
     def path(self) -> str:
-        """Relative to the revisions root, with forward slashes."""
+        """Relative to the root of revisions."""
         since = self.known_since.moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
         moment = since.replace("-", "").replace(":", "")
         return DataPartition(self.symbol_day).path.removesuffix("parquet") + f"{moment}.parquet"
@@ -56,7 +62,7 @@ class Revision:
 
 @frozen(order=True)
 class MonthPartition:
-    """The minute bars of one symbol in one month: what intraday aggregates are made from."""
+    """The minute bars of one symbol in one month: an intraday aggregate file is made from one of these."""
 
     symbol: Symbol
     year: int
@@ -77,13 +83,13 @@ class MonthPartition:
         return TradingDate(after.replace(day=1)).plus_days(-1)
 
     def revision(self, file_name: str) -> Revision | None:
-        """The one that lies in a file of this name; None where the name is not that of a revision."""
-        said = REVISION_NAME.fullmatch(file_name)
-        if said is None:
+        """Return the revision that a file of this name in this month is; None for any other name."""
+        match = REVISION_NAME.fullmatch(file_name)
+        if match is None:
             return None
         try:
-            day = SymbolDay(self.symbol, TradingDate.parse(f"{self}-{said[1]}"))
-            return Revision(day, Timestamp.parse(said[2]))
+            day = SymbolDay(self.symbol, TradingDate.parse(f"{self}-{match[1]}"))
+            return Revision(day, Timestamp.parse(match[2]))
         except ValidationError:  # no date of the calendar
             return None
 
@@ -100,6 +106,6 @@ class MonthPartition:
 
 
 def aggregate_path(timeframe: Timeframe, month: MonthPartition) -> str:
-    """Relative to the aggregates root: intraday bars lie in a file a month, daily bars in a file a year."""
+    """Return a path relative to the root of aggregates: intraday bars have a file a month, daily bars a file a year."""
     period = month.folder if timeframe.is_intraday else month.year_folder
     return f"timeframe={timeframe}/{period}.parquet"

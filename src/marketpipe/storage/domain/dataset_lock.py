@@ -1,3 +1,9 @@
+"""A lock: the list of the exact bytes that a dataset consists of, so that a backtest can be repeated on them.
+
+The text of a lock has a title with the version of the format, the identity of the dataset, a SHA-256 of all other
+lines, and one line for each file: hash, size in bytes, path, ascending by path.
+"""
+
 from __future__ import annotations
 
 import re
@@ -13,7 +19,7 @@ from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea
 
 FROZEN: Final = (StoreArea.DATA, StoreArea.AGGREGATES)
-"""What a backtest reads."""
+"""The areas that a backtest reads."""
 
 TITLE: Final = "marketpipe lock 1"
 KEYS: Final = ("provider", "feed", "adjustment", "session", "files", "sha256")
@@ -23,7 +29,7 @@ _LINE: Final = re.compile(r"([0-9a-f]{64})  (\d+)  (\S.*)", re.ASCII)
 
 @frozen(order=True)
 class LockedFile:
-    """``path`` begins with ``data/`` or ``aggregates/``, wherever those folders lie."""
+    """A file of a lock. ``path`` begins with ``data/`` or ``aggregates/``, whatever those folders are called here."""
 
     path: str
     size_bytes: int
@@ -35,7 +41,7 @@ class LockedFile:
     def problem_of(self, file: CheckedFile) -> IntegrityProblem | None:
         if file.sha256 == self.sha256:
             return None
-        return file.found_wrong(Damage.ALTERED, "not the bytes that were frozen")
+        return file.found_wrong(Damage.ALTERED, "its bytes are not those that were frozen")
 
 
 def _ascending(files: Iterable[LockedFile]) -> tuple[LockedFile, ...]:
@@ -44,7 +50,7 @@ def _ascending(files: Iterable[LockedFile]) -> tuple[LockedFile, ...]:
 
 @frozen
 class DatasetLock:
-    """The very bytes of a dataset: minute bars and aggregates. ``session`` is None where nobody knows it."""
+    """The frozen files of a dataset: minute bars and aggregates. ``session`` is None if it is not known."""
 
     identity: DatasetIdentity
     session: SessionKind | None
@@ -52,33 +58,35 @@ class DatasetLock:
 
     @property
     def dataset_sha256(self) -> str:
-        """Of all that the text says but this."""
+        """The SHA-256 of all lines of the text but its own."""
         return _digest([*self._head(), *map(str, self.files)])
 
     def text(self) -> str:
-        """The same files give the same text; ``parse`` reads it."""
+        """Return the lock as text, which ``parse`` reads. The same files give the same text."""
         return "\n".join([*self._head(), f"sha256 {self.dataset_sha256}", "", *map(str, self.files), ""])
 
     @classmethod
     def parse(cls, text: str) -> DatasetLock:
-        """Raises ``ConfigurationError`` for a text that is none, or no longer what ``text`` wrote."""
+        """Raises ``ConfigurationError`` for a text that is not a lock, or was changed since ``text`` returned it."""
         lines = text.splitlines()
         if not lines or not lines[0].startswith("marketpipe lock "):
-            raise ConfigurationError("this is not a lock: its first line is not that of 'marketpipe freeze'")
+            raise ConfigurationError("this is not a lock: it does not begin as the output of 'marketpipe freeze' does")
         if lines[0] != TITLE:
-            raise ConfigurationError(f"this lock says {lines[0]!r}, and {TITLE!r} is known; install a newer MarketPipe")
+            raise ConfigurationError(
+                f"this lock has the format {lines[0]!r}; only {TITLE!r} can be read: install a newer MarketPipe"
+            )
         head, rest = lines[1 : len(KEYS) + 1], lines[len(KEYS) + 1 :]
-        said = dict(line.partition(" ")[::2] for line in head)
-        if tuple(said) != KEYS or rest[:1] != [""] or _digest([*lines[: len(KEYS)], *rest[1:]]) != said["sha256"]:
+        found = dict(line.partition(" ")[::2] for line in head)
+        if tuple(found) != KEYS or rest[:1] != [""] or _digest([*lines[: len(KEYS)], *rest[1:]]) != found["sha256"]:
             raise ConfigurationError("this lock was edited or cut short: its own hash does not match; freeze again")
-        identity = DatasetIdentity(said["provider"], said["feed"], said["adjustment"])
-        session = None if said["session"] == UNKNOWN else SessionKind(said["session"])
+        identity = DatasetIdentity(found["provider"], found["feed"], found["adjustment"])
+        session = None if found["session"] == UNKNOWN else SessionKind(found["session"])
         return cls(identity, session, map(_locked, rest[1:]))
 
     def _head(self) -> list[str]:
         session = UNKNOWN if self.session is None else str(self.session)
-        told = self.identity
-        values = (told.provider, told.feed, told.adjustment, session, len(self.files))
+        of = self.identity
+        values = (of.provider, of.feed, of.adjustment, session, len(self.files))
         return [TITLE, *(f"{key} {value}" for key, value in zip(KEYS, values, strict=False))]
 
 

@@ -1,9 +1,13 @@
-"""How an aggregate says which day files of a month it was made from: ``02=<digest> 03=<digest>``, ascending."""
+"""What the files of a store state about themselves in their Parquet metadata.
+
+An aggregate names, for each month, the day files it was made from: ``02=<digest> 03=<digest>``, ascending.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 from attrs import frozen
 
@@ -11,34 +15,35 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 
-DIGITS = 16  # of 64: they tell one state of a file from another, and a daily file carries those of a whole year
-DAY = re.compile(r"(\d\d)=([0-9a-f]+)", re.ASCII)
+DIGITS: Final = 16
+"""Of the 64 of a SHA-256. They are enough to tell two states of a file apart, and a daily file has a year of them."""
+DAY: Final = re.compile(r"(\d\d)=([0-9a-f]+)", re.ASCII)
 
 
 def day_digests(sha256_of: Mapping[int, str]) -> str:
-    """Of the files of one month, by day of the month. Equal texts: the same days with the same bytes."""
+    """Return the digests of a month's files as text; keys are days of the month. Equal texts mean the same bytes."""
     return " ".join(f"{day:02d}={sha256_of[day][:DIGITS]}" for day in sorted(sha256_of))
 
 
 def differing_days(one: str, other: str) -> frozenset[int]:
-    """Those whose digests differ, and those that only one of the texts has. Any other text has no days."""
+    """Return the days whose digests differ or that only one text has. A text of another form has no days."""
     return frozenset(int(day) for day, _ in {*DAY.findall(one)} ^ {*DAY.findall(other)})
 
 
 def days_in(text: str) -> tuple[int, ...]:
-    """The days of the month, ascending."""
+    """Return the days of the month that a text of digests names, ascending."""
     return tuple(int(day) for day, _ in DAY.findall(text))
 
 
-PREFIX = "marketpipe."
+PREFIX: Final = "marketpipe."
 
 
 @frozen
 class StorageMetadata:
-    """What a Parquet file says of itself, as key-value metadata. Nothing in it varies from run to run.
+    """The key-value metadata of a Parquet file. It has no wall-clock time, so the same bars give the same bytes.
 
-    ``period`` is the trading date, month or year that the file covers. ``sources`` maps each month of minutes an
-    aggregate was made from to the digests of its day files.
+    ``period`` is the trading date ("2024-01-02"), month ("2024-01") or year ("2024") that the file covers. ``sources``
+    maps each month that an aggregate was made from to the digests of its day files.
     """
 
     identity: DatasetIdentity
@@ -63,20 +68,20 @@ class StorageMetadata:
 
 
 def sources_in(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The ``sources`` of a file's metadata."""
+    """Return the ``sources`` of a file's metadata."""
     start = f"{PREFIX}source."
     return {key.removeprefix(start): value for key, value in metadata.items() if key.startswith(start)}
 
 
 def identity_in(metadata: Mapping[str, str]) -> DatasetIdentity | None:
-    """The ``identity`` of a file's metadata; None for a file that MarketPipe did not write."""
-    said = [metadata.get(PREFIX + name) for name in ("provider", "feed", "adjustment")]
-    known = [value for value in said if value is not None]
-    return DatasetIdentity(*known) if len(known) == len(said) else None
+    """Return the ``identity`` of a file's metadata; None for a file that MarketPipe did not write."""
+    values = [metadata.get(PREFIX + name) for name in ("provider", "feed", "adjustment")]
+    present = [value for value in values if value is not None]
+    return DatasetIdentity(*present) if len(present) == len(values) else None
 
 
 def label_in(metadata: Mapping[str, str]) -> str:
-    """Symbol, timeframe and period, as a file's metadata says them."""
+    """Return symbol, timeframe and period of a file's metadata as text."""
     period = metadata.get(f"{PREFIX}trading_date") or metadata.get(f"{PREFIX}period")
     return f"{metadata.get(f'{PREFIX}symbol')} {metadata.get(f'{PREFIX}timeframe')} {period}"
 

@@ -1,8 +1,8 @@
-"""The SQL that makes every wanted timeframe in one pass over the minutes, in one statement.
+"""Minute bars to bars of every timeframe, in one SQL statement and one pass over the minutes. See ADR 0006.
 
-Buckets are counted from the start of the hours they lie in: before the open, the regular session, after the close. So
-no bucket straddles the open, the close or midnight, and every timeframe nests in the next: each is made from the one
-before it. For daily bars there is one of all these hours; the regular session is chosen of them later. Volume-weighted
+Each session has three parts: before the open, the regular session, after the close. Buckets are counted from the start
+of their part, so none crosses the open, the close or midnight, and every timeframe nests in the next: each is made from
+the one before it. A part makes one daily bar, and that of the regular session is chosen afterwards. Volume-weighted
 prices carry value and weight through the cascade.
 """
 
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
+from typing import Final
 
 import duckdb
 import numpy as np
@@ -26,14 +27,14 @@ from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, Tradin
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
 
-COLUMNS = "open", "high", "low", "close", "volume", "trade_count", "vwap"
+COLUMNS: Final = "open", "high", "low", "close", "volume", "trade_count", "vwap"
 
 
 @frozen(eq=False)
 class HourTable:
-    """Three entries a session, ascending: before the open, the regular session, after the close.
+    """The parts of sessions, three a session, ascending. Times are in microseconds since 1970.
 
-    Times are in microseconds since 1970; ``day_starts`` are the midnights of the trading dates.
+    ``day_starts`` are the midnights in New York of the trading dates; ``regular`` marks the regular sessions.
     """
 
     starts: npt.NDArray[np.int64]
@@ -48,7 +49,7 @@ class HourTable:
         return cls(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), table[:, 3] == 1)
 
     def keyed(self, bars: pa.Table) -> pa.Table:
-        """Those that lie in these hours, in the same order, each with the start of what it lies in."""
+        """Return the bars within these parts, in the same order, each with the start of its part."""
         bars = bars.filter(pc.is_valid(bars["timestamp"])) if bars["timestamp"].null_count else bars
         time = _times(bars)
         row = np.searchsorted(self.starts, time, side="right") - 1
@@ -58,7 +59,7 @@ class HourTable:
         return pa.table([self.starts[row], time, *(bars[name] for name in COLUMNS)], ["hours", "time", *COLUMNS])
 
     def days(self, bars: pa.Table) -> pa.Table:
-        """Of bars as long as these hours those of the regular session, stamped with the midnight before it."""
+        """Return, of bars that are a part long, those of the regular session, with the midnight before it as time."""
         row = np.searchsorted(self.starts, _times(bars))
         midnights = pa.array(self.day_starts[row]).cast(TIMESTAMP)
         return bars.set_column(0, bars.field(0), midnights).filter(pa.array(self.regular[row]))
@@ -76,8 +77,8 @@ def _hours(session: TradingSession) -> list[tuple[int, int, int, bool]]:
     return [(marks[i], marks[i + 1], day, i == 1) for i in range(3)]
 
 
-MICROS_PER_MINUTE = 60_000_000
-DAILY_SOURCE = Timeframe.MINUTE_5
+MICROS_PER_MINUTE: Final = 60_000_000
+DAILY_SOURCE: Final = Timeframe.MINUTE_5
 MINUTES = """
 level_1 AS (
 SELECT hours, time, open, high, low, close, volume, trade_count,
@@ -98,31 +99,33 @@ FROM {source}"""
 
 
 def cascade(timeframes: Sequence[Timeframe]) -> str:
-    """From ``minutes``, with their hours, to all the bars: by the ``minutes`` of their timeframe, then time.
-
-    Each timeframe is always made from the same one, whatever else is wanted: rounding depends on the order of
-    additions.
-    """
+    """Return the SQL that makes all bars from the table ``minutes``, ordered by the length of timeframe, then time."""
+    # Each timeframe is always made from the same one, whatever else is wanted: a sum of doubles depends on the order
+    # of the additions, and the bytes of a file may not depend on which other files were stale.
     levels, selects = ",".join([MINUTES, *_levels(timeframes)]), " UNION ALL ".join(map(_read, timeframes))
     return f"WITH {levels} {selects} ORDER BY minutes, time"
 
 
 def _levels(timeframes: Sequence[Timeframe]) -> list[str]:
-    """The finest first."""
+    """Return the common table expressions, the shortest timeframe first."""
     coarsest = max((timeframe.minutes for timeframe in timeframes if timeframe.is_intraday), default=0)
     needed = max(coarsest, DAILY_SOURCE.minutes)
     chain = [timeframe for timeframe in Timeframe if timeframe.is_intraday and timeframe.minutes <= needed]
     levels = [_intraday(timeframe, _level(source)) for source, timeframe in pairwise(chain)]
-    return [*levels, _made(Timeframe.DAY_1, _level(DAILY_SOURCE), "hours")] if Timeframe.DAY_1 in timeframes else levels
+    return (
+        [*levels, _bucketed(Timeframe.DAY_1, _level(DAILY_SOURCE), "hours")]
+        if Timeframe.DAY_1 in timeframes
+        else levels
+    )
 
 
 def _intraday(timeframe: Timeframe, source: str) -> str:
     step = timeframe.minutes * MICROS_PER_MINUTE
-    # with its table, or it would be grouped by what is called time in the end
-    return _made(timeframe, source, f"hours + ({source}.time - hours) // {step} * {step}")
+    # qualified by its table, or GROUP BY would take the column that is called time in the result
+    return _bucketed(timeframe, source, f"hours + ({source}.time - hours) // {step} * {step}")
 
 
-def _made(timeframe: Timeframe, source: str, bucket: str) -> str:
+def _bucketed(timeframe: Timeframe, source: str, bucket: str) -> str:
     return LEVEL.format(target=_level(timeframe), source=source, bucket=bucket)
 
 
@@ -134,27 +137,28 @@ def _level(timeframe: Timeframe) -> str:
     return f"level_{timeframe.minutes}"
 
 
-MONTHS_REMEMBERED = 240
+MONTHS_CACHED: Final = 240
 _LOCK = threading.Lock()
 Minutes = Mapping[MonthPartition, pa.Table]
 Made = Mapping[MonthPartition, Mapping[Timeframe, pa.Table]]
 
 
 class DuckDBAggregator:
-    """Minutes of one symbol into every wanted timeframe, by DuckDB on one thread: the same every time.
+    """Aggregates minutes of one symbol by DuckDB on one thread, so that the same minutes give the same bars.
 
-    Several threads may each aggregate a symbol at once.
+    Several threads may each aggregate a symbol at the same time.
     """
 
     def __init__(self, calendar: TradingCalendar) -> None:
-        self._hours = lru_cache(MONTHS_REMEMBERED)(lambda first, last: HourTable.of(calendar.sessions(first, last)))
+        self._hours = lru_cache(MONTHS_CACHED)(lambda first, last: HourTable.of(calendar.sessions(first, last)))
 
     def aggregate(self, minutes: Minutes, timeframes: Sequence[Timeframe]) -> Made:
-        """In one pass, whose price is that of the first month: for each further one it is small.
+        """Return the bars of each month and timeframe.
 
-        No bar spans two dates, so every month is made as if it were alone, and every day as if all of its month were
-        there. Raises ``PartitionUnreadableError`` for bars of which nothing can be made.
+        Raises ``PartitionUnreadableError`` for bars that cannot be aggregated.
         """
+        # All months in one pass: most of its cost is that of the first month. No bar spans two dates, so the result is
+        # that of each month alone.
         if not minutes or not timeframes:
             return {month: dict.fromkeys(timeframes, BAR_SCHEMA.empty_table()) for month in minutes}
         months = sorted(minutes, key=lambda month: month.first)
@@ -168,11 +172,11 @@ class DuckDBAggregator:
                 cursor.register("minutes", minutes)
                 return cursor.sql(statement).to_arrow_table()
         except duckdb.Error as error:
-            said, some = str(error).partition("\n")[0], f"{months[0].symbol} between {months[0]} and {months[-1]}"
-            raise PartitionUnreadableError(f"cannot aggregate {some}: {said}; ingest these months again") from error
+            reason, span = str(error).partition("\n")[0], f"{months[0].symbol} between {months[0]} and {months[-1]}"
+            raise PartitionUnreadableError(f"cannot aggregate {span}: {reason}; ingest these months again") from error
 
     def _cut(self, made: pa.Table, months: Sequence[MonthPartition], timeframes: Sequence[Timeframe]) -> Made:
-        """``made`` lies by timeframe, then time."""
+        """Split bars that are ordered by timeframe, then time."""
         length, time = (made[name].to_numpy() for name in ("minutes", "time"))
         bars = made.drop_columns("minutes").rename_columns(BAR_SCHEMA.names).cast(BAR_SCHEMA)
         found: dict[MonthPartition, dict[Timeframe, pa.Table]] = {month: {} for month in months}
@@ -195,5 +199,5 @@ def _cursor() -> duckdb.DuckDBPyConnection:
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
-    """In memory, and of the whole process: nothing is kept in it, and to make one takes as long as a month of bars."""
+    """Return the process's database: in memory, without tables. To open one takes as long as a month of bars."""
     return duckdb.connect(config={"threads": 1})

@@ -1,8 +1,7 @@
-"""Reading files that others may replace meanwhile, with a reader that opens each of them more than once.
+"""SQL over the store: ``DuckDBQuery``, and the three things that make it safe.
 
-DuckDB reads a footer from one opening and columns from another: where a file was replaced in between it fails, or makes
-up values. So whoever lets it read looks at the files before and after, and where one of them was replaced reads again.
-Files that are only added disturb nobody. Arrow opens a file once, and needs none of this.
+Only reading is allowed (DuckDB's own syntax tree is searched), Ctrl-C ends a query, and a query that met a file while
+it was replaced is run again.
 """
 
 from __future__ import annotations
@@ -32,106 +31,153 @@ from marketpipe.storage.infrastructure.store_layout import (
 )
 
 T = TypeVar("T")
-Looks = Mapping[str, tuple[int, int]]
-"""Of each file its inode and its modification time, which no two versions share."""
-ATTEMPTS: Final = 50
-
-
-def read_steadily(look: Callable[[], Looks], read: Callable[[], T]) -> T:
-    """Raises what ``read`` raises where no file was replaced meanwhile."""
-    before = look()
-    for _ in range(ATTEMPTS):
-        try:
-            found = read()
-        except StorageError:
-            if _are_the_same(before, before := look()):
-                raise
-        else:
-            if _are_the_same(before, before := look()):
-                return found
-    raise StorageError("the files were replaced again and again while they were read; try again when that has ended")
-
-
-def looks_at(files: Iterable[Path]) -> Looks:
-    """Those that are gone are left out."""
-    return dict(_look(str(path), path.stat) for path in files if path.exists())
-
-
-def looks_below(roots: Iterable[Path]) -> Looks:
-    """At every Parquet file. Raises ``StorageError``."""
-    return dict(look for root in roots for look in _below(str(root)))
-
-
-def _below(folder: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    with translating(folder):
-        try:
-            entries = list(os.scandir(folder))
-        except FileNotFoundError:
-            return
-        for entry in entries:
-            if entry.name.endswith(".parquet"):
-                yield _look(entry.path, entry.stat)
-            elif entry.is_dir():
-                yield from _below(entry.path)
-
-
-def _look(path: str, stat: Callable[[], os.stat_result]) -> tuple[str, tuple[int, int]]:
-    try:
-        found = stat()
-    except FileNotFoundError:
-        return path, (0, 0)
-    return path, (found.st_ino, found.st_mtime_ns)
-
-
-def _are_the_same(before: Looks, after: Looks) -> bool:
-    return all(after.get(path) == look for path, look in before.items())
-
-
 Connection = duckdb.DuckDBPyConnection
 
-ROWS_AT_A_TIME: Final = 100_000
-AGAIN_SECONDS: Final = 0.05
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",
+}
+LIMITS: Mapping[str, str] = {"max_temp_directory_size": "16GiB"}
+"""For queries that need more than memory. DuckDB's defaults are four fifths of the memory, and nearly all of a disk."""
+UNITS: Final = {"bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
+SHARE_OF_AN_ANSWER: Final = 4
+"""An answer is not part of the memory that DuckDB counts; it may take a quarter as much again."""
+OUT_OF_REACH: Final = "Permission Error"
+UNREADABLE: Final = ("IO Error", "Out of Memory Error", "FATAL Error")
+COLUMNS: Final = "timestamp, open, high, low, close, volume, trade_count, vwap"
+EMPTY: Final = (
+    "CREATE VIEW {name} AS SELECT ''::VARCHAR AS symbol, DATE '1970-01-01' AS trading_date, "
+    "TIMESTAMPTZ '1970-01-01 00:00:00Z' AS timestamp, 0.0::DOUBLE AS open, 0.0::DOUBLE AS high, 0.0::DOUBLE AS low, "
+    "0.0::DOUBLE AS close, 0.0::DOUBLE AS volume, 0::BIGINT AS trade_count, 0.0::DOUBLE AS vwap WHERE false"
+)
+VIEW: Final = """
+CREATE VIEW {name} AS
+SELECT symbol, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date, {columns}
+FROM read_parquet('{glob}', hive_partitioning = true, hive_types = {types})
+"""
 
 
-def answer_interruptibly(
-    connect: Callable[[], AbstractContextManager[Connection]], ask: Callable[[Connection], pa.Table]
-) -> pa.Table:
-    """All that DuckDB does is done on a thread of its own, so that the caller's hears Ctrl-C and can end it.
+class DuckDBQuery:
+    """SQL over the store and nothing else: views ``bars`` (minutes), ``bars_5m``, ``bars_1d`` …
 
-    On the main thread DuckDB would take the signal for itself, and make an error of its own of it.
+    Only SELECT and EXPLAIN run, and only on the views. Should anything else get through: DuckDB may open files below
+    the store's roots and in its own scratch folder, no others, and can neither write, load extensions, attach
+    databases nor change its own settings back.
     """
-    at_work, ended, opened = threading.Lock(), threading.Event(), list[Connection]()
 
-    def work() -> pa.Table:
-        with at_work:
-            if ended.is_set():
-                return None
-            with connect() as connection:
-                opened.append(connection)
-                return ask(connection)
+    def __init__(self, layout: StoreLayout, limits: Mapping[str, str] = LIMITS) -> None:
+        """``limits`` are settings of DuckDB, such as ``memory_limit``."""
+        self._layout, self._limits = layout, limits
 
-    with ThreadPoolExecutor(1, "marketpipe-query") as runner:
+    def run(self, sql: str) -> pa.Table:
+        """Return the answer. Raises ``QueryError`` for a wrong query, ``StorageError`` for files that cannot be read.
+
+        The message contains DuckDB's own.
+        """
+        roots = [self._root_of(timeframe) for timeframe in Timeframe if _is_named(timeframe, sql)]
+        return read_consistently(lambda: fingerprints_below(roots), lambda: self._run(sql))
+
+    def _run(self, sql: str) -> pa.Table:
         try:
-            return runner.submit(work).result()
-        finally:  # Ctrl-C may come at any moment; DuckDB does not hear of it before it has begun
-            ended.set()
-            while not at_work.acquire(timeout=AGAIN_SECONDS):
-                for connection in opened:
-                    with suppress(duckdb.ConnectionException):  # closed by now
-                        connection.interrupt()
-            at_work.release()
+            return answer_interruptibly(lambda: self.locked(sql), lambda connection: _answer(connection, sql))
+        except (duckdb.Error, pa.ArrowInvalid, OSError) as error:
+            raise self._translated(error) from error
+
+    @contextmanager
+    def locked(self, sql: str = "") -> Iterator[Connection]:
+        """Open a connection that can read the files of the store and no others, with the views ``sql`` may name."""
+        with (
+            TemporaryDirectory(prefix="marketpipe-query-") as scratch,
+            duckdb.connect(config={**CONFIG, **self._limits, "temp_directory": scratch}) as connection,
+        ):
+            self._create_views(connection, sql)
+            self._lock(connection)
+            yield connection
+
+    def _translated(self, error: Exception) -> StorageError:
+        """Return our error for one of DuckDB. Its class is lost on the way through Arrow, its first words are not."""
+        message = str(error).strip()
+        if isinstance(error, OSError) and error.errno is not None:
+            return StorageError(f"the query has no scratch folder: {message}; free space, or set TMPDIR")
+        if message.startswith(UNREADABLE):
+            return StorageError(f"the query could not be run: {message}")
+        if not message.startswith(OUT_OF_REACH) and self._names_a_file(message):
+            return StorageError(f"a file of the store is damaged: {message}")
+        return QueryError(f"the query is not valid: {message}")
+
+    def _names_a_file(self, message: str) -> bool:
+        return any(f"{root.resolve()}/" in message for root in (self._layout.data, self._layout.aggregates))
+
+    def _create_views(self, connection: Connection, sql: str) -> None:
+        """Create every view. DuckDB opens a first file of each; a damaged one fails only queries that name the view."""
+        connection.execute("SET TimeZone = 'UTC'")
+        for timeframe in Timeframe:
+            with nullcontext() if _is_named(timeframe, sql) else suppress(duckdb.Error):
+                self._create_view(connection, _view_of(timeframe), timeframe)
+
+    def _create_view(self, connection: Connection, name: str, timeframe: Timeframe) -> None:
+        root = self._root_of(timeframe)
+        if timeframe is Timeframe.MINUTE_1:
+            minutes = root / f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}"
+            _create(connection, name, root, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
+        elif timeframe.is_intraday:
+            types = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
+            _create(connection, name, root, root / f"symbol=*/{MONTH_FOLDER}.parquet", types)
+        else:
+            types = "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
+            _create(connection, name, root, root / f"symbol=*/{YEAR_FOLDER}.parquet", types)
+
+    def _root_of(self, timeframe: Timeframe) -> Path:
+        minutes = timeframe is Timeframe.MINUTE_1
+        return self._layout.data if minutes else self._layout.aggregates / f"timeframe={timeframe}"
+
+    def _lock(self, connection: Connection) -> None:
+        roots = [root.resolve() for root in (self._layout.data, self._layout.aggregates)]
+        allowed = ", ".join(f"'{_quoted(form)}/'" for root in roots for form in (root, _literal(root)))
+        connection.execute(f"SET allowed_directories = [{allowed}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
 
 
-def bounded_answer(connection: Connection, sql: str, largest: int) -> pa.Table:
-    """Raises ``QueryError`` for one of more than ``largest`` bytes, instead of filling the memory."""
-    batches, size = list[pa.RecordBatch](), 0
-    with connection.sql(sql).to_arrow_reader(ROWS_AT_A_TIME) as reader:
-        for batch in reader:
-            size += batch.nbytes
-            if size > largest:
-                raise QueryError(f"the answer is larger than {largest:,} bytes: ask for fewer rows or columns")
-            batches.append(batch)
-        return pa.Table.from_batches(batches, reader.schema)
+def _answer(connection: Connection, sql: str) -> pa.Table:
+    refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
+    return bounded_answer(connection, sql, _largest_answer(connection))
+
+
+def _largest_answer(connection: Connection) -> int:
+    """Return how many bytes an answer may have."""
+    ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    number, unit = str(limit).split()
+    return int(float(number) * 1024 ** UNITS[unit]) // SHARE_OF_AN_ANSWER
+
+
+def _is_named(timeframe: Timeframe, sql: str) -> bool:
+    return re.search(rf"\b{_view_of(timeframe)}\b", sql, re.IGNORECASE) is not None
+
+
+def _view_of(timeframe: Timeframe) -> str:
+    return "bars" if timeframe is Timeframe.MINUTE_1 else f"bars_{timeframe}"
+
+
+def _create(connection: Connection, name: str, root: Path, files: Path, types: str) -> None:
+    pattern = files.relative_to(root)
+    if next(root.glob(str(pattern)), None) is None:
+        connection.execute(EMPTY.format(name=name))
+    else:
+        glob = _quoted(_literal(root.resolve()) / pattern)
+        connection.execute(VIEW.format(name=name, columns=COLUMNS, glob=glob, types=types))
+
+
+def _literal(root: Path) -> Path:
+    """Escape the characters of the root that a glob would interpret."""
+    return Path("".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(root)))
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
 
 
 Tree = Mapping[str, Any]
@@ -141,28 +187,28 @@ READING_NODES: Final = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIV
 SOURCES: Final = frozenset(
     {"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT", "SHOW_REF"}
 )
-"""What may stand after FROM."""
+"""What may follow FROM."""
 TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"})
-TELLING_FUNCTIONS: Final = frozenset(
+REVEALING_FUNCTIONS: Final = frozenset(
     {
         *("current_setting", "getenv", "getvariable", "get_block_size", "format_type", "write_log"),
         *("json_serialize_plan", "json_execute_serialized_sql", "query", "query_table"),
         *("pg_get_viewdef", "pg_get_constraintdef", "sleep_ms", "pg_sleep"),
     }
 )
-"""Those not of tables that tell of more than their arguments: settings, the machine, the catalog, SQL in a string."""
+"""Scalar functions that reveal more than their arguments: settings, the machine, the catalog, SQL in a string."""
 VIEW_NAMES: Final = '"tables"'
-"""As which SHOW TABLES stands in the tree."""
+"""The name that SHOW TABLES has in the tree."""
 CATALOG: Final = "SELECT view_name FROM duckdb_views() WHERE internal UNION SELECT table_name FROM duckdb_tables()"
 TREE: Final = "SELECT json_serialize_sql(?::VARCHAR)"
 
 
-def refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str]) -> None:
+def refuse_all_but_reading(connection: Connection, sql: str, views: Collection[str]) -> None:
     """Raises ``QueryError`` unless ``sql`` is one SELECT, or one EXPLAIN [ANALYZE] of a SELECT, of ``views`` alone.
 
-    The type of a statement does not tell: ``EXPLAIN ANALYZE COPY …`` and ``WITH x AS (COPY …) SELECT …`` write files,
-    and some functions run SQL that stands in a string. So DuckDB's own syntax tree is searched, in its JSON form, where
-    no text of the user's can look like a key.
+    The type of a statement is not enough: ``EXPLAIN ANALYZE COPY …`` and ``WITH x AS (COPY …) SELECT …`` write files,
+    and some functions run SQL from a string. So DuckDB's own syntax tree is searched, in its JSON form, in which no
+    text of the user can look like a key.
     """
     statements = connection.extract_statements(sql)
     parts = list(_parts(_tree(connection, EXPLAIN.sub("", sql, count=1) if EXPLAIN.match(sql) else sql)))
@@ -173,7 +219,7 @@ def refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, sql: str, view
     _refuse_sources(parts, frozenset(views) | _named_within(parts, connection))
 
 
-def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Tree:
+def _tree(connection: Connection, sql: str) -> Tree:
     try:
         found: Tree = json.loads(str(connection.execute(TREE, [sql]).fetchall()[0][0]))
     except RecursionError:
@@ -182,7 +228,7 @@ def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Tree:
 
 
 def _parts(tree: Tree) -> Iterator[Tree]:
-    """Every object of the tree, however deep."""
+    """Yield every object of the tree, at any depth."""
     left: list[Any] = [tree]
     while left:
         item = left.pop()
@@ -195,13 +241,13 @@ def _parts(tree: Tree) -> Iterator[Tree]:
 
 def _refuse_functions(parts: Collection[Tree]) -> None:
     for part in parts:
-        if "function_name" in part and str(part["function_name"]).lower() in TELLING_FUNCTIONS:
-            raise QueryError(f"{part['function_name']}() is not allowed: a query sees bars and nothing else")
+        if "function_name" in part and str(part["function_name"]).lower() in REVEALING_FUNCTIONS:
+            raise QueryError(f"{part['function_name']}() is not allowed: a query reads the views and nothing else")
 
 
 def _refuse_sources(parts: Collection[Tree], names: Collection[str]) -> None:
     for part in parts:
-        if "sample" not in part or "select_list" in part:  # what every source has, and a SELECT too
+        if "sample" not in part or "select_list" in part:  # every source has a sample, and so has a SELECT
             continue
         if part["type"] not in SOURCES:
             raise QueryError(f"{part['type']} is not allowed: a query reads the views and nothing else")
@@ -230,156 +276,113 @@ def _list(names: Collection[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _named_within(parts: Collection[Tree], connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
-    """What WITH names. Where a name is not in force DuckDB looks elsewhere: so none that is to be found there."""
+def _named_within(parts: Collection[Tree], connection: Connection) -> frozenset[str]:
+    """Return the names that WITH defines. Outside of its scope DuckDB looks a name up in its catalog, so no name of the
+    catalog may be defined."""
     maps = (part["cte_map"]["map"] for part in parts if "cte_map" in part)
     names = {str(entry["key"]) for entries in maps for entry in entries}
     taken = {name for (name,) in connection.execute(CATALOG).fetchall()} if names else set()
     for name in names:
         if not re.fullmatch(r"\w+", name) or name.lower() in taken:
-            raise QueryError(f"nothing can be named {name!r} by WITH: choose another word")
+            raise QueryError(f"WITH cannot define {name!r}: choose another name")
     return frozenset(name.lower() for name in names)
 
 
-CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "allow_persistent_secrets": "false",
-    "python_enable_replacements": "false",
-}
-LIMITS: Mapping[str, str] = {"max_temp_directory_size": "16GiB"}
-"""Where a query needs more than memory. DuckDB's own limits are four fifths of the memory, and nearly all of a disk."""
-UNITS = {"bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
-SHARE_OF_AN_ANSWER = 4
-"""An answer lies outside of the memory that DuckDB counts; it may have a quarter as much again."""
-OUT_OF_REACH = "Permission Error"
-UNREADABLE = ("IO Error", "Out of Memory Error", "FATAL Error")
-COLUMNS = "timestamp, open, high, low, close, volume, trade_count, vwap"
-EMPTY = (
-    "CREATE VIEW {name} AS SELECT ''::VARCHAR AS symbol, DATE '1970-01-01' AS trading_date, "
-    "TIMESTAMPTZ '1970-01-01 00:00:00Z' AS timestamp, 0.0::DOUBLE AS open, 0.0::DOUBLE AS high, 0.0::DOUBLE AS low, "
-    "0.0::DOUBLE AS close, 0.0::DOUBLE AS volume, 0::BIGINT AS trade_count, 0.0::DOUBLE AS vwap WHERE false"
-)
-VIEW = """
-CREATE VIEW {name} AS
-SELECT symbol, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date, {columns}
-FROM read_parquet('{glob}', hive_partitioning = true, hive_types = {types})
-"""
+ROWS_AT_A_TIME: Final = 100_000
+INTERRUPT_EVERY_SECONDS: Final = 0.05
 
 
-class DuckDBQuery:
-    """SQL over the store and nothing else: views ``bars`` (minutes), ``bars_5m``, ``bars_1d`` …
+def answer_interruptibly(
+    connect: Callable[[], AbstractContextManager[Connection]], answer: Callable[[Connection], pa.Table]
+) -> pa.Table:
+    """Run a query on a thread of its own, so that Ctrl-C interrupts the caller, who then ends the query.
 
-    Only SELECT and EXPLAIN run, and only of the views. Should anything else get through: DuckDB may open files below
-    the store's roots and a scratch folder of its own, no others, and can neither write, load extensions, attach
-    databases nor change its own settings back.
+    On the main thread DuckDB would handle the signal itself, and raise an error of its own.
     """
+    running, ended, opened = threading.Lock(), threading.Event(), list[Connection]()
 
-    def __init__(self, layout: StoreLayout, limits: Mapping[str, str] = LIMITS) -> None:
-        """``limits`` are settings of DuckDB, such as ``memory_limit``."""
-        self._layout, self._limits = layout, limits
+    def work() -> pa.Table:
+        with running:
+            if ended.is_set():
+                return None
+            with connect() as connection:
+                opened.append(connection)
+                return answer(connection)
 
-    def run(self, sql: str) -> pa.Table:
-        """Raises ``QueryError`` for a wrong query, ``StorageError`` where files cannot be read; in DuckDB's words."""
-        roots = [self._root_of(timeframe) for timeframe in Timeframe if _is_named(timeframe, sql)]
-        return read_steadily(lambda: looks_below(roots), lambda: self._run(sql))
-
-    def _run(self, sql: str) -> pa.Table:
+    with ThreadPoolExecutor(1, "marketpipe-query") as runner:
         try:
-            return answer_interruptibly(lambda: self.locked(sql), lambda connection: _ask(connection, sql))
-        except (duckdb.Error, pa.ArrowInvalid, OSError) as error:
-            raise self._translated(error) from error
+            return runner.submit(work).result()
+        finally:  # Ctrl-C may come at any moment, and an interrupt before a query has begun is lost: so, again
+            ended.set()
+            while not running.acquire(timeout=INTERRUPT_EVERY_SECONDS):
+                for connection in opened:
+                    with suppress(duckdb.ConnectionException):  # closed by now
+                        connection.interrupt()
+            running.release()
 
-    @contextmanager
-    def locked(self, sql: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection that reaches the files of the store and no others, with the views that ``sql`` may name."""
-        with (
-            TemporaryDirectory(prefix="marketpipe-query-") as scratch,
-            duckdb.connect(config={**CONFIG, **self._limits, "temp_directory": scratch}) as connection,
-        ):
-            self._open_views(connection, sql)
-            self._lock(connection)
-            yield connection
 
-    def _translated(self, error: Exception) -> StorageError:
-        """By its first words, which it keeps when it comes to us through Arrow; its class it does not."""
-        said = str(error).strip()
-        if isinstance(error, OSError) and error.errno is not None:
-            return StorageError(f"the query finds no scratch folder: {said}; free space, or set TMPDIR")
-        if said.startswith(UNREADABLE):
-            return StorageError(f"the query could not be run: {said}")
-        if not said.startswith(OUT_OF_REACH) and self._names_a_file(said):
-            return StorageError(f"a file of the store is damaged: {said}")
-        return QueryError(f"the query means nothing here: {said}")
+def bounded_answer(connection: Connection, sql: str, largest: int) -> pa.Table:
+    """Return the answer. Raises ``QueryError`` if it has more than ``largest`` bytes, before it fills the memory."""
+    batches, size = list[pa.RecordBatch](), 0
+    with connection.sql(sql).to_arrow_reader(ROWS_AT_A_TIME) as reader:
+        for batch in reader:
+            size += batch.nbytes
+            if size > largest:
+                raise QueryError(f"the answer is larger than {largest:,} bytes: ask for fewer rows or columns")
+            batches.append(batch)
+        return pa.Table.from_batches(batches, reader.schema)
 
-    def _names_a_file(self, words: str) -> bool:
-        return any(f"{root.resolve()}/" in words for root in (self._layout.data, self._layout.aggregates))
 
-    def _open_views(self, connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-        """DuckDB looks into a first file of each; where that is damaged, only a query that names the view fails."""
-        connection.execute("SET TimeZone = 'UTC'")
-        for timeframe in Timeframe:
-            with nullcontext() if _is_named(timeframe, sql) else suppress(duckdb.Error):
-                self._open_view(connection, _view_of(timeframe), timeframe)
+ATTEMPTS: Final = 50
+Fingerprints = Mapping[str, tuple[int, int]]
+"""The inode and the modification time of each file. No two versions of a file share them."""
 
-    def _open_view(self, connection: duckdb.DuckDBPyConnection, name: str, timeframe: Timeframe) -> None:
-        root = self._root_of(timeframe)
-        if timeframe is Timeframe.MINUTE_1:
-            minutes = root / f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}"
-            _open(connection, name, root, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
-        elif timeframe.is_intraday:
-            types = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
-            _open(connection, name, root, root / f"symbol=*/{MONTH_FOLDER}.parquet", types)
+
+def read_consistently(fingerprints: Callable[[], Fingerprints], read: Callable[[], T]) -> T:
+    """Return what ``read`` returns, or raise what it raises, of a moment in which no file was replaced.
+
+    DuckDB takes a footer from one opening of a file and columns from another: if the file is replaced in between, it
+    fails or makes up values. So files are compared before and after, and read again if one was replaced. Files that
+    are only added do no harm. Arrow opens a file once, and needs none of this.
+    """
+    before = fingerprints()
+    for _ in range(ATTEMPTS):
+        try:
+            found = read()
+        except StorageError:
+            if _are_unchanged(before, before := fingerprints()):
+                raise
         else:
-            types = "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
-            _open(connection, name, root, root / f"symbol=*/{YEAR_FOLDER}.parquet", types)
-
-    def _root_of(self, timeframe: Timeframe) -> Path:
-        minutes = timeframe is Timeframe.MINUTE_1
-        return self._layout.data if minutes else self._layout.aggregates / f"timeframe={timeframe}"
-
-    def _lock(self, connection: duckdb.DuckDBPyConnection) -> None:
-        roots = [root.resolve() for root in (self._layout.data, self._layout.aggregates)]
-        allowed = ", ".join(f"'{_quoted(form)}/'" for root in roots for form in (root, _literal(root)))
-        connection.execute(f"SET allowed_directories = [{allowed}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+            if _are_unchanged(before, before := fingerprints()):
+                return found
+    raise StorageError("files were replaced again and again while they were read; try again when fewer are written")
 
 
-def _ask(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
-    refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
-    return bounded_answer(connection, sql, _largest_answer(connection))
+def fingerprints_below(roots: Iterable[Path]) -> Fingerprints:
+    """Return the fingerprint of every Parquet file below the roots. Raises ``StorageError``."""
+    return dict(found for root in roots for found in _below(str(root)))
 
 
-def _largest_answer(connection: duckdb.DuckDBPyConnection) -> int:
-    """In bytes."""
-    ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
-    number, unit = str(limit).split()
-    return int(float(number) * 1024 ** UNITS[unit]) // SHARE_OF_AN_ANSWER
+def _below(folder: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    with translating(folder):
+        try:
+            entries = list(os.scandir(folder))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry.name.endswith(".parquet"):
+                yield entry.path, _fingerprint(entry)
+            elif entry.is_dir():
+                yield from _below(entry.path)
 
 
-def _is_named(timeframe: Timeframe, sql: str) -> bool:
-    return re.search(rf"\b{_view_of(timeframe)}\b", sql, re.IGNORECASE) is not None
+def _fingerprint(entry: os.DirEntry[str]) -> tuple[int, int]:
+    try:
+        found = entry.stat()
+    except FileNotFoundError:  # removed since it was listed
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
 
 
-def _view_of(timeframe: Timeframe) -> str:
-    return "bars" if timeframe is Timeframe.MINUTE_1 else f"bars_{timeframe}"
-
-
-def _open(connection: duckdb.DuckDBPyConnection, name: str, root: Path, files: Path, types: str) -> None:
-    pattern = files.relative_to(root)
-    if next(root.glob(str(pattern)), None) is None:
-        connection.execute(EMPTY.format(name=name))
-    else:
-        glob = _quoted(_literal(root.resolve()) / pattern)
-        connection.execute(VIEW.format(name=name, columns=COLUMNS, glob=glob, types=types))
-
-
-def _literal(root: Path) -> Path:
-    """The root may have characters that a glob would read as its own."""
-    return Path("".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(root)))
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+def _are_unchanged(before: Fingerprints, after: Fingerprints) -> bool:
+    return all(after.get(path) == fingerprint for path, fingerprint in before.items())

@@ -1,3 +1,8 @@
+"""Bars to the bytes of a Parquet file and back: ``ParquetWriter``, and the functions that read.
+
+Every reading function raises ``PartitionUnreadableError`` for a file that is damaged or has another format.
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -6,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,25 +27,26 @@ from marketpipe.shared_kernel.domain.trading_date import (
 )
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 
-FILE_SCHEMA = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
-ENCODINGS = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA if not pa.types.is_floating(field.type)}
-COMPRESSION_LEVELS = {"zstd": 1, "snappy": None}
+FILE_SCHEMA: Final = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
+ENCODINGS: Final = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA if not pa.types.is_floating(field.type)}
+COMPRESSION_LEVELS: Final = {"zstd": 1, "snappy": None}
 
 
 class ParquetWriter:
-    """Turns bars into the bytes of a Parquet file. The same bars and metadata give the same bytes.
-
-    Prices do not repeat enough for dictionaries; times and counts are small differences. ``compression`` is zstd or
-    snappy.
-    """
+    """Encodes bars as Parquet. The same bars and metadata give the same bytes."""
 
     def __init__(self, compression: str) -> None:
+        """``compression`` is zstd or snappy."""
         self._compression = compression
 
     def encode_bars(self, bars: pa.Table, metadata: Mapping[str, str]) -> bytes:
+        """Return the bytes of a file of bars; the column ``schema_version`` is added."""
         return self.encode(versioned(bars), metadata)
 
     def encode(self, table: pa.Table, metadata: Mapping[str, str]) -> bytes:
+        """Return the bytes of a file with just these columns and this key-value metadata."""
+        # Prices do not repeat enough for dictionaries; times and counts differ little from row to row. Statistics are
+        # of the one column that readers filter by.
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(
             sink,
@@ -59,7 +65,7 @@ class ParquetWriter:
 
 
 def versioned(bars: pa.Table) -> pa.Table:
-    """With the column ``schema_version``, as bars lie in a file."""
+    """Return the bars with the column ``schema_version``, as a file has them."""
     version = pa.repeat(pa.scalar(SCHEMA_VERSION, pa.int32()), len(bars))
     return bars.append_column(FILE_SCHEMA.field("schema_version"), version)
 
@@ -69,17 +75,13 @@ def sha256(content: bytes | pa.Buffer) -> str:
 
 
 def read_bars(path: Path) -> pa.Table:
-    """Every column of the file format. Raises ``PartitionUnreadableError`` for a damaged file or another format."""
+    """Return every column of a file of bars."""
     return checked_bars(_read(path), path)
 
 
 def content_of(path: str) -> pa.Buffer | None:
-    """None where there is no such file. Opened once, so that it is the content of one version of it.
-
-    By Arrow, since whoever reads on several threads pays for every return to Python. Raises
-    ``PartitionUnreadableError``.
-    """
-    try:
+    """Return the content of a file, opened once and so of one version of it; None if it does not exist."""
+    try:  # by Arrow: with several reading threads each return to Python costs a wait for the interpreter's lock
         return pa.OSFile(path).read_buffer()
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -89,7 +91,7 @@ def content_of(path: str) -> pa.Buffer | None:
 
 
 def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | None, Mapping[str, str]]:
-    """All ``columns``, or just the footer, and the key-value metadata. Raises ``PartitionUnreadableError``."""
+    """Return the columns (None without ``columns``: then only the footer is decoded) and the key-value metadata."""
     try:
         with _opened(pa.BufferReader(content)) as file:
             return file.read(use_threads=False) if columns else None, _as_text(file.metadata.metadata or {})
@@ -98,10 +100,7 @@ def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | Non
 
 
 def bars_in(content: pa.Buffer, path: str) -> pa.Table:
-    """The canonical columns, without what the file says of itself.
-
-    Raises ``PartitionUnreadableError`` for a damaged file or another format.
-    """
+    """Return the canonical columns of a file of bars, without its metadata."""
     try:
         bars = _opened(pa.BufferReader(content)).read(columns=BAR_SCHEMA.names, use_threads=False)
     except (OSError, pa.ArrowException) as error:
@@ -110,12 +109,12 @@ def bars_in(content: pa.Buffer, path: str) -> pa.Table:
 
 
 def read_rejected(path: Path) -> pa.Table:
-    """A file of the quarantine. Raises ``PartitionUnreadableError``."""
+    """Return the rows of a file of the quarantine."""
     return _read(path)
 
 
 def checked_bars(table: pa.Table, path: Path | str) -> pa.Table:
-    """Raises ``PartitionUnreadableError`` for another format."""
+    """Return the table if it has the columns of a file of bars."""
     return _checked(table, FILE_SCHEMA, path)
 
 
@@ -127,7 +126,7 @@ def _checked(table: pa.Table, schema: pa.Schema, path: Path | str) -> pa.Table:
 
 
 def _opened(source: Path | pa.NativeFile) -> pq.ParquetFile:
-    """Too small a file to be worth sharing among threads, or fetching ahead."""
+    """Open a file that is too small for several threads, or for reading ahead, to be worth it."""
     return pq.ParquetFile(source, pre_buffer=False)
 
 
@@ -140,7 +139,7 @@ def _read(path: Path) -> pa.Table:
 
 
 def read_metadata(path: Path) -> Mapping[str, str]:
-    """The file's key-value metadata. Raises ``PartitionUnreadableError``."""
+    """Return the key-value metadata of a file."""
     try:
         found = pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
@@ -158,26 +157,25 @@ def _first_line(error: Exception) -> str:
 
 T = TypeVar("T")
 R = TypeVar("R")
-WORTH_A_THREAD = 16
-"""Files that cost far more to read than a thread to begin."""
+WORTH_A_THREAD: Final = 16
+"""So many files cost far more to read than a thread costs to start."""
 
 
 def bars_at(path: str) -> pa.Table | None:
-    """None where there is no such file. Raises ``PartitionUnreadableError``."""
+    """Return the canonical columns of a file of bars; None if it does not exist."""
     content = content_of(path)
     return None if content is None else bars_in(content, path)
 
 
 def scan_bars(files: Sequence[Path]) -> pa.Table:
-    """The bars of many files, in the order given. Raises ``PartitionUnreadableError``, where one is gone as well."""
+    """Return the bars of many files, in the order given. A missing file is an error too."""
     return pa.concat_tables([BAR_SCHEMA.empty_table(), *each(_bars_of, files)])
 
 
 def each(read: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """In the order given, by several threads where it is worth while: decoding Parquet leaves Python alone.
-
-    Each thread takes its share in one go, spread over all of them: whoever hands out less at a time gets in their way.
-    """
+    """Return what ``read`` returns for each item, in the order given; by several threads if there are enough items."""
+    # Decoding Parquet releases the interpreter's lock. Each thread takes its whole share at once, spread over all
+    # items: to hand out items one by one would cost the lock each time.
     count = min(os.cpu_count() or 1, len(items) // WORTH_A_THREAD)
     if count < 2:
         return [read(item) for item in items]
@@ -192,23 +190,23 @@ def each(read: Callable[[T], R], items: Sequence[T]) -> list[R]:
 def _bars_of(path: Path) -> pa.Table:
     bars = bars_at(str(path))
     if bars is None:
-        raise PartitionUnreadableError(f"{path} is gone")
+        raise PartitionUnreadableError(f"{path} was removed while it was read")
     return bars
 
 
-MICROS_PER_MINUTE = 60_000_000
+MICROS_PER_MINUTE: Final = 60_000_000
 Int64s = npt.NDArray[np.int64]
 
 
 def traded_minutes(date: TradingDate, epoch_micros: Int64s) -> TradedMinutes:
-    """A bar off the grid counts for the minute it lies in; one outside the extended session does not count."""
+    """Return the minutes of the extended session that have a bar. A bar within a minute counts for that minute."""
     return traded_minutes_of([date], [len(epoch_micros)], epoch_micros)[0]
 
 
 def traded_minutes_of(
     dates: Sequence[TradingDate], lengths: Sequence[int], epoch_micros: Int64s
 ) -> list[TradedMinutes]:
-    """Of many days at once, which lie end to end: for each so many bars."""
+    """Return the same for many days at once; ``epoch_micros`` has the times of one day after another, so many each."""
     days = np.repeat(np.arange(len(dates)), lengths)
     minutes = (
         epoch_micros - np.repeat(np.array([_opens(date) for date in dates], np.int64), lengths)

@@ -182,5 +182,5 @@ def test_a_query_that_finds_no_scratch_folder_says_so(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
 
-    with pytest.raises(StorageError, match="the query finds no scratch folder: .*; free space, or set TMPDIR"):  # noqa: RUF043
+    with pytest.raises(StorageError, match="the query has no scratch folder: .*; free space, or set TMPDIR"):  # noqa: RUF043
         ask(filled, "SELECT 1")

@@ -85,7 +85,7 @@ def test_a_query_reads_the_views_and_nothing_else(store: StoreOnDisk, sql: str) 
 
 @pytest.mark.parametrize("sql", HIDDEN_BY_WITH)
 def test_a_name_that_with_gives_hides_nothing_else_of_that_name(store: StoreOnDisk, sql: str) -> None:
-    with pytest.raises(QueryError, match="nothing can be named"):
+    with pytest.raises(QueryError, match="WITH cannot define"):
         _ask(store, sql)
 
 

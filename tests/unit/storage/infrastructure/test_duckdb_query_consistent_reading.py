@@ -8,7 +8,7 @@ import pytest
 from attrs import define
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
-from marketpipe.storage.infrastructure.duckdb_query import ATTEMPTS, DuckDBQuery, looks_at, looks_below, read_steadily
+from marketpipe.storage.infrastructure.duckdb_query import ATTEMPTS, DuckDBQuery, fingerprints_below, read_consistently
 from tests.support.bar_stores import at
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
@@ -49,10 +49,9 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_was_read_while_a_file_was_replaced_is_read_again(path: Path, fails: bool) -> None:
-    root = path.parents[1]
-    for look in (lambda: looks_below([root]), lambda: looks_at([path])):
-        read = Reading(path, [lambda: publish(path, "second"), lambda: publish(path, "third")], fails)
-        assert (read_steadily(look, read), read.times) == ("third", 3)
+    read = Reading(path, [lambda: publish(path, "second"), lambda: publish(path, "third")], fails)
+
+    assert (read_consistently(lambda: fingerprints_below([path.parents[1]]), read), read.times) == ("third", 3)
 
 
 def test_a_file_that_is_gone_meanwhile_counts_as_replaced(path: Path) -> None:
@@ -60,36 +59,35 @@ def test_a_file_that_is_gone_meanwhile_counts_as_replaced(path: Path) -> None:
     publish(other, "other")
     read = Reading(path, [other.unlink])
 
-    assert (read_steadily(lambda: looks_at([path, other]), read), read.times) == ("first", 2)
+    assert (read_consistently(lambda: fingerprints_below([path.parent]), read), read.times) == ("first", 2)
 
 
-def test_files_that_are_added_disturb_nobody(path: Path) -> None:
+def test_files_that_are_added_do_no_harm(path: Path) -> None:
     read = Reading(path, [lambda: publish(path.with_name("day=03.parquet"), "new")])
 
-    assert (read_steadily(lambda: looks_below([path.parents[1]]), read), read.times) == ("first", 1)
+    assert (read_consistently(lambda: fingerprints_below([path.parents[1]]), read), read.times) == ("first", 1)
 
 
 def test_an_error_that_no_replacement_explains_is_raised_at_once(path: Path) -> None:
     read = Reading(path, [lambda: None], fails=True)
 
     with pytest.raises(PartitionUnreadableError):
-        read_steadily(lambda: looks_at([path]), read)
+        read_consistently(lambda: fingerprints_below([path.parent]), read)
     assert read.times == 1
 
 
-def test_who_is_disturbed_for_ever_gives_up(path: Path) -> None:
+def test_a_reader_gives_up_if_files_are_replaced_each_time(path: Path) -> None:
     read = Reading(path, [lambda: publish(path, "again")] * 2 * ATTEMPTS)
 
     with pytest.raises(StorageError, match="replaced again and again"):
-        read_steadily(lambda: looks_at([path]), read)
+        read_consistently(lambda: fingerprints_below([path.parent]), read)
     assert read.times == ATTEMPTS
 
 
-def test_only_parquet_files_are_looked_at_and_a_store_may_not_be_there_yet(path: Path) -> None:
+def test_only_parquet_files_count_and_a_store_need_not_exist(path: Path) -> None:
     path.with_name("note.txt").write_text("mine")
 
-    assert list(looks_below([path.parents[1], path.parents[1] / "nowhere"])) == [str(path)]
-    assert looks_at([path.with_name("nothing.parquet")]) == {}
+    assert list(fingerprints_below([path.parents[1], path.parents[1] / "nowhere"])) == [str(path)]
 
 
 AAPL = day("AAPL", "2024-01-02")
