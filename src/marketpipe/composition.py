@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
     from marketpipe.storage.application.bar_handlers import BarStorer, StoredBarsReviewer
+    from marketpipe.storage.application.integrity_checker import IntegrityChecker
     from marketpipe.storage.infrastructure.aggregate_files import ScannedYears
     from marketpipe.storage.infrastructure.bar_loader import BarLoader, ParquetStoredBars
     from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
@@ -423,8 +424,14 @@ def new_stored_files(parts: Parts) -> ParquetStoredFiles:
     return ParquetStoredFiles(layout(parts), new_executor)
 
 
+def new_integrity_checker(parts: Parts) -> IntegrityChecker:
+    from marketpipe.storage.application.integrity_checker import IntegrityChecker
+
+    return new_checker(parts, partial(IntegrityChecker, being_written=known_state(parts).leases.being_written))
+
+
 def new_checker(parts: Parts, kind: Callable[[ParquetStoredFiles, FileRegister, DatasetIdentity | None], T]) -> T:
-    """Make an ``IntegrityChecker`` or a ``DatasetFreezer`` of what is stored and what is recorded."""
+    """Make a checker or a ``DatasetFreezer`` of what is stored and what is recorded."""
     from marketpipe.ingestion.application.recovery import RecordedFiles
 
     recorded = known_state(parts)

@@ -201,11 +201,11 @@ class Store:
         bar. A damaged day whose size and time still agree with the record is marked suspect in the state, so that the
         next ``ingest`` asks for it again. With a ``lock`` only the frozen files are compared, with what was frozen.
         """
-        from marketpipe.storage.application.integrity_checker import IntegrityChecker, LockComparer
+        from marketpipe.storage.application.integrity_checker import LockComparer
 
         chosen, first, last = self._named_range(symbols, start, end)
         if lock is None:
-            return composition.new_checker(self._parts, IntegrityChecker).check(chosen, first, last)
+            return composition.new_integrity_checker(self._parts).check(chosen, first, last)
         if (symbols, start, end) != (None, None, None):
             raise ConfigurationError("a lock says itself what is frozen: leave symbols and dates out")
         return LockComparer(composition.new_stored_files(self._parts)).compare(lock)

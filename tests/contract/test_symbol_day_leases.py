@@ -219,3 +219,28 @@ def test_of_many_who_want_the_same_at_once_one_gets_it(sharing: Sharing) -> None
 
     ours = [found for one in taken for found in one.ours]
     assert len(ours) == len(set(ours)) == 20
+
+
+def test_a_day_is_being_written_while_its_lease_is_pinned(sharing: Sharing) -> None:
+    taken = take(sharing.one, MONDAY, OTHER_SYMBOL)
+    take(sharing.one, TUESDAY)
+    everything = [MONDAY, TUESDAY, WEDNESDAY, OTHER_SYMBOL]
+    assert sharing.other.being_written(everything) == set()
+
+    assert sharing.one.pin(taken.lease, UNTIL)
+    for leases in (sharing.one, sharing.other):
+        assert leases.being_written(everything) == {MONDAY, OTHER_SYMBOL}
+        assert leases.being_written([TUESDAY, OTHER_SYMBOL]) == {OTHER_SYMBOL}
+        assert leases.being_written([]) == set()
+
+    sharing.one.unpin(taken.lease, UNTIL)
+    assert sharing.other.being_written(everything) == set()
+
+
+def test_a_dead_process_writes_nothing(sharing: Sharing) -> None:
+    taken = take(sharing.other, MONDAY)
+    assert sharing.other.pin(taken.lease, UNTIL)
+
+    sharing.end_other()
+
+    assert sharing.one.being_written([MONDAY]) == set()

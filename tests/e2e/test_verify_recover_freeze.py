@@ -91,11 +91,11 @@ def test_a_flipped_bit_under_an_unchanged_time_is_found_and_repaired_by_the_next
 
     seen = run(store, "verify")
     assert seen.returncode == 1
-    assert f"{DAY}: altered: not the bytes that were recorded" in seen.stdout
+    assert f"{DAY}: altered: its bytes are not those that were recorded" in seen.stdout
     assert "'marketpipe ingest' requests damaged and lost minute bars again" in seen.stdout
     covered = run(store, "coverage")
     assert covered.returncode == 1
-    assert "AAPL 2024-11-26 missing: not the bytes that were recorded" in covered.stdout
+    assert "AAPL 2024-11-26 missing: its bytes are not those that were recorded" in covered.stdout
 
     assert ingested(store)["planned"] == 1
     assert (store / DAY).read_bytes() == before

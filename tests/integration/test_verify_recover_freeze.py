@@ -112,7 +112,7 @@ def test_a_doubt_is_left_once(tmp_path: Path, asked: ScriptedProvider) -> None:
     with at_rest(tmp_path) as store:
         first, second = store.verify(), store.verify()
     assert first.problems == second.problems
-    assert [problem.reason for problem in first.problems] == ["not the bytes that were recorded"]
+    assert [problem.reason for problem in first.problems] == ["its bytes are not those that were recorded"]
 
 
 def test_a_recovered_state_asks_only_for_the_days_that_left_no_file(tmp_path: Path, asked: ScriptedProvider) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from attrs import define, evolve
 
@@ -329,6 +329,11 @@ class InMemoryLeases:
     def release(self, lease: int) -> None:
         with self._memory.lock:
             self._leases.pop(lease, None)
+
+    def being_written(self, days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
+        with self._memory.lock:
+            pinned = [lease.days for lease in self._leases.values() if lease.is_pinned]
+            return frozenset(days) & frozenset[SymbolDay]().union(*pinned)
 
     def die(self) -> None:
         """As a killed process: what it held is free."""

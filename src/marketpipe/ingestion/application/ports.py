@@ -161,6 +161,10 @@ class SymbolDayLeases(Protocol):
 
     def release(self, lease: int) -> None: ...
 
+    def being_written(self, days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
+        """Return those of the days that a living process has pinned: a file may be newer than its checkpoint."""
+        ...
+
 
 class OrphanFiles(Protocol):
     """Files of minute bars without a checkpoint. Raises ``StorageError``."""

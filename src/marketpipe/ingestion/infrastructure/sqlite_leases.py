@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord, LeasedDays
@@ -16,6 +16,10 @@ from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDa
 SELECT_BUSY: Final = (
     "SELECT trading_date FROM claims INDEXED BY claims_by_day JOIN leases USING (lease_id) "
     "WHERE claims.store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? AND holder <> ?"
+)
+SELECT_PINNED: Final = (
+    "SELECT trading_date, holder FROM claims INDEXED BY claims_by_day JOIN leases USING (lease_id) "
+    "WHERE claims.store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? AND until = ?"
 )
 DELETE_LEASED_DAYS: Final = "DELETE FROM claims WHERE lease_id IN (SELECT lease_id FROM leases WHERE {which})"
 EXTEND_LEASES: Final = (
@@ -62,6 +66,17 @@ class SQLiteLeases:
     def release(self, lease: int) -> None:
         with self._file.transaction() as connection:
             _delete(connection, "lease_id = ?", lease)
+
+    def being_written(self, days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
+        pinned = [
+            (SymbolDay(symbol, TradingDate.parse(date)), holder)
+            for symbol, first, last in _spans(days)
+            for date, holder in self._file.query(
+                SELECT_PINNED, (self._file.store_id, str(symbol), str(first), str(last), NEVER)
+            )
+        ]
+        dead = frozenset(self._file.dead(sorted({holder for _, holder in pinned})))
+        return frozenset(days) & frozenset(day for day, holder in pinned if holder not in dead)
 
     def _dead(self) -> list[str]:
         rows = self._file.query("SELECT DISTINCT holder FROM leases", ())

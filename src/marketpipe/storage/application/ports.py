@@ -99,8 +99,12 @@ class StoredFiles(Protocol):
         """
         ...
 
+    def read_again(self, day: SymbolDay) -> CheckedFile | None:
+        """Return the file of minute bars of a symbol-day as it is now; None if there is none."""
+        ...
+
     def invalidate(self, aggregate: CheckedFile) -> None:
-        """It counts as stale from now on, whatever it looks like, where its time can be changed."""
+        """Make a damaged aggregate count as stale from now on. In a read-only store it has no effect."""
         ...
 
     def stored_days(

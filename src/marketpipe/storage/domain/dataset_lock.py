@@ -41,7 +41,7 @@ class LockedFile:
     def problem_of(self, file: CheckedFile) -> IntegrityProblem | None:
         if file.sha256 == self.sha256:
             return None
-        return file.found_wrong(Damage.ALTERED, "its bytes are not those that were frozen")
+        return file.problem_with(Damage.ALTERED, "its bytes are not those that were frozen")
 
 
 def _ascending(files: Iterable[LockedFile]) -> tuple[LockedFile, ...]:

@@ -1,3 +1,5 @@
+"""What can be wrong with the files of a store, and the rule that compares a file with its record. See ADR 0011."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +15,7 @@ from marketpipe.storage.domain.data_partition import DataPartition
 
 
 class StoreArea(Enum):
-    """The parts of a store. A file's path begins with this word, whatever its folder is called on this machine."""
+    """The parts of a store. The path of a file begins with one of these, whatever the folder is called on a machine."""
 
     DATA = "data"
     AGGREGATES = "aggregates"
@@ -25,6 +27,8 @@ class StoreArea(Enum):
 
 
 class Damage(Enum):
+    """The kinds of problems; ``FOREIGN`` is a file that is not named as those of a store are."""
+
     ALTERED = "altered"
     UNREADABLE = "unreadable"
     MISLABELLED = "mislabelled"
@@ -38,7 +42,7 @@ class Damage(Enum):
 
 @frozen
 class IntegrityProblem:
-    """``path`` is that of a ``CheckedFile``, below the store; ``symbol_day`` is None but for files of minute bars."""
+    """A problem with one file. ``path`` begins with the area; ``symbol_day`` is None except for minute bars."""
 
     path: str
     damage: Damage
@@ -50,8 +54,8 @@ class IntegrityProblem:
 class CheckedFile:
     """A file of the store that was read to its last byte.
 
-    ``trading_date`` is None for an aggregate; ``dates`` are the first and the last that the bars are of, None where
-    nobody can tell. ``problem`` is what is wrong with it whatever was recorded.
+    ``trading_date`` is None for an aggregate; ``dates`` are the first and the last of its bars, None if the file does
+    not tell. ``problem`` is what is wrong with the file itself, whatever was recorded of it.
     """
 
     area: StoreArea
@@ -68,23 +72,24 @@ class CheckedFile:
 
     @property
     def symbol_day(self) -> SymbolDay | None:
-        """Of a file of minute bars."""
+        """The symbol-day of a file of minute bars; None for any other file."""
         minutes = self.area is StoreArea.DATA and self.trading_date is not None
         return SymbolDay(self.symbol, self.trading_date) if minutes and self.trading_date else None
 
-    def lies_within(self, first: TradingDate, last: TradingDate) -> bool:
-        """All its bars are of dates between these, both inclusive."""
+    def is_within(self, first: TradingDate, last: TradingDate) -> bool:
+        """Return whether all its bars are of dates between these, both inclusive."""
         return self.dates is not None and first <= self.dates[0] and self.dates[1] <= last
 
-    def found_wrong(self, damage: Damage, reason: str) -> IntegrityProblem:
+    def problem_with(self, damage: Damage, reason: str) -> IntegrityProblem:
         return IntegrityProblem(self.path, damage, reason, self.symbol_day)
 
 
 @frozen
 class IntegrityReport:
-    """What reading every byte has shown. ``extra`` files are not in the lock that was held against the store.
+    """The result of reading every byte. ``extra`` are files that are not in the lock that was compared.
 
-    ``suspect`` counts damaged files that looked well from outside, of which word was left for the next ingestion.
+    ``suspect`` counts damaged days that have the recorded mark: they were marked suspect, so that the next ingestion
+    asks for them again.
     """
 
     files: int
@@ -99,32 +104,38 @@ class IntegrityReport:
 
 
 def recorded_date(file: CheckedFile) -> TradingDate:
-    """``DISTANT_PAST`` for what is no file of minute bars: nothing is recorded of it."""
+    """Return the date a file is recorded under; ``DISTANT_PAST`` if it has no minute bars, for it has no record."""
     return file.symbol_day.trading_date if file.symbol_day else DISTANT_PAST
 
 
 def lost_files(symbol: Symbol, recorded: Mapping[TradingDate, RecordedVersion]) -> Iterator[IntegrityProblem]:
+    """Yield the problem of each recorded day without a file, ascending by date."""
     for date in sorted(recorded):
-        day = SymbolDay(symbol, date)
-        path = f"{StoreArea.DATA}/{DataPartition(day).path}"
-        yield IntegrityProblem(path, Damage.GONE, "was recorded, and is not here", day)
+        yield lost_file(SymbolDay(symbol, date))
+
+
+def lost_file(day: SymbolDay) -> IntegrityProblem:
+    path = f"{StoreArea.DATA}/{DataPartition(day).path}"
+    return IntegrityProblem(path, Damage.GONE, "was recorded, and does not exist", day)
 
 
 def problem_of(
     file: CheckedFile, recorded: RecordedVersion | None, identity: DatasetIdentity | None
 ) -> IntegrityProblem | None:
-    """``recorded`` is what was written down of a file of minute bars, ``identity`` the dataset of the store."""
+    """Return what is wrong with a file, or None. ``recorded`` is the record of a file of minute bars, if it has one;
+    ``identity`` is the dataset of the store, None if it is not known.
+    """
     if recorded is not None and file.sha256 != recorded.sha256:
-        return file.found_wrong(Damage.ALTERED, _altered(file))
+        return file.problem_with(Damage.ALTERED, _altered(file))
     if file.problem is not None:
         return file.problem
     if identity is not None and file.identity != identity:
-        return file.found_wrong(Damage.MISLABELLED, f"is of {file.identity}; this store is of {identity}")
+        return file.problem_with(Damage.MISLABELLED, f"is of {file.identity}; this store is of {identity}")
     if file.area is StoreArea.DATA and recorded is None:
-        return file.found_wrong(Damage.UNRECORDED, "lies there, and the state does not know it")
+        return file.problem_with(Damage.UNRECORDED, "exists, and the state does not know it")
     return None
 
 
 def _altered(file: CheckedFile) -> str:
     unreadable = f"; {file.problem.reason}" if file.problem else ""
-    return f"not the bytes that were recorded{unreadable}"
+    return f"its bytes are not those that were recorded{unreadable}"

@@ -122,7 +122,7 @@ def _dates_of(metadata: Mapping[str, str]) -> Dates | None:
 
 
 def _with_problem(file: CheckedFile, damage: Damage, reason: str) -> CheckedFile:
-    return evolve(file, problem=file.found_wrong(damage, reason))
+    return evolve(file, problem=file.problem_with(damage, reason))
 
 
 AT_A_TIME = 512
@@ -158,6 +158,10 @@ class ParquetStoredFiles:
         of_areas = (found for area in areas or StoreArea for found in self._in(area, symbol))
         wanted = (found for found in of_areas if found.first <= last and first <= found.last)
         return (reading.file for reading in self._readings(wanted, proven))
+
+    def read_again(self, day: SymbolDay) -> CheckedFile | None:
+        found = read_whole(self._walk.day_file(day))
+        return None if found is None else found.file
 
     def invalidate(self, aggregate: CheckedFile) -> None:
         for found in self._in(StoreArea.AGGREGATES, aggregate.symbol):

@@ -264,6 +264,14 @@ class StoreWalk:
                     found = _found(area, self._roots[area], symbol, top, below)
                     yield found or StrayFile(f"{area}/{prefix}{below}")
 
+    def day_file(self, day: SymbolDay) -> FoundFile:
+        """Return where the minute bars of a symbol-day are, whether they exist or not."""
+        path, date = DataPartition(day).path, day.trading_date
+        on_disk = str(self._roots[StoreArea.DATA] / path)
+        return FoundFile(
+            StoreArea.DATA, f"{StoreArea.DATA}/{path}", on_disk, day.symbol, Timeframe.MINUTE_1, str(date), date, date
+        )
+
     def _strays(self, area: StoreArea) -> Iterator[str]:
         tops = _tops(area)
         owned = {top.rstrip("/") for top in tops}

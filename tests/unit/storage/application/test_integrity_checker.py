@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from attrs import define, evolve, field
 
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion
-from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
@@ -23,7 +23,10 @@ AGGREGATE = evolve(FILE, area=StoreArea.AGGREGATES, path="aggregates/x.parquet",
 
 @define
 class Files:
+    """``later``: what is found if a file is read again, the last of which stays; None: no file."""
+
     found: Sequence[CheckedFile]
+    later: list[CheckedFile | None] = field(factory=list)
     distrusted: list[str] = field(factory=list)
 
     def symbols(self) -> frozenset[Symbol]:
@@ -42,6 +45,11 @@ class Files:
         self, symbol: Symbol, first: TradingDate, last: TradingDate, *areas: StoreArea, proven: Collection[str] = ()
     ) -> Iterator[CheckedFile]:
         return (file for file in self.found if file.symbol == symbol)
+
+    def read_again(self, day: SymbolDay) -> CheckedFile | None:
+        if not self.later:
+            return next((file for file in self.found if file.symbol_day == day), None)
+        return self.later.pop(0) if len(self.later) > 1 else self.later[0]
 
     def invalidate(self, aggregate: CheckedFile) -> None:
         self.distrusted.append(aggregate.path)
@@ -67,8 +75,17 @@ class Register:
         self.doubts.update(reasons)
 
 
-def check(files: Files, register: Register) -> IntegrityReport:
-    return IntegrityChecker(files, register, IDENTITY).check([AAPL], DISTANT_PAST, DISTANT_FUTURE)
+NOTHING = frozenset[SymbolDay]()
+
+
+def check(files: Files, register: Register, *writing: frozenset[SymbolDay]) -> IntegrityReport:
+    """``writing``: the days that an ingestion is writing whenever that is asked, the last of which stays."""
+    answers = [*writing] or [NOTHING]
+
+    def being_written(days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
+        return frozenset(days) & (answers.pop(0) if len(answers) > 1 else answers[0])
+
+    return IntegrityChecker(files, register, IDENTITY, being_written).check([AAPL], DISTANT_PAST, DISTANT_FUTURE)
 
 
 def damages(report: IntegrityReport) -> list[Damage]:
@@ -108,14 +125,55 @@ def test_another_dataset_is_mislabelled_though_the_bytes_are_the_recorded_ones()
 
 
 def test_a_damaged_aggregate_is_not_trusted_any_more() -> None:
-    files = Files([evolve(AGGREGATE, problem=AGGREGATE.found_wrong(Damage.UNREADABLE, "is damaged"))])
+    files = Files([evolve(AGGREGATE, problem=AGGREGATE.problem_with(Damage.UNREADABLE, "is damaged"))])
 
     assert damages(check(files, Register([{}]))) == [Damage.UNREADABLE]
     assert files.distrusted == [AGGREGATE.path]
 
 
 def test_what_belongs_to_no_symbol_is_named_where_no_symbol_is() -> None:
-    checker = IntegrityChecker(Files([]), Register([{}]), IDENTITY)
+    checker = IntegrityChecker(Files([]), Register([{}]), IDENTITY, lambda _: NOTHING)
 
     assert damages(checker.check(None, DISTANT_PAST, DISTANT_FUTURE)) == [Damage.FOREIGN]
     assert checker.check([AAPL], DISTANT_PAST, DISTANT_FUTURE).ok
+
+
+DAY = SymbolDay(AAPL, DATE)
+NEWER = evolve(FILE, sha256=BAD, mark="a newer mark", known_since=LATER)
+NEWER_RECORD = RecordedVersion("a newer mark", LATER, BAD)
+
+
+def test_a_file_between_its_publication_and_its_checkpoint_is_no_problem() -> None:
+    assert check(Files([NEWER]), Register([{DATE: RECORDED}]), frozenset({DAY})).ok
+    assert check(Files([FILE]), Register([{}]), frozenset({DAY})).ok
+
+
+def test_a_checkpoint_that_was_lost_is_found_when_nothing_is_running() -> None:
+    assert damages(check(Files([NEWER]), Register([{DATE: RECORDED}]))) == [Damage.ALTERED]
+    assert damages(check(Files([FILE]), Register([{}]))) == [Damage.UNRECORDED]
+
+
+def test_rot_is_found_whoever_is_writing() -> None:
+    rotten = evolve(FILE, sha256=BAD)
+
+    assert damages(check(Files([rotten]), Register([{DATE: RECORDED}]), frozenset({DAY}))) == [Damage.ALTERED]
+
+
+def test_a_file_that_was_replaced_and_recorded_after_it_was_read_is_read_again() -> None:
+    """Its record is newer than what was read: it is the file that is behind, and not the record."""
+    files = Files([evolve(NEWER, sha256="ef" * 32, mark="in between")], later=[NEWER])
+
+    assert check(files, Register([{DATE: RECORDED}, {DATE: NEWER_RECORD}])).ok
+
+
+def test_a_file_that_is_replaced_between_two_looks_is_confirmed_by_a_third() -> None:
+    between = evolve(NEWER, sha256="ef" * 32, mark="in between")
+    files = Files([NEWER], later=[between, between])
+
+    assert damages(check(files, Register([{DATE: RECORDED}]))) == [Damage.ALTERED]
+    assert check(Files([NEWER], later=[between, FILE]), Register([{DATE: RECORDED}])).ok
+
+
+def test_a_lost_file_is_looked_for_again() -> None:
+    assert check(Files([], later=[FILE]), Register([{DATE: RECORDED}])).ok
+    assert check(Files([]), Register([{DATE: RECORDED}, {}])).ok
