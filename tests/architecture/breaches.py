@@ -37,7 +37,7 @@ LAYERS: Final = [
     Breach("metrics_import_config", "metrics.py", "import marketpipe.config", "1"),
     Breach("metrics_server_imports_metrics_user", "metrics_server.py", "import marketpipe.observers", "1"),
     Breach("metrics_imports_observers", "metrics.py", "import marketpipe.observers", "1"),
-    Breach("config_imports_provider_registry", "config/values.py", "import marketpipe.provider_registry", "1"),
+    Breach("config_imports_provider_registry", "config/values.py", "import marketpipe.provider_registry", "1 9"),
     Breach("config_imports_a_context", "config/values.py", "import marketpipe.storage.domain", "1"),
     Breach("a_context_imports_config", STORE, "from marketpipe.config import StoreConfig", "1"),
     Breach("a_context_imports_metrics_server", STORE, "import marketpipe.metrics_server", "1"),
