@@ -1,0 +1,59 @@
+"""Where a market data provider enters a pipeline: also one that was written before ``traits`` were renamed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from marketpipe.pipeline import Pipeline
+from marketpipe.provider_kit import BarsRequest, ProviderTraits, RawMarketData
+from marketpipe.provider_registry import with_capabilities
+from tests.support.fake_clock import FakeClock
+from tests.support.pipeline_ring import TUESDAY, config, minutes, stored_rows
+from tests.support.scripted_provider import ScriptedProvider
+
+
+class ProviderOfBefore:
+    """A provider as it was written for the former names."""
+
+    def __init__(self, inner: ScriptedProvider) -> None:
+        self._inner = inner
+
+    @property
+    def traits(self) -> ProviderTraits:
+        return self._inner.capabilities
+
+    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
+        return self._inner.fetch_batch(request)
+
+    def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
+        return self._inner.async_fetch_batch(request)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_a_provider_with_the_former_name_of_a_property_ingests_with_a_warning(tmp_path: Path) -> None:
+    inner = ScriptedProvider({"AAPL": {TUESDAY: minutes(TUESDAY)}})
+    old: Any = ProviderOfBefore(inner)
+    settings = config(tmp_path, ["AAPL"], TUESDAY, TUESDAY)
+
+    with pytest.warns(DeprecationWarning, match=r"ProviderOfBefore.traits is now called capabilities"):
+        pipeline = Pipeline(settings, registry=CollectorRegistry(), market_data_provider=old, clock=FakeClock())
+    with pipeline:
+        assert pipeline.ingest().ok
+
+    assert stored_rows(tmp_path, "AAPL", TUESDAY) == minutes(TUESDAY)
+    assert inner.closed
+
+
+@pytest.mark.parametrize("provider", [None, ScriptedProvider()])
+def test_any_other_provider_is_taken_as_it_is(provider: ScriptedProvider | None) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert with_capabilities(provider) is provider
