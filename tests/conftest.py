@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.child_processes import ended_with_the_test, guarded
-from tests.support.cli_process import stop_the_warm_process
+from tests.support.json_server import close_shared
 
 settings.register_profile(
     "marketpipe", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -30,7 +30,7 @@ def no_process_is_left() -> Iterator[None]:
     """Fail the run if a process outlives it, and kill what a run leaves that is itself killed."""
     with guarded():
         yield
-        stop_the_warm_process()
+        close_shared()
 
 
 @pytest.fixture(autouse=True)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import sys
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
-from tests.support.child_processes import run
+from tests.support.json_server import shared
 
 PROJECT: Final = Path(__file__).parents[2]
 SOURCES: Final = PROJECT / "src"
 CONTRACTS: Final = PROJECT / ".importlinter"
 
-_COMMAND = (sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()")
 _VERDICT = re.compile(r"^(\d[a-z]?)\. .* (KEPT|BROKEN)(?: \((\d+) ignored imports?\))?$", re.MULTILINE)
 
 
@@ -35,19 +32,14 @@ class LintRun:
 
 def lint(folder: Path) -> LintRun:
     """Judges the package ``marketpipe`` that lies in ``folder``, and no other that is installed."""
-    done = run(
-        [*_COMMAND, "--config", str(CONTRACTS), "--no-cache", "--no-logo"],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "300", "PYTHONIOENCODING": "utf-8"},
-        encoding="utf-8",
-    )
-    verdicts = _VERDICT.findall(done.stdout)
+    answer = shared("lint_server").ask(folder=str(folder), contracts=str(CONTRACTS))
+    verdicts = _VERDICT.findall(answer["report"])
     return LintRun(
-        passed=done.returncode == 0,
+        passed=answer["code"] == 0,
         judged=frozenset(number for number, _, _ in verdicts),
         broken=frozenset(number for number, verdict, _ in verdicts if verdict == "BROKEN"),
         ignored_imports={number: int(count) for number, _, count in verdicts if count},
-        report=done.stdout + done.stderr,
+        report=answer["report"],
     )
 
 

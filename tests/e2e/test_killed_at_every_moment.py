@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.support.alpaca_loopback import AlpacaLoopback
-from tests.support.forked_cli import ForkedCli
+from tests.support.json_server import JsonServer
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, current, files, known, settled
 
 KILLED = -signal.SIGKILL
@@ -32,7 +32,7 @@ def moments(half: int) -> range:
     return range(1 + half * STRIDE, 100_000, STRIDE * len(HALVES))
 
 
-class DyingCli(ForkedCli):
+class DyingCli(JsonServer):
     def run(self, folder: Path, *words: str, die_at: int | None = None, die_after: float | None = None) -> int:
         asked = [*words, "--config", "config.yaml"]
         return int(self.ask(words=asked, cwd=str(folder), die_at=die_at, die_after=die_after)["code"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.child_processes import CompletedProcess, Popen, run, start
-from tests.support.forked_cli import ForkedCli
+from tests.support.json_server import shared
 from tests.support.run_environment import KEYS, environment
 
 __all__ = [
@@ -19,23 +19,13 @@ __all__ = [
     "marketpipe",
     "result_of",
     "start_marketpipe",
-    "stop_the_warm_process",
 ]
-
-_warm: list[ForkedCli] = []
 
 
 def marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
     """Run the command line to its end, in a fork of a process that has imported everything already."""
-    if not _warm:
-        _warm.append(ForkedCli("plain_cli"))
-    answer = _warm[0].ask(words=words, cwd=str(cwd), env=environment(env))
+    answer = shared("plain_cli").ask(words=words, cwd=str(cwd), env=environment(env))
     return CompletedProcess(words, answer["code"], answer["out"], answer["errors"])
-
-
-def stop_the_warm_process() -> None:
-    while _warm:
-        _warm.pop().close()
 
 
 def fresh_marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:

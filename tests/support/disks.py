@@ -1,4 +1,4 @@
-"""Disks of a few KiB, mounted where nobody but one server of ``forked_cli`` sees them, and the command line on them."""
+"""Disks of a few KiB that only one server of ``json_server`` can see, and the command line on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from attrs import frozen
 
 from tests.support.child_processes import run
-from tests.support.forked_cli import ForkedCli
+from tests.support.json_server import JsonServer
 
 Full = Literal["bytes", "files"]
 """Of what there is no more room for."""
@@ -24,7 +24,7 @@ class Said:
     printed: str
 
 
-class FullDiskCli(ForkedCli):
+class FullDiskCli(JsonServer):
     """In a namespace of its own, where that is allowed; else tests that mount skip, and ``full_at`` remains."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""python -m tests.support.dying_cli: a server of ``forked_cli`` whose forks may be killed.
+"""python -m tests.support.dying_cli: a server of ``json_server`` whose forks may be killed.
 
 It is asked for ``words``, ``cwd``, ``die_at``, the number of the moment at which the process kills itself with SIGKILL
 (None: never), and ``die_after``, the seconds after which it is killed from outside. Moments are those before and after
@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from tests.support.forked_cli import run_forked, serve
+from tests.support.forked_cli import run_forked, warm_up
+from tests.support.json_server import serve
 
 CHANGES = {
     "posix": {"write", "fsync", "replace", "rename", "link", "unlink", "utime", "mkdir"},
@@ -48,4 +49,5 @@ def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
+    warm_up()
     serve(answer)

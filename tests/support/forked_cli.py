@@ -1,70 +1,25 @@
 """Runs the real command line again and again, in forks of one warm process: what takes long, importing, is done once.
 
-A server is a module that calls ``serve`` with what each line of JSON on standard input asks for; a line of JSON
-answers. ``ForkedCli`` is its client.
+The parent is a server of ``json_server``, which calls ``warm_up`` before it serves.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
-import json
 import os
 import pkgutil
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
 
-from tests.support.child_processes import PIPE, start
-from tests.support.run_environment import environment
-
-ROOT = Path(__file__).parents[2]
 PRINTED = "output.txt"
 """What all runs in a folder have printed."""
 
 
-class ForkedCli:
-    """A context manager around a server, a module of ``tests.support``; ``before`` are words to start it with."""
-
-    def __init__(self, module: str, before: Sequence[str] = ()) -> None:
-        command = [*before, sys.executable, "-m", f"tests.support.{module}"]
-        self._process = start(command, outlives_test=True, cwd=ROOT, env=environment(), stdin=PIPE, stderr=None)
-        self._one_at_a_time = threading.Lock()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def ask(self, **asked: Any) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with self._one_at_a_time:
-            self._process.stdin.write(json.dumps(asked) + "\n")
-            self._process.stdin.flush()
-            return json.loads(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.communicate()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def serve(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
-    _warm_up()
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
-        sys.stdout.flush()
-
-
-def _warm_up() -> None:
+def warm_up() -> None:
     import duckdb  # noqa: F401 - what the commands need, loaded before the forks
     import httpx  # noqa: F401
     import pyarrow.dataset

@@ -1,4 +1,4 @@
-"""python -m tests.support.full_disk_cli: a server of ``forked_cli`` for which disks are full.
+"""python -m tests.support.full_disk_cli: a server of ``json_server`` for which disks are full.
 
 Started in a mount namespace of its own it mounts file systems that nobody else sees, and that are gone when it is:
 ``mount`` names a folder, ``size`` how many KiB it holds, ``inodes`` how many files; ``bind`` one that becomes
@@ -21,7 +21,8 @@ from types import FrameType
 from typing import Any
 
 from tests.support.child_processes import run
-from tests.support.forked_cli import run_forked, serve
+from tests.support.forked_cli import run_forked, warm_up
+from tests.support.json_server import serve
 
 NEEDS_ROOM = {"fsync", "replace", "link", "mkdir", "pwrite", "symlink"}
 TAKES_A_LOCK = "filelock"
@@ -99,4 +100,5 @@ def _run(words: list[str], cwd: str, full_at: int | None = None) -> Mapping[str,
 
 
 if __name__ == "__main__":
+    warm_up()
     serve(answer)

@@ -1,4 +1,4 @@
-"""python -m tests.support.plain_cli: a server of ``forked_cli`` that runs the command line and returns what it printed.
+"""python -m tests.support.plain_cli: a server of ``json_server`` that runs the command line and returns its output.
 
 It is asked for ``words``, ``cwd`` and ``env``, the whole environment. It answers with the exit ``code``, and with what
 went to standard output (``out``) and to standard error (``errors``).
@@ -19,7 +19,8 @@ from tempfile import mkdtemp
 from typing import Any
 
 from tests.support.child_processes import LONGEST_SECONDS
-from tests.support.forked_cli import run_forked, serve
+from tests.support.forked_cli import run_forked, warm_up
+from tests.support.json_server import serve
 
 
 def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -46,4 +47,5 @@ def _end_as_an_interpreter_does() -> None:
 
 
 if __name__ == "__main__":
+    warm_up()
     serve(answer)
