@@ -7,11 +7,20 @@ CONFIG := config/example_config.yaml
 BENCH_FOLDER ?= $(CURDIR)/.bench
 BENCHMARKS := start_up read aggregate planning fewest_requests latency memory ingest
 
-.PHONY: help demo test bench lint format clean
+# One more than there are processors, as some tests wait for a server, a lock or a second to pass.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# Python keeps what it has compiled, or each of the hundreds of processes of the tests would compile it again.
+export PYTHONDONTWRITEBYTECODE :=
+# What the tests that try one moment, write or size of many do when they try them all.
+THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_FUZZ_FACTOR=5
+THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_disk.py tests/fuzz
+
+.PHONY: help demo test run-tests test-thoroughly bench lint format clean
 
 help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
+	@echo "make test-thoroughly   let every write fail and die at every moment; 'make test' tries some (about 10 minutes)"
 	@echo "make bench   install, then measure the figures of docs/performance.md (about 20 minutes)"
 	@echo "make lint    the lints, type check and contracts of 'make test'"
 	@echo "make format  format and fix the code with ruff"
@@ -45,8 +54,13 @@ demo: $(VENV)/.installed
 	@echo "checkpoints:  $(CURDIR)/state/marketpipe.sqlite"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist worksteal tests
-	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory -j 2 run-tests lint
+
+run-tests: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests
+
+test-thoroughly: $(VENV)/.installed-dev
+	$(THOROUGH) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)
 
 bench: $(VENV)/.installed-bench
 	@mkdir -p $(BENCH_FOLDER)
