@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +13,7 @@ import pytest
 
 from marketpipe import load_ohlcv
 from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
-from tests.support.child_processes import LONGEST_SECONDS, run, wait_until
+from tests.support.child_processes import LONGEST_SECONDS, run, start, wait_until
 from tests.support.cli_process import environment, fresh_marketpipe, marketpipe, result_of, start_marketpipe
 
 SYNTHETIC = """
@@ -355,14 +354,29 @@ def test_a_range_without_a_trading_date_is_pointed_out(tmp_path: Path) -> None:
     assert "the range contains no trading date" in marketpipe("ingest", *words, cwd=tmp_path).stdout
 
 
-def test_a_query_that_runs_for_ever_ends_with_ctrl_c(store: Path, tmp_path: Path) -> None:
-    endless = "SELECT count(*) FROM range(100000000000) a, range(1000) b"
-    process = start_marketpipe("query", endless, cwd=store, env={"TMPDIR": str(tmp_path)})
+ENDLESS = "SELECT count(*) FROM range(100000000000) a, range(1000) b"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_query_that_runs_for_ever_ends_with_a_signal(
+    store: Path, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    process = start_marketpipe("query", ENDLESS, cwd=store, env={"TMPDIR": str(tmp_path)})
     wait_until(lambda: list(tmp_path.iterdir()))  # its scratch folder: the query begins
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=LONGEST_SECONDS)
 
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_started_with_nohup_survives_its_terminal(store: Path, tmp_path: Path) -> None:
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-m", "marketpipe", "query", ENDLESS]
+    process = start(command, cwd=store, env=environment({"TMPDIR": str(tmp_path)}))
+    wait_until(lambda: list(tmp_path.iterdir()))
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=LONGEST_SECONDS)
+
+    assert process.returncode == 143, errors

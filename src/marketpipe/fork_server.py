@@ -47,4 +47,5 @@ def watch(parent: int) -> None:
 
 if any("multiprocessing.forkserver" in argument for argument in sys.orig_argv):  # not if imported anywhere else
     watch(os.getppid())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal sends it to all: the parent decides, as on Ctrl-C
     os.register_at_fork(after_in_child=end_with(os.getpid()))  # a timer is not inherited: no worker is interrupted

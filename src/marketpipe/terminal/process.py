@@ -39,12 +39,12 @@ def open_store(config: Path | None, advice: str = "") -> AbstractContextManager[
 
 @contextmanager
 def open_pipeline(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]:
-    """Open a pipeline that Ctrl-C and SIGTERM end cleanly; ``advice`` is added to the message printed then."""
+    """Open a pipeline that stop signals end cleanly; ``advice`` is added to the message printed then."""
     from marketpipe.pipeline import Pipeline
 
     _print_warnings()
     stop = _StopSignal()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _stop_signals():
         signal.signal(number, stop)
     try:
         with Pipeline(settings) as pipeline:
@@ -62,6 +62,14 @@ def _print_warnings() -> None:
     logging.getLogger("marketpipe.config").addHandler(handler)
 
 
+def _stop_signals() -> list[int]:
+    """Return Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal sends (there is none on Windows)."""
+    hang_up: int | None = getattr(signal, "SIGHUP", None)
+    if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN:  # started with nohup, to outlive its terminal
+        return [signal.SIGINT, signal.SIGTERM]
+    return [signal.SIGINT, signal.SIGTERM, hang_up]
+
+
 class _StopSignal:
     """Handler of stop signals: the first one asks for a clean end, the second one ends the process at once.
 
@@ -73,9 +81,12 @@ class _StopSignal:
 
     def __call__(self, number: int, _: object) -> None:
         if self.exit_code:
+            if number == self.exit_code - 128 == getattr(signal, "SIGHUP", None):
+                return  # a terminal that closes and the shell in it both send one
             os._exit(self.exit_code)
         self.exit_code = 128 + number
-        typer.echo("stopping after the work in progress; interrupt again to exit at once", err=True)
+        with suppress(OSError):  # the terminal may be gone
+            typer.echo("stopping after the work in progress; interrupt again to exit at once", err=True)
         raise KeyboardInterrupt
 
 
