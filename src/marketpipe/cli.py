@@ -187,7 +187,7 @@ def verify(
 
 def recover(
     config: Config = None,
-    force: Annotated[bool, typer.Option("--force", help="Rebuild a state that can still be read, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild the state even if it can be read.")] = False,
     json: Json = False,
 ) -> None:
     """Rebuild a lost or damaged state from the stored files.

@@ -144,7 +144,7 @@ class Pipeline(Store):
         argument narrows the audit down: it would ask for the whole store again. Other errors as for ``ingest``.
         """
         if symbols is None and start is None and end is None and sample is None:
-            raise ConfigurationError("an audit of everything asks for it all again: give a sample, symbols or dates")
+            raise ConfigurationError("this audit would request the whole store again: give a sample, symbols or dates")
         share = None if sample is None else SampleShare.of(sample)
         with self._asking:
             scope = evolve(self._scope(symbols, start, end), session_kind=self._session())

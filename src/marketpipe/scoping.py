@@ -31,7 +31,7 @@ def configured_scope(
     first = config.start if start is None else as_trading_date(start)
     last = newest() if wanted == LATEST else as_trading_date(wanted)
     if wanted == LATEST and last < first:
-        raise ConfigurationError(f"end: latest is {last}, the newest final session, and lies before start {first}")
+        raise ConfigurationError(f"end: latest is {last}, the newest final session, which is before start {first}")
     return IngestionScope(config.symbols if symbols is None else as_symbols(symbols), first, last, config.session)
 
 
@@ -50,8 +50,8 @@ def recorded_scope(
     """
     if not spans and (symbols is None or start is None or end is None):
         raise ConfigurationError(
-            "nothing was ever ingested here: name a configuration, or symbols, start and end. "
-            "Where bars are stored and the state was lost, 'marketpipe recover' builds it anew"
+            "nothing was ever ingested here: give a configuration, or symbols, start and end. "
+            "If bars are stored here and the state was lost, 'marketpipe recover' rebuilds it"
         )
     known = [*spans.values(), *((job.first, job.last) for job in jobs)]
     first = min(first for first, _ in known) if start is None else as_trading_date(start)
@@ -72,5 +72,5 @@ def update_scope(
     chosen = config.symbols if symbols is None else as_symbols(symbols)
     since = {symbol: min(newest, settled.get(symbol, config.start)) for symbol in chosen}
     if newest < config.start:
-        raise ConfigurationError(f"start: {config.start} lies after {newest}, the newest final session")
+        raise ConfigurationError(f"start: {config.start} is after {newest}, the newest final session")
     return IngestionScope(chosen, min(since.values()), newest, config.session, since)

@@ -207,7 +207,7 @@ class Store:
         if lock is None:
             return composition.new_integrity_checker(self._parts).check(chosen, first, last)
         if (symbols, start, end) != (None, None, None):
-            raise ConfigurationError("a lock says itself what is frozen: leave symbols and dates out")
+            raise ConfigurationError("the lock names its own symbols and dates: give no others with it")
         return LockComparer(composition.new_stored_files(self._parts)).compare(lock)
 
     def freeze(

@@ -199,7 +199,7 @@ class Worker:
 
     def _stop_if_asked(self, _: BarsStored) -> None:
         if self.stopping.value:
-            raise IngestionInterrupted("stopped after the symbol-days in hand")
+            raise IngestionInterrupted("stopped after the symbol-days that had been begun")
 
 
 _worker: Worker

@@ -193,7 +193,7 @@ def test_a_second_update_does_nothing_and_says_why(tmp_path: Path) -> None:
         first.communicate(timeout=60)
 
     assert (first.returncode, second.returncode, second.stdout) == (0, 0, "")
-    assert "another update of this store is at work" in second.stderr
+    assert "another update of this store is running" in second.stderr
     assert "steps aside" in second.stderr
     assert requests == 0
 
@@ -205,7 +205,7 @@ def test_a_second_update_does_nothing_and_says_why(tmp_path: Path) -> None:
         (("audit",), "give a sample, symbols or dates"),
         (("coverage", "--start", "2024-13-01"), "2024-13-01"),
         (("coverage", "--symbols", "../x"), "is not a symbol"),
-        (("coverage", "--start", "2024-02-01", "--end", "2024-01-01"), "lies before start"),
+        (("coverage", "--start", "2024-02-01", "--end", "2024-01-01"), "is before start"),
         (("plan", "--end", "newest"), "newest"),
         (("update", "--symbols", ""), "is not a symbol"),
     ],

@@ -101,7 +101,7 @@ def test_a_second_update_at_the_same_time_steps_aside(tmp_path: Path) -> None:
         assert made.update().ok
 
     assert len(inner) == 2
-    assert "another update of this store is at work" in inner[0]
+    assert "another update of this store is running" in inner[0]
 
 
 def test_a_plan_says_what_will_be_asked_for_and_touches_nothing(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class IngestionScope:
     @last.validator
     def _not_before_first(self, _: object, last: TradingDate) -> None:
         if last < self.first:
-            raise ConfigurationError(f"end {last} lies before start {self.first}")
+            raise ConfigurationError(f"end {last} is before start {self.first}")
 
     def first_of(self, symbol: Symbol) -> TradingDate:
         return max(self.first, self.since.get(symbol, self.first))

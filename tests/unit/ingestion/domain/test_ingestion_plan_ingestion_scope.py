@@ -32,7 +32,7 @@ def test_no_symbols_are_refused() -> None:
 
 
 def test_dates_the_wrong_way_round_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="end 2024-01-02 lies before start 2024-01-05"):
+    with pytest.raises(ConfigurationError, match="end 2024-01-02 is before start 2024-01-05"):
         IngestionScope("AAPL", LAST, FIRST)
 
 
