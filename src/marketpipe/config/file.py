@@ -67,6 +67,7 @@ def _merged(given: Mapping[str, Any], overrides: Mapping[str, Any], source: str)
             merged[section] = {**_section(merged.get(section), f"{source}: {section}"), name: value}
         else:
             merged[key] = value
+    # A section without keys, such as a line "alpaca:" alone, is null in YAML and means its defaults.
     return {key: value for key, value in merged.items() if value is not None or key not in SECTIONS}
 
 
@@ -154,8 +155,8 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _error(problem: str, where: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)
+def _error(problem: str, node: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
 for _tag, _form, _first in (

@@ -35,7 +35,7 @@ def test_either_pair_of_a_dotenv_file_is_found(pair: dict[str, str], found: Cred
     assert find_credentials({}, dotenv(tmp_path, lines(pair))) == found
 
 
-def test_environment_wins_over_the_dotenv_file_whatever_the_pair(tmp_path: Path) -> None:
+def test_environment_wins_over_the_dotenv_file_with_either_pair(tmp_path: Path) -> None:
     assert find_credentials(LONG, dotenv(tmp_path, lines(SHORT))) == OF_LONG
     assert find_credentials(SHORT, dotenv(tmp_path, lines(LONG))) == OF_SHORT
 
@@ -133,7 +133,7 @@ def test_credentials_are_never_shown() -> None:
 @pytest.mark.parametrize(
     ("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True), (0o666, True)]
 )
-def test_a_dotenv_file_that_others_may_read_is_warned_of(
+def test_a_dotenv_file_that_others_may_read_causes_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
 ) -> None:
     file = dotenv(tmp_path, lines(SHORT))
@@ -145,7 +145,7 @@ def test_a_dotenv_file_that_others_may_read_is_warned_of(
     assert not any(value in caplog.text for value in SHORT.values())
 
 
-def test_a_dotenv_file_that_is_not_needed_is_not_looked_at(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dotenv_file_that_is_not_needed_is_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dotenv(tmp_path, lines(SHORT)).chmod(0o666)
 
     find_credentials(LONG, tmp_path / ".env")

@@ -53,7 +53,7 @@ def test_plain_http_is_allowed_on_loopback(url: str) -> None:
         ("//data.alpaca.markets", "data.alpaca.markets"),
     ],
 )
-def test_keys_never_travel_openly(url: str, host: str) -> None:
+def test_keys_are_never_sent_unencrypted(url: str, host: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         ClientConfig(base_url=url)
     assert str(refusal.value) == UNENCRYPTED + host

@@ -146,7 +146,7 @@ def test_path_of_the_file_may_be_text(config_file: Path) -> None:
     assert load_store_config(str(config_file)).compression == "zstd"
 
 
-def test_store_without_a_file_lies_in_the_current_folder() -> None:
+def test_the_store_without_a_file_is_in_the_current_folder() -> None:
     assert load_store_config(None) == StoreConfig()
 
 
@@ -170,7 +170,7 @@ def test_changed_copy_of_a_configuration_is_checked_again(load_text: LoadText) -
         attrs.evolve(config, workers=0)
 
 
-def test_configuration_made_in_python_takes_what_a_caller_is_likely_to_hold() -> None:
+def test_configuration_made_in_python_takes_values_of_several_types() -> None:
     day = TradingDate.parse("2024-01-02")
     config = PipelineConfig(
         provider="synthetic", symbols=("MSFT", "AAPL"), start=day, end=day.day, alpaca={"feed": "sip"}

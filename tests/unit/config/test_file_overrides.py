@@ -49,7 +49,7 @@ def test_override_in_a_section_that_the_file_lacks(section: str | None, load_tex
     assert load_text(yaml_text(alpaca=section), {"alpaca.feed": "sip"}).alpaca.feed == "sip"
 
 
-def test_override_of_a_wrong_value_mends_the_file(load_text: LoadText) -> None:
+def test_an_override_replaces_a_wrong_value_of_the_file(load_text: LoadText) -> None:
     assert load_text(yaml_text(workers="many"), {"workers": 2}).workers == 2
     assert load_text(yaml_text({"alpaca.feed": "polygon"}), {"alpaca.feed": "sip"}).alpaca.feed == "sip"
 
@@ -62,7 +62,7 @@ def test_overrides_alone_are_enough() -> None:
     assert load_config(None, ENOUGH).end == TradingDate.parse("2024-01-03")
 
 
-def test_nothing_at_all_is_refused_in_the_name_of_the_command_line() -> None:
+def test_nothing_at_all_is_refused_as_an_error_of_the_command_line() -> None:
     with pytest.raises(ConfigurationError, match=r"^the command line: missing provider, symbols, start, end$"):
         load_config(None)
 
@@ -104,7 +104,7 @@ def test_what_the_file_says_wrong_names_the_file_though_there_are_overrides(
 
 
 @pytest.mark.parametrize("section", ["5", "[feed, iex]", "feed", "true"])
-def test_override_in_what_is_no_section_is_refused(section: str, load_text: LoadText, config_file: Path) -> None:
+def test_an_override_inside_a_plain_value_is_refused(section: str, load_text: LoadText, config_file: Path) -> None:
     message = refusal(load_text, yaml_text(alpaca=section), {"alpaca.feed": "sip"})
     assert message == f"{config_file}: alpaca: expected keys and values"
 

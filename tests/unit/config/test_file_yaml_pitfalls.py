@@ -46,7 +46,7 @@ def test_numbers_written_in_other_bases_are_not_guessed(text: str, load_text: Lo
         (yaml_text() + "synthetic:\n  seed: 1\n  'seed': 1\n", "seed", 7),
     ],
 )
-def test_key_that_stands_there_twice_is_refused_with_its_line(
+def test_a_repeated_key_is_refused_with_its_line(
     text: str, key: str, line: int, load_text: LoadText, config_file: Path
 ) -> None:
     assert refusal(load_text, text) == (
@@ -55,7 +55,7 @@ def test_key_that_stands_there_twice_is_refused_with_its_line(
 
 
 @pytest.mark.parametrize("key", ["? [a, b]\n", "? {a: b}\n"])
-def test_key_that_is_no_word_is_refused(key: str, load_text: LoadText) -> None:
+def test_a_key_that_is_not_text_is_refused(key: str, load_text: LoadText) -> None:
     assert "line 5: the key" in refusal(load_text, yaml_text() + f"{key}: 5\n")
 
 

@@ -52,7 +52,7 @@ def test_handlers_run_in_the_order_of_their_subscription() -> None:
     assert calls == ["first Opened", "second Opened", "third Opened"]
 
 
-def test_observers_see_an_event_before_its_handlers_whoever_came_first() -> None:
+def test_observers_see_an_event_before_its_handlers_in_any_order_of_subscription() -> None:
     bus, calls = plain_bus(), list[str]()
     bus.subscribe(Opened, appending("handler", calls))
     bus.observe(Event, appending("observer of all", calls))
@@ -61,7 +61,7 @@ def test_observers_see_an_event_before_its_handlers_whoever_came_first() -> None
     assert calls == ["observer Opened", "observer of all Opened", "handler Opened"]
 
 
-def test_observers_see_facts_in_the_order_in_which_they_came_about() -> None:
+def test_observers_see_events_in_the_order_in_which_they_happened() -> None:
     bus, calls = plain_bus(), list[str]()
     bus.subscribe(Opened, lambda _: bus.publish(Closed()))
     bus.observe(Event, appending("observer", calls))
@@ -78,7 +78,7 @@ def test_publish_returns_when_the_whole_ring_is_done() -> None:
     assert calls == ["inner Closed", "outer Opened"]
 
 
-def test_only_subscribers_of_the_very_type_are_called() -> None:
+def test_only_subscribers_of_exactly_that_type_are_called() -> None:
     bus, calls = plain_bus(), list[str]()
     bus.subscribe(Closed, appending("handler", calls))
     bus.observe(Closed, appending("observer", calls))
@@ -95,7 +95,7 @@ def test_event_itself_observes_every_type() -> None:
     assert seen == [Opened(1), Closed(2), Reopened(3)]
 
 
-def test_publishing_what_nobody_wants_does_nothing() -> None:
+def test_publishing_an_event_without_subscribers_does_nothing() -> None:
     plain_bus().publish(Opened())
 
 
@@ -143,7 +143,7 @@ def test_each_observer_is_isolated_by_itself_and_handlers_are_not() -> None:
     assert isolated == [(Opened(5), observers[0]), (Opened(5), observers[1])]
 
 
-def test_two_buses_do_not_meet() -> None:
+def test_two_buses_share_no_subscribers() -> None:
     one, other, calls = plain_bus(), plain_bus(), list[str]()
     one.subscribe(Opened, appending("one", calls))
     one.observe(Event, appending("observer of one", calls))

@@ -99,7 +99,7 @@ def test_request_of_many_symbols_shows_no_sessions() -> None:
     assert "<252 sessions>" in repr(BarsRequested(request(["AAPL"], "2024-01-02", "2024-12-31")))
 
 
-def test_optional_facts_are_absent_unless_told() -> None:
+def test_optional_facts_are_absent_by_default() -> None:
     assert BarsValidated(REQUEST, BARS, BARS).findings == ()
     assert (BarsExhausted(REQUEST).refused, BarsExhausted(REQUEST).unrequested) == ((), 0)
     completed = RequestCompleted("alpaca", 0.25)

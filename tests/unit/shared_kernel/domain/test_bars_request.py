@@ -33,7 +33,7 @@ def test_window_runs_from_the_first_session_to_the_last() -> None:
     )
 
 
-def test_asked_session_bears_the_trading_date_of_its_session() -> None:
+def test_an_asked_session_has_the_trading_date_of_its_session() -> None:
     (session,) = sessions("2024-01-02", "2024-01-02")
     assert AskedSession(session, session.regular, final=True).trading_date == TradingDate.parse("2024-01-02")
 

@@ -48,7 +48,7 @@ def test_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_every_error_is_a_marketpipe_error_and_keeps_its_words(kind: type[MarketPipeError]) -> None:
+def test_every_error_is_a_marketpipe_error_and_keeps_its_message(kind: type[MarketPipeError]) -> None:
     error = kind("what, where, and what to do")
     assert isinstance(error, MarketPipeError)
     assert str(error) == "what, where, and what to do"
@@ -74,7 +74,7 @@ def test_dataset_mismatch_is_an_error_of_the_configuration() -> None:
     assert issubclass(DatasetMismatchError, ConfigurationError)
 
 
-def test_errors_carry_what_the_caller_acts_on() -> None:
+def test_errors_carry_what_the_caller_needs() -> None:
     assert RateLimitedError("slow down", retry_after=2.5).retry_after == 2.5
     assert RateLimitedError("slow down").retry_after is None
     assert SymbolRefusedError("invalid symbol: A B", symbol="A B").symbol == "A B"

@@ -50,7 +50,7 @@ def test_bar_takes_prices_numpy_and_plain_numbers_alike() -> None:
     assert make_bar(open=np.float64(10.5), volume=np.float64(100.0)) == expected
 
 
-def test_bar_is_a_minute_without_trade_count_and_vwap_unless_told() -> None:
+def test_a_bar_is_a_minute_without_trade_count_and_vwap_by_default() -> None:
     bar = make_bar()
     assert (bar.trade_count, bar.vwap, bar.timeframe) == (None, None, Timeframe.MINUTE_1)
 
@@ -98,13 +98,13 @@ def test_what_is_no_number_is_refused_in_every_field(field: str, value: object) 
         make_bar(**{field: value})
 
 
-def test_bar_where_nothing_was_traded_may_exist() -> None:
+def test_a_bar_without_trades_may_exist() -> None:
     bar = make_bar(open=9, high=9, low=9, close=9, volume=0, trade_count=0, vwap=0)
     assert bar.record()["vwap"] == 0.0
 
 
 @given(PRICES, PRICES, PRICES, PRICES)
-def test_bar_exists_exactly_where_high_and_low_bound_its_prices(
+def test_a_bar_exists_exactly_if_high_and_low_bound_its_prices(
     opening: float, high: float, low: float, close: float
 ) -> None:
     numbers = {"open": opening, "high": high, "low": low, "close": close}
@@ -115,9 +115,7 @@ def test_bar_exists_exactly_where_high_and_low_bound_its_prices(
 
 
 @given(st.one_of(st.floats(), st.integers(-3, 3)), st.one_of(st.none(), st.floats()))
-def test_bar_exists_exactly_where_volume_and_vwap_are_finite_and_not_negative(
-    volume: float, vwap: float | None
-) -> None:
+def test_a_bar_exists_exactly_if_volume_and_vwap_are_finite_and_not_negative(volume: float, vwap: float | None) -> None:
     sound = math.isfinite(volume) and volume >= 0 and (vwap is None or (math.isfinite(vwap) and vwap >= 0))
     if sound:
         assert make_bar(volume=volume, vwap=vwap).record()["volume"] == volume
@@ -125,7 +123,7 @@ def test_bar_exists_exactly_where_volume_and_vwap_are_finite_and_not_negative(
         assert set(refusal(volume=volume, vwap=vwap)) <= {"volume_not_negative", "vwap_not_negative"}
 
 
-def test_changing_a_bar_judges_it_again() -> None:
+def test_changing_a_bar_checks_it_again() -> None:
     bar = make_bar()
     assert evolve(bar, close=Price(9)).close == Price(9)
     with pytest.raises(ValidationError, match="low_is_lowest"):

@@ -93,7 +93,7 @@ def test_the_error_names_every_invariant_that_does_not_hold(record: Record) -> N
         ({"vwap": math.inf}, ["vwap_not_negative"]),
     ],
 )
-def test_what_each_invariant_asks(changes: Record, broken: list[str]) -> None:
+def test_what_each_invariant_demands(changes: Record, broken: list[str]) -> None:
     record = {**GOOD, **changes}
     assert _broken(record) == broken
     assert _can_be_a_bar(record) == (not broken)
@@ -108,6 +108,6 @@ def test_what_each_invariant_asks(changes: Record, broken: list[str]) -> None:
         ({"vwap": 10**400}, "vwap_not_negative"),
     ],
 )
-def test_an_exact_number_that_no_double_can_hold_makes_no_bar(changes: Record, broken: str) -> None:
+def test_a_number_too_large_for_a_double_makes_no_bar(changes: Record, broken: str) -> None:
     with pytest.raises(ValidationError, match=f": {broken}"):
         _bar({**GOOD, **changes})

@@ -109,12 +109,12 @@ def test_as_symbols_sorts_and_drops_repeats() -> None:
     assert as_symbols([]) == ()
 
 
-def test_as_symbols_takes_a_single_one_bare() -> None:
+def test_as_symbols_takes_a_single_one_without_a_list() -> None:
     assert as_symbols("AAPL") == (Symbol("AAPL"),)
     assert as_symbols(Symbol("AAPL")) == (Symbol("AAPL"),)
 
 
 @pytest.mark.parametrize("values", ["aapl", ["AAPL", "../etc"], ["AAPL", None], ["AAPL", ["MSFT"]]])
-def test_as_symbols_refuses_all_where_one_is_wrong(values: Any) -> None:
+def test_as_symbols_refuses_all_if_one_is_wrong(values: Any) -> None:
     with pytest.raises(ValidationError):
         as_symbols(values)

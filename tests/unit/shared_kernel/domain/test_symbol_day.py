@@ -33,7 +33,7 @@ def test_only_complete_and_empty_symbol_days_need_no_further_request() -> None:
     }
 
 
-def test_outcome_has_no_bars_and_no_error_unless_told() -> None:
+def test_an_outcome_has_no_bars_and_no_error_by_default() -> None:
     outcome = SymbolDayOutcome(day("AAPL", "2024-01-02"), Outcome.EMPTY)
     assert (outcome.rows, outcome.rejected, outcome.error) == (0, 0, None)
 

@@ -14,7 +14,7 @@ def window(start: int, end: int) -> TimeWindow:
     return TimeWindow(Timestamp.from_epoch_micros(start), Timestamp.from_epoch_micros(end))
 
 
-def test_window_has_its_start_in_and_its_end_out() -> None:
+def test_a_window_includes_its_start_and_not_its_end() -> None:
     inside = [micros for micros in range(13) if window(5, 9).contains(Timestamp.from_epoch_micros(micros))]
     assert inside == [5, 6, 7, 8]
 
@@ -26,7 +26,7 @@ def test_window_may_be_empty_but_not_negative() -> None:
 
 
 @pytest.mark.parametrize(("moment", "cut"), [(0, (5, 5)), (5, (5, 5)), (7, (5, 7)), (9, (5, 9)), (12, (5, 9))])
-def test_until_cuts_short_where_the_moment_lies_inside(moment: int, cut: tuple[int, int]) -> None:
+def test_until_cuts_the_window_if_the_moment_is_inside(moment: int, cut: tuple[int, int]) -> None:
     assert window(5, 9).until(Timestamp.from_epoch_micros(moment)) == window(*cut)
 
 

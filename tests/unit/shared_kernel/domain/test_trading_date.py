@@ -67,7 +67,7 @@ def test_trading_date_is_never_the_utc_date(moment: str, day: str) -> None:
         ("2024-11-04", time(20), "2024-11-05T01:00:00Z"),
     ],
 )
-def test_at_reads_the_wall_clock_of_new_york(day: str, wall: time, moment: str) -> None:
+def test_at_uses_the_wall_clock_of_new_york(day: str, wall: time, moment: str) -> None:
     assert str(TradingDate.parse(day).at(wall)) == moment
 
 

@@ -50,7 +50,7 @@ def test_session_may_fill_the_whole_extended_day() -> None:
         ("2024-01-01T14:30:00Z", "2024-01-01T21:00:00Z"),
     ],
 )
-def test_session_must_lie_within_the_extended_hours_of_its_trading_date(opens: str, closes: str) -> None:
+def test_a_session_must_be_within_the_extended_hours_of_its_trading_date(opens: str, closes: str) -> None:
     with pytest.raises(ValidationError, match="the session of 2024-01-02 cannot run from"):
         session("2024-01-02", opens, closes)
 

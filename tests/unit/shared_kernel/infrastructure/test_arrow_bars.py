@@ -39,7 +39,7 @@ def test_bars_are_columnar_bars_of_the_domain() -> None:
     assert [(s.symbol_day, s.offset, s.length) for s in bars.slices] == [(AAPL, 0, 1), (MSFT, 1, 0)]
 
 
-def test_with_lengths_lays_the_same_symbol_days_end_to_end() -> None:
+def test_with_lengths_returns_the_same_symbol_days_one_after_another() -> None:
     old = (SymbolDaySlice(AAPL, 0, 390), SymbolDaySlice(NOTHING, 390, 0), SymbolDaySlice(MSFT, 390, 391))
     assert with_lengths(old, [389, 0, 391]) == (
         SymbolDaySlice(AAPL, 0, 389),
@@ -48,7 +48,7 @@ def test_with_lengths_lays_the_same_symbol_days_end_to_end() -> None:
     )
 
 
-def test_with_lengths_keeps_what_the_provider_said_of_completeness() -> None:
+def test_with_lengths_keeps_the_final_window() -> None:
     (old,) = columnar((AAPL, [bar("2024-01-02T14:30:00Z")])).slices
     assert old.final_window is not None
     assert with_lengths([old], iter([7])) == (SymbolDaySlice(AAPL, 0, 7, old.final_window),)

@@ -29,7 +29,7 @@ def hours(day: str) -> tuple[str, str]:
     return str(session.opens), str(session.closes)
 
 
-def test_week_has_its_sessions_ascending_both_ends_in() -> None:
+def test_a_week_has_its_sessions_ascending_both_ends_included() -> None:
     assert dates("2024-11-25", "2024-12-02") == [
         *("2024-11-25", "2024-11-26", "2024-11-27", "2024-11-29", "2024-12-02"),
     ]
@@ -57,7 +57,7 @@ def test_closures_of_2001_and_2012_leave_gaps_in_their_weeks() -> None:
         *((2021, 252), (2022, 251), (2023, 250), (2024, 252), (2025, 250)),
     ],
 )
-def test_year_has_as_many_sessions_as_the_exchange_held(year: int, count: int) -> None:
+def test_a_year_has_as_many_sessions_as_the_exchange_had(year: int, count: int) -> None:
     assert len(dates(f"{year}-01-01", f"{year}-12-31")) == count
 
 
@@ -107,7 +107,7 @@ def test_last_before_first_is_an_empty_range(first: str, last: str) -> None:
     ("first", "last"),
     [("1979-12-31", "1980-01-31"), ("2026-12-31", "2027-01-01"), ("0001-01-01", "9999-12-31"), ("2027-01-01",) * 2],
 )
-def test_dates_that_the_calendar_does_not_reach_are_refused(first: str, last: str) -> None:
+def test_dates_outside_the_calendar_are_refused(first: str, last: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         sessions(first, last)
     assert str(refusal.value) == (f"the trading calendar covers 1980-01-01 to 2026-12-31; {first} to {last} is outside")
@@ -126,7 +126,7 @@ def test_latest_may_be_a_day_without_session() -> None:
         calendar.sessions(TradingDate.parse("2024-01-05"), TradingDate.parse("2024-01-07"))
 
 
-def test_every_session_since_1980_lies_on_a_weekday_of_its_own_trading_date() -> None:
+def test_every_session_since_1980_is_on_a_weekday_and_on_its_own_trading_date() -> None:
     for session in CALENDAR.sessions(FIRST, LAST):
         assert session.trading_date.day.weekday() < 5
         assert TradingDate.of(session.opens) == TradingDate.of(session.closes) == session.trading_date

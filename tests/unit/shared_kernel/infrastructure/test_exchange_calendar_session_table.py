@@ -33,7 +33,7 @@ def test_table_fits_into_twenty_kilobytes_of_text() -> None:
     assert ENCODED.decode("ascii").splitlines()[0] == TITLE
 
 
-def test_table_knows_leap_days_and_hours_of_its_own() -> None:
+def test_a_table_has_leap_days_and_odd_hours() -> None:
     table = SessionTable.of({date(2024, 2, 29): (time(10), time(12, 30))}, 2023, 2024)
     (session,) = table.sessions(2024)
     assert (str(session.opens), str(session.closes)) == ("2024-02-29T15:00:00Z", "2024-02-29T17:30:00Z")

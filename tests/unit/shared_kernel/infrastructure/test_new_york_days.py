@@ -66,7 +66,7 @@ def test_no_timestamps_give_no_numbers() -> None:
 
 
 @pytest.mark.parametrize("micros", [-1, -DAY, -(2**63)])
-def test_timestamps_before_1970_fall_on_a_day_that_nobody_can_ask_for(micros: int) -> None:
+def test_timestamps_before_1970_get_a_day_outside_every_range(micros: int) -> None:
     assert column_dates(micros)[0].day < EARLIEST
 
 

@@ -80,7 +80,7 @@ def test_interrupt_wakes_sleepers_of_an_event_loop() -> None:
     assert [type(outcome) for outcome in asyncio.run(scenario())] == [IngestionInterrupted] * 3
 
 
-def test_nobody_sleeps_after_an_interrupt() -> None:
+def test_no_sleep_begins_after_an_interrupt() -> None:
     clock = SystemClock()
     clock.interrupt()
     for _ in range(2):

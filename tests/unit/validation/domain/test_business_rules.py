@@ -49,12 +49,12 @@ def test_a_vwap_may_be_anything_from_low_to_high_or_missing(vwap: float | None) 
 
 
 @pytest.mark.parametrize("vwap", [0.0, math.nextafter(1.0, 0), math.nextafter(3.0, 4)])
-def test_a_vwap_outside_low_to_high_is_no_business_of_the_invariants(vwap: float) -> None:
+def test_a_vwap_outside_low_to_high_breaks_no_invariant(vwap: float) -> None:
     assert _broken({"vwap": vwap}) == ["vwap_within_range"]
 
 
 @pytest.mark.parametrize("volume", [0.0, -0.0])
-def test_a_vwap_says_nothing_where_nothing_was_traded(volume: float) -> None:
+def test_a_vwap_may_be_anything_if_nothing_was_traded(volume: float) -> None:
     assert _broken({"vwap": 0.0, "volume": volume}) == []
 
 
@@ -73,7 +73,7 @@ def test_the_grid_reaches_back_before_1970() -> None:
 @pytest.mark.parametrize(
     ("minute", "broken"), [(9, ["within_session"]), (10, []), (11, ["within_session"]), (12, ["within_session"])]
 )
-def test_a_session_holds_its_first_minute_and_not_its_end(minute: int, broken: list[str]) -> None:
+def test_a_session_includes_its_first_minute_and_not_its_end(minute: int, broken: list[str]) -> None:
     assert _broken({"timestamp": minute * MINUTE, "now": 20 * MINUTE}) == broken
 
 
@@ -90,7 +90,7 @@ def test_a_bar_without_a_timestamp_satisfies_no_rule_about_time() -> None:
     assert _broken({"timestamp": None}) == ["timestamp_on_grid", "within_session", "not_in_future"]
 
 
-def test_the_severities_that_are_in_force_unless_somebody_changes_them() -> None:
+def test_the_default_severities() -> None:
     mild = {rule.name: str(rule.severity) for rule in RULES}
     assert {name: severity for name, severity in mild.items() if severity != "error"} == {
         "vwap_within_range": "warning",

@@ -84,11 +84,11 @@ def test_a_jump_is_half_again_above_or_below_both_neighbours(prices: tuple[float
         ((math.nan, 100, 151, 151), [1]),
     ],
 )
-def test_where_a_bar_has_one_neighbour_that_one_decides(prices: tuple[float, ...], jumping: list[int]) -> None:
+def test_if_a_bar_has_one_neighbour_that_one_decides(prices: tuple[float, ...], jumping: list[int]) -> None:
     assert _offenders(RULES["no_jump"], *_priced(*prices)) == jumping
 
 
-def test_a_jump_is_seen_where_only_the_range_of_a_bar_leaps() -> None:
+def test_a_jump_is_found_if_only_the_range_of_a_bar_jumps() -> None:
     leap: Record = {"timestamp": 60_000_000, "high": 645.57, "low": 92.23, "close": 92.5}
     calm = _priced(92.5, 92.5, 92.5)
     assert _offenders(RULES["no_jump"], calm[0], leap, calm[2]) == [1]

@@ -49,13 +49,13 @@ def test_the_aggregate_and_the_columns_agree_on_every_sequence_rule(
 
 @settings(max_examples=120)
 @given(st.sampled_from(SequenceCheck), st.sampled_from((0.0, 0.5, 1.0, 2, 30, 1e308)), sequences())
-def test_they_agree_whatever_the_limit(check: SequenceCheck, limit: float, symbol_days: list[list[Record]]) -> None:
+def test_they_agree_for_any_limit(check: SequenceCheck, limit: float, symbol_days: list[list[Record]]) -> None:
     rule = SequenceRule("any", Severity.ERROR, check, "is wrong", limit)
     assert offenders(rule, _columns(symbol_days)).tolist() == _one_by_one(rule, symbol_days)
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_one_symbol_day_says_nothing_of_the_next(name: str) -> None:
+def test_one_symbol_day_does_not_affect_the_next(name: str) -> None:
     """The last bar of one and the first of the next repeat, go back in time, leap and leave a gap."""
     symbol_days = [[_flat(0), _flat(1)], [], [_flat(1, 500.0)], [_flat(900, 1.0)], [_flat(0, 900.0)]]
     assert offenders(RULES[name], _columns(symbol_days)).tolist() == [False] * 5

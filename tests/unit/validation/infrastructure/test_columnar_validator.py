@@ -107,7 +107,7 @@ BAD = [bar("2024-01-02T15:00:00Z", open=None), bar("2024-01-02T15:01:00Z", volum
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
 
 
-def test_where_nothing_is_rejected_the_bars_come_back_as_they_were() -> None:
+def test_if_nothing_is_rejected_the_bars_are_passed_on_unchanged() -> None:
     bars = columnar((AAPL, GOOD), (MSFT, []))
     result = validated(bars)
     assert pa.table(result.accepted).equals(bars.table)
@@ -118,7 +118,7 @@ def test_where_nothing_is_rejected_the_bars_come_back_as_they_were() -> None:
     assert pa.table(result.rejected).column_names == [*BAR_SCHEMA.names, "rule", "severity", "reason", "raw"]
 
 
-def test_a_symbol_day_of_which_nothing_is_left_keeps_an_empty_slice() -> None:
+def test_a_symbol_day_whose_bars_are_all_rejected_keeps_an_empty_slice() -> None:
     result = validated(columnar((AAPL, BAD), (MSFT, GOOD)))
     assert [(str(part.symbol_day), part.offset, part.length) for part in result.accepted.slices] == [
         ("AAPL 2024-01-02", 0, 0),
@@ -130,14 +130,14 @@ def test_a_symbol_day_of_which_nothing_is_left_keeps_an_empty_slice() -> None:
 
 
 @pytest.mark.parametrize("given", [[], [(AAPL, [])], [(AAPL, []), (MSFT, [])]])
-def test_no_bars_are_no_trouble(given: list[Part]) -> None:
+def test_no_bars_are_accepted(given: list[Part]) -> None:
     bars = columnar(*given)
     result = validated(bars)
     assert result.accepted.slices == bars.slices
     assert (result.accepted.num_rows, result.rejected.num_rows, result.findings) == (0, 0, ())
 
 
-def test_bars_may_come_in_several_chunks() -> None:
+def test_bars_may_have_several_chunks() -> None:
     first, second = columnar((AAPL, [GOOD[0], BAD[1]])), columnar((MSFT, GOOD))
     slices = columnar((AAPL, GOOD), (MSFT, GOOD)).slices
     result = validated(ArrowBars(pa.concat_tables([first.table, second.table]), slices))
@@ -152,7 +152,7 @@ def test_the_providers_own_text_of_a_bar_goes_with_it_into_quarantine() -> None:
     assert pa.table(result.accepted).column_names == BAR_SCHEMA.names
 
 
-def test_a_bar_of_which_something_could_not_be_read_is_rejected_though_it_need_not_have_that() -> None:
+def test_a_bar_with_an_unreadable_value_is_rejected_even_if_the_value_is_optional() -> None:
     table = columnar((AAPL, [{**GOOD[0], "vwap": None}, {**GOOD[1], "vwap": None}])).table
     table = table.append_column("raw", pa.array(['{"vw":"NaN"}', None]))
     result = validated(ArrowBars(table, columnar((AAPL, GOOD)).slices))
@@ -160,7 +160,7 @@ def test_a_bar_of_which_something_could_not_be_read_is_rejected_though_it_need_n
     assert result.accepted.num_rows == 1
 
 
-def test_bars_read_from_disk_are_held_against_their_own_schema_version() -> None:
+def test_bars_read_from_disk_are_checked_with_their_own_schema_version() -> None:
     table = columnar((AAPL, GOOD)).table.append_column("schema_version", pa.array([1, 2], pa.int32()))
     result = validated(ArrowBars(table, columnar((AAPL, GOOD)).slices))
     assert column(result.rejected, "reason") == ["schema_version: 1 was expected"]

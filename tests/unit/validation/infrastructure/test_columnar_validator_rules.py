@@ -133,7 +133,7 @@ def test_a_warning_rule_can_be_made_an_error(rule: str) -> None:
     assert column(result.rejected, "rule") == [rule]
 
 
-def test_gaps_are_looked_for_once_they_are_asked_for() -> None:
+def test_gaps_are_found_if_their_rule_is_not_off() -> None:
     bars = columnar((AAPL, [bar("2024-01-02T15:00:00Z"), bar("2024-01-02T15:31:00Z")]))
     assert validated(bars).findings == ()
     result = validated(bars, Setting({"no_gap": Severity.WARNING}))

@@ -34,7 +34,7 @@ def test_of_duplicates_the_last_is_kept() -> None:
     assert column(result.rejected, "reason") == [REPEATED, REPEATED]
 
 
-def test_a_bar_said_twice_alike_is_kept_once() -> None:
+def test_a_bar_sent_twice_unchanged_is_kept_once() -> None:
     result = validated(columnar((AAPL, [_at(0), _at(0), _at(1)])))
     assert _said(result.accepted) == [(0, 1000.0), (1, 1000.0)]
     assert result.findings == (RuleFinding(AAPL, "unique_timestamp", Severity.ERROR, 1),)
@@ -57,7 +57,7 @@ def test_a_bad_bar_does_not_make_its_neighbours_jump() -> None:
     assert column(result.rejected, "rule") == ["schema"]
 
 
-def test_a_duplicate_that_was_taken_back_does_not_make_its_neighbours_jump() -> None:
+def test_a_replaced_duplicate_does_not_make_its_neighbours_jump() -> None:
     rows = [_at(0), _at(1, 1.0, price=500.0), _at(1, 2.0)]
     result = validated(columnar((AAPL, rows)), Setting({"no_jump": Severity.ERROR}))
     assert _said(result.accepted) == [(0, 1000.0), (1, 2.0)]
@@ -76,13 +76,13 @@ def test_bars_out_of_order_are_kept_with_a_warning() -> None:
     assert result.findings == (RuleFinding(AAPL, "in_order", Severity.WARNING, 2),)
 
 
-def test_bars_out_of_order_are_rejected_where_that_is_an_error() -> None:
+def test_bars_out_of_order_are_rejected_if_that_is_an_error() -> None:
     result = validated(columnar((AAPL, [_at(0), _at(3), _at(1), _at(4)])), Setting({"in_order": Severity.ERROR}))
     assert _said(result.accepted) == [(0, 1000.0), (3, 1000.0), (4, 1000.0)]
     assert column(result.rejected, "reason") == ["the bar came after a later one"]
 
 
-def test_duplicates_are_all_kept_where_they_are_only_a_warning() -> None:
+def test_duplicates_are_all_kept_if_they_are_only_a_warning() -> None:
     result = validated(columnar((AAPL, [_at(0), _at(0), _at(1)])), Setting({"unique_timestamp": Severity.WARNING}))
     assert result.accepted.num_rows == 3
     assert result.findings == (RuleFinding(AAPL, "unique_timestamp", Severity.WARNING, 1),)

@@ -41,7 +41,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("trading_date", "kind", "moment", "inside"), CASES)
-def test_a_bar_lies_within_the_hours_of_its_session(
+def test_a_bar_must_be_within_the_hours_of_its_session(
     trading_date: str, kind: SessionKind, moment: str, inside: bool
 ) -> None:
     result = validated(columnar((day("AAPL", trading_date), [bar(moment)])), Setting(kind=kind))
@@ -61,7 +61,7 @@ def test_a_day_on_which_the_exchange_was_closed_has_no_bars(trading_date: str, k
     assert [(part.symbol_day, part.length) for part in result.accepted.slices] == [(open_day, 1), (closed, 0)]
 
 
-def test_each_symbol_day_of_a_chunk_is_held_against_its_own_session() -> None:
+def test_each_symbol_day_of_a_chunk_is_compared_with_its_own_session() -> None:
     """Also if the days are not in order and there are empty ones between them."""
     half_day, full_day, winter = "2024-07-03", "2024-07-02", "2024-01-02"
     result = validated(
@@ -78,7 +78,7 @@ def test_each_symbol_day_of_a_chunk_is_held_against_its_own_session() -> None:
 
 
 @pytest.mark.parametrize(("now", "kept"), [("15:00:00", 1), ("15:00:59.999999", 1), ("15:01:00", 2), ("16:00:00", 2)])
-def test_a_bar_that_has_not_begun_yet_lies_in_the_future(now: str, kept: int) -> None:
+def test_a_bar_that_has_not_begun_yet_is_in_the_future(now: str, kept: int) -> None:
     rows = [bar("2024-01-02T15:00:00Z"), bar("2024-01-02T15:01:00Z")]
     setting = Setting(now=Timestamp.parse(f"2024-01-02T{now}Z"))
     result = validated(columnar((day("AAPL", "2024-01-02"), rows)), setting)

@@ -31,14 +31,14 @@ def test_schema_v1_finds_the_rows_that_jsonschema_finds(given: list[Part]) -> No
     assert SchemaValidator(SCHEMA).complaints(watched_columns(*given)).keys() == nonconforming(SCHEMA, given)
 
 
-def test_only_rows_that_fail_are_put_to_jsonschema() -> None:
+def test_only_rows_that_fail_are_given_to_jsonschema() -> None:
     columns = watched_columns((AAPL, ROWS), (day("MSFT", "2024-01-02"), ROWS[:2]))
     complaints = SchemaValidator(SCHEMA).complaints(columns)
     assert list(complaints) == [1, 4, 6]
     assert columns.read == [1, 4, 6]
 
 
-def test_good_bars_are_never_looked_at_one_by_one() -> None:
+def test_good_bars_are_never_converted_one_by_one() -> None:
     columns = watched_columns((AAPL, [ROWS[0], ROWS[2]] * 50))
     assert SchemaValidator(SCHEMA).complaints(columns) == {}
     assert columns.read == []

@@ -82,7 +82,7 @@ COMPILED: dict[str, tuple[Schema, set[int]]] = {
 
 
 @pytest.mark.parametrize("name", NOT_COMPILED)
-def test_a_keyword_that_cannot_be_compiled_puts_every_row_to_jsonschema(name: str) -> None:
+def test_a_keyword_that_cannot_be_compiled_gives_every_row_to_jsonschema(name: str) -> None:
     schema, expected = NOT_COMPILED[name]
     columns = watched_columns((AAPL, ROWS))
     assert SchemaValidator(schema).complaints(columns).keys() == expected
@@ -91,7 +91,7 @@ def test_a_keyword_that_cannot_be_compiled_puts_every_row_to_jsonschema(name: st
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_what_can_be_compiled_puts_only_its_failures_to_jsonschema(name: str) -> None:
+def test_what_can_be_compiled_gives_only_failing_rows_to_jsonschema(name: str) -> None:
     schema, expected = COMPILED[name]
     columns = watched_columns((AAPL, ROWS))
     assert SchemaValidator(schema).complaints(columns).keys() == expected
