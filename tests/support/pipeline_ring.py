@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from marketpipe.config import PipelineConfig
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.storage.infrastructure.store_layout import VERSION_INDEX
 from tests.support.builders import bar
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_provider import Row, ScriptedProvider
@@ -70,13 +71,14 @@ def _rows(root: Path, symbol: str, trading_date: str) -> list[Row]:
 
 
 def fingerprints(root: Path) -> dict[str, tuple[str, int]]:
-    """Content and modification time of every file but the state's."""
-    files = (path for path in sorted(root.rglob("*")) if path.is_file() and "state" not in path.parts)
+    """Content and modification time of every file but the state's and the version indexes."""
+    found = (path for path in sorted(root.rglob("*")) if path.is_file() and path.name != VERSION_INDEX)
+    files = (path for path in found if "state" not in path.parts)
     return {str(path.relative_to(root)): _fingerprint(path) for path in files}
 
 
 def contents(root: Path) -> dict[str, str]:
-    """Content of every file but the state's."""
+    """Content of every file but the state's and the version indexes."""
     return {name: digest for name, (digest, _) in fingerprints(root).items()}
 
 

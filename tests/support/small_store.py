@@ -10,11 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from marketpipe.storage.infrastructure.store_layout import VERSION_INDEX
 from tests.support.alpaca_loopback import Record, record
 
 DAYS = ["2024-03-04", "2024-03-05"]
 SYMBOLS = ["AAPL", "MSFT"]
-APART = {"state", "config.yaml", "output.txt", "filler"}
+APART = {"state", "config.yaml", "output.txt", "filler", VERSION_INDEX}
 
 
 def bars(price: float = 100.0) -> dict[str, list[Record]]:
@@ -49,7 +50,7 @@ def configure(folder: Path, url: str) -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Everything but the state, the configuration and what was printed; leftovers too."""
+    """Everything but the state, the configuration, version indexes and what was printed; leftovers too."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in found if APART.isdisjoint(path.parts)}
 

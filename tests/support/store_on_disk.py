@@ -23,7 +23,7 @@ from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 from marketpipe.storage.infrastructure.partition_manager import PartitionManager
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import VERSION_INDEX, StoreLayout
 from tests.support.builders import CALENDAR, columnar
 from tests.support.fake_clock import FakeClock
 
@@ -105,5 +105,6 @@ class StoreOnDisk:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """Every file below ``root``, by its relative path."""
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    """Every file below ``root``, by its relative path, but for version indexes."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file() and path.name != VERSION_INDEX)
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import calendar
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain, groupby, islice
 from pathlib import Path
@@ -18,8 +19,8 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
-from marketpipe.storage.infrastructure.day_versions import moment_of
-from marketpipe.storage.infrastructure.parquet_files import bars_at, each, read_bars, scan_bars
+from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
+from marketpipe.storage.infrastructure.parquet_files import bars_at, content_of, each, read_bars, scan_bars, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, unreadable
 
 if TYPE_CHECKING:
@@ -73,75 +74,63 @@ class BarRange:
 
 
 @frozen
-class KnownVersion:
-    """What was known of a symbol-day. ``path`` may be its day file, where another version may come at any time."""
+class VersionFile:
+    """The version of a symbol-day at a moment. ``path`` may be its day file, which may be replaced at any time."""
 
     symbol_day: SymbolDay
     known_since: Timestamp
     path: Path
 
 
-class KnownVersions:
-    """Which files hold what the store knew at a moment. It looks at times and names, and opens no file."""
-
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
-
-    def at(self, moment: Timestamp, days: Iterable[SymbolDay]) -> list[KnownVersion]:
-        """In the order of ``days``, which ascend; none for a day of which nothing was known.
-
-        Raises ``StorageError``.
-        """
-        months = groupby(days, key=MonthPartition.of)
-        return [known for month, group in months for known in self._in_month(moment, month, list(group))]
-
-    def _in_month(self, moment: Timestamp, month: MonthPartition, days: list[SymbolDay]) -> Iterator[KnownVersion]:
-        current = {day: since for day in days if (since := _modified(self._layout.bars(day)))}
-        # The revisions after the files. A version becomes a revision before its file is replaced, so whoever has seen
-        # a file that is too new finds here what was there before it. The other way round, a version could move from
-        # the one place to the other between the two looks, and be seen in neither.
-        former = {each.symbol_day: each for each in self._layout.revisions_of(month) if each.known_since <= moment}
-        for day in days:
-            if day in current and current[day] <= moment:
-                yield KnownVersion(day, current[day], self._layout.bars(day))
-            elif day in former:  # ascending: the newest stayed
-                yield KnownVersion(day, former[day].known_since, self._layout.revision(former[day]))
-
-
-def _modified(path: Path) -> Timestamp | None:
-    try:
-        return moment_of(path.stat())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
-class PastBars:
-    """Bars as the store knew them at a moment. Only minutes have revisions: other timeframes are made of them anew."""
+class AsOfReader:
+    """Bars as the store had them at a moment. Only minutes have revisions: other timeframes are made from them."""
 
     def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
-        self._versions, self._new_aggregator = KnownVersions(layout), new_aggregator
+        self._layout, self._index, self._new_aggregator = layout, VersionIndex(layout), new_aggregator
 
     def read(self, wanted: BarRange, as_of: Timestamp) -> pa.Table:
         """Raises ``StorageError``; for a damaged file ``PartitionUnreadableError``."""
-        versions = self._look(wanted, as_of)
+        # The index is read once, whatever is published meanwhile: a file that is newer than it has its right time.
+        times = self._times(wanted)
+        versions = self.versions(wanted, as_of, times)
         try:
             bars = self._bars(wanted, versions)
         except PartitionUnreadableError:
-            if self._look(wanted, as_of) == versions:
+            if self.versions(wanted, as_of, times) == versions:
                 raise
         else:
-            if self._look(wanted, as_of) == versions:
+            if self.versions(wanted, as_of, times) == versions:
                 return bars
-        # A file was replaced after the look at its time, so what was read may be too new. Once more, then: what was
-        # replaced is a revision now, and those stay.
+        # A file was replaced after its time was read, so that the bars may be too new. Read again: what was replaced
+        # is a revision now, and revisions stay.
         return self.read(wanted, as_of)
 
-    def _look(self, wanted: BarRange, as_of: Timestamp) -> list[KnownVersion]:
-        return self._versions.at(as_of, wanted.days())
+    def versions(self, wanted: BarRange, as_of: Timestamp, times: _FileTimes | None = None) -> list[VersionFile]:
+        """Return the version of each day, in the order of dates; none of a day of which nothing was known."""
+        months, known = (
+            groupby(wanted.days(), key=MonthPartition.of),
+            times or self._times(wanted),
+        )
+        return [found for month, days in months for found in self._in_month(as_of, month, list(days), known)]
 
-    def _bars(self, wanted: BarRange, versions: Sequence[KnownVersion]) -> pa.Table:
+    def _times(self, wanted: BarRange) -> _FileTimes:
+        return _FileTimes(self._index.of(wanted.symbol))
+
+    def _in_month(
+        self, moment: Timestamp, month: MonthPartition, days: list[SymbolDay], times: _FileTimes
+    ) -> Iterator[VersionFile]:
+        current = {day: since for day in days if (since := times.known_since(day, self._layout.bars(day)))}
+        # The revisions after the files. A version becomes a revision before its file is replaced, so a reader that
+        # has seen a file that is too new finds here what was there before it. The other way round, a version could
+        # move from one place to the other between the two reads, and be seen in neither.
+        former = {each.symbol_day: each for each in self._layout.revisions_of(month) if each.known_since <= moment}
+        for day in days:
+            if day in current and current[day] <= moment:
+                yield VersionFile(day, current[day], self._layout.bars(day))
+            elif day in former:  # they ascend: the newest remains
+                yield VersionFile(day, former[day].known_since, self._layout.revision(former[day]))
+
+    def _bars(self, wanted: BarRange, versions: Sequence[VersionFile]) -> pa.Table:
         if wanted.is_of_minutes:
             return scan_bars([version.path for version in versions])
         months, aggregator = groupby(versions, key=_month_of), self._new_aggregator() if versions else None
@@ -150,8 +139,33 @@ class PastBars:
         return pa.concat_tables([BAR_SCHEMA.empty_table(), *(made[month][wanted.timeframe] for month in minutes)])
 
 
-def _month_of(version: KnownVersion) -> MonthPartition:
+def _month_of(version: VersionFile) -> MonthPartition:
     return MonthPartition.of(version.symbol_day)
+
+
+class _FileTimes:
+    """Since when the day files of one symbol are known. A file is read only if the index does not have its time."""
+
+    def __init__(self, moments: KnownMoments) -> None:
+        self._moments, self._digests = moments, dict[tuple[str, int, int, int], str]()
+
+    def known_since(self, day: SymbolDay, path: Path) -> Timestamp | None:
+        """None if there is no file. Raises ``StorageError``; ``PartitionUnreadableError`` if it cannot be read."""
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise unreadable(path, error) from error
+        return self._moments.since(day.trading_date, moment_of(found), lambda: self._digest(path, found))
+
+    def _digest(self, path: Path, found: os.stat_result) -> str:
+        """Read a file once for both of the looks before and after its bars are read."""
+        key = str(path), found.st_ino, found.st_size, found.st_mtime_ns
+        if key not in self._digests:
+            content = content_of(str(path))
+            self._digests[key] = "" if content is None else sha256(content)
+        return self._digests[key]
 
 
 class ParquetStoredBars:
@@ -189,7 +203,7 @@ class BarLoader:
     """
 
     def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
-        self._layout, self._past = layout, PastBars(layout, new_aggregator)
+        self._layout, self._as_of = layout, AsOfReader(layout, new_aggregator)
 
     def load(
         self,
@@ -216,7 +230,7 @@ class BarLoader:
 
     def _known_at(self, as_of: Timestamp, wanted: BarRange) -> pa.Table:
         try:
-            return self._past.read(wanted, as_of)
+            return self._as_of.read(wanted, as_of)
         except PartitionUnreadableError as error:
             raise _damage(wanted, error) from error
 

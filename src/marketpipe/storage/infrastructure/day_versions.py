@@ -1,10 +1,15 @@
+"""The stored versions of a symbol-day: how each is identified, since when it is known, and how bars are merged."""
+
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from attrs import evolve, field, frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DayComparison, RecordedVersion, VersionMark
-from marketpipe.shared_kernel.domain.symbol import SymbolDay
-from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp, TimeWindow
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import Revision
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in, label_in
-from marketpipe.storage.infrastructure.durable_files import DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.parquet_files import (
     FILE_SCHEMA,
     checked_bars,
@@ -31,50 +36,8 @@ from marketpipe.storage.infrastructure.parquet_files import (
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
-BEGINNING = Timestamp.from_epoch_micros(0)
-
-
-@frozen
-class StoredVersion:
-    """A day file as it was found. ``bars`` has the columns of a file.
-
-    It is empty, and ``damage`` says why, where the file is not what belongs there.
-    """
-
-    known_since: Timestamp
-    mark: VersionMark
-    content: bytes = field(repr=False)
-    bars: pa.Table = field(factory=FILE_SCHEMA.empty_table, repr=False)
-    damage: str | None = None
-
-
-def found_at(path: Path, belongs: Callable[[], StorageMetadata]) -> StoredVersion | None:
-    """None where there is no file. One that says of itself something else than what ``belongs`` there is damaged."""
-    try:
-        with path.open("rb") as file:  # opened once, or time and bytes could be those of two versions
-            found, content = os.fstat(file.fileno()), file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        return StoredVersion(BEGINNING, NO_MARK, b"", damage=f"{path} cannot be read: {error.strerror}")
-    known_since, mark = moment_of(found), file_mark(found.st_size, found.st_mtime_ns)
-    try:
-        bars = _belonging(content, path, belongs()).select(BAR_SCHEMA.names)
-        return StoredVersion(known_since, mark, content, versioned(bars))
-    except PartitionUnreadableError as error:
-        return StoredVersion(known_since, mark, content, damage=str(error))
-
-
-def _belonging(content: bytes, path: Path, belongs: StorageMetadata) -> pa.Table:
-    rows, metadata = file_in(content, str(path), columns=True)
-    bars, said, expected = checked_bars(rows, path), _word(metadata), _word(belongs.as_mapping())
-    if said != expected:
-        raise PartitionUnreadableError(f"{path} says that it is {said}, and lies where {expected} belongs")
-    return bars
-
-
-def _word(metadata: Mapping[str, str]) -> str:
-    return f"{label_in(metadata)} of {identity_in(metadata)}"
+BEGINNING: Final = Timestamp.from_epoch_micros(0)
+MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def file_mark(size_bytes: int, modified_ns: int) -> VersionMark:
@@ -88,8 +51,12 @@ def size_and_time_in(mark: VersionMark) -> tuple[int, int] | tuple[None, None]:
     return (int(size), int(modified_us)) if size.isdecimal() and modified_us.isdecimal() else (None, None)
 
 
+def have_one_time(mark: VersionMark, other: VersionMark) -> bool:
+    return size_and_time_in(mark)[1] == size_and_time_in(other)[1]
+
+
 def moment_of(found: os.stat_result) -> Timestamp:
-    """Since when the store knows what is in a file: its modification time, to the microsecond."""
+    """Return the modification time to the microsecond."""
     return moment_at(found.st_mtime_ns)
 
 
@@ -97,126 +64,200 @@ def moment_at(modified_ns: int) -> Timestamp:
     return Timestamp.from_epoch_micros(modified_ns // 1000)
 
 
-MICROSECOND = timedelta(microseconds=1)
+INDEX_TITLE: Final = b"trading_date,known_since,sha256\n"
+INDEX_LINE: Final = re.compile(
+    r"^(\d{4}-\d\d-\d\d),(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z),([0-9a-f]{64})$", re.M | re.A
+)
 
 
 @frozen
+class KnownMoments:
+    """Since when the versions of one symbol's days are known, by trading date, then SHA-256, as its index has it."""
+
+    _of: Mapping[str, Mapping[str, str]] = field(repr=False)
+
+    def has(self, date: TradingDate, digest: str, since: Timestamp) -> bool:
+        return self._of.get(str(date), {}).get(digest) == _text(since)
+
+    def since(self, date: TradingDate, modified: Timestamp, digest: Callable[[], str]) -> Timestamp:
+        """Return since when the day file with this modification time and ``digest`` is known.
+
+        A file whose time is a moment of the index has kept it, and need not be read. A file that the index does not
+        know was written by an earlier version of MarketPipe or by another program: its time is all there is.
+        """
+        moments = self._of.get(str(date))
+        if not moments or _text(modified) in moments.values():
+            return modified
+        moment = moments.get(digest())
+        return modified if moment is None else Timestamp.parse(moment)
+
+
+class VersionIndex:
+    """The moments since which day files are known, beside the files: a copy of the store without times keeps them.
+
+    One append-only text file per symbol, with one line per published version. A version that returns has several
+    lines, of which the last counts: its earlier time is that of a revision. See docs/adr/0018.
+    """
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._layout = layout
+
+    def of(self, symbol: Symbol) -> KnownMoments:
+        """Read the lines of one symbol; torn and foreign ones are ignored. Raises ``StorageError``."""
+        path = self._layout.version_index(symbol)
+        try:
+            text = path.read_text("ascii", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return KnownMoments({})
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        found = defaultdict[str, dict[str, str]](dict)
+        for date, moment, digest in INDEX_LINE.findall(text):
+            found[date][digest] = moment
+        return KnownMoments(found)
+
+
+def index_lines(versions: Iterable[tuple[TradingDate, Timestamp, str]]) -> bytes:
+    """Return the lines of an index; each version is a trading date, a moment and a SHA-256."""
+    return "".join([f"{date},{_text(moment)},{digest}\n" for date, moment, digest in versions]).encode()
+
+
+def first_index_lines(recorded: Mapping[TradingDate, RecordedVersion]) -> bytes:
+    """Return what a new index begins with: in a store of an earlier version of MarketPipe the state has moments."""
+    known = ((date, version.known_since, version.sha256) for date, version in recorded.items())
+    return INDEX_TITLE + index_lines((date, since, digest) for date, since, digest in known if since is not None)
+
+
+def _text(moment: Timestamp) -> str:
+    return moment.moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@frozen
+class StoredVersion:
+    """A day file as it was found. ``bars`` has the columns of a file.
+
+    If the file is not what belongs there, ``bars`` is empty and ``damage`` is the reason.
+    """
+
+    mark: VersionMark
+    modified: Timestamp
+    content: bytes = field(repr=False)
+    bars: pa.Table = field(factory=FILE_SCHEMA.empty_table, repr=False)
+    damage: str | None = None
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.content)
+
+
+def find_stored(path: Path, expected: Callable[[], StorageMetadata]) -> StoredVersion | None:
+    """Read a day file; None if there is none. A file whose metadata is not as ``expected`` is damaged."""
+    try:
+        with path.open("rb") as file:  # opened once, or time and bytes could be those of two versions
+            found, content = os.fstat(file.fileno()), file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return StoredVersion(NO_MARK, BEGINNING, b"", damage=f"{path} cannot be read: {error.strerror}")
+    stored = StoredVersion(file_mark(found.st_size, found.st_mtime_ns), moment_of(found), content)
+    try:
+        return evolve(stored, bars=versioned(_belonging(content, path, expected()).select(BAR_SCHEMA.names)))
+    except PartitionUnreadableError as error:
+        return evolve(stored, damage=str(error))
+
+
+def _belonging(content: bytes, path: Path, expected: StorageMetadata) -> pa.Table:
+    rows, metadata = file_in(content, str(path), columns=True)
+    bars, actual, wanted = checked_bars(rows, path), _description(metadata), _description(expected.as_mapping())
+    if actual != wanted:
+        raise PartitionUnreadableError(f"{path} says that it is {actual}, and lies where {wanted} belongs")
+    return bars
+
+
+def _description(metadata: Mapping[str, str]) -> str:
+    return f"{label_in(metadata)} of {identity_in(metadata)}"
+
+
+@frozen(slots=False)
 class NewVersion:
-    """The bytes that are to lie at ``path``, in the place of ``stored``."""
+    """The bytes of a symbol-day from now on, with all that decides since when they are known.
+
+    ``stored`` is the file that exists now, ``recorded`` what the state has of the day, ``moments`` what the symbol's
+    index has; it is read only if the state does not know the stored file.
+    """
 
     symbol_day: SymbolDay
     path: Path
     content: bytes = field(repr=False)
+    digest: str
+    now: Timestamp
     stored: StoredVersion | None
-    recorded: RecordedVersion | None = None
+    recorded: RecordedVersion | None
+    moments: Callable[[Symbol], KnownMoments] = field(repr=False)
 
     @property
-    def says_the_same(self) -> bool:
-        """Also since when it is known."""
-        return self.stored is not None and self.stored.content == self.content and not self._has_lost_its_time
+    def is_stored(self) -> bool:
+        """Whether the file is exactly what it should be, in bytes and time.
 
-    @property
-    def _has_lost_its_time(self) -> bool:
-        """As in a tree that was copied without times: the state knows better."""
-        return (
-            self._is_recorded and self.stored is not None and self.stored.mark != (self.recorded and self.recorded.mark)
-        )
+        If only its time differs from the record, as in a tree copied without times, it is published again.
+        """
+        if self.stored is None or self.stored.content != self.content:
+            return False
+        return self.recorded is None or not self.is_recorded or self.recorded.mark in (NO_MARK, self.stored.mark)
 
-    @property
-    def _is_recorded(self) -> bool:
-        """The provider says again what is on record, of a file that was lost or changed by somebody else."""
-        return self.recorded is not None and self.recorded.sha256 == sha256(self.content)
-
-    @property
-    def _recorded_since(self) -> Timestamp | None:
-        return self.recorded.known_since if self.recorded else None
-
-    @property
-    def revision(self) -> Revision | None:
-        """What ``stored`` becomes; a file that is damaged, or not the one on record, was never the store's word."""
-        if self.stored is None or self.stored.damage or self.stored.content == self.content:
-            return None
-        if self.recorded is None:
-            return Revision(self.symbol_day, self.stored.known_since)
-        if self.recorded.sha256 != sha256(self.stored.content):
-            return None
-        return Revision(self.symbol_day, self._recorded_since or self.stored.known_since)
-
-    def modified_ns(self, now: Timestamp) -> int:
-        """The moments of a symbol-day ascend, also where the clock stands still or goes back."""
-        if self._is_recorded and self._recorded_since is not None:
-            return self._recorded_since.epoch_micros * 1000
+    @cached_property
+    def known_since(self) -> Timestamp:
+        """The moments of a symbol-day ascend, also if the clock stands still or is set back."""
+        if self.is_recorded and self.recorded is not None and self.recorded.known_since is not None:
+            return self.recorded.known_since  # the bytes on record: a lost or damaged file that is healed
+        if self.stored is not None and self.stored.content == self.content:
+            return self._stored_since(self.stored)
         former = self.revision
-        since = now if former is None else max(now, former.known_since.plus(MICROSECOND))
-        return since.epoch_micros * 1000
+        return self.now if former is None else max(self.now, former.known_since.plus(MICROSECOND))
 
+    @cached_property
+    def revision(self) -> Revision | None:
+        """What the stored file becomes; None for a damaged file and for one that is not the recorded version.
 
-class NewVersions:
-    """Those of one group. Each is written as soon as it is put in, and takes its place with all others."""
+        Such a file was put there by a fault or by another program, and was never a version of the day.
+        """
+        stored, recorded = self.stored, self.recorded
+        if stored is None or stored.damage or stored.content == self.content:
+            return None
+        if recorded is not None and recorded.sha256 != stored.digest:
+            return None
+        known = recorded.known_since if recorded is not None else None
+        return Revision(self.symbol_day, known or self._stored_since(stored))
 
-    def __init__(self, group: FileGroup, now: Timestamp) -> None:
-        self._group, self._now = group, now
-        self.changed, self.confirmed = list[NewVersion](), list[NewVersion]()
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the state has these very bytes: of a file that did not change, or that is healed."""
+        return self.recorded is not None and self.recorded.sha256 == self.digest
 
-    def put(self, version: NewVersion) -> None:
-        if version.says_the_same:
-            self.confirmed.append(version)
-        else:
-            self.changed.append(version)
-            self._group.add(version.path, version.content, version.modified_ns(self._now))
-
-    def put_beside(self, path: Path, content: bytes) -> None:
-        """Another file of the same group, of which no versions are kept."""
-        self._group.add(path, content)
-
-    def published(self) -> dict[SymbolDay, tuple[Timestamp, VersionMark]]:
-        """Return since when each is known, and its mark. A file system may keep coarser times than it was given."""
-        new = [(version, self._group.modified_ns[version.path]) for version in self.changed]
-        return {
-            **{each.symbol_day: (moment_at(time), file_mark(len(each.content), time)) for each, time in new},
-            **{v.symbol_day: (v.stored.known_since, v.stored.mark) for v in self.confirmed if v.stored},
-        }
-
-
-class VersionKeeper:
-    """Puts new day files in the place of old ones, and forgets no version: see ADR 0009."""
-
-    def __init__(self, layout: StoreLayout, files: DurableFiles, clock: Clock) -> None:
-        self._layout, self._files, self._clock = layout, files, clock
-
-    @contextmanager
-    def publishing(self) -> Iterator[NewVersions]:
-        """What is put in is published at the end; nothing of it where that is an error. Raises ``StorageError``."""
-        with self._files.group() as group:
-            versions = NewVersions(group, self._clock.now())
-            yield versions
-            self._keep_revisions(versions.changed)  # before the first file is replaced: a crash may lose no version
-        self._files.confirm([version.path for version in versions.confirmed])
-
-    def _keep_revisions(self, changed: Sequence[NewVersion]) -> None:
-        revisions = {version.path: revision for version in changed if (revision := version.revision)}
-        self._files.keep({path: self._layout.revision(revision) for path, revision in revisions.items()})
+    def _stored_since(self, stored: StoredVersion) -> Timestamp:
+        day = self.symbol_day
+        return self.moments(day.symbol).since(day.trading_date, stored.modified, lambda: stored.digest)
 
 
 Int64s = npt.NDArray[np.int64]
 
 
-def merge_bars(stored: pa.Table, newer: pa.Table, rejected: Int64s, whole: TimeWindow | None) -> pa.Table:
-    """What is true of a symbol-day once the provider has spoken again, ascending by time.
+def merge_bars(stored: pa.Table, newer: pa.Table, rejected: Int64s, final: TimeWindow | None) -> pa.Table:
+    """Return the bars of a symbol-day after a new answer of the provider, ascending by time.
 
-    Per timestamp the newer bar wins. A stored bar that is not said again stays, unless the newer word is ``whole`` for
-    the window it lies in. A bar whose newer version was rejected (``rejected``: their times) stays as it was.
+    Per timestamp the newer bar wins. A stored bar that is missing in the answer stays, unless it is in the window for
+    which the answer is ``final``. A bar whose newer version was rejected (``rejected``: their times) stays as it was.
     """
     times, known = times_of(stored), times_of(newer)
     keep = ~np.isin(times, known)
-    if whole is not None and len(known):
-        withdrawn = (times >= whole.start.epoch_micros) & (times < whole.end.epoch_micros) & ~np.isin(times, rejected)
+    if final is not None and len(known):
+        withdrawn = (times >= final.start.epoch_micros) & (times < final.end.epoch_micros) & ~np.isin(times, rejected)
         keep &= ~withdrawn
     return in_order(pa.concat_tables([stored.filter(pa.array(keep)), newer]))
 
 
 def joined_rejections(stored: pa.Table, newer: pa.Table) -> pa.Table:
-    """Every rejected bar once, in the order in which they came."""
+    """Return every rejected bar once, in the order in which they came."""
     rows = [*stored.to_pylist(), *newer.to_pylist()]
     unlike = {repr(row): row for row in rows}  # as text, in which NaN equals NaN
     return pa.Table.from_pylist(list(unlike.values()), schema=newer.schema)
@@ -229,7 +270,7 @@ def in_order(bars: pa.Table) -> pa.Table:
 
 
 def are_in_order(times: Int64s, lengths: Sequence[int]) -> list[bool]:
-    """Of many days at once, which lie end to end: for each so many times."""
+    """Return for each of many days whether its times ascend; the days are contiguous, ``lengths`` of times each."""
     falls = np.zeros(len(times) + 1, np.int64)
     np.cumsum(times[1:] <= times[:-1], out=falls[2:])
     ends = np.cumsum(lengths, dtype=np.int64)
@@ -239,7 +280,7 @@ def are_in_order(times: Int64s, lengths: Sequence[int]) -> list[bool]:
 
 
 def times_of(bars: pa.Table) -> Int64s:
-    """In microseconds since 1970; rows without a time are passed over."""
+    """Return the times in microseconds since 1970; rows without a time are skipped."""
     times: Int64s = bars["timestamp"].drop_null().cast(pa.int64()).to_numpy()
     return times
 
@@ -256,7 +297,7 @@ FEWEST_BARS_OF_A_RATIO = 5
 
 
 class ParquetBarComparer:
-    """Holds what the provider says now against the day files, bar by bar, and tells what storing it would change."""
+    """Compares what the provider returns now with the day files, bar by bar: what would storing it change?"""
 
     def __init__(self, layout: StoreLayout) -> None:
         self._layout = layout
@@ -276,13 +317,12 @@ class ParquetBarComparer:
             stored = read_bars(path).select(BAR_SCHEMA.names) if path.exists() else BAR_SCHEMA.empty_table()
         except PartitionUnreadableError as error:
             return DayComparison(part.symbol_day, error=f"{error}; run marketpipe ingest, which heals it")
-        return compare_bars(
-            DayComparison(part.symbol_day), stored, merge_bars(stored, newer, rejected, part.final_window)
-        )
+        merged = merge_bars(stored, newer, rejected, part.final_window)
+        return compare_bars(DayComparison(part.symbol_day), stored, merged)
 
 
 def compare_bars(blank: DayComparison, old: pa.Table, new: pa.Table) -> DayComparison:
-    """``blank`` filled in. Both tables ascend by time, and no time is in one of them twice."""
+    """Return ``blank`` filled in. Both tables ascend by time, and have no time twice."""
     old_times, new_times = _times(old), _times(new)
     kept, still = np.isin(old_times, new_times), np.isin(new_times, old_times)
     before, after = old.filter(pa.array(kept)), new.filter(pa.array(still))
@@ -316,7 +356,7 @@ def _changed(before: pa.Table, after: pa.Table) -> Bools:
 
 
 def _constant(before: Floats, after: Floats, rounding: float) -> float | None:
-    """After over before, where it is the same for every bar but for the rounding of both; None where it is not."""
+    """Return after over before if it is the same for all bars, but for the rounding of both; else None."""
     traded = before > 0
     if traded.sum() < FEWEST_BARS_OF_A_RATIO:
         return None

@@ -1,3 +1,8 @@
+"""Writing files so that no reader sees half a file and no crash loses one that was reported as stored.
+
+The order of the steps is what makes it so: write under a temporary name, sync, rename, sync the folder.
+"""
+
 from __future__ import annotations
 
 import errno
@@ -10,7 +15,7 @@ from concurrent.futures import Executor, Future, wait
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from attrs import field, frozen
 
@@ -18,14 +23,129 @@ from marketpipe.shared_kernel.domain.errors import StorageError
 
 SUFFIX: Final = ".tmp"
 NUMBERS: Final = count(1)
+OWN_TEMPORARY: Final = re.compile(r"\..+\.([1-9]\d{0,8})-\d+\.tmp", re.ASCII)
+"""The temporary names of this module: they contain the number of the process, so that a dead one's can be removed."""
 TOGETHER_BYTES: Final = 32_768
 TOGETHER_FILES: Final = 8
-"""Small files are handed on together, up to so many: to hand one on takes as long as to write it. All are open then."""
+"""Small files go to a thread together, up to so many: a submission takes as long as writing one. All are open then."""
+NO_LINK: Final = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST}
+"""Another file system, one without links, too many links, or a name that is taken: a copy can still be made."""
+NOT_IN_PLACE: Final = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS}
+"""A symbolic link, or a file that is write-protected, as git-annex leaves them: the file can still be replaced."""
+
+
+class DurableFiles:
+    """Publishes files so that each is, at any moment and after any crash, wholly the old one or wholly the new one.
+
+    Temporary files that a dead process left are removed when their folder is next written to.
+    """
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        """``executor`` writes and syncs files: a disk commits many that wait together as quickly as one."""
+        self._lock, self._known, self._executor = threading.Lock(), set[Path](), executor or SameThread()
+        self._unsynced = Counter[Path]()
+
+    def publish(self, contents: Mapping[Path, bytes], modified_ns: int | None = None) -> None:
+        """Write all files and put them in their places. ``modified_ns``, if given, becomes the modification time.
+
+        Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
+        """
+        with self.group() as group:
+            for path, content in contents.items():
+                group.add(path, content, modified_ns)
+
+    @contextmanager
+    def group(self) -> Iterator[FileGroup]:
+        """Publish the files that are added, all of them at the end, or none of them if an error ends the block.
+
+        Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
+        """
+        with self._new_folders() as prepare, _translated():
+            group = FileGroup(prepare, self._executor)
+            try:
+                yield group
+                group.publish()
+            finally:
+                group.discard()
+            # A rename is durable once its folder is synced; only then may anybody report the files as stored.
+            self._sync(group.folders)
+
+    def keep(self, second_names: Mapping[Path, Path]) -> None:
+        """Give each file a second name, under which it remains when another file is published over the first.
+
+        No file of bars is ever written in place, so a link preserves its bytes as well as a copy does. The second
+        names are durable when this returns. Raises ``StorageError``.
+        """
+        with self._new_folders() as prepare, _translated(*second_names.values()), ExitStack() as undo:
+            folders = {name.parent for name in second_names.values()}
+            above = {parent for folder in folders for parent in prepare(folder)}
+            for path, name in second_names.items():
+                _link_or_copy(path, name, undo)
+            self._sync(folders | above)
+
+    def confirm(self, paths: Collection[Path]) -> None:
+        """Make files durable that are in their places already. Raises ``StorageError``.
+
+        The process that renamed them may have died before it synced their folders.
+        """
+        with _translated(*paths):
+            self._sync({path.parent for path in paths})
+
+    def remove(self, path: Path) -> None:
+        """Remove the file if it exists. Raises ``StorageError``."""
+        with _translated(path):
+            path.unlink(missing_ok=True)
+
+    def stamp(self, path: Path, modified_ns: int) -> None:
+        """Set the modification time. Raises ``StorageError``."""
+        with _translated(path):
+            os.utime(path, ns=(modified_ns, modified_ns))
+
+    def _sync(self, folders: Collection[Path]) -> None:
+        """Sync folders in any order; none is being synced any more when this returns or raises."""
+        futures = [self._executor.submit(_sync_folder, folder) for folder in folders]
+        wait(futures)
+        for future in futures:
+            future.result()
+
+    @contextmanager
+    def _new_folders(self) -> Iterator[Callable[[Path], Collection[Path]]]:
+        """Yield a function that makes a folder and returns those above it that must be synced to make it durable.
+
+        A folder above may be unsynced because another thread has only just made it: that thread's sync may come later
+        than our files are reported, so we sync it as well.
+        """
+        made: list[Path] = []
+
+        def prepare(folder: Path) -> Collection[Path]:
+            with self._lock:
+                above = [] if folder in self._known and folder.is_dir() else _make_folder(folder)
+                made.extend(above)
+                self._known.add(folder)
+                self._unsynced.update(above)
+                return [parent for parent in folder.parents if self._unsynced[parent]]
+
+        yield prepare
+        with self._lock:
+            self._unsynced -= Counter(made)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SameThread(Executor):
+    """Runs at once what is submitted; an error is raised by ``submit`` itself."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        done = Future[T]()
+        done.set_result(fn(*args, **kwargs))
+        return done
 
 
 @frozen
 class NewFile:
-    """``modified_ns`` is to become its modification time, if given."""
+    """A file to be written. ``modified_ns``, if given, becomes its modification time."""
 
     path: Path
     content: bytes = field(repr=False)
@@ -34,94 +154,102 @@ class NewFile:
 
 @frozen
 class StagedFile:
-    """Durable, under a name that no reader looks at; ``modified_ns`` as the file itself says it."""
+    """A file that is durable under a temporary name, which no reader opens. ``modified_ns`` is the actual time."""
 
     path: Path
     temporary: Path
     modified_ns: int
 
-    def take_its_place(self) -> None:
+    def publish(self) -> None:
         """Raises ``OSError``."""
         with _naming(self.path):
             os.replace(self.temporary, self.path)
 
 
 class FileGroup:
-    """Files on their way to their places: they are written and synced under temporary names while others are added.
+    """Files that are published together. Files are written and synced while the caller still makes the next ones."""
 
-    Whoever adds files makes the next ones while those before them wait for the disk.
-    """
-
-    def __init__(self, prepare: Callable[[Path], Collection[Path]], at_once: Executor | None) -> None:
-        """``prepare`` makes a folder, and tells which others have to be synced for its sake."""
-        self._prepare, self._at_once = prepare, at_once
+    def __init__(self, prepare: Callable[[Path], Collection[Path]], executor: Executor) -> None:
+        """``prepare`` makes a folder, and returns the others that have to be synced for it."""
+        self._prepare, self._executor = prepare, executor
         self._next, self._size = list[NewFile](), 0
         self._coming: list[Future[Sequence[StagedFile]]] = []
         self.folders = set[Path]()
-        """Those that have to be synced once all files are in their places."""
+        """To be synced when all files are in their places."""
         self.modified_ns = dict[Path, int]()
-        """The modification times of the files that are in their places, as the files themselves say them."""
+        """The modification times of the published files, as the system keeps them."""
 
     def add(self, path: Path, content: bytes, modified_ns: int | None = None) -> None:
-        """``modified_ns`` becomes its modification time. Raises ``OSError``."""
+        """``modified_ns``, if given, becomes the modification time. Raises ``OSError``."""
         if (folder := path.parent) not in self.folders:
             self.folders.update(self._prepare(folder))
             self.folders.add(folder)
         self._next.append(NewFile(path, content, modified_ns))
         self._size += len(content)
         if self._size >= TOGETHER_BYTES or len(self._next) == TOGETHER_FILES:
-            self._hand_on()
+            files, self._next, self._size = self._next, [], 0
+            self._coming.append(self._executor.submit(write_and_sync, files))
 
-    def settle(self) -> None:
-        """All into their places, none before all are durable. Raises ``OSError``."""
+    def append(self, path: Path, lines: bytes, first_lines: Callable[[], bytes]) -> None:
+        """Add lines to a text file at once, in one write: other processes may append to it at the same time.
+
+        ``first_lines`` go before them if the file is new. The lines are not synced: use it for what can be recovered.
+        A file that cannot be written in place, or that has a second name, is replaced with the group. Raises
+        ``OSError``.
+        """
+        try:
+            appended = _append(path, lines)
+        except FileNotFoundError:
+            # The folders are synced all the same: files in them that have to be durable may be added later.
+            self.folders.update(self._prepare(path.parent))
+            appended = _append(path, first_lines() + lines, os.O_CREAT)
+        except OSError as error:
+            if error.errno not in NOT_IN_PLACE:
+                raise
+            appended = False
+        if not appended:
+            self.add(path, path.read_bytes() + b"\n" + lines)
+
+    def publish(self) -> None:
+        """Put all files in their places, none before all are durable. Does nothing if repeated. Raises ``OSError``."""
         if self._next:
-            self._hand_on()
-        for one in [staged for coming in self._coming for staged in coming.result()]:
-            one.take_its_place()
-            self.modified_ns[one.path] = one.modified_ns
+            files, self._next, self._size = self._next, [], 0
+            self._coming.append(self._executor.submit(write_and_sync, files))
+        for staged in [staged for coming in self._coming for staged in coming.result()]:
+            staged.publish()
+            self.modified_ns[staged.path] = staged.modified_ns
         self._coming.clear()
 
-    def give_up(self) -> None:
-        """Nothing stays that is not in its place."""
+    def discard(self) -> None:
+        """Remove the files that are not published."""
         wait(self._coming)
         for coming in self._coming:
             if coming.done() and coming.exception() is None:
                 for staged in coming.result():
                     staged.temporary.unlink(missing_ok=True)
 
-    def _hand_on(self) -> None:
-        files, self._next, self._size = self._next, [], 0
-        if self._at_once is not None:
-            self._coming.append(self._at_once.submit(stage, files))
-        else:
-            done = Future[Sequence[StagedFile]]()
-            done.set_result(stage(files))
-            self._coming.append(done)
 
+def write_and_sync(files: Sequence[NewFile]) -> Sequence[StagedFile]:
+    """Write files under temporary names and make them durable. Raises ``OSError``; then none of them remains.
 
-def stage(files: Sequence[NewFile]) -> Sequence[StagedFile]:
-    """All are written before the first is synced: a disk then commits them together.
-
-    Raises ``OSError``; then nothing is left of any.
+    All are written before the first is synced: a disk then commits them together.
     """
     with ExitStack() as undo:
         with ExitStack() as opened:
-            written = [_written(file, undo, opened) for file in files]
+            written = list[tuple[NewFile, Path, int]]()
+            for file in files:
+                temporary = file.path.with_name(f".{file.path.name}.{os.getpid()}-{next(NUMBERS)}{SUFFIX}")
+                with _naming(file.path):
+                    descriptor = _new_file(temporary)
+                    opened.callback(_close, file.path, descriptor)
+                    undo.callback(temporary.unlink, missing_ok=True)
+                    left = memoryview(file.content)
+                    while left:
+                        left = left[os.write(descriptor, left) :]
+                written.append((file, temporary, descriptor))
             staged = [_synced(*each) for each in written]
         undo.pop_all()
     return staged
-
-
-def _written(file: NewFile, undo: ExitStack, opened: ExitStack) -> tuple[NewFile, Path, int]:
-    """With the descriptor of the temporary file, for as long as it is ``opened``."""
-    path, temporary = file.path, file.path.with_name(f".{file.path.name}.{os.getpid()}-{next(NUMBERS)}{SUFFIX}")
-    with _naming(path):
-        opened.callback(_close, path, descriptor := _new_file(temporary))
-        undo.callback(temporary.unlink, missing_ok=True)
-        left = memoryview(file.content)
-        while left:
-            left = left[os.write(descriptor, left) :]
-    return file, temporary, descriptor
 
 
 def _synced(file: NewFile, temporary: Path, descriptor: int) -> StagedFile:
@@ -139,7 +267,7 @@ def _close(path: Path, descriptor: int) -> None:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """A write that fails names no file, and this one is what is missing."""
+    """Put the path into errors: one from a write names no file, and one from a temporary file names the wrong one."""
     try:
         yield
     except OSError as error:
@@ -148,7 +276,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _new_file(path: Path) -> int:
-    """Never what lies there already: in a folder that others may write to it may be a link to somewhere else."""
+    """Open a new file, never an existing one: in a folder that others may write to that may be a link elsewhere."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
         return os.open(path, flags, 0o666)
@@ -157,109 +285,26 @@ def _new_file(path: Path) -> int:
         return os.open(path, flags, 0o666)
 
 
-NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST}
-"""Another file system, one without links, too many of them, or a name that is taken: a copy can still be made."""
-OWN_TEMPORARY = re.compile(r"\..+\.([1-9]\d{0,8})-\d+\.tmp", re.ASCII)
-
-
-class DurableFiles:
-    """Publishes files so that no reader sees half of one and no crash loses one that was reported.
-
-    A group of files is written under temporary names in their own folders, synced, renamed, and each folder synced
-    once. Temporary files that a dead process left behind go when their folder is next written to.
-    """
-
-    def __init__(self, at_once: Executor | None = None) -> None:
-        """``at_once`` syncs the files of a group: a disk commits many that wait together as quickly as one of them."""
-        self._lock, self._known, self._at_once = threading.Lock(), set[Path](), at_once
-        self._unsynced = Counter[Path]()
-
-    def publish(self, contents: Mapping[Path, bytes], modified_ns: int | None = None) -> None:
-        """``modified_ns`` becomes the modification time of all the files.
-
-        Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
-        """
-        with self.group() as group:
-            for path, content in contents.items():
-                group.add(path, content, modified_ns)
-
-    @contextmanager
-    def group(self) -> Iterator[FileGroup]:
-        """What is added is published at the end; nothing of it where that is an error.
-
-        Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
-        """
-        with self._new_folders() as prepare, _translated():
-            group = FileGroup(prepare, self._at_once)
-            try:
-                yield group
-                group.settle()
-            finally:
-                group.give_up()
-            self._sync(group.folders)
-
-    def keep(self, second_names: Mapping[Path, Path]) -> None:
-        """Gives each file a name under which it stays when another takes its place. Raises ``StorageError``.
-
-        No file of the store is ever written in place, so a link holds its bytes as well as a copy does.
-        """
-        with self._new_folders() as prepare, _translated(*second_names.values()), ExitStack() as undo:
-            folders = {name.parent for name in second_names.values()}
-            above = {parent for folder in folders for parent in prepare(folder)}
-            for path, name in second_names.items():
-                _link_or_copy(path, name, undo)
-            self._sync(folders | above)
-
-    def confirm(self, paths: Collection[Path]) -> None:
-        """Files that lie there already are durable too when this returns. Raises ``StorageError``.
-
-        The process that renamed them may have died before it synced their folder.
-        """
-        with _translated(*paths):
-            self._sync({path.parent for path in paths})
-
-    def remove(self, path: Path) -> None:
-        with _translated(path):
-            path.unlink(missing_ok=True)
-
-    def stamp(self, path: Path, modified_ns: int) -> None:
-        with _translated(path):
-            os.utime(path, ns=(modified_ns, modified_ns))
-
-    def _sync(self, folders: Collection[Path]) -> None:
-        """In any order; none is under way any more when this returns or raises."""
-        if self._at_once is None or len(folders) < 2:
-            for folder in folders:
-                _sync_folder(folder)
-            return
-        futures = [self._at_once.submit(_sync_folder, folder) for folder in folders]
-        wait(futures)
-        for future in futures:
-            future.result()
-
-    @contextmanager
-    def _new_folders(self) -> Iterator[Callable[[Path], Collection[Path]]]:
-        """What makes a folder and tells those above it that have to be synced before the folder is there for good.
-
-        That may be because another thread has only just made one of them.
-        """
-        made: list[Path] = []
-
-        def prepare(folder: Path) -> Collection[Path]:
-            with self._lock:
-                above = [] if folder in self._known and folder.is_dir() else _make_folder(folder)
-                made.extend(above)
-                self._known.add(folder)
-                self._unsynced.update(above)
-                return [parent for parent in folder.parents if self._unsynced[parent]]
-
-        yield prepare
-        with self._lock:
-            self._unsynced -= Counter(made)
+def _append(path: Path, lines: bytes, flags: int = 0) -> bool:
+    """Return False, and write nothing, if the file has a second name: it would change under that name too."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | flags, 0o666)
+    with _naming(path):
+        try:
+            found = os.fstat(descriptor)
+            if found.st_nlink > 1:
+                return False
+            # A crash may have torn the last line; what is appended to it would be lost with it.
+            torn = found.st_size and os.pread(descriptor, 1, found.st_size - 1) != b"\n"
+            left = memoryview(b"\n" + lines if torn else lines)
+            while left:
+                left = left[os.write(descriptor, left) :]
+        finally:
+            os.close(descriptor)
+    return True
 
 
 def _make_folder(folder: Path) -> list[Path]:
-    """Parents too. Those in which there is a new name: it has to be synced, or a crash could lose the whole branch."""
+    """Make a folder and its parents. Return the folders with a new entry: unsynced, a crash could lose the branch."""
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     if folder not in missing:
@@ -268,15 +313,15 @@ def _make_folder(folder: Path) -> list[Path]:
 
 
 def _link_or_copy(path: Path, name: Path, undo: ExitStack) -> None:
-    """Where ``name`` is taken, a crash left it there: it is the same file, and at any rate the newer one counts."""
+    """If ``name`` is taken, a crash left it: it is the same file, or else the newer one replaces it."""
     try:
         os.link(path, name)
     except OSError as error:
         if error.errno not in NO_LINK:
             raise
-        (staged,) = stage([NewFile(name, path.read_bytes(), path.stat().st_mtime_ns)])
+        (staged,) = write_and_sync([NewFile(name, path.read_bytes(), path.stat().st_mtime_ns)])
         undo.callback(staged.temporary.unlink, missing_ok=True)
-        staged.take_its_place()
+        staged.publish()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -288,6 +333,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
+    """Remove the temporary files of dead processes."""
     for leftover in folder.glob(f".*{SUFFIX}"):
         ours = OWN_TEMPORARY.fullmatch(leftover.name)
         if ours and not _is_alive(int(ours[1])):

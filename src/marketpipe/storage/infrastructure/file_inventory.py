@@ -38,7 +38,14 @@ from marketpipe.storage.infrastructure.aggregate_files import (
     aggregate_files,
     years_between,
 )
-from marketpipe.storage.infrastructure.day_versions import BEGINNING, file_mark, moment_of, size_and_time_in
+from marketpipe.storage.infrastructure.day_versions import (
+    BEGINNING,
+    KnownMoments,
+    VersionIndex,
+    file_mark,
+    moment_of,
+    size_and_time_in,
+)
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.parquet_files import (
     checked_bars,
@@ -132,7 +139,7 @@ class ParquetStoredFiles:
     """Reads the files of a store to the last byte, a few hundred at a time, on the threads of an executor."""
 
     def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor]) -> None:
-        self._walk, self._new_executor = StoreWalk(layout), new_executor
+        self._walk, self._new_executor, self._index = StoreWalk(layout), new_executor, VersionIndex(layout)
         self._walked: tuple[Symbol, list[FoundFile | StrayFile]] | None = None
 
     def symbols(self) -> frozenset[Symbol]:
@@ -172,7 +179,7 @@ class ParquetStoredFiles:
     def stored_days(
         self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
     ) -> Iterator[StoredSymbolDay]:
-        wanted = partial(_of_one_of, dates)
+        wanted, moments = partial(_of_one_of, dates), self._index.of(symbol)
         kept_out = {
             reading.file.trading_date: len(reading.rows)
             for reading in self._readings(filter(wanted, self._in(StoreArea.QUARANTINE, symbol)))
@@ -180,7 +187,7 @@ class ParquetStoredFiles:
         }
         for reading in self._readings(filter(wanted, self._in(StoreArea.DATA, symbol))):
             if day := reading.file.symbol_day:
-                yield _told(day, reading, identity, kept_out.pop(day.trading_date, 0))
+                yield _stored_day(day, reading, identity, kept_out.pop(day.trading_date, 0), moments)
         for day_of, rejected in kept_out.items():
             if day_of is not None:
                 yield StoredSymbolDay(SymbolDay(symbol, day_of), 0, rejected, final=True)
@@ -207,25 +214,20 @@ def _of_one_of(dates: Collection[TradingDate] | None, found: FoundFile) -> bool:
     return dates is None or found.first in dates
 
 
-def _told(day: SymbolDay, reading: FileReading, identity: DatasetIdentity, rejected: int) -> StoredSymbolDay:
-    """What storage told of the file when it wrote it."""
+def _stored_day(
+    day: SymbolDay, reading: FileReading, identity: DatasetIdentity, rejected: int, moments: KnownMoments
+) -> StoredSymbolDay:
+    """Return what storage returned when it wrote the file, as far as the file and the version index tell."""
     file, rows = reading.file, reading.rows
     problem = problem_of(file, RecordedVersion(file.mark, file.known_since, file.sha256), identity)
     if problem is not None or rows is None or not len(rows):
         return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
     times = rows["timestamp"].drop_null().cast(pa.int64()).to_numpy()
     first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
-    told = (
-        first,
-        last,
-        file.size_bytes,
-        file.sha256,
-        None,
-        traded_minutes(day.trading_date, times),
-        file.known_since,
-        file.mark,
-    )
-    return StoredSymbolDay(day, len(rows), rejected, True, *told)
+    minutes = traded_minutes(day.trading_date, times)
+    since = moments.since(day.trading_date, file.known_since, lambda: file.sha256)
+    version = first, last, file.size_bytes, file.sha256, None, minutes, since, file.mark
+    return StoredSymbolDay(day, len(rows), rejected, True, *version)
 
 
 FILES_TRIED, FILES_ASKED = 20, 300

@@ -1,43 +1,48 @@
-"""What is kept out of the store, symbol-day by symbol-day."""
+"""Storing bars: merge what the provider returned into the day files, keep former versions, quarantine rejected bars."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import time
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedVersion, VersionMark
-from marketpipe.shared_kernel.domain.symbol import SymbolDay, dates_by_symbol
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedVersion
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradedMinutes
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.day_versions import (
     Int64s,
+    KnownMoments,
     NewVersion,
-    NewVersions,
     StoredVersion,
-    VersionKeeper,
+    VersionIndex,
     are_in_order,
-    found_at,
+    file_mark,
+    find_stored,
+    first_index_lines,
+    have_one_time,
     in_order,
+    index_lines,
     joined_rejections,
     merge_bars,
-    size_and_time_in,
     times_of,
 )
-from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.durable_files import DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.file_inventory import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import (
     ParquetWriter,
@@ -49,69 +54,217 @@ from marketpipe.storage.infrastructure.parquet_files import (
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
+NOON: Final = time(12)
+"""Within every regular session, on half days too. New York time."""
 
-class SymbolDaysInHand:
-    """Lets nobody read, merge and write a symbol-day while another thread does."""
+
+class PartitionManager:
+    """Stores one file per symbol and trading date, its former versions as revisions, and the quarantine of rejects."""
+
+    def __init__(
+        self,
+        layout: StoreLayout,
+        identity: DatasetIdentity,
+        writer: ParquetWriter,
+        files: DurableFiles,
+        clock: Clock,
+        register: FileRegister,
+    ) -> None:
+        """``register`` has what was recorded of the stored files."""
+        self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
+        self._clock, self._register, self._index = clock, register, VersionIndex(layout)
+        self._locks = SymbolDayLocks()
+        self._identity_checked = False
+
+    def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
+        """See ``BarStore.store``. All days are published together, which takes the fewest syncs.
+
+        What fails together is stored day by day, so that a day that cannot be stored holds up no other.
+        """
+        with self._locks.locked(part.symbol_day for part in accepted.slices):
+            self._check_identity()
+            arrived = self._arrived(accepted, rejected)
+            stored, errors, attempts = dict[SymbolDay, StoredSymbolDay](), dict[SymbolDay, StorageError](), [arrived]
+            for items in attempts:
+                try:
+                    with self._files.group() as group:
+                        batch = _Batch(self._recorded(item.day for item in items), self._clock.now())
+                        for path, content, modified_ns in self._new_files(items, batch):
+                            group.add(path, content, modified_ns)  # written while the next is being encoded
+                        self._keep_versions(batch, group)
+                        group.publish()
+                    stored.update(self._finish(batch, group))
+                except StorageError as error:
+                    errors.update({item.day: error for item in items})
+                    attempts += [[item] for item in items if len(items) > 1]
+            return _results(arrived, stored, errors)
+
+    def _new_files(self, items: Sequence[_Arrived], batch: _Batch) -> Iterator[tuple[Path, bytes, int | None]]:
+        """Yield the files to write, each with the modification time it should have; note the rest in ``batch``."""
+        quarantined = self._layout.rejected_files([item.day for item in items])
+        for item in items:
+            version = self._new_version(item, batch)
+            if version is not None and version.is_stored:
+                batch.unchanged.append(version)
+            elif version is not None:
+                batch.changed.append(version)
+                yield version.path, version.content, version.known_since.epoch_micros * 1000
+        for item in items:
+            old = quarantined.get(item.day)
+            rows = rejected_after(item.part, item.rejected, old)
+            if rows is not None:
+                content = self._writer.encode(rows, self._metadata(item.day).as_mapping())
+                yield self._layout.rejected(item.day), content, None
+            elif old is not None:
+                batch.lifted.append(old)
+
+    def _new_version(self, item: _Arrived, batch: _Batch) -> NewVersion | None:
+        """Merge the bars with those that are stored; None if no bars are to be stored."""
+        part, recorded = item.part, batch.recorded.get(item.day)
+        stored = self._find_stored(item, recorded)
+        rejected = 0 if item.rejected is None else len(item.rejected)
+        result = StoredSymbolDay(item.day, 0, rejected, part.final_window is not None)
+        if stored and stored.damage and not (len(item.accepted) and covers_regular_hours(part)):
+            batch.results.append(evolve(result, error=f"{stored.damage}; move it away"))
+            return None
+        bars = _merged(stored, item)
+        if not len(bars):
+            batch.results.append(result)
+            return None
+        content = self._writer.encode(bars.table, self._metadata(item.day).as_mapping())
+        digest, (first, last) = sha256(content), (Timestamp.from_epoch_micros(int(bars.times[row])) for row in (0, -1))
+        size, counts = len(content), (item.day, len(bars), rejected, result.final)
+        batch.results.append(StoredSymbolDay(*counts, first, last, size, digest, None, bars.minutes))
+        moments = batch.moments_from(self._index)
+        return NewVersion(item.day, item.path, content, digest, batch.now, stored, recorded, moments)
+
+    def _keep_versions(self, batch: _Batch, group: FileGroup) -> None:
+        """Keep what is about to be replaced, and the moments of the new versions, before the first file is replaced.
+
+        A crash may then leave a revision that equals the file, and index lines of versions that were never published:
+        neither is ever asked for. The other way round it could lose a version.
+        """
+        former = {version.path: revision for version in batch.changed if (revision := version.revision)}
+        self._files.keep({path: self._layout.revision(revision) for path, revision in former.items()})
+        lines = dict[Symbol, list[NewVersion]]()
+        for version in self._not_indexed(batch):
+            lines.setdefault(version.symbol_day.symbol, []).append(version)
+        for symbol, versions in lines.items():
+            known = ((each.symbol_day.trading_date, each.known_since, each.digest) for each in versions)
+            group.append(self._layout.version_index(symbol), index_lines(known), partial(self._first_lines, symbol))
+
+    def _not_indexed(self, batch: _Batch) -> list[NewVersion]:
+        """Return the new versions, and former ones whose lines a power failure took: lines are not synced."""
+        moments, new = batch.moments_from(self._index), [each for each in batch.changed if not each.is_recorded]
+        former = [*batch.unchanged, *(each for each in batch.changed if each.is_recorded)]
+        days = ((each, each.symbol_day) for each in former)
+        lost = (v for v, day in days if not moments(day.symbol).has(day.trading_date, v.digest, v.known_since))
+        return [*new, *lost]
+
+    def _first_lines(self, symbol: Symbol) -> bytes:
+        return first_index_lines(self._register.files(symbol, DISTANT_PAST, DISTANT_FUTURE))
+
+    def _finish(self, batch: _Batch, group: FileGroup) -> dict[SymbolDay, StoredSymbolDay]:
+        """Do what must wait until all files are durable, and return the results with moments and marks."""
+        # The process that renamed an unchanged file may have died before it synced the folder.
+        self._files.confirm([version.path for version in batch.unchanged])
+        for path in batch.lifted:
+            self._files.remove(path)
+        marks = {each.symbol_day: each.stored.mark for each in batch.unchanged if each.stored is not None}
+        for each in batch.changed:
+            marks[each.symbol_day] = file_mark(len(each.content), group.modified_ns[each.path])
+        since = {each.symbol_day: each.known_since for each in [*batch.changed, *batch.unchanged]}
+        return {
+            (day := result.symbol_day): evolve(result, known_since=since.get(day), mark=marks.get(day))
+            for result in batch.results
+        }
+
+    def _arrived(self, accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
+        """Split by symbol-day. What can be computed for many days at once is: numpy and Arrow take as long for one."""
+        bad, parts, path_of = pa.table(rejected), accepted.slices, self._layout.bars
+        bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
+        return [
+            _Arrived(part, path_of(part.symbol_day), bars, bad_of.get(part.symbol_day))
+            for part, bars in zip(parts, _bars_of(versioned(pa.table(accepted)), parts), strict=True)
+        ]
+
+    def _check_identity(self) -> None:
+        """Check once: from then on every file of the store is this manager's own, or was found to agree."""
+        if not self._identity_checked:
+            StoredIdentity(self._layout).check(self._identity)
+            self._identity_checked = True
+
+    def _recorded(self, days: Iterable[SymbolDay]) -> dict[SymbolDay, RecordedVersion]:
+        """Query by symbol: one query for each, and not one for each day."""
+        found: dict[SymbolDay, RecordedVersion] = {}
+        for symbol, some in dates_by_symbol(days).items():
+            files = self._register.files(symbol, min(some), max(some))
+            found |= {SymbolDay(symbol, date): file for date, file in files.items()}
+        return found
+
+    def _find_stored(self, item: _Arrived, recorded: RecordedVersion | None) -> StoredVersion | None:
+        """Read the stored file. One that has rotted is damaged: no version of the day, and nothing to merge with.
+
+        Rot shows in other bytes with the recorded time. A file with another time may be newer than its record.
+        """
+        stored = find_stored(item.path, lambda: self._metadata(item.day))
+        if stored is None or stored.damage or recorded is None:
+            return stored
+        if not have_one_time(stored.mark, recorded.mark) or stored.digest == recorded.sha256:
+            return stored
+        return StoredVersion(stored.mark, stored.modified, stored.content, damage=f"{item.path} has rotted")
+
+    def _metadata(self, day: SymbolDay) -> StorageMetadata:
+        return StorageMetadata(self._identity, day.symbol, str(day.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)
+
+
+class SymbolDayLocks:
+    """Lets only one thread at a time read, merge and write a symbol-day."""
 
     def __init__(self) -> None:
-        self._taken, self._changed = set[SymbolDay](), threading.Condition()
+        self._locked, self._changed = set[SymbolDay](), threading.Condition()
 
     @contextmanager
-    def only(self, days: Iterable[SymbolDay]) -> Iterator[None]:
-        """Waits until all of them are free, and takes them together: whoever waits holds none that others wait for."""
+    def locked(self, days: Iterable[SymbolDay]) -> Iterator[None]:
+        """Wait until all days are free, then lock all at once: a thread that waits has none that others wait for."""
         wanted = frozenset(days)
         with self._changed:
-            self._changed.wait_for(lambda: self._taken.isdisjoint(wanted))
-            self._taken |= wanted
+            self._changed.wait_for(lambda: self._locked.isdisjoint(wanted))
+            self._locked |= wanted
         try:
             yield
         finally:
             with self._changed:
-                self._taken -= wanted
+                self._locked -= wanted
                 self._changed.notify_all()
 
 
-NOON = time(12)
-"""Lies in every regular session, on half days too."""
+@define
+class _Batch:
+    """Symbol-days that are published together: ``lifted`` are quarantine files without rows from now on."""
 
+    recorded: Mapping[SymbolDay, RecordedVersion]
+    now: Timestamp
+    changed: list[NewVersion] = field(factory=list)
+    unchanged: list[NewVersion] = field(factory=list)
+    lifted: list[Path] = field(factory=list)
+    results: list[StoredSymbolDay] = field(factory=list)
+    _moments: dict[Symbol, KnownMoments] = field(factory=dict)
 
-def rejected_after(part: SymbolDaySlice, rejected: pa.Table | None, stored: Path | None) -> pa.Table | None:
-    """What has to lie there once the provider has spoken again; None for nothing. ``stored`` lies there now.
+    def moments_from(self, index: VersionIndex) -> Callable[[Symbol], KnownMoments]:
+        """Return what reads the index of a symbol once, and only if it is needed."""
 
-    A whole new word replaces what was said of its window; a part of one only adds.
-    """
-    found = None if stored is None else _found_at(stored)
-    kept = None if found is None else _outside(found, part)
-    if kept is None or not len(kept):
-        return rejected
-    return kept if rejected is None else joined_rejections(kept, rejected)
+        def moments(symbol: Symbol) -> KnownMoments:
+            if symbol not in self._moments:
+                self._moments[symbol] = index.of(symbol)
+            return self._moments[symbol]
 
-
-def _found_at(path: Path) -> pa.Table | None:
-    try:
-        return read_rejected(path)
-    except PartitionUnreadableError:  # what cannot be read any more keeps nothing out
-        return None
-
-
-def _outside(rejected: pa.Table, part: SymbolDaySlice) -> pa.Table:
-    """Bars without a readable time go with the regular session."""
-    window = part.final_window
-    if window is None:
-        return rejected
-    start, end = (pa.scalar(edge.moment, rejected["timestamp"].type) for edge in (window.start, window.end))
-    elsewhere = pc.or_(pc.less(rejected["timestamp"], start), pc.greater_equal(rejected["timestamp"], end))
-    return rejected.filter(pc.fill_null(elsewhere, not is_word_on_regular_hours(part)))
-
-
-def is_word_on_regular_hours(part: SymbolDaySlice) -> bool:
-    """Whether it is whole for them, and not only for the hours around."""
-    return part.final_window is not None and part.final_window.contains(part.symbol_day.trading_date.at(NOON))
+        return moments
 
 
 @frozen
 class _DayBars:
-    """Bars of one symbol-day as they lie in a file, ascending; ``times`` in microseconds since 1970."""
+    """Bars of one symbol-day as a file has them, ascending; ``times`` in microseconds since 1970."""
 
     table: pa.Table = field(repr=False)
     times: Int64s = field(repr=False)
@@ -128,7 +281,7 @@ class _DayBars:
 
 @frozen
 class _Arrived:
-    """What the provider said of one symbol-day, accepted and rejected; ``path`` is where its bars belong."""
+    """The provider's bars of one symbol-day, accepted and rejected; ``path`` is where its day file belongs."""
 
     part: SymbolDaySlice
     path: Path
@@ -140,139 +293,20 @@ class _Arrived:
         return self.part.symbol_day
 
 
-class PartitionManager:
-    """Keeps a file per symbol and trading date, beside it what it said before, and the quarantine of the rejected."""
-
-    def __init__(
-        self,
-        layout: StoreLayout,
-        identity: DatasetIdentity,
-        writer: ParquetWriter,
-        files: DurableFiles,
-        clock: Clock,
-        register: FileRegister,
-    ) -> None:
-        """``register`` tells what was recorded of files."""
-        self._register = register
-        self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
-        self._versions = VersionKeeper(layout, files, clock)
-        self._in_hand = SymbolDaysInHand()
-        self._identity_checked = False
-
-    def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
-        with self._in_hand.only(part.symbol_day for part in accepted.slices):
-            self._check_identity()
-            arrived = self._arrived(accepted, rejected)
-            try:
-                return self._store(arrived)
-            except StorageError:
-                if len(arrived) == 1:
-                    raise
-                return self._store_what_can_be(arrived)
-
-    def _store_what_can_be(self, arrived: Sequence[_Arrived]) -> tuple[StoredSymbolDay, ...]:
-        """Whatever refuses one symbol-day holds up no other. Raises ``StorageError`` where none can be stored."""
-        stored, refused = dict[SymbolDay, StoredSymbolDay](), dict[SymbolDay, StorageError]()
-        for item in arrived:
-            try:
-                (stored[item.day],) = self._store([item])
-            except StorageError as error:
-                refused[item.day] = error
-        if not stored:
-            raise next(iter(refused.values()))
-        failed = {day: StoredSymbolDay(day, 0, 0, final=False, error=str(error)) for day, error in refused.items()}
-        return tuple({**stored, **failed}[item.day] for item in arrived)
-
-    def _store(self, arrived: Sequence[_Arrived]) -> tuple[StoredSymbolDay, ...]:
-        """All together, which takes the fewest syncs. Raises ``StorageError``."""
-        recorded = self._recorded(item.day for item in arrived)
-        quarantined = self._layout.rejected_files([item.day for item in arrived])
-        with self._versions.publishing() as versions:
-            told = [self._put(item, recorded.get(item.day), versions) for item in arrived]
-            lifted = [path for item in arrived if (path := self._keep_out(item, quarantined.get(item.day), versions))]
-        for path in lifted:
-            self._files.remove(path)
-        found = versions.published()
-        nothing = None, None
-        return tuple(
-            evolve(day, known_since=since, mark=mark)
-            for day in told
-            for since, mark in [found.get(day.symbol_day, nothing)]
-        )
-
-    def _arrived(self, accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
-        """What can be said of many days at once is: numpy and Arrow cost as much for one."""
-        bad, parts, path_of = pa.table(rejected), accepted.slices, self._layout.bars
-        bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
-        return [
-            _Arrived(part, path_of(part.symbol_day), bars, bad_of.get(part.symbol_day))
-            for part, bars in zip(parts, _bars_of(versioned(pa.table(accepted)), parts), strict=True)
-        ]
-
-    def _check_identity(self) -> None:
-        """Once: from then on every file of the store is this manager's own or was found to agree."""
-        if not self._identity_checked:
-            StoredIdentity(self._layout).check(self._identity)
-            self._identity_checked = True
-
-    def _put(self, item: _Arrived, recorded: RecordedVersion | None, versions: NewVersions) -> StoredSymbolDay:
-        """What will be told of a symbol-day once it is written."""
-        part, stored = item.part, self._found(item, recorded)
-        rejected, whole = 0 if item.rejected is None else len(item.rejected), part.final_window is not None
-        if stored and stored.damage and not (len(item.accepted) and is_word_on_regular_hours(part)):
-            return StoredSymbolDay(item.day, 0, rejected, whole, error=f"{stored.damage}; move it away")
-        bars = _merged(stored, item)
-        if not len(bars):
-            return StoredSymbolDay(item.day, 0, rejected, whole)
-        content = self._writer.encode(bars.table, self._metadata(item.day).as_mapping())
-        versions.put(NewVersion(item.day, item.path, content, stored, recorded))
-        first, last = (Timestamp.from_epoch_micros(int(bars.times[row])) for row in (0, -1))
-        written = first, last, len(content), sha256(content), None, bars.minutes
-        return StoredSymbolDay(item.day, len(bars), rejected, whole, *written)
-
-    def _keep_out(self, item: _Arrived, quarantined: Path | None, versions: NewVersions) -> Path | None:
-        """The quarantine file that is to go: of a day that has nothing in it any more."""
-        rows = rejected_after(item.part, item.rejected, quarantined)
-        if rows is None:
-            return quarantined
-        content = self._writer.encode(rows, self._metadata(item.day).as_mapping())
-        versions.put_beside(self._layout.rejected(item.day), content)
-        return None
-
-    def _recorded(self, days: Iterable[SymbolDay]) -> dict[SymbolDay, RecordedVersion]:
-        """Symbol by symbol, which costs a look each, and not one for each day."""
-        found: dict[SymbolDay, RecordedVersion] = {}
-        for symbol, some in dates_by_symbol(days).items():
-            files = self._register.files(symbol, min(some), max(some))
-            found |= {SymbolDay(symbol, date): file for date, file in files.items()}
-        return found
-
-    def _found(self, item: _Arrived, recorded: RecordedVersion | None) -> StoredVersion | None:
-        """A file that rotted where it lies is no version of the day, and nothing is merged with it.
-
-        One that bears another time than was recorded may be newer than the record: that is no sign of rot.
-        """
-        stored = found_at(item.path, lambda: self._metadata(item.day))
-        if stored is None or stored.damage:
-            return stored
-        if (
-            recorded is None
-            or not _have_one_time(stored.mark, recorded.mark)
-            or sha256(stored.content) == recorded.sha256
-        ):
-            return stored
-        return StoredVersion(stored.known_since, stored.mark, stored.content, damage=f"{item.path} has rotted")
-
-    def _metadata(self, day: SymbolDay) -> StorageMetadata:
-        return StorageMetadata(self._identity, day.symbol, str(day.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)
-
-
-def _have_one_time(mark: VersionMark, other: VersionMark) -> bool:
-    return size_and_time_in(mark)[1] == size_and_time_in(other)[1]
+def _results(
+    arrived: Sequence[_Arrived], stored: Mapping[SymbolDay, StoredSymbolDay], errors: Mapping[SymbolDay, StorageError]
+) -> tuple[StoredSymbolDay, ...]:
+    """Raises ``StorageError`` if no day could be stored."""
+    if errors and not stored:
+        raise next(iter(errors.values()))
+    return tuple(
+        stored.get(day) or StoredSymbolDay(day, 0, 0, final=False, error=str(errors[day]))
+        for day in (item.day for item in arrived)
+    )
 
 
 def _merged(stored: StoredVersion | None, item: _Arrived) -> _DayBars:
-    """The bars of the day from now on. A whole word replaces what can no longer be read."""
+    """Return the bars of the day from now on. The new ones replace what can no longer be read."""
     newer = item.accepted
     if stored is None or stored.damage:
         return newer
@@ -281,10 +315,44 @@ def _merged(stored: StoredVersion | None, item: _Arrived) -> _DayBars:
 
 
 def _bars_of(table: pa.Table, parts: Sequence[SymbolDaySlice]) -> Iterator[_DayBars]:
-    """Day by day. ``parts`` lie end to end."""
+    """Yield the bars of each part. ``parts`` are contiguous."""
     times, lengths = times_of(table), [part.length for part in parts]
     minutes = traded_minutes_of([part.symbol_day.trading_date for part in parts], lengths, times)
     for part, traded, rises in zip(parts, minutes, are_in_order(times, lengths), strict=True):
         rows = slice(part.offset, part.offset + part.length)
         bars = _DayBars(table.slice(part.offset, part.length), times[rows], traded)
         yield bars if rises else _DayBars.of(part.symbol_day, in_order(bars.table))
+
+
+def rejected_after(part: SymbolDaySlice, rejected: pa.Table | None, quarantined: Path | None) -> pa.Table | None:
+    """Return the quarantined bars of a day from now on; None for none. ``quarantined`` is the file that exists.
+
+    A complete answer replaces what was quarantined of its window; an incomplete one only adds to it.
+    """
+    found = None if quarantined is None else _read_if_readable(quarantined)
+    kept = None if found is None else _outside(found, part)
+    if kept is None or not len(kept):
+        return rejected
+    return kept if rejected is None else joined_rejections(kept, rejected)
+
+
+def _read_if_readable(path: Path) -> pa.Table | None:
+    try:
+        return read_rejected(path)
+    except PartitionUnreadableError:  # a quarantine that can't be read any more holds nothing up
+        return None
+
+
+def _outside(rejected: pa.Table, part: SymbolDaySlice) -> pa.Table:
+    """Return the bars outside the answer's window. Bars without a readable time go with the regular session."""
+    window = part.final_window
+    if window is None:
+        return rejected
+    start, end = (pa.scalar(edge.moment, rejected["timestamp"].type) for edge in (window.start, window.end))
+    elsewhere = pc.or_(pc.less(rejected["timestamp"], start), pc.greater_equal(rejected["timestamp"], end))
+    return rejected.filter(pc.fill_null(elsewhere, not covers_regular_hours(part)))
+
+
+def covers_regular_hours(part: SymbolDaySlice) -> bool:
+    """Whether the answer is complete for the regular session, and not only for the hours around it."""
+    return part.final_window is not None and part.final_window.contains(part.symbol_day.trading_date.at(NOON))

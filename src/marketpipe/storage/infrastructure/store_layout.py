@@ -32,6 +32,9 @@ MONTH_FOLDER: Final = f"{YEAR_FOLDER}/{MONTH_NAME}"
 DAY_FILE: Final = f"day={DIGITS}.parquet"
 """Names as patterns that a glob, Python's or DuckDB's, and a regular expression read alike, but for the dot."""
 
+VERSION_INDEX: Final = "known_since.csv"
+"""In a symbol's folder of revisions: since when each of its versions is known."""
+
 _YEAR: Final = re.compile(r"year=(?!0000)(\d{4})", re.ASCII)
 _MONTH: Final = re.compile(r"month=(0[1-9]|1[0-2])", re.ASCII)
 _DAY_FILE: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
@@ -54,6 +57,9 @@ class StoreLayout:
 
     def revision(self, revision: Revision) -> Path:
         return self.revisions / revision.path
+
+    def version_index(self, symbol: Symbol) -> Path:
+        return self.revisions / f"symbol={symbol}" / VERSION_INDEX
 
     def rejected_files(self, days: Collection[SymbolDay]) -> dict[SymbolDay, Path]:
         """Return the quarantine files that exist; each folder is listed once. Raises ``StorageError``."""
@@ -261,6 +267,8 @@ class StoreWalk:
             for top in _tops(area):
                 prefix = f"{top}symbol={symbol}/"
                 for below in _files_below(self._roots[area] / prefix):
+                    if area is StoreArea.REVISIONS and below == VERSION_INDEX:
+                        continue
                     found = _found(area, self._roots[area], symbol, top, below)
                     yield found or StrayFile(f"{area}/{prefix}{below}")
 

@@ -128,8 +128,11 @@ def test_a_copy_with_its_times_keeps_the_past(store: StoreOnDisk, tmp_path: Path
     assert [prices(copy.loader, after(seconds)) for seconds in (59, 60, 120)] == [[100.0], [101.0], [102.0]]
 
 
-def test_a_copy_without_its_times_knows_its_newest_bars_since_the_copy_only(store: StoreOnDisk, tmp_path: Path) -> None:
+def test_a_copy_without_times_and_index_knows_its_newest_bars_since_the_copy_only(
+    store: StoreOnDisk, tmp_path: Path
+) -> None:
     copy = StoreOnDisk(shutil.copytree(store.root, tmp_path / "copy", copy_function=shutil.copyfile))
+    copy.layout.version_index(AAPL.symbol).unlink()
 
     assert [prices(copy.loader, after(seconds)) for seconds in (59, 60, 120)] == [[100.0], [101.0], [101.0]]
     assert prices(copy.loader, Timestamp.parse("9999-01-01T00:00:00Z")) == [102.0]
@@ -194,7 +197,6 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.infrastructure.bar_loader import BarLoader
-from marketpipe.storage.infrastructure.bar_loader import KnownVersions
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 root = Path({str(store.root)!r})
 loader = BarLoader(StoreLayout(root / "data", root / "aggregates", root / "quarantine", root / "revisions"), lambda: 0)

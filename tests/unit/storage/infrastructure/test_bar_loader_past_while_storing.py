@@ -13,7 +13,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
-from marketpipe.storage.infrastructure.bar_loader import BarLoader, KnownVersions
+from marketpipe.storage.infrastructure.bar_loader import AsOfReader, BarLoader, BarRange
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from tests.support.bar_stores import at
@@ -94,9 +94,12 @@ def test_a_file_that_is_replaced_while_somebody_looks_is_not_missed(
 def test_one_look_is_enough_to_find_a_version_wherever_it_moves(
     store: StoreOnDisk, times_before: int, times_after: int
 ) -> None:
-    versions = KnownVersions(_interrupted(store, times_before, times_after))
+    layout, date = _interrupted(store, times_before, times_after), AAPL.trading_date
+    reader = AsOfReader(layout, lambda: DuckDBAggregator(CALENDAR))
 
-    assert [found.known_since for found in versions.at(after(150), [AAPL])] == [after(120)]
+    found = reader.versions(BarRange(AAPL.symbol, date, date, Timeframe.MINUTE_1), after(150))
+
+    assert [version.known_since for version in found] == [after(120)]
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])

@@ -64,14 +64,19 @@ def _look(path: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
 
-def test_since_when_a_file_is_known_is_what_the_file_says(tmp_path: Path) -> None:
-    store = StoreOnDisk(tmp_path)
-    store.keep((AAPL, [at(0)]))
-    os.utime(tmp_path / DAY_FILE, ns=(0, 1_700_000_000_123_456_789))
+@pytest.mark.parametrize("has_index", [True, False])
+def test_since_when_an_unrecorded_file_is_known_is_in_the_index_or_else_its_time(
+    tmp_path: Path, has_index: bool
+) -> None:
+    store, touched = StoreOnDisk(tmp_path), 1_700_000_000_123_456
+    (first,) = store.keep((AAPL, [at(0)]))
+    os.utime(tmp_path / DAY_FILE, ns=(0, touched * 1000 + 789))
+    if not has_index:
+        store.layout.version_index(AAPL.symbol).unlink()
 
     (result,) = store.keep((AAPL, [at(0)]))
 
-    assert result.known_since == Timestamp.from_epoch_micros(1_700_000_000_123_456)
+    assert result.known_since == (first.known_since if has_index else Timestamp.from_epoch_micros(touched))
 
 
 def test_what_is_replaced_stays_as_a_revision(tmp_path: Path) -> None:

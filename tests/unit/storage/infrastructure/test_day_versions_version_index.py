@@ -1,0 +1,219 @@
+"""The version index: since when versions are known, also after the files have lost their times."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.infrastructure.day_versions import VersionIndex
+from tests.support.bar_stores import at
+from tests.support.builders import bar, day
+from tests.support.fake_clock import FakeClock
+from tests.support.store_on_disk import NothingRecorded, StoreOnDisk
+
+AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
+NEXT_DAY = day("AAPL", "2024-01-03")
+FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-03")
+INDEX = "revisions/symbol=AAPL/known_since.csv"
+START, LATER = "2024-01-03T21:30:00.123456Z", Timestamp.parse("2024-06-01T00:00:00Z")
+ONE, OTHER = "ab" * 32, "cd" * 32
+
+
+def copied_without_times(store: StoreOnDisk, to: Path) -> StoreOnDisk:
+    shutil.copytree(store.root, to, copy_function=shutil.copyfile)
+    return evolve(store, root=to)
+
+
+def opens(store: StoreOnDisk, as_of: Timestamp | None, timeframe: Timeframe = Timeframe.MINUTE_1) -> list[float]:
+    bars = store.loader.load([Symbol("AAPL"), Symbol("MSFT")], FIRST, LAST, timeframe, as_of)
+    found: list[float] = bars["open"].to_pylist()
+    return found
+
+
+def since(store: StoreOnDisk, digest: str, modified: Timestamp = LATER) -> Timestamp:
+    return VersionIndex(store.layout).of(Symbol("AAPL")).since(AAPL.trading_date, modified, lambda: digest)
+
+
+def test_every_published_version_has_a_line(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path, clock=FakeClock(START))
+    (first,) = store.keep((AAPL, [at(0)]))
+    store.clock.advance(60)
+    second, _ = store.keep((AAPL, [at(1)]), (MSFT, [at(1)]))
+
+    assert (tmp_path / INDEX).read_text() == (
+        "trading_date,known_since,sha256\n"
+        f"2024-01-02,2024-01-03T21:30:00.123456Z,{first.sha256}\n"
+        f"2024-01-02,2024-01-03T21:31:00.123456Z,{second.sha256}\n"
+    )
+
+
+def test_bars_that_change_nothing_add_no_line(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0)]))
+    before = (tmp_path / INDEX).read_bytes()
+
+    store.keep((AAPL, [at(0)]))
+
+    assert (tmp_path / INDEX).read_bytes() == before
+
+
+@pytest.mark.parametrize("loss", ["the file", "the line"])
+def test_bars_that_change_nothing_restore_a_line_that_was_lost(tmp_path: Path, loss: str) -> None:
+    store = StoreOnDisk(tmp_path)
+    (first,) = store.keep((AAPL, [at(0)]))
+    before = (tmp_path / INDEX).read_bytes()
+    if loss == "the file":
+        (tmp_path / INDEX).unlink()
+    else:
+        (tmp_path / INDEX).write_bytes(before.splitlines(keepends=True)[0])
+
+    store.clock.advance(60)
+    store.keep((AAPL, [at(0)]))
+
+    assert (tmp_path / INDEX).read_bytes() == before
+    assert since(store, str(first.sha256)) == first.known_since
+
+
+class Recorded(NothingRecorded):
+    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, RecordedVersion]:
+        known = {FIRST: RecordedVersion("a mark", LATER, ONE), LAST: RecordedVersion("a mark", None, OTHER)}
+        return {date: file for date, file in known.items() if first <= date <= last}
+
+
+def test_a_new_index_begins_with_what_the_state_has(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path, register=Recorded())
+
+    store.keep((NEXT_DAY, [bar("2024-01-03T15:00:00Z")]))
+
+    moments = VersionIndex(store.layout).of(Symbol("AAPL"))
+    assert moments.has(FIRST, ONE, LATER)
+    assert not moments.has(LAST, OTHER, LATER)
+    assert since(store, ONE, store.clock.now()) == LATER
+
+
+def test_the_last_line_of_a_version_counts(tmp_path: Path) -> None:
+    """A version that returns is known since its return; since its first appearance it is a revision."""
+    store = StoreOnDisk(tmp_path)
+    results = []
+    for price in (100.0, 101.0, 100.0):
+        results += store.keep((AAPL, [at(0, price)]))
+        store.clock.advance(60)
+
+    assert results[0].sha256 == results[2].sha256
+    assert since(store, str(results[2].sha256), store.clock.now()) == results[2].known_since
+
+
+@pytest.mark.parametrize("torn", [b"2024-01-02,2024-01-03T2", b"\0" * 40, b"2024-01-02,2024-13-03T00:00:00", b"\n\n"])
+def test_a_torn_line_is_ignored_and_spoils_no_other(tmp_path: Path, torn: bytes) -> None:
+    store = StoreOnDisk(tmp_path)
+    (first,) = store.keep((AAPL, [at(0)]))
+    with (tmp_path / INDEX).open("ab") as file:
+        file.write(torn)
+
+    store.clock.advance(60)
+    (second,) = store.keep((AAPL, [at(1)]))
+
+    assert since(store, str(first.sha256)) == first.known_since
+    assert since(store, str(second.sha256)) == second.known_since
+
+
+def test_a_file_with_a_time_of_the_index_is_not_hashed(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    (stored,) = store.keep((AAPL, [at(0)]))
+    assert stored.known_since is not None
+
+    def refuse() -> str:
+        raise AssertionError("was hashed")
+
+    moments = VersionIndex(store.layout).of(Symbol("AAPL"))
+    assert moments.since(FIRST, stored.known_since, refuse) == stored.known_since
+    assert moments.since(LAST, LATER, refuse) == LATER  # nor one of a day that the index does not have
+
+
+def test_an_index_that_is_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    """As git-annex leaves it, whose objects must never change."""
+    store, other = StoreOnDisk(tmp_path), tmp_path / "object"
+    store.keep((AAPL, [at(0)]))
+    (tmp_path / INDEX).rename(other)
+    (tmp_path / INDEX).symlink_to(other)
+    before = other.read_bytes()
+
+    store.clock.advance(60)
+    (second,) = store.keep((AAPL, [at(1)]))
+
+    assert other.read_bytes() == before
+    assert (tmp_path / INDEX).read_bytes().startswith(before)
+    assert since(store, str(second.sha256)) == second.known_since
+
+
+def test_an_index_with_a_second_name_is_replaced(tmp_path: Path) -> None:
+    """As in a copy made of hard links, which is not to change."""
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0)]))
+    os.link(tmp_path / INDEX, tmp_path / "copy")
+    before = (tmp_path / "copy").read_bytes()
+
+    store.clock.advance(60)
+    store.keep((AAPL, [at(1)]))
+
+    assert (tmp_path / "copy").read_bytes() == before
+    assert (tmp_path / INDEX).read_bytes().startswith(before)
+
+
+def test_a_touched_file_is_known_since_the_same_moment(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    (stored,) = store.keep((AAPL, [at(0)]))
+    store.clock.advance(60)
+    os.utime(store.path(AAPL), ns=(0, store.clock.now().epoch_micros * 1000))
+
+    assert opens(store, stored.known_since) == [100.0]
+
+
+def test_a_restatement_in_a_copy_without_times_and_state_keeps_the_former_moment(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path / "store")
+    (first,) = store.keep((AAPL, [at(0)]))
+    copy = copied_without_times(store, tmp_path / "copy")
+
+    copy.clock.advance(60)
+    copy.keep((AAPL, [at(0, 200.0)]))
+
+    assert opens(copy, first.known_since) == [100.0]
+    assert opens(copy, copy.clock.now()) == [200.0]
+
+
+@given(
+    versions=st.lists(
+        st.tuples(st.sampled_from([AAPL, MSFT, NEXT_DAY]), st.sampled_from([100.0, 101.0, 102.0]), st.integers(0, 3)),
+        min_size=1,
+        max_size=7,
+    )
+)
+def test_a_copy_without_times_answers_every_as_of_as_the_original(
+    versions: list[tuple[SymbolDay, float, int]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = StoreOnDisk(Path(folder, "store"))
+        moments = [store.clock.now()]
+        for symbol_day, price, pause in versions:
+            store.clock.advance(pause)
+            date = str(symbol_day).split()[1]
+            (result,) = store.keep((symbol_day, [bar(f"{date}T15:00:00Z", price)]))
+            assert result.known_since is not None
+            moments.append(result.known_since)
+        copy = copied_without_times(store, Path(folder, "copy"))
+
+        for moment in [Timestamp.from_epoch_micros(m.epoch_micros + step) for m in moments for step in (-1, 0, 1)]:
+            assert opens(copy, moment) == opens(store, moment)
+        assert opens(copy, max(moments)) == opens(copy, None)
