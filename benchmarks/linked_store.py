@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from marketpipe import DatasetIdentity, SessionHours, SessionKind, StoredSymbolDay, Symbol, SymbolDay, Timeframe
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -50,7 +50,7 @@ def make_store(
     state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
     random = np.random.default_rng(7)
     for number, symbol in enumerate(symbols):
-        checkpoints = []
+        answers = []
         for session in sessions:
             if links == LINKS_A_FILE:
                 links, source = 0, root / f"source-{number}"
@@ -59,8 +59,8 @@ def make_store(
             links += 1
             day = SymbolDay(symbol, session.trading_date)
             _link(source, root / FOLDERS["output_path"], day)
-            checkpoints.append(_checkpoint(day, session, random, 1.0 if number % 2 else 0.3, content))
-        state.checkpoints.record(checkpoints)
+            answers.append(_answer(day, session, random, 1.0 if number % 2 else 0.3, content))
+        state.checkpoints.record(1, SINCE, answers)
         _make_aggregates(root, symbol, timeframes, content)
     state.close()
 
@@ -83,9 +83,9 @@ def _link(source: Path, data: Path, day: SymbolDay) -> None:
     os.link(source, folder / f"day={number}.parquet")
 
 
-def _checkpoint(
+def _answer(
     day: SymbolDay, session: TradingSession, random: np.random.Generator, liquidity: float, content: bytes
-) -> IngestionCheckpoint:
+) -> Answer:
     length = (session.closes.epoch_micros - session.opens.epoch_micros) // 60_000_000
     traded = np.zeros(960, np.uint8)
     traded[330 : 330 + length] = random.random(length) < liquidity
@@ -103,7 +103,7 @@ def _checkpoint(
         known_since=SINCE,
     )
     outcome = SymbolDayOutcome(day, Outcome.COMPLETE, len(minutes))
-    return IngestionCheckpoint(1, outcome, SessionHours.EXTENDED, SINCE, stored)
+    return outcome, SessionHours.EXTENDED, stored
 
 
 def _content(symbol: Symbol, session: TradingSession) -> bytes:

@@ -25,7 +25,7 @@ import pyarrow as pa
 from benchmarks.synthetic_pages import minutes_of
 
 from marketpipe import DatasetIdentity, SessionHours, SessionKind, StoredSymbolDay, Symbol, SymbolDay
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -112,13 +112,13 @@ def _record(root: Path, stored: Sequence[StoredSymbolDay], sessions: Sequence[Tr
     state = SQLiteState(root / "state" / "marketpipe.sqlite", "../data")
     state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
     for first in range(0, len(stored), len(sessions)):
-        state.checkpoints.record([_checkpoint(day) for day in stored[first : first + len(sessions)]])
+        state.checkpoints.record(1, SINCE, [_answer(day) for day in stored[first : first + len(sessions)]])
     state.close()
 
 
-def _checkpoint(stored: StoredSymbolDay) -> IngestionCheckpoint:
+def _answer(stored: StoredSymbolDay) -> Answer:
     outcome = SymbolDayOutcome(stored.symbol_day, Outcome.COMPLETE, stored.rows)
-    return IngestionCheckpoint(1, outcome, SessionHours.EXTENDED, SINCE, stored)
+    return outcome, SessionHours.EXTENDED, stored
 
 
 def main() -> None:

@@ -324,11 +324,11 @@ def reviewer(parts: Parts) -> StoredBarsReviewer:
 @once
 def storer(parts: Parts, guard: LeaseGuard) -> BarStorer:
     """Make the handler that publishes day files, each only while ``guard`` finds its lease still valid."""
-    from marketpipe.ingestion.application.recovery import RecordedFiles
+    from marketpipe.ingestion.application.recovery import RecordedVersions
     from marketpipe.storage.application.bar_handlers import BarStorer
     from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
-    register = RecordedFiles(state(parts).checkpoints)
+    register = RecordedVersions(state(parts).checkpoints)
     partitions = PartitionManager(
         layout(parts), capabilities(parts).identity, writer(parts), files(parts), parts.clock, register
     )
@@ -432,12 +432,12 @@ def new_integrity_checker(parts: Parts) -> IntegrityChecker:
 
 def new_checker(parts: Parts, kind: Callable[[ParquetStoredFiles, FileRegister, DatasetIdentity | None], T]) -> T:
     """Make a checker or a ``DatasetFreezer`` of what is stored and what is recorded."""
-    from marketpipe.ingestion.application.recovery import RecordedFiles
+    from marketpipe.ingestion.application.recovery import RecordedVersions
 
     recorded = known_state(parts)
     dataset = recorded.dataset()
     identity = dataset[0] if dataset else stored_identity(parts).prevailing()
-    return kind(new_stored_files(parts), RecordedFiles(recorded.checkpoints), identity)
+    return kind(new_stored_files(parts), RecordedVersions(recorded.checkpoints), identity)
 
 
 @once

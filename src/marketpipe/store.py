@@ -233,9 +233,9 @@ class Store:
         can be read, and ``StoreBusyError`` while an ingestion runs.
         """
         recoverer, parts = composition.new_recoverer(self._parts), self._parts
-        recoverer.has_to_make_room(force)  # refused before a lock file is made
+        recoverer.must_archive(force)  # refused before a lock file is made
         with self._asking, composition.update_lock(parts).held():
-            files, set_aside = composition.new_stored_files(parts), recoverer.make_room(force)
+            files, set_aside = composition.new_stored_files(parts), recoverer.archive_state(force)
             found = composition.stored_identity(parts).prevailing()
             symbols = sorted(files.symbols()) if found else []
             days = ((symbol, files.stored_days(symbol, found)) for symbol in symbols if found)

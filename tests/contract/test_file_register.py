@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.application.recovery import RecordedFiles
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.ingestion.application.recovery import RecordedVersions
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.store_inventory import FileRegister
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
-from tests.support.checkpoints import checkpoint
+from tests.support.checkpoints import answer, record
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 
 AAPL = Symbol("AAPL")
@@ -25,22 +25,22 @@ DATES = ("2024-01-02", "2024-01-03", "2024-01-04")
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IngestionState]:
     on_disk = request.param == "sqlite"
     made: IngestionState = SQLiteState(tmp_path / "marketpipe.sqlite", "data") if on_disk else InMemoryIngestionState()
-    made.checkpoints.record([checkpoint("AAPL", date) for date in DATES])
-    made.checkpoints.record([checkpoint("MSFT", DATES[0], Outcome.EMPTY, 0)])
+    record(made, [answer("AAPL", date) for date in DATES])
+    record(made, [answer("MSFT", DATES[0], Outcome.EMPTY, 0)])
     yield made
     made.close()
 
 
 @pytest.fixture
 def register(state: IngestionState) -> FileRegister:
-    return RecordedFiles(state.checkpoints)
+    return RecordedVersions(state.checkpoints)
 
 
 def dates(register: FileRegister, first: str, last: str) -> list[str]:
     return [str(date) for date in register.files(AAPL, TradingDate.parse(first), TradingDate.parse(last))]
 
 
-def known(state: IngestionState, date: str) -> DayRecord:
+def known(state: IngestionState, date: str) -> IngestionCheckpoint:
     day = TradingDate.parse(date)
     return state.checkpoints.between(AAPL, day, day)[day]
 
@@ -64,7 +64,7 @@ def test_a_doubted_day_is_to_be_asked_for_again_and_its_file_stays_recorded(
 
     after = known(state, DATES[1])
     assert (after.outcome, after.error, after.settled_hours.value) == (Outcome.FAILED, "it rotted", 0)
-    assert (after.file, after.minutes, after.hours) == (before.file, before.minutes, before.hours)
+    assert (after.version, after.minutes, after.hours) == (before.version, before.minutes, before.hours)
     assert known(state, DATES[0]).outcome is Outcome.COMPLETE
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
@@ -27,7 +27,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradedMinutes, TradingDate
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
-from tests.support.checkpoints import checkpoint
+from tests.support.checkpoints import answer, record
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 
 LATER = NOW.plus(timedelta(seconds=1.5))
@@ -69,18 +69,18 @@ def known(state: IngestionState, *symbols: str) -> set[str]:
     return {f"{symbol} {date}" for symbol in symbols for date in state.checkpoints.between(Symbol(symbol), FIRST, LAST)}
 
 
-def aapl(outcome: Outcome = COMPLETE, rows: int = 390, **changes: Any) -> IngestionCheckpoint:
-    return checkpoint("AAPL", "2024-01-02", outcome, rows, **changes)
+def aapl(outcome: Outcome = COMPLETE, rows: int = 390, **changes: Any) -> Answer:
+    return answer("AAPL", "2024-01-02", outcome, rows, **changes)
 
 
-def record_of_aapl(state: IngestionState) -> DayRecord:
+def record_of_aapl(state: IngestionState) -> IngestionCheckpoint:
     """Of the one day that ``aapl`` is about."""
     (found,) = state.checkpoints.between(Symbol("AAPL"), FIRST, FIRST).values()
     return found
 
 
 def recorded_file(state: IngestionState) -> RecordedVersion:
-    file = record_of_aapl(state).file
+    file = record_of_aapl(state).version
     assert file is not None
     return file
 
@@ -96,10 +96,10 @@ def finished_job(job_id: int, wanted: IngestionScope, *outcomes: SymbolDayOutcom
 def test_a_new_state_knows_nothing(state: IngestionState) -> None:
     assert dict(state.checkpoints.between(Symbol("AAPL"), FIRST, LAST)) == {}
     assert (
-        state.checkpoints.outlines(Symbol("AAPL"), FIRST, LAST),
+        state.checkpoints.settled_hours_and_marks(Symbol("AAPL"), FIRST, LAST),
         state.checkpoints.requested_spans(),
         state.checkpoints.stored_spans(),
-    ) == (DayOutlines({}, {}), {}, {})
+    ) == (({}, {}), {}, {})
     assert dict(state.statistics.typical_volumes([Symbol("AAPL")])) == {}
     assert state.statistics.typical_volume() is None
     assert state.dataset() is None
@@ -110,31 +110,31 @@ def test_a_new_state_knows_nothing(state: IngestionState) -> None:
 def test_what_was_recorded_comes_back(state: IngestionState) -> None:
     minutes = TradedMinutes.of(0b1011 << 330)
 
-    state.checkpoints.record([aapl(rejected=3, minutes=minutes, hours=REGULAR | LATE, known_since=LATER)])
+    record(state, [aapl(rejected=3, minutes=minutes, hours=REGULAR | LATE, known_since=LATER)])
 
     file = RecordedVersion("a mark", LATER, ONE_SHA)
     assert dict(state.checkpoints.between(Symbol("AAPL"), FIRST, LAST)) == {
-        FIRST: DayRecord(COMPLETE, REGULAR | LATE, 1, 3, None, 390, file, minutes)
+        FIRST: IngestionCheckpoint(COMPLETE, REGULAR | LATE, 1, 3, None, 390, file, minutes)
     }
 
 
 def test_a_day_without_bars_has_no_file(state: IngestionState) -> None:
-    state.checkpoints.record([aapl(FAILED, 0)])
+    record(state, [aapl(FAILED, 0)])
 
-    assert record_of_aapl(state) == DayRecord(FAILED, EXTENDED, error="no")
+    assert record_of_aapl(state) == IngestionCheckpoint(FAILED, EXTENDED, error="no")
 
 
 def test_a_version_may_be_recorded_without_its_moment_and_mark(state: IngestionState) -> None:
-    state.checkpoints.record([aapl(known_since=None, mark=None)])
+    record(state, [aapl(known_since=None, mark=None)])
 
     assert recorded_file(state) == RecordedVersion(NO_MARK, None, ONE_SHA)
 
 
 @pytest.mark.parametrize("sha", [ONE_SHA, OTHER_SHA])
 def test_the_latest_mark_counts_also_of_the_same_bytes(state: IngestionState, sha: str) -> None:
-    state.checkpoints.record([aapl()])
+    record(state, [aapl()])
 
-    state.checkpoints.record([aapl(mark="another mark", sha=sha)])
+    record(state, [aapl(mark="another mark", sha=sha)])
 
     assert recorded_file(state).mark == "another mark"
 
@@ -144,7 +144,7 @@ def test_the_latest_mark_counts_also_of_the_same_bytes(state: IngestionState, sh
 def test_only_complete_and_empty_days_are_settled_and_for_their_hours(
     state: IngestionState, outcome: Outcome, hours: SessionHours
 ) -> None:
-    state.checkpoints.record([aapl(outcome, hours=hours)])
+    record(state, [aapl(outcome, hours=hours)])
 
     assert record_of_aapl(state).settled_hours == (hours if outcome in (COMPLETE, EMPTY) else NONE)
 
@@ -153,23 +153,22 @@ def test_only_complete_and_empty_days_are_settled_and_for_their_hours(
 @pytest.mark.parametrize("hours", [NONE, EXTENDED, REGULAR | EARLY])
 @pytest.mark.parametrize("rows", [0, 390])
 @pytest.mark.parametrize("mark", [None, "a mark"])
-def test_outlines_say_the_same_as_the_records(
+def test_settled_hours_and_marks_agree_with_the_checkpoints(
     state: IngestionState, outcome: Outcome, hours: SessionHours, rows: int, mark: VersionMark | None
 ) -> None:
-    state.checkpoints.record([aapl(outcome, rows, hours=hours, mark=mark)])
-    state.checkpoints.record(
-        [checkpoint(*day) for day in (("AAPL", "2023-12-29"), ("AAPL", "2024-01-08"), ("A", "2024-01-02"))]
-    )
+    record(state, [aapl(outcome, rows, hours=hours, mark=mark)])
+    record(state, [answer(*day) for day in (("AAPL", "2023-12-29"), ("AAPL", "2024-01-08"), ("A", "2024-01-02"))])
 
-    outlines, record = state.checkpoints.outlines(Symbol("AAPL"), FIRST, LAST), record_of_aapl(state)
+    settled, marks = state.checkpoints.settled_hours_and_marks(Symbol("AAPL"), FIRST, LAST)
+    known = record_of_aapl(state)
 
-    assert dict(outlines.settled) == ({FIRST: record.settled_hours} if record.settled_hours else {})
-    assert dict(outlines.marks) == ({FIRST.day: mark or NO_MARK} if record.file else {})
+    assert dict(settled) == ({FIRST: known.settled_hours} if known.settled_hours else {})
+    assert dict(marks) == ({FIRST.day: mark or NO_MARK} if known.version else {})
 
 
 def test_spans_are_between_the_first_and_the_last_date_asked_for(state: IngestionState) -> None:
     asked = [("AAPL", "2024-01-03", 390), ("AAPL", "2024-01-08", 0), ("BRK.B", "2024-01-02", 0)]
-    state.checkpoints.record([checkpoint(name, date, COMPLETE if rows else EMPTY, rows) for name, date, rows in asked])
+    record(state, [answer(name, date, COMPLETE if rows else EMPTY, rows) for name, date, rows in asked])
 
     assert [(str(symbol), *map(str, span)) for symbol, span in state.checkpoints.requested_spans().items()] == [
         ("AAPL", "2024-01-03", "2024-01-08"),
@@ -179,7 +178,7 @@ def test_spans_are_between_the_first_and_the_last_date_asked_for(state: Ingestio
 
 def test_records_are_those_of_one_symbol_between_the_dates_and_ascend(state: IngestionState) -> None:
     dates = ["2024-01-08", "2024-01-03", "2024-01-05", "2023-12-29", "2024-01-02"]
-    state.checkpoints.record([checkpoint(symbol, date) for symbol in ("A", "AAPL", "AAPLX", "MSFT") for date in dates])
+    record(state, [answer(symbol, date) for symbol in ("A", "AAPL", "AAPLX", "MSFT") for date in dates])
 
     assert list(map(str, state.checkpoints.between(Symbol("AAPL"), FIRST, LAST))) == [
         "2024-01-02",
@@ -192,7 +191,7 @@ def test_records_are_those_of_one_symbol_between_the_dates_and_ascend(state: Ing
 
 @pytest.mark.parametrize("symbol", ["BRK.B", "BF-B", "3M", "A"])
 def test_every_kind_of_symbol_comes_back(state: IngestionState, symbol: str) -> None:
-    state.checkpoints.record([checkpoint(symbol, "2024-01-02")])
+    record(state, [answer(symbol, "2024-01-02")])
 
     assert known(state, symbol, "ZZZZ") == {f"{symbol} 2024-01-02"}
     assert [str(found.symbol) for found in state.statistics.summaries()] == [symbol]
@@ -204,27 +203,25 @@ def test_a_checkpoint_that_covers_the_regular_session_replaces_what_was_known(
 ) -> None:
     newer = aapl(PARTIAL, 10, rejected=1, hours=REGULAR, sha=OTHER_SHA, minutes=TradedMinutes.of(7), known_since=LATER)
     for some in [[aapl(rejected=2), newer]] if together else [[aapl(rejected=2)], [newer]]:
-        state.checkpoints.record(some)
+        record(state, some)
 
     file = RecordedVersion("a mark", LATER, OTHER_SHA)
-    assert record_of_aapl(state) == DayRecord(PARTIAL, REGULAR, 1, 1, None, 10, file, TradedMinutes.of(7))
+    assert record_of_aapl(state) == IngestionCheckpoint(PARTIAL, REGULAR, 1, 1, None, 10, file, TradedMinutes.of(7))
 
 
 @pytest.mark.parametrize("outcome", [COMPLETE, EMPTY])
 def test_an_answer_that_did_not_come_takes_nothing_back(state: IngestionState, outcome: Outcome) -> None:
-    state.checkpoints.record([aapl(outcome, 390 if outcome is COMPLETE else 0)])
+    record(state, [aapl(outcome, 390 if outcome is COMPLETE else 0)])
     before = record_of_aapl(state)
 
-    state.checkpoints.record([aapl(FAILED, 0)])
+    record(state, [aapl(FAILED, 0)])
 
     assert record_of_aapl(state) == before
 
 
 def test_lives_are_between_the_first_and_the_last_stored_bars(state: IngestionState) -> None:
-    state.checkpoints.record([checkpoint("AAPL", f"2024-01-0{date}") for date in (3, 2, 5)])
-    state.checkpoints.record(
-        [checkpoint("AAPL", "2024-01-08", Outcome.EMPTY, 0), checkpoint("MSFT", "2024-01-02", Outcome.EMPTY, 0)]
-    )
+    record(state, [answer("AAPL", f"2024-01-0{date}") for date in (3, 2, 5)])
+    record(state, [answer("AAPL", "2024-01-08", Outcome.EMPTY, 0), answer("MSFT", "2024-01-02", Outcome.EMPTY, 0)])
 
     assert {str(symbol): tuple(map(str, life)) for symbol, life in state.checkpoints.stored_spans().items()} == {
         "AAPL": ("2024-01-02", "2024-01-05")
@@ -232,12 +229,12 @@ def test_lives_are_between_the_first_and_the_last_stored_bars(state: IngestionSt
 
 
 def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: IngestionState) -> None:
-    state.checkpoints.record([aapl(PARTIAL)])
+    record(state, [aapl(PARTIAL)])
 
-    state.checkpoints.record([aapl(FAILED, 0)])
+    record(state, [aapl(FAILED, 0)])
 
-    assert record_of_aapl(state) == DayRecord(
-        FAILED, EXTENDED, error="no", rows=390, file=RecordedVersion("a mark", NOW, ONE_SHA)
+    assert record_of_aapl(state) == IngestionCheckpoint(
+        FAILED, EXTENDED, error="no", rows=390, version=RecordedVersion("a mark", NOW, ONE_SHA)
     )
 
 
@@ -248,12 +245,12 @@ def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: Ingestio
 def test_an_empty_day_has_no_file_but_empty_other_hours_say_nothing_of_it(
     state: IngestionState, hours: SessionHours, is_kept: bool
 ) -> None:
-    state.checkpoints.record([aapl(minutes=TradedMinutes.of(7))])
+    record(state, [aapl(minutes=TradedMinutes.of(7))])
 
-    state.checkpoints.record([aapl(EMPTY, 0, hours=hours)])
+    record(state, [aapl(EMPTY, 0, hours=hours)])
 
     found = record_of_aapl(state)
-    assert (found.file is not None, found.minutes is not None, found.rows) == (is_kept, is_kept, 390 * is_kept)
+    assert (found.version is not None, found.minutes is not None, found.rows) == (is_kept, is_kept, 390 * is_kept)
 
 
 @pytest.mark.parametrize(
@@ -280,10 +277,10 @@ def test_an_empty_day_has_no_file_but_empty_other_hours_say_nothing_of_it(
 )
 @pytest.mark.parametrize("together", [True, False], ids=["in one call", "one by one"])
 def test_the_same_answer_is_counted_while_outcome_and_file_stay_the_same(
-    state: IngestionState, asked: list[IngestionCheckpoint], answers: int, together: bool
+    state: IngestionState, asked: list[Answer], answers: int, together: bool
 ) -> None:
     for some in [asked] if together else [[found] for found in asked]:
-        state.checkpoints.record(some)
+        record(state, some)
 
     assert record_of_aapl(state).answers == answers
 
@@ -298,21 +295,21 @@ def test_the_same_answer_is_counted_while_outcome_and_file_stay_the_same(
     ],
 )
 def test_other_hours_widen_those_of_a_settled_day(
-    state: IngestionState, before: IngestionCheckpoint, then: IngestionCheckpoint, outcome: Outcome
+    state: IngestionState, before: Answer, then: Answer, outcome: Outcome
 ) -> None:
-    state.checkpoints.record([before])
+    record(state, [before])
 
-    state.checkpoints.record([then])
+    record(state, [then])
 
     assert (record_of_aapl(state).outcome, record_of_aapl(state).settled_hours) == (outcome, REGULAR | EARLY)
-    state.checkpoints.record([evolve(then, hours=LATE)])
+    record(state, [(then[0], LATE, then[2])])
     assert (record_of_aapl(state).outcome, record_of_aapl(state).settled_hours) == (outcome, EXTENDED)
 
 
 def test_both_other_hours_may_widen_a_day_at_once_and_their_rejected_bars_are_added(state: IngestionState) -> None:
-    state.checkpoints.record([aapl(rejected=2, hours=REGULAR)])
+    record(state, [aapl(rejected=2, hours=REGULAR)])
 
-    state.checkpoints.record([aapl(rejected=3, hours=EARLY | LATE)])
+    record(state, [aapl(rejected=3, hours=EARLY | LATE)])
 
     assert (record_of_aapl(state).hours, record_of_aapl(state).rejected) == (EXTENDED, 5)
 
@@ -326,12 +323,10 @@ def test_both_other_hours_may_widen_a_day_at_once_and_their_rejected_bars_are_ad
     ],
     ids=["no file", "the same file", "another file"],
 )
-def test_widening_keeps_the_count_of_answers(
-    state: IngestionState, widening: IngestionCheckpoint, answers: int
-) -> None:
-    state.checkpoints.record([aapl(hours=REGULAR), aapl(hours=REGULAR)])
+def test_widening_keeps_the_count_of_answers(state: IngestionState, widening: Answer, answers: int) -> None:
+    record(state, [aapl(hours=REGULAR), aapl(hours=REGULAR)])
 
-    state.checkpoints.record([widening])
+    record(state, [widening])
 
     assert record_of_aapl(state).answers == answers
 
@@ -343,10 +338,10 @@ def test_widening_keeps_the_count_of_answers(
 def test_other_hours_leave_the_day_as_it_is_where_one_of_both_is_not_settled(
     state: IngestionState, before: Outcome, then: Outcome
 ) -> None:
-    state.checkpoints.record([aapl(before, hours=REGULAR, rejected=2)])
+    record(state, [aapl(before, hours=REGULAR, rejected=2)])
     known_before = record_of_aapl(state)
 
-    state.checkpoints.record([aapl(then, 0, hours=LATE, rejected=3)])
+    record(state, [aapl(then, 0, hours=LATE, rejected=3)])
 
     assert record_of_aapl(state) == known_before
 
@@ -355,22 +350,20 @@ def test_other_hours_leave_the_day_as_it_is_where_one_of_both_is_not_settled(
 def test_the_file_of_other_hours_is_recorded_whatever_becomes_of_the_day(
     state: IngestionState, before: Outcome, then: Outcome
 ) -> None:
-    state.checkpoints.record([aapl(before, hours=REGULAR)])
+    record(state, [aapl(before, hours=REGULAR)])
 
-    state.checkpoints.record(
-        [aapl(then, 500, hours=LATE, sha=OTHER_SHA, minutes=TradedMinutes.of(7), known_since=LATER)]
-    )
+    record(state, [aapl(then, 500, hours=LATE, sha=OTHER_SHA, minutes=TradedMinutes.of(7), known_since=LATER)])
 
     found = record_of_aapl(state)
     assert (found.outcome, found.hours, found.rows, found.minutes) == (before, REGULAR, 500, TradedMinutes.of(7))
-    assert found.file == RecordedVersion("a mark", LATER, OTHER_SHA)
+    assert found.version == RecordedVersion("a mark", LATER, OTHER_SHA)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_other_hours_of_an_unknown_day_are_recorded_as_they_are(state: IngestionState, outcome: Outcome) -> None:
-    state.checkpoints.record([aapl(outcome, 0, hours=EARLY)])
+    record(state, [aapl(outcome, 0, hours=EARLY)])
 
-    assert record_of_aapl(state) == DayRecord(outcome, EARLY, error="no" if outcome is FAILED else None)
+    assert record_of_aapl(state) == IngestionCheckpoint(outcome, EARLY, error="no" if outcome is FAILED else None)
 
 
 @pytest.mark.parametrize(
@@ -379,17 +372,17 @@ def test_other_hours_of_an_unknown_day_are_recorded_as_they_are(state: Ingestion
 def test_the_same_bytes_are_known_since_the_earlier_moment(
     state: IngestionState, before: Timestamp | None, then: Timestamp | None, kept: Timestamp
 ) -> None:
-    state.checkpoints.record([aapl(known_since=before)])
+    record(state, [aapl(known_since=before)])
 
-    state.checkpoints.record([aapl(known_since=then)])
+    record(state, [aapl(known_since=then)])
 
     assert recorded_file(state).known_since == kept
 
 
 def test_other_bytes_are_known_since_they_were_written(state: IngestionState) -> None:
-    state.checkpoints.record([aapl(known_since=LATER)])
+    record(state, [aapl(known_since=LATER)])
 
-    state.checkpoints.record([aapl(known_since=NOW, sha=OTHER_SHA)])
+    record(state, [aapl(known_since=NOW, sha=OTHER_SHA)])
 
     assert recorded_file(state) == RecordedVersion("a mark", NOW, OTHER_SHA)
 
@@ -398,18 +391,18 @@ def test_other_bytes_are_known_since_they_were_written(state: IngestionState) ->
 def test_minutes_that_were_noted_are_kept_while_the_bytes_stay_the_same(
     state: IngestionState, sha: str, minutes: TradedMinutes | None
 ) -> None:
-    state.checkpoints.record([aapl(minutes=TradedMinutes.of(7))])
+    record(state, [aapl(minutes=TradedMinutes.of(7))])
 
-    state.checkpoints.record([aapl(minutes=None, sha=sha)])
+    record(state, [aapl(minutes=None, sha=sha)])
 
     assert record_of_aapl(state).minutes == minutes
 
 
 def test_a_day_that_was_emptied_and_filled_again_knows_its_new_file_only(state: IngestionState) -> None:
-    state.checkpoints.record([aapl(minutes=TradedMinutes.of(7)), aapl(EMPTY, 0), aapl(known_since=LATER)])
+    record(state, [aapl(minutes=TradedMinutes.of(7)), aapl(EMPTY, 0), aapl(known_since=LATER)])
 
-    assert record_of_aapl(state) == DayRecord(
-        COMPLETE, EXTENDED, rows=390, file=RecordedVersion("a mark", LATER, ONE_SHA), minutes=None
+    assert record_of_aapl(state) == IngestionCheckpoint(
+        COMPLETE, EXTENDED, rows=390, version=RecordedVersion("a mark", LATER, ONE_SHA), minutes=None
     )
 
 
@@ -430,15 +423,15 @@ def test_a_day_that_was_emptied_and_filled_again_knows_its_new_file_only(state: 
     )
 )
 @settings(deadline=None, max_examples=60)
-def test_all_states_agree_whatever_is_recorded_in_a_row(asked: list[IngestionCheckpoint]) -> None:
+def test_all_states_agree_whatever_is_recorded_in_a_row(asked: list[Answer]) -> None:
     found = []
     with TemporaryDirectory() as folder:
         for make in STATES.values():
             state = make(Path(folder))
-            state.checkpoints.record(asked)
-            outlines = state.checkpoints.outlines(Symbol("AAPL"), FIRST, LAST)
+            record(state, asked)
+            quick = state.checkpoints.settled_hours_and_marks(Symbol("AAPL"), FIRST, LAST)
             found.append(
-                (record_of_aapl(state), outlines, state.statistics.summaries(), state.statistics.typical_volume())
+                (record_of_aapl(state), quick, state.statistics.summaries(), state.statistics.typical_volume())
             )
             state.close()
 
@@ -447,8 +440,8 @@ def test_all_states_agree_whatever_is_recorded_in_a_row(asked: list[IngestionChe
 
 def test_typical_volumes_are_means_by_symbol_over_what_is_stored(state: IngestionState) -> None:
     volumes = {("A", "2024-01-02"): 100, ("A", "2024-01-03"): 300, ("M", "2024-01-02"): 900, ("Z", "2024-01-02"): 600}
-    state.checkpoints.record([checkpoint(symbol, date, rows=rows) for (symbol, date), rows in volumes.items()])
-    state.checkpoints.record([checkpoint("A", "2024-01-04", EMPTY, 0), checkpoint("E", "2024-01-02", EMPTY, 0)])
+    record(state, [answer(symbol, date, rows=rows) for (symbol, date), rows in volumes.items()])
+    record(state, [answer("A", "2024-01-04", EMPTY, 0), answer("E", "2024-01-02", EMPTY, 0)])
 
     assert dict(state.statistics.typical_volumes([Symbol(name) for name in ("Z", "A", "E", "B")])) == {
         Symbol("A"): TypicalVolume(200.0, 19.5, 2),
@@ -458,38 +451,39 @@ def test_typical_volumes_are_means_by_symbol_over_what_is_stored(state: Ingestio
 
 
 def test_the_typical_volume_is_the_mean_over_all_symbols(state: IngestionState) -> None:
-    state.checkpoints.record([checkpoint("A", "2024-01-02", rows=100), checkpoint("A", "2024-01-03", rows=300)])
-    state.checkpoints.record([checkpoint("M", "2024-01-02", rows=800), checkpoint("E", "2024-01-02", EMPTY, 0)])
+    record(state, [answer("A", "2024-01-02", rows=100), answer("A", "2024-01-03", rows=300)])
+    record(state, [answer("M", "2024-01-02", rows=800), answer("E", "2024-01-02", EMPTY, 0)])
 
     assert state.statistics.typical_volume() == TypicalVolume(400.0, 9.75, 3)
 
 
 def test_recording_is_all_or_none(state: IngestionState) -> None:
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+    record(state, [answer("AAPL", "2024-01-02")])
 
     with pytest.raises(KeyboardInterrupt):
-        state.checkpoints.record(_Interrupted([checkpoint("AAPL", "2024-01-03"), checkpoint("MSFT", "2024-01-03")]))
+        record(state, _Interrupted([answer("AAPL", "2024-01-03"), answer("MSFT", "2024-01-03")]))
 
     assert known(state, "AAPL", "MSFT") == {"AAPL 2024-01-02"}
-    state.checkpoints.record([checkpoint("MSFT", "2024-01-04")])
+    record(state, [answer("MSFT", "2024-01-04")])
     assert known(state, "AAPL", "MSFT") == {"AAPL 2024-01-02", "MSFT 2024-01-04"}
 
 
 def test_recording_nothing_is_allowed(state: IngestionState) -> None:
-    state.checkpoints.record([])
+    record(state, [])
 
     assert list(state.statistics.summaries()) == []
 
 
 def test_summaries_count_by_symbol(state: IngestionState) -> None:
-    state.checkpoints.record(
+    record(
+        state,
         [
-            checkpoint("MSFT", "2024-01-05", rows=7),
-            checkpoint("AAPL", "2024-01-02", rows=390, rejected=2),
-            checkpoint("AAPL", "2024-01-03", EMPTY, 0),
-            checkpoint("AAPL", "2024-01-04", PARTIAL, 10, rejected=1),
-            checkpoint("AAPL", "2023-12-29", FAILED, 0),
-        ]
+            answer("MSFT", "2024-01-05", rows=7),
+            answer("AAPL", "2024-01-02", rows=390, rejected=2),
+            answer("AAPL", "2024-01-03", EMPTY, 0),
+            answer("AAPL", "2024-01-04", PARTIAL, 10, rejected=1),
+            answer("AAPL", "2023-12-29", FAILED, 0),
+        ],
     )
 
     first, last, friday = (TradingDate.parse(date) for date in ("2023-12-29", "2024-01-04", "2024-01-05"))
@@ -532,8 +526,8 @@ def test_jobs_left_running_become_interrupted_when_the_next_one_opens(state: Ing
 
 def test_a_job_that_was_killed_has_left_word_of_how_far_it_came(state: IngestionState) -> None:
     crashed = state.jobs.open(scope("AAPL"), NOW, planned=4)
-    noted = [checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", FAILED, 0)]
-    state.checkpoints.record([evolve(found, job_id=crashed, checked_at=LATER) for found in noted])
+    noted = [answer("AAPL", "2024-01-02"), answer("AAPL", "2024-01-03", FAILED, 0)]
+    record(state, noted, crashed, LATER)
 
     state.jobs.open(scope("AAPL"), LATER.plus(timedelta(hours=1)))
 
@@ -567,7 +561,7 @@ def test_threads_that_record_at_the_same_time_lose_nothing(state: IngestionState
     def record_a_symbol(symbol: str) -> None:
         start.wait(60)
         for date in range(2, 6):
-            state.checkpoints.record([checkpoint(symbol, f"2024-01-0{date}", rows=date)])
+            record(state, [answer(symbol, f"2024-01-0{date}", rows=date)])
             state.checkpoints.between(Symbol(symbol), FIRST, LAST)
 
     threads = [threading.Thread(target=record_a_symbol, args=(name,)) for name in ("A", "B", "C", "D")]
@@ -583,15 +577,15 @@ def test_a_closed_state_refuses_to_work(state: IngestionState) -> None:
     state.close()
 
     with pytest.raises(StateError):
-        state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+        record(state, [answer("AAPL", "2024-01-02")])
     with pytest.raises(StateError):
         state.jobs.latest(1)
 
 
-class _Interrupted(Sequence[IngestionCheckpoint]):
+class _Interrupted(Sequence[Answer]):
     """Somebody presses Ctrl-C before the last of them, whenever they are gone through."""
 
-    def __init__(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
+    def __init__(self, checkpoints: Sequence[Answer]) -> None:
         self._checkpoints = checkpoints
 
     def __len__(self) -> int:
@@ -636,11 +630,9 @@ def test_a_store_of_the_extended_session_takes_no_regular_hours_only(state: Inge
 
 
 def test_the_latest_settled_dates_are_those_of_complete_or_empty_days(state: IngestionState) -> None:
-    state.checkpoints.record([checkpoint("AAPL", f"2024-01-0{date}") for date in (2, 3)])
-    state.checkpoints.record(
-        [checkpoint("AAPL", "2024-01-04", Outcome.EMPTY, 0), checkpoint("AAPL", "2024-01-05", Outcome.PARTIAL)]
-    )
-    state.checkpoints.record([checkpoint("MSFT", "2024-01-02", Outcome.FAILED, 0), checkpoint("Z", "2023-12-29")])
+    record(state, [answer("AAPL", f"2024-01-0{date}") for date in (2, 3)])
+    record(state, [answer("AAPL", "2024-01-04", Outcome.EMPTY, 0), answer("AAPL", "2024-01-05", Outcome.PARTIAL)])
+    record(state, [answer("MSFT", "2024-01-02", Outcome.FAILED, 0), answer("Z", "2023-12-29")])
 
     latest = state.checkpoints.latest_settled()
 

@@ -17,7 +17,7 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
-from tests.support.checkpoints import checkpoint
+from tests.support.checkpoints import answer, record
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 
 UNTIL = NOW.plus(timedelta(minutes=10))
@@ -161,11 +161,9 @@ def test_what_a_holder_held_is_free_when_it_ends(sharing: Sharing) -> None:
 
 
 def test_what_was_settled_since_is_not_taken(sharing: Sharing) -> None:
-    sharing.state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+    record(sharing.state, [answer("AAPL", "2024-01-02")])
     since = sharing.other.position()
-    sharing.state.checkpoints.record(
-        [checkpoint("AAPL", "2024-01-03", Outcome.EMPTY, 0), checkpoint("MSFT", "2024-01-02")]
-    )
+    record(sharing.state, [answer("AAPL", "2024-01-03", Outcome.EMPTY, 0), answer("MSFT", "2024-01-02")])
 
     taken = take(sharing.other, MONDAY, TUESDAY, WEDNESDAY, OTHER_SYMBOL, since=since)
 
@@ -176,7 +174,7 @@ def test_what_was_settled_since_is_not_taken(sharing: Sharing) -> None:
 def test_what_was_settled_since_is_settled_though_it_is_held(sharing: Sharing) -> None:
     since = sharing.other.position()
     take(sharing.one, MONDAY, TUESDAY)
-    sharing.state.checkpoints.record([checkpoint("AAPL", "2024-01-02", rows=77)])
+    record(sharing.state, [answer("AAPL", "2024-01-02", rows=77)])
 
     taken = take(sharing.other, MONDAY, TUESDAY, since=since)
 
@@ -184,7 +182,7 @@ def test_what_was_settled_since_is_settled_though_it_is_held(sharing: Sharing) -
 
 
 def test_whatever_is_settled_can_be_taken_again(sharing: Sharing) -> None:
-    sharing.state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+    record(sharing.state, [answer("AAPL", "2024-01-02")])
 
     assert take(sharing.other, MONDAY, since=None).ours == {MONDAY}
 
@@ -192,7 +190,7 @@ def test_whatever_is_settled_can_be_taken_again(sharing: Sharing) -> None:
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.PARTIAL])
 def test_what_was_not_settled_is_taken(sharing: Sharing, outcome: Outcome) -> None:
     since = sharing.other.position()
-    sharing.state.checkpoints.record([checkpoint("AAPL", "2024-01-02", outcome, 10)])
+    record(sharing.state, [answer("AAPL", "2024-01-02", outcome, 10)])
 
     assert take(sharing.other, MONDAY, since=since).ours == {MONDAY}
 
@@ -200,7 +198,7 @@ def test_what_was_not_settled_is_taken(sharing: Sharing, outcome: Outcome) -> No
 @pytest.mark.parametrize(("hours", "is_settled"), [(REGULAR, True), (EXTENDED, False), (LATE, False)])
 def test_only_the_wanted_hours_count(sharing: Sharing, hours: SessionHours, is_settled: bool) -> None:
     since = sharing.other.position()
-    sharing.state.checkpoints.record([checkpoint("AAPL", "2024-01-02", hours=REGULAR)])
+    record(sharing.state, [answer("AAPL", "2024-01-02", hours=REGULAR)])
 
     assert (MONDAY in take(sharing.other, MONDAY, since=since, hours=hours).settled) is is_settled
 

@@ -106,7 +106,7 @@ def test_a_state_is_not_set_aside_under_an_ingestion(tmp_path: Path) -> None:
         ends_well([ingestion])
 
         assert refused.returncode == 1
-        assert "somebody is at work on this state" in refused.stderr
+        assert "a process is using this state" in refused.stderr
         assert len(rows_of_state(tmp_path, "SELECT * FROM partitions")) == len(EVERY_DAY)
         assert days_asked(provider) == dict.fromkeys(EVERY_DAY, 1)
         with opened(config, tmp_path) as pipeline:

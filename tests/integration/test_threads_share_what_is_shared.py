@@ -21,7 +21,7 @@ from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from tests.support.bar_stores import OnDisk, at, word
 from tests.support.builders import columnar, day
 from tests.support.checkpoints import CHECKED_AT as NOW
-from tests.support.checkpoints import checkpoint
+from tests.support.checkpoints import answer, record
 from tests.support.fake_clock import FakeClock
 from tests.support.threads_at_once import at_once
 
@@ -74,7 +74,7 @@ def test_a_state_loses_no_checkpoint_and_gives_no_day_to_two(tmp_path: Path) -> 
             )
             mine = [found for found in wanted if found in taken.ours and number < 4]
             fetched.extend(mine)
-            state.checkpoints.record([checkpoint("AAPL", str(found.trading_date), rows=number + 1) for found in mine])
+            record(state, [answer("AAPL", str(found.trading_date), rows=number + 1) for found in mine])
             state.checkpoints.between(Symbol("AAPL"), days[0].trading_date, days[-1].trading_date)
             state.leases.release(taken.lease)
             order = [found for found in order if found not in taken.settled and found not in mine]

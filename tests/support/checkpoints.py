@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer
 from marketpipe.shared_kernel.domain.store_inventory import VersionMark
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -12,7 +14,7 @@ from marketpipe.shared_kernel.events import StoredSymbolDay
 CHECKED_AT = Timestamp.parse("2025-06-02T12:00:00Z")
 
 
-def checkpoint(
+def answer(
     symbol: str,
     date: str,
     outcome: Outcome = Outcome.COMPLETE,
@@ -24,11 +26,17 @@ def checkpoint(
     minutes: TradedMinutes | None = None,
     known_since: Timestamp | None = CHECKED_AT,
     mark: VersionMark | None = "a mark",
-) -> IngestionCheckpoint:
-    """Of a file of 3900 bytes; of no file where there are no rows."""
+) -> Answer:
+    """With a file of 3900 bytes; without one if there are no rows."""
     day = SymbolDay(Symbol(symbol), TradingDate.parse(date))
     error = "no" if outcome is Outcome.FAILED else None
     bounds = CHECKED_AT, CHECKED_AT
     stored = StoredSymbolDay(day, rows, 0, True, *bounds, 3900, sha, None, minutes, known_since, mark)
     found = SymbolDayOutcome(day, outcome, 390 if rows else 0, rejected, error)
-    return IngestionCheckpoint(1, found, hours, CHECKED_AT, stored if rows else None)
+    return found, hours, stored if rows else None
+
+
+def record(
+    state: IngestionState, answers: Sequence[Answer], job_id: int = 1, checked_at: Timestamp = CHECKED_AT
+) -> None:
+    state.checkpoints.record(job_id, checked_at, answers)

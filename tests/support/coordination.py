@@ -74,7 +74,7 @@ class Coordination:
 
     def recorded(self) -> dict[str, str]:
         """Outcomes by symbol-day, such as "AAPL 2024-01-02"."""
-        return {str(day): str(found.result.outcome) for day, found in sorted(self.state.known.items())}
+        return {str(day): str(found.outcome) for day, found in sorted(self.state.known.items())}
 
 
 def coordination(

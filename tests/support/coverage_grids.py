@@ -9,7 +9,7 @@ from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, Se
 from marketpipe.ingestion.domain.coverage.classification import SymbolJudge
 from marketpipe.ingestion.domain.coverage.market import MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -18,37 +18,37 @@ from tests.support.builders import sessions
 
 OPENS = 330  # minutes after 04:00
 REGULAR = 390
-FILE = RecordedVersion("a mark", Timestamp.parse("2024-06-01T00:00:00Z"), "ab" * 32)
+VERSION = RecordedVersion("a mark", Timestamp.parse("2024-06-01T00:00:00Z"), "ab" * 32)
 THRESHOLDS = CoverageThresholds()
-Records = Sequence[DayRecord | None]
+Records = Sequence[IngestionCheckpoint | None]
 
 
 def grid(first: str = "2024-01-02", last: str = "2024-01-31", *, final: bool = True) -> SessionGrid:
     return SessionGrid(tuple(grid_session(session, final) for session in sessions(first, last)))
 
 
-def traded(minutes: Iterable[int], **changes: object) -> DayRecord:
+def traded(minutes: Iterable[int], **changes: object) -> IngestionCheckpoint:
     """A complete day with a bar in each of these minutes after the open."""
     bits = sum(1 << OPENS + minute for minute in set(minutes))
-    known = {"rows": bits.bit_count(), "file": FILE, "minutes": TradedMinutes.of(bits)}
-    return DayRecord(Outcome.COMPLETE, SessionHours.EXTENDED, **{**known, **changes})  # type: ignore[arg-type]
+    known = {"rows": bits.bit_count(), "version": VERSION, "minutes": TradedMinutes.of(bits)}
+    return IngestionCheckpoint(Outcome.COMPLETE, SessionHours.EXTENDED, **{**known, **changes})  # type: ignore[arg-type]
 
 
-def full(**changes: object) -> DayRecord:
+def full(**changes: object) -> IngestionCheckpoint:
     return traded(range(REGULAR), **changes)
 
 
-def without(start: int, end: int, **changes: object) -> DayRecord:
+def without(start: int, end: int, **changes: object) -> IngestionCheckpoint:
     """A liquid day with no bar from minute ``start`` until before ``end``."""
     return traded([minute for minute in range(REGULAR) if not start <= minute < end], **changes)
 
 
-def thin(seed: object, bars: int, length: int = REGULAR) -> DayRecord:
+def thin(seed: object, bars: int, length: int = REGULAR) -> IngestionCheckpoint:
     return traded(Random(str(seed)).sample(range(length), bars))
 
 
-def empty(answers: int = 1) -> DayRecord:
-    return DayRecord(Outcome.EMPTY, SessionHours.EXTENDED, answers)
+def empty(answers: int = 1) -> IngestionCheckpoint:
+    return IngestionCheckpoint(Outcome.EMPTY, SessionHours.EXTENDED, answers)
 
 
 def findings(

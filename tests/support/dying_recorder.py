@@ -11,7 +11,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from tests.support.checkpoints import CHECKED_AT as NOW
-from tests.support.checkpoints import checkpoint
+from tests.support.checkpoints import answer, record
 
 
 class Deadly(int):
@@ -29,9 +29,9 @@ def die() -> None:
 def main(path: Path, moment: str) -> None:
     state = SQLiteState(path, "../data")
     state.jobs.open(IngestionScope("AAPL", TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05")), NOW)
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+    record(state, [answer("AAPL", "2024-01-02")])
     rows = Deadly(390) if moment == "in-transaction" else 390
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-03"), checkpoint("AAPL", "2024-01-04", rows=rows)])
+    record(state, [answer("AAPL", "2024-01-03"), answer("AAPL", "2024-01-04", rows=rows)])
     die()
 
 

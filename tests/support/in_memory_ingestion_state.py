@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from attrs import define, evolve
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord, IngestionCheckpoint, LeasedDays
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, LeasedDays
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
-from marketpipe.shared_kernel.domain.store_inventory import (
-    NO_MARK,
-    DatasetIdentity,
-    RecordedVersion,
-)
+from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DatasetIdentity, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
@@ -25,7 +22,7 @@ from marketpipe.shared_kernel.events import StoredSymbolDay
 
 
 class InMemoryIngestionState:
-    """``known`` are the checkpoints: if later ones widened the hours of an earlier one, all of them together."""
+    """``known`` are the checkpoints without their versions."""
 
     def __init__(
         self,
@@ -42,6 +39,10 @@ class InMemoryIngestionState:
     @property
     def known(self) -> dict[SymbolDay, IngestionCheckpoint]:
         return self._memory.known
+
+    def job_of(self, day: SymbolDay) -> int:
+        """The job that recorded it."""
+        return self._memory.checked[day][0]
 
     def shared_by(self, holder: str) -> InMemoryIngestionState:
         """The same state, as another process has it open."""
@@ -71,7 +72,7 @@ class Memory:
         self.jobs: dict[int, JobRecord] = {}
         self.kinds: dict[int, SessionKind] = {}
         self.known: dict[SymbolDay, IngestionCheckpoint] = {}
-        self.answers: dict[SymbolDay, int] = {}
+        self.checked: dict[SymbolDay, tuple[int, Timestamp]] = {}
         self.files: dict[SymbolDay, StoredSymbolDay] = {}
         self.changes, self.change_of = 0, dict[SymbolDay, int]()
         self.leases: dict[int, InMemoryLease] = {}
@@ -86,13 +87,13 @@ class Memory:
         if not self.is_open:
             raise StateError("the state is closed")
 
-    def day_record(self, day: SymbolDay, known: IngestionCheckpoint) -> DayRecord:
-        result, file = known.result, self.files.get(day)
-        record = DayRecord(result.outcome, known.hours, self.answers[day], result.rejected, result.error)
+    def checkpoint(self, day: SymbolDay) -> IngestionCheckpoint:
+        """With the version that is stored, if any."""
+        known, file = self.known[day], self.files.get(day)
         if file is None:
-            return record
-        recorded = RecordedVersion(file.mark or NO_MARK, file.known_since, str(file.sha256))
-        return evolve(record, rows=file.rows, file=recorded, minutes=file.minutes)
+            return known
+        version = RecordedVersion(file.mark or NO_MARK, file.known_since, str(file.sha256))
+        return evolve(known, rows=file.rows, version=version, minutes=file.minutes)
 
 
 @define
@@ -104,7 +105,7 @@ class InMemoryJobs:
             self._memory.check_open()
             for number, job in self._memory.jobs.items():
                 if job.state == str(JobState.RUNNING):
-                    ended = max((str(c.checked_at) for c in self._of_job(number)), default=job.started_at)
+                    ended = max(self._moments_of(number), default=job.started_at)
                     self._memory.jobs[number] = evolve(job, state=str(JobState.INTERRUPTED), finished_at=ended)
             number = len(self._memory.jobs) + 1
             size, state = len(scope.symbols), str(JobState.RUNNING)
@@ -141,46 +142,48 @@ class InMemoryJobs:
         self._memory.snapshot()
         return sorted(self._memory.jobs.values(), key=lambda job: job.job_id, reverse=True)[:most]
 
-    def _of_job(self, job_id: int) -> list[IngestionCheckpoint]:
-        return [checkpoint for checkpoint in self._memory.known.values() if checkpoint.job_id == job_id]
+    def _moments_of(self, job_id: int) -> list[str]:
+        return [str(moment) for number, moment in self._memory.checked.values() if number == job_id]
 
 
 @define
 class InMemoryCheckpoints:
     _memory: Memory
 
-    def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
-        listed = list(checkpoints)
+    def record(self, job_id: int, checked_at: Timestamp, answers: Sequence[Answer]) -> None:
+        listed = list(answers)
         with self._memory.lock:
             self._memory.check_open()
             self._memory.changes += 1
-            for checkpoint in listed:
-                self._record_outcome(checkpoint)
-                self._memory.change_of[checkpoint.result.symbol_day] = self._memory.changes
-                self._record_file(checkpoint)
-                if job := self._memory.jobs.get(checkpoint.job_id):
-                    missed = int(checkpoint.result.outcome is Outcome.FAILED)
-                    self._memory.jobs[checkpoint.job_id] = evolve(
-                        job, done=job.done + 1 - missed, failed=job.failed + missed
-                    )
+            for answer in listed:
+                day = answer[0].symbol_day
+                if (known := self._next(self._memory.known.get(day), answer)) is not None:
+                    self._memory.known[day], self._memory.checked[day] = known, (job_id, checked_at)
+                self._memory.change_of[day] = self._memory.changes
+                self._record_file(answer)
+                if job := self._memory.jobs.get(job_id):
+                    failed = int(answer[0].outcome is Outcome.FAILED)
+                    self._memory.jobs[job_id] = evolve(job, done=job.done + 1 - failed, failed=job.failed + failed)
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         for date, reason in reasons.items():
             known = self._memory.known.get(day := SymbolDay(symbol, date))
-            if known is not None and known.result.outcome.is_settled:
-                failed = evolve(known.result, outcome=Outcome.FAILED, error=reason)
-                self._memory.known[day] = evolve(known, result=failed)
+            if known is not None and known.outcome.is_settled:
+                self._memory.known[day] = evolve(known, outcome=Outcome.FAILED, error=reason)
 
-    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+    def between(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> Mapping[TradingDate, IngestionCheckpoint]:
         known = self._memory.snapshot()
         days = sorted(day for day in known if day.symbol == symbol and first <= day.trading_date <= last)
-        return {day.trading_date: self._memory.day_record(day, known[day]) for day in days}
+        return {day.trading_date: self._memory.checkpoint(day) for day in days}
 
-    def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
-        records = self.between(symbol, first, last)
-        settled = {date: record.settled_hours for date, record in records.items() if record.settled_hours}
-        files = {date.day: record.file for date, record in records.items() if record.file is not None}
-        return DayOutlines(settled, {day: file.mark for day, file in files.items()})
+    def settled_hours_and_marks(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> tuple[Mapping[TradingDate, SessionHours], Mapping[dt.date, VersionMark]]:
+        known = self.between(symbol, first, last)
+        settled = {date: found.settled_hours for date, found in known.items() if found.settled_hours}
+        return settled, {date.day: found.version.mark for date, found in known.items() if found.version is not None}
 
     def stored_spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
         self._memory.snapshot()
@@ -194,31 +197,35 @@ class InMemoryCheckpoints:
         return {found.symbol: (found.first, found.last) for found in InMemoryStatistics(self._memory).summaries()}
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
-        days = [day for day, found in self._memory.snapshot().items() if found.result.outcome.is_settled]
+        days = [day for day, found in self._memory.snapshot().items() if found.outcome.is_settled]
         return {day.symbol: day.trading_date for day in sorted(days)}
 
-    def _record_outcome(self, new: IngestionCheckpoint) -> None:
-        day = new.result.symbol_day
-        known = self._memory.known.get(day)
-        if known is not None and known.result.outcome.is_settled and new.result.outcome is Outcome.FAILED:
-            return
-        if known is None or SessionHours.REGULAR in new.hours:
-            repeated = known is not None and known.result.outcome is new.result.outcome and self._same_file(new)
-            self._memory.answers[day] = self._memory.answers[day] + 1 if repeated else 1
-            self._memory.known[day] = new
-        elif known.result.outcome.is_settled and new.result.outcome.is_settled:
-            self._memory.known[day] = _together(known, new)
+    def _next(self, known: IngestionCheckpoint | None, answer: Answer) -> IngestionCheckpoint | None:
+        result, hours, _ = answer
+        if known is not None and known.outcome.is_settled and result.outcome is Outcome.FAILED:
+            return None
+        if known is None or SessionHours.REGULAR in hours:
+            repeated = known is not None and known.outcome is result.outcome and self._same_file(answer)
+            answers = known.answers + 1 if known is not None and repeated else 1
+            return IngestionCheckpoint(result.outcome, hours, answers, result.rejected, result.error)
+        if known.outcome.is_settled and result.outcome.is_settled:
+            outcome = Outcome.COMPLETE if Outcome.COMPLETE in (known.outcome, result.outcome) else Outcome.EMPTY
+            rejected = known.rejected + result.rejected
+            return evolve(known, outcome=outcome, rejected=rejected, hours=known.hours | hours)
+        return None
 
-    def _same_file(self, new: IngestionCheckpoint) -> bool:
-        sha = new.stored.sha256 if new.stored else None
-        if sha is None and new.result.outcome in (Outcome.EMPTY, Outcome.FAILED):
+    def _same_file(self, answer: Answer) -> bool:
+        result, _, stored = answer
+        sha = stored.sha256 if stored else None
+        if sha is None and result.outcome in (Outcome.EMPTY, Outcome.FAILED):
             return True
-        file = self._memory.files.get(new.result.symbol_day)
+        file = self._memory.files.get(result.symbol_day)
         return sha == (file.sha256 if file else None)
 
-    def _record_file(self, new: IngestionCheckpoint) -> None:
-        day, file = new.result.symbol_day, new.stored
-        if new.result.outcome is Outcome.EMPTY and SessionHours.REGULAR in new.hours:
+    def _record_file(self, answer: Answer) -> None:
+        result, hours, file = answer
+        day = result.symbol_day
+        if result.outcome is Outcome.EMPTY and SessionHours.REGULAR in hours:
             self._memory.files.pop(day, None)
         elif file and file.sha256:
             known = self._memory.files.get(day)
@@ -250,7 +257,7 @@ class InMemoryStatistics:
 
     def _summary(self, symbol: Symbol, known: Mapping[SymbolDay, IngestionCheckpoint]) -> SymbolSummary:
         days = sorted(day for day in known if day.symbol == symbol)
-        results = [known[day].result for day in days]
+        results = [known[day] for day in days]
         counts = Counter(result.outcome for result in results)
         files = [self._memory.files[day] for day in days if day in self._memory.files]
         return SymbolSummary(
@@ -265,13 +272,6 @@ class InMemoryStatistics:
             rejected=sum(result.rejected for result in results),
             size_bytes=sum(file.size_bytes for file in files),
         )
-
-
-def _together(known: IngestionCheckpoint, new: IngestionCheckpoint) -> IngestionCheckpoint:
-    """Both are settled."""
-    outcome = Outcome.COMPLETE if Outcome.COMPLETE in (known.result.outcome, new.result.outcome) else Outcome.EMPTY
-    rejected = known.result.rejected + new.result.rejected
-    return evolve(new, result=evolve(new.result, outcome=outcome, rejected=rejected), hours=known.hours | new.hours)
 
 
 def _volume(files: Sequence[StoredSymbolDay]) -> TypicalVolume:
@@ -304,7 +304,7 @@ class InMemoryLeases:
             for number, lease in list(self._leases.items()):
                 if lease.holder != self._holder and lease.until <= now and not lease.is_pinned:
                     del self._leases[number]
-            settled = {day: self._memory.day_record(day, self._memory.known[day]) for day in self._changed(since)}
+            settled = {day: self._memory.checkpoint(day) for day in self._changed(since)}
             settled = {d: r for d, r in settled.items() if d in wanted and r.settled_hours.covers(wanted[d])}
             others = [lease.days for lease in self._leases.values() if lease.holder != self._holder]
             held = (frozenset(wanted) - settled.keys()) & frozenset[SymbolDay]().union(*others)

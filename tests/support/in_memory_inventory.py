@@ -6,7 +6,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -15,7 +15,9 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 class Records(Protocol):
     """The part of ``Checkpoints`` that has the recorded files."""
 
-    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]: ...
+    def between(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> Mapping[TradingDate, IngestionCheckpoint]: ...
 
 
 @define
@@ -59,9 +61,9 @@ class InMemoryInventory:
     ) -> dict[TradingDate, RecordedVersion | None]:
         """None for those that are not what they were, whatever anybody has recorded."""
         files: dict[TradingDate, RecordedVersion | None] = {
-            day: None if SymbolDay(symbol, day) in self.altered else record.file
+            day: None if SymbolDay(symbol, day) in self.altered else record.version
             for day, record in self.checkpoints.between(symbol, first, last).items()
-            if record.file is not None and SymbolDay(symbol, day) not in self.lost
+            if record.version is not None and SymbolDay(symbol, day) not in self.lost
         }
         return dict.fromkeys(_of(self.unrecorded, symbol, first, last)) | files
 

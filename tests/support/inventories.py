@@ -9,7 +9,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, StoreInventory
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -110,9 +110,9 @@ class OnDisk:
 class RecordsOfDays:
     """The part of ``Checkpoints`` that the fake inventory reads."""
 
-    days: dict[SymbolDay, DayRecord] = field(factory=dict)
+    days: dict[SymbolDay, IngestionCheckpoint] = field(factory=dict)
 
-    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, DayRecord]:
+    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, IngestionCheckpoint]:
         known = {day.trading_date: record for day, record in self.days.items() if day.symbol == symbol}
         return {day: known[day] for day in sorted(known) if first <= day <= last}
 
@@ -129,7 +129,7 @@ class InMemory:
     def store(self, *days: SymbolDay) -> None:
         for day in days:
             file = RecordedVersion("a mark", KNOWN_SINCE, "ab" * 32)
-            self.state.days[day] = DayRecord(Outcome.COMPLETE, SessionHours.EXTENDED, rows=1, file=file)
+            self.state.days[day] = IngestionCheckpoint(Outcome.COMPLETE, SessionHours.EXTENDED, rows=1, version=file)
 
     def store_another(self, day: SymbolDay) -> None:
         self.store(day)
@@ -137,9 +137,9 @@ class InMemory:
 
     def recorded(self, symbol: str = "AAPL") -> Recorded:
         return {
-            day.trading_date: record.file
+            day.trading_date: record.version
             for day, record in self.state.days.items()
-            if str(day.symbol) == symbol and record.file is not None
+            if str(day.symbol) == symbol and record.version is not None
         }
 
     def lose(self, day: SymbolDay) -> None:

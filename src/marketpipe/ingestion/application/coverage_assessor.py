@@ -55,10 +55,6 @@ class CoverageAssessor:
         """The suspect symbol-days of which the provider may be asked again."""
         return frozenset(_suspect_days(self.assess(scope)))
 
-    def latest_final(self) -> TradingDate:
-        """The trading date of the newest session whose bars are settled."""
-        return self._finality.latest_final(self._calendar, self._clock.now())
-
     def _grid(self, scope: IngestionScope) -> SessionGrid:
         now = self._clock.now()
         sessions = self._sessions_around(scope)
@@ -95,10 +91,10 @@ class CoverageAssessor:
             if grid.dates
             else (scope.first, scope.last)
         )
-        examined = examine(symbol, first, last, self._checkpoints, self._inventory)
-        days = SymbolDays.of(symbol, grid, examined.records, examined.conditions, life)
+        checked, conditions = examine(symbol, first, last, self._checkpoints, self._inventory)
+        days = SymbolDays.of(symbol, grid, checked, conditions, life)
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
-        unrecorded = examined.conditions.keys() - frozenset(grid.dates) if examined.conditions else ()
+        unrecorded = conditions.keys() - frozenset(grid.dates) if conditions else ()
         strays = [date for date in unrecorded if scope.first <= date <= scope.last]
         findings = judge.judge(days, stale)[part]
         return SymbolCoverage.of(days.cut(part), shown, findings, strays)

@@ -14,7 +14,7 @@ from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.leases import LeasedBatches, LeaseGuard
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.application.recovery import OrphanAdopter
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import BatchProgress, IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
@@ -155,7 +155,9 @@ class IngestionCoordinator:
         left.extend(parts)
         return None
 
-    def _note_settled(self, job_id: int, request: BarsRequest, settled: Mapping[SymbolDay, DayRecord]) -> None:
+    def _note_settled(
+        self, job_id: int, request: BarsRequest, settled: Mapping[SymbolDay, IngestionCheckpoint]
+    ) -> None:
         """Take over what another process has settled since this job was planned."""
         if settled:
             outcomes = tuple(
@@ -172,21 +174,19 @@ class IngestionCoordinator:
         kept: dict[SymbolDay, int] = {}
         for symbol in {day.symbol for day in open_days}:
             records = self._state.checkpoints.between(symbol, first, last)
-            dates = self._inventory.dates(symbol, first, last) | {date for date, known in records.items() if known.file}
+            dates = self._inventory.dates(symbol, first, last) | {
+                date for date, known in records.items() if known.version
+            }
             kept |= {SymbolDay(symbol, date): records[date].rows if date in records else 0 for date in dates}
         return kept
 
     def _record(
         self, progress: BatchProgress, results: Iterable[tuple[SymbolDayOutcome, StoredSymbolDay | None]]
     ) -> None:
-        now = self._clock.now()
-        checkpoints = [
-            IngestionCheckpoint(progress.job_id, result, progress.hours_of(result.symbol_day), now, stored)
-            for result, stored in results
-        ]
-        if checkpoints:
-            self._state.checkpoints.record(checkpoints)
-            outcomes = tuple(checkpoint.result for checkpoint in checkpoints)
+        answers = [(result, progress.hours_of(result.symbol_day), stored) for result, stored in results]
+        if answers:
+            self._state.checkpoints.record(progress.job_id, self._clock.now(), answers)
+            outcomes = tuple(result for result, _, _ in answers)
             progress.note(outcomes)
             self._bus.publish(SymbolDaysRecorded(progress.job_id, self._provider, outcomes))
 

@@ -1,3 +1,5 @@
+"""Planning: what is wanted, minus what checkpoints and stored files show to be settled."""
+
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
@@ -6,7 +8,7 @@ from attrs import evolve, frozen
 
 from marketpipe.ingestion.application.job_scheduler import JobScheduler, KnownHours, WantedDates
 from marketpipe.ingestion.application.ports import Checkpoints, Statistics
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope, TypicalVolumes
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.store_inventory import FileCondition, StoreInventory
@@ -14,87 +16,13 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 
-MOST_LOOKS = 5
-
-
-@frozen
-class ExaminedSymbol:
-    """What is recorded of a symbol's days, and where the files differ from that."""
-
-    records: Mapping[TradingDate, DayRecord]
-    conditions: Mapping[TradingDate, FileCondition]
-
-
-def examine(
-    symbol: Symbol, first: TradingDate, last: TradingDate, checkpoints: Checkpoints, inventory: StoreInventory
-) -> ExaminedSymbol:
-    """Between the dates, both inclusive.
-
-    Somebody may be ingesting meanwhile: a file that differs is believed to differ only when its record has not changed
-    by then.
-    """
-    records = checkpoints.between(symbol, first, last)
-    for _ in range(MOST_LOOKS):
-        files = {date: record.file for date, record in records.items() if record.file is not None}
-        conditions = inventory.conditions(symbol, first, last, files)
-        if not conditions or (again := checkpoints.between(symbol, first, last)) == records:
-            break
-        records = again
-    return ExaminedSymbol(records, conditions)
-
-
-@frozen
-class KnownDays:
-    """For which ``hours`` each symbol-day of a scope needs no request, and which have a file and no record at all."""
-
-    hours: KnownHours
-    unrecorded: frozenset[SymbolDay]
-
-
-def known_days(
-    scope: IngestionScope,
-    checkpoints: Checkpoints,
-    inventory: StoreInventory,
-    suspect: Collection[SymbolDay] = (),
-) -> KnownDays:
-    """A checkpoint counts for nothing where its file is gone or altered, where a file lies though it says that there
-    were no bars, and where the symbol-day is ``suspect``.
-
-    Where all files of a symbol appear as they have to, their days are looked at no closer.
-    """
-    doubts, hours, unrecorded = frozenset(suspect), dict[Symbol, Mapping[TradingDate, SessionHours]](), set[SymbolDay]()
-    in_doubt = {day.symbol for day in doubts}
-    for symbol in scope.symbols:
-        first, last = scope.first_of(symbol), scope.last
-        outlines = checkpoints.outlines(symbol, first, last)
-        if symbol not in in_doubt and inventory.marks(symbol, first, last) == outlines.marks:
-            hours[symbol] = outlines.settled
-            continue
-        examined = examine(symbol, first, last, checkpoints, inventory)
-        hours[symbol] = _settled_hours(symbol, examined, doubts)
-        unrecorded.update(SymbolDay(symbol, date) for date in _without_record(examined))
-    return KnownDays(hours, frozenset(unrecorded))
-
-
-def _settled_hours(
-    symbol: Symbol, examined: ExaminedSymbol, doubts: frozenset[SymbolDay]
-) -> Mapping[TradingDate, SessionHours]:
-    return {
-        date: record.settled_hours
-        for date, record in examined.records.items()
-        if record.settled_hours
-        and examined.conditions.get(date) is None
-        and not (doubts and SymbolDay(symbol, date) in doubts)
-    }
-
-
-def _without_record(examined: ExaminedSymbol) -> list[TradingDate]:
-    unknown = FileCondition.UNRECORDED
-    return [date for date, found in examined.conditions.items() if found is unknown and date not in examined.records]
+MOST_READINGS = 5
+Checked = Mapping[TradingDate, IngestionCheckpoint]
+Conditions = Mapping[TradingDate, FileCondition]
 
 
 class IngestionPlanner:
-    """Compares what is wanted with what is known and what lies there. Changes nothing."""
+    """Compares what is wanted with the checkpoints and with the stored files. Changes nothing."""
 
     def __init__(
         self,
@@ -108,23 +36,88 @@ class IngestionPlanner:
         self._inventory, self._clock = inventory, clock
 
     def plan(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionPlan:
-        """``suspect`` symbol-days are asked for again though they are settled."""
+        """``suspect`` symbol-days are requested again though they are settled."""
         known, now = known_days(scope, self._checkpoints, self._inventory, suspect), self._clock.now()
         plan = self._scheduler.plan(scope, known.hours, now)
-        if plan.batches:  # what symbols usually bring takes a while to find out, and matters only then
+        if plan.batches:  # typical volumes take a while to compute, and matter only for batches
             plan = self._scheduler.plan(scope, known.hours, now, self._volumes(scope))
         return evolve(plan, unrecorded=known.unrecorded)
 
     def plan_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionPlan:
-        """Just the ``wanted`` dates, whatever is known of them."""
+        """Plan just the ``wanted`` dates, whatever is known of them."""
         return self._scheduler.plan_again(scope, wanted, self._clock.now(), self._volumes(scope))
 
     def narrowed(self, request: BarsRequest, days: Collection[SymbolDay]) -> tuple[BarsRequest, ...]:
-        """What is left of a request of a plan when nothing but these of its symbol-days is wanted."""
+        """Return the requests for just these of a request's symbol-days."""
         return tuple(self._scheduler.narrowed(request, days))
-
-    def latest_final(self) -> TradingDate:
-        return self._scheduler.latest_final(self._clock.now())
 
     def _volumes(self, scope: IngestionScope) -> TypicalVolumes:
         return TypicalVolumes(self._statistics.typical_volumes(scope.symbols), self._statistics.typical_volume())
+
+
+@frozen
+class KnownDays:
+    """The ``hours`` for which each symbol-day needs no request, and the days with a file and without a checkpoint."""
+
+    hours: KnownHours
+    unrecorded: frozenset[SymbolDay]
+
+
+def known_days(
+    scope: IngestionScope, checkpoints: Checkpoints, inventory: StoreInventory, suspect: Collection[SymbolDay] = ()
+) -> KnownDays:
+    """Return what is known of a scope's symbol-days.
+
+    A checkpoint is ignored if its file is gone or altered, if it is of an empty day and there is a file, or if the
+    symbol-day is ``suspect``.
+    """
+    suspects, hours, unrecorded = (
+        frozenset(suspect),
+        dict[Symbol, Mapping[TradingDate, SessionHours]](),
+        set[SymbolDay](),
+    )
+    with_suspects = {day.symbol for day in suspects}
+    for symbol in scope.symbols:
+        first, last = scope.first_of(symbol), scope.last
+        settled, marks = checkpoints.settled_hours_and_marks(symbol, first, last)
+        # Nearly always all files have the recorded marks: then their days need not be examined one by one.
+        if symbol not in with_suspects and inventory.marks(symbol, first, last) == marks:
+            hours[symbol] = settled
+            continue
+        checked, conditions = examine(symbol, first, last, checkpoints, inventory)
+        hours[symbol] = _settled_hours(symbol, checked, conditions, suspects)
+        unrecorded.update(SymbolDay(symbol, date) for date in _without_checkpoint(checked, conditions))
+    return KnownDays(hours, frozenset(unrecorded))
+
+
+def examine(
+    symbol: Symbol, first: TradingDate, last: TradingDate, checkpoints: Checkpoints, inventory: StoreInventory
+) -> tuple[Checked, Conditions]:
+    """Return a symbol's checkpoints between the dates, both inclusive, and how its files differ from them."""
+    checked = checkpoints.between(symbol, first, last)
+    for _ in range(MOST_READINGS):
+        recorded = {date: known.version for date, known in checked.items() if known.version is not None}
+        conditions = inventory.conditions(symbol, first, last, recorded)
+        # Another process may publish a file and record it between the two readings: a difference counts only if the
+        # checkpoints are still the same after the files were read.
+        if not conditions or (again := checkpoints.between(symbol, first, last)) == checked:
+            break
+        checked = again
+    return checked, conditions
+
+
+def _settled_hours(
+    symbol: Symbol, checked: Checked, conditions: Conditions, suspects: frozenset[SymbolDay]
+) -> Mapping[TradingDate, SessionHours]:
+    return {
+        date: known.settled_hours
+        for date, known in checked.items()
+        if known.settled_hours
+        and conditions.get(date) is None
+        and not (suspects and SymbolDay(symbol, date) in suspects)
+    }
+
+
+def _without_checkpoint(checked: Checked, conditions: Conditions) -> list[TradingDate]:
+    unrecorded = FileCondition.UNRECORDED
+    return [date for date, found in conditions.items() if found is unrecorded and date not in checked]

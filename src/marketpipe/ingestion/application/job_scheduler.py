@@ -64,10 +64,6 @@ class JobScheduler:
             sessions = request.sessions[first : last + 1]
             yield evolve(request, batch_id=next(self._batch_ids), symbols=symbols, sessions=sessions)
 
-    def latest_final(self, now: Timestamp) -> TradingDate:
-        """The trading date of the newest session whose bars are settled."""
-        return self._finality.latest_final(self._calendar, now)
-
     def _sessions(self, scope: IngestionScope, now: Timestamp) -> tuple[list[AskedSession], int]:
         """Those that have begun, and how many have not."""
         sessions = self._calendar.sessions(scope.first, scope.last)

@@ -1,6 +1,8 @@
+"""After a crash or a loss: adopting orphan files, building a new state from the stored files, marking suspects."""
+
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -8,7 +10,7 @@ from attrs import define, field
 
 from marketpipe.ingestion.application.leases import LEASE
 from marketpipe.ingestion.application.ports import Checkpoints, IngestionState, OrphanFiles, StateFile
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer
 from marketpipe.ingestion.domain.ingestion_job import InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.ingestion.domain.store_status import RecoveryReport, StateCondition
@@ -21,7 +23,7 @@ from marketpipe.shared_kernel.domain.symbol import (
     SymbolDayOutcome,
     dates_by_symbol,
 )
-from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
+from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import (
     DISTANT_FUTURE,
     DISTANT_PAST,
@@ -55,40 +57,35 @@ class OrphanAdopter:
         jobs = self._state.jobs.interrupted() if unrecorded else ()
         if not jobs:
             return False
-        now = self._clock.now()
-        wanted = dict.fromkeys(unrecorded, SessionHours.NONE)
-        leased = self._state.leases.take(wanted, None, now, now.plus(LEASE))
+        now, answers = self._clock.now(), defaultdict[int, list[Answer]](list)
+        # Leased, so that no checkpoint is overwritten of a process that ingests the same days meanwhile.
+        leased = self._state.leases.take(dict.fromkeys(unrecorded, SessionHours.NONE), None, now, now.plus(LEASE))
         try:
-            checkpoints = [
-                checkpoint
-                for symbol, dates in dates_by_symbol(sorted(leased.ours)).items()
-                for checkpoint in self._checkpoints(symbol, dates, jobs)
-            ]
-            if checkpoints:
-                self._state.checkpoints.record(checkpoints)
+            for symbol, dates in dates_by_symbol(sorted(leased.ours)).items():
+                for file, job in self._orphans(symbol, dates, jobs):
+                    result = SymbolDayOutcome(file.symbol_day, Outcome.COMPLETE, file.rows, file.rejected)
+                    answers[job.job_id].append((result, job.session_kind.hours, file))
+            for job_id, some in answers.items():
+                self._state.checkpoints.record(job_id, self._clock.now(), some)
         finally:
             self._state.leases.release(leased.lease)
-        return bool(checkpoints)
+        return bool(answers)
 
-    def _checkpoints(
+    def _orphans(
         self, symbol: Symbol, dates: Sequence[TradingDate], jobs: Sequence[InterruptedJob]
-    ) -> Iterator[IngestionCheckpoint]:
-        """Yield those of days that were final when their job began: others must be requested again anyway."""
+    ) -> Iterator[tuple[StoredSymbolDay, InterruptedJob]]:
+        """Yield files with the job that wrote them, of days that were final then: others are requested again anyway."""
         sessions = {session.trading_date: session for session in self._calendar.sessions(dates[0], dates[-1])}
         known = self._state.checkpoints.between(symbol, dates[0], dates[-1])
-        for found in self._files.of(symbol, [date for date in dates if date in sessions and date not in known]):
-            job = _author(found, jobs)
-            if job and self._finality.is_final(sessions[found.symbol_day.trading_date], job.started_at):
-                yield self._checkpoint(found, job)
-
-    def _checkpoint(self, found: StoredSymbolDay, job: InterruptedJob) -> IngestionCheckpoint:
-        result = SymbolDayOutcome(found.symbol_day, Outcome.COMPLETE, found.rows, found.rejected)
-        return IngestionCheckpoint(job.job_id, result, job.session_kind.hours, self._clock.now(), found)
+        for file in self._files.of(symbol, [date for date in dates if date in sessions and date not in known]):
+            job = _author(file, jobs)
+            if job and self._finality.is_final(sessions[file.symbol_day.trading_date], job.started_at):
+                yield file, job
 
 
-def _author(found: StoredSymbolDay, jobs: Sequence[InterruptedJob]) -> InterruptedJob | None:
+def _author(file: StoredSymbolDay, jobs: Sequence[InterruptedJob]) -> InterruptedJob | None:
     """Return the latest job that may have written the file."""
-    return max((job for job in jobs if job.may_have_written(found)), key=lambda job: job.job_id, default=None)
+    return max((job for job in jobs if job.may_have_written(file)), key=lambda job: job.job_id, default=None)
 
 
 StoredDays = Iterable[tuple[Symbol, Iterable[StoredSymbolDay]]]
@@ -98,7 +95,7 @@ NO_SESSION: Final = "the exchange had no session on that date"
 
 
 class StateRecoverer:
-    """Builds a state from what the files of a store say of themselves. See ADR 0011."""
+    """Builds a new state from the files of a store and their metadata. See docs/adr/0011."""
 
     def __init__(
         self,
@@ -111,79 +108,77 @@ class StateRecoverer:
         self._file, self._open_state = file, open_state
         self._calendar, self._finality, self._clock = calendar, finality, clock
 
-    def make_room(self, force: bool) -> str | None:
-        """Where the former state file lies now; None where nothing has to make room.
+    def archive_state(self, force: bool) -> str | None:
+        """Archive the former state; return its new location, None if there was nothing to archive.
 
-        Raises ``ConfigurationError`` for records that are there and would be lost, ``StoreBusyError`` where an
-        ingestion would go on recording in what is set aside.
+        Raises ``ConfigurationError`` if readable records would be replaced, and ``StoreBusyError`` while a process is
+        ingesting: it would go on recording into the archived state.
         """
         if self._file.is_in_use():
             raise StoreBusyError(
-                "somebody is at work on this state: wait for the end of that, or stop it; then recover"
+                "a process is using this state: wait for it to end, or stop it, and run marketpipe recover again"
             )
-        return self._file.set_aside(self._clock.now()) if self.has_to_make_room(force) else None
+        return self._file.archive(self._clock.now()) if self.must_archive(force) else None
 
-    def has_to_make_room(self, force: bool) -> bool:
-        """Raises ``ConfigurationError`` as ``make_room`` would; touches nothing."""
+    def must_archive(self, force: bool) -> bool:
+        """Whether there is a state to archive. Raises ``ConfigurationError`` as ``archive_state``; changes nothing."""
         condition = self._file.condition()
         if condition is StateCondition.FOREIGN:
             raise ConfigurationError(f"the state file {condition}; give another state_path")
         if condition is StateCondition.NEWER and not force:
-            raise ConfigurationError(f"the state file {condition}: install that, or set the file aside with --force")
+            raise ConfigurationError(f"the state file {condition}: install that, or archive the state with --force")
         if condition is StateCondition.USABLE and not force:
             raise ConfigurationError(
-                "this store has a state that can be read: there is nothing to recover. To build a new one all the "
-                "same, and set the old one aside: marketpipe recover --force"
+                "the state of this store can be read: there is nothing to recover. To archive it and build a new one "
+                "all the same: marketpipe recover --force"
             )
         return condition not in (StateCondition.ABSENT, StateCondition.UNCLAIMED)
 
-    def recover(self, identity: DatasetIdentity | None, stored: StoredDays, set_aside: str | None) -> RecoveryReport:
-        """One symbol at a time. The dataset is leased at the end: until then it may be tried again."""
+    def recover(self, identity: DatasetIdentity | None, stored: StoredDays, archived: str | None) -> RecoveryReport:
+        """Record one symbol after another. The dataset is bound last: if this is killed, it can be run again."""
         if identity is None:
-            return RecoveryReport(None, None, set_aside=set_aside)
-        state, tally = self._open_state(), _Tally()
+            return RecoveryReport(None, None, set_aside=archived)
+        state, counts = self._open_state(), _Counts()
         for symbol, days in stored:
-            known = sorted(days, key=lambda day: day.symbol_day)
-            if known:
-                self._record(state, known, tally)
-                tally.symbols.append(symbol)
-        kind = SessionKind.EXTENDED if tally.extended else SessionKind.REGULAR
+            found = sorted(days, key=lambda day: day.symbol_day)
+            if found:
+                self._record(state, found, counts)
+                counts.symbols.append(symbol)
+        kind = SessionKind.EXTENDED if counts.extended else SessionKind.REGULAR
         if kind is SessionKind.EXTENDED:
-            for symbol in tally.symbols:
+            for symbol in counts.symbols:
                 self._widen(state, symbol)
         state.bind_dataset(identity, kind)
-        return tally.report(identity, kind, set_aside)
+        return counts.report(identity, kind, archived)
 
-    def _record(self, state: IngestionState, days: Sequence[StoredSymbolDay], tally: _Tally) -> None:
+    def _record(self, state: IngestionState, days: Sequence[StoredSymbolDay], counts: _Counts) -> None:
         dates = [day.symbol_day.trading_date for day in days]
         sessions = {session.trading_date: session for session in self._calendar.sessions(dates[0], dates[-1])}
-        checkpoints = []
+        answers: list[Answer] = []
         for day in days:
             session = sessions.get(day.symbol_day.trading_date)
             if error := day.error or (NO_SESSION if session is None else None):
-                tally.damaged[day.symbol_day] = error
+                counts.damaged[day.symbol_day] = error
             elif session is not None:
-                checkpoints.append(self._checkpoint(day, session))
-                tally.add(day, checkpoints[-1].result.outcome, session)
-        state.checkpoints.record(checkpoints)
+                outcome = self._outcome(day, session)
+                result = SymbolDayOutcome(day.symbol_day, outcome, day.rows, day.rejected)
+                answers.append((result, SessionHours.REGULAR, day if day.rows else None))
+                counts.add(day, outcome, session)
+        state.checkpoints.record(NO_JOB, self._clock.now(), answers)
 
-    def _checkpoint(self, day: StoredSymbolDay, session: TradingSession) -> IngestionCheckpoint:
+    def _outcome(self, day: StoredSymbolDay, session: TradingSession) -> Outcome:
         since = day.known_since or self._clock.now()
-        outcome = Outcome.COMPLETE if self._finality.is_final(session, since) else Outcome.PARTIAL
-        result = SymbolDayOutcome(day.symbol_day, outcome, day.rows, day.rejected)
-        return IngestionCheckpoint(NO_JOB, result, SessionHours.REGULAR, since, day if day.rows else None)
+        return Outcome.COMPLETE if self._finality.is_final(session, since) else Outcome.PARTIAL
 
     def _widen(self, state: IngestionState, symbol: Symbol) -> None:
-        now, dates = self._clock.now(), state.checkpoints.between(symbol, DISTANT_PAST, DISTANT_FUTURE)
-        state.checkpoints.record([_of_hours_outside(SymbolDay(symbol, date), now) for date in dates])
-
-
-def _of_hours_outside(day: SymbolDay, now: Timestamp) -> IngestionCheckpoint:
-    return IngestionCheckpoint(NO_JOB, SymbolDayOutcome(day, Outcome.COMPLETE), OUTSIDE, now)
+        """Settle the early and late hours of all days: a store of the extended session has requested them."""
+        dates = state.checkpoints.between(symbol, DISTANT_PAST, DISTANT_FUTURE)
+        results = (SymbolDayOutcome(SymbolDay(symbol, date), Outcome.COMPLETE) for date in dates)
+        state.checkpoints.record(NO_JOB, self._clock.now(), [(result, OUTSIDE, None) for result in results])
 
 
 @define
-class _Tally:
+class _Counts:
     extended: bool = False
     counts: Counter[str] = field(factory=Counter)
     damaged: dict[SymbolDay, str] = field(factory=dict)
@@ -195,12 +190,12 @@ class _Tally:
         partial = outcome is Outcome.PARTIAL
         self.counts.update(symbol_days=1, partial=partial, bars=day.rows, rejected=day.rejected)
 
-    def report(self, identity: DatasetIdentity, kind: SessionKind, set_aside: str | None) -> RecoveryReport:
-        return RecoveryReport(identity, kind, **self.counts, damaged=self.damaged, set_aside=set_aside)
+    def report(self, identity: DatasetIdentity, kind: SessionKind, archived: str | None) -> RecoveryReport:
+        return RecoveryReport(identity, kind, **self.counts, damaged=self.damaged, set_aside=archived)
 
 
-class RecordedFiles:
-    """The kernel's ``FileRegister`` over the state."""
+class RecordedVersions:
+    """The kernel's ``FileRegister`` over the checkpoints."""
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self._checkpoints = checkpoints
@@ -209,9 +204,9 @@ class RecordedFiles:
         return frozenset(self._checkpoints.requested_spans())
 
     def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
-        records = self._checkpoints.between(symbol, first, last)
-        return {date: record.file for date, record in records.items() if record.file is not None}
+        known = self._checkpoints.between(symbol, first, last)
+        return {date: found.version for date, found in known.items() if found.version is not None}
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
-        """The file stays recorded, so that what heals it is known to be what it was."""
+        # The version stays recorded, so that a file that is repaired is known to be the recorded one.
         self._checkpoints.mark_suspect(symbol, reasons)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord, IngestionCheckpoint, merged
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, next_checkpoint
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedVersion, VersionMark
@@ -31,7 +30,7 @@ _DAYS: Final = (
     f"{_OF_DAYS}"
 )
 SELECT_DAYS: Final = f"{_DAYS} ORDER BY trading_date"
-SELECT_OUTLINES: Final = f"SELECT trading_date, outcome, hours, mark {_OF_DAYS} ORDER BY trading_date"
+SELECT_HOURS_AND_MARKS: Final = f"SELECT trading_date, outcome, hours, mark {_OF_DAYS} ORDER BY trading_date"
 SELECT_CHANGED_DAYS: Final = f"{_DAYS} AND change > ?"
 PUT_CHECKPOINT: Final = (
     "INSERT OR REPLACE INTO checkpoints "
@@ -90,14 +89,17 @@ class SQLiteCheckpoints:
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
 
-    def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
+    def record(self, job_id: int, checked_at: Timestamp, answers: Sequence[Answer]) -> None:
+        failed = sum(result.outcome is Outcome.FAILED for result, _, _ in answers)
         with self._file.transaction() as connection:
             change = self._next_change(connection)
-            for checkpoint in checkpoints:
-                self._record_outcome(connection, checkpoint, change)
-                self._record_file(connection, checkpoint)
-            connection.executemany(
-                "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?", _progress_rows(checkpoints)
+            for answer in answers:
+                self._record_outcome(connection, answer, (job_id, str(checked_at), change))
+                self._record_version(connection, answer)
+            # A job that is killed has recorded so how far it came; closing a job counts again, exactly.
+            connection.execute(
+                "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?",
+                (len(answers) - failed, failed, job_id),
             )
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
@@ -111,15 +113,19 @@ class SQLiteCheckpoints:
                 ],
             )
 
-    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+    def between(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> Mapping[TradingDate, IngestionCheckpoint]:
         rows = self._file.query(SELECT_DAYS, (self._file.store_id, str(symbol), str(first), str(last)))
         with self._file.reading():
-            return day_records(rows)
+            return parsed_checkpoints(rows)
 
-    def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
-        rows = self._file.query(SELECT_OUTLINES, (self._file.store_id, str(symbol), str(first), str(last)))
+    def settled_hours_and_marks(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> tuple[Mapping[TradingDate, SessionHours], Mapping[dt.date, VersionMark]]:
+        rows = self._file.query(SELECT_HOURS_AND_MARKS, (self._file.store_id, str(symbol), str(first), str(last)))
         with self._file.reading():
-            return day_outlines(rows)
+            return _hours_and_marks(rows)
 
     def stored_spans(self) -> Mapping[Symbol, Span]:
         return self._spans(SELECT_STORED_SPANS)
@@ -143,18 +149,25 @@ class SQLiteCheckpoints:
         (change,) = connection.execute("SELECT changes FROM stores WHERE store_id = ?", (store_id,)).fetchone()
         return int(change)
 
-    def _record_outcome(self, connection: sqlite3.Connection, checkpoint: IngestionCheckpoint, change: int) -> None:
-        key = _key_of(self._file.store_id, checkpoint)
-        known = day_records(connection.execute(SELECT_DAYS, (*key, key[-1])))
-        if found := merged(known.get(checkpoint.result.symbol_day.trading_date), checkpoint):
-            connection.execute(PUT_CHECKPOINT, _checkpoint_row(key, checkpoint, found, change))
+    def _record_outcome(self, connection: sqlite3.Connection, answer: Answer, occasion: tuple[int, str, int]) -> None:
+        """``occasion``: the job, the moment and the number of the write."""
+        key = self._key_of(answer)
+        known = parsed_checkpoints(connection.execute(SELECT_DAYS, (*key, key[-1])))
+        if found := next_checkpoint(known.get(answer[0].symbol_day.trading_date), answer):
+            job_id, checked_at, change = occasion
+            values = str(found.outcome), found.hours.value, found.answers, found.rejected
+            connection.execute(PUT_CHECKPOINT, (*key, *values, job_id, checked_at, found.error, change))
 
-    def _record_file(self, connection: sqlite3.Connection, checkpoint: IngestionCheckpoint) -> None:
-        stored, key = checkpoint.stored, _key_of(self._file.store_id, checkpoint)
-        if checkpoint.result.outcome is Outcome.EMPTY and checkpoint.hours.covers(SessionHours.REGULAR):
-            connection.execute(DELETE_PARTITION, key)
+    def _record_version(self, connection: sqlite3.Connection, answer: Answer) -> None:
+        result, hours, stored = answer
+        if result.outcome is Outcome.EMPTY and hours.covers(SessionHours.REGULAR):
+            connection.execute(DELETE_PARTITION, self._key_of(answer))
         elif stored and stored.sha256:
-            connection.execute(PUT_PARTITION, _partition_row(key, stored))
+            connection.execute(PUT_PARTITION, (*self._key_of(answer), *_partition_values(stored)))
+
+    def _key_of(self, answer: Answer) -> tuple[int, str, str]:
+        day = answer[0].symbol_day
+        return self._file.store_id, str(day.symbol), str(day.trading_date)
 
 
 _OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
@@ -163,7 +176,7 @@ _HOURS: Final = tuple(SessionHours(value) for value in range(SessionHours.EXTEND
 _trading_date: Final = lru_cache(maxsize=1 << 14)(TradingDate.parse)
 
 
-def day_records(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
+def parsed_checkpoints(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, IngestionCheckpoint]:
     """Parse rows of ``SELECT_DAYS``. Raises ``ValidationError`` for values that MarketPipe never wrote."""
     try:
         return _read(rows)
@@ -171,21 +184,23 @@ def day_records(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]
         raise ValidationError(f"unknown outcome or hours {error}") from error
 
 
-def _read(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, DayRecord]:
+def _read(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, IngestionCheckpoint]:
     # One loop without calls of our own: a report on coverage reads hundreds of thousands of rows here.
-    found: dict[TradingDate, DayRecord] = {}
+    found: dict[TradingDate, IngestionCheckpoint] = {}
     since, minutes_of = Timestamp.from_epoch_micros, TradedMinutes
     for date, outcome, hours, answers, rejected, error, bars, mark, known_since, sha256, packed in rows:
-        file = None if sha256 is None else RecordedVersion(mark, known_since and since(known_since), sha256)
+        version = None if sha256 is None else RecordedVersion(mark, known_since and since(known_since), sha256)
         minutes = None if packed is None else minutes_of(packed)
-        found[_trading_date(date)] = DayRecord(
-            _OUTCOMES[outcome], _HOURS[hours], answers, rejected, error, bars or 0, file, minutes
+        found[_trading_date(date)] = IngestionCheckpoint(
+            _OUTCOMES[outcome], _HOURS[hours], answers, rejected, error, bars or 0, version, minutes
         )
     return found
 
 
-def day_outlines(rows: Iterable[tuple[Any, ...]]) -> DayOutlines:
-    """Parse rows of ``SELECT_OUTLINES``. Raises ``ValidationError`` for values that MarketPipe never wrote."""
+def _hours_and_marks(
+    rows: Iterable[tuple[Any, ...]],
+) -> tuple[dict[TradingDate, SessionHours], dict[dt.date, VersionMark]]:
+    """Parse rows of ``SELECT_HOURS_AND_MARKS``. Raises ``ValidationError`` for values that MarketPipe never wrote."""
     settled, marks = dict[TradingDate, SessionHours](), dict[dt.date, VersionMark]()
     try:
         for text, outcome, hours, mark in rows:
@@ -196,24 +211,11 @@ def day_outlines(rows: Iterable[tuple[Any, ...]]) -> DayOutlines:
                 marks[day.day] = mark
     except LookupError as error:
         raise ValidationError(f"unknown outcome or hours {error}") from error
-    return DayOutlines(settled, marks)
+    return settled, marks
 
 
-def _key_of(store_id: int, checkpoint: IngestionCheckpoint) -> tuple[int, str, str]:
-    day = checkpoint.result.symbol_day
-    return store_id, str(day.symbol), str(day.trading_date)
-
-
-def _checkpoint_row(
-    key: tuple[int, str, str], checkpoint: IngestionCheckpoint, merged: DayRecord, change: int
-) -> tuple[object, ...]:
-    outcome, asked = (str(merged.outcome), merged.hours.value, merged.answers, merged.rejected), checkpoint
-    return *key, *outcome, asked.job_id, str(asked.checked_at), merged.error, change
-
-
-def _partition_row(key: tuple[int, str, str], stored: StoredSymbolDay) -> tuple[object, ...]:
+def _partition_values(stored: StoredSymbolDay) -> tuple[object, ...]:
     return (
-        *key,
         stored.rows,
         str(stored.first),
         str(stored.last),
@@ -223,10 +225,3 @@ def _partition_row(key: tuple[int, str, str], stored: StoredSymbolDay) -> tuple[
         None if stored.minutes is None else stored.minutes.packed,
         stored.mark or NO_MARK,
     )
-
-
-def _progress_rows(checkpoints: Sequence[IngestionCheckpoint]) -> list[tuple[int, int, int]]:
-    # A job that is killed has recorded so how far it came; closing a job counts again, exactly.
-    failed = Counter(found.job_id for found in checkpoints if found.result.outcome is Outcome.FAILED)
-    recorded = Counter(found.job_id for found in checkpoints)
-    return [(count - failed[job_id], failed[job_id], job_id) for job_id, count in recorded.items()]

@@ -129,7 +129,7 @@ class SQLiteStateFile:
         with self._translated():
             return HolderLock(self._path).others()
 
-    def set_aside(self, now: Timestamp) -> str:
+    def archive(self, now: Timestamp) -> str:
         moment = f"{now.moment:%Y%m%dT%H%M%S.%fZ}"
         archived = self._path.with_name(f"{self._path.name}.{moment}.bak")
         with self._translated():

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord, LeasedDays
-from marketpipe.ingestion.infrastructure.sqlite_checkpoints import SELECT_CHANGED_DAYS, day_records
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint, LeasedDays
+from marketpipe.ingestion.infrastructure.sqlite_checkpoints import SELECT_CHANGED_DAYS, parsed_checkpoints
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -84,11 +84,11 @@ class SQLiteLeases:
 
     def _settled(
         self, connection: sqlite3.Connection, wanted: Mapping[SymbolDay, SessionHours], since: int
-    ) -> dict[SymbolDay, DayRecord]:
+    ) -> dict[SymbolDay, IngestionCheckpoint]:
         return {
             SymbolDay(symbol, date): record
             for symbol, first, last in _spans(wanted)
-            for date, record in day_records(
+            for date, record in parsed_checkpoints(
                 connection.execute(
                     SELECT_CHANGED_DAYS, (self._file.store_id, str(symbol), str(first), str(last), since)
                 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer
 from marketpipe.ingestion.domain.ingestion_job import JobState
 from marketpipe.shared_kernel.domain.errors import (
     CredentialsError,
@@ -17,6 +17,7 @@ from marketpipe.shared_kernel.domain.errors import (
     StorageError,
 )
 from marketpipe.shared_kernel.domain.symbol import Outcome
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.events import (
     BarsExhausted,
     BarsRequested,
@@ -221,11 +222,11 @@ class _FailingCheckpoints(InMemoryCheckpoints):
         super().__init__(memory)
         self._left = times
 
-    def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
+    def record(self, job_id: int, checked_at: Timestamp, answers: Sequence[Answer]) -> None:
         self._left -= 1
         if self._left >= 0:
             raise StateError("disk full")
-        super().record(checkpoints)
+        super().record(job_id, checked_at, answers)
 
 
 def _failing(times: int) -> InMemoryIngestionState:

@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
 from marketpipe.shared_kernel.events import BarsRequested, BarsValidated, Event, SymbolDaysRecorded
 from tests.support.builders import day
-from tests.support.checkpoints import checkpoint
+from tests.support.checkpoints import answer, record
 from tests.support.coordination import EXECUTORS, FIRST, LAST, Coordination, coordination
 from tests.support.fake_clock import FakeClock
 
@@ -43,7 +43,7 @@ class _Neighbour:
         return taken
 
     def settles(self, *days: SymbolDay) -> None:
-        self._parts.state.checkpoints.record([checkpoint(str(found.symbol), str(found.trading_date)) for found in days])
+        record(self._parts.state, [answer(str(found.symbol), str(found.trading_date)) for found in days])
 
     def lets_go(self) -> None:
         for lease in self.taken:

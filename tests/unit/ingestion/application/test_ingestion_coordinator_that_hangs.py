@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import pytest
 
 from marketpipe.ingestion.application.leases import LEASE
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint, LeasedDays
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, LeasedDays
 from marketpipe.ingestion.domain.ingestion_job import JobState
 from marketpipe.shared_kernel.domain.errors import ProviderUnavailableError
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
 from marketpipe.shared_kernel.events import BarsExhausted, BarsStored, BarsValidated
 from tests.support.builders import day
-from tests.support.checkpoints import checkpoint
+from tests.support.checkpoints import answer, record
 from tests.support.coordination import FIRST, LAST, Coordination, coordination
 from tests.support.fake_ring import stored
 from tests.support.in_memory_ingestion_state import InMemoryCheckpoints, InMemoryIngestionState, Memory
@@ -35,9 +36,7 @@ class _Neighbour:
     def takes_over(self, outcome: Outcome, rows: int) -> None:
         taken = self.tries()
         assert taken.ours == set(DAYS)
-        self._parts.state.checkpoints.record(
-            [checkpoint("AAPL", str(found.trading_date), outcome, rows) for found in DAYS]
-        )
+        record(self._parts.state, [answer("AAPL", str(found.trading_date), outcome, rows) for found in DAYS])
         self._leases.release(taken.lease)
 
 
@@ -48,9 +47,9 @@ class _WatchedCheckpoints(InMemoryCheckpoints):
         super().__init__(memory)
         self.recorded: list[set[Outcome]] = []
 
-    def record(self, checkpoints: Sequence[IngestionCheckpoint]) -> None:
-        self.recorded.append({found.result.outcome for found in checkpoints})
-        super().record(checkpoints)
+    def record(self, job_id: int, checked_at: Timestamp, answers: Sequence[Answer]) -> None:
+        self.recorded.append({result.outcome for result, _, _ in answers})
+        super().record(job_id, checked_at, answers)
 
 
 def _hanging(moment: type[BarsValidated | BarsStored], **ring: object) -> tuple[Coordination, list[LeasedDays]]:

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.ingestion.application.ingestion_planner import known_days
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayOutlines, DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 from tests.support.builders import day
-from tests.support.checkpoints import CHECKED_AT, checkpoint
+from tests.support.checkpoints import CHECKED_AT, answer, record
 from tests.support.in_memory_ingestion_state import InMemoryCheckpoints, InMemoryIngestionState, Memory
 from tests.support.in_memory_inventory import InMemoryInventory
 
@@ -24,19 +25,21 @@ SOME_DAYS = st.sets(st.sampled_from(DAYS), max_size=2)
 
 
 class WatchedCheckpoints(InMemoryCheckpoints):
-    """Notes whose checkpoints are read, except for what its own outlines are made of."""
+    """Notes whose checkpoints are read, except for what its own settled hours are made of."""
 
     def __init__(self, memory: Memory) -> None:
         super().__init__(memory)
         self.read: set[str] = set()
 
-    def outlines(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> DayOutlines:
+    def settled_hours_and_marks(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Any:
         before = set(self.read)
-        found = super().outlines(symbol, first, last)
+        found = super().settled_hours_and_marks(symbol, first, last)
         self.read = before
         return found
 
-    def between(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, DayRecord]:
+    def between(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> Mapping[TradingDate, IngestionCheckpoint]:
         self.read.add(str(symbol))
         return super().between(symbol, first, last)
 
@@ -55,7 +58,7 @@ class WatchedCheckpoints(InMemoryCheckpoints):
     SOME_DAYS,
     SOME_DAYS,
 )
-def test_a_look_at_the_outlines_finds_what_a_look_at_everything_finds(
+def test_comparing_marks_finds_what_examining_everything_finds(
     recorded: Mapping[SymbolDay, tuple[Outcome, int, SessionHours, object]],
     lost: set[SymbolDay],
     altered: set[SymbolDay],
@@ -65,7 +68,7 @@ def test_a_look_at_the_outlines_finds_what_a_look_at_everything_finds(
     for found, (outcome, rows, hours, since) in recorded.items():
         known_since = CHECKED_AT if since else None
         where = str(found.symbol), str(found.trading_date)
-        state.checkpoints.record([checkpoint(*where, outcome, rows, hours=hours, known_since=known_since)])
+        record(state, [answer(*where, outcome, rows, hours=hours, known_since=known_since)])
     inventory = InMemoryInventory(state.checkpoints, lost, altered, unrecorded)
 
     quickly = known_days(SCOPE, state.checkpoints, inventory)
@@ -74,11 +77,11 @@ def test_a_look_at_the_outlines_finds_what_a_look_at_everything_finds(
     assert quickly == thoroughly
 
 
-def test_only_symbols_of_which_a_file_is_not_as_it_was_are_looked_at_closely() -> None:
+def test_only_symbols_of_which_a_file_is_not_as_it_was_are_examined() -> None:
     memory = Memory()
     watched, state = WatchedCheckpoints(memory), InMemoryIngestionState(memory=memory)
-    checkpoints = [checkpoint(str(each.symbol), str(each.trading_date)) for each in DAYS]
-    state.checkpoints.record(checkpoints)
+    checkpoints = [answer(str(each.symbol), str(each.trading_date)) for each in DAYS]
+    record(state, checkpoints)
 
     known_days(SCOPE, watched, InMemoryInventory(state.checkpoints))
     assert watched.read == set()
@@ -86,10 +89,10 @@ def test_only_symbols_of_which_a_file_is_not_as_it_was_are_looked_at_closely() -
     assert watched.read == {"AAPL"}
 
 
-def test_a_symbol_with_a_lost_or_doubted_day_is_looked_at_closely() -> None:
+def test_a_symbol_with_a_lost_or_suspect_day_is_examined() -> None:
     lost, suspect = day("AAPL", DATES[1]), day("MSFT", DATES[2])
     state = InMemoryIngestionState()
-    state.checkpoints.record([checkpoint(str(each.symbol), str(each.trading_date)) for each in DAYS])
+    record(state, [answer(str(each.symbol), str(each.trading_date)) for each in DAYS])
 
     known = known_days(SCOPE, state.checkpoints, InMemoryInventory(state.checkpoints, lost={lost}), suspect=[suspect])
 

@@ -209,18 +209,3 @@ def test_asking_again_asks_for_the_named_dates_and_nothing_else() -> None:
     plan = scheduler().plan_again(scope("AAPL", "MSFT"), wanted, LONG_AFTER)
 
     assert planned_days(plan) == Counter(SymbolDay(AAPL, date) for date in wanted[AAPL])
-
-
-@pytest.mark.parametrize(
-    ("now", "latest"),
-    [
-        ("2024-07-05T00:14:59Z", "2024-07-03"),
-        ("2024-07-04T00:14:59Z", "2024-07-02"),
-        ("2024-07-04T00:15:00Z", "2024-07-03"),
-        ("2024-07-05T15:00:00Z", "2024-07-03"),
-        ("2024-07-08T12:00:00Z", "2024-07-05"),
-        ("2001-09-16T12:00:00Z", "2001-09-10"),
-    ],
-)
-def test_the_latest_final_session_is_the_newest_after_its_extended_close_and_the_delay(now: str, latest: str) -> None:
-    assert str(scheduler().latest_final(Timestamp.parse(now))) == latest

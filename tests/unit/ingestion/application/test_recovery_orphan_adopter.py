@@ -9,7 +9,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind
 from tests.support.builders import day
-from tests.support.checkpoints import CHECKED_AT, checkpoint
+from tests.support.checkpoints import CHECKED_AT, answer, record
 from tests.support.coordination import FIRST, LAST, Coordination, coordination
 from tests.support.fake_ring import stored
 
@@ -33,8 +33,9 @@ def test_what_a_dead_job_left_is_recorded_as_its_work_and_only_the_rest_is_plann
     job = parts.coordinator.ingest(IngestionScope(("AAPL",), FIRST, LAST, kind))
 
     known = parts.state.known[TUESDAY]
-    assert (known.job_id, known.result.outcome, known.hours) == (job_id, Outcome.COMPLETE, kind.hours)
-    assert (known.result.rows, known.result.rejected) == (7, 2)
+    assert (known.outcome, known.hours, known.rejected) == (Outcome.COMPLETE, kind.hours, 2)
+    assert parts.state.job_of(TUESDAY) == job_id
+    assert parts.state.checkpoints.between(TUESDAY.symbol, FIRST, FIRST)[FIRST].rows == 7
     assert (job.planned, job.settled, list(job.outcomes)) == (1, 1, [WEDNESDAY])
 
 
@@ -46,7 +47,7 @@ def test_the_latest_job_that_may_have_written_a_file_is_taken_for_its_author() -
     parts.ingest("AAPL")
 
     assert job_id < later
-    assert parts.state.known[TUESDAY].job_id == later
+    assert parts.state.job_of(TUESDAY) == later
 
 
 def test_a_file_that_cannot_be_believed_is_asked_for_again() -> None:
@@ -65,7 +66,7 @@ def test_a_file_that_is_older_than_the_job_is_asked_for_again() -> None:
 
 def test_a_day_that_has_a_record_is_left_as_it_is() -> None:
     parts, _ = _orphans()
-    parts.state.checkpoints.record([checkpoint("AAPL", "2024-01-02", Outcome.FAILED, 0)])
+    record(parts.state, [answer("AAPL", "2024-01-02", Outcome.FAILED, 0)])
 
     assert parts.ingest("AAPL").planned == 2
 
@@ -78,4 +79,4 @@ def test_what_somebody_else_holds_is_not_taken_over() -> None:
 
     parts.ingest("AAPL")  # waits, as far as the fake clock is concerned, until the lease has run out
 
-    assert parts.state.known[TUESDAY].job_id != job_id
+    assert parts.state.job_of(TUESDAY) != job_id

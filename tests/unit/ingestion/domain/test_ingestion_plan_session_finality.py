@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingSession
-from tests.support.builders import sessions
+from tests.support.builders import CALENDAR, sessions
 
 EXTENDED, REGULAR = SessionKind.EXTENDED, SessionKind.REGULAR
 NO_DELAY, QUARTER = SessionFinality(timedelta()), SessionFinality(timedelta(minutes=15))
@@ -112,3 +112,18 @@ def test_nothing_is_asked_for_that_the_provider_may_not_say_yet(
         assert whole.start < last_minute_ends <= min(whole.end, now.plus(timedelta(minutes=-delay)))
         assert last_minute_ends.epoch_micros % 60_000_000 == 0
         assert asked.final is (now >= session.extended.end.plus(timedelta(minutes=delay)))
+
+
+@pytest.mark.parametrize(
+    ("now", "latest"),
+    [
+        ("2024-07-05T00:14:59Z", "2024-07-03"),
+        ("2024-07-04T00:14:59Z", "2024-07-02"),
+        ("2024-07-04T00:15:00Z", "2024-07-03"),
+        ("2024-07-05T15:00:00Z", "2024-07-03"),
+        ("2024-07-08T12:00:00Z", "2024-07-05"),
+        ("2001-09-16T12:00:00Z", "2001-09-10"),
+    ],
+)
+def test_the_latest_final_session_is_the_newest_after_its_extended_close_and_the_delay(now: str, latest: str) -> None:
+    assert str(QUARTER.latest_final(CALENDAR, at(now))) == latest

@@ -14,7 +14,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, SessionKind
-from tests.support.checkpoints import checkpoint
+from tests.support.checkpoints import answer, record
 
 NOW = Timestamp.parse("2025-06-02T12:00:00.5Z")
 IDENTITY = DatasetIdentity("alpaca", "iex", "raw")
@@ -89,7 +89,7 @@ def test_a_folder_is_an_error(path: Path) -> None:
 def test_all_that_belongs_to_a_file_is_set_aside_with_it(path: Path) -> None:
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).write_text(ending)
-    aside = Path(SQLiteStateFile(path, "data").set_aside(NOW))
+    aside = Path(SQLiteStateFile(path, "data").archive(NOW))
     assert sorted(found.name for found in path.parent.iterdir()) == [
         f"marketpipe.sqlite.20250602T120000.500000Z.bak{ending}" for ending in ("", "-shm", "-wal")
     ]
@@ -130,12 +130,12 @@ def test_it_is_in_use_while_somebody_ingests_with_it(path: Path) -> None:
 def test_nothing_is_written_to_a_file_that_was_set_aside_meanwhile(path: Path, is_replaced: bool) -> None:
     state = SQLiteState(path, "data")
     state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
-    aside = Path(SQLiteStateFile(path, "data").set_aside(NOW))
+    aside = Path(SQLiteStateFile(path, "data").archive(NOW))
     if is_replaced:
         SQLiteState(path, "data").close()
 
     with pytest.raises(StateError, match="was moved away or replaced while it was in use; run again"):
-        state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+        record(state, [answer("AAPL", "2024-01-02")])
     state.close()
     former = SQLiteState(aside, "data")
     assert former.checkpoints.latest_settled() == {}
@@ -159,7 +159,7 @@ def test_a_value_that_nobody_wrote_is_an_error_that_names_the_file_and_what_help
 ) -> None:
     state = SQLiteState(path, "data")
     state.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+    record(state, [answer("AAPL", "2024-01-02")])
     state.close()
     with sqlite3.connect(path) as connection:
         connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
@@ -184,7 +184,7 @@ def test_such_a_value_met_while_writing_is_an_error_and_nothing_is_written(
 ) -> None:
     claimed(path)
     state = SQLiteState(path, "data")
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+    record(state, [answer("AAPL", "2024-01-02")])
     with sqlite3.connect(path) as connection:
         connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
         before = list(connection.iterdump())
@@ -192,7 +192,7 @@ def test_such_a_value_met_while_writing_is_an_error_and_nothing_is_written(
     with pytest.raises(StateError, match=rf"^the state file {path} holds values that MarketPipe never wrote"):
         _ = (
             state.bind_dataset(IDENTITY, SessionKind.EXTENDED),
-            state.checkpoints.record([checkpoint("AAPL", "2024-01-02", rows=5)]),
+            record(state, [answer("AAPL", "2024-01-02", rows=5)]),
         )
 
     assert list(connection.iterdump()) == before
@@ -202,7 +202,7 @@ def test_such_a_value_met_while_writing_is_an_error_and_nothing_is_written(
 
 def test_recorded_files_without_bars_tell_of_no_usual_volume(path: Path) -> None:
     state = SQLiteState(path, "data")
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+    record(state, [answer("AAPL", "2024-01-02")])
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE partitions SET rows = 0")
     connection.close()

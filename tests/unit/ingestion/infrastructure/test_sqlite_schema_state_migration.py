@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_schema import STEPS, VERSION
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
@@ -20,7 +20,7 @@ from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DatasetIden
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
 from marketpipe.storage.infrastructure.day_versions import file_mark
-from tests.support.checkpoints import CHECKED_AT, checkpoint
+from tests.support.checkpoints import CHECKED_AT, answer, record
 from tests.support.child_processes import LONGEST_SECONDS, run, start
 
 VERSION_1 = """
@@ -133,9 +133,9 @@ def test_what_was_known_of_every_day_is_still_known(path: Path) -> None:
 
     file = RecordedVersion(NO_MARK, None, "abab")
     assert dict(state.checkpoints.between(AAPL, FIRST, LAST)) == {
-        FIRST: DayRecord(Outcome.COMPLETE, SessionHours.REGULAR, 1, 2, None, 390, file),
-        THIRD: DayRecord(Outcome.EMPTY, SessionHours.EXTENDED),
-        FOURTH: DayRecord(Outcome.FAILED, SessionHours.EXTENDED, error="no"),
+        FIRST: IngestionCheckpoint(Outcome.COMPLETE, SessionHours.REGULAR, 1, 2, None, 390, file),
+        THIRD: IngestionCheckpoint(Outcome.EMPTY, SessionHours.EXTENDED),
+        FOURTH: IngestionCheckpoint(Outcome.FAILED, SessionHours.EXTENDED, error="no"),
     }
     state.close()
 
@@ -192,10 +192,10 @@ def test_checkpoints_that_nobody_claimed_keep_their_session(path: Path) -> None:
 def test_the_same_bytes_recorded_again_say_since_when_they_are_known(path: Path) -> None:
     state = SQLiteState(path, "../mixed")
 
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-02", sha="abab")])
+    record(state, [answer("AAPL", "2024-01-02", sha="abab")])
 
     found = state.checkpoints.between(AAPL, FIRST, FIRST)[FIRST]
-    assert (found.answers, found.file) == (2, RecordedVersion("a mark", CHECKED_AT, "abab"))
+    assert (found.answers, found.version) == (2, RecordedVersion("a mark", CHECKED_AT, "abab"))
     state.close()
 
 
@@ -323,7 +323,7 @@ def test_a_file_of_version_2_gets_what_is_new_and_keeps_the_rest(path: Path) -> 
 
     state = SQLiteState(path, "../mixed")
     position = state.leases.position()
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-05")])
+    record(state, [answer("AAPL", "2024-01-05")])
     state.close()
 
     assert asked(path, LAYOUT) == asked(new, LAYOUT)

@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from tests.support.checkpoints import CHECKED_AT as NOW
-from tests.support.checkpoints import checkpoint
+from tests.support.checkpoints import answer, record
 
 AAPL = IngestionScope("AAPL", TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05"))
 
@@ -63,7 +63,7 @@ def test_the_file_and_its_folder_are_made_when_opened(path: Path) -> None:
 def test_what_was_recorded_is_there_when_opened_again(path: Path) -> None:
     state = SQLiteState(path, "../data")
     number = state.jobs.open(AAPL, NOW)
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+    record(state, [answer("AAPL", "2024-01-02")])
     state.close()
 
     again = SQLiteState(path, "../data")
@@ -78,7 +78,7 @@ def test_an_empty_file_becomes_a_state_file(path: Path) -> None:
     path.touch()
     state = SQLiteState(path, "../data")
 
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+    record(state, [answer("AAPL", "2024-01-02")])
 
     assert known_dates(state) == ["2024-01-02"]
     state.close()
@@ -146,12 +146,12 @@ def test_a_file_in_place_of_the_folder_is_refused(path: Path) -> None:
 def test_several_stores_in_one_file_do_not_mix(path: Path) -> None:
     one, other = SQLiteState(path, "../data"), SQLiteState(path, "../elsewhere")
     first_job = one.jobs.open(AAPL, NOW)
-    one.checkpoints.record([checkpoint("AAPL", "2024-01-02", rows=100)])
+    record(one, [answer("AAPL", "2024-01-02", rows=100)])
 
     one.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
 
     second_job = other.jobs.open(AAPL, NOW)
-    other.checkpoints.record([checkpoint("AAPL", "2024-01-03", rows=200)])
+    record(other, [answer("AAPL", "2024-01-03", rows=200)])
     other.bind_dataset(DatasetIdentity("synthetic", "iex", "raw"), SessionKind.REGULAR)
 
     for state, number, date, rows in ((one, first_job, "2024-01-02", 100), (other, second_job, "2024-01-03", 200)):
@@ -194,7 +194,7 @@ def test_stores_that_open_a_new_file_at_the_same_moment_all_succeed(path: Path) 
         start.wait(60)
         try:
             state = SQLiteState(path, location)
-            state.checkpoints.record([checkpoint("AAPL", "2024-01-02")])
+            record(state, [answer("AAPL", "2024-01-02")])
             state.close()
         except StateError as error:
             failures.append(str(error))
@@ -219,11 +219,11 @@ def test_a_row_that_is_refused_takes_the_whole_transaction_with_it(
     state = SQLiteState(path, "../data")
 
     with pytest.raises(error):
-        state.checkpoints.record([checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", **broken)])
+        record(state, [answer("AAPL", "2024-01-02"), answer("AAPL", "2024-01-03", **broken)])
 
     assert known_dates(state) == []
     assert bars_a_day(state) is None
-    state.checkpoints.record([checkpoint("AAPL", "2024-01-04")])
+    record(state, [answer("AAPL", "2024-01-04")])
     assert known_dates(state) == ["2024-01-04"]
     state.close()
 
@@ -232,9 +232,7 @@ def test_a_keyboard_interrupt_within_a_transaction_undoes_it_and_no_more(path: P
     state = SQLiteState(path, "../data")
 
     with pytest.raises(KeyboardInterrupt):
-        state.checkpoints.record(
-            [checkpoint("AAPL", "2024-01-02"), checkpoint("AAPL", "2024-01-03", rows=_ControlC(1))]
-        )
+        record(state, [answer("AAPL", "2024-01-02"), answer("AAPL", "2024-01-03", rows=_ControlC(1))])
 
     assert known_dates(state) == []
     assert state.jobs.open(AAPL, NOW) == 1
@@ -250,7 +248,7 @@ def test_another_process_may_read_while_this_one_writes(path: Path) -> None:
             seen.append(known_dates(reader))
             return int(self)
 
-    writer.checkpoints.record([checkpoint("AAPL", "2024-01-02", rows=_Reading(390))])
+    record(writer, [answer("AAPL", "2024-01-02", rows=_Reading(390))])
 
     assert seen == [[]]
     assert known_dates(reader) == ["2024-01-02"]

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer
 from marketpipe.ingestion.domain.ingestion_plan import TypicalVolume
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
@@ -23,16 +23,16 @@ FIRST, LAST = DATES[0], DATES[-1]
 REGULAR_MINUTES = TradedMinutes.of(((1 << 390) - 1) << 330)
 
 
-def checkpoint(symbol: Symbol, trading_date: TradingDate) -> IngestionCheckpoint:
+def answer(symbol: Symbol, trading_date: TradingDate) -> Answer:
     day = SymbolDay(symbol, trading_date)
     file = StoredSymbolDay(day, 390, 0, True, NOW, NOW, 1000, "ab" * 32, None, REGULAR_MINUTES, NOW)
-    return IngestionCheckpoint(1, SymbolDayOutcome(day, Outcome.COMPLETE, 390), SessionHours.EXTENDED, NOW, file)
+    return SymbolDayOutcome(day, Outcome.COMPLETE, 390), SessionHours.EXTENDED, file
 
 
 def record_all(state: SQLiteState, symbols: Iterable[Symbol]) -> float:
     """Seconds for a transaction of 250 checkpoints for each symbol, without making them."""
-    batches = [[checkpoint(symbol, trading_date) for trading_date in DATES] for symbol in symbols]
-    return seconds(lambda: [state.checkpoints.record(batch) for batch in batches])
+    batches = [[answer(symbol, trading_date) for trading_date in DATES] for symbol in symbols]
+    return seconds(lambda: [state.checkpoints.record(1, NOW, batch) for batch in batches])
 
 
 def seconds(work: Callable[[], object]) -> float:

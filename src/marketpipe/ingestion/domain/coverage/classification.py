@@ -13,7 +13,7 @@ from marketpipe.ingestion.domain.coverage.baseline import (
 )
 from marketpipe.ingestion.domain.coverage.market import Listing, MarketSession, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import FileCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionKind, TradingDate
@@ -60,7 +60,7 @@ class SymbolJudge:
             return _suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(stale[date])} made from other minutes than these")
         return self._complete(position, record, habits, listing)
 
-    def _unsettled(self, position: int, record: DayRecord | None, condition: FileCondition | None) -> Finding:
+    def _unsettled(self, position: int, record: IngestionCheckpoint | None, condition: FileCondition | None) -> Finding:
         if record is None:
             if condition is not None:
                 return Finding(Verdict.MISSING, f"never asked for; {condition}")
@@ -70,7 +70,7 @@ class SymbolJudge:
         final = self.grid.sessions[position].final
         return Finding(Verdict.PARTIAL, f"asked for before it was final{', which it is by now' if final else ''}")
 
-    def _complete(self, position: int, record: DayRecord, habits: Habits, listing: Listing) -> Finding:
+    def _complete(self, position: int, record: IngestionCheckpoint, habits: Habits, listing: Listing) -> Finding:
         if not record.rows:
             found = _suspect(Suspicion.REJECTED, f"all its {record.rejected:,} bars were rejected")
         elif (outage := self.market[position].outage) and habits.is_used_to_trade_in(position, outage):
@@ -91,7 +91,7 @@ class SymbolJudge:
             return _suspect(Suspicion.STOPS_EARLY, f"no bar {span}, the close, {expected}")
         return _suspect(Suspicion.HOLES, f"no bar {span}, {expected} and the longest silence is {odd.usual} min")
 
-    def _sparse(self, position: int, record: DayRecord, habits: Habits) -> Finding | None:
+    def _sparse(self, position: int, record: IngestionCheckpoint, habits: Habits) -> Finding | None:
         """Bars are lost here and there, and no single silence is long."""
         if record.minutes is None:
             return None
@@ -103,7 +103,7 @@ class SymbolJudge:
             return None
         return _suspect(Suspicion.SPARSE, f"{bars:,} bars, where {quiet:.0f} are few")
 
-    def _empty(self, position: int, record: DayRecord, habits: Habits, listing: Listing) -> Finding:
+    def _empty(self, position: int, record: IngestionCheckpoint, habits: Habits, listing: Listing) -> Finding:
         market = self.market[position]
         outside = listing.is_outside(position) and not market.is_silent
         if outside and listing.run_outside(position) >= max(self.thresholds.unlisted_sessions, listing.longest_run + 1):
@@ -124,7 +124,7 @@ class SymbolJudge:
         )
         return self._unless_confirmed(found, record, Verdict.UNLISTED if outside else Verdict.EMPTY)
 
-    def _unless_confirmed(self, found: Finding, record: DayRecord, settled: Verdict) -> Finding:
+    def _unless_confirmed(self, found: Finding, record: IngestionCheckpoint, settled: Verdict) -> Finding:
         if record.answers < self.thresholds.confirmations:
             return found
         return Finding(settled, f"{found.detail}; the provider has said so {record.answers} times")

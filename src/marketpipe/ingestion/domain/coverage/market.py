@@ -14,7 +14,7 @@ from marketpipe.ingestion.domain.coverage.baseline import (
     Silence,
     SilenceLimits,
 )
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import FileCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -29,7 +29,7 @@ class SymbolDays:
     """
 
     symbol: Symbol
-    records: Sequence[DayRecord | None] = field(repr=False)
+    records: Sequence[IngestionCheckpoint | None] = field(repr=False)
     conditions: Mapping[TradingDate, FileCondition]
     lives_before: bool = False
     lives_after: bool = False
@@ -39,7 +39,7 @@ class SymbolDays:
         cls,
         symbol: Symbol,
         grid: SessionGrid,
-        records: Mapping[TradingDate, DayRecord],
+        records: Mapping[TradingDate, IngestionCheckpoint],
         conditions: Mapping[TradingDate, FileCondition],
         life: tuple[TradingDate, TradingDate] | None = None,
     ) -> SymbolDays:

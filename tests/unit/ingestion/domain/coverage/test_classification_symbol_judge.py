@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds
 from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
-from marketpipe.ingestion.domain.ingestion_checkpoint import DayRecord
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import FileCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind
@@ -18,12 +18,12 @@ DAYS = len(GRID)
 MIDDLE = 10
 
 
-def among(odd: DayRecord | None, usual: Records) -> list[DayRecord | None]:
+def among(odd: IngestionCheckpoint | None, usual: Records) -> list[IngestionCheckpoint | None]:
     """``odd`` in the middle of ``usual`` sessions."""
     return [*usual[:MIDDLE], odd, *usual[MIDDLE + 1 :]]
 
 
-def middle(odd: DayRecord | None, usual: Records | None = None, **settings: object) -> str:
+def middle(odd: IngestionCheckpoint | None, usual: Records | None = None, **settings: object) -> str:
     records = among(odd, usual or [full()] * DAYS)
     return verdicts(GRID, {"AAPL": records}, **settings)["AAPL"][MIDDLE]
 
@@ -40,7 +40,7 @@ def test_a_day_that_nobody_asked_for_is_missing_once_it_is_final_and_pending_bef
 
 
 def test_a_failed_day_is_missing_with_its_error() -> None:
-    failed = DayRecord(Outcome.FAILED, SessionHours.EXTENDED, error="the provider says no")
+    failed = IngestionCheckpoint(Outcome.FAILED, SessionHours.EXTENDED, error="the provider says no")
     found = findings(GRID, {"AAPL": among(failed, [full()] * DAYS)})["AAPL"][MIDDLE]
 
     assert (found.verdict, found.detail) == (Verdict.MISSING, "the provider says no")
@@ -99,7 +99,7 @@ def test_a_session_that_stops_before_the_close_is_suspect_sooner() -> None:
 def test_a_half_day_ends_at_its_own_close() -> None:
     days = grid("2024-11-18", "2024-12-06")
     half = [str(date) for date in days.dates].index("2024-11-29")
-    records: list[DayRecord | None] = [full()] * len(days)
+    records: list[IngestionCheckpoint | None] = [full()] * len(days)
     records[half] = traded(range(210))
     assert verdicts(days, {"AAPL": records})["AAPL"] == ["complete"] * len(days)
 
@@ -126,7 +126,7 @@ def test_forty_minutes_a_day_are_enough_for_who_trades_no_more() -> None:
 @settings(max_examples=60)
 @given(st.integers(0, REGULAR - 60), st.integers(30, 60), st.integers(0, DAYS - 1))
 def test_a_dead_half_hour_is_found_wherever_it_lies(start: int, length: int, position: int) -> None:
-    records: list[DayRecord | None] = [full()] * DAYS
+    records: list[IngestionCheckpoint | None] = [full()] * DAYS
     records[position] = silent(start, start + length)
 
     found = verdicts(GRID, {"AAPL": records})["AAPL"]
@@ -195,7 +195,7 @@ def test_the_same_answer_twice_settles_a_doubt() -> None:
 
 
 def test_a_day_of_which_every_bar_was_rejected_is_suspect() -> None:
-    rejected = DayRecord(Outcome.COMPLETE, SessionHours.EXTENDED, rejected=390)
+    rejected = IngestionCheckpoint(Outcome.COMPLETE, SessionHours.EXTENDED, rejected=390)
 
     assert middle(rejected) == "all rejected"
 
