@@ -40,7 +40,7 @@ def test_make_acme_is_what_an_entry_point_may_name() -> None:
     provider.close()
 
 
-def test_make_acme_says_what_is_missing() -> None:
+def test_make_acme_names_the_missing_option() -> None:
     with pytest.raises(ConfigurationError, match="acme: token"):
         example.make_acme(context())
 

@@ -59,7 +59,7 @@ def _slices(bars: ArrowBars | None) -> Iterator[tuple[SymbolDay, tuple[list[Row]
 
 @SUBJECTS
 @READ
-def test_gives_every_bar_that_was_asked_for_and_no_other(subject: Subject, reader: Reader) -> None:
+def test_returns_every_requested_bar_and_no_other(subject: Subject, reader: Reader) -> None:
     with subject.connect(market(), 1000) as provider:
         assert owned_rows(reader(provider, ONE_DAY)) == expected(ONE_DAY)
 
@@ -76,7 +76,7 @@ def test_symbols_ascend_and_then_time(subject: Subject, reader: Reader) -> None:
 
 @SUBJECTS
 @pytest.mark.parametrize("kind", SessionKind)
-def test_all_bars_lie_in_the_asked_window(subject: Subject, kind: SessionKind) -> None:
+def test_all_bars_are_in_the_requested_window(subject: Subject, kind: SessionKind) -> None:
     day = request(SYMBOLS, "2024-03-11", "2024-03-11", kind=kind)
     with subject.connect(market(), 1000) as provider:
         found = owned_rows(read(provider, day))
@@ -85,7 +85,7 @@ def test_all_bars_lie_in_the_asked_window(subject: Subject, kind: SessionKind) -
 
 
 @SUBJECTS
-def test_a_bar_at_the_very_end_of_the_window_is_not_asked_for(subject: Subject) -> None:
+def test_a_bar_at_the_end_of_the_window_is_not_returned(subject: Subject) -> None:
     """A window is half-open, whatever the provider makes of its end."""
     (session,) = ONE_DAY.sessions
     last = expected(ONE_DAY)[500][1]["timestamp"]
@@ -120,7 +120,7 @@ def test_pages_end(subject: Subject, reader: Reader) -> None:
 
 
 @SUBJECTS
-def test_the_same_question_gets_the_same_answer(subject: Subject) -> None:
+def test_the_same_request_gets_the_same_response(subject: Subject) -> None:
     with subject.connect(market(), 1000) as provider:
         assert read(provider, ONE_DAY) == read(provider, ONE_DAY)
 
@@ -140,14 +140,14 @@ def test_threads_may_share_a_provider(subject: Subject) -> None:
 
 
 @SUBJECTS
-def test_a_reader_that_gives_up_halfway_leaves_the_provider_usable(subject: Subject) -> None:
+def test_a_reader_that_stops_early_leaves_the_provider_usable(subject: Subject) -> None:
     with subject.connect(market(), 300) as provider:
         next(iter(provider.fetch_batch(EVERYTHING)))
         assert owned_rows(read(provider, ONE_DAY)) == expected(ONE_DAY)
 
 
 @SUBJECTS
-def test_traits_are_ones_that_a_scheduler_can_work_with(subject: Subject) -> None:
+def test_capabilities_are_ones_that_a_scheduler_can_work_with(subject: Subject) -> None:
     with subject.connect(market(), 1000) as provider:
         capabilities = provider.capabilities
         assert capabilities == provider.capabilities
@@ -160,7 +160,7 @@ def test_traits_are_ones_that_a_scheduler_can_work_with(subject: Subject) -> Non
 
 
 @SUBJECTS
-def test_as_many_symbols_as_the_traits_say_fit_into_one_request(subject: Subject) -> None:
+def test_as_many_symbols_as_the_capabilities_allow_fit_into_one_request(subject: Subject) -> None:
     with subject.connect(market(), 10_000) as provider:
         names = [f"S{number:03}" for number in range(provider.capabilities.symbols_per_request - 1)]
         (day,) = request(["AAPL"], "2024-03-11", "2024-03-11").sessions
@@ -191,7 +191,7 @@ def test_days_without_bars_are_no_error(subject: Subject) -> None:
 
 @OVER_HTTP
 @pytest.mark.parametrize("page_size", [1, 7, 1000, 10_000])
-def test_any_paging_makes_the_same_whole_symbol_days(subject: Subject, page_size: int) -> None:
+def test_any_paging_makes_the_same_complete_symbol_days(subject: Subject, page_size: int) -> None:
     with subject.connect(market(every=240), page_size) as provider:
         pages = read(provider, EVERYTHING)
     whole = {asked.trading_date: asked.window for asked in EVERYTHING.sessions}
@@ -201,7 +201,7 @@ def test_any_paging_makes_the_same_whole_symbol_days(subject: Subject, page_size
 
 
 @SUBJECTS
-def test_pages_make_whole_symbol_days_in_order(subject: Subject) -> None:
+def test_pages_make_complete_symbol_days_in_order(subject: Subject) -> None:
     with subject.connect(market(), 1000) as provider:
         days = assembled(EVERYTHING, read(provider, EVERYTHING))
     assert list(days) == EVERYTHING.symbol_days

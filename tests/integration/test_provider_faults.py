@@ -1,4 +1,4 @@
-"""A provider that fails at half of all requests, in every way there is: the truth arrives, or what did not is named."""
+"""A provider that fails at half of all requests, in every way: the correct bars arrive, or missing ones are named."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.support.provider_faults import (
 
 BARS = market()
 PAGE = 70
-"""Not quite two days: pages end within symbols and within days."""
+"""A little less than two days of bars: pages end within symbols and within days."""
 HONEST = [kind for kind in KINDS if kind not in ("hang", "null")]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The files that an ingestion makes to which nothing happens."""
+    """Return the files of an ingestion without faults."""
     root = tmp_path_factory.mktemp("undisturbed")
     with AlpacaLoopback(BARS, page_size=PAGE) as loopback:
         assert ingested(root, loopback).ok
@@ -74,7 +74,7 @@ def test_all_kinds_of_failure_together_at_half_of_all_requests_change_no_byte(
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_failures_at_nine_of_ten_requests_end_in_the_truth_or_in_named_days(
+def test_failures_at_nine_of_ten_requests_end_in_correct_bars_or_in_named_days(
     tmp_path: Path, seed: int, undisturbed: dict[str, str]
 ) -> None:
     faults = ProviderFaults(*STATUSES, *BROKEN, share=0.9, seed=seed)

@@ -1,4 +1,4 @@
-"""Bars that are no bars, in the middle of a page of many symbols and days: those alone are kept out of the store."""
+"""Damaged bars in the middle of a page of many symbols and days: they alone are kept out of the store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BAD = [
     ("o", "1e300"),
 ]
 WHATEVER = [("n", "null"), ("n", MISSING), ("vw", "null"), ("vw", MISSING)]
-"""Alpaca may leave these out."""
+"""Fields that Alpaca may omit."""
 CASES = [*BAD, *WHATEVER]
 SYMBOLS = [f"S{number}" for number in range(100, 100 + len(CASES))]
 FIRST, SECOND = DATES = WEEK[:2]
@@ -41,7 +41,7 @@ BARS = market(SYMBOLS, DATES, 5)
 
 
 def written(record: Record, key: str | None, value: str) -> str:
-    """A record as JSON text, with one value, or all of it, put in place of what it had."""
+    """Return a record as JSON text, with one value, or all of it, replaced."""
     if key is None:
         return value
     if value == MISSING:
@@ -50,7 +50,7 @@ def written(record: Record, key: str | None, value: str) -> str:
 
 
 def page_of_everything() -> bytes:
-    """Every symbol has a bad bar of its own kind in the midst of its second day."""
+    """Every symbol has another kind of damaged bar in the middle of its second day."""
     groups = []
     for symbol, (key, value) in zip(SYMBOLS, CASES, strict=True):
         texts = [json.dumps(record) for record in BARS[symbol]]
@@ -93,7 +93,7 @@ def test_a_bad_bar_goes_to_quarantine_and_its_neighbours_stay(done: Ingested) ->
         assert quarantined_rows(done.root, symbol, FIRST) == [], case
 
 
-def test_what_a_bar_need_not_have_is_stored_as_unknown(done: Ingested) -> None:
+def test_an_optional_field_that_is_missing_is_stored_as_null(done: Ingested) -> None:
     for symbol, (key, _) in list(zip(SYMBOLS, CASES, strict=True))[len(BAD) :]:
         expected = truth(BARS, symbol, SECOND)
         expected[THE_BAD_ONE]["trade_count" if key == "n" else "vwap"] = None
@@ -106,7 +106,7 @@ Group = tuple[str, Sequence[Record]]
 
 
 def days(symbol: str) -> list[list[Record]]:
-    """Of the day before, the two that are asked for, and the day after."""
+    """Bars of the day before, of the two requested days, and of the day after."""
     return [TWO[symbol][start : start + 6] for start in range(0, 24, 6)]
 
 
@@ -127,7 +127,7 @@ def assert_all_true(root: Path, report: IngestionReport) -> None:
     assert not any(stored_rows(root, symbol, date) for symbol, date in product(("AAPL", "MSFT"), (WEEK[0], WEEK[3])))
 
 
-def test_bars_of_symbols_and_days_nobody_asked_for_are_left_out(tmp_path: Path) -> None:
+def test_bars_of_unrequested_symbols_and_days_are_dropped(tmp_path: Path) -> None:
     _, a, b, _ = days("AAPL")
     with in_pages(
         [("aapl", a), ("TSLA", [*a, *b]), ("AAPL", [*TWO["AAPL"][:6], *a, *b[:3]])],
@@ -161,7 +161,7 @@ def test_bars_that_come_twice_are_stored_once(tmp_path: Path) -> None:
     assert_all_true(tmp_path, report)
 
 
-def test_of_bars_that_contradict_each_other_the_last_word_counts(tmp_path: Path) -> None:
+def test_of_bars_that_contradict_each_other_the_last_counts(tmp_path: Path) -> None:
     (_, a, b, _), (_, c, d, _) = days("AAPL"), days("MSFT")
     wrong = {**b[1], "c": b[1]["c"] + 0.25}
     with in_pages([("AAPL", [*a, b[0], wrong])], [("AAPL", b[1:]), ("MSFT", [*c, *d])]) as loopback:

@@ -1,4 +1,4 @@
-"""A provider that has no proper answer for one symbol-day, whatever is asked beside it: the others are stored."""
+"""A provider that cannot answer for one symbol-day, in any request that has it: the others are stored."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def saying(value: object) -> Reply:
 
 
 def of_msft(value: Any) -> Reply:
-    """A page of the bars of one symbol, written in some other way."""
+    """Return a page of the bars of one symbol in another form."""
     return saying({"bars": {"MSFT": value}, "next_page_token": None})
 
 
@@ -95,7 +95,7 @@ def assert_asked_again_alone(root: Path, loopback: AlpacaLoopback) -> None:
 
 
 @pytest.mark.parametrize(("answer", "complaint"), ANSWERS.values(), ids=ANSWERS)
-def test_a_day_that_never_gets_a_proper_answer_fails_alone(tmp_path: Path, answer: Reply, complaint: str) -> None:
+def test_a_day_without_a_usable_response_fails_alone(tmp_path: Path, answer: Reply, complaint: str) -> None:
     fault = whenever_asked_for("MSFT", DATES[1], lambda _: answer)
     with AlpacaLoopback(BARS, fault=fault) as loopback:
         report = ingested(tmp_path, loopback, **SCOPE)
@@ -104,14 +104,14 @@ def test_a_day_that_never_gets_a_proper_answer_fails_alone(tmp_path: Path, answe
         assert_asked_again_alone(tmp_path, loopback)
 
 
-def test_a_day_for_which_the_provider_never_answers_fails_alone(tmp_path: Path) -> None:
+def test_a_day_without_any_response_fails_alone(tmp_path: Path) -> None:
     fault = whenever_asked_for("MSFT", DATES[1], slow_answer)
     with AlpacaLoopback(BARS, fault=fault) as loopback, hasty_pipeline(tmp_path, loopback.url, **SCOPE) as made:
         report = made.ingest()
     assert_only_the_bad_day_failed(tmp_path, report, "no answer in time")
 
 
-def test_what_came_before_a_page_that_fails_is_not_asked_for_again(tmp_path: Path) -> None:
+def test_pages_before_one_that_fails_are_not_requested_again(tmp_path: Path) -> None:
     def fault(_: int, query: Mapping[str, str]) -> Reply | None:
         later = query["symbols"] == "MSFT" or int(query.get("page_token", "0")) >= 40
         return Reply(500) if later and names(query, "MSFT", DATES[1]) else None

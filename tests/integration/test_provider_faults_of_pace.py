@@ -1,4 +1,4 @@
-"""A provider that allows ten requests a minute, or asks for quiet: nobody is asked too soon, and everything arrives."""
+"""A provider that allows ten requests a minute, or asks for a pause: no request is too early, and all bars arrive."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Headers = Callable[[FakeClock], Mapping[str, str]]
 
 
 class TenAMinute:
-    """Refuses the eleventh request of a minute of the clock, as Alpaca does: with the minute's end in a header."""
+    """Refuses the eleventh request of a minute with a 429 whose header has the end of the minute, as Alpaca does."""
 
     def __init__(self, clock: FakeClock, limit: int = 10) -> None:
         self.clock, self.limit, self.refused = clock, limit, 0
@@ -56,7 +56,7 @@ def test_ten_requests_a_minute_are_never_exceeded(tmp_path: Path) -> None:
     assert 300 <= report.seconds <= 360
 
 
-def test_a_limit_that_is_lower_than_was_thought_is_waited_out(tmp_path: Path) -> None:
+def test_a_limit_below_the_configured_one_is_waited_out(tmp_path: Path) -> None:
     clock = FakeClock()
     limit = TenAMinute(clock)
     with AlpacaLoopback(BARS, page_size=2, fault=limit) as loopback:
@@ -83,7 +83,7 @@ def test_a_limit_that_is_lower_than_was_thought_is_waited_out(tmp_path: Path) ->
         (429, lambda _: {}, 0.5),
     ],
 )
-def test_the_provider_is_left_alone_for_as_long_as_it_says(
+def test_no_request_is_sent_before_the_end_of_a_pause(
     tmp_path: Path, status: int, headers: Headers, seconds: float
 ) -> None:
     clock, moments = FakeClock(), list[float]()

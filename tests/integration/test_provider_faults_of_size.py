@@ -1,4 +1,4 @@
-"""Answers that would fill the memory or never end, and answers that send the credentials elsewhere."""
+"""Responses that would fill the memory or never end, and redirects that would send the credentials elsewhere."""
 
 from __future__ import annotations
 

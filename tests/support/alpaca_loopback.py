@@ -1,4 +1,4 @@
-"""The tests' own market data provider: speaks Alpaca's protocol on loopback, over bars that the test gives."""
+"""A server on loopback that speaks Alpaca's protocol and serves the bars that a test gives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from attrs import define, field
 
 Record = dict[str, Any]
-"""One bar in Alpaca's words: t, o, h, l, c, v, n, vw."""
+"""One bar with Alpaca's field names: t, o, h, l, c, v, n, vw."""
 
 
 @define
@@ -26,7 +26,7 @@ class Reply:
     cut_after: int | None = None
     """Close the connection after so many bytes of the body."""
     dropped: bool = False
-    """Hang up without a word."""
+    """Close the connection without a response."""
 
 
 Fault = Callable[[int, Mapping[str, str]], Reply | None]
@@ -48,7 +48,7 @@ def record(timestamp: str, price: float = 100.0, **changes: Any) -> Record:
 
 
 class AlpacaLoopback:
-    """A context manager. ``requests`` remembers every query, ``headers`` what came with it.
+    """A context manager. ``requests`` remembers every query, ``headers`` the headers that came with it.
 
     ``page_size`` and ``fault`` may be changed between requests.
     """
@@ -104,7 +104,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """A client that hangs up first is nothing to report."""
+        """Do nothing: a client may close the connection first."""
 
 
 def _micros(text: str) -> float:
@@ -117,7 +117,7 @@ def _handler(loopback: AlpacaLoopback) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
         def do_GET(self) -> None:
             url = urlsplit(self.path)

@@ -1,4 +1,4 @@
-"""Market data providers over HTTP as the tests need them: no real waiting, and every event remembered."""
+"""Clients of market data providers for tests: they never really wait, and they remember every event."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def exchange(
 
 
 class AlpacaSetting:
-    """An ``AlpacaClient`` with what a test wants to look at afterwards: its clock and its events."""
+    """An ``AlpacaClient`` with its clock and its events, which a test checks afterwards."""
 
     def __init__(
         self,
@@ -81,13 +81,13 @@ READERS = (read, read_async)
 
 
 def rows(page: RawMarketData) -> list[Row]:
-    """The canonical columns, and ``raw`` where the page has it."""
+    """Return the canonical columns, and ``raw`` if the page has it."""
     found: list[Row] = pa.table(page.columns).to_pylist()
     return found
 
 
 def owners(page: RawMarketData) -> list[str]:
-    """For each row its symbol."""
+    """Return the symbol of each row."""
     return [str(run.symbol) for run in page.runs for _ in range(run.length)]
 
 

@@ -1,4 +1,4 @@
-"""Answers of servers that fail, and repeat in it the key and the secret that they were sent."""
+"""Responses of failing servers that repeat the key and the secret that they were sent."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ BAR: Final = record("2024-03-11T13:30:00Z")
 STATUSES: Final = ("400 Bad", "401 No", "403 No", "404 No", "422 No", "429 Slow", "500 Oh", "503 Oh")
 ANSWERS: Final[Mapping[str, tuple[Wire, ...]]] = {
     **{f"{status[:3]} repeats it": (_json({"message": PAIR}, status),) for status in STATUSES},
-    **{f"401 repeats it as {name}": (_json({"message": said}, "401 No"),) for name, said in FORMS.items()},
-    **{f"401 in {name}": (http(said.encode(), "401 No"),) for name, said in FORMS.items()},
+    **{f"401 repeats it as {name}": (_json({"message": message}, "401 No"),) for name, message in FORMS.items()},
+    **{f"401 in {name}": (http(message.encode(), "401 No"),) for name, message in FORMS.items()},
     "401 with slashes escaped": (http(_slashed(PAIR), "401 No"),),
     "401 with all letters escaped": (http(_spelled(PAIR), "401 No"),),
     "401 in a page of HTML": (http(f"<html><b>{PAIR}</b>{LONG}".encode(), "401 No"),),
@@ -84,4 +84,4 @@ DIFFERENTLY_WRITTEN: Final = frozenset(
     {name for name in ANSWERS if name.startswith(("401 repeats it as", "401 in ", "401 with"))}
     | {f"{status[:3]} repeats it" for status in STATUSES if status[:3] not in ("401", "429", "503")}
 )
-"""They fail as others do; only their words are written in another way."""
+"""They fail as others do; only their text is encoded in another way."""

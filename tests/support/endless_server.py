@@ -1,4 +1,4 @@
-"""A server whose answer is as long as a test likes, of which it never holds more than a piece."""
+"""A server whose response can be longer than the memory: it sends the same piece again and again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PIECE = bytes(1024 * 1024)
 
 
 class EndlessServer:
-    """``size``: how long the body claims to be. ``sent``: bytes of it that went out before the client hung up."""
+    """``size`` is the announced length of the body, ``sent`` the bytes sent before the client closed the connection."""
 
     def __init__(self, size: int, *, packed: bool = False) -> None:
         self._piece = gzip.compress(PIECE, 0) if packed else PIECE

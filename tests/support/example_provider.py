@@ -1,4 +1,4 @@
-"""A whole market data provider, written with nothing but the public names of ``marketpipe``.
+"""A complete market data provider, written with the public names of ``marketpipe`` alone.
 
 Acme does not exist. It takes ``from`` (in) and ``until`` (out) in milliseconds since 1970, answers with one flat list
 over all symbols, leaves ``results`` out where there are none, and gives the address of the next page, if there is one.
@@ -33,7 +33,7 @@ from marketpipe import (
     SymbolRun,
 )
 
-TRAITS = ProviderCapabilities("acme", DataFeed("consolidated", timedelta(minutes=20)), bars_per_page=5000)
+CAPABILITIES = ProviderCapabilities("acme", DataFeed("consolidated", timedelta(minutes=20)), bars_per_page=5000)
 
 
 class _Bar(msgspec.Struct):
@@ -78,7 +78,7 @@ class AcmeClient(BaseApiClient):
 
 
 def make_acme(context: ProviderContext) -> AcmeClient:
-    """What the entry point names; ``options`` is the section ``acme:`` of the configuration."""
+    """The callable that the entry point names; ``options`` is the section ``acme:`` of the configuration."""
     if "token" not in context.options:
         raise ConfigurationError("acme: token: Acme needs one; write `token: …` under `acme:`")
     auth = HeaderTokenAuth({"Authorization": f"Bearer {context.options['token']}"})
@@ -90,9 +90,9 @@ def connect(context: ProviderContext, http: HttpExchange) -> AcmeClient:
     limiter = RateLimiter(
         [RateWindow(5, seconds=1), RateWindow(100)],
         context.clock,
-        lambda seconds: context.publish(RateLimitWaited(TRAITS.name, seconds)),
+        lambda seconds: context.publish(RateLimitWaited(CAPABILITIES.name, seconds)),
     )
-    return AcmeClient(TRAITS, http, limiter, context.clock, publish=context.publish)
+    return AcmeClient(CAPABILITIES, http, limiter, context.clock, publish=context.publish)
 
 
 def _columns(bars: list[_Bar]) -> pa.Table:

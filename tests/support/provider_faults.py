@@ -1,4 +1,4 @@
-"""Everything that may be wrong with a market data provider, done to the tests' own one, and a pipeline that asks it."""
+"""Every way in which a market data provider can fail, for the loopback server, and pipelines that use it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Market = dict[str, list[Record]]
 
 
 def market(symbols: Sequence[str] = SYMBOLS, dates: Sequence[str] = WEEK, count: int = 40) -> Market:
-    """So many bars a day from the open on, no two of them alike."""
+    """Return ``count`` bars a day from the open on, no two of them alike."""
     return {
         symbol: [_record(row) for j, date in enumerate(dates) for row in _rows(date, count, 100.0 + 50 * i + j)]
         for i, symbol in enumerate(symbols)
@@ -44,7 +44,7 @@ def market(symbols: Sequence[str] = SYMBOLS, dates: Sequence[str] = WEEK, count:
 
 
 def truth(bars: Market, symbol: str, date: str) -> list[Row]:
-    """The rows to be stored."""
+    """Return the rows that must be stored."""
     return [bar(r["t"], r["o"]) for r in bars.get(symbol, []) if r["t"].startswith(date)]
 
 
@@ -57,9 +57,9 @@ def _record(row: Row) -> Record:
 
 
 class ProviderFaults:
-    """Does something of ``kinds`` to that ``share`` of all requests, those that failed before included.
+    """Makes that ``share`` of all requests fail in one of the ways ``kinds``, requests that failed before included.
 
-    The same seed does the same to the same requests, in whatever order threads make them. ``done`` counts.
+    The same seed makes the same requests fail, whatever the order in which threads send them. ``done`` counts.
     """
 
     def __init__(self, *kinds: str, share: float = 0.5, seed: int = 7, retry_after: str = "2") -> None:
@@ -113,7 +113,7 @@ def alpaca_pipeline(
     clock: FakeClock | None = None,
     **changes: Any,
 ) -> Pipeline:
-    """With the bootstrap's own Alpaca client, and a clock for which no wait is real."""
+    """Return a pipeline with its own Alpaca client and a clock that does not really wait."""
     return Pipeline(
         settings(root, url, symbols, first, last, **changes),
         credentials=Credentials(KEY, SECRET),
@@ -125,7 +125,7 @@ def alpaca_pipeline(
 def hasty_pipeline(
     root: Path, url: str, *, symbols: Sequence[str] = SYMBOLS, largest_body: int = 4_000_000, **changes: Any
 ) -> Pipeline:
-    """With an Alpaca client that waits for an answer for ``TIMEOUT_SECONDS`` and takes so many bytes of it."""
+    """Return a pipeline whose client waits for ``TIMEOUT_SECONDS`` and takes at most ``largest_body`` bytes."""
     client = AlpacaSetting(exchange(url, seconds=TIMEOUT_SECONDS, largest_body=largest_body))
     made = settings(root, url, symbols, changes.pop("first", FIRST), changes.pop("last", LAST), **changes)
     return Pipeline(made, registry=CollectorRegistry(), market_data_provider=client.client, clock=client.clock)
@@ -137,14 +137,14 @@ def ingested(root: Path, loopback: AlpacaLoopback, **changes: Any) -> IngestionR
 
 
 def asked(query: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """The symbols and the dates of a request."""
+    """Return the symbols and the dates of a request."""
     first, last = query["start"][:10], query["end"][:10]
     last_of = [date for date in DATES if first <= date and (date < last or query["end"][11:] > "04")]
     return query["symbols"].split(","), [date for date in last_of if date <= last]
 
 
 def names(query: Mapping[str, str], symbol: str, date: str) -> bool:
-    """Whether a request asks for that symbol-day, among others or alone."""
+    """Return whether a request has that symbol-day, alone or among others."""
     symbols, dates = asked(query)
     return symbol in symbols and date in dates
 
@@ -153,7 +153,7 @@ Answer = Callable[[Mapping[str, str]], Reply]
 
 
 def whenever_asked_for(symbol: str, date: str, answer: Answer) -> Callable[[int, Mapping[str, str]], Reply | None]:
-    """A provider that has no other answer to whatever request has that symbol-day in it."""
+    """Return a fault that gives the same response to every request that has that symbol-day."""
     return lambda _, query: answer(query) if names(query, symbol, date) else None
 
 
@@ -163,7 +163,7 @@ def slow_answer(_: Mapping[str, str]) -> Reply:
 
 
 def wrongly_stored(root: Path, bars: Market, days: Sequence[SymbolDay]) -> list[str]:
-    """Those of the symbol-days whose files do not hold the truth."""
+    """Return the symbol-days whose files do not hold the correct bars."""
     return [str(d) for d in days if stored_rows(root, str(d.symbol), str(d.trading_date)) != _truth_of(bars, d)]
 
 

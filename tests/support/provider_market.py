@@ -1,4 +1,4 @@
-"""A small market, and every way in which a market data provider may tell of it."""
+"""A small market, and the providers that serve its bars, each with its own protocol."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Market:
 
     @classmethod
     def invented(cls, every: int = 1) -> Market:
-        """What ``SyntheticClient`` knows of the symbols and dates above, or every n-th bar of it."""
+        """Return the bars of ``SyntheticClient`` for the symbols and dates above, or every n-th of them."""
         bars: dict[str, list[Row]] = {symbol: [] for symbol in SYMBOLS}
         for symbol, row in owned_rows(read(SyntheticClient(SEED), request(SYMBOLS, FIRST, LAST))):
             bars[symbol].append(row)
         return cls({symbol: rows[::every] for symbol, rows in bars.items()})
 
     def days(self, asked: BarsRequest) -> dict[SymbolDay, list[Row]]:
-        """What a provider has to say to a request, symbol-days without bars left out."""
+        """Return the bars that answer a request, without symbol-days that have none."""
         return {
             SymbolDay(symbol, session.trading_date): found
             for symbol in sorted(asked.symbols)
@@ -62,7 +62,7 @@ Connect = Callable[[Market, int], AbstractContextManager[MarketDataProvider]]
 
 @frozen
 class Subject:
-    """``connect`` takes a market and how many bars a page holds at the most."""
+    """A provider. ``connect`` takes a market and the largest number of bars in a page."""
 
     name: str
     connect: Connect = field(repr=False)

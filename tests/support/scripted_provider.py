@@ -24,11 +24,11 @@ Page = Sequence[tuple[str, Row]]
 
 
 class ScriptedProvider:
-    """A market data provider that says what a test wrote.
+    """A market data provider whose responses a test prepares.
 
     ``bars``: rows by symbol and trading date; a call gets those inside the windows it asks for, in pages of
     ``page_size``. ``errors``: by symbol (raised whenever it is asked for) or by the number of the call, from 1.
-    ``refused``: reasons by symbol. ``script``: by the number of the call, its pages word for word, whatever was asked;
+    ``refused``: reasons by symbol. ``script``: by the number of the call, its exact pages, whatever was requested;
     an error among the pages is raised in its place. ``requests`` remembers the calls.
     """
 
@@ -59,11 +59,11 @@ class ScriptedProvider:
 
     @property
     def asked(self) -> list[str]:
-        """Every symbol-day of every call, such as "AAPL 2024-01-02", sorted; one asked for twice is in it twice."""
+        """Every symbol-day of every call, such as "AAPL 2024-01-02", sorted; one requested twice is in it twice."""
         return sorted(str(day) for request in self.requests for day in request.symbol_days)
 
     def forget(self) -> None:
-        """The calls made so far; the numbers of the calls start anew."""
+        """Forget the calls made so far; numbering starts again."""
         self.requests.clear()
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:

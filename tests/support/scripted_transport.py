@@ -1,4 +1,4 @@
-"""A market data provider of a few prepared answers, at httpx's transport: nothing leaves the process."""
+"""Prepared responses in place of httpx's transport: nothing leaves the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 @frozen
 class Answer:
-    """``body`` that is no bytes is sent as JSON."""
+    """A response; a ``body`` that is not bytes is sent as JSON."""
 
     status: int = 200
     body: Any = field(factory=dict)
@@ -24,7 +24,7 @@ class Answer:
 
 
 class ScriptedTransport(httpx.MockTransport):
-    """Gives the answers in turn, raising those that are errors; the last one for ever. Sync and async."""
+    """Gives the answers in turn and raises those that are errors; the last one is repeated. Sync and async."""
 
     def __init__(self, *answers: Answer | Exception) -> None:
         super().__init__(self._answer)

@@ -1,4 +1,4 @@
-"""What must be found nowhere: a key and a secret, in every form that somebody could read them back from."""
+"""The traces of a key and a secret that must not be found: every form from which they could be read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TESTS = Path(__file__).parents[1]
 
 @cache
 def traces(*secrets: str) -> frozenset[str]:
-    """In small letters. Halves are longer than eight letters."""
+    """Return the forms in lower case. Halves of a secret are longer than eight characters."""
     return frozenset(form.lower() for secret in secrets for form in _forms(secret))
 
 
@@ -41,12 +41,12 @@ def found_in(text: str, *secrets: str) -> list[str]:
 
 
 def everything_in(folder: Path) -> str:
-    """Names and bytes of all files."""
+    """Return names and contents of all files."""
     return "\n".join(f"{p} {p.read_bytes().decode('latin-1')}" for p in sorted(folder.rglob("*")) if p.is_file())
 
 
 def dump_of(error: BaseException) -> str:
-    """What a crash reporter would send: every frame of every error in the chain, with its local variables.
+    """Return what a crash reporter would send: every frame of every error in the chain, with its local variables.
 
     Those of the test itself are left out: it knows the secrets.
     """
@@ -56,7 +56,7 @@ def dump_of(error: BaseException) -> str:
 
 
 def pretty_dump_of(error: BaseException) -> str:
-    """The same by rich, which is slow."""
+    """Return the same as rich prints it, which is slow."""
     screen, frames = io.StringIO(), _below_the_test(error.__traceback__)
     pretty = Traceback.from_exception(type(error), error, frames, show_locals=True, locals_max_string=None)
     Console(file=screen, width=2000).print(pretty)

@@ -1,4 +1,4 @@
-"""A server that sends whatever bytes a test wants, well-formed or not, and counts its connections."""
+"""A server that sends the bytes that a test gives, well-formed or not, and counts its connections."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from attrs import frozen
 
 @frozen
 class Wire:
-    """``sent`` goes out as it is. ``closes``: hang up after it; otherwise wait for the next request."""
+    """Bytes to send. ``closes``: close the connection afterwards; otherwise wait for the next request."""
 
     sent: bytes = b""
     closes: bool = True
 
 
 def http(body: bytes, status: str = "200 OK", *headers: str) -> Wire:
-    """A complete answer that keeps the connection open."""
+    """Return a complete response that keeps the connection open."""
     lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""]
     return Wire("\r\n".join(lines).encode("latin-1") + body, closes=False)
 
@@ -27,7 +27,7 @@ SILENCE = Wire(closes=False)
 
 
 class WireServer:
-    """Gives the answers in turn, over all connections; the last one for ever."""
+    """Gives the answers in turn, over all connections; the last one is repeated."""
 
     def __init__(self, *answers: Wire) -> None:
         self._answers, self._lock = answers, threading.Lock()

@@ -24,7 +24,7 @@ def walk(*symbols: str) -> PageWalk:
 
 
 def page(rows: int, cursor: str | None, symbol: str = "AAPL") -> RawMarketData:
-    """Its columns are never looked at."""
+    """Return a page whose columns are never read."""
     return RawMarketData(BAR_SCHEMA.empty_table(), (SymbolRun(Symbol(symbol), rows),), cursor)
 
 
@@ -51,7 +51,7 @@ def test_the_cursor_alone_decides_whether_there_is_another_page() -> None:
     assert pages.next_call() is None
 
 
-def test_looking_at_the_next_call_does_not_consume_it() -> None:
+def test_next_call_does_not_consume_the_call() -> None:
     pages = walk()
     assert pages.next_call() == pages.next_call()
 
@@ -71,7 +71,7 @@ def test_a_page_that_points_to_itself_is_malformed() -> None:
 
 
 @pytest.mark.parametrize("circle", [("b", "c", "b"), ("b", "c", "d", "c"), ("b", "b")])
-def test_cursors_that_come_again_lead_in_a_circle(circle: tuple[str, ...]) -> None:
+def test_a_cursor_that_comes_again_is_a_circle(circle: tuple[str, ...]) -> None:
     pages = walk()
     for cursor in circle[:-1]:
         accept(pages, page(1, cursor))
@@ -105,7 +105,7 @@ def test_the_last_empty_page_may_be_the_25th() -> None:
     assert pages.next_call() is None
 
 
-def test_silence_is_believed_when_it_is_said_twice() -> None:
+def test_an_empty_last_page_is_trusted_if_it_comes_twice() -> None:
     pages = walk()
     accept(pages, page(0, None))
     assert next_asked(pages) == ("AAPL", None)
@@ -113,7 +113,7 @@ def test_silence_is_believed_when_it_is_said_twice() -> None:
     assert pages.next_call() is None
 
 
-def test_a_last_page_without_bars_is_asked_for_once_more_and_may_lead_on() -> None:
+def test_a_last_page_without_bars_is_requested_once_more_and_may_lead_on() -> None:
     pages = walk()
     accept(pages, page(10, "b"))
     accept(pages, page(0, None))
@@ -124,7 +124,7 @@ def test_a_last_page_without_bars_is_asked_for_once_more_and_may_lead_on() -> No
     assert pages.next_call() is None
 
 
-def test_bars_that_nobody_asked_for_are_no_silence() -> None:
+def test_a_page_of_unrequested_bars_is_not_empty() -> None:
     pages = walk()
     accept(pages, evolve(page(0, None), unrequested=3))
     assert pages.next_call() is None
@@ -157,7 +157,7 @@ def test_more_bars_than_the_days_have_minutes_end_the_walk() -> None:
         accept(pages, page(1, "c"))
 
 
-def test_a_named_symbol_is_left_out_and_the_rest_asked_for_again() -> None:
+def test_a_named_symbol_is_dropped_and_the_rest_requested_again() -> None:
     pages = walk("AAPL", "BAD", "MSFT")
     assert pages.refuse(SymbolRefusedError("no BAD", "BAD")) == (RefusedSymbol(Symbol("BAD"), "no BAD"),)
     assert next_asked(pages) == ("AAPL,MSFT", None)
@@ -166,7 +166,7 @@ def test_a_named_symbol_is_left_out_and_the_rest_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("named", [None, "", "bad", "OTHER", "BAD,"])
-def test_a_group_is_halved_where_the_refused_symbol_is_not_one_of_it(named: str | None) -> None:
+def test_a_group_is_bisected_if_the_refused_symbol_is_not_in_it(named: str | None) -> None:
     pages = walk("AAPL", "BAD", "MSFT")
     assert pages.refuse(SymbolRefusedError("one is bad", named)) == ()
     assert next_asked(pages) == ("AAPL", None)
@@ -174,14 +174,14 @@ def test_a_group_is_halved_where_the_refused_symbol_is_not_one_of_it(named: str 
     assert next_asked(pages) == ("BAD,MSFT", None)
 
 
-def test_a_symbol_refused_alone_is_out_whatever_the_provider_named() -> None:
+def test_a_symbol_refused_alone_is_dropped_whatever_the_provider_named() -> None:
     pages = walk("BAD")
     assert pages.refuse(SymbolRefusedError("no", "OTHER")) == (RefusedSymbol(Symbol("BAD"), "no"),)
     assert pages.next_call() is None
 
 
 def test_groups_may_get_the_same_cursors() -> None:
-    """Such as page numbers: they belong to one group's pages."""
+    """For example page numbers, which belong to the pages of one group."""
     pages = walk("AAPL", "BAD", "IBM", "MSFT")
     pages.refuse(SymbolRefusedError("one is bad"))
     for cursor in ("page 2", "page 3", None):
@@ -222,7 +222,7 @@ def test_groups_without_bars_are_no_empty_pages_in_a_row() -> None:
     bad=st.sets(st.integers(0, 99).map("S{}".format), max_size=20),
     named=st.booleans(),
 )
-def test_exactly_the_bad_symbols_are_refused_and_every_other_is_asked_for_once(
+def test_exactly_the_bad_symbols_are_refused_and_every_other_is_requested_once(
     symbols: list[str], bad: set[str], named: bool
 ) -> None:
     pages, answered, refused = walk(*symbols), list[str](), list[str]()

@@ -7,7 +7,7 @@ from tests.support.builders import bar, table
 BARS = table([bar("2024-03-11T13:30:00Z", 431.25), bar("2024-03-11T13:31:00Z", 431.25)])
 
 
-def test_runs_say_how_many_rows_there_are() -> None:
+def test_the_number_of_rows_is_that_of_the_runs() -> None:
     runs = (SymbolRun(Symbol("AAPL"), 1), SymbolRun(Symbol("IBM"), 0), SymbolRun(Symbol("MSFT"), 1))
     assert RawMarketData(BARS, runs).num_rows == 2
     assert RawMarketData(BARS).num_rows == 0

@@ -37,13 +37,13 @@ def page(*bars: object, token: str | None = None, **headers: str) -> Answer:
     return Answer(body={"bars": {"AAPL": list(bars)}, "next_page_token": token}, headers=named)
 
 
-def assert_asked(transport: ScriptedTransport, pages: int) -> None:
-    """One more may be on its way already."""
+def assert_requested(transport: ScriptedTransport, pages: int) -> None:
+    """One more page may be on its way already."""
     assert len(transport.requests) in (pages, pages + 1)
 
 
 @BOTH
-def test_every_request_is_reported_with_its_bars_and_what_is_left(reader: Reader) -> None:
+def test_every_request_is_reported_with_its_bars_and_the_remaining_limit(reader: Reader) -> None:
     setting, _ = scripted_alpaca(
         page(*BARS, token="b", X_RateLimit_Remaining="199"), page(token="c", X_RateLimit_Remaining="198"), page(BARS[0])
     )
@@ -105,7 +105,7 @@ def test_attempts_are_exact_for_each_page(reader: Reader, attempts: int) -> None
     assert [query.get("page_token") for query in transport.queries] == [None] + ["b"] * attempts
 
 
-def test_pages_before_a_failure_have_been_handed_over() -> None:
+def test_pages_before_a_failure_have_been_yielded() -> None:
     setting, _ = scripted_alpaca(page(*BARS, token="b"), Answer(500), retry=RetryPolicy(2))
     pages = setting.client.fetch_batch(ASKED)
     assert next(pages).num_rows == 2
@@ -113,14 +113,14 @@ def test_pages_before_a_failure_have_been_handed_over() -> None:
         next(pages)
 
 
-def test_no_more_than_one_page_is_asked_for_ahead() -> None:
+def test_no_more_than_one_page_is_requested_ahead() -> None:
     setting, transport = scripted_alpaca(page(*BARS, token="b"), page(*BARS, token="c"), page(*BARS))
     pages = setting.client.fetch_batch(ASKED)
     assert transport.requests == []
     next(pages)
-    assert_asked(transport, 1)
+    assert_requested(transport, 1)
     next(pages)
-    assert_asked(transport, 2)
+    assert_requested(transport, 2)
 
 
 @BOTH
@@ -139,29 +139,29 @@ def test_a_rate_limit_is_waited_out_until_its_reset_and_not_twice(reader: Reader
 
 @BOTH
 @pytest.mark.parametrize("left", [{}, {"X-RateLimit-Remaining": "3"}], ids=["silent", "some left"])
-def test_a_rate_limit_holds_whatever_is_said_to_be_left(reader: Reader, left: dict[str, str]) -> None:
+def test_a_429_pauses_even_if_requests_seem_to_be_left(reader: Reader, left: dict[str, str]) -> None:
     setting, _ = scripted_alpaca(Answer(429, {}, {"X-RateLimit-Reset": str(1748865600 + 42), **left}), page())
     reader(setting.client, ASKED)
     assert setting.clock.monotonic() == 42.0
 
 
 @BOTH
-@pytest.mark.parametrize("told", ["30", "Mon, 02 Jun 2025 12:00:30 GMT"])
-def test_retry_after_is_obeyed_in_seconds_and_as_a_date(reader: Reader, told: str) -> None:
-    setting, _ = scripted_alpaca(Answer(429, {}, {"Retry-After": told}), page())
+@pytest.mark.parametrize("retry_after", ["30", "Mon, 02 Jun 2025 12:00:30 GMT"])
+def test_retry_after_is_obeyed_in_seconds_and_as_a_date(reader: Reader, retry_after: str) -> None:
+    setting, _ = scripted_alpaca(Answer(429, {}, {"Retry-After": retry_after}), page())
     reader(setting.client, ASKED)
     assert setting.clock.monotonic() == 30.0
 
 
 @BOTH
-def test_a_server_error_may_say_when_to_come_back(reader: Reader) -> None:
+def test_a_server_error_may_have_a_retry_after(reader: Reader) -> None:
     setting, _ = scripted_alpaca(Answer(503, {}, {"Retry-After": "120"}), page())
     reader(setting.client, ASKED)
     assert setting.clock.monotonic() == 120.0
 
 
 @BOTH
-def test_a_rate_limit_without_a_word_backs_off(reader: Reader) -> None:
+def test_a_429_without_headers_backs_off(reader: Reader) -> None:
     setting, _ = scripted_alpaca(Answer(429), Answer(429), page())
     reader(setting.client, ASKED)
     assert 1.5 <= setting.clock.monotonic() <= 2.5
@@ -178,7 +178,7 @@ def test_a_rate_limit_that_never_ends_fails_after_its_attempts(reader: Reader) -
 
 
 @BOTH
-def test_when_nothing_is_left_the_next_request_waits_for_the_reset(reader: Reader) -> None:
+def test_if_no_request_is_left_the_next_one_waits_for_the_reset(reader: Reader) -> None:
     budget = {name.replace("-", "_"): value for name, value in RESET_IN_42.items()}
     setting, _ = scripted_alpaca(page(*BARS, token="b", **budget), page())
     reader(setting.client, ASKED)
@@ -187,7 +187,7 @@ def test_when_nothing_is_left_the_next_request_waits_for_the_reset(reader: Reade
 
 
 @BOTH
-def test_while_something_is_left_nobody_waits(reader: Reader) -> None:
+def test_while_requests_are_left_there_is_no_wait(reader: Reader) -> None:
     few = {"X_RateLimit_Remaining": "1", "X_RateLimit_Reset": str(1748865600 + 42)}
     setting, _ = scripted_alpaca(page(token="b", **few), page(token="c", X_RateLimit_Remaining="0"), page())
     reader(setting.client, ASKED)
@@ -214,7 +214,7 @@ def test_an_interruption_ends_a_wait_for_the_rate_limit(reader: Reader) -> None:
 
 
 @BOTH
-def test_a_page_that_points_to_itself_is_asked_for_once_more(reader: Reader) -> None:
+def test_a_page_that_points_to_itself_is_requested_once_more(reader: Reader) -> None:
     setting, transport = scripted_alpaca(page(token="b"), page(*BARS, token="b"), page(*BARS))
     assert [found.num_rows for found in reader(setting.client, ASKED)] == [0, 2]
     assert [query.get("page_token") for query in transport.queries] == [None, "b", "b"]
@@ -229,12 +229,12 @@ def test_a_page_that_always_points_to_itself_fails(reader: Reader) -> None:
 
 
 @BOTH
-def test_tokens_that_circle_fail_at_once(reader: Reader) -> None:
+def test_tokens_in_a_circle_fail_at_once(reader: Reader) -> None:
     circle = [page(*BARS, token=token) for token in ("b", "c", "b")]
     setting, transport = scripted_alpaca(*circle)
     with pytest.raises(EndlessPagingError, match="in a circle: 'b' came twice"):
         reader(setting.client, ASKED)
-    assert_asked(transport, 3)
+    assert_requested(transport, 3)
 
 
 @BOTH
@@ -242,7 +242,7 @@ def test_tokens_that_never_end_fail_after_25_empty_pages(reader: Reader) -> None
     setting, transport = scripted_alpaca(*(page(token=f"t{number}") for number in range(40)))
     with pytest.raises(EndlessPagingError, match="25 pages in a row without a new bar"):
         reader(setting.client, ASKED)
-    assert_asked(transport, 25)
+    assert_requested(transport, 25)
 
 
 @BOTH
@@ -250,7 +250,7 @@ def test_bars_that_never_end_fail_when_there_are_more_than_minutes(reader: Reade
     setting, transport = scripted_alpaca(*(page(*BARS * 500, token=f"t{number}") for number in range(9)))
     with pytest.raises(EndlessPagingError, match="more bars than minutes"):
         reader(setting.client, ASKED)
-    assert_asked(transport, 3)
+    assert_requested(transport, 3)
 
 
 @BOTH
@@ -258,7 +258,7 @@ def test_pages_that_repeat_the_same_bars_under_ever_new_tokens_end(reader: Reade
     setting, transport = scripted_alpaca(page(token="a"), *(page(*BARS, token=f"t{number}") for number in range(40)))
     with pytest.raises(EndlessPagingError, match="25 pages in a row without a new bar"):
         reader(setting.client, ASKED)
-    assert_asked(transport, 1 + 1 + 25)
+    assert_requested(transport, 1 + 1 + 25)
 
 
 @BOTH
@@ -270,7 +270,7 @@ def test_pages_of_one_new_bar_each_are_no_circle(reader: Reader) -> None:
 
 
 @BOTH
-def test_what_is_asked_without_patience_is_asked_three_times(reader: Reader) -> None:
+def test_a_probing_request_is_sent_three_times(reader: Reader) -> None:
     setting, transport = scripted_alpaca(Answer(503))
     with pytest.raises(ProviderUnavailableError):
         reader(setting.client, evolve(ASKED, probing=True))

@@ -32,7 +32,7 @@ Reader = Callable[[MarketDataProvider, BarsRequest], list[RawMarketData]]
 
 
 class PageNumberClient(BaseApiClient):
-    """A body is a digit: so many bars of the first symbol. Pages are numbered and end with one that is not full."""
+    """A body is a digit, the number of bars of the first symbol. A page that is not full is the last."""
 
     def endpoint_path(self, request: BarsRequest) -> str:
         return f"/bars/{request.symbols[0]}"
@@ -65,7 +65,7 @@ def pages(*answers: Answer) -> tuple[PageNumberClient, ScriptedTransport]:
 
 
 @READ
-def test_next_cursor_has_the_last_word_on_paging(reader: Reader) -> None:
+def test_next_cursor_decides_on_paging(reader: Reader) -> None:
     client, transport = pages(Answer(body=b"3"), Answer(body=b"2"))
     found = reader(client, ASKED)
     assert [(page.num_rows, page.next_cursor) for page in found] == [(3, "3 more"), (2, None)]
@@ -105,7 +105,7 @@ def test_a_refused_symbol_is_a_page_of_its_own(reader: Reader) -> None:
     assert found[0].columns.schema.equals(BAR_SCHEMA)
 
 
-def test_by_default_the_page_knows_its_cursor_and_the_status_its_meaning() -> None:
+def test_by_default_the_page_has_the_cursor_and_the_status_decides_the_error() -> None:
     client, _ = pages()
     page = RawMarketData(BAR_SCHEMA.empty_table(), next_cursor="b")
     assert BaseApiClient.next_cursor(client, page) == "b"

@@ -89,7 +89,7 @@ def test_one_connection_serves_many_async_requests() -> None:
 
 
 def test_a_second_event_loop_gets_connections_of_its_own() -> None:
-    """The first one's are dead: the user who calls asyncio.run twice did not close them, which Python warns of."""
+    """Those of the first loop are dead. A user who calls asyncio.run twice has not closed them, so Python warns."""
 
     async def ask(exchange_: HttpExchange) -> int:
         return (await exchange_.get_async("/x", {})).status
@@ -112,7 +112,7 @@ def test_a_gzipped_body_is_unpacked(ask: Get) -> None:
 
 @BOTH
 @pytest.mark.parametrize("encoding", ["identity", "Identity"])
-def test_a_body_that_says_it_is_not_packed_is_taken_as_it_is(ask: Get, encoding: str) -> None:
+def test_a_body_with_the_encoding_identity_is_taken_as_it_is(ask: Get, encoding: str) -> None:
     with WireServer(http(b"{}", "200 OK", f"Content-Encoding: {encoding}")) as server:
         assert ask(exchange(server.url), "/x", {}).body == b"{}"
 
@@ -129,7 +129,7 @@ def test_a_body_that_says_it_is_not_packed_is_taken_as_it_is(ask: Get, encoding:
     ],
     ids=["brotli", "twice", "not gzip", "cut", "checksum"],
 )
-def test_a_body_in_a_wrong_packing_is_malformed(ask: Get, wire: Wire, complaint: str) -> None:
+def test_a_body_in_a_wrong_encoding_is_malformed(ask: Get, wire: Wire, complaint: str) -> None:
     with WireServer(wire) as server, pytest.raises(MalformedResponseError, match=complaint):
         ask(exchange(server.url), "/x", {})
 
@@ -163,7 +163,7 @@ def test_an_endless_body_is_cut_off_while_it_comes(ask: Get) -> None:
 
 @BOTH
 @pytest.mark.parametrize(
-    ("error", "translated", "said"),
+    ("error", "translated", "message"),
     [
         (httpx.ReadTimeout("slow"), ProviderTimeoutError, r"no answer in time \(ReadTimeout\)"),
         (httpx.ConnectTimeout("slow"), ProviderTimeoutError, r"no answer in time \(ConnectTimeout\)"),
@@ -177,9 +177,9 @@ def test_an_endless_body_is_cut_off_while_it_comes(ask: Get) -> None:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_every_error_of_the_http_library_is_translated(
-    ask: Get, error: Exception, translated: type[Exception], said: str
+    ask: Get, error: Exception, translated: type[Exception], message: str
 ) -> None:
-    with pytest.raises(translated, match=said) as caught:
+    with pytest.raises(translated, match=message) as caught:
         ask(exchange("http://api.test", ScriptedTransport(error)), "/x", {})
     assert type(caught.value) is translated
     assert caught.value.__cause__ is error

@@ -59,19 +59,19 @@ async def ask_async(http_: HttpExchange) -> HttpReply:
 
 
 @pytest.mark.parametrize("wire", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_answer_makes_the_provider_unavailable(wire: Wire) -> None:
+def test_a_broken_response_makes_the_provider_unavailable(wire: Wire) -> None:
     with WireServer(wire) as server, pytest.raises(ProviderUnavailableError, match="the connection broke"):
         ask(server)
 
 
 @pytest.mark.parametrize("wire", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_answer_makes_the_provider_unavailable_async(wire: Wire) -> None:
+def test_a_broken_response_makes_the_provider_unavailable_async(wire: Wire) -> None:
     with WireServer(wire) as server, pytest.raises(ProviderUnavailableError, match="the connection broke"):
         asyncio.run(ask_async(exchange(server.url)))
 
 
 @pytest.mark.parametrize("location", LOCATIONS.values(), ids=LOCATIONS.keys())
-def test_a_redirect_to_nowhere_is_a_provider_error(location: str) -> None:
+def test_a_redirect_to_an_invalid_address_is_a_provider_error(location: str) -> None:
     """The HTTP library builds the next request even though it will not be sent."""
     with WireServer(http(b"", "302 Found", f"Location: {location}")) as server, pytest.raises(ProviderError):
         ask(server)
@@ -79,17 +79,17 @@ def test_a_redirect_to_nowhere_is_a_provider_error(location: str) -> None:
 
 
 @pytest.mark.parametrize("location", ["javascript:alert(1)", "http://xn--/"])
-def test_a_redirect_to_what_is_no_url_is_terminal(location: str) -> None:
+def test_a_redirect_to_something_that_is_no_url_is_terminal(location: str) -> None:
     with WireServer(http(b"", "302 Found", f"Location: {location}")) as server, pytest.raises(TerminalProviderError):
         ask(server)
 
 
-def test_silence_is_a_timeout() -> None:
+def test_no_response_is_a_timeout() -> None:
     with WireServer(SILENCE) as server, pytest.raises(ProviderTimeoutError, match="no answer in time"):
         ask(server, seconds=0.05)
 
 
-def test_silence_is_a_timeout_async() -> None:
+def test_no_response_is_a_timeout_async() -> None:
     with WireServer(SILENCE) as server, pytest.raises(ProviderTimeoutError, match="no answer in time"):
         asyncio.run(ask_async(exchange(server.url, seconds=0.05)))
 
@@ -100,7 +100,7 @@ def test_a_body_that_stops_coming_is_a_timeout() -> None:
         ask(server, seconds=0.05)
 
 
-def test_nobody_at_the_address_makes_the_provider_unavailable() -> None:
+def test_an_address_without_a_server_makes_the_provider_unavailable() -> None:
     with WireServer(http(b"{}")) as server:
         url = server.url
     http_ = exchange(url)

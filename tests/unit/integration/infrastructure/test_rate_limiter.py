@@ -13,7 +13,7 @@ MILLISECOND = 0.001
 
 
 def times_of(count: int, *windows: RateWindow, pace: float = 0.0) -> list[float]:
-    """When each of ``count`` acquires got through, on a clock that moves ``pace`` seconds after each."""
+    """Return when each of ``count`` calls of acquire returned, on a clock that moves ``pace`` seconds after each."""
     clock = FakeClock()
     limiter, times = RateLimiter(windows, clock), []
     for _ in range(count):
@@ -33,7 +33,7 @@ def test_25_acquires_at_10_a_minute_take_two_minutes() -> None:
 
 
 def test_the_window_slides_with_each_request() -> None:
-    """No burst of twice the limit around the turn of a minute."""
+    """There is no burst of twice the limit around a full minute."""
     times = times_of(6, RateWindow(3), pace=10.0)
     assert times == pytest.approx([0.0, 10.0, 20.0, 60.0, 70.0, 80.0], abs=2 * MILLISECOND)
 

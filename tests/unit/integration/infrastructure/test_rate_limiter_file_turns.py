@@ -15,7 +15,7 @@ MICROSECOND = 1e-6
 
 
 def limiters(file: Path, clock: FakeClock, *windows: RateWindow, count: int = 2) -> list[RateLimiter]:
-    """Each with a descriptor of its own, as other processes have."""
+    """Return limiters with a descriptor each, as other processes have."""
     return [RateLimiter(windows, clock, shared_in=file) for _ in range(count)]
 
 

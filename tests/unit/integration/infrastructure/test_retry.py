@@ -114,7 +114,7 @@ def test_a_terminal_error_is_not_tried_again(play: Play) -> None:
 
 @BOTH
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), IngestionInterrupted("stop")], ids=repr)
-def test_what_is_not_a_provider_error_passes_through(play: Play, error: BaseException) -> None:
+def test_other_errors_pass_through(play: Play, error: BaseException) -> None:
     attempts = Attempts(error)
     with pytest.raises(type(error)):
         play(RetryPolicy(), attempts, FakeClock(), Retries())
@@ -131,33 +131,33 @@ def test_an_interruption_while_waiting_passes_through(play: Play) -> None:
 
 
 @BOTH
-def test_a_rate_limit_that_says_how_long_is_not_waited_for_here(play: Play) -> None:
-    """The limiter holds everybody back that long; waiting here as well would double it."""
+def test_a_rate_limit_with_an_end_is_not_waited_for_here(play: Play) -> None:
+    """The rate limiter waits that long; waiting here as well would double it."""
     clock, retries = FakeClock(), Retries()
     play(RetryPolicy(), Attempts(RateLimitedError("slow down", 42.0)), clock, retries)
     assert (clock.slept, retries) == ([0.0], [(1, 0.0, "slow down")])
 
 
 @BOTH
-def test_a_rate_limit_that_does_not_say_how_long_backs_off(play: Play) -> None:
+def test_a_rate_limit_without_an_end_backs_off(play: Play) -> None:
     clock = FakeClock()
     play(RetryPolicy(), Attempts(RateLimitedError("slow down"), RateLimitedError("slow down")), clock, Retries())
     assert [0.5 <= clock.slept[0] <= 1.0, 1.0 <= clock.slept[1] <= 1.5, len(clock.slept)] == [True, True, 2]
 
 
 @BOTH
-@pytest.mark.parametrize("told", [0.0, 0.001, 0.4])
-def test_a_rate_limit_that_seems_over_already_still_backs_off(play: Play, told: float) -> None:
-    """As where the provider's clock runs behind ours, and every reset lies in the past."""
-    clock, attempts = FakeClock(), Attempts(*[RateLimitedError("slow down", told)] * 7)
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.4])
+def test_a_rate_limit_that_seems_to_be_over_still_backs_off(play: Play, seconds: float) -> None:
+    """For example if the provider's clock runs behind ours, so that every reset is in the past."""
+    clock, attempts = FakeClock(), Attempts(*[RateLimitedError("slow down", seconds)] * 7)
     assert play(RetryPolicy(), attempts, clock, Retries()) == "done"
     assert clock.monotonic() >= 0.5 + 1 + 2 + 4 + 8 + 16 + 30
 
 
-def test_a_policy_tries_at_least_once() -> None:
+def test_a_policy_has_at_least_one_attempt() -> None:
     with pytest.raises(ValueError, match="attempts"):
         RetryPolicy(attempts=0)
 
 
-def test_in_a_hurry_there_are_fewer_attempts_and_never_more() -> None:
+def test_probing_has_fewer_attempts_and_never_more() -> None:
     assert [RetryPolicy(attempts=number).probing.attempts for number in (1, 3, 8)] == [1, 3, 3]

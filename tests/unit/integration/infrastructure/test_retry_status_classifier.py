@@ -52,7 +52,7 @@ def test_each_status_has_its_error(status: int, kind: type[ProviderError]) -> No
     assert str(error).startswith(f"acme answered {status}: so it is")
 
 
-def test_a_rate_limit_knows_how_long_to_wait() -> None:
+def test_a_rate_limit_error_has_the_seconds_to_wait() -> None:
     error = classify_status("acme", 429, b"", RateLimitReport(0, 12.0))
     assert isinstance(error, RateLimitedError)
     assert (error.retry_after, str(error)) == (12.0, "acme answered 429: Too Many Requests")
@@ -65,7 +65,7 @@ def test_a_rate_limit_knows_how_long_to_wait() -> None:
     ("status", "advice"),
     [(401, "Check the key and the secret"), (302, "Redirects are not followed: correct base_url")],
 )
-def test_errors_that_the_user_can_mend_say_how(status: int, advice: str) -> None:
+def test_errors_that_the_user_can_fix_have_advice(status: int, advice: str) -> None:
     assert str(classify_status("acme", status, b"", SILENT)).endswith(advice)
 
 
@@ -95,17 +95,17 @@ def test_a_long_message_is_cut() -> None:
     assert len(provider_message(b"y " * 1_000_000)) <= LONGEST_MESSAGE
 
 
-def test_a_body_nested_without_end_is_taken_as_text() -> None:
+def test_a_deeply_nested_body_is_taken_as_text() -> None:
     assert provider_message(b"[" * 1_000_000) == "[" * LONGEST_MESSAGE
 
 
-def test_an_answer_without_words_gets_those_of_its_status() -> None:
+def test_a_response_without_a_message_gets_the_phrase_of_its_status() -> None:
     assert str(classify_status("acme", 503, b"", SILENT)) == "acme answered 503: Service Unavailable"
     assert str(classify_status("acme", 599, b"", SILENT)) == "acme answered 599: no message"
 
 
 @given(status=st.integers(100, 999).filter(lambda status: status != 200), body=st.binary(max_size=400))
-def test_any_answer_is_a_provider_error_that_can_be_written_down(status: int, body: bytes) -> None:
+def test_any_response_becomes_a_provider_error_in_one_line_of_unicode(status: int, body: bytes) -> None:
     error = classify_status("acme", status, body, SILENT)
     assert isinstance(error, ProviderError)
     assert "\n" not in str(error)

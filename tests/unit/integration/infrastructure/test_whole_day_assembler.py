@@ -32,7 +32,7 @@ def _moment(at: str) -> str:
 
 
 def told(bars: ArrowBars | None) -> list[str]:
-    """``AAPL 11: 2`` for two bars of the 11th, with a ? where more may come."""
+    """Return ``AAPL 11: 2`` for two bars of the 11th, with a ? if they are not final."""
     return [
         f"{day.symbol} {day.trading_date.day.day}: {part.length}{'' if part.final_window else '?'}"
         for part in (bars.slices if bars else ())
@@ -54,7 +54,7 @@ def test_the_last_symbol_day_of_a_page_waits_for_the_next() -> None:
     assert play(ASKED, pages) == [["AAPL 11: 1"], ["AAPL 12: 2"], ["AAPL 13: 1", "MSFT 11: 1"], []]
 
 
-def test_a_symbol_day_may_go_on_over_many_pages() -> None:
+def test_a_symbol_day_may_continue_over_many_pages() -> None:
     pages = [page(("AAPL", f"11 13:{minute}"), cursor=f"t{minute}") for minute in range(30, 35)]
     assert play(ASKED, pages) == [[], [], [], [], [], ["AAPL 11: 5"]]
 
@@ -74,15 +74,15 @@ def test_empty_pages_change_nothing() -> None:
     assert play(ASKED, pages) == [[], [], [], ["AAPL 11: 2"], [], []]
 
 
-def test_a_refused_symbol_does_not_make_a_cut_day_whole() -> None:
-    """A group may be refused and asked for anew halfway through its pages, and nothing names the symbol yet."""
+def test_a_refused_symbol_does_not_complete_a_cut_day() -> None:
+    """A group may be refused and requested again halfway through its pages, before the symbol is named."""
     refused = RefusedSymbol(Symbol("MSFT"), "invalid symbol: MSFT")
     for interlude in (page(), evolve(page(), refused=(refused,))):
         pages = [page(("AAPL", "11 13:30"), cursor="b"), interlude, page(("AAPL", "11 13:30"), ("AAPL", "11 13:31"))]
         assert play(ASKED, pages) == [[], [], ["AAPL 11: 3"], []]
 
 
-def test_what_comes_again_after_it_was_emitted_is_not_whole() -> None:
+def test_a_second_part_of_an_emitted_symbol_day_is_not_final() -> None:
     pages = [
         page(("AAPL", "11 13:30"), ("AAPL", "12 13:30"), cursor="b"),
         page(("AAPL", "11 13:31"), ("AAPL", "12 13:31"), cursor="c"),
@@ -91,13 +91,13 @@ def test_what_comes_again_after_it_was_emitted_is_not_whole() -> None:
     assert play(ASKED, pages) == [["AAPL 11: 1"], ["AAPL 11: 1?"], [], ["AAPL 12: 2"]]
 
 
-def test_only_final_sessions_are_whole() -> None:
+def test_only_final_sessions_have_a_final_window() -> None:
     *final, last = ASKED.sessions
     still_open = evolve(ASKED, sessions=(*final, evolve(last, final=False)))
     assert play(still_open, [page(("AAPL", "12 13:30"), ("AAPL", "13 13:30"))])[0] == ["AAPL 12: 1", "AAPL 13: 1?"]
 
 
-def test_whole_is_the_window_that_was_asked_for() -> None:
+def test_the_final_window_is_the_requested_one() -> None:
     (session,) = request(("AAPL",), "2024-03-11", "2024-03-11", kind=SessionKind.REGULAR).sessions
     asked = BarsRequest(1, (Symbol("AAPL"),), (session,), SessionKind.REGULAR)
     bars = WholeDayAssembler(asked).add(page(("AAPL", "11 13:30")))
@@ -114,14 +114,14 @@ def test_the_evening_belongs_to_its_new_york_date() -> None:
     assert [part.symbol_day for part in bars.slices] == [day("AAPL", "2024-01-02"), day("AAPL", "2024-01-03")]
 
 
-def test_dates_nobody_asked_for_are_dropped_and_counted() -> None:
+def test_unrequested_dates_are_dropped_and_counted() -> None:
     assembler = WholeDayAssembler(ASKED)
     rows = [("AAPL", "10 13:30"), ("AAPL", "11 13:30"), ("AAPL", "14 13:30"), ("AAPL", "14 13:31")]
     assert told(assembler.add(page(*rows))) == ["AAPL 11: 1"]
     assert assembler.unrequested == 3
 
 
-def test_dates_nobody_asked_for_are_counted_once_though_the_tail_is_looked_at_again() -> None:
+def test_unrequested_dates_are_counted_once_although_the_tail_is_cut_again() -> None:
     assembler = WholeDayAssembler(ASKED)
     assembler.add(evolve(page(("AAPL", "10 13:30"), ("AAPL", "11 13:30"), cursor="b"), unrequested=5))
     assembler.add(page(("AAPL", "14 13:30"), cursor="c"))
@@ -129,12 +129,12 @@ def test_dates_nobody_asked_for_are_counted_once_though_the_tail_is_looked_at_ag
     assert assembler.unrequested == 5 + 2
 
 
-def test_a_page_of_nothing_but_foreign_dates_keeps_the_tail() -> None:
+def test_a_page_of_other_dates_only_keeps_the_tail() -> None:
     pages = [page(("AAPL", "11 13:30"), cursor="b"), page(("AAPL", "20 13:30"), cursor="c"), page(("AAPL", "11 13:31"))]
     assert play(ASKED, pages) == [[], [], ["AAPL 11: 2"], []]
 
 
-def test_a_day_without_a_session_between_the_asked_ones_is_left_to_validation() -> None:
+def test_a_day_without_a_session_between_requested_ones_is_left_to_validation() -> None:
     asked = request(("AAPL",), "2024-03-08", "2024-03-11")
     rows = [("AAPL", "08 14:30"), ("AAPL", "09 14:30"), ("AAPL", "11 13:30")]
     assert play(asked, [page(*rows)])[0] == ["AAPL 8: 1", "AAPL 9: 1?", "AAPL 11: 1"]
@@ -157,13 +157,13 @@ def test_a_bar_without_a_time_at_the_end_of_a_page_stays_with_its_day() -> None:
     assert play(ASKED, pages) == [[], ["AAPL 12: 3", "AAPL 13: 1"], []]
 
 
-def test_bars_without_a_time_alone_are_taken_for_the_first_asked_date() -> None:
+def test_bars_without_any_time_go_to_the_first_requested_date() -> None:
     assert play(ASKED, [page(("MSFT", None), ("MSFT", None))]) == [["MSFT 11: 2"], []]
     assert play(ASKED, [page(("MSFT", None), cursor="b"), page(("MSFT", "12 13:30"))]) == [[], ["MSFT 12: 2"], []]
 
 
 def test_the_window_may_end_before_the_bars_do() -> None:
-    """A provider that gives more of an asked day than was asked for loses nothing of it."""
+    """Bars of a requested day outside the requested window are kept."""
     (session,) = request(("AAPL",), "2024-03-11", "2024-03-11").sessions
     until = Timestamp.parse("2024-03-11T14:00:00Z")
     asked = BarsRequest(1, (Symbol("AAPL"),), (evolve(session, window=session.window.until(until)),))

@@ -1,4 +1,4 @@
-"""Any bars, cut into any pages: what comes out must be what went in, by symbol-day."""
+"""Any bars, cut into any pages, come out once each, by symbol-day."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.support.builders import bar, request, table
 
 SYMBOLS = ("AAPL", "BRK.B", "MSFT")
 SPANS = (("2024-03-08", "2024-03-12"), ("2024-11-01", "2024-11-05"), ("2024-07-02", "2024-07-05"))
-"""The clocks go forward, the clocks go back, a half day and a holiday; the first two have a weekend inside."""
+"""The start and the end of summer time, each with a weekend inside, a half day and a holiday."""
 MINUTES = (0, 1, 239, 240, 569, 570, 779, 780, 959, 960, 1139, 1140, 1199, 1200, 1438, 1439)
-"""Of the New York day, around the edges of the sessions and of the UTC date."""
+"""Times of the New York day around the edges of the sessions and of the UTC date."""
 
 
 @frozen
 class Given:
-    """A row of the input; ``number`` tells it from every other."""
+    """A row of the input; ``number`` identifies it."""
 
     number: int
     symbol: str
@@ -116,7 +116,7 @@ def _asked_for(scene: Scene) -> list[Given]:
 
 
 @given(scene=scenes())
-def test_every_symbol_day_comes_once_and_whole_however_the_pages_are_cut(scene: Scene) -> None:
+def test_every_symbol_day_comes_once_and_complete_however_the_pages_are_cut(scene: Scene) -> None:
     found, unrequested = assemble(scene)
     windows = {asked.trading_date: asked.window for asked in scene.asked.sessions}
     wanted = _asked_for(scene)

@@ -62,14 +62,14 @@ def test_other_hours_are_those_of_the_extended_session_around_the_regular_one() 
     assert dict(zip(cases, other.tolist(), strict=True)) == cases
 
 
-def test_a_bar_without_a_time_is_of_no_other_hours() -> None:
+def test_a_bar_without_a_time_does_not_count_as_one_of_other_hours() -> None:
     regular = request(("AAPL",), "2024-03-08", "2024-03-08", kind=SessionKind.REGULAR)
     stamps = pa.chunked_array([pa.array([None, micros("2024-03-08T12:00:00Z")[0]], pa.int64()).cast(TIMESTAMP)])
     days = numbers("2024-03-08T12:00:00Z", "2024-03-08T12:00:00Z")
     assert RequestedDays(regular).other_hours(stamps, days).tolist() == [False, True]
 
 
-def test_final_windows_are_those_of_final_asked_sessions() -> None:
+def test_final_windows_are_those_of_final_sessions() -> None:
     friday, monday = FRIDAY_TO_MONDAY.sessions
     asked = RequestedDays(evolve(FRIDAY_TO_MONDAY, sessions=(friday, evolve(monday, final=False))))
     days = numbers("2024-03-08T15:00:00Z", "2024-03-09T15:00:00Z", "2024-03-11T15:00:00Z")

@@ -24,7 +24,7 @@ def bars(*moments: str, token: str | None = None) -> Answer:
 
 
 def test_limit_feed_and_adjustment_are_sent_with_every_page() -> None:
-    """Their defaults are a tenth of a page, and whatever the plan says."""
+    """Their defaults are a tenth of a page, or depend on the plan."""
     setting, transport = scripted_alpaca(bars(token="b"), bars(token="c"), bars(OPEN), feed="sip", adjustment="split")
     read(setting.client, MONDAY)
     asked = [(query["limit"], query["feed"], query["adjustment"]) for query in transport.queries]
@@ -58,7 +58,7 @@ def test_other_parameters_stay_the_same_while_paging() -> None:
         (SessionKind.REGULAR, "2024-11-01", "2024-11-04", "2024-11-01T13:30:00Z", "2024-11-04T20:59:59Z"),
     ],
 )
-def test_both_ends_are_inclusive_so_the_last_second_is_asked_for_and_not_the_end(
+def test_both_ends_are_inclusive_so_the_last_second_is_requested_and_not_the_end(
     kind: SessionKind, first: str, last: str, start: str, end: str
 ) -> None:
     setting, transport = scripted_alpaca(bars())
@@ -66,8 +66,8 @@ def test_both_ends_are_inclusive_so_the_last_second_is_asked_for_and_not_the_end
     assert (transport.queries[0]["start"], transport.queries[0]["end"]) == (start, end)
 
 
-def test_a_bar_at_20_00_in_new_york_is_not_asked_for() -> None:
-    """Alpaca would give it: it is not of the session, and would make a day of its own on another date in UTC."""
+def test_a_bar_at_20_00_in_new_york_is_not_requested() -> None:
+    """Alpaca would return it: it is outside the session, and in UTC it belongs to another date."""
     day = [record(f"2024-03-1{at}Z") for at in ("1T07:59:00", "1T08:00:00", "1T23:59:00", "2T00:00:00")]
     with AlpacaLoopback({"AAPL": day}) as loopback:
         client = AlpacaSetting(exchange(loopback.url)).client
@@ -106,7 +106,7 @@ def test_the_token_alone_ends_paging_and_not_a_short_or_empty_page() -> None:
     assert [query.get("page_token") for query in transport.queries] == [None, "b", "c", "d", "e"]
 
 
-def test_traits_say_what_a_scheduler_and_a_store_need_to_know() -> None:
+def test_capabilities_hold_what_a_scheduler_and_a_store_need() -> None:
     capabilities = alpaca_capabilities("sip", "all")
     assert capabilities.identity == DatasetIdentity("alpaca", "sip", "all")
     assert (capabilities.bars_per_page, capabilities.symbols_per_request) == (10_000, 200)

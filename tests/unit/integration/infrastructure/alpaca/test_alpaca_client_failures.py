@@ -51,7 +51,7 @@ BOTH = pytest.mark.parametrize("reader", READERS, ids=["sync", "async"])
         (302, b"", TerminalProviderError, "Redirects are not followed: correct base_url"),
     ],
 )
-def test_what_asking_again_cannot_mend_fails_at_once(
+def test_a_failure_that_a_retry_cannot_help_fails_at_once(
     reader: Reader, status: int, body: bytes, kind: type[ProviderError], said: str
 ) -> None:
     setting, transport = scripted_alpaca(Answer(status, body))
@@ -73,7 +73,7 @@ def test_what_asking_again_cannot_mend_fails_at_once(
         (504, ProviderUnavailableError),
     ],
 )
-def test_what_may_pass_is_retried_and_then_fails_clearly(
+def test_a_transient_failure_is_retried_and_then_fails_clearly(
     reader: Reader, status: int, kind: type[ProviderError]
 ) -> None:
     setting, transport = scripted_alpaca(Answer(status, b'{"message":"try later"}'))
@@ -93,14 +93,14 @@ def test_alpaca_retry_then_succeeds(status: int) -> None:
 
 @BOTH
 @pytest.mark.parametrize("bars", [{}, None, [], {"AAPL": []}, {"AAPL": None}], ids=str)
-def test_an_error_with_status_200_is_an_error_and_not_nothing(reader: Reader, bars: object) -> None:
+def test_an_error_with_status_200_is_an_error_and_not_an_empty_page(reader: Reader, bars: object) -> None:
     setting, transport = scripted_alpaca(Answer(body={"message": "internal error", "bars": bars}))
     with pytest.raises(MalformedResponseError, match="a message instead of bars: 'internal error'"):
         reader(setting.client, ASKED)
     assert len(transport.requests) == 8
 
 
-def test_html_with_status_200_is_an_error_and_not_nothing() -> None:
+def test_html_with_status_200_is_an_error_and_not_an_empty_page() -> None:
     setting, _ = scripted_alpaca(Answer(200, HTML), retry=RetryPolicy(1))
     with pytest.raises(MalformedResponseError, match="the body is not JSON: it starts with '<html>"):
         list(setting.client.fetch_batch(ASKED))
@@ -155,7 +155,7 @@ def test_only_the_symbol_that_is_refused_is_left_out(
     assert sum(event.error_kind == "symbol_refused" for event in completed) == refusals
 
 
-def test_a_symbol_refused_alone_leaves_no_more_to_ask() -> None:
+def test_a_symbol_refused_alone_ends_the_request() -> None:
     setting, transport = scripted_alpaca(Answer(400, {"message": "invalid symbol: AAPL"}))
     pages = list(setting.client.fetch_batch(ASKED))
     assert [(page.num_rows, page.refused) for page in pages] == [
@@ -164,7 +164,7 @@ def test_a_symbol_refused_alone_leaves_no_more_to_ask() -> None:
     assert len(transport.requests) == 1
 
 
-def test_another_bad_request_is_no_refusal_of_a_symbol() -> None:
+def test_another_bad_request_refuses_no_symbol() -> None:
     setting, transport = scripted_alpaca(Answer(400, {"message": "invalid page token"}))
     with pytest.raises(BadRequestError, match="invalid page token"):
         list(setting.client.fetch_batch(MONDAY))

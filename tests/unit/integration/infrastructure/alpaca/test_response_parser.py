@@ -63,7 +63,7 @@ def test_a_bar_becomes_a_canonical_row() -> None:
     ],
 )
 def test_numbers_come_through_bit_for_bit(key: str, column: str, given: object, value: object) -> None:
-    """Also those that no bar may have: whether they are good is for validation to say."""
+    """Also those that no valid bar has: validation judges them."""
     (row,) = rows(parse({"bars": {"AAPL": [record(HALF_PAST, **{key: given})]}}))
     assert row[column] == value
     assert row.get("raw") is None
@@ -74,7 +74,7 @@ def test_older_bars_without_trade_count_and_vwap_have_nulls_there() -> None:
     assert (row["trade_count"], row["vwap"]) == (None, None)
 
 
-def test_fields_that_are_not_known_are_let_be() -> None:
+def test_unknown_fields_are_ignored() -> None:
     page = parse({"bars": {"AAPL": [record(HALF_PAST, x=["new"])]}, "currency": "USD", "next_page_token": None})
     assert page.num_rows == 1
 
@@ -114,25 +114,25 @@ def test_timestamps_are_utc_to_the_microsecond(text: str, moment: str) -> None:
         b'{"bars":{},"message":null}',
     ],
 )
-def test_every_shape_of_nothing_is_an_empty_last_page(body: bytes) -> None:
+def test_every_form_of_no_bars_is_an_empty_last_page(body: bytes) -> None:
     page = parse(body)
     assert (page.num_rows, page.runs, page.next_cursor, page.unrequested) == (0, (), None, 0)
     assert pa.table(page.columns).equals(BAR_SCHEMA.empty_table())
 
 
 @pytest.mark.parametrize("bars", ["{}", "null", "[]", '{"AAPL":null}'])
-def test_a_page_of_nothing_may_have_a_page_after_it(bars: str) -> None:
+def test_an_empty_page_may_have_a_page_after_it(bars: str) -> None:
     assert parse(f'{{"bars":{bars},"next_page_token":"QUFQTA=="}}'.encode()).next_cursor == "QUFQTA=="
 
 
-def test_symbols_nobody_asked_for_are_dropped_and_counted() -> None:
+def test_unrequested_symbols_are_dropped_and_counted() -> None:
     found = {"AAPL": [record(HALF_PAST)], "TSLA": [record(HALF_PAST)] * 3, "aapl": [record(HALF_PAST)], "GONE": None}
     page = parse({"bars": found})
     assert ([symbol for symbol, _ in owned_rows([page])], page.unrequested) == (["AAPL"], 4)
 
 
-def test_symbols_are_put_in_order_and_their_bars_are_not() -> None:
-    """Pages are cut in the order of symbols; that of a JSON object's keys means nothing."""
+def test_symbols_are_sorted_and_their_bars_are_not() -> None:
+    """Pages are cut in the order of symbols; the order of the keys of a JSON object has no meaning."""
     late, early = record("2024-03-11T13:31:00Z"), record(HALF_PAST)
     page = parse({"bars": {"MSFT": [late, early], "AAPL": [early, late]}})
     assert page.runs == (SymbolRun(AAPL, 2), SymbolRun(MSFT, 2))
@@ -182,10 +182,10 @@ def test_symbols_are_put_in_order_and_their_bars_are_not() -> None:
         (b'{"next_page_token":"a","bars":{"AAPL":[%b]},"next_page_toke\\u006e":null}' % BAR, "'next_page_token' twice"),
     ],
 )
-def test_what_is_no_page_is_malformed(body: bytes, complaint: str) -> None:
+def test_a_body_that_is_no_page_is_malformed(body: bytes, complaint: str) -> None:
     with pytest.raises(MalformedResponseError, match=complaint):
         parse(body)
 
 
-def test_words_beside_bars_do_no_harm() -> None:
+def test_a_message_beside_bars_does_no_harm() -> None:
     assert parse({"message": "deprecated", "bars": {"AAPL": [record(HALF_PAST)]}}).num_rows == 1

@@ -1,4 +1,4 @@
-"""Whatever a provider may send: a valid page comes out, or a ``ProviderError``, and never anything else."""
+"""Any body becomes a valid page or raises ``ProviderError``; nothing else can happen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.clients import rows, scripted_alpaca
 from tests.support.scripted_transport import Answer
 
 LONG = "<5,000 digits>"
-"""Stands for an integer that Python does not write, though a provider may."""
+"""Stands for an integer that Python does not write but a provider may."""
 ASKED = request(("AAPL", "MSFT"), "2024-03-11", "2024-03-12")
 SCALARS = (
     st.none()
@@ -110,7 +110,7 @@ def test_any_body_is_a_valid_page_or_malformed(body: bytes) -> None:
 
 @settings(max_examples=200)
 @given(answers=st.lists(bodies(), min_size=1, max_size=3), status=st.sampled_from([200, 200, 200, 400, 403, 422, 500]))
-def test_any_answers_end_in_whole_symbol_days_or_a_provider_error(answers: list[bytes], status: int) -> None:
+def test_any_responses_end_in_complete_symbol_days_or_a_provider_error(answers: list[bytes], status: int) -> None:
     scripted = [*(Answer(status, body) for body in answers), Answer(body={})]
     setting, _ = scripted_alpaca(*scripted, retry=RetryPolicy(2))
     assembler, paged, foreign, emitted = WholeDayAssembler(ASKED), 0, 0, list[ArrowBars | None]()

@@ -34,7 +34,7 @@ def times(rows: list[Row]) -> list[Timestamp]:
     first=st.integers(0, 3),
     length=st.integers(0, 3),
 )
-def test_a_symbol_day_is_the_same_whatever_else_is_asked(symbols: list[str], first: int, length: int) -> None:
+def test_a_symbol_day_is_the_same_whatever_else_is_requested(symbols: list[str], first: int, length: int) -> None:
     days = [str(session.trading_date) for session in sessions("2024-03-06", "2024-03-14")]
     asked = request(symbols, days[first], days[first + length])
     found = owned_rows(read(SyntheticClient(7), asked))
@@ -145,5 +145,5 @@ def test_a_window_without_a_minute_is_one_empty_page() -> None:
     assert (page.num_rows, page.next_cursor, len(pa.table(page.columns))) == (0, None, 0)
 
 
-def test_long_ago_is_invented_too() -> None:
+def test_dates_long_ago_have_bars_too() -> None:
     assert len(bars(7, "AAPL", "1999-12-30", "1999-12-30", SessionKind.REGULAR)) > 300

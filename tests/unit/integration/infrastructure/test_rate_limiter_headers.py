@@ -11,12 +11,12 @@ NOW = Timestamp.parse("2025-06-02T12:00:00Z")
 EPOCH = 1748865600
 
 
-def test_silence_says_nothing() -> None:
+def test_without_headers_the_report_is_empty() -> None:
     assert read_rate_limit({}, NOW) == RateLimitReport(None, None, None)
     assert read_rate_limit({}, NOW).seconds_to_wait is None
 
 
-def test_reset_is_a_moment_in_epoch_seconds() -> None:
+def test_reset_is_a_time_in_epoch_seconds() -> None:
     report = read_rate_limit({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(EPOCH + 42)}, NOW)
     assert report == RateLimitReport(remaining=0, seconds_to_reset=42.0, retry_after=None)
     assert report.seconds_to_wait == 42.0
@@ -47,7 +47,7 @@ def test_retry_after_is_seconds_or_an_http_date(text: str, seconds: float) -> No
     assert read_rate_limit({"retry-after": text}, NOW).retry_after == seconds
 
 
-def test_retry_after_goes_before_the_reset() -> None:
+def test_retry_after_has_priority_over_the_reset() -> None:
     report = read_rate_limit({"retry-after": "3", "x-ratelimit-reset": str(EPOCH + 42)}, NOW)
     assert (report.seconds_to_wait, report.seconds_to_reset) == (3.0, 42.0)
 
@@ -69,7 +69,7 @@ def test_retry_after_goes_before_the_reset() -> None:
         "Mon, 02 Jun 2025 12:00:00 +9999999999999999",
     ],
 )
-def test_what_cannot_be_read_is_as_good_as_silence(text: str) -> None:
+def test_a_header_that_cannot_be_read_counts_as_absent(text: str) -> None:
     headers = dict.fromkeys(("retry-after", "x-ratelimit-reset", "x-ratelimit-remaining"), text)
     assert read_rate_limit(headers, NOW) == RateLimitReport(None, None, None)
 

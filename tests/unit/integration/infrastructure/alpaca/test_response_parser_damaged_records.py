@@ -27,7 +27,7 @@ def parse(*written: str) -> RawMarketData:
 
 
 def among_neighbours(written: str) -> dict[str, object]:
-    """What becomes of a record, once its neighbours have been found unharmed."""
+    """Return the parsed record, after checking that its neighbours are unharmed."""
     page = parse(json.dumps(BEFORE), written, json.dumps(AFTER))
     before, bad, after = rows(page)
     good = rows(parse(json.dumps(BEFORE), json.dumps(AFTER)))
@@ -37,7 +37,7 @@ def among_neighbours(written: str) -> dict[str, object]:
 
 
 def changed(key: str, value: str) -> str:
-    """The good record with one value, as JSON text, put in place of another."""
+    """Return the good record with one value replaced by other JSON text."""
     fields = {**json.loads(GOOD), key: "\0"}
     return json.dumps(fields).replace('"\\u0000"', value)
 
@@ -59,7 +59,7 @@ def test_a_number_that_cannot_be_read_becomes_null_and_its_record_is_kept(key: s
 
 
 def _loose(text: str) -> object:
-    """Numbers as they were written: what does not fit a double is kept as text."""
+    """Numbers as the provider wrote them: one that does not fit into a double is kept as text."""
     parsed = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     return {key: "null" if value is None else str(value) for key, value in parsed.items()}
 
@@ -129,12 +129,12 @@ def test_a_time_that_cannot_be_read_becomes_null_and_its_record_is_kept(text: st
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
-def test_a_time_outside_the_calendar_beside_another_bad_record_is_null(text: str) -> None:
+def test_a_time_outside_the_calendar_beside_another_damaged_record_is_null(text: str) -> None:
     page = parse(changed("t", f'"{text}"'), "null", GOOD)
     assert [row["timestamp"] is None for row in rows(page)] == [True, True, False]
 
 
-def test_bad_records_of_symbols_nobody_asked_for_are_only_counted() -> None:
+def test_damaged_records_of_unrequested_symbols_are_only_counted() -> None:
     body = '{"bars":{"AAPL":[' + GOOD + '],"TSLA":[5,null,"x"]}}'
     page = ResponseParser((Symbol("AAPL"),)).parse(body.encode())
     assert (page.num_rows, page.unrequested) == (1, 3)
