@@ -76,14 +76,20 @@ class RateLimitedError(TransientProviderError):
 
 
 class ProviderTimeoutError(TransientProviderError):
+    """The provider did not answer in time."""
+
     kind = "timeout"
 
 
 class ProviderUnavailableError(TransientProviderError):
+    """The provider answered with HTTP 5xx, or the connection broke."""
+
     kind = "unavailable"
 
 
 class MalformedResponseError(TransientProviderError):
+    """The response does not have the documented form."""
+
     kind = "malformed"
 
 
@@ -94,14 +100,20 @@ class TerminalProviderError(ProviderError):
 
 
 class CredentialsError(TerminalProviderError):
+    """The provider refused the keys. This stops the whole job: every further request would fail as well."""
+
     kind = "credentials"
 
 
 class EntitlementError(TerminalProviderError):
+    """The account is not entitled to these data."""
+
     kind = "entitlement"
 
 
 class BadRequestError(TerminalProviderError):
+    """The provider refused the request."""
+
     kind = "bad_request"
 
 
@@ -119,23 +131,25 @@ class SymbolRefusedError(BadRequestError):
 
 
 class EndlessPagingError(TerminalProviderError):
+    """The pages of the provider repeat: following their cursors would never end."""
+
     kind = "endless_paging"
 
 
 class StorageError(MarketPipeError):
-    pass
+    """Files of the store cannot be read or written."""
 
 
 class PartitionUnreadableError(StorageError):
-    pass
+    """A file of bars is damaged."""
 
 
 class QueryError(StorageError):
-    pass
+    """A query is wrong, or tries what a query may not do."""
 
 
 class StateError(MarketPipeError):
-    pass
+    """The database of jobs and checkpoints cannot be used."""
 
 
 class StoreBusyError(StateError):
@@ -143,11 +157,11 @@ class StoreBusyError(StateError):
 
 
 class WorkerLostError(MarketPipeError):
-    pass
+    """A worker process ended before its work was done."""
 
 
 class IngestionInterrupted(MarketPipeError):
-    pass
+    """The user asked to stop."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -60,11 +60,15 @@ class Term:
 
 @frozen(order=False)
 class Field(Term):
+    """The value of the field with that name."""
+
     name: str
 
 
 @frozen(order=False)
 class Literal(Term):
+    """A constant."""
+
     value: float | int | str
 
 
@@ -78,6 +82,8 @@ class Remainder(Term):
 
 @frozen
 class Compare(Predicate):
+    """``operator`` is a key of ``COMPARISONS``. Does not hold if either side is null or NaN."""
+
     operator: str
     left: Term
     right: Term
@@ -85,11 +91,15 @@ class Compare(Predicate):
 
 @frozen
 class AllOf(Predicate):
+    """Holds if all parts hold, and if there are none."""
+
     parts: tuple[Predicate, ...]
 
 
 @frozen
 class AnyOf(Predicate):
+    """Holds if at least one part holds."""
+
     parts: tuple[Predicate, ...]
 
 
@@ -100,6 +110,8 @@ class Not(Predicate):
 
 @frozen
 class IsNull(Predicate):
+    """Holds for null; NaN is not null."""
+
     field: Field
 
 

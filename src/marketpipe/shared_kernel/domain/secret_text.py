@@ -1,3 +1,5 @@
+"""Text that must not be shown."""
+
 from __future__ import annotations
 
 from typing import Any, NoReturn

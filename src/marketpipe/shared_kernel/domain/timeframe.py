@@ -1,3 +1,5 @@
+"""The lengths of bars that MarketPipe can make."""
+
 from __future__ import annotations
 
 from enum import Enum

@@ -1,3 +1,5 @@
+"""The adapter of the port ``Clock`` for real time."""
+
 from __future__ import annotations
 
 import asyncio

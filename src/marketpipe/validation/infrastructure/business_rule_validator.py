@@ -1,3 +1,5 @@
+"""Business rules on whole columns: which rows break which rule, and which rows a rule looks at."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
