@@ -65,7 +65,7 @@ def test_silence_about_a_day_whose_file_is_gone_does_not_make_it_empty(tmp_path:
     with pipeline(settings, ScriptedProvider({})) as second:
         report, status = second.ingest(), second.status()
 
-    assert list(report.failures.values()) == ["none came where 5 bars are known; what is stored stays"]
+    assert list(report.failures.values()) == ["the provider returned no bars, but 5 bars are stored; they are kept"]
     assert (status.symbols[0].empty, status.symbols[0].complete) == (0, 1)
 
 
@@ -80,5 +80,5 @@ def test_silence_about_a_day_whose_file_lies_there_is_a_failure_even_when_the_st
     with pipeline(settings, ScriptedProvider({})) as second:
         report = second.ingest()
 
-    assert list(report.failures.values()) == ["none came where bars are known; what is stored stays"]
+    assert list(report.failures.values()) == ["the provider returned no bars, but bars are stored; they are kept"]
     assert contents(tmp_path) == whole

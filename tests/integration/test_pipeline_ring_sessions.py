@@ -113,7 +113,9 @@ def test_final_silence_where_bars_are_stored_fails_and_keeps_them(tmp_path: Path
         report = made.ingest()
 
     assert report.state == "failed"
-    assert report.failures == {day("AAPL", WEDNESDAY): "none came where 4 bars are known; what is stored stays"}
+    assert report.failures == {
+        day("AAPL", WEDNESDAY): "the provider returned no bars, but 4 bars are stored; they are kept"
+    }
     assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == said
 
 

@@ -1,7 +1,8 @@
 """The process around a command: its signals, its warnings, its error messages and its exit codes.
 
-Exit codes: 0 everything is complete, 1 something failed or is missing, 2 wrong usage or configuration, 130 and 143
-stopped by Ctrl-C and SIGTERM. Nothing heavy is imported here: every ``marketpipe --help`` loads this module.
+Exit codes: 0 everything is complete, 1 something failed or is missing, 2 wrong usage or configuration, 128 and the
+number of the signal if a signal stopped it (130 for Ctrl-C, 143 for SIGTERM). Nothing heavy is imported here: every
+``marketpipe --help`` loads this module.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class AuditCoordinator:
         failures: dict[SymbolDay, str] = {}
         for batch in batches:
             findings = self._begun.get(batch.batch_id, _BatchFindings())
-            findings.fail(findings.open_days(batch), "not asked for: the audit was stopped before")
+            findings.fail(findings.open_days(batch), "not requested: the audit was stopped before")
             failures |= findings.failures
             compared |= findings.compared
         return AuditFindings({day: found for day, found in compared.items() if day not in failures}, failures)

@@ -147,7 +147,7 @@ class BatchProgress:
         if kept is not None and SessionHours.REGULAR not in asked.hours:
             return SymbolDayOutcome(day, Outcome.COMPLETE, kept)  # those bars lie in hours nobody asked for this time
         if kept is not None:
-            contradiction = f"none came where {_bars(kept)} known; what is stored stays"
+            contradiction = f"the provider returned no bars, but {_bars(kept)} stored; they are kept"
             return SymbolDayOutcome(day, Outcome.FAILED, kept, error=contradiction)
         return SymbolDayOutcome(day, Outcome.EMPTY)
 

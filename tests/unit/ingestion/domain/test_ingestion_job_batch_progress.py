@@ -138,7 +138,7 @@ def test_final_silence_where_bars_are_stored_is_not_believed() -> None:
     (result, _) = progress().exhausted({}, {TUESDAY: 390})
 
     assert (result.outcome, result.rows) == (Outcome.FAILED, 390)
-    assert result.error == "none came where 390 bars are known; what is stored stays"
+    assert result.error == "the provider returned no bars, but 390 bars are stored; they are kept"
 
 
 def test_every_day_of_a_refused_symbol_fails_with_the_reason_and_no_other() -> None:

@@ -19,7 +19,7 @@ from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionKind, TradingDate
 
 COMPLETE, EMPTY, UNLISTED = Finding(Verdict.COMPLETE), Finding(Verdict.EMPTY), Finding(Verdict.UNLISTED)
-NEVER_ASKED = Finding(Verdict.MISSING, "never asked for")
+NEVER_ASKED = Finding(Verdict.MISSING, "never requested")
 PENDING = Finding(Verdict.PENDING)
 FOUR_OF_FIVE = 0.8
 StaleAggregates = Mapping[TradingDate, tuple[str, ...]]
@@ -53,22 +53,22 @@ class SymbolJudge:
         if condition is not None:
             return _changed(condition)
         if not record.settled_hours.covers(self.kind.hours):
-            return Finding(Verdict.PARTIAL, "asked for the regular session only")
+            return Finding(Verdict.PARTIAL, "only the regular session was requested")
         if record.outcome is Outcome.EMPTY:
             return self._empty(position, record, habits, listing)
         if stale and date in stale:
-            return _suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(stale[date])} made from other minutes than these")
+            return _suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(stale[date])} was made from other minute bars")
         return self._complete(position, record, habits, listing)
 
     def _unsettled(self, position: int, record: IngestionCheckpoint | None, condition: FileCondition | None) -> Finding:
         if record is None:
             if condition is not None:
-                return Finding(Verdict.MISSING, f"never asked for; {condition}")
+                return Finding(Verdict.MISSING, f"never requested; {condition}")
             return NEVER_ASKED if self.grid.sessions[position].final else PENDING
         if record.outcome is Outcome.FAILED:
             return Finding(Verdict.MISSING, record.error)
         final = self.grid.sessions[position].final
-        return Finding(Verdict.PARTIAL, f"asked for before it was final{', which it is by now' if final else ''}")
+        return Finding(Verdict.PARTIAL, f"requested before it was final{'; it is final now' if final else ''}")
 
     def _complete(self, position: int, record: IngestionCheckpoint, habits: Habits, listing: Listing) -> Finding:
         if not record.rows:
@@ -89,7 +89,7 @@ class SymbolJudge:
         span, expected = self._clock(position, odd.silence), f"where {odd.expected:.0f} bars are usual"
         if odd.silence.at_close:
             return _suspect(Suspicion.STOPS_EARLY, f"no bar {span}, the close, {expected}")
-        return _suspect(Suspicion.HOLES, f"no bar {span}, {expected} and the longest silence is {odd.usual} min")
+        return _suspect(Suspicion.HOLES, f"no bar {span}, {expected} and the longest gap is {odd.usual} min")
 
     def _sparse(self, position: int, record: IngestionCheckpoint, habits: Habits) -> Finding | None:
         """Bars are lost here and there, and no single silence is long."""
@@ -101,7 +101,7 @@ class SymbolJudge:
         quiet = habits.quietest_bars(position, self.market[position].share) or 0.0
         if quiet < self.thresholds.hole_bars or bars * factor >= quiet:
             return None
-        return _suspect(Suspicion.SPARSE, f"{bars:,} bars, where {quiet:.0f} are few")
+        return _suspect(Suspicion.SPARSE, f"{bars:,} bars; {quiet:.0f} are few for this symbol")
 
     def _empty(self, position: int, record: IngestionCheckpoint, habits: Habits, listing: Listing) -> Finding:
         market = self.market[position]
@@ -113,9 +113,7 @@ class SymbolJudge:
             return EMPTY
         others = market.traded + market.silent - 1
         found = (
-            _suspect(
-                Suspicion.OUTAGE, f"no bars of any of {market.silent} symbols, of which this has {usual:.0f} usually"
-            )
+            _suspect(Suspicion.OUTAGE, f"no bars of any of {market.silent} symbols, {usual:.0f} are usual for this one")
             if market.is_silent
             else _suspect(
                 Suspicion.WITHHELD,
@@ -127,7 +125,7 @@ class SymbolJudge:
     def _unless_confirmed(self, found: Finding, record: IngestionCheckpoint, settled: Verdict) -> Finding:
         if record.answers < self.thresholds.confirmations:
             return found
-        return Finding(settled, f"{found.detail}; the provider has said so {record.answers} times")
+        return Finding(settled, f"{found.detail}; the provider answered so {record.answers} times")
 
     def _clock(self, position: int, silence: Silence) -> str:
         opens = self.grid.sessions[position].opens

@@ -99,7 +99,7 @@ class SessionVerdict:
 
 STRAY = Finding(
     Verdict.SUSPECT,
-    "a file lies there though the exchange had no session, and spoils what is made of its month: move it away",
+    "the exchange had no session on this date, and its file spoils the aggregates of the month: move the file away",
     Suspicion.UNRECORDED,
 )
 _VERDICTS = tuple(Verdict)
