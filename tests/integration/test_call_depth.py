@@ -24,8 +24,8 @@ from marketpipe.pipeline import Pipeline
 from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.pipeline_ring import config
 
-MOST_FRAMES_TO_HTTPX = 17
-MOST_FRAMES_TO_THE_WRITE = 27
+MOST_FRAMES_TO_HTTPX = 12
+MOST_FRAMES_TO_THE_WRITE = 22
 PACKAGE = str(Path(marketpipe.__file__).parent)
 BARS = {symbol: [record(f"2024-03-04T15:{n:02d}:00Z", 100.0 + n) for n in range(30)] for symbol in ("AAPL", "MSFT")}
 Stack = tuple[str, ...]

@@ -10,7 +10,6 @@ from functools import cached_property
 from itertools import accumulate
 
 from attrs import field, frozen
-from attrs.validators import ge
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate, TradingSession
@@ -25,16 +24,17 @@ class CoverageThresholds:
     than ``habit_factor`` times as long as the symbol's usual longest silence. ``neighbours`` sessions on either side
     teach what is expected and usual. ``unlisted_sessions`` silent sessions in a row at an end of the range show
     that a symbol was not listed; ``confirmations`` equal answers in a row settle any other doubt about an answer.
+    ``CoverageConfig`` states the defaults and the limits.
     """
 
-    hole_minutes: int = field(default=30, validator=ge(1))
-    hole_bars: float = field(default=15, validator=ge(1))
-    stop_minutes: int = field(default=10, validator=ge(1))
-    stop_bars: float = field(default=9, validator=ge(1))
-    habit_factor: float = field(default=3.0, validator=ge(1))
-    neighbours: int = field(default=10, validator=ge(1))
-    unlisted_sessions: int = field(default=5, validator=ge(1))
-    confirmations: int = field(default=2, validator=ge(2))
+    hole_minutes: int
+    hole_bars: float
+    stop_minutes: int
+    stop_bars: float
+    habit_factor: float
+    neighbours: int
+    unlisted_sessions: int
+    confirmations: int
 
 
 MINUTE = 60_000_000
