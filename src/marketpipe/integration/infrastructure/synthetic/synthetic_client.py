@@ -18,13 +18,11 @@ from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabiliti
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
-from marketpipe.shared_kernel.domain.timestamp import TimeWindow
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 
 BARS_PER_PAGE = 10_000
-MINUTE = 60_000_000
-"""Microseconds."""
 TICK = 0.01
 """Prices are multiples of this, in dollars."""
 Floats = npt.NDArray[np.float64]
@@ -86,7 +84,7 @@ def synthetic_day(seed: int, symbol_day: SymbolDay, session: TradingSession) -> 
     liquidity, base = character.uniform(0.45, 1.0), math.exp(character.uniform(math.log(8), math.log(600)))
     waves = character.uniform(0.0, 1.0, (4, 2))
     draw = _generator(seed, str(symbol_day.symbol), str(symbol_day.trading_date))
-    minutes = np.arange(session.extended.start.epoch_micros, session.extended.end.epoch_micros, MINUTE)
+    minutes = np.arange(session.extended.start.epoch_micros, session.extended.end.epoch_micros, MICROS_PER_MINUTE)
     activity = _activity(minutes, session.regular)
     traded = draw.uniform(size=len(minutes)) < np.where(activity > 0.1, 0.55 + 0.45 * liquidity, 0.25 * liquidity)
     ordinal = symbol_day.trading_date.day.toordinal()
