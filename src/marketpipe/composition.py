@@ -115,7 +115,7 @@ def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> Non
 
     bus.subscribe_lazily(BarsRequested, lambda: fetcher(parts, bus).on_bars_requested)
     bus.subscribe_lazily(BarsFetched, lambda: validator(parts, bus, parts.config.session).on_bars_fetched)
-    bus.subscribe(BarsValidated, BarAuditor(ParquetBarComparer(layout(parts)), bus).on_bars_validated)
+    bus.subscribe(BarsValidated, BarAuditor(ParquetBarComparer(layout(parts)).compare, bus).on_bars_validated)
     bus.subscribe(BarsCompared, audit.on_bars_compared)
     bus.subscribe(BarsExhausted, audit.on_bars_exhausted)
 
@@ -317,7 +317,7 @@ def reviewer(parts: Parts) -> StoredBarsReviewer:
 
     # of the extended session: a store may hold it though the configuration wants the regular one now
     parts.bus.subscribe(StoredBarsRead, validator(parts, parts.bus, SessionKind.EXTENDED).on_stored_bars_read)
-    return StoredBarsReviewer(stored_bars(parts), parts.bus)
+    return StoredBarsReviewer(stored_bars(parts).stored_days, stored_bars(parts).read, parts.bus)
 
 
 # --- storage: files and what is computed from them

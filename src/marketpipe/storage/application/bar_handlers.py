@@ -1,10 +1,15 @@
+"""Storage's handlers: they store validated bars, compare them with stored ones, and read stored bars for review."""
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Final
 
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
@@ -15,7 +20,18 @@ from marketpipe.shared_kernel.events import (
     PartitionFoundDamaged,
     StoredBarsRead,
 )
-from marketpipe.storage.application.ports import BarComparer, BarStore, StoredBars
+from marketpipe.storage.application.ports import BarStore
+
+SYMBOL_DAYS_AT_A_TIME: Final = 32
+CompareBars = Callable[[ColumnarBars, ColumnarBars], tuple[DayComparison, ...]]
+"""Takes accepted and rejected bars; returns what storing them would change, an entry for each slice of accepted ones.
+
+A file that cannot be read is the ``error`` of its day.
+"""
+StoredDays = Callable[[Iterable[Symbol], TradingDate, TradingDate], Iterator[SymbolDay]]
+"""Yields the stored days between the dates, both inclusive, ascending by symbol, then date."""
+ReadBars = Callable[[Sequence[SymbolDay]], ColumnarBars]
+"""Raises ``PartitionUnreadableError``."""
 
 
 class BarStorer:
@@ -34,38 +50,37 @@ class BarStorer:
 
 
 class BarAuditor:
-    def __init__(self, comparer: BarComparer, bus: EventBus) -> None:
-        self._comparer, self._bus = comparer, bus
+    """Publishes how validated bars differ from the stored ones. Changes nothing."""
+
+    def __init__(self, compare: CompareBars, bus: EventBus) -> None:
+        self._compare, self._bus = compare, bus
 
     def on_bars_validated(self, event: BarsValidated) -> None:
-        days = self._comparer.compare(event.accepted, event.rejected)
-        self._bus.publish(BarsCompared(event.request, days))
-
-
-SYMBOL_DAYS_AT_A_TIME = 32
+        self._bus.publish(BarsCompared(event.request, self._compare(event.accepted, event.rejected)))
 
 
 class StoredBarsReviewer:
-    """Brings stored bars back for another judgement, a few symbol-days at a time so that memory stays flat."""
+    """Publishes stored bars for another validation, a few symbol-days at a time, so that memory stays flat."""
 
-    def __init__(self, bars: StoredBars, bus: EventBus) -> None:
-        self._bars, self._bus = bars, bus
+    def __init__(self, stored_days: StoredDays, read: ReadBars, bus: EventBus) -> None:
+        self._stored_days, self._read, self._bus = stored_days, read, bus
 
     def review(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate) -> None:
-        days = self._bars.stored_days(symbols, first, last)
+        """Review the days between the dates, both inclusive."""
+        days = self._stored_days(symbols, first, last)
         while some := list(islice(days, SYMBOL_DAYS_AT_A_TIME)):
             self._review(some)
 
     def _review(self, days: list[SymbolDay]) -> None:
         try:
-            bars = self._bars.read(days)
+            bars = self._read(days)
         except PartitionUnreadableError as error:
-            self._review_apart(days, error)
+            self._review_one_by_one(days, error)
         else:
             self._bus.publish(StoredBarsRead(bars))
 
-    def _review_apart(self, days: list[SymbolDay], error: PartitionUnreadableError) -> None:
-        """One damaged file must not hide its neighbours."""
+    def _review_one_by_one(self, days: list[SymbolDay], error: PartitionUnreadableError) -> None:
+        """Find the damaged file, so that the other days are reviewed all the same."""
         if len(days) == 1:
             self._bus.publish(PartitionFoundDamaged(days[0], str(error)))
             return

@@ -1,10 +1,12 @@
+"""What storage needs from its adapters: a store of bars, the aggregates of a symbol, every file to its last byte."""
+
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, DayComparison
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -14,43 +16,29 @@ from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 
 class BarStore(Protocol):
+    """Stores the bars of symbol-days. Raises ``StorageError``."""
+
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
-        """Durable when it returns: one entry for each slice of ``accepted``.
+        """Store the bars durably and return one entry for each slice of ``accepted``.
 
-        A symbol-day that is stored already is merged: the newer word wins per timestamp, and what the newer word
-        leaves out goes only where that word is whole. Where that changes nothing, ``known_since`` stays what it was;
-        where it does, it is later than before, and what was stored before is not forgotten. One that cannot
-        be stored has its ``error`` and holds up no other. Raises ``StorageError`` where none can be stored.
+        A symbol-day that is stored already is merged: the newer bar wins for each timestamp, and a stored bar that is
+        not in a final response goes. If the bytes stay the same, ``known_since`` does too; if not, it is later than
+        before, and the former version is kept. A day that cannot be stored has an ``error`` and holds up no other.
+        Raises ``StorageError`` only if none can be stored.
         """
-        ...
-
-
-class BarComparer(Protocol):
-    def compare(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[DayComparison, ...]:
-        """What ``BarStore.store`` would change: one entry for each slice of ``accepted``. Changes nothing.
-
-        A file that cannot be read is the ``error`` of its day.
-        """
-        ...
-
-
-class StoredBars(Protocol):
-    def symbols(self) -> tuple[Symbol, ...]: ...
-
-    def stored_days(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate) -> Iterator[SymbolDay]:
-        """Those with a file, ascending by symbol, then date."""
-        ...
-
-    def read(self, days: Sequence[SymbolDay]) -> ColumnarBars:
-        """Raises ``PartitionUnreadableError``."""
         ...
 
 
 class Aggregator(Protocol):
+    """Keeps the aggregates of one symbol in agreement with its minutes. Raises ``StorageError``.
+
+    Dates are inclusive; None is no bound.
+    """
+
     def up_to_date(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> AggregationReport | None:
-        """What ``refresh`` would count, where a look from outside shows that all agrees; None where it has work to do.
+        """Return what ``refresh`` would, if it has nothing to do, without opening a file; else None.
 
         Changes nothing.
         """
@@ -59,30 +47,30 @@ class Aggregator(Protocol):
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> AggregationReport:
-        """Brings every month between the dates (both inclusive; None: no bound) up to date with its minutes."""
+        """Bring every month between the dates up to date with its minutes."""
         ...
 
 
 class StoredFiles(Protocol):
-    """Every file of a store, read to the last byte; made for one walk through it.
+    """Every file of a store, read to its last byte; for one walk through it.
 
-    Raises ``StorageError`` for a folder it cannot look into.
+    Raises ``StorageError`` for a folder that cannot be listed.
     """
 
     def symbols(self) -> frozenset[Symbol]:
-        """Those with a folder anywhere in the store."""
+        """Return the symbols that have a folder in any area."""
         ...
 
     def strays(self) -> Sequence[str]:
-        """Files that belong to no symbol."""
+        """Return the paths of files that belong to no symbol."""
         ...
 
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
-        """Files in its folders that are not named as those of a store are."""
+        """Return the paths of files in a symbol's folders that are not named as those of a store are."""
         ...
 
     def paths(self, symbol: Symbol) -> Sequence[str]:
-        """Of the files that ``check`` finds, whatever their dates, without reading them."""
+        """Return the paths of all files that ``check`` can find, without reading them."""
         ...
 
     def check(
@@ -93,9 +81,9 @@ class StoredFiles(Protocol):
         *areas: StoreArea,
         proven: Collection[str] = (),
     ) -> Iterator[CheckedFile]:
-        """Those that may have bars between the dates, both inclusive, of these areas, or of all; by area, then path.
+        """Read the files that may have bars between the dates, both inclusive, of these areas, or of all.
 
-        Every byte is read. Columns need not be decoded where the bytes have a ``proven`` hash.
+        They come by area, then path. Bytes with a ``proven`` hash need not be decoded: they were decoded before.
         """
         ...
 
@@ -110,10 +98,9 @@ class StoredFiles(Protocol):
     def stored_days(
         self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
     ) -> Iterator[StoredSymbolDay]:
-        """What ``BarStore.store`` must have said of each symbol-day, as far as its files tell; no particular order.
+        """Yield what ``BarStore.store`` must have returned for each symbol-day, as far as its files tell.
 
-        Of these ``dates``; None: of all.
-
-        The ``error`` of a day says why its file cannot be believed: damaged, or of another dataset.
+        ``dates`` is None for all; the order is not defined. The ``error`` of a day is why its file cannot be trusted:
+        it is damaged, or of another dataset.
         """
         ...

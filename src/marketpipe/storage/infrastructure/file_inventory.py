@@ -1,3 +1,9 @@
+"""What a store really contains: by its folders (``FileInventory``), by a few files (``StoredIdentity``), by every byte.
+
+Planning lists folders and opens no file that has its recorded mark, or each run would read the whole store. So bits
+that rot under an unchanged time are found only by ``ParquetStoredFiles``, which reads every byte.
+"""
+
 from __future__ import annotations
 
 import os
@@ -9,6 +15,7 @@ from contextlib import suppress
 from datetime import date
 from functools import partial
 from itertools import islice
+from typing import Final
 
 import pyarrow as pa
 from attrs import evolve, field, frozen
@@ -65,223 +72,11 @@ from marketpipe.storage.infrastructure.store_layout import (
     translating,
 )
 
-Dates = tuple[TradingDate, TradingDate]
-
-
-@frozen
-class FileReading:
-    """``rows`` is None where the file cannot be read, and where its bytes were proven."""
-
-    file: CheckedFile
-    rows: pa.Table | None = field(default=None, repr=False)
-
-
-def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | None:
-    """Every byte, and every column; None for a file that has gone since it was found.
-
-    Bytes with a ``proven`` hash were written or read as a whole before: of these the columns are not decoded again.
-    """
-    trading_date = None if found.area is StoreArea.AGGREGATES else found.first
-    dates = None if trading_date is None else (trading_date, trading_date)
-    file = CheckedFile(found.area, found.path, found.symbol, trading_date, dates, 0, NO_MARK, BEGINNING, "")
-    try:
-        with open(found.on_disk, "rb") as opened:  # once, or time and bytes could be those of two versions
-            look, content = os.fstat(opened.fileno()), opened.read()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return FileReading(_with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"))
-    mark = file_mark(look.st_size, look.st_mtime_ns)
-    file = evolve(file, size_bytes=len(content), mark=mark, known_since=moment_of(look), sha256=sha256(content))
-    return _decoded(file, found, content, columns=file.sha256 not in proven)
-
-
-def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bool) -> FileReading:
-    try:
-        rows, metadata = file_in(content, found.path, columns=columns)
-        if rows is not None and found.area is not StoreArea.QUARANTINE:
-            checked_bars(rows, found.path)
-    except PartitionUnreadableError as error:
-        return FileReading(_with_problem(file, Damage.UNREADABLE, str(error).partition(" ")[2]))
-    file = evolve(file, identity=identity_in(metadata), dates=file.dates or _dates_of(metadata))
-    return FileReading(_labelled(file, found, metadata), rows)
-
-
-def _labelled(file: CheckedFile, found: FoundFile, metadata: Mapping[str, str]) -> CheckedFile:
-    said, expected = label_in(metadata), f"{found.symbol} {found.timeframe} {found.period}"
-    if file.identity is None:
-        return _with_problem(file, Damage.MISLABELLED, "does not say of which dataset it is")
-    if said != expected:
-        return _with_problem(file, Damage.MISLABELLED, f"says that it is {said}, and lies where {expected} belongs")
-    return file
-
-
-def _dates_of(metadata: Mapping[str, str]) -> Dates | None:
-    """Of an aggregate: those of the day files that it was made from."""
-    sources = sources_in(metadata)
-    try:
-        dates = [
-            TradingDate.parse(f"{month}-{day:02d}") for month in sorted(sources) for day in days_in(sources[month])
-        ]
-    except ValidationError:
-        return None
-    return (dates[0], dates[-1]) if dates else None
-
-
-def _with_problem(file: CheckedFile, damage: Damage, reason: str) -> CheckedFile:
-    return evolve(file, problem=file.problem_with(damage, reason))
-
-
-AT_A_TIME = 512
-
-
-class ParquetStoredFiles:
-    """Reads the files of a store to the last byte, a few hundred at a time, on the threads of an executor."""
-
-    def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor]) -> None:
-        self._walk, self._new_executor, self._index = StoreWalk(layout), new_executor, VersionIndex(layout)
-        self._walked: tuple[Symbol, list[FoundFile | StrayFile]] | None = None
-
-    def symbols(self) -> frozenset[Symbol]:
-        return self._walk.symbols()
-
-    def strays(self) -> Sequence[str]:
-        return [stray.path for stray in self._walk.strays()]
-
-    def strays_of(self, symbol: Symbol) -> Sequence[str]:
-        return [found.path for found in self._of(symbol) if isinstance(found, StrayFile)]
-
-    def paths(self, symbol: Symbol) -> Sequence[str]:
-        return [found.path for found in self._of(symbol) if isinstance(found, FoundFile)]
-
-    def check(
-        self,
-        symbol: Symbol,
-        first: TradingDate,
-        last: TradingDate,
-        *areas: StoreArea,
-        proven: Collection[str] = (),
-    ) -> Iterator[CheckedFile]:
-        of_areas = (found for area in areas or StoreArea for found in self._in(area, symbol))
-        wanted = (found for found in of_areas if found.first <= last and first <= found.last)
-        return (reading.file for reading in self._readings(wanted, proven))
-
-    def read_again(self, day: SymbolDay) -> CheckedFile | None:
-        found = read_whole(self._walk.day_file(day))
-        return None if found is None else found.file
-
-    def invalidate(self, aggregate: CheckedFile) -> None:
-        for found in self._in(StoreArea.AGGREGATES, aggregate.symbol):
-            if found.path == aggregate.path:
-                with suppress(OSError):  # a store that may only be read
-                    os.utime(found.on_disk, ns=(0, 0))
-
-    def stored_days(
-        self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
-    ) -> Iterator[StoredSymbolDay]:
-        wanted, moments = partial(_of_one_of, dates), self._index.of(symbol)
-        kept_out = {
-            reading.file.trading_date: len(reading.rows)
-            for reading in self._readings(filter(wanted, self._in(StoreArea.QUARANTINE, symbol)))
-            if reading.rows is not None and reading.file.problem is None
-        }
-        for reading in self._readings(filter(wanted, self._in(StoreArea.DATA, symbol))):
-            if day := reading.file.symbol_day:
-                yield _stored_day(day, reading, identity, kept_out.pop(day.trading_date, 0), moments)
-        for day_of, rejected in kept_out.items():
-            if day_of is not None:
-                yield StoredSymbolDay(SymbolDay(symbol, day_of), 0, rejected, final=True)
-
-    def _in(self, area: StoreArea, symbol: Symbol) -> Iterator[FoundFile]:
-        return (found for found in self._of(symbol) if isinstance(found, FoundFile) and found.area is area)
-
-    def _of(self, symbol: Symbol) -> list[FoundFile | StrayFile]:
-        """The folders of one symbol are walked once, whatever is asked of them."""
-        if self._walked is None or self._walked[0] != symbol:
-            self._walked = symbol, list(self._walk.of_symbol(symbol))
-        return self._walked[1]
-
-    def _readings(self, found: Iterator[FoundFile], proven: Collection[str] = ()) -> Iterator[FileReading]:
-        """In the order in which they were found."""
-        with self._new_executor() as executor:
-            while some := list(islice(found, AT_A_TIME)):
-                yield from (
-                    reading for reading in executor.map(partial(read_whole, proven=proven), some) if reading is not None
-                )
-
-
-def _of_one_of(dates: Collection[TradingDate] | None, found: FoundFile) -> bool:
-    return dates is None or found.first in dates
-
-
-def _stored_day(
-    day: SymbolDay, reading: FileReading, identity: DatasetIdentity, rejected: int, moments: KnownMoments
-) -> StoredSymbolDay:
-    """Return what storage returned when it wrote the file, as far as the file and the version index tell."""
-    file, rows = reading.file, reading.rows
-    problem = problem_of(file, RecordedVersion(file.mark, file.known_since, file.sha256), identity)
-    if problem is not None or rows is None or not len(rows):
-        return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
-    times = rows["timestamp"].drop_null().cast(pa.int64()).to_numpy()
-    first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
-    minutes = traded_minutes(day.trading_date, times)
-    since = moments.since(day.trading_date, file.known_since, lambda: file.sha256)
-    version = first, last, file.size_bytes, file.sha256, None, minutes, since, file.mark
-    return StoredSymbolDay(day, len(rows), rejected, True, *version)
-
-
-FILES_TRIED, FILES_ASKED = 20, 300
-
-
-class StoredIdentity:
-    """Which dataset lives in a store: the day files say it themselves, so nobody can lose or forge a marker."""
-
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
-
-    def read(self) -> DatasetIdentity | None:
-        """Of the first file that can be read; None where nothing is stored yet."""
-        return next(self._said_by(FILES_TRIED), None)
-
-    def prevailing(self) -> DatasetIdentity | None:
-        """Of most of some hundred files: one that was copied here from another store does not speak for this one."""
-        counted = Counter(self._said_by(FILES_ASKED)).most_common(1)
-        return counted[0][0] if counted else None
-
-    def check(self, identity: DatasetIdentity) -> None:
-        """Raises ``DatasetMismatchError``; touches nothing."""
-        found = self.read()
-        if found is not None and found != identity:
-            raise DatasetMismatchError(
-                f"{self._layout.data} holds the dataset of {found}; {identity} was asked for. "
-                "One folder is one dataset: give another output_path"
-            )
-
-    def _said_by(self, most: int) -> Iterator[DatasetIdentity]:
-        for path in islice(self._layout.any_day_files(), most):
-            try:
-                found = identity_in(read_metadata(path))
-            except PartitionUnreadableError:
-                continue
-            if found is not None:
-                yield found
-
-
-class ParquetFilesLeftBehind:
-    """Files that were renamed into their place by a process that died before anybody wrote them down."""
-
-    def __init__(
-        self, layout: StoreLayout, stored: ParquetStoredFiles, files: DurableFiles, identity: DatasetIdentity
-    ) -> None:
-        self._layout, self._stored, self._files, self._identity = layout, stored, files, identity
-
-    def of(self, symbol: Symbol, dates: Collection[TradingDate]) -> Iterable[StoredSymbolDay]:
-        found = [day for day in self._stored.stored_days(symbol, self._identity, dates) if day.rows or day.error]
-        self._files.confirm([self._layout.bars(day.symbol_day) for day in found])
-        return found
-
-
-AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1)
+AGGREGATED: Final = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1)
+FILES_AT_A_TIME: Final = 512
+"""So many files are handed to the reading threads at once; their rows are in memory together."""
+FILES_TRIED: Final = 20
+FILES_COUNTED: Final = 300
 
 
 class FileInventory:
@@ -396,3 +191,214 @@ def _has_digest(path: str, digest: str, modified_us: int | None) -> bool:
             with suppress(OSError):  # as in a read-only store: each comparison is a slow one then, and as true
                 os.utime(file.fileno(), ns=(modified_us * 1000, modified_us * 1000))
         return True
+
+
+class StoredIdentity:
+    """Finds which dataset a store contains. Its day files name it: there is no marker file that could be lost."""
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._layout = layout
+
+    def read(self) -> DatasetIdentity | None:
+        """Return that of the first file that can be read; None if nothing is stored."""
+        return next(self._found_in(FILES_TRIED), None)
+
+    def prevailing(self) -> DatasetIdentity | None:
+        """Return that of most of some hundred files, for one may have been copied here from another store."""
+        counted = Counter(self._found_in(FILES_COUNTED)).most_common(1)
+        return counted[0][0] if counted else None
+
+    def check(self, identity: DatasetIdentity) -> None:
+        """Raises ``DatasetMismatchError`` if bars of another dataset are stored; changes nothing."""
+        found = self.read()
+        if found is not None and found != identity:
+            raise DatasetMismatchError(
+                f"{self._layout.data} contains the dataset of {found}, not that of {identity}. "
+                "One folder is one dataset: give another output_path"
+            )
+
+    def _found_in(self, most: int) -> Iterator[DatasetIdentity]:
+        for path in islice(self._layout.any_day_files(), most):
+            try:
+                found = identity_in(read_metadata(path))
+            except PartitionUnreadableError:
+                continue
+            if found is not None:
+                yield found
+
+
+class ParquetStoredFiles:
+    """Reads the files of a store to the last byte, on the threads of an executor."""
+
+    def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor]) -> None:
+        self._walk, self._new_executor, self._index = StoreWalk(layout), new_executor, VersionIndex(layout)
+        self._walked: tuple[Symbol, list[FoundFile | StrayFile]] | None = None
+
+    def symbols(self) -> frozenset[Symbol]:
+        return self._walk.symbols()
+
+    def strays(self) -> Sequence[str]:
+        return [stray.path for stray in self._walk.strays()]
+
+    def strays_of(self, symbol: Symbol) -> Sequence[str]:
+        return [found.path for found in self._of(symbol) if isinstance(found, StrayFile)]
+
+    def paths(self, symbol: Symbol) -> Sequence[str]:
+        return [found.path for found in self._of(symbol) if isinstance(found, FoundFile)]
+
+    def check(
+        self,
+        symbol: Symbol,
+        first: TradingDate,
+        last: TradingDate,
+        *areas: StoreArea,
+        proven: Collection[str] = (),
+    ) -> Iterator[CheckedFile]:
+        of_areas = (found for area in areas or StoreArea for found in self._in(area, symbol))
+        wanted = (found for found in of_areas if found.first <= last and first <= found.last)
+        return (reading.file for reading in self._readings(wanted, proven))
+
+    def read_again(self, day: SymbolDay) -> CheckedFile | None:
+        found = read_whole(self._walk.day_file(day))
+        return None if found is None else found.file
+
+    def invalidate(self, aggregate: CheckedFile) -> None:
+        for found in self._in(StoreArea.AGGREGATES, aggregate.symbol):
+            if found.path == aggregate.path:
+                with suppress(OSError):  # a read-only store
+                    os.utime(found.on_disk, ns=(0, 0))
+
+    def stored_days(
+        self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
+    ) -> Iterator[StoredSymbolDay]:
+        wanted, moments = partial(_is_of, dates), self._index.of(symbol)
+        rejected = {
+            reading.file.trading_date: len(reading.rows)
+            for reading in self._readings(filter(wanted, self._in(StoreArea.QUARANTINE, symbol)))
+            if reading.rows is not None and reading.file.problem is None
+        }
+        for reading in self._readings(filter(wanted, self._in(StoreArea.DATA, symbol))):
+            if day := reading.file.symbol_day:
+                yield _stored_day(day, reading, identity, rejected.pop(day.trading_date, 0), moments)
+        for date_of, count in rejected.items():  # days of which every bar was rejected
+            if date_of is not None:
+                yield StoredSymbolDay(SymbolDay(symbol, date_of), 0, count, final=True)
+
+    def _in(self, area: StoreArea, symbol: Symbol) -> Iterator[FoundFile]:
+        return (found for found in self._of(symbol) if isinstance(found, FoundFile) and found.area is area)
+
+    def _of(self, symbol: Symbol) -> list[FoundFile | StrayFile]:
+        """Return the files of a symbol; its folders are walked once, however often they are asked for."""
+        if self._walked is None or self._walked[0] != symbol:
+            self._walked = symbol, list(self._walk.of_symbol(symbol))
+        return self._walked[1]
+
+    def _readings(self, found: Iterator[FoundFile], proven: Collection[str] = ()) -> Iterator[FileReading]:
+        """Yield what the files contain, in the order in which they were found."""
+        with self._new_executor() as executor:
+            while some := list(islice(found, FILES_AT_A_TIME)):
+                yield from (
+                    reading for reading in executor.map(partial(read_whole, proven=proven), some) if reading is not None
+                )
+
+
+def _is_of(dates: Collection[TradingDate] | None, found: FoundFile) -> bool:
+    return dates is None or found.first in dates
+
+
+def _stored_day(
+    day: SymbolDay, reading: FileReading, identity: DatasetIdentity, rejected: int, moments: KnownMoments
+) -> StoredSymbolDay:
+    """Return what storage returned when it wrote the file, as far as the file and the version index tell."""
+    file, rows = reading.file, reading.rows
+    problem = problem_of(file, RecordedVersion(file.mark, file.known_since, file.sha256), identity)
+    if problem is not None or rows is None or not len(rows):
+        return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
+    times = rows["timestamp"].drop_null().cast(pa.int64()).to_numpy()
+    first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
+    minutes = traded_minutes(day.trading_date, times)
+    since = moments.since(day.trading_date, file.known_since, lambda: file.sha256)
+    version = first, last, file.size_bytes, file.sha256, None, minutes, since, file.mark
+    return StoredSymbolDay(day, len(rows), rejected, True, *version)
+
+
+class ParquetFilesLeftBehind:
+    """Orphan files: published by a process that died before it recorded them. See ADR 0013."""
+
+    def __init__(
+        self, layout: StoreLayout, stored: ParquetStoredFiles, files: DurableFiles, identity: DatasetIdentity
+    ) -> None:
+        self._layout, self._stored, self._files, self._identity = layout, stored, files, identity
+
+    def of(self, symbol: Symbol, dates: Collection[TradingDate]) -> Iterable[StoredSymbolDay]:
+        """Return what the files of these dates contain, and make sure that they are durable."""
+        found = [day for day in self._stored.stored_days(symbol, self._identity, dates) if day.rows or day.error]
+        self._files.confirm([self._layout.bars(day.symbol_day) for day in found])
+        return found
+
+
+Dates = tuple[TradingDate, TradingDate]
+
+
+@frozen
+class FileReading:
+    """A file and its rows, None if it cannot be read or its bytes were proven."""
+
+    file: CheckedFile
+    rows: pa.Table | None = field(default=None, repr=False)
+
+
+def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | None:
+    """Read every byte and decode every column; return None for a file that was removed since it was found.
+
+    Bytes with a ``proven`` hash were decoded before, or encoded here: of these only the footer is read.
+    """
+    trading_date = None if found.area is StoreArea.AGGREGATES else found.first
+    dates = None if trading_date is None else (trading_date, trading_date)
+    file = CheckedFile(found.area, found.path, found.symbol, trading_date, dates, 0, NO_MARK, BEGINNING, "")
+    try:
+        with open(found.on_disk, "rb") as opened:  # once, or time and bytes could be those of two versions
+            status, content = os.fstat(opened.fileno()), opened.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return FileReading(_with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"))
+    mark = file_mark(status.st_size, status.st_mtime_ns)
+    file = evolve(file, size_bytes=len(content), mark=mark, known_since=moment_of(status), sha256=sha256(content))
+    return _decoded(file, found, content, columns=file.sha256 not in proven)
+
+
+def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bool) -> FileReading:
+    try:
+        rows, metadata = file_in(content, found.path, columns=columns)
+        if rows is not None and found.area is not StoreArea.QUARANTINE:
+            checked_bars(rows, found.path)
+    except PartitionUnreadableError as error:
+        return FileReading(_with_problem(file, Damage.UNREADABLE, str(error).partition(" ")[2]))
+    file = evolve(file, identity=identity_in(metadata), dates=file.dates or _dates_of(metadata))
+    return FileReading(_labelled(file, found, metadata), rows)
+
+
+def _labelled(file: CheckedFile, found: FoundFile, metadata: Mapping[str, str]) -> CheckedFile:
+    label, expected = label_in(metadata), f"{found.symbol} {found.timeframe} {found.period}"
+    if file.identity is None:
+        return _with_problem(file, Damage.MISLABELLED, "has no metadata that names its dataset")
+    if label != expected:
+        return _with_problem(file, Damage.MISLABELLED, f"its metadata names {label}, its path {expected}")
+    return file
+
+
+def _dates_of(metadata: Mapping[str, str]) -> Dates | None:
+    """Return the first and the last date of the day files that an aggregate was made from; None if it names none."""
+    sources = sources_in(metadata)
+    try:
+        dates = [
+            TradingDate.parse(f"{month}-{day:02d}") for month in sorted(sources) for day in days_in(sources[month])
+        ]
+    except ValidationError:
+        return None
+    return (dates[0], dates[-1]) if dates else None
+
+
+def _with_problem(file: CheckedFile, damage: Damage, reason: str) -> CheckedFile:
+    return evolve(file, problem=file.problem_with(damage, reason))

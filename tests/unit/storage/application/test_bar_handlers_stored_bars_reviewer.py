@@ -27,9 +27,6 @@ class FakeStoredBars:
     reads: list[int] = field(factory=list)
     taken: int = 0
 
-    def symbols(self) -> tuple[Symbol, ...]:
-        return (AAPL,)
-
     def stored_days(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate) -> Iterator[SymbolDay]:
         for symbol in symbols:
             for number in range(self.days):
@@ -49,7 +46,7 @@ def review(bars: FakeStoredBars) -> list[Event]:
     said: list[Event] = []
     bus.subscribe(StoredBarsRead, said.append)
     bus.subscribe(PartitionFoundDamaged, said.append)
-    StoredBarsReviewer(bars, bus).review([AAPL], FIRST, FIRST.plus_days(365))
+    StoredBarsReviewer(bars.stored_days, bars.read, bus).review([AAPL], FIRST, FIRST.plus_days(365))
     return said
 
 
@@ -74,7 +71,7 @@ def test_the_next_days_are_looked_for_only_when_the_last_were_judged() -> None:
     bus = EventBus(LoggedIsolation)
     bus.subscribe(StoredBarsRead, lambda _: taken.append(bars.taken))
 
-    StoredBarsReviewer(bars, bus).review([AAPL], FIRST, FIRST.plus_days(365))
+    StoredBarsReviewer(bars.stored_days, bars.read, bus).review([AAPL], FIRST, FIRST.plus_days(365))
 
     assert taken == [SYMBOL_DAYS_AT_A_TIME * round for round in (1, 2, 3)]
 
