@@ -1,4 +1,4 @@
-"""Every inventory tells what lies in a store: the one that looks into folders, and the fake that other tests use."""
+"""Every inventory reports what a store contains: the one that lists folders, and the fake that other tests use."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_both_bounds_are_inclusive(harness: Harness) -> None:
     assert conditions(harness, "2024-01-03", "2024-01-30", {}) == {}
 
 
-def test_nothing_lies_between_dates_in_the_wrong_order(harness: Harness) -> None:
+def test_there_is_nothing_between_dates_in_the_wrong_order(harness: Harness) -> None:
     assert dates(harness, "2024-02-01", "2024-01-01") == set()
     assert conditions(harness, "2024-02-01", "2024-01-01") == {}
     assert stale(harness, "2024-02-01", "2024-01-01") == {}
 
 
-def test_there_is_nothing_to_say_of_files_that_are_as_they_were_recorded(harness: Harness) -> None:
+def test_files_that_are_as_they_were_recorded_have_no_condition(harness: Harness) -> None:
     assert conditions(harness, *ALL) == {}
 
 
@@ -108,14 +108,14 @@ def test_a_file_with_other_bytes_is_altered_and_still_there(harness: Harness) ->
     assert "2024-01-31" in dates(harness, *ALL)
 
 
-def test_a_file_that_nobody_wrote_down_is_unrecorded(harness: Harness) -> None:
+def test_a_file_without_a_record_is_unrecorded(harness: Harness) -> None:
     harness.leave(day("AAPL", "2024-03-04"))
 
     assert conditions(harness, *ALL) == {"2024-03-04": UNRECORDED}
     assert "2024-03-04" in dates(harness, *ALL)
 
 
-def test_a_symbol_that_nobody_recorded_may_have_files(harness: Harness) -> None:
+def test_a_symbol_without_a_record_may_have_files(harness: Harness) -> None:
     harness.leave(day("MSFT", "2024-01-02"))
 
     assert conditions(harness, *ALL, symbol="MSFT") == {"2024-01-02": UNRECORDED}
@@ -156,7 +156,7 @@ def test_conditions_come_in_the_order_of_their_dates(harness: Harness) -> None:
     ]
 
 
-def test_what_lies_outside_the_dates_is_nobodys_concern(harness: Harness) -> None:
+def test_what_is_outside_the_dates_is_not_reported(harness: Harness) -> None:
     harness.leave(day("AAPL", "2024-01-03"))
     harness.lose(day("AAPL", "2024-02-01"))
     harness.alter(day("AAPL", "2023-12-29"))
@@ -171,7 +171,7 @@ def test_a_symbol_whose_files_are_all_gone_is_missed(harness: Harness) -> None:
     assert conditions(harness, *ALL) == dict.fromkeys(DATES, GONE)
 
 
-def test_no_aggregate_is_stale_that_nobody_made(harness: Harness) -> None:
+def test_an_aggregate_that_does_not_exist_is_not_stale(harness: Harness) -> None:
     assert stale(harness, *ALL) == {}
 
 

@@ -1,4 +1,4 @@
-"""A store with two days in each of four months, and ways to tell which of its aggregate files were written anew."""
+"""A store with two days in each of four months, and functions that tell which of its aggregate files were rewritten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILES = 5 * len(MONTHS) + 2
 """Five intraday timeframes by month, daily bars by year."""
 
 Fingerprint = dict[str, tuple[int, int]]
-"""For each file its inode and its modification time: a file that was written anew has another inode."""
+"""For each file its inode and its modification time: a rewritten file has another inode."""
 
 
 def keep(store: StoreOnDisk, date: str, *prices: float, symbol: str = "AAPL") -> None:
@@ -36,7 +36,7 @@ def fingerprint(store: StoreOnDisk) -> Fingerprint:
 
 
 def written(before: Fingerprint, after: Fingerprint) -> set[str]:
-    """Those that were replaced; the rest was not even touched, but for those whose time alone changed."""
+    """Return the files that were replaced; files of which only the time changed are not among them."""
     return {name for name, (inode, _) in after.items() if before.get(name, (0, 0))[0] != inode}
 
 

@@ -22,10 +22,10 @@ class Records(Protocol):
 
 @define
 class InMemoryInventory:
-    """``StoreInventory``: every file that has been recorded is there, but for those in ``lost``.
+    """A ``StoreInventory`` in which every recorded file exists as it was recorded.
 
-    Of the others those in ``altered`` are not what they were; those in ``unrecorded`` lie there besides. ``stale``
-    says of which timeframes a day is.
+    Except that files in ``lost`` are gone, those in ``altered`` have other bytes, and those in ``unrecorded`` exist
+    without a record. ``stale`` has the timeframes whose aggregates are stale of a day.
     """
 
     checkpoints: Records

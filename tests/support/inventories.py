@@ -1,4 +1,4 @@
-"""The two inventories side by side, each with a way to do to its store what people and accidents do."""
+"""The two inventories, each with a way to do to its store what people and accidents do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Harness(Protocol):
     def inventory(self) -> StoreInventory: ...
 
     def store(self, *days: SymbolDay) -> None:
-        """Each gets a file, and is recorded."""
+        """Write and record a file for each."""
         ...
 
     def recorded(self, symbol: str = "AAPL") -> Recorded: ...
@@ -39,17 +39,17 @@ class Harness(Protocol):
     def lose(self, day: SymbolDay) -> None: ...
 
     def alter(self, day: SymbolDay) -> None:
-        """Other bytes, as many of them."""
+        """Write as many other bytes."""
         ...
 
     def leave(self, day: SymbolDay) -> None:
-        """A file that nobody has recorded."""
+        """Write a file and record nothing."""
         ...
 
     def aggregate(self, symbol: str, *timeframes: Timeframe) -> None: ...
 
     def store_another(self, day: SymbolDay) -> None:
-        """Another content, recorded, of which the aggregates know nothing."""
+        """Store and record another content; the aggregates stay as they are."""
         ...
 
 

@@ -26,17 +26,17 @@ def aggregate_minutes(bars: Iterable[Row], minutes: int, closes: Closes) -> list
             if start <= bar["timestamp"] < end:
                 whole_steps = (bar["timestamp"] - start) // timedelta(minutes=minutes)
                 buckets[start + whole_steps * timedelta(minutes=minutes)].append(bar)
-    return [_one_bar(stamp, buckets[stamp]) for stamp in sorted(buckets)]
+    return [_one_bar(moment, buckets[moment]) for moment in sorted(buckets)]
 
 
 def aggregate_days(bars: Iterable[Row], closes: Closes) -> list[Row]:
-    """The regular session of each trading date, stamped New York midnight."""
+    """The regular session of each trading date, restored New York midnight."""
     days: defaultdict[datetime, list[Row]] = defaultdict(list)
     for bar in bars:
         for start, end in _hours(bar["timestamp"], closes)[1:2]:
             if start <= bar["timestamp"] < end:
                 days[_moment(_trading_date(bar["timestamp"]), time())].append(bar)
-    return [_one_bar(stamp, days[stamp]) for stamp in sorted(days)]
+    return [_one_bar(moment, days[moment]) for moment in sorted(days)]
 
 
 def _hours(moment: datetime, closes: Closes) -> list[tuple[datetime, datetime]]:
@@ -48,11 +48,11 @@ def _hours(moment: datetime, closes: Closes) -> list[tuple[datetime, datetime]]:
     return list(pairwise(marks))
 
 
-def _one_bar(stamp: datetime, bars: Sequence[Row]) -> Row:
+def _one_bar(moment: datetime, bars: Sequence[Row]) -> Row:
     in_order = sorted(bars, key=lambda bar: bar["timestamp"])
     counts = [bar["trade_count"] for bar in bars if bar["trade_count"] is not None]
     return {
-        "timestamp": stamp,
+        "timestamp": moment,
         "open": in_order[0]["open"],
         "high": max(bar["high"] for bar in bars),
         "low": min(bar["low"] for bar in bars),

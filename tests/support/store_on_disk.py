@@ -1,4 +1,4 @@
-"""A whole store below one folder, wired as the composition root wires it."""
+"""A complete store below one folder, put together as the composition root does it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOTHING = columnar()
 
 
 class NothingRecorded:
-    """``FileRegister`` of a store whose state was lost."""
+    """The ``FileRegister`` of a store whose state was lost."""
 
     def symbols(self) -> frozenset[Symbol]:
         return frozenset()
@@ -44,7 +44,7 @@ class NothingRecorded:
         return {}
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
-        """Nobody keeps it."""
+        """Forget it."""
 
 
 @define
@@ -99,7 +99,7 @@ class StoreOnDisk:
         return self.layout.aggregate(timeframe, MonthPartition(Symbol(symbol), year, number))
 
     def rows(self, path: Path) -> list[Row]:
-        """The bars of one file, without the column that says the schema's version."""
+        """Return the bars of one file, without the column ``schema_version``."""
         found: list[Row] = pq.ParquetFile(path).read().drop_columns("schema_version").to_pylist()
         return found
 

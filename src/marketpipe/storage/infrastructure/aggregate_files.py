@@ -1,6 +1,6 @@
 """Aggregate files: which of them agree with their minutes, and how the others are rebuilt. See ADR 0006.
 
-An aggregate's modification time is the *fingerprint* of the day files it was made from, so one look at the folders of a
+An aggregate's modification time is the *fingerprint* of the day files it was made from, so a scan of the folders of a
 symbol's year shows which files are fresh. ``MinutesOfYear`` is that test, the only one: the refresh, the check after a
 plan and the coverage report all use it. If a fingerprint differs, the digests in the file's metadata decide.
 """
@@ -111,7 +111,7 @@ class AggregateFiles:
 
     def _refresh_year(self, year: Months, wanted: Months, timeframes: Sequence[Timeframe]) -> AggregationReport:
         files = list(aggregate_files(self._layout, year, wanted, timeframes))
-        # Scanned anew, whatever a plan has seen: a fingerprint is taken before its files are read. A day that is
+        # Scanned again, whatever a plan has scanned: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
         minutes = MinutesOfYear(self._layout, year, timeframes)
         stale = list(minutes.stale(files))

@@ -31,14 +31,14 @@ class FakeAggregator:
     broken: Symbol | None = None
     fresh: Symbol | None = None
     unsightly: Symbol | None = None
-    looked: list[Asked] = field(factory=list)
+    checked: list[Asked] = field(factory=list)
 
     def up_to_date(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> AggregationReport | None:
-        self.looked.append((symbol, timeframes, first, last))
+        self.checked.append((symbol, timeframes, first, last))
         if symbol == self.unsightly:
-            raise StorageError(f"cannot look at {symbol}")
+            raise StorageError(f"cannot check {symbol}")
         return AggregationReport(0, 5) if symbol == self.fresh else None
 
     def refresh(
@@ -53,7 +53,7 @@ class FakeAggregator:
 @define
 class Refreshing:
     aggregator: FakeAggregator = field(factory=FakeAggregator)
-    said: list[AggregatesRefreshed] = field(factory=list)
+    published: list[AggregatesRefreshed] = field(factory=list)
     workers: int = 1
 
     def executor(self) -> ThreadPoolExecutor:
@@ -62,7 +62,7 @@ class Refreshing:
     @property
     def refresher(self) -> AggregateRefresher:
         bus = EventBus(LoggedIsolation)
-        bus.observe(AggregatesRefreshed, self.said.append)
+        bus.observe(AggregatesRefreshed, self.published.append)
         return AggregateRefresher(self.aggregator, bus, self.executor)
 
 
@@ -74,7 +74,7 @@ def test_every_symbol_is_refreshed_between_the_dates_and_counted() -> None:
     wanted = [Timeframe.MINUTE_5, Timeframe.DAY_1]
     assert refreshing.aggregator.asked == [(AAPL, wanted, FIRST, LAST), (MSFT, wanted, FIRST, LAST)]
     assert count == AggregationReport(written=4, unchanged=4)
-    assert refreshing.said == [AggregatesRefreshed(4, 4)]
+    assert refreshing.published == [AggregatesRefreshed(4, 4)]
 
 
 def test_minutes_are_no_aggregate_of_themselves() -> None:
@@ -86,7 +86,7 @@ def test_minutes_are_no_aggregate_of_themselves() -> None:
 
 
 @pytest.mark.parametrize(("symbols", "timeframes"), [([], [Timeframe.DAY_1]), ([AAPL], [Timeframe.MINUTE_1])])
-def test_nothing_to_refresh_asks_nobody(symbols: list[Symbol], timeframes: list[Timeframe]) -> None:
+def test_nothing_to_refresh_calls_no_aggregator(symbols: list[Symbol], timeframes: list[Timeframe]) -> None:
     refreshing = Refreshing()
 
     assert refreshing.refresher.refresh(symbols, timeframes) == AggregationReport(0, 0)
@@ -100,25 +100,25 @@ def test_a_symbol_that_cannot_be_aggregated_holds_up_no_other() -> None:
 
     assert count == AggregationReport(1, 2, ("AAPL: cannot aggregate AAPL",))
     assert [asked[0] for asked in refreshing.aggregator.asked] == [MSFT]
-    assert refreshing.said == [AggregatesRefreshed(1, 2)]
+    assert refreshing.published == [AggregatesRefreshed(1, 2)]
 
 
-def test_what_is_up_to_date_is_looked_at_and_no_more() -> None:
+def test_what_is_up_to_date_is_checked_and_not_refreshed() -> None:
     refreshing = Refreshing(FakeAggregator(fresh=AAPL))
 
     count = refreshing.refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1], FIRST, LAST)
 
-    assert refreshing.aggregator.looked == [(symbol, [Timeframe.DAY_1], FIRST, LAST) for symbol in (AAPL, MSFT)]
+    assert refreshing.aggregator.checked == [(symbol, [Timeframe.DAY_1], FIRST, LAST) for symbol in (AAPL, MSFT)]
     assert [asked[0] for asked in refreshing.aggregator.asked] == [MSFT]
     assert count == AggregationReport(1, 7)
 
 
-def test_failures_are_told_in_the_order_of_the_symbols_wherever_they_came_up() -> None:
+def test_failures_are_in_the_order_of_the_symbols_whichever_step_failed() -> None:
     refreshing = Refreshing(FakeAggregator(broken=AAPL, unsightly=MSFT))
 
     count = refreshing.refresher.refresh([AAPL, MSFT, TSLA], [Timeframe.DAY_1])
 
-    assert count == AggregationReport(1, 2, ("AAPL: cannot aggregate AAPL", "MSFT: cannot look at MSFT"))
+    assert count == AggregationReport(1, 2, ("AAPL: cannot aggregate AAPL", "MSFT: cannot check MSFT"))
 
 
 def test_several_symbols_are_refreshed_at_once() -> None:
@@ -126,7 +126,7 @@ def test_several_symbols_are_refreshed_at_once() -> None:
 
     class Meeting(FakeAggregator):
         def refresh(self, symbol: Symbol, **_: Any) -> AggregationReport:
-            meeting.wait(60)  # in vain, where the other one does not come
+            meeting.wait(60)  # it fails if the other one does not come
             return AggregationReport(1, 0)
 
     assert Refreshing(Meeting(), workers=2).refresher.refresh([AAPL, MSFT], [Timeframe.DAY_1]) == AggregationReport(

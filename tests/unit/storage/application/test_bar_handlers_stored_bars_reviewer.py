@@ -43,11 +43,11 @@ class FakeStoredBars:
 
 def review(bars: FakeStoredBars) -> list[Event]:
     bus = EventBus(LoggedIsolation)
-    said: list[Event] = []
-    bus.subscribe(StoredBarsRead, said.append)
-    bus.subscribe(PartitionFoundDamaged, said.append)
+    published: list[Event] = []
+    bus.subscribe(StoredBarsRead, published.append)
+    bus.subscribe(PartitionFoundDamaged, published.append)
     StoredBarsReviewer(bars.stored_days, bars.read, bus).review([AAPL], FIRST, FIRST.plus_days(365))
-    return said
+    return published
 
 
 def _days(event: Event) -> list[int]:
@@ -60,13 +60,13 @@ def _days(event: Event) -> list[int]:
 def test_stored_bars_come_back_a_few_symbol_days_at_a_time() -> None:
     bars = FakeStoredBars(2 * SYMBOL_DAYS_AT_A_TIME + 1)
 
-    said = review(bars)
+    published = review(bars)
 
     assert bars.reads == [SYMBOL_DAYS_AT_A_TIME, SYMBOL_DAYS_AT_A_TIME, 1]
-    assert [day for event in said for day in _days(event)] == list(range(2 * SYMBOL_DAYS_AT_A_TIME + 1))
+    assert [day for event in published for day in _days(event)] == list(range(2 * SYMBOL_DAYS_AT_A_TIME + 1))
 
 
-def test_the_next_days_are_looked_for_only_when_the_last_were_judged() -> None:
+def test_the_next_days_are_listed_only_when_the_last_were_validated() -> None:
     bars, taken = FakeStoredBars(3 * SYMBOL_DAYS_AT_A_TIME), []
     bus = EventBus(LoggedIsolation)
     bus.subscribe(StoredBarsRead, lambda _: taken.append(bars.taken))
@@ -77,18 +77,18 @@ def test_the_next_days_are_looked_for_only_when_the_last_were_judged() -> None:
 
 
 def test_a_damaged_partition_does_not_hide_its_neighbours() -> None:
-    said = review(FakeStoredBars(5, damaged=frozenset({1, 3})))
+    published = review(FakeStoredBars(5, damaged=frozenset({1, 3})))
 
-    assert [(type(event), _days(event)) for event in said] == [
+    assert [(type(event), _days(event)) for event in published] == [
         (StoredBarsRead, [0]),
         (PartitionFoundDamaged, [1]),
         (StoredBarsRead, [2]),
         (PartitionFoundDamaged, [3]),
         (StoredBarsRead, [4]),
     ]
-    assert isinstance(said[1], PartitionFoundDamaged)
-    assert said[1].reason == "AAPL 2024-01-02 is damaged"
+    assert isinstance(published[1], PartitionFoundDamaged)
+    assert published[1].reason == "AAPL 2024-01-02 is damaged"
 
 
-def test_an_empty_store_has_nothing_to_say() -> None:
+def test_an_empty_store_publishes_nothing() -> None:
     assert review(FakeStoredBars(0)) == []

@@ -27,7 +27,7 @@ class Files:
 
     found: Sequence[CheckedFile]
     later: list[CheckedFile | None] = field(factory=list)
-    distrusted: list[str] = field(factory=list)
+    invalidated: list[str] = field(factory=list)
 
     def symbols(self) -> frozenset[Symbol]:
         return frozenset(file.symbol for file in self.found)
@@ -52,7 +52,7 @@ class Files:
         return self.later.pop(0) if len(self.later) > 1 else self.later[0]
 
     def invalidate(self, aggregate: CheckedFile) -> None:
-        self.distrusted.append(aggregate.path)
+        self.invalidated.append(aggregate.path)
 
     def stored_days(self, symbol: Symbol, identity: DatasetIdentity) -> Iterator[StoredSymbolDay]:
         return iter(())
@@ -63,7 +63,7 @@ class Register:
     """Answers with ``recorded``, the last of which stays."""
 
     recorded: list[dict[TradingDate, RecordedVersion]]
-    doubts: dict[TradingDate, str] = field(factory=dict)
+    suspect: dict[TradingDate, str] = field(factory=dict)
 
     def symbols(self) -> frozenset[Symbol]:
         return frozenset({AAPL} if self.recorded[0] else ())
@@ -72,7 +72,7 @@ class Register:
         return self.recorded.pop(0) if len(self.recorded) > 1 else self.recorded[0]
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
-        self.doubts.update(reasons)
+        self.suspect.update(reasons)
 
 
 NOTHING = frozenset[SymbolDay]()
@@ -92,28 +92,28 @@ def damages(report: IntegrityReport) -> list[Damage]:
     return [problem.damage for problem in report.problems]
 
 
-def test_a_file_that_is_what_was_recorded_is_in_order() -> None:
+def test_a_file_with_the_recorded_bytes_is_no_problem() -> None:
     report = check(Files([FILE, AGGREGATE]), Register([{DATE: RECORDED}]))
 
     assert (report.ok, report.files, report.size_bytes) == (True, 2, 200)
 
 
-def test_only_what_looks_well_from_outside_is_suspect_days() -> None:
+def test_only_damage_under_the_recorded_mark_makes_a_day_suspect() -> None:
     for file, suspect in ((FILE, 1), (evolve(FILE, mark="another mark"), 0)):
         register = Register([{DATE: RECORDED}])
         report = check(Files([evolve(file, sha256=BAD)]), register)
 
-        assert (damages(report), report.suspect, len(register.doubts)) == ([Damage.ALTERED], suspect, suspect)
+        assert (damages(report), report.suspect, len(register.suspect)) == ([Damage.ALTERED], suspect, suspect)
 
 
-def test_a_file_that_an_ingestion_has_just_replaced_is_not_accused() -> None:
+def test_a_file_that_an_ingestion_has_just_replaced_is_no_problem() -> None:
     newer = evolve(FILE, sha256=BAD, mark="another mark")
 
     assert check(Files([newer]), Register([{DATE: RECORDED}, {DATE: RecordedVersion("another mark", LATER, BAD)}])).ok
     assert check(Files([newer]), Register([{}, {DATE: RecordedVersion("another mark", LATER, BAD)}])).ok
 
 
-def test_what_was_recorded_and_is_not_there_is_gone_and_what_nobody_recorded_is_named() -> None:
+def test_a_recorded_file_that_is_missing_is_gone_and_a_file_without_a_record_is_unrecorded() -> None:
     assert damages(check(Files([]), Register([{DATE: RECORDED}]))) == [Damage.GONE]
     assert damages(check(Files([FILE]), Register([{}]))) == [Damage.UNRECORDED]
 
@@ -124,14 +124,14 @@ def test_another_dataset_is_mislabelled_though_the_bytes_are_the_recorded_ones()
     assert damages(check(Files([stranger]), Register([{DATE: RECORDED}]))) == [Damage.MISLABELLED]
 
 
-def test_a_damaged_aggregate_is_not_trusted_any_more() -> None:
+def test_a_damaged_aggregate_is_invalidated() -> None:
     files = Files([evolve(AGGREGATE, problem=AGGREGATE.problem_with(Damage.UNREADABLE, "is damaged"))])
 
     assert damages(check(files, Register([{}]))) == [Damage.UNREADABLE]
-    assert files.distrusted == [AGGREGATE.path]
+    assert files.invalidated == [AGGREGATE.path]
 
 
-def test_what_belongs_to_no_symbol_is_named_where_no_symbol_is() -> None:
+def test_files_that_belong_to_no_symbol_are_reported_if_no_symbol_is_given() -> None:
     checker = IntegrityChecker(Files([]), Register([{}]), IDENTITY, lambda _: NOTHING)
 
     assert damages(checker.check(None, DISTANT_PAST, DISTANT_FUTURE)) == [Damage.FOREIGN]
@@ -153,7 +153,7 @@ def test_a_checkpoint_that_was_lost_is_found_when_nothing_is_running() -> None:
     assert damages(check(Files([FILE]), Register([{}]))) == [Damage.UNRECORDED]
 
 
-def test_rot_is_found_whoever_is_writing() -> None:
+def test_rot_is_found_even_if_the_day_is_being_written() -> None:
     rotten = evolve(FILE, sha256=BAD)
 
     assert damages(check(Files([rotten]), Register([{DATE: RECORDED}]), frozenset({DAY}))) == [Damage.ALTERED]
@@ -166,7 +166,7 @@ def test_a_file_that_was_replaced_and_recorded_after_it_was_read_is_read_again()
     assert check(files, Register([{DATE: RECORDED}, {DATE: NEWER_RECORD}])).ok
 
 
-def test_a_file_that_is_replaced_between_two_looks_is_confirmed_by_a_third() -> None:
+def test_a_file_that_was_replaced_since_is_read_a_third_time() -> None:
     between = evolve(NEWER, sha256="ef" * 32, mark="in between")
     files = Files([NEWER], later=[between, between])
 
@@ -174,6 +174,6 @@ def test_a_file_that_is_replaced_between_two_looks_is_confirmed_by_a_third() -> 
     assert check(Files([NEWER], later=[between, FILE]), Register([{DATE: RECORDED}])).ok
 
 
-def test_a_lost_file_is_looked_for_again() -> None:
+def test_a_lost_file_is_read_again() -> None:
     assert check(Files([], later=[FILE]), Register([{DATE: RECORDED}])).ok
     assert check(Files([]), Register([{DATE: RECORDED}, {}])).ok

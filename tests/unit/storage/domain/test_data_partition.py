@@ -18,7 +18,7 @@ DAYS = st.dates(date(1970, 1, 2), date(2099, 12, 31)).map(TradingDate)
 SYMBOL_DAYS = st.builds(SymbolDay, SYMBOLS, DAYS)
 
 
-def test_a_symbol_day_lies_in_one_hive_partitioned_file() -> None:
+def test_a_symbol_day_has_one_hive_partitioned_file() -> None:
     assert DataPartition(day("BRK.B", "2024-01-02")).path == "symbol=BRK.B/year=2024/month=01/day=02.parquet"
 
 
@@ -40,7 +40,7 @@ def test_a_path_stays_below_the_root(symbol_day: SymbolDay) -> None:
 
 
 @given(SYMBOL_DAYS)
-def test_a_symbol_day_lies_in_the_folder_of_its_month(symbol_day: SymbolDay) -> None:
+def test_a_symbol_day_is_in_the_folder_of_its_month(symbol_day: SymbolDay) -> None:
     month = MonthPartition.of(symbol_day)
 
     assert DataPartition(symbol_day).folder == month.folder

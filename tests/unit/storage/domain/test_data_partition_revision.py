@@ -14,7 +14,7 @@ JANUARY = MonthPartition(Symbol("AAPL"), 2024, 1)
 MOMENTS = st.datetimes().map(lambda moment: Timestamp.parse(f"{moment.isoformat()}+00:00"))
 
 
-def test_the_path_of_a_revision_says_its_day_and_since_when_it_was_known() -> None:
+def test_the_path_of_a_revision_names_its_day_and_the_moment_since_which_it_was_known() -> None:
     revision = Revision(day("AAPL", "2024-01-02"), Timestamp.parse("2024-01-03T16:30:00.123456-05:00"))
 
     assert revision.path == "symbol=AAPL/year=2024/month=01/day=02.20240103T213000.123456Z.parquet"

@@ -16,12 +16,12 @@ LOCK = DatasetLock(IDENTITY, SessionKind.EXTENDED, [ONE, OTHER])
 POSITIONS = st.integers(0, len(LOCK.text()) - 1)
 
 
-def test_the_text_says_the_same_again() -> None:
+def test_the_text_is_parsed_to_the_same_lock() -> None:
     assert DatasetLock.parse(LOCK.text()) == LOCK
     assert DatasetLock.parse(LOCK.text()).text() == LOCK.text()
 
 
-def test_the_order_of_files_says_nothing() -> None:
+def test_the_order_of_files_does_not_matter() -> None:
     assert DatasetLock(IDENTITY, SessionKind.EXTENDED, [OTHER, ONE]) == LOCK
     assert [file.path for file in LOCK.files] == [OTHER.path, ONE.path]
 
@@ -40,7 +40,7 @@ def test_the_text_is_for_humans_too() -> None:
     assert lines[-1] == f"{'ab' * 32}  10000  {ONE.path}"
 
 
-def test_a_session_that_nobody_knows_is_unknown() -> None:
+def test_a_session_that_is_not_known_is_unknown() -> None:
     lock = DatasetLock(IDENTITY, None, [ONE])
     assert "session unknown" in lock.text()
     assert DatasetLock.parse(lock.text()) == lock

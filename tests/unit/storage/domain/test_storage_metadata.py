@@ -14,7 +14,7 @@ DAY = StorageMetadata(IDENTITY, Symbol("AAPL"), "2024-01-02", Timeframe.MINUTE_1
 YEAR = StorageMetadata(IDENTITY, Symbol("AAPL"), "2024", Timeframe.DAY_1, 1, {"2024-02": "bb", "2024-01": "aa"})
 
 
-def test_a_day_file_says_what_it_holds() -> None:
+def test_a_day_file_names_its_content() -> None:
     assert DAY.as_mapping() == {
         "marketpipe.symbol": "AAPL",
         "marketpipe.trading_date": "2024-01-02",
@@ -26,12 +26,12 @@ def test_a_day_file_says_what_it_holds() -> None:
     }
 
 
-def test_an_aggregate_says_its_period_and_what_it_was_made_from() -> None:
-    said = YEAR.as_mapping()
+def test_an_aggregate_names_its_period_and_what_it_was_made_from() -> None:
+    found = YEAR.as_mapping()
 
-    assert said["marketpipe.period"] == "2024"
-    assert "marketpipe.trading_date" not in said
-    assert (said["marketpipe.source.2024-01"], said["marketpipe.source.2024-02"]) == ("aa", "bb")
+    assert found["marketpipe.period"] == "2024"
+    assert "marketpipe.trading_date" not in found
+    assert (found["marketpipe.source.2024-01"], found["marketpipe.source.2024-02"]) == ("aa", "bb")
 
 
 def test_the_order_in_which_sources_were_found_does_not_show() -> None:

@@ -1,4 +1,4 @@
-"""Aggregate files are made anew where they no longer agree with their minutes, and nowhere else."""
+"""Aggregate files are rebuilt if they no longer agree with their minutes, and no others are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_store_is_aggregated_by_month_and_year(store: StoreOnDisk) -> None:
     }
 
 
-def test_an_aggregate_says_what_it_was_made_from(store: StoreOnDisk) -> None:
+def test_an_aggregate_names_what_it_was_made_from(store: StoreOnDisk) -> None:
     daily = read_metadata(store.aggregate_path("AAPL", Timeframe.DAY_1, "2024-01"))
     hourly = read_metadata(store.aggregate_path("AAPL", Timeframe.HOUR_1, "2024-03"))
 

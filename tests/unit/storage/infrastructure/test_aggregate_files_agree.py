@@ -45,7 +45,7 @@ MONTHS = (
 
 
 def minutes_of(month: Month, stretches: Mapping[str, Sequence[Stretch]]) -> MonthOfMinutes:
-    """Prices and volumes follow from the minute, so that every bar is told from its neighbours."""
+    """Prices and volumes follow from the minute, so that every bar differs from its neighbours."""
     taken = {
         (day, start + number * step)
         for day, parts in stretches.items()
@@ -75,7 +75,7 @@ def months_of_stretches(draw: st.DrawFn) -> MonthOfMinutes:
 
 
 def stored(minutes: MonthOfMinutes) -> dict[Timeframe, list[Row]]:
-    """As they lie in the aggregate files."""
+    """Return the bars of the aggregate files."""
     with tempfile.TemporaryDirectory() as folder:
         store = StoreOnDisk(Path(folder))
         minutes.write(store.layout.data)
@@ -104,7 +104,7 @@ def test_stored_aggregates_are_what_the_reference_makes_of_the_minutes(minutes: 
 def test_stored_days_are_what_the_reference_makes_of_any_stored_bars_of_the_regular_session(
     minutes: MonthOfMinutes,
 ) -> None:
-    """Every minute has a volume-weighted price here: a bar does not say how much of its volume had none."""
+    """Every minute has a volume-weighted price here: a bar does not tell how much of its volume had none."""
     found = stored(minutes)
 
     for timeframe in AGGREGATED[:-1]:
@@ -114,7 +114,7 @@ def test_stored_days_are_what_the_reference_makes_of_any_stored_bars_of_the_regu
 @settings(max_examples=10)
 @given(months_of_stretches())
 def test_no_bucket_crosses_the_open_the_close_or_a_session(minutes: MonthOfMinutes) -> None:
-    """By the exchange's own calendar: a bar holds the minutes from its time on, within the hours it starts in."""
+    """By the exchange's own calendar: a bar has the minutes from its time on, within its part of the session."""
     for timeframe, bars in stored(minutes).items():
         for bar in bars:
             start, end = _reach(bar["timestamp"], timeframe)
@@ -142,7 +142,7 @@ def _clock_times(bars: Sequence[Row]) -> list[str]:
     return [f"{bar['timestamp'].astimezone(NEW_YORK):%m-%d %H:%M}" for bar in bars]
 
 
-def test_a_session_that_starts_without_a_trade_has_its_buckets_where_they_would_have_been() -> None:
+def test_a_session_that_starts_without_a_trade_has_the_buckets_it_would_have_had() -> None:
     minutes = minutes_of(MONTHS[0], {WINTER: [(OPEN + 7, 6, 1)], CHANGE: [(OPEN + 61, 2, 1)]})
 
     found = stored(minutes)

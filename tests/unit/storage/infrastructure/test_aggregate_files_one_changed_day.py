@@ -79,7 +79,7 @@ def test_one_changed_day_rewrites_its_month_and_its_year_and_no_other_file(
     assert daily_closes(store) == {**others, "2024-03-05": 99.5}
 
 
-def test_nothing_is_aggregated_or_touched_where_nothing_has_changed(
+def test_nothing_is_aggregated_or_touched_if_nothing_has_changed(
     store: StoreOnDisk, watched: WatchedAggregator
 ) -> None:
     before = Traces.of(store.root)

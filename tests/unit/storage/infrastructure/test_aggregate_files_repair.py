@@ -16,7 +16,7 @@ from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk, tree
 
 
-def test_a_copied_tree_is_stamped_and_not_written_again(store: StoreOnDisk, tmp_path: Path) -> None:
+def test_a_copied_tree_gets_its_fingerprints_back_and_is_not_written_again(store: StoreOnDisk, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "data", tmp_path / "copy" / "data", copy_function=shutil.copyfile)
     shutil.copytree(tmp_path / "aggregates", tmp_path / "copy" / "aggregates", copy_function=shutil.copyfile)
     copy = StoreOnDisk(tmp_path / "copy")
@@ -24,11 +24,11 @@ def test_a_copied_tree_is_stamped_and_not_written_again(store: StoreOnDisk, tmp_
 
     assert copy.refresh("AAPL") == AggregationReport(0, FILES)
 
-    stamped = fingerprint(copy)
-    assert written(before, stamped) == set()
-    assert all(stamped[name] != before[name] for name in before)
+    restored = fingerprint(copy)
+    assert written(before, restored) == set()
+    assert all(restored[name] != before[name] for name in before)
     assert copy.refresh("AAPL") == AggregationReport(0, FILES)
-    assert fingerprint(copy) == stamped
+    assert fingerprint(copy) == restored
 
 
 @pytest.mark.parametrize("timeframe", [Timeframe.MINUTE_5, Timeframe.DAY_1])
@@ -99,7 +99,7 @@ def test_aggregates_outlive_a_month_of_minutes_that_was_taken_away(store: StoreO
 
 def test_daily_bars_outlive_their_minutes_when_all_that_is_left_of_the_year_has_changed(store: StoreOnDisk) -> None:
     before, path = daily_closes(store), store.aggregate_path("AAPL", Timeframe.DAY_1, "2024-01")
-    said = read_metadata(path)
+    found = read_metadata(path)
     for month in ("01", "03"):
         shutil.rmtree(store.path(day("AAPL", f"2024-{month}-05")).parent)
     keep(store, "2024-04-05", 55.0)
@@ -107,10 +107,12 @@ def test_daily_bars_outlive_their_minutes_when_all_that_is_left_of_the_year_has_
     store.refresh("AAPL")
 
     assert daily_closes(store) == {**before, "2024-04-05": 55.5}
-    assert {key for key, value in read_metadata(path).items() if said[key] != value} == {"marketpipe.source.2024-04"}
+    assert {key for key, value in read_metadata(path).items() if found[key] != value} == {"marketpipe.source.2024-04"}
 
 
-def test_a_day_file_that_was_copied_over_is_noticed_though_its_folder_looks_untouched(store: StoreOnDisk) -> None:
+def test_a_day_file_that_was_copied_over_is_noticed_though_its_folder_is_unchanged(
+    store: StoreOnDisk,
+) -> None:
     path, other = store.path(day("AAPL", "2024-03-05")), store.path(day("AAPL", "2024-03-04"))
     folder = path.parent.stat().st_mtime_ns
     path.write_bytes(other.read_bytes())

@@ -1,4 +1,4 @@
-"""The inventory calls stale what a refresh would make anew, day by day, and nothing else."""
+"""The inventory reports as stale what a refresh would rebuild, day by day, and nothing else."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def test_a_day_that_was_taken_away_makes_the_aggregates_of_its_month_stale(store
     assert stale(store) == {"2024-03-05": ALL}
 
 
-def test_what_cannot_be_made_anew_is_not_stale(store: StoreOnDisk) -> None:
+def test_what_cannot_be_rebuilt_is_not_stale(store: StoreOnDisk) -> None:
     shutil.rmtree(store.path(day("AAPL", "2024-03-05")).parent)
 
     assert stale(store) == {}
 
 
-def test_only_aggregates_that_somebody_made_are_stale(store: StoreOnDisk) -> None:
+def test_only_aggregates_that_exist_are_stale(store: StoreOnDisk) -> None:
     shutil.rmtree(store.layout.aggregates / "timeframe=15m")
     store.aggregate_path("AAPL", Timeframe.DAY_1, "2024-03").unlink()
     keep(store, "2024-03-05", 99.0)
@@ -87,31 +87,31 @@ def test_a_damaged_aggregate_is_stale_of_all_days(store: StoreOnDisk, timeframe:
     assert stale(store) == {date: (str(timeframe),) for date in dates}
 
 
-def test_aggregates_that_know_only_whole_months_are_stale_and_made_anew(store: StoreOnDisk) -> None:
+def test_aggregates_that_know_only_whole_months_are_stale_and_rebuilt(store: StoreOnDisk) -> None:
     path = store.aggregate_path("AAPL", Timeframe.HOUR_1, "2024-03")
     content = path.read_bytes()
     rows = pq.ParquetFile(path).read()
-    said = {**pq.read_metadata(path).metadata, b"marketpipe.source.2024-03": b"02" * 32}
-    pq.write_table(rows.replace_schema_metadata(said), path)
+    found = {**pq.read_metadata(path).metadata, b"marketpipe.source.2024-03": b"02" * 32}
+    pq.write_table(rows.replace_schema_metadata(found), path)
 
     assert stale(store) == {"2024-03-04": ("1h",), "2024-03-05": ("1h",)}
     assert store.refresh("AAPL") == AggregationReport(1, FILES - 1)
     assert path.read_bytes() == content
 
 
-def test_a_copied_tree_is_not_stale_and_looks_fresh_from_then_on(store: StoreOnDisk, tmp_path: Path) -> None:
+def test_a_copied_tree_is_not_stale_and_gets_its_fingerprints_back(store: StoreOnDisk, tmp_path: Path) -> None:
     for root in ("data", "aggregates"):
         shutil.copytree(tmp_path / root, tmp_path / "copy" / root, copy_function=shutil.copyfile)
     copy = StoreOnDisk(tmp_path / "copy")
 
     assert stale(copy) == {}
 
-    stamped = fingerprint(copy)
+    restored = fingerprint(copy)
     assert copy.refresh("AAPL") == AggregationReport(0, FILES)
-    assert fingerprint(copy) == stamped
+    assert fingerprint(copy) == restored
 
 
-def test_looking_writes_no_aggregate(store: StoreOnDisk) -> None:
+def test_the_inventory_writes_no_aggregate(store: StoreOnDisk) -> None:
     keep(store, "2024-03-05", 99.0)
     before = fingerprint(store)
 
@@ -155,7 +155,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
 
 @settings(max_examples=25)
 @given(st.lists(STEPS, min_size=3, max_size=10))
-def test_stale_is_what_a_refresh_makes_anew(steps: list[Step]) -> None:
+def test_stale_is_what_a_refresh_rebuilds(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = StoreOnDisk(Path(folder))
         for step in steps:

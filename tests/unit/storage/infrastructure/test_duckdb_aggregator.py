@@ -113,7 +113,7 @@ def test_a_half_day_closes_its_buckets_at_one(tmp_path: Path, date: str, times: 
 
 
 @pytest.mark.parametrize(
-    ("date", "open_in_utc", "stamp"),
+    ("date", "open_in_utc", "time"),
     [
         ("2024-03-08", "14:30", "05:00"),
         ("2024-03-11", "13:30", "04:00"),
@@ -121,13 +121,13 @@ def test_a_half_day_closes_its_buckets_at_one(tmp_path: Path, date: str, times: 
         ("2024-11-04", "14:30", "05:00"),
     ],
 )
-def test_a_daily_bar_is_the_regular_session_stamped_new_york_midnight(
-    tmp_path: Path, date: str, open_in_utc: str, stamp: str
+def test_a_daily_bar_is_the_regular_session_restored_new_york_midnight(
+    tmp_path: Path, date: str, open_in_utc: str, time: str
 ) -> None:
     before = f"{open_in_utc[:2]}:29"
     found = _close_times(tmp_path, date, [before, open_in_utc], Timeframe.DAY_1)
 
-    assert found == [(stamp, 1.0)]
+    assert found == [(time, 1.0)]
 
 
 def test_a_month_without_a_regular_trade_has_no_daily_bar(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_copies_and_temporary_files_in_the_tree_are_not_bars(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("sql", "said"),
+    ("sql", "message"),
     [
         ("SELEC 1", "SELEC"),
         ("SELECT nothing FROM bars", "nothing"),
@@ -162,8 +162,8 @@ def test_copies_and_temporary_files_in_the_tree_are_not_bars(tmp_path: Path) -> 
         ("SELECT $1", "1"),
     ],
 )
-def test_a_wrong_query_is_an_error_in_the_words_of_duckdb(filled: StoreOnDisk, sql: str, said: str) -> None:
-    with pytest.raises(QueryError, match=said):
+def test_a_wrong_query_is_an_error_with_the_message_of_duckdb(filled: StoreOnDisk, sql: str, message: str) -> None:
+    with pytest.raises(QueryError, match=message):
         ask(filled, sql)
 
 
@@ -177,7 +177,7 @@ def test_a_damaged_file_is_a_storage_error(tmp_path: Path) -> None:
         ask(store, "SELECT sum(close) FROM bars")
 
 
-def test_a_query_that_finds_no_scratch_folder_says_so(
+def test_a_query_without_a_scratch_folder_is_an_error(
     filled: StoreOnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))

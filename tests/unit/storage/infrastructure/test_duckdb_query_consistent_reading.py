@@ -127,7 +127,7 @@ def store(tmp_path: Path) -> StoreOnDisk:
 
 
 @pytest.mark.parametrize(("view", "opens", "times"), [("bars", [200.0], 2), ("bars_5m", [100.0], 1)])
-def test_a_query_reads_again_where_a_file_of_its_views_was_replaced(
+def test_a_query_reads_again_if_a_file_of_its_views_was_replaced(
     store: StoreOnDisk, view: str, opens: list[float], times: int
 ) -> None:
     disturb = _Replacing(store)

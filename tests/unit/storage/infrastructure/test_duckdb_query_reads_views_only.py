@@ -117,7 +117,7 @@ def test_a_query_that_is_nested_a_thousand_times_is_refused_without_a_crash(stor
 
 
 @pytest.mark.parametrize(
-    ("sql", "error", "said"),
+    ("sql", "error", "message"),
     [
         ("FROM range(1000000000000)", QueryError, "the answer is larger than .* bytes: ask for fewer rows or columns"),
         ("SELECT list(range) FROM range(1000000000000)", StorageError, "could not be run: Out of Memory"),
@@ -125,9 +125,9 @@ def test_a_query_that_is_nested_a_thousand_times_is_refused_without_a_crash(stor
     ],
 )
 def test_a_query_that_would_fill_the_memory_or_the_disk_ends(
-    store: StoreOnDisk, sql: str, error: type[Exception], said: str
+    store: StoreOnDisk, sql: str, error: type[Exception], message: str
 ) -> None:
     query = DuckDBQuery(store.layout, {"memory_limit": "60MB", "max_temp_directory_size": "20MB"})
 
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         query.run(sql)

@@ -142,7 +142,7 @@ def test_what_is_not_one_select_is_refused_and_changes_nothing(store: StoreOnDis
 
 
 @pytest.mark.parametrize("sql", OUT_OF_REACH)
-def test_what_lies_outside_the_store_is_out_of_reach(store: StoreOnDisk, sql: str) -> None:
+def test_what_is_outside_the_store_is_out_of_reach(store: StoreOnDisk, sql: str) -> None:
     before = tree(store.root)
 
     with pytest.raises(QueryError) as refused:
@@ -170,12 +170,12 @@ def test_what_lies_outside_the_store_is_out_of_reach(store: StoreOnDisk, sql: st
         "SELECT 1;",
     ],
 )
-def test_words_that_only_look_dangerous_are_allowed(store: StoreOnDisk, sql: str) -> None:
+def test_words_that_only_seem_dangerous_are_allowed(store: StoreOnDisk, sql: str) -> None:
     assert _ask(store, sql) != "[]"
 
 
 @pytest.mark.parametrize("sql", OUT_OF_REACH)
-def test_the_lock_holds_where_the_list_of_what_is_allowed_has_a_hole(store: StoreOnDisk, sql: str) -> None:
+def test_the_lock_protects_the_files_even_if_the_list_of_functions_has_a_hole(store: StoreOnDisk, sql: str) -> None:
     before = tree(store.root)
     places = {"{data}": store.layout.data, "{state}": store.root / "state" / "marketpipe.sqlite"}
     for name, path in places.items():
@@ -216,7 +216,7 @@ def test_a_query_leaves_nothing_in_the_working_folder(store: StoreOnDisk) -> Non
     assert tree(store.root) == before
 
 
-def test_the_statements_that_write_do_so_where_nobody_stops_them(tmp_path: Path) -> None:
+def test_the_statements_that_write_do_so_without_the_protection(tmp_path: Path) -> None:
     """Or the sandbox would be tested with words that mean nothing to DuckDB."""
     with duckdb.connect() as connection:
         for number, sql in enumerate(

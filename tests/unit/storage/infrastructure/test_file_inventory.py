@@ -81,7 +81,7 @@ def test_a_file_that_was_cut_short_is_altered_whatever_its_time(store: OnDisk) -
     assert conditions(store) == {"2024-01-03": ALTERED}
 
 
-def test_a_file_that_looks_the_same_from_outside_is_not_read(store: OnDisk) -> None:
+def test_a_file_with_the_recorded_mark_is_not_read(store: OnDisk) -> None:
     store.alter(TODAY)
     touch(store, KNOWN_SINCE.epoch_micros * 1000)
 
@@ -103,16 +103,14 @@ def test_a_file_of_unknown_age_is_read_and_its_time_is_left_alone(store: OnDisk,
     assert modified_ns(store) == time_ns
 
 
-def test_a_file_of_unknown_age_is_altered_even_where_nobody_knows_its_time_either(store: OnDisk) -> None:
+def test_a_file_of_unknown_age_is_altered_even_if_its_time_is_not_known_either(store: OnDisk) -> None:
     store.alter(TODAY)
     touch(store, 0)
 
     assert conditions(store, of_unknown_age(store)) == {"2024-01-03": ALTERED}
 
 
-def test_a_store_in_which_no_time_can_be_set_is_told_the_truth_all_the_same(
-    store: OnDisk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_in_which_no_time_can_be_set_is_judged_the_same(store: OnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -155,7 +153,7 @@ def test_copies_temporary_files_and_days_that_no_calendar_has_are_not_stored_day
     assert store.inventory.conditions(Symbol("AAPL"), first, last, store.recorded()) == {}
 
 
-def test_only_the_folders_between_the_dates_are_looked_into(store: OnDisk, tmp_path: Path) -> None:
+def test_only_the_folders_between_the_dates_are_listed(store: OnDisk, tmp_path: Path) -> None:
     store.store(day("AAPL", "2024-02-01"), day("AAPL", "2025-01-02"), day("MSFT", "2024-01-02"))
 
     with SystemCalls(tmp_path) as seen:
@@ -164,7 +162,7 @@ def test_only_the_folders_between_the_dates_are_looked_into(store: OnDisk, tmp_p
     assert seen.names() == ["listdir", "scandir"]  # the symbol's years, and the month
 
 
-def test_asking_for_decades_costs_no_look_for_each_of_their_months(store: OnDisk, tmp_path: Path) -> None:
+def test_a_range_of_decades_costs_nothing_for_years_without_a_folder(store: OnDisk, tmp_path: Path) -> None:
     with SystemCalls(tmp_path) as seen:
         store.inventory.dates(Symbol("AAPL"), TradingDate.parse("1980-01-01"), TradingDate.parse("2030-12-31"))
 

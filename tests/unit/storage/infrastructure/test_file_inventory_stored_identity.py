@@ -28,7 +28,7 @@ def test_the_files_say_which_dataset_lives_there(tmp_path: Path) -> None:
     _identity(tmp_path).check(IDENTITY)
 
 
-def test_an_empty_folder_is_free_and_a_look_changes_nothing(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_dataset_and_a_check_changes_nothing(tmp_path: Path) -> None:
     assert _identity(tmp_path).read() is None
     _identity(tmp_path).check(IDENTITY)
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ DATES = ("2024-01-02", "2024-03-08", "2024-03-11", "2024-07-03", "2024-11-01", "
 
 
 @given(st.sampled_from(DATES), st.lists(st.integers(-100 * MICROS, 1060 * MICROS), unique=True, max_size=30))
-def test_a_minute_is_traded_where_a_bar_lies_in_it(date: str, offsets: list[int]) -> None:
+def test_a_minute_is_traded_if_a_bar_is_in_it(date: str, offsets: list[int]) -> None:
     (session,) = sessions(date, date)
     four = session.extended.start.epoch_micros
 

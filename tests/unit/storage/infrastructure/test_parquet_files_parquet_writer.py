@@ -69,9 +69,9 @@ def test_the_file_has_the_canonical_columns_and_the_metadata(compression: str) -
         ("schema_version", "int32"),
     ]
     assert found.schema.equals(FILE_SCHEMA)
-    said = pq.read_metadata(BytesIO(content))
-    assert {key.decode(): value.decode() for key, value in said.metadata.items()} == METADATA
-    assert said.row_group(0).column(0).compression == compression.upper()
+    found = pq.read_metadata(BytesIO(content))
+    assert {key.decode(): value.decode() for key, value in found.metadata.items()} == METADATA
+    assert found.row_group(0).column(0).compression == compression.upper()
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -92,7 +92,7 @@ def test_the_layout_of_the_bars_in_memory_does_not_show(compression: str, cuts: 
     assert writer.encode_bars(pa.concat_tables(chunks), METADATA) == writer.encode_bars(whole, METADATA)
 
 
-def test_what_lies_beneath_a_null_does_not_show() -> None:
+def test_the_value_behind_a_null_is_not_written() -> None:
     hidden = [pa.array(np.array([value, 5]), mask=np.array([True, False])) for value in (1, 2)]
     assert [column.to_pylist() for column in hidden] == [[None, 5], [None, 5]]
 

@@ -54,7 +54,7 @@ def test_an_empty_store_has_nothing(layout: StoreLayout) -> None:
     assert (layout.symbols(), layout.months(AAPL), layout.day_files(JANUARY)) == ([], [], [])
 
 
-def test_what_somebody_else_put_there_is_passed_over(layout: StoreLayout) -> None:
+def test_foreign_files_are_passed_over(layout: StoreLayout) -> None:
     month = layout.month(JANUARY)
     _touch(
         layout.data / "notes.json",

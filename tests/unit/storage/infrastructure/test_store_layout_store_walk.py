@@ -47,17 +47,17 @@ def lay(root: Path, *paths: str) -> None:
         (root / path).touch()
 
 
-def test_every_file_of_a_store_is_found_with_what_it_has_to_say(tmp_path: Path, walk: StoreWalk) -> None:
+def test_every_file_of_a_store_is_found_with_what_its_metadata_must_contain(tmp_path: Path, walk: StoreWalk) -> None:
     lay(tmp_path, *OF_A_STORE)
 
     found = [file for file in walk.of_symbol(AAPL) if isinstance(file, FoundFile)]
 
     assert sorted(file.path for file in found) == sorted(OF_A_STORE)
     assert {file.on_disk for file in found} == {str(tmp_path / path) for path in OF_A_STORE}
-    told = {file.path: (str(file.timeframe), file.period, str(file.first), str(file.last)) for file in found}
-    assert told[OF_A_STORE[0]] == ("1m", "2024-01-02", "2024-01-02", "2024-01-02")
-    assert told[OF_A_STORE[1]] == ("5m", "2024-02", "2024-02-01", "2024-02-29")
-    assert told[OF_A_STORE[2]] == ("1d", "2024", "2024-01-01", "2024-12-31")
+    expected = {file.path: (str(file.timeframe), file.period, str(file.first), str(file.last)) for file in found}
+    assert expected[OF_A_STORE[0]] == ("1m", "2024-01-02", "2024-01-02", "2024-01-02")
+    assert expected[OF_A_STORE[1]] == ("5m", "2024-02", "2024-02-01", "2024-02-29")
+    assert expected[OF_A_STORE[2]] == ("1d", "2024", "2024-01-01", "2024-12-31")
     assert (walk.symbols(), walk.strays()) == (frozenset({AAPL}), [])
 
 
@@ -70,7 +70,7 @@ def test_a_file_that_is_named_otherwise_is_a_stray(tmp_path: Path, walk: StoreWa
 
 
 @pytest.mark.parametrize("path", OF_NOBODY)
-def test_what_lies_beside_the_symbols_is_nobodys(tmp_path: Path, walk: StoreWalk, path: str) -> None:
+def test_a_file_beside_the_symbols_is_a_stray(tmp_path: Path, walk: StoreWalk, path: str) -> None:
     lay(tmp_path, *OF_A_STORE, path)
 
     assert walk.strays() == [StrayFile(path)]
