@@ -91,7 +91,9 @@ class LogObserver:
 
     def on_bars_exhausted(self, event: BarsExhausted) -> None:
         if event.unrequested:
-            logger.warning("%d bars came that nobody had asked for; they were dropped", event.unrequested)
+            logger.warning(
+                "the provider returned %d bars that were not requested; they were dropped", event.unrequested
+            )
 
 
 class RunTally:

@@ -30,7 +30,7 @@ GOOD = SymbolDayOutcome(day("MSFT", "2024-01-02"), Outcome.COMPLETE, rows=390)
         (SymbolDaysRecorded(3, "alpaca", (GOOD, FAILED)), "WARNING", "job 3: AAPL 2024-01-02 failed: no answer"),
         (RequestRetried("alpaca", 2, 0.5, "alpaca answered 500"), "INFO", "attempt 2 failed (alpaca answered 500)"),
         (RateLimitWaited("alpaca", 12.25), "INFO", "waiting 12.2 s for the rate limit of alpaca"),
-        (BarsExhausted(request(["A"], "2024-01-02", "2024-01-02"), (), 7), "WARNING", "7 bars came that nobody"),
+        (BarsExhausted(request(["A"], "2024-01-02", "2024-01-02"), (), 7), "WARNING", "the provider returned 7 bars"),
     ],
 )
 def test_what_an_operator_wants_to_know_is_logged_once(

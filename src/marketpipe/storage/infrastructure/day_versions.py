@@ -170,7 +170,7 @@ def _belonging(content: bytes, path: Path, expected: StorageMetadata) -> pa.Tabl
     rows, metadata = file_in(content, str(path), columns=True)
     bars, actual, wanted = checked_bars(rows, path), _description(metadata), _description(expected.as_mapping())
     if actual != wanted:
-        raise PartitionUnreadableError(f"{path} says that it is {actual}, and lies where {wanted} belongs")
+        raise PartitionUnreadableError(f"the metadata of {path} names {actual}, its path {wanted}")
     return bars
 
 

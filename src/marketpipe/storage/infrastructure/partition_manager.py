@@ -212,7 +212,7 @@ class PartitionManager:
             return stored
         if not have_one_time(stored.mark, recorded.mark) or stored.digest == recorded.sha256:
             return stored
-        return StoredVersion(stored.mark, stored.modified, stored.content, damage=f"{item.path} has rotted")
+        return StoredVersion(stored.mark, stored.modified, stored.content, damage=f"{item.path} has changed bytes")
 
     def _metadata(self, day: SymbolDay) -> StorageMetadata:
         return StorageMetadata(self._identity, day.symbol, str(day.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)

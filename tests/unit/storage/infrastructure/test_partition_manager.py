@@ -152,7 +152,7 @@ def test_a_file_that_says_it_is_another_is_not_merged_with_but_replaced(tmp_path
     (tmp_path / DAY_FILE).write_bytes(content)
 
     (suspect,) = store.keep((AAPL, [at(1)]), whole=False)
-    assert "and lies where AAPL 1m 2024-01-02 of provider alpaca" in str(suspect.error)
+    assert "its path AAPL 1m 2024-01-02 of provider alpaca" in str(suspect.error)
     assert (tmp_path / DAY_FILE).read_bytes() == content
 
     (replaced,) = store.keep((AAPL, [at(1)]))

@@ -89,7 +89,9 @@ class SymbolJudge:
         span, expected = self._clock(position, odd.silence), f"where {odd.expected:.0f} bars are usual"
         if odd.silence.at_close:
             return _suspect(Suspicion.STOPS_EARLY, f"no bar {span}, the close, {expected}")
-        return _suspect(Suspicion.HOLES, f"no bar {span}, {expected} and the longest gap is {odd.usual} min")
+        return _suspect(
+            Suspicion.HOLES, f"no bar {span}, {expected} and the longest silence is usually {odd.usual} min"
+        )
 
     def _sparse(self, position: int, record: IngestionCheckpoint, habits: Habits) -> Finding | None:
         """Bars are lost here and there, and no single silence is long."""
