@@ -124,7 +124,8 @@ class BaseApiClient(ABC):
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
         """Yield the pages of ``request``. While one is parsed, the next request is on its way if its cursor is known.
 
-        Raises ``ProviderError`` after the last attempt, and ``IngestionInterrupted`` if the clock is interrupted.
+        Closing the iterator waits for a request that was sent ahead, so no thread is left behind. Raises
+        ``ProviderError`` after the last attempt, and ``IngestionInterrupted`` if the clock is interrupted.
         """
         walk, ahead = PageWalk(request), None
         with ThreadPoolExecutor(1, "marketpipe-ahead-request") as thread:
@@ -135,6 +136,8 @@ class BaseApiClient(ABC):
                         with attempt, self._reported(exchange):
                             reply = exchange.coming.result() if exchange.coming else self._send(exchange)
                             limit = self._obey_rate_limit(exchange, reply)
+                            # Before parsing, so that the provider works meanwhile; after the pause, which must hold for
+                            # it. A request for a wrong cursor is never used and stays "ahead": it is the last one.
                             if ahead is None and (cursor := self._peeked_cursor(call, reply)) is not None:
                                 ahead = _Exchange(PageCall(call.request, cursor))
                                 ahead.coming = thread.submit(self._send, ahead)
