@@ -96,11 +96,6 @@ class DurableFiles:
         with _translated(path):
             path.unlink(missing_ok=True)
 
-    def stamp(self, path: Path, modified_ns: int) -> None:
-        """Set the modification time. Raises ``StorageError``."""
-        with _translated(path):
-            os.utime(path, ns=(modified_ns, modified_ns))
-
     def _sync(self, folders: Collection[Path]) -> None:
         """Sync folders in any order; none is being synced any more when this returns or raises."""
         futures = [self._executor.submit(_sync_folder, folder) for folder in folders]

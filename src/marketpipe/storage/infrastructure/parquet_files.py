@@ -30,6 +30,13 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEM
 FILE_SCHEMA: Final = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
 ENCODINGS: Final = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA if not pa.types.is_floating(field.type)}
 COMPRESSION_LEVELS: Final = {"zstd": 1, "snappy": None}
+WORTH_A_THREAD: Final = 16
+"""So many files cost far more to read than a thread costs to start."""
+MICROS_PER_MINUTE: Final = 60_000_000
+
+T = TypeVar("T")
+R = TypeVar("R")
+Int64s = npt.NDArray[np.int64]
 
 
 class ParquetWriter:
@@ -76,7 +83,7 @@ def sha256(content: bytes | pa.Buffer) -> str:
 
 def read_bars(path: Path) -> pa.Table:
     """Return every column of a file of bars."""
-    return checked_bars(_read(path), path)
+    return checked_bars(read_rows(path), path)
 
 
 def content_of(path: str) -> pa.Buffer | None:
@@ -96,7 +103,7 @@ def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | Non
         with _opened(pa.BufferReader(content)) as file:
             return file.read(use_threads=False) if columns else None, _as_text(file.metadata.metadata or {})
     except (OSError, pa.ArrowException) as error:
-        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
+        raise _damaged(path, error) from error
 
 
 def bars_in(content: pa.Buffer, path: str) -> pa.Table:
@@ -104,13 +111,8 @@ def bars_in(content: pa.Buffer, path: str) -> pa.Table:
     try:
         bars = _opened(pa.BufferReader(content)).read(columns=BAR_SCHEMA.names, use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
+        raise _damaged(path, error) from error
     return _checked(bars, BAR_SCHEMA, path).replace_schema_metadata()
-
-
-def read_rejected(path: Path) -> pa.Table:
-    """Return the rows of a file of the quarantine."""
-    return _read(path)
 
 
 def checked_bars(table: pa.Table, path: Path | str) -> pa.Table:
@@ -130,12 +132,13 @@ def _opened(source: Path | pa.NativeFile) -> pq.ParquetFile:
     return pq.ParquetFile(source, pre_buffer=False)
 
 
-def _read(path: Path) -> pa.Table:
+def read_rows(path: Path) -> pa.Table:
+    """Return every column of a file, of bars or of the quarantine."""
     try:
         with _opened(path) as file:
             return file.read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
+        raise _damaged(path, error) from error
 
 
 def read_metadata(path: Path) -> Mapping[str, str]:
@@ -143,7 +146,7 @@ def read_metadata(path: Path) -> Mapping[str, str]:
     try:
         found = pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
-        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
+        raise _damaged(path, error) from error
     return _as_text(found)
 
 
@@ -151,14 +154,12 @@ def _as_text(metadata: Mapping[bytes, bytes]) -> Mapping[str, str]:
     return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
 
 
+def _damaged(path: Path | str, error: Exception) -> PartitionUnreadableError:
+    return PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}")
+
+
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
-
-
-T = TypeVar("T")
-R = TypeVar("R")
-WORTH_A_THREAD: Final = 16
-"""So many files cost far more to read than a thread costs to start."""
 
 
 def bars_at(path: str) -> pa.Table | None:
@@ -192,10 +193,6 @@ def _bars_of(path: Path) -> pa.Table:
     if bars is None:
         raise PartitionUnreadableError(f"{path} was removed while it was read")
     return bars
-
-
-MICROS_PER_MINUTE: Final = 60_000_000
-Int64s = npt.NDArray[np.int64]
 
 
 def traded_minutes(date: TradingDate, epoch_micros: Int64s) -> TradedMinutes:

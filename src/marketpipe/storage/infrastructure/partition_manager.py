@@ -46,7 +46,7 @@ from marketpipe.storage.infrastructure.durable_files import DurableFiles, FileGr
 from marketpipe.storage.infrastructure.file_inventory import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import (
     ParquetWriter,
-    read_rejected,
+    read_rows,
     sha256,
     traded_minutes,
     traded_minutes_of,
@@ -338,7 +338,7 @@ def rejected_after(part: SymbolDaySlice, rejected: pa.Table | None, quarantined:
 
 def _read_if_readable(path: Path) -> pa.Table | None:
     try:
-        return read_rejected(path)
+        return read_rows(path)
     except PartitionUnreadableError:  # a quarantine that can't be read any more holds nothing up
         return None
 

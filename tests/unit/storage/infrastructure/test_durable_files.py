@@ -125,17 +125,6 @@ def test_a_given_modification_time_is_synced_with_the_file(tmp_path: Path) -> No
     assert seen == [1_000]
 
 
-def test_stamping_changes_the_modification_time_and_nothing_else(tmp_path: Path) -> None:
-    files = DurableFiles()
-    files.publish({tmp_path / "x": NEW})
-    before = (tmp_path / "x").stat().st_ino
-
-    files.stamp(tmp_path / "x", 1_700_000_000_000_000_001)
-
-    after = (tmp_path / "x").stat()
-    assert (after.st_mtime_ns, after.st_ino, (tmp_path / "x").read_bytes()) == (1_700_000_000_000_000_001, before, NEW)
-
-
 def test_removing_is_content_with_a_file_that_is_gone(tmp_path: Path) -> None:
     DurableFiles().publish({tmp_path / "x": NEW})
 
