@@ -1,6 +1,6 @@
 """The real command line on disks that are full: real ones of a few KiB where they can be mounted, pretended ones else.
 
-Pretended is each write in a run of its own, of which every 37th is tried; real are disks that grow by 64 KiB. The
+Pretended is each write in a run of its own, of which every 20th is tried; real are disks that grow by 64 KiB. The
 environment variable MARKETPIPE_FULL_STRIDE=1 tries every write and every size.
 """
 
@@ -33,7 +33,7 @@ from tests.support.small_store import (
     settled,
 )
 
-WRITES = int(os.environ.get("MARKETPIPE_FULL_STRIDE", "37"))
+WRITES = int(os.environ.get("MARKETPIPE_FULL_STRIDE", "20"))
 PAGES = int(os.environ.get("MARKETPIPE_FULL_STRIDE", "16"))
 NO_ROOM = ("No space left on device", "disk is full", "disk I/O error", "unable to open database", "readonly database")
 
