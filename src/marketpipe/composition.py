@@ -1,8 +1,7 @@
 """The composition root: the one module that knows every adapter and connects the contexts to a pipeline.
 
-Each function makes one thing out of others. A function under ``@once`` makes it for the life of a pipeline; a function
-whose name begins with ``new_`` makes another one at every call. Every adapter is imported in the function that makes
-it, so that a command loads only what it uses: reading a store imports no HTTP client.
+A function under ``@once`` makes one thing for the life of a pipeline; one whose name begins with ``new_`` makes another
+at every call. Each imports the adapter that it makes, so that a command loads only what it uses.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from attrs import asdict
 
 from marketpipe.config import PROCESSES, PipelineConfig
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
-from marketpipe.integration.domain.data_feed import USUAL_DELAY
+from marketpipe.integration.domain.data_feed import USUAL_DELAY, ProviderCapabilities
 from marketpipe.parts import Parts, WorkerProcesses, once
 from marketpipe.provider_registry import capabilities_without_keys, needed_credentials, new_provider
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.application.ports import MarketDataProvider
-    from marketpipe.integration.domain.data_feed import ProviderCapabilities
     from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, StoreInventory
     from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
@@ -68,8 +66,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
     from marketpipe.validation.application.bar_validator import BarValidator
 
-READING_THREADS = 4
-MOST_AGGREGATING_THREADS = 8
+READING_THREADS, MOST_AGGREGATING_THREADS = 4, 8
 CALENDAR_DAYS_AHEAD = 365
 """How far the trading calendar reaches beyond today: the exchange has not decided later holidays."""
 IN_MEMORY = Path(":memory:")
@@ -123,15 +120,14 @@ def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> Non
 # --- ingestion: what is wanted, missing and done
 @once
 def coordinator(parts: Parts) -> IngestionCoordinator:
-    """Make the coordinator and subscribe the ring. If the provider cannot be had, nothing on the disk was touched."""
+    """Make the coordinator and subscribe the ring. If the provider cannot be made, nothing on the disk is touched."""
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 
     pool = worker_pool(parts) if parts.pipeline_config.executor == PROCESSES else None
-    if pool is None:
-        provider(parts)
+    provided = capabilities(parts) if pool else provider(parts).capabilities  # the provider is made before the state
     recorded = state(parts)
     made = IngestionCoordinator(
-        capabilities(parts).identity,
+        provided.identity,
         planner(parts, recorded),
         recorded,
         inventory(parts),
@@ -300,7 +296,6 @@ def capabilities(parts: Parts) -> ProviderCapabilities:
 # --- validation: what a good bar is
 @once
 def validator(parts: Parts, bus: EventBus, kind: SessionKind) -> BarValidator:
-    """Make the validator of bars in the hours of ``kind``, which publishes on ``bus``."""
     from marketpipe.validation.application.bar_validator import BarValidator
     from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
     from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
@@ -450,10 +445,6 @@ def calendar(parts: Parts) -> TradingCalendar:
 
 @once
 def calendar_cache(parts: Parts) -> CalendarCache:
-    """Make the cache beside the state file, under the version of what computes it: a new version begins a new file."""
-    from marketpipe.shared_kernel.infrastructure.exchange_calendar import EXCHANGE, CalendarCache, exchange_table
+    from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
 
-    made_by, path = version("exchange_calendars"), parts.config.state_path
-    file = path.with_name(f"sessions-{EXCHANGE}-{made_by}.txt")
-    title = f"marketpipe 1: sessions of {EXCHANGE} by exchange_calendars {made_by}"
-    return CalendarCache(file, path, title, exchange_table, files(parts).publish)
+    return CalendarCache.beside(parts.config.state_path, version("exchange_calendars"), files(parts).publish)

@@ -1,3 +1,5 @@
+"""``load_ohlcv``: stored bars for a backtest or a notebook, without a configuration."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -25,16 +27,21 @@ def load_ohlcv(
     *,
     as_of: AnyMoment | None = None,
 ) -> pa.Table:
-    """Stored OHLCV bars as one Arrow table, by symbol, then time.
+    """Return stored OHLCV bars as one Arrow table, by symbol, then time. Asks no provider and writes nothing.
 
-    ``start`` and ``end`` are trading dates, both inclusive. ``root`` is the folder that holds ``data``, ``aggregates``
-    and ``revisions``. ``as_of`` asks for the bars as the store held them at that moment: a ``Timestamp``, an aware
-    datetime or RFC 3339 text. Columns: symbol, timestamp (UTC, left edge), open, high, low, close, volume, trade_count,
-    vwap. What is not stored is simply not in the table. Raises ``ValidationError`` for arguments that mean nothing.
+    ``start`` and ``end`` are trading dates (New York), both inclusive. ``timeframe`` is "1m", "5m", "15m", "1h" or
+    "1d". ``root`` is the folder that holds ``data``, ``aggregates`` and ``revisions``. ``as_of`` is a moment with a
+    time zone, as a ``Timestamp``, an aware datetime or RFC 3339 text: the bars are then those that the store held at
+    that moment.
+
+    Columns: symbol (text), timestamp (microseconds, UTC, left edge of the bar), open, high, low, close, volume,
+    trade_count (nullable), vwap (nullable). Bars that are not stored are not in the table: no row is invented. Raises
+    ``ValidationError`` for arguments that are not valid, ``ConfigurationError`` for a ``root`` that is a URL, and
+    ``PartitionUnreadableError`` for a damaged file.
     """
     folder = root_folder(root)
     config = StoreConfig(
         output_path=folder / "data", aggregates_path=folder / "aggregates", revisions_path=folder / "revisions"
     )
-    with Store(config) as pipeline:
-        return pipeline.load(symbols, start, end, timeframe, as_of=as_of)
+    with Store(config) as store:
+        return store.load(symbols, start, end, timeframe, as_of=as_of)

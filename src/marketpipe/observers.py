@@ -1,4 +1,7 @@
-"""What is counted while a pipeline works, for the reports at its end. Events come on several threads."""
+"""What watches a pipeline's events: the log, and the counters behind reports. Events come on several threads at once.
+
+Metrics are in metrics.py. An observer changes nothing: the bus keeps its errors from the pipeline.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +33,14 @@ from marketpipe.shared_kernel.events import (
     SymbolDaysRecorded,
 )
 
+logger = logging.getLogger("marketpipe.ingestion")
 isolation_logger = logging.getLogger("marketpipe.observers")
+logging.getLogger("marketpipe").addHandler(logging.NullHandler())  # without a set-up, nothing goes to standard error
 
 
 @frozen
 class LoggedIsolation:
-    """Keeps an observer's error from the pipeline: it is logged with its traceback, and the pipeline goes on."""
+    """A context manager that keeps an observer's error from the pipeline: it is logged with its traceback."""
 
     event: Event
     observer: Callable[[Any], None]
@@ -50,12 +55,11 @@ class LoggedIsolation:
         return True
 
 
-logger = logging.getLogger("marketpipe.ingestion")
-logging.getLogger("marketpipe").addHandler(logging.NullHandler())  # without a set-up, nothing goes to standard error
-
-
 class LogObserver:
-    """Says in the log what an operator would want to find there. Configures nothing: levels and handlers are yours."""
+    """Logs what an operator looks for under ``marketpipe.ingestion``: jobs and waits as info, failures as warnings.
+
+    It configures nothing: levels and handlers belong to the application.
+    """
 
     def observe(self, bus: EventBus) -> None:
         bus.observe(JobStarted, self.on_job_started)
@@ -67,7 +71,7 @@ class LogObserver:
 
     def on_job_started(self, event: JobStarted) -> None:
         logger.info(
-            "job %d: %d symbol-days to ask %s for, in %d batches; %d known before",
+            "job %d: %d symbol-days to request from %s, in %d batches; %d need no request",
             event.job_id,
             event.planned,
             event.provider,
@@ -84,7 +88,7 @@ class LogObserver:
                 logger.warning("job %d: %s failed: %s", event.job_id, outcome.symbol_day, outcome.error)
 
     def on_request_retried(self, event: RequestRetried) -> None:
-        logger.info("attempt %d failed (%s); again in %.1f s", event.attempt, event.reason, event.wait_seconds)
+        logger.info("attempt %d failed (%s); next attempt in %.1f s", event.attempt, event.reason, event.wait_seconds)
 
     def on_rate_limit_waited(self, event: RateLimitWaited) -> None:
         logger.info("waiting %.1f s for the rate limit of %s", event.seconds, event.provider)
@@ -96,8 +100,8 @@ class LogObserver:
             )
 
 
-class RunTally:
-    """Requests made and warnings found since ``reset``."""
+class IngestionCounter:
+    """Counts requests and warnings since ``reset``, from all worker threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -106,16 +110,18 @@ class RunTally:
     def reset(self) -> None:
         self._requests, self._warnings = 0, Counter[str]()
 
-    def listen(self, bus: EventBus) -> None:
+    def observe(self, bus: EventBus) -> None:
         bus.observe(RequestCompleted, self._on_request)
         bus.observe(BarsValidated, self._on_validated)
 
     @property
     def requests(self) -> int:
+        """Return the requests made, retries and failures included."""
         return self._requests
 
     @property
     def warnings(self) -> Mapping[str, int]:
+        """Return by rule the number of bars that break it and are stored nevertheless."""
         return dict(self._warnings)
 
     def _on_request(self, _: RequestCompleted) -> None:
@@ -129,8 +135,8 @@ class RunTally:
                     self._warnings[finding.rule] += finding.count
 
 
-class ReviewTally:
-    """What a review of stored bars has found since ``reset``."""
+class ReviewCollector:
+    """Collects what a validation of stored bars has found since ``reset``. It runs on one thread."""
 
     def __init__(self) -> None:
         self.reset()
@@ -140,7 +146,7 @@ class ReviewTally:
         self._findings: list[RuleFinding] = []
         self._damaged: dict[SymbolDay, str] = {}
 
-    def listen(self, bus: EventBus) -> None:
+    def observe(self, bus: EventBus) -> None:
         bus.subscribe(StoredBarsValidated, self._on_validated)
         bus.subscribe(PartitionFoundDamaged, self._on_damaged)
 

@@ -1,4 +1,4 @@
-"""What a caller names, completed by what is configured or known: the scope of a command."""
+"""The scope of a command: the symbols and dates that a caller gives, completed from the configuration or the state."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ Symbols = str | Symbol | Iterable[str | Symbol]
 AnyDate = TradingDate | date | str
 AnyEnd = TradingDate | date | str | Latest
 Spans = Mapping[Symbol, tuple[TradingDate, TradingDate]]
-"""Of each symbol the first and the last date for which it was ever asked for."""
+"""The first and the last date for which each symbol was ever requested, both inclusive."""
 Newest = Callable[[], TradingDate]
-"""Finds the trading date of the newest session that is final."""
+"""Returns the trading date of the newest final session. Called only if it is needed: it reads the calendar."""
 
 
 def configured_scope(
     config: PipelineConfig, newest: Newest, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None
 ) -> IngestionScope:
-    """Raises ``ConfigurationError``."""
+    """Complete the arguments from the configuration.
+
+    Raises ``ConfigurationError`` for no symbols, and for an end before the start.
+    """
     wanted = config.end if end is None else end
     first = config.start if start is None else as_trading_date(start)
     last = newest() if wanted == LATEST else as_trading_date(wanted)
@@ -44,23 +47,23 @@ def recorded_scope(
     start: AnyDate | None,
     end: AnyEnd | None,
 ) -> IngestionScope:
-    """All that any job ever wanted, where nothing else is named.
+    """Complete the arguments from the state: by default everything that any job ever requested.
 
-    Raises ``ConfigurationError`` where that is nothing.
+    Raises ``ConfigurationError`` if nothing was ever requested and an argument is missing.
     """
     if not spans and (symbols is None or start is None or end is None):
         raise ConfigurationError(
             "nothing was ever ingested here: give a configuration, or symbols, start and end. "
             "If bars are stored here and the state was lost, 'marketpipe recover' rebuilds it"
         )
-    known = [*spans.values(), *((job.first, job.last) for job in jobs)]
-    first = min(first for first, _ in known) if start is None else as_trading_date(start)
-    last = max(last for _, last in known) if end is None else newest() if end == LATEST else as_trading_date(end)
+    ranges = [*spans.values(), *((job.first, job.last) for job in jobs)]
+    first = min(first for first, _ in ranges) if start is None else as_trading_date(start)
+    last = max(last for _, last in ranges) if end is None else newest() if end == LATEST else as_trading_date(end)
     return IngestionScope(list(spans) if symbols is None else as_symbols(symbols), first, last, kind)
 
 
-def reaching_to_the_last(scope: IngestionScope, spans: Spans) -> IngestionScope:
-    """As far as anything was asked for: an update goes beyond the configured end."""
+def extended_to_the_last(scope: IngestionScope, spans: Spans) -> IngestionScope:
+    """Extend the scope to the last date requested for one of its symbols: an update goes beyond the configured end."""
     latest = [spans[symbol][1] for symbol in scope.symbols if symbol in spans]
     return evolve(scope, last=max([scope.last, *latest]))
 
@@ -68,7 +71,11 @@ def reaching_to_the_last(scope: IngestionScope, spans: Spans) -> IngestionScope:
 def update_scope(
     config: PipelineConfig, newest: TradingDate, settled: Mapping[Symbol, TradingDate], symbols: Symbols | None
 ) -> IngestionScope:
-    """From each symbol's last settled session to the newest final one; from the configured start where it has none."""
+    """Begin at each symbol's last settled session, or at the configured start; end at the newest final session.
+
+    The last settled session is included: what is settled needs no request. Raises ``ConfigurationError`` if no session
+    since the configured start is final.
+    """
     chosen = config.symbols if symbols is None else as_symbols(symbols)
     since = {symbol: min(newest, settled.get(symbol, config.start)) for symbol in chosen}
     if newest < config.start:

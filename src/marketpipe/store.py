@@ -12,10 +12,10 @@ from marketpipe.config import Credentials, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.metrics import MetricsObserver, Registry, metrics_in
-from marketpipe.observers import LogObserver, ReviewTally, RunTally
+from marketpipe.observers import IngestionCounter, LogObserver, ReviewCollector
 from marketpipe.parts import NewWorkerPool, Parts
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
-from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, reaching_to_the_last, recorded_scope
+from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, extended_to_the_last, recorded_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -67,10 +67,10 @@ class Store:
             market_data_provider=market_data_provider,
             new_worker_pool=self._new_worker_pool,
         )
-        self._run, self._asking = RunTally(), threading.Lock()
-        self._review, self._reviewing = ReviewTally(), threading.Lock()
-        self._run.listen(self._parts.bus)
-        self._review.listen(self._parts.bus)
+        self._run, self._asking = IngestionCounter(), threading.Lock()
+        self._review, self._reviewing = ReviewCollector(), threading.Lock()
+        self._run.observe(self._parts.bus)
+        self._review.observe(self._parts.bus)
         self._metrics = metrics_in(registry)
         if isinstance(config, PipelineConfig):
             MetricsObserver(config.provider, self._metrics).observe(self._parts.bus)
@@ -253,7 +253,7 @@ class Store:
         state = composition.known_state(self._parts)
         if isinstance(self._config, PipelineConfig):
             scope = self._scope(symbols, start, end)
-            return scope if end is not None else reaching_to_the_last(scope, state.checkpoints.requested_spans())
+            return scope if end is not None else extended_to_the_last(scope, state.checkpoints.requested_spans())
         spans, jobs = state.checkpoints.requested_spans(), state.jobs.latest(EVERY_JOB)
         return recorded_scope(spans, jobs, self._session(), self._latest_final, symbols, start, end)
 

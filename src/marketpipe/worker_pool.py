@@ -206,9 +206,11 @@ _worker: Worker
 
 
 def start(config: PipelineConfig, keys: tuple[str, str] | None, stopping: Any) -> None:
-    """Prepare this process. Ctrl-C reaches every process of a terminal: only the parent acts on it."""
+    """Prepare this process. Ctrl-C and a closed terminal reach every process: only the parent acts on them."""
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):  # Windows has no SIGHUP
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, signal.SIG_IGN)
     clock = SystemClock()
     if (parent := parent_process()) is not None:  # watched before anything slow is done
         threading.Thread(target=_watch, args=(parent.sentinel, stopping, clock), daemon=True).start()

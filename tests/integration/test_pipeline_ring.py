@@ -1,4 +1,4 @@
-"""The real bootstrap on real files: what is asked for, what is stored, and what is remembered."""
+"""A whole pipeline on real files: what is requested, what is stored, and what is recorded."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_another_dataset_is_refused_before_anything_is_touched(tmp_path: Path) -
 
     with (
         pipeline(settings, provider) as made,
-        pytest.raises(DatasetMismatchError, match="feed scripted, adjustment raw; provider scripted, feed another"),
+        pytest.raises(DatasetMismatchError, match="adjustment raw, not that of provider scripted, feed another"),
     ):
         made.ingest(end="2024-01-08")
 

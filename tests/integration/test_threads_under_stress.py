@@ -20,7 +20,7 @@ from rich.console import Console
 
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
 from marketpipe.metrics import MetricsObserver, PipelineMetrics, metrics_in
-from marketpipe.observers import LoggedIsolation, RunTally
+from marketpipe.observers import IngestionCounter, LoggedIsolation
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
@@ -128,8 +128,8 @@ def test_metrics_count_what_comes_on_many_threads() -> None:
 
 
 def test_a_tally_counts_what_comes_on_many_threads() -> None:
-    bus, tally = EventBus(LoggedIsolation), RunTally()
-    tally.listen(bus)
+    bus, tally = EventBus(LoggedIsolation), IngestionCounter()
+    tally.observe(bus)
     finding = RuleFinding(day("AAPL", TUESDAY), "no_jump", Severity.WARNING, _Slow(3))
     validated = BarsValidated(request(["AAPL"], TUESDAY, TUESDAY), columnar(), columnar(), (finding,))
 

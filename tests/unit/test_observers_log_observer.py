@@ -25,7 +25,11 @@ GOOD = SymbolDayOutcome(day("MSFT", "2024-01-02"), Outcome.COMPLETE, rows=390)
 @pytest.mark.parametrize(
     ("event", "level", "words"),
     [
-        (JobStarted(3, "alpaca", 20, 5, 2), "INFO", "job 3: 20 symbol-days to ask alpaca for, in 2 batches; 5 known"),
+        (
+            JobStarted(3, "alpaca", 20, 5, 2),
+            "INFO",
+            "job 3: 20 symbol-days to request from alpaca, in 2 batches",
+        ),
         (JobFinished(3, "alpaca", "completed"), "INFO", "job 3: completed"),
         (SymbolDaysRecorded(3, "alpaca", (GOOD, FAILED)), "WARNING", "job 3: AAPL 2024-01-02 failed: no answer"),
         (RequestRetried("alpaca", 2, 0.5, "alpaca answered 500"), "INFO", "attempt 2 failed (alpaca answered 500)"),

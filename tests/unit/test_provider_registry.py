@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_capabilities
 from marketpipe.pipeline import Pipeline
 from marketpipe.provider_kit import BarsRequest, ProviderTraits, RawMarketData
 from marketpipe.provider_registry import with_capabilities
@@ -57,3 +58,13 @@ def test_any_other_provider_is_taken_as_it_is(provider: ScriptedProvider | None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert with_capabilities(provider) is provider
+
+
+def test_a_client_written_before_the_renaming_finds_its_capabilities_under_the_former_name() -> None:
+    client = AlpacaClient.__new__(AlpacaClient)
+    client._capabilities = alpaca_capabilities("iex", "raw")
+
+    with pytest.warns(DeprecationWarning, match="is now called capabilities"):
+        former = client.traits
+
+    assert former is client.capabilities

@@ -14,6 +14,7 @@ Every attempt publishes ``RequestCompleted``, every retry ``RequestRetried``, ev
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -77,6 +78,12 @@ class BaseApiClient(ABC):
 
     @property
     def capabilities(self) -> ProviderCapabilities:
+        return self._capabilities
+
+    @property
+    def traits(self) -> ProviderCapabilities:
+        """The former name of ``capabilities``, kept for clients that were written before it changed."""
+        warnings.warn("BaseApiClient.traits is now called capabilities", DeprecationWarning, stacklevel=2)
         return self._capabilities
 
     @abstractmethod

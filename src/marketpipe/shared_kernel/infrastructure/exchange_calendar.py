@@ -110,6 +110,17 @@ class CalendarCache:
         self._find_table, self._publish = find_table, publish
         self._unsaved: SessionTable | None = None
 
+    @classmethod
+    def beside(cls, state: Path, made_by: str, publish: Callable[[Mapping[Path, bytes]], None]) -> CalendarCache:
+        """Make the cache of ``exchange_table`` beside the state file.
+
+        The version ``made_by`` of exchange_calendars is in the file's name: a new version begins a new file. See ADR
+        0016.
+        """
+        file = state.with_name(f"sessions-{EXCHANGE}-{made_by}.txt")
+        title = f"marketpipe 1: sessions of {EXCHANGE} by exchange_calendars {made_by}"
+        return cls(file, state, title, exchange_table, publish)
+
     def __call__(self, last_year: int) -> SessionTable:
         """Return a table that reaches at least to the end of ``last_year``, from the file or from ``find_table``."""
         cached = self._read()
