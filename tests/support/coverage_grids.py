@@ -1,15 +1,13 @@
-"""Symbol-days for the judgement of completeness, drawn with as few words as possible."""
+"""Symbol-days for the classification of coverage, written shortly."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
-from attrs import asdict
-
 from marketpipe.config import CoverageConfig
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
-from marketpipe.ingestion.domain.coverage.classification import SymbolJudge
+from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier
 from marketpipe.ingestion.domain.coverage.market import MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
@@ -22,7 +20,7 @@ from tests.support.builders import sessions
 OPENS = 330  # minutes after 04:00
 REGULAR = 390
 VERSION = RecordedVersion("a mark", Timestamp.parse("2024-06-01T00:00:00Z"), "ab" * 32)
-THRESHOLDS = CoverageThresholds(**asdict(CoverageConfig()))
+THRESHOLDS: CoverageThresholds = CoverageConfig()
 Records = Sequence[IngestionCheckpoint | None]
 
 
@@ -68,8 +66,8 @@ def findings(
     known = {name: SymbolDays(Symbol(name), records, conditions or {}) for name, records in symbols.items()}
     for item in known.values():
         survey.add(item.profiles(days), item.silent())
-    judge = SymbolJudge(days, survey.sessions(), kind, thresholds)
-    return {name: judge.judge(item, stale or {}) for name, item in known.items()}
+    classifier = CoverageClassifier(days, survey.sessions(), kind, thresholds)
+    return {name: classifier.classify(item, stale or {}) for name, item in known.items()}
 
 
 def verdicts(days: SessionGrid, symbols: Mapping[str, Records], **settings: object) -> dict[str, list[str]]:

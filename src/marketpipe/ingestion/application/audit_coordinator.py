@@ -1,3 +1,5 @@
+"""The audit: settled symbol-days are requested again and compared with the stored bars."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +21,12 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import AuditFinished, AuditStarted, BarsCompared, BarsExhausted, BarsRequested
 
-IN_PARTS = "came in several parts and cannot be compared"
+IN_PARTS = "the provider sent it in several parts, which cannot be compared"
 
 
 @frozen
 class AuditFindings:
-    """Every symbol-day that was asked for again is among the ``compared`` or the ``failures``, each with its reason."""
+    """The result of an audit: each requested symbol-day is either ``compared`` or a failure with its reason."""
 
     compared: Mapping[SymbolDay, DayComparison] = field(repr=lambda days: f"<{len(days)} symbol-days>")
     failures: Mapping[SymbolDay, str]
@@ -43,9 +45,9 @@ class _BatchFindings:
 
 
 class AuditCoordinator:
-    """Asks the provider again for what is settled and has it compared, bar by bar. Changes nothing.
+    """Requests settled symbol-days again and has them compared, bar by bar. Changes nothing.
 
-    Its bus is its own: bars that come to be compared must not be stored.
+    It has a bus of its own: bars that are compared must not be stored.
     """
 
     def __init__(
@@ -56,9 +58,9 @@ class AuditCoordinator:
         self._begun: dict[int, _BatchFindings] = {}
 
     def audit(self, scope: IngestionScope, sample: SampleShare | None = None) -> AuditFindings:
-        """``sample``: of the sessions of the scope in which anything is settled; None for all of them.
+        """Compare the scope, or a ``sample`` of its sessions with a settled day; another day draws another sample.
 
-        Another day draws another sample. Raises ``CredentialsError``.
+        Raises ``CredentialsError``.
         """
         self._runner.go()
         self._begun.clear()

@@ -1,3 +1,5 @@
+"""Assessing coverage: for every symbol and session, whether the store has it and why."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -5,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from marketpipe.ingestion.application.ingestion_planner import examine
 from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
-from marketpipe.ingestion.domain.coverage.classification import SymbolJudge
+from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier
 from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import SymbolCoverage
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality, even_sample
@@ -20,10 +22,10 @@ DAYS_A_SESSION = 2  # with weekends and holidays between them
 
 
 class CoverageAssessor:
-    """Says of every symbol and session whether the store has it, and why. Changes nothing.
+    """Finds the verdict on every symbol and session of a scope. Changes nothing.
 
-    It goes through the symbols twice, one at a time, so that memory does not grow with the store: first to learn what
-    the market as a whole did in each session, then to judge each symbol.
+    It reads the symbols twice, one at a time, so that memory does not grow with the store: first to learn what the
+    whole market did in each session, then to classify each symbol.
     """
 
     def __init__(
@@ -39,20 +41,22 @@ class CoverageAssessor:
         self._checkpoints, self._inventory, self._thresholds = checkpoints, inventory, thresholds
 
     def assess(self, scope: IngestionScope) -> tuple[SymbolCoverage, ...]:
-        """One coverage a symbol, ascending; each over the sessions of the scope that have begun.
+        """Return one coverage for each symbol, ascending, over the sessions of the scope that have begun.
 
-        What is usual is learned from the sessions around the scope too, and from the symbols of the store, wanted or
-        not: from 100 of them where it has more.
+        The baseline includes the sessions around the scope, and the market all symbols of the store, wanted or not; an
+        even sample of 100 if it has more.
         """
         grid, lives = self._grid(scope), self._checkpoints.stored_spans()
         market = even_sample(sorted({*scope.symbols, *lives}), SYMBOLS_OF_A_MARKET)
-        judge = SymbolJudge(grid, self._survey(market, grid), scope.session_kind, self._thresholds)
+        classifier = CoverageClassifier(grid, self._survey(market, grid), scope.session_kind, self._thresholds)
         part = grid.within(scope.first, scope.last)
         shown = grid.cut(part)
-        return tuple(self._assess(symbol, scope, judge, lives.get(symbol), part, shown) for symbol in scope.symbols)
+        return tuple(
+            self._assess(symbol, scope, classifier, lives.get(symbol), part, shown) for symbol in scope.symbols
+        )
 
     def suspect(self, scope: IngestionScope) -> frozenset[SymbolDay]:
-        """The suspect symbol-days of which the provider may be asked again."""
+        """Return the suspect symbol-days that another request may settle."""
         return frozenset(_suspect_days(self.assess(scope)))
 
     def _grid(self, scope: IngestionScope) -> SessionGrid:
@@ -62,7 +66,7 @@ class CoverageAssessor:
         return SessionGrid(tuple(grid_session(item.session, item.final) for item in asked if item is not None))
 
     def _sessions_around(self, scope: IngestionScope) -> Sequence[TradingSession]:
-        """The calendar may end sooner than that: then as far as it reaches."""
+        """Return the sessions of the scope and its neighbours, as far as the calendar reaches."""
         days = self._thresholds.neighbours * DAYS_A_SESSION
         before = self._calendar.reaching(scope.first.plus_days(-days), scope.first.plus_days(-1))
         after = self._calendar.reaching(scope.last.plus_days(1), scope.last.plus_days(days))
@@ -80,12 +84,12 @@ class CoverageAssessor:
         self,
         symbol: Symbol,
         scope: IngestionScope,
-        judge: SymbolJudge,
+        classifier: CoverageClassifier,
         life: Life | None,
         part: slice,
         shown: SessionGrid,
     ) -> SymbolCoverage:
-        grid = judge.grid
+        grid = classifier.grid
         first, last = (
             (min(scope.first, grid.dates[0]), max(scope.last, grid.dates[-1]))
             if grid.dates
@@ -96,7 +100,7 @@ class CoverageAssessor:
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
         unrecorded = conditions.keys() - frozenset(grid.dates) if conditions else ()
         strays = [date for date in unrecorded if scope.first <= date <= scope.last]
-        findings = judge.judge(days, stale)[part]
+        findings = classifier.classify(days, stale)[part]
         return SymbolCoverage.of(days.cut(part), shown, findings, strays)
 
 

@@ -1,3 +1,5 @@
+"""Scheduling: the sessions of a scope minus what is settled, packed into requests that fill pages."""
+
 from __future__ import annotations
 
 from bisect import bisect_left
@@ -6,7 +8,7 @@ from itertools import count
 
 from attrs import define, evolve, field
 
-from marketpipe.ingestion.domain.batch_packing import PackingLimits, nights, pack, rectangles
+from marketpipe.ingestion.domain.batch_packing import PackingLimits, overnight_windows, pack, rectangles
 from marketpipe.ingestion.domain.ingestion_plan import (
     IngestionPlan,
     IngestionScope,
@@ -20,14 +22,14 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingCalendar, TradingDate
 
 UNKNOWN_BARS_PER_DAY = 60.0
-"""Low on purpose: a batch of liquid symbols then has many pages, which costs nothing; one of thin ones fills some."""
+"""Low on purpose: batches of liquid symbols then have many pages, which costs nothing, and thin ones fill some."""
 NOTHING_KNOWN = TypicalVolumes({}, None)
 KnownHours = Mapping[Symbol, Mapping[TradingDate, SessionHours]]
 WantedDates = Mapping[Symbol, Collection[TradingDate]]
 
 
 class JobScheduler:
-    """The trading calendar minus what is known is what is missing; packed into requests that fill pages."""
+    """Plans the requests of a job."""
 
     def __init__(self, calendar: TradingCalendar, finality: SessionFinality, limits: PackingLimits) -> None:
         self._calendar, self._finality, self._limits = calendar, finality, limits
@@ -40,7 +42,7 @@ class JobScheduler:
         now: Timestamp,
         volumes: TypicalVolumes = NOTHING_KNOWN,
     ) -> IngestionPlan:
-        """``volumes``: what symbols are known to bring."""
+        """Plan what is missing. ``volumes``: how many bars the symbols usually have."""
         begun, not_begun = self._sessions(scope, now)
         missing = _missing(scope, begun, known)
         return self._packed(scope, begun, missing, volumes, len(scope.symbols) * not_begun)
@@ -48,14 +50,14 @@ class JobScheduler:
     def plan_again(
         self, scope: IngestionScope, wanted: WantedDates, now: Timestamp, volumes: TypicalVolumes = NOTHING_KNOWN
     ) -> IngestionPlan:
-        """Just the ``wanted`` dates of the scope, whatever is known of them."""
+        """Plan just the ``wanted`` dates of the scope, whatever is known of them."""
         begun, _ = self._sessions(scope, now)
         positions = {s: [i for i, item in enumerate(begun) if item.trading_date in wanted[s]] for s in wanted}
         missing = _Missing({symbol: some for symbol, some in positions.items() if some})
         return self._packed(scope, begun, missing, volumes, 0)
 
     def narrowed(self, request: BarsRequest, days: Collection[SymbolDay]) -> Iterator[BarsRequest]:
-        """What is left of a request when nothing but these of its symbol-days is wanted."""
+        """Yield the requests for just these of a request's symbol-days."""
         asked = {
             s: [i for i, at in enumerate(request.sessions) if SymbolDay(s, at.trading_date) in days]
             for s in request.symbols
@@ -65,7 +67,7 @@ class JobScheduler:
             yield evolve(request, batch_id=next(self._batch_ids), symbols=symbols, sessions=sessions)
 
     def _sessions(self, scope: IngestionScope, now: Timestamp) -> tuple[list[AskedSession], int]:
-        """Those that have begun, and how many have not."""
+        """Return the sessions that have begun, and how many have not."""
         sessions = self._calendar.sessions(scope.first, scope.last)
         asked = [self._finality.ask(session, scope.session_kind, now) for session in sessions]
         begun = [session for session in asked if session is not None]
@@ -79,13 +81,13 @@ class JobScheduler:
         volumes: TypicalVolumes,
         not_begun: int,
     ) -> IngestionPlan:
-        around = list(nights(missing.around, begun, self._limits.symbols_per_request))
-        dark = [
-            BarsRequest(next(self._batch_ids), night.symbols, night.sessions, scope.session_kind) for night in around
+        around = list(overnight_windows(missing.around, begun, self._limits.symbols_per_request))
+        overnight = [
+            BarsRequest(next(self._batch_ids), window.symbols, window.sessions, scope.session_kind) for window in around
         ]
-        batches = (*self._whole_days(scope, begun, missing, volumes), *dark)
+        batches = (*self._whole_days(scope, begun, missing, volumes), *overnight)
         costs = estimate(batches, volumes, self._limits)
-        odd = frozenset(batch.batch_id for batch, night in zip(dark, around, strict=True) if night.is_odd)
+        odd = frozenset(batch.batch_id for batch, window in zip(overnight, around, strict=True) if window.is_odd)
         return IngestionPlan(batches, missing.settled, not_begun, costs, odd)
 
     def _whole_days(
@@ -98,7 +100,7 @@ class JobScheduler:
 
 @define
 class _Missing:
-    """Positions of sessions by symbol: those to ask for whole, and what others lack ``around`` the regular hours."""
+    """Positions of sessions by symbol: days that lack the regular hours, and hours that others lack ``around`` them."""
 
     whole: dict[Symbol, list[int]] = field(factory=dict)
     around: dict[Symbol, dict[int, SessionHours]] = field(factory=dict)
@@ -122,7 +124,7 @@ def _missing(scope: IngestionScope, sessions: Sequence[AskedSession], known: Kno
 def _lacking(
     dates: Sequence[TradingDate], first: int, known: Mapping[TradingDate, SessionHours], wanted: SessionHours
 ) -> dict[int, SessionHours]:
-    """By position, from ``first`` on. Nearly always all that is wanted is known."""
+    """Return the lacking hours by position, from ``first`` on. Nearly always all wanted hours are known."""
     open_days = [(i, hours) for i in range(first, len(dates)) if (hours := known.get(dates[i])) is not wanted]
     lacking = ((i, wanted if hours is None else wanted & ~hours) for i, hours in open_days)
     return {i: lacks for i, lacks in lacking if lacks}

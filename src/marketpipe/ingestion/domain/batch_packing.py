@@ -1,4 +1,4 @@
-"""How missing symbol-days become few requests: rectangles of symbols and consecutive sessions, cut to a good size."""
+"""Packing missing symbol-days into few requests: rectangles of symbols and consecutive sessions, of a good size."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ Rectangle = tuple[tuple[Symbol, ...], Run]
 
 @frozen
 class PackingLimits:
-    """``bars_per_page`` and ``symbols_per_request`` are the provider's; ``workers`` want at least a batch each."""
+    """``bars_per_page`` and ``symbols_per_request`` are the provider's; each of the ``workers`` should get a batch."""
 
     bars_per_page: int = field(validator=ge(1))
     symbols_per_request: int = field(validator=ge(1))
     workers: int = field(default=1, validator=ge(1))
 
     def bars_per_batch(self, total_bars: float) -> float:
-        """The last page of a batch is half empty on average: batches are as long as keeps every worker busy."""
-        for_everyone = total_bars / (2 * self.workers) / self.bars_per_page
-        return self.bars_per_page * min(PAGES_PER_BATCH, max(FEWEST_PAGES_PER_BATCH, for_everyone))
+        """Return the size of batches: as long as all workers stay busy, for the last page of each is half empty."""
+        for_all_workers = total_bars / (2 * self.workers) / self.bars_per_page
+        return self.bars_per_page * min(PAGES_PER_BATCH, max(FEWEST_PAGES_PER_BATCH, for_all_workers))
 
 
 def pack(missing: Mapping[Symbol, Sequence[int]], bars_per_day: float, limits: PackingLimits) -> Iterator[Rectangle]:
     """``missing``: for each symbol the ascending positions of its sessions. Runs are inclusive at both ends.
 
-    Every missing symbol-day lies in exactly one rectangle, and nothing else does.
+    Every missing symbol-day is in exactly one rectangle, and no other symbol-day is in any.
     """
     total = bars_per_day * sum(len(positions) for positions in missing.values())
     target = limits.bars_per_batch(total)
@@ -46,13 +46,13 @@ def pack(missing: Mapping[Symbol, Sequence[int]], bars_per_day: float, limits: P
 
 
 def rectangles(missing: Mapping[Symbol, Sequence[int]]) -> Iterator[Rectangle]:
-    """The same, as large as they can be."""
+    """Yield the same rectangles, as large as possible."""
     for run, symbols in sorted(_by_run(missing).items()):
         yield tuple(symbols), run
 
 
 def _fewest(groups: Mapping[Run, list[Symbol]], days_per_page: float) -> Mapping[Run, list[Symbol]]:
-    """Runs of scattered days fill no page: they are cut into days where that makes fewer requests."""
+    """Cut runs of scattered days, which fill no page, into single days if that makes fewer requests."""
     small = {run: some for run, some in groups.items() if len(some) * _length(run) < days_per_page}
     by_day: defaultdict[Run, list[Symbol]] = defaultdict(list)
     for (first, last), symbols in small.items():
@@ -102,7 +102,7 @@ def _cut(
 
 
 def _evenly(symbols: Sequence[Symbol], parts: int, workers: int) -> Iterator[tuple[Symbol, ...]]:
-    """Where there is more than one part, as many for every worker, and as large: none ends long after another."""
+    """If there are several parts, give every worker as many, of one size: no worker ends long after the others."""
     count = parts if parts == 1 else min(len(symbols), math.ceil(parts / workers) * workers)
     bounds = [len(symbols) * part // count for part in range(count + 1)]
     return (tuple(symbols[start:end]) for start, end in pairwise(bounds))
@@ -112,35 +112,38 @@ EARLY, LATE = SessionHours.EARLY, SessionHours.LATE
 
 
 @frozen
-class Night:
-    """The hours that these symbols lack around one night; ``sessions`` are cut to them."""
+class OvernightWindow:
+    """The late hours of one session and the early hours of the next, which these symbols lack.
+
+    ``sessions`` are cut to those hours.
+    """
 
     symbols: tuple[Symbol, ...]
     sessions: tuple[AskedSession, ...]
     is_odd: bool
-    """Nights in a row share a session; those of one parity share none, and may be asked for at the same time."""
+    """Consecutive windows share a session; those of one parity share none, and may be requested at the same time."""
 
 
-def nights(
+def overnight_windows(
     lacking: Mapping[Symbol, Mapping[int, SessionHours]], sessions: Sequence[AskedSession], most: int
-) -> Iterator[Night]:
+) -> Iterator[OvernightWindow]:
     """``lacking``: for each symbol the positions of sessions that lack early or late hours, or both.
 
-    At most ``most`` symbols go into one night; the earliest comes first.
+    At most ``most`` symbols go into one window; the earliest comes first.
     """
     groups: defaultdict[tuple[int, bool, bool], list[Symbol]] = defaultdict(list)
     for symbol in sorted(lacking):
-        for night, parts in _nights_of(lacking[symbol]).items():
-            groups[night, LATE in parts, EARLY in parts].append(symbol)
-    for (night, late, early), symbols in sorted(groups.items(), key=lambda group: group[0]):
-        cut = [_late(sessions[night - 1])] if late else []
-        cut += [_early(sessions[night])] if early else []
+        for window, parts in _by_overnight_window(lacking[symbol]).items():
+            groups[window, LATE in parts, EARLY in parts].append(symbol)
+    for (window, late, early), symbols in sorted(groups.items(), key=lambda group: group[0]):
+        cut = [_late(sessions[window - 1])] if late else []
+        cut += [_early(sessions[window])] if early else []
         for start in range(0, len(symbols), most):
-            yield Night(tuple(symbols[start : start + most]), tuple(cut), night % 2 == 1)
+            yield OvernightWindow(tuple(symbols[start : start + most]), tuple(cut), window % 2 == 1)
 
 
-def _nights_of(lacking: Mapping[int, SessionHours]) -> Mapping[int, SessionHours]:
-    """A night has the position of the session after it."""
+def _by_overnight_window(lacking: Mapping[int, SessionHours]) -> Mapping[int, SessionHours]:
+    """Group by window; a window has the position of the session after it."""
     found: defaultdict[int, SessionHours] = defaultdict(lambda: SessionHours.NONE)
     for position, hours in lacking.items():
         if EARLY in hours:

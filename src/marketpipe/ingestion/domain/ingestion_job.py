@@ -1,3 +1,5 @@
+"""A job and its outcomes: the outcome of each symbol-day, what a batch has reached, and the states of a job."""
+
 from __future__ import annotations
 
 from array import array
@@ -26,9 +28,9 @@ _MASK: Final = (1 << OUTCOME_BITS) - 1
 
 
 class OutcomeLedger(Mapping[SymbolDay, SymbolDayOutcome]):
-    """Outcomes in eight bytes a calendar day: a job may have millions. They are objects only while looked at.
+    """Outcomes in eight bytes for each calendar day: a job may have millions. An object is built when one is read.
 
-    By symbol, then date. For each symbol there is an array that begins at its earliest date; 0 where nothing is noted.
+    Ordered by symbol, then date. Each symbol has an array that begins at its earliest date; 0 means no outcome yet.
     """
 
     def __init__(self) -> None:
@@ -92,7 +94,7 @@ def _pack(found: SymbolDayOutcome) -> int:
 
 
 class BatchProgress:
-    """What has become of each symbol-day of one batch so far. Lives on one worker at a time."""
+    """The outcome of each symbol-day of one request so far. Used by one worker at a time."""
 
     def __init__(self, job_id: int, request: BarsRequest) -> None:
         self.job_id, self.request = job_id, request
@@ -101,9 +103,9 @@ class BatchProgress:
         self._asked = {asked.trading_date: asked for asked in request.sessions}
 
     def stored(self, day: StoredSymbolDay) -> SymbolDayOutcome | None:
-        """None for what is not in the request, such as a date that is no session: nobody waits for it.
+        """Return the outcome of a stored day; None if it is not in the request, such as a date that is no session.
 
-        A symbol-day may come in several parts; where one of them failed, the whole has failed.
+        A symbol-day may come in several parts; if one of them failed, the symbol-day has failed.
         """
         if day.symbol_day.symbol not in self._symbols or day.symbol_day.trading_date not in self._asked:
             return None
@@ -114,21 +116,21 @@ class BatchProgress:
         return SymbolDayOutcome(day.symbol_day, outcome, day.rows, rejected, error)
 
     def exhausted(self, refused: dict[SymbolDay, str], kept: dict[SymbolDay, int]) -> list[SymbolDayOutcome]:
-        """What becomes of the days the provider had nothing for. ``kept``: bars of the days that are stored."""
+        """Return the outcomes of the days without bars. ``kept``: the bars that are stored of such days."""
         return [self._without_bars(day, refused.get(day), kept.get(day)) for day in self.open_days()]
 
     def fail_open_days(self, error: MarketPipeError) -> list[SymbolDayOutcome]:
         return [SymbolDayOutcome(day, Outcome.FAILED, error=str(error)) for day in self.open_days()]
 
     def note(self, outcomes: Iterable[SymbolDayOutcome]) -> None:
-        """Once their checkpoints are committed; until then their days stay open."""
+        """Take these outcomes over, after their checkpoints were committed; until then their days stay open."""
         self.outcomes.update((outcome.symbol_day, outcome) for outcome in outcomes)
 
     def open_days(self) -> list[SymbolDay]:
         return [day for day in self.request.symbol_days if day not in self.outcomes]
 
     def hours_of(self, day: SymbolDay) -> SessionHours:
-        """For which hours of that day this batch speaks."""
+        """Return the hours of that day that the request covers."""
         return hours_asked(self.request, self._asked[day.trading_date])
 
     def refused_days(self, symbols: Iterable[tuple[object, str]]) -> dict[SymbolDay, str]:
@@ -145,7 +147,8 @@ class BatchProgress:
         if not asked.final:
             return SymbolDayOutcome(day, Outcome.PARTIAL, rows=kept or 0)
         if kept is not None and SessionHours.REGULAR not in asked.hours:
-            return SymbolDayOutcome(day, Outcome.COMPLETE, kept)  # those bars lie in hours nobody asked for this time
+            # Those bars are of hours that were not requested this time.
+            return SymbolDayOutcome(day, Outcome.COMPLETE, kept)
         if kept is not None:
             contradiction = f"the provider returned no bars, but {_bars(kept)} stored; they are kept"
             return SymbolDayOutcome(day, Outcome.FAILED, kept, error=contradiction)
@@ -153,7 +156,7 @@ class BatchProgress:
 
 
 def hours_asked(request: BarsRequest, asked: AskedSession) -> SessionHours:
-    """Where the regular session is among them, what is asked for is the day."""
+    """Return the hours of a session that a request covers: all of them if the regular ones are among them."""
     return request.session_kind.hours if SessionHours.REGULAR in asked.hours else asked.hours
 
 
@@ -179,7 +182,7 @@ _NEXT: Final = {
 
 
 class IngestionJob:
-    """One run over one scope. It ends completed only when every planned symbol-day is known and none has failed."""
+    """One run over one scope. It ends completed only if every planned symbol-day has an outcome and none has failed."""
 
     def __init__(
         self,
@@ -191,7 +194,7 @@ class IngestionJob:
         not_begun: int = 0,
         estimate: PlanEstimate | None = None,
     ) -> None:
-        """``planned``, ``settled`` before and ``not_begun`` yet: symbol-days, which together are the scope.
+        """``planned``, already ``settled`` and ``not_begun`` are numbers of symbol-days; their sum is the scope.
 
         ``estimate`` is what the job was expected to cost.
         """
@@ -199,7 +202,7 @@ class IngestionJob:
         self.planned, self.settled, self.not_begun = planned, settled, not_begun
         self._state = JobState.PENDING
         self._outcomes = OutcomeLedger()
-        self._noted = 0
+        self._absorbed = 0
 
     @property
     def state(self) -> JobState:
@@ -207,13 +210,13 @@ class IngestionJob:
 
     @property
     def outcomes(self) -> Mapping[SymbolDay, SymbolDayOutcome]:
-        """Of the symbol-days this job has asked for."""
+        """The outcomes of the symbol-days that this job has requested."""
         return MappingProxyType(self._outcomes)
 
     @property
     def left(self) -> int:
-        """Planned symbol-days of which nothing is known yet."""
-        return max(0, self.planned - self._noted)
+        """The number of planned symbol-days without an outcome yet."""
+        return max(0, self.planned - self._absorbed)
 
     @property
     def counts(self) -> Mapping[Outcome, int]:
@@ -227,13 +230,13 @@ class IngestionJob:
             raise StateError(f"job {self.job_id} is {self._state} and takes no more outcomes")
         for outcome in outcomes:
             earlier = self._outcomes.get(outcome.symbol_day)
-            if earlier is None or earlier.error is None:  # asked for in two parts, and one has failed: so it stays
+            if earlier is None or earlier.error is None:  # requested in two parts of which one failed: it has failed
                 self._outcomes.put(outcome)
-            self._noted += 1
+            self._absorbed += 1
 
     def finish(self) -> None:
-        whole = self._noted >= self.planned and not self.counts.get(Outcome.FAILED)
-        self._become(JobState.COMPLETED if whole else JobState.FAILED)
+        complete = self._absorbed >= self.planned and not self.counts.get(Outcome.FAILED)
+        self._become(JobState.COMPLETED if complete else JobState.FAILED)
 
     def interrupt(self) -> None:
         self._become(JobState.INTERRUPTED)
@@ -246,7 +249,7 @@ class IngestionJob:
 
 @frozen
 class InterruptedJob:
-    """A job that did not come to its end. It began before it wrote its first file; the dates are inclusive."""
+    """A job that did not end by itself. It started before it wrote its first file; both dates are inclusive."""
 
     job_id: int
     started_at: Timestamp
@@ -255,7 +258,7 @@ class InterruptedJob:
     session_kind: SessionKind
 
     def may_have_written(self, found: StoredSymbolDay) -> bool:
-        """Whether a file that can be believed came to lie there after the job began, for a date of its scope."""
+        """Whether the file is of a date of the job's scope, undamaged, and known since the job started or later."""
         asked = self.first <= found.symbol_day.trading_date <= self.last
         begun = found.known_since is not None and found.known_since >= self.started_at
         return asked and begun and found.error is None and found.rows > 0

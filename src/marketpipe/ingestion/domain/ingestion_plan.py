@@ -1,4 +1,4 @@
-"""What a plan will cost, before it does: a guess where nothing is known, and it says so."""
+"""The scope of an ingestion, when a session is final, and a plan with an estimate of its cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from marketpipe.shared_kernel.domain.trading_date import (
 class IngestionScope:
     """What is wanted: every symbol on every trading date from ``first`` to ``last``, both inclusive.
 
-    ``since`` holds symbols that are wanted from a later date on.
+    ``since`` has the symbols that are wanted only from a later date on.
     """
 
     symbols: tuple[Symbol, ...] = field(converter=as_symbols)
@@ -51,17 +51,18 @@ class IngestionScope:
 
 
 MINUTE = 60_000_000
-LONGEST_CLOSURE_DAYS = 14  # in 2001 the exchange stayed closed for six days
+LONGEST_CLOSURE_DAYS = 14
+"""In 2001 the exchange was closed for six days."""
 
 
 @frozen
 class SessionFinality:
-    """A session is final once its extended close lies further back than the provider's ``delay``."""
+    """A session is final when the provider's ``delay`` has passed since its extended close."""
 
     delay: timedelta
 
     def ask(self, session: TradingSession, kind: SessionKind, now: Timestamp) -> AskedSession | None:
-        """What may be asked of the session at ``now``; None while there is nothing yet."""
+        """Return what may be requested of the session at ``now``; None before its first minute has ended."""
         knowable = _begin_of_minute(now.plus(-self.delay))
         window = session.window(kind)
         if knowable <= window.start:
@@ -72,14 +73,14 @@ class SessionFinality:
         return now.plus(-self.delay) >= session.extended.end
 
     def latest_final(self, calendar: TradingCalendar, now: Timestamp) -> TradingDate:
-        """The trading date of the newest session that is final."""
+        """Return the trading date of the newest session that is final."""
         today = TradingDate.of(now)
         sessions = calendar.sessions(today.plus_days(-LONGEST_CLOSURE_DAYS), today)
         return [session.trading_date for session in sessions if self.is_final(session, now)][-1]
 
 
 def _begin_of_minute(moment: Timestamp) -> Timestamp:
-    """The minute that has not ended yet has no bar yet."""
+    # A minute that has not ended has no bar yet.
     return Timestamp.from_epoch_micros(moment.epoch_micros // MINUTE * MINUTE)
 
 
@@ -87,13 +88,13 @@ T = TypeVar("T")
 
 
 def even_sample(items: Sequence[T], most: int) -> Sequence[T]:
-    """All of them, or ``most`` that lie evenly among them: always the same ones."""
+    """Return all items, or ``most`` of them at even distances; the same ones for the same items."""
     return items if len(items) <= most else [items[number * len(items) // most] for number in range(most)]
 
 
 @frozen
 class TypicalVolume:
-    """What the stored symbol-days of a symbol hold on average; ``days`` says how many those are."""
+    """The average over the stored symbol-days of a symbol; ``days`` is their number."""
 
     bars_a_day: float
     bytes_a_bar: float
@@ -102,17 +103,17 @@ class TypicalVolume:
 
 @frozen
 class TypicalVolumes:
-    """What is known of symbols, and of all that is stored together: None while nothing is."""
+    """The averages by symbol, and that of all stored symbol-days; None if nothing is stored."""
 
     by_symbol: Mapping[Symbol, TypicalVolume]
     overall: TypicalVolume | None
 
     def of(self, symbol: Symbol) -> TypicalVolume | None:
-        """Its own, or else that of all together."""
+        """Return the symbol's own average, or else the overall one."""
         return self.by_symbol.get(symbol) or self.overall
 
     def mean_bars(self, symbols: Iterable[Symbol]) -> float | None:
-        """A day's bars over the stored days of these symbols; None where that is nothing."""
+        """Return the mean bars of a stored day of these symbols; None if none is stored."""
         known = [volume for symbol in symbols if (volume := self.by_symbol.get(symbol))]
         days = sum(volume.days for volume in known)
         return sum(volume.bars_a_day * volume.days for volume in known) / days if days else None
@@ -121,12 +122,15 @@ class TypicalVolumes:
 GUESS = TypicalVolume(bars_a_day=390.0, bytes_a_bar=32.0, days=0)
 """Of a liquid symbol: a bar a minute of the regular session."""
 SHARES = {SessionHours.REGULAR: 0.9, SessionHours.EARLY: 0.05, SessionHours.LATE: 0.05}
-"""How a day's bars are spread over its hours, roughly."""
+"""The rough shares of a day's bars by hours."""
 
 
 @frozen
 class PlanEstimate:
-    """``known_days``: stored symbol-days from which it was made, 0 for a guess of 390 bars a symbol-day."""
+    """What a plan will cost; sizes are bytes of stored files.
+
+    ``known_days``: the number of stored symbol-days that it is based on; 0 for a guess of 390 bars a symbol-day.
+    """
 
     symbol_days: int
     bars: int
@@ -135,7 +139,7 @@ class PlanEstimate:
     known_days: int
 
     def minutes_at(self, requests_per_minute: int | None) -> float | None:
-        """How long the provider's rate makes it last at least; None where it has none."""
+        """Return the fewest minutes that the provider's rate limit allows; None if it has no limit."""
         return self.requests / requests_per_minute if requests_per_minute else None
 
 
@@ -155,7 +159,7 @@ def estimate(batches: Sequence[BarsRequest], volumes: TypicalVolumes, limits: Pa
 
 
 def _share(asked: AskedSession) -> float:
-    """Of a day's bars; the whole of it where the regular session is among the hours that are asked for."""
+    """Return the share of a day's bars in a session's window; 1 if it includes the regular hours."""
     if SessionHours.REGULAR in asked.hours:
         return 1.0
     return sum(share for part, share in SHARES.items() if part in asked.hours)
@@ -163,11 +167,11 @@ def _share(asked: AskedSession) -> float:
 
 @frozen
 class IngestionPlan:
-    """Counts are symbol-days. ``settled`` need no request; ``not_begun`` lie in sessions that have no bars yet.
+    """The requests of a job. Counts are symbol-days: ``settled`` need no request, ``not_begun`` have no bars yet.
 
-    ``afterwards`` are those of the ``batches`` that share symbol-days with others, and have to wait for them.
-    A symbol-day whose early and late hours are asked for apart counts twice among the ``planned``. ``unrecorded`` are
-    planned though a file lies there: nobody has written down what it is.
+    ``afterwards`` are the numbers of those ``batches`` that share symbol-days with others, and have to wait for them.
+    A symbol-day whose early and late hours are requested apart counts twice among the ``planned``. ``unrecorded`` days
+    are planned though they have a file: it has no checkpoint.
     """
 
     batches: tuple[BarsRequest, ...] = field(repr=lambda batches: f"<{len(batches)} batches>")
@@ -175,7 +179,6 @@ class IngestionPlan:
     not_begun: int
     estimate: PlanEstimate
     afterwards: frozenset[int] = frozenset()
-    """By their numbers."""
     unrecorded: frozenset[SymbolDay] = field(default=frozenset(), repr=False)
 
     @property

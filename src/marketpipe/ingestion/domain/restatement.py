@@ -1,3 +1,5 @@
+"""What a provider changed of stored bars: a correction, a split or a dividend; and which sessions to sample."""
+
 from __future__ import annotations
 
 import math
@@ -21,10 +23,10 @@ SMALLEST_ADJUSTMENT = 5e-4
 
 
 class RestatementKind(Enum):
-    """What a provider seems to have done to a symbol-day since it was stored."""
+    """The likely reason why a provider's bars differ from the stored ones."""
 
     CORRECTION = "correction"
-    """Single bars came, went or changed."""
+    """Single bars were added, removed or changed."""
     SPLIT = "split"
     """All prices changed by one ratio of small whole numbers."""
     DIVIDEND = "dividend"
@@ -36,7 +38,10 @@ class RestatementKind(Enum):
 
 @frozen
 class Restatement:
-    """``comparison`` differs; ``ratio`` is new price over old, None for a correction."""
+    """A symbol-day whose bars differ today from the stored ones, and the likely reason.
+
+    ``ratio`` is the new price divided by the old one, None for a correction.
+    """
 
     comparison: DayComparison
     kind: RestatementKind
@@ -102,7 +107,7 @@ def adoptable(compared: Iterable[DayComparison]) -> Mapping[Symbol, frozenset[Tr
 
 
 def is_split(ratio: float) -> bool:
-    """Whether it is near p/q of whole numbers with a small q, or the other way round."""
+    """Whether the ratio, or its inverse, is close to p/q of whole numbers with a small q."""
     times = max(ratio, 1 / ratio)
     if times < SMALLEST_SPLIT:
         return False
@@ -117,7 +122,7 @@ _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
 
 @frozen
 class SampleShare:
-    """A part of the sessions, more than none and at most all. Raises ``ConfigurationError``."""
+    """A share of the sessions, more than 0 and at most 1. Raises ``ConfigurationError``."""
 
     share: float = field()
 
@@ -136,9 +141,9 @@ class SampleShare:
         return cls(float(found[1]) / 100)
 
     def positions(self, count: int, turn: int) -> list[int]:
-        """Which of ``count`` sessions to take, at least one: spread evenly, and others at every ``turn``.
+        """Return the positions of the sampled sessions among ``count``, at least one; other ones at every ``turn``.
 
-        The fractional parts of the multiples of the golden ratio lie as evenly as any sequence can.
+        The fractional parts of the multiples of the golden ratio are spread as evenly as those of any sequence.
         """
         wanted = min(count, max(1, math.ceil(count * self.share - 1e-9)))
         chosen: set[int] = set()

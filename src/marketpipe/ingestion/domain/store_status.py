@@ -1,3 +1,5 @@
+"""What status and recovery report: a summary for each symbol, the jobs, the condition of the state."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -12,9 +14,9 @@ from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDat
 
 @frozen
 class SymbolSummary:
-    """What is known of one symbol. Counts are symbol-days but for ``bars``, ``rejected`` and ``size_bytes``.
+    """Sums over one symbol. Counts are symbol-days, except for ``bars``, ``rejected`` and ``size_bytes``.
 
-    ``first`` and ``last`` bound the dates that were ever asked for.
+    ``first`` and ``last`` are the first and last date that was ever requested.
     """
 
     symbol: Symbol
@@ -46,9 +48,9 @@ class JobRecord:
 
 
 class StateCondition(Enum):
-    """What may be done with a state file."""
+    """Whether a state can be used, as seen from outside."""
 
-    ABSENT = "is not there"
+    ABSENT = "does not exist"
     UNCLAIMED = "has no records of this store"
     USABLE = "can be read"
     DAMAGED = "is damaged"
@@ -61,12 +63,12 @@ class StateCondition(Enum):
 
 @frozen
 class RecoveryReport:
-    """What a new state could be told by the files of the store.
+    """What a new state was built from: the files of the store.
 
-    ``session`` is inferred: extended where any bar lies outside the regular session of its date, else regular. Both it
-    and ``identity`` are None where nothing is stored. ``partial`` counts those of the ``symbol_days`` that were stored
-    before their session was final. ``damaged`` files were not recorded, and are asked for again by the next ingestion.
-    ``set_aside`` is the path that the former state file has now, None where there was none.
+    ``session`` is inferred: extended if any bar is outside the regular session of its date, else regular. ``session``
+    and ``identity`` are None if nothing is stored. ``partial`` counts those of the ``symbol_days`` that were stored
+    before their session was final. ``damaged`` files were not recorded; the next ingestion requests them again.
+    ``set_aside`` is the location of the archived former state, None if there was none.
     """
 
     identity: DatasetIdentity | None

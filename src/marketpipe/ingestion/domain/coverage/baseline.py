@@ -1,4 +1,8 @@
-"""Runs of minutes without a bar, in a bit mask of one regular session: bit ``i`` is the minute ``i`` after the open."""
+"""The baseline of a symbol: what the sessions around a session show to be usual, and which silences are unusual.
+
+A silence is a run of minutes without a bar. The minutes of a regular session are a bit mask: bit ``i`` is the minute
+``i`` after the open.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
+from typing import Protocol
 
 from attrs import field, frozen
 
@@ -15,26 +20,40 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate, TradingSession
 
 
-@frozen(kw_only=True)
-class CoverageThresholds:
-    """When a symbol-day is suspect. Times are minutes of the regular session; see docs/adr/0008.
+class CoverageThresholds(Protocol):
+    """When a symbol-day is suspect: the section ``coverage`` of the configuration.
 
-    A silence inside the session counts from ``hole_minutes`` on where at least ``hole_bars`` would be expected in it,
-    one before the close or of the whole market from ``stop_minutes`` and ``stop_bars`` on; and only where it is more
-    than ``habit_factor`` times as long as the symbol's usual longest silence. ``neighbours`` sessions on either side
-    teach what is expected and usual. ``unlisted_sessions`` silent sessions in a row at an end of the range show
-    that a symbol was not listed; ``confirmations`` equal answers in a row settle any other doubt about an answer.
-    ``CoverageConfig`` states the defaults and the limits.
+    Times are minutes of the regular session; see docs/adr/0008. A silence inside the session counts from
+    ``hole_minutes`` on if at least ``hole_bars`` would be expected in it; one before the close, or of the whole market,
+    from ``stop_minutes`` and ``stop_bars`` on; and only if it is more than ``habit_factor`` times as long as the usual
+    longest silence. ``neighbours`` sessions on either side are the baseline. ``unlisted_sessions`` silent sessions in a
+    row at an end of the range show that a symbol was not listed; ``confirmations`` equal answers in a row settle every
+    other suspicion about an answer. ``CoverageConfig`` states the defaults and the limits.
     """
 
-    hole_minutes: int
-    hole_bars: float
-    stop_minutes: int
-    stop_bars: float
-    habit_factor: float
-    neighbours: int
-    unlisted_sessions: int
-    confirmations: int
+    @property
+    def hole_minutes(self) -> int: ...
+
+    @property
+    def hole_bars(self) -> float: ...
+
+    @property
+    def stop_minutes(self) -> int: ...
+
+    @property
+    def stop_bars(self) -> float: ...
+
+    @property
+    def habit_factor(self) -> float: ...
+
+    @property
+    def neighbours(self) -> int: ...
+
+    @property
+    def unlisted_sessions(self) -> int: ...
+
+    @property
+    def confirmations(self) -> int: ...
 
 
 MINUTE = 60_000_000
@@ -42,7 +61,7 @@ MINUTE = 60_000_000
 
 @frozen
 class GridSession:
-    """A session and where its regular hours lie among the minutes after 04:00. ``final``: its bars are settled."""
+    """A session, and its regular hours among the minutes after 04:00. ``final``: no more bars will come."""
 
     session: TradingSession
     final: bool
@@ -50,7 +69,7 @@ class GridSession:
     length: int
 
     def regular(self, minutes: TradedMinutes) -> int:
-        """A bit for each minute of the regular session, the open's first."""
+        """Return a bit for each minute of the regular session; bit 0 is the open's."""
         return minutes.bits >> self.opens & (1 << self.length) - 1
 
 
@@ -76,7 +95,7 @@ class SessionGrid:
         return len(self.sessions)
 
     def within(self, first: TradingDate, last: TradingDate) -> slice:
-        """Where the sessions between the dates lie, both inclusive."""
+        """Return the positions of the sessions between the dates, both inclusive."""
         return slice(bisect_left(self.dates, first), bisect_right(self.dates, last))
 
     def cut(self, part: slice) -> SessionGrid:
@@ -87,7 +106,7 @@ class SessionGrid:
 
 
 def neighbours_of(position: int, reach: int, profiles: Sequence[int | None]) -> list[int]:
-    """Positions of the sessions around one that have a profile, at most ``reach`` away on either side."""
+    """Return the positions of the sessions around one that have a profile, at most ``reach`` away on either side."""
     around = range(max(0, position - reach), min(len(profiles), position + reach + 1))
     return [other for other in around if other != position and profiles[other] is not None]
 
@@ -105,12 +124,12 @@ class Silence:
         return self.start + self.length
 
     def bars_in(self, minutes: int) -> int:
-        """How many of those minutes have a bar in another session."""
+        """Return how many of those minutes have a bar in another session."""
         return (minutes >> self.start & (1 << self.length) - 1).bit_count()
 
 
 def longest_silence(minutes: int, length: int) -> int:
-    """Of a session of ``length`` minutes."""
+    """Return the longest run of minutes without a bar, in a session of ``length`` minutes."""
     silent = ~minutes & (1 << length) - 1
     return max(map(len, f"{silent:b}".split("0")))
 
@@ -120,37 +139,37 @@ def silence_at_close(minutes: int, length: int) -> int:
 
 
 def silences(minutes: int, length: int, at_least: int) -> Iterator[Silence]:
-    """Those of at least so many minutes, ascending."""
+    """Yield the silences of at least so many minutes, ascending."""
     silent = ~minutes & (1 << length) - 1
     for run in re.finditer(f"1{{{at_least},}}", f"{silent:b}"[::-1]):
         yield Silence(run.start(), run.end() - run.start(), run.end() == length)
 
 
 Profiles = Sequence[int | None]
-"""For each session of the grid the minutes of its regular hours with a bar; None where there is nothing to go by."""
+"""For each session of the grid the minutes of its regular hours with a bar; None if they are unknown."""
 
 
 @frozen
 class SilenceLimits:
-    """From when on a silence counts: how long it is, and how many bars one would have expected in it."""
+    """The shortest silence that counts, and the fewest bars that would be expected in it."""
 
     minutes: int
     bars: float
 
 
 @frozen
-class OddSilence:
-    """A silence beyond the habit: ``expected`` bars would be usual in it, ``usual`` minutes are the longest silence."""
+class UnusualSilence:
+    """A silence with ``expected`` bars in a usual session, where the usual longest silence has ``usual`` minutes."""
 
     silence: Silence
     expected: float
     usual: int
 
 
-class Habits:
-    """What is usual for one symbol, or for the whole market, as the sessions around a session show.
+class Baseline:
+    """What is usual for one symbol, or for the whole market, by the sessions around a session.
 
-    Where none lies around it, the rest of the session itself has to serve.
+    If there are none, the rest of the session itself is the baseline.
     """
 
     def __init__(
@@ -160,7 +179,7 @@ class Habits:
         thresholds: CoverageThresholds,
         inside: SilenceLimits | None = None,
     ) -> None:
-        """``inside``: limits of a silence that ends before the close, where they are not those of the thresholds."""
+        """``inside``: limits of a silence that ends before the close, if not those of the thresholds."""
         self._grid, self._profiles = grid, profiles
         self._reach, self._factor = thresholds.neighbours, thresholds.habit_factor
         self._inside = inside or SilenceLimits(thresholds.hole_minutes, thresholds.hole_bars)
@@ -175,31 +194,31 @@ class Habits:
         return [0 if minutes is None else longest_silence(minutes, item.length) for minutes, item in sessions]
 
     def usual_bars(self, position: int) -> float | None:
-        """How many bars the regular session should have, going by those around it; None where there are none."""
+        """Return how many bars the regular session should have by those around it; None if there are none."""
         first, end = max(0, position - self._reach), min(len(self._grid), position + self._reach + 1)
         bars = _between(self._bars, first, end) - _between(self._bars, position, position + 1)
         minutes = _between(self._minutes, first, end) - _between(self._minutes, position, position + 1)
         return bars / minutes * self._grid.sessions[position].length if minutes else None
 
-    def odd_silence(self, position: int, share: float = 1.0) -> OddSilence | None:
-        """The longest silence of a session that is beyond the habit.
+    def unusual_silence(self, position: int, share: float = 1.0) -> UnusualSilence | None:
+        """Return the longest unusual silence of a session, None if all are usual.
 
-        ``share`` is how much of its usual trade the whole market has seen in that session.
+        ``share`` is the part of its usual trade that the whole market has seen in that session.
         """
         minutes, least = self._profiles[position], min(self._inside.minutes, self._at_close.minutes)
         if minutes is None or self._longest[position] < least:
             return None
         found = silences(minutes, self._grid.sessions[position].length, least)
-        odd = [odd for silence in found if (odd := self._judged(position, silence, share))]
+        odd = [odd for silence in found if (odd := self._unusual(position, silence, share))]
         return max(odd, key=lambda item: item.silence.length, default=None)
 
-    def is_used_to_trade_in(self, position: int, silence: Silence) -> bool:
+    def usually_trades_in(self, position: int, silence: Silence) -> bool:
         """Whether a usual session has a bar in those minutes."""
         near = neighbours_of(position, self._reach, self._profiles)
         return sum(silence.bars_in(minutes) for minutes in self._of(near)) >= max(1, len(near))
 
     def quietest_bars(self, position: int, share: float = 1.0) -> float | None:
-        """What a quiet session around this one has: four of five have more. None where there are none."""
+        """Return the bars of a quiet session: four of five around this one have more. None if there are none."""
         length = self._grid.sessions[position].length
         near = neighbours_of(position, self._reach, self._profiles)
         bars = sorted(
@@ -208,7 +227,7 @@ class Habits:
         )
         return bars[len(bars) // 5] * share if bars else None
 
-    def _judged(self, position: int, silence: Silence, share: float) -> OddSilence | None:
+    def _unusual(self, position: int, silence: Silence, share: float) -> UnusualSilence | None:
         limits = self._at_close if silence.at_close else self._inside
         if silence.length < limits.minutes:
             return None
@@ -221,20 +240,20 @@ class Habits:
         beyond = silence.length > self._factor * odd.usual
         return odd if beyond and odd.expected >= limits.bars else None
 
-    def _by_neighbours(self, near: Sequence[int], silence: Silence, share: float) -> OddSilence:
+    def _by_neighbours(self, near: Sequence[int], silence: Silence, share: float) -> UnusualSilence:
         expected = sum(silence.bars_in(minutes) for minutes in self._of(near)) / len(near) * share
         if silence.at_close:
             usual = sorted(silence_at_close(self._profiles[i] or 0, self._grid.sessions[i].length) for i in near)
         else:
             usual = sorted(self._longest[i] for i in near)
-        return OddSilence(silence, expected, usual[len(usual) // 2])
+        return UnusualSilence(silence, expected, usual[len(usual) // 2])
 
-    def _by_itself(self, position: int, silence: Silence) -> OddSilence:
-        """As if the rest of the session were evenly traded: how long would its longest silence be then?"""
+    def _by_itself(self, position: int, silence: Silence) -> UnusualSilence:
+        """Estimate the usual longest silence as if the rest of the session were evenly traded."""
         bars, length = (self._profiles[position] or 0).bit_count(), self._grid.sessions[position].length
         density = min(bars / max(1, length - silence.length), 0.999)
         usual = math.log(max(2, bars)) / -math.log1p(-density) if bars else length
-        return OddSilence(silence, density * silence.length, math.ceil(usual))
+        return UnusualSilence(silence, density * silence.length, math.ceil(usual))
 
     def _of(self, positions: Iterable[int]) -> Iterator[int]:
         return (self._profiles[i] or 0 for i in positions)

@@ -1,3 +1,5 @@
+"""Classifying the coverage of one symbol: a finding for each session, with its reason."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -5,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from marketpipe.ingestion.domain.coverage.baseline import (
+    Baseline,
     CoverageThresholds,
-    Habits,
-    OddSilence,
     SessionGrid,
     Silence,
+    UnusualSilence,
 )
 from marketpipe.ingestion.domain.coverage.market import Listing, MarketSession, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
@@ -26,8 +28,8 @@ StaleAggregates = Mapping[TradingDate, tuple[str, ...]]
 
 
 @frozen
-class SymbolJudge:
-    """Finds the verdict on each session of one symbol, going by its own habits and by the other symbols.
+class CoverageClassifier:
+    """Classifies each session of a symbol by the symbol's own baseline and by what the other symbols show.
 
     ``market`` has an entry for each session of the grid.
     """
@@ -37,14 +39,14 @@ class SymbolJudge:
     kind: SessionKind
     thresholds: CoverageThresholds
 
-    def judge(self, days: SymbolDays, stale: StaleAggregates) -> list[Finding]:
-        """One finding for each session of the grid."""
-        habits = Habits(self.grid, days.profiles(self.grid), self.thresholds)
+    def classify(self, days: SymbolDays, stale: StaleAggregates) -> list[Finding]:
+        """Return one finding for each session of the grid."""
+        baseline = Baseline(self.grid, days.profiles(self.grid), self.thresholds)
         listing = Listing.of(days, [session.is_silent for session in self.market])
-        return [self._judge(position, days, stale, habits, listing) for position in range(len(self.grid))]
+        return [self._finding(position, days, stale, baseline, listing) for position in range(len(self.grid))]
 
-    def _judge(
-        self, position: int, days: SymbolDays, stale: StaleAggregates, habits: Habits, listing: Listing
+    def _finding(
+        self, position: int, days: SymbolDays, stale: StaleAggregates, baseline: Baseline, listing: Listing
     ) -> Finding:
         record, date = days.records[position], self.grid.dates[position]
         condition = days.conditions.get(date) if days.conditions else None
@@ -55,10 +57,10 @@ class SymbolJudge:
         if not record.settled_hours.covers(self.kind.hours):
             return Finding(Verdict.PARTIAL, "only the regular session was requested")
         if record.outcome is Outcome.EMPTY:
-            return self._empty(position, record, habits, listing)
+            return self._empty(position, record, baseline, listing)
         if stale and date in stale:
             return _suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(stale[date])} was made from other minute bars")
-        return self._complete(position, record, habits, listing)
+        return self._complete(position, record, baseline, listing)
 
     def _unsettled(self, position: int, record: IngestionCheckpoint | None, condition: FileCondition | None) -> Finding:
         if record is None:
@@ -70,22 +72,22 @@ class SymbolJudge:
         final = self.grid.sessions[position].final
         return Finding(Verdict.PARTIAL, f"requested before it was final{'; it is final now' if final else ''}")
 
-    def _complete(self, position: int, record: IngestionCheckpoint, habits: Habits, listing: Listing) -> Finding:
+    def _complete(self, position: int, record: IngestionCheckpoint, baseline: Baseline, listing: Listing) -> Finding:
         if not record.rows:
             found = _suspect(Suspicion.REJECTED, f"all its {record.rejected:,} bars were rejected")
-        elif (outage := self.market[position].outage) and habits.is_used_to_trade_in(position, outage):
+        elif (outage := self.market[position].outage) and baseline.usually_trades_in(position, outage):
             found = _suspect(Suspicion.OUTAGE, f"no symbol has a bar {self._clock(position, outage)}")
-        elif (odd := habits.odd_silence(position, self.market[position].share)) and not listing.begins_with(
+        elif (odd := baseline.unusual_silence(position, self.market[position].share)) and not listing.begins_with(
             position, odd
         ):
             found = self._silent(position, odd)
-        elif sparse := self._sparse(position, record, habits):
+        elif sparse := self._sparse(position, record, baseline):
             found = sparse
         else:
             return COMPLETE
         return self._unless_confirmed(found, record, Verdict.COMPLETE)
 
-    def _silent(self, position: int, odd: OddSilence) -> Finding:
+    def _silent(self, position: int, odd: UnusualSilence) -> Finding:
         span, expected = self._clock(position, odd.silence), f"where {odd.expected:.0f} bars are usual"
         if odd.silence.at_close:
             return _suspect(Suspicion.STOPS_EARLY, f"no bar {span}, the close, {expected}")
@@ -93,24 +95,24 @@ class SymbolJudge:
             Suspicion.HOLES, f"no bar {span}, {expected} and the longest silence is usually {odd.usual} min"
         )
 
-    def _sparse(self, position: int, record: IngestionCheckpoint, habits: Habits) -> Finding | None:
-        """Bars are lost here and there, and no single silence is long."""
+    def _sparse(self, position: int, record: IngestionCheckpoint, baseline: Baseline) -> Finding | None:
+        """Return a finding if bars are missing here and there, though no single silence is long."""
         if record.minutes is None:
             return None
         bars, factor = self.grid.sessions[position].regular(record.minutes).bit_count(), self.thresholds.habit_factor
-        if bars * factor * FOUR_OF_FIVE >= (habits.usual_bars(position) or 0.0):
+        if bars * factor * FOUR_OF_FIVE >= (baseline.usual_bars(position) or 0.0):
             return None  # four of five have as many as the quiet one: it cannot have more than that of the mean
-        quiet = habits.quietest_bars(position, self.market[position].share) or 0.0
+        quiet = baseline.quietest_bars(position, self.market[position].share) or 0.0
         if quiet < self.thresholds.hole_bars or bars * factor >= quiet:
             return None
         return _suspect(Suspicion.SPARSE, f"{bars:,} bars; {quiet:.0f} are few for this symbol")
 
-    def _empty(self, position: int, record: IngestionCheckpoint, habits: Habits, listing: Listing) -> Finding:
+    def _empty(self, position: int, record: IngestionCheckpoint, baseline: Baseline, listing: Listing) -> Finding:
         market = self.market[position]
         outside = listing.is_outside(position) and not market.is_silent
         if outside and listing.run_outside(position) >= max(self.thresholds.unlisted_sessions, listing.longest_run + 1):
             return UNLISTED
-        usual = (habits.usual_bars(position) or 0.0) * market.share
+        usual = (baseline.usual_bars(position) or 0.0) * market.share
         if usual < self.thresholds.hole_bars:
             return EMPTY
         others = market.traded + market.silent - 1

@@ -1,3 +1,5 @@
+"""What the other symbols show of a session, and between which sessions a symbol was listed."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,13 +8,13 @@ from itertools import groupby
 from attrs import define, evolve, field, frozen
 
 from marketpipe.ingestion.domain.coverage.baseline import (
+    Baseline,
     CoverageThresholds,
-    Habits,
-    OddSilence,
     Profiles,
     SessionGrid,
     Silence,
     SilenceLimits,
+    UnusualSilence,
 )
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import FileCondition
@@ -22,10 +24,10 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 @frozen
 class SymbolDays:
-    """All that is known of one symbol in the sessions of a grid, each sequence with one entry a session.
+    """The checkpoints of one symbol, one for each session of a grid; None if a session was never requested.
 
-    ``conditions`` are those of the files that are not as they were recorded. ``lives_before`` and ``lives_after`` say
-    whether the symbol has bars on dates before the first session or after the last.
+    ``conditions`` are of the files that differ from their record. ``lives_before`` and ``lives_after``: the symbol has
+    stored bars before the first session, or after the last.
     """
 
     symbol: Symbol
@@ -43,13 +45,13 @@ class SymbolDays:
         conditions: Mapping[TradingDate, FileCondition],
         life: tuple[TradingDate, TradingDate] | None = None,
     ) -> SymbolDays:
-        """``life``: the dates of its first and last stored bars, wherever they lie; None where it has none."""
+        """``life``: the dates of its first and last stored bars, inside the grid or not; None if it has none."""
         before = life is not None and bool(grid.dates) and life[0] < grid.dates[0]
         after = life is not None and bool(grid.dates) and life[1] > grid.dates[-1]
         return cls(symbol, [records.get(date) for date in grid.dates], conditions, before, after)
 
     def profiles(self, grid: SessionGrid) -> Profiles:
-        """Of the sessions that are complete and whose file has not changed."""
+        """Return the traded minutes of the sessions that are complete and whose file is the recorded one."""
         found: list[int | None] = [
             None
             if record is None or record.minutes is None or record.outcome is not Outcome.COMPLETE
@@ -70,11 +72,11 @@ class SymbolDays:
 
 @frozen
 class Listing:
-    """Between which sessions of a grid a symbol has lived, as far as the provider has been asked.
+    """The sessions of a grid between which a symbol has bars, and the empty ones before and after them.
 
-    ``before`` and ``after`` count the silent sessions that border directly on its first and its last bars; a session
-    that nobody has asked about ends the count, and so does one in which the whole market was silent: that shows an
-    outage, not a listing. ``longest_run`` is its longest silence in between, in sessions.
+    ``before`` and ``after`` count the empty sessions directly before its first and after its last bars. A session that
+    was never requested ends the count, and so does one in which the whole market was silent: that shows an outage, not
+    a listing. ``longest_run`` is the longest run of empty sessions in between.
     """
 
     first: int
@@ -85,7 +87,7 @@ class Listing:
 
     @classmethod
     def of(cls, days: SymbolDays, market_silent: Sequence[bool]) -> Listing:
-        """A symbol without any bars lives nowhere, and so nothing lies outside its life."""
+        """A symbol without any bars has no first and no last session: no session is outside."""
         silent = [
             record is not None and record.outcome is Outcome.EMPTY and not outage
             for record, outage in zip(days.records, market_silent, strict=True)
@@ -108,14 +110,14 @@ class Listing:
         return cls(0, count - 1, 0, 0, 0)
 
     def is_outside(self, position: int) -> bool:
-        """Whether the provider is known to have nothing from there to the first bars, or since the last."""
+        """Whether the provider has nothing from there to the first bars, or since the last."""
         return self.first - self.before <= position < self.first or self.last < position <= self.last + self.after
 
     def run_outside(self, position: int) -> int:
         return self.before if position < self.first else self.after
 
-    def begins_with(self, position: int, odd: OddSilence) -> bool:
-        """A symbol's very first session may begin late: it was not listed before."""
+    def begins_with(self, position: int, odd: UnusualSilence) -> bool:
+        """Whether the silence is the beginning of the symbol's first session ever: it was listed during that day."""
         return position == self.first and self.before > 0 and odd.silence.start == 0
 
 
@@ -128,16 +130,19 @@ def _longest(silent: Sequence[bool]) -> int:
 
 
 FEWEST_SYMBOLS_OF_A_MARKET = 2
-SMALLEST_SHARE = 0.4  # of its usual trade a market has seen on its quietest half days; less is a loss of bars
-FEWEST_SYMBOLS_OF_A_SHARE = 5  # among fewer, one symbol's own loss would excuse itself
+SMALLEST_SHARE = 0.4
+"""Of its usual trade: what the market sees on its quietest half days. Less is a loss of bars."""
+FEWEST_SYMBOLS_OF_A_SHARE = 5
+"""Among fewer, one symbol's own loss would excuse itself."""
 
 
 @frozen
 class MarketSession:
-    """What the other symbols say of a session.
+    """What all symbols together show of a session.
 
-    ``share``: how much of its usual trade the market has seen, at most 1. ``traded`` symbols have bars in it,
-    ``silent`` ones have bars in other sessions but none here. ``outage``: minutes in which none of several symbols has.
+    ``share``: the part of its usual trade that the market has seen, at most 1. ``traded`` symbols have bars in it,
+    ``silent`` ones have bars in other sessions but none in it. ``outage``: minutes in which none of several symbols has
+    a bar.
     """
 
     share: float
@@ -161,7 +166,7 @@ class _Sum:
 
 @define
 class MarketSurvey:
-    """Takes in one symbol after another, and keeps for each session a few numbers only."""
+    """Adds up one symbol after another, and keeps only a few numbers for each session."""
 
     grid: SessionGrid
     thresholds: CoverageThresholds
@@ -171,11 +176,11 @@ class MarketSurvey:
         self._sums = [_Sum() for _ in self.grid.sessions]
 
     def add(self, profiles: Profiles, silent: Iterable[int]) -> None:
-        """``silent``: positions for which the provider had nothing of this symbol."""
-        habits = Habits(self.grid, profiles, self.thresholds)
+        """``silent``: positions of the sessions for which the provider had no bars of this symbol."""
+        baseline = Baseline(self.grid, profiles, self.thresholds)
         for position, minutes in enumerate(profiles):
             if minutes is not None:
-                self._add_session(self._sums[position], minutes, habits.usual_bars(position))
+                self._add_session(self._sums[position], minutes, baseline.usual_bars(position))
         if any(minutes is not None for minutes in profiles):
             for position in silent:
                 self._sums[position].silent += 1
@@ -189,15 +194,15 @@ class MarketSurvey:
             total.compared += 1
 
     def sessions(self) -> tuple[MarketSession, ...]:
-        """What has come out, for each session of the grid."""
+        """Return the result for each session of the grid."""
         several = [s.minutes if s.traded >= FEWEST_SYMBOLS_OF_A_MARKET else None for s in self._sums]
         limits = SilenceLimits(self.thresholds.stop_minutes, self.thresholds.stop_bars)
-        habits = Habits(self.grid, several, self.thresholds, inside=limits)
-        return tuple(self._session(habits, position) for position in range(len(self.grid)))
+        baseline = Baseline(self.grid, several, self.thresholds, inside=limits)
+        return tuple(self._session(baseline, position) for position in range(len(self.grid)))
 
-    def _session(self, habits: Habits, position: int) -> MarketSession:
+    def _session(self, baseline: Baseline, position: int) -> MarketSession:
         found = self._sums[position]
         share = found.shares / found.compared if found.compared >= FEWEST_SYMBOLS_OF_A_SHARE else 1.0
         share = max(share, SMALLEST_SHARE)
-        odd = habits.odd_silence(position)  # not scaled: what is missing may not excuse itself
+        odd = baseline.unusual_silence(position)  # without the share: lost bars must not excuse themselves
         return MarketSession(share, found.traded, found.silent, odd.silence if odd else None)

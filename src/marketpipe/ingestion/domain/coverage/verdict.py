@@ -1,3 +1,5 @@
+"""The verdict on each session of a symbol, and a symbol's coverage: the sum of them."""
+
 from __future__ import annotations
 
 from array import array
@@ -16,22 +18,22 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 
 class Verdict(Enum):
-    """What can be said of one symbol in one session of the exchange."""
+    """The state of one symbol in one session of the exchange."""
 
     COMPLETE = "complete"
-    """Asked for after the session was final, and stored whole."""
+    """Requested after the session was final, and stored completely."""
     EMPTY = "empty"
-    """Asked for after the session was final; the provider had nothing."""
+    """Requested after the session was final; the provider had no bars."""
     PARTIAL = "partial"
-    """Asked for before the session was final, or for fewer hours than are wanted."""
+    """Requested before the session was final, or for fewer hours than are wanted."""
     MISSING = "missing"
-    """Never asked for, or failed, or its file is gone."""
+    """Never requested, or failed, or its file is gone."""
     SUSPECT = "suspect"
-    """Asked for, but something is off: see ``Suspicion``."""
+    """Requested and stored, but there is a reason to doubt it: see ``Suspicion``."""
     UNLISTED = "unlisted"
-    """Before the symbol's first bars or after its last: the provider was asked there too, and had nothing."""
+    """Before the symbol's first bars or after its last: requested, and the provider had no bars."""
     PENDING = "pending"
-    """Not asked for, and the session is not final yet."""
+    """Not requested, and the session is not final yet."""
 
     def __str__(self) -> str:
         return self.value
@@ -42,7 +44,7 @@ class Verdict(Enum):
 
     @property
     def disproves(self) -> bool:
-        """A store in which this is found is not complete."""
+        """Whether a store with this verdict is not complete."""
         return self in (Verdict.MISSING, Verdict.SUSPECT)
 
 
@@ -64,13 +66,13 @@ class Suspicion(Enum):
 
     @property
     def asking_helps(self) -> bool:
-        """Whether the provider's answer may settle it."""
+        """Whether another request may settle it."""
         return self not in (Suspicion.STALE_AGGREGATE, Suspicion.UNRECORDED)
 
 
 @frozen
 class Finding:
-    """A verdict with its reason. ``detail`` is a sentence for people, None where the verdict says it all."""
+    """A verdict with its reason. ``detail`` is a sentence for people, None if the verdict needs none."""
 
     verdict: Verdict
     detail: str | None = None
@@ -81,8 +83,8 @@ class Finding:
 class SessionVerdict:
     """A finding with its evidence.
 
-    ``bars`` lie in the store, ``rejected`` in quarantine; ``first`` and ``last`` are the minutes of the first and last
-    stored bar, None where there is none or nobody has noted them.
+    ``bars`` are stored, ``rejected`` are in quarantine; ``first`` and ``last`` are the timestamps of the first and
+    last stored bar (UTC, left edge of the minute), None if there is none or they were never recorded.
     """
 
     symbol_day: SymbolDay
@@ -108,7 +110,7 @@ _CODES = {verdict: code for code, verdict in enumerate(_VERDICTS)}
 
 @frozen
 class Gap:
-    """Consecutive sessions of one symbol with one verdict and one reason; both dates inclusive."""
+    """Consecutive sessions of one symbol with the same verdict and reason; both dates are inclusive."""
 
     symbol: Symbol
     first: TradingDate
@@ -119,9 +121,9 @@ class Gap:
 
 @frozen
 class SymbolCoverage:
-    """The verdicts on one symbol, one for each session of the grid.
+    """The verdicts on one symbol, one for each session of the range that has begun; dates ascend.
 
-    They are kept in columns, so that a report over years of hundreds of symbols stays small; ``days`` makes them up.
+    They are kept in columns, so that a report over years of hundreds of symbols stays small; ``days`` builds them.
     """
 
     symbol: Symbol
@@ -130,11 +132,11 @@ class SymbolCoverage:
     _bars: Sequence[int] = field(repr=False)
     _rejected: Sequence[int] = field(repr=False)
     _minutes: Sequence[int] = field(repr=False)
-    """First and last minute after 04:00, two entries a session; -1 where there is none."""
+    """First and last minute after 04:00, two entries for each session; -1 if there is none."""
     _findings: Mapping[int, Finding] = field(repr=False)
 
     strays: tuple[TradingDate, ...] = ()
-    """Dates without a session on which a file lies that nobody has recorded."""
+    """Dates without a session for which an unrecorded file exists."""
 
     @classmethod
     def of(
@@ -142,15 +144,15 @@ class SymbolCoverage:
     ) -> SymbolCoverage:
         bars, rejected, minutes = array("l"), array("l"), array("h")
         for record, date in zip(days.records, grid.dates, strict=True):
-            lies_there = record is not None and days.conditions.get(date) is not FileCondition.GONE
-            bars.append(record.rows if record and lies_there else 0)
+            is_stored = record is not None and days.conditions.get(date) is not FileCondition.GONE
+            bars.append(record.rows if record and is_stored else 0)
             rejected.append(record.rejected if record else 0)
-            bits = record.minutes.bits if record and record.minutes and lies_there else 0
+            bits = record.minutes.bits if record and record.minutes and is_stored else 0
             minutes.append((bits & -bits).bit_length() - 1)
             minutes.append(bits.bit_length() - 1)
         verdicts = bytes(_CODES[finding.verdict] for finding in findings)
-        worded = {i: finding for i, finding in enumerate(findings) if finding.detail is not None}
-        return cls(days.symbol, grid, verdicts, bars, rejected, minutes, worded, tuple(sorted(strays)))
+        explained = {i: finding for i, finding in enumerate(findings) if finding.detail is not None}
+        return cls(days.symbol, grid, verdicts, bars, rejected, minutes, explained, tuple(sorted(strays)))
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -165,11 +167,11 @@ class SymbolCoverage:
         return sum(self._rejected)
 
     def count(self, verdict: Verdict) -> int:
-        """A stray file is suspect."""
+        """Return the number of sessions with this verdict; stray files count as suspect."""
         return self._verdicts.count(_CODES[verdict]) + (len(self.strays) if verdict is Verdict.SUSPECT else 0)
 
     def days(self) -> Iterator[SessionVerdict]:
-        """With their evidence, ascending by date."""
+        """Yield the verdicts with their evidence; dates ascend."""
         for i, date in enumerate(self.grid.dates):
             yield SessionVerdict(
                 SymbolDay(self.symbol, date),
@@ -181,14 +183,14 @@ class SymbolCoverage:
             )
 
     def runs(self) -> Iterator[Gap]:
-        """All sessions, joined where neighbours have the same verdict and reason."""
+        """Yield all sessions, joined while neighbours have the same verdict and reason."""
         for finding, group in groupby(range(len(self.grid)), key=self._finding):
             positions = list(group)
             first, last = self.grid.dates[positions[0]], self.grid.dates[positions[-1]]
             yield Gap(self.symbol, first, last, len(positions), finding)
 
     def gaps(self) -> list[Gap]:
-        """What is missing, partial or suspect."""
+        """Return the runs of sessions that are missing, partial or suspect, and the stray files."""
         strays = [Gap(self.symbol, date, date, 0, STRAY) for date in self.strays]
         return [*(run for run in self.runs() if run.finding.verdict.is_gap), *strays]
 

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.ingestion.domain.batch_packing import Night, nights
+from marketpipe.ingestion.domain.batch_packing import OvernightWindow, overnight_windows
 from marketpipe.shared_kernel.domain.bars_request import AskedSession
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
@@ -19,7 +19,7 @@ LACKING = st.dictionaries(
 )
 
 
-def parts(found: list[Night]) -> Counter[tuple[str, str, SessionHours]]:
+def parts(found: list[OvernightWindow]) -> Counter[tuple[str, str, SessionHours]]:
     return Counter(
         (str(symbol), str(asked.trading_date), asked.hours)
         for night in found
@@ -32,7 +32,7 @@ def parts(found: list[Night]) -> Counter[tuple[str, str, SessionHours]]:
 def test_every_lacking_part_is_in_exactly_one_night_and_nothing_else_is(
     lacking: dict[Symbol, dict[int, SessionHours]], most: int
 ) -> None:
-    found = list(nights(lacking, ASKED, most))
+    found = list(overnight_windows(lacking, ASKED, most))
 
     wanted = Counter(
         (str(symbol), str(ASKED[position].trading_date), part)
@@ -47,14 +47,14 @@ def test_every_lacking_part_is_in_exactly_one_night_and_nothing_else_is(
 
 @given(LACKING)
 def test_no_night_reaches_into_a_regular_session(lacking: dict[Symbol, dict[int, SessionHours]]) -> None:
-    for night in nights(lacking, ASKED, 10):
+    for night in overnight_windows(lacking, ASKED, 10):
         start, end = night.sessions[0].window.start, night.sessions[-1].window.end
         for asked in ASKED:
             assert end <= asked.session.opens or start >= asked.session.closes
 
 
 def test_one_request_serves_the_hours_after_a_close_and_before_the_next_open() -> None:
-    (night,) = nights({Symbol("A"): {0: LATE, 1: EARLY}}, ASKED, 10)
+    (night,) = overnight_windows({Symbol("A"): {0: LATE, 1: EARLY}}, ASKED, 10)
 
     assert [str(asked.trading_date) for asked in night.sessions] == ["2024-03-06", "2024-03-07"]
     assert [asked.hours for asked in night.sessions] == [LATE, EARLY]
