@@ -104,6 +104,12 @@ def test_a_provider_that_answers_nothing_is_not_asked_for_ever() -> None:
     assert bisected(bisection, WHOLE, is_of(symbols=["S117"]))[1] != sorted(WHOLE.symbol_days)
 
 
+def test_the_twelfth_failure_in_a_row_is_the_first_that_is_not_bisected() -> None:
+    bisection = new_bisection()
+    cut = [bool(bisection.parts(WHOLE, WHOLE.symbol_days, BROKEN)) for _ in range(13)]
+    assert cut == [True] * 11 + [False] * 2
+
+
 def test_a_new_job_counts_failures_anew() -> None:
     bisection = new_bisection()
     bisected(bisection, WHOLE, lambda _: True)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from marketpipe.config import CoverageConfig
+from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality
+from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate
+from tests.support.builders import CALENDAR, sessions
+from tests.support.checkpoints import answer, record
+from tests.support.fake_clock import FakeClock
+from tests.support.in_memory_ingestion_state import InMemoryIngestionState
+from tests.support.in_memory_inventory import InMemoryInventory
+
+DAY = "2024-03-13"
+SESSIONS = sessions("2024-03-04", "2024-03-22")
+DATES = [str(session.trading_date) for session in SESSIONS]
+OPENS = 330  # minutes after 04:00
+FULL = TradedMinutes.of(((1 << 390) - 1) << OPENS)
+THIN = TradedMinutes.of(sum(1 << OPENS + minute for minute in range(0, 390, 19)))
+"""No silence of this day is long; only other days show that bars are missing."""
+
+
+def verdict(*known: str) -> str:
+    """On the thin ``DAY`` alone, if the ``known`` dates around it are full."""
+    state = InMemoryIngestionState()
+    record(state, [answer("AAPL", date, minutes=FULL) for date in known])
+    record(state, [answer("AAPL", DAY, rows=21, minutes=THIN)])
+    inventory, finality = InMemoryInventory(state.checkpoints), SessionFinality(timedelta())
+    assessor = CoverageAssessor(CALENDAR, finality, state.checkpoints, inventory, FakeClock(), CoverageConfig())
+    date = TradingDate.parse(DAY)
+    (coverage,) = assessor.assess(IngestionScope(["AAPL"], date, date))
+    (found,) = coverage.days()
+    return str(found.finding.suspicion or found.verdict)
+
+
+@pytest.mark.parametrize("around", [DATES[:7], DATES[8:]], ids=["before", "after"])
+def test_the_sessions_before_and_after_a_scope_are_the_baseline_of_its_days(around: list[str]) -> None:
+    assert DATES[7] == DAY
+    assert verdict(*around) == "too few bars"
+
+
+def test_without_sessions_around_it_a_thin_day_is_complete() -> None:
+    assert verdict() == "complete"
+
+
+def test_a_scope_at_the_end_of_the_calendar_is_assessed_with_the_sessions_that_there_are() -> None:
+    assert verdict(DATES[6]) == "too few bars"
