@@ -116,7 +116,7 @@ def test_a_file_on_a_day_without_a_session_is_suspect(tmp_path: Path) -> None:
 
     (gap,) = report.gaps()
     assert (report.ok, str(gap.first)) == (False, "2024-03-09")
-    assert "move it away" in str(gap.finding.detail)
+    assert "move the file away" in str(gap.finding.detail)
 
 
 def test_files_and_folders_of_impossible_dates_are_passed_over(tmp_path: Path) -> None:
