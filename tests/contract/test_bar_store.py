@@ -74,7 +74,7 @@ def test_bars_are_stored_ascending_whatever_order_they_come_in(harness: Harness)
     assert (found[0].first, found[0].last) == (Timestamp(OPEN), Timestamp(OPEN + timedelta(minutes=2)))
 
 
-def test_the_newer_word_wins_per_timestamp(harness: Harness) -> None:
+def test_the_newer_bar_wins_per_timestamp(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [at(0, 100.0), at(1, 100.0)]), whole=False), NOTHING)
     harness.store.store(columnar((AAPL, [at(1, 200.0, trade_count=None, vwap=None)]), whole=False), NOTHING)
 
@@ -91,7 +91,7 @@ def test_one_bar_written_over_a_full_day_loses_none(harness: Harness) -> None:
     assert harness.bars(AAPL) == [*minutes[:-1], at(389, 101.0)]
 
 
-def test_a_whole_word_withdraws_what_it_leaves_out(harness: Harness) -> None:
+def test_a_final_answer_withdraws_what_it_leaves_out(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [at(0), at(1), at(2)])), NOTHING)
 
     (result,) = harness.store.store(columnar((AAPL, [at(0), at(2)])), NOTHING)
@@ -100,7 +100,7 @@ def test_a_whole_word_withdraws_what_it_leaves_out(harness: Harness) -> None:
     assert result.rows == 2
 
 
-def test_a_whole_word_on_regular_hours_keeps_extended_hours(harness: Harness) -> None:
+def test_a_final_answer_on_regular_hours_keeps_extended_hours(harness: Harness) -> None:
     before, after = at(-1), at(390)
     harness.store.store(columnar((AAPL, [before, at(0), at(389), after])), NOTHING)
 
@@ -109,7 +109,7 @@ def test_a_whole_word_on_regular_hours_keeps_extended_hours(harness: Harness) ->
     assert harness.bars(AAPL) == [before, at(5), after]
 
 
-def test_a_whole_word_without_bars_withdraws_nothing(harness: Harness) -> None:
+def test_a_final_answer_without_bars_withdraws_nothing(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [at(0), at(1)])), NOTHING)
 
     (result,) = harness.store.store(columnar((AAPL, [])), NOTHING)
@@ -127,7 +127,7 @@ def test_a_rejected_newer_version_keeps_the_stored_bar(harness: Harness) -> None
     assert (result.rows, result.rejected) == (2, 1)
 
 
-def test_rejected_bars_lie_in_quarantine_and_nowhere_else(harness: Harness) -> None:
+def test_rejected_bars_are_in_quarantine_only(harness: Harness) -> None:
     (result,) = harness.store.store(columnar((AAPL, [])), columnar((AAPL, [at(1, -5.0), at(2, -6.0)])))
 
     assert harness.quarantine(AAPL) == [at(1, -5.0), at(2, -6.0)]
@@ -135,7 +135,7 @@ def test_rejected_bars_lie_in_quarantine_and_nowhere_else(harness: Harness) -> N
     assert result == StoredSymbolDay(AAPL, 0, 2, True)
 
 
-def test_a_clean_whole_word_lifts_the_quarantine(harness: Harness) -> None:
+def test_a_clean_final_answer_lifts_the_quarantine(harness: Harness) -> None:
     harness.store.store(
         columnar((AAPL, []), (MSFT, [])), columnar((AAPL, [at(1, -5.0)]), (MSFT, [at(1, -6.0)]), whole=False)
     )
@@ -144,7 +144,7 @@ def test_a_clean_whole_word_lifts_the_quarantine(harness: Harness) -> None:
     assert (harness.quarantine(AAPL), harness.quarantine(MSFT)) == ([], [at(1, -6.0)])
 
 
-def test_a_partial_word_adds_to_the_quarantine_and_repeats_nothing(harness: Harness) -> None:
+def test_a_partial_answer_adds_to_the_quarantine_and_repeats_nothing(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [])), columnar((AAPL, [at(1, -5.0)])))
     for _ in range(2):
         harness.store.store(columnar((AAPL, []), whole=False), columnar((AAPL, [at(1, -5.0), at(2, -6.0)])))
@@ -152,14 +152,14 @@ def test_a_partial_word_adds_to_the_quarantine_and_repeats_nothing(harness: Harn
     assert harness.quarantine(AAPL) == [at(1, -5.0), at(2, -6.0)]
 
 
-def test_a_whole_word_replaces_the_quarantine(harness: Harness) -> None:
+def test_a_final_answer_replaces_the_quarantine(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [])), columnar((AAPL, [at(1, -5.0)])))
     harness.store.store(columnar((AAPL, [])), columnar((AAPL, [at(2, -6.0)])))
 
     assert harness.quarantine(AAPL) == [at(2, -6.0)]
 
 
-def test_a_partial_word_leaves_the_quarantine(harness: Harness) -> None:
+def test_a_partial_answer_leaves_the_quarantine(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [])), columnar((AAPL, [at(1, -5.0)])))
     harness.store.store(columnar((AAPL, [at(0)]), whole=False), NOTHING)
 
@@ -179,7 +179,7 @@ def test_a_damaged_symbol_day_fails_alone(harness: Harness) -> None:
     assert harness.bars(MSFT) == [at(0), at(1)]
 
 
-def test_a_whole_word_replaces_a_damaged_symbol_day(harness: Harness) -> None:
+def test_a_final_answer_replaces_a_damaged_symbol_day(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [at(0)])), NOTHING)
     harness.damage(AAPL)
 
@@ -189,7 +189,7 @@ def test_a_whole_word_replaces_a_damaged_symbol_day(harness: Harness) -> None:
     assert harness.bars(AAPL) == [at(1), at(2)]
 
 
-def test_a_whole_word_without_bars_does_not_hide_a_damaged_symbol_day(harness: Harness) -> None:
+def test_a_final_answer_without_bars_does_not_hide_a_damaged_symbol_day(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [at(0)])), NOTHING)
     harness.damage(AAPL)
 
@@ -198,14 +198,14 @@ def test_a_whole_word_without_bars_does_not_hide_a_damaged_symbol_day(harness: H
     assert "damaged" in str(result.error)
 
 
-def test_the_same_word_twice_changes_nothing(harness: Harness) -> None:
+def test_the_same_answer_twice_changes_nothing(harness: Harness) -> None:
     said = columnar((AAPL, [at(0), at(1, vwap=None)]), (MSFT, [at(7)]))
 
     assert harness.store.store(said, NOTHING) == harness.store.store(said, NOTHING)
     assert (harness.bars(AAPL), harness.bars(MSFT)) == ([at(0), at(1, vwap=None)], [at(7)])
 
 
-def test_a_word_that_changes_nothing_leaves_since_when_the_bars_are_known(harness: Harness) -> None:
+def test_an_answer_that_changes_nothing_leaves_since_when_the_bars_are_known(harness: Harness) -> None:
     (first,) = harness.store.store(columnar((AAPL, [at(0), at(1)])), NOTHING)
     harness.clock.advance(60)
 
@@ -217,7 +217,7 @@ def test_a_word_that_changes_nothing_leaves_since_when_the_bars_are_known(harnes
     assert {each.known_since for each in (same, part, silence)} == {first.known_since}
 
 
-def test_a_word_that_changes_something_is_known_since_now(harness: Harness) -> None:
+def test_an_answer_that_changes_something_is_known_since_now(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [at(0)]), (MSFT, [at(0)])), NOTHING)
     harness.clock.advance(60)
 
@@ -245,7 +245,7 @@ def test_a_damaged_symbol_day_that_is_replaced_is_known_since_now(harness: Harne
     assert result.known_since == Timestamp.parse("2025-06-02T12:01:00Z")
 
 
-def test_a_word_on_late_hours_leaves_what_was_kept_out_of_the_regular_ones(harness: Harness) -> None:
+def test_an_answer_on_late_hours_leaves_what_was_kept_out_of_the_regular_ones(harness: Harness) -> None:
     late = TimeWindow(SESSION.closes, SESSION.extended.end)
     harness.store.store(columnar((AAPL, [at(0)])), columnar((AAPL, [at(1)])))
 
@@ -257,7 +257,7 @@ def test_a_word_on_late_hours_leaves_what_was_kept_out_of_the_regular_ones(harne
     assert [row["timestamp"] for row in harness.bars(AAPL)] == [at(m)["timestamp"] for m in (0, 400)]
 
 
-def test_a_word_on_late_hours_does_not_replace_a_damaged_day(harness: Harness) -> None:
+def test_an_answer_on_late_hours_does_not_replace_a_damaged_day(harness: Harness) -> None:
     harness.store.store(columnar((AAPL, [at(0)])), NOTHING)
     harness.damage(AAPL)
 
@@ -266,7 +266,7 @@ def test_a_word_on_late_hours_does_not_replace_a_damaged_day(harness: Harness) -
     assert result.error is not None
 
 
-def test_words_on_one_day_that_come_at_the_same_time_are_all_kept(harness: Harness) -> None:
+def test_answers_on_one_day_that_come_at_the_same_time_are_all_kept(harness: Harness) -> None:
     edges = [SESSION.opens.plus(timedelta(minutes=minute)) for minute in range(25)]
     start = threading.Barrier(8)
 

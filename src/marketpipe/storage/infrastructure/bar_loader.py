@@ -1,3 +1,5 @@
+"""Loading stored bars: as they are now, as of a former moment, or symbol-day by symbol-day for validation."""
+
 from __future__ import annotations
 
 import calendar
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 @frozen
 class BarRange:
-    """Bars of one symbol; both dates are inclusive."""
+    """The bars of one symbol and timeframe between two trading dates, both inclusive."""
 
     symbol: Symbol
     first: TradingDate
@@ -45,21 +47,21 @@ class BarRange:
         return (SymbolDay(self.symbol, self.first.plus_days(i)) for i in range(count))
 
     def files(self, layout: StoreLayout) -> list[str]:
-        """Where these bars lie if they are there, in the order of time; computed, and not looked for."""
+        """Return the paths where these bars would be, ascending by time; they are computed, and no folder is listed."""
         if self.is_of_minutes:
             months = ((f"{layout.data}/{month.folder}", days) for month, days in self._months())
             return [f"{folder}/{day_file(day)}" for folder, days in months for day in days]
         return list(dict.fromkeys(layout.aggregate_location(self.timeframe, month) for month, _ in self._months()))
 
     def within(self, bars: pa.Table) -> pa.Table:
-        """Those of these dates, whatever else is in a file."""
+        """Return the bars of these dates; a file of aggregates has others too."""
         start, end = (day.midnight.epoch_micros for day in (self.first, self.last.plus_days(1)))
         times = bars["timestamp"].cast(pa.int64()).to_numpy()
         inside: np.ndarray = (times >= start) & (times < end)
         return bars if inside.all() else bars.filter(pa.array(inside))
 
     def _months(self) -> Iterator[tuple[MonthPartition, range]]:
-        """Each with those of its days that are wanted."""
+        """Yield the months, each with those of its days that are wanted."""
         first, last = self.first.day, self.last.day
         year, month = first.year, first.month
         while (year, month) <= (last.year, last.month):
@@ -160,7 +162,7 @@ class _FileTimes:
         return self._moments.since(day.trading_date, moment_of(found), lambda: self._digest(path, found))
 
     def _digest(self, path: Path, found: os.stat_result) -> str:
-        """Read a file once for both of the looks before and after its bars are read."""
+        """Hash a file once for both scans, before and after its bars are read."""
         key = str(path), found.st_ino, found.st_size, found.st_mtime_ns
         if key not in self._digests:
             content = content_of(str(path))
@@ -169,7 +171,7 @@ class _FileTimes:
 
 
 class ParquetStoredBars:
-    """Minute bars as they lie on disk, symbol-day by symbol-day."""
+    """The stored minute bars, symbol-day by symbol-day: the adapter of ``StoredBars``."""
 
     def __init__(self, layout: StoreLayout) -> None:
         self._layout = layout
@@ -199,7 +201,7 @@ SYMBOL = pa.field("symbol", pa.string())
 class BarLoader:
     """Bars of any timeframe as one Arrow table. Paths are computed from symbols and dates; no tree is listed.
 
-    An aggregator is made only where a past has to be aggregated: whoever loads what lies there needs no DuckDB.
+    An aggregator is made only if bars of a former moment have to be aggregated: loading stored files needs no DuckDB.
     """
 
     def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
@@ -213,22 +215,22 @@ class BarLoader:
         timeframe: Timeframe,
         as_of: Timestamp | None = None,
     ) -> pa.Table:
-        """By symbol, then time; as the files are now, or as they were at ``as_of``.
+        """Return the bars by symbol, in the given order, then by time; as they are now, or as of a moment.
 
         Raises ``PartitionUnreadableError``.
         """
         ranges = [BarRange(symbol, first, last, timeframe) for symbol in symbols]
-        found = self._now(ranges) if as_of is None else [self._known_at(as_of, wanted) for wanted in ranges]
+        found = self._now(ranges) if as_of is None else [self._as_of_moment(as_of, wanted) for wanted in ranges]
         return _named(_in_one(found), [str(symbol) for symbol in symbols], [len(bars) for bars in found])
 
     def _now(self, ranges: Sequence[BarRange]) -> list[pa.Table]:
-        """The files of all together: there may be a thousand symbols with a file each."""
+        """Read the files of all symbols together: there may be a thousand symbols with a file each."""
         files = [[(wanted, path) for path in wanted.files(self._layout)] for wanted in ranges]
         read = iter(each(_read, [*chain.from_iterable(files)]))
         stored = ([bars for bars in islice(read, len(some)) if bars is not None] for some in files)
         return [_in_one(tables) for tables in stored]
 
-    def _known_at(self, as_of: Timestamp, wanted: BarRange) -> pa.Table:
+    def _as_of_moment(self, as_of: Timestamp, wanted: BarRange) -> pa.Table:
         try:
             return self._as_of.read(wanted, as_of)
         except PartitionUnreadableError as error:
@@ -253,7 +255,7 @@ def _in_one(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _named(bars: pa.Table, symbols: Sequence[str], lengths: Sequence[int]) -> pa.Table:
-    """So many bars of each symbol."""
+    """Add the column of symbols; ``lengths`` are the numbers of bars of each."""
     which = pa.array(np.repeat(np.arange(len(symbols), dtype=np.int32), lengths))
     names = pa.DictionaryArray.from_arrays(which, pa.array(symbols, pa.string())).dictionary_decode()
     return bars.add_column(0, SYMBOL, names)

@@ -71,14 +71,14 @@ CASES = st.builds(
 
 
 @given(CASES)
-def test_the_newer_word_wins_at_every_timestamp(case: Case) -> None:
+def test_the_newer_bar_wins_at_every_timestamp(case: Case) -> None:
     merged = _prices(case.merged())
 
     assert {minute: merged[minute] for minute in case.newer} == case.newer
 
 
 @given(CASES)
-def test_what_was_stored_is_lost_only_to_a_whole_word(case: Case) -> None:
+def test_what_was_stored_is_lost_only_to_a_final_answer(case: Case) -> None:
     merged = _prices(case.merged())
     lost = set(case.stored) - set(merged)
 
@@ -88,7 +88,7 @@ def test_what_was_stored_is_lost_only_to_a_whole_word(case: Case) -> None:
 
 
 @given(CASES)
-def test_a_whole_word_leaves_nothing_that_it_does_not_say(case: Case) -> None:
+def test_a_final_answer_leaves_no_bar_that_it_lacks(case: Case) -> None:
     if case.newer:
         stale = {minute for minute in _prices(case.merged()) if case.covers(minute)} - set(case.newer)
 
@@ -96,7 +96,7 @@ def test_a_whole_word_leaves_nothing_that_it_does_not_say(case: Case) -> None:
 
 
 @given(CASES)
-def test_what_was_not_said_again_stays_as_it_was(case: Case) -> None:
+def test_a_bar_missing_in_the_answer_stays_as_it_was(case: Case) -> None:
     merged = _prices(case.merged())
     kept = set(merged) - set(case.newer)
 
@@ -111,7 +111,7 @@ def test_the_result_is_ascending_without_repeats(case: Case) -> None:
 
 
 @given(CASES)
-def test_saying_it_again_changes_nothing(case: Case) -> None:
+def test_merging_again_changes_nothing(case: Case) -> None:
     once = case.merged()
     again = Case(_prices(once), case.newer, case.rejected, case.whole).merged()
 
@@ -119,7 +119,7 @@ def test_saying_it_again_changes_nothing(case: Case) -> None:
 
 
 @given(CASES, st.randoms())
-def test_the_order_of_what_is_said_does_not_matter(case: Case, random: Any) -> None:
+def test_the_order_of_bars_does_not_matter(case: Case, random: Any) -> None:
     shuffled = list(case.newer.items())
     random.shuffle(shuffled)
 
@@ -128,7 +128,7 @@ def test_the_order_of_what_is_said_does_not_matter(case: Case, random: Any) -> N
 
 @given(PRICES, PRICES)
 @example({1: 1.0}, {})
-def test_words_that_are_not_whole_add_up(stored: Prices, newer: Prices) -> None:
+def test_answers_that_are_not_final_add_up(stored: Prices, newer: Prices) -> None:
     assert _prices(Case(stored, newer).merged()) == dict(sorted({**stored, **newer}.items()))
 
 

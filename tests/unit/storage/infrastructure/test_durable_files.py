@@ -220,7 +220,7 @@ def test_a_group_that_ends_in_an_error_publishes_nothing_and_leaves_nothing(tmp_
 
 
 @ON_LINUX
-def test_whoever_finds_a_folder_that_is_only_just_made_syncs_it_too(tmp_path: Path) -> None:
+def test_a_thread_that_finds_a_folder_only_just_made_syncs_it_too(tmp_path: Path) -> None:
     """The thread that made it may die before it does."""
     files = DurableFiles()
 

@@ -31,7 +31,7 @@ QUARANTINE_FILE = "quarantine/symbol=AAPL/year=2024/month=01/day=02.parquet"
 MINUTES = [at(minute, 100 + minute / 7, trade_count=None if minute % 3 else 5) for minute in range(390)]
 
 
-def test_a_symbol_day_is_one_file_that_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_symbol_day_is_one_file_with_its_metadata(tmp_path: Path) -> None:
     StoreOnDisk(tmp_path).keep((AAPL, MINUTES))
 
     assert sorted(tree(tmp_path)) == [DAY_FILE]
@@ -120,7 +120,7 @@ def test_rejected_bars_without_a_time_do_not_stop_the_others(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not Parquet at all" * 100])
-def test_a_damaged_file_is_left_as_it_is_and_named(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_kept_and_named(tmp_path: Path, content: bytes) -> None:
     store = StoreOnDisk(tmp_path)
     store.keep((AAPL, [at(0)]))
     (tmp_path / DAY_FILE).write_bytes(content)
@@ -132,7 +132,7 @@ def test_a_damaged_file_is_left_as_it_is_and_named(tmp_path: Path, content: byte
     assert (sound.error, store.rows(store.path(MSFT))) == (None, [at(1)])
 
 
-def test_a_file_that_another_program_wrote_anew_fails_alone(tmp_path: Path) -> None:
+def test_a_file_that_another_program_rewrote_fails_alone(tmp_path: Path) -> None:
     store = StoreOnDisk(tmp_path)
     store.keep((AAPL, [at(0)]))
     nanoseconds = table([at(0)]).set_column(0, "timestamp", table([at(0)])["timestamp"].cast(pa.timestamp("ns", "UTC")))
@@ -145,7 +145,7 @@ def test_a_file_that_another_program_wrote_anew_fails_alone(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("copied", ["day=03.parquet", "../../../symbol=MSFT/year=2024/month=01/day=02.parquet"])
-def test_a_file_that_says_it_is_another_is_not_merged_with_but_replaced(tmp_path: Path, copied: str) -> None:
+def test_a_file_with_the_metadata_of_another_is_replaced_and_not_merged(tmp_path: Path, copied: str) -> None:
     store, wednesday = StoreOnDisk(tmp_path), day("AAPL", "2024-01-03")
     store.keep((AAPL, [at(0)]), (MSFT, [at(5)]), (wednesday, [bar("2024-01-03T15:00:00Z")]))
     content = ((tmp_path / DAY_FILE).parent / copied).read_bytes()

@@ -1,4 +1,4 @@
-"""Nobody is locked out while somebody stores: what was known at a past moment is found wherever it moves meanwhile."""
+"""Readers never wait for a writer: a version is found although it becomes a revision meanwhile."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _interrupted(store: StoreOnDisk, before: int = 0, after: int = 0) -> StoreLa
 @pytest.mark.parametrize(("times_before", "times_after"), [(1, 0), (0, 1), (2, 0), (0, 2), (3, 3)])
 @pytest.mark.parametrize("timeframe", [Timeframe.MINUTE_1, Timeframe.HOUR_1])
 @pytest.mark.parametrize(("seconds", "known"), [(-1, []), (60, [101.0]), (120, [102.0]), (150, [102.0])])
-def test_a_file_that_is_replaced_while_somebody_looks_is_not_missed(
+def test_a_file_that_is_replaced_during_a_scan_is_not_missed(
     store: StoreOnDisk, times_before: int, times_after: int, timeframe: Timeframe, seconds: float, known: list[float]
 ) -> None:
     layout = _interrupted(store, times_before, times_after)
@@ -91,7 +91,7 @@ def test_a_file_that_is_replaced_while_somebody_looks_is_not_missed(
 
 
 @pytest.mark.parametrize(("times_before", "times_after"), [(1, 0), (0, 1), (1, 1)])
-def test_one_look_is_enough_to_find_a_version_wherever_it_moves(
+def test_one_scan_is_enough_to_find_a_version_wherever_it_moves(
     store: StoreOnDisk, times_before: int, times_after: int
 ) -> None:
     layout, date = _interrupted(store, times_before, times_after), AAPL.trading_date

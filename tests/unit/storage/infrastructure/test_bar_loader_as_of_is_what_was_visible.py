@@ -1,4 +1,4 @@
-"""Whatever was said, and in whatever order: the past of a moment is what somebody who looked then has seen."""
+"""After any sequence of answers, bars as of a moment are those that could be loaded at that moment."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_what_was_visible_at_a_moment_is_what_is_loaded_as_of_it(said: list[Word
 
 @settings(max_examples=12)
 @given(words(st.integers(-330, 629)), st.sampled_from(AGGREGATED))
-def test_aggregates_of_the_past_are_what_lay_there_then(said: list[Word], timeframe: Timeframe) -> None:
+def test_aggregates_of_the_past_are_the_former_ones(said: list[Word], timeframe: Timeframe) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = StoreOnDisk(Path(folder))
 
@@ -109,7 +109,7 @@ def test_aggregates_of_the_past_are_what_lay_there_then(said: list[Word], timefr
 
 
 @pytest.mark.parametrize("timeframe", AGGREGATED)
-def test_aggregates_of_full_days_of_the_past_are_what_lay_there_then(tmp_path: Path, timeframe: Timeframe) -> None:
+def test_aggregates_of_full_days_of_the_past_are_the_former_ones(tmp_path: Path, timeframe: Timeframe) -> None:
     store, seen = StoreOnDisk(tmp_path), {}
     for factor in (1.0, 1.1, 0.7):
         store.keep(*_days_of(FULL_DAYS.bars, factor))

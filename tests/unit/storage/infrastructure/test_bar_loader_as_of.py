@@ -1,4 +1,4 @@
-"""What the store knew at a moment: minutes as they were, and every other timeframe as it was made of them then."""
+"""Bars as of a moment: minutes as they were, and every other timeframe as it was made of them then."""
 
 from __future__ import annotations
 
@@ -140,9 +140,7 @@ def test_a_copy_without_times_and_index_knows_its_newest_bars_since_the_copy_onl
 
 @pytest.mark.parametrize("timeframe", MINUTES_AND_HOURS)
 @pytest.mark.parametrize("size", [0, 4, 200, -1])
-def test_a_damaged_version_is_an_error_for_those_who_ask_for_it(
-    store: StoreOnDisk, timeframe: Timeframe, size: int
-) -> None:
+def test_a_damaged_version_is_an_error_if_it_is_asked_for(store: StoreOnDisk, timeframe: Timeframe, size: int) -> None:
     path = store.layout.revision(Revision(AAPL, after(60)))
     path.write_bytes(path.read_bytes()[:size])
 
@@ -162,7 +160,7 @@ def test_a_damaged_day_does_not_hide_the_past_of_others(store: StoreOnDisk, time
     assert found["open"].to_pylist() == [102.0]
 
 
-def test_what_somebody_else_put_among_the_revisions_is_passed_over(store: StoreOnDisk) -> None:
+def test_foreign_files_among_the_revisions_are_skipped(store: StoreOnDisk) -> None:
     folder = store.layout.revision(Revision(AAPL, NOON)).parent
     for name in ("day=02.parquet", "day=02.20250602T120001.000000Z (copy).parquet", "notes.txt"):
         (folder / name).write_bytes(b"not Parquet")
@@ -170,7 +168,7 @@ def test_what_somebody_else_put_among_the_revisions_is_passed_over(store: StoreO
     assert prices(store.loader, after(2)) == [100.0]
 
 
-def test_revisions_that_cannot_be_looked_at_do_not_pass_for_none(store: StoreOnDisk) -> None:
+def test_revisions_that_cannot_be_listed_do_not_pass_for_none(store: StoreOnDisk) -> None:
     folder = store.layout.revision(Revision(AAPL, NOON)).parent
     shutil.rmtree(folder)
     folder.write_bytes(b"in the way")

@@ -1,4 +1,4 @@
-"""What becomes of the file that a new one replaces, and of its time. Crashes: test_versions_after_a_crash.py."""
+"""Former versions and their moments. Crashes: test_partition_manager_after_a_crash.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAY_FILE = "data/symbol=AAPL/year=2024/month=01/day=02.parquet"
 QUARANTINE_FILE = "quarantine/symbol=AAPL/year=2024/month=01/day=02.parquet"
 
 
-def test_a_file_bears_the_moment_since_which_it_is_known(tmp_path: Path) -> None:
+def test_a_file_has_its_known_since_as_modification_time(tmp_path: Path) -> None:
     store = StoreOnDisk(tmp_path, clock=FakeClock("2024-01-03T21:30:00.123456Z"))
 
     (result,) = store.keep((AAPL, [at(0)]))
@@ -31,7 +31,7 @@ def test_a_file_bears_the_moment_since_which_it_is_known(tmp_path: Path) -> None
     assert (tmp_path / DAY_FILE).stat().st_mtime_ns == 1_704_317_400_123_456_000
 
 
-def test_a_word_that_changes_nothing_touches_no_file(tmp_path: Path) -> None:
+def test_an_answer_that_changes_nothing_touches_no_file(tmp_path: Path) -> None:
     store = StoreOnDisk(tmp_path)
     (first,) = store.keep((AAPL, [at(0), at(1)]))
     before = _look(tmp_path / DAY_FILE)
@@ -46,7 +46,7 @@ def test_a_word_that_changes_nothing_touches_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be seen on this system")
-def test_a_word_that_changes_nothing_is_durable_all_the_same(tmp_path: Path) -> None:
+def test_an_answer_that_changes_nothing_is_durable_all_the_same(tmp_path: Path) -> None:
     """Whoever renamed the file may have died before syncing the folder."""
     store = StoreOnDisk(tmp_path)
     store.keep((AAPL, [at(0)]))
@@ -138,7 +138,7 @@ def test_a_quarantine_has_no_revisions(tmp_path: Path) -> None:
     assert sorted(tree(tmp_path)) == [QUARANTINE_FILE]
 
 
-def test_the_minutes_told_are_those_of_all_that_is_stored(tmp_path: Path) -> None:
+def test_the_minutes_returned_are_those_of_all_that_is_stored(tmp_path: Path) -> None:
     store = StoreOnDisk(tmp_path)
     store.keep((AAPL, [at(-330), at(0)]), whole=False)
 

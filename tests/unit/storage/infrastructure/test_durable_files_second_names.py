@@ -1,4 +1,4 @@
-"""DurableFiles again: what stays of a file when another takes its place."""
+"""A file that was given a second name stays under it when another is published over the first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLD, NEW = b"old" * 50, b"new" * 50
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be seen on this system")
 
 
-def test_a_kept_file_stays_when_another_takes_its_place(tmp_path: Path) -> None:
+def test_a_kept_file_stays_when_another_is_published_over_it(tmp_path: Path) -> None:
     files, kept = DurableFiles(), tmp_path / "kept" / "x"
     files.publish({tmp_path / "x": OLD}, modified_ns=1_000)
 

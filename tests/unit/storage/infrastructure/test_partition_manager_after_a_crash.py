@@ -1,4 +1,4 @@
-"""Whenever a process dies while it stores: no version is lost, and to store again ends as if nothing had happened."""
+"""A process may die at any step of storing: no version is lost, and storing again ends as without the death."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_death_between_revision_and_file_leaves_every_version_once(tmp_path: P
     assert (_known(store, None), _known(store, START), _known(store, THEN)) == (OLD, OLD, OLD)
 
 
-def test_to_store_again_ends_as_if_nobody_had_died(tmp_path: Path, undisturbed: StoreOnDisk) -> None:
+def test_storing_again_ends_as_without_the_death(tmp_path: Path, undisturbed: StoreOnDisk) -> None:
     store = _begin(tmp_path)
     store.files = KilledBeforePublishing()
     with pytest.raises(Killed):
