@@ -205,7 +205,7 @@ def test_the_same_answer_twice_changes_nothing(harness: Harness) -> None:
     assert (harness.bars(AAPL), harness.bars(MSFT)) == ([at(0), at(1, vwap=None)], [at(7)])
 
 
-def test_an_answer_that_changes_nothing_leaves_since_when_the_bars_are_known(harness: Harness) -> None:
+def test_an_answer_that_changes_nothing_leaves_moment_and_mark(harness: Harness) -> None:
     (first,) = harness.store.store(columnar((AAPL, [at(0), at(1)])), NOTHING)
     harness.clock.advance(60)
 
@@ -214,7 +214,8 @@ def test_an_answer_that_changes_nothing_leaves_since_when_the_bars_are_known(har
     (silence,) = harness.store.store(columnar((AAPL, [])), NOTHING)
 
     assert first.known_since == Timestamp.parse("2025-06-02T12:00:00Z")
-    assert {each.known_since for each in (same, part, silence)} == {first.known_since}
+    assert first.mark
+    assert {(each.known_since, each.mark) for each in (same, part, silence)} == {(first.known_since, first.mark)}
 
 
 def test_an_answer_that_changes_something_is_known_since_now(harness: Harness) -> None:
@@ -232,6 +233,7 @@ def test_two_changes_at_the_same_moment_are_told_apart(harness: Harness) -> None
     found = [harness.store.store(columnar((AAPL, [at(0, price)])), NOTHING)[0] for price in prices]
 
     start = Timestamp.parse("2025-06-02T12:00:00Z")
+    assert len({each.mark for each in found}) == 3
     assert [each.known_since for each in found] == [start.plus(timedelta(microseconds=n)) for n in range(3)]
 
 

@@ -18,10 +18,12 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.infrastructure.day_versions import VersionIndex
+from marketpipe.storage.infrastructure.file_inventory import FileInventory
 from tests.support.bar_stores import at
 from tests.support.builders import bar, day
 from tests.support.fake_clock import FakeClock
 from tests.support.store_on_disk import NothingRecorded, StoreOnDisk
+from tests.support.system_calls import SystemCalls
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
 NEXT_DAY = day("AAPL", "2024-01-03")
@@ -127,6 +129,36 @@ def test_a_torn_line_is_ignored_and_spoils_no_other(tmp_path: Path, torn: bytes)
 
     assert since(store, str(first.sha256)) == first.known_since
     assert since(store, str(second.sha256)) == second.known_since
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be seen on this system")
+def test_the_folder_of_an_index_is_durable_and_its_lines_need_not_be(tmp_path: Path) -> None:
+    """Revisions come into that folder later, and rely on it."""
+    store = StoreOnDisk(tmp_path)
+
+    with SystemCalls(tmp_path) as seen:
+        store.keep((AAPL, [at(0)]))
+
+    synced = {call.target for call in seen.calls if call.name == "fsync"}
+    assert "revisions" in synced
+    assert not any("known_since" in str(target) for target in synced)
+
+
+def test_lines_are_written_before_the_first_file_is_published(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+
+    with SystemCalls(tmp_path) as seen:
+        store.keep((AAPL, [at(0)]), (NEXT_DAY, [bar("2024-01-03T15:00:00Z")]))
+
+    steps = [(call.name, INDEX in call.files) for call in seen.calls if call.name == "replace"]
+    assert [has_index for _, has_index in steps] == [True, True]
+
+
+def test_the_mark_that_storing_returns_is_the_one_that_the_inventory_finds(tmp_path: Path) -> None:
+    store, inventory = StoreOnDisk(tmp_path), FileInventory(StoreOnDisk(tmp_path).layout)
+    for price in (100.0, 101.0, 100.0):
+        (result,) = store.keep((AAPL, [at(0, price)]))
+        assert inventory.marks(AAPL.symbol, FIRST, LAST) == {FIRST.day: result.mark}
 
 
 def test_a_file_with_a_time_of_the_index_is_not_hashed(tmp_path: Path) -> None:
