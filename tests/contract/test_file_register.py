@@ -1,4 +1,4 @@
-"""What every ``FileRegister`` tells of files, whatever the state below it."""
+"""What every ``FileRegister`` returns, whatever the state below it."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def known(state: IngestionState, date: str) -> IngestionCheckpoint:
     return state.checkpoints.between(AAPL, day, day)[day]
 
 
-def test_it_knows_every_symbol_of_which_anything_was_written_down(register: FileRegister) -> None:
+def test_it_knows_every_symbol_with_a_checkpoint(register: FileRegister) -> None:
     assert register.symbols() == {AAPL, Symbol("MSFT")}
 
 
-def test_it_tells_the_files_between_the_dates_both_inclusive(register: FileRegister) -> None:
+def test_it_returns_the_versions_between_the_dates_both_inclusive(register: FileRegister) -> None:
     assert dates(register, "2024-01-01", "2024-01-31") == list(DATES)
     assert dates(register, DATES[1], DATES[1]) == [DATES[1]]
     assert register.files(Symbol("MSFT"), DISTANT_PAST, DISTANT_FUTURE) == {}
 
 
-def test_a_doubted_day_is_to_be_asked_for_again_and_its_file_stays_recorded(
+def test_a_suspect_day_is_requested_again_and_its_version_stays_recorded(
     state: IngestionState, register: FileRegister
 ) -> None:
     before = known(state, DATES[1])
@@ -68,7 +68,7 @@ def test_a_doubted_day_is_to_be_asked_for_again_and_its_file_stays_recorded(
     assert known(state, DATES[0]).outcome is Outcome.COMPLETE
 
 
-def test_a_doubt_that_is_repeated_changes_nothing(state: IngestionState, register: FileRegister) -> None:
+def test_marking_a_day_suspect_again_changes_nothing(state: IngestionState, register: FileRegister) -> None:
     register.mark_suspect(AAPL, {TradingDate.parse(DATES[1]): "it rotted"})
     once = known(state, DATES[1])
 
@@ -77,7 +77,7 @@ def test_a_doubt_that_is_repeated_changes_nothing(state: IngestionState, registe
     assert known(state, DATES[1]) == once
 
 
-def test_nobody_can_doubt_what_was_never_written_down(state: IngestionState, register: FileRegister) -> None:
+def test_a_day_that_was_never_recorded_cannot_be_marked_suspect(state: IngestionState, register: FileRegister) -> None:
     register.mark_suspect(AAPL, {TradingDate.parse("2024-01-05"): "it rotted"})
 
     assert dates(register, "2024-01-01", "2024-01-31") == list(DATES)

@@ -524,7 +524,7 @@ def test_jobs_left_running_become_interrupted_when_the_next_one_opens(state: Ing
     ]
 
 
-def test_a_job_that_was_killed_has_left_word_of_how_far_it_came(state: IngestionState) -> None:
+def test_a_job_that_was_killed_has_recorded_how_far_it_came(state: IngestionState) -> None:
     crashed = state.jobs.open(scope("AAPL"), NOW, planned=4)
     noted = [answer("AAPL", "2024-01-02"), answer("AAPL", "2024-01-03", FAILED, 0)]
     record(state, noted, crashed, LATER)
@@ -535,7 +535,7 @@ def test_a_job_that_was_killed_has_left_word_of_how_far_it_came(state: Ingestion
     assert (killed.planned, killed.done, killed.failed, killed.finished_at) == (4, 1, 1, str(LATER))
 
 
-def test_interrupted_jobs_are_those_that_were_stopped_and_those_whose_opener_is_gone(state: IngestionState) -> None:
+def test_interrupted_jobs_are_those_that_were_stopped_and_those_whose_process_is_gone(state: IngestionState) -> None:
     wanted = evolve(scope("AAPL"), session_kind=SessionKind.REGULAR)
     completed, stopped, crashed = (state.jobs.open(wanted, NOW) for _ in range(3))
     state.jobs.close(finished_job(completed, wanted, planned=0), NOW)
@@ -583,7 +583,7 @@ def test_a_closed_state_refuses_to_work(state: IngestionState) -> None:
 
 
 class _Interrupted(Sequence[Answer]):
-    """Somebody presses Ctrl-C before the last of them, whenever they are gone through."""
+    """Raises KeyboardInterrupt before the last of them, whenever they are iterated."""
 
     def __init__(self, checkpoints: Sequence[Answer]) -> None:
         self._checkpoints = checkpoints
@@ -597,7 +597,7 @@ class _Interrupted(Sequence[Answer]):
         return self._checkpoints[position]
 
 
-def test_the_dataset_is_the_one_that_was_claimed(state: IngestionState) -> None:
+def test_the_dataset_is_the_one_that_was_bound(state: IngestionState) -> None:
     for kind in (SessionKind.REGULAR, SessionKind.REGULAR, SessionKind.EXTENDED, SessionKind.EXTENDED):
         state.bind_dataset(IDENTITY, kind)
 

@@ -66,7 +66,7 @@ def test_what_is_free_is_taken(sharing: Sharing) -> None:
     assert (taken.ours, dict(taken.settled), taken.busy) == ({MONDAY, TUESDAY, OTHER_SYMBOL}, {}, set())
 
 
-def test_what_another_holds_is_not_taken_until_it_is_released(sharing: Sharing) -> None:
+def test_a_day_that_another_has_leased_is_not_taken_until_it_is_released(sharing: Sharing) -> None:
     first = take(sharing.one, MONDAY, TUESDAY)
 
     second = take(sharing.other, TUESDAY, WEDNESDAY, OTHER_SYMBOL)
@@ -87,7 +87,7 @@ def test_releasing_one_lease_leaves_the_others(sharing: Sharing) -> None:
     assert not sharing.one.pin(first.lease, UNTIL)
 
 
-def test_a_holder_may_hold_a_day_twice(sharing: Sharing) -> None:
+def test_a_holder_may_lease_a_day_twice(sharing: Sharing) -> None:
     """As when its early and its late hours are asked for apart: the threads of a process wait for one another."""
     first, second = take(sharing.one, MONDAY, hours=LATE), take(sharing.one, MONDAY, hours=SessionHours.EARLY)
     assert first.ours == second.ours == {MONDAY}
@@ -107,15 +107,15 @@ def test_a_lease_runs_out(sharing: Sharing) -> None:
     assert sharing.one.take(wanted, None, UNTIL, UNTIL).busy == {MONDAY}
 
 
-def test_a_lease_that_nobody_took_away_can_be_held_late(sharing: Sharing) -> None:
+def test_a_lease_that_ran_out_and_was_not_taken_over_can_still_be_pinned(sharing: Sharing) -> None:
     lease, later = take(sharing.one, MONDAY).lease, UNTIL.plus(timedelta(minutes=10))
 
     assert sharing.one.pin(lease, later)
     assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).busy == {MONDAY}
 
 
-def test_what_is_held_fast_does_not_run_out_before_it_is_eased(sharing: Sharing) -> None:
-    """Whoever hangs while he writes would write later, over what somebody else has written."""
+def test_a_pinned_lease_does_not_run_out_before_it_is_unpinned(sharing: Sharing) -> None:
+    """A process that hangs while it writes would write late, over what another process has written."""
     lease, wanted, later = take(sharing.one, MONDAY).lease, {MONDAY: EXTENDED}, UNTIL.plus(timedelta(days=9999))
     sharing.one.pin(lease, UNTIL)
     take(sharing.one, TUESDAY)
@@ -126,7 +126,7 @@ def test_what_is_held_fast_does_not_run_out_before_it_is_eased(sharing: Sharing)
     assert sharing.other.take(wanted, None, later, later).ours == {MONDAY}
 
 
-def test_holding_one_fast_leaves_it_so_while_another_is_held_and_eased(sharing: Sharing) -> None:
+def test_a_lease_stays_pinned_while_another_is_pinned_and_unpinned(sharing: Sharing) -> None:
     fast, lease = take(sharing.one, MONDAY).lease, take(sharing.one, TUESDAY).lease
     sharing.one.pin(fast, UNTIL)
     sharing.one.pin(lease, UNTIL)
@@ -137,14 +137,14 @@ def test_holding_one_fast_leaves_it_so_while_another_is_held_and_eased(sharing: 
     assert (taken.busy, taken.ours) == ({MONDAY}, {TUESDAY})
 
 
-def test_what_is_held_fast_is_free_when_its_holder_ends(sharing: Sharing) -> None:
+def test_a_pinned_lease_ends_with_its_holder(sharing: Sharing) -> None:
     sharing.other.pin(take(sharing.other, MONDAY).lease, UNTIL)
     sharing.end_other()
 
     assert take(sharing.one, MONDAY).ours == {MONDAY}
 
 
-def test_holding_one_lease_renews_all_of_its_holder(sharing: Sharing) -> None:
+def test_pinning_one_lease_renews_all_of_its_holder(sharing: Sharing) -> None:
     """A worker that waits for its turn at the provider cannot renew its own."""
     take(sharing.one, MONDAY)
     lease, later = take(sharing.one, TUESDAY).lease, UNTIL.plus(timedelta(minutes=10))
@@ -153,7 +153,7 @@ def test_holding_one_lease_renews_all_of_its_holder(sharing: Sharing) -> None:
     assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).busy == {MONDAY}
 
 
-def test_what_a_holder_held_is_free_when_it_ends(sharing: Sharing) -> None:
+def test_a_lease_ends_with_its_holder(sharing: Sharing) -> None:
     take(sharing.other, MONDAY)
     sharing.end_other()
 
@@ -171,7 +171,7 @@ def test_what_was_settled_since_is_not_taken(sharing: Sharing) -> None:
     assert {found: record.outcome for found, record in taken.settled.items()} == {TUESDAY: Outcome.EMPTY}
 
 
-def test_what_was_settled_since_is_settled_though_it_is_held(sharing: Sharing) -> None:
+def test_a_day_that_was_settled_since_is_settled_though_it_is_leased(sharing: Sharing) -> None:
     since = sharing.other.position()
     take(sharing.one, MONDAY, TUESDAY)
     record(sharing.state, [answer("AAPL", "2024-01-02", rows=77)])
@@ -203,7 +203,7 @@ def test_only_the_wanted_hours_count(sharing: Sharing, hours: SessionHours, is_s
     assert (MONDAY in take(sharing.other, MONDAY, since=since, hours=hours).settled) is is_settled
 
 
-def test_of_many_who_want_the_same_at_once_one_gets_it(sharing: Sharing) -> None:
+def test_of_many_that_want_the_same_day_at_once_one_gets_it(sharing: Sharing) -> None:
     taken: list[LeasedDays] = []
 
     def want(leases: SymbolDayLeases) -> None:

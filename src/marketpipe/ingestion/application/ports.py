@@ -184,7 +184,7 @@ class OrphanFiles(Protocol):
         ...
 
 
-class StateFile(Protocol):
+class StoredState(Protocol):
     """The stored state, seen from outside. Raises ``StateError``."""
 
     def condition(self) -> StateCondition: ...

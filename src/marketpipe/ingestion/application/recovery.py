@@ -9,7 +9,7 @@ from typing import Final
 from attrs import define, field
 
 from marketpipe.ingestion.application.leases import LEASE
-from marketpipe.ingestion.application.ports import Checkpoints, IngestionState, OrphanFiles, StateFile
+from marketpipe.ingestion.application.ports import Checkpoints, IngestionState, OrphanFiles, StoredState
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer
 from marketpipe.ingestion.domain.ingestion_job import InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
@@ -99,7 +99,7 @@ class StateRecoverer:
 
     def __init__(
         self,
-        file: StateFile,
+        file: StoredState,
         open_state: Callable[[], IngestionState],
         calendar: TradingCalendar,
         finality: SessionFinality,

@@ -108,7 +108,7 @@ class SQLiteFile:
 
 
 class SQLiteStateFile:
-    """``StateFile``: inspects a state file without creating it and without migrating it."""
+    """``StoredState``: inspects a state file without creating it and without migrating it."""
 
     def __init__(self, path: Path, location: str) -> None:
         self._path, self._location = path, location

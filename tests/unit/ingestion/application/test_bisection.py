@@ -50,7 +50,7 @@ def new_bisection() -> RequestBisection:
 def bisected(
     bisection: RequestBisection, whole: BarsRequest, is_bad: Callable[[SymbolDay], bool]
 ) -> tuple[list[SymbolDay], list[SymbolDay], int]:
-    """What was answered, what failed, and how many requests failed."""
+    """Return the answered and the failed symbol-days, and the number of failed requests."""
     left, answered, failed, failures = deque([whole]), list[SymbolDay](), list[SymbolDay](), 0
     while left:
         asked = left.popleft()
@@ -94,7 +94,7 @@ def test_a_symbol_or_a_date_that_always_fails_takes_nothing_else_with_it(is_bad:
     assert len(answered) == len(WHOLE.symbol_days) - len(failed)
 
 
-def test_a_provider_that_answers_nothing_is_not_asked_for_ever() -> None:
+def test_a_provider_that_answers_nothing_gets_few_requests() -> None:
     bisection = new_bisection()
     _, failed, failures = bisected(bisection, WHOLE, lambda _: True)
     assert failed == sorted(WHOLE.symbol_days)
@@ -110,7 +110,7 @@ def test_the_twelfth_failure_in_a_row_is_the_first_that_is_not_bisected() -> Non
     assert cut == [True] * 11 + [False] * 2
 
 
-def test_a_new_job_counts_failures_anew() -> None:
+def test_a_reset_forgets_earlier_failures() -> None:
     bisection = new_bisection()
     bisected(bisection, WHOLE, lambda _: True)
     bisection.reset()

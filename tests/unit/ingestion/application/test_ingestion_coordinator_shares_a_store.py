@@ -30,7 +30,7 @@ def new_executor(request: pytest.FixtureRequest) -> NewExecutor:
 
 
 class _Neighbour:
-    """Somebody else at work on the same store, who does something whenever we wait."""
+    """Another process that works on the same store, and does something whenever this one waits."""
 
     def __init__(self, parts: Coordination) -> None:
         self._parts, self.leases = parts, parts.state.shared_by("neighbour").leases
@@ -131,7 +131,7 @@ def test_stop_ends_the_wait_for_another(new_executor: NewExecutor) -> None:
     assert asked(parts) == [f"AAPL {LAST}"]
 
 
-def test_nothing_is_held_when_a_job_has_ended_however_it_ended(new_executor: NewExecutor) -> None:
+def test_nothing_is_leased_when_a_job_has_ended_however_it_ended(new_executor: NewExecutor) -> None:
     for happening in (ProviderUnavailableError("503"), CredentialsError("401"), ZeroDivisionError("a bug")):
         parts, neighbour, _ = shared(new_executor, happens={"AAPL": happening})
         try:
@@ -141,7 +141,7 @@ def test_nothing_is_held_when_a_job_has_ended_however_it_ended(new_executor: New
         assert len(neighbour.takes(*(day(*name.split()) for name in DAYS)).ours) == 4
 
 
-def test_asking_again_does_not_take_the_word_of_another(new_executor: NewExecutor) -> None:
+def test_requesting_again_ignores_what_another_process_settled(new_executor: NewExecutor) -> None:
     parts, neighbour, clock = shared(new_executor)
     held = day("AAPL", str(FIRST))
     neighbour.settles(held)
@@ -154,7 +154,7 @@ def test_asking_again_does_not_take_the_word_of_another(new_executor: NewExecuto
     assert (job.state, asked(parts), len(clock.slept)) == (JobState.COMPLETED, [str(held)], 2)
 
 
-def test_a_doubted_day_is_asked_for_though_it_is_settled(new_executor: NewExecutor) -> None:
+def test_a_suspect_day_is_requested_though_it_is_settled(new_executor: NewExecutor) -> None:
     parts, _, _ = shared(new_executor)
     parts.ingest("AAPL")
     parts.ring.requests.clear()
@@ -164,13 +164,13 @@ def test_a_doubted_day_is_asked_for_though_it_is_settled(new_executor: NewExecut
     assert (job.state, asked(parts)) == (JobState.COMPLETED, [f"AAPL {FIRST}"])
 
 
-def test_bars_of_days_that_somebody_took_over_are_not_stored_but_left_for_later() -> None:
+def test_bars_of_days_that_another_process_took_over_are_not_stored_but_postponed() -> None:
     parts, neighbour, clock = shared(EXECUTORS["inline"])
     parts.bus.subscribe(BarsValidated, lambda event: parts.guard.pin(event.request))
     hung: list[Event] = []
 
     def hang(event: BarsRequested) -> None:
-        """Until the lease has run out, and somebody else has taken the days; then validated bars arrive."""
+        """Until the lease has run out, and another process has taken the days; then validated bars arrive."""
         if not hung:
             hung.append(event)
             clock.advance(LEASE.total_seconds() + 1)

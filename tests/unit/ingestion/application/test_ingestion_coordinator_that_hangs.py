@@ -85,7 +85,7 @@ def test_days_that_are_written_and_recorded_can_be_taken_over() -> None:
 
 @pytest.mark.parametrize("how", ["nothing", "an error"])
 @pytest.mark.parametrize(("outcome", "rows"), [(Outcome.COMPLETE, 390), (Outcome.PARTIAL, 10)])
-def test_who_wakes_with_nothing_overwrites_nothing(how: str, outcome: Outcome, rows: int) -> None:
+def test_a_process_that_wakes_late_with_no_bars_overwrites_nothing(how: str, outcome: Outcome, rows: int) -> None:
     watched = list[_WatchedCheckpoints]()
 
     def new_checkpoints(memory: Memory) -> _WatchedCheckpoints:

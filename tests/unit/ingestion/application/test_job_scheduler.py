@@ -155,7 +155,7 @@ def test_no_two_batches_of_one_scheduler_share_a_number() -> None:
 
 
 @pytest.mark.parametrize("kind", SessionKind)
-def test_symbols_nobody_knows_yet_are_taken_to_be_thin(kind: SessionKind) -> None:
+def test_unknown_symbols_are_assumed_to_be_thin(kind: SessionKind) -> None:
     limits = PackingLimits(bars_per_page=60, symbols_per_request=1)
 
     (whole, rest) = scheduler(limits).plan(scope("AAPL", kind=kind), {}, LONG_AFTER).batches[:2]
@@ -203,7 +203,7 @@ def test_a_symbol_may_be_wanted_from_a_later_date_on() -> None:
     assert plan.settled == 0
 
 
-def test_asking_again_asks_for_the_named_dates_and_nothing_else() -> None:
+def test_planning_again_requests_the_named_dates_and_nothing_else() -> None:
     wanted = {AAPL: {DATES[1], DATES[2], DATES[7]}, MSFT: set[TradingDate]()}
 
     plan = scheduler().plan_again(scope("AAPL", "MSFT"), wanted, LONG_AFTER)

@@ -18,7 +18,7 @@ BEFORE = CHECKED_AT.plus(timedelta(seconds=-1))
 
 
 def _orphans(kind: SessionKind = SessionKind.EXTENDED) -> tuple[Coordination, int]:
-    """A job that died, and Tuesday's file, which lies there unrecorded since the moment at which it began."""
+    """A job that was killed, and Tuesday's unrecorded file, known since the moment at which the job started."""
     parts = coordination()
     job_id = parts.state.jobs.open(IngestionScope(("AAPL",), FIRST, LAST, kind), parts.clock.now())
     parts.inventory.unrecorded.add(TUESDAY)
@@ -27,7 +27,7 @@ def _orphans(kind: SessionKind = SessionKind.EXTENDED) -> tuple[Coordination, in
 
 
 @pytest.mark.parametrize("kind", SessionKind)
-def test_what_a_dead_job_left_is_recorded_as_its_work_and_only_the_rest_is_planned(kind: SessionKind) -> None:
+def test_orphan_files_of_a_killed_job_are_recorded_as_its_own_and_only_the_rest_is_planned(kind: SessionKind) -> None:
     parts, job_id = _orphans(kind)
 
     job = parts.coordinator.ingest(IngestionScope(("AAPL",), FIRST, LAST, kind))
@@ -39,7 +39,7 @@ def test_what_a_dead_job_left_is_recorded_as_its_work_and_only_the_rest_is_plann
     assert (job.planned, job.settled, list(job.outcomes)) == (1, 1, [WEDNESDAY])
 
 
-def test_the_latest_job_that_may_have_written_a_file_is_taken_for_its_author() -> None:
+def test_the_latest_job_that_may_have_written_a_file_is_its_author() -> None:
     parts, job_id = _orphans()
     later = parts.state.jobs.open(IngestionScope(("AAPL",), FIRST, LAST), parts.clock.now())
     parts.state.jobs.open(IngestionScope(("AAPL",), FIRST, LAST), parts.clock.now().plus(timedelta(seconds=1)))
@@ -50,28 +50,28 @@ def test_the_latest_job_that_may_have_written_a_file_is_taken_for_its_author() -
     assert parts.state.job_of(TUESDAY) == later
 
 
-def test_a_file_that_cannot_be_believed_is_asked_for_again() -> None:
+def test_a_damaged_file_is_requested_again() -> None:
     parts, _ = _orphans()
     parts.orphans.found[:] = [stored(TUESDAY, 7, known_since=parts.clock.now(), error="damaged")]
 
     assert parts.ingest("AAPL").planned == 2
 
 
-def test_a_file_that_is_older_than_the_job_is_asked_for_again() -> None:
+def test_a_file_that_is_older_than_the_job_is_requested_again() -> None:
     parts, _ = _orphans()
     parts.orphans.found[:] = [stored(TUESDAY, 7, known_since=BEFORE)]
 
     assert parts.ingest("AAPL").planned == 2
 
 
-def test_a_day_that_has_a_record_is_left_as_it_is() -> None:
+def test_a_day_with_a_checkpoint_is_not_adopted() -> None:
     parts, _ = _orphans()
     record(parts.state, [answer("AAPL", "2024-01-02", Outcome.FAILED, 0)])
 
     assert parts.ingest("AAPL").planned == 2
 
 
-def test_what_somebody_else_holds_is_not_taken_over() -> None:
+def test_files_of_days_that_another_process_has_leased_are_not_adopted() -> None:
     parts, job_id = _orphans()
     now = parts.clock.now()
     neighbour = parts.state.shared_by("neighbour").leases

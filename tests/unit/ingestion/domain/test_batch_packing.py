@@ -37,7 +37,7 @@ def all_missing(symbols: int, days: int) -> Missing:
 
 
 @given(missing=MISSING, bars_per_day=BARS_PER_DAY, limits=LIMITS)
-def test_every_missing_symbol_day_lies_in_exactly_one_rectangle_and_nothing_else_does(
+def test_every_missing_symbol_day_is_in_exactly_one_rectangle_and_nothing_else_is(
     missing: Missing, bars_per_day: float, limits: PackingLimits
 ) -> None:
     packed = Counter(cells(list(pack(missing, bars_per_day, limits))))

@@ -22,14 +22,14 @@ LACKING = st.dictionaries(
 def parts(found: list[OvernightWindow]) -> Counter[tuple[str, str, SessionHours]]:
     return Counter(
         (str(symbol), str(asked.trading_date), asked.hours)
-        for night in found
-        for symbol in night.symbols
-        for asked in night.sessions
+        for window in found
+        for symbol in window.symbols
+        for asked in window.sessions
     )
 
 
 @given(LACKING, st.integers(1, 3))
-def test_every_lacking_part_is_in_exactly_one_night_and_nothing_else_is(
+def test_every_lacking_part_is_in_exactly_one_window_and_nothing_else_is(
     lacking: dict[Symbol, dict[int, SessionHours]], most: int
 ) -> None:
     found = list(overnight_windows(lacking, ASKED, most))
@@ -42,19 +42,19 @@ def test_every_lacking_part_is_in_exactly_one_night_and_nothing_else_is(
         if part in hours
     )
     assert parts(found) == wanted
-    assert all(1 <= len(night.symbols) <= most for night in found)
+    assert all(1 <= len(window.symbols) <= most for window in found)
 
 
 @given(LACKING)
-def test_no_night_reaches_into_a_regular_session(lacking: dict[Symbol, dict[int, SessionHours]]) -> None:
-    for night in overnight_windows(lacking, ASKED, 10):
-        start, end = night.sessions[0].window.start, night.sessions[-1].window.end
+def test_no_window_reaches_into_a_regular_session(lacking: dict[Symbol, dict[int, SessionHours]]) -> None:
+    for window in overnight_windows(lacking, ASKED, 10):
+        start, end = window.sessions[0].window.start, window.sessions[-1].window.end
         for asked in ASKED:
             assert end <= asked.session.opens or start >= asked.session.closes
 
 
 def test_one_request_serves_the_hours_after_a_close_and_before_the_next_open() -> None:
-    (night,) = overnight_windows({Symbol("A"): {0: LATE, 1: EARLY}}, ASKED, 10)
+    (window,) = overnight_windows({Symbol("A"): {0: LATE, 1: EARLY}}, ASKED, 10)
 
-    assert [str(asked.trading_date) for asked in night.sessions] == ["2024-03-06", "2024-03-07"]
-    assert [asked.hours for asked in night.sessions] == [LATE, EARLY]
+    assert [str(asked.trading_date) for asked in window.sessions] == ["2024-03-06", "2024-03-07"]
+    assert [asked.hours for asked in window.sessions] == [LATE, EARLY]

@@ -96,7 +96,7 @@ def test_one_failed_symbol_day_fails_the_job() -> None:
     assert subject.state is JobState.FAILED
 
 
-def test_a_symbol_day_that_nobody_answered_for_fails_the_job() -> None:
+def test_a_symbol_day_without_an_answer_fails_the_job() -> None:
     subject = job(planned=2)
     subject.start()
     subject.absorb([outcome(0, Outcome.COMPLETE)])

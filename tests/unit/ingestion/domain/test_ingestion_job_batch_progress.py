@@ -85,7 +85,7 @@ def test_a_date_that_is_no_session_settles_nothing() -> None:
     assert subject.outcomes == {}
 
 
-def test_a_symbol_nobody_asked_for_settles_nothing() -> None:
+def test_a_symbol_that_was_not_requested_settles_nothing() -> None:
     subject = progress("AAPL")
 
     assert subject.stored(stored(day("MSFT", "2024-01-02"))) is None
@@ -134,7 +134,7 @@ def test_silence_about_a_running_session_means_partial() -> None:
     ]
 
 
-def test_final_silence_where_bars_are_stored_is_not_believed() -> None:
+def test_a_final_empty_answer_where_bars_are_stored_is_not_believed() -> None:
     (result, _) = progress().exhausted({}, {TUESDAY: 390})
 
     assert (result.outcome, result.rows) == (Outcome.FAILED, 390)

@@ -9,7 +9,7 @@ from marketpipe.ingestion.domain.ingestion_plan import even_sample
 
 
 @given(st.integers(0, 500), st.integers(1, 200))
-def test_a_sample_is_everything_or_lies_evenly(size: int, most: int) -> None:
+def test_a_sample_is_everything_or_is_spread_evenly(size: int, most: int) -> None:
     found = even_sample(range(size), most)
 
     assert len(found) == min(size, most)

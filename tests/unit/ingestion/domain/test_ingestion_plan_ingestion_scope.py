@@ -16,7 +16,7 @@ def test_symbols_are_sorted_and_named_once() -> None:
     assert scope.symbols == (Symbol("AAPL"), Symbol("MSFT"))
 
 
-def test_extended_hours_are_wanted_unless_said_otherwise() -> None:
+def test_extended_hours_are_wanted_by_default() -> None:
     assert IngestionScope("AAPL", FIRST, LAST).session_kind is SessionKind.EXTENDED
 
 

@@ -21,7 +21,7 @@ def test_an_empty_plan_costs_nothing() -> None:
     assert (found.symbol_days, found.bars, found.requests, found.size_bytes, found.known_days) == (0, 0, 0, 0, 40)
 
 
-def test_what_is_unknown_is_a_guess_and_says_so() -> None:
+def test_an_estimate_without_stored_days_is_a_guess_of_zero_known_days() -> None:
     found = estimate([request(["AAPL"], "2024-01-02", "2024-01-05")], NOTHING, LIMITS)
 
     assert (found.symbol_days, found.bars, found.requests, found.known_days) == (4, 4 * 390, 2, 0)
@@ -45,9 +45,9 @@ def test_every_batch_costs_a_request() -> None:
 
 def test_hours_around_the_regular_session_bring_few_bars() -> None:
     batch = request(["AAPL"], "2024-01-02", "2024-01-02")
-    night = evolve(batch, sessions=tuple(evolve(asked, window=asked.session.late) for asked in batch.sessions))
+    overnight = evolve(batch, sessions=tuple(evolve(asked, window=asked.session.late) for asked in batch.sessions))
 
-    assert 0 < estimate([night], KNOWN, LIMITS).bars < estimate([batch], KNOWN, LIMITS).bars / 5
+    assert 0 < estimate([overnight], KNOWN, LIMITS).bars < estimate([batch], KNOWN, LIMITS).bars / 5
 
 
 def test_the_rate_limit_makes_requests_last() -> None:

@@ -32,7 +32,7 @@ def test_other_ratios_are_none(ratio: float) -> None:
         (0.25, RestatementKind.SPLIT),
     ],
 )
-def test_a_constant_ratio_tells_what_the_provider_did(ratio: float | None, kind: RestatementKind) -> None:
+def test_a_constant_ratio_shows_what_the_provider_did(ratio: float | None, kind: RestatementKind) -> None:
     found = Restatement.of(DayComparison(AAPL, changed=390, price_ratio=ratio))
 
     assert found.kind is kind

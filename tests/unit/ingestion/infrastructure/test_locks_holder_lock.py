@@ -34,7 +34,7 @@ sys.stdin.read()
 """
 
 
-def test_a_killed_process_holds_nothing_and_its_job_is_interrupted(tmp_path: Path) -> None:
+def test_a_killed_process_has_no_leases_and_its_job_is_interrupted(tmp_path: Path) -> None:
     path, first = tmp_path / "marketpipe.sqlite", TradingDate.parse("2024-01-02")
     wanted, scope = {day("AAPL", "2024-01-02"): SessionHours.EXTENDED}, IngestionScope(["AAPL"], first, first)
     command = [sys.executable, "-c", HOLD, str(path)]
@@ -57,12 +57,12 @@ def test_a_killed_process_holds_nothing_and_its_job_is_interrupted(tmp_path: Pat
     assert list(tmp_path.glob("*holder*")) == []
 
 
-def test_a_name_nobody_bears_is_dead_and_is_not_given_a_file(tmp_path: Path) -> None:
-    assert not HolderLock(tmp_path / "state").is_alive("nobody")
+def test_an_unknown_name_is_dead_and_gets_no_file(tmp_path: Path) -> None:
+    assert not HolderLock(tmp_path / "state").is_alive("unknown")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_lives_from_its_first_use_to_its_end(tmp_path: Path) -> None:
+def test_a_holder_lives_from_its_first_use_until_it_is_closed(tmp_path: Path) -> None:
     one, other = HolderLock(tmp_path / "state"), HolderLock(tmp_path / "state")
 
     name = one.name()
@@ -73,7 +73,7 @@ def test_one_lives_from_its_first_use_to_its_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_where_no_file_can_be_is_an_error(tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file, not a folder")
 
     with pytest.raises(OSError, match=r"File exists|Not a directory"):

@@ -31,7 +31,7 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
     return error
 
 
-def claimed(path: Path) -> None:
+def bound(path: Path) -> None:
     state = SQLiteState(path, "data")
     state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
     state.close()
@@ -47,12 +47,12 @@ def test_a_file_that_is_not_there_is_absent_and_not_made(path: Path) -> None:
 
 
 def test_a_file_of_this_store_can_be_used_and_one_of_another_has_no_records_of_it(path: Path) -> None:
-    claimed(path)
+    bound(path)
     assert condition(path) is StateCondition.USABLE
     assert condition(path, "elsewhere") is StateCondition.UNCLAIMED
 
 
-def test_a_file_that_nobody_claimed_has_no_records(path: Path) -> None:
+def test_a_file_without_a_dataset_has_no_records(path: Path) -> None:
     path.touch()
     assert condition(path) is StateCondition.UNCLAIMED
     SQLiteState(path, "data").close()
@@ -60,16 +60,16 @@ def test_a_file_that_nobody_claimed_has_no_records(path: Path) -> None:
 
 
 @pytest.mark.parametrize("position", [0, 4096, 8192])
-def test_garbage_is_damaged_wherever_it_lies(path: Path, position: int) -> None:
-    claimed(path)
+def test_garbage_is_damaged_at_every_position(path: Path, position: int) -> None:
+    bound(path)
     content = bytearray(path.read_bytes())
     content[position : position + 4000] = b"x" * 4000
     path.write_bytes(content)
     assert condition(path) is StateCondition.DAMAGED
 
 
-def test_a_newer_file_and_another_program_s_are_told_apart(path: Path) -> None:
-    claimed(path)
+def test_a_newer_file_and_one_of_another_program_are_distinguished(path: Path) -> None:
+    bound(path)
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -86,14 +86,14 @@ def test_a_folder_is_an_error(path: Path) -> None:
         condition(path)
 
 
-def test_all_that_belongs_to_a_file_is_set_aside_with_it(path: Path) -> None:
+def test_all_that_belongs_to_a_state_is_archived_with_it(path: Path) -> None:
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).write_text(ending)
-    aside = Path(SQLiteStateFile(path, "data").archive(NOW))
+    archived = Path(SQLiteStateFile(path, "data").archive(NOW))
     assert sorted(found.name for found in path.parent.iterdir()) == [
         f"marketpipe.sqlite.20250602T120000.500000Z.bak{ending}" for ending in ("", "-shm", "-wal")
     ]
-    assert aside.read_text() == ""
+    assert archived.read_text() == ""
 
 
 def test_a_damaged_file_names_the_command_that_helps(path: Path) -> None:
@@ -102,8 +102,8 @@ def test_a_damaged_file_names_the_command_that_helps(path: Path) -> None:
         SQLiteState(path, "data")
 
 
-def test_a_file_that_is_held_names_no_such_command(path: Path) -> None:
-    claimed(path)
+def test_a_locked_file_names_no_such_command(path: Path) -> None:
+    bound(path)
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StateError, match="is locked by another process.*try again"):  # noqa: RUF043
@@ -114,7 +114,7 @@ def test_a_file_that_is_held_names_no_such_command(path: Path) -> None:
     holder.close()
 
 
-def test_it_is_in_use_while_somebody_ingests_with_it(path: Path) -> None:
+def test_it_is_in_use_while_a_process_ingests_with_it(path: Path) -> None:
     file, reader = SQLiteStateFile(path, "data"), SQLiteState(path, "data")
     before = file.is_in_use()
     state = SQLiteState(path, "data")
@@ -127,17 +127,17 @@ def test_it_is_in_use_while_somebody_ingests_with_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])
-def test_nothing_is_written_to_a_file_that_was_set_aside_meanwhile(path: Path, is_replaced: bool) -> None:
+def test_nothing_is_written_to_a_state_that_was_archived_meanwhile(path: Path, is_replaced: bool) -> None:
     state = SQLiteState(path, "data")
     state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
-    aside = Path(SQLiteStateFile(path, "data").archive(NOW))
+    archived = Path(SQLiteStateFile(path, "data").archive(NOW))
     if is_replaced:
         SQLiteState(path, "data").close()
 
     with pytest.raises(StateError, match="was moved away or replaced while it was in use; run again"):
         record(state, [answer("AAPL", "2024-01-02")])
     state.close()
-    former = SQLiteState(aside, "data")
+    former = SQLiteState(archived, "data")
     assert former.checkpoints.latest_settled() == {}
     former.close()
 
@@ -154,7 +154,7 @@ def test_nothing_is_written_to_a_file_that_was_set_aside_meanwhile(path: Path, i
         ("stores", "session", "night"),
     ],
 )
-def test_a_value_that_nobody_wrote_is_an_error_that_names_the_file_and_what_helps(
+def test_an_invalid_value_is_an_error_that_names_the_file_and_what_to_do(
     path: Path, table: str, column: str, value: object
 ) -> None:
     state = SQLiteState(path, "data")
@@ -182,7 +182,7 @@ def test_a_value_that_nobody_wrote_is_an_error_that_names_the_file_and_what_help
 def test_such_a_value_met_while_writing_is_an_error_and_nothing_is_written(
     path: Path, table: str, column: str, value: object
 ) -> None:
-    claimed(path)
+    bound(path)
     state = SQLiteState(path, "data")
     record(state, [answer("AAPL", "2024-01-02")])
     with sqlite3.connect(path) as connection:
@@ -211,9 +211,9 @@ def test_recorded_files_without_bars_tell_of_no_usual_volume(path: Path) -> None
     state.close()
 
 
-def test_garbage_in_the_words_of_a_schema_is_damage(path: Path) -> None:
+def test_garbage_in_the_text_of_a_schema_is_damage(path: Path) -> None:
     """SQLite repeats them in its message, which Python then cannot read."""
-    claimed(path)
+    bound(path)
     content = path.read_bytes()
     assert content.count(b"rejected INTEGER") == 1
     path.write_bytes(content.replace(b"rejected INTEGER", b"rejected\xa0INTEGER"))
@@ -231,5 +231,5 @@ def test_garbage_in_the_words_of_a_schema_is_damage(path: Path) -> None:
         *(sqlite_error(code) for code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)),
     ],
 )
-def test_what_has_no_room_or_right_says_what_to_do(error: Exception) -> None:
+def test_missing_space_or_permission_names_what_to_do(error: Exception) -> None:
     assert explained(error).endswith("; free space or allow writing there, and run the same command again")

@@ -166,7 +166,7 @@ def test_a_store_is_of_the_extended_session_where_any_checkpoint_is(path: Path) 
 
 
 @pytest.mark.parametrize("kind", SessionKind)
-def test_a_store_that_was_claimed_without_checkpoints_keeps_its_dataset_and_takes_any_session(
+def test_a_store_that_was_bound_without_checkpoints_keeps_its_dataset_and_takes_any_session(
     path: Path, kind: SessionKind
 ) -> None:
     identity = DatasetIdentity("alpaca", "iex", "all")
@@ -180,7 +180,7 @@ def test_a_store_that_was_claimed_without_checkpoints_keeps_its_dataset_and_take
     state.close()
 
 
-def test_checkpoints_that_nobody_claimed_keep_their_session(path: Path) -> None:
+def test_checkpoints_of_a_store_without_a_dataset_keep_their_session(path: Path) -> None:
     state = SQLiteState(path, "../unclaimed")
 
     with pytest.raises(DatasetMismatchError, match="session extended"):
@@ -252,7 +252,7 @@ def test_several_may_migrate_at_the_same_moment(path: Path, open_at_once: Callab
     state.close()
 
 
-def test_those_who_find_a_migration_under_way_wait_for_it(path: Path) -> None:
+def test_processes_that_find_a_running_migration_wait_for_it(path: Path) -> None:
     slow, begun = sqlite3.connect(path, isolation_level=None, check_same_thread=False), threading.Event()
     slow.execute("BEGIN IMMEDIATE")
     found: list[int] = []

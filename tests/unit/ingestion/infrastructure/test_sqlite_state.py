@@ -162,7 +162,7 @@ def test_several_stores_in_one_file_do_not_mix(path: Path) -> None:
         state.close()
 
 
-def test_whoever_claims_another_dataset_or_session_is_told_where_and_what_to_do(path: Path) -> None:
+def test_binding_another_dataset_or_session_names_the_file_and_what_to_do(path: Path) -> None:
     state = SQLiteState(path, "../data")
     state.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.EXTENDED)
 
@@ -175,7 +175,7 @@ def test_whoever_claims_another_dataset_or_session_is_told_where_and_what_to_do(
     state.close()
 
 
-def test_what_was_claimed_is_known_when_opened_again(path: Path) -> None:
+def test_a_bound_dataset_is_known_when_opened_again(path: Path) -> None:
     identity = DatasetIdentity("alpaca", "iex", "raw")
     state = SQLiteState(path, "../data")
     state.bind_dataset(identity, SessionKind.REGULAR)

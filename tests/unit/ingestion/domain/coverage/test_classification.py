@@ -45,16 +45,16 @@ def test_a_day_that_was_fetched_whole_is_complete_with_nothing_to_say() -> None:
     assert (found.verdict, found.detail, found.suspicion) == (Verdict.COMPLETE, None, None)
 
 
-def test_a_day_that_nobody_asked_for_is_missing_once_it_is_final_and_pending_before() -> None:
+def test_a_day_that_was_never_requested_is_missing_once_it_is_final_and_pending_before() -> None:
     assert middle(None) == "missing"
     assert verdicts(grid(final=False), {"AAPL": [None] * DAYS})["AAPL"] == ["pending"] * DAYS
 
 
 def test_a_failed_day_is_missing_with_its_error() -> None:
-    failed = IngestionCheckpoint(Outcome.FAILED, SessionHours.EXTENDED, error="the provider says no")
+    failed = IngestionCheckpoint(Outcome.FAILED, SessionHours.EXTENDED, error="the provider failed")
     found = findings(GRID, {"AAPL": among(failed, [full()] * DAYS)})["AAPL"][MIDDLE]
 
-    assert (found.verdict, found.detail) == (Verdict.MISSING, "the provider says no")
+    assert (found.verdict, found.detail) == (Verdict.MISSING, "the provider failed")
 
 
 def test_a_day_asked_for_before_it_was_final_is_partial() -> None:
@@ -90,7 +90,7 @@ def test_aggregates_of_other_minutes_make_a_day_suspect() -> None:
     assert "5m, 1d" in str(found[3].detail)
 
 
-def test_a_liquid_symbol_with_a_dead_half_hour_is_suspect_and_says_when() -> None:
+def test_a_liquid_symbol_with_a_dead_half_hour_is_suspect_and_the_detail_has_the_time() -> None:
     found = findings(GRID, {"AAPL": among(silent(100, 130), [full()] * DAYS)})["AAPL"][MIDDLE]
 
     assert found.suspicion is Suspicion.HOLES
@@ -120,13 +120,13 @@ def test_a_half_day_ends_at_its_own_close() -> None:
 
 @settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(5, 60))
-def test_a_thin_symbol_is_judged_by_its_own_habit(seed: int, bars: int) -> None:
+def test_a_thin_symbol_is_classified_by_its_own_baseline(seed: int, bars: int) -> None:
     records = [thin((seed, position), bars) for position in range(DAYS)]
 
     assert verdicts(GRID, {"THIN": records})["THIN"] == ["complete"] * DAYS
 
 
-def test_forty_minutes_a_day_are_enough_for_who_trades_no_more() -> None:
+def test_forty_minutes_a_day_are_enough_for_a_symbol_that_trades_no_more() -> None:
     usual = [thin(position, 40) for position in range(DAYS)]
     assert middle(thin("another", 40), usual) == "complete"
 
@@ -136,7 +136,7 @@ def test_forty_minutes_a_day_are_enough_for_who_trades_no_more() -> None:
 
 @settings(max_examples=60)
 @given(st.integers(0, REGULAR - 60), st.integers(30, 60), st.integers(0, DAYS - 1))
-def test_a_dead_half_hour_is_found_wherever_it_lies(start: int, length: int, position: int) -> None:
+def test_a_dead_half_hour_is_found_at_every_position(start: int, length: int, position: int) -> None:
     records: list[IngestionCheckpoint | None] = [full()] * DAYS
     records[position] = silent(start, start + length)
 
@@ -145,7 +145,7 @@ def test_a_dead_half_hour_is_found_wherever_it_lies(start: int, length: int, pos
     assert [i for i, verdict in enumerate(found) if verdict != "complete"] == [position]
 
 
-def test_one_day_alone_is_judged_by_itself() -> None:
+def test_one_day_alone_is_classified_by_itself() -> None:
     one = grid("2024-01-02", "2024-01-02")
 
     assert verdicts(one, {"AAPL": [silent(100, 140)]})["AAPL"] == ["holes"]
@@ -199,7 +199,7 @@ def test_a_symbol_that_seldom_trades_may_have_nothing_for_a_day() -> None:
     assert middle(empty(), usual) == "empty"
 
 
-def test_the_same_answer_twice_settles_a_doubt() -> None:
+def test_the_same_answer_twice_settles_a_suspicion() -> None:
     assert middle(silent(100, 200, answers=2)) == "complete"
     assert middle(empty(answers=2)) == "empty"
     assert middle(empty(answers=2), thresholds=CoverageConfig(confirmations=3)) == "withheld"
@@ -217,7 +217,7 @@ def test_before_its_first_and_after_its_last_bars_a_symbol_is_unlisted() -> None
     assert verdicts(GRID, {"NEW": records})["NEW"] == ["unlisted"] * 6 + ["complete"] * 9 + ["unlisted"] * (DAYS - 15)
 
 
-def test_days_that_nobody_asked_about_are_missing_not_unlisted() -> None:
+def test_days_that_were_never_requested_are_missing_not_unlisted() -> None:
     records = [None] * 3 + [empty()] * 6 + [full()] * (DAYS - 9)
     assert verdicts(GRID, {"NEW": records})["NEW"][:10] == ["missing"] * 3 + ["unlisted"] * 6 + ["complete"]
 
@@ -227,7 +227,7 @@ def test_days_that_nobody_asked_about_are_missing_not_unlisted() -> None:
     assert "unlisted" not in found
 
 
-def test_few_silent_days_at_an_end_are_suspect_until_they_are_said_twice() -> None:
+def test_few_silent_days_at_an_end_are_suspect_until_they_are_answered_twice() -> None:
     assert verdicts(GRID, {"AAPL": [full()] * (DAYS - 2) + [empty()] * 2})["AAPL"][-2:] == ["withheld"] * 2
     assert verdicts(GRID, {"AAPL": [full()] * (DAYS - 2) + [empty(2)] * 2})["AAPL"][-2:] == ["unlisted"] * 2
 
