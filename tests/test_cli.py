@@ -91,7 +91,7 @@ def test_status_shows_what_is_stored(store: Path) -> None:
     assert status["symbols"][0]["bars"] == len(load_ohlcv("AAPL", "2024-11-01", "2024-12-31", root=store))
 
 
-def test_status_of_an_empty_folder_says_so_and_creates_nothing(tmp_path: Path) -> None:
+def test_status_of_an_empty_folder_reports_that_and_creates_nothing(tmp_path: Path) -> None:
     done = marketpipe("status", cwd=tmp_path)
 
     assert (done.returncode, done.stdout.strip()) == (0, "nothing is stored here yet")

@@ -50,7 +50,7 @@ LAYERS: Final = [
     Breach("pipeline_imports_terminal", "pipeline.py", "def show():\n    import marketpipe.terminal.output", "1 9"),
     Breach("terminal_imports_loader", "terminal/output.py", "from marketpipe.loader import load_ohlcv", "1"),
     Breach("loader_imports_terminal", "loader.py", "import marketpipe.terminal.output", "1"),
-    Breach("provider_kit_imports_registry", "provider_kit.py", "import marketpipe.provider_registry", "1 9"),
+    Breach("provider_kit_imports_registry", "provider_kit.py", "import marketpipe.provider_registry", "1"),
     Breach("new_folder_in_a_context", "storage/services/__init__.py", "", "2", creates=True),
     Breach("new_module_in_a_context", "validation/judging.py", "", "2", creates=True),
     Breach("domain_imports_application", JOB, "import marketpipe.ingestion.application.ports", "2 9"),

@@ -33,7 +33,7 @@ def test_contracts_are_the_nine_of_the_house_each_part_with_its_own_number() -> 
 
 
 @pytest.mark.parametrize("contract", contracts().values(), ids=contracts())
-def test_guidance_says_what_to_do_and_names_an_adr(contract: Mapping[str, str]) -> None:
+def test_guidance_gives_advice_and_names_an_adr(contract: Mapping[str, str]) -> None:
     advice, _, reference = contract["broken_contract_guidance"].strip().rpartition("\n")
     assert len(advice.split()) >= 8
     assert ADR.fullmatch(reference)

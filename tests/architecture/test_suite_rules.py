@@ -64,7 +64,7 @@ def test_what_starts_no_process_is_allowed(source: str) -> None:
     assert [*processes_start_in_one_place(Module("unit/test_x.py", source))] == []
 
 
-def test_every_unit_test_lies_where_the_module_lies_that_it_tests() -> None:
+def test_every_unit_test_is_in_the_folder_of_the_module_that_it_tests() -> None:
     modules = {PurePosixPath(path.relative_to(PACKAGE).as_posix()) for path in PACKAGE.rglob("*.py")}
     unit = TESTS / "unit"
     tests = {PurePosixPath(path.relative_to(unit).as_posix()) for path in unit.rglob("test_*.py")}

@@ -110,7 +110,7 @@ def test_every_bar_of_every_symbol_arrives_bit_for_bit(tmp_path: Path, provider:
     assert report["requests"] == len(provider.requests)
 
 
-def test_bars_lie_under_the_new_york_date_and_not_the_utc_date(tmp_path: Path, provider: AlpacaLoopback) -> None:
+def test_bars_are_stored_under_the_new_york_date_and_not_the_utc_date(tmp_path: Path, provider: AlpacaLoopback) -> None:
     marketpipe("ingest", "--config", str(_config(tmp_path, provider.url)), cwd=tmp_path)
 
     files = sorted((tmp_path / "data" / "symbol=AAPL").rglob("*.parquet"))

@@ -34,7 +34,7 @@ RESTATED = {symbol: [record(bar["t"], bar["o"] + 1000) for bar in bars] for symb
 
 
 def _audit_and_adopt(pipeline: Pipeline) -> None:
-    """What was there before anybody began: these days nobody else asks for."""
+    """Adopt days that were stored before the ingestion began: no other process requests these."""
     for symbol, day in sorted(SEEDED):
         report = pipeline.audit(symbol, day, day, adopt=True)
         assert report.adopted is None or report.adopted.ok
@@ -95,7 +95,7 @@ def test_others_at_work_beside_an_ingestion_neither_fail_nor_lose_anything(tmp_p
 
 
 def test_a_state_is_not_set_aside_under_an_ingestion(tmp_path: Path) -> None:
-    """It would go on recording where nobody looks any more."""
+    """It would go on writing to a state that is no longer used."""
     go = threading.Event()
     with AlpacaLoopback(BARS, page_size=PAGE, fault=lambda _, __: go.wait(60) and None) as provider:
         config = write_config(tmp_path, provider.url)

@@ -146,7 +146,7 @@ def test_a_restated_day_is_found_and_adopted_and_both_versions_can_be_loaded(tmp
 
 
 def _newest_moment(folder: Path) -> str:
-    """When the last of the day files became the store's word."""
+    """Return when the newest of the day files was stored."""
     from marketpipe import Timestamp
 
     newest = max(path.stat().st_mtime_ns for path in (folder / "data").rglob("*.parquet"))

@@ -73,7 +73,7 @@ def test_a_killed_ingestion_resumes_and_ends_with_the_same_bytes(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_ingestion_ends_cleanly_and_says_how_to_go_on(
+def test_a_stopped_ingestion_ends_cleanly_and_reports_how_to_resume(
     tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
     with AlpacaLoopback(BARS, page_size=100, fault=_slow) as provider:

@@ -93,7 +93,7 @@ def job_of_the_victim(folder: Path) -> int:
     return int(rows_of_state(folder, "SELECT max(job_id) FROM jobs")[0][0])
 
 
-def test_what_a_killed_one_had_in_hand_is_asked_for_once_more_and_nothing_else_twice(
+def test_days_leased_by_a_killed_process_are_requested_again_and_no_others_twice(
     tmp_path: Path, alone: dict[str, bytes]
 ) -> None:
     market = _Market()
@@ -114,7 +114,9 @@ def test_what_a_killed_one_had_in_hand_is_asked_for_once_more_and_nothing_else_t
     assert not list((tmp_path / "state").glob("*holder*"))
 
 
-def test_a_stopped_one_is_waited_for_and_goes_on_when_it_is_woken(tmp_path: Path, alone: dict[str, bytes]) -> None:
+def test_others_wait_for_a_stopped_process_which_goes_on_when_it_is_woken(
+    tmp_path: Path, alone: dict[str, bytes]
+) -> None:
     market = _Market()
     with with_days_in_hand(market, tmp_path) as (victim, command):
         job = job_of_the_victim(tmp_path)
@@ -132,7 +134,7 @@ def test_a_stopped_one_is_waited_for_and_goes_on_when_it_is_woken(tmp_path: Path
     assert files(tmp_path) == alone
 
 
-def test_what_a_stopped_one_held_too_long_is_taken_over_and_not_written_again_when_it_is_woken(
+def test_expired_leases_of_a_stopped_process_are_taken_over_and_not_written_again_when_it_wakes(
     tmp_path: Path, alone: dict[str, bytes]
 ) -> None:
     market = _Market()

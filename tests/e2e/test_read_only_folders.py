@@ -62,8 +62,8 @@ def test_what_may_not_be_written_holds_up_nothing_else(
     (folder / part).mkdir(parents=True)
     cli.forbid_writing(folder / part)
 
-    said = cli.run(folder, "ingest")
-    check_clear_failure(said.code, said.printed, REFUSED)
+    done = cli.run(folder, "ingest")
+    check_clear_failure(done.code, done.printed, REFUSED)
     check_what_is_there(folder, whole)
     assert settled(folder) == COMPLETE_WITHOUT[part]
     cli.forbid_writing(folder / part, False)
@@ -78,18 +78,20 @@ def test_a_read_only_store_can_be_read_and_is_left_as_it_is(cli: FullDiskCli, wh
     cli.forbid_writing(store)
 
     for words in READERS:
-        said = cli.run(store, *words)
-        assert said.code == 0, said.printed
-        assert said.printed == cli.run(whole, *words).printed
+        done = cli.run(store, *words)
+        assert done.code == 0, done.printed
+        assert done.printed == cli.run(whole, *words).printed
     for words in (["ingest", "--end", "2024-03-06"], ["update"], ["recover", "--force"]):
-        said = cli.run(store, *words)
-        check_clear_failure(said.code, said.printed, REFUSED)
+        done = cli.run(store, *words)
+        check_clear_failure(done.code, done.printed, REFUSED)
     assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
-def test_a_read_only_state_of_which_a_part_lies_beside_it_is_not_half_believed(cli: FullDiskCli, store: Path) -> None:
-    """As a process leaves it that is killed: the last words are in the write-ahead log alone."""
+def test_a_read_only_state_with_an_unmerged_journal_is_refused_instead_of_read_in_part(
+    cli: FullDiskCli, store: Path
+) -> None:
+    """As a killed process leaves it: the last records are only in the write-ahead log."""
     state = store / "state"
     shutil.copytree(state, store / "killed")
     with closing(sqlite3.connect(store / "killed" / STATE_FILE, isolation_level=None)) as connection:
@@ -98,7 +100,7 @@ def test_a_read_only_state_of_which_a_part_lies_beside_it_is_not_half_believed(c
             shutil.copy(store / "killed" / name, state)
     cli.forbid_writing(store)
 
-    said = cli.run(store, "status")
-    check_clear_failure(said.code, said.printed, [f"{STATE_FILE}-wal"])
+    done = cli.run(store, "status")
+    check_clear_failure(done.code, done.printed, [f"{STATE_FILE}-wal"])
     cli.forbid_writing(store, False)
     assert "failed" in cli.run(store, "status").printed

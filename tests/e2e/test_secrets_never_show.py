@@ -81,7 +81,7 @@ def test_a_trace_is_found_in_every_form() -> None:
 def test_an_ingestion_shows_no_secret_whatever_the_server_repeats(
     tmp_path: Path, logged: io.StringIO, name: str
 ) -> None:
-    registry, said = CollectorRegistry(), list[str]()
+    registry, shown_texts = CollectorRegistry(), list[str]()
     with WireServer(*ANSWERS[name]) as server:
         pipeline = Pipeline(
             _config(tmp_path, server.url),
@@ -92,11 +92,11 @@ def test_an_ingestion_shows_no_secret_whatever_the_server_repeats(
         with pipeline:
             try:
                 report = pipeline.ingest()
-                said += [repr(report), pprint.pformat(attrs.asdict(report)), repr(report.failures)]
+                shown_texts += [repr(report), pprint.pformat(attrs.asdict(report)), repr(report.failures)]
             except MarketPipeError as error:
-                said.append(dump_of(error))
-            said += [repr(pipeline.status()), repr(pipeline)]
-            _assert_silent(*said, logged.getvalue(), everything_in(tmp_path), generate_latest(registry).decode())
+                shown_texts.append(dump_of(error))
+            shown_texts += [repr(pipeline.status()), repr(pipeline)]
+            _assert_silent(*shown_texts, logged.getvalue(), everything_in(tmp_path), generate_latest(registry).decode())
     assert SECRET.encode() in server.requests[0]
     assert "httpcore" in logged.getvalue()
     _assert_silent(everything_in(tmp_path), *(bytes(r).partition(b"\r\n")[0].decode() for r in server.requests))
@@ -207,7 +207,7 @@ def test_the_command_line_shows_no_secret_though_it_is_wrong_refused_or_killed(t
     assert running["killed"].returncode == -signal.SIGABRT
     assert "Traceback" in shown["refused"][1]
     assert "Fatal Python error: Aborted" in shown["killed"][1]
-    _assert_silent(*("".join(said) for said in shown.values()), everything_in(tmp_path))
+    _assert_silent(*("".join(texts) for texts in shown.values()), everything_in(tmp_path))
 
 
 def _write(file: Path, url: str, feed: str) -> None:

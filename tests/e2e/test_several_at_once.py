@@ -1,4 +1,4 @@
-"""Several real processes on one store: the same result as one, everything asked for once, nobody in another's way."""
+"""Several real processes on one store: the same result as one, everything requested once, no process fails."""
 
 from __future__ import annotations
 

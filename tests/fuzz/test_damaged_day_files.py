@@ -142,7 +142,7 @@ def test_any_damage_to_a_day_file_is_an_error_until_it_is_healed(
 def test_damage_to_other_files_is_named_and_touches_no_day_file(
     work: Path, whole: Path, edits: list[Edit], name: str, reads: list[str]
 ) -> None:
-    """Whether aggregates and quarantine are the very same bytes nobody has written down: see ADR 0011."""
+    """Whether aggregates and quarantine are the same bytes, of which no checksum is recorded: see ADR 0011."""
     damage(work, whole, name, damaged((whole / name).read_bytes(), edits), looks_the_same=True)
     with within(60), opened(work) as store:
         use(store, reads)

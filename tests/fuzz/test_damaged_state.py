@@ -1,4 +1,4 @@
-"""A state file with flipped, lost and added bytes, or with values that nobody wrote: only errors of our own come of it,
+"""A state file with flipped, lost and added bytes, or with other values: it causes only errors of MarketPipe's own,
 and ``recover`` makes a good one of the stored files."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two pipelines on one store, of which one hangs longer than its lease lasts: files and state end as one word each."""
+"""Two pipelines on one store, of which one hangs longer than its lease lasts: files and state agree in the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 60
 
 @define
 class _Stop:
-    """A moment at which somebody hangs until he is woken."""
+    """A point at which a thread hangs until it is woken."""
 
     reached: threading.Event = field(factory=threading.Event)
     woken: threading.Event = field(factory=threading.Event)
@@ -43,7 +43,7 @@ class _HangingProvider(ScriptedProvider):
 
 
 class _WakingClock(FakeClock):
-    """A day ahead, so that what others hold has run out. Whoever waits long enough wakes the one who hangs."""
+    """A day ahead, so that what others hold has run out. A thread that waits long enough wakes the one that hangs."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         super().__init__(LATER_THAN_ANY_LEASE)
@@ -98,7 +98,7 @@ def other(root: Path, clock: FakeClock, price: float = 200.0) -> tuple[Pipeline,
     return pipeline(config(root, ["AAPL"], TUESDAY, WEDNESDAY), provider, clock), provider
 
 
-def test_who_wakes_from_a_request_leaves_what_was_taken_over_as_it_is(tmp_path: Path) -> None:
+def test_a_holder_that_wakes_from_a_request_does_not_write_days_that_were_taken_over(tmp_path: Path) -> None:
     with hanging(tmp_path, where="provider") as hung:
         taking, provider = other(tmp_path, FakeClock(LATER_THAN_ANY_LEASE))
         with taking:
@@ -117,7 +117,7 @@ def test_who_wakes_from_a_request_leaves_what_was_taken_over_as_it_is(tmp_path: 
             assert len(provider.requests) == 1
 
 
-def test_days_of_one_who_hangs_in_the_middle_of_writing_are_waited_for(tmp_path: Path) -> None:
+def test_days_of_a_holder_that_hangs_while_writing_are_waited_for(tmp_path: Path) -> None:
     """To take them over would be to have the files of one and the checkpoint of the other."""
     with hanging(tmp_path, where="files") as hung:
         clock = _WakingClock(hung.wake)

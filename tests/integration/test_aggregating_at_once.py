@@ -1,4 +1,4 @@
-"""Several who aggregate one store at once: nobody puts what he made of older minutes over what is newer."""
+"""Several aggregations of one store at once: none overwrites an aggregate that was made of newer minutes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _store(root: Path) -> tuple[Callable[[str], Pipeline], ScriptedProvider]:
     return lambda last: pipeline(config(root, ["AAPL"], TUESDAY, last, timeframes=["5m", "1d"]), provider), provider
 
 
-def test_who_read_the_minutes_earlier_does_not_overwrite_what_was_made_of_newer_ones(tmp_path: Path) -> None:
+def test_an_aggregate_of_older_minutes_does_not_overwrite_one_of_newer_minutes(tmp_path: Path) -> None:
     opened, _ = _store(tmp_path)
     with opened(TUESDAY) as one, opened(WEDNESDAY) as other:
         slow, stored = _Aggregating(one), threading.Event()
@@ -89,7 +89,7 @@ def test_who_read_the_minutes_earlier_does_not_overwrite_what_was_made_of_newer_
         assert other.coverage().ok
 
 
-def test_several_who_aggregate_at_once_make_every_file_once(tmp_path: Path) -> None:
+def test_several_aggregations_at_once_write_every_file_once(tmp_path: Path) -> None:
     opened, _ = _store(tmp_path)
     pipelines, reports = [opened(TUESDAY) for _ in range(4)], list[tuple[int, int]]()
     begin = threading.Barrier(len(pipelines))
@@ -111,7 +111,7 @@ def test_several_who_aggregate_at_once_make_every_file_once(tmp_path: Path) -> N
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_a_killed_aggregation_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_killed_aggregation_releases_its_lock(tmp_path: Path) -> None:
     path, got = tmp_path / "lock", threading.Event()
 
     def want() -> None:

@@ -83,7 +83,7 @@ def frames(monkeypatch: pytest.MonkeyPatch) -> OwnFrames:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of open files are read from /proc")
-def test_few_frames_lie_between_ingest_and_the_client_and_the_file(tmp_path: Path, frames: OwnFrames) -> None:
+def test_few_frames_are_between_ingest_and_the_client_and_the_file(tmp_path: Path, frames: OwnFrames) -> None:
     with AlpacaLoopback(BARS, page_size=20) as alpaca:
         settings = config(
             tmp_path, list(BARS), "2024-03-04", "2024-03-04", provider="alpaca", alpaca={"base_url": alpaca.url}

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 
 def is_alive(pid: int) -> bool:
-    """Zombies, for which nobody has waited yet, are not."""
+    """Return whether the process runs; a zombie, which only waits to be reaped, does not."""
     try:
         return (Path("/proc") / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     except FileNotFoundError:

@@ -52,7 +52,7 @@ def test_an_outage_of_nearly_everything_does_not_excuse_itself(tmp_path: Path, k
         assert found(made.coverage()) == {f"{symbol} {ODD}": "provider outage" for symbol in symbols}
 
 
-def test_a_market_that_falls_silent_is_an_outage_and_delists_nobody(tmp_path: Path) -> None:
+def test_a_market_without_bars_is_an_outage_and_delists_no_symbol(tmp_path: Path) -> None:
     symbols = ("AAPL", "MSFT", "NVDA")
     with ingested(tmp_path, ScriptedProvider(history(*symbols, dates=DATES[:-6])), *symbols) as made:
         report = made.coverage()
@@ -231,14 +231,14 @@ from tests.support.pipeline_ring import config, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 settings = config(Path(sys.argv[1]), ["AAPL"], sys.argv[2], sys.argv[3])
 with pipeline(settings, ScriptedProvider()) as first:
-    first.coverage(), first.plan(), first.status()  # what they import, nobody may read afterwards
+    first.coverage(), first.plan(), first.status()  # the other user may not read what they import
 os.setgid(65534), os.setuid(65534)
 with pipeline(settings, ScriptedProvider()) as reader:
     print(reader.coverage().ok, reader.plan().planned, reader.status().symbols[0].complete)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="only root can become another user")
 def test_a_store_that_can_only_be_read_is_covered(tmp_path: Path) -> None:
     with ingested(tmp_path, ScriptedProvider(history("AAPL")), "AAPL"):
         """Closed before the store is shared out."""

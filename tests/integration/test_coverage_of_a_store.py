@@ -1,4 +1,4 @@
-"""What coverage says of real files, and what one ingestion makes of it."""
+"""What coverage reports about real files, and how one ingestion changes that."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_the_same_silence_once_more_is_the_truth(tmp_path: Path) -> None:
         assert made.plan(retry_suspect=True).planned == 0
 
 
-def test_a_failed_day_is_missing_with_the_providers_words(tmp_path: Path) -> None:
+def test_a_failed_day_is_missing_with_the_error_of_the_provider(tmp_path: Path) -> None:
     provider = ScriptedProvider(market("AAPL"), errors={"AAPL": ProviderUnavailableError("the provider is away")})
     with pipeline(config(tmp_path, ["AAPL"], FIRST, LAST), provider) as made:
         made.ingest()

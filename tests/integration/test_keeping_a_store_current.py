@@ -104,7 +104,7 @@ def test_a_second_update_at_the_same_time_steps_aside(tmp_path: Path) -> None:
     assert "another update of this store is running" in inner[0]
 
 
-def test_a_plan_says_what_will_be_asked_for_and_touches_nothing(tmp_path: Path) -> None:
+def test_a_plan_shows_what_will_be_requested_and_changes_nothing(tmp_path: Path) -> None:
     provider = ScriptedProvider(BARS)
     with pipeline(config(tmp_path, ["AAPL", "MSFT"], DATES[0], DATES[4]), provider) as made:
         before = made.plan()

@@ -1,4 +1,4 @@
-"""A checkpoint is believed only as long as its file lies there as it was written."""
+"""A checkpoint is valid only as long as its file exists as it was written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_file_that_is_gone_or_cut_short_is_ingested_again_and_no_other(tmp_pat
     assert again.planned == 0
 
 
-def test_a_store_whose_data_were_removed_is_ingested_anew(tmp_path: Path) -> None:
+def test_a_store_whose_data_were_removed_is_ingested_again(tmp_path: Path) -> None:
     settings = config(tmp_path, ("AAPL", "MSFT"), TUESDAY, FRIDAY)
     with pipeline(settings, ScriptedProvider(BARS)) as first:
         report = first.ingest()
@@ -69,7 +69,7 @@ def test_silence_about_a_day_whose_file_is_gone_does_not_make_it_empty(tmp_path:
     assert (status.symbols[0].empty, status.symbols[0].complete) == (0, 1)
 
 
-def test_silence_about_a_day_whose_file_lies_there_is_a_failure_even_when_the_state_was_lost(tmp_path: Path) -> None:
+def test_no_bars_for_a_day_that_has_a_file_is_a_failure_even_if_the_state_was_lost(tmp_path: Path) -> None:
     settings = config(tmp_path, ("AAPL",), TUESDAY, TUESDAY)
     with pipeline(settings, ScriptedProvider(BARS)) as first:
         first.ingest()

@@ -69,7 +69,7 @@ def test_start_end_and_limit_are_obeyed(server: PageServer) -> None:
     assert _asked(server, nothing) == {"bars": {}, "next_page_token": None}
 
 
-def test_who_takes_gzip_gets_the_same_in_it(server: PageServer) -> None:
+def test_a_gzip_response_has_the_same_content(server: PageServer) -> None:
     query = "symbols=A,B,C&start=2024-07-01T00:00:00Z&end=2024-07-05T23:00:00Z&limit=1000"
     assert _asked(server, query, **{"Accept-Encoding": "gzip"}) == _asked(server, query)
 
@@ -81,7 +81,7 @@ def test_a_bad_query_is_refused(server: PageServer) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 20, 210, 390, 900, 960])
-def test_minutes_lie_apart_within_the_day_and_around_the_regular_session(count: int) -> None:
+def test_minutes_are_spread_over_the_day_and_around_the_regular_session(count: int) -> None:
     for session in sessions(FIRST, LAST):
         minutes = minutes_of(session, count)
         start, end = (edge.epoch_micros // 1_000_000 for edge in (session.extended.start, session.extended.end))

@@ -1,4 +1,4 @@
-"""A pipeline inside somebody else's program: threads, observers, stopping, and several pipelines at once."""
+"""A pipeline inside another program: threads, observers, stopping, and several pipelines at once."""
 
 from __future__ import annotations
 

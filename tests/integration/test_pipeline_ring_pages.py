@@ -37,7 +37,7 @@ def of(symbol: str, *rows: Row) -> list[tuple[str, Row]]:
 def played(
     root: Path, *pages: Page | Exception, symbols: Sequence[str] = ("AAPL",), end: str = TUESDAY
 ) -> tuple[IngestionReport, int]:
-    """The report, and how many bars nobody had asked for."""
+    """Return the report, and how many bars were not requested."""
     exhausted: list[BarsExhausted] = []
     with pipeline(config(root, symbols, TUESDAY, end), ScriptedProvider(script={1: pages})) as made:
         made.subscribe(BarsExhausted, exhausted.append)
@@ -79,7 +79,7 @@ def test_bars_out_of_order_within_a_day_are_stored_in_order(tmp_path: Path) -> N
     assert report.warnings["in_order"] == 3
 
 
-def test_a_bar_that_is_said_twice_is_stored_once_and_its_last_word_counts(tmp_path: Path) -> None:
+def test_a_bar_that_is_sent_twice_is_stored_once_as_it_was_sent_last(tmp_path: Path) -> None:
     rows = minutes(TUESDAY, 3)
     corrected = {**rows[1], "close": rows[1]["close"] + 0.125}
 
@@ -129,7 +129,7 @@ def test_however_the_pages_are_cut_every_bar_arrives_once(data: st.DataObject) -
             assert stored_rows(Path(folder), symbol, date) == minutes(date, 4)
 
 
-def test_bars_of_dates_nobody_asked_for_are_dropped_and_counted(tmp_path: Path) -> None:
+def test_bars_of_dates_that_were_not_requested_are_dropped_and_counted(tmp_path: Path) -> None:
     rows, later = minutes(TUESDAY, 3), minutes(WEDNESDAY, 2)
 
     report, unrequested = played(tmp_path, of("AAPL", *rows, later[0]), of("AAPL", later[1]))
@@ -139,7 +139,7 @@ def test_bars_of_dates_nobody_asked_for_are_dropped_and_counted(tmp_path: Path) 
     assert (report.ok, report.planned, list(report.outcomes)) == (True, 1, [day("AAPL", TUESDAY)])
 
 
-def test_bars_of_symbols_nobody_asked_for_are_dropped_and_counted(tmp_path: Path) -> None:
+def test_bars_of_symbols_that_were_not_requested_are_dropped_and_counted(tmp_path: Path) -> None:
     rows = minutes(TUESDAY, 3)
 
     report, unrequested = played(tmp_path, [*of("AAPL", *rows), *of("MSFT", *minutes(TUESDAY, 2))])

@@ -69,14 +69,14 @@ def test_a_bar_of_a_minute_that_has_not_ended_is_not_stored(tmp_path: Path) -> N
 
 def test_a_day_restated_between_partial_and_final_is_replaced(tmp_path: Path) -> None:
     """One bar corrected, one withdrawn, one that had been missing."""
-    said = minutes(WEDNESDAY, 4)
-    provider, clock = ScriptedProvider({"AAPL": {WEDNESDAY: said}}), FakeClock(IN_SESSION)
+    sent = minutes(WEDNESDAY, 4)
+    provider, clock = ScriptedProvider({"AAPL": {WEDNESDAY: sent}}), FakeClock(IN_SESSION)
     with pipeline(config(tmp_path, ["AAPL"], WEDNESDAY, WEDNESDAY), provider, clock) as made:
         made.ingest()
-        assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == said
+        assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == sent
 
-        earlier, later = minutes(WEDNESDAY, 1, start="14:29", price=99.0), {**said[1], "volume": 5.0}
-        restated = [*earlier, said[0], later, said[3]]
+        earlier, later = minutes(WEDNESDAY, 1, start="14:29", price=99.0), {**sent[1], "volume": 5.0}
+        restated = [*earlier, sent[0], later, sent[3]]
         provider.bars["AAPL"][WEDNESDAY] = restated
         clock.advance(TO_FINAL)
         report = made.ingest()
@@ -86,25 +86,25 @@ def test_a_day_restated_between_partial_and_final_is_replaced(tmp_path: Path) ->
 
 
 def test_a_partial_answer_that_leaves_bars_out_takes_none_away(tmp_path: Path) -> None:
-    said = minutes(WEDNESDAY, 4)
-    provider, clock = ScriptedProvider({"AAPL": {WEDNESDAY: said}}), FakeClock(IN_SESSION)
+    sent = minutes(WEDNESDAY, 4)
+    provider, clock = ScriptedProvider({"AAPL": {WEDNESDAY: sent}}), FakeClock(IN_SESSION)
     with pipeline(config(tmp_path, ["AAPL"], WEDNESDAY, WEDNESDAY), provider, clock) as made:
         made.ingest()
-        provider.bars["AAPL"][WEDNESDAY] = said[2:]
+        provider.bars["AAPL"][WEDNESDAY] = sent[2:]
         made.ingest()
-        assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == said
+        assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == sent
 
         provider.bars["AAPL"].clear()
         report = made.ingest()
 
     found = report.outcomes[day("AAPL", WEDNESDAY)]
     assert (found.outcome, found.rows) == (Outcome.PARTIAL, 4)
-    assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == said
+    assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == sent
 
 
 def test_final_silence_where_bars_are_stored_fails_and_keeps_them(tmp_path: Path) -> None:
-    said = minutes(WEDNESDAY, 4)
-    provider, clock = ScriptedProvider({"AAPL": {WEDNESDAY: said}}), FakeClock(IN_SESSION)
+    sent = minutes(WEDNESDAY, 4)
+    provider, clock = ScriptedProvider({"AAPL": {WEDNESDAY: sent}}), FakeClock(IN_SESSION)
     with pipeline(config(tmp_path, ["AAPL"], WEDNESDAY, WEDNESDAY), provider, clock) as made:
         made.ingest()
         provider.bars["AAPL"].clear()
@@ -116,7 +116,7 @@ def test_final_silence_where_bars_are_stored_fails_and_keeps_them(tmp_path: Path
     assert report.failures == {
         day("AAPL", WEDNESDAY): "the provider returned no bars, but 4 bars are stored; they are kept"
     }
-    assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == said
+    assert stored_rows(tmp_path, "AAPL", WEDNESDAY) == sent
 
 
 def test_sessions_that_have_not_begun_are_neither_asked_for_nor_remembered(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_an_extended_store_does_not_take_regular_sessions_and_both_are_named(tmp
     assert fingerprints(tmp_path) == before
 
 
-def test_extended_bars_that_come_along_with_regular_ones_are_left_out_without_a_word(tmp_path: Path) -> None:
+def test_extended_bars_among_regular_ones_are_left_out_silently(tmp_path: Path) -> None:
     before, during = minutes(TUESDAY, 2, start="10:00"), minutes(TUESDAY, 3)
     provider = ScriptedProvider(script={1: [[("AAPL", row) for row in (*before, *during)]]})
     exhausted: list[BarsExhausted] = []

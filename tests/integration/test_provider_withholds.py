@@ -40,10 +40,10 @@ def two_weeks_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("kinds", "seed"), [(("null",), 0), (("null",), 1), (("null",), 4), (("null",), 5), (MIXED, 0)], ids=str
 )
-def test_what_was_withheld_in_silence_is_named_exactly_and_heals(
+def test_days_withheld_without_an_error_are_named_exactly_and_healed(
     tmp_path: Path, two_weeks_of_three: Path, kinds: tuple[str, ...], seed: int
 ) -> None:
-    """Silence said twice is believed: it takes the neighbouring sessions to doubt it."""
+    """Two empty responses are accepted: only the neighbouring sessions make them suspect."""
     root = Path(shutil.copytree(two_weeks_of_three, tmp_path / "store"))
     with AlpacaLoopback(BARS, page_size=PAGE, fault=ProviderFaults(*kinds, seed=seed)) as loopback:
         assert ingested(root, loopback, symbols=SYMBOLS, first=DATES[5], last=DATES[9]).ok
@@ -68,7 +68,7 @@ def test_silence_about_everything_stores_nothing(tmp_path: Path) -> None:
     assert contents(tmp_path) == {}
 
 
-def test_silence_that_is_said_once_about_every_page_withholds_nothing(tmp_path: Path) -> None:
+def test_one_empty_response_for_every_page_withholds_nothing(tmp_path: Path) -> None:
     asked: set[str] = set()
 
     def fault(_: int, query: Mapping[str, str]) -> Reply | None:

@@ -1,7 +1,7 @@
 """Readers in a loop while days come, are restated and aggregated: none ever fails, none ever sees half a day.
 
-A day has three versions: none, a first word and a restated one, of different lengths and prices. DuckDB by itself opens
-a file more than once, so that nobody can replace one under it unnoticed: it reads beside days that come. What reads by
+A day has three versions: none, a first one and a restated one, of different lengths and prices. DuckDB by itself opens
+a file more than once, and would not notice a replacement in between: it reads beside days that come. What reads by
 DuckDB here (query, and the past of aggregates) looks whether a file was replaced, and reads again.
 """
 

@@ -30,7 +30,7 @@ def provider() -> ScriptedProvider:
 def test_without_keys_nothing_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Pipeline], object]
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # no .env lies here
+    monkeypatch.chdir(tmp_path)  # there is no .env here
     for name in ("ALPACA_KEY", "ALPACA_SECRET", "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"):
         monkeypatch.delenv(name, raising=False)
     settings = config(tmp_path, ["AAPL"], TUESDAY, WEDNESDAY, provider="alpaca")

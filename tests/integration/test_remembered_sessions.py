@@ -68,7 +68,7 @@ def test_an_ingestion_with_nothing_to_do_needs_neither_duckdb_nor_rules(store: P
 @pytest.mark.parametrize(
     "file", ["timeframe=1h/symbol=AAPL/year=2024/month=11.parquet", "timeframe=1d/symbol=AAPL/year=2024.parquet"]
 )
-def test_an_ingestion_with_nothing_to_ask_for_still_makes_a_lost_aggregate_anew(store: Path, file: str) -> None:
+def test_an_ingestion_with_nothing_to_request_still_rebuilds_a_lost_aggregate(store: Path, file: str) -> None:
     (store / "aggregates" / file).unlink()
     done = marketpipe("ingest", "--config", "config.yaml", "--json", cwd=store)
 
@@ -78,7 +78,7 @@ def test_an_ingestion_with_nothing_to_ask_for_still_makes_a_lost_aggregate_anew(
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage\n"])
-def test_damaged_memory_is_mended_and_nobody_hears_of_it(store: Path, damage: bytes) -> None:
+def test_a_damaged_calendar_cache_is_rebuilt_silently(store: Path, damage: bytes) -> None:
     (file,) = (store / "state").glob("sessions-*")
     whole = file.read_bytes()
     file.write_bytes(damage)

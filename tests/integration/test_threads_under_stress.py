@@ -108,7 +108,7 @@ def test_a_bus_brings_every_event_to_every_handler_once() -> None:
     assert sorted(seen) == sorted(counted) == list(range(THREADS * TURNS))
 
 
-def test_all_who_ask_for_the_metrics_of_a_registry_get_the_same() -> None:
+def test_all_threads_get_the_same_metrics_of_a_registry() -> None:
     """Prometheus refuses to register a name twice."""
     for _ in range(5):
         registry, found = CollectorRegistry(), list[PipelineMetrics]()

@@ -1,4 +1,4 @@
-"""verify, freeze and recover of the library, with a provider that says what a test wrote."""
+"""verify, freeze and recover of the library, with a scripted provider."""
 
 from __future__ import annotations
 

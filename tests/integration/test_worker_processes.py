@@ -72,7 +72,7 @@ def _children_of(pid: int) -> list[int]:
 
 
 def test_processes_and_threads_store_the_same_bytes_and_tell_the_same(tmp_path: Path) -> None:
-    told: dict[str, tuple[Any, ...]] = {}
+    observed: dict[str, tuple[Any, ...]] = {}
     with provider() as alpaca:
         for executor in ("threads", "processes"):
             events: list[str] = []
@@ -82,11 +82,11 @@ def test_processes_and_threads_store_the_same_bytes_and_tell_the_same(tmp_path: 
                     pipeline.subscribe(kind, partial(note, events))
                 report, again = pipeline.ingest(), pipeline.ingest()
                 counted = counts(registry)
-            told[executor] = report.ok, report.bars, report.requests, again.planned, sorted(events), counted
+            observed[executor] = report.ok, report.bars, report.requests, again.planned, sorted(events), counted
 
     assert contents(tmp_path / "processes") == contents(tmp_path / "threads")
-    assert told["processes"] == told["threads"]
-    assert told["processes"][:2] == (True, sum(map(len, BARS.values())))
+    assert observed["processes"] == observed["threads"]
+    assert observed["processes"][:2] == (True, sum(map(len, BARS.values())))
 
 
 def test_refused_keys_end_the_job_with_the_error_they_end_it_with_in_threads(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_who_is_asked_to_stop_finishes_the_day_in_hand_and_records_what_was_stored(
+def test_a_stop_signal_finishes_the_current_day_and_records_what_was_stored(
     tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
     days = [f"2024-03-{day:02d}" for day in (4, 5, 6, 7, 8)]

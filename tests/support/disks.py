@@ -19,7 +19,7 @@ FILLER = "filler"
 
 
 @frozen
-class Said:
+class CommandResult:
     code: int
     printed: str
 
@@ -33,21 +33,21 @@ class FullDiskCli(JsonServer):
         self.can_mount = shutil.which("unshare") is not None and not run(probe).returncode
         super().__init__("full_disk_cli", alone if self.can_mount else [])
 
-    def run(self, folder: Path, *words: str, full_at: int | None = None) -> Said:
-        return Said(**self.ask(words=[*words, "--config", "config.yaml"], cwd=str(folder), full_at=full_at))
+    def run(self, folder: Path, *words: str, full_at: int | None = None) -> CommandResult:
+        return CommandResult(**self.ask(words=[*words, "--config", "config.yaml"], cwd=str(folder), full_at=full_at))
 
     def mount(self, folder: Path, kibibytes: int = 1000, files: int = 400) -> Disk:
         self._need_to_mount()
         folder.mkdir(parents=True, exist_ok=True)
-        said = Said(**self.ask(mount=str(folder), size=kibibytes, inodes=files))
-        assert said.code == 0, said.printed
+        done = CommandResult(**self.ask(mount=str(folder), size=kibibytes, inodes=files))
+        assert done.code == 0, done.printed
         return Disk(self, folder)
 
     def forbid_writing(self, folder: Path, forbid: bool = True) -> None:
         """Below ``folder``, for root too."""
         self._need_to_mount()
-        said = Said(**self.ask(bind=str(folder), read_only=forbid))
-        assert said.code == 0, said.printed
+        done = CommandResult(**self.ask(bind=str(folder), read_only=forbid))
+        assert done.code == 0, done.printed
 
     def _need_to_mount(self) -> None:
         if not self.can_mount:

@@ -1,6 +1,6 @@
 """python -m tests.support.full_disk_cli: a server of ``json_server`` for which disks are full.
 
-Started in a mount namespace of its own it mounts file systems that nobody else sees, and that are gone when it is:
+Started in a mount namespace of its own it mounts file systems that no other process sees, and that are gone when it is:
 ``mount`` names a folder, ``size`` how many KiB it holds, ``inodes`` how many files; ``bind`` one that becomes
 ``read_only`` or no longer is. Else it is asked for ``words``, ``cwd`` and ``full_at``: the number of the write that
 finds no room (None: each does). It answers with the exit ``code`` and with what was ``printed``.
@@ -75,18 +75,18 @@ def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _mount(mount: str, size: int, inodes: int) -> Mapping[str, Any]:
-    """A second time it changes the size, and nothing that lies there."""
+    """A second call changes the size, and no file."""
     again = "remount," if os.path.ismount(mount) else ""
-    return _said("mount", "-t", "tmpfs", "-o", f"{again}size={size}k,nr_inodes={inodes}", "tmpfs", mount)
+    return _run_command("mount", "-t", "tmpfs", "-o", f"{again}size={size}k,nr_inodes={inodes}", "tmpfs", mount)
 
 
 def _forbid(bind: str, read_only: bool) -> Mapping[str, Any]:
     if not os.path.ismount(bind):
         run(["mount", "--bind", bind, bind], check=True)
-    return _said("mount", "-o", f"remount,bind,{'ro' if read_only else 'rw'}", bind)
+    return _run_command("mount", "-o", f"remount,bind,{'ro' if read_only else 'rw'}", bind)
 
 
-def _said(*command: str) -> Mapping[str, Any]:
+def _run_command(*command: str) -> Mapping[str, Any]:
     done = run(command)
     return {"code": done.returncode, "printed": done.stderr}
 

@@ -1,4 +1,4 @@
-"""The port ``BarStore`` in plain Python: what it promises, said once more without files."""
+"""The port ``BarStore`` in plain Python: the same promises, kept without files."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _covers_noon(part: SymbolDaySlice) -> bool:
 
 
 def _withdrawn(row: Row, newer: Sequence[Row], rejected: Sequence[Row], part: SymbolDaySlice) -> bool:
-    """A whole word that says anything at all withdraws what it leaves out, but not what was turned down."""
+    """A complete response with any bar withdraws what it leaves out, but not rejected bars."""
     if (
         part.final_window is None
         or not newer

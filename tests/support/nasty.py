@@ -1,4 +1,4 @@
-"""Strategies for what nobody should give, and somebody will."""
+"""Hypothesis strategies for hostile and mistaken input."""
 
 from __future__ import annotations
 

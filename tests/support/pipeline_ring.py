@@ -1,4 +1,4 @@
-"""A whole pipeline on real files, with a provider that says what a test wrote."""
+"""A whole pipeline on real files, with a scripted provider."""
 
 from __future__ import annotations
 

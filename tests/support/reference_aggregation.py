@@ -1,4 +1,4 @@
-"""Aggregation as a person would do it, slowly: one bar after another, New York's wall clock in hand."""
+"""Aggregation in plain Python, slowly: one bar after another, by New York's wall clock."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def settled(folder: Path) -> set[tuple[str, str]]:
 
 
 def check_clear_failure(code: int, printed: str, reasons: Sequence[str]) -> None:
-    """For one of the reasons, and with a word on what to do."""
+    """Check that the command failed for one of the reasons, with advice."""
     assert code == 1, printed
     assert "Traceback" not in printed
     assert any(words in printed for words in reasons), printed
@@ -91,7 +91,10 @@ def check_clear_failure(code: int, printed: str, reasons: Sequence[str]) -> None
 
 
 def check_what_is_there(folder: Path, whole: Path) -> None:
-    """Nothing half, nothing temporary; what is complete by the state lies there. Aggregates may be of fewer minutes."""
+    """Check that no file is partial or temporary, and that all complete days have theirs.
+
+    Aggregates may be made of fewer minutes.
+    """
     there, should = files(folder), files(whole)
     for name, content in there.items():
         assert name in should

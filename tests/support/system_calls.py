@@ -25,7 +25,7 @@ class SystemCall:
 
 @define
 class SystemCalls:
-    """A context manager; ``calls`` are those made below ``root``, or on no path that can be told."""
+    """A context manager; ``calls`` are those made below ``root``, or on a path that cannot be found out."""
 
     root: Path
     calls: list[SystemCall] = field(factory=list)

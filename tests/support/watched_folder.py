@@ -12,7 +12,7 @@ Look = tuple[int, int, int, bytes]
 
 
 class WatchedFolder:
-    """``cwd`` lies in ``root`` beside a few files; ``begin`` makes it anew, of a template where there is one."""
+    """``cwd`` is in ``root`` beside a few files; ``begin`` creates it again, from a template if there is one."""
 
     def __init__(self, root: Path, template: Path | None = None) -> None:
         self.root, self._template = root, template
