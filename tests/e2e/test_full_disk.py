@@ -18,7 +18,7 @@ import pytest
 from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.child_processes import PIPE, CompletedProcess, run
 from tests.support.cli_process import environment
-from tests.support.disks import Full, FullDiskCli, Said
+from tests.support.disks import CommandResult, Full, FullDiskCli
 from tests.support.small_store import (
     ALL,
     COMPLETE_WITHOUT,
@@ -58,14 +58,14 @@ def whole(cli: FullDiskCli, provider: AlpacaLoopback, tmp_path_factory: pytest.T
     return folder
 
 
-def check_same_end(said: Said, folder: Path, whole: Path) -> None:
-    assert said.code == 0, said.printed
+def check_same_end(done: CommandResult, folder: Path, whole: Path) -> None:
+    assert done.code == 0, done.printed
     assert files(folder) == files(whole)
     assert known(folder) == known(whole)
 
 
-def check_failure(said: Said) -> None:
-    check_clear_failure(said.code, said.printed, NO_ROOM)
+def check_failure(done: CommandResult) -> None:
+    check_clear_failure(done.code, done.printed, NO_ROOM)
 
 
 @pytest.mark.slow
@@ -101,9 +101,9 @@ def test_an_adoption_that_finds_no_room_keeps_the_old_word_and_loses_none(
 
     with AlpacaLoopback(market(200.0)) as restated:
         configure(folder, restated.url)
-        said = cli.run(folder, *adopt)
-        check_failure(said)
-        assert f"cannot write {part}/symbol=" in said.printed
+        done = cli.run(folder, *adopt)
+        check_failure(done)
+        assert f"cannot write {part}/symbol=" in done.printed
         assert current(seen) == current(whole)
         disk.free()
         cli.run(folder, *adopt)
@@ -122,11 +122,11 @@ def test_a_disk_of_any_size_takes_what_fits_and_the_rest_when_it_has_grown(
         folder = tmp_path / f"{size}-KiB"
         disk, seen = cli.mount(folder, size), cli.seen(folder)
         (seen / "config.yaml").write_text((whole / "config.yaml").read_text())
-        said = cli.run(folder, "ingest")
-        if said.code == 0:
+        done = cli.run(folder, "ingest")
+        if done.code == 0:
             break
         failures += 1
-        check_failure(said)
+        check_failure(done)
         check_what_is_there(seen, whole)
         disk.enlarge()
         check_same_end(cli.run(folder, "ingest"), seen, whole)
@@ -141,15 +141,15 @@ def test_any_write_that_finds_no_room_is_made_up_for(
     failures, successes = 0, 0
     for write in range(2, 10_000, WRITES):
         folder = configure(tmp_path / f"write-{write}", provider.url)
-        said = cli.run(folder, "ingest", full_at=write)
-        if said.code == 0:  # there was no such write, or storage has repeated it, day by day
-            check_same_end(said, folder, whole)
+        done = cli.run(folder, "ingest", full_at=write)
+        if done.code == 0:  # there was no such write, or storage has repeated it, day by day
+            check_same_end(done, folder, whole)
             successes += 1
             if successes == 3:
                 break
             continue
         failures, successes = failures + 1, 0
-        check_failure(said)
+        check_failure(done)
         check_what_is_there(folder, whole)
         check_same_end(cli.run(folder, "ingest"), folder, whole)
 
@@ -164,9 +164,9 @@ def test_a_store_on_a_full_disk_can_be_read(cli: FullDiskCli, whole: Path, tmp_p
     disk.fill("bytes")
 
     for words in (["status"], ["coverage"], ["freeze"], ["query", "SELECT count(*) FROM bars"]):
-        said = cli.run(folder, *words)
-        assert said.code == 0, said.printed
-        assert said.printed == cli.run(whole, *words).printed
+        done = cli.run(folder, *words)
+        assert done.code == 0, done.printed
+        assert done.printed == cli.run(whole, *words).printed
 
 
 @pytest.mark.slow
