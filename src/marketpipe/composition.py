@@ -237,9 +237,9 @@ def new_runner(parts: Parts, stop_workers: Callable[[], None] = lambda: None) ->
 
 def new_orphan_adopter(parts: Parts) -> OrphanAdopter:
     from marketpipe.ingestion.application.recovery import OrphanAdopter
-    from marketpipe.storage.infrastructure.file_inventory import ParquetFilesLeftBehind
+    from marketpipe.storage.infrastructure.file_inventory import ParquetOrphanFiles
 
-    left = ParquetFilesLeftBehind(layout(parts), new_stored_files(parts), files(parts), capabilities(parts).identity)
+    left = ParquetOrphanFiles(layout(parts), new_stored_files(parts), files(parts), capabilities(parts).identity)
     return OrphanAdopter(state(parts), left, calendar(parts), finality(parts), parts.clock)
 
 

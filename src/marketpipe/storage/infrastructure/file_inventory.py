@@ -322,7 +322,7 @@ def _stored_day(
     return StoredSymbolDay(day, len(rows), rejected, True, *version)
 
 
-class ParquetFilesLeftBehind:
+class ParquetOrphanFiles:
     """Orphan files: published by a process that died before it recorded them. See ADR 0013."""
 
     def __init__(
