@@ -25,14 +25,14 @@ from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.pipeline_ring import config
 
 MOST_FRAMES_TO_HTTPX = 12
-MOST_FRAMES_TO_THE_WRITE = 22
+MOST_FRAMES_TO_THE_WRITE = 16
 PACKAGE = str(Path(marketpipe.__file__).parent)
 BARS = {symbol: [record(f"2024-03-04T15:{n:02d}:00Z", 100.0 + n) for n in range(30)] for symbol in ("AAPL", "MSFT")}
 Stack = tuple[str, ...]
 
 
 class OwnFrames:
-    """Remembers the frames of this package, on whose behalf a thread works: the deepest of each kind of call."""
+    """Records the frames of this package that a thread works for: the deepest stack of each kind of call."""
 
     def __init__(self) -> None:
         self._local = threading.local()
