@@ -2,10 +2,11 @@
 
     python benchmarks/aggregate.py [--symbols 52] [--sessions 250] [--bars-a-day 390] [--runs 5] [--folder DIR]
 
-The query is in duckdb_aggregation.py. Both sides run as processes of their own, so that each pays for its start, and
-write new files of the same kind; MarketPipe syncs them, and says in each which minutes it was made from. In the first
-round the bars of both are compared. Then one day after another is changed, and what bringing the aggregates up to date
-costs is set against the whole: of all that is stored, as "marketpipe aggregate" does, and of that symbol and date.
+The query is in duckdb_aggregation.py. Both sides run in their own processes, so that each pays for its start, and
+write new files of the same kind. MarketPipe also syncs its files and records in each which minutes it was made from.
+After the first round the bars of both are compared. Then single days are changed, one after another, and the cost of
+bringing the aggregates up to date is compared with the cost of a full aggregation: once for the full store, as
+"marketpipe aggregate" does it, and once for the changed symbol and date only.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ if __name__ == "__main__":
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from benchmarks.comparison import interleaved, median, print_table
-from benchmarks.synthetic_store import bars_of, make_store, sessions_from, symbols_called, write_day
+from benchmarks.comparison import measure_interleaved, median, parse_options, print_table
+from benchmarks.synthetic_store import first_sessions, make_store, numbered_symbols, synthetic_bars, write_day
 
 from marketpipe import AggregationReport, Pipeline, StoreConfig, Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingSession
 
 TIMEFRAMES = "5m,15m,1h,1d"
-UNLIKE = """
+COUNT_DIFFERENCES = """
 SELECT count(*), count(*) FILTER (
     (one.open, one.high, one.low, one.close, one.volume, one.trade_count) IS DISTINCT FROM
     (other.open, other.high, other.low, other.close, other.volume, other.trade_count)
     OR coalesce(abs(one.vwap - other.vwap) > 1e-9, true))
-FROM theirs AS one FULL JOIN ours AS other USING (symbol, timestamp)
+FROM peer AS one FULL JOIN ours AS other USING (symbol, timestamp)
 """
 QUERY = Path(__file__).parent / "duckdb_aggregation.py"
 PEER, OURS, LIBRARY = "DuckDB", "marketpipe aggregate", "Pipeline.aggregate"
@@ -50,49 +51,53 @@ def main() -> None:
     parser.add_argument("--bars-a-day", type=int, default=390)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--folder", type=Path)
-    options = parser.parse_args()
+    options = parse_options(parser)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         Aggregation(Path(folder).resolve(), options).measure(options.runs)
 
 
 class Aggregation:
-    """Each run has a fresh folder, with a link to the minutes: right after a deletion a disk is slow."""
+    """The benchmark. Each run has a new folder with a link to the minutes, because a disk is slow after a deletion."""
 
     def __init__(self, root: Path, options: argparse.Namespace) -> None:
         self._root, self._run, self._changes, self._peaks = root, 0, 0, dict[str, float]()
-        self._symbols, self._sessions = symbols_called(options.symbols), sessions_from(options.sessions)
+        self._symbols, self._sessions = numbered_symbols(options.symbols), first_sessions(options.sessions)
         self._bars_a_day = options.bars_a_day
         self._bars = make_store(root, self._symbols, self._sessions, options.bars_a_day, state=False)
-        pq.write_table(_hours(self._sessions), root / "hours.parquet")
+        pq.write_table(_session_hours(self._sessions), root / "hours.parquet")
 
     def measure(self, runs: int) -> None:
-        ways: dict[str, Callable[[], object]] = {PEER: self._query, OURS: self._command, LIBRARY: self._library}
-        whole = interleaved(ways, runs, before=self._fresh, after=self._compare)
+        candidates: dict[str, Callable[[], object]] = {
+            PEER: self._run_query,
+            OURS: self._run_command,
+            LIBRARY: self._run_library,
+        }
+        full = measure_interleaved(candidates, runs, before=self._make_folder, after=self._compare_bars)
         days = len(self._symbols) * len(self._sessions)
-        print_table(f"{self._bars:,} bars in {days:,} day files", whole, [PEER], self._bars, "bars")
+        print_table(f"{self._bars:,} bars in {days:,} day files", full, [PEER], self._bars, "bars")
         print(", ".join(f"peak memory of {name}: {peak:.0f} MB" for name, peak in self._peaks.items()))
-        parts = {EVERYTHING: self._refresh_all, ONE_DAY: self._refresh_one}
-        partly = interleaved(parts, 3 * runs, before=self._change)
-        for name, taken in partly.items():
-            share = median(taken) / median(whole[LIBRARY])
+        refreshes = {EVERYTHING: self._refresh_all, ONE_DAY: self._refresh_one}
+        incremental = measure_interleaved(refreshes, 3 * runs, before=self._change_one_day)
+        for name, taken in incremental.items():
+            share = median(taken) / median(full[LIBRARY])
             print(f"{share:7.2%} of {LIBRARY} {name}, {median(taken) * 1000:.0f} ms")
 
     @property
     def _folder(self) -> Path:
         return self._root / f"run-{self._run}"
 
-    def _fresh(self, _: str) -> None:
+    def _make_folder(self, _: str) -> None:
         self._run += 1
         self._folder.mkdir()
         (self._folder / "data").symlink_to(self._root / "data")
 
-    def _query(self) -> None:
-        self._finish(PEER, str(QUERY), "data", str(self._root / "hours.parquet"), "query")
+    def _run_query(self) -> None:
+        self._run_process(PEER, str(QUERY), "data", str(self._root / "hours.parquet"), "query")
 
-    def _command(self) -> None:
-        self._finish(OURS, "-m", "marketpipe", "aggregate", "--timeframes", TIMEFRAMES)
+    def _run_command(self) -> None:
+        self._run_process(OURS, "-m", "marketpipe", "aggregate", "--timeframes", TIMEFRAMES)
 
-    def _finish(self, name: str, *arguments: str) -> None:
+    def _run_process(self, name: str, *arguments: str) -> None:
         with subprocess.Popen([sys.executable, *arguments], cwd=self._folder, stdout=subprocess.DEVNULL) as process:
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -100,60 +105,60 @@ class Aggregation:
             raise SystemExit(f"{name} failed: {process.args}")
         self._peaks[name] = max(self._peaks.get(name, 0), used.ru_maxrss / 1024)
 
-    def _library(self) -> AggregationReport:
-        return self._aggregated()
+    def _run_library(self) -> AggregationReport:
+        return self._aggregate()
 
     def _refresh_all(self) -> AggregationReport:
-        return self._aggregated()
+        return self._aggregate()
 
     def _refresh_one(self) -> AggregationReport:
-        symbol, session = self._changed
-        return self._aggregated([symbol], session.trading_date, session.trading_date)
+        symbol, session = self._changed_day
+        return self._aggregate([symbol], session.trading_date, session.trading_date)
 
-    def _aggregated(self, *what: object) -> AggregationReport:
+    def _aggregate(self, *selection: object) -> AggregationReport:
         names = ("aggregates", "quarantine", "revisions")
         paths = {f"{name}_path": self._folder / name for name in names}
         state = self._folder / "state" / "marketpipe.sqlite"
         with Pipeline(StoreConfig(output_path=self._folder / "data", state_path=state, **paths)) as pipeline:
-            return pipeline.aggregate(*what, timeframes=TIMEFRAMES.split(","))
+            return pipeline.aggregate(*selection, timeframes=TIMEFRAMES.split(","))
 
-    def _change(self, _: str) -> None:
-        """Another word on one day, as an ingestion puts it in its place."""
+    def _change_one_day(self, _: str) -> None:
+        """Write other bars for one day, as an ingestion that replaces its file does."""
         self._changes += 1
-        symbol, session = self._changed
-        write_day(self._root, symbol, session, bars_of(session, self._bars_a_day, (self._changes, 10**6)))
+        symbol, session = self._changed_day
+        write_day(self._root, symbol, session, synthetic_bars(session, self._bars_a_day, (self._changes, 10**6)))
 
     @property
-    def _changed(self) -> tuple[Symbol, TradingSession]:
-        """Another day after each change."""
+    def _changed_day(self) -> tuple[Symbol, TradingSession]:
+        """Return the day to change: a different one after each change."""
         return self._symbols[self._changes % len(self._symbols)], self._sessions[-self._changes % len(self._sessions)]
 
-    def _compare(self, name: str, _: object) -> None:
+    def _compare_bars(self, name: str, _: object) -> None:
         if name == OURS and self._run == 2:
             for timeframe in TIMEFRAMES.split(","):
-                _check(*(self._root / f"run-{run}" for run in (1, 2)), timeframe)
+                _check_timeframe(*(self._root / f"run-{run}" for run in (1, 2)), timeframe)
 
 
-def _check(theirs: Path, ours: Path, timeframe: str) -> None:
-    """Both have the same bars; but for the volume-weighted price, a quotient of sums that depend on their order."""
+def _check_timeframe(peer: Path, ours: Path, timeframe: str) -> None:
+    """Check that both made the same bars. VWAPs may differ by rounding: the sums depend on their order."""
     depth = "*" if timeframe == "1d" else "*/*"
     files = {
-        "theirs": f"{theirs}/query/timeframe={timeframe}/symbol=*/{depth}/*.parquet",
+        "peer": f"{peer}/query/timeframe={timeframe}/symbol=*/{depth}/*.parquet",
         "ours": f"{ours}/aggregates/timeframe={timeframe}/symbol=*/{depth}.parquet",
     }
     with duckdb.connect() as connection:
         for name, pattern in files.items():
             connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{pattern}', hive_partitioning = true)")
-        ((count, unlike),) = connection.execute(UNLIKE).fetchall()
-    if unlike or not count:
-        raise SystemExit(f"{timeframe}: {unlike} of {count} bars differ")
+        ((count, differing),) = connection.execute(COUNT_DIFFERENCES).fetchall()
+    if differing or not count:
+        raise SystemExit(f"{timeframe}: {differing} of {count} bars differ")
 
 
-def _hours(sessions: tuple[TradingSession, ...]) -> pa.Table:
+def _session_hours(sessions: tuple[TradingSession, ...]) -> pa.Table:
     rows = []
     for session in sessions:
-        marks = [session.extended.start, session.opens, session.closes, session.extended.end]
-        times, midnight = [mark.epoch_micros for mark in marks], session.trading_date.midnight.epoch_micros
+        bounds = [session.extended.start, session.opens, session.closes, session.extended.end]
+        times, midnight = [bound.epoch_micros for bound in bounds], session.trading_date.midnight.epoch_micros
         rows += [(times[part], times[part + 1], midnight, part == 1) for part in range(3)]
     return pa.table(list(zip(*rows, strict=True)), ["hours", "hours_end", "day_start", "regular"])
 

@@ -1,9 +1,9 @@
-"""What coverage of a large store costs: seconds and memory, over synthetic checkpoints and linked files.
+"""Measure what coverage of a large store costs in seconds and memory, with synthetic checkpoints and linked files.
 
     python benchmarks/coverage_cost.py [--symbols 500] [--years 5] [--folder DIR]
 
-Makes a store of that size in a folder of its own (every day file is a link to one of a few), then runs
-``marketpipe coverage`` on it in a fresh process, and on a tenth of its symbols, so that what grows shows.
+It makes a store of that size in a temporary folder (every day file is a link to one of a few files). Then it computes
+coverage in a new process, first of a tenth of the symbols and then of all, to show what grows with the store.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.comparison import parse_options
 from benchmarks.linked_store import make_store
 
 from marketpipe import Symbol
@@ -39,7 +40,7 @@ with Store(config) as store:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     days = len(report.symbols) * len(report.dates)
     print(f"{len(report.symbols):5} symbols x {len(report.dates)} sessions = {days:8,} symbol-days: {seconds:6.2f} s, "
-          f"{cpu:6.2f} s of processor, {seconds / days * 1e6:5.1f} us a day, peak RSS {peak / 1024:6.0f} MB "
+          f"{cpu:6.2f} s processor time, {seconds / days * 1e6:5.1f} us per symbol-day, peak RSS {peak / 1024:6.0f} MB "
           f"(+{(peak - before) / 1024:.0f}), complete: {report.ok}", flush=True)
 """
 
@@ -49,15 +50,15 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=500)
     parser.add_argument("--years", type=int, default=5)
     parser.add_argument("--folder", type=Path)
-    options = parser.parse_args()
+    options = parse_options(parser)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         symbols = [Symbol(f"S{number:04}") for number in range(options.symbols)]
         first = TradingDate(date(LAST.year - options.years + 1, 1, 1))
         calendar = ExchangeCalendar(latest=TradingDate(LAST))
         started = time.perf_counter()
         make_store(Path(folder), symbols, calendar.sessions(first, TradingDate(LAST)))
-        print(f"made in {time.perf_counter() - started:.0f} s (not measured)", flush=True)
-        for some in (symbols[: len(symbols) // 10], symbols):
+        print(f"store made in {time.perf_counter() - started:.0f} s (not measured)", flush=True)
+        for some in (symbols[: max(1, len(symbols) // 10)], symbols):
             subprocess.run([sys.executable, "-c", MEASURE, folder, ",".join(map(str, some))], check=True)
 
 

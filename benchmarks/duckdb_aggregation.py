@@ -1,11 +1,12 @@
-"""What somebody who knows DuckDB well would write to aggregate a store of day files; benchmarks/aggregate.py runs it.
+"""Aggregate a store of day files as a DuckDB expert would by hand; benchmarks/aggregate.py runs this script.
 
     python benchmarks/duckdb_aggregation.py DATA HOURS OUTPUT
 
 DATA is the folder of the day files, HOURS a Parquet file with the hours of each session (three rows: before the open,
 the regular session, after the close), OUTPUT gets a folder for each timeframe. The minutes are read once, on all
-processors; every timeframe is made from the one before it, over integer keys. The files are the same kind as
-MarketPipe's: zstd, one for each symbol and month, for daily bars one for each symbol and year. They are not synced.
+processors; each timeframe is computed from the next smaller one, with integer keys. The files are of the same kind as
+MarketPipe's: zstd, one file for each symbol and month, and for daily bars one for each symbol and year. They are not
+synced.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ COPY (
 ) TO '{output}/timeframe={timeframe}' (FORMAT parquet, COMPRESSION zstd, PARTITION_BY ({partitions}))
 """
 CASCADE = {"5m": (5, 1), "15m": (15, 5), "1h": (60, 15)}
-"""Each timeframe in minutes, and the one that it is made from."""
+"""The length of each timeframe in minutes, and the length of the timeframe it is computed from."""
 MICROS_PER_MINUTE = 60_000_000
 
 
@@ -47,7 +48,8 @@ def main(data: Path, hours: Path, output: Path) -> None:
     output.mkdir(parents=True)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
-        connection.execute("SET partitioned_write_max_open_files = 10000")  # or a month would get several files
+        # With fewer open files a month would get several files.
+        connection.execute("SET partitioned_write_max_open_files = 10000")
         connection.execute(f"CREATE TEMP TABLE hours AS FROM read_parquet('{hours}') ORDER BY hours")
         connection.execute(MINUTES.format(data=data))
         for minutes, source in CASCADE.values():

@@ -1,12 +1,12 @@
-"""The whole pipeline against the least possible work and against what people write instead, from the same pages.
+"""Compare the whole pipeline with the least possible work and with common scripts, all fed with the same pages.
 
     python benchmarks/ingest.py [--bars-a-day 390 900 20] [--symbols 20] [--sessions 60] [--workers 2] [--runs 5]
 
-Interleaved, medians, each run into a fresh folder below --folder. MarketPipe does all it always does: every rule,
-quarantine, checkpoints, metrics, durable files. See least_work.py and peers.py for the other sides; --without-peers
-leaves the slow ones out. The processor time of processes is that of their parent alone, and says nothing. Thin symbols
-(20 bars) are five times as many, or too little would happen. Nothing is deleted before the end: for minutes ext4 passes
-over what has just been deleted, which takes longer than all the rest.
+Runs are interleaved, results are medians, each run writes into a new folder below --folder. MarketPipe does all its
+usual work: every rule, quarantine, checkpoints, metrics, durable files. The other candidates are in least_work.py and
+peers.py; --without-peers leaves out the slow ones. For the executor "processes" ignore the processor time: it does not
+include the workers. With thin symbols (20 bars) there are five times as many symbols, so that a run has enough to do.
+Nothing is deleted before the end: ext4 is slow for minutes after a deletion, which would distort the results.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import least_work, peers
-from benchmarks.comparison import interleaved, print_table
+from benchmarks.comparison import measure_interleaved, parse_options, print_table
 from benchmarks.page_server import PageServer
-from benchmarks.pipelines import FIRST, config_in, ingest, last_of, symbols_called
+from benchmarks.pipelines import FIRST, ingest, last_date, numbered_symbols, pipeline_config
 
 LEAST = "least work"
 THIN = 50
-Way = Callable[[Path], int]
+Candidate = Callable[[Path], int]
 
 
 def main() -> None:
@@ -41,37 +41,41 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--without-peers", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path())
-    options = parser.parse_args()
+    options = parse_options(parser)
     with TemporaryDirectory(dir=options.folder) as root:
         for bars_a_day in options.bars_a_day:
             _compare(bars_a_day, options.symbols * (5 if bars_a_day < THIN else 1), root, options)
 
 
 def _compare(bars_a_day: int, count: int, root: str, options: argparse.Namespace) -> None:
-    last, symbols = last_of(options.sessions), symbols_called(count)
+    last, symbols = last_date(options.sessions), numbered_symbols(count)
     with PageServer(str(FIRST), last, bars_a_day) as server:
-        ways = {name: partial(_afresh, way, root) for name, way in _ways(server.url, symbols, last, options).items()}
-        bars = {name: way() for name, way in ways.items()}  # and all is imported and rendered
+        candidates = {
+            name: partial(_in_new_folder, candidate, root)
+            for name, candidate in _candidates(server.url, symbols, last, options).items()
+        }
+        # This also warms up: it imports everything and renders all pages.
+        bars = {name: candidate() for name, candidate in candidates.items()}
 
         def before(_: str) -> None:
-            os.sync()  # what one way left in memory is not the next one's to wait for
+            os.sync()  # the next candidate must not wait for what the one before left to write
 
-        def after(name: str, found: int) -> None:
-            if found != bars[LEAST]:
-                raise SystemExit(f"{name} found {found} bars, not {bars[LEAST]}")
+        def after(name: str, count: int) -> None:
+            if count != bars[LEAST]:
+                raise SystemExit(f"{name} ingested {count} bars, not {bars[LEAST]}")
 
-        results = interleaved(ways, options.runs, before, after)
-    title = f"{bars_a_day} bars a symbol-day: {bars[LEAST]:,} bars into {count * options.sessions:,} files"
+        results = measure_interleaved(candidates, options.runs, before, after)
+    title = f"{bars_a_day} bars per symbol-day: {bars[LEAST]:,} bars into {count * options.sessions:,} files"
     print_table(f"{title}, {options.workers} workers", results, [LEAST], bars[LEAST], "bars")
 
 
-def _ways(url: str, symbols: list[str], last: str, options: argparse.Namespace) -> dict[str, Way]:
+def _candidates(url: str, symbols: list[str], last: str, options: argparse.Namespace) -> dict[str, Candidate]:
     span = url, symbols, str(FIRST), last
     marketpipe = {
-        f"MarketPipe, {executor}": partial(_marketpipe, url, symbols, last, options.workers, executor)
+        f"MarketPipe, {executor}": partial(_ingest, url, symbols, last, options.workers, executor)
         for executor in ("threads", "processes")
     }
-    others: dict[str, Way] = {
+    others: dict[str, Candidate] = {
         "Polars script, nothing synced": lambda folder: peers.polars_script(*span, folder, options.workers),
         "alpaca-py, nothing synced": lambda folder: peers.alpaca_py(*span, folder),
     }
@@ -82,13 +86,15 @@ def _ways(url: str, symbols: list[str], last: str, options: argparse.Namespace) 
     }
 
 
-def _marketpipe(url: str, symbols: list[str], last: str, workers: int, executor: str, folder: Path) -> int:
-    """Of the extended session: that is how many bars come, whatever their hours."""
-    return ingest(config_in(folder, url, symbols, last, workers=workers, executor=executor, session="extended")).bars
+def _ingest(url: str, symbols: list[str], last: str, workers: int, executor: str, folder: Path) -> int:
+    """Ingest the extended session, so that every bar the server sends is stored; return the number of bars."""
+    return ingest(
+        pipeline_config(folder, url, symbols, last, workers=workers, executor=executor, session="extended")
+    ).bars
 
 
-def _afresh(way: Way, root: str) -> int:
-    return way(Path(mkdtemp(dir=root)))
+def _in_new_folder(candidate: Candidate, root: str) -> int:
+    return candidate(Path(mkdtemp(dir=root)))
 
 
 if __name__ == "__main__":

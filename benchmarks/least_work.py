@@ -1,7 +1,8 @@
-"""The least work that turns a provider's pages into the same durable day files: no rules, no state, no metrics.
+"""Turn a provider's pages into durable day files with the least possible work: no rules, no state, no metrics.
 
-httpx, msgspec, Arrow, one zstd Parquet file a symbol and trading date, written under a temporary name, synced, renamed,
-its folder synced. Four hours behind UTC every bar from 04:00 to 20:00 New York time lies on its trading date.
+It uses httpx, msgspec and Arrow, and writes one zstd Parquet file for each symbol and trading date: under a temporary
+name, synced, renamed, the folder synced. The trading date is the date four hours behind UTC, which is right for every
+bar from 04:00 to 20:00 New York time, in summer and in winter.
 """
 
 from __future__ import annotations
@@ -43,27 +44,27 @@ DECODER = msgspec.json.Decoder(Page)
 
 
 def ingest(url: str, symbols: Sequence[str], first: str, last: str, folder: Path, threads: int) -> int:
-    """How many bars there were. Every thread has requests of its own, of every so-and-so-manieth symbol."""
+    """Return the number of bars. The symbols are split into two shares for each thread; each share is one query."""
     shares = [share for n in range(2 * threads) if (share := symbols[n :: 2 * threads])]
     with ThreadPoolExecutor(threads) as pool:
         return sum(pool.map(lambda share: _ingest(url, share, first, last, folder), shares))
 
 
 def _ingest(url: str, symbols: Sequence[str], first: str, last: str, folder: Path) -> int:
-    count, held = 0, dict[str, list[Bar]]()
-    for page in _pages(url, symbols, *hours(first, last)):
+    count, pending = 0, dict[str, list[Bar]]()
+    for page in _pages(url, symbols, *utc_hours(first, last)):
         for symbol, bars in page.bars.items():
             count += len(bars)
-            for other in [name for name in held if name != symbol]:
-                _store(folder, other, held.pop(other), whole=True)
-            held[symbol] = _store(folder, symbol, held.pop(symbol, []) + bars, whole=False)
-    for symbol, bars in held.items():
-        _store(folder, symbol, bars, whole=True)
+            for other in [name for name in pending if name != symbol]:
+                _write_days(folder, other, pending.pop(other), last=True)
+            pending[symbol] = _write_days(folder, symbol, pending.pop(symbol, []) + bars, last=False)
+    for symbol, bars in pending.items():
+        _write_days(folder, symbol, bars, last=True)
     return count
 
 
-def hours(first: str, last: str) -> tuple[str, str]:
-    """From New York's midnight or so to New York's midnight or so, whatever its clocks show."""
+def utc_hours(first: str, last: str) -> tuple[str, str]:
+    """Return the bounds of a query in UTC: every extended session from ``first`` to ``last`` is inside."""
     return f"{first}T04:00:00Z", f"{date.fromisoformat(last) + timedelta(days=1)}T03:59:59Z"
 
 
@@ -78,17 +79,17 @@ def _pages(url: str, symbols: Sequence[str], start: str, end: str) -> Iterator[P
             query["page_token"] = page.next_page_token
 
 
-def _store(folder: Path, symbol: str, bars: list[Bar], *, whole: bool) -> list[Bar]:
-    """What is left: the last day, where more of it may come."""
+def _write_days(folder: Path, symbol: str, bars: list[Bar], *, last: bool) -> list[Bar]:
+    """Write the bars of one symbol by day. Unless ``last``, return the last day's bars: more of them may follow."""
     table = _table(bars)
     days = (table["timestamp"].cast(pa.int64()).to_numpy() - FOUR_HOURS) // DAY
     cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(bars)]
-    end = len(cuts) if whole else len(cuts) - 1
+    end = len(cuts) if last else len(cuts) - 1
     for start, stop in pairwise(cuts[:end]):
         year, month, day = str(np.datetime64(int(days[start]), "D")).split("-")
         month_folder = folder / f"symbol={symbol}" / f"year={year}" / f"month={month}"
         _write(month_folder, f"day={day}.parquet", table.slice(start, stop - start))
-    return [] if whole else bars[cuts[-2] :]
+    return [] if last else bars[cuts[-2] :]
 
 
 def _table(bars: list[Bar]) -> pa.Table:

@@ -1,6 +1,6 @@
-"""A large store in little time and room: a few files under many names, and checkpoints that nobody ingested.
+"""Make a large store in little time and space: a few files with many hard links, and invented checkpoints.
 
-What is asked of the state and of the folders finds all as after an ingestion; the bars in the files are not looked at.
+State and folders look as after an ingestion. The bars in the files do not: use it only for what does not read bars.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from marketpipe import DatasetIdentity, SessionHours, SessionKind, StoredSymbolD
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
@@ -36,15 +36,15 @@ FOLDERS = MappingProxyType(
         "state_path": "state/marketpipe.sqlite",
     }
 )
-"""By the key of the configuration, below the root."""
+"""The folders below the root, by configuration key."""
 SINCE = Timestamp(datetime(2025, 6, 1, tzinfo=UTC))
-LINKS_A_FILE = 60_000
+LINKS_A_FILE = 60_000  # ext4 allows 65,000
 
 
 def make_store(
     root: Path, symbols: Sequence[Symbol], sessions: Sequence[TradingSession], timeframes: Sequence[Timeframe] = ()
 ) -> None:
-    """Every other symbol is thin."""
+    """Make the store below ``root``. Every other symbol is thin: it traded in 30 % of the minutes."""
     content = _content(symbols[0], sessions[0])
     state, links, source = SQLiteState(root / FOLDERS["state_path"], "../data"), LINKS_A_FILE, root / "source"
     state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
@@ -86,7 +86,7 @@ def _link(source: Path, data: Path, day: SymbolDay) -> None:
 def _answer(
     day: SymbolDay, session: TradingSession, random: np.random.Generator, liquidity: float, content: bytes
 ) -> Answer:
-    length = (session.closes.epoch_micros - session.opens.epoch_micros) // 60_000_000
+    length = (session.closes.epoch_micros - session.opens.epoch_micros) // MICROS_PER_MINUTE
     traded = np.zeros(960, np.uint8)
     traded[330 : 330 + length] = random.random(length) < liquidity
     minutes = TradedMinutes(np.packbits(traded, bitorder="little").tobytes().rstrip(b"\0"))

@@ -1,9 +1,9 @@
-"""What an ingestion takes of the memory: the peak over 1, 4 and 16 million bars, which is to be flat.
+"""Measure the peak memory of ingestions of 1, 4 and 16 million bars; it should not grow with the number of bars.
 
     python benchmarks/memory.py [--millions 1 4 16] [--workers 4] [--executor threads] [--folder DIR]
 
-The real command line, watched from outside: of all its processes together the memory that is theirs, and of what they
-share each its part (Pss of /proc/PID/smaps_rollup), five times a second.
+It runs the real command line and samples it from outside, five times a second: the proportional set size (PSS, from
+/proc/PID/smaps_rollup) of all its processes together, in which shared memory counts once.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.comparison import parse_options
 from benchmarks.page_server import PageServer
-from benchmarks.pipelines import FIRST, last_of, symbols_called
+from benchmarks.pipelines import FIRST, last_date, numbered_symbols
 
 BARS_A_DAY, SESSIONS = 390, 250
 KEYS = {"ALPACA_KEY": "memory", "ALPACA_SECRET": "memory"}
-PROPORTIONAL = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
+PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
 def main() -> None:
@@ -34,51 +35,51 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--executor", default="threads", choices=["threads", "processes"])
     parser.add_argument("--folder", type=Path)
-    options = parser.parse_args()
-    last = last_of(SESSIONS)
+    options = parse_options(parser)
+    last = last_date(SESSIONS)
     print(f"{'peak MB':>8}{'bars':>12}{'seconds':>9}{'bars/s':>10}   {options.workers} {options.executor}")
     with PageServer(str(FIRST), last, BARS_A_DAY) as server:
         for millions in options.millions:
             count = max(1, round(millions * 1_000_000 / SESSIONS / BARS_A_DAY))
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
                 _configure(Path(folder), server.url, count, last, options)
-                peak, seconds = _watched(Path(folder))
+                peak, seconds = _run_and_sample(Path(folder))
             bars = count * SESSIONS * BARS_A_DAY
             print(f"{peak / 1024:>8,.0f}{bars:>12,}{seconds:>9.1f}{bars / seconds:>10,.0f}", flush=True)
 
 
 def _configure(folder: Path, url: str, count: int, last: str, options: argparse.Namespace) -> None:
     (folder / "config.yaml").write_text(
-        f"provider: alpaca\nsymbols: [{', '.join(symbols_called(count))}]\nstart: {FIRST}\nend: {last}\n"
+        f"provider: alpaca\nsymbols: [{', '.join(numbered_symbols(count))}]\nstart: {FIRST}\nend: {last}\n"
         f"session: regular\nworkers: {options.workers}\nexecutor: {options.executor}\ntimeframes: []\n"
         f'alpaca: {{base_url: "{url}", rate_limit_per_min: 100000}}\n'
     )
 
 
-def _watched(folder: Path) -> tuple[int, float]:
-    """The peak in kB, and seconds."""
+def _run_and_sample(folder: Path) -> tuple[int, float]:
+    """Run the ingestion; return its peak memory in kB and its seconds."""
     command, log = [sys.executable, "-m", "marketpipe", "ingest", "--config", "config.yaml"], folder / "output.txt"
     peak, started = 0, time.monotonic()
     with open(log, "w") as output:
         process = subprocess.Popen(command, cwd=folder, env={**os.environ, **KEYS}, stdout=output, stderr=output)
         while process.poll() is None:
-            peak = max(peak, sum(map(_proportional, [process.pid, *_below(process.pid)])))
+            peak = max(peak, sum(map(_pss, [process.pid, *_descendants(process.pid)])))
             time.sleep(0.2)
     if process.returncode:
         raise SystemExit(log.read_text()[-2000:])
     return peak, time.monotonic() - started
 
 
-def _below(pid: int) -> list[int]:
+def _descendants(pid: int) -> list[int]:
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout
     children = [int(child) for child in listed.split()]
-    return [*children, *(grandchild for child in children for grandchild in _below(child))]
+    return [*children, *(grandchild for child in children for grandchild in _descendants(child))]
 
 
-def _proportional(pid: int) -> int:
+def _pss(pid: int) -> int:
     try:
-        found = PROPORTIONAL.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        found = PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
+    except (FileNotFoundError, ProcessLookupError):  # the process has just ended
         return 0
     return int(found[1]) if found else 0
 

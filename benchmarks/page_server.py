@@ -1,10 +1,10 @@
-"""A market data provider on loopback, in a process of its own, that costs next to nothing: Alpaca's bars, invented.
+"""A market data provider on loopback that costs almost no processor time: made-up bars in Alpaca's format.
 
     python benchmarks/page_server.py --first 2024-01-02 --last 2024-12-31 [--bars-a-day 390] [--latency-ms 0]
 
-prints its address, and serves until its standard input is closed. ``/v2/stocks/bars`` obeys symbols, start, end, limit
-and page_token, and sends gzip to whoever takes it; ``/counts`` says how many requests, bars and bytes there were, and
-how much processor time they took. ``PageServer`` starts it from a benchmark. See synthetic_pages.py for the bars.
+prints its address and serves until its standard input is closed. ``/v2/stocks/bars`` supports symbols, start, end,
+limit and page_token, and sends gzip if the client accepts it. ``/counts`` returns the numbers of requests, bars and
+bytes and the processor time so far. ``PageServer`` runs it as a child process. The bars are made in synthetic_pages.py.
 """
 
 from __future__ import annotations
@@ -25,43 +25,44 @@ from urllib.parse import parse_qsl, urlsplit
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.comparison import parse_options
 from benchmarks.synthetic_pages import SyntheticPages
 
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
 
 END_OF_HEAD = b"\r\n\r\n"
-MOST_BARS = 10_000
+PAGE_LIMIT = 10_000
 
 
 class PageServer:
-    """A context manager: the process, its ``url``, and what it counted. The dates are trading dates, both inclusive."""
+    """A context manager that runs the server as a child process, at ``url``. Both trading dates are inclusive."""
 
     def __init__(self, first: str, last: str, *bars_a_day: int, latency_ms: float = 0.0) -> None:
-        """Several numbers of ``bars_a_day`` are symbols of as many kinds; none is 390."""
+        """With several numbers of ``bars_a_day`` each symbol has one of them; without any every symbol has 390."""
         counts = map(str, bars_a_day or (390,))
-        words = ("--first", first, "--last", last, "--bars-a-day", *counts, "--latency-ms", str(latency_ms))
-        self._command = [sys.executable, __file__, *words]
+        arguments = ("--first", first, "--last", last, "--bars-a-day", *counts, "--latency-ms", str(latency_ms))
+        self._command = [sys.executable, __file__, *arguments]
 
     def __enter__(self) -> PageServer:
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
         if not self.url:
-            raise RuntimeError("the page server did not start; its error stands above")
+            raise RuntimeError("the page server did not start; its own error message is above")
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._process.communicate(timeout=30)
 
     def counts(self) -> dict[str, float]:
-        """Since its start: requests, bars, bytes, and seconds of processor."""
-        with urllib.request.urlopen(f"{self.url}/counts") as answer:
-            found: dict[str, float] = json.load(answer)
-        return found
+        """Return the numbers of requests, bars and bytes and the processor seconds since the start."""
+        with urllib.request.urlopen(f"{self.url}/counts") as response:
+            counts: dict[str, float] = json.load(response)
+        return counts
 
 
-class Counting:
+class Counters:
     def __init__(self) -> None:
         self.requests, self.bars, self.bytes = 0, 0, 0
         self._since = time.process_time()
@@ -73,10 +74,10 @@ class Counting:
 
 
 class PageProtocol(asyncio.Protocol):
-    """As much HTTP/1.1 as a client with a pool of connections needs."""
+    """The part of HTTP/1.1 that a client with a connection pool needs."""
 
-    def __init__(self, pages: SyntheticPages, counting: Counting, latency: float) -> None:
-        self._pages, self._counting, self._latency = pages, counting, latency
+    def __init__(self, pages: SyntheticPages, counters: Counters, latency: float) -> None:
+        self._pages, self._counters, self._latency = pages, counters, latency
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -87,36 +88,36 @@ class PageProtocol(asyncio.Protocol):
         self._received += data
         while END_OF_HEAD in self._received:
             head, _, self._received = self._received.partition(END_OF_HEAD)
-            self._answer(head.decode("latin-1"))
+            self._respond(head.decode("latin-1"))
 
-    def _answer(self, head: str) -> None:
-        target, packs = head.split(" ", 2)[1], "gzip" in head.lower()
+    def _respond(self, head: str) -> None:
+        target, gzipped = head.split(" ", 2)[1], "gzip" in head.lower()
         url = urlsplit(target)
         if url.path == "/counts":
-            self._send(_http(self._counting.as_json()))
+            self._send(_http(self._counters.as_json()))
         elif url.path == "/v2/stocks/bars":
-            answer = self._page(dict(parse_qsl(url.query)), packs)
-            asyncio.get_running_loop().call_later(self._latency, self._send, answer)
+            response = self._page(dict(parse_qsl(url.query)), gzipped)
+            asyncio.get_running_loop().call_later(self._latency, self._send, response)
         else:
             self._send(_http(b'{"message":"endpoint not found."}', "404 Not Found"))
 
-    def _page(self, query: Mapping[str, str], packs: bool) -> bytes:
+    def _page(self, query: Mapping[str, str], gzipped: bool) -> bytes:
         try:
             start, end = (int(datetime.fromisoformat(query[name]).timestamp()) for name in ("start", "end"))
             symbols = tuple(sorted(set(query["symbols"].split(","))))
-            limit, skipped = min(MOST_BARS, int(query.get("limit", "1000"))), int(query.get("page_token", "0"))
+            limit, skipped = min(PAGE_LIMIT, int(query.get("limit", "1000"))), int(query.get("page_token", "0"))
         except (KeyError, ValueError) as error:
             return _http(json.dumps({"message": f"bad query: {error}"}).encode(), "400 Bad Request")
         page = self._pages.page(symbols, start, end, limit, skipped)
-        body = page.packed if packs else page.raw
-        self._counting.requests += 1
-        self._counting.bars += page.bars
-        self._counting.bytes += len(body)
-        return _http(body, "200 OK", *(["Content-Encoding: gzip"] if packs else []))
+        body = page.gzipped if gzipped else page.raw
+        self._counters.requests += 1
+        self._counters.bars += page.bars
+        self._counters.bytes += len(body)
+        return _http(body, "200 OK", *(["Content-Encoding: gzip"] if gzipped else []))
 
-    def _send(self, answer: bytes) -> None:
+    def _send(self, response: bytes) -> None:
         if not self._transport.is_closing():
-            self._transport.write(answer)
+            self._transport.write(response)
 
 
 def _http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
@@ -126,21 +127,22 @@ def _http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--first", required=True)
-    parser.add_argument("--last", required=True)
+    parser.add_argument("--first", required=True, type=TradingDate.parse)
+    parser.add_argument("--last", required=True, type=TradingDate.parse)
     parser.add_argument("--bars-a-day", type=int, nargs="+", default=[390])
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--port", type=int, default=0)
-    options = parser.parse_args()
-    first, last = TradingDate.parse(options.first), TradingDate.parse(options.last)
-    pages = SyntheticPages(ExchangeCalendar(latest=last).sessions(first, last), options.bars_a_day)
+    options = parse_options(parser)
+    pages = SyntheticPages(
+        ExchangeCalendar(latest=options.last).sessions(options.first, options.last), options.bars_a_day
+    )
     pages.warm_up()
     asyncio.run(_serve(pages, options.port, options.latency_ms / 1000))
 
 
 async def _serve(pages: SyntheticPages, port: int, latency: float) -> None:
-    loop, counting = asyncio.get_running_loop(), Counting()
-    server = await loop.create_server(lambda: PageProtocol(pages, counting, latency), "127.0.0.1", port)
+    loop, counters = asyncio.get_running_loop(), Counters()
+    server = await loop.create_server(lambda: PageProtocol(pages, counters, latency), "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     server.close()

@@ -1,7 +1,7 @@
-"""What people write instead: the same pages into the same folders, one zstd Parquet file a symbol and trading date.
+"""Common alternatives to MarketPipe: write the same pages as one zstd Parquet file for each symbol and trading date.
 
-``alpaca_py`` is the provider's own library and a DataFrame; ``polars_script`` is what an expert would write in an
-afternoon, on threads. Neither checks a bar, syncs a file, keeps a state or could go on after a crash.
+``alpaca_py`` uses the provider's own library and a DataFrame; ``polars_script`` is what an expert would write in an
+afternoon, with threads. Neither checks bars, syncs files, keeps a state or can continue after a crash.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from pathlib import Path
 
 import httpx
 import polars as pl
-from benchmarks.least_work import hours
+from benchmarks.least_work import utc_hours
 
 NEW_YORK = "America/New_York"
 SCHEMA = {"t": pl.String, **dict.fromkeys("ohlcv", pl.Float64), "n": pl.Int64, "vw": pl.Float64}
 
 
 def alpaca_py(url: str, symbols: Sequence[str], first: str, last: str, folder: Path) -> int:
-    """How many bars there were."""
+    """Return the number of bars."""
     from alpaca.data.enums import DataFeed
     from alpaca.data.historical import StockHistoricalDataClient
     from alpaca.data.requests import StockBarsRequest
     from alpaca.data.timeframe import TimeFrame
 
-    start, end = map(datetime.fromisoformat, hours(first, last))
-    asked = StockBarsRequest(
+    start, end = map(datetime.fromisoformat, utc_hours(first, last))
+    request = StockBarsRequest(
         symbol_or_symbols=list(symbols), timeframe=TimeFrame.Minute, start=start, end=end, feed=DataFeed.SIP
     )
-    frame = StockHistoricalDataClient("key", "secret", url_override=url).get_stock_bars(asked).df.reset_index()
+    frame = StockHistoricalDataClient("key", "secret", url_override=url).get_stock_bars(request).df.reset_index()
     frame["day"] = frame["timestamp"].dt.tz_convert(NEW_YORK).dt.date
     for (symbol, day), part in frame.groupby(["symbol", "day"]):
         part.drop(columns=["symbol", "day"]).to_parquet(_file(folder, symbol, day), compression="zstd")
@@ -38,14 +38,14 @@ def alpaca_py(url: str, symbols: Sequence[str], first: str, last: str, folder: P
 
 
 def polars_script(url: str, symbols: Sequence[str], first: str, last: str, folder: Path, threads: int) -> int:
-    """How many bars there were. Every thread has requests of its own, of every so-and-so-manieth symbol."""
+    """Return the number of bars. The symbols are split into two shares for each thread; each share is one query."""
     shares = [share for n in range(2 * threads) if (share := symbols[n :: 2 * threads])]
     with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(lambda share: _with_polars(url, share, first, last, folder), shares))
+        return sum(pool.map(lambda share: _ingest_share(url, share, first, last, folder), shares))
 
 
-def _with_polars(url: str, symbols: Sequence[str], first: str, last: str, folder: Path) -> int:
-    start, end = hours(first, last)
+def _ingest_share(url: str, symbols: Sequence[str], first: str, last: str, folder: Path) -> int:
+    start, end = utc_hours(first, last)
     query = {"symbols": ",".join(symbols), "timeframe": "1Min", "start": start, "end": end, "limit": "10000"}
     pages: list[pl.DataFrame] = []
     with httpx.Client(base_url=url, timeout=60) as client:

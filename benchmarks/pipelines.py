@@ -1,4 +1,4 @@
-"""MarketPipe as the benchmarks run it: everything on that is on by default, into a folder of its own."""
+"""Run MarketPipe as the benchmarks do: with all default features, into a folder of its own."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCa
 FIRST, LATEST = TradingDate.parse("2024-01-02"), TradingDate.parse("2025-12-31")
 
 
-def last_of(sessions: int) -> str:
-    """The date of the last of so many sessions from ``FIRST`` on."""
-    return str(ExchangeCalendar(LATEST).sessions(FIRST, LATEST)[sessions - 1].trading_date)
+def last_date(sessions: int) -> str:
+    """Return the date of the last one of ``sessions`` sessions that begin with ``FIRST``."""
+    found = ExchangeCalendar(LATEST).sessions(FIRST, LATEST)
+    if sessions > len(found):
+        raise SystemExit(f"--sessions: at most {len(found)}, which is up to {LATEST}")
+    return str(found[sessions - 1].trading_date)
 
 
-def symbols_called(count: int) -> list[str]:
+def numbered_symbols(count: int) -> list[str]:
     return [f"S{number:04d}" for number in range(count)]
 
 
-def config_in(folder: Path, url: str, symbols: Sequence[str], last: str, **changes: Any) -> PipelineConfig:
+def pipeline_config(folder: Path, url: str, symbols: Sequence[str], last: str, **changes: Any) -> PipelineConfig:
     values: dict[str, Any] = {
         "provider": "alpaca",
         "symbols": list(symbols),

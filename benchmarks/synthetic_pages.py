@@ -1,7 +1,7 @@
-"""Synthetic OHLCV bars in Alpaca's wire format, rendered once and put together into pages for next to nothing.
+"""Made-up OHLCV bars in Alpaca's wire format, rendered once and assembled into pages at almost no cost.
 
-A session of one variant is a fragment: its JSON, and the same compressed up to a byte's edge, so that fragments can be
-laid end to end in one gzip stream. What is left to do for a page is to join fragments and to take a checksum.
+A fragment is one session of one variant: its JSON, and the same compressed and flushed to a byte boundary, so that
+fragments can be concatenated in one gzip stream. To make a page, join its fragments and compute a checksum.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ KEPT_FRAGMENTS, KEPT_PAGES = 65_536, 256
 
 class Fragment(NamedTuple):
     raw: bytes
-    packed: bytes
+    gzipped: bytes
 
 
 class Page(NamedTuple):
     bars: int
     raw: bytes
-    packed: bytes
+    gzipped: bytes
 
 
-class Grid:
-    """The minutes at which there are bars, in seconds since 1970, and where among them sessions begin."""
+class MinuteGrid:
+    """The minutes that have bars, in seconds since 1970, and the index of the first minute of each session."""
 
     def __init__(self, sessions: Sequence[TradingSession], bars_a_day: int) -> None:
-        """Fewer than ``bars_a_day`` where a session of the exchange was shorter."""
+        """A session that is too short has fewer than ``bars_a_day`` minutes."""
         days = [minutes_of(session, bars_a_day) for session in sessions]
         self.minutes = [minute for day in days for minute in day]
         self.bounds = list(accumulate(map(len, days), initial=0))
@@ -54,13 +54,13 @@ class SyntheticPages:
     """Every symbol has the minutes of one of the grids in every session, and the prices of one of ``variants``."""
 
     def __init__(self, sessions: Sequence[TradingSession], bars_a_day: Sequence[int], variants: int = 4) -> None:
-        """Several numbers of ``bars_a_day`` are symbols of as many kinds."""
-        self._variants, self._grids = variants, [Grid(sessions, count) for count in bars_a_day]
+        """``bars_a_day`` has a number for each grid; the symbols are spread over the grids."""
+        self._variants, self._grids = variants, [MinuteGrid(sessions, count) for count in bars_a_day]
         self._fragment = lru_cache(KEPT_FRAGMENTS)(self._render)
         self.page = lru_cache(KEPT_PAGES)(self._make_page)
 
     def warm_up(self) -> None:
-        """Renders every whole session, so that no request has to."""
+        """Render every complete session, so that no request has to wait for it."""
         for number, grid in enumerate(self._grids):
             for variant in range(self._variants):
                 for first, last in pairwise(grid.bounds):
@@ -71,30 +71,30 @@ class SyntheticPages:
         return last - first
 
     def _make_page(self, symbols: tuple[str, ...], start: int, end: int, limit: int, skipped: int) -> Page:
-        """``start`` and ``end`` in seconds since 1970, both inclusive; ``skipped`` bars came on pages before this."""
-        parts, begins, until = [plain('{"bars":{')], 0, skipped + limit
+        """``start`` and ``end`` are seconds since 1970, both inclusive. The pages before had ``skipped`` bars."""
+        parts, begins, until = [text_fragment('{"bars":{')], 0, skipped + limit
         for symbol in symbols:
             number = self._grid_of(symbol)
             first, last = self._grids[number].between(start, end)
             some = slice(max(skipped - begins, 0), max(min(until - begins, last - first), 0))
             if some.start < some.stop:
-                parts.append(plain(f'{"," if len(parts) > 1 else ""}"{symbol}":['))
+                parts.append(text_fragment(f'{"," if len(parts) > 1 else ""}"{symbol}":['))
                 parts += self._bars(number, self._variant_of(symbol), first + some.start, first + some.stop)
-                parts.append(plain("]"))
+                parts.append(text_fragment("]"))
             begins += last - first
         token = f'"{until}"' if until < begins else "null"
-        return _page(max(0, min(until, begins) - skipped), [*parts, plain(f'}},"next_page_token":{token}}}')])
+        return _page(max(0, min(until, begins) - skipped), [*parts, text_fragment(f'}},"next_page_token":{token}}}')])
 
     def _bars(self, number: int, variant: int, first: int, last: int) -> Iterator[Fragment]:
-        """Session by session."""
+        """Return the bars from ``first`` to ``last``, exclusive, as fragments: one for each session."""
         bounds = self._grids[number].bounds
         day = bisect_right(bounds, first) - 1
         while first < last:
-            upto = min(last, bounds[day + 1])
-            yield self._fragment(number, variant, first, upto)
-            first, day = upto, day + 1
+            end = min(last, bounds[day + 1])
+            yield self._fragment(number, variant, first, end)
+            first, day = end, day + 1
             if first < last:
-                yield plain(",")
+                yield text_fragment(",")
 
     def _render(self, number: int, variant: int, first: int, last: int) -> Fragment:
         minutes = self._grids[number].minutes
@@ -108,7 +108,7 @@ class SyntheticPages:
 
 
 def minutes_of(session: TradingSession, count: int) -> list[int]:
-    """Spread over the regular session, or where that is too short side by side around its middle."""
+    """Return ``count`` minutes spread over the regular session; if it is too short, consecutive minutes around it."""
     opens, closes = (moment.epoch_micros // 1_000_000 for moment in (session.opens, session.closes))
     length = (closes - opens) // MINUTE
     if count <= length:
@@ -120,7 +120,7 @@ def minutes_of(session: TradingSession, count: int) -> list[int]:
 
 
 @lru_cache(4096)
-def plain(text: str) -> Fragment:
+def text_fragment(text: str) -> Fragment:
     return _fragment(text)
 
 
@@ -132,12 +132,12 @@ def _fragment(text: str) -> Fragment:
 def _page(bars: int, parts: Sequence[Fragment]) -> Page:
     raw = b"".join(part.raw for part in parts)
     check = struct.pack("<LL", zlib.crc32(raw), len(raw) & 0xFFFFFFFF)
-    packed = b"".join([GZIP_HEAD, *(part.packed for part in parts), DEFLATE_END, check])
-    return Page(bars, raw, packed)
+    gzipped = b"".join([GZIP_HEAD, *(part.gzipped for part in parts), DEFLATE_END, check])
+    return Page(bars, raw, gzipped)
 
 
 def _record(minute: int, number: int, variant: int) -> str:
-    """A walk up and down that never leaves a hundredth of the price, so that every rule holds."""
+    """Return one bar as JSON. Prices move up and down by less than one percent, so that every rule holds."""
     open_ = 5000 + 2500 * variant + number * 7 % 41
     close = open_ + number * 13 % 21 - 10
     high, low = (open_ if open_ > close else close) + 5, (open_ if open_ < close else close) - 5

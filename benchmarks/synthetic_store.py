@@ -1,10 +1,10 @@
-"""A store of synthetic day files in MarketPipe's own layout, made quickly, without a provider.
+"""Make a store of synthetic day files in MarketPipe's layout quickly, without a provider.
 
     python benchmarks/synthetic_store.py FOLDER [--symbols 52] [--sessions 250] [--bars-a-day 390] [--no-state]
 
-The files are as an ingestion leaves them (columns, encoding, metadata), but nothing is synced. Their checkpoints are
-recorded in the state, so that planning, status, coverage and verify have what they need; readers and aggregation do
-without. The same arguments give the same bytes.
+The files are as after an ingestion (columns, encoding, metadata), but not synced. Their checkpoints are recorded in the
+state for planning, status, coverage and verify; readers and aggregation work without. The same arguments give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if __name__ == "__main__":
 
 import numpy as np
 import pyarrow as pa
+from benchmarks.comparison import parse_options
 from benchmarks.synthetic_pages import minutes_of
 
 from marketpipe import DatasetIdentity, SessionHours, SessionKind, StoredSymbolDay, Symbol, SymbolDay
@@ -43,41 +44,41 @@ FIRST, LATEST = TradingDate.parse("2024-01-02"), TradingDate.parse("2025-12-31")
 SECOND = 1_000_000
 
 
-def symbols_called(count: int) -> list[Symbol]:
+def numbered_symbols(count: int) -> list[Symbol]:
     return [Symbol(f"S{number:04}") for number in range(count)]
 
 
-def sessions_from(count: int, first: TradingDate = FIRST) -> tuple[TradingSession, ...]:
+def first_sessions(count: int, first: TradingDate = FIRST) -> tuple[TradingSession, ...]:
     return ExchangeCalendar(LATEST).sessions(first, LATEST)[:count]
 
 
 def make_store(
     root: Path, symbols: Sequence[Symbol], sessions: Sequence[TradingSession], bars_a_day: int, *, state: bool = True
 ) -> int:
-    """How many bars there are; fewer than ``bars_a_day`` on a day that was shorter. The same names as by default."""
+    """Make a store below ``root`` with the default folder names; return the number of bars. Short days have fewer."""
     with ThreadPoolExecutor(os.cpu_count()) as executor:
-        made = executor.map(
+        days_by_symbol = executor.map(
             lambda number: _make_symbol(root, symbols[number], number, sessions, bars_a_day), range(len(symbols))
         )
-        stored = list(made)
+        stored = list(days_by_symbol)
     if state:
         _record(root, [day for days in stored for day in days], sessions)
     return sum(day.rows for days in stored for day in days)
 
 
 def write_day(root: Path, symbol: Symbol, session: TradingSession, bars: pa.Table) -> bytes:
-    """One file, written over what lies there; its bytes."""
+    """Write one day file over the one that may exist; return its bytes."""
     day = SymbolDay(symbol, session.trading_date)
-    said = StorageMetadata(IDENTITY, symbol, str(session.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)
-    content, path = ParquetWriter("zstd").encode_bars(bars, said.as_mapping()), root / "data" / DataPartition(day).path
+    label = StorageMetadata(IDENTITY, symbol, str(session.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)
+    content, path = ParquetWriter("zstd").encode_bars(bars, label.as_mapping()), root / "data" / DataPartition(day).path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     os.utime(path, ns=(SINCE.epoch_micros * 1000,) * 2)
     return content
 
 
-def bars_of(session: TradingSession, count: int, seed: Sequence[int]) -> pa.Table:
-    """A walk in cents, as a share of some tens of dollars goes."""
+def synthetic_bars(session: TradingSession, count: int, seed: Sequence[int]) -> pa.Table:
+    """Return ``count`` bars of a random walk in cents, from a start between 50 and 250 dollars."""
     random, times = np.random.default_rng(seed), np.array(minutes_of(session, count)) * SECOND
     count = len(times)
     close = 5000 + random.integers(0, 20_000) + np.cumsum(random.integers(-6, 7, count))
@@ -94,7 +95,7 @@ def _make_symbol(
     root: Path, symbol: Symbol, number: int, sessions: Sequence[TradingSession], bars_a_day: int
 ) -> list[StoredSymbolDay]:
     return [
-        _make_day(root, symbol, session, bars_of(session, bars_a_day, (number, place)))
+        _make_day(root, symbol, session, synthetic_bars(session, bars_a_day, (number, place)))
         for place, session in enumerate(sessions)
     ]
 
@@ -123,15 +124,15 @@ def _answer(stored: StoredSymbolDay) -> Answer:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("target", metavar="FOLDER", type=Path, help="where to make the store")
     parser.add_argument("--symbols", type=int, default=52)
     parser.add_argument("--sessions", type=int, default=250)
     parser.add_argument("--bars-a-day", type=int, default=390)
     parser.add_argument("--no-state", action="store_true")
-    options = parser.parse_args()
-    symbols, sessions = symbols_called(options.symbols), sessions_from(options.sessions)
-    bars = make_store(options.folder, symbols, sessions, options.bars_a_day, state=not options.no_state)
-    print(f"{options.folder}: {bars:,} bars in {len(symbols) * len(sessions):,} day files")
+    options = parse_options(parser)
+    symbols, sessions = numbered_symbols(options.symbols), first_sessions(options.sessions)
+    bars = make_store(options.target, symbols, sessions, options.bars_a_day, state=not options.no_state)
+    print(f"{options.target}: {bars:,} bars in {len(symbols) * len(sessions):,} day files")
 
 
 if __name__ == "__main__":
