@@ -1,4 +1,4 @@
-"""Every bar store keeps the promises of the port: the one that writes Parquet, and the fake that other tests use."""
+"""The contract of the port ``BarStore``, for the store that writes Parquet and for the fake that other tests use."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_new_bars_are_stored_and_described(harness: Harness) -> None:
     assert result.error is None
 
 
-def test_every_slice_gets_its_entry_in_the_order_given(harness: Harness) -> None:
+def test_the_report_has_an_entry_for_every_slice_in_the_order_given(harness: Harness) -> None:
     later = day("AAPL", "2024-01-03")
     accepted = columnar((MSFT, [at(0)]), (later, []), (AAPL, [at(1), at(2)]))
 
@@ -56,7 +56,7 @@ def test_every_slice_gets_its_entry_in_the_order_given(harness: Harness) -> None
     assert (harness.bars(MSFT), harness.bars(later), harness.bars(AAPL)) == ([at(0)], [], [at(1), at(2)])
 
 
-def test_nothing_to_store_is_an_answer_without_entries(harness: Harness) -> None:
+def test_nothing_to_store_gives_an_empty_report(harness: Harness) -> None:
     assert harness.store.store(NOTHING, NOTHING) == ()
 
 
@@ -228,7 +228,7 @@ def test_an_answer_that_changes_something_is_known_since_now(harness: Harness) -
     assert (changed.known_since, same.known_since) == (now, now.plus(timedelta(minutes=-1)))
 
 
-def test_two_changes_at_the_same_moment_are_told_apart(harness: Harness) -> None:
+def test_two_changes_at_the_same_moment_are_distinguished(harness: Harness) -> None:
     prices = (100.0, 101.0, 100.0)
     found = [harness.store.store(columnar((AAPL, [at(0, price)])), NOTHING)[0] for price in prices]
 
@@ -300,8 +300,8 @@ def test_bars_off_the_grid_count_for_their_minute_and_those_outside_the_hours_do
 
 
 @frozen
-class Word:
-    """What a provider says of some minutes: the prices of those accepted, and the minutes that were turned down."""
+class Response:
+    """A provider's response for some minutes: the prices of the accepted bars, and the minutes of the rejected ones."""
 
     accepted: dict[int, float]
     rejected: set[int]
@@ -313,24 +313,24 @@ def windows() -> st.SearchStrategy[TimeWindow | None]:
     return st.sampled_from((None, SESSION.extended, SESSION.regular, TimeWindow(SESSION.opens, SESSION.opens)))
 
 
-def words() -> st.SearchStrategy[Word]:
+def words() -> st.SearchStrategy[Response]:
     minutes = st.integers(-3, 6) | st.sampled_from((389, 390))
     prices = st.sampled_from((100.0, 101.0, 102.0))
     pauses = st.sampled_from((0.0, 1.0))
     return st.builds(
-        Word, st.dictionaries(minutes, prices, max_size=6), st.sets(minutes, max_size=3), windows(), pauses
+        Response, st.dictionaries(minutes, prices, max_size=6), st.sets(minutes, max_size=3), windows(), pauses
     )
 
 
 @settings(max_examples=30)
 @given(st.lists(words(), min_size=1, max_size=5), st.integers(0, 4))
-def test_the_fake_and_the_partition_manager_agree(said: list[Word], broken: int) -> None:
+def test_the_fake_and_the_partition_manager_agree(said: list[Response], broken: int) -> None:
     with _both() as (disk, memory):
         for number, each in enumerate(said):
             if number == broken and disk.bars(AAPL):
                 disk.damage(AAPL)
                 memory.damage(AAPL)
-            answers = [_say(harness, each) for harness in (disk, memory)]
+            answers = [_write_response(harness, each) for harness in (disk, memory)]
             assert answers[0] == answers[1]
             if answers[0].error:
                 return
@@ -338,8 +338,8 @@ def test_the_fake_and_the_partition_manager_agree(said: list[Word], broken: int)
             assert disk.quarantine(AAPL) == memory.quarantine(AAPL)
 
 
-def _say(harness: Harness, said: Word) -> StoredSymbolDay:
-    """Of the two stores the bytes differ, and the words for what is damaged."""
+def _write_response(harness: Harness, said: Response) -> StoredSymbolDay:
+    """Write a response; the two stores differ in bytes and in the message for a damaged day."""
     harness.clock.advance(said.pause)
     accepted = word(AAPL, [at(minute, price) for minute, price in said.accepted.items()], said.whole)
     rejected = columnar((AAPL, [at(minute, -1.0) for minute in sorted(said.rejected)])) if said.rejected else NOTHING
@@ -356,7 +356,7 @@ def _both() -> Iterator[tuple[OnDisk, InMemory]]:
 def test_bars_travel_as_any_arrow_stream(harness: Harness) -> None:
     @define
     class Stream:
-        """``ColumnarBars`` of somebody else, in several chunks."""
+        """``ColumnarBars`` of another library, in several chunks."""
 
         slices: tuple[SymbolDaySlice, ...] = (SymbolDaySlice(AAPL, 0, 3, SESSION.extended),)
         num_rows: int = 3

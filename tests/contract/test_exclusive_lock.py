@@ -1,4 +1,4 @@
-"""What every ``ExclusiveLock`` does: the one on a file, and the tests' own in memory."""
+"""The contract of the port ``ExclusiveLock``, for the lock on a file and for the fake in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from marketpipe.shared_kernel.domain.errors import StoreBusyError
 from tests.support.in_memory_exclusive_lock import InMemoryExclusiveLock
 
 NewLock = Callable[[bool], ExclusiveLock]
-"""Makes another lock on the same thing; one that waits if the argument is true."""
+"""Make another lock on the same resource; it waits if the argument is true."""
 TIMEOUT_SECONDS = 20
 A_MOMENT = 0.2
 

@@ -1,4 +1,4 @@
-"""What every ``IngestionState`` does: the one in SQLite, and the tests' own in memory."""
+"""The contract of the port ``IngestionState``, for the state in SQLite and for the fake in memory."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def aapl(outcome: Outcome = COMPLETE, rows: int = 390, **changes: Any) -> Answer
 
 
 def record_of_aapl(state: IngestionState) -> IngestionCheckpoint:
-    """Of the one day that ``aapl`` is about."""
+    """Return the record of the only day that ``aapl`` is about."""
     (found,) = state.checkpoints.between(Symbol("AAPL"), FIRST, FIRST).values()
     return found
 
@@ -93,7 +93,7 @@ def finished_job(job_id: int, wanted: IngestionScope, *outcomes: SymbolDayOutcom
     return job
 
 
-def test_a_new_state_knows_nothing(state: IngestionState) -> None:
+def test_a_new_state_is_empty(state: IngestionState) -> None:
     assert dict(state.checkpoints.between(Symbol("AAPL"), FIRST, LAST)) == {}
     assert (
         state.checkpoints.settled_hours_and_marks(Symbol("AAPL"), FIRST, LAST),
@@ -210,7 +210,7 @@ def test_a_checkpoint_that_covers_the_regular_session_replaces_what_was_known(
 
 
 @pytest.mark.parametrize("outcome", [COMPLETE, EMPTY])
-def test_an_answer_that_did_not_come_takes_nothing_back(state: IngestionState, outcome: Outcome) -> None:
+def test_a_failed_request_withdraws_nothing(state: IngestionState, outcome: Outcome) -> None:
     record(state, [aapl(outcome, 390 if outcome is COMPLETE else 0)])
     before = record_of_aapl(state)
 
@@ -219,7 +219,7 @@ def test_an_answer_that_did_not_come_takes_nothing_back(state: IngestionState, o
     assert record_of_aapl(state) == before
 
 
-def test_lives_are_between_the_first_and_the_last_stored_bars(state: IngestionState) -> None:
+def test_lifetimes_are_between_the_first_and_the_last_stored_bars(state: IngestionState) -> None:
     record(state, [answer("AAPL", f"2024-01-0{date}") for date in (3, 2, 5)])
     record(state, [answer("AAPL", "2024-01-08", Outcome.EMPTY, 0), answer("MSFT", "2024-01-02", Outcome.EMPTY, 0)])
 
@@ -228,7 +228,7 @@ def test_lives_are_between_the_first_and_the_last_stored_bars(state: IngestionSt
     }
 
 
-def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: IngestionState) -> None:
+def test_a_checkpoint_without_a_file_keeps_the_recorded_file(state: IngestionState) -> None:
     record(state, [aapl(PARTIAL)])
 
     record(state, [aapl(FAILED, 0)])
@@ -242,7 +242,7 @@ def test_a_checkpoint_without_a_file_leaves_the_known_file_alone(state: Ingestio
     ("hours", "is_kept"),
     [(EXTENDED, False), (REGULAR, False), (REGULAR | LATE, False), (EARLY, True), (EARLY | LATE, True)],
 )
-def test_an_empty_day_has_no_file_but_empty_other_hours_say_nothing_of_it(
+def test_an_empty_day_has_no_file_but_empty_other_hours_do_not_remove_it(
     state: IngestionState, hours: SessionHours, is_kept: bool
 ) -> None:
     record(state, [aapl(minutes=TradedMinutes.of(7))])
@@ -335,7 +335,7 @@ def test_widening_keeps_the_count_of_answers(state: IngestionState, widening: An
     ("before", "then"),
     [(COMPLETE, PARTIAL), (COMPLETE, FAILED), (PARTIAL, COMPLETE), (FAILED, COMPLETE), (FAILED, EMPTY)],
 )
-def test_other_hours_leave_the_day_as_it_is_where_one_of_both_is_not_settled(
+def test_other_hours_do_not_change_the_day_if_one_of_both_is_not_settled(
     state: IngestionState, before: Outcome, then: Outcome
 ) -> None:
     record(state, [aapl(before, hours=REGULAR, rejected=2)])
@@ -423,7 +423,7 @@ def test_a_day_that_was_emptied_and_filled_again_knows_its_new_file_only(state: 
     )
 )
 @settings(deadline=None, max_examples=60)
-def test_all_states_agree_whatever_is_recorded_in_a_row(asked: list[Answer]) -> None:
+def test_all_states_agree_after_any_sequence_of_records(asked: list[Answer]) -> None:
     found = []
     with TemporaryDirectory() as folder:
         for make in STATES.values():

@@ -1,4 +1,4 @@
-"""What every market data provider owes to the rest of MarketPipe, whatever it speaks to the world outside."""
+"""The contract of the port ``MarketDataProvider``, for every provider, whatever its protocol."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_all_bars_are_in_the_requested_window(subject: Subject, kind: SessionKin
 
 @SUBJECTS
 def test_a_bar_at_the_end_of_the_window_is_not_returned(subject: Subject) -> None:
-    """A window is half-open, whatever the provider makes of its end."""
+    """A window is half-open, even if the provider's own ranges include their end."""
     (session,) = ONE_DAY.sessions
     last = expected(ONE_DAY)[500][1]["timestamp"]
     cut = evolve(ONE_DAY, sessions=(evolve(session, window=session.window.until(Timestamp(last)), final=False),))
@@ -177,7 +177,7 @@ def test_an_unknown_symbol_has_no_bars_and_is_no_error(subject: Subject, reader:
         among_others = reader(provider, request(("AAPL", "ZZZZ"), "2024-03-11", "2024-03-11"))
         alone = reader(provider, request(("ZZZZ",), "2024-03-11", "2024-03-11"))
     assert set(map(str, {run.symbol for page in among_others for run in page.runs})) == {"AAPL"}
-    assert [page.num_rows for page in alone] == [0, 0]  # silence is believed when it is said twice
+    assert [page.num_rows for page in alone] == [0, 0]  # an empty response counts only if it is repeated
     assert pa.table(alone[0].columns).schema.equals(BAR_SCHEMA)
     assert [page.refused for page in (*among_others, *alone)] == [()] * (len(among_others) + 2)
 

@@ -1,4 +1,4 @@
-"""What every adapter of ``RateLimitTurns`` owes to the rate limiter, whoever shares the turns."""
+"""The contract of the port ``RateLimitTurns``, for every adapter."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _in_memory(_: Path, windows: Windows, clock: Clock) -> tuple[RateLimitTurns,
 
 
 def _in_a_file(folder: Path, windows: Windows, clock: Clock) -> tuple[RateLimitTurns, RateLimitTurns]:
-    """Each with its own descriptor, as two processes have."""
+    """Return two handles with separate file descriptors, as in two processes."""
     return FileTurns(folder / "rate-limit", windows, clock), FileTurns(folder / "rate-limit", windows, clock)
 
 
@@ -50,7 +50,7 @@ SUBJECTS = pytest.mark.parametrize(
 
 
 def wait_for_turn(turns: RateLimitTurns, clock: FakeClock) -> float:
-    """Return when the turn was given."""
+    """Wait for a turn; return the time at which it was given."""
     while (delay := turns.reserve()) > 0:
         clock.advance(delay)
     return clock.monotonic()
@@ -69,7 +69,7 @@ def test_a_full_window_gives_no_turn_until_it_has_moved_on(subject: Subject, tmp
     assert [one.reserve(), other.reserve()] == [0.0, 0.0]
     clock.advance(10)
     assert one.reserve() == pytest.approx(50.0, abs=2 * MILLISECOND)
-    assert other.reserve() == pytest.approx(50.0, abs=2 * MILLISECOND)  # asking has taken no turn
+    assert other.reserve() == pytest.approx(50.0, abs=2 * MILLISECOND)  # asking did not use up a turn
     clock.advance(50 + 2 * MILLISECOND)
     assert [one.reserve(), other.reserve()] == [0.0, 0.0]
     assert one.reserve() > 0
@@ -135,7 +135,7 @@ def test_a_pause_of_nothing_is_no_pause(subject: Subject, tmp_path: Path, second
 
 @SUBJECTS
 def test_threads_get_no_more_turns_than_there_are(subject: Subject, tmp_path: Path) -> None:
-    """On a clock that stands still."""
+    """The clock does not move."""
     both = subject.connect(tmp_path, [RateWindow(100)], FakeClock())
     with ThreadPoolExecutor(8) as threads:
         given_or_not = Counter(threads.map(lambda number: both[number % 2].reserve() == 0, range(400)))
@@ -143,7 +143,7 @@ def test_threads_get_no_more_turns_than_there_are(subject: Subject, tmp_path: Pa
 
 
 @SUBJECTS
-def test_closed_turns_open_again_and_have_forgotten_nothing(subject: Subject, tmp_path: Path) -> None:
+def test_turns_that_are_opened_again_have_kept_their_history(subject: Subject, tmp_path: Path) -> None:
     one, other = subject.connect(tmp_path, [RateWindow(1)], FakeClock())
     assert one.reserve() == 0
     for turns in (one, one, other):

@@ -1,4 +1,4 @@
-"""Every inventory reports what a store contains: the one that lists folders, and the fake that other tests use."""
+"""The contract of the port ``StoreInventory``, for the one that lists folders and for the fake that other tests use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every ``SymbolDayLeases`` does: the one in SQLite, and the tests' own in memory. Two holders share a store."""
+"""The contract of the port ``SymbolDayLeases``, for SQLite and the fake in memory. Two holders share a store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXTENDED, REGULAR, LATE = SessionHours.EXTENDED, SessionHours.REGULAR, SessionHo
 
 @frozen
 class Sharing:
-    """``end_other``: as when the other's process ends, in whatever way."""
+    """Two holders of one store. ``end_other`` acts like the end of the other's process, however it ended."""
 
     state: IngestionState
     one: SymbolDayLeases
@@ -60,7 +60,7 @@ def take(
     return leases.take(dict.fromkeys(days, hours), since, NOW, UNTIL)
 
 
-def test_what_is_free_is_taken(sharing: Sharing) -> None:
+def test_a_free_day_is_leased(sharing: Sharing) -> None:
     taken = take(sharing.one, MONDAY, TUESDAY, OTHER_SYMBOL)
 
     assert (taken.ours, dict(taken.settled), taken.busy) == ({MONDAY, TUESDAY, OTHER_SYMBOL}, {}, set())
@@ -160,7 +160,7 @@ def test_a_lease_ends_with_its_holder(sharing: Sharing) -> None:
     assert take(sharing.one, MONDAY).ours == {MONDAY}
 
 
-def test_what_was_settled_since_is_not_taken(sharing: Sharing) -> None:
+def test_a_day_that_was_settled_meanwhile_is_not_leased(sharing: Sharing) -> None:
     record(sharing.state, [answer("AAPL", "2024-01-02")])
     since = sharing.other.position()
     record(sharing.state, [answer("AAPL", "2024-01-03", Outcome.EMPTY, 0), answer("MSFT", "2024-01-02")])
@@ -181,14 +181,14 @@ def test_a_day_that_was_settled_since_is_settled_though_it_is_leased(sharing: Sh
     assert (taken.settled[MONDAY].rows, taken.busy, taken.ours) == (77, {TUESDAY}, set())
 
 
-def test_whatever_is_settled_can_be_taken_again(sharing: Sharing) -> None:
+def test_a_settled_day_can_be_leased_again(sharing: Sharing) -> None:
     record(sharing.state, [answer("AAPL", "2024-01-02")])
 
     assert take(sharing.other, MONDAY, since=None).ours == {MONDAY}
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.PARTIAL])
-def test_what_was_not_settled_is_taken(sharing: Sharing, outcome: Outcome) -> None:
+def test_a_day_that_was_not_settled_is_leased(sharing: Sharing, outcome: Outcome) -> None:
     since = sharing.other.position()
     record(sharing.state, [answer("AAPL", "2024-01-02", outcome, 10)])
 

@@ -24,7 +24,7 @@ CONFIG = "provider: synthetic\nsymbols: [AAPL]\nstart: 2024-01-02\nend: 2024-01-
 RECENT = CONFIG + "".join(
     f"{name}_path: recent/{name}\n" for name in ("output", "aggregates", "quarantine", "revisions", "state")
 )
-"""For ``update``, which continues to today."""
+"""The date of today for ``update``, which ingests up to it."""
 WORDS = st.sampled_from(
     ["", " ", "-", "--", "-1", "0", "nan", "1e999", "9" * 400, "é", "\udcff", "\n", "%", "None", "🂡"]
 )
@@ -122,7 +122,7 @@ def _option_with_value(draw: st.DrawFn, command: str, option: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> WatchedFolder:
-    """A folder with a store of two days."""
+    """Return a folder with a store of two days."""
     template = tmp_path_factory.mktemp("template")
     (template / "config.yaml").write_text(CONFIG)
     days = [f"{date.today() - timedelta(days=before)}" for before in (5, 4)]  # noqa: DTZ011 - update reads that clock too

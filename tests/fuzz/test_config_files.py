@@ -1,4 +1,4 @@
-"""Whatever stands in a configuration, what it is given to ends well, or refuses it before anything is touched."""
+"""Commands and library calls succeed with any configuration, or refuse it before anything is changed."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ COMMANDS = st.sampled_from(["ingest", "ingest", "plan", "coverage", "verify", "a
 
 @st.composite
 def texts(draw: st.DrawFn) -> bytes:
-    """A valid file in which a few keys say something else, are gone or are new; sometimes damaged as a text."""
+    """Draw a valid file in which a few keys are changed, removed or added; sometimes its text is damaged."""
     values = dict(VALID)
     for key in draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=3)):
         if draw(st.integers(0, 5)):
@@ -122,7 +122,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> WatchedFolder:
 
 
 def places(file: Path) -> list[Path]:
-    """The configured paths; where a file is refused nothing may be written at all."""
+    """Return the configured paths; none if the file is refused, because then nothing may be written."""
     try:
         config = load_config(file)
     except MarketPipeError:
@@ -133,7 +133,7 @@ def places(file: Path) -> list[Path]:
 
 @fuzzed(60)
 @given(text=texts(), command=COMMANDS)
-def test_any_configuration_does_its_work_or_is_refused(watched: WatchedFolder, text: bytes, command: str) -> None:
+def test_any_configuration_works_or_is_refused(watched: WatchedFolder, text: bytes, command: str) -> None:
     watched.begin()
     (watched.cwd / "config.yaml").write_bytes(text)
     watched.look()
@@ -149,7 +149,7 @@ def test_any_configuration_does_its_work_or_is_refused(watched: WatchedFolder, t
 
 @fuzzed(40)
 @given(text=texts())
-def test_a_library_call_raises_errors_of_our_own_alone(watched: WatchedFolder, text: bytes) -> None:
+def test_a_library_call_raises_only_our_own_errors(watched: WatchedFolder, text: bytes) -> None:
     watched.begin()
     (watched.cwd / "config.yaml").write_bytes(text)
     with watched.inside(), within(60), suppress(MarketPipeError), Pipeline.from_config("config.yaml") as pipeline:

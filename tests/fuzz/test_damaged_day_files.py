@@ -1,4 +1,4 @@
-"""Files of a store with flipped, lost and added bytes: only errors of our own come of it, and all of it is healed."""
+"""Files of a store with flipped, lost and added bytes cause only our own errors, and all of them can be repaired."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def stored_bars(root: Path) -> dict[str, str]:
 
 
 def hostile(content: bytes) -> list[bytes]:
-    """Footers that promise more than there is, and files that are hardly any."""
+    """Return hostile files: footers that announce more than the file has, and nearly empty files."""
     length = struct.unpack("<I", content[-8:-4])[0]
     footer, head = content[-8 - length : -8], content[: -8 - length]
     ends = [
@@ -94,7 +94,7 @@ def hostile(content: bytes) -> list[bytes]:
 
 
 def put(path: Path, content: bytes, *, looks_the_same: bool) -> None:
-    """``looks_the_same``: with the time that it had, as where bits have rotted."""
+    """Write ``content``; ``looks_the_same`` keeps the modification time, as after a silent failure of the disk."""
     before = path.stat()
     path.write_bytes(content)
     if looks_the_same:
@@ -126,7 +126,7 @@ def check_day_is_healed(work: Path, whole: Path, content: bytes, *, looks_the_sa
 
 @fuzzed(20)
 @given(edits=damages, looks_the_same=st.booleans(), reads=st.lists(st.sampled_from(sorted(READS)), max_size=2))
-def test_any_damage_to_a_day_file_is_an_error_until_it_is_healed(
+def test_any_damage_to_a_day_file_is_an_error_until_it_is_repaired(
     work: Path, whole: Path, edits: list[Edit], looks_the_same: bool, reads: list[str]
 ) -> None:
     content = damaged((whole / DAY).read_bytes(), edits)
@@ -155,7 +155,7 @@ def test_damage_to_other_files_is_named_and_touches_no_day_file(
         assert stored_bars(work) == stored_bars(whole)
 
 
-def test_hostile_files_are_errors_until_they_are_healed(work: Path, whole: Path) -> None:
+def test_hostile_files_are_errors_until_they_are_repaired(work: Path, whole: Path) -> None:
     turn = cycle(sorted(READS))
     for content in hostile((whole / DAY).read_bytes()):
         check_day_is_healed(work, whole, content, looks_the_same=False, reads=[next(turn), "load minutes"])

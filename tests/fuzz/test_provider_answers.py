@@ -1,4 +1,4 @@
-"""Answers that are almost Alpaca's, through the whole pipeline: a store in which all is in order, and nothing else."""
+"""The store is consistent after the whole pipeline, even if a provider's answers are only almost in Alpaca's format."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ NAMES = st.sampled_from([*NO_SYMBOLS, *ODD_SYMBOLS, "TSLA"])
 
 @st.composite
 def pages(draw: st.DrawFn) -> bytes:
-    """A valid page in which a few things are otherwise; sometimes damaged as a text."""
+    """Draw a valid page with a few changes; sometimes its text is damaged."""
     page = copy.deepcopy(PAGE)
     groups = dict(page["bars"])
     for _ in range(draw(st.integers(1, 4))):
@@ -104,7 +104,7 @@ def opened(root: Path, answers: list[bytes], status: int) -> Pipeline:
 
 @fuzzed(25)
 @given(answers=st.lists(pages(), min_size=1, max_size=3), status=st.sampled_from([200, 200, 200, 200, 422, 500]))
-def test_whatever_is_answered_the_store_is_in_order(root: Path, answers: list[bytes], status: int) -> None:
+def test_the_store_is_consistent_after_any_answer(root: Path, answers: list[bytes], status: int) -> None:
     shutil.rmtree(root, ignore_errors=True)
     with within(60), opened(root, answers, status) as store:
         try:

@@ -1,4 +1,4 @@
-"""What is no symbol, wherever a symbol may be named: refused before anything is touched. And folders that bear it."""
+"""Text that is not a symbol is refused everywhere before anything is changed; folders with such names are ignored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TAKING_SYMBOLS = sorted(
     if any(option.name == "symbols" for option in command.params)
 )
 FOUND = [name for name in NO_SYMBOLS if name and "/" not in name and name not in (".", "..") and len(name) < 200]
-"""Those that can be in the name of a folder."""
+"""The texts that can be in the name of a folder."""
 LIBRARY: list[Callable[[Pipeline, str], object]] = [
     lambda store, name: store.load(name, "2024-01-02", "2024-01-02"),
     lambda store, name: store.plan([name]),
@@ -55,11 +55,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> WatchedFolder:
     return WatchedFolder(tmp_path_factory.mktemp("watched") / "root", template)
 
 
-def test_what_is_no_symbol_is_refused_by_every_command(watched: WatchedFolder) -> None:
+def test_text_that_is_no_symbol_is_refused_by_every_command(watched: WatchedFolder) -> None:
     watched.begin()
     watched.look()
     commands = cycle(TAKING_SYMBOLS)
-    for name in [name for name in NO_SYMBOLS if name == name.strip(" \t\r\n\u00a0")]:  # around commas they are left out
+    for name in [
+        name for name in NO_SYMBOLS if name == name.strip(" \t\r\n\u00a0")
+    ]:  # empty parts between commas are ignored
         command = next(commands)
         ended = run_in_process(command, "--config", "config.yaml", "--symbols", f"AAPL,{name}", cwd=watched.cwd)
         assert (ended.code, ended.out) == (2, ""), (command, name)
@@ -67,7 +69,7 @@ def test_what_is_no_symbol_is_refused_by_every_command(watched: WatchedFolder) -
     assert not watched.changed()
 
 
-def test_what_is_no_symbol_is_refused_in_a_configuration(watched: WatchedFolder) -> None:
+def test_text_that_is_no_symbol_is_refused_in_a_configuration(watched: WatchedFolder) -> None:
     watched.begin()
     for name in NO_SYMBOLS:
         text = yaml.safe_dump({**CONFIG, "symbols": ["AAPL", name]}, allow_unicode=True)
@@ -79,7 +81,7 @@ def test_what_is_no_symbol_is_refused_in_a_configuration(watched: WatchedFolder)
         assert not watched.changed()
 
 
-def test_what_is_no_symbol_is_refused_by_the_library(watched: WatchedFolder) -> None:
+def test_text_that_is_no_symbol_is_refused_by_the_library(watched: WatchedFolder) -> None:
     watched.begin()
     watched.look()
     calls = cycle(LIBRARY)
@@ -92,7 +94,7 @@ def test_what_is_no_symbol_is_refused_by_the_library(watched: WatchedFolder) -> 
     assert not watched.changed()
 
 
-def test_odd_symbols_are_symbols_like_any_other(watched: WatchedFolder) -> None:
+def test_unusual_symbols_work_like_any_other(watched: WatchedFolder) -> None:
     watched.begin()
     words = ("--config", "config.yaml", "--symbols", joined(ODD_SYMBOLS))
     for command in ("ingest", "coverage", "verify", "validate", "freeze"):
@@ -104,7 +106,7 @@ def test_odd_symbols_are_symbols_like_any_other(watched: WatchedFolder) -> None:
     assert days["symbol"].to_pylist() == sorted(ODD_SYMBOLS)
 
 
-def test_folders_that_bear_no_symbol_are_foreign_and_change_nothing(watched: WatchedFolder) -> None:
+def test_folders_whose_name_is_no_symbol_are_foreign_and_change_nothing(watched: WatchedFolder) -> None:
     watched.begin()
     alone = {words: run_in_process(*words, cwd=watched.cwd) for words in (("status",), ("coverage",), ("validate",))}
     day = (watched.cwd / "data/symbol=AAPL/year=2024/month=01/day=02.parquet").read_bytes()

@@ -1,4 +1,4 @@
-"""A store with two days in each of four months, and functions that tell which of its aggregate files were rewritten."""
+"""A store with two days in each of four months, and functions that find which of its aggregate files were rewritten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILES = 5 * len(MONTHS) + 2
 """Five intraday timeframes by month, daily bars by year."""
 
 Fingerprint = dict[str, tuple[int, int]]
-"""For each file its inode and its modification time: a rewritten file has another inode."""
+"""The inode and modification time of each file; a rewritten file has another inode."""
 
 
 def keep(store: StoreOnDisk, date: str, *prices: float, symbol: str = "AAPL") -> None:
@@ -36,12 +36,12 @@ def fingerprint(store: StoreOnDisk) -> Fingerprint:
 
 
 def written(before: Fingerprint, after: Fingerprint) -> set[str]:
-    """Return the files that were replaced; files of which only the time changed are not among them."""
+    """Return the files that were replaced, without those of which only the time changed."""
     return {name for name, (inode, _) in after.items() if before.get(name, (0, 0))[0] != inode}
 
 
 def files_of(month: str, symbol: str = "AAPL") -> set[str]:
-    """The aggregates that are made from the minutes of one month."""
+    """Return the aggregates that are made from the minutes of one month."""
     year, number = month.split("-")
     intraday = {f"timeframe={tf}/symbol={symbol}/year={year}/month={number}.parquet" for tf in AGGREGATED[:-1]}
     return intraday | {f"timeframe=1d/symbol={symbol}/year={year}.parquet"}

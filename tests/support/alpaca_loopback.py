@@ -1,4 +1,4 @@
-"""A server on loopback that speaks Alpaca's protocol and serves the bars that a test gives."""
+"""A server on loopback with Alpaca's protocol; it serves the bars that a test provides."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Reply:
     body: bytes = b"{}"
     headers: dict[str, str] = field(factory=dict)
     cut_after: int | None = None
-    """Close the connection after so many bytes of the body."""
+    """Close the connection after that many bytes of the body."""
     dropped: bool = False
     """Close the connection without a response."""
 
 
 Fault = Callable[[int, Mapping[str, str]], Reply | None]
-"""Takes the number of the request (from 0) and its query; None lets the request through."""
+"""Called with the number of the request (from 0) and its query. Returns None if the request shall succeed."""
 
 
 def record(timestamp: str, price: float = 100.0, **changes: Any) -> Record:
@@ -48,7 +48,7 @@ def record(timestamp: str, price: float = 100.0, **changes: Any) -> Record:
 
 
 class AlpacaLoopback:
-    """A context manager. ``requests`` remembers every query, ``headers`` the headers that came with it.
+    """A context manager. ``requests`` has every query, ``headers`` the headers of each.
 
     ``page_size`` and ``fault`` may be changed between requests.
     """

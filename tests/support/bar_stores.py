@@ -1,4 +1,4 @@
-"""The two bar stores side by side, each with a way to see what is stored and to break it."""
+"""The two bar stores, each with functions that read what is stored and that damage it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class OnDisk:
         path = StoreOnDisk(self.root).layout.bars(day)
         before = path.stat()
         path.write_bytes(path.read_bytes()[:-9])
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as when a disk forgets
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as after a failure of the disk
 
     def _rows(self, path: Path) -> list[Row]:
         names = table([]).column_names
@@ -85,7 +85,7 @@ class InMemory:
 
 
 def at(minute: int, price: float = 100.0, **changes: Any) -> Row:
-    """The bar that starts ``minute`` minutes after the regular open."""
+    """Return the bar that starts ``minute`` minutes after the regular open."""
     return bar((OPEN + timedelta(minutes=minute)).isoformat(), price, **changes)
 
 

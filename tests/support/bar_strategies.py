@@ -1,4 +1,4 @@
-"""Hypothesis strategies for bars: good ones, nearly good ones, and whatever a column can hold."""
+"""Hypothesis strategies for bars: valid ones, nearly valid ones, and any values that a column can hold."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def integers() -> st.SearchStrategy[int]:
 
 
 def records() -> st.SearchStrategy[Record]:
-    """Of every field that a rule may read, each null at times."""
+    """Generate records with every field that a rule may read; each field is sometimes null."""
     values = {name: st.none() | doubles() for name in DOUBLE_FIELDS}
     return st.fixed_dictionaries({**values, **{name: st.none() | integers() for name in INTEGER_FIELDS}})
 
 
 def plausible_records() -> st.SearchStrategy[Record]:
-    """Fields that come close enough to one another for every rule to hold now and then."""
+    """Generate records whose fields are close enough to one another that each rule sometimes holds."""
     prices = st.sampled_from((1.0, 1.0, 2.0, 2.0, 3.0, *DOUBLES_TO_FEAR))
     times = st.sampled_from((0, 60_000_000, 120_000_000, 60_000_001, -60_000_000))
     values = dict.fromkeys(("open", "high", "low", "close", "volume"), prices)
@@ -65,7 +65,7 @@ def plausible_records() -> st.SearchStrategy[Record]:
 
 
 def good_records() -> st.SearchStrategy[Record]:
-    """Of which every invariant of a bar holds."""
+    """Generate records that satisfy every invariant of a bar."""
     prices = st.floats(min_value=0, exclude_min=True, allow_infinity=False) | st.sampled_from((1.0, 1.01, 139.882513))
     amounts = st.just(-0.0) | st.floats(min_value=0, allow_infinity=False)
 
@@ -85,7 +85,7 @@ def good_records() -> st.SearchStrategy[Record]:
 
 
 def arrays(rows: Sequence[Record]) -> Mapping[str, pa.Array]:
-    """The same records as the columns that masks are made from."""
+    """Convert records to the columns that masks are computed from."""
     kinds = {**dict.fromkeys(DOUBLE_FIELDS, pa.float64()), **dict.fromkeys(INTEGER_FIELDS, pa.int64())}
     return {name: pa.array([row[name] for row in rows], kind, from_pandas=False) for name, kind in kinds.items()}
 
@@ -115,7 +115,7 @@ def _terms(some_field: st.SearchStrategy[Field]) -> st.SearchStrategy[Term]:
 
 
 def sequences() -> st.SearchStrategy[list[list[Record]]]:
-    """The bars of several symbol-days, with repeats, disorder, gaps, jumps, and prices that are no numbers."""
+    """Generate bars of several symbol-days, with repeats, disorder, gaps, jumps and NaN prices."""
     prices = st.none() | st.sampled_from((100.0, 100.0, 101.0, 149.0, 151.0, 300.0)) | doubles()
     minutes = st.integers(0, 5) | st.sampled_from((30, 31, 36, 900))
 
@@ -168,7 +168,7 @@ _SAYINGS = st.lists(
 
 @st.composite
 def parts(draw: st.DrawFn) -> list[Part]:
-    """Symbol-days as a provider may give them; some are empty, some bars are wrong in one way, some in two."""
+    """Generate symbol-days as a provider may send them; some are empty, some bars have one error, some two."""
     return [(owner, _rows(owner, draw(_SAYINGS))) for owner in (day(*names) for names in draw(_OWNERS))]
 
 

@@ -1,4 +1,4 @@
-"""Small things that many tests need, made with as few words as possible."""
+"""Short functions that build the objects most tests need."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def day(symbol: str, trading_date: str) -> SymbolDay:
 
 
 def sessions(first: str, last: str) -> tuple[TradingSession, ...]:
-    """Of the New York Stock Exchange, both dates inclusive."""
+    """Return the sessions of the New York Stock Exchange; both dates are inclusive."""
     return CALENDAR.sessions(TradingDate.parse(first), TradingDate.parse(last))
 
 
@@ -41,7 +41,7 @@ def request(
 
 
 def bar(timestamp: str, price: float = 100.0, **changes: Any) -> dict[str, Any]:
-    """One canonical row: a valid bar at ``price``, with ``changes`` to its columns."""
+    """Return one canonical row: a valid bar at ``price``, with ``changes`` to its columns."""
     row = {
         "timestamp": Timestamp.parse(timestamp).moment,
         "open": price,
@@ -60,7 +60,7 @@ def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def columnar(*parts: tuple[SymbolDay, Sequence[dict[str, Any]]], whole: bool = True) -> ArrowBars:
-    """Symbol-days laid end to end; ``whole`` ones bear the window of their extended session."""
+    """Return bars of several symbol-days; those in ``whole`` have the window of their extended session as final."""
     slices, offset = [], 0
     for symbol_day, rows in parts:
         session = sessions(str(symbol_day.trading_date), str(symbol_day.trading_date))

@@ -27,7 +27,7 @@ def answer(
     known_since: Timestamp | None = CHECKED_AT,
     mark: VersionMark | None = "a mark",
 ) -> Answer:
-    """With a file of 3900 bytes; without one if there are no rows."""
+    """Return an answer with a file of 3900 bytes; without a file if there are no rows."""
     day = SymbolDay(Symbol(symbol), TradingDate.parse(date))
     error = "no" if outcome is Outcome.FAILED else None
     bounds = CHECKED_AT, CHECKED_AT

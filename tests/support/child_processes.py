@@ -1,7 +1,7 @@
-"""The only way in which tests start processes: none of them outlives the test that started it, or the test run.
+"""The only way in which tests start processes: no process outlives the test that started it, or the test run.
 
 Every process that runs tests marks its environment, and all its descendants inherit the mark, orphans as well. A guard
-process kills everything that bears the mark as soon as the process that runs the tests is gone, however it ended.
+process kills every process with the mark as soon as the process that runs the tests has ended, in whatever way.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["PIPE", "CompletedProcess", "Popen", "ended_with_the_test", "guarded"
 
 RUN_MARK: Final = "MARKETPIPE_TEST_RUN"
 LONGEST_SECONDS: Final = 300
-"""A bound that only ends what hangs: a busy machine can be fifty times slower than a quiet one."""
+"""Ends only what hangs: a busy machine can be fifty times slower than a quiet one."""
 ENDING_SECONDS: Final = 20
-"""How long descendants may take to notice that their parent is gone, on a busy machine."""
+"""How long descendants may take to notice that their parent has ended, on a busy machine."""
 PROCESSES: Final = Path("/proc")
 OF_PYTHON: Final = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 """Helper processes that ``multiprocessing`` keeps until the interpreter that started them ends."""
@@ -76,7 +76,7 @@ def ended_with_the_test() -> Iterator[None]:
             if process.poll() is None:
                 _kill_session(process)
             with process:
-                """Its streams are closed, and it is waited for."""
+                """Close the streams of a process and wait for its end."""
         del _started[before:]
 
 
@@ -110,7 +110,7 @@ def _left_running(mark: str) -> list[str]:
 
 
 def _marked(mark: str) -> Iterator[int]:
-    """The ids of all processes with the mark, but for this one; none where the system has no /proc."""
+    """Return the ids of all other processes with the mark; none if the system has no /proc."""
     wanted = f"{RUN_MARK}={mark}".encode()
     for folder in PROCESSES.glob("[0-9]*"):
         with suppress(OSError):
@@ -119,7 +119,7 @@ def _marked(mark: str) -> Iterator[int]:
 
 
 def _command_of(pid: int) -> str | None:
-    """None for a process that has ended, or that this interpreter keeps for itself until it ends."""
+    """Return the command; None if the process has ended, or if this interpreter keeps it until its own end."""
     try:
         words = (PROCESSES / str(pid) / "cmdline").read_bytes().split(b"\0")
         parent = (PROCESSES / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[1]

@@ -1,4 +1,4 @@
-"""The real command line in processes: forks of a warm one where only the result counts, and fresh interpreters."""
+"""Run the real command line in processes: in forks of a warm process (faster), or in new interpreters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of market data providers for tests: they never really wait, and they remember every event."""
+"""Clients of market data providers for tests: they do not really wait, and they record every event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A coordinator with everything it needs, over fakes, a batch for each symbol."""
+"""A coordinator with everything it needs, on fakes; each symbol is a batch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-03")
 
 @define
 class InMemoryOrphanFiles:
-    """``OrphanFiles`` that are what the test has put into ``found``."""
+    """A fake of ``OrphanFiles`` that reports what the test put into ``found``."""
 
     found: list[StoredSymbolDay] = field(factory=list)
 
@@ -53,7 +53,7 @@ class InMemoryOrphanFiles:
 
 @define
 class Coordination:
-    """``events`` is all that was published, in order."""
+    """A coordinator and its fakes. ``events`` has all published events, in order."""
 
     coordinator: IngestionCoordinator
     ring: FakeRing
@@ -73,7 +73,7 @@ class Coordination:
         return self.state.jobs.latest(1)[0]
 
     def recorded(self) -> dict[str, str]:
-        """Outcomes by symbol-day, such as "AAPL 2024-01-02"."""
+        """Return the outcomes by symbol-day, such as "AAPL 2024-01-02"."""
         return {str(day): str(found.outcome) for day, found in sorted(self.state.known.items())}
 
 
@@ -83,7 +83,7 @@ def coordination(
     clock: FakeClock | None = None,
     **ring: Any,
 ) -> Coordination:
-    """``ring`` are the happenings of the ``FakeRing``."""
+    """Return a coordinator; ``ring`` has the arguments of its ``FakeRing``."""
     bus, clock = EventBus(LoggedIsolation), clock or FakeClock()
     kept: Any = state or InMemoryIngestionState()
     scheduler = JobScheduler(CALENDAR, SessionFinality(timedelta()), PackingLimits(10_000, symbols_per_request=1))

@@ -1,4 +1,4 @@
-"""Symbol-days for the classification of coverage, written shortly."""
+"""Short functions that build symbol-days for tests of coverage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def grid(first: str = "2024-01-02", last: str = "2024-01-31", *, final: bool = T
 
 
 def traded(minutes: Iterable[int], **changes: object) -> IngestionCheckpoint:
-    """A complete day with a bar in each of these minutes after the open."""
+    """Return a complete day with a bar in each of these minutes after the open."""
     bits = sum(1 << OPENS + minute for minute in set(minutes))
     known = {"rows": bits.bit_count(), "version": VERSION, "minutes": TradedMinutes.of(bits)}
     return IngestionCheckpoint(Outcome.COMPLETE, SessionHours.EXTENDED, **{**known, **changes})  # type: ignore[arg-type]
@@ -40,7 +40,7 @@ def full(**changes: object) -> IngestionCheckpoint:
 
 
 def without(start: int, end: int, **changes: object) -> IngestionCheckpoint:
-    """A liquid day with no bar from minute ``start`` until before ``end``."""
+    """Return a liquid day without bars from minute ``start``, inclusive, to ``end``, exclusive."""
     return traded([minute for minute in range(REGULAR) if not start <= minute < end], **changes)
 
 
@@ -61,7 +61,7 @@ def findings(
     conditions: Mapping[TradingDate, FileCondition] | None = None,
     stale: Mapping[TradingDate, tuple[str, ...]] | None = None,
 ) -> dict[str, list[Finding]]:
-    """By symbol, one for each session; the records are those of the sessions, in order."""
+    """Return the findings by symbol, one for each session; the records are those of the sessions, in order."""
     survey = MarketSurvey(days, thresholds)
     known = {name: SymbolDays(Symbol(name), records, conditions or {}) for name, records in symbols.items()}
     for item in known.values():

@@ -1,4 +1,4 @@
-"""Disks of a few KiB that only one server of ``json_server`` can see, and the command line on them."""
+"""Disks of a few KiB that only one server of ``json_server`` sees, and the command line on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.child_processes import run
 from tests.support.json_server import JsonServer
 
 Full = Literal["bytes", "files"]
-"""Of what there is no more room for."""
+"""What a full disk has no space for."""
 FILLER = "filler"
 
 
@@ -25,7 +25,10 @@ class CommandResult:
 
 
 class FullDiskCli(JsonServer):
-    """In a namespace of its own, where that is allowed; else tests that mount skip, and ``full_at`` remains."""
+    """The command line in its own mount namespace.
+
+    If namespaces are not allowed, tests that mount are skipped, and only ``full_at`` works.
+    """
 
     def __init__(self) -> None:
         alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
@@ -44,7 +47,7 @@ class FullDiskCli(JsonServer):
         return Disk(self, folder)
 
     def forbid_writing(self, folder: Path, forbid: bool = True) -> None:
-        """Below ``folder``, for root too."""
+        """Make ``folder`` read-only, for root too."""
         self._need_to_mount()
         done = CommandResult(**self.ask(bind=str(folder), read_only=forbid))
         assert done.code == 0, done.printed
@@ -54,7 +57,7 @@ class FullDiskCli(JsonServer):
             pytest.skip("no file system can be mounted here")
 
     def seen(self, folder: Path) -> Path:
-        """The folder with the file systems that are mounted in it."""
+        """Return the folder in which the server has mounted its file systems."""
         return Path(f"/proc/{self.pid}/root{folder}")
 
 

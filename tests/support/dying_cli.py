@@ -1,8 +1,8 @@
 """python -m tests.support.dying_cli: a server of ``json_server`` whose forks may be killed.
 
-It is asked for ``words``, ``cwd``, ``die_at``, the number of the moment at which the process kills itself with SIGKILL
-(None: never), and ``die_after``, the seconds after which it is killed from outside. Moments are those before and after
-every call that changes what is on the disk. It answers with the exit ``code``.
+A request has ``words``, ``cwd``, ``die_at``, the number of the moment at which the process kills itself with SIGKILL
+(None: never), and ``die_after``, the seconds after which it is killed from outside. There is a moment before and one
+after every call that changes something on the disk. The response has the exit ``code``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHANGES = {
 
 
 class Death:
-    """Counts moments on all threads, and kills the process at one of them."""
+    """Count the moments of all threads, and kill the process at one of them."""
 
     def __init__(self, moment: int) -> None:
         self._left, self._lock = moment, threading.Lock()

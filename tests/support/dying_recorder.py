@@ -1,4 +1,4 @@
-"""python -m tests.support.dying_recorder FILE MOMENT: records checkpoints and is killed, in a transaction or after."""
+"""python -m tests.support.dying_recorder FILE MOMENT: record checkpoints and die in a transaction or after it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.checkpoints import answer, record
 
 
 class Deadly(int):
-    """SQLite asks a value for its form after the rows before it have been written, and before the commit."""
+    """A value that kills the process when SQLite adapts it: after earlier rows were written, before the commit."""
 
     def __conform__(self, _: object) -> int:
         die()

@@ -1,4 +1,4 @@
-"""Responses of failing servers that repeat the key and the secret that they were sent."""
+"""Responses of failing servers that repeat the key and the secret of the request."""
 
 from __future__ import annotations
 
@@ -84,4 +84,4 @@ DIFFERENTLY_WRITTEN: Final = frozenset(
     {name for name in ANSWERS if name.startswith(("401 repeats it as", "401 in ", "401 with"))}
     | {f"{status[:3]} repeats it" for status in STATUSES if status[:3] not in ("401", "429", "503")}
 )
-"""They fail as others do; only their text is encoded in another way."""
+"""These fail like the others; only their text is encoded differently."""

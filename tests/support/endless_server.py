@@ -1,4 +1,4 @@
-"""A server whose response can be longer than the memory: it sends the same piece again and again."""
+"""A server whose response can be larger than the memory: it sends the same piece again and again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A complete market data provider, written with the public names of ``marketpipe`` alone.
+"""A complete market data provider that uses only public names of ``marketpipe``.
 
-Acme does not exist. It takes ``from`` (in) and ``until`` (out) in milliseconds since 1970, answers with one flat list
-over all symbols, leaves ``results`` out where there are none, and gives the address of the next page, if there is one.
+Acme does not exist. It takes ``from`` (inclusive) and ``until`` (exclusive) in milliseconds since 1970, answers with
+one flat list over all symbols, omits ``results`` if there are none, and gives the URL of the next page if there is one.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class AcmeClient(BaseApiClient):
 
 
 def make_acme(context: ProviderContext) -> AcmeClient:
-    """The callable that the entry point names; ``options`` is the section ``acme:`` of the configuration."""
+    """Make the provider, for the entry point. ``options`` is the section ``acme:`` of the configuration."""
     if "token" not in context.options:
         raise ConfigurationError("acme: token: Acme needs one; write `token: …` under `acme:`")
     auth = HeaderTokenAuth({"Authorization": f"Bearer {context.options['token']}"})

@@ -8,7 +8,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 
 class FakeClock:
-    """A clock that moves only if a caller sleeps or a test advances it. ``slept`` remembers every sleep."""
+    """A clock that moves only if a caller sleeps or a test advances it. ``slept`` has every sleep in seconds."""
 
     def __init__(self, now: str = "2025-06-02T12:00:00Z") -> None:
         self._start = Timestamp.parse(now)

@@ -1,4 +1,4 @@
-"""Integration, validation and storage in one handler: answers ``BarsRequested`` as a test tells it to."""
+"""Integration, validation and storage in one fake handler, which answers ``BarsRequested`` as a test prescribes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def stored(symbol_day: SymbolDay, rows: int = 390, **changes: object) -> StoredS
 
 @define
 class FakeRing:
-    """Each symbol's sessions are stored in one event of 390 bars each, the symbols in turn.
+    """Store the symbols one after another: one event each, with 390 bars for each session.
 
-    ``happens``: what happens before a symbol's bars are stored, an error to raise or something to do. ``empty``
-    symbols have no bars; ``refused`` ones are refused with a reason.
+    ``happens`` has, by symbol, an error to raise or a function to call before its bars are stored. ``empty`` symbols
+    have no bars; ``refused`` ones are refused with a reason.
     """
 
     bus: EventBus

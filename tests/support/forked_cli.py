@@ -1,4 +1,4 @@
-"""Runs the real command line again and again, in forks of one warm process: what takes long, importing, is done once.
+"""Run the real command line many times in forks of one warm process, so that the slow imports happen once.
 
 The parent is a server of ``json_server``, which calls ``warm_up`` before it serves.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PRINTED = "output.txt"
-"""What all runs in a folder have printed."""
+"""The file with the output of all runs in a folder."""
 
 
 def warm_up() -> None:
@@ -36,7 +36,7 @@ def warm_up() -> None:
     for module in pkgutil.walk_packages(marketpipe.__path__, "marketpipe."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    sessions("2024-03-04", "2024-03-05")  # a calendar takes longer to make than all the rest of a run
+    sessions("2024-03-04", "2024-03-05")  # making a calendar takes longer than the rest of a run
     today = TradingDate.of(SystemClock().now())
     ExchangeCalendar(latest=today.plus_days(CALENDAR_DAYS_AHEAD)).sessions(today.plus_days(-14), today)
     gc.freeze()
@@ -51,16 +51,16 @@ def run_forked(
     kill_after: float | None = None,
     end: Callable[[], None] = lambda: None,
 ) -> int:
-    """Call ``prepare``, the command line and ``end`` in a child.
+    """Call ``prepare``, the command line and ``end`` in a child process.
 
-    Return its exit code, or minus the signal that killed it.
-    Standard error goes to ``errors``, or else where standard output goes, to ``printed``.
+    Return its exit code, or minus the signal that killed it. Standard output goes to ``printed``; so does standard
+    error, unless there is a file ``errors`` for it.
     """
     child = os.fork()
     if child:
         if kill_after is not None:
             time.sleep(kill_after)
-            os.kill(child, signal.SIGKILL)  # where it has ended already, it waits to be asked how
+            os.kill(child, signal.SIGKILL)  # if it has ended already, it is a zombie until its exit code is read
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.chdir(cwd)
     with printed.open("a") as output, (errors or printed).open("a") as error_output:

@@ -29,7 +29,7 @@ TAKES_A_LOCK = "filelock"
 
 
 class NoRoom:
-    """Counts writes on all threads, and lets one of them fail as on a full disk."""
+    """Count the writes of all threads, and let one of them fail as on a full disk."""
 
     def __init__(self, write: int) -> None:
         self._left, self._lock = write, threading.Lock()
@@ -48,7 +48,7 @@ class NoRoom:
 
 
 def _failure_of(frame: FrameType, function: Any) -> Exception | None:
-    """How that call would fail on a full disk; None for one that needs no room."""
+    """Return the error of that call on a full disk; None for a call that needs no space."""
     owner = getattr(function, "__self__", None)
     if isinstance(owner, sqlite3.Connection):
         return _sqlite_is_full() if function.__name__ in ("execute", "executemany") else None

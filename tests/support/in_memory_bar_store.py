@@ -24,9 +24,9 @@ Rows = dict[SymbolDay, list[Row]]
 
 @define
 class InMemoryBarStore:
-    """``bars`` and ``quarantine`` are what is stored; ``damaged`` symbol-days can no longer be read.
+    """``bars`` and ``quarantine`` have the stored bars; ``damaged`` symbol-days cannot be read.
 
-    ``known_since`` is when each symbol-day became what it is.
+    ``known_since`` has the moment of the last change of each symbol-day.
     """
 
     bars: Rows = field(factory=dict)

@@ -11,7 +11,7 @@ from marketpipe.shared_kernel.domain.errors import StoreBusyError
 
 @define
 class InMemoryExclusiveLock:
-    """``ExclusiveLock`` among those who share ``lock``."""
+    """An ``ExclusiveLock`` for all that share ``lock``."""
 
     lock: threading.Lock = field(factory=threading.Lock)
     waits: bool = field(default=False, kw_only=True)

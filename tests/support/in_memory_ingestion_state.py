@@ -1,4 +1,4 @@
-"""``IngestionState`` in plain Python: what the port promises, without a file."""
+"""``IngestionState`` in plain Python, without a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from marketpipe.shared_kernel.events import StoredSymbolDay
 
 
 class InMemoryIngestionState:
-    """``known`` are the checkpoints without their versions."""
+    """The state; ``known`` has the checkpoints without their versions."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class InMemoryIngestionState:
         return self._memory.known
 
     def job_of(self, day: SymbolDay) -> int:
-        """The job that recorded it."""
+        """Return the job that recorded the symbol-day."""
         return self._memory.checked[day][0]
 
     def shared_by(self, holder: str) -> InMemoryIngestionState:
-        """The same state, as another process has it open."""
+        """Return the same state as another process would have it open."""
         return InMemoryIngestionState(memory=self._memory, holder=holder)
 
     def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
@@ -64,7 +64,7 @@ class InMemoryIngestionState:
 
 
 class Memory:
-    """What the roles share."""
+    """The data that all roles of the state share."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -88,7 +88,7 @@ class Memory:
             raise StateError("the state is closed")
 
     def checkpoint(self, day: SymbolDay) -> IngestionCheckpoint:
-        """With the version that is stored, if any."""
+        """Return the checkpoint with the stored version, if there is one."""
         known, file = self.known[day], self.files.get(day)
         if file is None:
             return known
@@ -116,7 +116,7 @@ class InMemoryJobs:
             return number
 
     def interrupted(self) -> Sequence[InterruptedJob]:
-        """As if the process of each running one were dead."""
+        """Return interrupted jobs; every running job counts as one whose process has ended."""
         self._memory.snapshot()
         ended_so = str(JobState.INTERRUPTED), str(JobState.RUNNING)
         return [
@@ -288,7 +288,7 @@ class InMemoryLease:
 
 
 class InMemoryLeases:
-    """``SymbolDayLeases`` of one holder on that memory."""
+    """The ``SymbolDayLeases`` of one holder."""
 
     def __init__(self, memory: Memory, holder: str) -> None:
         self._memory, self._leases, self._holder = memory, memory.leases, holder
@@ -336,7 +336,7 @@ class InMemoryLeases:
             return frozenset(days) & frozenset[SymbolDay]().union(*pinned)
 
     def die(self) -> None:
-        """As a killed process: what it held is free."""
+        """Release all leases, as the end of a killed process does."""
         for number in [number for number, lease in self._leases.items() if lease.holder == self._holder]:
             del self._leases[number]
 

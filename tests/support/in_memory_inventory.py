@@ -13,7 +13,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 
 class Records(Protocol):
-    """The part of ``Checkpoints`` that has the recorded files."""
+    """The part of ``Checkpoints`` that knows the recorded files."""
 
     def between(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
@@ -22,10 +22,10 @@ class Records(Protocol):
 
 @define
 class InMemoryInventory:
-    """A ``StoreInventory`` in which every recorded file exists as it was recorded.
+    """A ``StoreInventory`` in which every recorded file exists as it was recorded, with exceptions.
 
-    Except that files in ``lost`` are gone, those in ``altered`` have other bytes, and those in ``unrecorded`` exist
-    without a record. ``stale`` has the timeframes whose aggregates are stale of a day.
+    Files in ``lost`` are gone, files in ``altered`` have other bytes, files in ``unrecorded`` exist without a record.
+    ``stale`` has the timeframes whose aggregates are stale, by day.
     """
 
     checkpoints: Records
@@ -59,7 +59,7 @@ class InMemoryInventory:
     def _files(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> dict[TradingDate, RecordedVersion | None]:
-        """None for those that are not what they were, whatever anybody has recorded."""
+        """Return the recorded versions; None for files that were changed afterwards."""
         files: dict[TradingDate, RecordedVersion | None] = {
             day: None if SymbolDay(symbol, day) in self.altered else record.version
             for day, record in self.checkpoints.between(symbol, first, last).items()

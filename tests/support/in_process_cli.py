@@ -1,4 +1,4 @@
-"""The command line within this process: quick enough for hundreds of examples, and what it does not catch is raised."""
+"""Run the command line in this process: fast enough for hundreds of examples, and uncaught errors reach the test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_KEYS = ("ALPACA_KEY", "ALPACA_SECRET", "APCA_API_KEY_ID", "APCA_API_SECRET_KE
 
 
 class HangError(BaseException):
-    """Not an ``Exception``: nothing may take it for a failure of its own."""
+    """The command hangs. Not an ``Exception``, so that no ``except Exception`` catches it."""
 
 
 @frozen
@@ -33,7 +33,7 @@ class Ended:
 
 
 def run_in_process(*words: str, cwd: Path) -> Ended:
-    """Without anybody's keys, and with ``cwd``'s parent as home."""
+    """Run the command line without credentials, and with the parent of ``cwd`` as the home folder."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with _as_a_process_of_its_own(list(words), cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         from marketpipe.cli import main
@@ -47,7 +47,7 @@ def run_in_process(*words: str, cwd: Path) -> Ended:
 
 @contextlib.contextmanager
 def _as_a_process_of_its_own(words: list[str], cwd: Path) -> Iterator[None]:
-    """What the command line sets up for the whole process is as it was afterwards."""
+    """Restore afterwards what the command line sets for the whole process."""
     argv, variables, heard = sys.argv, dict(os.environ), logging.getLogger("marketpipe.config").handlers[:]
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     os.environ.update(HOME=str(cwd.parent), COLUMNS="80")
@@ -68,7 +68,7 @@ def _as_a_process_of_its_own(words: list[str], cwd: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raises ``HangError`` on this thread, which has to be the main one, where it takes longer."""
+    """Raise ``HangError`` on this thread, which must be the main one, if the block takes longer."""
 
     def stop(_: int, frame: FrameType | None) -> None:
         raise HangError(f"still at work after {seconds} s, in {frame}")

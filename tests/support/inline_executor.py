@@ -6,7 +6,7 @@ from typing import Any
 
 
 class InlineExecutor(Executor):
-    """Runs at once, on the caller's thread, and lets every error straight through."""
+    """Run each call at once on the caller's thread, and let every error through."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()

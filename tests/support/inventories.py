@@ -1,4 +1,4 @@
-"""The two inventories, each with a way to do to its store what people and accidents do."""
+"""The two inventories, each with functions that change its store as users and accidents do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Harness(Protocol):
     def inventory(self) -> StoreInventory: ...
 
     def store(self, *days: SymbolDay) -> None:
-        """Write and record a file for each."""
+        """Write and record a file for each symbol-day."""
         ...
 
     def recorded(self, symbol: str = "AAPL") -> Recorded: ...
@@ -39,17 +39,17 @@ class Harness(Protocol):
     def lose(self, day: SymbolDay) -> None: ...
 
     def alter(self, day: SymbolDay) -> None:
-        """Write as many other bytes."""
+        """Overwrite the file with as many other bytes."""
         ...
 
     def leave(self, day: SymbolDay) -> None:
-        """Write a file and record nothing."""
+        """Write a file without recording it."""
         ...
 
     def aggregate(self, symbol: str, *timeframes: Timeframe) -> None: ...
 
     def store_another(self, day: SymbolDay) -> None:
-        """Store and record another content; the aggregates stay as they are."""
+        """Store and record other content; leave the aggregates unchanged."""
         ...
 
 
@@ -108,7 +108,7 @@ class OnDisk:
 
 @define
 class RecordsOfDays:
-    """The part of ``Checkpoints`` that the fake inventory reads."""
+    """The part of ``Checkpoints`` that the fake inventory uses."""
 
     days: dict[SymbolDay, IngestionCheckpoint] = field(factory=dict)
 

@@ -1,4 +1,4 @@
-"""Warm processes that answer lines of JSON, because starting an interpreter and importing takes most of a short run.
+"""Warm processes that answer lines of JSON, because starting an interpreter takes most of the time of a short run.
 
 A server is a module of ``tests.support`` that calls ``serve``; ``JsonServer`` is its client.
 """
@@ -21,7 +21,7 @@ _shared: dict[str, JsonServer] = {}
 
 
 class JsonServer:
-    """A context manager around a server; ``before`` are words to start it with."""
+    """A context manager around a server; ``before`` has the command and arguments that start it."""
 
     def __init__(self, module: str, before: Sequence[str] = ()) -> None:
         command = [*before, sys.executable, "-m", f"tests.support.{module}"]

@@ -1,8 +1,8 @@
 """python -m tests.support.lint_server: a server of ``json_server`` that checks imports against the contracts.
 
-It is asked for ``folder``, which holds a package ``marketpipe``, and ``contracts``, the file with the contracts. It
-answers with the exit ``code`` of lint-imports and its ``report``. It never imports that package itself: then
-it would check the same one each time.
+A request has ``folder``, which contains a package ``marketpipe``, and ``contracts``, the file with the contracts. The
+response has the exit ``code`` of lint-imports and its ``report``. The server never imports the package itself:
+otherwise it would check the same one every time.
 """
 
 from __future__ import annotations

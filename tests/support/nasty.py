@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 FACTOR = int(os.environ.get("MARKETPIPE_FUZZ_FACTOR", "1"))
-"""How many times as many examples as usual; more than once, and they are other ones on every run."""
+"""Factor for the number of examples. If it is above 1, every run uses other examples."""
 
 NO_SYMBOLS = [
     *(
@@ -81,7 +81,7 @@ NO_SYMBOLS = [
     ),
 ]
 ODD_SYMBOLS = ["CON", "NUL", "COM1", "AUX.A", "TRUE", "NULL", "NAN", "1", "0", "1E5", "A-B.C", "ON", "A" * 20]
-"""Symbols all the same: what is odd about them must not matter."""
+"""Valid symbols that look unusual: they must work like any other."""
 no_symbols = st.sampled_from(NO_SYMBOLS) | st.text(max_size=30).filter(lambda text: not text.isascii())
 symbols = st.sampled_from(["AAPL", *ODD_SYMBOLS])
 
@@ -92,7 +92,7 @@ def fuzzed(examples: int) -> settings:
 
 @frozen
 class Edit:
-    """One damage; ``at`` is how far into the file it begins, from 0 to 1, or below 0 how many bytes before its end."""
+    """A change to a file. ``at`` is where it begins: from 0 to 1 a share of the file, below 0 bytes before its end."""
 
     kind: Literal["cut", "flip", "insert", "repeat", "replace", "take out"]
     at: float

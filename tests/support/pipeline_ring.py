@@ -23,13 +23,13 @@ TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = "2024-01-02", "2024-01-03", "2024-01-04",
 
 
 def minutes(trading_date: str, count: int = 4, *, start: str = "14:30", price: float = 100.0) -> list[Row]:
-    """Valid bars, a minute apart, from ``start`` (UTC) on."""
+    """Return valid bars, one minute apart, from ``start`` (UTC) on."""
     first = Timestamp.parse(f"{trading_date}T{start}:00Z")
     return [bar(str(first.plus(timedelta(minutes=number))), price + number / 4) for number in range(count)]
 
 
 def config(root: Path, symbols: Sequence[str], start: str, end: str, **changes: Any) -> PipelineConfig:
-    """A store below ``root``; no aggregates unless ``timeframes`` are given."""
+    """Return the configuration of a store below ``root``; without ``timeframes`` it has no aggregates."""
     values: dict[str, Any] = {
         "provider": "scripted",
         "symbols": list(symbols),
@@ -47,12 +47,12 @@ def config(root: Path, symbols: Sequence[str], start: str, end: str, **changes: 
 
 
 def pipeline(settings: PipelineConfig, provider: ScriptedProvider, clock: FakeClock | None = None) -> Pipeline:
-    """With metrics of its own, at a time when every session of the tests is long final."""
+    """Return a pipeline with its own metrics, at a time when all sessions of the tests are final."""
     return Pipeline(settings, registry=CollectorRegistry(), market_data_provider=provider, clock=clock or FakeClock())
 
 
 def stored_rows(root: Path, symbol: str, trading_date: str) -> list[Row]:
-    """What the file of that day holds; nothing where there is none."""
+    """Return the rows in the file of that day; none if there is no file."""
     return _rows(root / "data", symbol, trading_date)
 
 
@@ -71,14 +71,14 @@ def _rows(root: Path, symbol: str, trading_date: str) -> list[Row]:
 
 
 def fingerprints(root: Path) -> dict[str, tuple[str, int]]:
-    """Content and modification time of every file but the state's and the version indexes."""
+    """Return content and modification time of every file except the state and the version indexes."""
     found = (path for path in sorted(root.rglob("*")) if path.is_file() and path.name != VERSION_INDEX)
     files = (path for path in found if "state" not in path.parts)
     return {str(path.relative_to(root)): _fingerprint(path) for path in files}
 
 
 def contents(root: Path) -> dict[str, str]:
-    """Content of every file but the state's and the version indexes."""
+    """Return the content of every file except the state and the version indexes."""
     return {name: digest for name, (digest, _) in fingerprints(root).items()}
 
 

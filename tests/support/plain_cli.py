@@ -1,7 +1,7 @@
 """python -m tests.support.plain_cli: a server of ``json_server`` that runs the command line and returns its output.
 
-It is asked for ``words``, ``cwd`` and ``env``, the whole environment. It answers with the exit ``code``, and with what
-went to standard output (``out``) and to standard error (``errors``).
+A request has ``words``, ``cwd`` and ``env``, the complete environment. The response has the exit ``code``, standard
+output (``out``) and standard error (``errors``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.json_server import serve
 
 def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
     def prepare() -> None:
-        """What a new interpreter does at its start."""
+        """Do what a new interpreter does at its start."""
         os.environ.clear()
         os.environ.update(asked["env"])
         tempfile.tempdir = None

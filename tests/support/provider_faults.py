@@ -25,7 +25,7 @@ from tests.support.scripted_provider import Row
 
 SYMBOLS = ("AAPL", "BRK.B", "MSFT", "NVDA")
 DATES = tuple(str(session.trading_date) for session in sessions("2024-03-04", "2024-03-22"))
-"""Three weeks; summer time begins before the second."""
+"""Three weeks; summer time begins before the second one."""
 WEEK = DATES[:5]
 FIRST, LAST = WEEK[0], WEEK[-1]
 STATUSES = ("429", "500", "502", "503", "504")
@@ -36,7 +36,7 @@ Market = dict[str, list[Record]]
 
 
 def market(symbols: Sequence[str] = SYMBOLS, dates: Sequence[str] = WEEK, count: int = 40) -> Market:
-    """Return ``count`` bars a day from the open on, no two of them alike."""
+    """Return ``count`` different bars for each day, from the open on."""
     return {
         symbol: [_record(row) for j, date in enumerate(dates) for row in _rows(date, count, 100.0 + 50 * i + j)]
         for i, symbol in enumerate(symbols)
@@ -57,9 +57,9 @@ def _record(row: Row) -> Record:
 
 
 class ProviderFaults:
-    """Makes that ``share`` of all requests fail in one of the ways ``kinds``, requests that failed before included.
+    """Make a ``share`` of all requests fail in one of the ways ``kinds``; a request that failed may fail again.
 
-    The same seed makes the same requests fail, whatever the order in which threads send them. ``done`` counts.
+    The same seed makes the same requests fail, in whatever order threads send them. ``done`` counts the faults.
     """
 
     def __init__(self, *kinds: str, share: float = 0.5, seed: int = 7, retry_after: str = "2") -> None:

@@ -1,4 +1,4 @@
-"""A small market, and the providers that serve its bars, each with its own protocol."""
+"""A small market, and providers that serve its bars, each with its own protocol."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 
 Row = dict[str, Any]
 Closes = Mapping[date, time]
-"""The trading dates, and when the regular session of each ends in New York."""
+"""The trading dates, and the New York time at which the regular session of each ends."""
 
 NEW_YORK = ZoneInfo("America/New_York")
 PRE_MARKET, OPEN, POST_MARKET_END = time(4), time(9, 30), time(20)
 
 
 def aggregate_minutes(bars: Iterable[Row], minutes: int, closes: Closes) -> list[Row]:
-    """Buckets of ``minutes``, counted from the start of pre-market, the regular open and the close, cut at each end."""
+    """Return buckets of ``minutes``, counted from 04:00, the regular open and the close, cut where each part ends."""
     buckets: defaultdict[datetime, list[Row]] = defaultdict(list)
     for bar in bars:
         for start, end in _hours(bar["timestamp"], closes):
@@ -30,7 +30,7 @@ def aggregate_minutes(bars: Iterable[Row], minutes: int, closes: Closes) -> list
 
 
 def aggregate_days(bars: Iterable[Row], closes: Closes) -> list[Row]:
-    """The regular session of each trading date, restored New York midnight."""
+    """Return one bar for the regular session of each trading date, at New York midnight."""
     days: defaultdict[datetime, list[Row]] = defaultdict(list)
     for bar in bars:
         for start, end in _hours(bar["timestamp"], closes)[1:2]:
@@ -40,7 +40,7 @@ def aggregate_days(bars: Iterable[Row], closes: Closes) -> list[Row]:
 
 
 def _hours(moment: datetime, closes: Closes) -> list[tuple[datetime, datetime]]:
-    """Before the open, the regular session, after the close; nothing on a day without a session."""
+    """Return the hours before the open, of the regular session, after the close; none for a day without a session."""
     day = _trading_date(moment)
     if day not in closes:
         return []

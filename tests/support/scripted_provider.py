@@ -59,7 +59,7 @@ class ScriptedProvider:
 
     @property
     def asked(self) -> list[str]:
-        """Every symbol-day of every call, such as "AAPL 2024-01-02", sorted; one requested twice is in it twice."""
+        """Return every symbol-day of every call, such as "AAPL 2024-01-02", sorted and with repetitions."""
         return sorted(str(day) for request in self.requests for day in request.symbol_days)
 
     def forget(self) -> None:

@@ -24,7 +24,7 @@ class Answer:
 
 
 class ScriptedTransport(httpx.MockTransport):
-    """Gives the answers in turn and raises those that are errors; the last one is repeated. Sync and async."""
+    """Return the answers in turn, and raise those that are errors; repeat the last one. Sync and async."""
 
     def __init__(self, *answers: Answer | Exception) -> None:
         super().__init__(self._answer)

@@ -1,4 +1,4 @@
-"""One store that several real processes work on at once, and what each of them asked the provider for."""
+"""One store on which several real processes work at once, and what each of them requested from the provider."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BARS = {
 EVERY_DAY = {(symbol, day) for symbol in SYMBOLS for day in DAYS}
 PAGE = 240
 SEEDED = {(symbol, DAYS[i % 5]) for i, symbol in enumerate(SYMBOLS)}
-"""One day of each symbol: what is missing then makes many batches instead of one."""
+"""One day of each symbol is stored: what is missing then makes many batches instead of one."""
 NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -59,7 +59,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def days_asked(provider: AlpacaLoopback, key: str | None = None) -> Counter[tuple[str, str]]:
-    """By their first page: each batch has one. ``key``: of who came with that one alone."""
+    """Return the requested days, by the first page of each batch; with ``key`` only of requests with that key."""
     found: Counter[tuple[str, str]] = Counter()
     for query, headers in zip(list(provider.requests), list(provider.headers), strict=False):
         if "page_token" not in query and key in (None, headers["apca-api-key-id"]):
@@ -84,7 +84,7 @@ def ends_well(processes: list[Popen[str]]) -> None:
 
 
 def opened(config_file: str, folder: Path) -> Pipeline:
-    """The same store, in this process."""
+    """Open the same store in this process."""
     settings = load_config(Path(config_file))
     places = {f"{name}_path": folder / name for name in ("aggregates", "quarantine", "revisions")}
     settings = evolve(

@@ -1,4 +1,4 @@
-"""A store of two symbols on two days, ingested over loopback by the real command line, and what is to be seen of it."""
+"""A store of two symbols on two days, ingested over loopback by the real command line, and functions to inspect it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def bars(price: float = 100.0) -> dict[str, list[Record]]:
 
 
 def market(price: float = 100.0) -> dict[str, list[Record]]:
-    """The same, and on the first day of each symbol a bar that belongs into quarantine."""
+    """Return the same bars, and on the first day of each symbol one bar that validation rejects."""
     rejected = record(f"{DAYS[0]}T16:30:00Z", price, h=1.0)
     return {symbol: [*records, rejected] for symbol, records in bars(price).items()}
 
@@ -37,7 +37,7 @@ COMPLETE_WITHOUT = {
     "aggregates": ALL,
     "state": set(),
 }
-"""By the part of the store that cannot be written: the symbol-days of ``market`` that are complete all the same."""
+"""By the part of the store that cannot be written: the symbol-days of ``market`` that become complete nevertheless."""
 
 
 def configure(folder: Path, url: str) -> Path:
@@ -50,19 +50,19 @@ def configure(folder: Path, url: str) -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Everything but the state, the configuration, version indexes and what was printed; leftovers too."""
+    """Return all files except state, configuration, version indexes and output; temporary files are included."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in found if APART.isdisjoint(path.parts)}
 
 
 def current(folder: Path) -> dict[str, bytes]:
-    """Without revisions, which bear moments in their names."""
+    """Return the files without revisions, whose names contain moments."""
     return {name: content for name, content in files(folder).items() if not name.startswith("revisions")}
 
 
 def known(folder: Path) -> list[tuple[Any, ...]]:
-    """What the state knows, but for moments and numbers of jobs."""
-    with TemporaryDirectory() as copy:  # SQLite follows links by itself, which leads astray below /proc
+    """Return the content of the state without moments and job numbers."""
+    with TemporaryDirectory() as copy:  # SQLite resolves links itself, which fails below /proc
         for file in (folder / "state").glob("marketpipe.sqlite*"):
             shutil.copy(file, copy)
         with closing(sqlite3.connect(Path(copy, "marketpipe.sqlite"))) as state:
@@ -73,12 +73,12 @@ def known(folder: Path) -> list[tuple[Any, ...]]:
 
 
 def settled(folder: Path) -> set[tuple[str, str]]:
-    """The symbols and days that are complete; none where nothing was written down yet."""
+    """Return the symbols and days that are complete; none if nothing was recorded yet."""
     if not (folder / "state" / "marketpipe.sqlite").exists():
         return set()
     try:
         return {(row[0], row[1]) for row in known(folder) if row[2] == "complete"}
-    except sqlite3.OperationalError:  # ended before the tables were made
+    except sqlite3.OperationalError:  # the run ended before the tables were created
         return set()
 
 

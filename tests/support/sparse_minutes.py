@@ -1,4 +1,4 @@
-"""The minutes of a month: few, odd, and close to where sessions begin and end; or all of them."""
+"""Minutes of a month: a few unusual ones, near the start and end of sessions, or all of them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MINUTES_FROM_FOUR = (
     -1, 0, 1, 4, 5, 14, 59, 60, 239, 240, 328, 329, 330, 331, 335, 360, 389, 390, 391, 509, 510, 539, 540, 541,
     569, 570, 659, 660, 719, 720, 721, 749, 750, 779, 780, 839, 899, 959, 960
 )  # fmt: skip
-"""Around 04:00, 09:30, 13:00, 16:00 and 20:00 in New York, and around the buckets counted from them."""
+"""Around 04:00, 09:30, 13:00, 16:00 and 20:00 in New York, and around the bounds of buckets counted from there."""
 
 
 @frozen
 class Month:
-    """``closes`` are its sessions; ``dates`` are those that may have bars, a holiday or a Saturday among them."""
+    """``closes`` has the sessions of the month; ``dates`` may have bars, and include a holiday or a Saturday."""
 
     name: str
     dates: tuple[str, ...]
@@ -57,7 +57,7 @@ class MonthOfMinutes:
     bars: tuple[Row, ...]
 
     def write(self, data: Path, symbol: str = "AAPL") -> None:
-        """A file for each date with bars, without the cost of durability."""
+        """Write a file for each date with bars, unsynced."""
         days: dict[date, list[Row]] = {}
         for row in self.bars:
             days.setdefault(row["timestamp"].astimezone(NEW_YORK).date(), []).append(row)
@@ -67,7 +67,7 @@ class MonthOfMinutes:
             path.write_bytes(ParquetWriter("snappy").encode_bars(table(rows), {}))
 
     def aggregated(self, timeframe: Timeframe) -> list[Row]:
-        """By the reference."""
+        """Return the aggregates that the reference computes."""
         if timeframe is Timeframe.DAY_1:
             return aggregate_days(self.bars, self.month.closes)
         return aggregate_minutes(self.bars, timeframe.minutes, self.month.closes)
@@ -86,7 +86,7 @@ def _bars(month: Month) -> st.SearchStrategy[tuple[Row, ...]]:
 
 
 def _values() -> st.SearchStrategy[Row]:
-    """Prices with 6 decimals; volumes that add up exactly, some of them fractions, some nothing."""
+    """Return prices with 6 decimals and volumes that add up exactly; some are fractions, some are 0."""
     prices = st.integers(1, 10**9).map(lambda millionths: millionths / 10**6)
     values = {
         **dict.fromkeys(("open", "high", "low", "close"), prices),
@@ -110,4 +110,4 @@ FULL_DAYS = MonthOfMinutes(
         for minute in range(960)
     ),
 )
-"""Three days, on either side of the Sunday on which the clocks change."""
+"""Three days around the Sunday on which the clocks change."""

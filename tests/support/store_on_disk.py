@@ -1,4 +1,4 @@
-"""A complete store below one folder, put together as the composition root does it."""
+"""A complete store below one folder, assembled as the composition root does it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class NothingRecorded:
         return {}
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
-        """Forget it."""
+        """Do nothing."""
 
 
 @define
@@ -105,6 +105,6 @@ class StoreOnDisk:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """Every file below ``root``, by its relative path, but for version indexes."""
+    """Return every file below ``root`` except version indexes, by its relative path."""
     files = (path for path in sorted(root.rglob("*")) if path.is_file() and path.name != VERSION_INDEX)
     return {str(path.relative_to(root)): path.read_bytes() for path in files}

@@ -1,4 +1,4 @@
-"""What a thread asks of the operating system, in order, seen through the interpreter's profiling hook."""
+"""The system calls of a thread, in order, observed with the interpreter's profiling hook."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WATCHED = {"write", "fsync", "replace", "unlink", "scandir", "listdir"}
 
 @frozen
 class SystemCall:
-    """``target`` is what fsync was asked to sync; ``files`` are the finished files there were just before the call."""
+    """One call. ``target`` is the path that fsync syncs; ``files`` are the finished files just before the call."""
 
     name: str
     target: str | None
@@ -48,7 +48,7 @@ class SystemCalls:
             self.calls.append(SystemCall(function.__name__, where, size, self._files()))
 
     def _synced(self, frame: FrameType) -> Path | None:
-        """What the caller's ``descriptor`` is open on: a hook is not told what a function of C is called with."""
+        """Return the path of the caller's variable ``descriptor``: hooks do not see the arguments of C functions."""
         path = Path(os.readlink(f"/proc/self/fd/{frame.f_locals['descriptor']}"))
         return path if path.is_relative_to(self.root) else None
 

@@ -8,7 +8,7 @@ THREADS = 8
 
 
 def at_once(work: Callable[[int], None]) -> None:
-    """All begin together; the first error of any is raised."""
+    """Start all at the same time, wait for them, and raise the first error."""
     start = threading.Barrier(THREADS)
 
     def begin(number: int) -> None:

@@ -1,4 +1,4 @@
-"""The traces of a key and a secret that must not be found: every form from which they could be read."""
+"""Traces of a key and a secret that must not be found: every form from which they could be read."""
 
 from __future__ import annotations
 

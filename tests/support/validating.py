@@ -1,4 +1,4 @@
-"""What the rules mean, without columns: validation done again with the plain evaluators and jsonschema itself."""
+"""Validation without columns, by the plain evaluators and jsonschema itself, to compare the real one with."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.builders import CALENDAR, sessions
 SCHEMA: Mapping[str, Any] = json.loads((Path(__file__).parents[2] / "schema" / "schema_v1.json").read_text("utf-8"))
 RULES: tuple[ValidationRule | SequenceRule, ...] = (*BUSINESS_RULES, *SEQUENCE_RULES)
 LAX_SCHEMA: Mapping[str, Any] = {"type": "object"}
-"""Accepts every bar, so that the business rules see bars that schema_v1.json would have refused before them."""
+"""Accepts every bar, so that the business rules get bars that schema_v1.json would have rejected first."""
 LONG_AFTER = Timestamp.parse("2025-06-02T12:00:00Z")
 
 
@@ -66,7 +66,7 @@ def _schema_validator(schema: str) -> SchemaValidator:
 
 
 def broken_rules(symbol_day: SymbolDay, rows: Sequence[Row], setting: Setting) -> list[list[str]]:
-    """For every bar of a symbol-day the names of the rules it does not satisfy, by the plain evaluators alone."""
+    """Return for every bar of a symbol-day the names of the rules it breaks, by the plain evaluators."""
     schema = Draft202012Validator(setting.schema)
     records = _records(symbol_day, rows, setting)
     names = [
@@ -110,12 +110,12 @@ def _micros(moment: datetime | None) -> int | None:
 
 
 def with_property(name: str, keywords: object) -> Mapping[str, Any]:
-    """schema/schema_v1.json with one property rewritten."""
+    """Return schema/schema_v1.json with one property changed."""
     return {**SCHEMA, "properties": {**SCHEMA["properties"], name: keywords}}
 
 
 def rows_of(bars: ColumnarBars, symbol_day: SymbolDay) -> list[Row]:
-    """The canonical columns of one symbol-day's slice."""
+    """Return the canonical columns of one symbol-day's slice."""
     (part,) = (part for part in bars.slices if part.symbol_day == symbol_day)
     rows: list[Row] = pa.table(bars).select(BAR_SCHEMA.names).slice(part.offset, part.length).to_pylist()
     return rows

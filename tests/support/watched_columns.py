@@ -16,7 +16,7 @@ from tests.support.validating import LONG_AFTER, json_record
 
 @frozen
 class WatchedColumns(BarColumns):
-    """``read`` remembers the rows that were looked at one by one."""
+    """Columns that note in ``read`` the rows that were read one by one."""
 
     read: list[int] = field(factory=list)
 
@@ -31,7 +31,7 @@ def watched_columns(*given: Part) -> WatchedColumns:
 
 
 def nonconforming(schema: Mapping[str, Any], given: list[Part]) -> set[int]:
-    """The rows that jsonschema itself refuses, each put to it as a record."""
+    """Return the rows that jsonschema itself rejects, each checked as a record."""
     validator = Draft202012Validator(schema)
     records = [json_record(symbol_day, row) for symbol_day, rows in given for row in rows]
     return {i for i, record in enumerate(records) if not validator.is_valid(record)}

@@ -1,4 +1,4 @@
-"""A folder for a command to work in, with neighbours that it has no business with."""
+"""A working folder for a command, beside files that the command must not touch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class WatchedFolder:
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
-        """With the home that ``run_in_process`` gives."""
+        """Enter ``cwd``, with the home folder that ``run_in_process`` sets."""
         home = os.environ.get("HOME", "")
         os.environ["HOME"] = str(self.cwd.parent)
         try:
@@ -44,11 +44,11 @@ class WatchedFolder:
             os.environ["HOME"] = home
 
     def look(self) -> None:
-        """From here on every change counts."""
+        """Take a snapshot: ``changed`` reports changes from here on."""
         self._before = self._now()
 
     def changed(self) -> set[str]:
-        """Paths below the root that came, went or are no longer the same; folders too where they came or went."""
+        """Return the paths below the root that were created, deleted or changed; folders only if created or deleted."""
         now = self._now()
         return {path for path in now.keys() | self._before.keys() if now.get(path) != self._before.get(path)}
 
@@ -58,7 +58,7 @@ class WatchedFolder:
             path
             for path in self.changed()
             if not any(f"{self.root.resolve() / path}/".startswith(f"{root}/") for root in roots)
-            and not any(root.startswith(f"{self.root.resolve() / path}/") for root in roots)  # a folder on the way
+            and not any(root.startswith(f"{self.root.resolve() / path}/") for root in roots)  # a parent folder
         }
 
     def _now(self) -> dict[str, Look]:

@@ -1,4 +1,4 @@
-"""A server that sends the bytes that a test gives, well-formed or not, and counts its connections."""
+"""A server that sends the bytes that a test prepares, well-formed or not, and counts its connections."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SILENCE = Wire(closes=False)
 
 
 class WireServer:
-    """Gives the answers in turn, over all connections; the last one is repeated."""
+    """Send the answers in turn, over all connections; repeat the last one."""
 
     def __init__(self, *answers: Wire) -> None:
         self._answers, self._lock = answers, threading.Lock()
