@@ -305,7 +305,7 @@ class Response:
 
     accepted: dict[int, float]
     rejected: set[int]
-    whole: TimeWindow | None
+    final_window: TimeWindow | None
     pause: float
 
 
@@ -313,7 +313,7 @@ def windows() -> st.SearchStrategy[TimeWindow | None]:
     return st.sampled_from((None, SESSION.extended, SESSION.regular, TimeWindow(SESSION.opens, SESSION.opens)))
 
 
-def words() -> st.SearchStrategy[Response]:
+def responses() -> st.SearchStrategy[Response]:
     minutes = st.integers(-3, 6) | st.sampled_from((389, 390))
     prices = st.sampled_from((100.0, 101.0, 102.0))
     pauses = st.sampled_from((0.0, 1.0))
@@ -323,11 +323,11 @@ def words() -> st.SearchStrategy[Response]:
 
 
 @settings(max_examples=30)
-@given(st.lists(words(), min_size=1, max_size=5), st.integers(0, 4))
-def test_the_fake_and_the_partition_manager_agree(said: list[Response], broken: int) -> None:
+@given(st.lists(responses(), min_size=1, max_size=5), st.integers(0, 4))
+def test_the_fake_and_the_partition_manager_agree(history: list[Response], damaged_before: int) -> None:
     with _both() as (disk, memory):
-        for number, each in enumerate(said):
-            if number == broken and disk.bars(AAPL):
+        for number, each in enumerate(history):
+            if number == damaged_before and disk.bars(AAPL):
                 disk.damage(AAPL)
                 memory.damage(AAPL)
             answers = [_write_response(harness, each) for harness in (disk, memory)]
@@ -338,11 +338,13 @@ def test_the_fake_and_the_partition_manager_agree(said: list[Response], broken: 
             assert disk.quarantine(AAPL) == memory.quarantine(AAPL)
 
 
-def _write_response(harness: Harness, said: Response) -> StoredSymbolDay:
+def _write_response(harness: Harness, response: Response) -> StoredSymbolDay:
     """Write a response; the two stores differ in bytes and in the message for a damaged day."""
-    harness.clock.advance(said.pause)
-    accepted = word(AAPL, [at(minute, price) for minute, price in said.accepted.items()], said.whole)
-    rejected = columnar((AAPL, [at(minute, -1.0) for minute in sorted(said.rejected)])) if said.rejected else NOTHING
+    harness.clock.advance(response.pause)
+    accepted = word(AAPL, [at(minute, price) for minute, price in response.accepted.items()], response.final_window)
+    rejected = (
+        columnar((AAPL, [at(minute, -1.0) for minute in sorted(response.rejected)])) if response.rejected else NOTHING
+    )
     (found,) = harness.store.store(accepted, rejected)
     return evolve(found, size_bytes=0, sha256=None, mark=None, error=found.error and "damaged")
 

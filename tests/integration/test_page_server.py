@@ -89,9 +89,9 @@ def test_minutes_are_spread_over_the_day_and_around_the_regular_session(count: i
         assert all(start <= minute < end and minute % 60 == 0 for minute in minutes)
 
 
-def test_invented_bars_are_bars() -> None:
+def test_made_up_bars_are_valid() -> None:
     page = SyntheticPages(sessions(FIRST, LAST), [BARS_A_DAY]).page(("A", "B"), 0, 1 << 40, 10_000, 0)
-    assert gzip.decompress(page.packed) == page.raw
+    assert gzip.decompress(page.gzipped) == page.raw
     for bars in json.loads(page.raw)["bars"].values():
         for bar in bars:
             assert bar["l"] <= min(bar["o"], bar["c"], bar["vw"])

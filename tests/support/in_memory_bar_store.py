@@ -51,7 +51,7 @@ class InMemoryBarStore:
         return results
 
     def _quarantine(self, part: SymbolDaySlice, rejected: Sequence[Row]) -> None:
-        before = [row for row in self.quarantine.get(part.symbol_day, []) if not _is_said_again(row, part)]
+        before = [row for row in self.quarantine.get(part.symbol_day, []) if not _is_answered_again(row, part)]
         rows = [*before, *(row for row in rejected if row not in before)]
         self.quarantine.pop(part.symbol_day, None)
         if rows:
@@ -69,7 +69,8 @@ class InMemoryBarStore:
 
     def _replace(self, day: SymbolDay, bars: list[Row]) -> None:
         if day in self.damaged or repr(bars) != repr(self.bars.get(day)):
-            now, before = self.clock.now(), self.known_since.get(day)
+            # A damaged file does not tell since when it was known.
+            now, before = self.clock.now(), None if day in self.damaged else self.known_since.get(day)
             self.known_since[day] = now if before is None else max(now, before.plus(timedelta(microseconds=1)))
         self.bars[day] = bars
         self.damaged.discard(day)
@@ -103,7 +104,7 @@ def _merged(stored: Sequence[Row], newer: Sequence[Row], rejected: Sequence[Row]
     return [bars[moment] for moment in sorted(bars)]
 
 
-def _is_said_again(row: Row, part: SymbolDaySlice) -> bool:
+def _is_answered_again(row: Row, part: SymbolDaySlice) -> bool:
     if part.final_window is None or row["timestamp"] is None:
         return _covers_noon(part)
     return part.final_window.contains(Timestamp(row["timestamp"]))
