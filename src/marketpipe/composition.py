@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.application.ports import MarketDataProvider
-    from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, StoreInventory
+    from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, StoreInventory, VersionRegister
     from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
@@ -422,7 +422,7 @@ def new_integrity_checker(parts: Parts) -> IntegrityChecker:
     return new_checker(parts, partial(IntegrityChecker, being_written=known_state(parts).leases.being_written))
 
 
-def new_checker(parts: Parts, kind: Callable[[ParquetStoredFiles, FileRegister, DatasetIdentity | None], T]) -> T:
+def new_checker(parts: Parts, kind: Callable[[ParquetStoredFiles, VersionRegister, DatasetIdentity | None], T]) -> T:
     """Make a checker or a ``DatasetFreezer`` of what is stored and what is recorded."""
     from marketpipe.ingestion.application.recovery import RecordedVersions
 

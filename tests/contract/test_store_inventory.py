@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition
+from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -16,7 +16,7 @@ from tests.support.inventories import Harness, InMemory, OnDisk, Recorded
 
 DATES = ("2023-12-29", "2024-01-02", "2024-01-31", "2024-02-01")
 ALL = ("2023-01-01", "2024-12-31")
-GONE, ALTERED, UNRECORDED = FileCondition
+GONE, ALTERED, UNRECORDED = VersionCondition
 
 
 @pytest.fixture(params=["files", "in_memory"])
@@ -36,7 +36,7 @@ def dates(harness: Harness, first: str, last: str, symbol: str = "AAPL") -> set[
 
 def conditions(
     harness: Harness, first: str, last: str, recorded: Recorded | None = None, symbol: str = "AAPL"
-) -> dict[str, FileCondition]:
+) -> dict[str, VersionCondition]:
     known = harness.recorded(symbol) if recorded is None else recorded
     found = harness.inventory.conditions(Symbol(symbol), *bounds(first, last), known)
     return {str(date): condition for date, condition in found.items()}

@@ -11,7 +11,7 @@ from marketpipe.ingestion.domain.coverage.classification import CoverageClassifi
 from marketpipe.ingestion.domain.coverage.market import MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedVersion
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradedMinutes, TradingDate
@@ -58,7 +58,7 @@ def findings(
     *,
     thresholds: CoverageThresholds = THRESHOLDS,
     kind: SessionKind = SessionKind.EXTENDED,
-    conditions: Mapping[TradingDate, FileCondition] | None = None,
+    conditions: Mapping[TradingDate, VersionCondition] | None = None,
     stale: Mapping[TradingDate, tuple[str, ...]] | None = None,
 ) -> dict[str, list[Finding]]:
     """Return the findings by symbol, one for each session; the records are those of the sessions, in order."""

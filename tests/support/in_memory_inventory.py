@@ -7,7 +7,7 @@ from typing import Protocol
 from attrs import define, field
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedVersion, VersionMark
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, VersionCondition, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
@@ -42,13 +42,13 @@ class InMemoryInventory:
 
     def conditions(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedVersion]
-    ) -> Mapping[TradingDate, FileCondition]:
+    ) -> Mapping[TradingDate, VersionCondition]:
         files = self._files(symbol, first, last)
         expected = {day: file for day, file in recorded.items() if first <= day <= last}
-        gone = dict.fromkeys(expected.keys() - files.keys(), FileCondition.GONE)
-        unrecorded = dict.fromkeys(files.keys() - expected.keys(), FileCondition.UNRECORDED)
+        gone = dict.fromkeys(expected.keys() - files.keys(), VersionCondition.GONE)
+        unrecorded = dict.fromkeys(files.keys() - expected.keys(), VersionCondition.UNRECORDED)
         both = (day for day in files if day in expected and not _same(files[day], expected[day]))
-        found = {**gone, **unrecorded, **dict.fromkeys(both, FileCondition.ALTERED)}
+        found = {**gone, **unrecorded, **dict.fromkeys(both, VersionCondition.ALTERED)}
         return {day: found[day] for day in sorted(found)}
 
     def stale_aggregates(

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from attrs import define, field
 
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedVersion
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -35,12 +35,12 @@ NOTHING = columnar()
 
 
 class NothingRecorded:
-    """The ``FileRegister`` of a store whose state was lost."""
+    """The ``VersionRegister`` of a store whose state was lost."""
 
     def symbols(self) -> frozenset[Symbol]:
         return frozenset()
 
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
+    def versions(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
         return {}
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
@@ -53,7 +53,7 @@ class StoreOnDisk:
     identity: DatasetIdentity = IDENTITY
     compression: str = "zstd"
     files: DurableFiles = field(factory=DurableFiles)
-    register: FileRegister = field(factory=NothingRecorded)
+    register: VersionRegister = field(factory=NothingRecorded)
     clock: FakeClock = field(factory=FakeClock)
 
     @property

@@ -11,14 +11,14 @@ from marketpipe.ingestion.application.ports import Checkpoints, Statistics
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope, TypicalVolumes
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition, StoreInventory
+from marketpipe.shared_kernel.domain.store_inventory import StoreInventory, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 
 MOST_READINGS = 5
 Checked = Mapping[TradingDate, IngestionCheckpoint]
-Conditions = Mapping[TradingDate, FileCondition]
+Conditions = Mapping[TradingDate, VersionCondition]
 
 
 class IngestionPlanner:
@@ -119,5 +119,5 @@ def _settled_hours(
 
 
 def _without_checkpoint(checked: Checked, conditions: Conditions) -> list[TradingDate]:
-    unrecorded = FileCondition.UNRECORDED
+    unrecorded = VersionCondition.UNRECORDED
     return [date for date, found in conditions.items() if found is unrecorded and date not in checked]

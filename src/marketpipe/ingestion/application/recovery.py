@@ -195,7 +195,7 @@ class _Counts:
 
 
 class RecordedVersions:
-    """The kernel's ``FileRegister`` over the checkpoints."""
+    """The kernel's ``VersionRegister`` over the checkpoints."""
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self._checkpoints = checkpoints
@@ -203,7 +203,7 @@ class RecordedVersions:
     def symbols(self) -> frozenset[Symbol]:
         return frozenset(self._checkpoints.requested_spans())
 
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
+    def versions(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
         known = self._checkpoints.between(symbol, first, last)
         return {date: found.version for date, found in known.items() if found.version is not None}
 

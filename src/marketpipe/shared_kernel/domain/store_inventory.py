@@ -69,7 +69,7 @@ class RecordedVersion:
     sha256: str
 
 
-class FileCondition(Enum):
+class VersionCondition(Enum):
     """How a stored day differs from its record."""
 
     GONE = "its file is gone"
@@ -80,14 +80,14 @@ class FileCondition(Enum):
         return self.value
 
 
-class FileRegister(Protocol):
+class VersionRegister(Protocol):
     """The recorded versions of a store's symbol-days, and a way to mark some of them suspect."""
 
     def symbols(self) -> frozenset[Symbol]:
         """Return the symbols of which anything was ever recorded."""
         ...
 
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
+    def versions(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
         """Return the recorded versions between the dates, both inclusive; dates ascend."""
         ...
 
@@ -109,7 +109,7 @@ class StoreInventory(Protocol):
 
     def conditions(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedVersion]
-    ) -> Mapping[TradingDate, FileCondition]:
+    ) -> Mapping[TradingDate, VersionCondition]:
         """Return how the stored days between the dates differ from ``recorded``; empty if none does. Dates ascend.
 
         A day with the recorded mark counts as unchanged. One with another mark is read and compared by its digest.

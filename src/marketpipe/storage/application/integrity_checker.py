@@ -8,7 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedVersion
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import (
     DISTANT_FUTURE,
@@ -42,7 +42,7 @@ class IntegrityChecker:
     def __init__(
         self,
         files: StoredFiles,
-        register: FileRegister,
+        register: VersionRegister,
         identity: DatasetIdentity | None,
         being_written: BeingWritten,
     ) -> None:
@@ -64,7 +64,7 @@ class IntegrityChecker:
         return tally.report()
 
     def _check(self, symbol: Symbol, first: TradingDate, last: TradingDate, tally: IntegrityTally) -> None:
-        recorded, findings = dict(self._register.files(symbol, first, last)), list[Finding]()
+        recorded, findings = dict(self._register.versions(symbol, first, last)), list[Finding]()
         digests = frozenset(version.sha256 for version in recorded.values())
         for path in self._files.strays_of(symbol):
             tally.add_problem(_stray(path))
@@ -96,7 +96,7 @@ class IntegrityChecker:
             if not doubtful:
                 break
             writing, dates = self._being_written(doubtful), [day.trading_date for day in doubtful]
-            records = self._register.files(doubtful[0].symbol, min(dates), max(dates))
+            records = self._register.versions(doubtful[0].symbol, min(dates), max(dates))
             findings = [found for finding in findings if (found := self._again(finding, writing, records))]
         return findings
 
@@ -158,7 +158,7 @@ class IntegrityTally:
     def add_problem(self, problem: IntegrityProblem) -> None:
         self.problems.append(problem)
 
-    def mark_suspect(self, symbol: Symbol, register: FileRegister) -> None:
+    def mark_suspect(self, symbol: Symbol, register: VersionRegister) -> None:
         """Mark the suspect days of one symbol in the register, each with its reason."""
         if self.suspect:
             register.mark_suspect(symbol, {day.trading_date: reason for day, reason in self.suspect.items()})
@@ -178,7 +178,7 @@ def _stray(path: str) -> IntegrityProblem:
 class DatasetFreezer:
     """Lists the hash of every file that a backtest reads. A damaged store is not frozen."""
 
-    def __init__(self, files: StoredFiles, register: FileRegister, identity: DatasetIdentity | None) -> None:
+    def __init__(self, files: StoredFiles, register: VersionRegister, identity: DatasetIdentity | None) -> None:
         """``identity`` is the dataset of the store, None if it is not known."""
         self._files, self._register, self._identity = files, register, identity
 
@@ -192,7 +192,7 @@ class DatasetFreezer:
         """
         files: list[LockedFile] = []
         for symbol in sorted(self._files.symbols() if symbols is None else symbols):
-            recorded = dict(self._register.files(symbol, first, last))
+            recorded = dict(self._register.versions(symbol, first, last))
             digests = frozenset(file.sha256 for file in recorded.values())
             for file in self._files.check(symbol, first, last, *FROZEN, proven=digests):
                 _refuse(problem_of(file, recorded.pop(recorded_date(file), None), self._identity))

@@ -28,8 +28,8 @@ from marketpipe.shared_kernel.domain.errors import (
 from marketpipe.shared_kernel.domain.store_inventory import (
     NO_MARK,
     DatasetIdentity,
-    FileCondition,
     RecordedVersion,
+    VersionCondition,
     VersionMark,
 )
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -103,15 +103,15 @@ class FileInventory:
 
     def conditions(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedVersion]
-    ) -> Mapping[TradingDate, FileCondition]:
+    ) -> Mapping[TradingDate, VersionCondition]:
         """Dates ascend. A file with the recorded bytes gets the time back that its recorded mark contains."""
         missing = {day.day: file for day, file in recorded.items() if first.day <= day.day <= last.day}
-        found: dict[date, FileCondition | None] = {}
+        found: dict[date, VersionCondition | None] = {}
         with translating(self._layout.data):
             for day, folder, file in self._day_files(symbol, first.day, last.day):
                 known = missing.pop(day, None)
-                found[day] = FileCondition.UNRECORDED if known is None else _condition(folder, file, known)
-        found.update(dict.fromkeys(missing, FileCondition.GONE))
+                found[day] = VersionCondition.UNRECORDED if known is None else _condition(folder, file, known)
+        found.update(dict.fromkeys(missing, VersionCondition.GONE))
         return {TradingDate(day): condition for day, condition in sorted(found.items()) if condition is not None}
 
     def stale_aggregates(
@@ -166,16 +166,16 @@ def _marks(year: int, month: int, day_files: Iterable[DayFile]) -> dict[date, Ve
     }
 
 
-def _condition(folder: str, file: DayFile, recorded: RecordedVersion) -> FileCondition | None:
+def _condition(folder: str, file: DayFile, recorded: RecordedVersion) -> VersionCondition | None:
     name, size, modified_ns = file
     if size == GONE:
-        return FileCondition.GONE
+        return VersionCondition.GONE
     if file_mark(size, modified_ns) == recorded.mark:
         return None
     recorded_size, modified_us = size_and_time_in(recorded.mark)
     if recorded_size not in (None, size):
-        return FileCondition.ALTERED
-    return None if _has_digest(f"{folder}/{name}", recorded.sha256, modified_us) else FileCondition.ALTERED
+        return VersionCondition.ALTERED
+    return None if _has_digest(f"{folder}/{name}", recorded.sha256, modified_us) else VersionCondition.ALTERED
 
 
 def _has_digest(path: str, digest: str, modified_us: int | None) -> bool:

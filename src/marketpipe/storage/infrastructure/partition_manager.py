@@ -17,7 +17,7 @@ from attrs import define, evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, FileRegister, RecordedVersion
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
@@ -68,7 +68,7 @@ class PartitionManager:
         writer: ParquetWriter,
         files: DurableFiles,
         clock: Clock,
-        register: FileRegister,
+        register: VersionRegister,
     ) -> None:
         """``register`` has what was recorded of the stored files."""
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
@@ -162,7 +162,7 @@ class PartitionManager:
         return [*new, *lost]
 
     def _first_lines(self, symbol: Symbol) -> bytes:
-        return first_index_lines(self._register.files(symbol, DISTANT_PAST, DISTANT_FUTURE))
+        return first_index_lines(self._register.versions(symbol, DISTANT_PAST, DISTANT_FUTURE))
 
     def _finish(self, batch: _Batch, group: FileGroup) -> dict[SymbolDay, StoredSymbolDay]:
         """Do what must wait until all files are durable, and return the results with moments and marks."""
@@ -198,7 +198,7 @@ class PartitionManager:
         """Query by symbol: one query for each, and not one for each day."""
         found: dict[SymbolDay, RecordedVersion] = {}
         for symbol, some in dates_by_symbol(days).items():
-            files = self._register.files(symbol, min(some), max(some))
+            files = self._register.versions(symbol, min(some), max(some))
             found |= {SymbolDay(symbol, date): file for date, file in files.items()}
         return found
 

@@ -7,7 +7,7 @@ from attrs import define
 
 from marketpipe.ingestion.application.ingestion_planner import examine
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition, RecordedVersion
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from tests.support.checkpoints import CHECKED_AT, answer, record
@@ -43,11 +43,11 @@ class Published(InMemoryInventory):
 
     def conditions(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Recorded
-    ) -> Mapping[TradingDate, FileCondition]:
-        return {day: FileCondition.ALTERED for day, version in recorded.items() if version.sha256 != self.latest}
+    ) -> Mapping[TradingDate, VersionCondition]:
+        return {day: VersionCondition.ALTERED for day, version in recorded.items() if version.sha256 != self.latest}
 
 
-def examined(changes: int) -> tuple[Mapping[TradingDate, FileCondition], int]:
+def examined(changes: int) -> tuple[Mapping[TradingDate, VersionCondition], int]:
     memory = Memory()
     state, checkpoints = InMemoryIngestionState(memory=memory), BeingIngested(memory, changes)
     record(state, [answer("AAPL", "2024-01-02", sha="f" * 64)])
@@ -61,11 +61,11 @@ def test_a_file_that_is_recorded_while_it_is_examined_is_not_altered(changes: in
 
 
 def test_a_file_that_still_differs_when_its_record_is_read_again_is_altered() -> None:
-    assert examined(0) == ({DATE: FileCondition.ALTERED}, 2)
+    assert examined(0) == ({DATE: VersionCondition.ALTERED}, 2)
 
 
 def test_a_state_that_never_stops_changing_is_not_read_for_ever() -> None:
     conditions, readings = examined(1000)
 
-    assert conditions == {DATE: FileCondition.ALTERED}
+    assert conditions == {DATE: VersionCondition.ALTERED}
     assert readings < 10

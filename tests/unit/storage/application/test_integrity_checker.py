@@ -68,7 +68,7 @@ class Register:
     def symbols(self) -> frozenset[Symbol]:
         return frozenset({AAPL} if self.recorded[0] else ())
 
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
+    def versions(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
         return self.recorded.pop(0) if len(self.recorded) > 1 else self.recorded[0]
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:

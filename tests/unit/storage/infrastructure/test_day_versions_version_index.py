@@ -89,7 +89,7 @@ def test_bars_that_change_nothing_restore_a_line_that_was_lost(tmp_path: Path, l
 
 
 class Recorded(NothingRecorded):
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, RecordedVersion]:
+    def versions(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, RecordedVersion]:
         known = {FIRST: RecordedVersion("a mark", LATER, ONE), LAST: RecordedVersion("a mark", None, OTHER)}
         return {date: file for date, file in known.items() if first <= date <= last}
 

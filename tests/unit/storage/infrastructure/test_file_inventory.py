@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, FileCondition
+from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.infrastructure.day_versions import file_mark
@@ -22,7 +22,7 @@ from tests.support.system_calls import SystemCalls
 TODAY, YESTERDAY = day("AAPL", "2024-01-03"), day("AAPL", "2024-01-02")
 FIRST, LAST = YESTERDAY.trading_date, TODAY.trading_date
 EARLIER_NS = 1_000_000_000_000_000_000
-GONE, ALTERED, UNRECORDED = FileCondition
+GONE, ALTERED, UNRECORDED = VersionCondition
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> OnDisk:
     return made
 
 
-def conditions(store: OnDisk, recorded: Recorded | None = None, symbol: str = "AAPL") -> dict[str, FileCondition]:
+def conditions(store: OnDisk, recorded: Recorded | None = None, symbol: str = "AAPL") -> dict[str, VersionCondition]:
     known = store.recorded(symbol) if recorded is None else recorded
     found = store.inventory.conditions(Symbol(symbol), FIRST, LAST, known)
     return {str(date): condition for date, condition in found.items()}

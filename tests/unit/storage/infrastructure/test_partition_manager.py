@@ -191,7 +191,7 @@ class OneFile(NothingRecorded):
 
     told: StoredSymbolDay
 
-    def files(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, RecordedVersion]:
+    def versions(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> dict[TradingDate, RecordedVersion]:
         assert self.told.mark is not None
         assert self.told.sha256 is not None
         file = RecordedVersion(self.told.mark, self.told.known_since, self.told.sha256)

@@ -16,7 +16,7 @@ from marketpipe.ingestion.domain.coverage.baseline import (
 from marketpipe.ingestion.domain.coverage.market import Listing, MarketSession, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition
+from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionKind, TradingDate
 
@@ -62,7 +62,9 @@ class CoverageClassifier:
             return _suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(stale[date])} was made from other minute bars")
         return self._complete(position, record, baseline, listing)
 
-    def _unsettled(self, position: int, record: IngestionCheckpoint | None, condition: FileCondition | None) -> Finding:
+    def _unsettled(
+        self, position: int, record: IngestionCheckpoint | None, condition: VersionCondition | None
+    ) -> Finding:
         if record is None:
             if condition is not None:
                 return Finding(Verdict.MISSING, f"never requested; {condition}")
@@ -144,8 +146,8 @@ def _suspect(suspicion: Suspicion, detail: str) -> Finding:
     return Finding(Verdict.SUSPECT, detail, suspicion)
 
 
-def _changed(condition: FileCondition) -> Finding:
-    if condition is FileCondition.GONE:
+def _changed(condition: VersionCondition) -> Finding:
+    if condition is VersionCondition.GONE:
         return Finding(Verdict.MISSING, str(condition))
-    unrecorded = condition is FileCondition.UNRECORDED
+    unrecorded = condition is VersionCondition.UNRECORDED
     return _suspect(Suspicion.UNRECORDED if unrecorded else Suspicion.ALTERED, str(condition))

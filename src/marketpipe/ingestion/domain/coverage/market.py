@@ -17,7 +17,7 @@ from marketpipe.ingestion.domain.coverage.baseline import (
     UnusualSilence,
 )
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition
+from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
@@ -32,7 +32,7 @@ class SymbolDays:
 
     symbol: Symbol
     records: Sequence[IngestionCheckpoint | None] = field(repr=False)
-    conditions: Mapping[TradingDate, FileCondition]
+    conditions: Mapping[TradingDate, VersionCondition]
     lives_before: bool = False
     lives_after: bool = False
 
@@ -42,7 +42,7 @@ class SymbolDays:
         symbol: Symbol,
         grid: SessionGrid,
         records: Mapping[TradingDate, IngestionCheckpoint],
-        conditions: Mapping[TradingDate, FileCondition],
+        conditions: Mapping[TradingDate, VersionCondition],
         life: tuple[TradingDate, TradingDate] | None = None,
     ) -> SymbolDays:
         """``life``: the dates of its first and last stored bars, inside the grid or not; None if it has none."""

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from marketpipe.ingestion.domain.coverage.baseline import SessionGrid
 from marketpipe.ingestion.domain.coverage.market import SymbolDays
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition
+from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -144,7 +144,7 @@ class SymbolCoverage:
     ) -> SymbolCoverage:
         bars, rejected, minutes = array("l"), array("l"), array("h")
         for record, date in zip(days.records, grid.dates, strict=True):
-            is_stored = record is not None and days.conditions.get(date) is not FileCondition.GONE
+            is_stored = record is not None and days.conditions.get(date) is not VersionCondition.GONE
             bars.append(record.rows if record and is_stored else 0)
             rejected.append(record.rejected if record else 0)
             bits = record.minutes.bits if record and record.minutes and is_stored else 0

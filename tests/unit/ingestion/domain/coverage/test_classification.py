@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from marketpipe.config import CoverageConfig
 from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.shared_kernel.domain.store_inventory import FileCondition
+from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind
 from tests.support.coverage_grids import (
@@ -71,14 +71,14 @@ def test_a_regular_session_is_partial_where_the_extended_one_is_wanted_and_whole
 def test_a_lost_file_is_missing_and_an_altered_one_suspect() -> None:
     date = GRID.dates[MIDDLE]
 
-    assert middle(full(), conditions={date: FileCondition.GONE}) == "missing"
-    assert middle(full(), conditions={date: FileCondition.ALTERED}) == "file altered"
-    assert middle(None, conditions={date: FileCondition.UNRECORDED}) == "missing"
-    assert middle(empty(), conditions={date: FileCondition.UNRECORDED}) == "file not recorded"
+    assert middle(full(), conditions={date: VersionCondition.GONE}) == "missing"
+    assert middle(full(), conditions={date: VersionCondition.ALTERED}) == "file altered"
+    assert middle(None, conditions={date: VersionCondition.UNRECORDED}) == "missing"
+    assert middle(empty(), conditions={date: VersionCondition.UNRECORDED}) == "file not recorded"
 
 
 def test_a_confirmed_answer_does_not_excuse_an_altered_file() -> None:
-    assert middle(full(answers=9), conditions={GRID.dates[MIDDLE]: FileCondition.ALTERED}) == "file altered"
+    assert middle(full(answers=9), conditions={GRID.dates[MIDDLE]: VersionCondition.ALTERED}) == "file altered"
 
 
 def test_aggregates_of_other_minutes_make_a_day_suspect() -> None:

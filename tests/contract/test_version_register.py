@@ -1,4 +1,4 @@
-"""What every ``FileRegister`` returns, whatever the state below it."""
+"""What every ``VersionRegister`` returns, whatever the state below it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.application.recovery import RecordedVersions
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.shared_kernel.domain.store_inventory import FileRegister
+from marketpipe.shared_kernel.domain.store_inventory import VersionRegister
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
 from tests.support.checkpoints import answer, record
@@ -32,12 +32,12 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IngestionS
 
 
 @pytest.fixture
-def register(state: IngestionState) -> FileRegister:
+def register(state: IngestionState) -> VersionRegister:
     return RecordedVersions(state.checkpoints)
 
 
-def dates(register: FileRegister, first: str, last: str) -> list[str]:
-    return [str(date) for date in register.files(AAPL, TradingDate.parse(first), TradingDate.parse(last))]
+def dates(register: VersionRegister, first: str, last: str) -> list[str]:
+    return [str(date) for date in register.versions(AAPL, TradingDate.parse(first), TradingDate.parse(last))]
 
 
 def known(state: IngestionState, date: str) -> IngestionCheckpoint:
@@ -45,18 +45,18 @@ def known(state: IngestionState, date: str) -> IngestionCheckpoint:
     return state.checkpoints.between(AAPL, day, day)[day]
 
 
-def test_it_knows_every_symbol_with_a_checkpoint(register: FileRegister) -> None:
+def test_it_knows_every_symbol_with_a_checkpoint(register: VersionRegister) -> None:
     assert register.symbols() == {AAPL, Symbol("MSFT")}
 
 
-def test_it_returns_the_versions_between_the_dates_both_inclusive(register: FileRegister) -> None:
+def test_it_returns_the_versions_between_the_dates_both_inclusive(register: VersionRegister) -> None:
     assert dates(register, "2024-01-01", "2024-01-31") == list(DATES)
     assert dates(register, DATES[1], DATES[1]) == [DATES[1]]
-    assert register.files(Symbol("MSFT"), DISTANT_PAST, DISTANT_FUTURE) == {}
+    assert register.versions(Symbol("MSFT"), DISTANT_PAST, DISTANT_FUTURE) == {}
 
 
 def test_a_suspect_day_is_requested_again_and_its_version_stays_recorded(
-    state: IngestionState, register: FileRegister
+    state: IngestionState, register: VersionRegister
 ) -> None:
     before = known(state, DATES[1])
 
@@ -68,7 +68,7 @@ def test_a_suspect_day_is_requested_again_and_its_version_stays_recorded(
     assert known(state, DATES[0]).outcome is Outcome.COMPLETE
 
 
-def test_marking_a_day_suspect_again_changes_nothing(state: IngestionState, register: FileRegister) -> None:
+def test_marking_a_day_suspect_again_changes_nothing(state: IngestionState, register: VersionRegister) -> None:
     register.mark_suspect(AAPL, {TradingDate.parse(DATES[1]): "it rotted"})
     once = known(state, DATES[1])
 
@@ -77,7 +77,7 @@ def test_marking_a_day_suspect_again_changes_nothing(state: IngestionState, regi
     assert known(state, DATES[1]) == once
 
 
-def test_a_day_that_was_never_recorded_cannot_be_marked_suspect(state: IngestionState, register: FileRegister) -> None:
+def test_a_day_without_a_record_cannot_be_marked_suspect(state: IngestionState, register: VersionRegister) -> None:
     register.mark_suspect(AAPL, {TradingDate.parse("2024-01-05"): "it rotted"})
 
     assert dates(register, "2024-01-01", "2024-01-31") == list(DATES)
