@@ -12,6 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.store_inventory import VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -109,3 +110,9 @@ def aggregate_path(timeframe: Timeframe, month: MonthPartition) -> str:
     """Return a path relative to the root of aggregates: intraday bars have a file a month, daily bars a file a year."""
     period = month.folder if timeframe.is_intraday else month.year_folder
     return f"timeframe={timeframe}/{period}.parquet"
+
+
+def size_and_time_in(mark: VersionMark) -> tuple[int, int] | tuple[None, None]:
+    """Return the size in bytes and the modification time in microseconds; None twice for the mark of no file."""
+    size, _, modified_us = mark.partition("-")
+    return (int(size), int(modified_us)) if size.isdecimal() and modified_us.isdecimal() else (None, None)

@@ -11,7 +11,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, Rec
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_PAST, TradingDate
-from marketpipe.storage.domain.data_partition import DataPartition
+from marketpipe.storage.domain.data_partition import DataPartition, size_and_time_in
 
 
 class StoreArea(Enum):
@@ -126,7 +126,7 @@ def problem_of(
     ``identity`` is the dataset of the store, None if it is not known.
     """
     if recorded is not None and file.sha256 != recorded.sha256:
-        return file.problem_with(Damage.ALTERED, _altered(file))
+        return file.problem_with(Damage.ALTERED, _altered(file, recorded))
     if file.problem is not None:
         return file.problem
     if identity is not None and file.identity != identity:
@@ -136,6 +136,9 @@ def problem_of(
     return None
 
 
-def _altered(file: CheckedFile) -> str:
+def _altered(file: CheckedFile, recorded: RecordedVersion) -> str:
+    recorded_size, _ = size_and_time_in(recorded.mark)  # None if an early version of MarketPipe recorded the file
+    differs = recorded_size not in (None, file.size_bytes)
+    size = f", {file.size_bytes:,} bytes instead of {recorded_size:,}" if differs else ""
     unreadable = f"; {file.problem.reason}" if file.problem else ""
-    return f"its bytes are not those that were recorded{unreadable}"
+    return f"its bytes are not those that were recorded{size}{unreadable}"

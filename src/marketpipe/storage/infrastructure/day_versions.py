@@ -24,7 +24,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from marketpipe.storage.domain.data_partition import Revision
+from marketpipe.storage.domain.data_partition import Revision, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in, label_in
 from marketpipe.storage.infrastructure.parquet_files import (
     FILE_SCHEMA,
@@ -43,12 +43,6 @@ MICROSECOND: Final = timedelta(microseconds=1)
 def file_mark(size_bytes: int, modified_ns: int) -> VersionMark:
     """Return the mark of a day file: its size, and its modification time in microseconds since 1970."""
     return f"{size_bytes}-{modified_ns // 1000}"
-
-
-def size_and_time_in(mark: VersionMark) -> tuple[int, int] | tuple[None, None]:
-    """Return size and time in microseconds; None twice for the mark of no file."""
-    size, _, modified_us = mark.partition("-")
-    return (int(size), int(modified_us)) if size.isdecimal() and modified_us.isdecimal() else (None, None)
 
 
 def have_one_time(mark: VersionMark, other: VersionMark) -> bool:

@@ -37,6 +37,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
+from marketpipe.storage.domain.data_partition import size_and_time_in
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, StoreArea, problem_of
 from marketpipe.storage.domain.storage_metadata import days_in, identity_in, label_in, sources_in
 from marketpipe.storage.infrastructure.aggregate_files import (
@@ -51,7 +52,6 @@ from marketpipe.storage.infrastructure.day_versions import (
     VersionIndex,
     file_mark,
     moment_of,
-    size_and_time_in,
 )
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.parquet_files import (

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from attrs import define, evolve, field
 
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion
+from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DatasetIdentity, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
@@ -104,6 +104,14 @@ def test_only_damage_under_the_recorded_mark_makes_a_day_suspect() -> None:
         report = check(Files([evolve(file, sha256=BAD)]), register)
 
         assert (damages(report), report.suspect, len(register.suspect)) == ([Damage.ALTERED], suspect, suspect)
+
+
+def test_an_altered_file_is_reported_with_both_sizes_if_they_differ() -> None:
+    for mark, size in (("7043-1", ", 7,045 bytes instead of 7,043"), ("7045-1", ""), (NO_MARK, "")):
+        register = Register([{DATE: evolve(RECORDED, mark=mark)}])
+        report = check(Files([evolve(FILE, sha256=BAD, size_bytes=7045, mark="7045-2")]), register)
+
+        assert [found.reason for found in report.problems] == [f"its bytes are not those that were recorded{size}"]
 
 
 def test_a_file_that_an_ingestion_has_just_replaced_is_no_problem() -> None:
