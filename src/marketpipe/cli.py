@@ -67,7 +67,8 @@ def plan(
     from marketpipe.config import load_config
     from marketpipe.terminal.ingestion import print_plan
 
-    overrides = _overrides(symbols, start, end, provider, feed, output_path, session)
+    scope = {"start": start, "end": end, "session": session}
+    overrides = _overrides(symbols, feed, **scope, provider=provider, output_path=output_path)
     with open_pipeline(load_config(config, overrides)) as pipeline:
         print_plan(pipeline.plan(retry_suspect=retry_suspect), as_json=json)
 
@@ -95,9 +96,9 @@ def ingest(
     from marketpipe.terminal.ingestion import print_ingestion
     from marketpipe.terminal.progress import show_progress
 
-    overrides = _overrides(symbols, start, end, provider, feed, output_path, session)
+    scope = {"start": start, "end": end, "session": session}
     others = {"workers": workers, "executor": executor, "compression": compression}
-    overrides |= {key: value for key, value in others.items() if value is not None}
+    overrides = _overrides(symbols, feed, **scope, **others, provider=provider, output_path=output_path)
     with open_pipeline(load_config(config, overrides), HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
         report = pipeline.ingest(retry_suspect=retry_suspect)
     print_ingestion(report, as_json=json)
@@ -303,26 +304,10 @@ def providers(config: Config = None, json: Json = False) -> None:
     print_providers(known_providers(), configured, as_json=json)
 
 
-def _overrides(
-    symbols: str | None,
-    start: str | None,
-    end: str | None,
-    provider: str | None,
-    feed: str | None,
-    output_path: str | None,
-    session: str | None,
-) -> dict[str, object]:
+def _overrides(symbols: str | None, feed: str | None, **others: object) -> dict[str, object]:
     """Return the options that were given, by the keys of the configuration that they override."""
-    given = {
-        "symbols": _listed(symbols),
-        "start": start,
-        "end": end,
-        "provider": provider,
-        "alpaca.feed": feed,
-        "output_path": output_path,
-        "session": session,
-    }
-    return {key: value for key, value in given.items() if value is not None}
+    options = {"symbols": _listed(symbols), "alpaca.feed": feed, **others}
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _listed(text: str | None) -> list[str] | None:
@@ -336,11 +321,9 @@ def _read_lock(file: Path) -> DatasetLock:
     from marketpipe.storage.domain.dataset_lock import DatasetLock
 
     try:
-        text = file.read_text("utf-8")
+        return DatasetLock.parse(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file} cannot be read as a lock: {error}") from error
-    try:
-        return DatasetLock.parse(text)
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}") from error
 

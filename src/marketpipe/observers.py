@@ -55,46 +55,30 @@ class LoggedIsolation:
         return True
 
 
-class LogObserver:
-    """Logs what an operator looks for under ``marketpipe.ingestion``: jobs and waits as info, failures as warnings.
+def log_event(event: Event) -> None:
+    """Log what an operator looks for under ``marketpipe.ingestion``: jobs and waits as info, failures as warnings.
 
     It configures nothing: levels and handlers belong to the application.
     """
-
-    def observe(self, bus: EventBus) -> None:
-        bus.observe(JobStarted, self.on_job_started)
-        bus.observe(JobFinished, self.on_job_finished)
-        bus.observe(SymbolDaysRecorded, self.on_symbol_days_recorded)
-        bus.observe(RequestRetried, self.on_request_retried)
-        bus.observe(RateLimitWaited, self.on_rate_limit_waited)
-        bus.observe(BarsExhausted, self.on_bars_exhausted)
-
-    def on_job_started(self, event: JobStarted) -> None:
-        logger.info(
-            "job %d: %d symbol-days to request from %s, in %d batches; %d need no request",
-            event.job_id,
-            event.planned,
-            event.provider,
-            event.batches,
-            event.settled,
-        )
-
-    def on_job_finished(self, event: JobFinished) -> None:
-        logger.info("job %d: %s", event.job_id, event.state)
-
-    def on_symbol_days_recorded(self, event: SymbolDaysRecorded) -> None:
-        for outcome in event.outcomes:
-            if outcome.error is not None:
-                logger.warning("job %d: %s failed: %s", event.job_id, outcome.symbol_day, outcome.error)
-
-    def on_request_retried(self, event: RequestRetried) -> None:
-        logger.info("attempt %d failed (%s); next attempt in %.1f s", event.attempt, event.reason, event.wait_seconds)
-
-    def on_rate_limit_waited(self, event: RateLimitWaited) -> None:
-        logger.info("waiting %.1f s for the rate limit of %s", event.seconds, event.provider)
-
-    def on_bars_exhausted(self, event: BarsExhausted) -> None:
-        if event.unrequested:
+    match event:
+        case JobStarted():
+            logger.info(
+                "job %d: %d symbol-days to request from %s, in %d batches; %d need no request",
+                *(event.job_id, event.planned, event.provider, event.batches, event.settled),
+            )
+        case JobFinished():
+            logger.info("job %d: %s", event.job_id, event.state)
+        case SymbolDaysRecorded():
+            for outcome in event.outcomes:
+                if outcome.error is not None:
+                    logger.warning("job %d: %s failed: %s", event.job_id, outcome.symbol_day, outcome.error)
+        case RequestRetried():
+            logger.info(
+                "attempt %d failed (%s); next attempt in %.1f s", event.attempt, event.reason, event.wait_seconds
+            )
+        case RateLimitWaited():
+            logger.info("waiting %.1f s for the rate limit of %s", event.seconds, event.provider)
+        case BarsExhausted() if event.unrequested:
             logger.warning(
                 "the provider returned %d bars that were not requested; they were dropped", event.unrequested
             )
@@ -108,16 +92,11 @@ class IngestionCounter:
         self.reset()
 
     def reset(self) -> None:
-        self._requests, self._warnings = 0, Counter[str]()
+        self.requests, self._warnings = 0, Counter[str]()
 
     def observe(self, bus: EventBus) -> None:
         bus.observe(RequestCompleted, self._on_request)
         bus.observe(BarsValidated, self._on_validated)
-
-    @property
-    def requests(self) -> int:
-        """Return the requests made, retries and failures included."""
-        return self._requests
 
     @property
     def warnings(self) -> Mapping[str, int]:
@@ -126,7 +105,7 @@ class IngestionCounter:
 
     def _on_request(self, _: RequestCompleted) -> None:
         with self._lock:
-            self._requests += 1
+            self.requests += 1
 
     def _on_validated(self, event: BarsValidated) -> None:
         with self._lock:

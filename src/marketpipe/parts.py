@@ -7,11 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from attrs import define, field
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
+from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.observers import LoggedIsolation
 from marketpipe.provider_registry import check_provider, with_capabilities
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -20,9 +21,6 @@ from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsRequested, JobStarted
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 from marketpipe.validation.domain.business_rules import RuleBook
-
-if TYPE_CHECKING:
-    from marketpipe.integration.application.ports import MarketDataProvider
 
 SYNCING_THREADS = 8
 """Files synced at once. These threads wait for the disk nearly all of the time."""

@@ -8,8 +8,7 @@ implements ``MarketDataProvider``. An entry point of the group ``marketpipe.prov
 from __future__ import annotations
 
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.integration.application.provider_context import ProviderContext
-from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities, ProviderContext
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.auth import AuthStrategy, HeaderTokenAuth
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient

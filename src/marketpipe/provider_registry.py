@@ -9,23 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from attrs import frozen
 
 from marketpipe.config import Credentials, PipelineConfig, find_credentials
-from marketpipe.integration.application.provider_context import ProviderContext, ProviderFactory
-from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.integration.application.ports import MarketDataProvider
+from marketpipe.integration.domain.data_feed import ProviderCapabilities, ProviderContext
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.events import Event, RateLimitWaited
-
-if TYPE_CHECKING:
-    from marketpipe.integration.application.ports import MarketDataProvider
-    from marketpipe.integration.domain.data_feed import ProviderCapabilities
-    from marketpipe.integration.domain.raw_market_data import RawMarketData
 
 GROUP: Final = "marketpipe.providers"
 BUILT_IN: Final[Mapping[str, str]] = {
@@ -59,13 +54,15 @@ def new_provider(
 
         return SyntheticClient(config.synthetic.seed)
     make = _registered_factory(config.provider)
-    return cast("MarketDataProvider", with_capabilities(make(ProviderContext(config.provider_options, clock, publish))))
+    return cast(MarketDataProvider, with_capabilities(make(ProviderContext(config.provider_options, clock, publish))))
 
 
 def capabilities_without_keys(config: PipelineConfig) -> ProviderCapabilities | None:
     """Return how the configured provider can be asked, if that is known before the provider is made; or None."""
-    if config.provider != "alpaca":
-        return None
+    return _alpaca_capabilities(config) if config.provider == "alpaca" else None
+
+
+def _alpaca_capabilities(config: PipelineConfig) -> ProviderCapabilities:
     from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_capabilities
 
     return alpaca_capabilities(config.alpaca.feed, config.alpaca.adjustment, config.alpaca.rate_limit_per_min)
@@ -95,28 +92,14 @@ class _ProviderWithTraits:
 
     _provider: Any
 
-    @property
-    def capabilities(self) -> ProviderCapabilities:
-        return cast("ProviderCapabilities", self._provider.traits)
-
-    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
-        return cast("Iterator[RawMarketData]", self._provider.fetch_batch(request))
-
-    def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
-        return cast("AsyncIterator[RawMarketData]", self._provider.async_fetch_batch(request))
-
-    def close(self) -> None:
-        self._provider.close()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, "traits" if name == "capabilities" else name)
 
 
 def _new_alpaca(
     config: PipelineConfig, keys: Credentials, clock: Clock, publish: Callable[[Event], None]
 ) -> MarketDataProvider:
-    from marketpipe.integration.infrastructure.alpaca.alpaca_client import (
-        AlpacaClient,
-        alpaca_auth,
-        alpaca_capabilities,
-    )
+    from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth
     from marketpipe.integration.infrastructure.http_exchange import HttpExchange
     from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
 
@@ -129,15 +112,14 @@ def _new_alpaca(
         lambda seconds: publish(RateLimitWaited("alpaca", seconds)),
         shared_in=config.state_path.with_name(f"rate-limit-alpaca-{account}"),
     )
-    provided = alpaca_capabilities(alpaca.feed, alpaca.adjustment, alpaca.rate_limit_per_min)
     http = HttpExchange(alpaca.base_url, alpaca_auth(keys.key, keys.secret))
-    return AlpacaClient(provided, http, limiter, clock, publish=publish)
+    return AlpacaClient(_alpaca_capabilities(config), http, limiter, clock, publish=publish)
 
 
-def _registered_factory(name: str) -> ProviderFactory:
+def _registered_factory(name: str) -> Callable[[ProviderContext], MarketDataProvider]:
     point = _registered()[name]
     try:
-        return cast(ProviderFactory, point.load())
+        return cast(Callable[[ProviderContext], MarketDataProvider], point.load())
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"provider: {name!r} cannot be loaded from {point.value}: {error}") from error
 

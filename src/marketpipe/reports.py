@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NOTHING_AGGREGATED: Final = AggregationReport(0, 0)
+DAY_COLUMNS = ("symbol", "trading_date", "verdict", "suspicion", "detail", "bars", "rejected", "first", "last")
 
 
 @frozen
@@ -46,11 +47,10 @@ class PlanReport:
 class IngestionReport:
     """What one ingestion did.
 
-    ``planned``, ``already_settled``, ``not_begun`` and ``left`` are symbol-days: ``already_settled`` needed no
-    request, ``not_begun`` belong to sessions that have no bars yet, ``left`` were planned but not requested.
-    ``outcomes`` has one entry for each symbol-day that was requested. ``warnings`` maps a rule of severity warning to
-    the number of bars that break it; they are stored nevertheless. ``estimate`` is what the plan expected. ``state``
-    is "completed", "failed" or "interrupted". ``seconds`` do not include the time for the aggregates.
+    ``planned``, ``already_settled`` and ``not_begun`` are those of ``PlanReport``; ``left`` counts planned symbol-days
+    that were not requested, ``outcomes`` has one entry for each that was. ``warnings`` maps a rule of severity warning
+    to the number of bars that break it; they are stored nevertheless. ``estimate`` is what the plan expected.
+    ``state`` is "completed", "failed" or "interrupted". ``seconds`` do not include the time for the aggregates.
     """
 
     job_id: int
@@ -169,36 +169,19 @@ class CoverageReport:
         import pyarrow as pa
 
         text, count, moment = pa.string(), pa.int64(), pa.timestamp("us", tz="UTC")
-        schema = pa.schema(
-            {
-                "symbol": text,
-                "trading_date": pa.date32(),
-                "verdict": text,
-                "suspicion": text,
-                "detail": text,
-                "bars": count,
-                "rejected": count,
-                "first": moment,
-                "last": moment,
-            }
-        )
-        parts = [pa.Table.from_pylist([_row(day) for day in coverage.days()], schema) for coverage in self.symbols]
+        types = (text, pa.date32(), text, text, text, count, count, moment, moment)
+        schema = pa.schema(zip(DAY_COLUMNS, types, strict=True))
+        parts = [pa.Table.from_pylist(list(map(day_as_row, coverage.days())), schema) for coverage in self.symbols]
         return pa.concat_tables([schema.empty_table(), *parts])
 
 
-def _row(day: SessionVerdict) -> dict[str, object]:
-    suspicion = day.finding.suspicion
-    return {
-        "symbol": str(day.symbol_day.symbol),
-        "trading_date": day.symbol_day.trading_date.day,
-        "verdict": str(day.verdict),
-        "suspicion": None if suspicion is None else str(suspicion),
-        "detail": day.finding.detail,
-        "bars": day.bars,
-        "rejected": day.rejected,
-        "first": None if day.first is None else day.first.moment,
-        "last": None if day.last is None else day.last.moment,
-    }
+def day_as_row(day: SessionVerdict) -> dict[str, object]:
+    """Return the values of a symbol-day by ``DAY_COLUMNS``."""
+    key, finding = day.symbol_day, day.finding
+    suspicion = None if finding.suspicion is None else str(finding.suspicion)
+    first, last = (None if minute is None else minute.moment for minute in (day.first, day.last))
+    identified = str(key.symbol), key.trading_date.day, str(day.verdict), suspicion, finding.detail
+    return dict(zip(DAY_COLUMNS, (*identified, day.bars, day.rejected, first, last), strict=True))
 
 
 @frozen

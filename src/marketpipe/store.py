@@ -12,7 +12,7 @@ from marketpipe.config import Credentials, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.metrics import MetricsObserver, Registry, metrics_in
-from marketpipe.observers import IngestionCounter, LogObserver, ReviewCollector
+from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
 from marketpipe.parts import NewWorkerPool, Parts
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, extended_to_the_last, recorded_scope
@@ -74,7 +74,7 @@ class Store:
         self._metrics = metrics_in(registry)
         if isinstance(config, PipelineConfig):
             MetricsObserver(config.provider, self._metrics).observe(self._parts.bus)
-        LogObserver().observe(self._parts.bus)
+        self._parts.bus.observe(Event, log_event)
 
     @property
     def config(self) -> StoreConfig:

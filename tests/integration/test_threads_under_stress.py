@@ -26,7 +26,7 @@ from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsValidated, Event, RequestCompleted, RuleFinding, SymbolDaysRecorded
-from marketpipe.terminal.progress import ProgressBar, RunCounter
+from marketpipe.terminal.progress import follow, progress_bar
 from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.bar_stores import OnDisk, at, word
 from tests.support.builders import columnar, day, request
@@ -141,8 +141,8 @@ def test_a_tally_counts_what_comes_on_many_threads() -> None:
 def test_the_progress_counts_what_comes_on_many_threads() -> None:
     recorded = SymbolDaysRecorded(1, "p", (SymbolDayOutcome(day("AAPL", TUESDAY), Outcome.COMPLETE, _Slow(7)),))
     bus, output = EventBus(LoggedIsolation), io.StringIO()
-    with ProgressBar(Console(file=output, force_terminal=True, width=200)) as bar:
-        RunCounter(bar.show).follow(_Watched(bus))  # type: ignore[arg-type]
+    with progress_bar(Console(file=output, force_terminal=True, width=200)) as show:
+        follow(_Watched(bus), show)  # type: ignore[arg-type]
         again_and_again_at_once(lambda: bus.publish(recorded))
 
     assert f"{7 * THREADS * TURNS:,} bars" in output.getvalue()

@@ -10,7 +10,7 @@ import httpx
 from attrs import field, frozen
 
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.integration.application.provider_context import ProviderContext
+from marketpipe.integration.domain.data_feed import ProviderContext
 from marketpipe.integration.infrastructure.auth import HeaderTokenAuth
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange
 from marketpipe.integration.infrastructure.synthetic.synthetic_client import SyntheticClient

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from marketpipe.observers import LoggedIsolation, LogObserver
+from marketpipe.observers import LoggedIsolation, log_event
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
@@ -41,7 +41,7 @@ def test_what_an_operator_wants_to_know_is_logged_once(
     caplog: pytest.LogCaptureFixture, event: Event, level: str, words: str
 ) -> None:
     bus = EventBus(LoggedIsolation)
-    LogObserver().observe(bus)
+    bus.observe(Event, log_event)
     with caplog.at_level(logging.INFO, "marketpipe"):
         bus.publish(event)
 
@@ -52,7 +52,7 @@ def test_what_an_operator_wants_to_know_is_logged_once(
 
 def test_nothing_is_logged_of_an_ordinary_end(caplog: pytest.LogCaptureFixture) -> None:
     bus = EventBus(LoggedIsolation)
-    LogObserver().observe(bus)
+    bus.observe(Event, log_event)
     with caplog.at_level(logging.DEBUG, "marketpipe"):
         bus.publish(BarsExhausted(request(["A"], "2024-01-02", "2024-01-02")))
         bus.publish(SymbolDaysRecorded(1, "alpaca", (GOOD,)))

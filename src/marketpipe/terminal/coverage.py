@@ -8,14 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from marketpipe.ingestion.domain.coverage.verdict import (
-    Gap,
-    SessionVerdict,
-    Suspicion,
-    SymbolCoverage,
-    Verdict,
-)
-from marketpipe.reports import CoverageReport
+from marketpipe.ingestion.domain.coverage.verdict import Gap, Suspicion, SymbolCoverage, Verdict
+from marketpipe.reports import CoverageReport, day_as_row
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.terminal.output import out, print_json, print_table, printable
 
@@ -159,7 +153,7 @@ def _as_json(report: CoverageReport) -> dict[str, object]:
             for coverage in report.symbols
         ],
         "gaps": [_gap_as_json(gap) for gap in report.gaps()],
-        "days": [_day_as_json(day) for day in report.days()],
+        "days": [day_as_row(day) for day in report.days()],
     }
 
 
@@ -172,18 +166,4 @@ def _gap_as_json(gap: Gap) -> dict[str, object]:
         "verdict": str(gap.finding.verdict),
         "suspicion": None if gap.finding.suspicion is None else str(gap.finding.suspicion),
         "detail": gap.finding.detail,
-    }
-
-
-def _day_as_json(day: SessionVerdict) -> dict[str, object]:
-    return {
-        "symbol": str(day.symbol_day.symbol),
-        "trading_date": str(day.symbol_day.trading_date),
-        "verdict": str(day.verdict),
-        "suspicion": None if day.finding.suspicion is None else str(day.finding.suspicion),
-        "detail": day.finding.detail,
-        "bars": day.bars,
-        "rejected": day.rejected,
-        "first": None if day.first is None else str(day.first),
-        "last": None if day.last is None else str(day.last),
     }

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 
 from attrs import define, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from marketpipe.pipeline import Pipeline
+from marketpipe.shared_kernel.domain.symbol import SymbolDayOutcome
 from marketpipe.shared_kernel.events import (
     AggregatesRefreshed,
     AuditStarted,
     BarsCompared,
+    Event,
     JobFinished,
     JobStarted,
     RateLimitWaited,
@@ -33,11 +34,11 @@ def show_progress(pipeline: Pipeline) -> Iterator[None]:
     """Show on standard error what the pipeline does within the block."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        RunCounter(ProgressLines(err).show).follow(pipeline)
+        follow(pipeline, ProgressLines(err).show)
         yield
         return
-    with ProgressBar(console) as bar:
-        RunCounter(bar.show).follow(pipeline)
+    with progress_bar(console) as show:
+        follow(pipeline, show)
         yield
 
 
@@ -62,6 +63,38 @@ class RunCounts:
     aggregating: bool = False
     started: float = field(factory=time.monotonic)
 
+    def add(self, event: Event) -> bool:
+        """Return whether the event is one of those that are counted."""
+        match event:
+            case JobStarted():
+                self.activity, self.done = "ingesting", 0  # an audit with --adopt ends with an ingestion
+                self.planned, self.settled = event.planned, event.settled
+            case AuditStarted():
+                self.activity, self.planned = "auditing", event.planned
+            case BarsCompared():
+                self.done += len(event.days)
+                self.bars += sum(day.unchanged + day.changed + day.added for day in event.days)
+            case SymbolDaysRecorded():
+                self._add_outcomes(event.outcomes)
+            case RequestCompleted():
+                self.requests += 1
+                self.rate_limit_left, self.waiting = event.rate_limit_remaining, False
+            case RateLimitWaited():
+                self.waiting = True
+            case JobFinished():
+                self.aggregating = event.state != "interrupted"
+            case AggregatesRefreshed():
+                self.aggregating = False
+            case _:
+                return False
+        return True
+
+    def _add_outcomes(self, outcomes: Sequence[SymbolDayOutcome]) -> None:
+        self.done += len(outcomes)
+        self.bars += sum(outcome.rows for outcome in outcomes)
+        self.rejected += sum(outcome.rejected for outcome in outcomes)
+        self.failed += sum(outcome.error is not None for outcome in outcomes)
+
     def details(self) -> str:
         """Return everything but the symbol-days, as text."""
         rate = self.bars / max(0.001, time.monotonic() - self.started)
@@ -79,99 +112,37 @@ class RunCounts:
         return ", ".join(parts)
 
 
-class RunCounter:
-    """Counts the events of a pipeline and calls ``show`` after each.
+def follow(pipeline: Pipeline, show: Callable[[RunCounts], None]) -> None:
+    """Count the events of a pipeline and call ``show`` after each."""
+    counts, lock = RunCounts(), threading.Lock()
 
-    Events come on several threads; a lock lets one of them count and show at a time.
-    """
+    def on_event(event: Event) -> None:
+        with lock:  # events come on several threads: one of them at a time counts and shows
+            if counts.add(event):
+                show(counts)
 
-    def __init__(self, show: Callable[[RunCounts], None]) -> None:
-        self._counts, self._show, self._lock = RunCounts(), show, threading.Lock()
-
-    def follow(self, pipeline: Pipeline) -> None:
-        pipeline.subscribe(JobStarted, self._on_started)
-        pipeline.subscribe(SymbolDaysRecorded, self._on_recorded)
-        pipeline.subscribe(RequestCompleted, self._on_request)
-        pipeline.subscribe(RateLimitWaited, self._on_wait)
-        pipeline.subscribe(JobFinished, self._on_finished)
-        pipeline.subscribe(AggregatesRefreshed, self._on_refreshed)
-        pipeline.subscribe(AuditStarted, self._on_audit_started)
-        pipeline.subscribe(BarsCompared, self._on_compared)
-
-    @contextmanager
-    def _changing(self) -> Iterator[RunCounts]:
-        with self._lock:
-            yield self._counts
-            self._show(self._counts)
-
-    def _on_started(self, event: JobStarted) -> None:
-        with self._changing() as counts:
-            counts.activity, counts.done = "ingesting", 0  # an audit with --adopt ends with an ingestion
-            counts.planned, counts.settled = event.planned, event.settled
-
-    def _on_audit_started(self, event: AuditStarted) -> None:
-        with self._changing() as counts:
-            counts.activity, counts.planned = "auditing", event.planned
-
-    def _on_compared(self, event: BarsCompared) -> None:
-        with self._changing() as counts:
-            counts.done += len(event.days)
-            counts.bars += sum(day.unchanged + day.changed + day.added for day in event.days)
-
-    def _on_recorded(self, event: SymbolDaysRecorded) -> None:
-        with self._changing() as counts:
-            counts.done += len(event.outcomes)
-            counts.bars += sum(outcome.rows for outcome in event.outcomes)
-            counts.rejected += sum(outcome.rejected for outcome in event.outcomes)
-            counts.failed += sum(outcome.error is not None for outcome in event.outcomes)
-
-    def _on_request(self, event: RequestCompleted) -> None:
-        with self._changing() as counts:
-            counts.requests += 1
-            counts.rate_limit_left, counts.waiting = event.rate_limit_remaining, False
-
-    def _on_wait(self, _: RateLimitWaited) -> None:
-        with self._changing() as counts:
-            counts.waiting = True
-
-    def _on_finished(self, event: JobFinished) -> None:
-        with self._changing() as counts:
-            counts.aggregating = event.state != "interrupted"
-
-    def _on_refreshed(self, _: AggregatesRefreshed) -> None:
-        with self._changing() as counts:
-            counts.aggregating = False
+    pipeline.subscribe(Event, on_event)
 
 
-class ProgressBar:
-    """A bar that is redrawn in place while the block runs."""
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Callable[[RunCounts], None]]:
+    """Draw a bar in place while the block runs. Yields the function that updates it."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("symbol-days · {task.fields[details]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+    )
+    task = progress.add_task("planning", total=None, details="")
 
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("symbol-days · {task.fields[details]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-        )
-        self._task = self._progress.add_task("planning", total=None, details="")
+    def show(counts: RunCounts) -> None:
+        progress.update(task, total=counts.planned, completed=counts.done)
+        progress.update(task, description=counts.activity, details=counts.details())
 
-    def show(self, counts: RunCounts) -> None:
-        self._progress.update(
-            self._task,
-            total=counts.planned,
-            completed=counts.done,
-            description=counts.activity,
-            details=counts.details(),
-        )
-
-    def __enter__(self) -> ProgressBar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._progress.stop()
+    with progress:
+        yield show
 
 
 class ProgressLines:

@@ -1,13 +1,17 @@
-"""What a market data provider declares about itself, so that no other part of MarketPipe needs to know its API."""
+"""What a market data provider declares about itself, so that no other part knows its API, and what it is given."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from attrs import field, frozen
 from attrs.validators import ge, optional
 
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.events import Event
 
 USUAL_DELAY = timedelta(minutes=15)
 """US exchanges charge for quotes younger than this, so free feeds begin here."""
@@ -44,3 +48,17 @@ class ProviderCapabilities:
     def identity(self) -> DatasetIdentity:
         """Return what a store must not mix: provider, feed and adjustment."""
         return DatasetIdentity(self.name, self.feed.name, self.adjustment)
+
+
+@frozen
+class ProviderContext:
+    """What a pipeline gives to the factory of a provider.
+
+    ``options`` is the configuration section that bears the provider's name. ``clock`` is the only clock to use.
+    ``publish`` takes the provider's events (``RequestCompleted``, ``RequestRetried``, ``RateLimitWaited``), from which
+    progress and metrics are made.
+    """
+
+    options: Mapping[str, Any] = field(repr=False)  # it may hold a token
+    clock: Clock
+    publish: Callable[[Event], None] = field(repr=False)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from marketpipe.integration.application.provider_context import ProviderContext
+from marketpipe.integration.domain.data_feed import ProviderContext
 from tests.support.fake_clock import FakeClock
 
 
