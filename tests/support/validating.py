@@ -14,7 +14,7 @@ from attrs import frozen
 from jsonschema import Draft202012Validator
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
-from marketpipe.shared_kernel.domain.predicate import Record, Severity
+from marketpipe.shared_kernel.domain.predicate import Record, Severity, holds
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
@@ -70,7 +70,7 @@ def broken_rules(symbol_day: SymbolDay, rows: Sequence[Row], setting: Setting) -
     schema = Draft202012Validator(setting.schema)
     records = _records(symbol_day, rows, setting)
     names = [
-        [rule.name for rule in setting.rules.bar_rules if not rule.satisfied_by(record)]
+        [rule.name for rule in setting.rules.bar_rules if not holds(rule.predicate, record)]
         if schema.is_valid(json_record(symbol_day, row))
         else [SCHEMA_RULE]
         for row, record in zip(rows, records, strict=True)

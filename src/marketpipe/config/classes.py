@@ -13,29 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, fields, frozen
 
-from marketpipe.config.values import (
-    Latest,
-    base_url,
-    boolean,
-    dates_in_order,
-    end_date,
-    folders_apart,
-    location,
-    number,
-    one_of,
-    section,
-    setting,
-    severities,
-    symbols,
-    text,
-    timeframes,
-    trading_date,
-    whole_number,
-)
+from marketpipe.config import values
+from marketpipe.config.values import Latest, setting
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate, as_trading_date
 
 FEEDS = ("iex", "sip", "otc", "boats")
 FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path")
@@ -47,47 +31,47 @@ ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 class ClientConfig:
     """Section ``alpaca``: what to ask of Alpaca, and how often."""
 
-    feed: str = setting(one_of(*FEEDS), "iex")
-    adjustment: str = setting(one_of(*ADJUSTMENTS), "raw")
-    base_url: str = setting(base_url, "https://data.alpaca.markets")
-    rate_limit_per_min: int = setting(whole_number(1, 1_000_000), 200)
+    feed: str = setting(values.one_of(*FEEDS), "iex")
+    adjustment: str = setting(values.one_of(*ADJUSTMENTS), "raw")
+    base_url: str = setting(values.base_url, "https://data.alpaca.markets")
+    rate_limit_per_min: int = setting(values.whole_number(1, 1_000_000), 200)
 
 
 @frozen(kw_only=True)
 class SyntheticConfig:
     """Section ``synthetic``: the provider of made-up bars, which are always the same for a seed."""
 
-    seed: int = setting(whole_number(0, 2**31 - 1), 7)
+    seed: int = setting(values.whole_number(0, 2**31 - 1), 7)
 
 
 @frozen(kw_only=True)
 class ValidationConfig:
     """Section ``validation``: severities by rule name; a rule that is not named keeps its default."""
 
-    severities: Mapping[str, Severity] = setting(severities, factory=dict)
+    severities: Mapping[str, Severity] = setting(values.severities, factory=dict)
 
 
 @frozen(kw_only=True)
 class MetricsConfig:
     """Section ``metrics``: Prometheus metrics over HTTP while an ingestion runs. Port 0 lets the system choose."""
 
-    enabled: bool = setting(boolean, False)
-    host: str = setting(text, "127.0.0.1")
-    port: int = setting(whole_number(0, 65_535), 8000)
+    enabled: bool = setting(values.boolean, False)
+    host: str = setting(values.text, "127.0.0.1")
+    port: int = setting(values.whole_number(0, 65_535), 8000)
 
 
 @frozen(kw_only=True)
 class CoverageConfig:
     """Section ``coverage``: when a symbol-day is suspect. The README and docs/adr/0008 explain each number."""
 
-    hole_minutes: int = setting(whole_number(1, 390), 30)
-    hole_bars: float = setting(number(1, 390), 15.0)
-    stop_minutes: int = setting(whole_number(1, 390), 10)
-    stop_bars: float = setting(number(1, 390), 9.0)
-    habit_factor: float = setting(number(1, 390), 3.0)
-    neighbours: int = setting(whole_number(1, 250), 10)
-    unlisted_sessions: int = setting(whole_number(1, 250), 5)
-    confirmations: int = setting(whole_number(2, 100), 2)
+    hole_minutes: int = setting(values.whole_number(1, 390), 30)
+    hole_bars: float = setting(values.number(1, 390), 15.0)
+    stop_minutes: int = setting(values.whole_number(1, 390), 10)
+    stop_bars: float = setting(values.number(1, 390), 9.0)
+    habit_factor: float = setting(values.number(1, 390), 3.0)
+    neighbours: int = setting(values.whole_number(1, 250), 10)
+    unlisted_sessions: int = setting(values.whole_number(1, 250), 5)
+    confirmations: int = setting(values.whole_number(2, 100), 2)
 
 
 @frozen(kw_only=True)
@@ -97,20 +81,20 @@ class StoreConfig:
     The four folders must not be inside one another. ``timeframes`` are those of the aggregates.
     """
 
-    session: SessionKind = setting(one_of(*SessionKind), SessionKind.EXTENDED)
-    output_path: Path = setting(location, Path("data"))
-    aggregates_path: Path = setting(location, Path("aggregates"))
-    quarantine_path: Path = setting(location, Path("quarantine"))
-    revisions_path: Path = setting(location, Path("revisions"))
-    state_path: Path = setting(location, Path("state/marketpipe.sqlite"))
-    compression: str = setting(one_of("zstd", "snappy"), "zstd")
-    timeframes: tuple[Timeframe, ...] = setting(timeframes, ("5m", "15m", "1h", "1d"))
-    validation: ValidationConfig = setting(section(ValidationConfig), factory=ValidationConfig)
-    coverage: CoverageConfig = setting(section(CoverageConfig), factory=CoverageConfig)
-    metrics: MetricsConfig = setting(section(MetricsConfig), factory=MetricsConfig)
+    session: SessionKind = setting(values.one_of(*SessionKind), SessionKind.EXTENDED)
+    output_path: Path = setting(values.location, Path("data"))
+    aggregates_path: Path = setting(values.location, Path("aggregates"))
+    quarantine_path: Path = setting(values.location, Path("quarantine"))
+    revisions_path: Path = setting(values.location, Path("revisions"))
+    state_path: Path = setting(values.location, Path("state/marketpipe.sqlite"))
+    compression: str = setting(values.one_of("zstd", "snappy"), "zstd")
+    timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
+    validation: ValidationConfig = setting(values.section(ValidationConfig), factory=ValidationConfig)
+    coverage: CoverageConfig = setting(values.section(CoverageConfig), factory=CoverageConfig)
+    metrics: MetricsConfig = setting(values.section(MetricsConfig), factory=MetricsConfig)
 
     def __attrs_post_init__(self) -> None:
-        folders_apart({name: getattr(self, name) for name in FOLDERS})
+        values.folders_apart({name: getattr(self, name) for name in FOLDERS})
 
 
 # mypy's plugin for attrs does not recognise it under this name, so that the __init__ declared below is used.
@@ -126,14 +110,14 @@ class PipelineConfig(StoreConfig):
     name of a provider that was installed as a plugin.
     """
 
-    provider: str = setting(text)
-    symbols: tuple[Symbol, ...] = setting(symbols)
-    start: TradingDate = setting(trading_date)
-    end: TradingDate | Latest = setting(end_date)
-    workers: int = setting(whole_number(1, 64), 4)
-    executor: str = setting(one_of(*EXECUTORS), THREADS)
-    alpaca: ClientConfig = setting(section(ClientConfig), factory=ClientConfig)
-    synthetic: SyntheticConfig = setting(section(SyntheticConfig), factory=SyntheticConfig)
+    provider: str = setting(values.text)
+    symbols: tuple[Symbol, ...] = setting(values.symbols)
+    start: TradingDate = setting(as_trading_date)
+    end: TradingDate | Latest = setting(values.end_date)
+    workers: int = setting(values.whole_number(1, 64), 4)
+    executor: str = setting(values.one_of(*EXECUTORS), THREADS)
+    alpaca: ClientConfig = setting(values.section(ClientConfig), factory=ClientConfig)
+    synthetic: SyntheticConfig = setting(values.section(SyntheticConfig), factory=SyntheticConfig)
     provider_options: Mapping[str, Any] = field(factory=dict, repr=lambda options: f"<{', '.join(map(str, options))}>")
 
     if TYPE_CHECKING:  # what the fields accept; a type checker cannot see it through ``setting``
@@ -165,7 +149,8 @@ class PipelineConfig(StoreConfig):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        dates_in_order(self.start, self.end)
+        if isinstance(self.end, TradingDate) and self.end < self.start:
+            raise ConfigurationError(f"end: {self.end} is before start {self.start}")
 
 
 SECTIONS: Mapping[str, type] = {

@@ -29,30 +29,25 @@ def load_config(file: str | Path | None, overrides: Mapping[str, Any] | None = N
     The key of a value in a section is written ``alpaca.feed``. Without a file all values come from ``overrides``.
     Raises ``ConfigurationError``. Only the file is read; nothing is written.
     """
+    overrides = overrides or {}
     given = {} if file is None else _read(Path(file))
     source = COMMAND_LINE if file is None else str(file)
-    merged = _merged(given, overrides or {}, source)
-    _check_keys(merged, source, overrides or {})
+    merged = _merged(given, overrides, source)
+    _check_keys(merged, source, overrides)
     name = str(merged.get("provider"))
     options = _section(merged.pop(name), f"{source}: {name}") if _has_plugin_section(merged) else {}
     if missing := [key for key in ("provider", "symbols", "start", "end") if merged.get(key) is None]:
         raise ConfigurationError(f"{source}: missing {', '.join(missing)}")
-    return _build(PipelineConfig, {**merged, "provider_options": options}, source, overrides or {})
+    try:
+        return PipelineConfig(**merged, provider_options=options)
+    except ConfigurationError as error:
+        key = str(error).partition(":")[0]
+        raise ConfigurationError(f"{_origin(key, source, overrides)}: {error}") from error
 
 
 def load_store_config(file: str | Path | None) -> StoreConfig:
     """Return what is needed to read a store; without a file the defaults, which are the store in the current folder."""
     return StoreConfig() if file is None else load_config(file)
-
-
-def _build(
-    kind: type[PipelineConfig], values: Mapping[str, Any], source: str, overrides: Mapping[str, Any]
-) -> PipelineConfig:
-    try:
-        return kind(**values)
-    except ConfigurationError as error:
-        key = str(error).partition(":")[0]
-        raise ConfigurationError(f"{_origin(key, source, overrides)}: {error}") from error
 
 
 def _origin(key: str, source: str, overrides: Mapping[str, Any]) -> str:

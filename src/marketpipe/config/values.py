@@ -134,10 +134,6 @@ def symbols(value: Any) -> tuple[Symbol, ...]:
     return as_symbols(value)
 
 
-def trading_date(value: Any) -> TradingDate:
-    return as_trading_date(value)
-
-
 def end_date(value: Any) -> TradingDate | Latest:
     return LATEST if value == LATEST else as_trading_date(value)
 
@@ -190,11 +186,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def dates_in_order(start: TradingDate, end: TradingDate | Latest) -> None:
-    if isinstance(end, TradingDate) and end < start:
-        raise ConfigurationError(f"end: {end} is before start {start}")
 
 
 def folders_apart(folders: Mapping[str, Path]) -> None:

@@ -41,11 +41,9 @@ class IngestionState(Protocol):
         Raises ``DatasetMismatchError`` if they are another dataset's, or if a store of the extended session is bound
         to the regular one. A store of the regular session that is bound to the extended one is widened.
         """
-        ...
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
         """None before the first ``bind_dataset``."""
-        ...
 
     def close(self) -> None: ...
 
@@ -60,17 +58,14 @@ class Checkpoints(Protocol):
         only widens the hours of a settled day; it leaves an unsettled one as it is, except for the stored version.
         The count of equal answers goes up if outcome and version are the same as before, and else starts at one.
         """
-        ...
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         """Turn these settled days into failed ones, each for its reason; their stored versions stay recorded."""
-        ...
 
     def between(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> Mapping[TradingDate, IngestionCheckpoint]:
         """Return one symbol's days between the dates, both inclusive; ascending."""
-        ...
 
     def settled_hours_and_marks(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
@@ -79,19 +74,15 @@ class Checkpoints(Protocol):
 
         It is much faster than ``between``, and enough to find that nothing is left to do.
         """
-        ...
 
     def stored_spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
         """Return for each symbol with stored bars the first and the last of their dates."""
-        ...
 
     def requested_spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
         """Return for each symbol with a checkpoint the first and the last of their dates."""
-        ...
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         """Return for each symbol the latest date that is complete or empty; symbols without one are absent."""
-        ...
 
 
 class Jobs(Protocol):
@@ -103,17 +94,14 @@ class Jobs(Protocol):
         Jobs that a crash left running are closed as interrupted at their last checkpoint; running jobs of other live
         processes on the same store are not touched.
         """
-        ...
 
     def close(self, job: IngestionJob, now: Timestamp) -> None: ...
 
     def interrupted(self) -> Sequence[InterruptedJob]:
         """Return the jobs that were stopped, and those that a crash left running; ascending."""
-        ...
 
     def latest(self, most: int) -> Sequence[JobRecord]:
         """Return at most so many jobs, the latest first."""
-        ...
 
 
 class Statistics(Protocol):
@@ -121,15 +109,12 @@ class Statistics(Protocol):
 
     def typical_volumes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, TypicalVolume]:
         """Average what is stored of each symbol, at least its latest days; symbols without bars are absent."""
-        ...
 
     def typical_volume(self) -> TypicalVolume | None:
         """Average over all stored symbols, or over an even sample of them; None if nothing is stored."""
-        ...
 
     def summaries(self) -> Sequence[SymbolSummary]:
         """Return one for each symbol with a checkpoint; ascending."""
-        ...
 
 
 class SymbolDayLeases(Protocol):
@@ -143,7 +128,6 @@ class SymbolDayLeases(Protocol):
 
     def position(self) -> int:
         """Return the position of the latest checkpoint; those that are recorded later have later positions."""
-        ...
 
     def take(
         self, wanted: Mapping[SymbolDay, SessionHours], since: int | None, now: Timestamp, until: Timestamp
@@ -153,7 +137,6 @@ class SymbolDayLeases(Protocol):
         A day that was settled for those hours after the position ``since`` is not leased; if that is None, settled
         days are leased too.
         """
-        ...
 
     def pin(self, lease: int, until: Timestamp) -> bool:
         """Keep a lease from running out while its days are written: a process that hung would write late.
@@ -161,17 +144,14 @@ class SymbolDayLeases(Protocol):
         The holder's other leases last until ``until`` at least. Returns False if the lease had run out and another
         holder took its days over: then they must not be written.
         """
-        ...
 
     def unpin(self, lease: int, until: Timestamp) -> None:
         """Let the lease run out at ``until`` again, after the writing."""
-        ...
 
     def release(self, lease: int) -> None: ...
 
     def being_written(self, days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
         """Return those of the days that a living process has pinned: a file may be newer than its checkpoint."""
-        ...
 
 
 class OrphanFiles(Protocol):
@@ -181,7 +161,6 @@ class OrphanFiles(Protocol):
         """Yield what those of these dates contain, as their metadata states it; ``error`` is why a file cannot be
         trusted. The files are durable by then.
         """
-        ...
 
 
 class StoredState(Protocol):
@@ -191,11 +170,9 @@ class StoredState(Protocol):
 
     def is_in_use(self) -> bool:
         """Whether a process is ingesting with it."""
-        ...
 
     def archive(self, now: Timestamp) -> str:
         """Archive the state with all that belongs to it, and return its new location."""
-        ...
 
 
 class ExclusiveLock(Protocol):
@@ -206,4 +183,3 @@ class ExclusiveLock(Protocol):
 
     def held(self) -> AbstractContextManager[None]:
         """Hold the lock inside a ``with``. Raises ``StoreBusyError`` if it refuses, and ``StateError``."""
-        ...

@@ -13,7 +13,7 @@ from marketpipe.ingestion.domain.batch_packing import PackingLimits
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, as_symbols
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import (
     SessionHours,
     SessionKind,
@@ -50,7 +50,6 @@ class IngestionScope:
         return max(self.first, self.since.get(symbol, self.first))
 
 
-MINUTE = 60_000_000
 LONGEST_CLOSURE_DAYS = 14
 """In 2001 the exchange was closed for six days."""
 
@@ -81,7 +80,7 @@ class SessionFinality:
 
 def _begin_of_minute(moment: Timestamp) -> Timestamp:
     # A minute that has not ended has no bar yet.
-    return Timestamp.from_epoch_micros(moment.epoch_micros // MINUTE * MINUTE)
+    return Timestamp.from_epoch_micros(moment.epoch_micros // MICROS_PER_MINUTE * MICROS_PER_MINUTE)
 
 
 T = TypeVar("T")

@@ -23,15 +23,12 @@ class MarketDataProvider(Protocol):
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
         """Yield the pages that answer ``request``; no bar outside its windows. Raises ``ProviderError``."""
-        ...
 
     def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
         """Yield the same pages as ``fetch_batch``. Raises ``ProviderError``."""
-        ...
 
     def close(self) -> None:
         """Release connections and files. It may be called twice."""
-        ...
 
 
 class SymbolDayAssembler(Protocol):
@@ -45,16 +42,13 @@ class SymbolDayAssembler(Protocol):
 
         The last symbol-day is held back while more pages follow, because the next one may continue it.
         """
-        ...
 
     def close(self) -> ColumnarBars | None:
         """Return the symbol-day that was held back, None if there is none."""
-        ...
 
     @property
     def unrequested(self) -> int:
         """The number of bars dropped so far because their symbol or date was not requested."""
-        ...
 
 
 class RateLimitTurns(Protocol):
@@ -69,12 +63,9 @@ class RateLimitTurns(Protocol):
 
         Raises ``StateError`` if shared turns cannot be read or written.
         """
-        ...
 
     def pause(self, seconds: float) -> None:
         """Give no turn for so long. The later end of two pauses holds. Raises ``StateError`` as ``reserve`` does."""
-        ...
 
     def close(self) -> None:
         """Release what is open. It may be called twice; a later ``reserve`` opens it again."""
-        ...

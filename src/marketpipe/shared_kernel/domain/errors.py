@@ -55,6 +55,9 @@ class ProviderError(MarketPipeError):
 
     kind = "provider"
 
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""  # further arguments are for code, not part of the message
+
 
 class TransientProviderError(ProviderError):
     """A retry may help."""
@@ -70,9 +73,6 @@ class RateLimitedError(TransientProviderError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message, retry_after)
         self.retry_after = retry_after
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class ProviderTimeoutError(TransientProviderError):
@@ -125,9 +125,6 @@ class SymbolRefusedError(BadRequestError):
     def __init__(self, message: str, symbol: str | None = None) -> None:
         super().__init__(message, symbol)
         self.symbol = symbol
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class EndlessPagingError(TerminalProviderError):

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, Protocol
 
 from attrs import field, frozen
+from attrs.converters import optional
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.predicate import AllOf, Field, IsFinite, IsNull, Predicate, Record, holds
@@ -103,15 +104,10 @@ class ColumnarBars(ArrowStream, Protocol):
     @property
     def slices(self) -> tuple[SymbolDaySlice, ...]:
         """The symbol-day of each row: slices follow one another and cover all rows. A slice may be empty."""
-        ...
 
 
 def _price(value: object) -> Price:
     return value if isinstance(value, Price) else Price(value)
-
-
-def _optional_exact(value: object) -> Decimal | None:
-    return None if value is None else exact(value)
 
 
 @frozen
@@ -130,7 +126,7 @@ class OHLCVBar:
     close: Price = field(converter=_price)
     volume: Decimal = field(converter=exact)
     trade_count: int | None = None
-    vwap: Decimal | None = field(default=None, converter=_optional_exact)
+    vwap: Decimal | None = field(default=None, converter=optional(exact))
     timeframe: Timeframe = Timeframe.MINUTE_1
 
     def __attrs_post_init__(self) -> None:

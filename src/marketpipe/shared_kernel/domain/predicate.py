@@ -42,20 +42,20 @@ class Term:
     """A value of one bar, or a constant. Comparing two terms makes a predicate."""
 
     def __lt__(self, other: Term | float) -> Predicate:
-        return Compare("<", self, as_term(other))
+        return Compare("<", self, _as_term(other))
 
     def __le__(self, other: Term | float) -> Predicate:
-        return Compare("<=", self, as_term(other))
+        return Compare("<=", self, _as_term(other))
 
     def __gt__(self, other: Term | float) -> Predicate:
-        return Compare(">", self, as_term(other))
+        return Compare(">", self, _as_term(other))
 
     def __ge__(self, other: Term | float) -> Predicate:
-        return Compare(">=", self, as_term(other))
+        return Compare(">=", self, _as_term(other))
 
     # Not __eq__: terms and predicates are values that attrs compares.
     def equals(self, other: Term | float | str) -> Predicate:
-        return Compare("==", self, as_term(other))
+        return Compare("==", self, _as_term(other))
 
 
 @frozen(order=False)
@@ -122,7 +122,7 @@ class IsFinite(Predicate):
     field: Field
 
 
-def as_term(value: Term | float | str) -> Term:
+def _as_term(value: Term | float | str) -> Term:
     return value if isinstance(value, Term) else Literal(value)
 
 
@@ -130,7 +130,8 @@ def holds(predicate: Predicate, record: Record) -> bool:
     """Evaluate ``predicate`` for one record: the definition of its meaning."""
     match predicate:
         case Compare(operator, left, right):
-            return _compare(operator, _value(left, record), _value(right, record))
+            a, b = _value(left, record), _value(right, record)
+            return a is not None and b is not None and COMPARISONS[operator](a, b)
         case AllOf(parts):
             return all(holds(part, record) for part in parts)
         case AnyOf(parts):
@@ -140,7 +141,8 @@ def holds(predicate: Predicate, record: Record) -> bool:
         case IsNull(field):
             return record[field.name] is None
         case IsFinite(field):
-            return _is_finite(record[field.name])
+            value = record[field.name]
+            return isinstance(value, float | int) and math.isfinite(value)
     raise TypeError(f"unknown predicate {predicate!r}")
 
 
@@ -154,14 +156,6 @@ def _value(term: Term, record: Record) -> Value:
             number = record[field.name]
             return None if number is None else number % divisor
     raise TypeError(f"unknown term {term!r}")
-
-
-def _compare(operator: str, left: Value, right: Value) -> bool:
-    return left is not None and right is not None and COMPARISONS[operator](left, right)
-
-
-def _is_finite(value: Value) -> bool:
-    return value is not None and not isinstance(value, str) and math.isfinite(value)
 
 
 class Severity(Enum):

@@ -85,15 +85,12 @@ class VersionRegister(Protocol):
 
     def symbols(self) -> frozenset[Symbol]:
         """Return the symbols of which anything was ever recorded."""
-        ...
 
     def versions(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[TradingDate, RecordedVersion]:
         """Return the recorded versions between the dates, both inclusive; dates ascend."""
-        ...
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         """Have these days asked for again: they have the recorded mark, and not the recorded content."""
-        ...
 
 
 class StoreInventory(Protocol):
@@ -101,11 +98,9 @@ class StoreInventory(Protocol):
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
         """Return the dates with stored minute bars; both bounds are inclusive."""
-        ...
 
     def marks(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, VersionMark]:
         """Return the mark of each stored day between the dates, both inclusive."""
-        ...
 
     def conditions(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedVersion]
@@ -114,10 +109,8 @@ class StoreInventory(Protocol):
 
         A day with the recorded mark counts as unchanged. One with another mark is read and compared by its digest.
         """
-        ...
 
     def stale_aggregates(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> Mapping[TradingDate, tuple[str, ...]]:
         """Return, by date, the timeframes whose aggregates were made from other minutes than the stored ones."""
-        ...

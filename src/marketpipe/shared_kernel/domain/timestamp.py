@@ -137,18 +137,14 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds since some fixed moment; the value never decreases."""
-        ...
 
     def sleep(self, seconds: float) -> None:
         """Wait. Raises ``IngestionInterrupted`` at once if ``interrupt`` was or is called."""
-        ...
 
     async def sleep_async(self, seconds: float) -> None:
         """Do the same on an event loop."""
-        ...
 
     def interrupt(self) -> None:
         """Wake all sleepers, and let no further sleep begin until ``resume``. Safe from any thread."""
-        ...
 
     def resume(self) -> None: ...

@@ -168,11 +168,9 @@ class TradingCalendar(Protocol):
 
         Raises ``ConfigurationError`` for dates outside the calendar.
         """
-        ...
 
     def reaching(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
         """Return the sessions of that part of the range that the calendar covers."""
-        ...
 
 
 @frozen

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
+from calendar import isleap
 from collections.abc import Callable, Mapping
 from datetime import date, time
 from functools import cached_property, lru_cache
@@ -169,7 +170,7 @@ class SessionTable:
     @classmethod
     def of(cls, sessions: Mapping[date, Hours], first_year: int, last_year: int) -> SessionTable:
         letters = dict(zip(dict.fromkeys(sessions.values()), LETTERS, strict=False))
-        years = {year: [CLOSED] * _length(year) for year in range(first_year, last_year + 1)}
+        years = {year: [CLOSED] * (365 + isleap(year)) for year in range(first_year, last_year + 1)}
         for day, hours in sessions.items():
             years[day.year][day.toordinal() - date(day.year, 1, 1).toordinal()] = letters[hours]
         return cls({letters[hours]: hours for hours in letters}, {year: "".join(days) for year, days in years.items()})
@@ -208,7 +209,3 @@ class SessionTable:
     def _session(self, day: TradingDate, letter: str) -> TradingSession:
         opens, closes = self.hours[letter]
         return TradingSession(day, day.at(opens), day.at(closes))
-
-
-def _length(year: int) -> int:
-    return date(year + 1, 1, 1).toordinal() - date(year, 1, 1).toordinal()

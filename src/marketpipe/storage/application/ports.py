@@ -26,7 +26,6 @@ class BarStore(Protocol):
         before, and the former version is kept. A day that cannot be stored has an ``error`` and holds up no other.
         Raises ``StorageError`` only if none can be stored.
         """
-        ...
 
 
 class Aggregator(Protocol):
@@ -42,13 +41,11 @@ class Aggregator(Protocol):
 
         Changes nothing.
         """
-        ...
 
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> AggregationReport:
         """Bring every month between the dates up to date with its minutes."""
-        ...
 
 
 class StoredFiles(Protocol):
@@ -59,19 +56,15 @@ class StoredFiles(Protocol):
 
     def symbols(self) -> frozenset[Symbol]:
         """Return the symbols that have a folder in any area."""
-        ...
 
     def strays(self) -> Sequence[str]:
         """Return the paths of files that belong to no symbol."""
-        ...
 
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
         """Return the paths of files in a symbol's folders that are not named as those of a store are."""
-        ...
 
     def paths(self, symbol: Symbol) -> Sequence[str]:
         """Return the paths of all files that ``check`` can find, without reading them."""
-        ...
 
     def check(
         self,
@@ -85,15 +78,12 @@ class StoredFiles(Protocol):
 
         They come by area, then path. Bytes with a ``proven`` hash need not be decoded: they were decoded before.
         """
-        ...
 
     def read_again(self, day: SymbolDay) -> CheckedFile | None:
         """Return the file of minute bars of a symbol-day as it is now; None if there is none."""
-        ...
 
     def invalidate(self, aggregate: CheckedFile) -> None:
         """Make a damaged aggregate count as stale from now on. In a read-only store it has no effect."""
-        ...
 
     def stored_days(
         self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
@@ -103,4 +93,3 @@ class StoredFiles(Protocol):
         ``dates`` is None for all; the order is not defined. The ``error`` of a day is why its file cannot be trusted:
         it is damaged, or of another dataset.
         """
-        ...

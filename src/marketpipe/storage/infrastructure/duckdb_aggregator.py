@@ -23,6 +23,7 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
@@ -77,7 +78,6 @@ def _hours(session: TradingSession) -> list[tuple[int, int, int, bool]]:
     return [(marks[i], marks[i + 1], day, i == 1) for i in range(3)]
 
 
-MICROS_PER_MINUTE: Final = 60_000_000
 DAILY_SOURCE: Final = Timeframe.MINUTE_5
 MINUTES = """
 level_1 AS (

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import (
     EXTENDED_OPEN,
     MINUTES_A_DAY,
@@ -32,7 +33,6 @@ ENCODINGS: Final = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA i
 COMPRESSION_LEVELS: Final = {"zstd": 1, "snappy": None}
 WORTH_A_THREAD: Final = 16
 """So many files cost far more to read than a thread costs to start."""
-MICROS_PER_MINUTE: Final = 60_000_000
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -18,11 +18,9 @@ from marketpipe.shared_kernel.events import BarsFetched, BarsValidated, RuleFind
 
 @frozen
 class ValidationResult:
-    """Bars split by the rules: each bar is in exactly one of ``accepted`` and ``rejected``, in the order it came.
+    """Bars split by the rules, as in ``BarsValidated``: each bar is in exactly one of the two, in the order it came.
 
-    ``accepted`` has a slice for every symbol-day that was validated, empty if all its bars were rejected.
-    ``rejected`` has slices only for symbol-days with rejected bars, and the further columns rule, severity, reason and
-    raw. ``findings`` counts broken rules by symbol-day, warnings included; a warning alone does not reject a bar.
+    ``rejected`` has slices only for symbol-days with rejected bars. A warning alone does not reject a bar.
     """
 
     accepted: ColumnarBars = field(repr=False)

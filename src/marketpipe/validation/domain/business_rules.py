@@ -74,12 +74,7 @@ BUSINESS_RULES: Final = (
 )
 
 SEQUENCE_RULES: Final = (
-    SequenceRule(
-        "unique_timestamp",
-        Severity.ERROR,
-        SequenceCheck.REPEATED,
-        "was sent again later, changed or not",
-    ),
+    SequenceRule("unique_timestamp", Severity.ERROR, SequenceCheck.REPEATED, "was sent again later, changed or not"),
     SequenceRule("in_order", Severity.WARNING, SequenceCheck.OUT_OF_ORDER, "came after a later one"),
     SequenceRule("no_jump", Severity.WARNING, SequenceCheck.JUMP, "is half again above or below its neighbours", 1.5),
     SequenceRule("no_gap", Severity.OFF, SequenceCheck.GAP, "comes more than 30 minutes after the one before", 30),

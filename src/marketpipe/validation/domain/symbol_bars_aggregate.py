@@ -38,11 +38,7 @@ class SequenceRule:
 
 @frozen
 class SymbolBarsAggregate:
-    """The bars of one symbol-day, in the order in which the provider sent them.
-
-    This is the plain evaluator of sequence rules, one bar at a time: it defines what the rules mean. The evaluator that
-    runs on real data is infrastructure/column_masks.py; a property test compares the two.
-    """
+    """The plain evaluator of sequence rules: the bars of one symbol-day, in the order the provider sent them."""
 
     symbol_day: SymbolDay
     bars: Sequence[Record]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.predicate import Predicate, Record, Severity, holds
+from marketpipe.shared_kernel.domain.predicate import Predicate, Severity
 
 
 @frozen
@@ -19,6 +19,3 @@ class ValidationRule:
     severity: Severity
     predicate: Predicate
     complaint: str
-
-    def satisfied_by(self, record: Record) -> bool:
-        return holds(self.predicate, record)

@@ -62,7 +62,8 @@ class SchemaValidator:
         return {row: text for row, text in complaints if text}
 
     def _failing(self, columns: BarColumns) -> Int64s:
-        fields = {"schema_version": _versions(columns), **columns.fields}
+        versions = pa.repeat(pa.scalar(SCHEMA_VERSION, pa.int32()), columns.num_rows)
+        fields = {"schema_version": versions, **columns.fields}
         bad = np.zeros(columns.num_rows, np.bool_)
         for predicate in self._predicates or ():
             bad |= ~mask(predicate, fields).to_numpy(zero_copy_only=False)
@@ -157,10 +158,6 @@ def _compile_type(field: Field, allowed: list[str], column_type: pa.DataType) ->
     if not any(test(column_type) for kind in named for test in _ARROW_TYPES.get(kind, ())):
         return None
     return IsNull(field) | ~IsNull(field) if "null" in allowed else ~IsNull(field)
-
-
-def _versions(columns: BarColumns) -> pa.Array:
-    return pa.repeat(pa.scalar(SCHEMA_VERSION, pa.int32()), columns.num_rows)
 
 
 def _record(columns: BarColumns, row: int) -> dict[str, object]:

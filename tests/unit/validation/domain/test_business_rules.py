@@ -5,7 +5,7 @@ import math
 import pytest
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import INVARIANTS
-from marketpipe.shared_kernel.domain.predicate import Record, Severity
+from marketpipe.shared_kernel.domain.predicate import Record, Severity, holds
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES
 from tests.support.validating import RULES
 
@@ -26,7 +26,7 @@ GOOD: Record = {
 
 
 def _broken(changes: Record) -> list[str]:
-    return [rule.name for rule in BUSINESS_RULES if not rule.satisfied_by({**GOOD, **changes})]
+    return [rule.name for rule in BUSINESS_RULES if not holds(rule.predicate, {**GOOD, **changes})]
 
 
 def test_every_invariant_of_a_bar_is_an_error_rule() -> None:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate, TradingSession
 
 
@@ -56,9 +56,6 @@ class CoverageThresholds(Protocol):
     def confirmations(self) -> int: ...
 
 
-MINUTE = 60_000_000
-
-
 @frozen
 class GridSession:
     """A session, and its regular hours among the minutes after 04:00. ``final``: no more bars will come."""
@@ -74,8 +71,9 @@ class GridSession:
 
 
 def grid_session(session: TradingSession, final: bool) -> GridSession:
-    start, opens = session.extended.start.epoch_micros, session.opens.epoch_micros
-    return GridSession(session, final, (opens - start) // MINUTE, (session.closes.epoch_micros - opens) // MINUTE)
+    moments = session.extended.start, session.opens, session.closes
+    start, opens, closes = (moment.epoch_micros // MICROS_PER_MINUTE for moment in moments)
+    return GridSession(session, final, opens - start, closes - opens)
 
 
 @frozen
@@ -102,7 +100,7 @@ class SessionGrid:
         return SessionGrid(self.sessions[part])
 
     def moment(self, position: int, minute: int) -> Timestamp:
-        return Timestamp.from_epoch_micros(self.starts[position] + minute * MINUTE)
+        return Timestamp.from_epoch_micros(self.starts[position] + minute * MICROS_PER_MINUTE)
 
 
 def neighbours_of(position: int, reach: int, profiles: Sequence[int | None]) -> list[int]:
