@@ -199,9 +199,9 @@ def test_a_final_answer_without_bars_does_not_hide_a_damaged_symbol_day(harness:
 
 
 def test_the_same_answer_twice_changes_nothing(harness: Harness) -> None:
-    said = columnar((AAPL, [at(0), at(1, vwap=None)]), (MSFT, [at(7)]))
+    response = columnar((AAPL, [at(0), at(1, vwap=None)]), (MSFT, [at(7)]))
 
-    assert harness.store.store(said, NOTHING) == harness.store.store(said, NOTHING)
+    assert harness.store.store(response, NOTHING) == harness.store.store(response, NOTHING)
     assert (harness.bars(AAPL), harness.bars(MSFT)) == ([at(0), at(1, vwap=None)], [at(7)])
 
 

@@ -27,6 +27,8 @@ BAR_SCHEMA = pa.schema(
 read."""
 SCHEMA_VERSION = 1
 """The version of these columns; it is in every day file."""
+FILE_SCHEMA = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
+"""The columns of a day file. A bar's JSON Schema describes them and ``symbol``, which is in the path and no column."""
 
 
 @frozen

@@ -23,11 +23,10 @@ from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DayComparis
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA
 from marketpipe.storage.domain.data_partition import Revision, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in, label_in
 from marketpipe.storage.infrastructure.parquet_files import (
-    FILE_SCHEMA,
     checked_bars,
     file_in,
     read_bars,
@@ -298,7 +297,7 @@ class ParquetBarComparer:
 
     def compare(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[DayComparison, ...]:
         good, bad = pa.table(accepted), pa.table(rejected)
-        turned_down = {part.symbol_day: _times(bad.slice(part.offset, part.length)) for part in rejected.slices}
+        turned_down = {part.symbol_day: times_of(bad.slice(part.offset, part.length)) for part in rejected.slices}
         nothing = np.empty(0, np.int64)
         return tuple(
             self._compare(part, good.slice(part.offset, part.length), turned_down.get(part.symbol_day, nothing))
@@ -317,7 +316,7 @@ class ParquetBarComparer:
 
 def compare_bars(blank: DayComparison, old: pa.Table, new: pa.Table) -> DayComparison:
     """Return ``blank`` filled in. Both tables ascend by time, and have no time twice."""
-    old_times, new_times = _times(old), _times(new)
+    old_times, new_times = times_of(old), times_of(new)
     kept, still = np.isin(old_times, new_times), np.isin(new_times, old_times)
     before, after = old.filter(pa.array(kept)), new.filter(pa.array(still))
     changed = _changed(before, after)
@@ -364,8 +363,3 @@ def _constant(before: Floats, after: Floats, rounding: float) -> float | None:
 def _floats(bars: pa.Table, name: str) -> Floats:
     values: Floats = bars[name].to_numpy()
     return values
-
-
-def _times(bars: pa.Table) -> Int64s:
-    times: Int64s = bars["timestamp"].drop_null().cast(pa.int64()).to_numpy()
-    return times

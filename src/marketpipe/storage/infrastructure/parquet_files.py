@@ -26,9 +26,8 @@ from marketpipe.shared_kernel.domain.trading_date import (
     TradedMinutes,
     TradingDate,
 )
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA, SCHEMA_VERSION
 
-FILE_SCHEMA: Final = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
 ENCODINGS: Final = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA if not pa.types.is_floating(field.type)}
 COMPRESSION_LEVELS: Final = {"zstd": 1, "snappy": None}
 WORTH_A_THREAD: Final = 16

@@ -21,11 +21,9 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.predicate import AllOf, Field, IsNull, Predicate
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA, SCHEMA_VERSION
 from marketpipe.validation.infrastructure.column_masks import BarColumns, Int64s, mask
 
-COLUMNS: Final = BAR_SCHEMA.append(pa.field("schema_version", pa.int32()))
-"""The columns a schema may describe, besides ``symbol``, which is a property of the slice and no column."""
 ANNOTATIONS: Final = {"title", "description", "$comment", "examples", "default", "deprecated"}
 """Keywords that allow and forbid nothing."""
 DECLARATIONS: Final = {"$schema", "$id", "type", "properties", "required", "additionalProperties", *ANNOTATIONS}
@@ -90,13 +88,13 @@ def _compile(schema: Mapping[str, Any]) -> tuple[Predicate, ...] | None:
     """Return predicates that hold for a bar exactly if it satisfies the schema; None if some part has no predicate."""
     properties = schema.get("properties", {})
     compiled = [
-        compile_property(name, keywords, COLUMNS.field(name).type) if name in COLUMNS.names else None
+        compile_property(name, keywords, FILE_SCHEMA.field(name).type) if name in FILE_SCHEMA.names else None
         for name, keywords in properties.items()
         if name != "symbol"
     ]
     only_declarations = set(schema) <= DECLARATIONS and schema.get("type", "object") == "object"
-    present = set(schema.get("required", ())) <= {"symbol", *COLUMNS.names}
-    closed = schema.get("additionalProperties", True) is True or {"symbol", *COLUMNS.names} <= set(properties)
+    present = set(schema.get("required", ())) <= {"symbol", *FILE_SCHEMA.names}
+    closed = schema.get("additionalProperties", True) is True or {"symbol", *FILE_SCHEMA.names} <= set(properties)
     predicates = tuple(part for part in compiled if part is not None)
     return predicates if only_declarations and present and closed and len(predicates) == len(compiled) else None
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
-from marketpipe.storage.infrastructure.parquet_files import FILE_SCHEMA, ParquetWriter, read_bars, read_metadata
+from marketpipe.shared_kernel.infrastructure.arrow_bars import FILE_SCHEMA
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, read_bars, read_metadata
 from tests.support.builders import bar, table
 
 CONTENT = ParquetWriter("zstd").encode_bars(table([bar("2024-01-02T15:00:00Z")]), {"marketpipe.symbol": "AAPL"})

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from marketpipe.storage.infrastructure.parquet_files import FILE_SCHEMA, ParquetWriter, sha256
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 from tests.support.builders import bar, table
 
 COMPRESSIONS = ("zstd", "snappy")
