@@ -87,7 +87,6 @@ def recorded_file(state: IngestionState) -> RecordedVersion:
 
 def finished_job(job_id: int, wanted: IngestionScope, *outcomes: SymbolDayOutcome, planned: int) -> IngestionJob:
     job = IngestionJob(job_id, wanted, planned=planned)
-    job.start()
     job.absorb(outcomes)
     job.finish()
     return job
@@ -540,7 +539,6 @@ def test_interrupted_jobs_are_those_that_were_stopped_and_those_whose_process_is
     completed, stopped, crashed = (state.jobs.open(wanted, NOW) for _ in range(3))
     state.jobs.close(finished_job(completed, wanted, planned=0), NOW)
     ended = IngestionJob(stopped, wanted, planned=1)
-    ended.start()
     ended.interrupt()
     state.jobs.close(ended, LATER)
 

@@ -91,11 +91,9 @@ class AuditCoordinator:
             if day.symbol in reasons:
                 findings.failures[day] = reasons[day.symbol]
             else:
-                findings.compared[day] = DayComparison(day, removed=self._stored_bars(day))
-
-    def _stored_bars(self, day: SymbolDay) -> int:
-        record = self._checkpoints.between(day.symbol, day.trading_date, day.trading_date).get(day.trading_date)
-        return record.rows if record else 0
+                records = self._checkpoints.between(day.symbol, day.trading_date, day.trading_date)
+                stored = sum(record.rows for record in records.values())
+                findings.compared[day] = DayComparison(day, removed=stored)
 
     def _wanted(self, scope: IngestionScope, sample: SampleShare | None) -> WantedDates:
         settled = {symbol: self._settled(scope, symbol) for symbol in scope.symbols}

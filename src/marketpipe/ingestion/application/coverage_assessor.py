@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
 from marketpipe.ingestion.application.ingestion_planner import examine
 from marketpipe.ingestion.application.ports import Checkpoints
@@ -14,7 +14,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFi
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
-from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate, TradingSession
+from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
 
 Life = tuple[TradingDate, TradingDate]
 SYMBOLS_OF_A_MARKET = 100
@@ -57,20 +57,21 @@ class CoverageAssessor:
 
     def suspect(self, scope: IngestionScope) -> frozenset[SymbolDay]:
         """Return the suspect symbol-days that another request may settle."""
-        return frozenset(_suspect_days(self.assess(scope)))
+        return frozenset(
+            day.symbol_day
+            for coverage in self.assess(scope)
+            for day in coverage.days()
+            if day.finding.suspicion is not None and day.finding.suspicion.asking_helps
+        )
 
     def _grid(self, scope: IngestionScope) -> SessionGrid:
-        now = self._clock.now()
-        sessions = self._sessions_around(scope)
-        asked = (self._finality.ask(session, scope.session_kind, now) for session in sessions)
-        return SessionGrid(tuple(grid_session(item.session, item.final) for item in asked if item is not None))
-
-    def _sessions_around(self, scope: IngestionScope) -> Sequence[TradingSession]:
-        """Return the sessions of the scope and its neighbours, as far as the calendar reaches."""
-        days = self._thresholds.neighbours * DAYS_A_SESSION
+        """Return the sessions of the scope and its neighbours that have begun, as far as the calendar reaches."""
+        now, days = self._clock.now(), self._thresholds.neighbours * DAYS_A_SESSION
         before = self._calendar.reaching(scope.first.plus_days(-days), scope.first.plus_days(-1))
         after = self._calendar.reaching(scope.last.plus_days(1), scope.last.plus_days(days))
-        return [*before, *self._calendar.sessions(scope.first, scope.last), *after]
+        sessions = [*before, *self._calendar.sessions(scope.first, scope.last), *after]
+        asked = (self._finality.ask(session, scope.session_kind, now) for session in sessions)
+        return SessionGrid(tuple(grid_session(item.session, item.final) for item in asked if item is not None))
 
     def _survey(self, symbols: Iterable[Symbol], grid: SessionGrid) -> tuple[MarketSession, ...]:
         survey = MarketSurvey(grid, self._thresholds)
@@ -90,11 +91,7 @@ class CoverageAssessor:
         shown: SessionGrid,
     ) -> SymbolCoverage:
         grid = classifier.grid
-        first, last = (
-            (min(scope.first, grid.dates[0]), max(scope.last, grid.dates[-1]))
-            if grid.dates
-            else (scope.first, scope.last)
-        )
+        first, last = min((scope.first, *grid.dates[:1])), max((scope.last, *grid.dates[-1:]))
         checked, conditions = examine(symbol, first, last, self._checkpoints, self._inventory)
         days = SymbolDays.of(symbol, grid, checked, conditions, life)
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
@@ -102,10 +99,3 @@ class CoverageAssessor:
         strays = [date for date in unrecorded if scope.first <= date <= scope.last]
         findings = classifier.classify(days, stale)[part]
         return SymbolCoverage.of(days.cut(part), shown, findings, strays)
-
-
-def _suspect_days(coverages: tuple[SymbolCoverage, ...]) -> Iterator[SymbolDay]:
-    for coverage in coverages:
-        for found in coverage.days():
-            if found.finding.suspicion is not None and found.finding.suspicion.asking_helps:
-                yield found.symbol_day

@@ -67,25 +67,16 @@ class IngestionCoordinator:
 
     def ingest(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionJob:
         """Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; checkpoints recorded by then stay."""
-        self._runner.go()
-        self._state.bind_dataset(self._identity, scope.session_kind)
-        self._batches.begin()
+        self._begin(scope)
         plan = self._planner.plan(scope, suspect)
         if self._orphans.adopt(plan.unrecorded):
             plan = self._planner.plan(scope, suspect)
-        with self._job(scope, plan) as job:
-            self._run_phases(job, plan)
-        return job
+        return self._run_plan(scope, plan)
 
     def ingest_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionJob:
         """Request just the ``wanted`` dates of the scope; the bars that come replace the stored ones."""
-        self._runner.go()
-        self._state.bind_dataset(self._identity, scope.session_kind)
-        self._batches.begin(again=True)
-        plan = self._planner.plan_again(scope, wanted)
-        with self._job(scope, plan) as job:
-            self._run_phases(job, plan)
-        return job
+        self._begin(scope, again=True)
+        return self._run_plan(scope, self._planner.plan_again(scope, wanted))
 
     def stop(self) -> None:
         """Let workers finish the symbol-days that they have begun, and request nothing more. Safe from any thread."""
@@ -101,19 +92,25 @@ class IngestionCoordinator:
 
     def on_bars_exhausted(self, event: BarsExhausted) -> None:
         progress = self._begun[event.request.batch_id]
-        refused = progress.refused_days((item.symbol, item.reason) for item in event.refused)
         if progress.open_days():
             with self._guard.pinned(event.request):
-                results = progress.exhausted(refused, self._kept(event.request, progress.open_days()))
+                results = progress.exhausted(event.refused, self._kept(event.request, progress.open_days()))
                 self._record(progress, [(result, None) for result in results])
 
-    def _run_phases(self, job: IngestionJob, plan: IngestionPlan) -> None:
+    def _begin(self, scope: IngestionScope, *, again: bool = False) -> None:
+        self._runner.go()
+        self._state.bind_dataset(self._identity, scope.session_kind)
+        self._batches.begin(again=again)
+
+    def _run_plan(self, scope: IngestionScope, plan: IngestionPlan) -> IngestionJob:
         phases: Sequence[Sequence[BarsRequest]] = plan.phases
-        while any(phases) and not self._runner.stopping:
-            for batches in phases:
-                self._runner.run(batches, partial(self._run_batch, job.job_id), partial(self._absorb, job))
-            # Busy symbol-days are tried again until the other process has settled or released them.
-            phases = () if self._runner.stopping else [(batch,) for batch in self._batches.take_postponed()]
+        with self._job(scope, plan) as job:
+            while any(phases) and not self._runner.stopping:
+                for batches in phases:
+                    self._runner.run(batches, partial(self._run_batch, job.job_id), partial(self._absorb, job))
+                # Busy symbol-days are tried again until the other process has settled or released them.
+                phases = () if self._runner.stopping else [(batch,) for batch in self._batches.take_postponed()]
+        return job
 
     def _run_batch(self, job_id: int, batch: BarsRequest) -> MarketPipeError | None:
         """Run on a worker. Lease the batch's days and publish its requests, one that fails again in parts."""
@@ -141,18 +138,12 @@ class IngestionCoordinator:
             return error
         if not isinstance(error, StoreBusyError):
             with suppress(StoreBusyError), self._guard.pinned(progress.request):
-                return self._bisected(progress, error, left)
+                if parts := self._bisection.parts(progress.request, progress.open_days(), error):
+                    left.extend(parts)
+                    return None
+                self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
+                return error
         self._batches.postpone(progress.request, progress.open_days())
-        return None
-
-    def _bisected(
-        self, progress: BatchProgress, error: MarketPipeError, left: deque[BarsRequest]
-    ) -> MarketPipeError | None:
-        parts = self._bisection.parts(progress.request, progress.open_days(), error)
-        if not parts:
-            self._record(progress, [(result, None) for result in progress.fail_open_days(error)])
-            return error
-        left.extend(parts)
         return None
 
     def _note_settled(
@@ -209,7 +200,6 @@ class IngestionCoordinator:
             not_begun=plan.not_begun,
             estimate=plan.estimate,
         )
-        job.start()
         try:
             self._bus.publish(JobStarted(job.job_id, self._provider, plan.planned, plan.settled, len(plan.batches)))
             try:

@@ -71,11 +71,8 @@ def known_days(
     A checkpoint is ignored if its file is gone or altered, if it is of an empty day and there is a file, or if the
     symbol-day is ``suspect``.
     """
-    suspects, hours, unrecorded = (
-        frozenset(suspect),
-        dict[Symbol, Mapping[TradingDate, SessionHours]](),
-        set[SymbolDay](),
-    )
+    suspects, unrecorded = frozenset(suspect), set[SymbolDay]()
+    hours: dict[Symbol, Mapping[TradingDate, SessionHours]] = {}
     with_suspects = {day.symbol for day in suspects}
     for symbol in scope.symbols:
         first, last = scope.first_of(symbol), scope.last
@@ -86,7 +83,11 @@ def known_days(
             continue
         checked, conditions = examine(symbol, first, last, checkpoints, inventory)
         hours[symbol] = _settled_hours(symbol, checked, conditions, suspects)
-        unrecorded.update(SymbolDay(symbol, date) for date in _without_checkpoint(checked, conditions))
+        unrecorded.update(
+            SymbolDay(symbol, date)
+            for date, condition in conditions.items()
+            if condition is VersionCondition.UNRECORDED and date not in checked
+        )
     return KnownDays(hours, frozenset(unrecorded))
 
 
@@ -116,8 +117,3 @@ def _settled_hours(
         and conditions.get(date) is None
         and not (suspects and SymbolDay(symbol, date) in suspects)
     }
-
-
-def _without_checkpoint(checked: Checked, conditions: Conditions) -> list[TradingDate]:
-    unrecorded = VersionCondition.UNRECORDED
-    return [date for date, found in conditions.items() if found is unrecorded and date not in checked]

@@ -85,17 +85,15 @@ class JobScheduler:
         overnight = [
             BarsRequest(next(self._batch_ids), window.symbols, window.sessions, scope.session_kind) for window in around
         ]
-        batches = (*self._whole_days(scope, begun, missing, volumes), *overnight)
+        typical = volumes.mean_bars(scope.symbols) or UNKNOWN_BARS_PER_DAY
+        whole_days = [
+            BarsRequest(next(self._batch_ids), symbols, tuple(begun[first : last + 1]), scope.session_kind)
+            for symbols, (first, last) in pack(missing.whole, typical, self._limits)
+        ]
+        batches = (*whole_days, *overnight)
         costs = estimate(batches, volumes, self._limits)
         odd = frozenset(batch.batch_id for batch, window in zip(overnight, around, strict=True) if window.is_odd)
         return IngestionPlan(batches, missing.settled, not_begun, costs, odd)
-
-    def _whole_days(
-        self, scope: IngestionScope, begun: Sequence[AskedSession], missing: _Missing, volumes: TypicalVolumes
-    ) -> Iterator[BarsRequest]:
-        typical = volumes.mean_bars(scope.symbols) or UNKNOWN_BARS_PER_DAY
-        for symbols, (first, last) in pack(missing.whole, typical, self._limits):
-            yield BarsRequest(next(self._batch_ids), symbols, tuple(begun[first : last + 1]), scope.session_kind)
 
 
 @define

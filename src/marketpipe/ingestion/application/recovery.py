@@ -65,6 +65,7 @@ class OrphanAdopter:
                 for file, job in self._orphans(symbol, dates, jobs):
                     result = SymbolDayOutcome(file.symbol_day, Outcome.COMPLETE, file.rows, file.rejected)
                     answers[job.job_id].append((result, job.session_kind.hours, file))
+            # If this dies between two jobs, the next ingestion adopts the rest: it still has no checkpoint.
             for job_id, some in answers.items():
                 self._state.checkpoints.record(job_id, self._clock.now(), some)
         finally:
@@ -74,18 +75,17 @@ class OrphanAdopter:
     def _orphans(
         self, symbol: Symbol, dates: Sequence[TradingDate], jobs: Sequence[InterruptedJob]
     ) -> Iterator[tuple[StoredSymbolDay, InterruptedJob]]:
-        """Yield files with the job that wrote them, of days that were final then: others are requested again anyway."""
+        """Yield files with the latest job that may have written them.
+
+        Only of days that were final when the job started: others are requested again anyway.
+        """
         sessions = {session.trading_date: session for session in self._calendar.sessions(dates[0], dates[-1])}
         known = self._state.checkpoints.between(symbol, dates[0], dates[-1])
         for file in self._files.of(symbol, [date for date in dates if date in sessions and date not in known]):
-            job = _author(file, jobs)
+            candidates = (job for job in jobs if job.may_have_written(file))
+            job = max(candidates, key=lambda job: job.job_id, default=None)
             if job and self._finality.is_final(sessions[file.symbol_day.trading_date], job.started_at):
                 yield file, job
-
-
-def _author(file: StoredSymbolDay, jobs: Sequence[InterruptedJob]) -> InterruptedJob | None:
-    """Return the latest job that may have written the file."""
-    return max((job for job in jobs if job.may_have_written(file)), key=lambda job: job.job_id, default=None)
 
 
 StoredDays = Iterable[tuple[Symbol, Iterable[StoredSymbolDay]]]

@@ -53,7 +53,7 @@ def rectangles(missing: Mapping[Symbol, Sequence[int]]) -> Iterator[Rectangle]:
 
 def _fewest(groups: Mapping[Run, list[Symbol]], days_per_page: float) -> Mapping[Run, list[Symbol]]:
     """Cut runs of scattered days, which fill no page, into single days if that makes fewer requests."""
-    small = {run: some for run, some in groups.items() if len(some) * _length(run) < days_per_page}
+    small = {run: some for run, some in groups.items() if len(some) * (run[1] - run[0] + 1) < days_per_page}
     by_day: defaultdict[Run, list[Symbol]] = defaultdict(list)
     for (first, last), symbols in small.items():
         for day in range(first, last + 1):
@@ -66,10 +66,6 @@ def _fewest(groups: Mapping[Run, list[Symbol]], days_per_page: float) -> Mapping
     return {run: sorted(symbols) for run, symbols in by_day.items()}
 
 
-def _length(run: Run) -> int:
-    return run[1] - run[0] + 1
-
-
 def _by_run(missing: Mapping[Symbol, Sequence[int]]) -> Mapping[Run, list[Symbol]]:
     groups: defaultdict[Run, list[Symbol]] = defaultdict(list)
     for symbol in sorted(missing):
@@ -79,15 +75,11 @@ def _by_run(missing: Mapping[Symbol, Sequence[int]]) -> Mapping[Run, list[Symbol
 
 
 def _runs(positions: Sequence[int]) -> Iterator[Run]:
-    start = previous = None
-    for position in positions:
-        if start is None or previous is None or position != previous + 1:
-            if start is not None and previous is not None:
-                yield start, previous
-            start = position
-        previous = position
-    if start is not None and previous is not None:
-        yield start, previous
+    start = 0
+    for end in range(1, len(positions) + 1):
+        if end == len(positions) or positions[end] != positions[end - 1] + 1:
+            yield positions[start], positions[end - 1]
+            start = end
 
 
 def _cut(
@@ -136,8 +128,8 @@ def overnight_windows(
         for window, parts in _by_overnight_window(lacking[symbol]).items():
             groups[window, LATE in parts, EARLY in parts].append(symbol)
     for (window, late, early), symbols in sorted(groups.items(), key=lambda group: group[0]):
-        cut = [_late(sessions[window - 1])] if late else []
-        cut += [_early(sessions[window])] if early else []
+        cut = [evolve(sessions[window - 1], window=sessions[window - 1].session.late)] if late else []
+        cut += [evolve(sessions[window], window=sessions[window].session.early)] if early else []
         for start in range(0, len(symbols), most):
             yield OvernightWindow(tuple(symbols[start : start + most]), tuple(cut), window % 2 == 1)
 
@@ -151,11 +143,3 @@ def _by_overnight_window(lacking: Mapping[int, SessionHours]) -> Mapping[int, Se
         if LATE in hours:
             found[position + 1] |= LATE
     return found
-
-
-def _late(asked: AskedSession) -> AskedSession:
-    return evolve(asked, window=asked.session.late)
-
-
-def _early(asked: AskedSession) -> AskedSession:
-    return evolve(asked, window=asked.session.early)

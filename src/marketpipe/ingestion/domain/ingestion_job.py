@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.errors import MarketPipeError, StateError
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
-from marketpipe.shared_kernel.events import StoredSymbolDay
+from marketpipe.shared_kernel.events import RefusedSymbol, StoredSymbolDay
 
 _OUTCOMES: Final = (None, *Outcome)
 _NUMBERS: Final = {outcome: number for number, outcome in enumerate(_OUTCOMES)}
@@ -43,7 +43,7 @@ class OutcomeLedger(Mapping[SymbolDay, SymbolDayOutcome]):
         day = found.symbol_day
         packed, place = self._room_for(day)
         self._count += not packed[place]
-        packed[place] = _pack(found)
+        packed[place] = (found.rows << REJECTED_BITS | found.rejected) << OUTCOME_BITS | _NUMBERS[found.outcome]
         self._errors.pop(day, None)
         if found.error is not None:
             self._errors[day] = found.error
@@ -57,7 +57,11 @@ class OutcomeLedger(Mapping[SymbolDay, SymbolDayOutcome]):
         place = day.trading_date.day.toordinal() - self._first.get(day.symbol, 0)
         if not 0 <= place < len(packed) or not packed[place]:
             raise KeyError(day)
-        return self._unpacked(day, packed[place])
+        rejected = packed[place] >> OUTCOME_BITS & (1 << REJECTED_BITS) - 1
+        outcome = _OUTCOMES[packed[place] & _MASK]
+        assert outcome is not None
+        rows = packed[place] >> OUTCOME_BITS + REJECTED_BITS
+        return SymbolDayOutcome(day, outcome, rows, rejected, self._errors.get(day))
 
     def __iter__(self) -> Iterator[SymbolDay]:
         for symbol in sorted(self._packed):
@@ -82,16 +86,6 @@ class OutcomeLedger(Mapping[SymbolDay, SymbolDayOutcome]):
         self._packed[day.symbol], self._first[day.symbol] = packed, first
         return packed, ordinal - first
 
-    def _unpacked(self, day: SymbolDay, value: int) -> SymbolDayOutcome:
-        rows, rejected = value >> OUTCOME_BITS + REJECTED_BITS, value >> OUTCOME_BITS & (1 << REJECTED_BITS) - 1
-        outcome = _OUTCOMES[value & _MASK]
-        assert outcome is not None
-        return SymbolDayOutcome(day, outcome, rows, rejected, self._errors.get(day))
-
-
-def _pack(found: SymbolDayOutcome) -> int:
-    return (found.rows << REJECTED_BITS | found.rejected) << OUTCOME_BITS | _NUMBERS[found.outcome]
-
 
 class BatchProgress:
     """The outcome of each symbol-day of one request so far. Used by one worker at a time."""
@@ -112,12 +106,15 @@ class BatchProgress:
         earlier = self.outcomes.get(day.symbol_day)
         rejected = day.rejected + (earlier.rejected if earlier else 0)
         error = earlier.error if earlier and day.error is None else day.error
-        outcome = self._had_bars(day.symbol_day) if error is None else Outcome.FAILED
-        return SymbolDayOutcome(day.symbol_day, outcome, day.rows, rejected, error)
+        had_bars = Outcome.COMPLETE if self._asked[day.symbol_day.trading_date].final else Outcome.PARTIAL
+        return SymbolDayOutcome(
+            day.symbol_day, had_bars if error is None else Outcome.FAILED, day.rows, rejected, error
+        )
 
-    def exhausted(self, refused: dict[SymbolDay, str], kept: dict[SymbolDay, int]) -> list[SymbolDayOutcome]:
+    def exhausted(self, refused: Iterable[RefusedSymbol], kept: Mapping[SymbolDay, int]) -> list[SymbolDayOutcome]:
         """Return the outcomes of the days without bars. ``kept``: the bars that are stored of such days."""
-        return [self._without_bars(day, refused.get(day), kept.get(day)) for day in self.open_days()]
+        reasons = {item.symbol: item.reason for item in refused}
+        return [self._without_bars(day, reasons.get(day.symbol), kept.get(day)) for day in self.open_days()]
 
     def fail_open_days(self, error: MarketPipeError) -> list[SymbolDayOutcome]:
         return [SymbolDayOutcome(day, Outcome.FAILED, error=str(error)) for day in self.open_days()]
@@ -133,13 +130,6 @@ class BatchProgress:
         """Return the hours of that day that the request covers."""
         return hours_asked(self.request, self._asked[day.trading_date])
 
-    def refused_days(self, symbols: Iterable[tuple[object, str]]) -> dict[SymbolDay, str]:
-        reasons = dict(symbols)
-        return {day: reasons[day.symbol] for day in self.request.symbol_days if day.symbol in reasons}
-
-    def _had_bars(self, day: SymbolDay) -> Outcome:
-        return Outcome.COMPLETE if self._asked[day.trading_date].final else Outcome.PARTIAL
-
     def _without_bars(self, day: SymbolDay, refusal: str | None, kept: int | None) -> SymbolDayOutcome:
         if refusal is not None:
             return SymbolDayOutcome(day, Outcome.FAILED, error=refusal)
@@ -150,7 +140,8 @@ class BatchProgress:
             # Those bars are of hours that were not requested this time.
             return SymbolDayOutcome(day, Outcome.COMPLETE, kept)
         if kept is not None:
-            contradiction = f"the provider returned no bars, but {_bars(kept)} stored; they are kept"
+            bars = f"{kept} bars are" if kept else "bars are"
+            contradiction = f"the provider returned no bars, but {bars} stored; they are kept"
             return SymbolDayOutcome(day, Outcome.FAILED, kept, error=contradiction)
         return SymbolDayOutcome(day, Outcome.EMPTY)
 
@@ -160,12 +151,7 @@ def hours_asked(request: BarsRequest, asked: AskedSession) -> SessionHours:
     return request.session_kind.hours if SessionHours.REGULAR in asked.hours else asked.hours
 
 
-def _bars(count: int) -> str:
-    return f"{count} bars are" if count else "bars are"
-
-
 class JobState(Enum):
-    PENDING = "pending"
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -173,12 +159,6 @@ class JobState(Enum):
 
     def __str__(self) -> str:
         return self.value
-
-
-_NEXT: Final = {
-    JobState.PENDING: {JobState.RUNNING},
-    JobState.RUNNING: {JobState.COMPLETED, JobState.FAILED, JobState.INTERRUPTED},
-}
 
 
 class IngestionJob:
@@ -200,7 +180,7 @@ class IngestionJob:
         """
         self.job_id, self.scope, self.estimate = job_id, scope, estimate
         self.planned, self.settled, self.not_begun = planned, settled, not_begun
-        self._state = JobState.PENDING
+        self._state = JobState.RUNNING
         self._outcomes = OutcomeLedger()
         self._absorbed = 0
 
@@ -222,9 +202,6 @@ class IngestionJob:
     def counts(self) -> Mapping[Outcome, int]:
         return self._outcomes.counts()
 
-    def start(self) -> None:
-        self._become(JobState.RUNNING)
-
     def absorb(self, outcomes: Iterable[SymbolDayOutcome]) -> None:
         if self._state is not JobState.RUNNING:
             raise StateError(f"job {self.job_id} is {self._state} and takes no more outcomes")
@@ -236,13 +213,13 @@ class IngestionJob:
 
     def finish(self) -> None:
         complete = self._absorbed >= self.planned and not self.counts.get(Outcome.FAILED)
-        self._become(JobState.COMPLETED if complete else JobState.FAILED)
+        self._end(JobState.COMPLETED if complete else JobState.FAILED)
 
     def interrupt(self) -> None:
-        self._become(JobState.INTERRUPTED)
+        self._end(JobState.INTERRUPTED)
 
-    def _become(self, state: JobState) -> None:
-        if state not in _NEXT.get(self._state, set()):
+    def _end(self, state: JobState) -> None:
+        if self._state is not JobState.RUNNING:
             raise StateError(f"job {self.job_id} cannot go from {self._state} to {state}")
         self._state = state
 

@@ -62,7 +62,10 @@ class SessionFinality:
 
     def ask(self, session: TradingSession, kind: SessionKind, now: Timestamp) -> AskedSession | None:
         """Return what may be requested of the session at ``now``; None before its first minute has ended."""
-        knowable = _begin_of_minute(now.plus(-self.delay))
+        # A minute that has not ended has no bar yet.
+        knowable = Timestamp.from_epoch_micros(
+            now.plus(-self.delay).epoch_micros // MICROS_PER_MINUTE * MICROS_PER_MINUTE
+        )
         window = session.window(kind)
         if knowable <= window.start:
             return None
@@ -76,11 +79,6 @@ class SessionFinality:
         today = TradingDate.of(now)
         sessions = calendar.sessions(today.plus_days(-LONGEST_CLOSURE_DAYS), today)
         return [session.trading_date for session in sessions if self.is_final(session, now)][-1]
-
-
-def _begin_of_minute(moment: Timestamp) -> Timestamp:
-    # A minute that has not ended has no bar yet.
-    return Timestamp.from_epoch_micros(moment.epoch_micros // MICROS_PER_MINUTE * MICROS_PER_MINUTE)
 
 
 T = TypeVar("T")

@@ -104,13 +104,11 @@ class SQLiteCheckpoints:
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         with self._file.transaction() as connection:
+            failed, store_id = str(Outcome.FAILED), self._file.store_id
             connection.executemany(
                 f"UPDATE checkpoints SET outcome = ?, error = ? WHERE store_id = ? AND symbol = ? AND trading_date = ? "
                 f"AND outcome IN ({SETTLED})",
-                [
-                    (str(Outcome.FAILED), reason, self._file.store_id, str(symbol), str(date))
-                    for date, reason in reasons.items()
-                ],
+                [(failed, reason, store_id, str(symbol), str(date)) for date, reason in reasons.items()],
             )
 
     def between(
@@ -178,22 +176,18 @@ _trading_date: Final = lru_cache(maxsize=1 << 14)(TradingDate.parse)
 
 def parsed_checkpoints(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, IngestionCheckpoint]:
     """Parse rows of ``SELECT_DAYS``. Raises ``ValidationError`` for values that MarketPipe never wrote."""
-    try:
-        return _read(rows)
-    except LookupError as error:
-        raise ValidationError(f"unknown outcome or hours {error}") from error
-
-
-def _read(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, IngestionCheckpoint]:
     # One loop without calls of our own: a report on coverage reads hundreds of thousands of rows here.
     found: dict[TradingDate, IngestionCheckpoint] = {}
     since, minutes_of = Timestamp.from_epoch_micros, TradedMinutes
-    for date, outcome, hours, answers, rejected, error, bars, mark, known_since, sha256, packed in rows:
-        version = None if sha256 is None else RecordedVersion(mark, known_since and since(known_since), sha256)
-        minutes = None if packed is None else minutes_of(packed)
-        found[_trading_date(date)] = IngestionCheckpoint(
-            _OUTCOMES[outcome], _HOURS[hours], answers, rejected, error, bars or 0, version, minutes
-        )
+    try:
+        for date, outcome, hours, answers, rejected, reason, bars, mark, known_since, sha256, packed in rows:
+            version = None if sha256 is None else RecordedVersion(mark, known_since and since(known_since), sha256)
+            minutes = None if packed is None else minutes_of(packed)
+            found[_trading_date(date)] = IngestionCheckpoint(
+                _OUTCOMES[outcome], _HOURS[hours], answers, rejected, reason, bars or 0, version, minutes
+            )
+    except LookupError as error:
+        raise ValidationError(f"unknown outcome or hours {error}") from error
     return found
 
 

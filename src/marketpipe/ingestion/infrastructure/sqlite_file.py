@@ -46,7 +46,7 @@ class SQLiteFile:
         """``location`` tells this store from other stores in the same file. Raises ``StateError``."""
         self.path, self.holder = path, HolderLock(path)
         self._lock = threading.Lock()
-        with self._translated(), ExitStack() as undo:
+        with _translated(path), ExitStack() as undo:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = connect(path, timeout_seconds)
             undo.callback(self._connection.close)
@@ -55,13 +55,13 @@ class SQLiteFile:
             undo.pop_all()
 
     def query(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._lock, self._translated():
+        with self._lock, _translated(self.path):
             return self._connection.execute(sql, values).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Raises ``StateError`` also if the file was archived meanwhile: what is written there is never read again."""
-        with self._lock, self._translated(), transaction(self._connection):
+        with self._lock, _translated(self.path), transaction(self._connection):
             if _identity_of(self.path) != self._opened:
                 raise StateError("was moved away or replaced while it was in use; run again")
             yield self._connection
@@ -76,12 +76,12 @@ class SQLiteFile:
 
     def holder_name(self) -> str:
         """The name of this process among those who share the file; others see from the first call on that it lives."""
-        with self._lock, self._translated():
+        with self._lock, _translated(self.path):
             return self.holder.name()
 
     def dead(self, names: Sequence[str]) -> list[str]:
         """Those of the holders whose process has ended."""
-        with self._lock, self._translated():
+        with self._lock, _translated(self.path):
             return [name for name in names if not self.holder.is_alive(name)]
 
     def close(self) -> None:
@@ -97,15 +97,6 @@ class SQLiteFile:
             found = self._connection.execute(find, (location,)).fetchone()
         return int(found[0]) if found else UNKNOWN_STORE
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except StateError as error:
-            raise StateError(f"the state file {self.path} {error}") from error
-        except (sqlite3.Error, OSError, ValidationError, UnicodeDecodeError) as error:
-            raise StateError(f"the state file {self.path} {explained(error)}") from error
-
 
 class SQLiteStateFile:
     """``StoredState``: inspects a state file without creating it and without migrating it."""
@@ -116,7 +107,7 @@ class SQLiteStateFile:
     def condition(self) -> StateCondition:
         if not self._path.exists():
             return StateCondition.ABSENT
-        with self._translated():
+        with _translated(self._path):
             try:
                 with closing(sqlite3.connect(self._path, timeout=INSPECTION_TIMEOUT_SECONDS)) as connection:
                     return self._condition_of(connection)
@@ -126,13 +117,13 @@ class SQLiteStateFile:
                 raise
 
     def is_in_use(self) -> bool:
-        with self._translated():
+        with _translated(self._path):
             return HolderLock(self._path).others()
 
     def archive(self, now: Timestamp) -> str:
         moment = f"{now.moment:%Y%m%dT%H%M%S.%fZ}"
         archived = self._path.with_name(f"{self._path.name}.{moment}.bak")
-        with self._translated():
+        with _translated(self._path):
             for companion in COMPANIONS:
                 part = self._path.with_name(self._path.name + companion)
                 if part.exists():
@@ -153,12 +144,15 @@ class SQLiteStateFile:
         store = connection.execute("SELECT provider FROM stores WHERE location = ?", (self._location,)).fetchone()
         return StateCondition.USABLE if store and store[0] is not None else StateCondition.UNCLAIMED
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StateError(f"the state file {self._path} {explained(error)}") from error
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except StateError as error:
+        raise StateError(f"the state file {path} {error}") from error
+    except (sqlite3.Error, OSError, ValidationError, UnicodeDecodeError) as error:
+        raise StateError(f"the state file {path} {explained(error)}") from error
 
 
 def explained(error: Exception) -> str:

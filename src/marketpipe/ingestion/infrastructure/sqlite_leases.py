@@ -13,14 +13,12 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_s
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 
-SELECT_BUSY: Final = (
-    "SELECT trading_date FROM claims INDEXED BY claims_by_day JOIN leases USING (lease_id) "
-    "WHERE claims.store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? AND holder <> ?"
-)
-SELECT_PINNED: Final = (
+SELECT_LEASED: Final = (
     "SELECT trading_date, holder FROM claims INDEXED BY claims_by_day JOIN leases USING (lease_id) "
-    "WHERE claims.store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? AND until = ?"
+    "WHERE claims.store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? "
 )
+SELECT_BUSY: Final = f"{SELECT_LEASED} AND holder <> ?"
+SELECT_PINNED: Final = f"{SELECT_LEASED} AND until = ?"
 DELETE_LEASED_DAYS: Final = "DELETE FROM claims WHERE lease_id IN (SELECT lease_id FROM leases WHERE {which})"
 EXTEND_LEASES: Final = (
     "UPDATE leases SET until = max(until, ?) WHERE holder = (SELECT holder FROM leases WHERE lease_id = ?)"
@@ -101,7 +99,7 @@ class SQLiteLeases:
         found = (
             SymbolDay(symbol, TradingDate.parse(date))
             for symbol, first, last in _spans(wanted)
-            for (date,) in connection.execute(
+            for date, _ in connection.execute(
                 SELECT_BUSY, (self._file.store_id, str(symbol), str(first), str(last), ours)
             )
         )

@@ -86,6 +86,7 @@ class SQLiteJobs:
 
     def open(self, scope: IngestionScope, now: Timestamp, planned: int = 0) -> int:
         ours, abandoned = self._file.holder_name(), self._abandoned()
+        wanted = len(scope.symbols), str(scope.first), str(scope.last), str(scope.session_kind)
         with self._file.transaction() as connection:
             connection.executemany(
                 "UPDATE jobs SET state = ?, finished_at = coalesce("
@@ -96,15 +97,16 @@ class SQLiteJobs:
             cursor = connection.execute(
                 "INSERT INTO jobs (store_id, state, started_at, symbols, first, last, session, planned, holder) "
                 "VALUES (?,?,?,?,?,?,?,?,?)",
-                _opened_row(self._file.store_id, scope, now, planned, ours),
+                (self._file.store_id, str(JobState.RUNNING), str(now), *wanted, planned, ours),
             )
             return int(cursor.lastrowid or 0)
 
     def close(self, job: IngestionJob, now: Timestamp) -> None:
+        failed = job.counts.get(Outcome.FAILED, 0)
         with self._file.transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET state = ?, finished_at = ?, planned = ?, done = ?, failed = ? WHERE job_id = ?",
-                _closed_row(job, now),
+                (str(job.state), str(now), job.planned, len(job.outcomes) - failed, failed, job.job_id),
             )
 
     def interrupted(self) -> Sequence[InterruptedJob]:
@@ -122,7 +124,10 @@ class SQLiteJobs:
             (self._file.store_id, most),
         )
         with self._file.reading():
-            return [_job_record(*row) for row in rows]
+            return [
+                JobRecord(job, state, begun, ended, symbols, TradingDate.parse(first), TradingDate.parse(last), *counts)
+                for job, state, begun, ended, symbols, first, last, *counts in rows
+            ]
 
     def _abandoned(self) -> list[int]:
         """Return the running jobs whose process has ended, and our own: a process opens one job at a time."""
@@ -176,31 +181,6 @@ def _dataset(
         return identity, None if session is None else SessionKind(session)
     except ValueError as error:
         raise ValidationError(str(error)) from error
-
-
-def _opened_row(store_id: int, scope: IngestionScope, now: Timestamp, planned: int, holder: str) -> tuple[object, ...]:
-    dates = str(scope.first), str(scope.last)
-    state, kind = str(JobState.RUNNING), str(scope.session_kind)
-    return store_id, state, str(now), len(scope.symbols), *dates, kind, planned, holder
-
-
-def _closed_row(job: IngestionJob, now: Timestamp) -> tuple[object, ...]:
-    failed = job.counts.get(Outcome.FAILED, 0)
-    return str(job.state), str(now), job.planned, len(job.outcomes) - failed, failed, job.job_id
-
-
-def _job_record(
-    job_id: int,
-    state: str,
-    started_at: str,
-    finished_at: str | None,
-    symbols: int,
-    first: str,
-    last: str,
-    *counts: int,
-) -> JobRecord:
-    dates = TradingDate.parse(first), TradingDate.parse(last)
-    return JobRecord(job_id, state, started_at, finished_at, symbols, *dates, *counts)
 
 
 def _interrupted_job(job_id: int, started_at: str, first: str, last: str, session: str) -> InterruptedJob:

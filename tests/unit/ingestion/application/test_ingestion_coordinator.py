@@ -191,7 +191,7 @@ def test_few_frames_lie_between_a_job_and_its_requests() -> None:
 
     coordination(InlineExecutor, happens={"AAPL": note}).ingest("AAPL")
 
-    assert frames == ["ingest", "_run_phases", "run", "_run_one", "_run_batch"]
+    assert frames == ["ingest", "_run_plan", "run", "_run_one", "_run_batch"]
 
 
 def test_a_state_that_cannot_be_written_surfaces(new_executor: NewExecutor) -> None:

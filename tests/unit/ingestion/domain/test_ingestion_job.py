@@ -17,16 +17,10 @@ SCOPE = IngestionScope(["AAPL", "MSFT"], TradingDate.parse("2024-01-02"), Tradin
 DAYS = [day("AAPL", f"2024-01-0{number}") for number in (2, 3, 4, 5)]
 
 MOVES: dict[str, Callable[[IngestionJob], None]] = {
-    "start": IngestionJob.start,
     "finish": IngestionJob.finish,
     "interrupt": IngestionJob.interrupt,
 }
-WAYS: dict[str, tuple[str, ...]] = {
-    "pending": (),
-    "running": ("start",),
-    "completed": ("start", "finish"),
-    "interrupted": ("start", "interrupt"),
-}
+WAYS: dict[str, tuple[str, ...]] = {"running": (), "completed": ("finish",), "interrupted": ("interrupt",)}
 
 
 def job(planned: int = 0) -> IngestionJob:
@@ -36,7 +30,6 @@ def job(planned: int = 0) -> IngestionJob:
 def brought_to(state: str) -> IngestionJob:
     if state == "failed":
         brought = job(planned=1)
-        brought.start()
         brought.finish()
     else:
         brought = job()
@@ -53,9 +46,8 @@ def outcome(number: int, kind: Outcome) -> SymbolDayOutcome:
 @pytest.mark.parametrize("state", [str(state) for state in JobState])
 @pytest.mark.parametrize("move", MOVES)
 def test_every_move_that_is_not_legal_is_refused_and_changes_nothing(state: str, move: str) -> None:
-    legal = {("pending", "start"), ("running", "finish"), ("running", "interrupt")}
     subject = brought_to(state)
-    if (state, move) in legal:
+    if state == "running":
         MOVES[move](subject)
         assert str(subject.state) != state
     else:
@@ -64,7 +56,7 @@ def test_every_move_that_is_not_legal_is_refused_and_changes_nothing(state: str,
         assert str(subject.state) == state
 
 
-@pytest.mark.parametrize("state", ["pending", "completed", "failed", "interrupted"])
+@pytest.mark.parametrize("state", ["completed", "failed", "interrupted"])
 def test_a_job_that_does_not_run_takes_no_outcomes(state: str) -> None:
     subject = brought_to(state)
 
@@ -76,7 +68,6 @@ def test_a_job_that_does_not_run_takes_no_outcomes(state: str) -> None:
 
 def test_a_job_completes_when_every_planned_symbol_day_is_known() -> None:
     subject = job(planned=3)
-    subject.start()
     subject.absorb([outcome(0, Outcome.COMPLETE), outcome(1, Outcome.EMPTY)])
     subject.absorb([outcome(2, Outcome.PARTIAL)])
 
@@ -88,7 +79,6 @@ def test_a_job_completes_when_every_planned_symbol_day_is_known() -> None:
 
 def test_one_failed_symbol_day_fails_the_job() -> None:
     subject = job(planned=2)
-    subject.start()
     subject.absorb([outcome(0, Outcome.COMPLETE), outcome(1, Outcome.FAILED)])
 
     subject.finish()
@@ -98,7 +88,6 @@ def test_one_failed_symbol_day_fails_the_job() -> None:
 
 def test_a_symbol_day_without_an_answer_fails_the_job() -> None:
     subject = job(planned=2)
-    subject.start()
     subject.absorb([outcome(0, Outcome.COMPLETE)])
 
     subject.finish()
@@ -109,7 +98,6 @@ def test_a_symbol_day_without_an_answer_fails_the_job() -> None:
 @pytest.mark.parametrize("parts", [(Outcome.FAILED, Outcome.COMPLETE), (Outcome.COMPLETE, Outcome.FAILED)])
 def test_a_symbol_day_asked_for_in_two_parts_has_failed_where_one_has(parts: tuple[Outcome, Outcome]) -> None:
     subject = job(planned=2)
-    subject.start()
     for part in parts:
         subject.absorb([outcome(0, part)])
 
@@ -130,7 +118,6 @@ def test_outcomes_cannot_be_changed_from_outside() -> None:
 @given(kinds=st.lists(st.sampled_from(Outcome), max_size=4), planned=st.integers(0, 4))
 def test_completed_means_that_all_is_known_and_none_has_failed(kinds: list[Outcome], planned: int) -> None:
     subject = job(planned=planned)
-    subject.start()
     subject.absorb(outcome(number, kind) for number, kind in enumerate(kinds))
 
     subject.finish()

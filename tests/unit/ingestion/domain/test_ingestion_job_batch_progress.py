@@ -8,8 +8,8 @@ from attrs import evolve
 from marketpipe.ingestion.domain.ingestion_job import BatchProgress
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ProviderUnavailableError
-from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
-from marketpipe.shared_kernel.events import StoredSymbolDay
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.events import RefusedSymbol, StoredSymbolDay
 from tests.support.builders import day, request
 
 TUESDAY, WEDNESDAY = day("AAPL", "2024-01-02"), day("AAPL", "2024-01-03")
@@ -72,7 +72,7 @@ def test_a_day_stays_open_until_its_checkpoint_is_committed() -> None:
     subject = progress()
 
     subject.stored(stored(TUESDAY))
-    subject.exhausted({}, {})
+    subject.exhausted([], {})
 
     assert subject.open_days() == [TUESDAY, WEDNESDAY]
     assert subject.outcomes == {}
@@ -118,7 +118,7 @@ def test_a_day_of_which_one_part_failed_has_failed(failed_part: int) -> None:
 def test_silence_about_a_final_session_means_empty() -> None:
     subject = progress()
 
-    results = subject.exhausted({}, {})
+    results = subject.exhausted([], {})
     subject.note(results)
 
     assert results == [SymbolDayOutcome(TUESDAY, Outcome.EMPTY), SymbolDayOutcome(WEDNESDAY, Outcome.EMPTY)]
@@ -126,7 +126,7 @@ def test_silence_about_a_final_session_means_empty() -> None:
 
 
 def test_silence_about_a_running_session_means_partial() -> None:
-    results = progress(last_is_final=False).exhausted({}, {WEDNESDAY: 12})
+    results = progress(last_is_final=False).exhausted([], {WEDNESDAY: 12})
 
     assert results == [
         SymbolDayOutcome(TUESDAY, Outcome.EMPTY),
@@ -135,7 +135,7 @@ def test_silence_about_a_running_session_means_partial() -> None:
 
 
 def test_a_final_empty_answer_where_bars_are_stored_is_not_believed() -> None:
-    (result, _) = progress().exhausted({}, {TUESDAY: 390})
+    (result, _) = progress().exhausted([], {TUESDAY: 390})
 
     assert (result.outcome, result.rows) == (Outcome.FAILED, 390)
     assert result.error == "the provider returned no bars, but 390 bars are stored; they are kept"
@@ -144,11 +144,10 @@ def test_a_final_empty_answer_where_bars_are_stored_is_not_believed() -> None:
 def test_every_day_of_a_refused_symbol_fails_with_the_reason_and_no_other() -> None:
     subject = progress("AAPL", "OOPS")
     oops = [day("OOPS", "2024-01-02"), day("OOPS", "2024-01-03")]
-    refused = subject.refused_days([(oops[0].symbol, "invalid symbol: OOPS"), (day("ZZZ", "2024-01-02").symbol, "?")])
+    refused = [RefusedSymbol(Symbol("OOPS"), "invalid symbol: OOPS"), RefusedSymbol(Symbol("ZZZ"), "?")]
 
     results = subject.exhausted(refused, {})
 
-    assert refused == dict.fromkeys(oops, "invalid symbol: OOPS")
     assert [(found.symbol_day, found.outcome, found.error) for found in results] == [
         (TUESDAY, Outcome.EMPTY, None),
         (WEDNESDAY, Outcome.EMPTY, None),
@@ -158,10 +157,9 @@ def test_every_day_of_a_refused_symbol_fails_with_the_reason_and_no_other() -> N
 
 
 def test_a_refusal_outweighs_a_running_session_and_stored_bars() -> None:
-    subject = progress(last_is_final=False)
-    refused = subject.refused_days([(TUESDAY.symbol, "no")])
+    refused = [RefusedSymbol(TUESDAY.symbol, "no")]
 
-    results = subject.exhausted(refused, {TUESDAY: 390, WEDNESDAY: 390})
+    results = progress(last_is_final=False).exhausted(refused, {TUESDAY: 390, WEDNESDAY: 390})
 
     assert [(found.outcome, found.error) for found in results] == [(Outcome.FAILED, "no")] * 2
 
@@ -170,7 +168,7 @@ def test_exhaustion_leaves_what_was_stored_as_it_is() -> None:
     subject = progress()
     kept = noted(subject, stored(TUESDAY))
 
-    results = subject.exhausted({}, {TUESDAY: 390})
+    results = subject.exhausted([], {TUESDAY: 390})
 
     assert [found.symbol_day for found in results] == [WEDNESDAY]
     assert subject.outcomes[TUESDAY] == kept

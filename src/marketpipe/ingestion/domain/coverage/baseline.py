@@ -183,8 +183,9 @@ class Baseline:
         self._inside = inside or SilenceLimits(thresholds.hole_minutes, thresholds.hole_bars)
         self._at_close = SilenceLimits(thresholds.stop_minutes, thresholds.stop_bars)
         lengths = [item.length for item in grid.sessions]
-        self._bars = _running(0 if p is None else p.bit_count() for p in profiles)
-        self._minutes = _running(0 if p is None else n for p, n in zip(profiles, lengths, strict=True))
+        bars = (0 if p is None else p.bit_count() for p in profiles)
+        minutes = (0 if p is None else n for p, n in zip(profiles, lengths, strict=True))
+        self._bars, self._minutes = list(accumulate(bars, initial=0)), list(accumulate(minutes, initial=0))
 
     @cached_property
     def _longest(self) -> list[int]:
@@ -255,10 +256,6 @@ class Baseline:
 
     def _of(self, positions: Iterable[int]) -> Iterator[int]:
         return (self._profiles[i] or 0 for i in positions)
-
-
-def _running(values: Iterable[int]) -> list[int]:
-    return list(accumulate(values, initial=0))
 
 
 def _between(running: Sequence[int], first: int, end: int) -> int:
