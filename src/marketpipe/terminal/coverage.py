@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from attrs import asdict
 from rich.console import Console
 from rich.text import Text
 
@@ -158,12 +159,6 @@ def _as_json(report: CoverageReport) -> dict[str, object]:
 
 
 def _gap_as_json(gap: Gap) -> dict[str, object]:
-    return {
-        "symbol": str(gap.symbol),
-        "first": str(gap.first),
-        "last": str(gap.last),
-        "sessions": gap.sessions,
-        "verdict": str(gap.finding.verdict),
-        "suspicion": None if gap.finding.suspicion is None else str(gap.finding.suspicion),
-        "detail": gap.finding.detail,
-    }
+    span = asdict(gap, recurse=False, filter=lambda attribute, _: attribute.name != "finding")
+    finding = gap.finding
+    return {**span, "verdict": finding.verdict, "suspicion": finding.suspicion, "detail": finding.detail}

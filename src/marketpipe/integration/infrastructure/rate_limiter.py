@@ -61,11 +61,9 @@ class RateLimiter:
         shared_in: Path | RateLimitTurns | None = None,
     ) -> None:
         self._clock, self._on_wait = clock, on_wait
-        self._turns: RateLimitTurns
-        if shared_in is None:
-            self._turns = InMemoryTurns(windows, clock)
-        else:
-            self._turns = FileTurns(shared_in, windows, clock) if isinstance(shared_in, Path) else shared_in
+        if isinstance(shared_in, Path):
+            shared_in = FileTurns(shared_in, windows, clock)
+        self._turns: RateLimitTurns = shared_in or InMemoryTurns(windows, clock)
 
     def acquire(self) -> None:
         """Return when the caller may send one request.
@@ -141,10 +139,8 @@ class InMemoryTurns:
     """The turns of the threads and tasks of one client: sliding windows of pyrate-limiter. See ``RateLimitTurns``."""
 
     def __init__(self, windows: Sequence[RateWindow], clock: Clock) -> None:
-        """Raises ``ConfigurationError`` if one window makes another pointless."""
         self._clock, self._lock = clock, threading.Lock()
-        self._bucket = _bucket(windows)
-        self._paused_until = -math.inf
+        self._bucket, self._paused_until = _bucket(windows), -math.inf
 
     def reserve(self) -> float:
         with self._lock:
@@ -192,8 +188,8 @@ class FileTurns:
     """
 
     def __init__(self, path: Path, windows: Sequence[RateWindow], clock: Clock) -> None:
-        """The first request creates the file. Raises ``ConfigurationError`` if one window makes another pointless."""
-        _bucket(windows)
+        """The first request creates the file."""
+        _bucket(windows)  # raises ConfigurationError if one window makes another pointless
         self._path, self._clock = path, clock
         self._windows = [(min(w.limit, SLOTS), round(w.seconds * MICROSECONDS)) for w in windows]
         self._lock = threading.Lock()

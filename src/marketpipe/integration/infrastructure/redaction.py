@@ -18,6 +18,7 @@ LARGEST_IN_BASE64: Final = 65_536
 """Bytes. In longer responses, which are pages of bars, Base64 is not searched: it would cost time on every page."""
 ESCAPES: Final = (b"\\", b"%", b"&")
 """What an escaped character begins with in JSON, URLs and HTML."""
+HTML_NAMES: Final = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 REDACTED: Final = b"***"
 LOGGERS: Final = tuple(
     map(logging.getLogger, ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy"))))
@@ -59,7 +60,7 @@ class Redactor(logging.Filter):
         The frames of a traceback hold the headers that were sent and received; error trackers collect them.
         """
         for link in _chain(error):
-            link.args = tuple(self._redact_argument(argument) for argument in link.args)
+            link.args = tuple(map(self._redact_argument, link.args))
             link.__traceback__ = None
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -99,12 +100,8 @@ def _escaped(character: str) -> str:
     """Return a pattern of every way to write the character in JSON, a URL or HTML."""
     code = ord(character)
     html = rf"&\#(?:0*{code}|[xX]0*(?i:{code:x}));"
-    return rf"(?:\\*{re.escape(character)}|\\+u00(?i:{code:02x})|%(?i:{code:02x})|{html}|{_named(character)})"
-
-
-def _named(character: str) -> str:
-    names = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
-    return f"&{names[character]};" if character in names else re.escape(character)
+    named = f"&{HTML_NAMES[character]};" if character in HTML_NAMES else re.escape(character)
+    return rf"(?:\\*{re.escape(character)}|\\+u00(?i:{code:02x})|%(?i:{code:02x})|{html}|{named})"
 
 
 def _in_base64(secret: bytes) -> set[bytes]:

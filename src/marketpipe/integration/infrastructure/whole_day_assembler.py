@@ -148,10 +148,9 @@ class RequestedDays:
             return np.zeros(len(days), np.bool_)
         stamps = pc.fill_null(timestamps.cast(pa.int64()), self.first_micros).to_numpy()
         slot = np.clip(np.searchsorted(self._numbers, days), 0, len(self._numbers) - 1)
-        regular, extended = self._regular, self._extended
-        session = self._numbers[slot] == days
-        valid = timestamps.is_valid().to_numpy()
-        other: Bools = valid & session & _within(stamps, extended[slot]) & ~_within(stamps, regular[slot])
+        regular, extended = self._bounds
+        valid = timestamps.is_valid().to_numpy() & (self._numbers[slot] == days)
+        other: Bools = valid & _within(stamps, extended[slot]) & ~_within(stamps, regular[slot])
         return other
 
     def final_window(self, number: int) -> TimeWindow | None:
@@ -162,16 +161,12 @@ class RequestedDays:
         return self._request.sessions[position].window
 
     @cached_property
-    def _regular(self) -> Int64s:
-        return self._bounds(SessionKind.REGULAR)
-
-    @cached_property
-    def _extended(self) -> Int64s:
-        return self._bounds(SessionKind.EXTENDED)
-
-    def _bounds(self, kind: SessionKind) -> Int64s:
-        windows = (asked.session.window(kind) for asked in self._request.sessions)
-        return np.array([(w.start.epoch_micros, w.end.epoch_micros) for w in windows], np.int64)
+    def _bounds(self) -> tuple[Int64s, Int64s]:
+        """The start and the end of each regular session, and of each extended one."""
+        sessions = [asked.session for asked in self._request.sessions]
+        both = [s.regular for s in sessions], [s.extended for s in sessions]
+        regular, extended = (np.array([(w.start.epoch_micros, w.end.epoch_micros) for w in each]) for each in both)
+        return regular, extended
 
 
 def _within(stamps: Int64s, bounds: Int64s) -> Bools:
