@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -127,9 +127,20 @@ def _runs(groups: Groups[R]) -> tuple[SymbolRun, ...]:
 
 
 def _columns(bars: list[_Bar]) -> pa.Table:
-    stamps = pa.array([bar.t for bar in bars], pa.string()).cast(TIMESTAMP)
-    others = [pa.array(list(map(attrgetter(key), bars)), BAR_SCHEMA.field(name).type) for name, key in FIELDS.items()]
-    return pa.table([stamps, *others], schema=BAR_SCHEMA)
+    # Written out: through attrgetter this takes twice the time.
+    return pa.table(
+        [
+            pa.array([bar.t for bar in bars], pa.string()).cast(TIMESTAMP),
+            pa.array([bar.o for bar in bars], pa.float64()),
+            pa.array([bar.h for bar in bars], pa.float64()),
+            pa.array([bar.l for bar in bars], pa.float64()),
+            pa.array([bar.c for bar in bars], pa.float64()),
+            pa.array([bar.v for bar in bars], pa.float64()),
+            pa.array([bar.n for bar in bars], pa.int64()),
+            pa.array([bar.vw for bar in bars], pa.float64()),
+        ],
+        schema=BAR_SCHEMA,
+    )
 
 
 @frozen
