@@ -61,44 +61,34 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
     from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
     from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles, StoredIdentity
-    from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
     from marketpipe.validation.application.bar_validator import BarValidator
 
 READING_THREADS, MOST_AGGREGATING_THREADS = 4, 8
 CALENDAR_DAYS_AHEAD = 365
 """How far the trading calendar reaches beyond today: the exchange has not decided later holidays."""
-IN_MEMORY = Path(":memory:")
-
-
 T = TypeVar("T")
 
 
 # --- the ring: who handles which event
 def subscribe_ring(
-    parts: Parts, on_bars_stored: Handler[BarsStored], on_bars_exhausted: Handler[BarsExhausted]
+    parts: Parts,
+    on_bars_stored: Handler[BarsStored],
+    on_bars_exhausted: Handler[BarsExhausted],
+    pool: WorkerProcesses | None = None,
 ) -> None:
     """Subscribe the journey of every bar: five events, five handlers, in order.
 
-    The first three are made with their first event: a run that has nothing to ask for needs none of them.
+    The first three are made with their first event: a run that has nothing to ask for needs none of them. With a
+    ``pool``, worker processes take these three steps, each with a ring of its own.
     """
     bus = parts.bus
-    bus.subscribe_lazily(BarsRequested, lambda: fetcher(parts, bus).on_bars_requested)
-    bus.subscribe_lazily(BarsFetched, lambda: validator(parts, bus, parts.config.session).on_bars_fetched)
-    bus.subscribe_lazily(BarsValidated, lambda: storer(parts, lease_guard(parts)).on_bars_validated)
-    bus.subscribe(BarsStored, on_bars_stored)
-    bus.subscribe(BarsExhausted, on_bars_exhausted)
-
-
-def subscribe_ring_of_workers(
-    parts: Parts,
-    pool: WorkerProcesses,
-    on_bars_stored: Handler[BarsStored],
-    on_bars_exhausted: Handler[BarsExhausted],
-) -> None:
-    """Subscribe the same journey if worker processes take the first three steps, each with ``subscribe_ring``."""
-    bus = parts.bus
-    bus.observe(JobStarted, pool.on_job_started)
-    bus.subscribe(BarsRequested, pool.on_bars_requested)
+    if pool is None:
+        bus.subscribe_lazily(BarsRequested, lambda: fetcher(parts, bus).on_bars_requested)
+        bus.subscribe_lazily(BarsFetched, lambda: validator(parts, bus, parts.config.session).on_bars_fetched)
+        bus.subscribe_lazily(BarsValidated, lambda: storer(parts, lease_guard(parts)).on_bars_validated)
+    else:
+        bus.observe(JobStarted, pool.on_job_started)
+        bus.subscribe(BarsRequested, pool.on_bars_requested)
     bus.subscribe(BarsStored, on_bars_stored)
     bus.subscribe(BarsExhausted, on_bars_exhausted)
 
@@ -136,10 +126,7 @@ def coordinator(parts: Parts) -> IngestionCoordinator:
         lease_guard(parts),
     )
     calendar_cache(parts).save()  # the folder of the state exists now, and worker processes look for the cache there
-    if pool is None:
-        subscribe_ring(parts, made.on_bars_stored, made.on_bars_exhausted)
-    else:
-        subscribe_ring_of_workers(parts, pool, made.on_bars_stored, made.on_bars_exhausted)
+    subscribe_ring(parts, made.on_bars_stored, made.on_bars_exhausted, pool)
     parts.stopping(made.stop)
     return made
 
@@ -174,7 +161,7 @@ def state(parts: Parts) -> SQLiteState:
 def known_state(parts: Parts) -> SQLiteState:
     """Return the state for a command that only reads: if there is no state file, an empty one in memory."""
     path = parts.config.state_path
-    return _state_in(parts, path if parts.has(_state_in, path) or path.exists() else IN_MEMORY)
+    return _state_in(parts, path if parts.has(_state_in, path) or path.exists() else Path(":memory:"))
 
 
 @once
@@ -318,12 +305,12 @@ def storer(parts: Parts, guard: LeaseGuard) -> BarStorer:
     """Make the handler that publishes day files, each only while ``guard`` finds its lease still valid."""
     from marketpipe.ingestion.application.recovery import RecordedVersions
     from marketpipe.storage.application.bar_handlers import BarStorer
+    from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
     from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
-    register = RecordedVersions(state(parts).checkpoints)
-    partitions = PartitionManager(
-        layout(parts), capabilities(parts).identity, writer(parts), files(parts), parts.clock, register
-    )
+    writer, register = ParquetWriter(parts.config.compression), RecordedVersions(state(parts).checkpoints)
+    identity = capabilities(parts).identity
+    partitions = PartitionManager(layout(parts), identity, writer, files(parts), parts.clock, register)
     return BarStorer(partitions, guard.pin, parts.bus)
 
 
@@ -336,13 +323,6 @@ def layout(parts: Parts) -> StoreLayout:
 @once
 def files(parts: Parts) -> DurableFiles:
     return DurableFiles(parts.syncing)
-
-
-@once
-def writer(parts: Parts) -> ParquetWriter:
-    from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
-
-    return ParquetWriter(parts.config.compression)
 
 
 @once
@@ -363,11 +343,13 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
     """Make what refreshes aggregates. ``files_just_scanned``: a plan has scanned all day files a moment ago."""
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
     from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
+    from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 
     if (identity := stored_identity(parts).read()) is None:
         raise ConfigurationError(f"{parts.config.output_path} holds no bars to aggregate; ingest some first")
     scanned, make = scanned_years(parts) if files_just_scanned else None, lambda: aggregator(parts)
-    aggregates = AggregateFiles(layout(parts), identity, make, writer(parts), files(parts), scanned)
+    writer = ParquetWriter(parts.config.compression)
+    aggregates = AggregateFiles(layout(parts), identity, make, writer, files(parts), scanned)
     # one thread more than there are processors, as one waits for the disk now and then; each holds a symbol's year
     threads = min(os.cpu_count() or 1, MOST_AGGREGATING_THREADS) + 1
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, threads, "marketpipe-aggregate")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_config
+from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.restatement import SampleShare, SymbolAdjustment, adjustments, adoptable
+from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.metrics import Registry
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.parts import WorkerProcesses
@@ -25,10 +26,6 @@ from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.store import Store
 
 from . import composition
-
-if TYPE_CHECKING:
-    from marketpipe.ingestion.application.ports import IngestionState
-    from marketpipe.integration.domain.data_feed import ProviderCapabilities
 
 UNADJUSTED = "raw"
 
@@ -160,13 +157,9 @@ class Pipeline(Store):
                 self._run.requests,
                 self._parts.clock.monotonic() - started,
             )
-            return evolve(report, adopted=self._adopt(scope, adoptable(days))) if adopt else report
-
-    def _serving_metrics(self) -> AbstractContextManager[object]:
-        settings = self._config.metrics
-        if not settings.enabled:
-            return nullcontext()
-        return MetricsServer(self._metrics.registry, settings.host, settings.port)
+            if adopt and (dates := adoptable(days)):
+                report = evolve(report, adopted=self._ingest(evolve(scope, symbols=tuple(dates)), again=dates))
+            return report
 
     def _check(self, scope: IngestionScope, provided: ProviderCapabilities | None = None) -> None:
         """Raise what can be raised before a file is made: for missing keys too, unless ``provided`` is known."""
@@ -194,7 +187,8 @@ class Pipeline(Store):
         self._run.reset()
         composition.scanned_years(self._parts).forget()
         started = self._parts.clock.monotonic()
-        with self._serving_metrics():
+        metrics, registry = self._config.metrics, self._metrics.registry
+        with MetricsServer(registry, metrics.host, metrics.port) if metrics.enabled else nullcontext():
             coordinator = composition.coordinator(self._parts)
             job = coordinator.ingest(scope, suspect) if again is None else coordinator.ingest_again(scope, again)
         return IngestionReport(
@@ -211,10 +205,6 @@ class Pipeline(Store):
             job.estimate,
             job.left,
         )
-
-    def _adopt(self, scope: IngestionScope, dates: Mapping[Symbol, frozenset[TradingDate]]) -> IngestionReport | None:
-        """Return None if there is nothing to adopt."""
-        return self._ingest(evolve(scope, symbols=tuple(dates)), again=dates) if dates else None
 
     def _adjustments(self, days: Sequence[DayComparison]) -> tuple[SymbolAdjustment, ...]:
         """Return none for raw prices, which are never adjusted: what looks like it is a correction of single days."""

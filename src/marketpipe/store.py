@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
+from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.metrics import MetricsObserver, Registry, metrics_in
 from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
 from marketpipe.parts import NewWorkerPool, Parts
@@ -20,7 +21,13 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateErro
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, Clock, as_timestamp
-from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate, as_trading_date
+from marketpipe.shared_kernel.domain.trading_date import (
+    DISTANT_FUTURE,
+    DISTANT_PAST,
+    SessionKind,
+    TradingDate,
+    as_trading_date,
+)
 from marketpipe.shared_kernel.events import Event
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import IntegrityReport
@@ -31,11 +38,8 @@ from . import composition
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from marketpipe.integration.application.ports import MarketDataProvider
-
 E = TypeVar("E", bound=Event)
 JOBS_IN_STATUS, EVERY_JOB = 10, 1_000_000
-FIRST_DATE, LAST_DATE = TradingDate.parse("1900-01-01"), TradingDate.parse("9000-01-01")
 
 
 class Store:
@@ -179,12 +183,11 @@ class Store:
     def status(self) -> StatusReport:
         """Return what is stored and what is missing, from the checkpoints alone. Creates nothing on the disk."""
         state = composition.known_state(self._parts)
-        dataset = state.dataset()
         return StatusReport(
             composition.stored_identity(self._parts).read(),
             tuple(state.statistics.summaries()),
             tuple(state.jobs.latest(JOBS_IN_STATUS)),
-            dataset[1] if dataset else None,
+            self._recorded_session(),
         )
 
     def verify(
@@ -221,10 +224,8 @@ class Store:
         from marketpipe.storage.application.integrity_checker import DatasetFreezer
 
         chosen, first, last = self._named_range(symbols, start, end)
-        dataset = composition.known_state(self._parts).dataset()
-        return composition.new_checker(self._parts, DatasetFreezer).freeze(
-            chosen, first, last, dataset[1] if dataset else None
-        )
+        freezer = composition.new_checker(self._parts, DatasetFreezer)
+        return freezer.freeze(chosen, first, last, self._recorded_session())
 
     def recover(self, *, force: bool = False) -> RecoveryReport:
         """Build a new state from the stored files if the old state is lost or damaged; ``force`` archives a good one.
@@ -260,10 +261,13 @@ class Store:
     def _latest_final(self) -> TradingDate:
         return composition.latest_final(self._parts)
 
+    def _recorded_session(self) -> SessionKind | None:
+        dataset = composition.known_state(self._parts).dataset()
+        return dataset[1] if dataset else None
+
     def _session(self) -> SessionKind:
         """Return the hours that the store holds, or the configured ones before anything was ingested."""
-        dataset = composition.known_state(self._parts).dataset()
-        return dataset[1] if dataset else self._config.session
+        return self._recorded_session() or self._config.session
 
     def _scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
         config = self._parts.pipeline_config
@@ -273,8 +277,8 @@ class Store:
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
     ) -> tuple[tuple[Symbol, ...], TradingDate, TradingDate]:
         chosen = composition.stored_bars(self._parts).symbols() if symbols is None else as_symbols(symbols)
-        first = FIRST_DATE if start is None else as_trading_date(start)
-        return chosen, first, LAST_DATE if end is None else as_trading_date(end)
+        first = DISTANT_PAST if start is None else as_trading_date(start)
+        return chosen, first, DISTANT_FUTURE if end is None else as_trading_date(end)
 
     def _aggregate(
         self,
