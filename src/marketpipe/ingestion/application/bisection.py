@@ -48,13 +48,11 @@ class RequestBisection:
         self._in_a_row = 1 if len(open_days) < len(request.symbol_days) else self._in_a_row + 1
         if len(open_days) < 2 or self._in_a_row >= FAILURES_IN_A_ROW:
             return ()
-        return tuple(evolve(part, probing=len(part.symbol_days) > 1) for part in self._cut(request, open_days))
-
-    def _cut(self, request: BarsRequest, open_days: Collection[SymbolDay]) -> tuple[BarsRequest, ...]:
-        left = self._planner.narrowed(request, open_days)
-        if len(left) > 1:
-            return left
-        return tuple(part for days in _quarters(left[0]) for part in self._planner.narrowed(left[0], days))
+        parts = self._planner.narrowed(request, open_days)
+        if len(parts) == 1:
+            (left,) = parts
+            parts = tuple(part for days in _quarters(left) for part in self._planner.narrowed(left, days))
+        return tuple(evolve(part, probing=len(part.symbol_days) > 1) for part in parts)
 
 
 def _may_be_of_one_day(request: BarsRequest, error: MarketPipeError) -> bool:

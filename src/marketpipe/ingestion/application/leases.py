@@ -70,7 +70,9 @@ class LeasedBatches:
         days = self._leases.take(_wanted(request), self._since, now, now.plus(LEASE))
         try:
             self.postpone(request, days.busy)
-            yield days, self._parts(request, days)
+            all_ours = not days.busy and not days.settled
+            parts = (request,) if all_ours else self._planner.narrowed(request, days.ours)
+            yield days, tuple(evolve(part, lease=days.lease) for part in parts)
         finally:
             self._leases.release(days.lease)
 
@@ -87,11 +89,6 @@ class LeasedBatches:
             except IngestionInterrupted:
                 return ()
         return postponed
-
-    def _parts(self, request: BarsRequest, days: LeasedDays) -> tuple[BarsRequest, ...]:
-        all_ours = not days.busy and not days.settled
-        parts = (request,) if all_ours else self._planner.narrowed(request, days.ours)
-        return tuple(evolve(part, lease=days.lease) for part in parts)
 
 
 def _wanted(request: BarsRequest) -> Mapping[SymbolDay, SessionHours]:

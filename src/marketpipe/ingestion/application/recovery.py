@@ -149,7 +149,7 @@ class StateRecoverer:
             for symbol in counts.symbols:
                 self._widen(state, symbol)
         state.bind_dataset(identity, kind)
-        return counts.report(identity, kind, archived)
+        return RecoveryReport(identity, kind, **counts.sums, damaged=counts.damaged, set_aside=archived)
 
     def _record(self, state: IngestionState, days: Sequence[StoredSymbolDay], counts: _Counts) -> None:
         dates = [day.symbol_day.trading_date for day in days]
@@ -160,15 +160,12 @@ class StateRecoverer:
             if error := day.error or (NO_SESSION if session is None else None):
                 counts.damaged[day.symbol_day] = error
             elif session is not None:
-                outcome = self._outcome(day, session)
+                since = day.known_since or self._clock.now()
+                outcome = Outcome.COMPLETE if self._finality.is_final(session, since) else Outcome.PARTIAL
                 result = SymbolDayOutcome(day.symbol_day, outcome, day.rows, day.rejected)
                 answers.append((result, SessionHours.REGULAR, day if day.rows else None))
                 counts.add(day, outcome, session)
         state.checkpoints.record(NO_JOB, self._clock.now(), answers)
-
-    def _outcome(self, day: StoredSymbolDay, session: TradingSession) -> Outcome:
-        since = day.known_since or self._clock.now()
-        return Outcome.COMPLETE if self._finality.is_final(session, since) else Outcome.PARTIAL
 
     def _widen(self, state: IngestionState, symbol: Symbol) -> None:
         """Settle the early and late hours of all days: a store of the extended session has requested them."""
@@ -180,7 +177,7 @@ class StateRecoverer:
 @define
 class _Counts:
     extended: bool = False
-    counts: Counter[str] = field(factory=Counter)
+    sums: Counter[str] = field(factory=Counter)
     damaged: dict[SymbolDay, str] = field(factory=dict)
     symbols: list[Symbol] = field(factory=list)
 
@@ -188,10 +185,7 @@ class _Counts:
         if day.first is not None and day.last is not None:
             self.extended |= day.first < session.opens or day.last >= session.closes
         partial = outcome is Outcome.PARTIAL
-        self.counts.update(symbol_days=1, partial=partial, bars=day.rows, rejected=day.rejected)
-
-    def report(self, identity: DatasetIdentity, kind: SessionKind, archived: str | None) -> RecoveryReport:
-        return RecoveryReport(identity, kind, **self.counts, damaged=self.damaged, set_aside=archived)
+        self.sums.update(symbol_days=1, partial=partial, bars=day.rows, rejected=day.rejected)
 
 
 class RecordedVersions:

@@ -45,22 +45,12 @@ def next_checkpoint(known: IngestionCheckpoint | None, answer: Answer) -> Ingest
     if known is not None and known.outcome.is_settled and result.outcome is Outcome.FAILED:
         return None  # a request that failed disproves no earlier answer
     if known is None or hours.covers(SessionHours.REGULAR):
-        return _replaced(known, answer)
+        answers = known.answers + 1 if known is not None and _is_repeated(known, answer) else 1
+        return IngestionCheckpoint(result.outcome, hours, answers, result.rejected, result.error)
     if known.outcome.is_settled and result.outcome.is_settled:
-        return _widened(known, answer)
+        outcome = Outcome.COMPLETE if Outcome.COMPLETE in (known.outcome, result.outcome) else Outcome.EMPTY
+        return IngestionCheckpoint(outcome, known.hours | hours, known.answers, known.rejected + result.rejected)
     return None
-
-
-def _replaced(known: IngestionCheckpoint | None, answer: Answer) -> IngestionCheckpoint:
-    result, hours, _ = answer
-    answers = known.answers + 1 if known is not None and _is_repeated(known, answer) else 1
-    return IngestionCheckpoint(result.outcome, hours, answers, result.rejected, result.error)
-
-
-def _widened(known: IngestionCheckpoint, answer: Answer) -> IngestionCheckpoint:
-    result, hours, _ = answer
-    outcome = Outcome.COMPLETE if Outcome.COMPLETE in (known.outcome, result.outcome) else Outcome.EMPTY
-    return IngestionCheckpoint(outcome, known.hours | hours, known.answers, known.rejected + result.rejected)
 
 
 def _is_repeated(known: IngestionCheckpoint, answer: Answer) -> bool:

@@ -15,7 +15,6 @@ from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedVer
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
-from marketpipe.shared_kernel.events import StoredSymbolDay
 
 Span = tuple[TradingDate, TradingDate]
 """A first and a last date, both inclusive."""
@@ -161,7 +160,11 @@ class SQLiteCheckpoints:
         if result.outcome is Outcome.EMPTY and hours.covers(SessionHours.REGULAR):
             connection.execute(DELETE_PARTITION, self._key_of(answer))
         elif stored and stored.sha256:
-            connection.execute(PUT_PARTITION, (*self._key_of(answer), *_partition_values(stored)))
+            since = None if stored.known_since is None else stored.known_since.epoch_micros
+            minutes = None if stored.minutes is None else stored.minutes.packed
+            about = stored.rows, str(stored.first), str(stored.last), stored.size_bytes, stored.sha256
+            values = *self._key_of(answer), *about, since, minutes, stored.mark or NO_MARK
+            connection.execute(PUT_PARTITION, values)
 
     def _key_of(self, answer: Answer) -> tuple[int, str, str]:
         day = answer[0].symbol_day
@@ -206,16 +209,3 @@ def _hours_and_marks(
     except LookupError as error:
         raise ValidationError(f"unknown outcome or hours {error}") from error
     return settled, marks
-
-
-def _partition_values(stored: StoredSymbolDay) -> tuple[object, ...]:
-    return (
-        stored.rows,
-        str(stored.first),
-        str(stored.last),
-        stored.size_bytes,
-        stored.sha256,
-        None if stored.known_since is None else stored.known_since.epoch_micros,
-        None if stored.minutes is None else stored.minutes.packed,
-        stored.mark or NO_MARK,
-    )

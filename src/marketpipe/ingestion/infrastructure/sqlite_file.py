@@ -92,7 +92,8 @@ class SQLiteFile:
     def _find(self, location: str) -> int:
         """Return the store's id, inserted if the store is new; ``UNKNOWN_STORE`` if the file cannot be written."""
         find = "SELECT store_id FROM stores WHERE location = ?"
-        if (found := self._connection.execute(find, (location,)).fetchone()) is None and is_writable(self._connection):
+        found = self._connection.execute(find, (location,)).fetchone()
+        if found is None and not self._connection.execute("PRAGMA query_only").fetchone()[0]:
             self._connection.execute("INSERT OR IGNORE INTO stores (location) VALUES (?)", (location,))
             found = self._connection.execute(find, (location,)).fetchone()
         return int(found[0]) if found else UNKNOWN_STORE
@@ -190,10 +191,6 @@ def connect(path: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> sqlite3.Con
             connection = _open_for_reading(path)
         undo.pop_all()
         return connection
-
-
-def is_writable(connection: sqlite3.Connection) -> bool:
-    return not connection.execute("PRAGMA query_only").fetchone()[0]
 
 
 def _open_for_reading(path: Path) -> sqlite3.Connection:

@@ -169,16 +169,12 @@ def prepare(connection: sqlite3.Connection) -> None:
         version = _version(connection)
     if version != VERSION:
         with transaction(connection):
-            _migrate(connection)
+            # Several processes may find the same old version at the same moment: the later ones find nothing to do.
+            while (version := _version(connection)) != VERSION:
+                for statement in STEPS[version]:
+                    connection.execute(statement)
     connection.execute("PRAGMA journal_mode = WAL")  # it is written into the file: not before it is known to be ours
     connection.execute("PRAGMA synchronous = NORMAL")
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    # Several processes may find the same old version at the same moment: the later ones find nothing left to do.
-    while (version := _version(connection)) != VERSION:
-        for statement in STEPS[version]:
-            connection.execute(statement)
 
 
 def _version(connection: sqlite3.Connection) -> int:

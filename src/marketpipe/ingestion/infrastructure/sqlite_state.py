@@ -115,7 +115,14 @@ class SQLiteJobs:
             "SELECT state, job_id, started_at, first, last, session FROM jobs WHERE store_id = ? ORDER BY job_id",
             (self._file.store_id,),
         )
-        return [_interrupted_job(*row) for state, *row in rows if state == stopped or row[0] in abandoned]
+        with self._file.reading():
+            return [
+                InterruptedJob(
+                    job, Timestamp.parse(begun), TradingDate.parse(first), TradingDate.parse(last), SessionKind(session)
+                )
+                for state, job, begun, first, last, session in rows
+                if state == stopped or job in abandoned
+            ]
 
     def latest(self, most: int) -> Sequence[JobRecord]:
         rows = self._file.query(
@@ -181,11 +188,6 @@ def _dataset(
         return identity, None if session is None else SessionKind(session)
     except ValueError as error:
         raise ValidationError(str(error)) from error
-
-
-def _interrupted_job(job_id: int, started_at: str, first: str, last: str, session: str) -> InterruptedJob:
-    dates = TradingDate.parse(first), TradingDate.parse(last)
-    return InterruptedJob(job_id, Timestamp.parse(started_at), *dates, SessionKind(session))
 
 
 def _volume_of(rows: Iterable[tuple[int | None, int | None, int]]) -> TypicalVolume | None:

@@ -103,12 +103,6 @@ class SessionGrid:
         return Timestamp.from_epoch_micros(self.starts[position] + minute * MICROS_PER_MINUTE)
 
 
-def neighbours_of(position: int, reach: int, profiles: Sequence[int | None]) -> list[int]:
-    """Return the positions of the sessions around one that have a profile, at most ``reach`` away on either side."""
-    around = range(max(0, position - reach), min(len(profiles), position + reach + 1))
-    return [other for other in around if other != position and profiles[other] is not None]
-
-
 @frozen
 class Silence:
     """``length`` minutes without a bar from minute ``start`` on; ``at_close``: they last until the session's end."""
@@ -213,28 +207,29 @@ class Baseline:
 
     def usually_trades_in(self, position: int, silence: Silence) -> bool:
         """Whether a usual session has a bar in those minutes."""
-        near = neighbours_of(position, self._reach, self._profiles)
+        near = self._neighbours(position)
         return sum(silence.bars_in(minutes) for minutes in self._of(near)) >= max(1, len(near))
 
     def quietest_bars(self, position: int, share: float = 1.0) -> float | None:
         """Return the bars of a quiet session: four of five around this one have more. None if there are none."""
         length = self._grid.sessions[position].length
-        near = neighbours_of(position, self._reach, self._profiles)
+        near = self._neighbours(position)
         bars = sorted(
             minutes.bit_count() * length / self._grid.sessions[i].length
             for i, minutes in zip(near, self._of(near), strict=True)
         )
         return bars[len(bars) // 5] * share if bars else None
 
+    def _neighbours(self, position: int) -> list[int]:
+        """Return the positions of the sessions around one that have a profile."""
+        around = range(max(0, position - self._reach), min(len(self._grid), position + self._reach + 1))
+        return [other for other in around if other != position and self._profiles[other] is not None]
+
     def _unusual(self, position: int, silence: Silence, share: float) -> UnusualSilence | None:
         limits = self._at_close if silence.at_close else self._inside
         if silence.length < limits.minutes:
             return None
-        near = [
-            other
-            for other in neighbours_of(position, self._reach, self._profiles)
-            if self._grid.sessions[other].length >= silence.end
-        ]
+        near = [i for i in self._neighbours(position) if self._grid.sessions[i].length >= silence.end]
         odd = self._by_neighbours(near, silence, share) if near else self._by_itself(position, silence)
         beyond = silence.length > self._factor * odd.usual
         return odd if beyond and odd.expected >= limits.bars else None

@@ -180,18 +180,15 @@ class MarketSurvey:
         baseline = Baseline(self.grid, profiles, self.thresholds)
         for position, minutes in enumerate(profiles):
             if minutes is not None:
-                self._add_session(self._sums[position], minutes, baseline.usual_bars(position))
+                total, usual = self._sums[position], baseline.usual_bars(position)
+                total.minutes |= minutes
+                total.traded += 1
+                if usual:
+                    total.shares += min(1.0, minutes.bit_count() / usual)
+                    total.compared += 1
         if any(minutes is not None for minutes in profiles):
             for position in silent:
                 self._sums[position].silent += 1
-
-    @staticmethod
-    def _add_session(total: _Sum, minutes: int, usual: float | None) -> None:
-        total.minutes |= minutes
-        total.traded += 1
-        if usual:
-            total.shares += min(1.0, minutes.bit_count() / usual)
-            total.compared += 1
 
     def sessions(self) -> tuple[MarketSession, ...]:
         """Return the result for each session of the grid."""
