@@ -71,8 +71,8 @@ def _make_aggregates(root: Path, symbol: Symbol, timeframes: Sequence[Timeframe]
     for year, wanted in years_between(layout, symbol, None, None):
         minutes = MinutesOfYear(layout, year, timeframes)
         for file in aggregate_files(layout, year, wanted, timeframes):
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            file.path.write_bytes(content)
+            Path(file.path).parent.mkdir(parents=True, exist_ok=True)
+            Path(file.path).write_bytes(content)
             os.utime(file.path, ns=(minutes.fingerprint(file),) * 2)
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from marketpipe.config import PROCESSES, PipelineConfig
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.application.ports import MarketDataProvider
-    from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, StoreInventory, VersionRegister
+    from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
     from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
 READING_THREADS, MOST_AGGREGATING_THREADS = 4, 8
 CALENDAR_DAYS_AHEAD = 365
 """How far the trading calendar reaches beyond today: the exchange has not decided later holidays."""
-T = TypeVar("T")
 
 
 # --- the ring: who handles which event
@@ -399,19 +398,14 @@ def new_stored_files(parts: Parts) -> ParquetStoredFiles:
 
 
 def new_integrity_checker(parts: Parts) -> IntegrityChecker:
-    from marketpipe.storage.application.integrity_checker import IntegrityChecker
-
-    return new_checker(parts, partial(IntegrityChecker, being_written=known_state(parts).leases.being_written))
-
-
-def new_checker(parts: Parts, kind: Callable[[ParquetStoredFiles, VersionRegister, DatasetIdentity | None], T]) -> T:
-    """Make a checker or a ``DatasetFreezer`` of what is stored and what is recorded."""
     from marketpipe.ingestion.application.recovery import RecordedVersions
+    from marketpipe.storage.application.integrity_checker import IntegrityChecker
 
     recorded = known_state(parts)
     dataset = recorded.dataset()
     identity = dataset[0] if dataset else stored_identity(parts).prevailing()
-    return kind(new_stored_files(parts), RecordedVersions(recorded.checkpoints), identity)
+    register = RecordedVersions(recorded.checkpoints)
+    return IntegrityChecker(new_stored_files(parts), register, identity, recorded.leases.being_written)
 
 
 @once

@@ -221,11 +221,9 @@ class Store:
         ``start`` and ``end`` are trading dates, both inclusive. Raises ``StorageError`` for a damaged store and
         ``ConfigurationError`` if there is nothing to freeze.
         """
-        from marketpipe.storage.application.integrity_checker import DatasetFreezer
-
         chosen, first, last = self._named_range(symbols, start, end)
-        freezer = composition.new_checker(self._parts, DatasetFreezer)
-        return freezer.freeze(chosen, first, last, self._recorded_session())
+        checker = composition.new_integrity_checker(self._parts)
+        return checker.freeze(chosen, first, last, self._recorded_session())
 
     def recover(self, *, force: bool = False) -> RecoveryReport:
         """Build a new state from the stored files if the old state is lost or damaged; ``force`` archives a good one.

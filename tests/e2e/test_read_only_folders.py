@@ -88,6 +88,24 @@ def test_a_read_only_store_can_be_read_and_is_left_as_it_is(cli: FullDiskCli, wh
 
 
 @pytest.mark.slow
+def test_a_lease_of_a_dead_process_holds_up_no_verification_of_a_read_only_store(cli: FullDiskCli, store: Path) -> None:
+    """It died between the publication of a file and its checkpoint: only what is being written is passed over."""
+    with closing(sqlite3.connect(store / "state" / STATE_FILE, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM checkpoints WHERE symbol = 'AAPL' AND trading_date = '2024-03-05'")
+        connection.execute("INSERT INTO leases SELECT 77, store_id, 'dead', ? FROM stores", [(1 << 63) - 1])
+        connection.execute("INSERT INTO claims SELECT 77, store_id, 'AAPL', '2024-03-05' FROM stores")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (store / "state" / f"{STATE_FILE}.holder-dead").touch()
+    cli.forbid_writing(store)
+
+    done = cli.run(store, "verify")
+    assert "the state does not know it" in done.printed
+    cli.forbid_writing(store, False)
+    assert (done.code, done.printed) == ((again := cli.run(store, "verify")).code, again.printed)
+    assert not (store / "state" / f"{STATE_FILE}.holder-dead").exists()
+
+
+@pytest.mark.slow
 def test_a_read_only_state_with_an_unmerged_journal_is_refused_instead_of_read_in_part(
     cli: FullDiskCli, store: Path
 ) -> None:

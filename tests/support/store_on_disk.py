@@ -96,7 +96,7 @@ class StoreOnDisk:
     def aggregate_path(self, symbol: str, timeframe: Timeframe, month: str) -> Path:
         """``month`` is written YYYY-MM."""
         year, number = map(int, month.split("-"))
-        return self.layout.aggregate(timeframe, MonthPartition(Symbol(symbol), year, number))
+        return Path(self.layout.aggregate(timeframe, MonthPartition(Symbol(symbol), year, number)))
 
     def rows(self, path: Path) -> list[Row]:
         """Return the bars of one file, without the column ``schema_version``."""

@@ -5,6 +5,7 @@ The operating system releases a file lock when its process ends, however it ends
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import uuid
 from collections.abc import Iterator
@@ -81,15 +82,17 @@ class HolderLock:
         if name == self._name:
             return self._lock is not None
         file = self._file(name)
-        if not file.exists():
-            return False
-        lock = _file_lock(file, AT_ONCE)
         try:
-            lock.acquire()
-        except Timeout:
+            # Opened for reading and locked as by a reader: a state may also be in a folder that is read-only. There
+            # the file of a dead process stays.
+            with file.open("rb") as opened:
+                fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                with suppress(OSError):
+                    file.unlink()
+        except BlockingIOError:
             return True
-        file.unlink(missing_ok=True)
-        lock.release()
+        except FileNotFoundError:
+            pass
         return False
 
     def others(self) -> bool:

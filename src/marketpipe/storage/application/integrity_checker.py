@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from attrs import frozen
@@ -10,12 +10,7 @@ from attrs import frozen
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
-from marketpipe.shared_kernel.domain.trading_date import (
-    DISTANT_FUTURE,
-    DISTANT_PAST,
-    SessionKind,
-    TradingDate,
-)
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, SessionKind, TradingDate
 from marketpipe.storage.application.ports import StoredFiles
 from marketpipe.storage.domain.dataset_lock import FROZEN, DatasetLock, LockedFile
 from marketpipe.storage.domain.integrity import (
@@ -25,13 +20,12 @@ from marketpipe.storage.domain.integrity import (
     IntegrityReport,
     StoreArea,
     lost_file,
-    lost_files,
     problem_of,
-    recorded_date,
 )
 
 ATTEMPTS: Final = 5
 """So often a day is read again if its file is replaced each time."""
+FROZEN_PATHS: Final = tuple(f"{area}/" for area in FROZEN)
 BeingWritten = Callable[[Collection[SymbolDay]], frozenset[SymbolDay]]
 """Returns those of the symbol-days that an ingestion is writing now: their files may be newer than their records."""
 
@@ -57,32 +51,71 @@ class IntegrityChecker:
         """
         chosen = self._files.symbols() | self._register.symbols() if symbols is None else symbols
         tally = IntegrityTally()
-        for path in self._files.strays() if symbols is None else ():
-            tally.add_problem(_stray(path))
+        tally.problems += map(_stray, self._files.strays() if symbols is None else ())
         for symbol in sorted(chosen):
             self._check(symbol, first, last, tally)
         return tally.report()
 
     def _check(self, symbol: Symbol, first: TradingDate, last: TradingDate, tally: IntegrityTally) -> None:
-        recorded, findings = dict(self._register.versions(symbol, first, last)), list[Finding]()
-        digests = frozenset(version.sha256 for version in recorded.values())
-        for path in self._files.strays_of(symbol):
-            tally.add_problem(_stray(path))
-        for file in self._files.check(symbol, first, last, proven=digests):
-            record = recorded.pop(recorded_date(file), None)
-            tally.add(file)
-            if problem := problem_of(file, record, self._identity):
-                findings.append(Finding(problem, file, record))
-        findings += [Finding(problem) for problem in lost_files(symbol, recorded)]
-        for finding in self._confirmed(findings):
-            tally.add_problem(finding.problem)
+        suspect = dict[TradingDate, str]()
+        tally.problems += map(_stray, self._files.strays_of(symbol))
+        for finding in self._confirmed(self._findings(symbol, first, last, tally.add)):
+            problem = finding.problem
+            tally.problems.append(problem)
             if finding.file and finding.file.area is StoreArea.AGGREGATES:
                 self._files.invalidate(finding.file)
-            if finding.has_recorded_mark and finding.problem.symbol_day:
-                tally.suspect[finding.problem.symbol_day] = finding.problem.reason
-        tally.mark_suspect(symbol, self._register)
+            if finding.has_recorded_mark and problem.symbol_day:
+                suspect[problem.symbol_day.trading_date] = problem.reason
+        if suspect:
+            self._register.mark_suspect(symbol, suspect)
+        tally.marked_suspect += len(suspect)
 
-    def _confirmed(self, findings: Sequence[Finding]) -> Sequence[Finding]:
+    def freeze(
+        self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate, session: SessionKind | None
+    ) -> DatasetLock:
+        """Return the lock of what a backtest reads between the dates, both inclusive; ``symbols`` is None for all.
+
+        An aggregate is frozen if all its minutes are between the dates: a year's file changes with its next day.
+        Raises ``StorageError`` for damaged or lost files, and ``ConfigurationError`` if there is nothing to freeze.
+        """
+        locked: list[LockedFile] = []
+        for symbol in sorted(self._files.symbols() if symbols is None else symbols):
+            files = list[CheckedFile]()
+            self._refuse_damage(self._findings(symbol, first, last, files.append, *FROZEN))
+            locked += [LockedFile(it.path, it.size_bytes, it.sha256) for it in files if it.is_within(first, last)]
+        if self._identity is None or not locked:
+            raise ConfigurationError("there is nothing to freeze: no bars of these symbols and dates are stored here")
+        return DatasetLock(self._identity, session, locked)
+
+    def _refuse_damage(self, findings: Iterable[Finding]) -> None:
+        damaged = [finding for finding in findings if finding.problem.damage is not Damage.UNRECORDED]
+        # An ingestion beside the freeze replaces whole files by whole ones before it records them. It explains other
+        # bytes than the recorded ones, but no unreadable file, and a missing one would be missing in the lock.
+        for finding in [finding for finding in damaged if not finding.may_be_newer] or self._confirmed(damaged):
+            raise StorageError(
+                f"a damaged store is not frozen: {finding.problem.path}: {finding.problem.reason}. "
+                "'marketpipe verify' lists all damage, 'marketpipe ingest' repairs it; then freeze again"
+            )
+
+    def _findings(
+        self,
+        symbol: Symbol,
+        first: TradingDate,
+        last: TradingDate,
+        note: Callable[[CheckedFile], None],
+        *areas: StoreArea,
+    ) -> list[Finding]:
+        """Read the files of some areas, or of all, ``note`` each, and return what differs from the records."""
+        recorded, findings = dict(self._register.versions(symbol, first, last)), list[Finding]()
+        digests = frozenset(version.sha256 for version in recorded.values())
+        for file in self._files.check(symbol, first, last, *areas, proven=digests):
+            note(file)
+            record = recorded.pop(file.symbol_day.trading_date, None) if file.symbol_day else None
+            if problem := problem_of(file, record, self._identity):
+                findings.append(Finding(problem, file, record))
+        return findings + [Finding(lost_file(SymbolDay(symbol, date))) for date in sorted(recorded)]
+
+    def _confirmed(self, findings: list[Finding]) -> list[Finding]:
         """Return the findings that an ingestion beside this check does not explain.
 
         It publishes a file, then records it. So the order here is: a file was read; no ingestion is writing its day;
@@ -109,8 +142,7 @@ class IntegrityChecker:
         if day in writing:
             return None
         file, record = self._files.read_again(day), records.get(day.trading_date)
-        lost = lost_file(day) if record else None
-        problem = problem_of(file, record, self._identity) if file else lost
+        problem = problem_of(file, record, self._identity) if file else lost_file(day) if record else None
         return None if problem is None else Finding(problem, file, record, is_unchanged=finding.is_of(file))
 
 
@@ -135,6 +167,11 @@ class Finding:
     def has_recorded_mark(self) -> bool:
         return self.file is not None and self.record is not None and self.file.mark == self.record.mark
 
+    @property
+    def may_be_newer(self) -> bool:
+        """Whether a version may have been found that was published, and not recorded yet."""
+        return self.problem.damage is Damage.ALTERED and self.file is not None and self.file.problem is None
+
     def is_of(self, file: CheckedFile | None) -> bool:
         """Return whether it was found in this version of the file."""
         if self.file is None or file is None:
@@ -149,21 +186,10 @@ class IntegrityTally:
         self.files, self.size_bytes, self.marked_suspect = 0, 0, 0
         self.problems: list[IntegrityProblem] = []
         self.extra: list[str] = []
-        self.suspect: dict[SymbolDay, str] = {}
 
     def add(self, file: CheckedFile) -> None:
         self.files += 1
         self.size_bytes += file.size_bytes
-
-    def add_problem(self, problem: IntegrityProblem) -> None:
-        self.problems.append(problem)
-
-    def mark_suspect(self, symbol: Symbol, register: VersionRegister) -> None:
-        """Mark the suspect days of one symbol in the register, each with its reason."""
-        if self.suspect:
-            register.mark_suspect(symbol, {day.trading_date: reason for day, reason in self.suspect.items()})
-        self.marked_suspect += len(self.suspect)
-        self.suspect.clear()
 
     def report(self) -> IntegrityReport:
         return IntegrityReport(
@@ -173,44 +199,6 @@ class IntegrityTally:
 
 def _stray(path: str) -> IntegrityProblem:
     return IntegrityProblem(path, Damage.FOREIGN, "is not a file of a store; move it away")
-
-
-class DatasetFreezer:
-    """Lists the hash of every file that a backtest reads. A damaged store is not frozen."""
-
-    def __init__(self, files: StoredFiles, register: VersionRegister, identity: DatasetIdentity | None) -> None:
-        """``identity`` is the dataset of the store, None if it is not known."""
-        self._files, self._register, self._identity = files, register, identity
-
-    def freeze(
-        self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate, session: SessionKind | None
-    ) -> DatasetLock:
-        """Return the lock of the files between the dates, both inclusive; ``symbols`` is None for all.
-
-        An aggregate is frozen if all its minutes are between the dates: a year's file changes with its next day.
-        Raises ``StorageError`` for damaged or lost files, and ``ConfigurationError`` if there is nothing to freeze.
-        """
-        files: list[LockedFile] = []
-        for symbol in sorted(self._files.symbols() if symbols is None else symbols):
-            recorded = dict(self._register.versions(symbol, first, last))
-            digests = frozenset(file.sha256 for file in recorded.values())
-            for file in self._files.check(symbol, first, last, *FROZEN, proven=digests):
-                _refuse(problem_of(file, recorded.pop(recorded_date(file), None), self._identity))
-                if file.is_within(first, last):
-                    files.append(LockedFile(file.path, file.size_bytes, file.sha256))
-            _refuse(*lost_files(symbol, recorded))
-        if self._identity is None or not files:
-            raise ConfigurationError("there is nothing to freeze: no bars of these symbols and dates are stored here")
-        return DatasetLock(self._identity, session, files)
-
-
-def _refuse(*problems: IntegrityProblem | None) -> None:
-    for problem in problems:
-        if problem is not None and problem.damage is not Damage.UNRECORDED:
-            raise StorageError(
-                f"a damaged store is not frozen: {problem.path}: {problem.reason}. "
-                "'marketpipe verify' lists all damage, 'marketpipe ingest' repairs it; then freeze again"
-            )
 
 
 class LockComparer:
@@ -225,17 +213,14 @@ class LockComparer:
         digests = frozenset(file.sha256 for file in lock.files)
         symbols = {file.path.partition("symbol=")[2].partition("/")[0] for file in lock.files}
         for symbol in sorted(self._files.symbols()):
-            tally.extra += [path for path in self._files.paths(symbol) if _may_be_frozen(path) and path not in left]
+            paths = (path for path in self._files.paths(symbol) if path.startswith(FROZEN_PATHS))
+            tally.extra += [path for path in paths if path not in left]
             if str(symbol) in symbols:
                 for file in self._files.check(symbol, DISTANT_PAST, DISTANT_FUTURE, *FROZEN, proven=digests):
                     if (locked := left.pop(file.path, None)) is not None:
                         tally.add(file)
                         if problem := locked.problem_of(file):
-                            tally.add_problem(problem)
-        for path in sorted(left):
-            tally.add_problem(IntegrityProblem(path, Damage.GONE, "was frozen, and does not exist"))
+                            tally.problems.append(problem)
+        gone = [IntegrityProblem(path, Damage.GONE, "was frozen, and does not exist") for path in sorted(left)]
+        tally.problems += gone
         return tally.report()
-
-
-def _may_be_frozen(path: str) -> bool:
-    return path.startswith(tuple(f"{area}/" for area in FROZEN))

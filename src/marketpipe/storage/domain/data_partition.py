@@ -14,7 +14,6 @@ from attrs import frozen
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
@@ -104,12 +103,6 @@ class MonthPartition:
     @property
     def folder(self) -> str:
         return f"{self.year_folder}/month={self.month:02d}"
-
-
-def aggregate_path(timeframe: Timeframe, month: MonthPartition) -> str:
-    """Return a path relative to the root of aggregates: intraday bars have a file a month, daily bars a file a year."""
-    period = month.folder if timeframe.is_intraday else month.year_folder
-    return f"timeframe={timeframe}/{period}.parquet"
 
 
 def size_and_time_in(mark: VersionMark) -> tuple[int, int] | tuple[None, None]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from enum import Enum
+from enum import StrEnum
 
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import DISTANT_PAST, TradingDate
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import DataPartition, size_and_time_in
 
 
-class StoreArea(Enum):
+class StoreArea(StrEnum):
     """The parts of a store. The path of a file begins with one of these, whatever the folder is called on a machine."""
 
     DATA = "data"
@@ -22,11 +21,8 @@ class StoreArea(Enum):
     QUARANTINE = "quarantine"
     REVISIONS = "revisions"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Damage(Enum):
+class Damage(StrEnum):
     """The kinds of problems; ``FOREIGN`` is a file that is not named as those of a store are."""
 
     ALTERED = "altered"
@@ -35,9 +31,6 @@ class Damage(Enum):
     GONE = "gone"
     UNRECORDED = "unrecorded"
     FOREIGN = "foreign"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @frozen
@@ -73,8 +66,9 @@ class CheckedFile:
     @property
     def symbol_day(self) -> SymbolDay | None:
         """The symbol-day of a file of minute bars; None for any other file."""
-        minutes = self.area is StoreArea.DATA and self.trading_date is not None
-        return SymbolDay(self.symbol, self.trading_date) if minutes and self.trading_date else None
+        if self.area is not StoreArea.DATA or self.trading_date is None:
+            return None
+        return SymbolDay(self.symbol, self.trading_date)
 
     def is_within(self, first: TradingDate, last: TradingDate) -> bool:
         """Return whether all its bars are of dates between these, both inclusive."""
@@ -103,18 +97,8 @@ class IntegrityReport:
         return not self.problems
 
 
-def recorded_date(file: CheckedFile) -> TradingDate:
-    """Return the date a file is recorded under; ``DISTANT_PAST`` if it has no minute bars, for it has no record."""
-    return file.symbol_day.trading_date if file.symbol_day else DISTANT_PAST
-
-
-def lost_files(symbol: Symbol, recorded: Mapping[TradingDate, RecordedVersion]) -> Iterator[IntegrityProblem]:
-    """Yield the problem of each recorded day without a file, ascending by date."""
-    for date in sorted(recorded):
-        yield lost_file(SymbolDay(symbol, date))
-
-
 def lost_file(day: SymbolDay) -> IntegrityProblem:
+    """Return the problem of a recorded day without a file."""
     path = f"{StoreArea.DATA}/{DataPartition(day).path}"
     return IntegrityProblem(path, Damage.GONE, "was recorded, and does not exist", day)
 

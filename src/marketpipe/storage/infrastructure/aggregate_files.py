@@ -114,22 +114,18 @@ class AggregateFiles:
         # Scanned again, whatever a plan has scanned: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
         minutes = MinutesOfYear(self._layout, year, timeframes)
-        stale = list(minutes.stale(files))
-        if stale:
-            self._write_all(stale, self._rebuilt(stale, minutes))
+        if stale := list(minutes.stale(files)):
+            self._rebuild(stale, minutes)
         return AggregationReport(len(stale), len(files) - len(stale))
 
-    def _rebuilt(self, stale: Sequence[StaleAggregate], minutes: MinutesOfYear) -> Made:
-        """Return what any of the files needs, made in one pass over the minutes: the first month costs most of it."""
+    def _rebuild(self, stale: Sequence[StaleAggregate], minutes: MinutesOfYear) -> None:
+        """Make all bars in one pass over the minutes, for the first month costs most of it, and publish one group."""
         months = sorted({month for item in stale for month in item.changed})
         timeframes = list(dict.fromkeys(item.file.timeframe for item in stale))
-        return self._new_aggregator().aggregate({month: minutes.bars(month) for month in months}, timeframes)
-
-    def _write_all(self, stale: Sequence[StaleAggregate], made: Made) -> None:
-        """Publish the files of a year as one group, which takes the fewest syncs."""
+        made = self._new_aggregator().aggregate({month: minutes.bars(month) for month in months}, timeframes)
         with self._files.group() as group:
             for item in stale:
-                group.add(item.file.path, self._encoded(item, made), item.fingerprint)
+                group.add(Path(item.file.path), self._encoded(item, made), item.fingerprint)
 
     def _encoded(self, item: StaleAggregate, made: Made) -> bytes:
         file, symbol = item.file, item.file.months[0].symbol
@@ -142,7 +138,7 @@ class AggregateFiles:
 
 def _bars_to_keep(item: StaleAggregate) -> pa.Table:
     """Return the daily bars of unchanged months, and of months whose minutes are gone: nothing can rebuild those."""
-    daily = read_bars(item.file.path).select(BAR_SCHEMA.names)
+    daily = read_bars(Path(item.file.path)).select(BAR_SCHEMA.names)
     changed = pa.array([month.month for month in item.changed], pa.int64())
     # midnight in New York is on the same date in UTC, so the month of the UTC time is the month of the trading date
     return daily.filter(pc.invert(pc.is_in(pc.month(daily["timestamp"]), changed)))
@@ -153,16 +149,8 @@ class AggregateFile:
     """An aggregate file, and the months it is made from: one for intraday bars, a year's for daily bars."""
 
     timeframe: Timeframe
-    location: str
+    path: str
     months: Months = field(repr=False)
-
-    @property
-    def path(self) -> Path:
-        return Path(self.location)
-
-    def exists(self) -> bool:
-        """Raises ``StorageError``."""
-        return modified_ns(self.location) is not None
 
     @property
     def period(self) -> str:
@@ -190,9 +178,12 @@ def aggregate_files(
     layout: StoreLayout, year: Months, wanted: Months, timeframes: Sequence[Timeframe]
 ) -> Iterator[AggregateFile]:
     """Yield the files that the wanted months go into, in the order of the timeframes, whether they exist or not."""
+    # What ``StoreLayout.aggregate`` returns, but each name is made only once: a check of all files passes through here.
+    by_month, by_year = [(month.folder, (month,)) for month in wanted], [(year[0].year_folder, year)]
     for timeframe in timeframes:
-        for months in [(month,) for month in wanted] if timeframe.is_intraday else [year]:
-            yield AggregateFile(timeframe, layout.aggregate_location(timeframe, months[0]), months)
+        folder = str(layout.aggregates_of(timeframe))
+        for period, months in by_month if timeframe.is_intraday else by_year:
+            yield AggregateFile(timeframe, f"{folder}/{period}.parquet", months)
 
 
 class MinutesOfYear:
@@ -218,14 +209,14 @@ class MinutesOfYear:
         layout, witness = self._layout, self._witness
         return {
             month: MinutesOfMonth(
-                month, str(layout.month(month)), layout.aggregate_location(witness, month) if witness else None
+                month, str(layout.month(month)), layout.aggregate(witness, month) if witness else None
             )
             for month in self._year
         }
 
     def is_fresh(self, file: AggregateFile) -> bool:
         """Return whether the file was made from just these day files, without opening any. Raises ``StorageError``."""
-        return modified_ns(file.location) == self.fingerprint(file)
+        return modified_ns(file.path) == self.fingerprint(file)
 
     def stale(self, files: Iterable[AggregateFile]) -> Iterator[StaleAggregate]:
         """Yield the files that must be rebuilt, missing and damaged ones too. Raises ``StorageError``.
@@ -240,21 +231,23 @@ class MinutesOfYear:
                     yield found
                 else:
                     with suppress(OSError):
-                        os.utime(file.location, ns=(found.fingerprint, found.fingerprint))
+                        os.utime(file.path, ns=(found.fingerprint, found.fingerprint))
 
     def fingerprint(self, file: AggregateFile) -> int:
         """Return the modification time, in nanoseconds, that a fresh file has. Raises ``StorageError``."""
         if self._known is not None:
             return self._known.of(file)
         months = [self._months[month] for month in file.months]
-        return months[0].fingerprint if len(months) == 1 else fingerprint_of(months)
+        if len(months) == 1:
+            return months[0].fingerprint
+        return _fingerprint("".join([month.description for month in months]), newest(m.day_files for m in months))
 
     def bars(self, month: MonthPartition) -> pa.Table:
         """Return the bars of the very bytes that were compared. Raises ``PartitionUnreadableError``."""
         return self._months[month].bars()
 
     def _compare(self, file: AggregateFile) -> StaleAggregate:
-        recorded = _recorded_sources(file.path)
+        recorded = _recorded_sources(Path(file.path))
         now = {str(month): self._months[month].digests for month in file.months}
         return StaleAggregate(file, recorded, {**recorded, **now}, self.fingerprint(file))
 
@@ -313,7 +306,7 @@ class MinutesOfMonth:
 
     @cached_property
     def fingerprint(self) -> int:
-        return fingerprint_of([self])
+        return _fingerprint(self.description, newest([self.day_files]))
 
     @cached_property
     def description(self) -> str:
@@ -345,11 +338,6 @@ class MinutesOfMonth:
         names = (name for name, _, _ in self.day_files if date_of(self.month, name))  # without a foreign day=99.parquet
         found = ((name, content_of(f"{self.folder}/{name}")) for name in names)
         return {name: content for name, content in found if content is not None}
-
-
-def fingerprint_of(months: Sequence[MinutesOfMonth]) -> int:
-    """Return the modification time of an aggregate that was made from all these months, in nanoseconds."""
-    return _fingerprint("".join([month.description for month in months]), newest(m.day_files for m in months))
 
 
 def described(month: int, day_files: Iterable[DayFile]) -> str:
@@ -399,15 +387,11 @@ class ScannedYears:
     """
 
     def __init__(self) -> None:
-        self._years: dict[tuple[Symbol, int], YearFingerprints] = {}
+        self._years: dict[tuple[Symbol, int], YearFingerprints | None] = {}
 
     def note(self, symbol: Symbol, year: int, day_files: Mapping[int, Sequence[DayFile]]) -> None:
         """Remember the scan of some months of a year, ascending, in the place of an earlier one."""
-        found = YearFingerprints.scanned(day_files)
-        if found is None:
-            self._years.pop((symbol, year), None)
-        else:
-            self._years[symbol, year] = found
+        self._years[symbol, year] = YearFingerprints.scanned(day_files)
 
     def get(self, year: Months) -> YearFingerprints | None:
         """Return the fingerprints of these months; None unless every one of them was scanned.

@@ -51,7 +51,7 @@ class BarRange:
         if self.is_of_minutes:
             months = ((f"{layout.data}/{month.folder}", days) for month, days in self._months())
             return [f"{folder}/{day_file(day)}" for folder, days in months for day in days]
-        return list(dict.fromkeys(layout.aggregate_location(self.timeframe, month) for month, _ in self._months()))
+        return list(dict.fromkeys(layout.aggregate(self.timeframe, month) for month, _ in self._months()))
 
     def within(self, bars: pa.Table) -> pa.Table:
         """Return the bars of these dates; a file of aggregates has others too."""

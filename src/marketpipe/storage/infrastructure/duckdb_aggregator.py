@@ -112,11 +112,9 @@ def _levels(timeframes: Sequence[Timeframe]) -> list[str]:
     needed = max(coarsest, DAILY_SOURCE.minutes)
     chain = [timeframe for timeframe in Timeframe if timeframe.is_intraday and timeframe.minutes <= needed]
     levels = [_intraday(timeframe, _level(source)) for source, timeframe in pairwise(chain)]
-    return (
-        [*levels, _bucketed(Timeframe.DAY_1, _level(DAILY_SOURCE), "hours")]
-        if Timeframe.DAY_1 in timeframes
-        else levels
-    )
+    if Timeframe.DAY_1 in timeframes:
+        levels.append(_bucketed(Timeframe.DAY_1, _level(DAILY_SOURCE), "hours"))
+    return levels
 
 
 def _intraday(timeframe: Timeframe, source: str) -> str:
@@ -185,11 +183,10 @@ class DuckDBAggregator:
             for month in months:
                 bounds = [day.midnight.epoch_micros for day in (month.first, month.last.plus_days(1))]
                 first, after = start + np.searchsorted(time[start:end], bounds)
-                found[month][timeframe] = self._of(month, timeframe, bars.slice(first, after - first))
+                part = bars.slice(first, after - first)
+                is_daily = not timeframe.is_intraday
+                found[month][timeframe] = self._hours(month.first, month.last).days(part) if is_daily else part
         return found
-
-    def _of(self, month: MonthPartition, timeframe: Timeframe, bars: pa.Table) -> pa.Table:
-        return bars if timeframe.is_intraday else self._hours(month.first, month.last).days(bars)
 
 
 def _cursor() -> duckdb.DuckDBPyConnection:

@@ -121,18 +121,20 @@ class DuckDBQuery:
     def _create_view(self, connection: Connection, name: str, timeframe: Timeframe) -> None:
         root = self._root_of(timeframe)
         if timeframe is Timeframe.MINUTE_1:
-            minutes = root / f"symbol=*/{MONTH_FOLDER}/{DAY_FILE}"
-            _create(connection, name, root, minutes, "{'symbol': VARCHAR, 'year': INT, 'month': INT}")
+            below, types = f"{MONTH_FOLDER}/{DAY_FILE}", "{'symbol': VARCHAR, 'year': INT, 'month': INT}"
         elif timeframe.is_intraday:
-            types = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
-            _create(connection, name, root, root / f"symbol=*/{MONTH_FOLDER}.parquet", types)
+            below, types = f"{MONTH_FOLDER}.parquet", "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
         else:
-            types = "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
-            _create(connection, name, root, root / f"symbol=*/{YEAR_FOLDER}.parquet", types)
+            below, types = f"{YEAR_FOLDER}.parquet", "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
+        pattern = f"symbol=*/{below}"
+        if next(root.glob(pattern), None) is None:
+            connection.execute(EMPTY.format(name=name))
+        else:
+            glob = _quoted(_literal(root.resolve()) / pattern)
+            connection.execute(VIEW.format(name=name, columns=COLUMNS, glob=glob, types=types))
 
     def _root_of(self, timeframe: Timeframe) -> Path:
-        minutes = timeframe is Timeframe.MINUTE_1
-        return self._layout.data if minutes else self._layout.aggregates / f"timeframe={timeframe}"
+        return self._layout.data if timeframe is Timeframe.MINUTE_1 else self._layout.aggregates_of(timeframe)
 
     def _lock(self, connection: Connection) -> None:
         roots = [root.resolve() for root in (self._layout.data, self._layout.aggregates)]
@@ -160,15 +162,6 @@ def _is_named(timeframe: Timeframe, sql: str) -> bool:
 
 def _view_of(timeframe: Timeframe) -> str:
     return "bars" if timeframe is Timeframe.MINUTE_1 else f"bars_{timeframe}"
-
-
-def _create(connection: Connection, name: str, root: Path, files: Path, types: str) -> None:
-    pattern = files.relative_to(root)
-    if next(root.glob(str(pattern)), None) is None:
-        connection.execute(EMPTY.format(name=name))
-    else:
-        glob = _quoted(_literal(root.resolve()) / pattern)
-        connection.execute(VIEW.format(name=name, columns=COLUMNS, glob=glob, types=types))
 
 
 def _literal(root: Path) -> Path:
@@ -252,14 +245,11 @@ def _refuse_sources(parts: Collection[Tree], names: Collection[str]) -> None:
         if part["type"] not in SOURCES:
             raise QueryError(f"{part['type']} is not allowed: a query reads the views and nothing else")
         if part["type"] == "TABLE_FUNCTION":
-            _refuse_table_function(str(part["function"].get("function_name")))
+            name = str(part["function"].get("function_name"))
+            if name.lower() not in TABLE_FUNCTIONS:
+                raise QueryError(f"{name}() is not allowed: a query reads the views and nothing else")
         elif part["type"] in ("BASE_TABLE", "SHOW_REF"):
             _refuse_table(part, names)
-
-
-def _refuse_table_function(name: str) -> None:
-    if name.lower() not in TABLE_FUNCTIONS:
-        raise QueryError(f"{name}() is not allowed: a query reads the views and nothing else")
 
 
 def _refuse_table(part: Tree, names: Collection[str]) -> None:
@@ -268,12 +258,9 @@ def _refuse_table(part: Tree, names: Collection[str]) -> None:
     foreign = part["schema_name"].lower() not in ("", "main") or part["catalog_name"].lower() not in ("", "memory")
     if foreign or not (described or name in names):
         raise QueryError(
-            f"{part['table_name']!r} is not one of the views, and a query reads nothing else: {_list(names)}"
+            f"{part['table_name']!r} is not one of the views, and a query reads nothing else: "
+            f"{', '.join(sorted(names))}"
         )
-
-
-def _list(names: Collection[str]) -> str:
-    return ", ".join(sorted(names))
 
 
 def _named_within(parts: Collection[Tree], connection: Connection) -> frozenset[str]:

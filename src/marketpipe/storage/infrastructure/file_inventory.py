@@ -18,13 +18,9 @@ from itertools import islice
 from typing import Final
 
 import pyarrow as pa
-from attrs import evolve, field, frozen
+from attrs import evolve
 
-from marketpipe.shared_kernel.domain.errors import (
-    DatasetMismatchError,
-    PartitionUnreadableError,
-    ValidationError,
-)
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, PartitionUnreadableError, ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import (
     NO_MARK,
     DatasetIdentity,
@@ -67,7 +63,7 @@ from marketpipe.storage.infrastructure.store_layout import (
     FoundFile,
     StoreLayout,
     StoreWalk,
-    StrayFile,
+    modified_ns,
     scan_day_files,
     translating,
 )
@@ -121,7 +117,8 @@ class FileInventory:
         found: defaultdict[TradingDate, list[str]] = defaultdict(list)
         for year, wanted in years_between(self._layout, symbol, first, last):
             files = aggregate_files(self._layout, year, wanted, AGGREGATED)
-            for stale in MinutesOfYear(self._layout, year, AGGREGATED).stale(file for file in files if file.exists()):
+            existing = (file for file in files if modified_ns(file.path) is not None)
+            for stale in MinutesOfYear(self._layout, year, AGGREGATED).stale(existing):
                 for day in stale.changed_dates():
                     if first <= day <= last:
                         found[day].append(str(stale.file.timeframe))
@@ -232,16 +229,16 @@ class ParquetStoredFiles:
 
     def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor]) -> None:
         self._walk, self._new_executor, self._index = StoreWalk(layout), new_executor, VersionIndex(layout)
-        self._walked: tuple[Symbol, list[FoundFile | StrayFile]] | None = None
+        self._walked: tuple[Symbol, list[FoundFile | str]] | None = None
 
     def symbols(self) -> frozenset[Symbol]:
         return self._walk.symbols()
 
     def strays(self) -> Sequence[str]:
-        return [stray.path for stray in self._walk.strays()]
+        return self._walk.strays()
 
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
-        return [found.path for found in self._of(symbol) if isinstance(found, StrayFile)]
+        return [found for found in self._of(symbol) if isinstance(found, str)]
 
     def paths(self, symbol: Symbol) -> Sequence[str]:
         return [found.path for found in self._of(symbol) if isinstance(found, FoundFile)]
@@ -256,11 +253,11 @@ class ParquetStoredFiles:
     ) -> Iterator[CheckedFile]:
         of_areas = (found for area in areas or StoreArea for found in self._in(area, symbol))
         wanted = (found for found in of_areas if found.first <= last and first <= found.last)
-        return (reading.file for reading in self._readings(wanted, proven))
+        return (file for file, _ in self._readings(wanted, proven))
 
     def read_again(self, day: SymbolDay) -> CheckedFile | None:
         found = read_whole(self._walk.day_file(day))
-        return None if found is None else found.file
+        return found and found[0]
 
     def invalidate(self, aggregate: CheckedFile) -> None:
         for found in self._in(StoreArea.AGGREGATES, aggregate.symbol):
@@ -271,15 +268,15 @@ class ParquetStoredFiles:
     def stored_days(
         self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
     ) -> Iterator[StoredSymbolDay]:
-        wanted, moments = partial(_is_of, dates), self._index.of(symbol)
-        rejected = {
-            reading.file.trading_date: len(reading.rows)
-            for reading in self._readings(filter(wanted, self._in(StoreArea.QUARANTINE, symbol)))
-            if reading.rows is not None and reading.file.problem is None
-        }
-        for reading in self._readings(filter(wanted, self._in(StoreArea.DATA, symbol))):
-            if day := reading.file.symbol_day:
-                yield _stored_day(day, reading, identity, rejected.pop(day.trading_date, 0), moments)
+        moments = self._index.of(symbol)
+        quarantined, stored = (
+            self._readings(found for found in self._in(area, symbol) if dates is None or found.first in dates)
+            for area in (StoreArea.QUARANTINE, StoreArea.DATA)
+        )
+        rejected = {file.trading_date: len(rows) for file, rows in quarantined if rows is not None and not file.problem}
+        for file, rows in stored:
+            if day := file.symbol_day:
+                yield _stored_day(day, file, rows, identity, rejected.pop(day.trading_date, 0), moments)
         for date_of, count in rejected.items():  # days of which every bar was rejected
             if date_of is not None:
                 yield StoredSymbolDay(SymbolDay(symbol, date_of), 0, count, final=True)
@@ -287,7 +284,7 @@ class ParquetStoredFiles:
     def _in(self, area: StoreArea, symbol: Symbol) -> Iterator[FoundFile]:
         return (found for found in self._of(symbol) if isinstance(found, FoundFile) and found.area is area)
 
-    def _of(self, symbol: Symbol) -> list[FoundFile | StrayFile]:
+    def _of(self, symbol: Symbol) -> list[FoundFile | str]:
         """Return the files of a symbol; its folders are walked once, however often they are asked for."""
         if self._walked is None or self._walked[0] != symbol:
             self._walked = symbol, list(self._walk.of_symbol(symbol))
@@ -297,20 +294,18 @@ class ParquetStoredFiles:
         """Yield what the files contain, in the order in which they were found."""
         with self._new_executor() as executor:
             while some := list(islice(found, FILES_AT_A_TIME)):
-                yield from (
-                    reading for reading in executor.map(partial(read_whole, proven=proven), some) if reading is not None
-                )
-
-
-def _is_of(dates: Collection[TradingDate] | None, found: FoundFile) -> bool:
-    return dates is None or found.first in dates
+                yield from filter(None, executor.map(partial(read_whole, proven=proven), some))
 
 
 def _stored_day(
-    day: SymbolDay, reading: FileReading, identity: DatasetIdentity, rejected: int, moments: KnownMoments
+    day: SymbolDay,
+    file: CheckedFile,
+    rows: pa.Table | None,
+    identity: DatasetIdentity,
+    rejected: int,
+    moments: KnownMoments,
 ) -> StoredSymbolDay:
     """Return what storage returned when it wrote the file, as far as the file and the version index tell."""
-    file, rows = reading.file, reading.rows
     problem = problem_of(file, RecordedVersion(file.mark, file.known_since, file.sha256), identity)
     if problem is not None or rows is None or not len(rows):
         return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
@@ -338,14 +333,8 @@ class ParquetOrphanFiles:
 
 
 Dates = tuple[TradingDate, TradingDate]
-
-
-@frozen
-class FileReading:
-    """A file and its rows, None if it cannot be read or its bytes were proven."""
-
-    file: CheckedFile
-    rows: pa.Table | None = field(default=None, repr=False)
+FileReading = tuple[CheckedFile, pa.Table | None]
+"""A file and its rows, None if it cannot be read or its bytes were proven."""
 
 
 def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | None:
@@ -362,7 +351,7 @@ def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | 
     except FileNotFoundError:
         return None
     except OSError as error:
-        return FileReading(_with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"))
+        return _with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"), None
     mark = file_mark(status.st_size, status.st_mtime_ns)
     file = evolve(file, size_bytes=len(content), mark=mark, known_since=moment_of(status), sha256=sha256(content))
     return _decoded(file, found, content, columns=file.sha256 not in proven)
@@ -374,9 +363,9 @@ def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bo
         if rows is not None and found.area is not StoreArea.QUARANTINE:
             checked_bars(rows, found.path)
     except PartitionUnreadableError as error:
-        return FileReading(_with_problem(file, Damage.UNREADABLE, str(error).partition(" ")[2]))
+        return _with_problem(file, Damage.UNREADABLE, str(error).partition(" ")[2]), None
     file = evolve(file, identity=identity_in(metadata), dates=file.dates or _dates_of(metadata))
-    return FileReading(_labelled(file, found, metadata), rows)
+    return _labelled(file, found, metadata), rows
 
 
 def _labelled(file: CheckedFile, found: FoundFile, metadata: Mapping[str, str]) -> CheckedFile:
@@ -392,9 +381,8 @@ def _dates_of(metadata: Mapping[str, str]) -> Dates | None:
     """Return the first and the last date of the day files that an aggregate was made from; None if it names none."""
     sources = sources_in(metadata)
     try:
-        dates = [
-            TradingDate.parse(f"{month}-{day:02d}") for month in sorted(sources) for day in days_in(sources[month])
-        ]
+        texts = (f"{month}-{day:02d}" for month in sorted(sources) for day in days_in(sources[month]))
+        dates = [TradingDate.parse(text) for text in texts]
     except ValidationError:
         return None
     return (dates[0], dates[-1]) if dates else None

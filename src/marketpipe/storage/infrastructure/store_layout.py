@@ -21,14 +21,13 @@ from marketpipe.shared_kernel.domain.errors import StorageError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, Revision, aggregate_path
+from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, Revision
 from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.storage.infrastructure.durable_files import OWN_TEMPORARY
 
 DIGITS: Final = "[0-9][0-9]"
 YEAR_FOLDER: Final = f"year={DIGITS}{DIGITS}"
-MONTH_NAME: Final = f"month={DIGITS}"
-MONTH_FOLDER: Final = f"{YEAR_FOLDER}/{MONTH_NAME}"
+MONTH_FOLDER: Final = f"{YEAR_FOLDER}/month={DIGITS}"
 DAY_FILE: Final = f"day={DIGITS}.parquet"
 """Names as patterns that a glob, Python's or DuckDB's, and a regular expression read alike, but for the dot."""
 
@@ -70,12 +69,12 @@ class StoreLayout:
     def month(self, month: MonthPartition) -> Path:
         return self.data / month.folder
 
-    def aggregate(self, timeframe: Timeframe, month: MonthPartition) -> Path:
-        return Path(self.aggregate_location(timeframe, month))
+    def aggregates_of(self, timeframe: Timeframe) -> Path:
+        return self.aggregates / f"timeframe={timeframe}"
 
-    def aggregate_location(self, timeframe: Timeframe, month: MonthPartition) -> str:
-        """Return the path of an aggregate as text, which loops over many thousands of them need."""
-        return f"{self.aggregates}/{aggregate_path(timeframe, month)}"
+    def aggregate(self, timeframe: Timeframe, month: MonthPartition) -> str:
+        """Return the path of the aggregate that has the bars of this month."""
+        return f"{self.aggregates_of(timeframe)}/{month.folder if timeframe.is_intraday else month.year_folder}.parquet"
 
     def day_files(self, month: MonthPartition) -> list[Path]:
         """Return the day files of a month, ascending; none if it has no folder. Raises ``StorageError``."""
@@ -110,7 +109,7 @@ class StoreLayout:
 
     def timeframes(self) -> list[Timeframe]:
         """Return the timeframes that were aggregated at least once."""
-        return [timeframe for timeframe in Timeframe if (self.aggregates / f"timeframe={timeframe}").is_dir()]
+        return [timeframe for timeframe in Timeframe if self.aggregates_of(timeframe).is_dir()]
 
 
 DayFile = tuple[str, int, int]
@@ -126,28 +125,29 @@ def scan_day_files(folder: Path | str) -> list[DayFile]:
     """
     # Hundreds of thousands of files pass through this loop on every plan. Files are examined relative to a descriptor
     # of their folder, so that the system does not walk the whole path for each; that saves an eighth of the time.
-    found, fits = list[DayFile](), _DAY_FILE.fullmatch
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return sorted(_day_files_in(descriptor))
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise unreadable(folder, error) from error
-    try:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                if fits(entry.name):
-                    try:
-                        status = entry.stat()
-                    except FileNotFoundError:
-                        found.append((entry.name, GONE, GONE))
-                    else:
-                        found.append((entry.name, status.st_size, status.st_mtime_ns))
-    except OSError as error:
-        raise unreadable(folder, error) from error
-    finally:
-        os.close(descriptor)
-    found.sort()
+
+
+def _day_files_in(descriptor: int) -> list[DayFile]:
+    found, fits = list[DayFile](), _DAY_FILE.fullmatch
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            if fits(entry.name):
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:
+                    found.append((entry.name, GONE, GONE))
+                else:
+                    found.append((entry.name, status.st_size, status.st_mtime_ns))
     return found
 
 
@@ -234,15 +234,11 @@ class FoundFile:
     last: TradingDate
 
 
-@frozen
-class StrayFile:
-    """A file that is not named as those of a store are; ``path`` begins with the area in which it was found."""
-
-    path: str
-
-
 class StoreWalk:
-    """Finds every file below the four roots, foreign files and folders included."""
+    """Finds every file below the four roots, foreign files and folders included.
+
+    A stray file, which is not named as those of a store are, is its path, beginning with the area.
+    """
 
     def __init__(self, layout: StoreLayout) -> None:
         self._roots = {
@@ -257,28 +253,36 @@ class StoreWalk:
         names = {name for area in StoreArea for top in _tops(area) for name in names_in(self._roots[area] / top)}
         return frozenset(symbol for name in names if (symbol := _symbol_of(name)))
 
-    def strays(self) -> list[StrayFile]:
+    def strays(self) -> list[str]:
         """Return the files outside of the folders of symbols, by area, then path. Raises ``StorageError``."""
-        return [StrayFile(path) for area in StoreArea for path in sorted(self._strays(area))]
+        return [path for area in StoreArea for path in sorted(self._strays(area))]
 
-    def of_symbol(self, symbol: Symbol) -> Iterator[FoundFile | StrayFile]:
+    def of_symbol(self, symbol: Symbol) -> Iterator[FoundFile | str]:
         """Yield the files in the folders of a symbol, by area, then path. Raises ``StorageError``."""
         for area in StoreArea:
             for top in _tops(area):
                 prefix = f"{top}symbol={symbol}/"
                 for below in _files_below(self._roots[area] / prefix):
-                    if area is StoreArea.REVISIONS and below == VERSION_INDEX:
-                        continue
-                    found = _found(area, self._roots[area], symbol, top, below)
-                    yield found or StrayFile(f"{area}/{prefix}{below}")
+                    if area is not StoreArea.REVISIONS or below != VERSION_INDEX:
+                        yield self._found(area, symbol, top, below) or f"{area}/{prefix}{below}"
 
     def day_file(self, day: SymbolDay) -> FoundFile:
         """Return where the minute bars of a symbol-day are, whether they exist or not."""
-        path, date = DataPartition(day).path, day.trading_date
-        on_disk = str(self._roots[StoreArea.DATA] / path)
-        return FoundFile(
-            StoreArea.DATA, f"{StoreArea.DATA}/{path}", on_disk, day.symbol, Timeframe.MINUTE_1, str(date), date, date
+        date = day.trading_date
+        return self._file(
+            StoreArea.DATA, DataPartition(day).path, day.symbol, Timeframe.MINUTE_1, str(date), date, date
         )
+
+    def _found(self, area: StoreArea, symbol: Symbol, top: str, below: str) -> FoundFile | None:
+        timeframe = Timeframe.parse(top[:-1].partition("=")[2]) if top else Timeframe.MINUTE_1
+        try:
+            span = _span(area, timeframe, symbol, below)
+        except (ValidationError, ValueError):  # no date of the calendar
+            return None
+        return self._file(area, f"{top}symbol={symbol}/{below}", symbol, timeframe, *span) if span else None
+
+    def _file(self, area: StoreArea, name: str, symbol: Symbol, timeframe: Timeframe, *span: *Span) -> FoundFile:
+        return FoundFile(area, f"{area}/{name}", str(self._roots[area] / name), symbol, timeframe, *span)
 
     def _strays(self, area: StoreArea) -> Iterator[str]:
         tops = _tops(area)
@@ -309,18 +313,6 @@ _MONTH_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)\.parquet", re.ASCII)
 _YEAR_PATH: Final = re.compile(r"year=(\d{4})\.parquet", re.ASCII)
 Span = tuple[str, TradingDate, TradingDate]
 """A period as metadata names it, its first and its last date."""
-
-
-def _found(area: StoreArea, root: Path, symbol: Symbol, top: str, below: str) -> FoundFile | None:
-    timeframe = Timeframe.parse(top[:-1].partition("=")[2]) if top else Timeframe.MINUTE_1
-    try:
-        span = _span(area, timeframe, symbol, below)
-    except (ValidationError, ValueError):  # no date of the calendar
-        return None
-    if span is None:
-        return None
-    name = f"{top}symbol={symbol}/{below}"
-    return FoundFile(area, f"{area}/{name}", str(root / name), symbol, timeframe, *span)
 
 
 def _span(area: StoreArea, timeframe: Timeframe, symbol: Symbol, below: str) -> Span | None:

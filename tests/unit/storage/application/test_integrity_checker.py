@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+import pytest
 from attrs import define, evolve, field
 
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DatasetIdentity, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.storage.application.integrity_checker import IntegrityChecker
+from marketpipe.storage.domain.dataset_lock import LockedFile
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityReport, StoreArea
 
 AAPL, DATE = Symbol("AAPL"), TradingDate.parse("2024-01-02")
@@ -86,6 +89,11 @@ def check(files: Files, register: Register, *writing: frozenset[SymbolDay]) -> I
         return frozenset(days) & (answers.pop(0) if len(answers) > 1 else answers[0])
 
     return IntegrityChecker(files, register, IDENTITY, being_written).check([AAPL], DISTANT_PAST, DISTANT_FUTURE)
+
+
+def freeze(files: Files, register: Register, *writing: SymbolDay) -> list[LockedFile]:
+    checker = IntegrityChecker(files, register, IDENTITY, lambda _: frozenset(writing))
+    return list(checker.freeze([AAPL], DISTANT_PAST, DISTANT_FUTURE, None).files)
 
 
 def damages(report: IntegrityReport) -> list[Damage]:
@@ -185,3 +193,27 @@ def test_a_file_that_was_replaced_since_is_read_a_third_time() -> None:
 def test_a_lost_file_is_read_again() -> None:
     assert check(Files([], later=[FILE]), Register([{DATE: RECORDED}])).ok
     assert check(Files([]), Register([{DATE: RECORDED}, {}])).ok
+
+
+def test_a_freeze_is_not_refused_for_a_file_between_its_publication_and_its_checkpoint() -> None:
+    locked = [LockedFile(NEWER.path, NEWER.size_bytes, NEWER.sha256)]
+
+    assert freeze(Files([NEWER]), Register([{DATE: RECORDED}]), DAY) == locked
+    assert freeze(Files([NEWER]), Register([{DATE: RECORDED}, {DATE: NEWER_RECORD}])) == locked
+    assert freeze(Files([NEWER]), Register([{}])) == locked
+
+
+@pytest.mark.parametrize(
+    "file", [NEWER, evolve(FILE, sha256=BAD), evolve(NEWER, problem=NEWER.problem_with(Damage.UNREADABLE, "is cut"))]
+)
+def test_a_freeze_is_refused_for_damage_that_no_ingestion_explains(file: CheckedFile) -> None:
+    writing = [] if file == NEWER else [DAY]
+
+    with pytest.raises(StorageError, match="a damaged store is not frozen"):
+        freeze(Files([file]), Register([{DATE: RECORDED}]), *writing)
+
+
+def test_a_freeze_is_refused_for_a_lost_file_though_it_comes_back() -> None:
+    """A lock without it would be a lock of less than the store."""
+    with pytest.raises(StorageError, match="does not exist"):
+        freeze(Files([], later=[FILE]), Register([{DATE: RECORDED}]), DAY)

@@ -3,14 +3,12 @@ from __future__ import annotations
 from datetime import date
 from pathlib import PurePosixPath
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, aggregate_path
+from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition
 from tests.support.builders import day
 
 SYMBOLS = st.from_regex(r"[A-Z0-9]([A-Z0-9-]{0,8}\.?[A-Z0-9]{1,8})?", fullmatch=True).map(Symbol)
@@ -57,15 +55,3 @@ def test_months_are_ordered_by_symbol_then_time() -> None:
         MonthPartition(Symbol("B"), 1999, 1),
     ]
     assert str(feb) == "2024-02"
-
-
-@pytest.mark.parametrize(
-    ("timeframe", "path"),
-    [
-        (Timeframe.MINUTE_5, "timeframe=5m/symbol=AAPL/year=2024/month=03.parquet"),
-        (Timeframe.HOUR_4, "timeframe=4h/symbol=AAPL/year=2024/month=03.parquet"),
-        (Timeframe.DAY_1, "timeframe=1d/symbol=AAPL/year=2024.parquet"),
-    ],
-)
-def test_intraday_aggregates_lie_by_month_and_daily_ones_by_year(timeframe: Timeframe, path: str) -> None:
-    assert aggregate_path(timeframe, MonthPartition(Symbol("AAPL"), 2024, 3)) == path

@@ -32,7 +32,21 @@ def test_each_root_holds_its_own_kind_of_file(layout: StoreLayout) -> None:
     assert layout.bars(symbol_day) == layout.data / below / "day=02.parquet"
     assert layout.rejected(symbol_day) == layout.quarantine / below / "day=02.parquet"
     assert layout.month(JANUARY) == layout.data / below
-    assert layout.aggregate(Timeframe.HOUR_1, JANUARY) == layout.aggregates / "timeframe=1h" / f"{below}.parquet"
+    assert layout.aggregate(Timeframe.HOUR_1, JANUARY) == f"{layout.aggregates}/timeframe=1h/{below}.parquet"
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "path"),
+    [
+        (Timeframe.MINUTE_5, "timeframe=5m/symbol=AAPL/year=2024/month=03.parquet"),
+        (Timeframe.HOUR_4, "timeframe=4h/symbol=AAPL/year=2024/month=03.parquet"),
+        (Timeframe.DAY_1, "timeframe=1d/symbol=AAPL/year=2024.parquet"),
+    ],
+)
+def test_intraday_aggregates_have_a_file_a_month_and_daily_ones_a_file_a_year(
+    layout: StoreLayout, timeframe: Timeframe, path: str
+) -> None:
+    assert layout.aggregate(timeframe, MonthPartition(AAPL, 2024, 3)) == f"{layout.aggregates}/{path}"
 
 
 def test_symbols_and_months_are_found_in_order(layout: StoreLayout) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.storage.infrastructure.store_layout import FoundFile, StoreLayout, StoreWalk, StrayFile
+from marketpipe.storage.infrastructure.store_layout import FoundFile, StoreLayout, StoreWalk
 
 AAPL = Symbol("AAPL")
 OF_A_STORE = (
@@ -65,7 +65,7 @@ def test_every_file_of_a_store_is_found_with_what_its_metadata_must_contain(tmp_
 def test_a_file_that_is_named_otherwise_is_a_stray(tmp_path: Path, walk: StoreWalk, path: str) -> None:
     lay(tmp_path, path)
 
-    assert list(walk.of_symbol(AAPL)) == [StrayFile(path)]
+    assert list(walk.of_symbol(AAPL)) == [path]
     assert walk.strays() == []
 
 
@@ -73,7 +73,7 @@ def test_a_file_that_is_named_otherwise_is_a_stray(tmp_path: Path, walk: StoreWa
 def test_a_file_beside_the_symbols_is_a_stray(tmp_path: Path, walk: StoreWalk, path: str) -> None:
     lay(tmp_path, *OF_A_STORE, path)
 
-    assert walk.strays() == [StrayFile(path)]
+    assert walk.strays() == [path]
     assert len(list(walk.of_symbol(AAPL))) == len(OF_A_STORE)
 
 
