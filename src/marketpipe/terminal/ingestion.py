@@ -119,12 +119,7 @@ def _differences(restatement: Restatement) -> str:
     compared = restatement.comparison
     if restatement.is_withdrawn:
         return f"the provider returns no bars any more; the {compared.removed:,} stored bars are kept"
-    counts = {
-        "added": compared.added,
-        "removed": compared.removed,
-        "changed": compared.changed,
-        "unchanged": compared.unchanged,
-    }
+    counts = {name: getattr(compared, name) for name in ("added", "removed", "changed", "unchanged")}
     text = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     if compared.changed:
         text += f"; prices by at most {compared.largest_move:.2%}"

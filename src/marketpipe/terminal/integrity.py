@@ -30,7 +30,10 @@ def print_integrity(report: IntegrityReport, lock: DatasetLock | None, *, as_jso
     _print_first(not_in_lock, "files that are not in the lock, which is not an error")
     verdict = "every file is unchanged" if report.ok else f"{len(report.problems):,} problems"
     out(f"{report.files:,} files, {megabytes(report.size_bytes)} read: {verdict}")
-    for advice in _advice(report) if lock is None else _comparison(report, lock):
+    if lock is not None:
+        out(f"{'identical' if report.ok else 'NOT identical'} to dataset {lock.dataset_sha256}")
+        return
+    for advice in _advice(report):
         out(advice)
 
 
@@ -53,20 +56,13 @@ def _advice(report: IntegrityReport) -> Iterator[str]:
         yield "'marketpipe recover' records the stored files again if the state was lost"
 
 
-def _comparison(report: IntegrityReport, lock: DatasetLock) -> Iterator[str]:
-    yield f"{'identical' if report.ok else 'NOT identical'} to dataset {lock.dataset_sha256}"
-
-
 def _integrity_as_json(report: IntegrityReport, lock: DatasetLock | None) -> dict[str, object]:
     return {
         "intact": report.ok,
         "files": report.files,
         "bytes": report.size_bytes,
         "dataset_sha256": None if lock is None else lock.dataset_sha256,
-        "problems": [
-            {"path": problem.path, "damage": str(problem.damage), "reason": problem.reason}
-            for problem in report.problems
-        ],
+        "problems": [{"path": each.path, "damage": each.damage, "reason": each.reason} for each in report.problems],
         "extra": list(report.extra),
     }
 
@@ -76,13 +72,15 @@ def print_lock(lock: DatasetLock, *, as_json: bool) -> None:
         out(lock.text().removesuffix("\n"))
         return
     files = [{"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256} for file in lock.files]
-    session = None if lock.session is None else str(lock.session)
-    print_json({"sha256": lock.dataset_sha256, "dataset": asdict(lock.identity), "session": session, "files": files})
+    dataset = asdict(lock.identity)
+    print_json({"sha256": lock.dataset_sha256, "dataset": dataset, "session": lock.session, "files": files})
 
 
 def print_recovery(report: RecoveryReport, *, as_json: bool) -> None:
     if as_json:
-        print_json(_recovery_as_json(report))
+        dataset = None if report.identity is None else asdict(report.identity)
+        others = asdict(report, recurse=False, filter=lambda attribute, _: attribute.name != "identity")
+        print_json({"dataset": dataset, **others, "damaged": reasons_as_json(report.damaged, "reason")})
         return
     if report.set_aside:
         out(f"the old state was moved to {report.set_aside}")
@@ -96,16 +94,3 @@ def print_recovery(report: RecoveryReport, *, as_json: bool) -> None:
     outside = "some bars are" if str(report.session) == "extended" else "no bar is"
     out(f"the session is inferred from the bars: {outside} outside regular hours")
     out("days without bars have no file: the next ingestion requests them once more")
-
-
-def _recovery_as_json(report: RecoveryReport) -> dict[str, object]:
-    return {
-        "dataset": None if report.identity is None else asdict(report.identity),
-        "session": None if report.session is None else str(report.session),
-        "symbol_days": report.symbol_days,
-        "partial": report.partial,
-        "bars": report.bars,
-        "rejected": report.rejected,
-        "damaged": reasons_as_json(report.damaged, "reason"),
-        "set_aside": report.set_aside,
-    }

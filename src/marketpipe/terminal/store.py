@@ -49,10 +49,10 @@ def _validation_as_json(report: ValidationReport) -> dict[str, object]:
         "symbol_days": report.symbol_days,
         "findings": [
             {
-                "symbol": str(finding.symbol_day.symbol),
-                "trading_date": str(finding.symbol_day.trading_date),
+                "symbol": finding.symbol_day.symbol,
+                "trading_date": finding.symbol_day.trading_date,
                 "rule": finding.rule,
-                "severity": str(finding.severity),
+                "severity": finding.severity,
                 "bars": finding.count,
             }
             for finding in report.findings
@@ -99,7 +99,9 @@ def _distinct(names: Sequence[str]) -> Sequence[str]:
 
 def print_status(report: StatusReport, *, as_json: bool) -> None:
     if as_json:
-        print_json(_status_as_json(report))
+        symbols, jobs = ([asdict(row, recurse=False) for row in rows] for rows in (report.symbols, report.jobs))
+        dataset = asdict(report.identity) if report.identity else None
+        print_json({"dataset": dataset, "session": report.session, "symbols": symbols, "jobs": jobs})
         return
     hours = f", session {report.session}" if report.session else ""
     out(f"dataset: {report.identity}{hours}" if report.identity else "nothing is stored here yet")
@@ -109,15 +111,6 @@ def print_status(report: StatusReport, *, as_json: bool) -> None:
     if report.jobs:
         head = ("job", "state", "started", "finished", "symbols", "first", "last", "planned", "done", "failed")
         print_table(head, (map(cell, asdict(job, recurse=False).values()) for job in report.jobs))
-
-
-def _status_as_json(report: StatusReport) -> dict[str, object]:
-    return {
-        "dataset": asdict(report.identity) if report.identity else None,
-        "session": None if report.session is None else str(report.session),
-        "symbols": [asdict(summary, recurse=False) for summary in report.symbols],
-        "jobs": [asdict(job, recurse=False) for job in report.jobs],
-    }
 
 
 def _status_row(summary: Mapping[str, object]) -> list[str]:
