@@ -48,5 +48,4 @@ def watch(parent: int) -> None:
 if any("multiprocessing.forkserver" in argument for argument in sys.orig_argv):  # not if imported anywhere else
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal reaches every process; only the parent acts on it
     watch(os.getppid())
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal sends it to all: the parent decides, as on Ctrl-C
     os.register_at_fork(after_in_child=end_with(os.getpid()))  # a timer is not inherited: no worker is interrupted
