@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attrs import asdict
+
 from marketpipe.config import PROCESSES, PipelineConfig
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.integration.domain.data_feed import USUAL_DELAY, ProviderCapabilities
@@ -191,10 +193,11 @@ def planner(parts: Parts, recorded: IngestionState) -> IngestionPlanner:
 @once
 def assessor(parts: Parts, recorded: SQLiteState) -> CoverageAssessor:
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
+    from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds
 
-    limits = parts.config.coverage
+    thresholds = CoverageThresholds(**asdict(parts.config.coverage))
     return CoverageAssessor(
-        calendar(parts), finality(parts), recorded.checkpoints, inventory(parts), parts.clock, limits
+        calendar(parts), finality(parts), recorded.checkpoints, inventory(parts), parts.clock, thresholds
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
+from attrs import asdict
+
 from marketpipe.config import CoverageConfig
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
 from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier
@@ -20,7 +22,7 @@ from tests.support.builders import sessions
 OPENS = 330  # minutes after 04:00
 REGULAR = 390
 VERSION = RecordedVersion("a mark", Timestamp.parse("2024-06-01T00:00:00Z"), "ab" * 32)
-THRESHOLDS: CoverageThresholds = CoverageConfig()
+THRESHOLDS = CoverageThresholds(**asdict(CoverageConfig()))
 Records = Sequence[IngestionCheckpoint | None]
 
 

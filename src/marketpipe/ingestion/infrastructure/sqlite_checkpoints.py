@@ -31,6 +31,7 @@ _DAYS: Final = (
 SELECT_DAYS: Final = f"{_DAYS} ORDER BY trading_date"
 SELECT_HOURS_AND_MARKS: Final = f"SELECT trading_date, outcome, hours, mark {_OF_DAYS} ORDER BY trading_date"
 SELECT_CHANGED_DAYS: Final = f"{_DAYS} AND change > ?"
+COUNT_CHANGE: Final = "UPDATE stores SET changes = changes + 1 WHERE store_id = ? RETURNING changes"
 PUT_CHECKPOINT: Final = (
     "INSERT OR REPLACE INTO checkpoints "
     "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error, change) "
@@ -91,7 +92,7 @@ class SQLiteCheckpoints:
     def record(self, job_id: int, checked_at: Timestamp, answers: Sequence[Answer]) -> None:
         failed = sum(result.outcome is Outcome.FAILED for result, _, _ in answers)
         with self._file.transaction() as connection:
-            change = self._next_change(connection)
+            ((change,),) = connection.execute(COUNT_CHANGE, (self._file.store_id,)).fetchall()
             for answer in answers:
                 self._record_outcome(connection, answer, (job_id, str(checked_at), change))
                 self._record_version(connection, answer)
@@ -113,15 +114,13 @@ class SQLiteCheckpoints:
     def between(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> Mapping[TradingDate, IngestionCheckpoint]:
-        rows = self._file.query(SELECT_DAYS, (self._file.store_id, str(symbol), str(first), str(last)))
-        with self._file.reading():
+        with self._file.rows(SELECT_DAYS, str(symbol), str(first), str(last)) as rows:
             return parsed_checkpoints(rows)
 
     def settled_hours_and_marks(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> tuple[Mapping[TradingDate, SessionHours], Mapping[dt.date, VersionMark]]:
-        rows = self._file.query(SELECT_HOURS_AND_MARKS, (self._file.store_id, str(symbol), str(first), str(last)))
-        with self._file.reading():
+        with self._file.rows(SELECT_HOURS_AND_MARKS, str(symbol), str(first), str(last)) as rows:
             return _hours_and_marks(rows)
 
     def stored_spans(self) -> Mapping[Symbol, Span]:
@@ -131,20 +130,12 @@ class SQLiteCheckpoints:
         return self._spans(SELECT_REQUESTED_SPANS)
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
-        rows = self._file.query(SELECT_LATEST_SETTLED, (self._file.store_id,))
-        with self._file.reading():
+        with self._file.rows(SELECT_LATEST_SETTLED) as rows:
             return {Symbol(symbol): TradingDate.parse(date) for symbol, date in rows if date is not None}
 
     def _spans(self, sql: str) -> Mapping[Symbol, Span]:
-        rows = self._file.query(sql, (self._file.store_id,))
-        with self._file.reading():
+        with self._file.rows(sql) as rows:
             return {Symbol(name): (TradingDate.parse(first), TradingDate.parse(last)) for name, first, last in rows}
-
-    def _next_change(self, connection: sqlite3.Connection) -> int:
-        store_id = self._file.store_id
-        connection.execute("UPDATE stores SET changes = changes + 1 WHERE store_id = ?", (store_id,))
-        (change,) = connection.execute("SELECT changes FROM stores WHERE store_id = ?", (store_id,)).fetchone()
-        return int(change)
 
     def _record_outcome(self, connection: sqlite3.Connection, answer: Answer, occasion: tuple[int, str, int]) -> None:
         """``occasion``: the job, the moment and the number of the write."""

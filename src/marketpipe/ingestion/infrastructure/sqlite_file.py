@@ -67,10 +67,14 @@ class SQLiteFile:
             yield self._connection
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Translate what parsing the values of a row raises, any of which may be damaged. Raises ``StateError``."""
+    def rows(self, sql: str, *values: object) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of a query whose first parameter is the store.
+
+        Raises ``StateError`` also for what parsing them inside raises: any value of a row may be damaged.
+        """
+        found = self.query(sql, (self.store_id, *values))
         try:
-            yield
+            yield found
         except INVALID_VALUES as error:
             raise StateError(f"the state file {self.path} {explained(error)}") from error
 

@@ -19,6 +19,20 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 
 SELECT_DATASET: Final = "SELECT provider, feed, adjustment, session FROM stores WHERE store_id = ?"
+SELECT_SCOPES: Final = (
+    "SELECT state, job_id, started_at, first, last, session FROM jobs WHERE store_id = ? ORDER BY job_id"
+)
+SELECT_LATEST_JOBS: Final = (
+    "SELECT job_id, state, started_at, finished_at, symbols, first, last, planned, done, failed "
+    "FROM jobs WHERE store_id = ? ORDER BY job_id DESC LIMIT ?"
+)
+SELECT_SUMMARIES: Final = (
+    "SELECT c.symbol, min(c.trading_date), max(c.trading_date), sum(outcome = 'complete'), "
+    "sum(outcome = 'empty'), sum(outcome = 'partial'), sum(outcome = 'failed'), "
+    "coalesce(sum(p.rows), 0), sum(c.rejected), coalesce(sum(p.bytes), 0) "
+    "FROM checkpoints c LEFT JOIN partitions p USING (store_id, symbol, trading_date) "
+    "WHERE store_id = ? GROUP BY c.symbol ORDER BY c.symbol"
+)
 
 DAYS_OF_A_VOLUME: Final = 250
 SYMBOLS_OF_A_VOLUME: Final = 100
@@ -55,8 +69,7 @@ class SQLiteState:
             )
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
-        rows = self._file.query(SELECT_DATASET, (self._file.store_id,))
-        with self._file.reading():
+        with self._file.rows(SELECT_DATASET) as rows:
             identity, kind = _dataset(*rows[0]) if rows else (None, None)
         return (identity, kind) if identity and kind else None
 
@@ -111,11 +124,7 @@ class SQLiteJobs:
 
     def interrupted(self) -> Sequence[InterruptedJob]:
         stopped, abandoned = str(JobState.INTERRUPTED), set(self._abandoned())
-        rows = self._file.query(
-            "SELECT state, job_id, started_at, first, last, session FROM jobs WHERE store_id = ? ORDER BY job_id",
-            (self._file.store_id,),
-        )
-        with self._file.reading():
+        with self._file.rows(SELECT_SCOPES) as rows:
             return [
                 InterruptedJob(
                     job, Timestamp.parse(begun), TradingDate.parse(first), TradingDate.parse(last), SessionKind(session)
@@ -125,12 +134,7 @@ class SQLiteJobs:
             ]
 
     def latest(self, most: int) -> Sequence[JobRecord]:
-        rows = self._file.query(
-            "SELECT job_id, state, started_at, finished_at, symbols, first, last, planned, done, failed "
-            "FROM jobs WHERE store_id = ? ORDER BY job_id DESC LIMIT ?",
-            (self._file.store_id, most),
-        )
-        with self._file.reading():
+        with self._file.rows(SELECT_LATEST_JOBS, most) as rows:
             return [
                 JobRecord(job, state, begun, ended, symbols, TradingDate.parse(first), TradingDate.parse(last), *counts)
                 for job, state, begun, ended, symbols, first, last, *counts in rows
@@ -161,15 +165,7 @@ class SQLiteStatistics:
         return _volume_of([self._volume(name) for name in even_sample(symbols, SYMBOLS_OF_A_VOLUME)])
 
     def summaries(self) -> Sequence[SymbolSummary]:
-        rows = self._file.query(
-            "SELECT c.symbol, min(c.trading_date), max(c.trading_date), sum(outcome = 'complete'), "
-            "sum(outcome = 'empty'), sum(outcome = 'partial'), sum(outcome = 'failed'), "
-            "coalesce(sum(p.rows), 0), sum(c.rejected), coalesce(sum(p.bytes), 0) "
-            "FROM checkpoints c LEFT JOIN partitions p USING (store_id, symbol, trading_date) "
-            "WHERE store_id = ? GROUP BY c.symbol ORDER BY c.symbol",
-            (self._file.store_id,),
-        )
-        with self._file.reading():
+        with self._file.rows(SELECT_SUMMARIES) as rows:
             return [
                 SymbolSummary(Symbol(symbol), TradingDate.parse(first), TradingDate.parse(last), *counts)
                 for symbol, first, last, *counts in rows

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from marketpipe.config import CoverageConfig
 from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate
 from tests.support.builders import CALENDAR, sessions
 from tests.support.checkpoints import answer, record
+from tests.support.coverage_grids import THRESHOLDS
 from tests.support.fake_clock import FakeClock
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 from tests.support.in_memory_inventory import InMemoryInventory
@@ -29,7 +29,7 @@ def verdict(*known: str) -> str:
     record(state, [answer("AAPL", date, minutes=FULL) for date in known])
     record(state, [answer("AAPL", DAY, rows=21, minutes=THIN)])
     inventory, finality = InMemoryInventory(state.checkpoints), SessionFinality(timedelta())
-    assessor = CoverageAssessor(CALENDAR, finality, state.checkpoints, inventory, FakeClock(), CoverageConfig())
+    assessor = CoverageAssessor(CALENDAR, finality, state.checkpoints, inventory, FakeClock(), THRESHOLDS)
     date = TradingDate.parse(DAY)
     (coverage,) = assessor.assess(IngestionScope(["AAPL"], date, date))
     (found,) = coverage.days()

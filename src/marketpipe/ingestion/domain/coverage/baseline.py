@@ -12,7 +12,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Protocol
 
 from attrs import field, frozen
 
@@ -20,8 +19,9 @@ from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timesta
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate, TradingSession
 
 
-class CoverageThresholds(Protocol):
-    """When a symbol-day is suspect: the section ``coverage`` of the configuration.
+@frozen
+class CoverageThresholds:
+    """When a symbol-day is suspect; its numbers are the section ``coverage`` of the configuration.
 
     Times are minutes of the regular session; see docs/adr/0008. A silence inside the session counts from
     ``hole_minutes`` on if at least ``hole_bars`` would be expected in it; one before the close, or of the whole market,
@@ -31,29 +31,14 @@ class CoverageThresholds(Protocol):
     other suspicion about an answer. ``CoverageConfig`` states the defaults and the limits.
     """
 
-    @property
-    def hole_minutes(self) -> int: ...
-
-    @property
-    def hole_bars(self) -> float: ...
-
-    @property
-    def stop_minutes(self) -> int: ...
-
-    @property
-    def stop_bars(self) -> float: ...
-
-    @property
-    def habit_factor(self) -> float: ...
-
-    @property
-    def neighbours(self) -> int: ...
-
-    @property
-    def unlisted_sessions(self) -> int: ...
-
-    @property
-    def confirmations(self) -> int: ...
+    hole_minutes: int
+    hole_bars: float
+    stop_minutes: int
+    stop_bars: float
+    habit_factor: float
+    neighbours: int
+    unlisted_sessions: int
+    confirmations: int
 
 
 @frozen

@@ -4,7 +4,6 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketpipe.config import CoverageConfig
 from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
@@ -13,6 +12,7 @@ from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKi
 from tests.support.coverage_grids import (
     OPENS,
     REGULAR,
+    THRESHOLDS,
     Records,
     empty,
     findings,
@@ -99,7 +99,7 @@ def test_a_liquid_symbol_with_a_dead_half_hour_is_suspect_and_the_detail_has_the
 
 def test_a_silence_shorter_than_the_threshold_is_not_suspect() -> None:
     assert middle(silent(100, 129)) == "complete"
-    assert middle(silent(100, 129), thresholds=CoverageConfig(hole_minutes=29)) == "holes"
+    assert middle(silent(100, 129), thresholds=evolve(THRESHOLDS, hole_minutes=29)) == "holes"
 
 
 def test_a_session_that_stops_before_the_close_is_suspect_sooner() -> None:
@@ -202,7 +202,7 @@ def test_a_symbol_that_seldom_trades_may_have_nothing_for_a_day() -> None:
 def test_the_same_answer_twice_settles_a_suspicion() -> None:
     assert middle(silent(100, 200, answers=2)) == "complete"
     assert middle(empty(answers=2)) == "empty"
-    assert middle(empty(answers=2), thresholds=CoverageConfig(confirmations=3)) == "withheld"
+    assert middle(empty(answers=2), thresholds=evolve(THRESHOLDS, confirmations=3)) == "withheld"
 
 
 def test_a_day_of_which_every_bar_was_rejected_is_suspect() -> None:
