@@ -32,7 +32,7 @@ End = Annotated[str | None, typer.Option("--end", help="Last trading date, YYYY-
 EndOrLatest = Annotated[
     str | None, typer.Option("--end", help="Last trading date, inclusive, or 'latest': the newest final session.")
 ]
-Workers = Annotated[int | None, typer.Option(help="Number of batches that run at once.")]
+Workers = Annotated[int | None, typer.Option(help="Number of batches that run at the same time.")]
 ExecutorKind = Annotated[
     str | None, typer.Option("--executor", help="threads, or processes (faster if there are processors for them).")
 ]
@@ -251,7 +251,9 @@ def aggregate(
 
 
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT over bars, bars_5m, bars_15m, bars_1h, bars_1d …")],
+    sql: Annotated[
+        str, typer.Argument(help="One SELECT over bars, bars_5m, bars_15m, bars_30m, bars_1h, bars_4h, bars_1d.")
+    ],
     config: Config = None,
     json: Json = False,
 ) -> None:

@@ -1,11 +1,11 @@
 """Ends the fork server and every worker process soon after the process that they work for.
 
 Importing this module has effects in a fork server of multiprocessing, which imports it first; nothing else imports it.
-Without it the fork server and its workers keep each other alive: the fork server ends when a
-pipe closes whose writing end each worker has inherited, and a worker that is busy in a call that holds the
-interpreter's lock cannot see that its parent is gone. So the kernel kills a worker together with its fork server
-(Linux), and the fork server checks several times a second whether its parent has changed. It checks in a signal
-handler: a thread in the fork server would make forking unsafe. A worker's own thread watches too, see worker_pool.
+Without it the fork server and its workers keep each other alive: the fork server ends when a pipe closes, but each
+worker has inherited the writing end of that pipe. And a worker cannot see that its parent is gone while it is in a call
+that holds the interpreter's lock. So the kernel kills a worker together with its fork server (Linux), and the fork
+server checks several times a second whether its parent has changed. It checks in a signal handler: a thread in the fork
+server would make forking unsafe. A thread of the worker watches too, see ``worker_pool``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def end_with(parent: int) -> Callable[[], None]:
-    """Return what makes a newly forked process end with ``parent``, even if that has died already."""
+    """Return a function that makes a newly forked process end with ``parent``, even if that has died already."""
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def end_with_parent() -> None:

@@ -29,10 +29,10 @@ def load_ohlcv(
 ) -> pa.Table:
     """Return stored OHLCV bars as one Arrow table, by symbol, then time. Asks no provider and writes nothing.
 
-    ``start`` and ``end`` are trading dates (New York), both inclusive. ``timeframe`` is "1m", "5m", "15m", "1h" or
-    "1d". ``root`` is the folder that holds ``data``, ``aggregates`` and ``revisions``. ``as_of`` is a moment with a
-    time zone, as a ``Timestamp``, an aware datetime or RFC 3339 text: the bars are then those that the store held at
-    that moment.
+    ``start`` and ``end`` are trading dates (New York), both inclusive. ``timeframe`` is "1m", "5m", "15m", "30m", "1h",
+    "4h" or "1d". ``root`` is the folder that holds ``data``, ``aggregates`` and ``revisions``. ``as_of`` is a moment
+    with a time zone, as a ``Timestamp``, an aware datetime or RFC 3339 text: the bars are then those that the store
+    held at that moment.
 
     Columns: symbol (text), timestamp (microseconds, UTC, left edge of the bar), open, high, low, close, volume,
     trade_count (nullable), vwap (nullable). Bars that are not stored are not in the table: no row is invented. Raises

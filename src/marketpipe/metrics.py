@@ -49,10 +49,12 @@ class PipelineMetrics:
         self.bars_rejected = counter("bars_rejected_total", "Bars that validation moved to quarantine.")
         self.partitions = counter("partitions_written_total", "Day files written.")
         self.waits = counter("rate_limit_waits_total", "Waits of requests for the rate limit.")
-        self.waited = counter("rate_limit_wait_seconds_total", "Seconds spent waiting for the rate limit.")
+        self.waited = counter(
+            "rate_limit_wait_seconds_total", "Seconds of waiting for the rate limit, counted as a wait begins."
+        )
         self.latency = Histogram(
             "marketpipe_request_latency_seconds",
-            "Seconds from sending a request until its response is parsed.",
+            "Seconds from sending a request to the end of its response.",
             ("provider",),
             buckets=LATENCY_BUCKETS,
             registry=self.registry,

@@ -140,8 +140,8 @@ class Store:
         """Bring the aggregate files up to date with the minute bars; a file that agrees is not written again.
 
         ``start`` and ``end`` are trading dates, both inclusive; a file that overlaps the range is rebuilt as a whole.
-        Without ``timeframes`` ("5m", "15m", "1h", "1d") these are the configured ones and all that were made before. A
-        symbol that cannot be aggregated is among the report's ``failures``.
+        Without ``timeframes`` ("5m", "15m", "30m", "1h", "4h", "1d") these are the configured ones and all that were
+        made before. A symbol that cannot be aggregated is among the report's ``failures``.
         """
         chosen, first, last = self._stored_range(symbols, start, end)
         wanted = None if timeframes is None else tuple(Timeframe.parse(t) for t in timeframes)
@@ -181,7 +181,10 @@ class Store:
         )
 
     def status(self) -> StatusReport:
-        """Return what is stored and what is missing, from the checkpoints alone. Creates nothing on the disk."""
+        """Return what is stored and what is missing, from the checkpoints; the dataset is read from day files.
+
+        Writes nothing.
+        """
         state = composition.known_state(self._parts)
         return StatusReport(
             composition.stored_identity(self._parts).read(),
@@ -201,8 +204,8 @@ class Store:
         """Read every byte and report files that are damaged, lost, unrecorded or foreign.
 
         ``start`` and ``end`` are trading dates, both inclusive; without arguments everything stored is read. Changes no
-        bar. A damaged day whose size and time still agree with the record is marked suspect in the state, so that the
-        next ``ingest`` asks for it again. With a ``lock`` only the frozen files are compared, with what was frozen.
+        bar. A damaged day whose size and time still agree with the record is marked as failed in the state, so that the
+        next ``ingest`` requests it again. With a ``lock`` only the frozen files are compared, with what was frozen.
         """
         from marketpipe.storage.application.integrity_checker import LockComparer
 
@@ -210,7 +213,7 @@ class Store:
         if lock is None:
             return composition.new_integrity_checker(self._parts).check(chosen, first, last)
         if (symbols, start, end) != (None, None, None):
-            raise ConfigurationError("the lock names its own symbols and dates: give no others with it")
+            raise ConfigurationError("a lock cannot be combined with symbols or dates: it names its own")
         return LockComparer(composition.new_stored_files(self._parts)).compare(lock)
 
     def freeze(

@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import define
 
-LONGEST: Final = 460
+LONGEST: Final = 450
 BROAD: Final = frozenset({"Exception", "BaseException", "builtins.Exception", "builtins.BaseException"})
 NAMELESS: Final = frozenset({"util", "utils", "helper", "helpers", "common", "misc"})
 CLOCK: Final = "shared_kernel/infrastructure/system_clock.py"

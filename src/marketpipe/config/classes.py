@@ -106,7 +106,7 @@ class PipelineConfig(StoreConfig):
     """A store and what to ingest into it.
 
     ``start`` and ``end`` are trading dates, both inclusive; ``end`` may be "latest", the newest final session.
-    ``workers`` is how many requests are in flight at once. ``provider_options`` is the section of the file with the
+    ``workers`` is how many batches run at the same time. ``provider_options`` is the section of the file with the
     name of a provider that was installed as a plugin.
     """
 

@@ -83,9 +83,9 @@ class StoredSymbolDay:
 
     ``rows`` are the bars in the file, ``rejected`` the bars that this write put into quarantine. ``final`` is True if
     the provider's answer on the requested window was complete and will not change. ``first`` and ``last`` are the
-    timestamps of the first and the last bar; None if there is no file. ``known_since`` is the moment from which the
-    store has had exactly these bars: earlier than now if this write changed nothing. ``mark`` identifies the
-    stored version. ``size_bytes`` is a statistic.
+    timestamps of the first and the last bar (UTC, left edge of the minute); None if there is no file. ``known_since``
+    is the moment from which the store has had exactly these bars: earlier than now if this write changed nothing.
+    ``mark`` identifies the stored version. ``size_bytes`` is a statistic.
     """
 
     symbol_day: SymbolDay
@@ -109,7 +109,10 @@ class StoredSymbolDay:
 
 @frozen
 class BarsStored(Event):
-    """Ring, 4 of 5. The files are written and synced; ingestion commits a checkpoint for each symbol-day."""
+    """Ring, 4 of 5. The files are written and synced; ingestion commits a checkpoint for each symbol-day.
+
+    Of days with an ``error`` nothing was written.
+    """
 
     request: BarsRequest
     days: tuple[StoredSymbolDay, ...] = field(repr=_number_of_days)
@@ -139,7 +142,8 @@ class BarsExhausted(Event):
 class RequestCompleted(Event):
     """One HTTP exchange ended. ``error_kind`` is None on success (otherwise ``ProviderError.kind``).
 
-    ``rate_limit_remaining`` is how many requests the provider still allows; None if it did not tell.
+    ``seconds`` are those from the end of the wait for the rate limit to the end of the response; ``bars`` are those of
+    the page. ``rate_limit_remaining`` is how many requests the provider still allows; None if it did not report it.
     """
 
     provider: str
@@ -161,7 +165,7 @@ class RequestRetried(Event):
 
 @frozen
 class RateLimitWaited(Event):
-    """A request waited ``seconds`` for the rate limiter."""
+    """A request begins to wait for the rate limit: for ``seconds``, or until the job is interrupted."""
 
     provider: str
     seconds: float
@@ -214,7 +218,7 @@ class StoredBarsValidated(Event):
 
 @frozen
 class PartitionFoundDamaged(Event):
-    """A day file cannot be read; ``reason`` tells what is wrong with it."""
+    """A day file cannot be read, for this ``reason``."""
 
     symbol_day: SymbolDay
     reason: str

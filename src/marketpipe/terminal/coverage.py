@@ -91,7 +91,10 @@ def _advice(report: CoverageReport) -> Iterator[str]:
     if Suspicion.STALE_AGGREGATE in suspicions:
         yield "'marketpipe aggregate' rebuilds aggregates that do not agree with their minute bars"
     if Suspicion.UNRECORDED in suspicions:
-        yield "files that are not recorded in the state are never changed: move away those that do not belong here"
+        yield (
+            "'marketpipe ingest' requests sessions with an unrecorded file and merges the bars: first move away files "
+            "that do not belong here. Files on dates without a session are never changed"
+        )
 
 
 def heat_map(report: CoverageReport, width: int) -> Iterator[Text]:

@@ -50,6 +50,8 @@ def _line(problem: IntegrityProblem) -> str:
 
 def _advice(report: IntegrityReport) -> Iterator[str]:
     damages = {problem.damage for problem in report.problems}
+    if report.suspect:
+        yield f"{report.suspect:,} damaged days had the recorded size and time, and are now failed in the state"
     if damages & REPAIRED_BY_INGEST:
         yield "'marketpipe ingest' requests damaged and lost minute bars again, and rebuilds aggregates"
     if Damage.UNRECORDED in damages:
@@ -64,6 +66,7 @@ def _integrity_as_json(report: IntegrityReport, lock: DatasetLock | None) -> dic
         "dataset_sha256": None if lock is None else lock.dataset_sha256,
         "problems": [{"path": each.path, "damage": each.damage, "reason": each.reason} for each in report.problems],
         "extra": list(report.extra),
+        "marked_failed": report.suspect,
     }
 
 

@@ -35,7 +35,9 @@ class LeaseGuard:
 
         Raises ``StoreBusyError`` if another process has taken the days over: then nothing of them may be written.
         """
-        if request.lease is None or not self._leases.pin(request.lease, self._clock.now().plus(LEASE)):
+        if request.lease is None:
+            raise StoreBusyError(f"{request}: no lease was taken on the symbol-days, so that nothing can be stored")
+        if not self._leases.pin(request.lease, self._clock.now().plus(LEASE)):
             raise StoreBusyError(f"{request}: the lease ran out, and another process took the symbol-days over")
 
     def unpin(self, request: BarsRequest) -> None:

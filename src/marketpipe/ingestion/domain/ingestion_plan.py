@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -109,6 +109,13 @@ class TypicalVolumes:
         """Return the symbol's own average, or else the overall one."""
         return self.by_symbol.get(symbol) or self.overall
 
+    def days_behind(self, symbols: Collection[Symbol]) -> int:
+        """Return how many stored symbol-days the averages of these symbols come from."""
+        own = sum(self.by_symbol[symbol].days for symbol in symbols if symbol in self.by_symbol)
+        if self.overall and any(symbol not in self.by_symbol for symbol in symbols):
+            return max(own, self.overall.days)
+        return own
+
     def mean_bars(self, symbols: Iterable[Symbol]) -> float | None:
         """Return the mean bars of a stored day of these symbols; None if none is stored."""
         known = [volume for symbol in symbols if (volume := self.by_symbol.get(symbol))]
@@ -126,7 +133,8 @@ SHARES = {SessionHours.REGULAR: 0.9, SessionHours.EARLY: 0.05, SessionHours.LATE
 class PlanEstimate:
     """What a plan will cost; sizes are bytes of stored files.
 
-    ``known_days``: the number of stored symbol-days that it is based on; 0 for a guess of 390 bars a symbol-day.
+    ``requests`` are pages of the provider. ``known_days`` is the number of stored symbol-days that the estimate is
+    based on; 0 for a guess of 390 bars a symbol-day.
     """
 
     symbol_days: int
@@ -151,7 +159,7 @@ def estimate(batches: Sequence[BarsRequest], volumes: TypicalVolumes, limits: Pa
         symbol_days += len(batch.symbols) * len(batch.sessions)
         bars += in_batch
         size += sum(volume.bars_a_day * volume.bytes_a_bar for volume in expected) * days
-    known = volumes.overall.days if volumes.overall else 0
+    known = volumes.days_behind({symbol for batch in batches for symbol in batch.symbols})
     return PlanEstimate(symbol_days, round(bars), requests, round(size), known)
 
 

@@ -25,7 +25,10 @@ class MarketDataProvider(Protocol):
         """Yield the pages that answer ``request``; no bar outside its windows. Raises ``ProviderError``."""
 
     def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
-        """Yield the same pages as ``fetch_batch``. Raises ``ProviderError``."""
+        """Yield the same pages as ``fetch_batch``. Raises ``ProviderError``.
+
+        The pipeline calls ``fetch_batch`` only; this is for callers that use a provider by itself.
+        """
 
     def close(self) -> None:
         """Release connections and files. It may be called twice."""

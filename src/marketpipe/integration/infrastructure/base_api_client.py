@@ -2,11 +2,13 @@
 
 What happens on a 429, or on any other failure, can be read here from top to bottom:
 
-1. ``_obey_rate_limit`` pauses the rate limiter for as long as the response says (``Retry-After``, else
-   ``X-RateLimit-Reset``). All threads, and all processes that share the limiter, wait with it.
+1. ``_obey_rate_limit`` pauses the rate limiter for as long as the response demands (``Retry-After``, else
+   ``X-RateLimit-Reset``), but at most 300 seconds. All threads, and all processes that share the limiter, wait with it.
+   Any other response that allows no further request, or has a ``Retry-After``, causes the same pause.
 2. ``classify_failure`` turns the response into an error: ``RateLimitedError`` for a 429, which is transient.
 3. ``RetryPolicy`` decides whether and when to try again: transient errors are, after a backoff, up to 8 times (3 times
-   for a probing request). After a 429 with a known end the backoff is 0, because the pause of step 1 does the waiting.
+   for a probing request). After a 429 the backoff is 0 if the pause of step 1 is at least
+   as long: the pause does the waiting.
 4. The next attempt waits in ``RateLimiter.acquire`` until the pause ends. After the last one the error is raised.
 
 Every attempt publishes ``RequestCompleted``, every retry ``RequestRetried``, every wait ``RateLimitWaited``.

@@ -39,8 +39,8 @@ class BarsRequest:
     """A request for the minute bars of every symbol in every session; sessions are ascending and consecutive.
 
     ``batch_id`` numbers the requests of a job. ``probing`` marks a part of a request that failed: it is sent with few
-    retries, to find the symbol-days that fail. ``lease`` numbers the lease on its symbol-days; None if no other process
-    can work on them. Raises ``ValidationError`` for no symbols or no sessions.
+    retries, to find the symbol-days that fail. ``lease`` numbers the lease on its symbol-days; None before it is taken.
+    Without one nothing can be stored; an audit needs none. Raises ``ValidationError`` for no symbols or no sessions.
     """
 
     batch_id: int

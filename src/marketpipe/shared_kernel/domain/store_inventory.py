@@ -81,7 +81,7 @@ class VersionCondition(Enum):
 
 
 class VersionRegister(Protocol):
-    """The recorded versions of a store's symbol-days, and a way to mark some of them suspect."""
+    """The recorded versions of a store's symbol-days, and a way to mark some of them as failed."""
 
     def symbols(self) -> frozenset[Symbol]:
         """Return the symbols of which anything was ever recorded."""
@@ -90,7 +90,10 @@ class VersionRegister(Protocol):
         """Return the recorded versions between the dates, both inclusive; dates ascend."""
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
-        """Have these days asked for again: they have the recorded mark, and not the recorded content."""
+        """Mark these days as failed, each for its reason, so that they are requested again.
+
+        Their files have the recorded mark, and not the recorded content.
+        """
 
 
 class StoreInventory(Protocol):

@@ -46,8 +46,8 @@ class IntegrityChecker:
     def check(self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate) -> IntegrityReport:
         """Check the files between the dates, both inclusive. ``symbols`` is None for all, and for foreign files.
 
-        Damaged days that have the recorded mark are marked suspect, and damaged aggregates lose their fingerprint:
-        nothing else would notice them.
+        Damaged days whose files have the recorded mark are marked as failed in the register, and damaged aggregates
+        lose their fingerprint: nothing else would notice them.
         """
         chosen = self._files.symbols() | self._register.symbols() if symbols is None else symbols
         tally = IntegrityTally()

@@ -48,7 +48,8 @@ class CheckedFile:
     """A file of the store that was read to its last byte.
 
     ``trading_date`` is None for an aggregate; ``dates`` are the first and the last of its bars, None if the file does
-    not tell. ``problem`` is what is wrong with the file itself, whatever was recorded of it.
+    not state them. ``modified`` is the modification time. ``problem`` is what is wrong with the file itself, whatever
+    was recorded of it.
     """
 
     area: StoreArea
@@ -58,7 +59,7 @@ class CheckedFile:
     dates: tuple[TradingDate, TradingDate] | None = field(repr=False)
     size_bytes: int
     mark: VersionMark
-    known_since: Timestamp
+    modified: Timestamp
     sha256: str
     identity: DatasetIdentity | None = None
     problem: IntegrityProblem | None = None
@@ -82,8 +83,8 @@ class CheckedFile:
 class IntegrityReport:
     """The result of reading every byte. ``extra`` are files that are not in the lock that was compared.
 
-    ``suspect`` counts damaged days that have the recorded mark: they were marked suspect, so that the next ingestion
-    asks for them again.
+    ``suspect`` counts damaged days whose files have the recorded mark. The check marked them as failed in the state, so
+    that the next ingestion requests them again; nothing else would notice them.
     """
 
     files: int

@@ -306,13 +306,13 @@ def _stored_day(
     moments: KnownMoments,
 ) -> StoredSymbolDay:
     """Return what storage returned when it wrote the file, as far as the file and the version index tell."""
-    problem = problem_of(file, RecordedVersion(file.mark, file.known_since, file.sha256), identity)
+    problem = problem_of(file, RecordedVersion(file.mark, file.modified, file.sha256), identity)
     if problem is not None or rows is None or not len(rows):
         return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
     times = rows["timestamp"].drop_null().cast(pa.int64()).to_numpy()
     first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
     minutes = traded_minutes(day.trading_date, times)
-    since = moments.since(day.trading_date, file.known_since, lambda: file.sha256)
+    since = moments.since(day.trading_date, file.modified, lambda: file.sha256)
     version = first, last, file.size_bytes, file.sha256, None, minutes, since, file.mark
     return StoredSymbolDay(day, len(rows), rejected, True, *version)
 
@@ -353,7 +353,7 @@ def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | 
     except OSError as error:
         return _with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"), None
     mark = file_mark(status.st_size, status.st_mtime_ns)
-    file = evolve(file, size_bytes=len(content), mark=mark, known_since=moment_of(status), sha256=sha256(content))
+    file = evolve(file, size_bytes=len(content), mark=mark, modified=moment_of(status), sha256=sha256(content))
     return _decoded(file, found, content, columns=file.sha256 not in proven)
 
 

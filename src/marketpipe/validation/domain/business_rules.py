@@ -74,9 +74,11 @@ BUSINESS_RULES: Final = (
 )
 
 SEQUENCE_RULES: Final = (
-    SequenceRule("unique_timestamp", Severity.ERROR, SequenceCheck.REPEATED, "was sent again later, changed or not"),
-    SequenceRule("in_order", Severity.WARNING, SequenceCheck.OUT_OF_ORDER, "came after a later one"),
-    SequenceRule("no_jump", Severity.WARNING, SequenceCheck.JUMP, "is half again above or below its neighbours", 1.5),
+    SequenceRule("unique_timestamp", Severity.ERROR, SequenceCheck.REPEATED, "has the same timestamp as a later bar"),
+    SequenceRule("in_order", Severity.WARNING, SequenceCheck.OUT_OF_ORDER, "arrived after a bar with a later time"),
+    SequenceRule(
+        "no_jump", Severity.WARNING, SequenceCheck.JUMP, "is more than 1.5 times above or below both neighbours", 1.5
+    ),
     SequenceRule("no_gap", Severity.OFF, SequenceCheck.GAP, "comes more than 30 minutes after the one before", 30),
 )
 

@@ -18,7 +18,7 @@ class SequenceCheck(Enum):
 
     REPEATED = "a later bar has the same timestamp"
     OUT_OF_ORDER = "an earlier bar has a later timestamp"
-    JUMP = "its range is more than `limit` times above or below the closes of both neighbours"
+    JUMP = "its high is more than `limit` times the closes of both neighbours, or its low times `limit` is below both"
     GAP = "more than `limit` minutes are between it and the bar before"
 
 

@@ -18,7 +18,7 @@ KNOWN = TypicalVolumes(
 def test_an_empty_plan_costs_nothing() -> None:
     found = estimate((), KNOWN, LIMITS)
 
-    assert (found.symbol_days, found.bars, found.requests, found.size_bytes, found.known_days) == (0, 0, 0, 0, 40)
+    assert (found.symbol_days, found.bars, found.requests, found.size_bytes, found.known_days) == (0, 0, 0, 0, 0)
 
 
 def test_an_estimate_without_stored_days_is_a_guess_of_zero_known_days() -> None:
@@ -33,8 +33,15 @@ def test_each_symbol_is_estimated_by_its_own_days_and_a_new_one_by_all_of_them()
     found = estimate([batch], KNOWN, LIMITS)
 
     assert found.bars == round(2 * (800 + 203.75 + 5))
+    assert found.known_days == 40
     assert found.requests == 3
     assert found.size_bytes == round(2 * (800 * 20 + 203.75 * 22 + 5 * 100))
+
+
+def test_known_days_are_those_of_the_planned_symbols_if_all_of_them_are_stored() -> None:
+    batch = request(["AAPL"], "2024-01-02", "2024-01-03")
+
+    assert estimate([batch, evolve(batch, batch_id=2)], KNOWN, LIMITS).known_days == 10
 
 
 def test_every_batch_costs_a_request() -> None:

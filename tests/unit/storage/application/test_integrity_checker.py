@@ -155,7 +155,7 @@ def test_files_that_belong_to_no_symbol_are_reported_if_no_symbol_is_given() -> 
 
 
 DAY = SymbolDay(AAPL, DATE)
-NEWER = evolve(FILE, sha256=BAD, mark="a newer mark", known_since=LATER)
+NEWER = evolve(FILE, sha256=BAD, mark="a newer mark", modified=LATER)
 NEWER_RECORD = RecordedVersion("a newer mark", LATER, BAD)
 
 

@@ -14,7 +14,7 @@ from tests.support.builders import bar, columnar, day
 from tests.support.validating import Setting, column, validated
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
-REPEATED = "the bar was sent again later, changed or not"
+REPEATED = "the bar has the same timestamp as a later bar"
 
 
 def _at(minute: int, volume: float = 1000.0, price: float = 100.0) -> Row:
@@ -79,7 +79,7 @@ def test_bars_out_of_order_are_kept_with_a_warning() -> None:
 def test_bars_out_of_order_are_rejected_if_that_is_an_error() -> None:
     result = validated(columnar((AAPL, [_at(0), _at(3), _at(1), _at(4)])), Setting({"in_order": Severity.ERROR}))
     assert _said(result.accepted) == [(0, 1000.0), (3, 1000.0), (4, 1000.0)]
-    assert column(result.rejected, "reason") == ["the bar came after a later one"]
+    assert column(result.rejected, "reason") == ["the bar arrived after a bar with a later time"]
 
 
 def test_duplicates_are_all_kept_if_they_are_only_a_warning() -> None:
@@ -99,7 +99,7 @@ def test_a_warning_does_not_hide_a_bar_from_the_rules_after_it() -> None:
 
 
 def test_a_leap_of_prices_that_lasts_is_a_warning_at_most() -> None:
-    """A split in the middle of a day: no bar is half again above both of its neighbours."""
+    """A split in the middle of a day: no bar is more than 1.5 times above both its neighbours."""
     rows = [_at(minute, price=100.0 if minute < 3 else 400.0) for minute in range(6)]
     result = validated(columnar((AAPL, rows)))
     assert result.findings == ()

@@ -66,7 +66,10 @@ class Suspicion(Enum):
 
     @property
     def asking_helps(self) -> bool:
-        """Whether another request may settle it."""
+        """Whether ``--retry-suspect`` requests it again.
+
+        A stale aggregate is rebuilt instead. A session with an unrecorded file needs no retry: it is planned anyway.
+        """
         return self not in (Suspicion.STALE_AGGREGATE, Suspicion.UNRECORDED)
 
 
@@ -101,7 +104,7 @@ class SessionVerdict:
 
 STRAY = Finding(
     Verdict.SUSPECT,
-    "the exchange had no session on this date, and its file spoils the aggregates of the month: move the file away",
+    "the exchange had no session on this date, and its file makes the aggregates of the month wrong: move it away",
     Suspicion.UNRECORDED,
 )
 _VERDICTS = tuple(Verdict)
