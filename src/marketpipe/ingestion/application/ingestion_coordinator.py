@@ -79,7 +79,6 @@ class IngestionCoordinator:
         return self._run_plan(scope, self._planner.plan_again(scope, wanted))
 
     def stop(self) -> None:
-        """Let workers finish the symbol-days that they have begun, and request nothing more. Safe from any thread."""
         self._runner.stop()
 
     def on_bars_stored(self, event: BarsStored) -> None:

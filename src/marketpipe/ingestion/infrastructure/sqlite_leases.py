@@ -42,7 +42,8 @@ class SQLiteLeases:
     def take(
         self, wanted: Mapping[SymbolDay, SessionHours], since: int | None, now: Timestamp, until: Timestamp
     ) -> LeasedDays:
-        ours, dead = self._file.holder_name(), self._dead()
+        ours, holders = self._file.holder_name(), self._file.query("SELECT DISTINCT holder FROM leases", ())
+        dead = self._file.dead([holder for (holder,) in holders])
         with self._file.transaction() as connection:
             for holder in dead:
                 _delete(connection, "holder = ?", holder)
@@ -68,29 +69,19 @@ class SQLiteLeases:
     def being_written(self, days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
         pinned = [
             (SymbolDay(symbol, TradingDate.parse(date)), holder)
-            for symbol, first, last in _spans(days)
-            for date, holder in self._file.query(
-                SELECT_PINNED, (self._file.store_id, str(symbol), str(first), str(last), NEVER)
-            )
+            for symbol, span in self._spans(days)
+            for date, holder in self._file.query(SELECT_PINNED, (*span, NEVER))
         ]
         dead = frozenset(self._file.dead(sorted({holder for _, holder in pinned})))
         return frozenset(days) & frozenset(day for day, holder in pinned if holder not in dead)
-
-    def _dead(self) -> list[str]:
-        rows = self._file.query("SELECT DISTINCT holder FROM leases", ())
-        return self._file.dead([holder for (holder,) in rows])
 
     def _settled(
         self, connection: sqlite3.Connection, wanted: Mapping[SymbolDay, SessionHours], since: int
     ) -> dict[SymbolDay, IngestionCheckpoint]:
         return {
             SymbolDay(symbol, date): record
-            for symbol, first, last in _spans(wanted)
-            for date, record in parsed_checkpoints(
-                connection.execute(
-                    SELECT_CHANGED_DAYS, (self._file.store_id, str(symbol), str(first), str(last), since)
-                )
-            ).items()
+            for symbol, span in self._spans(wanted)
+            for date, record in parsed_checkpoints(connection.execute(SELECT_CHANGED_DAYS, (*span, since))).items()
             if (hours := wanted.get(SymbolDay(symbol, date))) and record.settled_hours.covers(hours)
         }
 
@@ -98,10 +89,8 @@ class SQLiteLeases:
         wanted = frozenset(days)
         found = (
             SymbolDay(symbol, TradingDate.parse(date))
-            for symbol, first, last in _spans(wanted)
-            for date, _ in connection.execute(
-                SELECT_BUSY, (self._file.store_id, str(symbol), str(first), str(last), ours)
-            )
+            for symbol, span in self._spans(wanted)
+            for date, _ in connection.execute(SELECT_BUSY, (*span, ours))
         )
         return wanted & frozenset(found)
 
@@ -117,13 +106,12 @@ class SQLiteLeases:
         )
         return lease
 
+    def _spans(self, days: Iterable[SymbolDay]) -> Iterator[tuple[Symbol, tuple[int, str, str, str]]]:
+        """Yield each symbol with the parameters of one query for all its days: store, symbol, first and last date."""
+        for symbol, dates in dates_by_symbol(days).items():
+            yield symbol, (self._file.store_id, str(symbol), str(min(dates)), str(max(dates)))
+
 
 def _delete(connection: sqlite3.Connection, which: str, *values: object) -> None:
     connection.execute(DELETE_LEASED_DAYS.format(which=which), values)
     connection.execute(DELETE_LEASES.format(which=which), values)
-
-
-def _spans(days: Iterable[SymbolDay]) -> Iterator[tuple[Symbol, TradingDate, TradingDate]]:
-    """Yield each symbol with the first and the last of its dates: one query for each symbol, not for each day."""
-    for symbol, some in dates_by_symbol(days).items():
-        yield symbol, min(some), max(some)
