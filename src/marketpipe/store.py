@@ -207,14 +207,14 @@ class Store:
         bar. A damaged day whose size and time still agree with the record is marked as failed in the state, so that the
         next ``ingest`` requests it again. With a ``lock`` only the frozen files are compared, with what was frozen.
         """
-        from marketpipe.storage.application.integrity_checker import LockComparer
+        from marketpipe.storage.application.integrity_checker import compare_with_lock
 
         chosen, first, last = self._named_range(symbols, start, end)
         if lock is None:
             return composition.new_integrity_checker(self._parts).check(chosen, first, last)
         if (symbols, start, end) != (None, None, None):
             raise ConfigurationError("a lock cannot be combined with symbols or dates: it names its own")
-        return LockComparer(composition.new_stored_files(self._parts)).compare(lock)
+        return compare_with_lock(composition.new_stored_files(self._parts), lock)
 
     def freeze(
         self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None

@@ -201,26 +201,23 @@ def _stray(path: str) -> IntegrityProblem:
     return IntegrityProblem(path, Damage.FOREIGN, "is not a file of a store; move it away")
 
 
-class LockComparer:
-    """Compares a store with a lock; needs no record of the files."""
+def compare_with_lock(stored: StoredFiles, lock: DatasetLock) -> IntegrityReport:
+    """Read the files that a lock lists, and no others; ``extra`` are the others that a lock would list.
 
-    def __init__(self, files: StoredFiles) -> None:
-        self._files = files
-
-    def compare(self, lock: DatasetLock) -> IntegrityReport:
-        """Read the files that the lock lists, and no others; ``extra`` are the others that a lock would list."""
-        tally, left = IntegrityTally(), {file.path: file for file in lock.files}
-        digests = frozenset(file.sha256 for file in lock.files)
-        symbols = {file.path.partition("symbol=")[2].partition("/")[0] for file in lock.files}
-        for symbol in sorted(self._files.symbols()):
-            paths = (path for path in self._files.paths(symbol) if path.startswith(FROZEN_PATHS))
-            tally.extra += [path for path in paths if path not in left]
-            if str(symbol) in symbols:
-                for file in self._files.check(symbol, DISTANT_PAST, DISTANT_FUTURE, *FROZEN, proven=digests):
-                    if (locked := left.pop(file.path, None)) is not None:
-                        tally.add(file)
-                        if problem := locked.problem_of(file):
-                            tally.problems.append(problem)
-        gone = [IntegrityProblem(path, Damage.GONE, "was frozen, and does not exist") for path in sorted(left)]
-        tally.problems += gone
-        return tally.report()
+    Needs no record of the files.
+    """
+    tally, left = IntegrityTally(), {file.path: file for file in lock.files}
+    digests = frozenset(file.sha256 for file in lock.files)
+    symbols = {file.path.partition("symbol=")[2].partition("/")[0] for file in lock.files}
+    for symbol in sorted(stored.symbols()):
+        paths = (path for path in stored.paths(symbol) if path.startswith(FROZEN_PATHS))
+        tally.extra += [path for path in paths if path not in left]
+        if str(symbol) in symbols:
+            for file in stored.check(symbol, DISTANT_PAST, DISTANT_FUTURE, *FROZEN, proven=digests):
+                if (locked := left.pop(file.path, None)) is not None:
+                    tally.add(file)
+                    if problem := locked.problem_of(file):
+                        tally.problems.append(problem)
+    gone = [IntegrityProblem(path, Damage.GONE, "was frozen, and does not exist") for path in sorted(left)]
+    tally.problems += gone
+    return tally.report()

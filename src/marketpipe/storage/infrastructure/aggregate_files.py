@@ -50,8 +50,8 @@ from marketpipe.storage.infrastructure.store_layout import (
     DayFile,
     StoreLayout,
     date_of,
+    day_in,
     modified_ns,
-    number_in,
     scan_day_files,
 )
 
@@ -271,7 +271,7 @@ class StaleAggregate:
         """Yield the dates whose day files differ from those the aggregate was made from, ascending."""
         for month in self.changed:
             days = differing_days(self.recorded.get(str(month), ""), self.sources[str(month)])
-            dates = (date_of(month, day_file(day)) for day in sorted(days))
+            dates = (date_of(month.year, month.month, day_file(day)) for day in sorted(days))
             yield from (TradingDate(day) for day in dates if day is not None)
 
 
@@ -317,7 +317,7 @@ class MinutesOfMonth:
         """Raises ``PartitionUnreadableError``."""
         if self.witness and modified_ns(self.witness) == self.fingerprint and (found := self._digests_in(self.witness)):
             return found
-        return day_digests({number_in(name): sha256(content) for name, content in self._contents.items()})
+        return day_digests({day_in(name): sha256(content) for name, content in self._contents.items()})
 
     def bars(self) -> pa.Table:
         """Raises ``PartitionUnreadableError``: of half a month no aggregate is made."""
@@ -335,7 +335,8 @@ class MinutesOfMonth:
 
     @cached_property
     def _contents(self) -> Mapping[str, pa.Buffer]:
-        names = (name for name, _, _ in self.day_files if date_of(self.month, name))  # without a foreign day=99.parquet
+        year, month = self.month.year, self.month.month
+        names = (name for name, _, _ in self.day_files if date_of(year, month, name))  # no foreign day=99.parquet
         found = ((name, content_of(f"{self.folder}/{name}")) for name in names)
         return {name: content for name, content in found if content is not None}
 

@@ -22,7 +22,15 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
-from marketpipe.storage.infrastructure.parquet_files import bars_at, content_of, each, read_bars, scan_bars, sha256
+from marketpipe.storage.infrastructure.parquet_files import (
+    bars_at,
+    content_of,
+    each,
+    read_bars,
+    scan_bars,
+    sha256,
+    times_of,
+)
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, unreadable
 
 if TYPE_CHECKING:
@@ -56,8 +64,8 @@ class BarRange:
     def within(self, bars: pa.Table) -> pa.Table:
         """Return the bars of these dates; a file of aggregates has others too."""
         start, end = (day.midnight.epoch_micros for day in (self.first, self.last.plus_days(1)))
-        times = bars["timestamp"].cast(pa.int64()).to_numpy()
-        inside: np.ndarray = (times >= start) & (times < end)
+        times = times_of(bars)
+        inside = (times >= start) & (times < end)
         return bars if inside.all() else bars.filter(pa.array(inside))
 
     def _months(self) -> Iterator[tuple[MonthPartition, range]]:
@@ -109,10 +117,7 @@ class AsOfReader:
 
     def versions(self, wanted: BarRange, as_of: Timestamp, times: _FileTimes | None = None) -> list[VersionFile]:
         """Return the version of each day, in the order of dates; none of a day of which nothing was known."""
-        months, known = (
-            groupby(wanted.days(), key=MonthPartition.of),
-            times or self._times(wanted),
-        )
+        months, known = groupby(wanted.days(), key=MonthPartition.of), times or self._times(wanted)
         return [found for month, days in months for found in self._in_month(as_of, month, list(days), known)]
 
     def _times(self, wanted: BarRange) -> _FileTimes:
@@ -135,14 +140,10 @@ class AsOfReader:
     def _bars(self, wanted: BarRange, versions: Sequence[VersionFile]) -> pa.Table:
         if wanted.is_of_minutes:
             return scan_bars([version.path for version in versions])
-        months, aggregator = groupby(versions, key=_month_of), self._new_aggregator() if versions else None
+        months = groupby(versions, key=lambda version: MonthPartition.of(version.symbol_day))
         minutes = {month: scan_bars([version.path for version in group]) for month, group in months}
-        made = aggregator.aggregate(minutes, [wanted.timeframe]) if aggregator else {}
+        made = self._new_aggregator().aggregate(minutes, [wanted.timeframe]) if minutes else {}
         return pa.concat_tables([BAR_SCHEMA.empty_table(), *(made[month][wanted.timeframe] for month in minutes)])
-
-
-def _month_of(version: VersionFile) -> MonthPartition:
-    return MonthPartition.of(version.symbol_day)
 
 
 class _FileTimes:
@@ -183,7 +184,7 @@ class ParquetStoredBars:
         for symbol in sorted(symbols):
             for month in self._layout.months(symbol):
                 for path in self._layout.day_files(month):
-                    day = TradingDate.parse(f"{month.year:04d}-{month.month:02d}-{path.stem.partition('=')[2]}")
+                    day = TradingDate.parse(f"{month}-{path.stem.partition('=')[2]}")
                     if first <= day <= last:
                         yield SymbolDay(symbol, day)
 

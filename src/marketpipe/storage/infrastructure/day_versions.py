@@ -27,10 +27,12 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_
 from marketpipe.storage.domain.data_partition import Revision, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in, label_in
 from marketpipe.storage.infrastructure.parquet_files import (
+    Int64s,
     checked_bars,
     file_in,
     read_bars,
     sha256,
+    times_of,
     versioned,
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -50,11 +52,7 @@ def have_one_time(mark: VersionMark, other: VersionMark) -> bool:
 
 def moment_of(found: os.stat_result) -> Timestamp:
     """Return the modification time to the microsecond."""
-    return moment_at(found.st_mtime_ns)
-
-
-def moment_at(modified_ns: int) -> Timestamp:
-    return Timestamp.from_epoch_micros(modified_ns // 1000)
+    return Timestamp.from_epoch_micros(found.st_mtime_ns // 1000)
 
 
 INDEX_TITLE: Final = b"trading_date,known_since,sha256\n"
@@ -232,9 +230,6 @@ class NewVersion:
         return self.moments(day.symbol).since(day.trading_date, stored.modified, lambda: stored.digest)
 
 
-Int64s = npt.NDArray[np.int64]
-
-
 def merge_bars(stored: pa.Table, newer: pa.Table, rejected: Int64s, final: TimeWindow | None) -> pa.Table:
     """Return the bars of a symbol-day after a new answer of the provider, ascending by time.
 
@@ -270,12 +265,6 @@ def are_in_order(times: Int64s, lengths: Sequence[int]) -> list[bool]:
     starts = ends - np.asarray(lengths, np.int64)
     rises: list[bool] = (falls[ends] == falls[np.minimum(starts + 1, ends)]).tolist()
     return rises
-
-
-def times_of(bars: pa.Table) -> Int64s:
-    """Return the times in microseconds since 1970; rows without a time are skipped."""
-    times: Int64s = bars["timestamp"].drop_null().cast(pa.int64()).to_numpy()
-    return times
 
 
 Floats = npt.NDArray[np.float64]

@@ -27,6 +27,7 @@ from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.parquet_files import Int64s, times_of
 
 COLUMNS: Final = "open", "high", "low", "close", "volume", "trade_count", "vwap"
 
@@ -38,9 +39,9 @@ class HourTable:
     ``day_starts`` are the midnights in New York of the trading dates; ``regular`` marks the regular sessions.
     """
 
-    starts: npt.NDArray[np.int64]
-    ends: npt.NDArray[np.int64]
-    day_starts: npt.NDArray[np.int64]
+    starts: Int64s
+    ends: Int64s
+    day_starts: Int64s
     regular: npt.NDArray[np.bool_]
 
     @classmethod
@@ -52,7 +53,7 @@ class HourTable:
     def keyed(self, bars: pa.Table) -> pa.Table:
         """Return the bars within these parts, in the same order, each with the start of its part."""
         bars = bars.filter(pc.is_valid(bars["timestamp"])) if bars["timestamp"].null_count else bars
-        time = _times(bars)
+        time = times_of(bars)
         row = np.searchsorted(self.starts, time, side="right") - 1
         inside = (row >= 0) & (time < np.append(self.ends, 0)[row])
         if not inside.all():
@@ -61,14 +62,9 @@ class HourTable:
 
     def days(self, bars: pa.Table) -> pa.Table:
         """Return, of bars that are a part long, those of the regular session, with the midnight before it as time."""
-        row = np.searchsorted(self.starts, _times(bars))
+        row = np.searchsorted(self.starts, times_of(bars))
         midnights = pa.array(self.day_starts[row]).cast(TIMESTAMP)
         return bars.set_column(0, bars.field(0), midnights).filter(pa.array(self.regular[row]))
-
-
-def _times(bars: pa.Table) -> npt.NDArray[np.int64]:
-    times: npt.NDArray[np.int64] = bars["timestamp"].cast(pa.int64()).to_numpy()
-    return times
 
 
 def _hours(session: TradingSession) -> list[tuple[int, int, int, bool]]:

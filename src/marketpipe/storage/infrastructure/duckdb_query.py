@@ -104,12 +104,10 @@ class DuckDBQuery:
             return StorageError(f"the query has no scratch folder: {message}; free space, or set TMPDIR")
         if message.startswith(UNREADABLE):
             return StorageError(f"the query could not be run: {message}")
-        if not message.startswith(OUT_OF_REACH) and self._names_a_file(message):
+        roots = [f"{root.resolve()}/" for root in (self._layout.data, self._layout.aggregates)]
+        if not message.startswith(OUT_OF_REACH) and any(root in message for root in roots):
             return StorageError(f"a file of the store is damaged: {message}")
         return QueryError(f"the query is not valid: {message}")
-
-    def _names_a_file(self, message: str) -> bool:
-        return any(f"{root.resolve()}/" in message for root in (self._layout.data, self._layout.aggregates))
 
     def _create_views(self, connection: Connection, sql: str) -> None:
         """Create every view. DuckDB opens a first file of each; a damaged one fails only queries that name the view."""

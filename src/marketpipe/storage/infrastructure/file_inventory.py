@@ -55,6 +55,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     file_in,
     read_metadata,
     sha256,
+    times_of,
     traded_minutes,
 )
 from marketpipe.storage.infrastructure.store_layout import (
@@ -63,6 +64,7 @@ from marketpipe.storage.infrastructure.store_layout import (
     FoundFile,
     StoreLayout,
     StoreWalk,
+    date_of,
     modified_ns,
     scan_day_files,
     translating,
@@ -129,7 +131,7 @@ class FileInventory:
         for year, folders in self._years(symbol, first, last):
             for month, folder in folders.items():
                 for file in scan_day_files(folder):
-                    day = _date(year, month, file)
+                    day = date_of(year, month, file[0])
                     if day is not None and first <= day <= last:
                         yield day, folder, file
 
@@ -144,12 +146,6 @@ class FileInventory:
             months = (month for month in range(1, 13) if start <= (year, month) <= end)
             if folders := {month: f"{folder}/month={month:02d}" for month in months}:
                 yield year, folders
-
-
-def _date(year: int, month: int, file: DayFile) -> date | None:
-    """Return the date of a day file; None for a foreign ``day=99.parquet``."""
-    day = int(file[0][4:6])
-    return date(year, month, day) if 1 <= day <= monthrange(year, month)[1] else None
 
 
 def _marks(year: int, month: int, day_files: Iterable[DayFile]) -> dict[date, VersionMark]:
@@ -277,9 +273,9 @@ class ParquetStoredFiles:
         for file, rows in stored:
             if day := file.symbol_day:
                 yield _stored_day(day, file, rows, identity, rejected.pop(day.trading_date, 0), moments)
-        for date_of, count in rejected.items():  # days of which every bar was rejected
-            if date_of is not None:
-                yield StoredSymbolDay(SymbolDay(symbol, date_of), 0, count, final=True)
+        for quarantined_on, count in rejected.items():  # days of which every bar was rejected
+            if quarantined_on is not None:
+                yield StoredSymbolDay(SymbolDay(symbol, quarantined_on), 0, count, final=True)
 
     def _in(self, area: StoreArea, symbol: Symbol) -> Iterator[FoundFile]:
         return (found for found in self._of(symbol) if isinstance(found, FoundFile) and found.area is area)
@@ -309,7 +305,7 @@ def _stored_day(
     problem = problem_of(file, RecordedVersion(file.mark, file.modified, file.sha256), identity)
     if problem is not None or rows is None or not len(rows):
         return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
-    times = rows["timestamp"].drop_null().cast(pa.int64()).to_numpy()
+    times = times_of(rows)
     first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
     minutes = traded_minutes(day.trading_date, times)
     since = moments.since(day.trading_date, file.modified, lambda: file.sha256)

@@ -111,15 +111,11 @@ def bars_in(content: pa.Buffer, path: str) -> pa.Table:
         bars = _opened(pa.BufferReader(content)).read(columns=BAR_SCHEMA.names, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
-    return _checked(bars, BAR_SCHEMA, path).replace_schema_metadata()
+    return checked_bars(bars, path, BAR_SCHEMA).replace_schema_metadata()
 
 
-def checked_bars(table: pa.Table, path: Path | str) -> pa.Table:
+def checked_bars(table: pa.Table, path: Path | str, schema: pa.Schema = FILE_SCHEMA) -> pa.Table:
     """Return the table if it has the columns of a file of bars."""
-    return _checked(table, FILE_SCHEMA, path)
-
-
-def _checked(table: pa.Table, schema: pa.Schema, path: Path | str) -> pa.Table:
     if not table.schema.equals(schema):
         columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
         raise PartitionUnreadableError(f"{path} has the columns {columns}: not a file of bars")
@@ -194,6 +190,12 @@ def _bars_of(path: Path) -> pa.Table:
     return bars
 
 
+def times_of(bars: pa.Table) -> Int64s:
+    """Return the times in microseconds since 1970; rows without a time are skipped."""
+    times: Int64s = bars["timestamp"].drop_null().cast(pa.int64()).to_numpy()
+    return times
+
+
 def traded_minutes(date: TradingDate, epoch_micros: Int64s) -> TradedMinutes:
     """Return the minutes of the extended session that have a bar. A bar within a minute counts for that minute."""
     return traded_minutes_of([date], [len(epoch_micros)], epoch_micros)[0]
@@ -203,10 +205,8 @@ def traded_minutes_of(
     dates: Sequence[TradingDate], lengths: Sequence[int], epoch_micros: Int64s
 ) -> list[TradedMinutes]:
     """Return the same for many days at once; ``epoch_micros`` has the times of one day after another, so many each."""
-    days = np.repeat(np.arange(len(dates)), lengths)
-    minutes = (
-        epoch_micros - np.repeat(np.array([_opens(date) for date in dates], np.int64), lengths)
-    ) // MICROS_PER_MINUTE
+    days, opens = np.arange(len(dates)).repeat(lengths), np.array([_opens(date) for date in dates], np.int64)
+    minutes = (epoch_micros - opens.repeat(lengths)) // MICROS_PER_MINUTE
     within = (minutes >= 0) & (minutes < MINUTES_A_DAY)
     traded = np.zeros((len(dates), MINUTES_A_DAY), np.bool_)
     traded[days[within], minutes[within]] = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import time
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,6 @@ from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.day_versions import (
-    Int64s,
     KnownMoments,
     NewVersion,
     StoredVersion,
@@ -40,14 +39,15 @@ from marketpipe.storage.infrastructure.day_versions import (
     index_lines,
     joined_rejections,
     merge_bars,
-    times_of,
 )
 from marketpipe.storage.infrastructure.durable_files import DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.file_inventory import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import (
+    Int64s,
     ParquetWriter,
     read_rows,
     sha256,
+    times_of,
     traded_minutes,
     traded_minutes_of,
     versioned,
@@ -329,18 +329,13 @@ def rejected_after(part: SymbolDaySlice, rejected: pa.Table | None, quarantined:
 
     A complete answer replaces what was quarantined of its window; an incomplete one only adds to it.
     """
-    found = None if quarantined is None else _read_if_readable(quarantined)
-    kept = None if found is None else _outside(found, part)
+    kept = None
+    if quarantined is not None:
+        with suppress(PartitionUnreadableError):  # a quarantine that can't be read any more holds nothing up
+            kept = _outside(read_rows(quarantined), part)
     if kept is None or not len(kept):
         return rejected
     return kept if rejected is None else joined_rejections(kept, rejected)
-
-
-def _read_if_readable(path: Path) -> pa.Table | None:
-    try:
-        return read_rows(path)
-    except PartitionUnreadableError:  # a quarantine that can't be read any more holds nothing up
-        return None
 
 
 def _outside(rejected: pa.Table, part: SymbolDaySlice) -> pa.Table:

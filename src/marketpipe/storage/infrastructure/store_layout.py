@@ -6,9 +6,9 @@ there is, foreign ones too. No file is opened here.
 
 from __future__ import annotations
 
-import calendar
 import os
 import re
+from calendar import monthrange
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -79,7 +79,8 @@ class StoreLayout:
     def day_files(self, month: MonthPartition) -> list[Path]:
         """Return the day files of a month, ascending; none if it has no folder. Raises ``StorageError``."""
         folder = self.month(month)
-        return [folder / name for name in names_in(folder) if _DAY_FILE.fullmatch(name) and date_of(month, name)]
+        names = (name for name in names_in(folder) if _DAY_FILE.fullmatch(name))
+        return [folder / name for name in names if date_of(month.year, month.month, name)]
 
     def revisions_of(self, month: MonthPartition) -> list[Revision]:
         """Return the revisions of a month by date, then moment; none if it has no folder. Raises ``StorageError``."""
@@ -191,15 +192,15 @@ def translating(folder: Path | str) -> Iterator[None]:
         raise unreadable(folder, error) from error
 
 
-def number_in(name: str) -> int:
-    """Return 2 for ``day=02.parquet``, and 2024 for ``year=2024``."""
-    return int(name.partition("=")[2].partition(".")[0])
+def day_in(name: str) -> int:
+    """Return 2 for ``day=02.parquet``."""
+    return int(name[4:6])
 
 
-def date_of(month: MonthPartition, file_name: str) -> date | None:
+def date_of(year: int, month: int, day_file: str) -> date | None:
     """Return the date of a day file; None for a foreign ``day=99.parquet``."""
-    day = number_in(file_name)
-    return date(month.year, month.month, day) if 1 <= day <= calendar.monthrange(month.year, month.month)[1] else None
+    day = day_in(day_file)
+    return date(year, month, day) if 1 <= day <= monthrange(year, month)[1] else None
 
 
 def _numbers_in(folder: str, pattern: re.Pattern[str]) -> list[int]:
