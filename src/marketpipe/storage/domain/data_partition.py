@@ -27,13 +27,9 @@ class DataPartition:
     symbol_day: SymbolDay
 
     @property
-    def folder(self) -> str:
-        return MonthPartition.of(self.symbol_day).folder
-
-    @property
     def path(self) -> str:
         """Relative to the root of minute bars."""
-        return f"{self.folder}/{self.name}"
+        return f"{MonthPartition.of(self.symbol_day).folder}/{self.name}"
 
     @property
     def name(self) -> str:

@@ -25,7 +25,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA
 from marketpipe.storage.domain.data_partition import Revision, size_and_time_in
-from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in, label_in
+from marketpipe.storage.domain.storage_metadata import identity_in, label_in
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     checked_bars,
@@ -141,7 +141,7 @@ class StoredVersion:
         return sha256(self.content)
 
 
-def find_stored(path: Path, expected: Callable[[], StorageMetadata]) -> StoredVersion | None:
+def find_stored(path: Path, expected: Callable[[], Mapping[str, str]]) -> StoredVersion | None:
     """Read a day file; None if there is none. A file whose metadata is not as ``expected`` is damaged."""
     try:
         with path.open("rb") as file:  # opened once, or time and bytes could be those of two versions
@@ -152,17 +152,13 @@ def find_stored(path: Path, expected: Callable[[], StorageMetadata]) -> StoredVe
         return StoredVersion(NO_MARK, BEGINNING, b"", damage=f"{path} cannot be read: {error.strerror}")
     stored = StoredVersion(file_mark(found.st_size, found.st_mtime_ns), moment_of(found), content)
     try:
-        return evolve(stored, bars=versioned(_belonging(content, path, expected()).select(BAR_SCHEMA.names)))
+        rows, metadata = file_in(content, str(path), columns=True)
+        bars, actual, wanted = checked_bars(rows, path), _description(metadata), _description(expected())
+        if actual != wanted:
+            raise PartitionUnreadableError(f"the metadata of {path} names {actual}, its path {wanted}")
+        return evolve(stored, bars=versioned(bars.select(BAR_SCHEMA.names)))
     except PartitionUnreadableError as error:
         return evolve(stored, damage=str(error))
-
-
-def _belonging(content: bytes, path: Path, expected: StorageMetadata) -> pa.Table:
-    rows, metadata = file_in(content, str(path), columns=True)
-    bars, actual, wanted = checked_bars(rows, path), _description(metadata), _description(expected.as_mapping())
-    if actual != wanted:
-        raise PartitionUnreadableError(f"the metadata of {path} names {actual}, its path {wanted}")
-    return bars
 
 
 def _description(metadata: Mapping[str, str]) -> str:

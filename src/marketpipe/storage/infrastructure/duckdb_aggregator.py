@@ -98,7 +98,8 @@ def cascade(timeframes: Sequence[Timeframe]) -> str:
     """Return the SQL that makes all bars from the table ``minutes``, ordered by the length of timeframe, then time."""
     # Each timeframe is always made from the same one, whatever else is wanted: a sum of doubles depends on the order
     # of the additions, and the bytes of a file may not depend on which other files were stale.
-    levels, selects = ",".join([MINUTES, *_levels(timeframes)]), " UNION ALL ".join(map(_read, timeframes))
+    reads = (READ.format(minutes=timeframe.minutes, source=_level(timeframe)) for timeframe in timeframes)
+    levels, selects = ",".join([MINUTES, *_levels(timeframes)]), " UNION ALL ".join(reads)
     return f"WITH {levels} {selects} ORDER BY minutes, time"
 
 
@@ -121,10 +122,6 @@ def _intraday(timeframe: Timeframe, source: str) -> str:
 
 def _bucketed(timeframe: Timeframe, source: str, bucket: str) -> str:
     return LEVEL.format(target=_level(timeframe), source=source, bucket=bucket)
-
-
-def _read(timeframe: Timeframe) -> str:
-    return READ.format(minutes=timeframe.minutes, source=_level(timeframe))
 
 
 def _level(timeframe: Timeframe) -> str:

@@ -328,7 +328,6 @@ class ParquetOrphanFiles:
         return found
 
 
-Dates = tuple[TradingDate, TradingDate]
 FileReading = tuple[CheckedFile, pa.Table | None]
 """A file and its rows, None if it cannot be read or its bytes were proven."""
 
@@ -373,7 +372,7 @@ def _labelled(file: CheckedFile, found: FoundFile, metadata: Mapping[str, str]) 
     return file
 
 
-def _dates_of(metadata: Mapping[str, str]) -> Dates | None:
+def _dates_of(metadata: Mapping[str, str]) -> tuple[TradingDate, TradingDate] | None:
     """Return the first and the last date of the day files that an aggregate was made from; None if it names none."""
     sources = sources_in(metadata)
     try:

@@ -113,7 +113,7 @@ class PartitionManager:
             old = quarantined.get(item.day)
             rows = rejected_after(item.part, item.rejected, old)
             if rows is not None:
-                content = self._writer.encode(rows, self._metadata(item.day).as_mapping())
+                content = self._writer.encode(rows, self._metadata(item.day))
                 yield self._layout.rejected(item.day), content, None
             elif old is not None:
                 batch.lifted.append(old)
@@ -131,7 +131,7 @@ class PartitionManager:
         if not len(bars):
             batch.results.append(result)
             return None
-        content = self._writer.encode(bars.table, self._metadata(item.day).as_mapping())
+        content = self._writer.encode(bars.table, self._metadata(item.day))
         digest, (first, last) = sha256(content), (Timestamp.from_epoch_micros(int(bars.times[row])) for row in (0, -1))
         size, counts = len(content), (item.day, len(bars), rejected, result.final)
         batch.results.append(StoredSymbolDay(*counts, first, last, size, digest, None, bars.minutes))
@@ -214,8 +214,9 @@ class PartitionManager:
             return stored
         return StoredVersion(stored.mark, stored.modified, stored.content, damage=f"{item.path} has changed bytes")
 
-    def _metadata(self, day: SymbolDay) -> StorageMetadata:
-        return StorageMetadata(self._identity, day.symbol, str(day.trading_date), Timeframe.MINUTE_1, SCHEMA_VERSION)
+    def _metadata(self, day: SymbolDay) -> Mapping[str, str]:
+        date = str(day.trading_date)
+        return StorageMetadata(self._identity, day.symbol, date, Timeframe.MINUTE_1, SCHEMA_VERSION).as_mapping()
 
 
 class SymbolDayLocks:
