@@ -29,7 +29,7 @@ def test_every_command_and_option_named_in_the_readme_exists(tmp_path: Path) -> 
         done = marketpipe(command, "--help", cwd=tmp_path)
         assert done.returncode == 0, command
     shown = marketpipe("ingest", "--help", cwd=tmp_path).stdout
-    (paragraph,) = re.findall(r"^`ingest` takes (.*?) which win", README, re.S | re.M)
+    (paragraph,) = re.findall(r"^`ingest` takes (.*?)\. They override", README, re.S | re.M)
     for option in re.findall(r"--[a-z-]+", paragraph):
         assert option in shown
 
