@@ -85,7 +85,7 @@ class Parts:
         """Return the configuration of what asks a provider. Raises ``ConfigurationError`` if there is none."""
         if not isinstance(self.config, PipelineConfig):
             raise ConfigurationError(
-                "this asks a provider: give a configuration (--config) with provider, symbols, start and end"
+                "this needs a provider: give a configuration (--config) with provider, symbols, start and end"
             )
         return self.config
 

@@ -163,5 +163,5 @@ def test_turns_that_are_opened_again_have_kept_their_history(subject: Subject, t
     ],
 )
 def test_a_window_that_makes_another_pointless_is_refused(subject: Subject, tmp_path: Path, windows: Windows) -> None:
-    with pytest.raises(ConfigurationError, match="a longer window needs a higher limit"):
+    with pytest.raises(ConfigurationError, match="the longer of two windows needs a higher limit"):
         subject.connect(tmp_path, windows, FakeClock())

@@ -60,7 +60,7 @@ def test_plan_then_ingest_then_coverage(tmp_path: Path) -> None:
     with alpaca(tmp_path, {"AAPL": liquid(), "MSFT": liquid(50.0)}) as server:
         plan = run(tmp_path, "plan")
         assert plan.returncode == 0
-        assert "26 symbol-days to request (0 already done, 0 whose session has not begun)" in plan.stdout
+        assert "26 symbol-days to request (0 already settled, 0 not begun yet)" in plan.stdout
         assert server.requests == []
         assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
@@ -161,7 +161,7 @@ def test_a_split_in_an_adjusted_dataset_is_reported_with_the_command_that_adopts
     with alpaca(tmp_path, {"AAPL": halved, "MSFT": liquid(50.0)}):
         _adjust(tmp_path)
         seen = run(tmp_path, "audit", "--sample", "10%")
-        assert "all by the ratio 0.5: likely a split" in seen.stdout
+        assert "all prices by the ratio 0.5: likely a split" in seen.stdout
         command = f"marketpipe audit --config config.yaml --symbols AAPL --start {FIRST} --end {LAST} --adopt"
         assert command in seen.stdout
         assert marketpipe(*command.split()[1:], cwd=tmp_path).returncode == 0
@@ -194,7 +194,7 @@ def test_a_second_update_does_nothing_and_says_why(tmp_path: Path) -> None:
 
     assert (first.returncode, second.returncode, second.stdout) == (0, 0, "")
     assert "another update of this store is running" in second.stderr
-    assert "steps aside" in second.stderr
+    assert "does nothing" in second.stderr
     assert requests == 0
 
 

@@ -143,7 +143,7 @@ def timeframes(value: Any) -> tuple[Timeframe, ...]:
         raise ValidationError(f"expected a list such as [5m, 1d], not {value!r}")
     parsed = {Timeframe.parse(item) for item in value}
     if Timeframe.MINUTE_1 in parsed:
-        raise ValidationError("1m is what is stored; name only the timeframes to aggregate it to")
+        raise ValidationError("1m bars are always stored; name only the timeframes to aggregate them to")
     return tuple(sorted(parsed, key=lambda timeframe: timeframe.minutes))
 
 

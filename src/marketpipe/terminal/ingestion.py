@@ -19,13 +19,13 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(report))
         return
-    others = f"{report.already_settled:,} already done, {report.not_begun:,} whose session has not begun"
+    others = f"{report.already_settled:,} already settled, {report.not_begun:,} not begun yet"
     out(f"{report.planned:,} symbol-days to request ({others})")
     if report.planned:
         out(_estimated(report.estimate))
         if report.minutes is not None:
             minutes = "less than 0.1" if report.minutes < 0.1 else f"at least {report.minutes:,.1f}"
-            out(f"the configured rate limit allows this in {minutes} minutes")
+            out(f"at the configured rate limit this takes {minutes} minutes")
 
 
 def _estimated(estimate: PlanEstimate) -> str:
@@ -58,9 +58,9 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
 
 def _counts(report: IngestionReport) -> str:
     parts = [f"{report.count(outcome):,} {outcome}" for outcome in Outcome if report.count(outcome)]
-    parts.append(f"{report.already_settled:,} already done")
+    parts.append(f"{report.already_settled:,} already settled")
     if report.not_begun:
-        parts.append(f"{report.not_begun:,} whose session has not begun")
+        parts.append(f"{report.not_begun:,} not begun yet")
     if not report.planned and not report.already_settled and not report.not_begun:
         parts.append("the range contains no trading date")
     return ", ".join(parts) + (f"; {report.left:,} not requested" if report.left else "")
@@ -122,9 +122,9 @@ def _differences(restatement: Restatement) -> str:
     counts = {name: getattr(compared, name) for name in ("added", "removed", "changed", "unchanged")}
     text = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     if compared.changed:
-        text += f"; prices by at most {compared.largest_move:.2%}"
+        text += f"; prices changed by at most {compared.largest_move:.2%}"
     if restatement.ratio is not None:
-        text += f"; all by the ratio {restatement.ratio:.6g}: likely a {restatement.kind}"
+        text += f"; all prices by the ratio {restatement.ratio:.6g}: likely a {restatement.kind}"
     return text
 
 

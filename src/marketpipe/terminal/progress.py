@@ -156,5 +156,5 @@ class ProgressLines:
         if now - self._written_at < SECONDS_BETWEEN_LINES and (not all_done or self._all_done):
             return
         self._written_at, self._all_done = now, all_done
-        settled = f" ({counts.settled:,} already done)" if counts.settled else ""
+        settled = f" ({counts.settled:,} already settled)" if counts.settled else ""
         self._write(f"{counts.done:,} of {counts.planned:,} symbol-days{settled}, {counts.details()}")

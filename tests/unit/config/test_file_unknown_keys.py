@@ -8,7 +8,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from tests.unit.config.yaml_texts import LoadText, yaml_text
 
 ALL_KEYS = (
-    "known are aggregates_path, alpaca, compression, coverage, end, executor, metrics, output_path, provider, "
+    "use one of: aggregates_path, alpaca, compression, coverage, end, executor, metrics, output_path, provider, "
     "quarantine_path, revisions_path, session, start, state_path, symbols, synthetic, timeframes, validation, workers"
 )
 
@@ -62,7 +62,7 @@ def test_unknown_key_unlike_any_other_is_refused_with_all_of_them(key: str, load
 
 
 def test_unknown_key_in_a_section_unlike_any_other_is_refused_with_those_of_the_section(load_text: LoadText) -> None:
-    with pytest.raises(ConfigurationError, match=r"unknown key 'metrics\.zzz'; known are enabled, host, port$"):
+    with pytest.raises(ConfigurationError, match=r"unknown key 'metrics\.zzz'; use one of: enabled, host, port$"):
         load_text(yaml_text({"metrics.zzz": "5"}))
 
 

@@ -126,7 +126,9 @@ class StateRecoverer:
         if condition is StateCondition.FOREIGN:
             raise ConfigurationError(f"the state file {condition}; give another state_path")
         if condition is StateCondition.NEWER and not force:
-            raise ConfigurationError(f"the state file {condition}: install that, or archive the state with --force")
+            raise ConfigurationError(
+                f"the state file {condition}: install that version, or archive the state with --force"
+            )
         if condition is StateCondition.USABLE and not force:
             raise ConfigurationError(
                 "the state of this store can be read: there is nothing to recover. To archive it and build a new one "

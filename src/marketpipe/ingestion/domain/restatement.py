@@ -129,7 +129,7 @@ class SampleShare:
     @share.validator
     def _a_part(self, _: object, share: float) -> None:
         if not 0 < share <= 1:
-            raise ConfigurationError(f"sample: {share:.0%} is no part of the sessions; give more than 0% up to 100%")
+            raise ConfigurationError(f"sample: must be more than 0% and at most 100%, not {share:.0%}")
 
     @classmethod
     def of(cls, value: str | float) -> SampleShare:

@@ -49,7 +49,7 @@ class ExclusiveFileLock:
             lock.acquire()
         except Timeout as error:
             raise StoreBusyError(
-                f"another update of this store is running (it holds {self._path}): this one steps aside"
+                f"another update of this store is running (it holds {self._path}): this one does nothing"
             ) from error
         except OSError as error:
             raise StateError(

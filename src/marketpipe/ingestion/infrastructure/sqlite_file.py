@@ -202,7 +202,9 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
     # here. It ignores the write-ahead log, so a log that has rows must not be passed over.
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
-        raise StateError(f"cannot be read alone, {log.name} beside it has more rows; {FREE_SPACE}")
+        raise StateError(
+            f"cannot be read alone: {log.name} beside it has changes that cannot be applied now; {FREE_SPACE}"
+        )
     connection = _open(f"{path.absolute().as_uri()}?immutable=1", 0.0, uri=True)
     connection.execute("PRAGMA query_only = ON")
     return connection

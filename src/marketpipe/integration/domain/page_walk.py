@@ -115,7 +115,7 @@ class PageWalk:
 
     def _check_end(self, call: PageCall, cursor: str) -> None:
         if cursor in self._cursors:
-            raise EndlessPagingError(f"the pages of {call.request} lead in a circle: {cursor!r} came twice")
+            raise EndlessPagingError(f"the pages of {call.request} repeat: the cursor {cursor!r} came twice")
         if self._idle_in_a_row >= IDLE_PAGES_IN_A_ROW:
             raise EndlessPagingError(f"{IDLE_PAGES_IN_A_ROW} pages in a row without a new bar for {call.request}")
         if self._bars_left < 0:

@@ -45,7 +45,8 @@ class HeaderTokenAuth(AuthStrategy):
         for name, value in headers.items():
             if not value or value != value.strip() or not value.isascii() or not value.isprintable():
                 raise ConfigurationError(
-                    f"the secret for the header {name} is empty, or has spaces at an end or characters other than ASCII"
+                    f"the secret for the header {name} is empty, starts or ends with a space, "
+                    "or has characters other than ASCII"
                 )
 
     @property

@@ -173,7 +173,7 @@ def _bucket(windows: Sequence[RateWindow]) -> InMemoryBucket | None:
         return InMemoryBucket(rates) if rates else None
     except ValueError as error:
         raise ConfigurationError(
-            f"rate windows {rates}: a longer window needs a higher limit, but no more requests a second"
+            f"rate windows {rates}: the longer of two windows needs a higher limit, at no higher rate per second"
         ) from error
 
 

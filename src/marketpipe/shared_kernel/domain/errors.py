@@ -165,4 +165,4 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the end of an error message about ``word``: the most similar known word, or all known words."""
     words = sorted(known)
     near = get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(words)}"
+    return f"did you mean {near[0]!r}?" if near else f"use one of: {', '.join(words)}"

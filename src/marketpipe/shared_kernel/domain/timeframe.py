@@ -25,7 +25,7 @@ class Timeframe(Enum):
             return cls(text)
         except ValueError as error:
             known = ", ".join(member.value for member in cls)
-            raise ValidationError(f"{text!r} is not a timeframe; known are {known}") from error
+            raise ValidationError(f"{text!r} is not a timeframe; use one of: {known}") from error
 
     @property
     def minutes(self) -> int:

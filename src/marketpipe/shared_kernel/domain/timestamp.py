@@ -50,7 +50,7 @@ def _as_utc(moment: datetime) -> datetime:
     try:
         utc = moment.astimezone(UTC)
     except OverflowError as error:
-        raise ValidationError(f"{moment!r} is outside the calendar (years 1 to 9999)") from error
+        raise ValidationError(f"{moment!r} is outside the supported dates (years 1 to 9999)") from error
     # A subclass of datetime, such as pandas' Timestamp, must not get into the store's comparisons and hashes.
     return utc if type(utc) is datetime else datetime.combine(utc.date(), utc.time(), UTC)
 
@@ -71,7 +71,9 @@ class Timestamp:
         try:
             return cls(_EPOCH + micros * _MICROSECOND)
         except OverflowError as error:
-            raise ValidationError(f"{micros} microseconds from 1970 is outside the calendar") from error
+            raise ValidationError(
+                f"{micros} microseconds from 1970 is outside the supported dates (years 1 to 9999)"
+            ) from error
 
     @classmethod
     def parse(cls, text: str) -> Timestamp:
@@ -90,7 +92,7 @@ class Timestamp:
         try:
             return Timestamp(self.moment + delta)
         except OverflowError as error:
-            raise ValidationError(f"{self} and {delta} is outside the calendar") from error
+            raise ValidationError(f"{self} plus {delta} is outside the supported dates (years 1 to 9999)") from error
 
     def __str__(self) -> str:
         return self.moment.isoformat().replace("+00:00", "Z")

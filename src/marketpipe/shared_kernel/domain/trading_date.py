@@ -73,7 +73,9 @@ class TradingDate:
         try:
             return TradingDate(self.day + timedelta(days=days))
         except OverflowError as error:
-            raise ValidationError(f"{self} and {days} days is outside the calendar") from error
+            raise ValidationError(
+                f"{self} plus {days} days is outside the supported dates (years 1 to 9999)"
+            ) from error
 
     def __str__(self) -> str:
         return self.day.isoformat()

@@ -66,7 +66,7 @@ class ExchangeCalendar:
             return ()
         if first.day < EARLIEST or last > self._latest:
             raise ConfigurationError(
-                f"the trading calendar covers {EARLIEST} to {self._latest}; {first} to {last} is outside"
+                f"the trading calendar covers {EARLIEST} to {self._latest}; {first} to {last} is not inside it"
             )
         years = range(first.day.year, last.day.year + 1)
         return tuple(chain.from_iterable(self._of_year(year, first.day, last.day) for year in years))

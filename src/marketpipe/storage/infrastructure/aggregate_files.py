@@ -301,7 +301,7 @@ class MinutesOfMonth:
         found = scan_day_files(self.folder)
         for name, size, _ in found:
             if size == GONE:
-                raise StorageError(f"{self.folder}/{name} leads to no file; remove it, then ingest again")
+                raise StorageError(f"{self.folder}/{name} is a broken link; remove it, then ingest again")
         return found
 
     @cached_property

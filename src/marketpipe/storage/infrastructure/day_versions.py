@@ -294,7 +294,7 @@ class ParquetBarComparer:
         try:
             stored = read_bars(path).select(BAR_SCHEMA.names) if path.exists() else BAR_SCHEMA.empty_table()
         except PartitionUnreadableError as error:
-            return DayComparison(part.symbol_day, error=f"{error}; run marketpipe ingest, which heals it")
+            return DayComparison(part.symbol_day, error=f"{error}; run 'marketpipe ingest' to repair it")
         merged = merge_bars(stored, newer, rejected, part.final_window)
         return compare_bars(DayComparison(part.symbol_day), stored, merged)
 

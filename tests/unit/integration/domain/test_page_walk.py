@@ -75,7 +75,7 @@ def test_a_cursor_that_comes_again_is_a_circle(circle: tuple[str, ...]) -> None:
     pages = walk()
     for cursor in circle[:-1]:
         accept(pages, page(1, cursor))
-    with pytest.raises(EndlessPagingError, match=f"in a circle: '{circle[-1]}' came twice"):
+    with pytest.raises(EndlessPagingError, match=f"repeat: the cursor '{circle[-1]}' came twice"):
         accept(pages, page(1, circle[-1]))
 
 

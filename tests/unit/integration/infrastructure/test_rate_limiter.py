@@ -106,7 +106,7 @@ def test_a_window_is_positive(limit: int, seconds: float) -> None:
 
 def test_windows_are_checked_whether_they_are_shared_or_not(tmp_path: Path) -> None:
     for shared_in in (None, tmp_path / "file"):
-        with pytest.raises(ConfigurationError, match="a longer window needs a higher limit"):
+        with pytest.raises(ConfigurationError, match="the longer of two windows needs a higher limit"):
             RateLimiter((RateWindow(5, 1), RateWindow(5, 60)), FakeClock(), shared_in=shared_in)
 
 

@@ -24,7 +24,7 @@ def test_parse_reads_what_str_writes(text: str) -> None:
 def test_parse_refuses_other_lengths_and_names_the_known_ones(text: Any) -> None:
     with pytest.raises(ValidationError) as refusal:
         Timeframe.parse(text)
-    assert str(refusal.value) == f"{text!r} is not a timeframe; known are 1m, 5m, 15m, 30m, 1h, 4h, 1d"
+    assert str(refusal.value) == f"{text!r} is not a timeframe; use one of: 1m, 5m, 15m, 30m, 1h, 4h, 1d"
 
 
 def test_only_the_daily_timeframe_is_not_intraday() -> None:

@@ -129,7 +129,7 @@ def test_as_trading_date_refuses_the_rest(value: Any) -> None:
 
 @pytest.mark.parametrize(("day", "days"), [("9999-12-31", 1), ("0001-01-01", -1), ("2024-01-02", 10**9)])
 def test_plus_days_refuses_to_leave_the_calendar(day: str, days: int) -> None:
-    with pytest.raises(ValidationError, match="outside the calendar"):
+    with pytest.raises(ValidationError, match="outside the supported dates"):
         TradingDate.parse(day).plus_days(days)
 
 

@@ -110,7 +110,9 @@ def test_last_before_first_is_an_empty_range(first: str, last: str) -> None:
 def test_dates_outside_the_calendar_are_refused(first: str, last: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         sessions(first, last)
-    assert str(refusal.value) == (f"the trading calendar covers 1980-01-01 to 2026-12-31; {first} to {last} is outside")
+    assert str(refusal.value) == (
+        f"the trading calendar covers 1980-01-01 to 2026-12-31; {first} to {last} is not inside it"
+    )
 
 
 def test_calendar_reaches_its_first_and_latest_date() -> None:

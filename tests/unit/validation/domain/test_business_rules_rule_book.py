@@ -47,7 +47,7 @@ def test_changing_a_severity_changes_nothing_else_of_a_rule() -> None:
 def test_an_unknown_rule_is_refused_with_the_nearest_name(typed: str, meant: str | None) -> None:
     with pytest.raises(ConfigurationError) as error:
         RuleBook.with_severities({typed: Severity.OFF})
-    hint = f"did you mean '{meant}'?" if meant else f"known are {', '.join(sorted(NAMES))}"
+    hint = f"did you mean '{meant}'?" if meant else f"use one of: {', '.join(sorted(NAMES))}"
     assert str(error.value) == f"validation.severities: there is no rule '{typed}'; {hint}"
 
 

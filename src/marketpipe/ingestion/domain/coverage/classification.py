@@ -90,7 +90,7 @@ class CoverageClassifier:
         return self._unless_confirmed(found, record, Verdict.COMPLETE)
 
     def _silent(self, position: int, odd: UnusualSilence) -> Finding:
-        span, expected = self._clock(position, odd.silence), f"where {odd.expected:.0f} bars are usual"
+        span, expected = self._clock(position, odd.silence), f"about {odd.expected:.0f} bars are usual then"
         if odd.silence.at_close:
             return _suspect(Suspicion.STOPS_EARLY, f"no bar {span}, the close, {expected}")
         return _suspect(
@@ -107,7 +107,7 @@ class CoverageClassifier:
         quiet = baseline.quietest_bars(position, self.market[position].share) or 0.0
         if quiet < self.thresholds.hole_bars or bars * factor >= quiet:
             return None
-        return _suspect(Suspicion.SPARSE, f"{bars:,} bars; {quiet:.0f} are few for this symbol")
+        return _suspect(Suspicion.SPARSE, f"only {bars:,} bars; a quiet session of this symbol has {quiet:.0f}")
 
     def _empty(self, position: int, record: IngestionCheckpoint, baseline: Baseline, listing: Listing) -> Finding:
         market = self.market[position]
@@ -123,7 +123,7 @@ class CoverageClassifier:
             if market.is_silent
             else _suspect(
                 Suspicion.WITHHELD,
-                f"no bars, where {usual:.0f} are usual; {market.traded:,} of {others:,} other symbols traded",
+                f"no bars; about {usual:.0f} are usual. {market.traded:,} of {others:,} other symbols traded",
             )
         )
         return self._unless_confirmed(found, record, Verdict.UNLISTED if outside else Verdict.EMPTY)
@@ -131,7 +131,7 @@ class CoverageClassifier:
     def _unless_confirmed(self, found: Finding, record: IngestionCheckpoint, settled: Verdict) -> Finding:
         if record.answers < self.thresholds.confirmations:
             return found
-        return Finding(settled, f"{found.detail}; the provider answered so {record.answers} times")
+        return Finding(settled, f"{found.detail}; the provider gave the same answer {record.answers} times")
 
     def _clock(self, position: int, silence: Silence) -> str:
         opens = self.grid.sessions[position].opens
@@ -139,7 +139,7 @@ class CoverageClassifier:
             self.grid.moment(position, opens + minute).moment.astimezone(NEW_YORK)
             for minute in (silence.start, silence.end)
         )
-        return f"from {start:%H:%M} to {end:%H:%M}"
+        return f"from {start:%H:%M} to {end:%H:%M} New York time"
 
 
 def _suspect(suspicion: Suspicion, detail: str) -> Finding:

@@ -104,7 +104,7 @@ class SessionVerdict:
 
 STRAY = Finding(
     Verdict.SUSPECT,
-    "the exchange had no session on this date, and its file makes the aggregates of the month wrong: move it away",
+    "the exchange had no session on this date, and its file makes aggregates of the month wrong: move the file away",
     Suspicion.UNRECORDED,
 )
 _VERDICTS = tuple(Verdict)

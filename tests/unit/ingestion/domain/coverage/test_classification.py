@@ -184,7 +184,7 @@ def test_a_liquid_symbol_without_a_bar_among_its_busy_days_is_withheld() -> None
     found = findings(GRID, symbols)["AAPL"][MIDDLE]
 
     assert found.suspicion is Suspicion.WITHHELD
-    assert "390 are usual; 1 of 1 other symbols traded" in str(found.detail)
+    assert "about 390 are usual. 1 of 1 other symbols traded" in str(found.detail)
 
 
 def test_a_day_without_bars_of_any_symbol_is_an_outage() -> None:
