@@ -22,7 +22,7 @@ from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timesta
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
-from marketpipe.storage.infrastructure.aggregate_files import MinutesOfYear, aggregate_files, years_between
+from marketpipe.storage.infrastructure.aggregate_files import YearFreshness, aggregate_files, years_between
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -69,7 +69,7 @@ def _make_aggregates(root: Path, symbol: Symbol, timeframes: Sequence[Timeframe]
     """Write files with the fingerprint of the minutes that exist."""
     layout = StoreLayout(*(root / folder for folder in list(FOLDERS.values())[:4]))
     for year, wanted in years_between(layout, symbol, None, None):
-        minutes = MinutesOfYear(layout, year, timeframes)
+        minutes = YearFreshness(layout, year, timeframes)
         for file in aggregate_files(layout, year, wanted, timeframes):
             Path(file.path).parent.mkdir(parents=True, exist_ok=True)
             Path(file.path).write_bytes(content)

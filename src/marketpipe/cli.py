@@ -40,9 +40,7 @@ Provider = Annotated[str | None, typer.Option(help="Market data provider; 'marke
 Feed = Annotated[str | None, typer.Option(help="Alpaca data feed: iex, sip, otc or boats.")]
 OutputPath = Annotated[str | None, typer.Option(help="Folder for the minute bars.")]
 Compression = Annotated[str | None, typer.Option(help="Parquet compression: zstd or snappy.")]
-SessionHours = Annotated[
-    str | None, typer.Option("--session", help="Hours to store: extended (04:00-20:00 ET) or regular.")
-]
+Session = Annotated[str | None, typer.Option("--session", help="Hours to store: extended (04:00-20:00 ET) or regular.")]
 RetrySuspect = Annotated[
     bool, typer.Option("--retry-suspect", help="Request again what 'marketpipe coverage' reports as suspect.")
 ]
@@ -56,7 +54,7 @@ def plan(
     provider: Provider = None,
     feed: Feed = None,
     output_path: OutputPath = None,
-    session: SessionHours = None,
+    session: Session = None,
     retry_suspect: RetrySuspect = False,
     json: Json = False,
 ) -> None:
@@ -84,7 +82,7 @@ def ingest(
     feed: Feed = None,
     output_path: OutputPath = None,
     compression: Compression = None,
-    session: SessionHours = None,
+    session: Session = None,
     retry_suspect: RetrySuspect = False,
     json: Json = False,
 ) -> None:

@@ -108,7 +108,7 @@ class Parts:
         return thing
 
     def stopping(self, stop: Callable[[], None]) -> None:
-        """Have ``stop`` called by ours."""
+        """Register ``stop``, which ``Parts.stop`` will call."""
         self._to_stop.append(stop)
 
     def stop(self) -> None:

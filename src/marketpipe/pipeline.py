@@ -122,7 +122,7 @@ class Pipeline(Store):
         of this store runs: nothing was done then. Other errors as for ``ingest``.
         """
         self._update_scope(composition.known_state(self._parts), symbols)  # refused before a lock file is made
-        with self._asking, composition.update_lock(self._parts).held():
+        with self._asking, composition.update_lock(self._parts).acquired():
             return self._ingest(self._update_scope(composition.state(self._parts), symbols))
 
     def audit(

@@ -1,7 +1,7 @@
 """The market data providers by name: those built in, and those that installed packages register.
 
-A package registers a factory as an entry point of the group ``marketpipe.providers``. This is the one door through
-which a provider enters a pipeline, whoever wrote it. Clients are imported only when one is made: Alpaca's brings httpx.
+A package registers a factory as an entry point of the group ``marketpipe.providers``. All
+configured providers are made here. Clients are imported only when one is made: Alpaca's brings httpx.
 """
 
 from __future__ import annotations

@@ -236,7 +236,7 @@ class Store:
         """
         recoverer, parts = composition.new_recoverer(self._parts), self._parts
         recoverer.must_archive(force)  # refused before a lock file is made
-        with self._asking, composition.update_lock(parts).held():
+        with self._asking, composition.update_lock(parts).acquired():
             files, set_aside = composition.new_stored_files(parts), recoverer.archive_state(force)
             found = composition.stored_identity(parts).prevailing()
             symbols = sorted(files.symbols()) if found else []
@@ -297,7 +297,7 @@ class Store:
         if not timeframes or composition.stored_identity(parts).read() is None:
             return AggregationReport(0, 0)
         try:
-            with composition.aggregation_lock(parts).held():
+            with composition.aggregation_lock(parts).acquired():
                 refresher = composition.new_refresher(parts, files_just_scanned=files_just_scanned)
                 return refresher.refresh(symbols, timeframes, first, last)
         except StateError as error:  # an ingestion that went well is still to be reported

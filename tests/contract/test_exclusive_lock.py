@@ -37,9 +37,9 @@ def new_lock(request: pytest.FixtureRequest, tmp_path: Path) -> NewLock:
 def test_a_lock_that_does_not_wait_refuses_at_once_while_it_is_held(new_lock: NewLock) -> None:
     lock, other = new_lock(False), new_lock(False)
 
-    with lock.held():
+    with lock.acquired():
         for refused in (lock, other):
-            with pytest.raises(StoreBusyError, match="another update of this store is running"), refused.held():
+            with pytest.raises(StoreBusyError, match="another update of this store is running"), refused.acquired():
                 pytest.fail("two holders at once")
 
 
@@ -48,16 +48,16 @@ def test_a_released_lock_can_be_held_again(new_lock: NewLock, waits: bool) -> No
     lock = new_lock(waits)
 
     for holder in (lock, new_lock(waits), lock):
-        with holder.held():
+        with holder.acquired():
             """Free again."""
 
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_an_error_releases_the_lock(new_lock: NewLock, waits: bool) -> None:
-    with pytest.raises(KeyError), new_lock(waits).held():
+    with pytest.raises(KeyError), new_lock(waits).acquired():
         raise KeyError
 
-    with new_lock(False).held():
+    with new_lock(False).acquired():
         """Free again."""
 
 
@@ -65,11 +65,11 @@ def test_a_lock_that_waits_is_held_as_soon_as_it_is_released(new_lock: NewLock) 
     held = threading.Event()
 
     def wait() -> None:
-        with new_lock(True).held():
+        with new_lock(True).acquired():
             held.set()
 
     waiting = threading.Thread(target=wait)
-    with new_lock(False).held():
+    with new_lock(False).acquired():
         waiting.start()
         assert not held.wait(A_MOMENT)
 
@@ -82,7 +82,7 @@ def test_locks_that_wait_let_one_in_at_a_time(new_lock: NewLock) -> None:
 
     def work(number: int) -> None:
         for _ in range(20):
-            with new_lock(True).held():
+            with new_lock(True).acquired():
                 inside.append(number)
                 most.append(len(inside))
                 inside.remove(number)

@@ -27,7 +27,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
-with ExclusiveFileLock(Path(sys.argv[1]), waits=True).held():
+with ExclusiveFileLock(Path(sys.argv[1]), waits=True).acquired():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -115,7 +115,7 @@ def test_a_killed_aggregation_releases_its_lock(tmp_path: Path) -> None:
     path, got = tmp_path / "lock", threading.Event()
 
     def want() -> None:
-        with ExclusiveFileLock(path, waits=True).held():
+        with ExclusiveFileLock(path, waits=True).acquired():
             got.set()
 
     with start([sys.executable, "-c", HOLD, str(path)], stdin=PIPE) as holder:
@@ -131,7 +131,7 @@ def test_a_killed_aggregation_releases_its_lock(tmp_path: Path) -> None:
 
 
 def test_where_there_is_no_state_nothing_is_locked_and_nothing_made(tmp_path: Path) -> None:
-    with ExclusiveFileLock(tmp_path / "nowhere" / "lock", waits=True).held():
+    with ExclusiveFileLock(tmp_path / "nowhere" / "lock", waits=True).acquired():
         assert list(tmp_path.iterdir()) == []
 
 
@@ -140,6 +140,6 @@ def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
     with (
         pytest.raises(StateError, match=r"cannot lock .*lock: Is a directory"),
-        ExclusiveFileLock(tmp_path / "lock", waits=True).held(),
+        ExclusiveFileLock(tmp_path / "lock", waits=True).acquired(),
     ):
         pass

@@ -17,7 +17,7 @@ class InMemoryExclusiveLock:
     waits: bool = field(default=False, kw_only=True)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def acquired(self) -> Iterator[None]:
         if not self.lock.acquire(blocking=self.waits):
             raise StoreBusyError("another update of this store is running")
         try:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class RequestBisection:
-    """Cuts a request that fails in two along its symbols and along its sessions, until a single symbol-day fails.
+    """Halves the symbols and the sessions of a failing request, again and again, until a single symbol-day fails.
 
     The parts are requested breadth first, so that a provider that responds to anything does so soon. If
     ``FAILURES_IN_A_ROW`` requests fail, over all batches of a job, the provider itself has failed: requests then fail

@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
 
-Life = tuple[TradingDate, TradingDate]
+StoredSpan = tuple[TradingDate, TradingDate]
 SYMBOLS_OF_A_MARKET = 100
 DAYS_A_SESSION = 2  # with weekends and holidays between them
 
@@ -86,14 +86,14 @@ class CoverageAssessor:
         symbol: Symbol,
         scope: IngestionScope,
         classifier: CoverageClassifier,
-        life: Life | None,
+        stored_span: StoredSpan | None,
         part: slice,
         shown: SessionGrid,
     ) -> SymbolCoverage:
         grid = classifier.grid
         first, last = min((scope.first, *grid.dates[:1])), max((scope.last, *grid.dates[-1:]))
         checked, conditions = examine(symbol, first, last, self._checkpoints, self._inventory)
-        days = SymbolDays.of(symbol, grid, checked, conditions, life)
+        days = SymbolDays.of(symbol, grid, checked, conditions, stored_span)
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
         unrecorded = conditions.keys() - frozenset(grid.dates) if conditions else ()
         strays = [date for date in unrecorded if scope.first <= date <= scope.last]

@@ -1,4 +1,8 @@
-"""Running an ingestion job: from its plan to the checkpoint of every symbol-day."""
+"""Running an ingestion job: from its plan to the checkpoint of every symbol-day.
+
+What is requested next: first what the planner and the scheduler planned, then parts of failed requests (bisection),
+then the postponed days that another process had leased (leases).
+"""
 
 from __future__ import annotations
 
@@ -66,7 +70,11 @@ class IngestionCoordinator:
         self._batches, self._bisection = LeasedBatches(state.leases, planner, clock), RequestBisection(planner)
 
     def ingest(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionJob:
-        """Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; checkpoints recorded by then stay."""
+        """Plan the scope, request what is missing and the ``suspect`` days, and record a checkpoint for each.
+
+        Orphan files are adopted first. Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; checkpoints
+        that were recorded by then stay.
+        """
         self._begin(scope)
         plan = self._planner.plan(scope, suspect)
         if self._orphans.adopt(plan.unrecorded):

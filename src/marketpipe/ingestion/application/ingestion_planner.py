@@ -36,7 +36,7 @@ class IngestionPlanner:
         self._inventory, self._clock = inventory, clock
 
     def plan(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionPlan:
-        """``suspect`` symbol-days are requested again though they are settled."""
+        """Return the plan for the days of the scope that are not settled, and for settled ``suspect`` days."""
         known, now = known_days(scope, self._checkpoints, self._inventory, suspect), self._clock.now()
         plan = self._scheduler.plan(scope, known.hours, now)
         if plan.batches:  # typical volumes take a while to compute, and matter only for batches

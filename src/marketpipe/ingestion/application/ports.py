@@ -181,5 +181,5 @@ class ExclusiveLock(Protocol):
     It either waits until it is free, or refuses at once.
     """
 
-    def held(self) -> AbstractContextManager[None]:
+    def acquired(self) -> AbstractContextManager[None]:
         """Hold the lock inside a ``with``. Raises ``StoreBusyError`` if it refuses, and ``StateError``."""

@@ -58,7 +58,7 @@ class OrphanAdopter:
         if not jobs:
             return False
         now, answers = self._clock.now(), defaultdict[int, list[Answer]](list)
-        # Leased, so that no checkpoint is overwritten of a process that ingests the same days meanwhile.
+        # Leased: the checkpoints of a process that ingests the same days meanwhile must not be overwritten.
         leased = self._state.leases.take(dict.fromkeys(unrecorded, SessionHours.NONE), None, now, now.plus(LEASE))
         try:
             for symbol, dates in dates_by_symbol(sorted(leased.ours)).items():

@@ -22,7 +22,7 @@ Rectangle = tuple[tuple[Symbol, ...], Run]
 
 @frozen
 class PackingLimits:
-    """``bars_per_page`` and ``symbols_per_request`` are the provider's; each of the ``workers`` should get a batch."""
+    """What limits a batch: the provider's pages and symbols, and that each of the ``workers`` should get one."""
 
     bars_per_page: int = field(validator=ge(1))
     symbols_per_request: int = field(validator=ge(1))
@@ -35,9 +35,10 @@ class PackingLimits:
 
 
 def pack(missing: Mapping[Symbol, Sequence[int]], bars_per_day: float, limits: PackingLimits) -> Iterator[Rectangle]:
-    """``missing``: for each symbol the ascending positions of its sessions. Runs are inclusive at both ends.
+    """Yield the batches for ``missing``: for each symbol the ascending positions of its sessions.
 
-    Every missing symbol-day is in exactly one rectangle, and no other symbol-day is in any.
+    Runs are inclusive at both ends. Every missing symbol-day is in exactly one rectangle, and no other symbol-day is in
+    any.
     """
     total = bars_per_day * sum(len(positions) for positions in missing.values())
     target = limits.bars_per_batch(total)
@@ -119,7 +120,7 @@ class OvernightWindow:
 def overnight_windows(
     lacking: Mapping[Symbol, Mapping[int, SessionHours]], sessions: Sequence[AskedSession], most: int
 ) -> Iterator[OvernightWindow]:
-    """``lacking``: for each symbol the positions of sessions that lack early or late hours, or both.
+    """Yield the windows for ``lacking``: by symbol the positions of sessions without early or late hours, or both.
 
     At most ``most`` symbols go into one window; the earliest comes first.
     """

@@ -152,6 +152,8 @@ def hours_asked(request: BarsRequest, asked: AskedSession) -> SessionHours:
 
 
 class JobState(Enum):
+    """The state of a job: running leads to one of the others, and they are final."""
+
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"

@@ -174,7 +174,7 @@ def _share(asked: AskedSession) -> float:
 class IngestionPlan:
     """The requests of a job. Counts are symbol-days: ``settled`` need no request, ``not_begun`` have no bars yet.
 
-    ``afterwards`` are the numbers of those ``batches`` that share symbol-days with others, and have to wait for them.
+    ``second_phase`` are the numbers of those ``batches`` that share symbol-days with others, and have to wait for them.
     A symbol-day whose early and late hours are requested apart counts twice among the ``planned``. ``unrecorded`` days
     are planned though they have a file: it has no checkpoint.
     """
@@ -183,14 +183,14 @@ class IngestionPlan:
     settled: int
     not_begun: int
     estimate: PlanEstimate
-    afterwards: frozenset[int] = frozenset()
+    second_phase: frozenset[int] = frozenset()
     unrecorded: frozenset[SymbolDay] = field(default=frozenset(), repr=False)
 
     @property
     def phases(self) -> tuple[tuple[BarsRequest, ...], ...]:
         """No two batches of one phase have a symbol-day in common."""
-        first = tuple(batch for batch in self.batches if batch.batch_id not in self.afterwards)
-        return first, tuple(batch for batch in self.batches if batch.batch_id in self.afterwards)
+        first = tuple(batch for batch in self.batches if batch.batch_id not in self.second_phase)
+        return first, tuple(batch for batch in self.batches if batch.batch_id in self.second_phase)
 
     @property
     def planned(self) -> int:

@@ -32,7 +32,7 @@ class ExclusiveFileLock:
         self._path, self._waits = path, waits
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def acquired(self) -> Iterator[None]:
         if self._waits and not self._path.parent.exists():
             yield
             return

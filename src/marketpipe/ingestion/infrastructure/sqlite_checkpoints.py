@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
 
-Span = tuple[TradingDate, TradingDate]
+DateSpan = tuple[TradingDate, TradingDate]
 """A first and a last date, both inclusive."""
 
 SETTLED: Final = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.is_settled)
@@ -96,7 +96,7 @@ class SQLiteCheckpoints:
             for answer in answers:
                 self._record_outcome(connection, answer, (job_id, str(checked_at), change))
                 self._record_version(connection, answer)
-            # A job that is killed has recorded so how far it came; closing a job counts again, exactly.
+            # So a killed job has recorded its progress; closing a job counts again, exactly.
             connection.execute(
                 "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?",
                 (len(answers) - failed, failed, job_id),
@@ -123,17 +123,17 @@ class SQLiteCheckpoints:
         with self._file.rows(SELECT_HOURS_AND_MARKS, str(symbol), str(first), str(last)) as rows:
             return _hours_and_marks(rows)
 
-    def stored_spans(self) -> Mapping[Symbol, Span]:
+    def stored_spans(self) -> Mapping[Symbol, DateSpan]:
         return self._spans(SELECT_STORED_SPANS)
 
-    def requested_spans(self) -> Mapping[Symbol, Span]:
+    def requested_spans(self) -> Mapping[Symbol, DateSpan]:
         return self._spans(SELECT_REQUESTED_SPANS)
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         with self._file.rows(SELECT_LATEST_SETTLED) as rows:
             return {Symbol(symbol): TradingDate.parse(date) for symbol, date in rows if date is not None}
 
-    def _spans(self, sql: str) -> Mapping[Symbol, Span]:
+    def _spans(self, sql: str) -> Mapping[Symbol, DateSpan]:
         with self._file.rows(sql) as rows:
             return {Symbol(name): (TradingDate.parse(first), TradingDate.parse(last)) for name, first, last in rows}
 

@@ -60,7 +60,10 @@ class SQLiteFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Raises ``StateError`` also if the file was archived meanwhile: what is written there is never read again."""
+        """Write in one transaction, and commit at the end.
+
+        Raises ``StateError`` also if the file was archived meanwhile: what is written there is never read again.
+        """
         with self._lock, _translated(self.path), transaction(self._connection):
             if _identity_of(self.path) != self._opened:
                 raise StateError("was moved away or replaced while it was in use; run again")
@@ -79,19 +82,22 @@ class SQLiteFile:
             raise StateError(f"the state file {self.path} {explained(error)}") from error
 
     def holder_name(self) -> str:
-        """The name of this process among those who share the file; others see from the first call on that it lives."""
+        """Return this process's name in the file; from the first call on other processes see that it lives."""
         with self._lock, _translated(self.path):
             return self.holder.name()
 
     def dead(self, names: Sequence[str]) -> list[str]:
-        """Those of the holders whose process has ended."""
+        """Return those of the holders whose process has ended."""
         with self._lock, _translated(self.path):
             return [name for name in names if not self.holder.is_alive(name)]
 
     def close(self) -> None:
+        """Close the connection, then release the holder's lock: while it writes, others must see that it lives."""
         with self._lock:
-            self._connection.close()
-            self.holder.close()
+            try:
+                self._connection.close()
+            finally:
+                self.holder.close()
 
     def _find(self, location: str) -> int:
         """Return the store's id, inserted if the store is new; ``UNKNOWN_STORE`` if the file cannot be written."""

@@ -43,11 +43,11 @@ class SymbolDayAssembler(Protocol):
     def add(self, page: RawMarketData) -> ColumnarBars | None:
         """Return the symbol-days that ``page`` completes, None if there are none.
 
-        The last symbol-day is held back while more pages follow, because the next one may continue it.
+        The last symbol-day is kept if more pages follow, because the next one may continue it.
         """
 
     def close(self) -> ColumnarBars | None:
-        """Return the symbol-day that was held back, None if there is none."""
+        """Return the symbol-day that was kept, None if there is none."""
 
     @property
     def unrequested(self) -> int:

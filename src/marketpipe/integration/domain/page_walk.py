@@ -20,7 +20,7 @@ from marketpipe.shared_kernel.events import RefusedSymbol
 IDLE_PAGES_IN_A_ROW = 25
 """Pages without a new bar that are tolerated in a row. Honest servers send a few empty pages between symbols."""
 BARS_PER_SYMBOL_DAY = 2 * 1440
-"""Twice the minutes of a day: a bound that no honest response reaches, duplicates included."""
+"""Twice the minutes of a day: a bound that no correct response reaches, duplicates included."""
 
 TimeSpan = tuple[int, int]
 """The first and the last timestamp of a symbol's bars, in microseconds since 1970-01-01 UTC, both inclusive."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 SHORTEST: Final = 6
-"""Characters. A shorter secret is not redacted: it occurs in honest responses too, which would be damaged."""
+"""Characters. A shorter secret is not redacted: it occurs in correct responses too, which would be damaged."""
 LARGEST_IN_BASE64: Final = 65_536
 """Bytes. In longer responses, which are pages of bars, Base64 is not searched: it would cost time on every page."""
 ESCAPES: Final = (b"\\", b"%", b"&")

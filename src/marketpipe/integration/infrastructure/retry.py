@@ -99,7 +99,7 @@ def _error_of(state: RetryCallState) -> BaseException | None:
 
 
 def classify_status(provider: str, status: int, body: bytes, limit: RateLimitReport) -> ProviderError:
-    """Return the error that an HTTP status stands for, unless a provider's own client knows better."""
+    """Return the error that an HTTP status stands for, unless a provider's client overrides it."""
     message = f"{provider} answered {status}: {provider_message(body) or _phrase(status)}"
     if status == 429:
         return RateLimitedError(message, limit.seconds_to_wait)

@@ -28,8 +28,8 @@ Int64s = npt.NDArray[np.int64]
 class WholeDayAssembler:
     """Cuts the pages of one request into symbol-days by New York date. See ``SymbolDayAssembler``.
 
-    The last symbol-day of a page is held back while more pages follow. Bars of symbols and dates that were not
-    requested are dropped and counted; bars of the extended session are dropped if the regular one was requested.
+    The last symbol-day of a page is kept for the next page if more pages follow. Bars of symbols and dates that were
+    not requested are dropped and counted; bars of the extended session are dropped if the regular one was requested.
     Everything works on whole columns, never bar by bar.
     """
 
@@ -56,7 +56,7 @@ class WholeDayAssembler:
         return self._emit(self._rows(table, (symbol,), np.zeros(len(table), np.int64)), hold_back=False)
 
     def _joined(self, page: RawMarketData) -> _Rows:
-        """Return the rows that were held back and those of the page, without what was not requested."""
+        """Return the rows that were kept for this page and those of it, without what was not requested."""
         table, runs = pa.table(page.columns), [(run.symbol, run.length) for run in page.runs]
         if self._tail is not None:
             symbol, tail = self._tail

@@ -88,7 +88,7 @@ class Timestamp:
         return (self.moment - _EPOCH) // _MICROSECOND
 
     def plus(self, delta: timedelta) -> Timestamp:
-        """Raises ``ValidationError`` if the sum is outside the calendar."""
+        """Return the sum. Raises ``ValidationError`` if it is outside the years 1 to 9999."""
         try:
             return Timestamp(self.moment + delta)
         except OverflowError as error:

@@ -50,25 +50,25 @@ class IntegrityChecker:
         lose their fingerprint: nothing else would notice them.
         """
         chosen = self._files.symbols() | self._register.symbols() if symbols is None else symbols
-        tally = IntegrityTally()
-        tally.problems += map(_stray, self._files.strays() if symbols is None else ())
+        counts = IntegrityCounts()
+        counts.problems += map(_stray, self._files.strays() if symbols is None else ())
         for symbol in sorted(chosen):
-            self._check(symbol, first, last, tally)
-        return tally.report()
+            self._check(symbol, first, last, counts)
+        return counts.report()
 
-    def _check(self, symbol: Symbol, first: TradingDate, last: TradingDate, tally: IntegrityTally) -> None:
+    def _check(self, symbol: Symbol, first: TradingDate, last: TradingDate, counts: IntegrityCounts) -> None:
         suspect = dict[TradingDate, str]()
-        tally.problems += map(_stray, self._files.strays_of(symbol))
-        for finding in self._confirmed(self._findings(symbol, first, last, tally.add)):
+        counts.problems += map(_stray, self._files.strays_of(symbol))
+        for finding in self._confirmed(self._findings(symbol, first, last, counts.add)):
             problem = finding.problem
-            tally.problems.append(problem)
+            counts.problems.append(problem)
             if finding.file and finding.file.area is StoreArea.AGGREGATES:
                 self._files.invalidate(finding.file)
             if finding.has_recorded_mark and problem.symbol_day:
                 suspect[problem.symbol_day.trading_date] = problem.reason
         if suspect:
             self._register.mark_suspect(symbol, suspect)
-        tally.marked_suspect += len(suspect)
+        counts.marked_suspect += len(suspect)
 
     def freeze(
         self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate, session: SessionKind | None
@@ -87,7 +87,7 @@ class IntegrityChecker:
             raise ConfigurationError("there is nothing to freeze: no bars of these symbols and dates are stored here")
         return DatasetLock(self._identity, session, locked)
 
-    def _refuse_damage(self, findings: Iterable[Finding]) -> None:
+    def _refuse_damage(self, findings: Iterable[FileFinding]) -> None:
         damaged = [finding for finding in findings if finding.problem.damage is not Damage.UNRECORDED]
         # An ingestion beside the freeze replaces whole files by whole ones before it records them. It explains other
         # bytes than the recorded ones, but no unreadable file, and a missing one would be missing in the lock.
@@ -104,18 +104,18 @@ class IntegrityChecker:
         last: TradingDate,
         note: Callable[[CheckedFile], None],
         *areas: StoreArea,
-    ) -> list[Finding]:
+    ) -> list[FileFinding]:
         """Read the files of some areas, or of all, ``note`` each, and return what differs from the records."""
-        recorded, findings = dict(self._register.versions(symbol, first, last)), list[Finding]()
+        recorded, findings = dict(self._register.versions(symbol, first, last)), list[FileFinding]()
         digests = frozenset(version.sha256 for version in recorded.values())
         for file in self._files.check(symbol, first, last, *areas, proven=digests):
             note(file)
             record = recorded.pop(file.symbol_day.trading_date, None) if file.symbol_day else None
             if problem := problem_of(file, record, self._identity):
-                findings.append(Finding(problem, file, record))
-        return findings + [Finding(lost_file(SymbolDay(symbol, date))) for date in sorted(recorded)]
+                findings.append(FileFinding(problem, file, record))
+        return findings + [FileFinding(lost_file(SymbolDay(symbol, date))) for date in sorted(recorded)]
 
-    def _confirmed(self, findings: list[Finding]) -> list[Finding]:
+    def _confirmed(self, findings: list[FileFinding]) -> list[FileFinding]:
         """Return the findings that an ingestion beside this check does not explain.
 
         It publishes a file, then records it. So the order here is: a file was read; no ingestion is writing its day;
@@ -134,8 +134,8 @@ class IntegrityChecker:
         return findings
 
     def _again(
-        self, finding: Finding, writing: frozenset[SymbolDay], records: Mapping[TradingDate, RecordedVersion]
-    ) -> Finding | None:
+        self, finding: FileFinding, writing: frozenset[SymbolDay], records: Mapping[TradingDate, RecordedVersion]
+    ) -> FileFinding | None:
         day = finding.problem.symbol_day
         if finding.is_certain or day is None:
             return finding
@@ -143,11 +143,11 @@ class IntegrityChecker:
             return None
         file, record = self._files.read_again(day), records.get(day.trading_date)
         problem = problem_of(file, record, self._identity) if file else lost_file(day) if record else None
-        return None if problem is None else Finding(problem, file, record, is_unchanged=finding.is_of(file))
+        return None if problem is None else FileFinding(problem, file, record, is_unchanged=finding.is_of(file))
 
 
 @frozen
-class Finding:
+class FileFinding:
     """A problem, the file it was found in (None for a lost file) and the record it was compared with.
 
     ``is_unchanged``: the file was read again, and is the same.
@@ -179,7 +179,7 @@ class Finding:
         return (self.file.mark, self.file.sha256) == (file.mark, file.sha256)
 
 
-class IntegrityTally:
+class IntegrityCounts:
     """Counts what a check finds."""
 
     def __init__(self) -> None:
@@ -206,18 +206,18 @@ def compare_with_lock(stored: StoredFiles, lock: DatasetLock) -> IntegrityReport
 
     Needs no record of the files.
     """
-    tally, left = IntegrityTally(), {file.path: file for file in lock.files}
+    counts, left = IntegrityCounts(), {file.path: file for file in lock.files}
     digests = frozenset(file.sha256 for file in lock.files)
     symbols = {file.path.partition("symbol=")[2].partition("/")[0] for file in lock.files}
     for symbol in sorted(stored.symbols()):
         paths = (path for path in stored.paths(symbol) if path.startswith(FROZEN_PATHS))
-        tally.extra += [path for path in paths if path not in left]
+        counts.extra += [path for path in paths if path not in left]
         if str(symbol) in symbols:
             for file in stored.check(symbol, DISTANT_PAST, DISTANT_FUTURE, *FROZEN, proven=digests):
                 if (locked := left.pop(file.path, None)) is not None:
-                    tally.add(file)
+                    counts.add(file)
                     if problem := locked.problem_of(file):
-                        tally.problems.append(problem)
+                        counts.problems.append(problem)
     gone = [IntegrityProblem(path, Damage.GONE, "was frozen, and does not exist") for path in sorted(left)]
-    tally.problems += gone
-    return tally.report()
+    counts.problems += gone
+    return counts.report()

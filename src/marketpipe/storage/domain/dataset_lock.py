@@ -67,7 +67,7 @@ class DatasetLock:
 
     @classmethod
     def parse(cls, text: str) -> DatasetLock:
-        """Raises ``ConfigurationError`` for a text that is not a lock, or was changed since ``text`` returned it."""
+        """Read what ``text`` returned. Raises ``ConfigurationError`` if it is not a lock, or was changed since."""
         lines = text.splitlines()
         if not lines or not lines[0].startswith("marketpipe lock "):
             raise ConfigurationError("this is not a lock: it does not begin as the output of 'marketpipe freeze' does")

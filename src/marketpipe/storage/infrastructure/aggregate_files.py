@@ -1,7 +1,7 @@
 """Aggregate files: which of them agree with their minutes, and how the others are rebuilt. See ADR 0006.
 
 An aggregate's modification time is the *fingerprint* of the day files it was made from, so a scan of the folders of a
-symbol's year shows which files are fresh. ``MinutesOfYear`` is that test, the only one: the refresh, the check after a
+symbol's year shows which files are fresh. ``YearFreshness`` is that test, the only one: the refresh, the check after a
 plan and the coverage report all use it. If a fingerprint differs, the digests in the file's metadata decide.
 """
 
@@ -82,7 +82,7 @@ class AggregateFiles:
     ) -> None:
         """``new_aggregator`` is called only if a file must be rebuilt, so a fresh store needs no DuckDB.
 
-        With ``scanned``, ``up_to_date`` believes a scan that was made a moment ago and does not repeat it.
+        With ``scanned``, ``up_to_date`` uses a scan that was made a moment ago and does not repeat it.
         """
         self._layout, self._identity, self._new_aggregator = layout, identity, new_aggregator
         self._writer, self._files, self._scanned = writer, files, scanned
@@ -94,7 +94,7 @@ class AggregateFiles:
         unchanged = 0
         for year, wanted in years_between(self._layout, symbol, first, last):
             known = None if self._scanned is None else self._scanned.get(year)
-            minutes = MinutesOfYear(self._layout, year, timeframes, known)
+            minutes = YearFreshness(self._layout, year, timeframes, known)
             for file in aggregate_files(self._layout, year, wanted, timeframes):
                 if not minutes.is_fresh(file):
                     return None
@@ -113,12 +113,12 @@ class AggregateFiles:
         files = list(aggregate_files(self._layout, year, wanted, timeframes))
         # Scanned again, whatever a plan has scanned: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
-        minutes = MinutesOfYear(self._layout, year, timeframes)
+        minutes = YearFreshness(self._layout, year, timeframes)
         if stale := list(minutes.stale(files)):
             self._rebuild(stale, minutes)
         return AggregationReport(len(stale), len(files) - len(stale))
 
-    def _rebuild(self, stale: Sequence[StaleAggregate], minutes: MinutesOfYear) -> None:
+    def _rebuild(self, stale: Sequence[StaleAggregate], minutes: YearFreshness) -> None:
         """Make all bars in one pass over the minutes, for the first month costs most of it, and publish one group."""
         months = sorted({month for item in stale for month in item.changed})
         timeframes = list(dict.fromkeys(item.file.timeframe for item in stale))
@@ -186,7 +186,7 @@ def aggregate_files(
             yield AggregateFile(timeframe, f"{folder}/{period}.parquet", months)
 
 
-class MinutesOfYear:
+class YearFreshness:
     """The day files of one symbol's year, and the test of its aggregates against them.
 
     Each month is scanned at most once, and read at most once, for all timeframes.
@@ -200,16 +200,16 @@ class MinutesOfYear:
         known: YearFingerprints | None = None,
     ) -> None:
         """``known`` are the fingerprints of a scan that is recent enough; None: folders are scanned when needed."""
-        # a fresh intraday aggregate of a month can tell a daily file the digests of the month, which need not be read
-        witness = next((timeframe for timeframe in timeframes if timeframe.is_intraday), None)
-        self._layout, self._year, self._witness, self._known = layout, year, witness, known
+        # The digests of a fresh intraday aggregate are reused for the daily file: the month need not be read again.
+        digest_source = next((timeframe for timeframe in timeframes if timeframe.is_intraday), None)
+        self._layout, self._year, self._digest_source, self._known = layout, year, digest_source, known
 
     @cached_property
-    def _months(self) -> Mapping[MonthPartition, MinutesOfMonth]:
-        layout, witness = self._layout, self._witness
+    def _months(self) -> Mapping[MonthPartition, DayFilesOfMonth]:
+        layout, digest_source = self._layout, self._digest_source
         return {
-            month: MinutesOfMonth(
-                month, str(layout.month(month)), layout.aggregate(witness, month) if witness else None
+            month: DayFilesOfMonth(
+                month, str(layout.month(month)), layout.aggregate(digest_source, month) if digest_source else None
             )
             for month in self._year
         }
@@ -287,17 +287,17 @@ def _recorded_sources(aggregate: Path) -> Sources:
 
 
 @define(slots=False, eq=False)
-class MinutesOfMonth:
+class DayFilesOfMonth:
     """The day files of a month: scanned when they are first needed, read when they are first needed, each once."""
 
     month: MonthPartition
     folder: str
-    witness: str | None = None
+    digest_source: str | None = None
     """An aggregate of this month alone. If it has the fingerprint of these files, its digests are theirs."""
 
     @cached_property
     def day_files(self) -> list[DayFile]:
-        """Raises ``StorageError``."""
+        """Scan the folder. Raises ``StorageError``."""
         found = scan_day_files(self.folder)
         for name, size, _ in found:
             if size == GONE:
@@ -314,13 +314,17 @@ class MinutesOfMonth:
 
     @cached_property
     def digests(self) -> str:
-        """Raises ``PartitionUnreadableError``."""
-        if self.witness and modified_ns(self.witness) == self.fingerprint and (found := self._digests_in(self.witness)):
+        """Hash the day files, or take the digests of a fresh aggregate. Raises ``PartitionUnreadableError``."""
+        if (
+            self.digest_source
+            and modified_ns(self.digest_source) == self.fingerprint
+            and (found := self._digests_in(self.digest_source))
+        ):
             return found
         return day_digests({day_in(name): sha256(content) for name, content in self._contents.items()})
 
     def bars(self) -> pa.Table:
-        """Raises ``PartitionUnreadableError``: of half a month no aggregate is made."""
+        """Read all bars of the month. Raises ``PartitionUnreadableError``: of half a month no aggregate is made."""
         try:
             tables = [bars_in(content, f"{self.folder}/{name}") for name, content in self._contents.items()]
         except PartitionUnreadableError as error:

@@ -99,7 +99,7 @@ class AsOfReader:
         self._layout, self._index, self._new_aggregator = layout, VersionIndex(layout), new_aggregator
 
     def read(self, wanted: BarRange, as_of: Timestamp) -> pa.Table:
-        """Raises ``StorageError``; for a damaged file ``PartitionUnreadableError``."""
+        """Return the bars as they were at ``as_of``. Raises ``StorageError``, also for damaged files."""
         # The index is read once, whatever is published meanwhile: a file that is newer than it has its right time.
         times = self._times(wanted)
         versions = self.versions(wanted, as_of, times)

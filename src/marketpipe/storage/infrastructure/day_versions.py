@@ -46,7 +46,7 @@ def file_mark(size_bytes: int, modified_ns: int) -> VersionMark:
     return f"{size_bytes}-{modified_ns // 1000}"
 
 
-def have_one_time(mark: VersionMark, other: VersionMark) -> bool:
+def have_same_time(mark: VersionMark, other: VersionMark) -> bool:
     return size_and_time_in(mark)[1] == size_and_time_in(other)[1]
 
 
@@ -243,8 +243,8 @@ def merge_bars(stored: pa.Table, newer: pa.Table, rejected: Int64s, final: TimeW
 def joined_rejections(stored: pa.Table, newer: pa.Table) -> pa.Table:
     """Return every rejected bar once, in the order in which they came."""
     rows = [*stored.to_pylist(), *newer.to_pylist()]
-    unlike = {repr(row): row for row in rows}  # as text, in which NaN equals NaN
-    return pa.Table.from_pylist(list(unlike.values()), schema=newer.schema)
+    distinct = {repr(row): row for row in rows}  # as text, in which NaN equals NaN
+    return pa.Table.from_pylist(list(distinct.values()), schema=newer.schema)
 
 
 def in_order(bars: pa.Table) -> pa.Table:
@@ -282,10 +282,10 @@ class ParquetBarComparer:
 
     def compare(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[DayComparison, ...]:
         good, bad = pa.table(accepted), pa.table(rejected)
-        turned_down = {part.symbol_day: times_of(bad.slice(part.offset, part.length)) for part in rejected.slices}
+        rejected_times = {part.symbol_day: times_of(bad.slice(part.offset, part.length)) for part in rejected.slices}
         nothing = np.empty(0, np.int64)
         return tuple(
-            self._compare(part, good.slice(part.offset, part.length), turned_down.get(part.symbol_day, nothing))
+            self._compare(part, good.slice(part.offset, part.length), rejected_times.get(part.symbol_day, nothing))
             for part in accepted.slices
         )
 

@@ -33,7 +33,7 @@ COLUMNS: Final = "open", "high", "low", "close", "volume", "trade_count", "vwap"
 
 
 @frozen(eq=False)
-class HourTable:
+class SessionPartTable:
     """The parts of sessions, three a session, ascending. Times are in microseconds since 1970.
 
     ``day_starts`` are the midnights in New York of the trading dates; ``regular`` marks the regular sessions.
@@ -45,7 +45,7 @@ class HourTable:
     regular: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, sessions: Iterable[TradingSession]) -> HourTable:
+    def of(cls, sessions: Iterable[TradingSession]) -> SessionPartTable:
         rows = [row for session in sessions for row in _hours(session)]
         table = np.array(rows, np.int64).reshape(-1, 4)
         return cls(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), table[:, 3] == 1)
@@ -141,7 +141,7 @@ class DuckDBAggregator:
     """
 
     def __init__(self, calendar: TradingCalendar) -> None:
-        self._hours = lru_cache(MONTHS_CACHED)(lambda first, last: HourTable.of(calendar.sessions(first, last)))
+        self._hours = lru_cache(MONTHS_CACHED)(lambda first, last: SessionPartTable.of(calendar.sessions(first, last)))
 
     def aggregate(self, minutes: Minutes, timeframes: Sequence[Timeframe]) -> Made:
         """Return the bars of each month and timeframe.

@@ -67,7 +67,7 @@ class DurableFiles:
                 group.publish()
             finally:
                 group.discard()
-            # A rename is durable once its folder is synced; only then may anybody report the files as stored.
+            # A rename is durable once its folder is synced; only then may the files be reported as stored.
             self._sync(group.folders)
 
     def keep(self, second_names: Mapping[Path, Path]) -> None:
@@ -156,7 +156,7 @@ class StagedFile:
     modified_ns: int
 
     def publish(self) -> None:
-        """Raises ``OSError``."""
+        """Give the file its name, and replace what has it. Raises ``OSError``."""
         with _naming(self.path):
             os.replace(self.temporary, self.path)
 
@@ -175,7 +175,7 @@ class FileGroup:
         """The modification times of the published files, as the system keeps them."""
 
     def add(self, path: Path, content: bytes, modified_ns: int | None = None) -> None:
-        """``modified_ns``, if given, becomes the modification time. Raises ``OSError``."""
+        """Add a file; many are written together. ``modified_ns`` becomes its modification time. Raises ``OSError``."""
         if (folder := path.parent) not in self.folders:
             self.folders.update(self._prepare(folder))
             self.folders.add(folder)

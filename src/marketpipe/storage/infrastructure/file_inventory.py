@@ -37,8 +37,8 @@ from marketpipe.storage.domain.data_partition import size_and_time_in
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, StoreArea, problem_of
 from marketpipe.storage.domain.storage_metadata import days_in, identity_in, label_in, sources_in
 from marketpipe.storage.infrastructure.aggregate_files import (
-    MinutesOfYear,
     ScannedYears,
+    YearFreshness,
     aggregate_files,
     years_between,
 )
@@ -81,7 +81,7 @@ class FileInventory:
     """Lists the folders of the months asked for, and opens a file only if it is not as it was recorded."""
 
     def __init__(self, layout: StoreLayout, scanned: ScannedYears | None = None) -> None:
-        """``scanned`` is told which files ``marks`` finds."""
+        """``scanned`` receives the files that ``marks`` finds."""
         self._layout, self._scanned = layout, scanned
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
@@ -120,7 +120,7 @@ class FileInventory:
         for year, wanted in years_between(self._layout, symbol, first, last):
             files = aggregate_files(self._layout, year, wanted, AGGREGATED)
             existing = (file for file in files if modified_ns(file.path) is not None)
-            for stale in MinutesOfYear(self._layout, year, AGGREGATED).stale(existing):
+            for stale in YearFreshness(self._layout, year, AGGREGATED).stale(existing):
                 for day in stale.changed_dates():
                     if first <= day <= last:
                         found[day].append(str(stale.file.timeframe))
@@ -202,7 +202,7 @@ class StoredIdentity:
         return counted[0][0] if counted else None
 
     def check(self, identity: DatasetIdentity) -> None:
-        """Raises ``DatasetMismatchError`` if bars of another dataset are stored; changes nothing."""
+        """Refuse another dataset than the stored one with ``DatasetMismatchError``; change nothing."""
         found = self.read()
         if found is not None and found != identity:
             raise DatasetMismatchError(

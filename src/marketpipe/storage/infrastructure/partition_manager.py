@@ -34,7 +34,7 @@ from marketpipe.storage.infrastructure.day_versions import (
     file_mark,
     find_stored,
     first_index_lines,
-    have_one_time,
+    have_same_time,
     in_order,
     index_lines,
     joined_rejections,
@@ -79,7 +79,7 @@ class PartitionManager:
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
         """See ``BarStore.store``. All days are published together, which takes the fewest syncs.
 
-        What fails together is stored day by day, so that a day that cannot be stored holds up no other.
+        What fails together is stored day by day, so that a day that cannot be stored blocks no other.
         """
         with self._locks.locked(part.symbol_day for part in accepted.slices):
             self._check_identity()
@@ -210,7 +210,7 @@ class PartitionManager:
         stored = find_stored(item.path, lambda: self._metadata(item.day))
         if stored is None or stored.damage or recorded is None:
             return stored
-        if not have_one_time(stored.mark, recorded.mark) or stored.digest == recorded.sha256:
+        if not have_same_time(stored.mark, recorded.mark) or stored.digest == recorded.sha256:
             return stored
         return StoredVersion(stored.mark, stored.modified, stored.content, damage=f"{item.path} has changed bytes")
 
@@ -332,7 +332,7 @@ def rejected_after(part: SymbolDaySlice, rejected: pa.Table | None, quarantined:
     """
     kept = None
     if quarantined is not None:
-        with suppress(PartitionUnreadableError):  # a quarantine that can't be read any more holds nothing up
+        with suppress(PartitionUnreadableError):  # a quarantine that can't be read any more blocks nothing
             kept = _outside(read_rows(quarantined), part)
     if kept is None or not len(kept):
         return rejected

@@ -1,7 +1,7 @@
-"""Check bars against a JSON Schema, on columns where the schema allows it and row by row where it does not.
+"""Check bars against a JSON Schema, on columns if the schema allows it, else row by row.
 
 jsonschema takes one Python object a record, which is far too slow for every bar. So each keyword is compiled to a
-predicate where one with exactly the same meaning exists, and only the rows that fail are given to jsonschema, which
+predicate if one with exactly the same meaning exists, and only the rows that fail are given to jsonschema, which
 decides and words the error.
 """
 

@@ -15,7 +15,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
-with ExclusiveFileLock(Path(sys.argv[1]), waits=False).held():
+with ExclusiveFileLock(Path(sys.argv[1]), waits=False).acquired():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -27,12 +27,12 @@ def test_a_lock_ends_with_its_killed_process(tmp_path: Path) -> None:
     with start(command, stdin=PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(StoreBusyError), ExclusiveFileLock(path, waits=False).held():
+        with pytest.raises(StoreBusyError), ExclusiveFileLock(path, waits=False).acquired():
             pytest.fail("two at once")
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait(LONGEST_SECONDS)
 
-    with ExclusiveFileLock(path, waits=False).held():
+    with ExclusiveFileLock(path, waits=False).acquired():
         """The lock died with its holder."""
 
 
@@ -41,6 +41,6 @@ def test_a_lock_that_cannot_be_made_is_a_state_error(tmp_path: Path) -> None:
 
     with (
         pytest.raises(StateError, match="cannot lock"),
-        ExclusiveFileLock(tmp_path / "state" / "lock", waits=False).held(),
+        ExclusiveFileLock(tmp_path / "state" / "lock", waits=False).acquired(),
     ):
         pytest.fail("no lock can be made there")

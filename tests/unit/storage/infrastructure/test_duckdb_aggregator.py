@@ -17,7 +17,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregate_files import MinutesOfMonth
+from marketpipe.storage.infrastructure.aggregate_files import DayFilesOfMonth
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from tests.support.builders import CALENDAR, bar, day
 from tests.support.sparse_minutes import FULL_DAYS, MonthOfMinutes, months_of_minutes
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 def aggregate(root: Path, month: str, timeframes: Sequence[Timeframe] = AGGREGATED) -> Mapping[Timeframe, pa.Table]:
     wanted = MonthPartition(Symbol("AAPL"), *map(int, month.split("-")))
-    minutes = MinutesOfMonth(wanted, str(StoreOnDisk(root).layout.month(wanted))).bars()
+    minutes = DayFilesOfMonth(wanted, str(StoreOnDisk(root).layout.month(wanted))).bars()
     return DuckDBAggregator(CALENDAR).aggregate({wanted: minutes}, timeframes)[wanted]
 
 

@@ -103,7 +103,7 @@ class CoverageClassifier:
             return None
         bars, factor = self.grid.sessions[position].regular(record.minutes).bit_count(), self.thresholds.habit_factor
         if bars * factor * FOUR_OF_FIVE >= (baseline.usual_bars(position) or 0.0):
-            return None  # four of five have as many as the quiet one: it cannot have more than that of the mean
+            return None  # skips a sort: four of five sessions have at least `quiet` bars, so that quiet <= mean / 0.8
         quiet = baseline.quietest_bars(position, self.market[position].share) or 0.0
         if quiet < self.thresholds.hole_bars or bars * factor >= quiet:
             return None

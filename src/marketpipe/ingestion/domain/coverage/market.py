@@ -26,15 +26,15 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 class SymbolDays:
     """The checkpoints of one symbol, one for each session of a grid; None if a session was never requested.
 
-    ``conditions`` are of the files that differ from their record. ``lives_before`` and ``lives_after``: the symbol has
-    stored bars before the first session, or after the last.
+    ``conditions`` are of the files that differ from their record. ``stored_before`` and ``stored_after``: the symbol
+    has stored bars before the first session, or after the last.
     """
 
     symbol: Symbol
     records: Sequence[IngestionCheckpoint | None] = field(repr=False)
     conditions: Mapping[TradingDate, VersionCondition]
-    lives_before: bool = False
-    lives_after: bool = False
+    stored_before: bool = False
+    stored_after: bool = False
 
     @classmethod
     def of(
@@ -43,11 +43,11 @@ class SymbolDays:
         grid: SessionGrid,
         records: Mapping[TradingDate, IngestionCheckpoint],
         conditions: Mapping[TradingDate, VersionCondition],
-        life: tuple[TradingDate, TradingDate] | None = None,
+        stored_span: tuple[TradingDate, TradingDate] | None = None,
     ) -> SymbolDays:
-        """``life``: the dates of its first and last stored bars, inside the grid or not; None if it has none."""
-        before = life is not None and bool(grid.dates) and life[0] < grid.dates[0]
-        after = life is not None and bool(grid.dates) and life[1] > grid.dates[-1]
+        """Select the days of the grid. ``stored_span``: dates of the first and last stored bars, in the grid or not."""
+        before = stored_span is not None and bool(grid.dates) and stored_span[0] < grid.dates[0]
+        after = stored_span is not None and bool(grid.dates) and stored_span[1] > grid.dates[-1]
         return cls(symbol, [records.get(date) for date in grid.dates], conditions, before, after)
 
     def profiles(self, grid: SessionGrid) -> Profiles:
@@ -87,25 +87,25 @@ class Listing:
 
     @classmethod
     def of(cls, days: SymbolDays, market_silent: Sequence[bool]) -> Listing:
-        """A symbol without any bars has no first and no last session: no session is outside."""
+        """Return the listing of a symbol. If it has no bars in the grid, it has no first and no last session there."""
         silent = [
             record is not None and record.outcome is Outcome.EMPTY and not outage
             for record, outage in zip(days.records, market_silent, strict=True)
         ]
         filled = [i for i, record in enumerate(days.records) if record and record.rows]
         if not filled:
-            return cls._of_a_life_elsewhere(days, silent)
+            return cls._stored_outside_the_grid(days, silent)
         first, last = filled[0], filled[-1]
-        before = 0 if days.lives_before else _leading(silent[:first][::-1])
-        after = 0 if days.lives_after else _leading(silent[last + 1 :])
+        before = 0 if days.stored_before else _leading(silent[:first][::-1])
+        after = 0 if days.stored_after else _leading(silent[last + 1 :])
         return cls(first, last, before, after, _longest(silent[first:last]))
 
     @classmethod
-    def _of_a_life_elsewhere(cls, days: SymbolDays, silent: Sequence[bool]) -> Listing:
+    def _stored_outside_the_grid(cls, days: SymbolDays, silent: Sequence[bool]) -> Listing:
         count = len(silent)
-        if days.lives_after and not days.lives_before:
+        if days.stored_after and not days.stored_before:
             return cls(count, count, _leading(silent[::-1]), 0, 0)
-        if days.lives_before and not days.lives_after:
+        if days.stored_before and not days.stored_after:
             return cls(-1, -1, 0, _leading(silent), 0)
         return cls(0, count - 1, 0, 0, 0)
 
@@ -176,7 +176,7 @@ class MarketSurvey:
         self._sums = [_Sum() for _ in self.grid.sessions]
 
     def add(self, profiles: Profiles, silent: Iterable[int]) -> None:
-        """``silent``: positions of the sessions for which the provider had no bars of this symbol."""
+        """Count a symbol. ``silent``: positions of the sessions for which the provider had no bars of it."""
         baseline = Baseline(self.grid, profiles, self.thresholds)
         for position, minutes in enumerate(profiles):
             if minutes is not None:

@@ -3,7 +3,7 @@
 A page is read in one of two ways. Nearly every page is well formed and is decoded fast, into structs that live no
 longer than the page. A page with a damaged record is read again with the standard library, record by record: what
 cannot be read becomes null, with the provider's own text in the column ``raw``, so that validation rejects that bar
-and keeps its neighbours. What must never be lost in silence (a page that is no page, a symbol or token that occurs
+and keeps its neighbours. What must never be lost silently (a page that is no page, a symbol or token that occurs
 twice, a message instead of bars) raises ``MalformedResponseError``, which is retried.
 """
 
@@ -105,7 +105,7 @@ class ResponseParser:
 
 
 def _may_repeat_a_key(body: bytes, page: _Page) -> bool:
-    """Return whether a symbol or the token may occur twice, in which case the decoder has kept the last in silence.
+    """Return whether a symbol or the token may occur twice, in which case the decoder has silently kept the last.
 
     Each list of a well-formed page belongs to one symbol, so a page with more lists than symbols is suspicious.
     """
