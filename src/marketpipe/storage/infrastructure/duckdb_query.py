@@ -11,7 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -275,6 +275,7 @@ def _named_within(parts: Collection[Tree], connection: Connection) -> frozenset[
 
 ROWS_AT_A_TIME: Final = 100_000
 INTERRUPT_EVERY_SECONDS: Final = 0.05
+CHECK_SIGNALS_EVERY_SECONDS: Final = 0.25
 
 
 def answer_interruptibly(
@@ -296,7 +297,10 @@ def answer_interruptibly(
 
     with ThreadPoolExecutor(1, "marketpipe-query") as runner:
         try:
-            return runner.submit(work).result()
+            answering = runner.submit(work)
+            while not wait([answering], CHECK_SIGNALS_EVERY_SECONDS).done:
+                pass  # a signal that arrives just before a wait without a limit begins would be noticed after its end
+            return answering.result()
         finally:  # Ctrl-C may come at any moment, and an interrupt before a query has begun is lost: so, again
             ended.set()
             while not running.acquire(timeout=INTERRUPT_EVERY_SECONDS):
