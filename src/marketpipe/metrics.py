@@ -1,7 +1,8 @@
 """Prometheus metrics of pipelines, updated from the events on their bus.
 
 The constants ``REQUESTS``, ``ERRORS``, ``LATENCY`` and ``BACKLOG`` belong to the default registry of
-prometheus_client; ``metrics_in`` gives the same metrics in another registry.
+prometheus_client; ``metrics_in`` gives the same metrics in another registry. The gauges of
+``marketpipe metrics`` about what a store has are in ``terminal/store.py``.
 """
 
 from __future__ import annotations

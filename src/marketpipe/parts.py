@@ -82,7 +82,7 @@ class Parts:
 
     @property
     def pipeline_config(self) -> PipelineConfig:
-        """Return the configuration of what asks a provider. Raises ``ConfigurationError`` if there is none."""
+        """Return the configuration for work that needs a provider. Raises ``ConfigurationError`` if there is none."""
         if not isinstance(self.config, PipelineConfig):
             raise ConfigurationError(
                 "this needs a provider: give a configuration (--config) with provider, symbols, start and end"

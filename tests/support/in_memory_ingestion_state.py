@@ -51,9 +51,9 @@ class InMemoryIngestionState:
     def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
         known, known_kind = self._dataset or (identity, kind)
         if known != identity:
-            raise DatasetMismatchError(f"checkpoints of {known}; {identity} was asked for")
+            raise DatasetMismatchError(f"checkpoints of {known}; {identity} was requested")
         if known_kind is SessionKind.EXTENDED and kind is SessionKind.REGULAR:
-            raise DatasetMismatchError("checkpoints of session extended; session regular was asked for")
+            raise DatasetMismatchError("checkpoints of session extended; session regular was requested")
         self._dataset = identity, kind
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:

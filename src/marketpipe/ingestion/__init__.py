@@ -1,1 +1,1 @@
-"""The core: what is wanted, what is missing, what is done."""
+"""The ingestion context, the core: plans what is missing, requests it and records what was done."""

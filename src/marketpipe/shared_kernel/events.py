@@ -6,8 +6,9 @@
         └─────────────────────────────────── BarsStored ───────────────────────────────────────┘
 
 One BarsRequested leads to any number of BarsFetched, each followed by one BarsValidated and one BarsStored, and at the
-end to one BarsExhausted. The other events report on requests, jobs, audits and the store; observers listen to them.
-Bulk data travels by reference (``ColumnarBars``), so that no event copies bars.
+end to one BarsExhausted: steps 2 to 4 of the ring repeat, 1 and 5 happen once. The other events report on requests,
+jobs, audits and the store; observers listen to them. Bulk data travels by reference (``ColumnarBars``), so that no
+event copies bars.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def _number_of_days(days: tuple[object, ...]) -> str:
 
 @frozen
 class BarsRequested(Event):
-    """Ring, 1 of 5. Ingestion wants these bars; integration asks the provider."""
+    """Ring, 1 of 5. Ingestion wants these bars; integration requests them from the provider."""
 
     request: BarsRequest
 
@@ -130,7 +131,7 @@ class RefusedSymbol:
 class BarsExhausted(Event):
     """Ring, 5 of 5. The provider has sent all it has for the request: bars that did not arrive do not exist there.
 
-    ``unrequested`` counts bars of symbols or dates that were not asked for; they were dropped.
+    ``unrequested`` counts bars of symbols or dates that were not requested; they were dropped.
     """
 
     request: BarsRequest

@@ -1,1 +1,1 @@
-"""How OHLCV bars lie on disk and come back."""
+"""The storage context: writes, reads, aggregates and queries OHLCV bars on disk."""

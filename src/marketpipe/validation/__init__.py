@@ -1,1 +1,1 @@
-"""Validation: what a good bar is, and which bars are kept out of the store."""
+"""The validation context: the rules for bars, and the decision which bars are stored and which are rejected."""

@@ -45,7 +45,8 @@ class IngestionState(Protocol):
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
         """None before the first ``bind_dataset``."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the file and the holder's lock, with which all its leases end."""
 
 
 class Checkpoints(Protocol):

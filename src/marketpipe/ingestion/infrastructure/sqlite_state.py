@@ -81,13 +81,13 @@ class SQLiteState:
     ) -> None:
         if known not in (None, identity):
             raise DatasetMismatchError(
-                f"{self._path} has checkpoints of {known}; {identity} was asked for. "
+                f"{self._path} has checkpoints of {known}; {identity} was requested. "
                 "Give another output_path, or another state_path if those bars are gone"
             )
         if hours is SessionKind.EXTENDED and kind is not hours:
             raise DatasetMismatchError(
-                f"{self._path} has checkpoints of session {hours}; session {kind} was asked for. "
-                f"Give another output_path, or ask for session {hours}"
+                f"{self._path} has checkpoints of session {hours}; session {kind} was requested. "
+                f"Give another output_path, or request session {hours}"
             )
 
 

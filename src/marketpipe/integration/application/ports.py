@@ -54,21 +54,21 @@ class SymbolDayAssembler(Protocol):
         """The number of bars dropped so far because their symbol or date was not requested."""
 
 
-class RateLimitTurns(Protocol):
-    """The turns of all requests under one rate limit: sliding windows, and the pauses that the provider asks for.
+class RateLimitBackend(Protocol):
+    """One rate limit of many requests: sliding windows, and the pauses that the provider demands.
 
     Adapters differ in who shares them: the threads of one client (in memory) or the processes of a machine (a file).
-    Callers may be threads. ``tests/contract/test_rate_limit_turns.py`` holds for every adapter.
+    Callers may be threads. ``tests/contract/test_rate_limit_backends.py`` holds for every adapter.
     """
 
     def reserve(self) -> float:
-        """Take a turn and return 0, or take none and return the seconds (above 0) to wait before the next attempt.
+        """Reserve one request and return 0, or reserve none and return the seconds (above 0) to wait first.
 
-        Raises ``StateError`` if shared turns cannot be read or written.
+        Raises ``StateError`` if a shared limit cannot be read or written.
         """
 
     def pause(self, seconds: float) -> None:
-        """Give no turn for so long. The later end of two pauses holds. Raises ``StateError`` as ``reserve`` does."""
+        """Let no request through for so long. The later end of two pauses holds. Raises as ``reserve`` does."""
 
     def close(self) -> None:
         """Release what is open. It may be called twice; a later ``reserve`` opens it again."""

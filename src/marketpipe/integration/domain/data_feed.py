@@ -46,7 +46,7 @@ class ProviderCapabilities:
 
     @property
     def identity(self) -> DatasetIdentity:
-        """Return what a store must not mix: provider, feed and adjustment."""
+        """Return the dataset of the bars: provider, feed and adjustment. One store holds one dataset."""
         return DatasetIdentity(self.name, self.feed.name, self.adjustment)
 
 

@@ -62,7 +62,8 @@ class BaseApiClient(ABC):
 
     To add a provider, override ``endpoint_path``, ``build_request_params`` and ``parse_response``; and
     ``classify_failure``, ``next_cursor``, ``peek_next_cursor`` and ``should_retry`` if the provider differs there. All
-    of them are pure: no I/O, no state. ``publish`` takes the events about requests.
+    of them are pure: no I/O, no state. Make it with its ``ProviderCapabilities``, an ``HttpExchange``, a
+    ``RateLimiter`` and the clock of the ``ProviderContext``. ``publish`` takes the events about requests.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The rate limit of a provider: who may send a request now, and what a response says about the limit.
 
-``RateLimiter`` is what clients use. It takes turns from one of two adapters of the port ``RateLimitTurns``: in memory,
-for one client, or in a file, for all processes of a machine that use the same account.
+``RateLimiter`` is what clients use. It reserves requests at one of two adapters of the port ``RateLimitBackend``: in
+memory, for one client, or in a file, for all processes of a machine that use the same account.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
-from marketpipe.integration.application.ports import RateLimitTurns
+from marketpipe.integration.application.ports import RateLimitBackend
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 
@@ -30,7 +30,7 @@ LONGEST_PAUSE: Final = 300.0
 """Seconds. A wrong clock or header must not stop ingestion for a day."""
 MICROSECONDS: Final = 1_000_000
 SLOTS: Final = 1 << 17
-"""Request times that ``FileTurns`` keeps; no window allows more. The file is sparse, and 1 MiB at most."""
+"""Request times that ``FileRateLimit`` keeps; no window allows more. The file is sparse, and 1 MiB at most."""
 HEADER: Final = struct.Struct("<qq")
 """Of the file: the number of requests so far, and the end of the pause in microseconds (0: no pause)."""
 MOMENT: Final = struct.Struct("<q")
@@ -47,7 +47,7 @@ class RateWindow:
 class RateLimiter:
     """Lets requests through no faster than every window allows and the provider has asked. Threads and tasks share it.
 
-    ``shared_in`` names a file in which all processes of the machine share the limit, or gives other shared turns. All
+    ``shared_in`` names a file in which all processes of the machine share the limit, or is another backend. All
     times are those of ``clock``. ``on_wait`` is called with the seconds before every wait. Raises
     ``ConfigurationError`` if one window makes another pointless.
     """
@@ -58,17 +58,17 @@ class RateLimiter:
         clock: Clock,
         on_wait: Callable[[float], None] = lambda _: None,
         *,
-        shared_in: Path | RateLimitTurns | None = None,
+        shared_in: Path | RateLimitBackend | None = None,
     ) -> None:
         self._clock, self._on_wait = clock, on_wait
         if isinstance(shared_in, Path):
-            shared_in = FileTurns(shared_in, windows, clock)
-        self._turns: RateLimitTurns = shared_in or InMemoryTurns(windows, clock)
+            shared_in = FileRateLimit(shared_in, windows, clock)
+        self._turns: RateLimitBackend = shared_in or InMemoryRateLimit(windows, clock)
 
     def acquire(self) -> None:
         """Return when the caller may send one request.
 
-        Raises ``IngestionInterrupted`` if the clock is interrupted, ``StateError`` if shared turns cannot be read or
+        Raises ``IngestionInterrupted`` if the clock is interrupted, ``StateError`` if a shared limit cannot be read or
         written.
         """
         while (delay := self._turns.reserve()) > 0:
@@ -135,8 +135,8 @@ def _retry_after(text: str | None, now: Timestamp) -> float | None:
     return max(0.0, (aware - now.moment).total_seconds())
 
 
-class InMemoryTurns:
-    """The turns of the threads and tasks of one client: sliding windows of pyrate-limiter. See ``RateLimitTurns``."""
+class InMemoryRateLimit:
+    """The rate limit of one client's threads and tasks: sliding windows of pyrate-limiter. See ``RateLimitBackend``."""
 
     def __init__(self, windows: Sequence[RateWindow], clock: Clock) -> None:
         self._clock, self._lock = clock, threading.Lock()
@@ -177,12 +177,12 @@ def _bucket(windows: Sequence[RateWindow]) -> InMemoryBucket | None:
         ) from error
 
 
-class FileTurns:
-    """The turns of all processes of a machine under one rate limit, in a small file. See ``RateLimitTurns``.
+class FileRateLimit:
+    """One rate limit of all processes of a machine, in a small file. See ``RateLimitBackend``.
 
     The file holds ``HEADER`` and a ring of the times of the latest requests, in microseconds of the clock's monotonic
     time, which all processes of a machine share. A window is full if the request ``limit`` places back is younger than
-    the window. So a turn costs one lock, a few reads of eight bytes and two writes, however high the limit is.
+    the window. So a request costs one lock, a few reads of eight bytes and two writes, however high the limit is.
 
     A time in the future was written before the machine was restarted, when monotonic time began again; it is ignored.
     """

@@ -105,6 +105,8 @@ class AnyOf(Predicate):
 
 @frozen
 class Not(Predicate):
+    """Holds if ``part`` does not."""
+
     part: Predicate
 
 

@@ -317,7 +317,7 @@ def bounded_answer(connection: Connection, sql: str, largest: int) -> pa.Table:
         for batch in reader:
             size += batch.nbytes
             if size > largest:
-                raise QueryError(f"the answer is larger than {largest:,} bytes: ask for fewer rows or columns")
+                raise QueryError(f"the result is larger than {largest:,} bytes: select fewer rows or columns")
             batches.append(batch)
         return pa.Table.from_batches(batches, reader.schema)
 

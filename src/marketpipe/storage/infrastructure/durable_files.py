@@ -1,6 +1,8 @@
 """Writing files so that no reader sees half a file and no crash loses one that was reported as stored.
 
 The order of the steps is what makes it so: write under a temporary name, sync, rename, sync the folder.
+A crash can leave temporary files, which are removed later, and published files without a checkpoint, which the next
+ingestion adopts (ADR 0013).
 """
 
 from __future__ import annotations

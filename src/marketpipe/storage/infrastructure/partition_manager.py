@@ -88,7 +88,7 @@ class PartitionManager:
             for items in attempts:
                 try:
                     with self._files.group() as group:
-                        batch = _Batch(self._recorded(item.day for item in items), self._clock.now())
+                        batch = _Write(self._recorded(item.day for item in items), self._clock.now())
                         for path, content, modified_ns in self._new_files(items, batch):
                             group.add(path, content, modified_ns)  # written while the next is being encoded
                         self._keep_versions(batch, group)
@@ -99,7 +99,7 @@ class PartitionManager:
                     attempts += [[item] for item in items if len(items) > 1]
             return _results(arrived, stored, errors)
 
-    def _new_files(self, items: Sequence[_Arrived], batch: _Batch) -> Iterator[tuple[Path, bytes, int | None]]:
+    def _new_files(self, items: Sequence[_Arrived], batch: _Write) -> Iterator[tuple[Path, bytes, int | None]]:
         """Yield the files to write, each with the modification time it should have; note the rest in ``batch``."""
         quarantined = self._layout.rejected_files([item.day for item in items])
         for item in items:
@@ -116,9 +116,9 @@ class PartitionManager:
                 content = self._writer.encode(rows, self._metadata(item.day))
                 yield self._layout.rejected(item.day), content, None
             elif old is not None:
-                batch.lifted.append(old)
+                batch.emptied_quarantines.append(old)
 
-    def _new_version(self, item: _Arrived, batch: _Batch) -> NewVersion | None:
+    def _new_version(self, item: _Arrived, batch: _Write) -> NewVersion | None:
         """Merge the bars with those that are stored; None if no bars are to be stored."""
         part, recorded = item.part, batch.recorded.get(item.day)
         stored = self._find_stored(item, recorded)
@@ -138,7 +138,7 @@ class PartitionManager:
         moments = batch.moments_from(self._index)
         return NewVersion(item.day, item.path, content, digest, batch.now, stored, recorded, moments)
 
-    def _keep_versions(self, batch: _Batch, group: FileGroup) -> None:
+    def _keep_versions(self, batch: _Write, group: FileGroup) -> None:
         """Keep what is about to be replaced, and the moments of the new versions, before the first file is replaced.
 
         A crash may then leave a revision that equals the file, and index lines of versions that were never published:
@@ -153,7 +153,7 @@ class PartitionManager:
             known = ((each.symbol_day.trading_date, each.known_since, each.digest) for each in versions)
             group.append(self._layout.version_index(symbol), index_lines(known), partial(self._first_lines, symbol))
 
-    def _not_indexed(self, batch: _Batch) -> list[NewVersion]:
+    def _not_indexed(self, batch: _Write) -> list[NewVersion]:
         """Return the new versions, and former ones whose lines a power failure took: lines are not synced."""
         moments, new = batch.moments_from(self._index), [each for each in batch.changed if not each.is_recorded]
         former = [*batch.unchanged, *(each for each in batch.changed if each.is_recorded)]
@@ -164,11 +164,11 @@ class PartitionManager:
     def _first_lines(self, symbol: Symbol) -> bytes:
         return first_index_lines(self._register.versions(symbol, DISTANT_PAST, DISTANT_FUTURE))
 
-    def _finish(self, batch: _Batch, group: FileGroup) -> dict[SymbolDay, StoredSymbolDay]:
+    def _finish(self, batch: _Write, group: FileGroup) -> dict[SymbolDay, StoredSymbolDay]:
         """Do what must wait until all files are durable, and return the results with moments and marks."""
         # The process that renamed an unchanged file may have died before it synced the folder.
         self._files.confirm([version.path for version in batch.unchanged])
-        for path in batch.lifted:
+        for path in batch.emptied_quarantines:
             self._files.remove(path)
         marks = {each.symbol_day: each.stored.mark for each in batch.unchanged if each.stored is not None}
         for each in batch.changed:
@@ -241,19 +241,19 @@ class SymbolDayLocks:
 
 
 @define
-class _Batch:
-    """Symbol-days that are published together: ``lifted`` are quarantine files without rows from now on."""
+class _Write:
+    """Symbol-days that are published together. ``emptied_quarantines``: quarantine files that have no rows now."""
 
     recorded: Mapping[SymbolDay, RecordedVersion]
     now: Timestamp
     changed: list[NewVersion] = field(factory=list)
     unchanged: list[NewVersion] = field(factory=list)
-    lifted: list[Path] = field(factory=list)
+    emptied_quarantines: list[Path] = field(factory=list)
     results: list[StoredSymbolDay] = field(factory=list)
     _moments: dict[Symbol, KnownMoments] = field(factory=dict)
 
     def moments_from(self, index: VersionIndex) -> Callable[[Symbol], KnownMoments]:
-        """Return what reads the index of a symbol once, and only if it is needed."""
+        """Return a function that reads the index of a symbol once, and only if it is needed."""
 
         def moments(symbol: Symbol) -> KnownMoments:
             if symbol not in self._moments:

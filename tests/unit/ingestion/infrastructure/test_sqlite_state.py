@@ -169,7 +169,7 @@ def test_binding_another_dataset_or_session_names_the_file_and_what_to_do(path: 
     begin, advice = f"^{path} has checkpoints of", "Give another output_path, or"
     with pytest.raises(DatasetMismatchError, match=f"{begin} provider alpaca, .* {advice} another state_path"):
         state.bind_dataset(DatasetIdentity("alpaca", "sip", "raw"), SessionKind.EXTENDED)
-    with pytest.raises(DatasetMismatchError, match=f"{begin} session extended; .* {advice} ask for session extended"):
+    with pytest.raises(DatasetMismatchError, match=f"{begin} session extended; .* {advice} request session extended"):
         state.bind_dataset(DatasetIdentity("alpaca", "iex", "raw"), SessionKind.REGULAR)
 
     state.close()

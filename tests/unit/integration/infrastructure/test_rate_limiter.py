@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.integration.infrastructure.rate_limiter import LONGEST_PAUSE, InMemoryTurns, RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limiter import LONGEST_PAUSE, InMemoryRateLimit, RateLimiter, RateWindow
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, IngestionInterrupted
 from tests.support.fake_clock import FakeClock
 
@@ -112,7 +112,7 @@ def test_windows_are_checked_whether_they_are_shared_or_not(tmp_path: Path) -> N
 
 def test_other_shared_turns_may_be_given() -> None:
     clock = FakeClock()
-    turns = InMemoryTurns([RateWindow(1)], clock)
+    turns = InMemoryRateLimit([RateWindow(1)], clock)
     for _ in range(2):
         RateLimiter([], clock, shared_in=turns).acquire()
     assert clock.monotonic() == pytest.approx(60.0, abs=2 * MILLISECOND)

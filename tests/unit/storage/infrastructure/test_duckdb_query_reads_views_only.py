@@ -119,7 +119,7 @@ def test_a_query_that_is_nested_a_thousand_times_is_refused_without_a_crash(stor
 @pytest.mark.parametrize(
     ("sql", "error", "message"),
     [
-        ("FROM range(1000000000000)", QueryError, "the answer is larger than .* bytes: ask for fewer rows or columns"),
+        ("FROM range(1000000000000)", QueryError, "the result is larger than .* bytes: select fewer rows or columns"),
         ("SELECT list(range) FROM range(1000000000000)", StorageError, "could not be run: Out of Memory"),
         ("SELECT a.range FROM range(100000000) a, range(9) b ORDER BY random()", StorageError, "Out of Memory"),
     ],

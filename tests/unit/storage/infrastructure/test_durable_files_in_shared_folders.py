@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.integration.infrastructure.rate_limiter import FileTurns, RateWindow
+from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, RateWindow
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.storage.infrastructure.durable_files import NUMBERS, DurableFiles
 from tests.support.fake_clock import FakeClock
@@ -45,7 +45,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Pa
 
 def test_a_link_in_the_place_of_the_shared_rate_limit_is_not_followed(tmp_path: Path, victim: Path) -> None:
     (tmp_path / "rate-limit-alpaca").symlink_to(victim)
-    turns = FileTurns(tmp_path / "rate-limit-alpaca", [RateWindow(10)], FakeClock())
+    turns = FileRateLimit(tmp_path / "rate-limit-alpaca", [RateWindow(10)], FakeClock())
 
     with pytest.raises(StateError, match="cannot share the rate limit"):
         turns.reserve()

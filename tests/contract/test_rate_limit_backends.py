@@ -1,4 +1,4 @@
-"""The contract of the port ``RateLimitTurns``, for every adapter."""
+"""The contract of the port ``RateLimitBackend``, for every adapter."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from attrs import field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.integration.application.ports import RateLimitTurns
-from marketpipe.integration.infrastructure.rate_limiter import FileTurns, InMemoryTurns, RateWindow
+from marketpipe.integration.application.ports import RateLimitBackend
+from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, InMemoryRateLimit, RateWindow
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from tests.support.fake_clock import FakeClock
@@ -28,20 +28,20 @@ class Subject:
     """``connect`` takes a folder, windows and a clock, and returns two handles of the same turns."""
 
     name: str
-    connect: Callable[[Path, Windows, Clock], tuple[RateLimitTurns, RateLimitTurns]] = field(repr=False)
+    connect: Callable[[Path, Windows, Clock], tuple[RateLimitBackend, RateLimitBackend]] = field(repr=False)
 
     def __str__(self) -> str:
         return self.name
 
 
-def _in_memory(_: Path, windows: Windows, clock: Clock) -> tuple[RateLimitTurns, RateLimitTurns]:
-    turns = InMemoryTurns(windows, clock)
+def _in_memory(_: Path, windows: Windows, clock: Clock) -> tuple[RateLimitBackend, RateLimitBackend]:
+    turns = InMemoryRateLimit(windows, clock)
     return turns, turns
 
 
-def _in_a_file(folder: Path, windows: Windows, clock: Clock) -> tuple[RateLimitTurns, RateLimitTurns]:
+def _in_a_file(folder: Path, windows: Windows, clock: Clock) -> tuple[RateLimitBackend, RateLimitBackend]:
     """Return two handles with separate file descriptors, as in two processes."""
-    return FileTurns(folder / "rate-limit", windows, clock), FileTurns(folder / "rate-limit", windows, clock)
+    return FileRateLimit(folder / "rate-limit", windows, clock), FileRateLimit(folder / "rate-limit", windows, clock)
 
 
 SUBJECTS = pytest.mark.parametrize(
@@ -49,7 +49,7 @@ SUBJECTS = pytest.mark.parametrize(
 )
 
 
-def wait_for_turn(turns: RateLimitTurns, clock: FakeClock) -> float:
+def wait_for_turn(turns: RateLimitBackend, clock: FakeClock) -> float:
     """Wait for a turn; return the time at which it was given."""
     while (delay := turns.reserve()) > 0:
         clock.advance(delay)
