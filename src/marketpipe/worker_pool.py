@@ -124,8 +124,9 @@ class WorkerPool:
         except BrokenProcessPool as error:
             self._discard(executor)
             raise WorkerLostError(
-                f"{request}: a worker process was killed, or ran out of memory. What it had stored stays; run again, "
-                "with fewer workers if memory is short"
+                f"{request}: a worker process was killed, ran out of memory, or could not import the script. What it "
+                "had stored stays. Run again, with fewer workers if memory is short; in a script, put what it does "
+                "under 'if __name__ == \"__main__\":'"
             ) from error
 
     def _discard(self, executor: Executor) -> None:

@@ -9,11 +9,15 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 import marketpipe
+from marketpipe import IntegrityReport, RetryPolicy
+from tests.support.builders import request
 from tests.support.child_processes import run
 
 FORMER_NAMES = {"ProviderTraits": "ProviderCapabilities"}
+_ASKED = request(["AAPL"], "2024-01-02", "2024-01-02")
 PUBLIC_NAMES = [
     "AggregatesRefreshed",
     "AggregationReport",
@@ -231,3 +235,17 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_help_of_the_module_is_printed() -> None:
     assert "Keeps a local store of OHLCV bars complete" in _python("-m", "marketpipe", "--help")
+
+
+def test_a_request_can_be_read_by_its_former_names() -> None:
+    probing = evolve(_ASKED, probing=True, lease=7)
+
+    assert (_ASKED.patient, _ASKED.claim) == (True, None)
+    assert (probing.patient, probing.claim) == (False, 7)
+
+
+def test_policies_and_reports_can_be_read_by_their_former_names() -> None:
+    policy = RetryPolicy(attempts=8)
+
+    assert policy.hurried == policy.probing
+    assert IntegrityReport(1, 2, (), suspect=3).doubted == 3

@@ -52,6 +52,10 @@ class _NestedError(ConfigurationError):
     """An error whose message begins with the name of a key, so that a section can put its own name before that."""
 
 
+_NestedError.__name__ = _NestedError.__qualname__ = ConfigurationError.__name__  # a traceback shows the public name
+_NestedError.__module__ = ConfigurationError.__module__
+
+
 def text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValidationError(f"expected text, not {value!r}")

@@ -59,6 +59,11 @@ class RetryPolicy:
         """
         return evolve(self, attempts=min(self.attempts, PROBING_ATTEMPTS))
 
+    @property
+    def hurried(self) -> RetryPolicy:
+        """The former name of ``probing``."""
+        return self.probing
+
     def sync(self, clock: Clock, should_retry: Callable[[BaseException], bool], on_retry: OnRetry) -> Retrying:
         """Return the attempts of one request: iterate over them, and send it inside each. The last error is raised."""
         return Retrying(sleep=clock.sleep, **self._options(should_retry, on_retry))

@@ -57,6 +57,16 @@ class BarsRequest:
             raise ValidationError("a request for bars names at least one symbol and one session")
 
     @property
+    def patient(self) -> bool:
+        """The opposite of ``probing``, by its former name."""
+        return not self.probing
+
+    @property
+    def claim(self) -> int | None:
+        """The former name of ``lease``."""
+        return self.lease
+
+    @property
     def window(self) -> TimeWindow:
         """From the start of the first session's window to the end of the last one's, closed hours included."""
         return TimeWindow(self.sessions[0].window.start, self.sessions[-1].window.end)

@@ -97,6 +97,11 @@ class IntegrityReport:
     def ok(self) -> bool:
         return not self.problems
 
+    @property
+    def doubted(self) -> int:
+        """The former name of ``suspect``."""
+        return self.suspect
+
 
 def lost_file(day: SymbolDay) -> IntegrityProblem:
     """Return the problem of a recorded day without a file."""
@@ -125,5 +130,5 @@ def _altered(file: CheckedFile, recorded: RecordedVersion) -> str:
     recorded_size, _ = size_and_time_in(recorded.mark)  # None if an early version of MarketPipe recorded the file
     differs = recorded_size not in (None, file.size_bytes)
     size = f", {file.size_bytes:,} bytes instead of {recorded_size:,}" if differs else ""
-    unreadable = f"; {file.problem.reason}" if file.problem else ""
+    unreadable = f"; the file {file.problem.reason}" if file.problem else ""
     return f"its bytes are not those that were recorded{size}{unreadable}"
