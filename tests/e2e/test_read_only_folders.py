@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.support.small_store import (
     settled,
 )
 
+BEFORE_VERSIONS = Path(__file__).parents[1] / "fixtures" / "store_before_versions" / "store.tar.gz"
 STATE_FILE = "marketpipe.sqlite"
 REFUSED = ("Read-only file system", "readonly database", "unable to open database file")
 READERS = (["status"], ["coverage"], ["verify"], ["validate"], ["freeze"], ["query", "SELECT count(*) FROM bars"])
@@ -84,6 +86,27 @@ def test_a_read_only_store_can_be_read_and_is_left_as_it_is(cli: FullDiskCli, wh
     for words in (["ingest", "--end", "2024-03-06"], ["update"], ["recover", "--force"]):
         done = cli.run(store, *words)
         check_clear_failure(done.code, done.printed, REFUSED)
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_a_read_only_store_of_an_earlier_version_can_be_read_and_is_left_as_it_is(
+    cli: FullDiskCli, tmp_path: Path
+) -> None:
+    """Its state can't be migrated in place, and lacks columns."""
+    store, config = tmp_path / "store", ("--config", "config.yaml")
+    with tarfile.open(BEFORE_VERSIONS) as archive:
+        archive.extractall(store, filter="data")
+    shutil.copytree(store, tmp_path / "migrated")
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    cli.forbid_writing(store)
+
+    for words in (["status"], ["coverage"], ["verify"], ["validate"], ["plan"], ["freeze"]):
+        done = cli.run(store, *words, *config)
+        assert done.code == 0, done.printed
+        assert done.printed == cli.run(tmp_path / "migrated", *words, *config).printed
+    done = cli.run(store, "ingest", "--end", "2024-12-03", *config)
+    check_clear_failure(done.code, done.printed, REFUSED)
     assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from marketpipe.ingestion.domain.store_status import StateCondition
 from marketpipe.ingestion.infrastructure.locks import HolderLock
-from marketpipe.ingestion.infrastructure.sqlite_schema import APPLICATION_ID, VERSION, prepare, transaction
+from marketpipe.ingestion.infrastructure.sqlite_schema import APPLICATION_ID, VERSION, prepare, transaction, version_of
 from marketpipe.shared_kernel.domain.errors import StateError, ValidationError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
@@ -187,6 +187,7 @@ def is_damage(error: Exception) -> bool:
 def connect(path: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> sqlite3.Connection:
     """Open and migrate the file; read-only if it can be read but not written, as on a full disk.
 
+    A file of an earlier version that cannot be written is copied into memory, and the copy is migrated.
     Raises ``sqlite3.Error``, and ``StateError`` if committed rows are still outside the file itself.
     """
     with ExitStack() as undo:
@@ -211,9 +212,18 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
         raise StateError(
             f"cannot be read alone: {log.name} beside it has changes that cannot be applied now; {FREE_SPACE}"
         )
-    connection = _open(f"{path.absolute().as_uri()}?immutable=1", 0.0, uri=True)
-    connection.execute("PRAGMA query_only = ON")
-    return connection
+    with ExitStack() as undo:
+        connection = _open(f"{path.absolute().as_uri()}?immutable=1", 0.0, uri=True)
+        undo.callback(connection.close)
+        if version_of(connection) != VERSION:
+            with closing(connection) as file:
+                connection = _open(":memory:", 0.0)
+                undo.callback(connection.close)
+                file.backup(connection)
+            prepare(connection)
+        connection.execute("PRAGMA query_only = ON")
+        undo.pop_all()
+        return connection
 
 
 def _open(target: str, timeout_seconds: float, *, uri: bool = False) -> sqlite3.Connection:

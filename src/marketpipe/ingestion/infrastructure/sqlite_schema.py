@@ -181,18 +181,19 @@ def prepare(connection: sqlite3.Connection) -> None:
     A newer file, or a database of another program, is refused unchanged. Raises ``StateError``.
     """
     with transaction(connection, "DEFERRED"):
-        version = _version(connection)
+        version = version_of(connection)
     if version != VERSION:
         with transaction(connection):
             # Several processes may find the same old version at the same moment: the later ones find nothing to do.
-            while (version := _version(connection)) != VERSION:
+            while (version := version_of(connection)) != VERSION:
                 for statement in STEPS[version]:
                     connection.execute(statement)
     connection.execute("PRAGMA journal_mode = WAL")  # it is written into the file: not before it is known to be ours
     connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the schema version, ``NEW`` of an empty file. Raises ``StateError`` for a file that is not to be used."""
     owner, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     if not owner and not version and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         return NEW
