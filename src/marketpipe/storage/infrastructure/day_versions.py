@@ -6,6 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from attrs import evolve, field, frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError, ValidationError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DayComparison, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -63,24 +64,34 @@ INDEX_LINE: Final = re.compile(
 
 @frozen
 class KnownMoments:
-    """Since when the versions of one symbol's days are known, by trading date, then SHA-256, as its index has it."""
+    """Since when the versions of one symbol's days are known, by trading date, then SHA-256, as its index has it.
 
-    _of: Mapping[str, Mapping[str, str]] = field(repr=False)
+    ``newest_revision`` returns the moment of a day's newest revision as it is when called; None if it has none.
+    """
+
+    _of: Mapping[str, Mapping[str, Timestamp]] = field(repr=False)
+    _newest_revision: Callable[[TradingDate], Timestamp | None] = field(repr=False)
 
     def has(self, date: TradingDate, digest: str, since: Timestamp) -> bool:
-        return self._of.get(str(date), {}).get(digest) == _text(since)
+        return self._of.get(str(date), {}).get(digest) == since
 
     def since(self, date: TradingDate, modified: Timestamp, digest: Callable[[], str]) -> Timestamp:
         """Return since when the day file with this modification time and ``digest`` is known.
 
         A file whose time is a moment of the index has kept it, and need not be read. A file that the index does not
         know was written by an earlier version of MarketPipe or by another program: its time is all there is.
+        Raises ``StorageError``.
         """
         moments = self._of.get(str(date))
-        if not moments or _text(modified) in moments.values():
+        if not moments or modified in moments.values():
             return modified
         moment = moments.get(digest())
-        return modified if moment is None else Timestamp.parse(moment)
+        if moment is None:
+            return modified
+        # The moments of a day ascend. An earlier moment than that of a revision is the one of a former version with
+        # the same bytes: the line of this one, which returned, was lost. An equal one is a revision of this version.
+        newest = self._newest_revision(date)
+        return moment if newest is None or newest <= moment else modified
 
 
 class VersionIndex:
@@ -96,16 +107,21 @@ class VersionIndex:
     def of(self, symbol: Symbol) -> KnownMoments:
         """Read the lines of one symbol; torn and foreign ones are ignored. Raises ``StorageError``."""
         path = self._layout.version_index(symbol)
+
+        def newest_revision(date: TradingDate) -> Timestamp | None:
+            return self._layout.newest_revision(SymbolDay(symbol, date))
+
         try:
             text = path.read_text("ascii", errors="replace")
         except (FileNotFoundError, NotADirectoryError):
-            return KnownMoments({})
+            return KnownMoments({}, newest_revision)
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
-        found = defaultdict[str, dict[str, str]](dict)
+        found = defaultdict[str, dict[str, Timestamp]](dict)
         for date, moment, digest in INDEX_LINE.findall(text):
-            found[date][digest] = moment
-        return KnownMoments(found)
+            with suppress(ValidationError):  # no moment of the calendar
+                found[date][digest] = Timestamp.parse(moment)
+        return KnownMoments(found, newest_revision)
 
 
 def index_lines(versions: Iterable[tuple[TradingDate, Timestamp, str]]) -> bytes:

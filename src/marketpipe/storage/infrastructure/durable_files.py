@@ -205,7 +205,7 @@ class FileGroup:
                 raise
             appended = False
         if not appended:
-            self.add(path, path.read_bytes() + b"\n" + lines)
+            self.add(path, _content_or(first_lines, path) + lines)
 
     def publish(self) -> None:
         """Put all files in their places, none before all are durable. Does nothing if repeated. Raises ``OSError``."""
@@ -298,6 +298,14 @@ def _append(path: Path, lines: bytes, flags: int = 0) -> bool:
         finally:
             os.close(descriptor)
     return True
+
+
+def _content_or(first_lines: Callable[[], bytes], path: Path) -> bytes:
+    """Return what a file has, up to the end of a line; ``first_lines`` if it is a symbolic link to nowhere."""
+    try:
+        return path.read_bytes() + b"\n"
+    except FileNotFoundError:
+        return first_lines()
 
 
 def _make_folder(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from attrs import frozen
 from marketpipe.shared_kernel.domain.errors import StorageError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, Revision
 from marketpipe.storage.domain.integrity import StoreArea
@@ -86,6 +87,15 @@ class StoreLayout:
         """Return the revisions of a month by date, then moment; none if it has no folder. Raises ``StorageError``."""
         names = names_in(self.revisions / month.folder)
         return sorted(revision for name in names if (revision := month.revision(name)))
+
+    def newest_revision(self, day: SymbolDay) -> Timestamp | None:
+        """Return since when the newest revision of a symbol-day was known; None if it has none.
+
+        Raises ``StorageError``.
+        """
+        month, prefix = MonthPartition.of(day), DataPartition(day).name.removesuffix("parquet")
+        names = (name for name in names_in(self.revisions / month.folder) if name.startswith(prefix))
+        return max((revision.known_since for name in names if (revision := month.revision(name))), default=None)
 
     def any_day_files(self) -> Iterator[Path]:
         """Yield day files in no particular order, and list no more folders than the caller needs."""

@@ -17,8 +17,10 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.infrastructure.day_versions import VersionIndex
-from marketpipe.storage.infrastructure.file_inventory import FileInventory
+from marketpipe.storage.domain.data_partition import Revision
+from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, VersionIndex
+from marketpipe.storage.infrastructure.durable_files import SameThread
+from marketpipe.storage.infrastructure.file_inventory import FileInventory, ParquetStoredFiles
 from tests.support.bar_stores import at
 from tests.support.builders import bar, day
 from tests.support.fake_clock import FakeClock
@@ -223,6 +225,88 @@ def test_a_restatement_in_a_copy_without_times_and_state_keeps_the_former_moment
 
     assert opens(copy, first.known_since) == [100.0]
     assert opens(copy, copy.clock.now()) == [200.0]
+
+
+def lost_lines(store: StoreOnDisk, moment: Timestamp | None) -> None:
+    """Take the lines of a moment from the index of AAPL."""
+    path = store.root / INDEX
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if f",{moment}," not in line))
+
+
+def returned(store: StoreOnDisk, *prices: float) -> list[Timestamp]:
+    moments = []
+    for price in prices:
+        (result,) = store.keep((AAPL, [at(0, price)]))
+        assert result.known_since is not None
+        moments.append(result.known_since)
+        store.clock.advance(60)
+    return moments
+
+
+def test_the_former_line_of_a_version_that_returned_does_not_date_it(tmp_path: Path) -> None:
+    """Its own line was lost: the times of the file and of the revisions are right."""
+    store = StoreOnDisk(tmp_path, clock=FakeClock(START))
+    moments = returned(store, 100.0, 200.0, 100.0)
+    lost_lines(store, moments[-1])
+
+    assert [opens(store, moment) for moment in moments] == [[100.0], [200.0], [100.0]]
+    (recovered,) = ParquetStoredFiles(store.layout, SameThread).stored_days(AAPL.symbol, store.identity)
+    assert recovered.known_since == moments[-1]
+
+    moments += returned(store, 300.0)
+    assert [opens(store, moment) for moment in moments] == [[100.0], [200.0], [100.0], [300.0]]
+
+
+def test_a_lost_line_of_a_version_that_returned_is_restored_with_its_moment(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path, clock=FakeClock(START))
+    moments = returned(store, 100.0, 200.0, 100.0)
+    before = (tmp_path / INDEX).read_bytes()
+    lost_lines(store, moments[-1])
+
+    returned(store, 100.0)
+
+    assert (tmp_path / INDEX).read_bytes() == before
+
+
+def test_a_revision_of_the_stored_version_itself_changes_no_moment(tmp_path: Path) -> None:
+    """As a crash leaves it, between the revision and the file that was to replace it."""
+    store = StoreOnDisk(tmp_path / "store", clock=FakeClock(START))
+    (moment,) = returned(store, 100.0)
+    revision = store.layout.revision(Revision(AAPL, moment))
+    revision.parent.mkdir(parents=True)
+    os.link(store.path(AAPL), revision)
+    copy = copied_without_times(store, tmp_path / "copy")
+
+    (recovered,) = ParquetStoredFiles(copy.layout, SameThread).stored_days(AAPL.symbol, copy.identity)
+
+    assert recovered.known_since == moment
+    assert opens(copy, moment) == [100.0]
+
+
+@pytest.mark.parametrize("moment", ["2026-11-31T00:00:00.000000Z", "2026-11-01T25:00:00.000000Z"])
+def test_a_line_with_an_impossible_moment_is_ignored(tmp_path: Path, moment: str) -> None:
+    store = StoreOnDisk(tmp_path)
+    (first,) = store.keep((AAPL, [at(0)]))
+    with (tmp_path / INDEX).open("a") as file:
+        file.write(f"{FIRST},{moment},{first.sha256}\n")
+
+    assert since(store, str(first.sha256)) == first.known_since
+
+
+def test_an_index_that_is_a_link_to_nowhere_is_replaced(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0)]))
+    (tmp_path / INDEX).unlink()
+    (tmp_path / INDEX).symlink_to(tmp_path / "nowhere")
+
+    store.clock.advance(60)
+    (second,) = store.keep((AAPL, [at(1)]))
+
+    assert since(store, str(second.sha256)) == second.known_since
+    assert (tmp_path / INDEX).read_bytes().startswith(INDEX_TITLE)
+    assert not (tmp_path / INDEX).is_symlink()
+    assert not (tmp_path / "nowhere").exists()
 
 
 @given(
