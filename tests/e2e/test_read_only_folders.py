@@ -75,6 +75,24 @@ def test_what_may_not_be_written_holds_up_nothing_else(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", ["revisions", "revisions/symbol=AAPL"])
+def test_bars_are_stored_if_only_the_version_index_may_not_be_written(
+    cli: FullDiskCli, provider: AlpacaLoopback, whole: Path, tmp_path: Path, part: str
+) -> None:
+    folder = configure(tmp_path / "store", provider.url)
+    (folder / part).mkdir(parents=True)
+    cli.forbid_writing(folder / part)
+
+    done = cli.run(folder, "ingest")
+
+    assert done.code == 0, done.printed
+    assert files(folder) == files(whole)
+    assert known(folder) == known(whole)
+    assert not (folder / "revisions" / "symbol=AAPL" / "known_since.csv").exists()
+    assert cli.run(folder, "verify").code == 0
+
+
+@pytest.mark.slow
 def test_a_read_only_store_can_be_read_and_is_left_as_it_is(cli: FullDiskCli, whole: Path, store: Path) -> None:
     before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
     cli.forbid_writing(store)

@@ -32,7 +32,9 @@ TOGETHER_FILES: Final = 8
 """Small files go to a thread together, up to so many: a submission takes as long as writing one. All are open then."""
 NO_LINK: Final = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST}
 """Another file system, one without links, too many links, or a name that is taken: a copy can still be made."""
-NOT_IN_PLACE: Final = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS}
+NOT_ALLOWED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+"""Missing permission, or a read-only file system."""
+NOT_IN_PLACE: Final = {errno.ELOOP, *NOT_ALLOWED}
 """A symbolic link, or a file that is write-protected, as git-annex leaves them: the file can still be replaced."""
 
 
@@ -192,7 +194,7 @@ class FileGroup:
 
         ``first_lines`` go before them if the file is new. The lines are not synced: use it for what can be recovered.
         A file that cannot be written in place, or that has a second name, is replaced with the group. Raises
-        ``OSError``.
+        ``OSError``; the group can then be published without the lines.
         """
         try:
             appended = _append(path, lines)
@@ -205,7 +207,10 @@ class FileGroup:
                 raise
             appended = False
         if not appended:
-            self.add(path, _content_or(first_lines, path) + lines)
+            self.folders.update([*self._prepare(path.parent), path.parent])
+            file = NewFile(path, _content_or(first_lines, path) + lines, None)
+            # Written at once: an error of a file that was added would be an error of the whole group.
+            self._coming.append(SameThread().submit(write_and_sync, [file]))
 
     def publish(self) -> None:
         """Put all files in their places, none before all are durable. Does nothing if repeated. Raises ``OSError``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -40,7 +42,7 @@ from marketpipe.storage.infrastructure.day_versions import (
     joined_rejections,
     merge_bars,
 )
-from marketpipe.storage.infrastructure.durable_files import DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.file_inventory import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
@@ -53,6 +55,8 @@ from marketpipe.storage.infrastructure.parquet_files import (
     versioned,
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+logger = logging.getLogger("marketpipe.storage")
 
 NOON: Final = time(12)
 """Within every regular session, on half days too. New York time."""
@@ -73,7 +77,7 @@ class PartitionManager:
         """``register`` has what was recorded of the stored files."""
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
         self._clock, self._register, self._index = clock, register, VersionIndex(layout)
-        self._locks = SymbolDayLocks()
+        self._locks, self._refused = SymbolDayLocks(), dict[str, OSError]()
         self._identity_checked = False
 
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
@@ -151,7 +155,24 @@ class PartitionManager:
             lines.setdefault(version.symbol_day.symbol, []).append(version)
         for symbol, versions in lines.items():
             known = ((each.symbol_day.trading_date, each.known_since, each.digest) for each in versions)
-            group.append(self._layout.version_index(symbol), index_lines(known), partial(self._first_lines, symbol))
+            self._append_lines(symbol, index_lines(known), group)
+
+    def _append_lines(self, symbol: Symbol, lines: bytes, group: FileGroup) -> None:
+        """Bars are stored also if the index may not be written: the state and the files have the moments too."""
+        path = self._layout.version_index(symbol)
+        try:
+            group.append(path, lines, partial(self._first_lines, symbol))
+        except OSError as error:
+            if error.errno not in NOT_ALLOWED:
+                raise
+            refused = str(error.filename or path)
+            if self._refused.setdefault(os.path.dirname(refused), error) is error:  # threads store at the same time
+                logger.warning(
+                    "cannot write %s: %s. The bars are stored, but a copy of the store without file times and state "
+                    "will not know since when; allow writing there, and the next bars of a symbol complete it",
+                    refused,
+                    error.strerror,
+                )
 
     def _not_indexed(self, batch: _Write) -> list[NewVersion]:
         """Return the new versions, and former ones whose lines a power failure took: lines are not synced."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -22,9 +24,9 @@ from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, VersionI
 from marketpipe.storage.infrastructure.durable_files import SameThread
 from marketpipe.storage.infrastructure.file_inventory import FileInventory, ParquetStoredFiles
 from tests.support.bar_stores import at
-from tests.support.builders import bar, day
+from tests.support.builders import bar, columnar, day
 from tests.support.fake_clock import FakeClock
-from tests.support.store_on_disk import NothingRecorded, StoreOnDisk
+from tests.support.store_on_disk import NOTHING, NothingRecorded, StoreOnDisk
 from tests.support.system_calls import SystemCalls
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
@@ -307,6 +309,54 @@ def test_an_index_that_is_a_link_to_nowhere_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / INDEX).read_bytes().startswith(INDEX_TITLE)
     assert not (tmp_path / INDEX).is_symlink()
     assert not (tmp_path / "nowhere").exists()
+
+
+def refusing_the_index(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    opened = os.open
+
+    def refuse(path: str | Path, *rest: int) -> int:
+        if "known_since" in str(path):
+            raise OSError(code, os.strerror(code), str(path))
+        return opened(path, *rest)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_an_index_that_may_not_be_written_holds_up_no_bars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    store = StoreOnDisk(tmp_path)
+    partitions = store.partitions
+    with monkeypatch.context() as patched:
+        refusing_the_index(patched, code)
+        for price in (100.0, 200.0):
+            (result,) = partitions.store(columnar((AAPL, [at(0, price)])), NOTHING)
+            assert result.error is None
+            store.clock.advance(60)
+
+    assert opens(store, None) == [200.0]
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("marketpipe.storage", "WARNING")
+    assert INDEX in record.getMessage()
+    assert os.strerror(code) in record.getMessage()
+    partitions.store(columnar((AAPL, [at(0, 200.0)])), NOTHING)
+    assert since(store, str(result.sha256)) == result.known_since
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_an_index_without_space_fails_as_a_file_of_bars_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    store = StoreOnDisk(tmp_path)
+    if exists:
+        store.keep((AAPL, [at(0)]))
+    refusing_the_index(monkeypatch, errno.ENOSPC)
+
+    with pytest.raises(StorageError, match="No space left"):
+        store.keep((AAPL, [at(1)]))
+
+    assert opens(store, None) == [100.0] * exists
 
 
 @given(
