@@ -84,6 +84,33 @@ def test_verify_reads_everything_and_changes_nothing(tmp_path: Path, asked: Scri
     assert fingerprints(tmp_path) == before
 
 
+@pytest.mark.parametrize("damage", ["a folder", "a folder with a file", "foreign lines"])
+def test_verify_reports_a_version_index_that_is_none_and_its_advice_helps(
+    tmp_path: Path, asked: ScriptedProvider, damage: str
+) -> None:
+    path = tmp_path / "revisions" / "symbol=AAPL" / "known_since.csv"
+    before = path.read_bytes()
+    if damage == "foreign lines":
+        path.write_bytes(before + b"symbol,price\n")
+    else:
+        path.unlink()
+        path.mkdir()
+        if damage != "a folder":
+            (path / "x").touch()
+
+    with at_rest(tmp_path) as store:
+        (problem,) = store.verify().problems
+    assert (problem.path, problem.damage) == ("revisions/symbol=AAPL/known_since.csv", Damage.UNREADABLE)
+    assert "move it away" in problem.reason
+
+    path.rename(tmp_path / "away")
+    path_of(tmp_path, "AAPL", TUESDAY).unlink()
+    with pipeline(config(tmp_path, ["AAPL", "MSFT"], TUESDAY, NO_BARS, timeframes=["1d"]), asked) as ingesting:
+        ingesting.ingest()
+        assert ingesting.verify().ok
+    assert set(path.read_bytes().splitlines()) == set(before.splitlines())
+
+
 @pytest.mark.parametrize("position", [60, 100, 140, 200])
 def test_whatever_bit_rots_the_day_is_healed_to_the_same_bytes_and_the_rot_is_no_revision(
     tmp_path: Path, asked: ScriptedProvider, position: int

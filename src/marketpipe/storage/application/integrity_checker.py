@@ -59,6 +59,8 @@ class IntegrityChecker:
     def _check(self, symbol: Symbol, first: TradingDate, last: TradingDate, counts: IntegrityCounts) -> None:
         suspect = dict[TradingDate, str]()
         counts.problems += map(_stray, self._files.strays_of(symbol))
+        if index_problem := self._files.index_problem(symbol):
+            counts.problems.append(index_problem)
         for finding in self._confirmed(self._findings(symbol, first, last, counts.add)):
             problem = finding.problem
             counts.problems.append(problem)

@@ -11,7 +11,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
-from marketpipe.storage.domain.integrity import CheckedFile, StoreArea
+from marketpipe.storage.domain.integrity import CheckedFile, IntegrityProblem, StoreArea
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 
@@ -62,6 +62,9 @@ class StoredFiles(Protocol):
 
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
         """Return the paths of files in a symbol's folders that are not named as those of a store are."""
+
+    def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
+        """Return what is wrong with the record of since when a symbol's versions are known; None if nothing is."""
 
     def paths(self, symbol: Symbol) -> Sequence[str]:
         """Return the paths of all files that ``check`` can find, without reading them."""

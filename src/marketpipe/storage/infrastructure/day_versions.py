@@ -61,6 +61,9 @@ INDEX_LINE: Final = re.compile(
     r"^(\d{4}-\d\d-\d\d),(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z),([0-9a-f]{64})$", re.M | re.A
 )
 
+TORN_LINE: Final = re.compile(r"\0*[\d:.,TZa-f-]{0,102}\0*", re.A)
+"""What a crash or a full disk can leave of a line, and zeros in the place of what was never written."""
+
 
 @frozen
 class KnownMoments:
@@ -106,22 +109,50 @@ class VersionIndex:
 
     def of(self, symbol: Symbol) -> KnownMoments:
         """Read the lines of one symbol; torn and foreign ones are ignored. Raises ``StorageError``."""
-        path = self._layout.version_index(symbol)
 
         def newest_revision(date: TradingDate) -> Timestamp | None:
             return self._layout.newest_revision(SymbolDay(symbol, date))
 
         try:
-            text = path.read_text("ascii", errors="replace")
-        except (FileNotFoundError, NotADirectoryError):
-            return KnownMoments({}, newest_revision)
+            text = self._text(symbol)
         except OSError as error:
-            raise StorageError(f"cannot read {path}: {error.strerror}") from error
+            raise StorageError(f"cannot read {self._layout.version_index(symbol)}: {error.strerror}") from error
         found = defaultdict[str, dict[str, Timestamp]](dict)
         for date, moment, digest in INDEX_LINE.findall(text):
             with suppress(ValidationError):  # no moment of the calendar
                 found[date][digest] = Timestamp.parse(moment)
         return KnownMoments(found, newest_revision)
+
+    def problem(self, symbol: Symbol) -> str | None:
+        """Return what is wrong with the index of one symbol, as the end of a sentence that begins with its path.
+
+        None if nothing is, or if it has no index. A torn line is no problem: the next append begins a new one.
+        """
+        try:
+            lines = self._text(symbol).split("\n")
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        count = sum(not _belongs_in_an_index(line) for line in lines)
+        return f"has {count:,} lines that are not of a version index" if count else None
+
+    def _text(self, symbol: Symbol) -> str:
+        """Return what an index contains, '' if it does not exist. Raises ``OSError``."""
+        try:
+            return self._layout.version_index(symbol).read_text("ascii", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+
+
+def _belongs_in_an_index(line: str) -> bool:
+    if TORN_LINE.fullmatch(line) or INDEX_TITLE.decode().startswith(line):
+        return True
+    if not (match := INDEX_LINE.fullmatch(line)):
+        return False
+    try:
+        TradingDate.parse(match[1]), Timestamp.parse(match[2])
+    except ValidationError:  # not of the calendar
+        return False
+    return True
 
 
 def index_lines(versions: Iterable[tuple[TradingDate, Timestamp, str]]) -> bytes:

@@ -34,7 +34,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.storage.domain.data_partition import size_and_time_in
-from marketpipe.storage.domain.integrity import CheckedFile, Damage, StoreArea, problem_of
+from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea, problem_of
 from marketpipe.storage.domain.storage_metadata import days_in, identity_in, label_in, sources_in
 from marketpipe.storage.infrastructure.aggregate_files import (
     ScannedYears,
@@ -60,6 +60,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
 )
 from marketpipe.storage.infrastructure.store_layout import (
     GONE,
+    VERSION_INDEX,
     DayFile,
     FoundFile,
     StoreLayout,
@@ -235,6 +236,13 @@ class ParquetStoredFiles:
 
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
         return [found for found in self._of(symbol) if isinstance(found, str)]
+
+    def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
+        reason, path = self._index.problem(symbol), f"{StoreArea.REVISIONS}/symbol={symbol}/{VERSION_INDEX}"
+        if reason is None:
+            return None
+        advice = f"move it away: the next ingestion that stores bars of {symbol} writes a new one from the state"
+        return IntegrityProblem(path, Damage.UNREADABLE, f"{reason}; {advice}")
 
     def paths(self, symbol: Symbol) -> Sequence[str]:
         return [found.path for found in self._of(symbol) if isinstance(found, FoundFile)]

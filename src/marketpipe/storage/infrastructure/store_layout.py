@@ -274,7 +274,7 @@ class StoreWalk:
             for top in _tops(area):
                 prefix = f"{top}symbol={symbol}/"
                 for below in _files_below(self._roots[area] / prefix):
-                    if area is not StoreArea.REVISIONS or below != VERSION_INDEX:
+                    if area is not StoreArea.REVISIONS or below.partition("/")[0] != VERSION_INDEX:
                         yield self._found(area, symbol, top, below) or f"{area}/{prefix}{below}"
 
     def day_file(self, day: SymbolDay) -> FoundFile:

@@ -13,7 +13,7 @@ from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.storage.application.integrity_checker import IntegrityChecker
 from marketpipe.storage.domain.dataset_lock import LockedFile
-from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityReport, StoreArea
+from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, IntegrityReport, StoreArea
 
 AAPL, DATE = Symbol("AAPL"), TradingDate.parse("2024-01-02")
 IDENTITY = DatasetIdentity("alpaca", "sip", "raw")
@@ -40,6 +40,9 @@ class Files:
 
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
         return []
+
+    def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
+        return None
 
     def paths(self, symbol: Symbol) -> Sequence[str]:
         return [file.path for file in self.found]

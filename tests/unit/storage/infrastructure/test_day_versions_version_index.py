@@ -359,6 +359,37 @@ def test_an_index_without_space_fails_as_a_file_of_bars_does(
     assert opens(store, None) == [100.0] * exists
 
 
+@pytest.mark.parametrize("line", [b"", b"\n\n", b"2024-01-02,2024-01-03T2\n", b"trading_date,kn", b"\0" * 200])
+def test_an_index_as_marketpipe_or_a_crash_leaves_it_is_no_problem(tmp_path: Path, line: bytes) -> None:
+    store = StoreOnDisk(tmp_path)
+    index = VersionIndex(store.layout)
+    assert index.problem(AAPL.symbol) is None
+    returned(store, 100.0, 200.0)
+    with (tmp_path / INDEX).open("ab") as file:
+        file.write(line)
+
+    assert index.problem(AAPL.symbol) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"garbage,,,\n",
+        b"\xff\xfe\n",
+        f"2024-01-02,2026-11-31T00:00:00.000000Z,{ONE}\n".encode(),
+        f"2024-02-30,2026-11-30T00:00:00.000000Z,{ONE}\n".encode(),
+        f"2024-01-02,2026-11-30T00:00:00.000000Z,{ONE}0\n".encode(),
+    ],
+)
+def test_lines_that_are_not_of_an_index_are_a_problem(tmp_path: Path, line: bytes) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0)]))
+    with (tmp_path / INDEX).open("ab") as file:
+        file.write(line * 2)
+
+    assert VersionIndex(store.layout).problem(AAPL.symbol) == "has 2 lines that are not of a version index"
+
+
 @given(
     versions=st.lists(
         st.tuples(st.sampled_from([AAPL, MSFT, NEXT_DAY]), st.sampled_from([100.0, 101.0, 102.0]), st.integers(0, 3)),
