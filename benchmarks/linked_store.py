@@ -23,6 +23,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingS
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.aggregate_files import YearFreshness, aggregate_files, years_between
+from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -101,6 +102,7 @@ def _answer(
         sha256(content),
         minutes=minutes,
         known_since=SINCE,
+        mark=file_mark(len(content), SINCE.epoch_micros * 1000),
     )
     outcome = SymbolDayOutcome(day, Outcome.COMPLETE, len(minutes))
     return outcome, SessionHours.EXTENDED, stored

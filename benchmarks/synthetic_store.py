@@ -36,6 +36,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEM
 from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
 from marketpipe.storage.domain.data_partition import DataPartition
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
+from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256, traded_minutes
 
 IDENTITY = DatasetIdentity("synthetic", "seed-7", "raw")
@@ -104,8 +105,10 @@ def _make_day(root: Path, symbol: Symbol, session: TradingSession, bars: pa.Tabl
     content, times = write_day(root, symbol, session, bars), bars["timestamp"].cast(pa.int64()).to_numpy()
     first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
     day, minutes = SymbolDay(symbol, session.trading_date), traded_minutes(session.trading_date, times)
+    mark = file_mark(len(content), SINCE.epoch_micros * 1000)
+    size, digest = len(content), sha256(content)
     return StoredSymbolDay(
-        day, len(times), 0, True, first, last, len(content), sha256(content), minutes=minutes, known_since=SINCE
+        day, len(times), 0, True, first, last, size, digest, minutes=minutes, known_since=SINCE, mark=mark
     )
 
 
