@@ -15,7 +15,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from attrs import evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError, ValidationError
@@ -372,6 +371,8 @@ def _measured(counted: DayComparison, before: pa.Table, after: pa.Table) -> DayC
 
 
 def _changed(before: pa.Table, after: pa.Table) -> Bools:
+    import pyarrow.compute as pc  # here: it takes 40 ms, and commands that only examine files do without it
+
     changed = np.zeros(len(before), np.bool_)
     for name in VALUES:
         differs = pc.fill_null(pc.not_equal(before[name], after[name]), False)
