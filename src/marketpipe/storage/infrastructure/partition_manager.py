@@ -92,26 +92,26 @@ class PartitionManager:
             for items in attempts:
                 try:
                     with self._files.group() as group:
-                        batch = _Write(self._recorded(item.day for item in items), self._clock.now())
-                        for path, content, modified_ns in self._new_files(items, batch):
+                        write = _Write(self._recorded(item.day for item in items), self._clock.now())
+                        for path, content, modified_ns in self._new_files(items, write):
                             group.add(path, content, modified_ns)  # written while the next is being encoded
-                        self._keep_versions(batch, group)
+                        self._keep_versions(write, group)
                         group.publish()
-                    stored.update(self._finish(batch, group))
+                    stored.update(self._finish(write, group))
                 except StorageError as error:
                     errors.update({item.day: error for item in items})
                     attempts += [[item] for item in items if len(items) > 1]
             return _results(arrived, stored, errors)
 
-    def _new_files(self, items: Sequence[_Arrived], batch: _Write) -> Iterator[tuple[Path, bytes, int | None]]:
-        """Yield the files to write, each with the modification time it should have; note the rest in ``batch``."""
+    def _new_files(self, items: Sequence[_Arrived], write: _Write) -> Iterator[tuple[Path, bytes, int | None]]:
+        """Yield the files to write, each with the modification time it should have; note the rest in ``write``."""
         quarantined = self._layout.rejected_files([item.day for item in items])
         for item in items:
-            version = self._new_version(item, batch)
+            version = self._new_version(item, write)
             if version is not None and version.is_stored:
-                batch.unchanged.append(version)
+                write.unchanged.append(version)
             elif version is not None:
-                batch.changed.append(version)
+                write.changed.append(version)
                 yield version.path, version.content, version.known_since.epoch_micros * 1000
         for item in items:
             old = quarantined.get(item.day)
@@ -120,38 +120,38 @@ class PartitionManager:
                 content = self._writer.encode(rows, self._metadata(item.day))
                 yield self._layout.rejected(item.day), content, None
             elif old is not None:
-                batch.emptied_quarantines.append(old)
+                write.emptied_quarantines.append(old)
 
-    def _new_version(self, item: _Arrived, batch: _Write) -> NewVersion | None:
+    def _new_version(self, item: _Arrived, write: _Write) -> NewVersion | None:
         """Merge the bars with those that are stored; None if no bars are to be stored."""
-        part, recorded = item.part, batch.recorded.get(item.day)
+        part, recorded = item.part, write.recorded.get(item.day)
         stored = self._find_stored(item, recorded)
         rejected = 0 if item.rejected is None else len(item.rejected)
         result = StoredSymbolDay(item.day, 0, rejected, part.final_window is not None)
         if stored and stored.damage and not (len(item.accepted) and covers_regular_hours(part)):
-            batch.results.append(evolve(result, error=f"{stored.damage}; move it away"))
+            write.results.append(evolve(result, error=f"{stored.damage}; move it away"))
             return None
         bars = _merged(stored, item)
         if not len(bars):
-            batch.results.append(result)
+            write.results.append(result)
             return None
         content = self._writer.encode(bars.table, self._metadata(item.day))
         digest, (first, last) = sha256(content), (Timestamp.from_epoch_micros(int(bars.times[row])) for row in (0, -1))
         size, counts = len(content), (item.day, len(bars), rejected, result.final)
-        batch.results.append(StoredSymbolDay(*counts, first, last, size, digest, None, bars.minutes))
-        moments = batch.moments_from(self._index)
-        return NewVersion(item.day, item.path, content, digest, batch.now, stored, recorded, moments)
+        write.results.append(StoredSymbolDay(*counts, first, last, size, digest, None, bars.minutes))
+        moments = write.moments_from(self._index)
+        return NewVersion(item.day, item.path, content, digest, write.now, stored, recorded, moments)
 
-    def _keep_versions(self, batch: _Write, group: FileGroup) -> None:
+    def _keep_versions(self, write: _Write, group: FileGroup) -> None:
         """Keep what is about to be replaced, and the moments of the new versions, before the first file is replaced.
 
         A crash may then leave a revision that equals the file, and index lines of versions that were never published:
         neither is ever asked for. The other way round it could lose a version.
         """
-        former = {version.path: revision for version in batch.changed if (revision := version.revision)}
+        former = {version.path: revision for version in write.changed if (revision := version.revision)}
         self._files.keep({path: self._layout.revision(revision) for path, revision in former.items()})
         lines = dict[Symbol, list[NewVersion]]()
-        for version in self._not_indexed(batch):
+        for version in self._not_indexed(write):
             lines.setdefault(version.symbol_day.symbol, []).append(version)
         for symbol, versions in lines.items():
             known = ((each.symbol_day.trading_date, each.known_since, each.digest) for each in versions)
@@ -174,10 +174,10 @@ class PartitionManager:
                     error.strerror,
                 )
 
-    def _not_indexed(self, batch: _Write) -> list[NewVersion]:
+    def _not_indexed(self, write: _Write) -> list[NewVersion]:
         """Return the new versions, and former ones whose lines a power failure took: lines are not synced."""
-        moments, new = batch.moments_from(self._index), [each for each in batch.changed if not each.is_recorded]
-        former = [*batch.unchanged, *(each for each in batch.changed if each.is_recorded)]
+        moments, new = write.moments_from(self._index), [each for each in write.changed if not each.is_recorded]
+        former = [*write.unchanged, *(each for each in write.changed if each.is_recorded)]
         days = ((each, each.symbol_day) for each in former)
         lost = (v for v, day in days if not moments(day.symbol).has(day.trading_date, v.digest, v.known_since))
         return [*new, *lost]
@@ -185,19 +185,19 @@ class PartitionManager:
     def _first_lines(self, symbol: Symbol) -> bytes:
         return first_index_lines(self._register.versions(symbol, DISTANT_PAST, DISTANT_FUTURE))
 
-    def _finish(self, batch: _Write, group: FileGroup) -> dict[SymbolDay, StoredSymbolDay]:
+    def _finish(self, write: _Write, group: FileGroup) -> dict[SymbolDay, StoredSymbolDay]:
         """Do what must wait until all files are durable, and return the results with moments and marks."""
         # The process that renamed an unchanged file may have died before it synced the folder.
-        self._files.confirm([version.path for version in batch.unchanged])
-        for path in batch.emptied_quarantines:
+        self._files.confirm([version.path for version in write.unchanged])
+        for path in write.emptied_quarantines:
             self._files.remove(path)
-        marks = {each.symbol_day: each.stored.mark for each in batch.unchanged if each.stored is not None}
-        for each in batch.changed:
+        marks = {each.symbol_day: each.stored.mark for each in write.unchanged if each.stored is not None}
+        for each in write.changed:
             marks[each.symbol_day] = file_mark(len(each.content), group.modified_ns[each.path])
-        since = {each.symbol_day: each.known_since for each in [*batch.changed, *batch.unchanged]}
+        since = {each.symbol_day: each.known_since for each in [*write.changed, *write.unchanged]}
         return {
             (day := result.symbol_day): evolve(result, known_since=since.get(day), mark=marks.get(day))
-            for result in batch.results
+            for result in write.results
         }
 
     def _arrived(self, accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
