@@ -319,7 +319,8 @@ def storer(parts: Parts, guard: LeaseGuard) -> BarStorer:
 @once
 def layout(parts: Parts) -> StoreLayout:
     config = parts.config
-    return StoreLayout(config.output_path, config.aggregates_path, config.quarantine_path, config.revisions_path)
+    kept = config.revisions_path, config.official_path
+    return StoreLayout(config.output_path, config.aggregates_path, config.quarantine_path, *kept)
 
 
 @once

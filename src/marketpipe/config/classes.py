@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, fields, frozen
+from attrs import Factory, field, fields, frozen
 
 from marketpipe.config import values
 from marketpipe.config.values import Latest, setting
@@ -22,7 +22,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate, as_trading_date
 
 FEEDS = ("iex", "sip", "otc", "boats")
-FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path")
+FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path")
 EXECUTORS = THREADS, PROCESSES = ("threads", "processes")
 ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 
@@ -74,11 +74,17 @@ class CoverageConfig:
     confirmations: int = setting(values.whole_number(2, 100), 2)
 
 
+def _beside_revisions(config: StoreConfig) -> Path:
+    return config.revisions_path.with_name("official")
+
+
 @frozen(kw_only=True)
 class StoreConfig:
     """Everything about a store: enough to query, load, validate and aggregate without a provider.
 
-    The four folders must not be inside one another. ``timeframes`` are those of the aggregates.
+    The five folders must not be inside one another. ``official_path`` is beside ``revisions_path`` if it is not given:
+    a configuration of an earlier version, which does not name it, keeps its store together. ``timeframes`` are those of
+    the aggregates.
     """
 
     session: SessionKind = setting(values.one_of(*SessionKind), SessionKind.EXTENDED)
@@ -86,6 +92,7 @@ class StoreConfig:
     aggregates_path: Path = setting(values.location, Path("aggregates"))
     quarantine_path: Path = setting(values.location, Path("quarantine"))
     revisions_path: Path = setting(values.location, Path("revisions"))
+    official_path: Path = setting(values.location, Factory(_beside_revisions, takes_self=True))
     state_path: Path = setting(values.location, Path("state/marketpipe.sqlite"))
     compression: str = setting(values.one_of("zstd", "snappy"), "zstd")
     timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
@@ -134,6 +141,7 @@ class PipelineConfig(StoreConfig):
             aggregates_path: Path | str = ...,
             quarantine_path: Path | str = ...,
             revisions_path: Path | str = ...,
+            official_path: Path | str = ...,
             state_path: Path | str = ...,
             compression: str = ...,
             workers: int = ...,

@@ -6,22 +6,29 @@
         └─────────────────────────────────── BarsStored ───────────────────────────────────────┘
 
 One BarsRequested leads to any number of BarsFetched, each followed by one BarsValidated and one BarsStored, and at the
-end to one BarsExhausted: steps 2 to 4 of the ring repeat, 1 and 5 happen once. The other events report on requests,
+end to one BarsExhausted: steps 2 to 4 of the ring repeat, 1 and 5 happen once. The exchange's official days have a
+journey of four events of their own, each published once a request:
+
+    OfficialDaysRequested ──▶ OfficialDaysFetched ──▶ OfficialDaysValidated ──▶ OfficialDaysStored
+
+ The other events report on requests,
 jobs, audits and the store; observers listen to them. Bulk data travels by reference (``ColumnarBars``), so that no
 event copies bars.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.domain.predicate import Severity
-from marketpipe.shared_kernel.domain.store_inventory import DayComparison, VersionMark
+from marketpipe.shared_kernel.domain.store_inventory import DayComparison, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
+from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate
 
 
 class Event:
@@ -137,6 +144,65 @@ class BarsExhausted(Event):
     request: BarsRequest
     refused: tuple[RefusedSymbol, ...] = ()
     unrequested: int = 0
+
+
+@frozen
+class OfficialDaysRequested(Event):
+    """Official days, 1 of 4. Ingestion wants the exchange's daily bars; integration requests them from the provider."""
+
+    request: BarsRequest
+
+
+@frozen
+class OfficialDaysFetched(Event):
+    """Official days, 2 of 4. The complete answer to the request arrived; validation checks it.
+
+    A symbol-day of the request without a bar has none, unless its symbol is among the ``refused``.
+    """
+
+    request: BarsRequest
+    bars: ColumnarBars = field(repr=_size)
+    refused: tuple[RefusedSymbol, ...] = ()
+
+
+@frozen
+class OfficialDaysValidated(Event):
+    """Official days, 3 of 4. Bars are split into good and bad; storage writes both. As ``BarsValidated``."""
+
+    request: BarsRequest
+    accepted: ColumnarBars = field(repr=_size)
+    rejected: ColumnarBars = field(repr=_size)
+    refused: tuple[RefusedSymbol, ...] = ()
+    findings: tuple[RuleFinding, ...] = ()
+
+
+@frozen
+class StoredOfficialYear:
+    """The stored official days of one symbol and year after a write. If ``error`` is set, nothing was changed.
+
+    ``answered`` are the days that this write settles: with a bar, or with none. ``changed`` are those whose bar is
+    another than before, or is withdrawn; a day that had none is not among them. ``failed`` are days whose bar was
+    rejected, each with the reason. ``replaces``: whether the stored days are these alone, because the former file was
+    gone or altered. ``version`` is None if there is no file.
+    """
+
+    symbol: Symbol
+    year: int
+    answered: frozenset[TradingDate] = field(repr=lambda dates: f"<{len(dates)} days>")
+    changed: frozenset[TradingDate] = frozenset()
+    failed: Mapping[TradingDate, str] = field(factory=dict)
+    replaces: bool = False
+    version: RecordedVersion | None = None
+    error: str | None = None
+
+
+@frozen
+class OfficialDaysStored(Event):
+    """Official days, 4 of 4. The files are written and synced; ingestion records them."""
+
+    request: BarsRequest
+    years: tuple[StoredOfficialYear, ...] = field(repr=lambda years: f"<{len(years)} symbol-years>")
+    refused: tuple[RefusedSymbol, ...] = ()
 
 
 @frozen

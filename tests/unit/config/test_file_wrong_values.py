@@ -26,6 +26,7 @@ WRONG: dict[str, list[str]] = {
     "aggregates_path": NO_PATH,
     "quarantine_path": NO_PATH,
     "revisions_path": NO_PATH,
+    "official_path": NO_PATH,
     "state_path": NO_PATH,
     "compression": [*NO_CHOICE, "gzip", "ZSTD"],
     "timeframes": ["5m", "5", "null", "true", "{5m: 1h}", "[2m]", "[1m, 5m]", "[5]", "[null]", "[[5m]]", "[{5m: 1}]"],

@@ -1,12 +1,12 @@
-"""The tables of state/marketpipe.sqlite, version 4, and the migrations from earlier versions.
+"""The tables of state/marketpipe.sqlite, version 5, and the migrations from earlier versions.
 
 Dates are ISO text and moments RFC 3339 in UTC; but ``known_since`` is microseconds since 1970, which is faster to read
 for hundreds of thousands of rows, and NULL in rows of version 1. ``mark`` is a ``VersionMark``, '' if it is unknown.
 ``hours`` is the value of a ``SessionHours``; ``minutes`` is a packed ``TradedMinutes``, NULL if they were never
 recorded. ``changes`` counts the writes to a store's checkpoints, and ``change`` is the number of the write that a
 checkpoint came with; 0 in rows of earlier versions. A ``holder`` is the name of a ``HolderLock``; ``until`` is
-microseconds since 1970. The table ``claims`` lists the symbol-days of each lease; its name is part of the schema and
-stays.
+microseconds since 1970. ``answered`` has a bit for each day of a year, the lowest for 1 January. The table ``claims``
+lists the symbol-days of each lease; its name is part of the schema and stays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from marketpipe.shared_kernel.domain.errors import StateError
 
-VERSION: Final = 4
+VERSION: Final = 5
 APPLICATION_ID: Final = 0x4D504950  # "MPIP"
 
 STORES: Final = """
@@ -106,8 +106,22 @@ CREATE TABLE claims (
 
 CLAIMS_BY_DAY: Final = "CREATE INDEX claims_by_day ON claims (store_id, symbol, trading_date)"
 
+OFFICIAL_YEARS: Final = """
+CREATE TABLE official_years (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    symbol TEXT NOT NULL,
+    year INTEGER NOT NULL,
+    answered BLOB NOT NULL,
+    mark TEXT NOT NULL DEFAULT '',
+    sha256 TEXT,
+    known_since INTEGER,
+    checked_at TEXT NOT NULL,
+    PRIMARY KEY (store_id, symbol, year)
+) STRICT, WITHOUT ROWID
+"""
+
 SHARING: Final = (LEASES, CLAIMS, CLAIMS_BY_DAY)
-TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, *SHARING)
+TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, OFFICIAL_YEARS, *SHARING)
 
 
 @contextmanager
@@ -170,6 +184,10 @@ STEPS: Final = {
         # As storage marks files: size in bytes, then modification time in microseconds, which was the known-since.
         "UPDATE partitions SET mark = bytes || '-' || known_since WHERE known_since IS NOT NULL",
         "PRAGMA user_version = 4",
+    ),
+    4: (
+        OFFICIAL_YEARS,
+        "PRAGMA user_version = 5",
     ),
 }
 """For each version the statements that migrate it to a later one, step by step up to the present one."""

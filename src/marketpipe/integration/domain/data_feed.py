@@ -34,7 +34,8 @@ class ProviderCapabilities:
 
     ``adjustment`` names how prices are adjusted for corporate actions (``raw``: not at all). ``bars_per_page`` is the
     largest number of bars in one response, counted over all symbols. ``symbols_per_request`` is how many symbols one
-    request may name. ``requests_per_minute`` is None if the provider sets no limit.
+    request may name. ``requests_per_minute`` is None if the provider sets no limit. ``official_days``: whether it
+    also serves the exchange's official daily bars, to requests with the timeframe 1d.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ProviderCapabilities:
     bars_per_page: int = field(default=10_000, validator=ge(1))
     symbols_per_request: int = field(default=200, validator=ge(1))
     requests_per_minute: int | None = field(default=None, validator=optional(ge(1)))
+    official_days: bool = False
 
     @property
     def identity(self) -> DatasetIdentity:

@@ -1,4 +1,4 @@
-"""What ingestion asks of a provider: minute bars of some symbols in some consecutive sessions."""
+"""What ingestion asks of a provider: bars of some symbols in some consecutive sessions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate, TradingSession
 
@@ -36,7 +37,10 @@ class AskedSession:
 
 @frozen
 class BarsRequest:
-    """A request for the minute bars of every symbol in every session; sessions are ascending and consecutive.
+    """A request for the bars of every symbol in every session; sessions are ascending and consecutive.
+
+    ``timeframe`` is one minute, or one day for the exchange's official daily bars. These are stamped New York midnight,
+    and the windows of their sessions are the calendar days in New York, from midnight to midnight.
 
     ``batch_id`` numbers the requests of a job. ``probing`` marks a part of a request that failed: it is sent with few
     retries, to find the symbol-days that fail. ``lease`` numbers the lease on its symbol-days; None before it is taken.
@@ -49,6 +53,7 @@ class BarsRequest:
     session_kind: SessionKind = SessionKind.EXTENDED
     probing: bool = False
     lease: int | None = field(default=None, eq=False, repr=False)
+    timeframe: Timeframe = Timeframe.MINUTE_1
 
     @symbols.validator
     @sessions.validator

@@ -106,6 +106,23 @@ class ColumnarBars(ArrowStream, Protocol):
         """The symbol-day of each row: slices follow one another and cover all rows. A slice may be empty."""
 
 
+@frozen
+class OfficialDay:
+    """The daily bar that the exchange publishes, as the provider serves it.
+
+    Open, high, low and close are those of the regular session with its auctions; ``volume`` is of all hours.
+    ``trade_count`` and ``vwap`` are None if the provider does not send them.
+    """
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trade_count: int | None = None
+    vwap: float | None = None
+
+
 def _price(value: object) -> Price:
     return value if isinstance(value, Price) else Price(value)
 

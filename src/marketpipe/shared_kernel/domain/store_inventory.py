@@ -7,8 +7,9 @@ from datetime import date
 from enum import Enum
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
+from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -93,6 +94,38 @@ class VersionRegister(Protocol):
         """Mark these days as failed, each for its reason, so that they are requested again.
 
         Their files have the recorded mark, and not the recorded content.
+        """
+
+
+@frozen
+class RecordedOfficialYear:
+    """What is recorded of the official days of one symbol and year.
+
+    ``answered``: the days that were requested when they were final, and that the provider answered with a bar or with
+    none. ``version`` is None if it answered none of them with a bar: then there is no file.
+    """
+
+    answered: frozenset[TradingDate] = field(repr=lambda dates: f"<{len(dates)} days>")
+    version: RecordedVersion | None = None
+
+
+class OfficialYearRegister(Protocol):
+    """The recorded official days of a store, by symbol and year. Raises ``StateError``."""
+
+    def years(self, symbol: Symbol, first: int, last: int) -> Mapping[int, RecordedOfficialYear]:
+        """Return the recorded years between these, both inclusive; years ascend."""
+
+
+class OfficialDays(Protocol):
+    """The exchange's official daily bars that are stored. Raises ``StateError`` and ``StorageError``."""
+
+    def between(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate
+    ) -> Mapping[TradingDate, OfficialDay | None]:
+        """Return one symbol's days between the dates, both inclusive; dates ascend.
+
+        None if the day was requested when it was final and the provider has no bar. A day is absent if nothing is known
+        of it: it was never requested, or its file is gone or altered.
         """
 
 

@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final, NoReturn
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from marketpipe.shared_kernel.domain.errors import StorageError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -42,18 +42,22 @@ _DAY_FILE: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
 
 @frozen
 class StoreLayout:
-    """The four roots of a store, and the path of each file below them."""
+    """The five roots of a store, and the path of each file below them."""
 
     data: Path
     aggregates: Path
     quarantine: Path
     revisions: Path
+    official: Path = Factory(lambda self: self.revisions.with_name("official"), takes_self=True)
 
     def bars(self, day: SymbolDay) -> Path:
         return self.data / DataPartition(day).path
 
     def rejected(self, day: SymbolDay) -> Path:
         return self.quarantine / DataPartition(day).path
+
+    def official_days(self, symbol: Symbol, year: int) -> Path:
+        return self.official / f"symbol={symbol}" / f"year={year:04d}.parquet"
 
     def revision(self, revision: Revision) -> Path:
         return self.revisions / revision.path
