@@ -13,7 +13,7 @@ from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth, alpaca_capabilities
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
-from marketpipe.integration.infrastructure.http_exchange import LARGEST_BODY, HttpExchange
+from marketpipe.integration.infrastructure.http_exchange import LARGEST_BODY, LONGEST_SECONDS, HttpExchange
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
@@ -26,13 +26,19 @@ Row = dict[str, Any]
 
 
 def exchange(
-    url: str, transport: httpx.MockTransport | None = None, *, seconds: float = 5.0, largest_body: int = LARGEST_BODY
+    url: str,
+    transport: httpx.MockTransport | None = None,
+    *,
+    seconds: float = 5.0,
+    largest_body: int = LARGEST_BODY,
+    longest_body_seconds: float = LONGEST_SECONDS,
 ) -> HttpExchange:
     return HttpExchange(
         url,
         alpaca_auth(KEY, SECRET),
         timeout=httpx.Timeout(seconds),
         largest_body=largest_body,
+        longest_body_seconds=longest_body_seconds,
         transport=transport,
         async_transport=transport,
     )

@@ -11,10 +11,14 @@ from attrs import frozen
 
 @frozen
 class Wire:
-    """Bytes to send. ``closes``: close the connection afterwards; otherwise wait for the next request."""
+    """Bytes to send. ``closes``: close the connection afterwards; otherwise wait for the next request.
+
+    ``repeated`` is sent again and again after them, until the client closes the connection.
+    """
 
     sent: bytes = b""
     closes: bool = True
+    repeated: bytes = b""
 
 
 def http(body: bytes, status: str = "200 OK", *headers: str) -> Wire:
@@ -33,6 +37,7 @@ class WireServer:
         self._answers, self._lock = answers, threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
+        self._pause = threading.Event()
         self.connections = 0
         self.requests: list[bytes] = []
 
@@ -71,6 +76,9 @@ class WireServer:
                     wire = self._next(received)
                     received = b""
                     connection.sendall(wire.sent)
+                    while wire.repeated:
+                        connection.sendall(wire.repeated)
+                        self._pause.wait(0.02)
                     if wire.closes:
                         break
             connection.close()

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from marketpipe.shared_kernel.domain.secret_text import visible
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 
 ASCII = str.maketrans({"█": "#", "▒": "o", "○": "~", "·": ".", "…": "..."})
@@ -22,13 +23,13 @@ WIDEST = 10_000
 
 
 def out(line: str = "") -> None:
-    """Print a line to standard output."""
-    typer.echo(line)
+    """Print a line to standard output. What it quotes of others is made visible, see ``visible``."""
+    typer.echo(visible(line))
 
 
 def err(line: str) -> None:
-    """Print a line to standard error."""
-    typer.echo(line, err=True)
+    """Print a line to standard error. What it quotes of others is made visible, see ``visible``."""
+    typer.echo(visible(line), err=True)
 
 
 def printable(text: str) -> str:
@@ -46,7 +47,7 @@ def print_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
     console = terminal if terminal.is_terminal else Console(width=WIDEST)
     table = Table(*head, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(visible(text)) for text in row))
     console.print(table)
 
 

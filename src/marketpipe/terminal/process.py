@@ -115,8 +115,10 @@ def report_errors(debug: bool) -> Iterator[None]:
 
 
 def _fail(message: str, exit_code: int) -> None:
+    from marketpipe.shared_kernel.domain.secret_text import visible
+
     try:
-        typer.echo(message, err=True)
+        typer.echo(visible(message), err=True)
     except OSError:  # the exit code still tells the caller
         _discard(sys.stderr)
     sys.exit(exit_code)

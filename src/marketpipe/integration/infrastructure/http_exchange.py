@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +32,10 @@ TIMEOUT = httpx.Timeout(connect=10.0, read=30.0, write=10.0, pool=60.0)
 LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=64)
 LARGEST_BODY = 16 * 1024 * 1024
 """Bytes. A page of 10,000 bars has one or two megabytes."""
-LONGEST_BODY_SECONDS = 90.0
+LONGEST_SECONDS = 90.0
+"""Of one exchange: from waiting for a connection to the last byte of the body."""
+IDENTITY, GZIPPED = ("", "identity"), ("gzip", "x-gzip")
+"""Values of Content-Encoding. RFC 9110, section 8.4.1.3: x-gzip is to be taken for gzip."""
 MOST_MEMBERS = 64
 """Members of a gzip stream. Each costs a copy of all that follow it, so many small ones would cost quadratic time."""
 GZIP = 16 + isal_zlib.MAX_WBITS
@@ -49,9 +54,9 @@ class HttpExchange:
     """Sends GET requests over one pool of connections, sync and async. Threads share it.
 
     Redirects are not followed, because the credentials in the headers would travel to another host. A body of more
-    than ``largest_body`` bytes, packed or unpacked, raises ``MalformedResponseError`` before it fills the memory; one
-    that takes longer than ``longest_body_seconds`` raises ``ProviderTimeoutError``. ``transport`` and
-    ``async_transport`` replace the network in tests.
+    than ``largest_body`` bytes, packed or unpacked, raises ``MalformedResponseError`` before it fills the memory. An
+    exchange that takes longer than ``longest_body_seconds`` raises ``ProviderTimeoutError``: connecting, headers and
+    body together. ``transport`` and ``async_transport`` replace the network in tests.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class HttpExchange:
         *,
         timeout: httpx.Timeout = TIMEOUT,
         largest_body: int = LARGEST_BODY,
-        longest_body_seconds: float = LONGEST_BODY_SECONDS,
+        longest_body_seconds: float = LONGEST_SECONDS,
         transport: httpx.BaseTransport | None = None,
         async_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -79,24 +84,32 @@ class HttpExchange:
             # a proxy from the environment would see the keys that are meant for a server on this machine
             "trust_env": not _is_loopback(base_url),
         }
-        self._client = httpx.Client(**settings, transport=transport)
+        self._client, self._deadline = httpx.Client(**settings, transport=transport), _ThreadDeadline()
+        _bound_in_time(self._client, self._deadline)
         self._new_async_client = partial(httpx.AsyncClient, **settings, transport=async_transport)
         self._async: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
 
     def get(self, path: str, params: Mapping[str, str]) -> HttpReply:
         """Return the response, whatever its status. Raises ``ProviderError`` if there is none that can be used."""
-        with self._translated(), self._client.stream("GET", path, params=dict(params)) as response:
+        with self._translated(), self._deadline.within(self._longest):
             packed = _BoundedBody(self._largest, self._longest)
-            packed.read(cast(httpx.SyncByteStream, response.stream))
-            return self._reply(response, packed)
+            with self._client.stream("GET", path, params=dict(params)) as response:
+                packed.read(cast(httpx.SyncByteStream, response.stream))
+                return self._reply(response, packed)
 
     async def get_async(self, path: str, params: Mapping[str, str]) -> HttpReply:
         """Do the same as ``get`` on the running event loop."""
         with self._translated():
-            async with self._client_of_this_loop().stream("GET", path, params=dict(params)) as response:
-                packed = _BoundedBody(self._largest, self._longest)
-                await packed.read_async(cast(httpx.AsyncByteStream, response.stream))
-                return self._reply(response, packed)
+            packed = _BoundedBody(self._largest, self._longest)
+            try:
+                async with (
+                    asyncio.timeout(self._longest),
+                    self._client_of_this_loop().stream("GET", path, params=dict(params)) as response,
+                ):
+                    await packed.read_async(cast(httpx.AsyncByteStream, response.stream))
+                    return self._reply(response, packed)
+            except TimeoutError as error:
+                raise _too_slow(self._longest) from error
 
     def close(self) -> None:
         self._client.close()
@@ -118,7 +131,7 @@ class HttpExchange:
 
     def _reply(self, response: httpx.Response, packed: _BoundedBody) -> HttpReply:
         headers = httpx.Headers([(name, self._redactor.redact_text(text)) for name, text in response.headers.items()])
-        body = _unpacked(headers.get("content-encoding", "identity").lower(), packed.joined(), self._largest)
+        body = _unpacked(headers.get("content-encoding", "").strip().lower(), packed.joined(), self._largest)
         return HttpReply(response.status_code, headers, self._redactor.redact(body))
 
     @contextmanager
@@ -140,7 +153,8 @@ class _BoundedBody:
     """Collects a body that may be neither too large nor too slow.
 
     The read timeout bounds only the time between two chunks, so a server could send one byte a second for ever. The
-    chunks stay in here, out of sight of the frames that an error keeps: they are not redacted yet.
+    ``seconds`` begin when this is made, before the request is sent. The chunks stay in here, out of sight of the
+    frames that an error keeps: they are not redacted yet.
     """
 
     def __init__(self, largest: int, seconds: float) -> None:
@@ -157,7 +171,7 @@ class _BoundedBody:
 
     def _add(self, chunk: bytes) -> None:
         if time.monotonic() > self._deadline:
-            raise ProviderTimeoutError(f"the response was not complete after {self._seconds:.0f} s")
+            raise _too_slow(self._seconds)
         self._left -= len(chunk)
         if self._left < 0:
             raise MalformedResponseError(f"the response is larger than {self._largest:,} bytes")
@@ -167,15 +181,76 @@ class _BoundedBody:
         return b"".join(self._chunks)
 
 
+class _ThreadDeadline(threading.local):
+    """The moment, in monotonic seconds, at which the exchange of the present thread has to be over."""
+
+    at = math.inf
+    seconds = math.inf
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        self.at, self.seconds = time.monotonic() + seconds, seconds
+        try:
+            yield
+        finally:
+            self.at = math.inf
+
+    def cut(self, timeout: float | None) -> float | None:
+        """Return the timeout of one operation, cut to what is left. Raises ``ProviderTimeoutError`` if nothing is."""
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise _too_slow(self.seconds)
+        return timeout if timeout is not None and timeout <= left else left if left < math.inf else timeout
+
+
+class _BoundedNetwork:
+    """A network backend or stream of httpcore, each operation of which ends with the exchange it belongs to.
+
+    httpx bounds each operation alone, and reads headers until they end: a header line every few seconds, or interim
+    responses (103) without an end, would hold a request for ever.
+    """
+
+    def __init__(self, inner: Any, deadline: _ThreadDeadline) -> None:
+        self._inner, self._deadline = inner, deadline
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, *more: Any, **options: Any) -> Any:
+        stream = self._inner.connect_tcp(host, port, self._deadline.cut(timeout), *more, **options)
+        return _BoundedNetwork(stream, self._deadline)
+
+    def start_tls(self, context: ssl.SSLContext, name: str | None = None, timeout: float | None = None) -> Any:
+        return _BoundedNetwork(self._inner.start_tls(context, name, self._deadline.cut(timeout)), self._deadline)
+
+    def read(self, most: int, timeout: float | None = None) -> bytes:
+        return cast(bytes, self._inner.read(most, self._deadline.cut(timeout)))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, self._deadline.cut(timeout))
+
+
+def _bound_in_time(client: httpx.Client, deadline: _ThreadDeadline) -> None:
+    """Put ``_BoundedNetwork`` under the client's connections. httpx has no public way to give it a network backend."""
+    for transport in (client._transport, *client._mounts.values()):
+        pool = getattr(transport, "_pool", None)
+        if pool is not None:
+            pool._network_backend = _BoundedNetwork(pool._network_backend, deadline)
+
+
+def _too_slow(seconds: float) -> ProviderTimeoutError:
+    return ProviderTimeoutError(f"the response was not complete after {seconds:.0f} s")
+
+
 def _unpacked(encoding: str, packed: bytes, largest: int) -> bytes:
     """Unpack gzip member by member, never to more than ``largest`` bytes.
 
     httpx unpacks without a bound: a few kilobytes of gzip can become gigabytes ("gzip bomb"). So the body is read
     packed and unpacked here, with ISA-L, which is also faster than zlib.
     """
-    if encoding == "identity" or not packed:
+    if encoding in IDENTITY or not packed:
         return packed
-    if encoding != "gzip":
+    if encoding not in GZIPPED:
         raise MalformedResponseError(f"the response has an encoding that was not requested: {encoding[:20]!r}")
     body, rest = b"", packed
     for _ in range(MOST_MEMBERS):
@@ -183,7 +258,7 @@ def _unpacked(encoding: str, packed: bytes, largest: int) -> bytes:
         body += member
         if following is None or len(body) > largest:
             raise MalformedResponseError(f"the response unpacks to more than {largest:,} bytes")
-        if not following:
+        if not following.strip(b"\0"):  # as gzip itself does: zeros that fill a block are no member
             return body
         rest = following
     raise MalformedResponseError(f"the response is a gzip stream of more than {MOST_MEMBERS} members")

@@ -12,6 +12,8 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from marketpipe.shared_kernel.domain.secret_text import visible
+
 SHORTEST: Final = 6
 """Characters. A shorter secret is not redacted: it occurs in correct responses too, which would be damaged."""
 LARGEST_IN_BASE64: Final = 65_536
@@ -29,7 +31,7 @@ LOGGERS: Final = tuple(
 class Redactor(logging.Filter):
     """Replaces secrets by ``***`` wherever they occur: plain, in Base64, or escaped as in JSON, URLs and HTML.
 
-    As a log filter it redacts the records of ``LOGGERS``.
+    As a log filter it redacts the records of ``LOGGERS``, and makes control characters in them visible.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -65,7 +67,7 @@ class Redactor(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        redacted = self.redact_text(text)
+        redacted = visible(self.redact_text(text))
         if redacted != text:
             record.msg, record.args = redacted, None
         return True

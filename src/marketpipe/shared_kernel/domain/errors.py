@@ -33,9 +33,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from marketpipe.shared_kernel.domain.secret_text import visible
+
 
 class MarketPipeError(Exception):
-    """Base of all errors that MarketPipe raises on purpose."""
+    """Base of all errors that MarketPipe raises on purpose.
+
+    Messages quote servers, files and users: as text they are always ``visible``.
+    """
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class ConfigurationError(MarketPipeError):
@@ -56,7 +64,9 @@ class ProviderError(MarketPipeError):
     kind = "provider"
 
     def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""  # further arguments are for code, not part of the message
+        return (
+            visible(str(self.args[0])) if self.args else ""
+        )  # further arguments are for code, not part of the message
 
 
 class TransientProviderError(ProviderError):

@@ -1,8 +1,32 @@
-"""Text that must not be shown."""
+"""Text that must not be shown as it is: secrets, and text of others that could deceive a reader or a terminal."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import re
+from typing import Any, Final, NoReturn
+
+INVISIBLE: Final = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed: terminals obey them
+    "\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # marks that reorder or hide text
+    "\ud800-\udfff"  # halves of characters, which no encoding can write
+    "\U000e0000-\U000e0fff"  # tags and variation selectors: text that no screen shows
+    "]"
+)
+
+
+def visible(text: str) -> str:
+    """Return the text with control characters and invisible marks written as escapes, such as ``\\x1b``.
+
+    Wherever text that came from outside is printed, logged or stored, it goes through this function: a server's message
+    could otherwise change the title, the colours or the contents of a terminal, or show text in another order. Line
+    feeds and tabs stay. Text without such characters is returned as it is.
+    """
+    return text if text.isprintable() else INVISIBLE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
 
 
 class SecretText(str):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import gzip
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 
@@ -111,7 +112,16 @@ def test_a_gzipped_body_is_unpacked(ask: Get) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("encoding", ["identity", "Identity"])
+@pytest.mark.parametrize("encoding", ["x-gzip", "X-GZIP", "GZip"])
+@pytest.mark.parametrize("padding", [b"", bytes(1), bytes(700)], ids=len)
+def test_other_valid_forms_of_gzip_are_unpacked(ask: Get, encoding: str, padding: bytes) -> None:
+    packed = gzip.compress(b'{"bars":{}}') + padding
+    with WireServer(http(packed, "200 OK", f"Content-Encoding: {encoding}")) as server:
+        assert ask(exchange(server.url), "/x", {}).body == b'{"bars":{}}'
+
+
+@BOTH
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
 def test_a_body_with_the_encoding_identity_is_taken_as_it_is(ask: Get, encoding: str) -> None:
     with WireServer(http(b"{}", "200 OK", f"Content-Encoding: {encoding}")) as server:
         assert ask(exchange(server.url), "/x", {}).body == b"{}"
@@ -126,8 +136,9 @@ def test_a_body_with_the_encoding_identity_is_taken_as_it_is(ask: Get, encoding:
         (http(b'{"bars":{}}', "200 OK", "Content-Encoding: gzip"), "not the gzip stream that its header promises"),
         (http(gzip.compress(b"{}" * 99)[:-9], "200 OK", "Content-Encoding: gzip"), "in the middle of its gzip stream"),
         (http(gzip.compress(b"{}")[:-4] + b"????", "200 OK", "Content-Encoding: gzip"), "not the gzip stream"),
+        (http(gzip.compress(b"{}") + b"\0\0more" * 9, "200 OK", "Content-Encoding: gzip"), "gzip stream"),
     ],
-    ids=["brotli", "twice", "not gzip", "cut", "checksum"],
+    ids=["brotli", "twice", "not gzip", "cut", "checksum", "more after the padding"],
 )
 def test_a_body_in_a_wrong_encoding_is_malformed(ask: Get, wire: Wire, complaint: str) -> None:
     with WireServer(wire) as server, pytest.raises(MalformedResponseError, match=complaint):
@@ -208,6 +219,36 @@ def test_a_body_that_trickles_for_ever_is_a_timeout() -> None:
     slow = HttpExchange("http://api.test", httpx.Auth(), transport=transport, longest_body_seconds=0.05)
     with pytest.raises(ProviderTimeoutError, match="was not complete"):
         slow.get("/bars", {})
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("sent", "repeated"),
+    [
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\nX-Note: wait\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-Note: 1\r\n"),
+        (b"HTTP/1.1 200 ", b"O"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    ],
+    ids=["endless 103", "endless 100", "endless headers", "endless status line", "endless body", "endless chunks"],
+)
+def test_one_bound_holds_for_the_whole_exchange(ask: Get, sent: bytes, repeated: bytes) -> None:
+    with WireServer(Wire(sent, repeated=repeated)) as server:
+        with pytest.raises(ProviderTimeoutError, match=r"was not complete after 0 s|no answer in time"):
+            ask(exchange(server.url, longest_body_seconds=0.15), "/x", {})
+        assert len(server.requests) == 1
+
+
+def test_the_bound_of_one_exchange_is_not_that_of_the_next_on_its_connection() -> None:
+    with WireServer(http(b"{}")) as server:
+        exchange_ = exchange(server.url, longest_body_seconds=0.2)
+        for _ in range(3):
+            assert exchange_.get("/x", {}).body == b"{}"
+            threading.Event().wait(0.1)
+        exchange_.close()
+        assert server.connections == 1
 
 
 def test_a_gzip_stream_of_several_members_is_read_to_its_end() -> None:
