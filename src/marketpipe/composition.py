@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from marketpipe.integration.application.ports import MarketDataProvider
     from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
     from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
+    from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
     from marketpipe.storage.application.bar_handlers import BarStorer, StoredBarsReviewer
@@ -311,9 +312,16 @@ def storer(parts: Parts, guard: LeaseGuard) -> BarStorer:
     from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
     writer, register = ParquetWriter(parts.config.compression), RecordedVersions(state(parts).checkpoints)
-    identity = capabilities(parts).identity
-    partitions = PartitionManager(layout(parts), identity, writer, files(parts), parts.clock, register)
+    store = layout(parts), capabilities(parts).identity, writer, files(parts)
+    partitions = PartitionManager(*store, parts.clock, register, figure_calculator(parts))
     return BarStorer(partitions, guard.pin, parts.bus)
+
+
+@once
+def figure_calculator(parts: Parts) -> FigureCalculator:
+    from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+
+    return FigureCalculator(calendar(parts))
 
 
 @once
@@ -398,7 +406,7 @@ def new_stored_files(parts: Parts) -> ParquetStoredFiles:
     from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles
 
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, READING_THREADS, "marketpipe-read")
-    return ParquetStoredFiles(layout(parts), new_executor)
+    return ParquetStoredFiles(layout(parts), new_executor, figure_calculator(parts))
 
 
 def new_integrity_checker(parts: Parts) -> IntegrityChecker:

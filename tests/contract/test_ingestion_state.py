@@ -21,6 +21,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVo
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
+from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DatasetIdentity, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -115,6 +116,24 @@ def test_what_was_recorded_comes_back(state: IngestionState) -> None:
     assert dict(state.checkpoints.between(Symbol("AAPL"), FIRST, LAST)) == {
         FIRST: IngestionCheckpoint(COMPLETE, REGULAR | LATE, 1, 3, None, 390, file, minutes)
     }
+
+
+def test_figures_come_back_with_the_checkpoint(state: IngestionState) -> None:
+    figures = DayFigures(open=143.5, volume=2.0**40, peak=719, in_lots=True, values_hash=2**64 - 1)
+
+    record(state, [aapl(figures=figures)])
+
+    assert record_of_aapl(state).figures == figures
+
+
+@pytest.mark.parametrize(("sha", "kept"), [(ONE_SHA, True), (OTHER_SHA, False)])
+def test_figures_stay_until_the_bytes_change(state: IngestionState, sha: str, kept: bool) -> None:
+    figures = DayFigures(close=7.0)
+    record(state, [aapl(figures=figures)])
+
+    record(state, [aapl(sha=sha)])
+
+    assert record_of_aapl(state).figures == (figures if kept else None)
 
 
 def test_a_day_without_bars_has_no_file(state: IngestionState) -> None:

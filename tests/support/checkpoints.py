@@ -5,6 +5,7 @@ from typing import Any
 
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer
+from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.store_inventory import VersionMark
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -26,12 +27,13 @@ def answer(
     minutes: TradedMinutes | None = None,
     known_since: Timestamp | None = CHECKED_AT,
     mark: VersionMark | None = "a mark",
+    figures: DayFigures | None = None,
 ) -> Answer:
     """Return an answer with a file of 3900 bytes; without a file if there are no rows."""
     day = SymbolDay(Symbol(symbol), TradingDate.parse(date))
     error = "no" if outcome is Outcome.FAILED else None
     bounds = CHECKED_AT, CHECKED_AT
-    stored = StoredSymbolDay(day, rows, 0, True, *bounds, 3900, sha, None, minutes, known_since, mark)
+    stored = StoredSymbolDay(day, rows, 0, True, *bounds, 3900, sha, None, minutes, known_since, mark, figures)
     found = SymbolDayOutcome(day, outcome, 390 if rows else 0, rejected, error)
     return found, hours, stored if rows else None
 

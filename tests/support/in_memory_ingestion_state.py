@@ -93,7 +93,7 @@ class Memory:
         if file is None:
             return known
         version = RecordedVersion(file.mark or NO_MARK, file.known_since, str(file.sha256))
-        return evolve(known, rows=file.rows, version=version, minutes=file.minutes)
+        return evolve(known, rows=file.rows, version=version, minutes=file.minutes, figures=file.figures)
 
 
 @define
@@ -232,7 +232,8 @@ class InMemoryCheckpoints:
             if known and known.sha256 == file.sha256:
                 since = [moment for moment in (known.known_since, file.known_since) if moment]
                 minutes = known.minutes if file.minutes is None else file.minutes
-                file = evolve(file, known_since=min(since, default=None), minutes=minutes)
+                figures = known.figures if file.figures is None else file.figures
+                file = evolve(file, known_since=min(since, default=None), minutes=minutes, figures=figures)
             self._memory.files[day] = file
 
 

@@ -68,7 +68,8 @@ def known(folder: Path) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(Path(copy, "marketpipe.sqlite"))) as state:
             return state.execute(
                 "SELECT symbol, trading_date, outcome, hours, rejected, error, rows, first, last, bytes, sha256, "
-                "minutes FROM checkpoints LEFT JOIN partitions USING (store_id, symbol, trading_date) ORDER BY 1, 2"
+                "minutes, figures "
+                "FROM checkpoints LEFT JOIN partitions USING (store_id, symbol, trading_date) ORDER BY 1, 2"
             ).fetchall()
 
 

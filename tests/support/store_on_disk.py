@@ -15,6 +15,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
+from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
@@ -62,9 +63,8 @@ class StoreOnDisk:
 
     @property
     def partitions(self) -> PartitionManager:
-        return PartitionManager(
-            self.layout, self.identity, ParquetWriter(self.compression), self.files, self.clock, self.register
-        )
+        store = self.layout, self.identity, ParquetWriter(self.compression), self.files
+        return PartitionManager(*store, self.clock, self.register, FigureCalculator(CALENDAR))
 
     @property
     def aggregates(self) -> AggregateFiles:

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, DayFigures
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, SymbolDayOutcome
@@ -93,7 +93,8 @@ class StoredSymbolDay:
     the provider's answer on the requested window was complete and will not change. ``first`` and ``last`` are the
     timestamps of the first and the last bar (UTC, left edge of the minute); None if there is no file. ``known_since``
     is the moment from which the store has had exactly these bars: earlier than now if this write changed nothing.
-    ``mark`` identifies the stored version. ``size_bytes`` is a statistic.
+    ``mark`` identifies the stored version. ``size_bytes`` is a statistic. ``figures`` are what the bars in the file add
+    up to; None if there is no file, or no session on that date.
     """
 
     symbol_day: SymbolDay
@@ -108,6 +109,7 @@ class StoredSymbolDay:
     minutes: TradedMinutes | None = None
     known_since: Timestamp | None = None
     mark: VersionMark | None = None
+    figures: DayFigures | None = None
 
     @property
     def whole(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
+from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes
@@ -21,7 +22,8 @@ class IngestionCheckpoint:
     """What is known of one symbol-day.
 
     ``hours`` are those for which the outcome holds. ``answers`` counts how often in a row the provider has given this
-    same answer. ``version`` is None if no bars were ever stored; ``minutes`` also if they were never recorded.
+    same answer. ``version`` is None if no bars were ever stored; ``minutes`` and ``figures`` also if they were never
+    recorded.
     """
 
     outcome: Outcome
@@ -32,6 +34,7 @@ class IngestionCheckpoint:
     rows: int = 0
     version: RecordedVersion | None = None
     minutes: TradedMinutes | None = None
+    figures: DayFigures | None = None
 
     @property
     def settled_hours(self) -> SessionHours:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, next_checkpoint
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -25,7 +26,7 @@ _OF_DAYS: Final = (
     "WHERE store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ?"
 )
 _DAYS: Final = (
-    "SELECT trading_date, outcome, hours, answers, rejected, error, rows, mark, known_since, sha256, minutes "
+    "SELECT trading_date, outcome, hours, answers, rejected, error, rows, mark, known_since, sha256, minutes, figures "
     f"{_OF_DAYS}"
 )
 SELECT_DAYS: Final = f"{_DAYS} ORDER BY trading_date"
@@ -39,8 +40,9 @@ PUT_CHECKPOINT: Final = (
 )
 # A file whose bytes are the same as before keeps its earlier moment, such as a damaged one that was repaired.
 PUT_PARTITION: Final = """
-INSERT INTO partitions (store_id, symbol, trading_date, rows, first, last, bytes, sha256, known_since, minutes, mark)
-VALUES (?,?,?,?,?,?,?,?,?,?,?)
+INSERT INTO partitions
+    (store_id, symbol, trading_date, rows, first, last, bytes, sha256, known_since, minutes, mark, figures)
+VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
 ON CONFLICT DO UPDATE SET
     rows = excluded.rows, first = excluded.first, last = excluded.last, bytes = excluded.bytes,
     sha256 = excluded.sha256, mark = excluded.mark,
@@ -49,7 +51,8 @@ ON CONFLICT DO UPDATE SET
         min(coalesce(known_since, excluded.known_since), coalesce(excluded.known_since, known_since)),
         excluded.known_since
     ),
-    minutes = iif(sha256 = excluded.sha256, coalesce(excluded.minutes, minutes), excluded.minutes)
+    minutes = iif(sha256 = excluded.sha256, coalesce(excluded.minutes, minutes), excluded.minutes),
+    figures = iif(sha256 = excluded.sha256, coalesce(excluded.figures, figures), excluded.figures)
 """
 DELETE_PARTITION: Final = "DELETE FROM partitions WHERE store_id = ? AND symbol = ? AND trading_date = ?"
 
@@ -154,7 +157,8 @@ class SQLiteCheckpoints:
             since = None if stored.known_since is None else stored.known_since.epoch_micros
             minutes = None if stored.minutes is None else stored.minutes.packed
             about = stored.rows, str(stored.first), str(stored.last), stored.size_bytes, stored.sha256
-            values = *self._key_of(answer), *about, since, minutes, stored.mark or NO_MARK
+            figures = None if stored.figures is None else stored.figures.packed
+            values = *self._key_of(answer), *about, since, minutes, stored.mark or NO_MARK, figures
             connection.execute(PUT_PARTITION, values)
 
     def _key_of(self, answer: Answer) -> tuple[int, str, str]:
@@ -172,13 +176,14 @@ def parsed_checkpoints(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, Ing
     """Parse rows of ``SELECT_DAYS``. Raises ``ValidationError`` for values that MarketPipe never wrote."""
     # One loop without calls of our own: a report on coverage reads hundreds of thousands of rows here.
     found: dict[TradingDate, IngestionCheckpoint] = {}
-    since, minutes_of = Timestamp.from_epoch_micros, TradedMinutes
+    since, minutes_of, figures_of = Timestamp.from_epoch_micros, TradedMinutes, DayFigures.unpack
     try:
-        for date, outcome, hours, answers, rejected, reason, bars, mark, known_since, sha256, packed in rows:
+        for date, outcome, hours, answers, rejected, reason, bars, mark, known_since, sha256, packed, sums in rows:
             version = None if sha256 is None else RecordedVersion(mark, known_since and since(known_since), sha256)
             minutes = None if packed is None else minutes_of(packed)
+            figures = None if sums is None else figures_of(sums)
             found[_trading_date(date)] = IngestionCheckpoint(
-                _OUTCOMES[outcome], _HOURS[hours], answers, rejected, reason, bars or 0, version, minutes
+                _OUTCOMES[outcome], _HOURS[hours], answers, rejected, reason, bars or 0, version, minutes, figures
             )
     except LookupError as error:
         raise ValidationError(f"unknown outcome or hours {error}") from error

@@ -3,10 +3,11 @@
 Dates are ISO text and moments RFC 3339 in UTC; but ``known_since`` is microseconds since 1970, which is faster to read
 for hundreds of thousands of rows, and NULL in rows of version 1. ``mark`` is a ``VersionMark``, '' if it is unknown.
 ``hours`` is the value of a ``SessionHours``; ``minutes`` is a packed ``TradedMinutes``, NULL if they were never
-recorded. ``changes`` counts the writes to a store's checkpoints, and ``change`` is the number of the write that a
-checkpoint came with; 0 in rows of earlier versions. A ``holder`` is the name of a ``HolderLock``; ``until`` is
-microseconds since 1970. ``answered`` has a bit for each day of a year, the lowest for 1 January. The table ``claims``
-lists the symbol-days of each lease; its name is part of the schema and stays.
+recorded; ``figures`` are packed ``DayFigures``, NULL likewise. ``changes`` counts the writes to a store's checkpoints,
+and ``change`` is the number of the write that a checkpoint came with; 0 in rows of earlier versions. A ``holder`` is
+the name of a ``HolderLock``; ``until`` is microseconds since 1970. ``answered`` has a bit for each day of a year, the
+lowest for 1 January. The table ``claims`` lists the symbol-days of each lease; its name is part of the schema and
+stays.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ CREATE TABLE partitions (
     known_since INTEGER,
     minutes BLOB,
     mark TEXT NOT NULL DEFAULT '',
+    figures BLOB,
     PRIMARY KEY (store_id, symbol, trading_date)
 ) STRICT, WITHOUT ROWID
 """
@@ -187,6 +189,7 @@ STEPS: Final = {
     ),
     4: (
         OFFICIAL_YEARS,
+        "ALTER TABLE partitions ADD COLUMN figures BLOB",
         "PRAGMA user_version = 5",
     ),
 }

@@ -7,9 +7,10 @@ checks them, and validation checks columns with the same predicates.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from attrs import field, frozen
 from attrs.converters import optional
@@ -121,6 +122,66 @@ class OfficialDay:
     volume: float
     trade_count: int | None = None
     vwap: float | None = None
+
+
+_FIGURES: Final = struct.Struct("<4h?14fQ")
+"""Prices and volumes have seven significant digits, which is enough to compare them and halves their room."""
+
+
+class DayFigures(NamedTuple):
+    """What the stored minute bars of one symbol-day add up to; recorded with the file, so that it need not be read.
+
+    Minutes are counted from 04:00 New York; -1 is no minute. A price is 0 if there is no such bar. Prices and volumes
+    are rounded to seven significant digits. A named tuple, because a report reads hundreds of thousands of them.
+    """
+
+    opens: int = 330
+    """The minute in which the regular session opened, by the calendar that the figures were made with."""
+    closes: int = 720
+    """The minute in which it closed, exclusive. Other figures must not be used for a session with other hours."""
+    peak: int = -1
+    """The minute of the regular session with the greatest volume, the first of several."""
+    opening_peak: int = -1
+    """The minute with the greatest volume from an hour before the open to an hour after it."""
+    in_lots: bool = False
+    """Whether there is any volume, and every bar's volume is a multiple of 100."""
+    open: float = 0.0
+    """The first price of the regular session, as high, low and close are of its bars alone."""
+    high: float = 0.0
+    low: float = 0.0
+    close: float = 0.0
+    volume: float = 0.0
+    """The volume of the regular session, without the minute that begins at the close."""
+    early_volume: float = 0.0
+    late_volume: float = 0.0
+    """The volume after the close, with the minute that begins there."""
+    auction_open: float = 0.0
+    """The first price of the minute that begins at the close, in which most exchanges' closing auction lies."""
+    auction_high: float = 0.0
+    auction_low: float = 0.0
+    auction_volume: float = 0.0
+    opening_high: float = 0.0
+    """Of the first bar of the regular session, as ``opening_low`` and ``opening_volume``."""
+    opening_low: float = 0.0
+    opening_volume: float = 0.0
+    values_hash: int = 0
+    """64 bits of a hash over open, high, low, close and volume of all bars in order, without their times."""
+
+    @property
+    def total_volume(self) -> float:
+        return self.early_volume + self.volume + self.late_volume
+
+    @property
+    def packed(self) -> bytes:
+        return _FIGURES.pack(*self)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> DayFigures:
+        """Raises ``ValidationError`` for bytes that ``packed`` never returned."""
+        try:
+            return cls._make(_FIGURES.unpack(packed))
+        except struct.error as error:
+            raise ValidationError(f"not the figures of a day: {error}") from error
 
 
 def _price(value: object) -> Price:

@@ -33,6 +33,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
+from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.data_partition import size_and_time_in
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea, problem_of
 from marketpipe.storage.domain.storage_metadata import days_in, identity_in, label_in, sources_in
@@ -224,8 +225,9 @@ class StoredIdentity:
 class ParquetStoredFiles:
     """Reads the files of a store to the last byte, on the threads of an executor."""
 
-    def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor]) -> None:
+    def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor], calculator: FigureCalculator) -> None:
         self._walk, self._new_executor, self._index = StoreWalk(layout), new_executor, VersionIndex(layout)
+        self._calculator = calculator
         self._walked: tuple[Symbol, list[FoundFile | str]] | None = None
 
     def symbols(self) -> frozenset[Symbol]:
@@ -280,10 +282,14 @@ class ParquetStoredFiles:
         rejected = {file.trading_date: len(rows) for file, rows in quarantined if rows is not None and not file.problem}
         for file, rows in stored:
             if day := file.symbol_day:
-                yield _stored_day(day, file, rows, identity, rejected.pop(day.trading_date, 0), moments)
+                found = _stored_day(day, file, rows, identity, rejected.pop(day.trading_date, 0), moments)
+                yield found if rows is None or found.error else self._with_figures(found, rows)
         for quarantined_on, count in rejected.items():  # days of which every bar was rejected
             if quarantined_on is not None:
                 yield StoredSymbolDay(SymbolDay(symbol, quarantined_on), 0, count, final=True)
+
+    def _with_figures(self, day: StoredSymbolDay, rows: pa.Table) -> StoredSymbolDay:
+        return evolve(day, figures=self._calculator.of_day(day.symbol_day.trading_date, rows))
 
     def _in(self, area: StoreArea, symbol: Symbol) -> Iterator[FoundFile]:
         return (found for found in self._of(symbol) if isinstance(found, FoundFile) and found.area is area)

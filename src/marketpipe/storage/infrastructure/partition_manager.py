@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from attrs import define, evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
-from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, DayFigures, SymbolDaySlice
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -26,6 +26,7 @@ from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradedMinutes
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
+from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.day_versions import (
     KnownMoments,
@@ -73,8 +74,10 @@ class PartitionManager:
         files: DurableFiles,
         clock: Clock,
         register: VersionRegister,
+        calculator: FigureCalculator,
     ) -> None:
         """``register`` has what was recorded of the stored files."""
+        self._calculator = calculator
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
         self._clock, self._register, self._index = clock, register, VersionIndex(layout)
         self._locks, self._refused = SymbolDayLocks(), dict[str, OSError]()
@@ -131,14 +134,14 @@ class PartitionManager:
         if stored and stored.damage and not (len(item.accepted) and covers_regular_hours(part)):
             write.results.append(evolve(result, error=f"{stored.damage}; move it away"))
             return None
-        bars = _merged(stored, item)
+        bars = self._merged(stored, item)
         if not len(bars):
             write.results.append(result)
             return None
         content = self._writer.encode(bars.table, self._metadata(item.day))
         digest, (first, last) = sha256(content), (Timestamp.from_epoch_micros(int(bars.times[row])) for row in (0, -1))
-        size, counts = len(content), (item.day, len(bars), rejected, result.final)
-        write.results.append(StoredSymbolDay(*counts, first, last, size, digest, None, bars.minutes))
+        stored_day = evolve(result, rows=len(bars), first=first, last=last, size_bytes=len(content), sha256=digest)
+        write.results.append(evolve(stored_day, minutes=bars.minutes, figures=bars.figures))
         moments = write.moments_from(self._index)
         return NewVersion(item.day, item.path, content, digest, write.now, stored, recorded, moments)
 
@@ -206,8 +209,31 @@ class PartitionManager:
         bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
         return [
             _Arrived(part, path_of(part.symbol_day), bars, bad_of.get(part.symbol_day))
-            for part, bars in zip(parts, _bars_of(versioned(pa.table(accepted)), parts), strict=True)
+            for part, bars in zip(parts, self._bars_of(versioned(pa.table(accepted)), parts), strict=True)
         ]
+
+    def _bars_of(self, table: pa.Table, parts: Sequence[SymbolDaySlice]) -> Iterator[_DayBars]:
+        """Yield the bars of each part. ``parts`` are contiguous."""
+        times, lengths = times_of(table), [part.length for part in parts]
+        dates = [part.symbol_day.trading_date for part in parts]
+        minutes, figures = traded_minutes_of(dates, lengths, times), self._calculator.of_days(dates, lengths, table)
+        ascends = are_in_order(times, lengths)
+        for part, traded, sums, is_ordered in zip(parts, minutes, figures, ascends, strict=True):
+            rows = slice(part.offset, part.offset + part.length)
+            bars = _DayBars(table.slice(part.offset, part.length), times[rows], traded, sums)
+            yield bars if is_ordered else self._day_bars(part.symbol_day, in_order(bars.table))
+
+    def _merged(self, stored: StoredVersion | None, item: _Arrived) -> _DayBars:
+        """Return the bars of the day from now on. The new ones replace what can no longer be read."""
+        newer = item.accepted
+        if stored is None or stored.damage:
+            return newer
+        rejected = np.empty(0, np.int64) if item.rejected is None else times_of(item.rejected)
+        return self._day_bars(item.day, merge_bars(stored.bars, newer.table, rejected, item.part.final_window))
+
+    def _day_bars(self, day: SymbolDay, table: pa.Table) -> _DayBars:
+        times, date = times_of(table), day.trading_date
+        return _DayBars(table, times, traded_minutes(date, times), self._calculator.of_day(date, table))
 
     def _check_identity(self) -> None:
         """Check once: from then on every file of the store is this manager's own, or was found to agree."""
@@ -291,11 +317,7 @@ class _DayBars:
     table: pa.Table = field(repr=False)
     times: Int64s = field(repr=False)
     minutes: TradedMinutes
-
-    @classmethod
-    def of(cls, day: SymbolDay, table: pa.Table) -> _DayBars:
-        times = times_of(table)
-        return cls(table, times, traded_minutes(day.trading_date, times))
+    figures: DayFigures | None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -325,25 +347,6 @@ def _results(
         stored.get(day) or StoredSymbolDay(day, 0, 0, final=False, error=str(errors[day]))
         for day in (item.day for item in arrived)
     )
-
-
-def _merged(stored: StoredVersion | None, item: _Arrived) -> _DayBars:
-    """Return the bars of the day from now on. The new ones replace what can no longer be read."""
-    newer = item.accepted
-    if stored is None or stored.damage:
-        return newer
-    rejected = np.empty(0, np.int64) if item.rejected is None else times_of(item.rejected)
-    return _DayBars.of(item.day, merge_bars(stored.bars, newer.table, rejected, item.part.final_window))
-
-
-def _bars_of(table: pa.Table, parts: Sequence[SymbolDaySlice]) -> Iterator[_DayBars]:
-    """Yield the bars of each part. ``parts`` are contiguous."""
-    times, lengths = times_of(table), [part.length for part in parts]
-    minutes = traded_minutes_of([part.symbol_day.trading_date for part in parts], lengths, times)
-    for part, traded, rises in zip(parts, minutes, are_in_order(times, lengths), strict=True):
-        rows = slice(part.offset, part.offset + part.length)
-        bars = _DayBars(table.slice(part.offset, part.length), times[rows], traded)
-        yield bars if rises else _DayBars.of(part.symbol_day, in_order(bars.table))
 
 
 def rejected_after(part: SymbolDaySlice, rejected: pa.Table | None, quarantined: Path | None) -> pa.Table | None:

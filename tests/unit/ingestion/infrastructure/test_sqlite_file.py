@@ -151,6 +151,7 @@ def test_nothing_is_written_to_a_state_that_was_archived_meanwhile(path: Path, i
         ("checkpoints", "hours", 8),
         ("partitions", "known_since", 2**62),
         ("partitions", "minutes", b"\xff" * 180),
+        ("partitions", "figures", b"\xff" * 7),
         ("stores", "session", "night"),
     ],
 )

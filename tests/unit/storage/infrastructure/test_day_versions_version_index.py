@@ -19,12 +19,13 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.data_partition import Revision
 from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, VersionIndex
 from marketpipe.storage.infrastructure.durable_files import SameThread
 from marketpipe.storage.infrastructure.file_inventory import FileInventory, ParquetStoredFiles
 from tests.support.bar_stores import at
-from tests.support.builders import bar, columnar, day
+from tests.support.builders import CALENDAR, bar, columnar, day
 from tests.support.fake_clock import FakeClock
 from tests.support.store_on_disk import NOTHING, NothingRecorded, StoreOnDisk
 from tests.support.system_calls import SystemCalls
@@ -253,7 +254,9 @@ def test_the_former_line_of_a_version_that_returned_does_not_date_it(tmp_path: P
     lost_lines(store, moments[-1])
 
     assert [opens(store, moment) for moment in moments] == [[100.0], [200.0], [100.0]]
-    (recovered,) = ParquetStoredFiles(store.layout, SameThread).stored_days(AAPL.symbol, store.identity)
+    (recovered,) = ParquetStoredFiles(store.layout, SameThread, FigureCalculator(CALENDAR)).stored_days(
+        AAPL.symbol, store.identity
+    )
     assert recovered.known_since == moments[-1]
 
     moments += returned(store, 300.0)
@@ -280,7 +283,9 @@ def test_a_revision_of_the_stored_version_itself_changes_no_moment(tmp_path: Pat
     os.link(store.path(AAPL), revision)
     copy = copied_without_times(store, tmp_path / "copy")
 
-    (recovered,) = ParquetStoredFiles(copy.layout, SameThread).stored_days(AAPL.symbol, copy.identity)
+    (recovered,) = ParquetStoredFiles(copy.layout, SameThread, FigureCalculator(CALENDAR)).stored_days(
+        AAPL.symbol, copy.identity
+    )
 
     assert recovered.known_since == moment
     assert opens(copy, moment) == [100.0]

@@ -20,9 +20,12 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
+from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.storage.infrastructure.durable_files import SameThread
+from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles
 from marketpipe.storage.infrastructure.parquet_files import read_metadata, sha256
 from tests.support.bar_stores import at, word
-from tests.support.builders import bar, columnar, day, table
+from tests.support.builders import CALENDAR, bar, columnar, day, table
 from tests.support.store_on_disk import NOTHING, NothingRecorded, StoreOnDisk, tree
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
@@ -51,6 +54,25 @@ def test_the_result_describes_the_bytes_on_disk(tmp_path: Path) -> None:
 
     content = (tmp_path / DAY_FILE).read_bytes()
     assert (result.size_bytes, result.sha256) == (len(content), sha256(content))
+
+
+def test_the_figures_are_those_of_the_file_however_its_bars_came(tmp_path: Path) -> None:
+    shuffled = MINUTES.copy()
+    Random(7).shuffle(shuffled)
+    ways = [[MINUTES], [shuffled], [MINUTES[:100], MINUTES[50:]], [MINUTES[200:], [], MINUTES[:200]]]
+    stores = [StoreOnDisk(tmp_path / str(number)) for number in range(len(ways))]
+
+    written = [
+        [store.keep((AAPL, some), (MSFT, MINUTES[:1]), whole=False)[0] for some in parts][-1]
+        for store, parts in zip(stores, ways, strict=True)
+    ]
+
+    expected = FigureCalculator(CALENDAR).of_day(AAPL.trading_date, table(MINUTES))
+    assert expected is not None
+    assert [result.figures for result in written] == [expected] * len(ways)
+    for store in stores:
+        files = ParquetStoredFiles(store.layout, SameThread, FigureCalculator(CALENDAR))
+        assert [found.figures for found in files.stored_days(AAPL.symbol, store.identity)] == [expected]
 
 
 @pytest.mark.parametrize("compression", ["zstd", "snappy"])
