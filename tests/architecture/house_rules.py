@@ -61,7 +61,19 @@ PURE_LIBRARIES: Final = frozenset(
             "difflib",
             "enum",
         ),
-        *("functools", "hashlib", "itertools", "marketpipe", "math", "operator", "re", "types", "typing", "zoneinfo"),
+        *(
+            "functools",
+            "hashlib",
+            "itertools",
+            "marketpipe",
+            "math",
+            "operator",
+            "re",
+            "struct",
+            "types",
+            "typing",
+            "zoneinfo",
+        ),
     }
 )
 
