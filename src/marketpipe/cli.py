@@ -125,18 +125,24 @@ def update(config: Config = None, symbols: Symbols = None, json: Json = False) -
 
 
 def coverage(
-    config: Config = None, symbols: Symbols = None, start: Start = None, end: EndOrLatest = None, json: Json = False
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also if anything is short.")] = False,
+    json: Json = False,
 ) -> None:
     """Show for every symbol and session whether its bars are stored.
 
-    Prints a summary, a map, and every gap with its reason. Exit code 1 if anything is missing or suspect.
+    Prints a summary, a map, and every gap with its reason. Exit code 1 if anything is missing or suspect; with --strict
+    also if it is short: the provider repeated its answer, and the evidence is still against it.
     """
     from marketpipe.terminal.coverage import print_coverage
 
     with open_store(config) as pipeline:
         report = pipeline.coverage(_listed(symbols), start, end)
     print_coverage(report, as_json=json)
-    exit_with(report.ok)
+    exit_with(report.strict_ok if strict else report.ok)
 
 
 def audit(

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NOTHING_AGGREGATED: Final = AggregationReport(0, 0)
-DAY_COLUMNS = ("symbol", "trading_date", "verdict", "suspicion", "detail", "bars", "rejected", "first", "last")
+DAY_COLUMNS = (
+    *("symbol", "trading_date", "verdict", "suspicion", "detail", "bars", "rejected", "first", "last"),
+    "evidence",
+)
 
 
 @frozen
@@ -138,9 +141,15 @@ class CoverageReport:
     def ok(self) -> bool:
         """Whether nothing is missing or suspect.
 
-        Partial and pending sessions do not count: they are requested once their session is final.
+        Partial and pending sessions do not count: they are requested once their session is final. Nor do short ones:
+        the provider was asked again and has no more; see ``strict_ok``.
         """
         return not any(self.count(verdict) for verdict in Verdict if verdict.disproves)
+
+    @property
+    def strict_ok(self) -> bool:
+        """Whether nothing is missing or suspect, and no session is short of what the evidence shows."""
+        return self.ok and not self.count(Verdict.SHORT)
 
     @property
     def dates(self) -> tuple[TradingDate, ...]:
@@ -152,24 +161,27 @@ class CoverageReport:
         return sum(coverage.count(verdict) for coverage in self.symbols)
 
     def gaps(self) -> list[Gap]:
-        """Return what is missing, partial or suspect, by symbol, then date; equal verdicts in a row are one gap."""
+        """Return what is missing, partial, suspect or short, by symbol, then date.
+
+        Equal verdicts in a row are one gap.
+        """
         return [gap for coverage in self.symbols for gap in coverage.gaps()]
 
     def days(self) -> Iterator[SessionVerdict]:
-        """Yield every verdict with its evidence, by symbol, then date."""
+        """Yield every verdict, by symbol, then date."""
         for coverage in self.symbols:
             yield from coverage.days()
 
     def to_arrow(self) -> pa.Table:
         """Return one row for each symbol-day, by symbol, then date.
 
-        Columns: symbol, trading_date, verdict, suspicion, detail, bars, rejected, first, last. ``first`` and ``last``
-        are the UTC times of the first and the last stored bar.
+        Columns: symbol, trading_date, verdict, suspicion, detail, bars, rejected, first, last, evidence. ``first`` and
+        ``last`` are the UTC times of the first and the last stored bar; ``evidence`` is the text of an ``Evidence``.
         """
         import pyarrow as pa
 
         text, count, moment = pa.string(), pa.int64(), pa.timestamp("us", tz="UTC")
-        types = (text, pa.date32(), text, text, text, count, count, moment, moment)
+        types = (text, pa.date32(), text, text, text, count, count, moment, moment, text)
         schema = pa.schema(zip(DAY_COLUMNS, types, strict=True))
         parts = [pa.Table.from_pylist(list(map(day_as_row, coverage.days())), schema) for coverage in self.symbols]
         return pa.concat_tables([schema.empty_table(), *parts])
@@ -181,7 +193,7 @@ def day_as_row(day: SessionVerdict) -> dict[str, object]:
     suspicion = None if finding.suspicion is None else str(finding.suspicion)
     first, last = (None if minute is None else minute.moment for minute in (day.first, day.last))
     identified = str(key.symbol), key.trading_date.day, str(day.verdict), suspicion, finding.detail
-    return dict(zip(DAY_COLUMNS, (*identified, day.bars, day.rejected, first, last), strict=True))
+    return dict(zip(DAY_COLUMNS, (*identified, day.bars, day.rejected, first, last, str(day.evidence)), strict=True))
 
 
 @frozen

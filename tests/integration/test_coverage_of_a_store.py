@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from marketpipe.config import StoreConfig
+from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ProviderUnavailableError
 from marketpipe.store import Store
@@ -68,6 +69,7 @@ def test_a_whole_store_is_complete_and_every_verdict_has_its_evidence(tmp_path: 
             "rejected": 0,
             "first": minutes(FIRST, 1)[0]["timestamp"],
             "last": minutes(FIRST, 390)[-1]["timestamp"],
+            "evidence": "neighbours+market",
         }
     ]
     assert table.schema.field("first").type == pa.timestamp("us", tz="UTC")
@@ -155,7 +157,7 @@ def test_a_withheld_day_is_suspect_until_it_is_asked_for_again(tmp_path: Path) -
         assert made.coverage().ok
 
 
-def test_the_same_silence_once_more_is_the_truth(tmp_path: Path) -> None:
+def test_the_same_silence_once_more_is_short_and_stays_visible(tmp_path: Path) -> None:
     bars = market("AAPL", "MSFT")
     del bars["AAPL"][MIDDLE]
     with pipeline(config(tmp_path, ["AAPL", "MSFT"], FIRST, LAST), ScriptedProvider(bars)) as made:
@@ -163,8 +165,14 @@ def test_the_same_silence_once_more_is_the_truth(tmp_path: Path) -> None:
         made.ingest(retry_suspect=True)
 
         report = made.coverage()
-        assert report.ok
-        assert found(report) == {f"AAPL {MIDDLE}": "empty"}
+        assert (report.ok, report.strict_ok, report.count(Verdict.SHORT)) == (True, False, 1)
+        (gap,) = report.gaps()
+        assert (str(gap.first), gap.finding.verdict, gap.finding.suspicion) == (
+            MIDDLE,
+            Verdict.SHORT,
+            Suspicion.WITHHELD,
+        )
+        assert report.to_arrow().to_pylist()[DATES.index(MIDDLE)]["verdict"] == "short"
         assert made.plan(retry_suspect=True).planned == 0
 
 

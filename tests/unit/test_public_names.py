@@ -52,6 +52,7 @@ PUBLIC_NAMES = [
     "EndlessPagingError",
     "EntitlementError",
     "Event",
+    "Evidence",
     "Finding",
     "Gap",
     "HeaderTokenAuth",

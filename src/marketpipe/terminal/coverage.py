@@ -9,7 +9,7 @@ from attrs import asdict
 from rich.console import Console
 from rich.text import Text
 
-from marketpipe.ingestion.domain.coverage.verdict import Gap, Suspicion, SymbolCoverage, Verdict
+from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Suspicion, SymbolCoverage, Verdict
 from marketpipe.reports import CoverageReport, day_as_row
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.terminal.output import out, print_json, print_table, printable
@@ -17,6 +17,7 @@ from marketpipe.terminal.output import out, print_json, print_table, printable
 SIGNS = {
     Verdict.MISSING: ("x", "bold red"),
     Verdict.SUSPECT: ("?", "bold magenta"),
+    Verdict.SHORT: ("s", "bold yellow"),
     Verdict.PARTIAL: ("▒", "yellow"),
     Verdict.PENDING: ("○", "cyan"),
     Verdict.COMPLETE: ("█", "green"),
@@ -26,8 +27,9 @@ SIGNS = {
 """The sign and the style of each verdict, the worst verdict first."""
 RANK = {verdict: rank for rank, verdict in enumerate(SIGNS)}
 """If several sessions share a sign of the map, it shows the verdict with the lowest rank."""
-NAMED = (Verdict.MISSING, Verdict.SUSPECT, Verdict.PARTIAL, Verdict.PENDING, Verdict.EMPTY, Verdict.UNLISTED)
+NAMED = tuple(verdict for verdict in SIGNS if verdict is not Verdict.COMPLETE)
 """The verdicts that the conclusion counts, in its order."""
+_TO_REQUEST = (Verdict.MISSING, Verdict.PARTIAL)
 FILE_WIDTH = 120
 """Columns of a map that is not printed on a terminal."""
 MAX_ROWS = 60
@@ -66,7 +68,9 @@ def _line(gap: Gap) -> str:
     span = f"{gap.first}" if gap.sessions == 1 else f"{gap.first} to {gap.last} ({gap.sessions:,} sessions)"
     reason = f": {gap.finding.detail}" if gap.finding.detail else ""
     kind = f" ({gap.finding.suspicion})" if gap.finding.suspicion else ""
-    return f"{gap.symbol} {span} {gap.finding.verdict}{kind}{reason}"
+    evidence = gap.finding.evidence
+    compared = f" [evidence: {evidence}]" if evidence and evidence is not Evidence.RECORD else ""
+    return f"{gap.symbol} {span} {gap.finding.verdict}{kind}{reason}{compared}"
 
 
 def _conclusion(report: CoverageReport) -> str:
@@ -83,11 +87,19 @@ def _conclusion(report: CoverageReport) -> str:
 
 def _advice(report: CoverageReport) -> Iterator[str]:
     findings = [gap.finding for gap in report.gaps()]
-    suspicions = {finding.suspicion for finding in findings if finding.suspicion}
-    if Suspicion.ALTERED in suspicions or any(finding.verdict is not Verdict.SUSPECT for finding in findings):
+    suspicions = {found.suspicion for found in findings if found.suspicion and found.verdict is Verdict.SUSPECT}
+    if any(finding.verdict is Verdict.SHORT for finding in findings):
+        yield (
+            "short: the provider was asked again and has no more, and the evidence is against it; 'marketpipe coverage "
+            "--strict' exits with 1 for it"
+        )
+    if Suspicion.ALTERED in suspicions or any(finding.verdict in _TO_REQUEST for finding in findings):
         yield "'marketpipe ingest' requests only what is missing or damaged, or partial and final by now"
     if any(suspicion.asking_helps and suspicion is not Suspicion.ALTERED for suspicion in suspicions):
-        yield "'marketpipe ingest --retry-suspect' requests suspect sessions again; an answer that repeats is accepted"
+        yield (
+            "'marketpipe ingest --retry-suspect' requests suspect sessions again; if the provider repeats its answer, "
+            "they are short"
+        )
     if Suspicion.STALE_AGGREGATE in suspicions:
         yield "'marketpipe aggregate' rebuilds aggregates that do not agree with their minute bars"
     if Suspicion.UNRECORDED in suspicions:
@@ -143,6 +155,7 @@ def _legend(shared: int) -> Text:
 def _as_json(report: CoverageReport) -> dict[str, object]:
     return {
         "complete": report.ok,
+        "strictly_complete": report.strict_ok,
         "first": str(report.first),
         "last": str(report.last),
         "session": str(report.session),
@@ -164,4 +177,5 @@ def _as_json(report: CoverageReport) -> dict[str, object]:
 def _gap_as_json(gap: Gap) -> dict[str, object]:
     span = asdict(gap, recurse=False, filter=lambda attribute, _: attribute.name != "finding")
     finding = gap.finding
-    return {**span, "verdict": finding.verdict, "suspicion": finding.suspicion, "detail": finding.detail}
+    reason = {"verdict": finding.verdict, "suspicion": finding.suspicion, "detail": finding.detail}
+    return {**span, **reason, "evidence": str(finding.evidence)}

@@ -9,7 +9,7 @@ from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
 from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier
 from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey, SymbolDays
-from marketpipe.ingestion.domain.coverage.verdict import SymbolCoverage
+from marketpipe.ingestion.domain.coverage.verdict import SymbolCoverage, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality, even_sample
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -61,7 +61,7 @@ class CoverageAssessor:
             day.symbol_day
             for coverage in self.assess(scope)
             for day in coverage.days()
-            if day.finding.suspicion is not None and day.finding.suspicion.asking_helps
+            if day.verdict is Verdict.SUSPECT and day.finding.suspicion and day.finding.suspicion.asking_helps
         )
 
     def _grid(self, scope: IngestionScope) -> SessionGrid:

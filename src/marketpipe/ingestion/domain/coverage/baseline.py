@@ -171,6 +171,11 @@ class Baseline:
         sessions = zip(self._profiles, self._grid.sessions, strict=True)
         return [0 if minutes is None else longest_silence(minutes, item.length) for minutes, item in sessions]
 
+    def has_neighbours(self, position: int) -> bool:
+        """Whether any session around one has known minutes, so that there is something to compare it with."""
+        first, end = max(0, position - self._reach), min(len(self._grid), position + self._reach + 1)
+        return self._minutes[end] - self._minutes[first] > self._minutes[position + 1] - self._minutes[position]
+
     def usual_bars(self, position: int) -> float | None:
         """Return how many bars the regular session should have by those around it; None if there are none."""
         first, end = max(0, position - self._reach), min(len(self._grid), position + self._reach + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from marketpipe.ingestion.domain.coverage.baseline import (
     Baseline,
@@ -13,14 +13,24 @@ from marketpipe.ingestion.domain.coverage.baseline import (
     Silence,
     UnusualSilence,
 )
-from marketpipe.ingestion.domain.coverage.market import Listing, MarketSession, SymbolDays
-from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
+from marketpipe.ingestion.domain.coverage.market import (
+    FEWEST_SYMBOLS_OF_A_MARKET,
+    Listing,
+    MarketSession,
+    SymbolDays,
+)
+from marketpipe.ingestion.domain.coverage.verdict import Evidence, Finding, Suspicion, Verdict
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionKind, TradingDate
 
-COMPLETE, EMPTY, UNLISTED = Finding(Verdict.COMPLETE), Finding(Verdict.EMPTY), Finding(Verdict.UNLISTED)
+COMPLETE, EMPTY, UNLISTED = (
+    tuple(Finding(verdict, evidence=Evidence(value)) for value in range(8))
+    for verdict in (Verdict.COMPLETE, Verdict.EMPTY, Verdict.UNLISTED)
+)
+"""By the value of the evidence. Made once: hundreds of thousands of symbol-days share them."""
+BY_NEIGHBOURS, BY_MARKET = Evidence.NEIGHBOURS.value, Evidence.MARKET.value
 NEVER_ASKED = Finding(Verdict.MISSING, "never requested")
 PENDING = Finding(Verdict.PENDING)
 FOUR_OF_FIVE = 0.8
@@ -86,8 +96,8 @@ class CoverageClassifier:
         elif sparse := self._sparse(position, record, baseline):
             found = sparse
         else:
-            return COMPLETE
-        return self._unless_confirmed(found, record, Verdict.COMPLETE)
+            return COMPLETE[self._evidence(position, baseline)]
+        return self._short_if_confirmed(found, record)
 
     def _silent(self, position: int, odd: UnusualSilence) -> Finding:
         span, expected = self._clock(position, odd.silence), f"about {odd.expected:.0f} bars are usual then"
@@ -113,10 +123,10 @@ class CoverageClassifier:
         market = self.market[position]
         outside = listing.is_outside(position) and not market.is_silent
         if outside and listing.run_outside(position) >= max(self.thresholds.unlisted_sessions, listing.longest_run + 1):
-            return UNLISTED
+            return UNLISTED[self._evidence(position, baseline)]
         usual = (baseline.usual_bars(position) or 0.0) * market.share
         if usual < self.thresholds.hole_bars:
-            return EMPTY
+            return EMPTY[self._evidence(position, baseline)]
         others = market.traded + market.silent - 1
         found = (
             _suspect(Suspicion.OUTAGE, f"no bars of any of {market.silent} symbols, {usual:.0f} are usual for this one")
@@ -126,12 +136,21 @@ class CoverageClassifier:
                 f"no bars; about {usual:.0f} are usual. {market.traded:,} of {others:,} other symbols traded",
             )
         )
-        return self._unless_confirmed(found, record, Verdict.UNLISTED if outside else Verdict.EMPTY)
+        return self._short_if_confirmed(found, record)
 
-    def _unless_confirmed(self, found: Finding, record: IngestionCheckpoint, settled: Verdict) -> Finding:
+    def _short_if_confirmed(self, found: Finding, record: IngestionCheckpoint) -> Finding:
+        """A provider that repeats its answer has no more bars; that does not refute the evidence."""
         if record.answers < self.thresholds.confirmations:
             return found
-        return Finding(settled, f"{found.detail}; the provider gave the same answer {record.answers} times")
+        detail = f"{found.detail}; the provider gave the same answer {record.answers} times"
+        return evolve(found, verdict=Verdict.SHORT, detail=detail)
+
+    def _evidence(self, position: int, baseline: Baseline) -> int:
+        """Return the value of the evidence that there is for a session about which nothing is unusual."""
+        market = self.market[position]
+        return (BY_NEIGHBOURS if baseline.has_neighbours(position) else 0) + (
+            BY_MARKET if market.traded + market.silent >= FEWEST_SYMBOLS_OF_A_MARKET else 0
+        )
 
     def _clock(self, position: int, silence: Silence) -> str:
         opens = self.grid.sessions[position].opens

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import Enum
+from enum import Enum, Flag
 from itertools import groupby
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from marketpipe.ingestion.domain.coverage.baseline import SessionGrid
 from marketpipe.ingestion.domain.coverage.market import SymbolDays
@@ -30,6 +30,8 @@ class Verdict(Enum):
     """Never requested, or failed, or its file is gone."""
     SUSPECT = "suspect"
     """Requested and stored, but there is a reason to doubt it: see ``Suspicion``."""
+    SHORT = "short"
+    """The provider repeated its answer, so it has no more; the evidence is still against it: see ``Suspicion``."""
     UNLISTED = "unlisted"
     """Before the symbol's first bars or after its last: requested, and the provider had no bars."""
     PENDING = "pending"
@@ -40,12 +42,30 @@ class Verdict(Enum):
 
     @property
     def is_gap(self) -> bool:
-        return self in (Verdict.MISSING, Verdict.PARTIAL, Verdict.SUSPECT)
+        return self in (Verdict.MISSING, Verdict.PARTIAL, Verdict.SUSPECT, Verdict.SHORT)
 
     @property
     def disproves(self) -> bool:
         """Whether a store with this verdict is not complete."""
         return self in (Verdict.MISSING, Verdict.SUSPECT)
+
+
+class Evidence(Flag):
+    """What a verdict rests on; several together are possible. Its text is stable: "official+neighbours+market"."""
+
+    NOTHING = 0
+    """The provider's answer alone: nothing was found to compare it with."""
+    OFFICIAL = 1
+    """The exchange's official day, which the provider publishes apart from the minutes."""
+    NEIGHBOURS = 2
+    """The symbol's own sessions before and after."""
+    MARKET = 4
+    """The other symbols of the store in the same session."""
+    RECORD = 8
+    """What was recorded of requests and files: it needs no comparison."""
+
+    def __str__(self) -> str:
+        return "+".join(str(part.name).lower() for part in Evidence if part in self) or "nothing"
 
 
 class Suspicion(Enum):
@@ -72,19 +92,47 @@ class Suspicion(Enum):
         """
         return self not in (Suspicion.STALE_AGGREGATE, Suspicion.UNRECORDED)
 
+    @property
+    def evidence(self) -> Evidence:
+        """What the suspicion rests on."""
+        return _EVIDENCE.get(self, Evidence.NEIGHBOURS)
+
+
+_EVIDENCE = {
+    Suspicion.WITHHELD: Evidence.NEIGHBOURS | Evidence.MARKET,
+    Suspicion.OUTAGE: Evidence.NEIGHBOURS | Evidence.MARKET,
+    Suspicion.REJECTED: Evidence.RECORD,
+    Suspicion.ALTERED: Evidence.RECORD,
+    Suspicion.UNRECORDED: Evidence.RECORD,
+    Suspicion.STALE_AGGREGATE: Evidence.RECORD,
+}
+"""Of the suspicions that do not rest on the symbol's own sessions alone."""
+
+
+def _evidence_of(finding: Finding) -> Evidence:
+    if finding.suspicion is not None:
+        return finding.suspicion.evidence
+    rests_on_the_record = finding.verdict in (Verdict.MISSING, Verdict.PARTIAL, Verdict.PENDING)
+    return Evidence.RECORD if rests_on_the_record else Evidence.NOTHING
+
 
 @frozen
 class Finding:
-    """A verdict with its reason. ``detail`` is a sentence for people, None if the verdict needs none."""
+    """A verdict with its reason. ``detail`` is a sentence for people, None if the verdict needs none.
+
+    ``evidence`` follows from the suspicion, or from the record, if it is not given. Findings are equal whatever they
+    rest on, so that sessions in a row with one verdict and reason are one gap.
+    """
 
     verdict: Verdict
     detail: str | None = None
     suspicion: Suspicion | None = None
+    evidence: Evidence = field(default=Factory(_evidence_of, takes_self=True), eq=False)
 
 
 @frozen
 class SessionVerdict:
-    """A finding with its evidence.
+    """A finding on one symbol in one session, with the bars that it is about.
 
     ``bars`` are stored, ``rejected`` are in quarantine; ``first`` and ``last`` are the timestamps of the first and
     last stored bar (UTC, left edge of the minute), None if there is none or they were never recorded.
@@ -101,6 +149,11 @@ class SessionVerdict:
     def verdict(self) -> Verdict:
         return self.finding.verdict
 
+    @property
+    def evidence(self) -> Evidence:
+        """What the verdict rests on."""
+        return self.finding.evidence
+
 
 STRAY = Finding(
     Verdict.SUSPECT,
@@ -109,6 +162,7 @@ STRAY = Finding(
 )
 _VERDICTS = tuple(Verdict)
 _CODES = {verdict: code for code, verdict in enumerate(_VERDICTS)}
+_EVIDENCES = tuple(map(Evidence, range(16)))
 
 
 @frozen
@@ -136,6 +190,7 @@ class SymbolCoverage:
     _rejected: Sequence[int] = field(repr=False)
     _minutes: Sequence[int] = field(repr=False)
     """First and last minute after 04:00, two entries for each session; -1 if there is none."""
+    _evidence: bytes = field(repr=False)
     _findings: Mapping[int, Finding] = field(repr=False)
 
     strays: tuple[TradingDate, ...] = ()
@@ -154,8 +209,9 @@ class SymbolCoverage:
             minutes.append((bits & -bits).bit_length() - 1)
             minutes.append(bits.bit_length() - 1)
         verdicts = bytes(_CODES[finding.verdict] for finding in findings)
+        evidence = bytes(finding.evidence.value for finding in findings)
         explained = {i: finding for i, finding in enumerate(findings) if finding.detail is not None}
-        return cls(days.symbol, grid, verdicts, bars, rejected, minutes, explained, tuple(sorted(strays)))
+        return cls(days.symbol, grid, verdicts, bars, rejected, minutes, evidence, explained, tuple(sorted(strays)))
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -174,7 +230,7 @@ class SymbolCoverage:
         return self._verdicts.count(_CODES[verdict]) + (len(self.strays) if verdict is Verdict.SUSPECT else 0)
 
     def days(self) -> Iterator[SessionVerdict]:
-        """Yield the verdicts with their evidence; dates ascend."""
+        """Yield the verdicts; dates ascend."""
         for i, date in enumerate(self.grid.dates):
             yield SessionVerdict(
                 SymbolDay(self.symbol, date),
@@ -193,12 +249,13 @@ class SymbolCoverage:
             yield Gap(self.symbol, first, last, len(positions), finding)
 
     def gaps(self) -> list[Gap]:
-        """Return the runs of sessions that are missing, partial or suspect, and the stray files."""
+        """Return the runs of sessions that are missing, partial, suspect or short, and the stray files."""
         strays = [Gap(self.symbol, date, date, 0, STRAY) for date in self.strays]
         return [*(run for run in self.runs() if run.finding.verdict.is_gap), *strays]
 
     def _finding(self, position: int) -> Finding:
-        return self._findings.get(position) or Finding(_VERDICTS[self._verdicts[position]])
+        evidence = _EVIDENCES[self._evidence[position]]
+        return self._findings.get(position) or Finding(_VERDICTS[self._verdicts[position]], evidence=evidence)
 
     def _moment(self, position: int, minute: int) -> Timestamp | None:
         return None if minute < 0 else self.grid.moment(position, minute)

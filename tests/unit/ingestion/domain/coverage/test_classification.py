@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -199,10 +200,49 @@ def test_a_symbol_that_seldom_trades_may_have_nothing_for_a_day() -> None:
     assert middle(empty(), usual) == "empty"
 
 
-def test_the_same_answer_twice_settles_a_suspicion() -> None:
-    assert middle(silent(100, 200, answers=2)) == "complete"
-    assert middle(empty(answers=2)) == "empty"
-    assert middle(empty(answers=2), thresholds=evolve(THRESHOLDS, confirmations=3)) == "withheld"
+CONFIRMED = {
+    "holes": (silent(100, 200, answers=2), [full()] * DAYS),
+    "stops early": (silent(300, REGULAR, answers=2), [full()] * DAYS),
+    "too few bars": (traded(range(0, REGULAR, 19), answers=2), [full()] * DAYS),
+    "withheld": (empty(answers=2), [full()] * DAYS),
+    "all rejected": (IngestionCheckpoint(Outcome.COMPLETE, SessionHours.EXTENDED, 2, rejected=390), [full()] * DAYS),
+}
+
+
+@pytest.mark.parametrize("suspicion", CONFIRMED)
+def test_what_the_provider_repeats_is_short_and_the_reason_stays(suspicion: str) -> None:
+    odd, usual = CONFIRMED[suspicion]
+    found = findings(GRID, {"AAPL": among(odd, usual)})["AAPL"][MIDDLE]
+
+    assert (found.verdict, str(found.suspicion)) == (Verdict.SHORT, suspicion)
+    assert "; the provider gave the same answer 2 times" in str(found.detail)
+    patient = evolve(THRESHOLDS, confirmations=3)
+    assert findings(GRID, {"AAPL": among(odd, usual)}, thresholds=patient)["AAPL"][MIDDLE].verdict is Verdict.SUSPECT
+
+
+def test_an_outage_that_the_provider_repeats_is_short_for_every_symbol() -> None:
+    symbols = {name: among(silent(60, 75, answers=2), [full()] * DAYS) for name in ("A", "B", "C")}
+
+    found = [some[MIDDLE] for some in findings(GRID, symbols).values()]
+
+    assert {(each.verdict, each.suspicion) for each in found} == {(Verdict.SHORT, Suspicion.OUTAGE)}
+
+
+def test_a_thin_symbol_that_repeats_an_unsuspicious_answer_is_not_short() -> None:
+    assert middle(full(answers=5)) == "complete"
+    assert middle(empty(answers=5), [thin(i, 6) for i in range(DAYS)]) == "empty"
+
+
+def test_a_verdict_names_what_it_rests_on() -> None:
+    one = grid("2024-01-02", "2024-01-02")
+    alone, several = {"AAPL": [full()] * DAYS}, {"AAPL": [full()] * DAYS, "MSFT": [full()] * DAYS}
+
+    assert str(findings(one, {"AAPL": [full()]})["AAPL"][0].evidence) == "nothing"
+    assert str(findings(one, {"AAPL": [full()], "MSFT": [full()]})["AAPL"][0].evidence) == "market"
+    assert {str(found.evidence) for found in findings(GRID, alone)["AAPL"]} == {"neighbours"}
+    assert {str(found.evidence) for found in findings(GRID, several)["MSFT"]} == {"neighbours+market"}
+    assert str(findings(GRID, {"AAPL": among(None, [full()] * DAYS)})["AAPL"][MIDDLE].evidence) == "record"
+    assert str(findings(GRID, {"AAPL": among(silent(9, 99), [full()] * DAYS)})["AAPL"][MIDDLE].evidence) == "neighbours"
 
 
 def test_a_day_of_which_every_bar_was_rejected_is_suspect() -> None:
@@ -227,9 +267,10 @@ def test_days_that_were_never_requested_are_missing_not_unlisted() -> None:
     assert "unlisted" not in found
 
 
-def test_few_silent_days_at_an_end_are_suspect_until_they_are_answered_twice() -> None:
+def test_few_silent_days_at_an_end_are_suspect_and_short_if_they_are_answered_twice() -> None:
     assert verdicts(GRID, {"AAPL": [full()] * (DAYS - 2) + [empty()] * 2})["AAPL"][-2:] == ["withheld"] * 2
-    assert verdicts(GRID, {"AAPL": [full()] * (DAYS - 2) + [empty(2)] * 2})["AAPL"][-2:] == ["unlisted"] * 2
+    found = findings(GRID, {"AAPL": [full()] * (DAYS - 2) + [empty(2)] * 2})["AAPL"]
+    assert [finding.verdict for finding in found[-2:]] == [Verdict.SHORT] * 2
 
 
 def test_a_symbol_that_often_pauses_is_not_unlisted_for_another_pause() -> None:
