@@ -98,7 +98,7 @@ def subscribe_ring(
 def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> None:
     """Subscribe the journey of bars that are compared with stored ones instead of being stored."""
     from marketpipe.storage.application.bar_handlers import BarAuditor
-    from marketpipe.storage.infrastructure.day_versions import ParquetBarComparer
+    from marketpipe.storage.infrastructure.bar_loader import ParquetBarComparer
 
     bus.subscribe_lazily(BarsRequested, lambda: fetcher(parts, bus).on_bars_requested)
     bus.subscribe_lazily(BarsFetched, lambda: validator(parts, bus, parts.config.session).on_bars_fetched)

@@ -385,9 +385,9 @@ def test_other_hours_of_an_unknown_day_are_recorded_as_they_are(state: Ingestion
 
 
 @pytest.mark.parametrize(
-    ("before", "then", "kept"), [(NOW, LATER, NOW), (LATER, NOW, NOW), (None, LATER, LATER), (NOW, None, NOW)]
+    ("before", "then", "kept"), [(NOW, LATER, LATER), (LATER, NOW, NOW), (None, LATER, LATER), (NOW, None, NOW)]
 )
-def test_the_same_bytes_are_known_since_the_earlier_moment(
+def test_the_same_bytes_are_known_since_the_moment_that_storing_returned(
     state: IngestionState, before: Timestamp | None, then: Timestamp | None, kept: Timestamp
 ) -> None:
     record(state, [aapl(known_since=before)])

@@ -230,10 +230,10 @@ class InMemoryCheckpoints:
         elif file and file.sha256:
             known = self._memory.files.get(day)
             if known and known.sha256 == file.sha256:
-                since = [moment for moment in (known.known_since, file.known_since) if moment]
+                since = file.known_since or known.known_since
                 minutes = known.minutes if file.minutes is None else file.minutes
                 figures = known.figures if file.figures is None else file.figures
-                file = evolve(file, known_since=min(since, default=None), minutes=minutes, figures=figures)
+                file = evolve(file, known_since=since, minutes=minutes, figures=figures)
             self._memory.files[day] = file
 
 

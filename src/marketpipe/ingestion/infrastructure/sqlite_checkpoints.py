@@ -38,7 +38,7 @@ PUT_CHECKPOINT: Final = (
     "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error, change) "
     "VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 )
-# A file whose bytes are the same as before keeps its earlier moment, such as a damaged one that was repaired.
+# Storage decides since when a version is known: the same bytes may be known anew, if others were in between.
 PUT_PARTITION: Final = """
 INSERT INTO partitions
     (store_id, symbol, trading_date, rows, first, last, bytes, sha256, known_since, minutes, mark, figures)
@@ -47,9 +47,7 @@ ON CONFLICT DO UPDATE SET
     rows = excluded.rows, first = excluded.first, last = excluded.last, bytes = excluded.bytes,
     sha256 = excluded.sha256, mark = excluded.mark,
     known_since = iif(
-        sha256 = excluded.sha256,
-        min(coalesce(known_since, excluded.known_since), coalesce(excluded.known_since, known_since)),
-        excluded.known_since
+        sha256 = excluded.sha256, coalesce(excluded.known_since, known_since), excluded.known_since
     ),
     minutes = iif(sha256 = excluded.sha256, coalesce(excluded.minutes, minutes), excluded.minutes),
     figures = iif(sha256 = excluded.sha256, coalesce(excluded.figures, figures), excluded.figures)

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from attrs import evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError, ValidationError
-from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
-from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DayComparison, RecordedVersion, VersionMark
+from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -30,7 +28,6 @@ from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     checked_bars,
     file_in,
-    read_bars,
     sha256,
     times_of,
     versioned,
@@ -74,18 +71,20 @@ class KnownMoments:
     _of: Mapping[str, Mapping[str, Timestamp]] = field(repr=False)
     _newest_revision: Callable[[TradingDate], Timestamp | None] = field(repr=False)
 
-    def has(self, date: TradingDate, digest: str, since: Timestamp) -> bool:
-        return self._of.get(str(date), {}).get(digest) == since
+    def published(self, date: TradingDate, digest: str) -> Timestamp | None:
+        """Return the moment of the last line of a version; None if there is no line: it was never published here."""
+        return self._of.get(str(date), {}).get(digest)
 
     def since(self, date: TradingDate, modified: Timestamp, digest: Callable[[], str]) -> Timestamp:
         """Return since when the day file with this modification time and ``digest`` is known.
 
-        A file whose time is a moment of the index has kept it, and need not be read. A file that the index does not
-        know was written by an earlier version of MarketPipe or by another program: its time is all there is.
-        Raises ``StorageError``.
+        A file with the newest moment of the index as its time has kept it, and need not be read. (An earlier moment
+        proves nothing: a file system with a coarse clock cuts the time of a later version down to it.) A file that the
+        index does not know was written by an earlier version of MarketPipe or by another program: its time is all there
+        is. Raises ``StorageError``.
         """
         moments = self._of.get(str(date))
-        if not moments or modified in moments.values():
+        if not moments or modified == max(moments.values()):
             return modified
         moment = moments.get(digest())
         if moment is None:
@@ -220,13 +219,17 @@ class NewVersion:
     """
 
     symbol_day: SymbolDay
-    path: Path
+    layout: StoreLayout
     content: bytes = field(repr=False)
     digest: str
     now: Timestamp
     stored: StoredVersion | None
     recorded: RecordedVersion | None
     moments: Callable[[Symbol], KnownMoments] = field(repr=False)
+
+    @cached_property
+    def path(self) -> Path:
+        return self.layout.bars(self.symbol_day)
 
     @property
     def is_stored(self) -> bool:
@@ -238,38 +241,93 @@ class NewVersion:
             return False
         return self.recorded is None or not self.is_recorded or self.recorded.mark in (NO_MARK, self.stored.mark)
 
-    @cached_property
-    def known_since(self) -> Timestamp:
-        """The moments of a symbol-day ascend, also if the clock stands still or is set back."""
-        if self.is_recorded and self.recorded is not None and self.recorded.known_since is not None:
-            return self.recorded.known_since  # the bytes on record: a lost or damaged file that is healed
-        if self.stored is not None and self.stored.content == self.content:
-            return self._stored_since(self.stored)
-        former = self.revision
-        return self.now if former is None else max(self.now, former.known_since.plus(MICROSECOND))
-
-    @cached_property
-    def revision(self) -> Revision | None:
-        """What the stored file becomes; None for a damaged file and for one that is not the recorded version.
-
-        Such a file was put there by a fault or by another program, and was never a version of the day.
-        """
-        stored, recorded = self.stored, self.recorded
-        if stored is None or stored.damage or stored.content == self.content:
-            return None
-        if recorded is not None and recorded.sha256 != stored.digest:
-            return None
-        known = recorded.known_since if recorded is not None else None
-        return Revision(self.symbol_day, known or self._stored_since(stored))
-
     @property
     def is_recorded(self) -> bool:
         """Whether the state has these very bytes: of a file that did not change, or that is healed."""
         return self.recorded is not None and self.recorded.sha256 == self.digest
 
+    @cached_property
+    def known_since(self) -> Timestamp:
+        """The moments of a symbol-day ascend, also if the clock stands still or is set back."""
+        if self.stored is not None and self.stored.content == self.content:
+            return self._stored_since(self.stored)
+        if self.revision is None and self.is_recorded and (since := self._recorded_since) is not None:
+            return since  # a lost or damaged file that is healed
+        former = None if self.revision is None else self.revision.known_since
+        recorded = None if self.recorded is None else self.recorded.known_since
+        earlier = former, recorded, self._newest_revision
+        return max([self.now, *(moment.plus(MICROSECOND) for moment in earlier if moment is not None)])
+
+    @cached_property
+    def revision(self) -> Revision | None:
+        """What the stored file becomes: every version that readers could see.
+
+        None for a damaged file, and for one that was put there by another program and has no moment of its own.
+        """
+        stored = self.stored
+        if stored is None or stored.damage or stored.content == self.content or not self._was_visible(stored):
+            return None
+        return Revision(self.symbol_day, self._stored_since(stored))
+
+    @property
+    def taken_times(self) -> frozenset[int]:
+        """The modification times that the new file must not get, in microseconds since 1970.
+
+        On a file system with a coarse clock it could otherwise have the mark of the version before.
+        """
+        recorded = None if self.recorded is None else size_and_time_in(self.recorded.mark)[1]
+        stored = None if self.stored is None else self.stored.modified.epoch_micros
+        return frozenset(time for time in (recorded, stored) if time is not None)
+
+    @property
+    def _recorded_since(self) -> Timestamp | None:
+        """The moment on record; None if it is of a former version with the same bytes.
+
+        A run was then killed after it had published a version, which is a revision now, and before it recorded it.
+        """
+        since, newest = self.recorded.known_since if self.recorded is not None else None, self._newest_revision
+        return None if since is None or (newest is not None and newest > since) else since
+
+    @cached_property
+    def _newest_revision(self) -> Timestamp | None:
+        return self.layout.newest_revision(self.symbol_day)
+
+    def _was_visible(self, stored: StoredVersion) -> bool:
+        """Whether the stored file was a version of the day, with a moment that follows that of the recorded one.
+
+        If the state has other bytes, a run published it and was killed before it recorded it: the index has it. Or
+        another program wrote it; then its time must be between the recorded moment and now.
+        """
+        recorded = self.recorded
+        if recorded is None or recorded.sha256 == stored.digest or self._published(stored) is not None:
+            return True
+        return (recorded.known_since is None or recorded.known_since < stored.modified) and stored.modified <= self.now
+
+    def _published(self, stored: StoredVersion) -> Timestamp | None:
+        return self.moments(self.symbol_day.symbol).published(self.symbol_day.trading_date, stored.digest)
+
     def _stored_since(self, stored: StoredVersion) -> Timestamp:
-        day = self.symbol_day
-        return self.moments(day.symbol).since(day.trading_date, stored.modified, lambda: stored.digest)
+        day, recorded, newest = self.symbol_day, self.recorded, self._newest_revision
+        if recorded is not None and recorded.sha256 == stored.digest and (on_record := self._recorded_since):
+            return on_record
+        since = self.moments(day.symbol).since(day.trading_date, stored.modified, lambda: stored.digest)
+        if newest is None or since > newest or (since == newest and not self._is_taken(newest, stored)):
+            return since
+        return newest.plus(MICROSECOND)
+
+    def _is_taken(self, moment: Timestamp, stored: StoredVersion) -> bool:
+        """Whether the revision of this moment is another version; one that a crash left is this one, or damaged."""
+        revision = self.layout.revision(Revision(self.symbol_day, moment))
+        found = find_stored(revision, dict)
+        return found is not None and found.content != stored.content and not is_unreadable(found.content, revision)
+
+
+def is_unreadable(content: bytes, path: Path) -> bool:
+    try:
+        file_in(content, str(path), columns=True)
+    except PartitionUnreadableError:
+        return True
+    return False
 
 
 def merge_bars(stored: pa.Table, newer: pa.Table, rejected: Int64s, final: TimeWindow | None) -> pa.Table:
@@ -307,92 +365,3 @@ def are_in_order(times: Int64s, lengths: Sequence[int]) -> list[bool]:
     starts = ends - np.asarray(lengths, np.int64)
     rises: list[bool] = (falls[ends] == falls[np.minimum(starts + 1, ends)]).tolist()
     return rises
-
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-
-PRICES = ("open", "high", "low", "close")
-VALUES = [name for name in BAR_SCHEMA.names if name != "timestamp"]
-SAME_RATIO = 2e-3
-HALF_A_CENT = 0.005
-VOLUME_ROUNDING = 0.5
-FEWEST_BARS_OF_A_RATIO = 5
-
-
-class ParquetBarComparer:
-    """Compares what the provider returns now with the day files, bar by bar: what would storing it change?"""
-
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
-
-    def compare(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[DayComparison, ...]:
-        good, bad = pa.table(accepted), pa.table(rejected)
-        rejected_times = {part.symbol_day: times_of(bad.slice(part.offset, part.length)) for part in rejected.slices}
-        nothing = np.empty(0, np.int64)
-        return tuple(
-            self._compare(part, good.slice(part.offset, part.length), rejected_times.get(part.symbol_day, nothing))
-            for part in accepted.slices
-        )
-
-    def _compare(self, part: SymbolDaySlice, newer: pa.Table, rejected: Int64s) -> DayComparison:
-        path = self._layout.bars(part.symbol_day)
-        try:
-            stored = read_bars(path).select(BAR_SCHEMA.names) if path.exists() else BAR_SCHEMA.empty_table()
-        except PartitionUnreadableError as error:
-            return DayComparison(part.symbol_day, error=f"{error}; run 'marketpipe ingest' to repair it")
-        merged = merge_bars(stored, newer, rejected, part.final_window)
-        return compare_bars(DayComparison(part.symbol_day), stored, merged)
-
-
-def compare_bars(blank: DayComparison, old: pa.Table, new: pa.Table) -> DayComparison:
-    """Return ``blank`` filled in. Both tables ascend by time, and have no time twice."""
-    old_times, new_times = times_of(old), times_of(new)
-    kept, still = np.isin(old_times, new_times), np.isin(new_times, old_times)
-    before, after = old.filter(pa.array(kept)), new.filter(pa.array(still))
-    changed = _changed(before, after)
-    counted = evolve(
-        blank,
-        unchanged=int((~changed).sum()),
-        changed=int(changed.sum()),
-        added=int((~still).sum()),
-        removed=int((~kept).sum()),
-    )
-    return _measured(counted, before, after) if changed.any() else counted
-
-
-def _measured(counted: DayComparison, before: pa.Table, after: pa.Table) -> DayComparison:
-    moves = [np.abs(_floats(after, name) / _floats(before, name) - 1) for name in PRICES]
-    ratio = _constant(_floats(before, "close"), _floats(after, "close"), HALF_A_CENT)
-    volumes = _constant(_floats(before, "volume"), _floats(after, "volume"), VOLUME_ROUNDING)
-    return evolve(
-        counted, largest_move=float(np.max(moves)), price_ratio=ratio, volume_ratio=volumes if ratio else None
-    )
-
-
-def _changed(before: pa.Table, after: pa.Table) -> Bools:
-    import pyarrow.compute as pc  # here: it takes 40 ms, and commands that only examine files do without it
-
-    changed = np.zeros(len(before), np.bool_)
-    for name in VALUES:
-        differs = pc.fill_null(pc.not_equal(before[name], after[name]), False)
-        one_is_null = pc.xor(pc.is_null(before[name]), pc.is_null(after[name]))
-        changed |= pc.or_(differs, one_is_null).to_numpy()
-    return changed
-
-
-def _constant(before: Floats, after: Floats, rounding: float) -> float | None:
-    """Return after over before if it is the same for all bars, but for the rounding of both; else None."""
-    traded = before > 0
-    if traded.sum() < FEWEST_BARS_OF_A_RATIO:
-        return None
-    ratios = after[traded] / before[traded]
-    typical = float(np.median(ratios))
-    # both sides may have been rounded: to cents, or to whole units traded
-    allowed = SAME_RATIO * typical + rounding * (1 + typical) / before[traded]
-    return typical if bool((np.abs(ratios - typical) <= allowed).all()) else None
-
-
-def _floats(bars: pa.Table, name: str) -> Floats:
-    values: Floats = bars[name].to_numpy()
-    return values

@@ -30,6 +30,8 @@ OWN_TEMPORARY: Final = re.compile(r"\..+\.([1-9]\d{0,8})-\d+\.tmp", re.ASCII)
 TOGETHER_BYTES: Final = 32_768
 TOGETHER_FILES: Final = 8
 """Small files go to a thread together, up to so many: a submission takes as long as writing one. All are open then."""
+COARSE_STEPS_NS: Final = (0, 2_000_000_000, 4_000_000_000)
+"""Times are cut to two seconds by FAT, to one by others; at most two times are taken: the stored and the recorded."""
 NO_LINK: Final = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST}
 """Another file system, one without links, too many links, or a name that is taken: a copy can still be made."""
 NOT_ALLOWED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -144,11 +146,16 @@ class SameThread(Executor):
 
 @frozen
 class NewFile:
-    """A file to be written. ``modified_ns``, if given, becomes its modification time."""
+    """A file to be written. ``modified_ns``, if given, becomes its modification time.
+
+    A file system with a coarse clock may make one of the ``taken_times`` of it (in microseconds since 1970), by which
+    the file could be confused with others; it then gets a later time.
+    """
 
     path: Path
     content: bytes = field(repr=False)
-    modified_ns: int | None
+    modified_ns: int | None = None
+    taken_times: Collection[int] = ()
 
 
 @frozen
@@ -178,12 +185,14 @@ class FileGroup:
         self.modified_ns = dict[Path, int]()
         """The modification times of the published files, as the system keeps them."""
 
-    def add(self, path: Path, content: bytes, modified_ns: int | None = None) -> None:
-        """Add a file; many are written together. ``modified_ns`` becomes its modification time. Raises ``OSError``."""
+    def add(
+        self, path: Path, content: bytes, modified_ns: int | None = None, taken_times: Collection[int] = ()
+    ) -> None:
+        """Add a ``NewFile``; many are written together. Raises ``OSError``."""
         if (folder := path.parent) not in self.folders:
             self.folders.update(self._prepare(folder))
             self.folders.add(folder)
-        self._next.append(NewFile(path, content, modified_ns))
+        self._next.append(NewFile(path, content, modified_ns, taken_times))
         self._size += len(content)
         if self._size >= TOGETHER_BYTES or len(self._next) == TOGETHER_FILES:
             files, self._next, self._size = self._next, [], 0
@@ -208,7 +217,7 @@ class FileGroup:
             appended = False
         if not appended:
             self.folders.update([*self._prepare(path.parent), path.parent])
-            file = NewFile(path, _content_or(first_lines, path) + lines, None)
+            file = NewFile(path, _content_or(first_lines, path) + lines)
             # Written at once: an error of a file that was added would be an error of the whole group.
             self._coming.append(SameThread().submit(write_and_sync, [file]))
 
@@ -257,7 +266,10 @@ def write_and_sync(files: Sequence[NewFile]) -> Sequence[StagedFile]:
 def _synced(file: NewFile, temporary: Path, descriptor: int) -> StagedFile:
     with _naming(file.path):
         if file.modified_ns is not None:  # before the sync, or a crash could lose it
-            os.utime(descriptor, ns=(file.modified_ns, file.modified_ns))
+            for later_ns in COARSE_STEPS_NS:
+                os.utime(descriptor, ns=(file.modified_ns + later_ns, file.modified_ns + later_ns))
+                if not file.taken_times or os.fstat(descriptor).st_mtime_ns // 1000 not in file.taken_times:
+                    break
         os.fsync(descriptor)
         return StagedFile(file.path, temporary, os.fstat(descriptor).st_mtime_ns)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import time
 from functools import partial
@@ -61,6 +61,7 @@ logger = logging.getLogger("marketpipe.storage")
 
 NOON: Final = time(12)
 """Within every regular session, on half days too. New York time."""
+FileToAdd = tuple[Path, bytes, int | None, Collection[int]]
 
 
 class PartitionManager:
@@ -96,8 +97,8 @@ class PartitionManager:
                 try:
                     with self._files.group() as group:
                         write = _Write(self._recorded(item.day for item in items), self._clock.now())
-                        for path, content, modified_ns in self._new_files(items, write):
-                            group.add(path, content, modified_ns)  # written while the next is being encoded
+                        for file in self._new_files(items, write):
+                            group.add(*file)  # written while the next is being encoded
                         self._keep_versions(write, group)
                         group.publish()
                     stored.update(self._finish(write, group))
@@ -106,8 +107,8 @@ class PartitionManager:
                     attempts += [[item] for item in items if len(items) > 1]
             return _results(arrived, stored, errors)
 
-    def _new_files(self, items: Sequence[_Arrived], write: _Write) -> Iterator[tuple[Path, bytes, int | None]]:
-        """Yield the files to write, each with the modification time it should have; note the rest in ``write``."""
+    def _new_files(self, items: Sequence[_Arrived], write: _Write) -> Iterator[FileToAdd]:
+        """Yield the files to write, as ``FileGroup.add`` takes them; note the rest in ``write``."""
         quarantined = self._layout.rejected_files([item.day for item in items])
         for item in items:
             version = self._new_version(item, write)
@@ -115,20 +116,22 @@ class PartitionManager:
                 write.unchanged.append(version)
             elif version is not None:
                 write.changed.append(version)
-                yield version.path, version.content, version.known_since.epoch_micros * 1000
+                modified_ns = version.known_since.epoch_micros * 1000
+                yield version.path, version.content, modified_ns, version.taken_times
         for item in items:
             old = quarantined.get(item.day)
             rows = rejected_after(item.part, item.rejected, old)
             if rows is not None:
                 content = self._writer.encode(rows, self._metadata(item.day))
-                yield self._layout.rejected(item.day), content, None
+                yield self._layout.rejected(item.day), content, None, ()
             elif old is not None:
                 write.emptied_quarantines.append(old)
 
     def _new_version(self, item: _Arrived, write: _Write) -> NewVersion | None:
         """Merge the bars with those that are stored; None if no bars are to be stored."""
         part, recorded = item.part, write.recorded.get(item.day)
-        stored = self._find_stored(item, recorded)
+        moments = write.moments_from(self._index)
+        stored = self._find_stored(item, recorded, moments)
         rejected = 0 if item.rejected is None else len(item.rejected)
         result = StoredSymbolDay(item.day, 0, rejected, part.final_window is not None)
         if stored and stored.damage and not (len(item.accepted) and covers_regular_hours(part)):
@@ -142,8 +145,7 @@ class PartitionManager:
         digest, (first, last) = sha256(content), (Timestamp.from_epoch_micros(int(bars.times[row])) for row in (0, -1))
         stored_day = evolve(result, rows=len(bars), first=first, last=last, size_bytes=len(content), sha256=digest)
         write.results.append(evolve(stored_day, minutes=bars.minutes, figures=bars.figures))
-        moments = write.moments_from(self._index)
-        return NewVersion(item.day, item.path, content, digest, write.now, stored, recorded, moments)
+        return NewVersion(item.day, self._layout, content, digest, write.now, stored, recorded, moments)
 
     def _keep_versions(self, write: _Write, group: FileGroup) -> None:
         """Keep what is about to be replaced, and the moments of the new versions, before the first file is replaced.
@@ -182,7 +184,7 @@ class PartitionManager:
         moments, new = write.moments_from(self._index), [each for each in write.changed if not each.is_recorded]
         former = [*write.unchanged, *(each for each in write.changed if each.is_recorded)]
         days = ((each, each.symbol_day) for each in former)
-        lost = (v for v, day in days if not moments(day.symbol).has(day.trading_date, v.digest, v.known_since))
+        lost = (v for v, day in days if moments(day.symbol).published(day.trading_date, v.digest) != v.known_since)
         return [*new, *lost]
 
     def _first_lines(self, symbol: Symbol) -> bytes:
@@ -249,15 +251,20 @@ class PartitionManager:
             found |= {SymbolDay(symbol, date): file for date, file in files.items()}
         return found
 
-    def _find_stored(self, item: _Arrived, recorded: RecordedVersion | None) -> StoredVersion | None:
+    def _find_stored(
+        self, item: _Arrived, recorded: RecordedVersion | None, moments: Callable[[Symbol], KnownMoments]
+    ) -> StoredVersion | None:
         """Read the stored file. One that has rotted is damaged: no version of the day, and nothing to merge with.
 
-        Rot shows in other bytes with the recorded time. A file with another time may be newer than its record.
+        Rot shows in other bytes with the recorded time. A file with another time may be newer than its record; so may
+        one that the index has: the clock of its file system may be coarse.
         """
         stored = find_stored(item.path, lambda: self._metadata(item.day))
         if stored is None or stored.damage or recorded is None:
             return stored
         if not have_same_time(stored.mark, recorded.mark) or stored.digest == recorded.sha256:
+            return stored
+        if moments(item.day.symbol).published(item.day.trading_date, stored.digest) is not None:
             return stored
         return StoredVersion(stored.mark, stored.modified, stored.content, damage=f"{item.path} has changed bytes")
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -48,8 +48,8 @@ def store(tmp_path: Path) -> StoreOnDisk:
 class Interrupted(StoreLayout):
     """Something happens ``before`` and ``after`` each look at the revisions."""
 
-    before: Callable[[], object]
-    after: Callable[[], object]
+    before: Callable[[], object] = field(kw_only=True)
+    after: Callable[[], object] = field(kw_only=True)
 
     def revisions_of(self, month: MonthPartition) -> list[Revision]:
         self.before()
@@ -75,7 +75,7 @@ class Replacing:
 def _interrupted(store: StoreOnDisk, before: int = 0, after: int = 0) -> StoreLayout:
     plain = store.layout
     roots = (plain.data, plain.aggregates, plain.quarantine, plain.revisions)
-    return Interrupted(*roots, Replacing(store, before), Replacing(store, after))
+    return Interrupted(*roots, before=Replacing(store, before), after=Replacing(store, after))
 
 
 @pytest.mark.parametrize(("times_before", "times_after"), [(1, 0), (0, 1), (2, 0), (0, 2), (3, 3)])

@@ -105,8 +105,8 @@ def test_a_new_index_begins_with_what_the_state_has(tmp_path: Path) -> None:
     store.keep((NEXT_DAY, [bar("2024-01-03T15:00:00Z")]))
 
     moments = VersionIndex(store.layout).of(Symbol("AAPL"))
-    assert moments.has(FIRST, ONE, LATER)
-    assert not moments.has(LAST, OTHER, LATER)
+    assert moments.published(FIRST, ONE) == LATER
+    assert moments.published(LAST, OTHER) is None
     assert since(store, ONE, store.clock.now()) == LATER
 
 
