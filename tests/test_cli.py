@@ -85,7 +85,7 @@ def test_plain_lines_of_progress_go_to_standard_error(tmp_path: Path) -> None:
 def test_status_shows_what_is_stored(store: Path) -> None:
     status = result_of(marketpipe("status", "--config", "config.yaml", "--json", cwd=store))
 
-    assert status["dataset"] == {"provider": "synthetic", "feed": "seed-7", "adjustment": "raw"}
+    assert status["dataset"] == {"provider": "synthetic", "feed": "seed-7", "adjustment": "raw", "asof": "-"}
     assert [(s["symbol"], s["complete"], s["failed"]) for s in status["symbols"]] == [("AAPL", 3, 0), ("MSFT", 3, 0)]
     assert status["jobs"][0]["state"] == "completed"
     assert status["symbols"][0]["bars"] == len(load_ohlcv("AAPL", "2024-11-01", "2024-12-31", root=store))

@@ -37,7 +37,7 @@ ExecutorKind = Annotated[
     str | None, typer.Option("--executor", help="threads, or processes (faster if there are processors for them).")
 ]
 Provider = Annotated[str | None, typer.Option(help="Market data provider; 'marketpipe providers' lists them.")]
-Feed = Annotated[str | None, typer.Option(help="Alpaca data feed: iex, sip, otc or boats.")]
+Feed = Annotated[str | None, typer.Option(help="Alpaca data feed: sip (all US exchanges), iex or otc.")]
 OutputPath = Annotated[str | None, typer.Option(help="Folder for the minute bars.")]
 Compression = Annotated[str | None, typer.Option(help="Parquet compression: zstd or snappy.")]
 Session = Annotated[str | None, typer.Option("--session", help="Hours to store: extended (04:00-20:00 ET) or regular.")]

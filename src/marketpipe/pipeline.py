@@ -16,9 +16,10 @@ from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.metrics import Registry
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.parts import WorkerProcesses
+from marketpipe.provider_registry import settings_of
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, update_scope
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -89,7 +90,7 @@ class Pipeline(Store):
         planner = composition.planner(self._parts, composition.known_state(self._parts))
         plan = planner.plan(scope, self._suspect_days(scope) if retry_suspect else ())
         minutes = plan.estimate.minutes_at(provided.requests_per_minute)
-        return PlanReport(plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes)
+        return PlanReport(plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes, _notices(provided))
 
     def ingest(
         self,
@@ -113,7 +114,9 @@ class Pipeline(Store):
         with self._asking:
             scope = self._scope(symbols, start, end)
             self._check(scope)
-            return self._ingest(scope, suspect=self._suspect_days(scope) if retry_suspect else ())
+            is_first = composition.stored_identity(self._parts).read() is None
+            report = self._ingest(scope, suspect=self._suspect_days(scope) if retry_suspect else ())
+            return evolve(report, notices=_notices(composition.capabilities(self._parts))) if is_first else report
 
     def update(self, symbols: Symbols | None = None) -> IngestionReport:
         """Ingest from each symbol's last settled session to the newest final one, whatever the configured end.
@@ -165,7 +168,14 @@ class Pipeline(Store):
         """Raise what can be raised before a file is made: for missing keys too, unless ``provided`` is known."""
         composition.calendar(self._parts).sessions(scope.first, scope.last)
         provided = provided or composition.provider(self._parts).capabilities
-        composition.stored_identity(self._parts).check(provided.identity)
+        stored = composition.stored_identity(self._parts)
+        try:
+            stored.check(provided.identity)
+        except DatasetMismatchError as error:
+            known = stored.read()
+            settings = None if known is None else settings_of(known, provided.identity)
+            advice = f". To go on with what is stored, configure {settings}" if settings else ""
+            raise DatasetMismatchError(f"{error}{advice}") from error
 
     def _update_scope(self, state: IngestionState, symbols: Symbols | None) -> IngestionScope:
         config = self._parts.pipeline_config
@@ -211,3 +221,7 @@ class Pipeline(Store):
         if composition.capabilities(self._parts).adjustment == UNADJUSTED:
             return ()
         return adjustments(days, composition.state(self._parts).checkpoints.requested_spans())
+
+
+def _notices(provided: ProviderCapabilities) -> tuple[str, ...]:
+    return (provided.feed.notice,) if provided.feed.notice else ()

@@ -19,6 +19,7 @@ from marketpipe.config import Credentials, PipelineConfig, find_credentials
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.data_feed import ProviderCapabilities, ProviderContext
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.events import Event, RateLimitWaited
 
@@ -65,7 +66,23 @@ def capabilities_without_keys(config: PipelineConfig) -> ProviderCapabilities | 
 def _alpaca_capabilities(config: PipelineConfig) -> ProviderCapabilities:
     from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_capabilities
 
-    return alpaca_capabilities(config.alpaca.feed, config.alpaca.adjustment, config.alpaca.rate_limit_per_min)
+    alpaca = config.alpaca
+    return alpaca_capabilities(alpaca.feed, alpaca.adjustment, alpaca.rate_limit_per_min, alpaca.asof)
+
+
+def settings_of(stored: DatasetIdentity, wanted: DatasetIdentity) -> str | None:
+    """Return how a configuration for the ``stored`` dataset differs from one for the ``wanted``.
+
+    In the form ``alpaca: feed: iex``; None for a provider whose configuration is not known here.
+    """
+    if stored.provider == "synthetic":
+        return f"synthetic: seed: {stored.feed.removeprefix('seed-')}"
+    if stored.provider != "alpaca":
+        return None
+    names = ("feed", "adjustment", "asof")
+    values = {name: getattr(stored, name) for name in names if getattr(stored, name) != getattr(wanted, name)}
+    provider = () if wanted.provider == stored.provider else ("provider: alpaca",)
+    return ", ".join([*provider, *(f"alpaca: {name}: {value}" for name, value in values.items())])
 
 
 def needed_credentials(credentials: Credentials | None) -> Credentials:

@@ -37,6 +37,7 @@ class PlanReport:
 
     ``already_settled`` symbol-days need no request; ``not_begun`` ones belong to sessions that have no bars yet.
     ``minutes`` is the least time that the provider's rate limit allows for the requests, None if it has no limit.
+    ``notices`` are what should be known of the feed before a store of it is begun.
     """
 
     planned: int
@@ -44,6 +45,7 @@ class PlanReport:
     not_begun: int
     estimate: PlanEstimate
     minutes: float | None
+    notices: tuple[str, ...] = ()
 
 
 @frozen
@@ -54,6 +56,7 @@ class IngestionReport:
     that were not requested, ``outcomes`` has one entry for each that was. ``warnings`` maps a rule of severity warning
     to the number of bars that break it; they are stored nevertheless. ``estimate`` is what the plan expected.
     ``state`` is "completed", "failed" or "interrupted". ``seconds`` do not include the time for the aggregates.
+    ``notices`` are what should be known of the feed, if this ingestion began the store.
     """
 
     job_id: int
@@ -68,6 +71,7 @@ class IngestionReport:
     aggregates: AggregationReport = NOTHING_AGGREGATED
     estimate: PlanEstimate | None = None
     left: int = 0
+    notices: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -43,13 +43,14 @@ class ScriptedProvider:
         delay: timedelta = timedelta(),
         symbols_per_request: int = 200,
         feed: str = "scripted",
+        capabilities: ProviderCapabilities | None = None,
     ) -> None:
         self.bars = {symbol: dict(days) for symbol, days in (bars or {}).items()}
         self.errors, self.refused, self.script = dict(errors or {}), dict(refused or {}), dict(script or {})
         self.requests: list[BarsRequest] = []
         self.closed = False
         self._lock = threading.Lock()
-        self._capabilities = ProviderCapabilities(
+        self._capabilities = capabilities or ProviderCapabilities(
             "scripted", DataFeed(feed, delay), "raw", page_size, symbols_per_request
         )
 

@@ -17,11 +17,12 @@ from marketpipe.config import values
 from marketpipe.config.values import Latest, setting
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.predicate import Severity
+from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate, as_trading_date
 
-FEEDS = ("iex", "sip", "otc", "boats")
+FEEDS = ("sip", "iex", "otc")
 FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path")
 EXECUTORS = THREADS, PROCESSES = ("threads", "processes")
 ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
@@ -29,10 +30,15 @@ ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 
 @frozen(kw_only=True)
 class ClientConfig:
-    """Section ``alpaca``: what to ask of Alpaca, and how often."""
+    """Section ``alpaca``: what to ask of Alpaca, and how often.
 
-    feed: str = setting(values.one_of(*FEEDS), "iex")
+    ``asof`` is the date on which a security has to bear the symbol that is asked for, YYYY-MM-DD; "-" asks for whatever
+    security bore the symbol on each day (docs/adr/0025).
+    """
+
+    feed: str = setting(values.feed(*FEEDS), "sip")
     adjustment: str = setting(values.one_of(*ADJUSTMENTS), "raw")
+    asof: str = setting(values.asof, NO_MAPPING)
     base_url: str = setting(values.base_url, "https://data.alpaca.markets")
     rate_limit_per_min: int = setting(values.whole_number(1, 1_000_000), 200)
 

@@ -19,6 +19,7 @@ from attrs import NOTHING, Attribute, Converter, Factory, field
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError, did_you_mean
 from marketpipe.shared_kernel.domain.predicate import Severity
+from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
@@ -26,6 +27,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading
 Latest = Literal["latest"]
 LATEST: Final[Latest] = "latest"
 """Means the trading date of the newest session that is final."""
+NIGHT_FEEDS: Final = ("boats", "overnight")
 _HOST = re.compile(r"[a-z0-9._:-]+")
 
 T = TypeVar("T")
@@ -98,6 +100,27 @@ def one_of(*allowed: Any) -> Reader[Any]:
         return words[value]
 
     return read
+
+
+def feed(*allowed: str) -> Reader[str]:
+    """Return a reader of the name of a feed. Feeds of the night are refused with the reason."""
+    read = one_of(*allowed)
+
+    def read_feed(value: Any) -> str:
+        if value in NIGHT_FEEDS:
+            raise ValidationError(
+                f"{value!r} has the trades between 20:00 and 04:00 New York time, and sessions are stored from 04:00 "
+                "to 20:00: every bar would be rejected. It is refused until there is a session for these hours; use "
+                f"one of: {', '.join(allowed)}"
+            )
+        return str(read(value))
+
+    return read_feed
+
+
+def asof(value: Any) -> str:
+    """Read the date of a symbol mapping: a date, or "-" for none."""
+    return NO_MAPPING if value == NO_MAPPING else str(as_trading_date(value))
 
 
 def location(value: Any) -> Path:

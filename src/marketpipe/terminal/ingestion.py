@@ -26,6 +26,8 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
         if report.minutes is not None:
             minutes = "less than 0.1" if report.minutes < 0.1 else f"at least {report.minutes:,.1f}"
             out(f"at the configured rate limit this takes {minutes} minutes")
+    for notice in report.notices:
+        out(f"note: {notice}")
 
 
 def _estimated(estimate: PlanEstimate) -> str:
@@ -51,6 +53,8 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     if report.rejected:
         out("the rejected bars are in quarantine, each with its rule and reason")
     out(f"aggregates: {report.aggregates.written:,} files written, {report.aggregates.unchanged:,} unchanged")
+    for notice in report.notices:
+        out(f"note: {notice}")
     for failure in report.aggregates.failures:
         err(f"failed: {failure}")
     _print_failures(report)
@@ -90,6 +94,7 @@ def _ingestion_as_json(report: IngestionReport) -> dict[str, object]:
         "seconds": round(report.seconds, 3),
         "estimate": None if report.estimate is None else asdict(report.estimate),
         "warnings": dict(report.warnings),
+        "notices": list(report.notices),
         "aggregates": asdict(report.aggregates),
         "failures": reasons_as_json(report.failures, "error"),
     }

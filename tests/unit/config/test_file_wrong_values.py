@@ -36,7 +36,8 @@ WRONG: dict[str, list[str]] = {
     "end": NO_DATE,
     "workers": [*NO_COUNT, "0", "65"],
     "executor": [*NO_CHOICE, "thread", "Processes"],
-    "alpaca.feed": [*NO_CHOICE, "IEX"],
+    "alpaca.feed": [*NO_CHOICE, "IEX", "boats", "overnight"],
+    "alpaca.asof": NO_DATE,
     "alpaca.adjustment": [*NO_CHOICE, "splits"],
     "alpaca.base_url": NO_URL,
     "alpaca.rate_limit_per_min": [*NO_COUNT, "0", "1000001"],
@@ -94,7 +95,8 @@ def test_section_that_is_no_mapping_is_refused(section: str, text: str, load_tex
         ("workers", "'4'", "expected a whole number from 1 to 64, not '4'"),
         ("compression", "std", "'std' is not allowed; did you mean 'zstd'?"),
         ("session", "regulr", "'regulr' is not allowed; did you mean 'regular'?"),
-        ("alpaca.feed", "polygon", "'polygon' is not allowed; use one of: boats, iex, otc, sip"),
+        ("alpaca.feed", "polygon", "'polygon' is not allowed; use one of: iex, otc, sip"),
+        ("alpaca.asof", "today", "'today' is not a date written YYYY-MM-DD"),
         ("symbols", "AAPL", "expected a list such as [AAPL, BRK.B], not 'AAPL'"),
         ("timeframes", "[1m]", "1m bars are always stored; name only the timeframes to aggregate them to"),
         ("timeframes", "[2m]", "'2m' is not a timeframe; use one of: 1m, 5m, 15m, 30m, 1h, 4h, 1d"),
@@ -145,3 +147,9 @@ def test_a_path_of_other_bytes_than_utf_8_is_refused() -> None:
 def test_folders_inside_one_another_are_refused(output: str, aggregates: str, quarantine: str) -> None:
     with pytest.raises(ConfigurationError, match="give each a folder of its own"):
         StoreConfig(output_path=Path(output), aggregates_path=Path(aggregates), quarantine_path=Path(quarantine))
+
+
+@pytest.mark.parametrize("feed", ["boats", "overnight"])
+def test_a_feed_of_the_night_is_refused_with_the_reason(feed: str, load_text: LoadText) -> None:
+    with pytest.raises(ConfigurationError, match=r"between 20:00 and 04:00 New York time.*use one of: sip, iex, otc"):
+        load_text(yaml_text({"alpaca.feed": feed}))

@@ -30,7 +30,8 @@ CREATE TABLE stores (
     feed TEXT,
     adjustment TEXT,
     session TEXT,
-    changes INTEGER NOT NULL DEFAULT 0
+    changes INTEGER NOT NULL DEFAULT 0,
+    asof TEXT
 ) STRICT
 """
 
@@ -190,6 +191,7 @@ STEPS: Final = {
     4: (
         OFFICIAL_YEARS,
         "ALTER TABLE partitions ADD COLUMN figures BLOB",
+        "ALTER TABLE stores ADD COLUMN asof TEXT",
         "PRAGMA user_version = 5",
     ),
 }

@@ -13,12 +13,12 @@ from marketpipe.ingestion.infrastructure.sqlite_checkpoints import SELECT_STORED
 from marketpipe.ingestion.infrastructure.sqlite_file import TIMEOUT_SECONDS, SQLiteFile
 from marketpipe.ingestion.infrastructure.sqlite_leases import SQLiteLeases
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ValidationError
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 
-SELECT_DATASET: Final = "SELECT provider, feed, adjustment, session FROM stores WHERE store_id = ?"
+SELECT_DATASET: Final = "SELECT provider, feed, adjustment, asof, session FROM stores WHERE store_id = ?"
 SELECT_SCOPES: Final = (
     "SELECT state, job_id, started_at, first, last, session FROM jobs WHERE store_id = ? ORDER BY job_id"
 )
@@ -64,8 +64,8 @@ class SQLiteState:
             known = connection.execute(SELECT_DATASET, (self._file.store_id,)).fetchone()
             self._refuse_others(*_dataset(*known), identity, kind)
             connection.execute(
-                "UPDATE stores SET provider = ?, feed = ?, adjustment = ?, session = ? WHERE store_id = ?",
-                (identity.provider, identity.feed, identity.adjustment, str(kind), self._file.store_id),
+                "UPDATE stores SET provider = ?, feed = ?, adjustment = ?, asof = ?, session = ? WHERE store_id = ?",
+                (identity.provider, identity.feed, identity.adjustment, identity.asof, str(kind), self._file.store_id),
             )
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
@@ -177,9 +177,9 @@ class SQLiteStatistics:
 
 
 def _dataset(
-    provider: str | None, feed: str, adjustment: str, session: str | None
+    provider: str | None, feed: str, adjustment: str, asof: str | None, session: str | None
 ) -> tuple[DatasetIdentity | None, SessionKind | None]:
-    identity = None if provider is None else DatasetIdentity(provider, feed, adjustment)
+    identity = None if provider is None else DatasetIdentity(provider, feed, adjustment, asof or NO_MAPPING)
     try:
         return identity, None if session is None else SessionKind(session)
     except ValueError as error:

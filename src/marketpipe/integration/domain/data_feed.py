@@ -9,7 +9,7 @@ from typing import Any
 from attrs import field, frozen
 from attrs.validators import ge, optional
 
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.events import Event
 
@@ -21,11 +21,13 @@ USUAL_DELAY = timedelta(minutes=15)
 class DataFeed:
     """The source of a provider's bars, such as ``sip`` or ``iex``.
 
-    ``delay`` is how long after its end a minute can first be requested.
+    ``delay`` is how long after its end a minute can first be requested. ``notice`` is what users should know before
+    they begin a store of it; empty if nothing.
     """
 
     name: str
     delay: timedelta = USUAL_DELAY
+    notice: str = ""
 
 
 @frozen
@@ -35,7 +37,8 @@ class ProviderCapabilities:
     ``adjustment`` names how prices are adjusted for corporate actions (``raw``: not at all). ``bars_per_page`` is the
     largest number of bars in one response, counted over all symbols. ``symbols_per_request`` is how many symbols one
     request may name. ``requests_per_minute`` is None if the provider sets no limit. ``official_days``: whether it
-    also serves the exchange's official daily bars, to requests with the timeframe 1d.
+    also serves the exchange's official daily bars, to requests with the timeframe 1d. ``asof`` is the date on which a
+    security has to bear the symbol that is asked for, if the provider follows renamed symbols.
     """
 
     name: str
@@ -45,11 +48,12 @@ class ProviderCapabilities:
     symbols_per_request: int = field(default=200, validator=ge(1))
     requests_per_minute: int | None = field(default=None, validator=optional(ge(1)))
     official_days: bool = False
+    asof: str = NO_MAPPING
 
     @property
     def identity(self) -> DatasetIdentity:
-        """Return the dataset of the bars: provider, feed and adjustment. One store holds one dataset."""
-        return DatasetIdentity(self.name, self.feed.name, self.adjustment)
+        """Return the dataset of the bars: provider, feed, adjustment and asof. One store holds one dataset."""
+        return DatasetIdentity(self.name, self.feed.name, self.adjustment, self.asof)
 
 
 @frozen

@@ -20,16 +20,27 @@ NO_MARK: VersionMark = ""
 """Equals the mark of no stored version: the state uses it if it does not know the mark of a version."""
 
 
+NO_MAPPING = "-"
+"""Symbols are taken literally: bars belong to the security that bore the symbol on their own day."""
+
+
 @frozen
 class DatasetIdentity:
-    """The provider, feed and adjustment of bars. Bars of two identities never share a store."""
+    """The provider, feed and adjustment of bars. Bars of two identities never share a store.
+
+    ``asof`` is the date on which the symbols bore the names that are asked for, YYYY-MM-DD; ``NO_MAPPING`` also for
+    stores that were written before it was recorded. What volume counts (all trades, one exchange's, fractional shares)
+    is a matter of provider and feed.
+    """
 
     provider: str
     feed: str
     adjustment: str
+    asof: str = NO_MAPPING
 
     def __str__(self) -> str:
-        return f"provider {self.provider}, feed {self.feed}, adjustment {self.adjustment}"
+        mapped = "" if self.asof == NO_MAPPING else f", asof {self.asof}"
+        return f"provider {self.provider}, feed {self.feed}, adjustment {self.adjustment}{mapped}"
 
 
 @frozen

@@ -14,7 +14,7 @@ from typing import Final
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea
 
@@ -23,6 +23,8 @@ FROZEN: Final = (StoreArea.DATA, StoreArea.AGGREGATES)
 
 TITLE: Final = "marketpipe lock 1"
 KEYS: Final = ("provider", "feed", "adjustment", "session", "files", "sha256")
+ASOF: Final = "asof"
+"""A line behind adjustment, only if symbols are mapped to the names of a date."""
 UNKNOWN: Final = "unknown"
 _LINE: Final = re.compile(r"([0-9a-f]{64})  (\d+)  (\S.*)", re.ASCII)
 
@@ -75,19 +77,21 @@ class DatasetLock:
             raise ConfigurationError(
                 f"this lock has the format {lines[0]!r}; only {TITLE!r} can be read: install a newer MarketPipe"
             )
-        head, rest = lines[1 : len(KEYS) + 1], lines[len(KEYS) + 1 :]
+        keys = (*KEYS[:3], ASOF, *KEYS[3:]) if lines[4:] and lines[4].startswith(f"{ASOF} ") else KEYS
+        head, rest = lines[1 : len(keys) + 1], lines[len(keys) + 1 :]
         found = dict(line.partition(" ")[::2] for line in head)
-        if tuple(found) != KEYS or rest[:1] != [""] or _digest([*lines[: len(KEYS)], *rest[1:]]) != found["sha256"]:
+        if tuple(found) != keys or rest[:1] != [""] or _digest([*lines[: len(keys)], *rest[1:]]) != found["sha256"]:
             raise ConfigurationError("this lock was edited or cut short: its own hash does not match; freeze again")
-        identity = DatasetIdentity(found["provider"], found["feed"], found["adjustment"])
+        identity = DatasetIdentity(found["provider"], found["feed"], found["adjustment"], found.get(ASOF, NO_MAPPING))
         session = None if found["session"] == UNKNOWN else SessionKind(found["session"])
         return cls(identity, session, map(_locked, rest[1:]))
 
     def _head(self) -> list[str]:
         session = UNKNOWN if self.session is None else str(self.session)
         of = self.identity
-        values = (of.provider, of.feed, of.adjustment, session, len(self.files))
-        return [TITLE, *(f"{key} {value}" for key, value in zip(KEYS, values, strict=False))]
+        mapped = () if of.asof == NO_MAPPING else (f"{ASOF} {of.asof}",)
+        dataset = (f"provider {of.provider}", f"feed {of.feed}", f"adjustment {of.adjustment}", *mapped)
+        return [TITLE, *dataset, f"session {session}", f"files {len(self.files)}"]
 
 
 def _locked(line: str) -> LockedFile:

@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 
@@ -61,6 +61,8 @@ class StorageMetadata:
             "provider": self.identity.provider,
             "feed": self.identity.feed,
             "adjustment": self.identity.adjustment,
+            # Written only if symbols are mapped: the same bars keep the bytes that they had before it was recorded.
+            **({} if self.identity.asof == NO_MAPPING else {"asof": self.identity.asof}),
             "schema_version": str(self.schema_version),
             **{f"source.{month}": digest for month, digest in sorted(self.sources.items())},
         }
@@ -76,6 +78,7 @@ def sources_in(metadata: Mapping[str, str]) -> dict[str, str]:
 def identity_in(metadata: Mapping[str, str]) -> DatasetIdentity | None:
     """Return the ``identity`` of a file's metadata; None for a file that MarketPipe did not write."""
     values = [metadata.get(PREFIX + name) for name in ("provider", "feed", "adjustment")]
+    values.append(metadata.get(f"{PREFIX}asof", NO_MAPPING))
     present = [value for value in values if value is not None]
     return DatasetIdentity(*present) if len(present) == len(values) else None
 

@@ -42,9 +42,10 @@ def test_severities_are_written_as_in_the_configuration() -> None:
     assert [str(severity) for severity in Severity] == ["error", "warning", "off"]
 
 
-def test_dataset_identity_tells_provider_feed_and_adjustment_apart() -> None:
+def test_dataset_identity_tells_provider_feed_adjustment_and_mapping_apart() -> None:
     identity = DatasetIdentity("alpaca", "iex", "raw")
     assert str(identity) == "provider alpaca, feed iex, adjustment raw"
     assert identity == DatasetIdentity("alpaca", "iex", "raw")
     others = [("synthetic", "iex", "raw"), ("alpaca", "sip", "raw"), ("alpaca", "iex", "split")]
     assert all(identity != DatasetIdentity(*other) for other in others)
+    assert identity != DatasetIdentity("alpaca", "iex", "raw", asof="2022-06-09")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,15 @@ def test_a_session_that_is_not_known_is_unknown() -> None:
     lock = DatasetLock(IDENTITY, None, [ONE])
     assert "session unknown" in lock.text()
     assert DatasetLock.parse(lock.text()) == lock
+
+
+def test_a_mapping_of_symbols_is_part_of_the_lock_and_without_one_the_lock_is_as_ever() -> None:
+    mapped = DatasetLock(evolve(IDENTITY, asof="2022-06-09"), SessionKind.REGULAR, [ONE])
+    assert "\nasof 2022-06-09\n" in mapped.text()
+    assert DatasetLock.parse(mapped.text()) == mapped
+    assert "asof" not in LOCK.text()
+    with pytest.raises(ConfigurationError, match="edited or cut short"):
+        DatasetLock.parse(mapped.text().replace("asof 2022-06-09\n", ""))
 
 
 def test_other_files_or_another_dataset_have_another_hash() -> None:

@@ -20,11 +20,17 @@ from marketpipe.shared_kernel.domain.errors import (
     ProviderError,
     SymbolRefusedError,
 )
+from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 BARS_PER_PAGE = 10_000
 """The largest ``limit`` that Alpaca takes; it counts bars over all symbols."""
 SYMBOLS_PER_REQUEST = 200
+NOTICES = {
+    "iex": "feed iex has the trades of one exchange only, about a twenty-eighth of the volume of the whole tape: "
+    "minutes without a trade there have no bar, and prices and volumes are not the market's. Feed sip has all trades, "
+    "and is free for history older than 15 minutes"
+}
 LONGEST_END = 512
 """Bytes behind the bars of a page that are searched for the token."""
 _TOKEN_AT_THE_END = re.compile(rb'"next_page_token"\s*:\s*"([\w+/=|:.-]+)"\s*}\s*\Z', re.ASCII)
@@ -35,13 +41,17 @@ def alpaca_auth(key: str, secret: str) -> HeaderTokenAuth:
     return HeaderTokenAuth({"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret})
 
 
-def alpaca_capabilities(feed: str, adjustment: str, requests_per_minute: int | None = None) -> ProviderCapabilities:
-    """Feeds are sip, iex, otc and boats; adjustments raw, split, dividend, spin-off and all.
+def alpaca_capabilities(
+    feed: str, adjustment: str, requests_per_minute: int | None = None, asof: str = NO_MAPPING
+) -> ProviderCapabilities:
+    """Feeds are sip, iex and otc; adjustments raw, split, dividend, spin-off and all; ``asof`` is a date or "-".
 
     Free plans may request history of the feed sip once it is 15 minutes old.
     """
-    delayed = DataFeed(feed, timedelta(minutes=15))
-    return ProviderCapabilities("alpaca", delayed, adjustment, BARS_PER_PAGE, SYMBOLS_PER_REQUEST, requests_per_minute)
+    delayed = DataFeed(feed, timedelta(minutes=15), NOTICES.get(feed, ""))
+    return ProviderCapabilities(
+        "alpaca", delayed, adjustment, BARS_PER_PAGE, SYMBOLS_PER_REQUEST, requests_per_minute, asof=asof
+    )
 
 
 class AlpacaClient(BaseApiClient):
@@ -62,6 +72,8 @@ class AlpacaClient(BaseApiClient):
             "limit": str(BARS_PER_PAGE),
             "adjustment": self.capabilities.adjustment,
             "feed": self.capabilities.feed.name,
+            # Always sent: the default is the day of the request, so the same request would change its meaning.
+            "asof": self.capabilities.asof,
             "sort": "asc",
         }
         return params if cursor is None else {**params, "page_token": cursor}
@@ -78,12 +90,20 @@ class AlpacaClient(BaseApiClient):
         message = provider_message(body)
         error = classify_status(self.capabilities.name, status, body, limit)
         if status in (401, 403, 422) and "subscription" in message.lower():
-            return EntitlementError(f"{error}. Use feed iex, or an end at least 15 minutes ago")
+            return EntitlementError(f"{error}. {self._missing_entitlement()}")
         if status == 403:  # Alpaca's FAQ says that wrong keys are a 403, its OpenAPI file that they are a 401
             return CredentialsError(f"{error}. Check ALPACA_KEY and ALPACA_SECRET")
         if status in (400, 422) and (refused := _REFUSED_SYMBOL.search(message)):
             return SymbolRefusedError(str(error), refused[1])
         return error
+
+    def _missing_entitlement(self) -> str:
+        if self.capabilities.feed.name != "sip":
+            return f"Feed {self.capabilities.feed.name} needs another plan; feed sip is free for history (a new store)"
+        return (
+            "Without a paid plan, feed sip is open once it is 15 minutes old, and by the clock of this machine nothing "
+            "younger was requested: check that clock, then run again; or use feed iex in a store of its own"
+        )
 
 
 def _rfc3339(moment: Timestamp) -> str:
