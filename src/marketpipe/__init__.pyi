@@ -1,8 +1,10 @@
 """The public names of ``marketpipe``, stated here once: type checkers read this file, and so does ``__init__.py``."""
 
+from .config import CalendarConfig as CalendarConfig
 from .config import ClientConfig as ClientConfig
 from .config import CoverageConfig as CoverageConfig
 from .config import Credentials as Credentials
+from .config import HaltConfig as HaltConfig
 from .config import MetricsConfig as MetricsConfig
 from .config import PipelineConfig as PipelineConfig
 from .config import StoreConfig as StoreConfig
@@ -84,6 +86,7 @@ from .shared_kernel.domain.symbol import SymbolDayOutcome as SymbolDayOutcome
 from .shared_kernel.domain.timeframe import Timeframe as Timeframe
 from .shared_kernel.domain.timestamp import Timestamp as Timestamp
 from .shared_kernel.domain.timestamp import TimeWindow as TimeWindow
+from .shared_kernel.domain.trading_date import CalendarException as CalendarException
 from .shared_kernel.domain.trading_date import SessionHours as SessionHours
 from .shared_kernel.domain.trading_date import SessionKind as SessionKind
 from .shared_kernel.domain.trading_date import TradedMinutes as TradedMinutes

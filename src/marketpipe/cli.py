@@ -40,7 +40,10 @@ Provider = Annotated[str | None, typer.Option(help="Market data provider; 'marke
 Feed = Annotated[str | None, typer.Option(help="Alpaca data feed: sip (all US exchanges), iex or otc.")]
 OutputPath = Annotated[str | None, typer.Option(help="Folder for the minute bars.")]
 Compression = Annotated[str | None, typer.Option(help="Parquet compression: zstd or snappy.")]
-Session = Annotated[str | None, typer.Option("--session", help="Hours to store: extended (04:00-20:00 ET) or regular.")]
+Session = Annotated[
+    str | None,
+    typer.Option("--session", help="Hours to store: extended (04:00-20:00 ET) or regular."),
+]
 RetrySuspect = Annotated[
     bool, typer.Option("--retry-suspect", help="Request again what 'marketpipe coverage' reports as suspect.")
 ]

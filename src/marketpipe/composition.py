@@ -195,10 +195,18 @@ def planner(parts: Parts, recorded: IngestionState) -> IngestionPlanner:
 def assessor(parts: Parts, recorded: SQLiteState) -> CoverageAssessor:
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds
+    from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
 
-    thresholds = CoverageThresholds(**asdict(parts.config.coverage))
+    thresholds, given = CoverageThresholds(**asdict(parts.config.coverage)), parts.config.calendar.halts
+    halts = (TradingHalt(each.trading_date, each.start, each.end, frozenset(each.symbols)) for each in given)
     return CoverageAssessor(
-        calendar(parts), finality(parts), recorded.checkpoints, inventory(parts), parts.clock, thresholds
+        calendar(parts),
+        finality(parts),
+        recorded.checkpoints,
+        inventory(parts),
+        parts.clock,
+        thresholds,
+        (*KNOWN_HALTS, *halts),
     )
 
 
@@ -432,4 +440,9 @@ def calendar(parts: Parts) -> TradingCalendar:
 def calendar_cache(parts: Parts) -> CalendarCache:
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
 
-    return CalendarCache.beside(parts.config.state_path, version("exchange_calendars"), files(parts).publish)
+    given = parts.config.calendar.exceptions
+    # without a configuration, as in load_ohlcv(), the store's own: those that its cache was made with
+    exceptions = given if given or isinstance(parts.config, PipelineConfig) else None
+    return CalendarCache.beside(
+        parts.config.state_path, version("exchange_calendars"), files(parts).publish, exceptions
+    )

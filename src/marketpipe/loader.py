@@ -41,7 +41,10 @@ def load_ohlcv(
     """
     folder = root_folder(root)
     config = StoreConfig(
-        output_path=folder / "data", aggregates_path=folder / "aggregates", revisions_path=folder / "revisions"
+        output_path=folder / "data",
+        aggregates_path=folder / "aggregates",
+        revisions_path=folder / "revisions",
+        state_path=folder / "state" / "marketpipe.sqlite",
     )
     with Store(config) as store:
         return store.load(symbols, start, end, timeframe, as_of=as_of)

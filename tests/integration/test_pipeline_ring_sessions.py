@@ -156,13 +156,13 @@ def test_a_session_is_complete_only_after_the_providers_delay(tmp_path: Path, no
     assert report.outcomes[day("AAPL", WEDNESDAY)].outcome is outcome
 
 
-def test_a_half_day_is_complete_after_its_extended_close_alone(tmp_path: Path) -> None:
-    half_day = "2024-07-03"  # regular hours end at 17:00Z, extended ones at midnight UTC
+def test_a_half_day_is_complete_after_its_extended_close_at_five(tmp_path: Path) -> None:
+    half_day = "2024-07-03"  # regular hours end at 17:00Z, extended ones at 21:00Z
     provider = ScriptedProvider({"AAPL": {half_day: minutes(half_day)}})
     clock = FakeClock(f"{half_day}T18:00:00Z")
     with pipeline(config(tmp_path, ["AAPL"], half_day, half_day, session="regular"), provider, clock) as made:
         first = made.ingest()
-        clock.advance(6 * 3600)
+        clock.advance(3 * 3600)
         second = made.ingest()
 
     assert first.outcomes[day("AAPL", half_day)].outcome is Outcome.PARTIAL

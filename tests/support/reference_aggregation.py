@@ -15,7 +15,7 @@ Closes = Mapping[date, time]
 """The trading dates, and the New York time at which the regular session of each ends."""
 
 NEW_YORK = ZoneInfo("America/New_York")
-PRE_MARKET, OPEN, POST_MARKET_END = time(4), time(9, 30), time(20)
+PRE_MARKET, OPEN, POST_MARKET_END, HALF_DAY_END = time(4), time(9, 30), time(20), time(17)
 
 
 def aggregate_minutes(bars: Iterable[Row], minutes: int, closes: Closes) -> list[Row]:
@@ -44,7 +44,8 @@ def _hours(moment: datetime, closes: Closes) -> list[tuple[datetime, datetime]]:
     day = _trading_date(moment)
     if day not in closes:
         return []
-    marks = [_moment(day, wall) for wall in (PRE_MARKET, OPEN, closes[day], POST_MARKET_END)]
+    end = HALF_DAY_END if closes[day] <= time(14) else POST_MARKET_END
+    marks = [_moment(day, wall) for wall in (PRE_MARKET, OPEN, closes[day], end)]
     return list(pairwise(marks))
 
 

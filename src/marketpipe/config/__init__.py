@@ -1,6 +1,7 @@
 """Configuration: YAML, .env and overrides become frozen classes.
 
     classes.py       the classes, one for each section, with their defaults
+    calendar.py      the section calendar: exceptions and halts
     values.py        the reader of each kind of value, and what it refuses
     file.py          YAML and overrides; unknown keys, and credentials in the wrong place
     credentials.py   keys for Alpaca, from the environment or .env
@@ -10,6 +11,7 @@ Everything that can be refused is refused here, before a file or a folder is cre
 
 from __future__ import annotations
 
+from marketpipe.config.calendar import CalendarConfig, HaltConfig
 from marketpipe.config.classes import (
     PROCESSES,
     ClientConfig,
@@ -27,9 +29,11 @@ from marketpipe.config.values import LATEST, Latest, root_folder
 __all__ = [
     "LATEST",
     "PROCESSES",
+    "CalendarConfig",
     "ClientConfig",
     "CoverageConfig",
     "Credentials",
+    "HaltConfig",
     "Latest",
     "MetricsConfig",
     "PipelineConfig",

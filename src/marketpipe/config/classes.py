@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import Factory, field, fields, frozen
 
 from marketpipe.config import values
+from marketpipe.config.calendar import CalendarConfig
 from marketpipe.config.values import Latest, setting
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.predicate import Severity
@@ -104,6 +105,7 @@ class StoreConfig:
     timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
     validation: ValidationConfig = setting(values.section(ValidationConfig), factory=ValidationConfig)
     coverage: CoverageConfig = setting(values.section(CoverageConfig), factory=CoverageConfig)
+    calendar: CalendarConfig = setting(values.section(CalendarConfig), factory=CalendarConfig)
     metrics: MetricsConfig = setting(values.section(MetricsConfig), factory=MetricsConfig)
 
     def __attrs_post_init__(self) -> None:
@@ -157,6 +159,7 @@ class PipelineConfig(StoreConfig):
             synthetic: SyntheticConfig | Mapping[str, Any] = ...,
             validation: ValidationConfig | Mapping[str, Any] = ...,
             coverage: CoverageConfig | Mapping[str, Any] = ...,
+            calendar: CalendarConfig | Mapping[str, Any] = ...,
             metrics: MetricsConfig | Mapping[str, Any] = ...,
             provider_options: Mapping[str, Any] = ...,
         ) -> None: ...
@@ -172,6 +175,7 @@ SECTIONS: Mapping[str, type] = {
     "synthetic": SyntheticConfig,
     "validation": ValidationConfig,
     "coverage": CoverageConfig,
+    "calendar": CalendarConfig,
     "metrics": MetricsConfig,
 }
 

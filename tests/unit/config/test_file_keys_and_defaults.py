@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from marketpipe.config import PipelineConfig, StoreConfig, load_config, load_store_config
+from marketpipe.config import HaltConfig, PipelineConfig, StoreConfig, load_config, load_store_config
 from marketpipe.config.classes import SECTIONS, known_keys
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.symbol import as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
+from marketpipe.shared_kernel.domain.trading_date import CalendarException, SessionKind, TradingDate
 from tests.unit.config.yaml_texts import LoadText, value_of, yaml_text
 
 DEFAULTS: dict[str, Any] = {
@@ -42,10 +43,13 @@ DEFAULTS: dict[str, Any] = {
     "coverage.neighbours": 10,
     "coverage.unlisted_sessions": 5,
     "coverage.confirmations": 2,
+    "calendar.exceptions": (),
+    "calendar.halts": (),
     "metrics.enabled": False,
     "metrics.host": "127.0.0.1",
     "metrics.port": 8000,
 }
+JANUARY = TradingDate.parse("2027-01-12")
 REQUIRED = ("provider", "symbols", "start", "end")
 READ: list[tuple[str, str, Any]] = [
     ("provider", "alpaca", "alpaca"),
@@ -61,6 +65,25 @@ READ: list[tuple[str, str, Any]] = [
     ("coverage.neighbours", "20", 20),
     ("coverage.unlisted_sessions", "1", 1),
     ("coverage.confirmations", "3", 3),
+    ("calendar.exceptions", "[{date: 2027-01-12, closed: true}]", (CalendarException(JANUARY, closed=True),)),
+    ("calendar.exceptions", "[{date: 2027-01-12, opens: 9:33}]", (CalendarException(JANUARY, opens=time(9, 33)),)),
+    (
+        "calendar.exceptions",
+        "[{date: 2027-01-13, closes: '13:00'}, {date: 2027-01-12, opens: 10:00, closes: 15:30}]",
+        (
+            CalendarException(JANUARY, time(10), time(15, 30)),
+            CalendarException(TradingDate.parse("2027-01-13"), closes=time(13)),
+        ),
+    ),
+    (
+        "calendar.halts",
+        "[{date: 2027-01-12, from: '09:50', to: 11:35:30}, "
+        "{date: 2027-01-12, from: 10:00, to: 10:05, symbols: [BRK.A]}]",
+        (
+            HaltConfig(JANUARY, time(9, 50), time(11, 35, 30)),
+            HaltConfig(JANUARY, time(10), time(10, 5), as_symbols(["BRK.A"])),
+        ),
+    ),
     ("session", "regular", SessionKind.REGULAR),
     ("output_path", "/var/bars", Path("/var/bars")),
     ("aggregates_path", "../aggs", Path("../aggs")),

@@ -8,7 +8,8 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from tests.unit.config.yaml_texts import LoadText, yaml_text
 
 ALL_KEYS = (
-    "use one of: aggregates_path, alpaca, compression, coverage, end, executor, metrics, official_path, output_path, "
+    "use one of: aggregates_path, alpaca, calendar, compression, coverage, end, executor, metrics, official_path, "
+    "output_path, "
     "provider, quarantine_path, revisions_path, session, start, state_path, symbols, synthetic, timeframes, "
     "validation, workers"
 )

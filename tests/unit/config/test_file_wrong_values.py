@@ -19,6 +19,7 @@ NO_COUNT = ["null", "'4'", "4.0", "four", "true", "[4]", "{four: 4}", "-1", ".in
 NO_NUMBER = ["null", "'4'", "four", "true", "[4]", "{four: 4}", "-1", ".inf", ".nan", "0x10", "1:30"]
 NO_DATE = ["5", "20240102", "true", "[2024-01-02]", "{a: b}", '""', "2024-1-2", "2024-02-30", "2024-13-01"]
 NO_DATE += ["2024-01-02T00:00:00Z", "2024-01-02 09:30:00", "01/02/2024", "today", "2024-W01-1", "2024-002"]
+NO_LIST = ["null", "5", "true", "word", "{date: 2027-01-12, closed: true}", "[5]", "[[]]", "[word]", "[{}]", "[null]"]
 NO_URL = ["5", "[a]", "null", '""', "data.alpaca.markets", "ftp://data.alpaca.markets", "https://", "'https://[::1'"]
 WRONG: dict[str, list[str]] = {
     "session": NO_CHOICE,
@@ -61,6 +62,30 @@ WRONG: dict[str, list[str]] = {
     "coverage.neighbours": [*NO_COUNT, "0", "251"],
     "coverage.unlisted_sessions": [*NO_COUNT, "0", "251"],
     "coverage.confirmations": [*NO_COUNT, "1", "101"],
+    "calendar.exceptions": [
+        *NO_LIST,
+        "[{date: 2027-01-12}]",
+        "[{closed: true}]",
+        "[{date: 2027-01-12, closed: false}]",
+        "[{date: 2027-01-12, closed: 1}]",
+        "[{date: 2027-01-12, closed: true, opens: 10:00}]",
+        "[{date: 2027-01-12, opens: 10}]",
+        "[{date: 2027-01-12, opens: 12:30}]",
+        "[{date: 2027-01-12, closes: 25:00}]",
+        "[{date: 2027-1-12, closed: true}]",
+        "[{date: 2027-01-10, closed: true}]",
+        "[{date: 2027-01-12, close: 13:00}]",
+        "[{date: 2027-01-12, closed: true}, {date: 2027-01-12, opens: 10:00}]",
+    ],
+    "calendar.halts": [
+        *NO_LIST,
+        "[{date: 2027-01-12, from: 10:00}]",
+        "[{date: 2027-01-12, from: 10:00, to: 10:00}]",
+        "[{date: 2027-01-12, from: 03:00, to: 10:00}]",
+        "[{date: 2027-01-12, from: 10:00, to: 20:30}]",
+        "[{date: 2027-01-12, from: 10:00, to: 11:00, symbols: []}]",
+        "[{date: 2027-01-12, from: 10:00, to: 11:00, symbols: AAPL}]",
+    ],
     "metrics.enabled": ["null", "1", "0", "'true'", "yes", "on", "off", "no", "[true]", "{}"],
     "metrics.host": [*NO_WORD, "null"],
     "metrics.port": [*NO_COUNT, "65536", "22:22"],
@@ -102,6 +127,26 @@ def test_section_that_is_no_mapping_is_refused(section: str, text: str, load_tex
         ("timeframes", "[2m]", "'2m' is not a timeframe; use one of: 1m, 5m, 15m, 30m, 1h, 4h, 1d"),
         ("start", "2024-1-2", "'2024-1-2' is not a date written YYYY-MM-DD"),
         ("metrics.enabled", "yes", "expected true or false, not 'yes'"),
+        (
+            "calendar.exceptions",
+            "[{date: 2027-01-12, close: 13:00}]",
+            "entry 1: unknown key 'close'; did you mean 'closes'?",
+        ),
+        (
+            "calendar.exceptions",
+            "[{date: 2027-01-11, closed: true}, {date: 2027-01-12, opens: noon}]",
+            "entry 2: opens: 'noon' is not a time of day in New York such as 09:33",
+        ),
+        (
+            "calendar.exceptions",
+            "[{date: 2027-01-12, opens: 12:30}]",
+            "entry 1: 2027-01-12: opens: 12:30 is not between 04:00 and 12:00 New York time",
+        ),
+        (
+            "calendar.halts",
+            "[{date: 2027-01-12, from: 10:00}]",
+            "entry 1: missing to, as in {date: 2024-06-03, from: '09:50', to: '11:35', symbols: [BRK.A]}",
+        ),
         ("validation.severities", "{r: warn}", "'warn' is not allowed; did you mean 'warning'?"),
     ],
 )

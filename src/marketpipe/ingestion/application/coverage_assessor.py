@@ -8,6 +8,7 @@ from marketpipe.ingestion.application.ingestion_planner import examine
 from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
 from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier
+from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
 from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import SymbolCoverage, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality, even_sample
@@ -36,7 +37,10 @@ class CoverageAssessor:
         inventory: StoreInventory,
         clock: Clock,
         thresholds: CoverageThresholds,
+        halts: Iterable[TradingHalt] = KNOWN_HALTS,
     ) -> None:
+        """``halts``: minutes in which no bars are expected."""
+        self._halts = tuple(halts)
         self._calendar, self._finality, self._clock = calendar, finality, clock
         self._checkpoints, self._inventory, self._thresholds = checkpoints, inventory, thresholds
 
@@ -71,7 +75,9 @@ class CoverageAssessor:
         after = self._calendar.reaching(scope.last.plus_days(1), scope.last.plus_days(days))
         sessions = [*before, *self._calendar.sessions(scope.first, scope.last), *after]
         asked = (self._finality.ask(session, scope.session_kind, now) for session in sessions)
-        return SessionGrid(tuple(grid_session(item.session, item.final) for item in asked if item is not None))
+        return SessionGrid(
+            tuple(grid_session(item.session, item.final, self._halts) for item in asked if item is not None)
+        )
 
     def _survey(self, symbols: Iterable[Symbol], grid: SessionGrid) -> tuple[MarketSession, ...]:
         survey = MarketSurvey(grid, self._thresholds)

@@ -50,8 +50,8 @@ class IngestionScope:
         return max(self.first, self.since.get(symbol, self.first))
 
 
-LONGEST_CLOSURE_DAYS = 14
-"""In 2001 the exchange was closed for six days."""
+LONGEST_CLOSURES = (14, 400)
+"""Days. In 2001 the exchange was closed for six days; exceptions of the configuration may close it for longer."""
 
 
 @frozen
@@ -77,8 +77,11 @@ class SessionFinality:
     def latest_final(self, calendar: TradingCalendar, now: Timestamp) -> TradingDate:
         """Return the trading date of the newest session that is final."""
         today = TradingDate.of(now)
-        sessions = calendar.sessions(today.plus_days(-LONGEST_CLOSURE_DAYS), today)
-        return [session.trading_date for session in sessions if self.is_final(session, now)][-1]
+        for days in LONGEST_CLOSURES:
+            sessions = calendar.sessions(today.plus_days(-days), today)
+            if final := [session.trading_date for session in sessions if self.is_final(session, now)]:
+                return final[-1]
+        raise ConfigurationError(f"calendar: exceptions: no session of the {LONGEST_CLOSURES[-1]} days before {today}")
 
 
 T = TypeVar("T")

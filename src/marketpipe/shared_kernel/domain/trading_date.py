@@ -1,8 +1,8 @@
 """Dates and sessions of the exchange.
 
 ``TradingDate`` is the date a bar belongs to, ``TradingSession`` the exchange's hours on one date, ``SessionKind`` which
-of these hours are wanted, ``TradingCalendar`` the port that knows all sessions, and ``TradedMinutes`` which minutes of
-a date have a bar.
+of these hours are wanted, ``TradingCalendar`` the port that knows all sessions, ``CalendarException`` a date on which a
+calendar's rules are not what happened, and ``TradedMinutes`` which minutes of a date have a bar.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow, ord
 
 NEW_YORK = ZoneInfo("America/New_York")
 EXTENDED_OPEN, EXTENDED_CLOSE = time(4), time(20)
-"""First and last moment of extended trading, by New York's wall clock, on every session."""
+"""First and last moment of extended trading, by New York's wall clock, on most sessions."""
+EARLY_CLOSE, EXTENDED_CLOSE_OF_HALF_DAYS = time(15), time(17)
+"""If the regular session closes at 15:00 or before, as on half days, extended trading ends at 17:00. A floor that stops
+in its last hour, as at 15:56 on 2005-06-01, does not change the evening. See docs/adr/0024 for the sources."""
+NOON = time(12)
+"""A minute of every regular session, half days and exceptions included."""
+SATURDAY = 5
 MINUTES_A_DAY = 960
 """Minutes from ``EXTENDED_OPEN`` to ``EXTENDED_CLOSE``."""
 BYTES_A_DAY = MINUTES_A_DAY // 8
@@ -110,7 +116,7 @@ class SessionHours(Flag):
 
 
 class SessionKind(Enum):
-    """Which hours of a trading date are wanted: 04:00 to 20:00 New York time, or the regular session only."""
+    """Which hours are wanted: 04:00 to 20:00 New York time (to 17:00 on half days), or the regular session only."""
 
     EXTENDED = "extended"
     REGULAR = "regular"
@@ -142,8 +148,8 @@ class TradingSession:
 
     @property
     def extended(self) -> TimeWindow:
-        """04:00 to 20:00 New York time, on half days as well."""
-        return _extended_day(self.trading_date)
+        """04:00 to 20:00 New York time; to 17:00 on half days."""
+        return _extended_day(self.trading_date, self.closes)
 
     @property
     def early(self) -> TimeWindow:
@@ -158,8 +164,43 @@ class TradingSession:
 
 
 @lru_cache(1 << 14)  # 65 years of sessions: time zone arithmetic is slow, and every symbol asks for the same dates
-def _extended_day(date: TradingDate) -> TimeWindow:
-    return TimeWindow(date.at(EXTENDED_OPEN), date.at(EXTENDED_CLOSE))
+def _extended_day(date: TradingDate, closes: Timestamp) -> TimeWindow:
+    is_half_day = closes <= date.at(EARLY_CLOSE)
+    return TimeWindow(date.at(EXTENDED_OPEN), date.at(EXTENDED_CLOSE_OF_HALF_DAYS if is_half_day else EXTENDED_CLOSE))
+
+
+@frozen
+class CalendarException:
+    """A date on which the exchange was closed, or had other regular hours than a calendar of its rules gives.
+
+    ``opens`` (12:00 or before) and ``closes`` (after 12:00) are whole minutes of New York's wall clock. One that is
+    None stays as it is in the calendar; 09:30 or 16:00 if the calendar has no session on that date. ``source`` tells
+    where it is known from. Raises ``ValidationError``.
+    """
+
+    trading_date: TradingDate
+    opens: time | None = None
+    closes: time | None = None
+    closed: bool = False
+    source: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if problem := self._problem():
+            raise ValidationError(f"{self.trading_date}: {problem}")
+
+    def _problem(self) -> str | None:
+        hours = [each for each in (self.opens, self.closes) if each is not None]
+        if self.trading_date.day.weekday() >= SATURDAY:
+            return f"is a {self.trading_date.day:%A}; the exchange has no sessions on weekends"
+        if bool(hours) == self.closed:
+            return "give either 'closed: true', or 'opens', 'closes' or both"
+        if any(each.second or each.microsecond or each.tzinfo for each in hours):
+            return "opens and closes are whole minutes of New York time, such as 09:33"
+        if not EXTENDED_OPEN <= (self.opens or NOON) <= NOON:
+            return f"opens: {self.opens:%H:%M} is not between 04:00 and 12:00 New York time"
+        if self.closes is not None and not NOON < self.closes <= EXTENDED_CLOSE:
+            return f"closes: {self.closes:%H:%M} is not after 12:00 and until 20:00 New York time"
+        return None
 
 
 class TradingCalendar(Protocol):

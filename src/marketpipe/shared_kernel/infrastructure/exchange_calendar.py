@@ -1,8 +1,8 @@
-"""The sessions of the New York Stock Exchange, from the library exchange_calendars and from a cache of its result.
+"""The sessions of the New York Stock Exchange: exchange_calendars, the exceptions over it, and a cache of the result.
 
 ``ExchangeCalendar`` is the adapter of the port ``TradingCalendar``. Where its sessions come from is a function of the
-last year wanted: ``exchange_table`` asks the library, which takes a second in each process; ``CalendarCache`` keeps the
-result in a file (ADR 0016).
+last year wanted: ``exchange_table`` asks the library, which takes a second in each process, and applies the exceptions
+that it does not know (ADR 0024); ``CalendarCache`` keeps the result in a file (ADR 0016).
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from calendar import isleap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import chain
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
-from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, TradingDate, TradingSession
+from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, CalendarException, TradingDate, TradingSession
+from marketpipe.shared_kernel.infrastructure.exchange_exceptions import KNOWN_EXCEPTIONS, LAST_OPENING_AT_TEN
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,9 +37,28 @@ Hours = tuple[time, time]
 """When a regular session opens and closes, by New York's wall clock."""
 
 
+USUAL_HOURS: Final = (time(9, 30), time(16))
+Exceptions = tuple[CalendarException, ...]
+
+
+def exchange_table(last_year: int, exceptions: Exceptions = ()) -> SessionTable:
+    """Return all sessions from ``EARLIEST`` to the end of ``last_year``.
+
+    These are the ones that exchange_calendars knows, changed by ``KNOWN_EXCEPTIONS`` and then by ``exceptions``, those
+    of the configuration. Raises ``ConfigurationError`` if they have too many different hours.
+    """
+    sessions = dict(_library_sessions(last_year))
+    for exception in (*KNOWN_EXCEPTIONS, *exceptions):
+        if EARLIEST <= exception.trading_date.day <= date(last_year, 12, 31):
+            _apply(exception, sessions)
+    if len(set(sessions.values())) > len(LETTERS):
+        raise ConfigurationError(f"calendar: exceptions: more than {len(LETTERS)} different opening hours are too many")
+    return SessionTable.of(sessions, EARLIEST.year, last_year)
+
+
 @lru_cache(maxsize=4)
-def exchange_table(last_year: int) -> SessionTable:
-    """Return all sessions from ``EARLIEST`` to the end of ``last_year``, as exchange_calendars knows them.
+def _library_sessions(last_year: int) -> Mapping[date, Hours]:
+    """Return the sessions that exchange_calendars knows, those of 10:00 mended.
 
     Importing and asking the library takes about a second, so it is imported here and not at the top of the module.
     """
@@ -46,8 +67,22 @@ def exchange_table(last_year: int) -> SessionTable:
     start, end = EARLIEST, date(last_year, 12, 31)
     schedule: DataFrame = exchange_calendars.get_calendar(EXCHANGE, start=start, end=end).schedule
     opens, closes = (schedule[column].dt.tz_convert(NEW_YORK).dt.time for column in ("open", "close"))
-    hours = zip(opens, closes, strict=True)
-    return SessionTable.of(dict(zip(schedule.index.date, hours, strict=True)), start.year, last_year)
+    days = zip(schedule.index.date, opens, closes, strict=True)
+    return {day: (time(10) if day <= LAST_OPENING_AT_TEN else first, last) for day, first, last in days}
+
+
+def _apply(exception: CalendarException, sessions: dict[date, Hours]) -> None:
+    day = exception.trading_date.day
+    if exception.closed:
+        sessions.pop(day, None)
+        return
+    opens, closes = sessions.get(day, USUAL_HOURS)
+    sessions[day] = exception.opens or opens, exception.closes or closes
+
+
+def _digest(exceptions: Exceptions) -> str:
+    facts = [(str(each.trading_date), each.closed, str(each.opens), str(each.closes)) for each in exceptions]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16] if facts else "none"
 
 
 class ExchangeCalendar:
@@ -101,26 +136,36 @@ class CalendarCache:
         title: str,
         find_table: Callable[[int], SessionTable],
         publish: Callable[[Mapping[Path, bytes]], None],
+        accepted: str | None = None,
     ) -> None:
         """The cache is written only if the file ``state`` exists: a folder without a store must not be written into.
 
-        ``title`` names what the table was made from; a file with another title is rebuilt. ``find_table`` makes the
-        table, ``publish`` writes files under their final names, synced.
+        ``title`` names what the table was made from; a file with another title is rebuilt, unless its title begins with
+        ``accepted``. ``find_table`` makes the table, ``publish`` writes files under their final names, synced.
         """
-        self._file, self._state, self._title = file, state, title
+        self._file, self._state, self._title, self._accepted = file, state, title, accepted
         self._find_table, self._publish = find_table, publish
         self._unsaved: SessionTable | None = None
 
     @classmethod
-    def beside(cls, state: Path, made_by: str, publish: Callable[[Mapping[Path, bytes]], None]) -> CalendarCache:
+    def beside(
+        cls,
+        state: Path,
+        made_by: str,
+        publish: Callable[[Mapping[Path, bytes]], None],
+        exceptions: Iterable[CalendarException] | None = (),
+    ) -> CalendarCache:
         """Make the cache of ``exchange_table`` beside the state file.
 
         The version ``made_by`` of exchange_calendars is in the file's name: a new version begins a new file. See ADR
-        0016.
+        0016. ``exceptions`` are those of the configuration; None, without one, for those that the cache was made with.
         """
         file = state.with_name(f"sessions-{EXCHANGE}-{made_by}.txt")
-        title = f"marketpipe 1: sessions of {EXCHANGE} by exchange_calendars {made_by}"
-        return cls(file, state, title, exchange_table, publish)
+        given = tuple(sorted(exceptions or (), key=lambda each: each.trading_date))
+        source = f"marketpipe 2: sessions of {EXCHANGE} by exchange_calendars {made_by}, exceptions "
+        source += f"{_digest(KNOWN_EXCEPTIONS)}, of the configuration: "
+        accepted = source if exceptions is None else None
+        return cls(file, state, source + _digest(given), partial(exchange_table, exceptions=given), publish, accepted)
 
     def __call__(self, last_year: int) -> SessionTable:
         """Return a table that reaches at least to the end of ``last_year``, from the file or from ``find_table``."""
@@ -146,13 +191,19 @@ class CalendarCache:
             return None
         try:
             with self._file.open("rb") as file:
-                return SessionTable.decode(file.read(LARGEST_FILE), self._title)
+                content = file.read(LARGEST_FILE)
         except OSError:
             return None
+        return SessionTable.decode(content, self._title_of(content))
+
+    def _title_of(self, content: bytes) -> str:
+        """Return the title that the file must have: its own if it is accepted."""
+        found = content.partition(b"\n")[0].decode("ascii", "replace")
+        return found if self._accepted is not None and found.startswith(self._accepted) else self._title
 
 
 CLOSED: Final = "."
-LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LETTERS: Final = ascii_letters + digits
 
 
 @frozen

@@ -7,10 +7,8 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import time
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +21,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, Rec
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
-from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradedMinutes
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, NOON, TradedMinutes
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
@@ -59,8 +57,6 @@ from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 logger = logging.getLogger("marketpipe.storage")
 
-NOON: Final = time(12)
-"""Within every regular session, on half days too. New York time."""
 FileToAdd = tuple[Path, bytes, int | None, Collection[int]]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingSession
+from marketpipe.shared_kernel.domain.trading_date import CalendarException, SessionKind, TradingDate, TradingSession
+from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar, exchange_table
 from tests.support.builders import CALENDAR, sessions
 
 EXTENDED, REGULAR = SessionKind.EXTENDED, SessionKind.REGULAR
@@ -80,6 +82,22 @@ def test_a_half_day_is_not_final_at_its_early_close() -> None:
     assert asked.final is False
 
 
+def test_a_half_day_is_final_at_five_plus_the_delay() -> None:
+    assert NO_DELAY.is_final(HALF_DAY, at("2024-07-03T21:00:00Z"))
+    assert not QUARTER.is_final(HALF_DAY, at("2024-07-03T21:14:59Z"))
+    assert QUARTER.is_final(HALF_DAY, at("2024-07-03T21:15:00Z"))
+
+
+def test_the_newest_final_session_may_be_long_ago_if_exceptions_close_the_exchange() -> None:
+    closed = (
+        CalendarException(date, closed=True)
+        for number in range(25)
+        if (date := TradingDate.parse("2024-06-01").plus_days(number)).day.weekday() < 5
+    )
+    calendar = ExchangeCalendar(TradingDate.parse("2024-12-31"), partial(exchange_table, exceptions=tuple(closed)))
+    assert str(NO_DELAY.latest_final(calendar, at("2024-06-25T12:00:00Z"))) == "2024-05-31"
+
+
 def test_regular_hours_whose_close_has_passed_stay_partial_until_the_extended_close() -> None:
     after_the_close = NO_DELAY.ask(WINTER_DAY, REGULAR, at("2024-01-03T00:59:59Z"))
     after_extended = NO_DELAY.ask(WINTER_DAY, REGULAR, at("2024-01-03T01:00:00Z"))
@@ -118,8 +136,10 @@ def test_nothing_is_asked_for_that_the_provider_may_not_say_yet(
     ("now", "latest"),
     [
         ("2024-07-05T00:14:59Z", "2024-07-03"),
-        ("2024-07-04T00:14:59Z", "2024-07-02"),
-        ("2024-07-04T00:15:00Z", "2024-07-03"),
+        ("2024-07-03T00:14:59Z", "2024-07-01"),
+        ("2024-07-03T00:15:00Z", "2024-07-02"),
+        ("2024-07-03T21:14:59Z", "2024-07-02"),  # a half day: extended hours end at 17:00
+        ("2024-07-03T21:15:00Z", "2024-07-03"),
         ("2024-07-05T15:00:00Z", "2024-07-03"),
         ("2024-07-08T12:00:00Z", "2024-07-05"),
         ("2001-09-16T12:00:00Z", "2001-09-10"),

@@ -49,12 +49,14 @@ def test_other_hours_are_those_of_the_extended_session_around_the_regular_one() 
         "2024-07-03T13:30:00Z": False,
         "2024-07-03T16:59:00Z": False,
         "2024-07-03T17:00:00Z": True,  # half day: over at 13:00
-        "2024-07-03T23:59:00Z": True,
-        "2024-07-04T00:00:00Z": False,  # after 20:00: wrong as well
+        "2024-07-03T20:59:00Z": True,
+        "2024-07-03T21:00:00Z": False,  # half day: extended hours are over at 17:00, and this is wrong as well
+        "2024-07-04T00:00:00Z": False,
         "2024-07-04T14:00:00Z": False,  # a holiday has no hours
         "2024-07-05T16:59:00Z": False,
         "2024-07-05T17:00:00Z": False,
         "2024-07-05T20:00:00Z": True,
+        "2024-07-05T23:59:00Z": True,
     }
     moments = micros(*cases)
     stamps = pa.chunked_array([pa.array(moments).cast(TIMESTAMP)])

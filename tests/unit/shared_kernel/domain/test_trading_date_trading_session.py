@@ -24,9 +24,26 @@ def test_regular_session_runs_from_open_to_close() -> None:
     assert HALF_DAY.regular == window("2024-07-03T13:30:00Z", "2024-07-03T17:00:00Z")
 
 
-def test_extended_session_runs_from_four_to_eight_even_on_a_half_day() -> None:
+def test_extended_session_runs_from_four_to_eight() -> None:
     assert WINTER_DAY.extended == window("2024-01-02T09:00:00Z", "2024-01-03T01:00:00Z")
-    assert HALF_DAY.extended == window("2024-07-03T08:00:00Z", "2024-07-04T00:00:00Z")
+    assert WINTER_DAY.late == window("2024-01-02T21:00:00Z", "2024-01-03T01:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("day", "opens", "closes", "end"),
+    [
+        ("2024-07-03", "13:30", "17:00", "2024-07-03T21:00:00Z"),
+        ("2019-12-24", "14:30", "18:00", "2019-12-24T22:00:00Z"),
+        ("1996-01-08", "16:00", "19:00", "1996-01-08T22:00:00Z"),  # 14:00
+        ("2005-06-01", "13:30", "19:56", "2005-06-02T00:00:00Z"),  # the floor stopped, the evening did not change
+        ("1997-10-27", "14:30", "20:30", "1997-10-28T01:00:00Z"),
+        ("2002-09-11", "16:00", "20:00", "2002-09-12T00:00:00Z"),
+    ],
+)
+def test_extended_hours_end_at_five_if_the_close_is_early(day: str, opens: str, closes: str, end: str) -> None:
+    found = session(day, f"{day}T{opens}:00Z", f"{day}T{closes}:00Z")
+    assert str(found.extended.end) == str(found.late.end) == end
+    assert found.late.start == found.closes
 
 
 def test_window_is_chosen_by_the_kind_of_session() -> None:

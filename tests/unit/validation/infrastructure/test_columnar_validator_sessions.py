@@ -30,11 +30,14 @@ CASES = [
     ("2024-03-08", REGULAR, "2024-03-08T14:30:00Z", True),
     ("2024-03-11", REGULAR, "2024-03-11T13:29:00Z", False),
     ("2024-03-11", REGULAR, "2024-03-11T13:30:00Z", True),
-    # a half day: the regular session ends at 13:00, the extended one at 20:00 all the same
+    # half days: the regular session ends at 13:00, the extended one at 17:00
     ("2024-07-03", REGULAR, "2024-07-03T16:59:00Z", True),
     ("2024-07-03", REGULAR, "2024-07-03T17:00:00Z", False),
     ("2024-07-03", EXTENDED, "2024-07-03T17:00:00Z", True),
-    ("2024-07-03", EXTENDED, "2024-07-03T23:59:00Z", True),
+    ("2024-07-03", EXTENDED, "2024-07-03T20:59:00Z", True),
+    ("2024-07-03", EXTENDED, "2024-07-03T21:00:00Z", False),
+    ("2019-12-24", EXTENDED, "2019-12-24T21:59:00Z", True),
+    ("2019-12-24", EXTENDED, "2019-12-24T23:00:00Z", False),
     # a bar of another trading date does not belong to this one's session
     ("2024-01-03", EXTENDED, "2024-01-02T15:00:00Z", False),
 ]

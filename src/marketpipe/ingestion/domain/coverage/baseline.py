@@ -15,6 +15,8 @@ from itertools import accumulate
 
 from attrs import field, frozen
 
+from marketpipe.ingestion.domain.coverage.halts import TradingHalt, halted_minutes
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate, TradingSession
 
@@ -43,22 +45,32 @@ class CoverageThresholds:
 
 @frozen
 class GridSession:
-    """A session, and its regular hours among the minutes after 04:00. ``final``: no more bars will come."""
+    """A session, and its regular hours among the minutes after 04:00. ``final``: no more bars will come.
+
+    ``halts`` are the trading halts of that date.
+    """
 
     session: TradingSession
     final: bool
     opens: int
     length: int
+    halts: tuple[TradingHalt, ...] = ()
 
     def regular(self, minutes: TradedMinutes) -> int:
         """Return a bit for each minute of the regular session; bit 0 is the open's."""
         return minutes.bits >> self.opens & (1 << self.length) - 1
 
+    def halted(self, symbol: Symbol | None = None) -> int:
+        """Return a bit for each minute of the regular session without trading of the symbol, or of the market."""
+        return halted_minutes(self.halts, symbol) >> self.opens & (1 << self.length) - 1
 
-def grid_session(session: TradingSession, final: bool) -> GridSession:
+
+def grid_session(session: TradingSession, final: bool, halts: Iterable[TradingHalt] = ()) -> GridSession:
+    """``halts``: of any dates."""
     moments = session.extended.start, session.opens, session.closes
     start, opens, closes = (moment.epoch_micros // MICROS_PER_MINUTE for moment in moments)
-    return GridSession(session, final, opens - start, closes - opens)
+    on_that_date = tuple(halt for halt in halts if halt.trading_date == session.trading_date)
+    return GridSession(session, final, opens - start, closes - opens, on_that_date)
 
 
 @frozen
@@ -69,10 +81,13 @@ class SessionGrid:
     dates: tuple[TradingDate, ...] = field(init=False, repr=False)
     starts: tuple[int, ...] = field(init=False, repr=False)
     """Epoch microseconds of 04:00 of each."""
+    with_halts: tuple[int, ...] = field(init=False, repr=False)
+    """The positions of the sessions in which trading was halted."""
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "dates", tuple(item.session.trading_date for item in self.sessions))
         object.__setattr__(self, "starts", tuple(item.session.extended.start.epoch_micros for item in self.sessions))
+        object.__setattr__(self, "with_halts", tuple(i for i, item in enumerate(self.sessions) if item.halts))
 
     def __len__(self) -> int:
         return len(self.sessions)
@@ -80,6 +95,11 @@ class SessionGrid:
     def within(self, first: TradingDate, last: TradingDate) -> slice:
         """Return the positions of the sessions between the dates, both inclusive."""
         return slice(bisect_left(self.dates, first), bisect_right(self.dates, last))
+
+    def halted(self, symbol: Symbol | None = None) -> dict[int, int]:
+        """Return the halted minutes of the regular sessions that have any, by position."""
+        halted = {position: self.sessions[position].halted(symbol) for position in self.with_halts}
+        return {position: minutes for position, minutes in halted.items() if minutes}
 
     def cut(self, part: slice) -> SessionGrid:
         return SessionGrid(self.sessions[part])
@@ -146,7 +166,8 @@ class UnusualSilence:
 class Baseline:
     """What is usual for one symbol, or for the whole market, by the sessions around a session.
 
-    If there are none, the rest of the session itself is the baseline.
+    If there are none, the rest of the session itself is the baseline. Minutes in which trading was halted are neither
+    expected to have bars nor part of a silence.
     """
 
     def __init__(
@@ -155,9 +176,13 @@ class Baseline:
         profiles: Profiles,
         thresholds: CoverageThresholds,
         inside: SilenceLimits | None = None,
+        symbol: Symbol | None = None,
     ) -> None:
-        """``inside``: limits of a silence that ends before the close, if not those of the thresholds."""
-        self._grid, self._profiles = grid, profiles
+        """``inside``: limits of a silence that ends before the close, if not those of the thresholds.
+
+        ``symbol``: whose trading halts count besides those of the whole market.
+        """
+        self._grid, self._profiles, self._halted = grid, profiles, grid.halted(symbol)
         self._reach, self._factor = thresholds.neighbours, thresholds.habit_factor
         self._inside = inside or SilenceLimits(thresholds.hole_minutes, thresholds.hole_bars)
         self._at_close = SilenceLimits(thresholds.stop_minutes, thresholds.stop_bars)
@@ -169,7 +194,11 @@ class Baseline:
     @cached_property
     def _longest(self) -> list[int]:
         sessions = zip(self._profiles, self._grid.sessions, strict=True)
-        return [0 if minutes is None else longest_silence(minutes, item.length) for minutes, item in sessions]
+        longest = [0 if minutes is None else longest_silence(minutes, item.length) for minutes, item in sessions]
+        for position, halted in self._halted.items():
+            if (minutes := self._profiles[position]) is not None:
+                longest[position] = longest_silence(minutes | halted, self._grid.sessions[position].length)
+        return longest
 
     def has_neighbours(self, position: int) -> bool:
         """Whether any session around one has known minutes, so that there is something to compare it with."""
@@ -181,7 +210,7 @@ class Baseline:
         first, end = max(0, position - self._reach), min(len(self._grid), position + self._reach + 1)
         bars = _between(self._bars, first, end) - _between(self._bars, position, position + 1)
         minutes = _between(self._minutes, first, end) - _between(self._minutes, position, position + 1)
-        return bars / minutes * self._grid.sessions[position].length if minutes else None
+        return bars / minutes * self._tradable(position) if minutes else None
 
     def unusual_silence(self, position: int, share: float = 1.0) -> UnusualSilence | None:
         """Return the longest unusual silence of a session, None if all are usual.
@@ -191,6 +220,7 @@ class Baseline:
         minutes, least = self._profiles[position], min(self._inside.minutes, self._at_close.minutes)
         if minutes is None or self._longest[position] < least:
             return None
+        minutes |= self._halted.get(position, 0)
         found = silences(minutes, self._grid.sessions[position].length, least)
         odd = [odd for silence in found if (odd := self._unusual(position, silence, share))]
         return max(odd, key=lambda item: item.silence.length, default=None)
@@ -202,13 +232,17 @@ class Baseline:
 
     def quietest_bars(self, position: int, share: float = 1.0) -> float | None:
         """Return the bars of a quiet session: four of five around this one have more. None if there are none."""
-        length = self._grid.sessions[position].length
+        length = self._tradable(position)
         near = self._neighbours(position)
         bars = sorted(
             minutes.bit_count() * length / self._grid.sessions[i].length
             for i, minutes in zip(near, self._of(near), strict=True)
         )
         return bars[len(bars) // 5] * share if bars else None
+
+    def _tradable(self, position: int) -> int:
+        """Return the length of the regular session without the minutes in which trading was halted."""
+        return self._grid.sessions[position].length - self._halted.get(position, 0).bit_count()
 
     def _neighbours(self, position: int) -> list[int]:
         """Return the positions of the sessions around one that have a profile."""

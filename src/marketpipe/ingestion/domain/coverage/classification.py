@@ -51,7 +51,7 @@ class CoverageClassifier:
 
     def classify(self, days: SymbolDays, stale: StaleAggregates) -> list[Finding]:
         """Return one finding for each session of the grid."""
-        baseline = Baseline(self.grid, days.profiles(self.grid), self.thresholds)
+        baseline = Baseline(self.grid, days.profiles(self.grid), self.thresholds, symbol=days.symbol)
         listing = Listing.of(days, [session.is_silent for session in self.market])
         return [self._finding(position, days, stale, baseline, listing) for position in range(len(self.grid))]
 

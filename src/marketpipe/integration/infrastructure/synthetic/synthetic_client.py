@@ -19,7 +19,7 @@ from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolR
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, TimeWindow
-from marketpipe.shared_kernel.domain.trading_date import TradingSession
+from marketpipe.shared_kernel.domain.trading_date import MINUTES_A_DAY, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 
 BARS_PER_PAGE = 10_000
@@ -84,12 +84,15 @@ def synthetic_day(seed: int, symbol_day: SymbolDay, session: TradingSession) -> 
     liquidity, base = character.uniform(0.45, 1.0), math.exp(character.uniform(math.log(8), math.log(600)))
     waves = character.uniform(0.0, 1.0, (4, 2))
     draw = _generator(seed, str(symbol_day.symbol), str(symbol_day.trading_date))
-    minutes = np.arange(session.extended.start.epoch_micros, session.extended.end.epoch_micros, MICROS_PER_MINUTE)
+    # drawn for a day of usual length and cut, so that a half day begins like any other
+    start, end = session.extended.start.epoch_micros, session.extended.end.epoch_micros
+    minutes = start + np.arange(MINUTES_A_DAY) * MICROS_PER_MINUTE
     activity = _activity(minutes, session.regular)
     traded = draw.uniform(size=len(minutes)) < np.where(activity > 0.1, 0.55 + 0.45 * liquidity, 0.25 * liquidity)
     ordinal = symbol_day.trading_date.day.toordinal()
     path = _path(draw, base * _level(waves, ordinal), base * _level(waves, ordinal + 1), activity)
-    return _bars(draw, minutes[traded], path[:-1][traded], path[1:][traded], (activity * liquidity * 60_000)[traded])
+    bars = _bars(draw, minutes[traded], path[:-1][traded], path[1:][traded], (activity * liquidity * 60_000)[traded])
+    return bars.slice(0, int(minutes[traded].searchsorted(end)))
 
 
 def _generator(*parts: object) -> np.random.Generator:

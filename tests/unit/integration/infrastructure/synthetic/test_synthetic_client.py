@@ -88,12 +88,14 @@ def test_two_seeds_are_two_datasets() -> None:
     [
         ("2024-03-08", "2024-03-08T09:00:00Z", "2024-03-09T01:00:00Z"),
         ("2024-03-11", "2024-03-11T08:00:00Z", "2024-03-12T00:00:00Z"),
-        ("2024-07-03", "2024-07-03T08:00:00Z", "2024-07-04T00:00:00Z"),
+        ("2024-07-03", "2024-07-03T08:00:00Z", "2024-07-03T21:00:00Z"),
         ("2024-11-01", "2024-11-01T08:00:00Z", "2024-11-02T00:00:00Z"),
         ("2024-11-04", "2024-11-04T09:00:00Z", "2024-11-05T01:00:00Z"),
     ],
 )
-def test_a_day_runs_from_04_00_to_20_00_in_new_york_by_its_own_clock(date: str, opens: str, closes: str) -> None:
+def test_a_day_runs_from_04_00_to_20_00_in_new_york_by_its_own_clock_and_a_half_day_to_17_00(
+    date: str, opens: str, closes: str
+) -> None:
     found = [time for symbol in NAMES for time in times(bars(7, symbol, date, date))]
     start, end = Timestamp.parse(opens), Timestamp.parse(closes)
     assert start <= min(found) < start.plus(timedelta(minutes=15))
