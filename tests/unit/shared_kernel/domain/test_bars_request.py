@@ -29,7 +29,7 @@ def test_window_runs_from_the_first_session_to_the_last() -> None:
     )
     extended = request(["AAPL"], "2024-11-27", "2024-11-29")
     assert extended.window == TimeWindow(
-        Timestamp.parse("2024-11-27T09:00:00Z"), Timestamp.parse("2024-11-30T01:00:00Z")
+        Timestamp.parse("2024-11-27T09:00:00Z"), Timestamp.parse("2024-11-29T22:00:00Z")
     )
 
 
