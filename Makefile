@@ -11,16 +11,16 @@ BENCHMARKS := start_up read aggregate planning fewest_requests latency memory in
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Python keeps what it has compiled, or each of the hundreds of processes of the tests would compile it again.
 export PYTHONDONTWRITEBYTECODE :=
-# Tests that try one moment, write or size of many try them all with these.
-THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1
-THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_disk.py
+# Tests that try one moment, write, size or example of many try them all with these.
+THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
+THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_disk.py tests/unit tests/contract
 
 .PHONY: help demo test run-tests test-thoroughly bench lint format clean
 
 help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
-	@echo "make test-thoroughly   let every write fail and die at every moment; 'make test' tries some (about 10 minutes)"
+	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 12 minutes)"
 	@echo "make bench   install, then measure the figures of docs/performance.md (about 20 minutes)"
 	@echo "make lint    the lints, type check and contracts of 'make test'"
 	@echo "make format  format and fix the code with ruff"

@@ -7,10 +7,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.child_processes import ended_with_the_test, guarded
+from tests.support.examples import ALL
 from tests.support.json_server import close_shared
 
 settings.register_profile(
-    "marketpipe", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    "marketpipe",
+    deadline=None,
+    max_examples=60 if ALL else 20,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
 )
 settings.load_profile("marketpipe")
 

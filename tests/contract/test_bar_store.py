@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from attrs import define, evolve, frozen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
@@ -22,6 +22,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from tests.support.bar_stores import OPEN, Harness, InMemory, OnDisk, at, word
 from tests.support.builders import columnar, day, sessions, table
+from tests.support.examples import examples
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
 NOTHING = columnar()
@@ -322,7 +323,7 @@ def responses() -> st.SearchStrategy[Response]:
     )
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(responses(), min_size=1, max_size=5), st.integers(0, 4))
 def test_the_fake_and_the_partition_manager_agree(history: list[Response], damaged_before: int) -> None:
     with _both() as (disk, memory):

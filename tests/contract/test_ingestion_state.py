@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.ingestion.application.ports import IngestionState
@@ -29,6 +29,7 @@ from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKi
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import answer, record
+from tests.support.examples import examples
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 
 LATER = NOW.plus(timedelta(seconds=1.5))
@@ -440,7 +441,7 @@ def test_a_day_that_was_emptied_and_filled_again_knows_its_new_file_only(state: 
         max_size=6,
     )
 )
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_all_states_agree_after_any_sequence_of_records(asked: list[Answer]) -> None:
     found = []
     with TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.reports import IngestionReport
@@ -15,6 +15,7 @@ from marketpipe.shared_kernel.domain.errors import MalformedResponseError, Provi
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched
 from tests.support.builders import bar, day
+from tests.support.examples import examples
 from tests.support.pipeline_ring import (
     THURSDAY,
     TUESDAY,
@@ -113,7 +114,7 @@ def test_days_and_symbols_out_of_order_across_pages_lose_nothing(tmp_path: Path)
     }
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(data=st.data())
 def test_however_the_pages_are_cut_every_bar_arrives_once(data: st.DataObject) -> None:
     bars = [(symbol, date) for symbol in ("AAPL", "MSFT") for date in (TUESDAY, WEDNESDAY)]

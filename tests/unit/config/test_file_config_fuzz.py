@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from marketpipe.config import PipelineConfig, load_config
 from marketpipe.config.classes import SECTIONS, known_keys
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from tests.support.examples import examples
 from tests.unit.config.yaml_texts import yaml_text
 
 KEYS = sorted({*known_keys(PipelineConfig), *(key for kind in SECTIONS.values() for key in known_keys(kind))})
@@ -54,7 +55,7 @@ def test_any_structure_loads_or_is_refused(fuzzed: Path, value: object) -> None:
     assert load(fuzzed, yaml.safe_dump(value, allow_unicode=True).encode()) is None
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(key=st.sampled_from(KEYS), value=VALUES)
 @example(key="provider", value="workers")
 @example(key="provider", value="polygon")
@@ -63,20 +64,20 @@ def test_any_value_under_any_key_loads_or_is_refused(fuzzed: Path, key: str, val
     assert config is None or config.start <= config.end
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(section=st.sampled_from([*SECTIONS, "polygon"]), key=st.sampled_from(KEYS), value=VALUES)
 def test_any_value_in_any_section_loads_or_is_refused(fuzzed: Path, section: str, key: str, value: object) -> None:
     config = load(fuzzed, yaml.safe_dump({**VALID, "provider": "polygon", section: {key: value}}).encode())
     assert config is None or config.provider == "polygon"
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(section=VALUES, overrides=st.dictionaries(st.sampled_from([*KEYS, "alpaca.feed", "x.y"]), VALUES, max_size=3))
 def test_any_overrides_load_or_are_refused(fuzzed: Path, section: object, overrides: dict[str, Any]) -> None:
     load(fuzzed, yaml.safe_dump({**VALID, "alpaca": section}).encode(), overrides)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(text=st.text(alphabet=YAML_SIGNS, max_size=40), key=st.sampled_from(["workers", "symbols", "alpaca", "x"]))
 @example(text="!!map [1, 2]", key="workers")
 @example(text="!!int ''", key="workers")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.ingestion.application.bisection import FAILURES_IN_A_ROW, RequestBisection
@@ -28,6 +28,7 @@ from marketpipe.shared_kernel.domain.errors import (
 )
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from tests.support.builders import CALENDAR, request
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 from tests.support.in_memory_inventory import InMemoryInventory
@@ -69,7 +70,7 @@ def is_of(symbols: Collection[str] = (), dates: Collection[str] = ()) -> Callabl
     return lambda found: str(found.symbol) in symbols or str(found.trading_date) in dates
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.sets(st.integers(0, len(MANY) * 5 - 1), max_size=2))
 def test_exactly_the_bad_symbol_days_fail(numbers: set[int]) -> None:
     bad = {WHOLE.symbol_days[number] for number in numbers}

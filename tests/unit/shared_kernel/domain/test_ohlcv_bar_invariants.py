@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.ohlcv_bar import INVARIANTS, OHLCVBar
@@ -12,6 +12,7 @@ from marketpipe.shared_kernel.domain.predicate import Record, holds
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.support.bar_strategies import good_records, plausible_records, records
+from tests.support.examples import examples
 
 AT = Timestamp.parse("2024-01-02T14:30:00Z")
 NUMBERS = ("open", "high", "low", "close", "volume", "trade_count", "vwap")
@@ -36,20 +37,20 @@ def _can_be_a_bar(record: Record) -> bool:
     return True
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(plausible_records() | records())
 def test_a_bar_exists_exactly_when_every_invariant_holds_of_its_record(record: Record) -> None:
     assert _can_be_a_bar(record) == (not _broken(record))
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(good_records())
 def test_a_bar_gives_back_the_record_it_was_made_of(record: Record) -> None:
     expected = {name: record[name] for name in NUMBERS} | {"timestamp": AT.epoch_micros}
     assert _bar(record).record() == expected
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(plausible_records())
 def test_the_error_names_every_invariant_that_does_not_hold(record: Record) -> None:
     """Of prices that are prices: others are refused one by one before they can be compared."""

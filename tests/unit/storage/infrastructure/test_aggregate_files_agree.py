@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from tests.support.builders import sessions
+from tests.support.examples import examples
 from tests.support.reference_aggregation import NEW_YORK, aggregate_days
 from tests.support.sparse_minutes import FULL, HALF, Month, MonthOfMinutes
 from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
@@ -90,7 +91,7 @@ def assert_same(found: Sequence[Row], expected: Sequence[Row]) -> None:
     assert [row["vwap"] for row in found] == pytest.approx([row["vwap"] for row in expected], rel=1e-12)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(months_of_stretches())
 def test_stored_aggregates_are_what_the_reference_makes_of_the_minutes(minutes: MonthOfMinutes) -> None:
     found = stored(minutes)
@@ -99,7 +100,7 @@ def test_stored_aggregates_are_what_the_reference_makes_of_the_minutes(minutes: 
         assert_same(found[timeframe], minutes.aggregated(timeframe))
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(months_of_stretches())
 def test_stored_days_are_what_the_reference_makes_of_any_stored_bars_of_the_regular_session(
     minutes: MonthOfMinutes,
@@ -111,7 +112,7 @@ def test_stored_days_are_what_the_reference_makes_of_any_stored_bars_of_the_regu
         assert_same(found[Timeframe.DAY_1], aggregate_days(found[timeframe], minutes.month.closes))
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(months_of_stretches())
 def test_no_bucket_crosses_the_open_the_close_or_a_session(minutes: MonthOfMinutes) -> None:
     """By the exchange's own calendar: a bar has the minutes from its time on, within its part of the session."""

@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 
 from attrs import frozen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from tests.support.aggregated_store import keep
+from tests.support.examples import examples
 from tests.support.store_on_disk import StoreOnDisk, tree
 
 TIMEFRAMES = (Timeframe.HOUR_1, Timeframe.DAY_1)
@@ -53,7 +54,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
 )
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(st.lists(STEPS, min_size=3, max_size=8))
 def test_aggregating_bit_by_bit_is_aggregating_at_once(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from attrs import frozen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.errors import StorageError
@@ -21,6 +21,7 @@ from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.file_inventory import FileInventory
 from tests.support.aggregated_store import FILES, fingerprint, keep, written
 from tests.support.builders import day
+from tests.support.examples import examples
 from tests.support.store_on_disk import StoreOnDisk
 
 ALL = ("5m", "15m", "30m", "1h", "4h", "1d")
@@ -153,7 +154,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
 )
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.lists(STEPS, min_size=3, max_size=10))
 def test_stale_is_what_a_refresh_rebuilds(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:

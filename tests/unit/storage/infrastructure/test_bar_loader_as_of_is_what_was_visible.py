@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -18,6 +18,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from tests.support.builders import CALENDAR, bar, columnar, day
+from tests.support.examples import examples
 from tests.support.sparse_minutes import FULL_DAYS
 from tests.support.store_on_disk import AGGREGATED, NOTHING, StoreOnDisk
 
@@ -79,7 +80,7 @@ def _tell(store: StoreOnDisk, said: Sequence[Word], look: Callable[[], str]) -> 
         yield store.clock.now(), look()
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(words(st.integers(-2, 3) | st.sampled_from((389, 390))))
 def test_what_was_visible_at_a_moment_is_what_is_loaded_as_of_it(said: list[Word]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +91,7 @@ def test_what_was_visible_at_a_moment_is_what_is_loaded_as_of_it(said: list[Word
             assert load(store, moment) == _visible(history, moment)
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(words(st.integers(-330, 629)), st.sampled_from(AGGREGATED))
 def test_aggregates_of_the_past_are_the_former_ones(said: list[Word], timeframe: Timeframe) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.errors import StorageError
@@ -20,6 +20,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregate_files import DayFilesOfMonth
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
 from tests.support.builders import CALENDAR, bar, day
+from tests.support.examples import examples
 from tests.support.sparse_minutes import FULL_DAYS, MonthOfMinutes, months_of_minutes
 from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
 
@@ -47,7 +48,7 @@ def assert_same(found: Sequence[Row], expected: Sequence[Row]) -> None:
         assert one["vwap"] == (None if other["vwap"] is None else pytest.approx(other["vwap"], rel=1e-12))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(months_of_minutes())
 def test_every_timeframe_is_what_the_reference_makes_of_the_minutes(minutes: MonthOfMinutes) -> None:
     found = made_from(minutes)
@@ -66,7 +67,7 @@ def test_every_timeframe_of_full_days_is_what_the_reference_makes_of_them() -> N
     assert counted == {"5m": 576, "15m": 192, "30m": 96, "1h": 51, "4h": 15, "1d": 3}
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(months_of_minutes(), st.lists(st.sampled_from(AGGREGATED), unique=True, min_size=1, max_size=3))
 def test_a_timeframe_does_not_depend_on_those_asked_for_with_it(
     minutes: MonthOfMinutes, wanted: list[Timeframe]
@@ -75,7 +76,7 @@ def test_a_timeframe_does_not_depend_on_those_asked_for_with_it(
         assert_same(bars, minutes.aggregated(timeframe))
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(months_of_minutes())
 def test_days_are_the_same_whatever_else_is_made(minutes: MonthOfMinutes) -> None:
     found = made_from(minutes, [Timeframe.HOUR_1, Timeframe.DAY_1])

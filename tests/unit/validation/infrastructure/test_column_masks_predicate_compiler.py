@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import INVARIANTS
@@ -23,6 +23,7 @@ from marketpipe.validation.domain.business_rules import BUSINESS_RULES
 from marketpipe.validation.domain.validation_rule import ValidationRule
 from marketpipe.validation.infrastructure.column_masks import mask
 from tests.support.bar_strategies import arrays, plausible_records, predicates, records
+from tests.support.examples import examples
 
 EVERYTHING = {**{rule.name: rule.predicate for rule in BUSINESS_RULES}, **INVARIANTS}
 
@@ -31,14 +32,14 @@ def _row_by_row(predicate: Predicate, rows: list[Record]) -> list[bool]:
     return [holds(predicate, row) for row in rows]
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(predicates(), st.lists(records(), max_size=8))
 def test_the_plain_interpreter_and_the_mask_agree_on_any_predicate(predicate: Predicate, rows: list[Record]) -> None:
     assert mask(predicate, arrays(rows)).to_pylist() == _row_by_row(predicate, rows)
 
 
 @pytest.mark.parametrize("rule", BUSINESS_RULES, ids=lambda rule: rule.name)
-@settings(max_examples=80)
+@examples(80)
 @given(rows=st.lists(plausible_records() | records(), min_size=1, max_size=20))
 def test_the_plain_interpreter_and_the_mask_agree_on_every_business_rule(
     rule: ValidationRule, rows: list[Record]

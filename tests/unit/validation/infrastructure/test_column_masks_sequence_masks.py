@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.predicate import Record, Severity
@@ -14,6 +14,7 @@ from marketpipe.validation.domain.symbol_bars_aggregate import SequenceCheck, Se
 from marketpipe.validation.infrastructure.column_masks import SequenceColumns, offenders
 from tests.support.bar_strategies import sequences
 from tests.support.builders import day
+from tests.support.examples import examples
 
 RULES = {rule.name: rule for rule in SEQUENCE_RULES}
 MINUTE = 60_000_000
@@ -39,7 +40,7 @@ def _flat(time: int, price: float = 100.0) -> Record:
 
 
 @pytest.mark.parametrize("rule", SEQUENCE_RULES, ids=lambda rule: rule.name)
-@settings(max_examples=120)
+@examples(120)
 @given(symbol_days=sequences())
 def test_the_aggregate_and_the_columns_agree_on_every_sequence_rule(
     rule: SequenceRule, symbol_days: list[list[Record]]
@@ -47,7 +48,7 @@ def test_the_aggregate_and_the_columns_agree_on_every_sequence_rule(
     assert offenders(rule, _columns(symbol_days)).tolist() == _one_by_one(rule, symbol_days)
 
 
-@settings(max_examples=120)
+@examples(120)
 @given(st.sampled_from(SequenceCheck), st.sampled_from((0.0, 0.5, 1.0, 2, 30, 1e308)), sequences())
 def test_they_agree_for_any_limit(check: SequenceCheck, limit: float, symbol_days: list[list[Record]]) -> None:
     rule = SequenceRule("any", Severity.ERROR, check, "is wrong", limit)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
@@ -19,6 +19,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, Arrow
 from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS
 from tests.support.bar_strategies import Part, Row, parts
 from tests.support.builders import bar, columnar, day
+from tests.support.examples import examples
 from tests.support.validating import (
     LAX_SCHEMA,
     RULES,
@@ -51,7 +52,7 @@ def _laid_end_to_end(bars: ColumnarBars) -> bool:
     return [part.offset for part in bars.slices] == ends[:-1] and ends[-1] == bars.num_rows
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(parts(), SETTINGS)
 def test_columns_are_split_as_the_plain_evaluators_split_them(given: list[Part], setting: Setting) -> None:
     result = validated(columnar(*given), setting)
@@ -65,7 +66,7 @@ def test_columns_are_split_as_the_plain_evaluators_split_them(given: list[Part],
         assert not out or _texts(rows_of(result.rejected, symbol_day)) == _texts(out)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(parts(), SETTINGS)
 def test_columns_break_the_rules_that_the_plain_evaluators_find(given: list[Part], setting: Setting) -> None:
     result = validated(columnar(*given), setting)
@@ -81,7 +82,7 @@ def test_columns_break_the_rules_that_the_plain_evaluators_find(given: list[Part
     assert column(result.rejected, "rule") == first_errors
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(parts(), SETTINGS)
 def test_every_bar_is_in_exactly_one_part_and_the_slices_cover_both(given: list[Part], setting: Setting) -> None:
     bars = columnar(*given)

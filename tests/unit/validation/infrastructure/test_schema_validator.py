@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
 from tests.support.bar_strategies import Part, parts
 from tests.support.builders import bar, day
+from tests.support.examples import examples
 from tests.support.validating import SCHEMA, with_property
 from tests.support.watched_columns import nonconforming, watched_columns
 
@@ -25,7 +26,7 @@ ROWS = [
 ]
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(parts())
 def test_schema_v1_finds_the_rows_that_jsonschema_finds(given: list[Part]) -> None:
     assert SchemaValidator(SCHEMA).complaints(watched_columns(*given)).keys() == nonconforming(SCHEMA, given)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
 from tests.support.bar_strategies import Part, parts
 from tests.support.builders import bar, day
+from tests.support.examples import examples
 from tests.support.validating import SCHEMA, with_property
 from tests.support.watched_columns import nonconforming, watched_columns
 
@@ -129,13 +130,13 @@ SCHEMAS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=250)
+@examples(250)
 @given(SCHEMAS, parts())
 def test_any_schema_finds_the_rows_that_jsonschema_finds(schema: Schema, given: list[Part]) -> None:
     assert SchemaValidator(schema).complaints(watched_columns(*given)).keys() == nonconforming(schema, given)
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(st.sampled_from(sorted(SCHEMA["properties"])), PROPERTY, parts())
 def test_schema_v1_with_one_property_rewritten_finds_the_rows_that_jsonschema_finds(
     name: str, keywords: object, given: list[Part]

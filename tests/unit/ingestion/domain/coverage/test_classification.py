@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
@@ -24,6 +24,7 @@ from tests.support.coverage_grids import (
     verdicts,
 )
 from tests.support.coverage_grids import without as silent
+from tests.support.examples import examples
 
 GRID = grid()
 DAYS = len(GRID)
@@ -119,7 +120,7 @@ def test_a_half_day_ends_at_its_own_close() -> None:
     assert verdicts(days, {"AAPL": records})["AAPL"][half] == "stops early"
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.integers(0, 10_000), st.integers(5, 60))
 def test_a_thin_symbol_is_classified_by_its_own_baseline(seed: int, bars: int) -> None:
     records = [thin((seed, position), bars) for position in range(DAYS)]
@@ -135,7 +136,7 @@ def test_forty_minutes_a_day_are_enough_for_a_symbol_that_trades_no_more() -> No
     assert middle(morning_only, usual) == "stops early"
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.integers(0, REGULAR - 60), st.integers(30, 60), st.integers(0, DAYS - 1))
 def test_a_dead_half_hour_is_found_at_every_position(start: int, length: int, position: int) -> None:
     records: list[IngestionCheckpoint | None] = [full()] * DAYS

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData
@@ -20,6 +20,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, Arrow
 from tests.support.alpaca_loopback import record
 from tests.support.builders import request
 from tests.support.clients import rows, scripted_alpaca
+from tests.support.examples import examples
 from tests.support.scripted_transport import Answer
 
 LONG = "<5,000 digits>"
@@ -97,7 +98,7 @@ def assert_valid(page: RawMarketData) -> None:
     assert page.next_cursor is None or (isinstance(page.next_cursor, str) and page.next_cursor)
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(body=bodies())
 def test_any_body_is_a_valid_page_or_malformed(body: bytes) -> None:
     try:
@@ -108,7 +109,7 @@ def test_any_body_is_a_valid_page_or_malformed(body: bytes) -> None:
     assert_valid(page)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(answers=st.lists(bodies(), min_size=1, max_size=3), status=st.sampled_from([200, 200, 200, 400, 403, 422, 500]))
 def test_any_responses_end_in_complete_symbol_days_or_a_provider_error(answers: list[bytes], status: int) -> None:
     scripted = [*(Answer(status, body) for body in answers), Answer(body={})]
@@ -129,7 +130,7 @@ def test_any_responses_end_in_complete_symbol_days_or_a_provider_error(answers: 
     assert {part.symbol_day for bars in whole for part in bars.slices} <= set(ASKED.symbol_days)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(good=st.lists(GOOD_BARS, min_size=1, max_size=5), bad=ANYTHING, at=st.integers(0, 5))
 def test_a_bad_record_anywhere_leaves_the_good_ones_as_they_are(
     good: list[dict[str, Any]], bad: object, at: int

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData
@@ -16,6 +16,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from tests.support.builders import request, sessions
 from tests.support.clients import Row, owned_rows, read
+from tests.support.examples import examples
 
 NAMES = ("AAPL", "BRK.B", "IBM", "MSFT", "TSLA")
 
@@ -28,7 +29,7 @@ def times(rows: list[Row]) -> list[Timestamp]:
     return [Timestamp(row["timestamp"]) for row in rows]
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(
     symbols=st.sets(st.sampled_from(NAMES), min_size=1).map(sorted),
     first=st.integers(0, 3),
@@ -114,7 +115,7 @@ def test_a_regular_session_is_a_part_of_the_extended_one(date: str, minutes: int
     assert 0.7 * minutes < len(regular) <= minutes
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(minute=st.integers(0, 960), second=st.sampled_from([0, 1, 59]))
 def test_a_cut_window_cuts_the_same_bars_short(minute: int, second: int) -> None:
     (session,) = request(("AAPL",), "2024-03-11", "2024-03-11").sessions

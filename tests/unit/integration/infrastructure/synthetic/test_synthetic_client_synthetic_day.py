@@ -5,7 +5,7 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.integration.infrastructure.synthetic.synthetic_client import synthetic_day
@@ -16,6 +16,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from tests.support.builders import sessions
+from tests.support.examples import examples
 
 YEAR = sessions("2024-01-02", "2024-12-31")
 SYMBOLS = [Symbol(name) for name in ("AAPL", "BRK.B", "F", "IBM", "MSFT", "TSLA", "Z9")]
@@ -25,7 +26,7 @@ def day(session: TradingSession, symbol: Symbol = SYMBOLS[0], seed: int = 7) -> 
     return synthetic_day(seed, SymbolDay(symbol, session.trading_date), session)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(session=st.sampled_from(YEAR), symbol=st.sampled_from(SYMBOLS), seed=st.integers(-5, 2**40))
 def test_every_bar_satisfies_every_invariant(session: TradingSession, symbol: Symbol, seed: int) -> None:
     table = day(session, symbol, seed)
@@ -37,7 +38,7 @@ def test_every_bar_satisfies_every_invariant(session: TradingSession, symbol: Sy
     assert all(None not in row.values() for row in rows)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(session=st.sampled_from(YEAR), symbol=st.sampled_from(SYMBOLS))
 def test_minutes_ascend_within_the_extended_day(session: TradingSession, symbol: Symbol) -> None:
     stamps = day(session, symbol)["timestamp"].cast(pa.int64()).to_numpy()
@@ -46,7 +47,7 @@ def test_minutes_ascend_within_the_extended_day(session: TradingSession, symbol:
     assert session.extended.contains(Timestamp.from_epoch_micros(int(stamps[-1])))
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(session=st.sampled_from(YEAR), symbol=st.sampled_from(SYMBOLS))
 def test_prices_are_in_whole_cents(session: TradingSession, symbol: Symbol) -> None:
     table = day(session, symbol)
