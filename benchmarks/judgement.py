@@ -129,7 +129,7 @@ class Bench:
         before, injected = bars.traded.copy(), []
         for rows in wanted:
             kept = {name: getattr(bars, name)[rows].copy() for name in VALUES}
-            if all([fault.change(Injection(bars, before, row, severity, other)) for row in rows]):
+            if all(fault.change(Injection(bars, before, row, severity, other)) for row in rows):
                 injected.append(rows)
             elif not (fault.common or fault.lasting):
                 for name in VALUES:
