@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 
@@ -18,7 +18,15 @@ from attrs import field, frozen
 from marketpipe.ingestion.domain.coverage.halts import TradingHalt, halted_minutes
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate, TradingSession
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate, TradingSession
+
+USUAL_LENGTH = 390
+MINUTES_OF_THE_AUCTION = 5
+CLUSTERING = 2.5
+"""So many minutes of a silence are as good as one independent minute."""
+LARGEST_DENSITY = 0.98
+LOG_CHANCE = -12.0
+"""Of a silence by chance, as a natural logarithm: six in a million."""
 
 
 @frozen
@@ -63,6 +71,17 @@ class GridSession:
     def halted(self, symbol: Symbol | None = None) -> int:
         """Return a bit for each minute of the regular session without trading of the symbol, or of the market."""
         return halted_minutes(self.halts, symbol) >> self.opens & (1 << self.length) - 1
+
+    def bars_of(self, part: SessionHours, minutes: TradedMinutes) -> int | None:
+        """Return the number of bars of the early or the late hours, None on a day with other hours than usual.
+
+        The minutes of the closing auction are left out: they say nothing of the evening.
+        """
+        if self.length != USUAL_LENGTH:
+            return None
+        if part is SessionHours.EARLY:
+            return (minutes.bits & (1 << self.opens) - 1).bit_count()
+        return (minutes.bits >> self.opens + self.length + MINUTES_OF_THE_AUCTION).bit_count()
 
 
 def grid_session(session: TradingSession, final: bool, halts: Iterable[TradingHalt] = ()) -> GridSession:
@@ -146,6 +165,13 @@ Profiles = Sequence[int | None]
 """For each session of the grid the minutes of its regular hours with a bar; None if they are unknown."""
 
 
+def with_halts(profiles: Profiles, halted: Mapping[int, int]) -> Profiles:
+    """Return the profiles with a bar in each minute in which trading was halted: nothing is missing there."""
+    if not halted:
+        return profiles
+    return [None if p is None else p | halted.get(i, 0) for i, p in enumerate(profiles)]
+
+
 @frozen
 class SilenceLimits:
     """The shortest silence that counts, and the fewest bars that would be expected in it."""
@@ -212,6 +238,11 @@ class Baseline:
         minutes = _between(self._minutes, first, end) - _between(self._minutes, position, position + 1)
         return bars / minutes * self._tradable(position) if minutes else None
 
+    def median_bars(self, position: int) -> float:
+        """Return the median bars of the sessions around that have any: a busy day is not usual. 0 if none has."""
+        bars = sorted(minutes.bit_count() for minutes in self._of(self._neighbours(position)))
+        return float(bars[len(bars) // 2]) if bars else 0.0
+
     def unusual_silence(self, position: int, share: float = 1.0) -> UnusualSilence | None:
         """Return the longest unusual silence of a session, None if all are usual.
 
@@ -230,16 +261,6 @@ class Baseline:
         near = self._neighbours(position)
         return sum(silence.bars_in(minutes) for minutes in self._of(near)) >= max(1, len(near))
 
-    def quietest_bars(self, position: int, share: float = 1.0) -> float | None:
-        """Return the bars of a quiet session: four of five around this one have more. None if there are none."""
-        length = self._tradable(position)
-        near = self._neighbours(position)
-        bars = sorted(
-            minutes.bit_count() * length / self._grid.sessions[i].length
-            for i, minutes in zip(near, self._of(near), strict=True)
-        )
-        return bars[len(bars) // 5] * share if bars else None
-
     def _tradable(self, position: int) -> int:
         """Return the length of the regular session without the minutes in which trading was halted."""
         return self._grid.sessions[position].length - self._halted.get(position, 0).bit_count()
@@ -255,8 +276,21 @@ class Baseline:
             return None
         near = [i for i in self._neighbours(position) if self._grid.sessions[i].length >= silence.end]
         odd = self._by_neighbours(near, silence, share) if near else self._by_itself(position, silence)
-        beyond = silence.length > self._factor * odd.usual
-        return odd if beyond and odd.expected >= limits.bars else None
+        if silence.length <= self._factor * odd.usual or odd.expected < limits.bars:
+            return None
+        return odd if not near or self._is_unlikely(position, silence, near) else None
+
+    def _is_unlikely(self, position: int, silence: Silence, near: Sequence[int]) -> bool:
+        """Whether a symbol that trades as much as this one does in the rest of the session is hardly ever so silent.
+
+        A quiet session of a thin symbol has long silences too, and trades come in clusters.
+        """
+        inside = sorted(silence.bars_in(minutes) for minutes in self._of(near))
+        as_long = (1 << self._grid.sessions[position].length) - 1
+        outside = sum((minutes & as_long).bit_count() for minutes in self._of(near)) - sum(inside)
+        own = (self._profiles[position] or 0).bit_count() * len(near) / outside if outside else 1.0
+        density = min(LARGEST_DENSITY, inside[len(inside) // 2] / silence.length * min(1.0, own))
+        return (1 + (silence.length - 1) / CLUSTERING) * math.log1p(-density) < LOG_CHANCE
 
     def _by_neighbours(self, near: Sequence[int], silence: Silence, share: float) -> UnusualSilence:
         expected = sum(silence.bars_in(minutes) for minutes in self._of(near)) / len(near) * share

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from marketpipe.ingestion.domain.coverage.baseline import (
     Baseline,
     CoverageThresholds,
+    Profiles,
     SessionGrid,
     Silence,
     UnusualSilence,
@@ -19,7 +20,9 @@ from marketpipe.ingestion.domain.coverage.market import (
     MarketSession,
     SymbolDays,
 )
+from marketpipe.ingestion.domain.coverage.suspicions import MinuteSuspicions
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Finding, Suspicion, Verdict
+from marketpipe.ingestion.domain.coverage.weekdays import WeekdayHabits
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome
@@ -33,8 +36,35 @@ COMPLETE, EMPTY, UNLISTED = (
 BY_NEIGHBOURS, BY_MARKET = Evidence.NEIGHBOURS.value, Evidence.MARKET.value
 NEVER_ASKED = Finding(Verdict.MISSING, "never requested")
 PENDING = Finding(Verdict.PENDING)
-FOUR_OF_FIVE = 0.8
+HABIT_FRACTION = 4.0
+"""A silence is a habit of a weekday if its sessions have at most so small a part of the bars that are usual."""
 StaleAggregates = Mapping[TradingDate, tuple[str, ...]]
+
+
+@frozen
+class SymbolEvidence:
+    """What the sessions of one symbol are judged by."""
+
+    days: SymbolDays
+    profiles: Profiles = field(repr=False)
+    stale: StaleAggregates
+    baseline: Baseline = field(repr=False)
+    listing: Listing
+    weekdays: WeekdayHabits
+
+    @classmethod
+    def of(
+        cls,
+        grid: SessionGrid,
+        market: Sequence[MarketSession],
+        days: SymbolDays,
+        stale: StaleAggregates,
+        thresholds: CoverageThresholds,
+    ) -> SymbolEvidence:
+        profiles = days.profiles(grid)
+        baseline = Baseline(grid, profiles, thresholds, symbol=days.symbol)
+        listing = Listing.of(days, [item.is_silent for item in market])
+        return cls(days, profiles, stale, baseline, listing, WeekdayHabits(grid, days, profiles))
 
 
 @frozen
@@ -51,15 +81,19 @@ class CoverageClassifier:
 
     def classify(self, days: SymbolDays, stale: StaleAggregates) -> list[Finding]:
         """Return one finding for each session of the grid."""
-        baseline = Baseline(self.grid, days.profiles(self.grid), self.thresholds, symbol=days.symbol)
-        listing = Listing.of(days, [session.is_silent for session in self.market])
-        return [self._finding(position, days, stale, baseline, listing) for position in range(len(self.grid))]
+        of = SymbolEvidence.of(self.grid, self.market, days, stale, self.thresholds)
+        findings = [self._finding(position, of) for position in range(len(self.grid))]
+        suspicions = MinuteSuspicions(self.grid, self.market, self.thresholds)
+        for position, found in suspicions.of(days, of.profiles).items():
+            is_first_ever = position == of.listing.first and of.listing.before > 0
+            is_complete = findings[position].verdict is Verdict.COMPLETE
+            if is_complete and not is_first_ever and (record := days.records[position]):
+                findings[position] = self._short_if_confirmed(found, record)
+        return findings
 
-    def _finding(
-        self, position: int, days: SymbolDays, stale: StaleAggregates, baseline: Baseline, listing: Listing
-    ) -> Finding:
-        record, date = days.records[position], self.grid.dates[position]
-        condition = days.conditions.get(date) if days.conditions else None
+    def _finding(self, position: int, of: SymbolEvidence) -> Finding:
+        record, date = of.days.records[position], self.grid.dates[position]
+        condition = of.days.conditions.get(date) if of.days.conditions else None
         if record is None or not record.outcome.is_settled:
             return self._unsettled(position, record, condition)
         if condition is not None:
@@ -67,10 +101,10 @@ class CoverageClassifier:
         if not record.settled_hours.covers(self.kind.hours):
             return Finding(Verdict.PARTIAL, "only the regular session was requested")
         if record.outcome is Outcome.EMPTY:
-            return self._empty(position, record, baseline, listing)
-        if stale and date in stale:
-            return _suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(stale[date])} was made from other minute bars")
-        return self._complete(position, record, baseline, listing)
+            return self._empty(position, record, of)
+        if of.stale and date in of.stale:
+            return _suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(of.stale[date])} was made from other minute bars")
+        return self._complete(position, record, of)
 
     def _unsettled(
         self, position: int, record: IngestionCheckpoint | None, condition: VersionCondition | None
@@ -84,20 +118,22 @@ class CoverageClassifier:
         final = self.grid.sessions[position].final
         return Finding(Verdict.PARTIAL, f"requested before it was final{'; it is final now' if final else ''}")
 
-    def _complete(self, position: int, record: IngestionCheckpoint, baseline: Baseline, listing: Listing) -> Finding:
+    def _complete(self, position: int, record: IngestionCheckpoint, of: SymbolEvidence) -> Finding:
         if not record.rows:
             found = _suspect(Suspicion.REJECTED, f"all its {record.rejected:,} bars were rejected")
-        elif (outage := self.market[position].outage) and baseline.usually_trades_in(position, outage):
+        elif (outage := self.market[position].outage) and of.baseline.usually_trades_in(position, outage):
             found = _suspect(Suspicion.OUTAGE, f"no symbol has a bar {self._clock(position, outage)}")
-        elif (odd := baseline.unusual_silence(position, self.market[position].share)) and not listing.begins_with(
-            position, odd
-        ):
+        elif (odd := self._unusual_silence(position, of)) is not None:
             found = self._silent(position, odd)
-        elif sparse := self._sparse(position, record, baseline):
-            found = sparse
         else:
-            return COMPLETE[self._evidence(position, baseline)]
+            return COMPLETE[self._evidence(position, of.baseline)]
         return self._short_if_confirmed(found, record)
+
+    def _unusual_silence(self, position: int, of: SymbolEvidence) -> UnusualSilence | None:
+        odd = of.baseline.unusual_silence(position, self.market[position].share)
+        if odd is None or of.listing.begins_with(position, odd):
+            return None
+        return None if of.weekdays.is_quiet(position, odd.expected / HABIT_FRACTION, odd.silence) else odd
 
     def _silent(self, position: int, odd: UnusualSilence) -> Finding:
         span, expected = self._clock(position, odd.silence), f"about {odd.expected:.0f} bars are usual then"
@@ -107,26 +143,15 @@ class CoverageClassifier:
             Suspicion.HOLES, f"no bar {span}, {expected} and the longest silence is usually {odd.usual} min"
         )
 
-    def _sparse(self, position: int, record: IngestionCheckpoint, baseline: Baseline) -> Finding | None:
-        """Return a finding if bars are missing here and there, though no single silence is long."""
-        if record.minutes is None:
-            return None
-        bars, factor = self.grid.sessions[position].regular(record.minutes).bit_count(), self.thresholds.habit_factor
-        if bars * factor * FOUR_OF_FIVE >= (baseline.usual_bars(position) or 0.0):
-            return None  # skips a sort: four of five sessions have at least `quiet` bars, so that quiet <= mean / 0.8
-        quiet = baseline.quietest_bars(position, self.market[position].share) or 0.0
-        if quiet < self.thresholds.hole_bars or bars * factor >= quiet:
-            return None
-        return _suspect(Suspicion.SPARSE, f"only {bars:,} bars; a quiet session of this symbol has {quiet:.0f}")
-
-    def _empty(self, position: int, record: IngestionCheckpoint, baseline: Baseline, listing: Listing) -> Finding:
-        market = self.market[position]
+    def _empty(self, position: int, record: IngestionCheckpoint, of: SymbolEvidence) -> Finding:
+        market, listing = self.market[position], of.listing
         outside = listing.is_outside(position) and not market.is_silent
         if outside and listing.run_outside(position) >= max(self.thresholds.unlisted_sessions, listing.longest_run + 1):
-            return UNLISTED[self._evidence(position, baseline)]
-        usual = (baseline.usual_bars(position) or 0.0) * market.share
-        if usual < self.thresholds.hole_bars:
-            return EMPTY[self._evidence(position, baseline)]
+            return UNLISTED[self._evidence(position, of.baseline)]
+        usual = (of.baseline.usual_bars(position) or 0.0) * market.share
+        usual = min(usual, of.baseline.median_bars(position))
+        if usual < self.thresholds.hole_bars or (not market.is_silent and of.weekdays.is_silent(position)):
+            return EMPTY[self._evidence(position, of.baseline)]
         others = market.traded + market.silent - 1
         found = (
             _suspect(Suspicion.OUTAGE, f"no bars of any of {market.silent} symbols, {usual:.0f} are usual for this one")

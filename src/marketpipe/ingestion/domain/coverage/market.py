@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
@@ -15,11 +16,14 @@ from marketpipe.ingestion.domain.coverage.baseline import (
     Silence,
     SilenceLimits,
     UnusualSilence,
+    with_halts,
 )
+from marketpipe.ingestion.domain.coverage.minutes.joint import JointSilences, LostMinutes
+from marketpipe.ingestion.domain.coverage.minutes.levels import Levels
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 
 
 @frozen
@@ -62,6 +66,21 @@ class SymbolDays:
             if self.conditions and date in self.conditions:
                 found[position] = None
         return found
+
+    def hours(self, grid: SessionGrid, part: SessionHours) -> list[int | None]:
+        """Return the number of bars of each session's early or late hours, the first minutes after the close excepted.
+
+        None if it is unknown, and on days that close early.
+        """
+        return [
+            None
+            if record is None
+            or not record.minutes
+            or part not in record.hours
+            or record.outcome is not Outcome.COMPLETE
+            else item.bars_of(part, record.minutes)
+            for item, record in zip(grid.sessions, self.records, strict=True)
+        ]
 
     def cut(self, part: slice) -> SymbolDays:
         return evolve(self, records=self.records[part])
@@ -132,6 +151,7 @@ def _longest(silent: Sequence[bool]) -> int:
 FEWEST_SYMBOLS_OF_A_MARKET = 2
 SMALLEST_SHARE = 0.4
 """Of its usual trade: what the market sees on its quietest half days. Less is a loss of bars."""
+SMALLEST_LEVEL = math.log(SMALLEST_SHARE)
 FEWEST_SYMBOLS_OF_A_SHARE = 5
 """Among fewer, one symbol's own loss would excuse itself."""
 
@@ -142,13 +162,16 @@ class MarketSession:
 
     ``share``: the part of its usual trade that the market has seen, at most 1. ``traded`` symbols have bars in it,
     ``silent`` ones have bars in other sessions but none in it. ``outage``: minutes in which none of several symbols has
-    a bar.
+    a bar. ``lost``: minutes that many liquid symbols lack at once. ``level``: by how much the levels of the symbols
+    differ from the usual, at most 0.
     """
 
     share: float
     traded: int
     silent: int
     outage: Silence | None = None
+    lost: LostMinutes | None = None
+    level: float = 0.0
 
     @property
     def is_silent(self) -> bool:
@@ -162,6 +185,7 @@ class _Sum:
     silent: int = 0
     shares: float = 0.0
     compared: int = 0
+    levels: list[float] = field(factory=list)
 
 
 @define
@@ -171,21 +195,30 @@ class MarketSurvey:
     grid: SessionGrid
     thresholds: CoverageThresholds
     _sums: list[_Sum] = field(init=False)
+    _lengths: list[int] = field(init=False)
+    _joint: JointSilences = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._sums = [_Sum() for _ in self.grid.sessions]
+        self._lengths = [item.length for item in self.grid.sessions]
+        self._joint = JointSilences(self._lengths, self.thresholds.neighbours)
 
     def add(self, profiles: Profiles, silent: Iterable[int]) -> None:
         """Count a symbol. ``silent``: positions of the sessions for which the provider had no bars of it."""
         baseline = Baseline(self.grid, profiles, self.thresholds)
+        profiles, reach = with_halts(profiles, self.grid.halted()), self.thresholds.neighbours
+        levels = Levels(profiles, self._lengths)
         for position, minutes in enumerate(profiles):
             if minutes is not None:
                 total, usual = self._sums[position], baseline.usual_bars(position)
                 total.minutes |= minutes
                 total.traded += 1
+                self._joint.add(position, minutes, usual)
                 if usual:
                     total.shares += min(1.0, minutes.bit_count() / usual)
                     total.compared += 1
+                if (difference := levels.difference(position, reach)) is not None:
+                    total.levels.append(difference)
         if any(minutes is not None for minutes in profiles):
             for position in silent:
                 self._sums[position].silent += 1
@@ -194,12 +227,14 @@ class MarketSurvey:
         """Return the result for each session of the grid."""
         several = [s.minutes if s.traded >= FEWEST_SYMBOLS_OF_A_MARKET else None for s in self._sums]
         limits = SilenceLimits(self.thresholds.stop_minutes, self.thresholds.stop_bars)
-        baseline = Baseline(self.grid, several, self.thresholds, inside=limits)
-        return tuple(self._session(baseline, position) for position in range(len(self.grid)))
+        baseline, lost = Baseline(self.grid, several, self.thresholds, inside=limits), self._joint.lost()
+        return tuple(self._session(baseline, position, lost[position]) for position in range(len(self.grid)))
 
-    def _session(self, baseline: Baseline, position: int) -> MarketSession:
+    def _session(self, baseline: Baseline, position: int, lost: LostMinutes | None) -> MarketSession:
         found = self._sums[position]
         share = found.shares / found.compared if found.compared >= FEWEST_SYMBOLS_OF_A_SHARE else 1.0
         share = max(share, SMALLEST_SHARE)
         odd = baseline.unusual_silence(position)  # without the share: lost bars must not excuse themselves
-        return MarketSession(share, found.traded, found.silent, odd.silence if odd else None)
+        level = sorted(found.levels)[len(found.levels) // 2] if found.compared >= FEWEST_SYMBOLS_OF_A_SHARE else 0.0
+        level = max(SMALLEST_LEVEL, min(0.0, level))
+        return MarketSession(share, found.traded, found.silent, odd.silence if odd else None, lost, level)

@@ -1,0 +1,114 @@
+"""Suspicions that a symbol's minutes raise without an official day: by its own long past and by the market."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from attrs import frozen
+
+from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, Profiles, SessionGrid, with_halts
+from marketpipe.ingestion.domain.coverage.market import MarketSession, SymbolDays
+from marketpipe.ingestion.domain.coverage.minutes.cuts import Cut, cuts
+from marketpipe.ingestion.domain.coverage.minutes.hours import lacking_hours
+from marketpipe.ingestion.domain.coverage.minutes.joint import LostMinutes
+from marketpipe.ingestion.domain.coverage.minutes.levels import FEWEST_BARS, THIN, Levels, bars_at
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
+from marketpipe.ingestion.domain.coverage.weekdays import WeekdayHabits
+from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionHours
+
+TWICE = 2
+LOWEST_QUIET_DIFFERENCE = -1.0
+"""In levels, against the mean of the sessions around: above it no session is too sparse, which saves a sort."""
+
+
+@frozen
+class MinuteSuspicions:
+    """Finds the sessions of one symbol whose recorded minutes are suspect. ``market`` has an entry for each session."""
+
+    grid: SessionGrid
+    market: Sequence[MarketSession]
+    thresholds: CoverageThresholds
+
+    def of(self, days: SymbolDays, profiles: Profiles) -> dict[int, Finding]:
+        """Return the first finding of each suspect session by its position; most symbols have none."""
+        lengths = [item.length for item in self.grid.sessions]
+        found: dict[int, Finding] = {}
+        for position, finding in self._all(days, with_halts(profiles, self.grid.halted(days.symbol)), lengths):
+            found.setdefault(position, finding)
+        return found
+
+    def _all(self, days: SymbolDays, profiles: Profiles, lengths: Sequence[int]) -> Iterator[tuple[int, Finding]]:
+        levels, reach = Levels(profiles, lengths), self.thresholds.neighbours
+        yield from self._lost(profiles, levels)
+        for position, cut in cuts(profiles, lengths).items():
+            yield position, _suspect(Suspicion.CUT, self._cut(position, cut))
+        confirmed = [bool(r and r.answers >= self.thresholds.confirmations) for r in days.records]
+        for position, change in levels.lasting_changes(confirmed):
+            bars = (profiles[position] or 0).bit_count()
+            detail = (
+                f"only {bars:,} bars; since {self.grid.dates[change.since]} every session has far fewer than the "
+                f"{change.usual:.0f} of a quiet session before, from one session to the next"
+            )
+            yield position, _suspect(Suspicion.CHANGED, detail)
+        weekdays = WeekdayHabits(self.grid, days, profiles)
+        for position, finding in self._sparse(profiles, lengths, levels):
+            if not weekdays.is_quiet(position, TWICE * (profiles[position] or 0).bit_count() + 5):
+                yield position, finding
+        for part, name in ((SessionHours.EARLY, "before the open"), (SessionHours.LATE, "after the close")):
+            bars_of_part = days.hours(self.grid, part)
+            for position, usual in lacking_hours(bars_of_part, partial(levels.trade, reach=reach), reach):
+                detail = (
+                    f"{bars_of_part[position] or 'no'} bars {name}; a quiet session of this symbol has {usual.quiet}"
+                )
+                yield position, _suspect(Suspicion.EXTENDED_HOURS, detail)
+
+    def _lost(self, profiles: Profiles, levels: Levels) -> Iterator[tuple[int, Finding]]:
+        for position, session in enumerate(self.market):
+            minutes, lost = profiles[position], session.lost
+            if lost is None or minutes is None:
+                continue
+            lacking = lost.minutes & ~minutes
+            if not lacking or not levels.is_liquid(position, self.thresholds.neighbours):
+                continue
+            if 2 * lacking.bit_count() >= lost.minutes.bit_count():
+                yield position, _suspect(Suspicion.OUTAGE, self._together(position, lacking, lost))
+
+    def _sparse(self, profiles: Profiles, lengths: Sequence[int], levels: Levels) -> Iterator[tuple[int, Finding]]:
+        """Yield the sessions that lack bars here and there, though no single silence may be long."""
+        reach = self.thresholds.neighbours
+        for position, minutes in enumerate(profiles):
+            difference = levels.difference(position, reach)
+            if minutes is None or difference is None or difference > LOWEST_QUIET_DIFFERENCE:
+                continue
+            usual, value = levels.usual(position, reach), levels.values[position]
+            if usual is None or value is None or value >= usual.lowest + self.market[position].level:
+                continue
+            quiet = bars_at(usual.quiet + self.market[position].level, lengths[position])
+            if quiet >= self.thresholds.hole_bars and (usual.quiet > THIN or quiet >= FEWEST_BARS):
+                detail = f"only {minutes.bit_count():,} bars; a quiet session of this symbol has {quiet:.0f}"
+                yield position, _suspect(Suspicion.SPARSE, detail)
+
+    def _cut(self, position: int, cut: Cut) -> str:
+        span = f"from {self._clock(position, cut.start)} to {self._clock(position, cut.end)} New York time"
+        return (
+            f"no bar {span}, as in {cut.sessions} sessions in a row, though {cut.density:.0%} of the minutes beside "
+            "have one: bars are cut off at the same minute every day"
+        )
+
+    def _together(self, position: int, lacking: int, lost: LostMinutes) -> str:
+        first = (lacking & -lacking).bit_length() - 1
+        count = lacking.bit_count()
+        return (
+            f"no bar in {count} minute{'s' if count > 1 else ''}, the first at {self._clock(position, first)} New York "
+            f"time, in which {lost.lacking} of {lost.symbols} liquid symbols have none"
+        )
+
+    def _clock(self, position: int, minute: int) -> str:
+        session = self.grid.sessions[position]
+        moment = self.grid.moment(position, session.opens + min(minute, session.length))
+        return f"{moment.moment.astimezone(NEW_YORK):%H:%M}"
+
+
+def _suspect(suspicion: Suspicion, detail: str) -> Finding:
+    return Finding(Verdict.SUSPECT, detail, suspicion)
