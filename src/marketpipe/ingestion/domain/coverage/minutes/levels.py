@@ -126,8 +126,11 @@ class Levels:
                 continue
             end = _end_of_change(values, at, usual)
             change = LastingChange(known[at], bars_at(usual.quiet, self._lengths[known[at]]))
-            settled = [i for i in range(at, end) if confirmed[known[i]]][LASTING_SESSIONS - 1 : LASTING_SESSIONS]
-            yield from ((known[i], change) for i in range(at, min([end, *settled])))
+            accepted = 0
+            for position in known[at:end]:
+                if confirmed[position] or accepted < LASTING_SESSIONS:
+                    yield position, change
+                accepted += confirmed[position]
             at = end
 
     def _usual_before(self, values: Sequence[float], at: int, length: int) -> Usual | None:
