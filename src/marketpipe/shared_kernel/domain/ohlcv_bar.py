@@ -124,7 +124,7 @@ class OfficialDay:
     vwap: float | None = None
 
 
-_FIGURES: Final = struct.Struct("<4h?14fQ")
+_FIGURES: Final = struct.Struct("<5h?14fQ")
 """Prices and volumes have seven significant digits, which is enough to compare them and halves their room."""
 
 
@@ -142,7 +142,9 @@ class DayFigures(NamedTuple):
     peak: int = -1
     """The minute of the regular session with the greatest volume, the first of several."""
     opening_peak: int = -1
-    """The minute with the greatest volume from an hour before the open to an hour after it."""
+    """The minute with the greatest volume from an hour before the open to an hour after it, both inclusive."""
+    closing_peak: int = -1
+    """The same around the close. Bars whose times are off show it at both ends of the session."""
     in_lots: bool = False
     """Whether there is any volume, and every bar's volume is a multiple of 100."""
     open: float = 0.0

@@ -29,8 +29,8 @@ Rows = tuple[Int64s, Int64s]
 
 VALUES: Final = ("open", "high", "low", "close", "volume")
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(len(VALUES))
-AROUND_THE_OPEN: Final = 60
-"""Minutes before and after the open in which ``opening_peak`` is searched."""
+AROUND: Final = 60
+"""Minutes before and after the open and the close in which the peaks are searched, both inclusive."""
 LOT: Final = 100
 NO_SESSION: Final = (0, 0)
 MINUTES_APART: Final = MINUTES_A_DAY + 2
@@ -105,7 +105,9 @@ class _Days:
         opens, closes = self.opens, self.closes
         whole = self._rows_from(-1), self._rows_from(MINUTES_A_DAY + 1)
         regular = self._rows_from(opens), self._rows_from(closes)
-        around = self._rows_from(opens - AROUND_THE_OPEN), self._rows_from(opens + AROUND_THE_OPEN)
+        opening, closing = (
+            (self._rows_from(edge - AROUND), self._rows_from(edge + AROUND + 1)) for edge in (opens, closes)
+        )
         first, last = self._bars_at(regular[0], regular), self._bars_at(regular[1] - 1, regular)
         auction = self._bars_at(regular[1], (regular[1], self._rows_from(closes + 1)))
         sums = (
@@ -117,7 +119,9 @@ class _Days:
             *auction[[OPEN, HIGH, LOW, VOLUME]],
             *first[[HIGH, LOW, VOLUME]],
         )
-        peaks = zip(opens.tolist(), closes.tolist(), self._peaks(regular), self._peaks(around), strict=True)
+        peaks = zip(
+            opens.tolist(), closes.tolist(), *(self._peaks(rows) for rows in (regular, opening, closing)), strict=True
+        )
         rounded = np.stack(sums, axis=1).astype(np.float32).tolist()
         each = zip(peaks, self._in_lots(whole), rounded, self._hashes(whole), strict=True)
         return [DayFigures._make((*minutes, lots, *floats, digest)) for minutes, lots, floats, digest in each]

@@ -45,14 +45,17 @@ def expected(date: TradingDate, rows: Sequence[tuple[int, Sequence[float], float
     if not rows:
         return None
     regular = {minute: bar for minute, bar in named.items() if 330 <= minute < closes}
-    around = {minute: bar for minute, bar in named.items() if 270 <= minute < 390}
+    opening, closing = (
+        {minute: bar for minute, bar in named.items() if edge - 60 <= minute <= edge + 60} for edge in (330, closes)
+    )
     first, last = (regular[end(regular)] if regular else {} for end in (min, max))
     auction = named.get(closes, {})
     return DayFigures(
         opens=330,
         closes=closes,
         peak=max(regular, key=lambda minute: regular[minute]["volume"], default=-1),
-        opening_peak=max(around, key=lambda minute: around[minute]["volume"], default=-1),
+        opening_peak=max(opening, key=lambda minute: opening[minute]["volume"], default=-1),
+        closing_peak=max(closing, key=lambda minute: closing[minute]["volume"], default=-1),
         in_lots=any(b["volume"] for b in named.values()) and not any(b["volume"] % 100 for b in named.values()),
         open=first.get("open", 0.0),
         high=max((bar["high"] for bar in regular.values()), default=0.0),
