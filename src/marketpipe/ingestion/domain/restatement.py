@@ -16,9 +16,11 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 NEAR = 0.005
-LARGEST_DENOMINATOR = 4
-SMALLEST_SPLIT = 1.2
+LARGEST_DENOMINATOR = 5
+SMALLEST_SPLIT = 1.2 * (1 - NEAR)
 """A 6-for-5 split; a constant ratio closer to one is what dividends make."""
+STOCK_DIVIDEND, VERY_NEAR, WITH_DIVIDENDS = 21 / 20, 0.001, 0.1
+"""A stock dividend of 5 % is the one split below 6:5 that is told from a dividend in cash by its ratio alone."""
 SMALLEST_ADJUSTMENT = 5e-4
 
 
@@ -62,7 +64,8 @@ class Restatement:
         ratio = comparison.price_ratio
         if ratio is None or abs(ratio - 1) < SMALLEST_ADJUSTMENT:
             return cls(comparison, RestatementKind.CORRECTION)
-        return cls(comparison, RestatementKind.SPLIT if is_split(ratio) else RestatementKind.DIVIDEND, ratio)
+        split = is_split(ratio, comparison.volume_ratio)
+        return cls(comparison, RestatementKind.SPLIT if split else RestatementKind.DIVIDEND, ratio)
 
 
 @frozen
@@ -106,11 +109,18 @@ def adoptable(compared: Iterable[DayComparison]) -> Mapping[Symbol, frozenset[Tr
     return {symbol: frozenset(days) for symbol, days in dates.items()}
 
 
-def is_split(ratio: float) -> bool:
-    """Whether the ratio, or its inverse, is close to p/q of whole numbers with a small q."""
+def is_split(ratio: float, volume_ratio: float | None = None) -> bool:
+    """Whether prices that changed by this ratio were split: by p/q of whole numbers with a small q, or 21:20.
+
+    ``volume_ratio`` is the change of volumes, if it is one: a split multiplies shares by as much as it divides prices,
+    and a dividend leaves them alone. That decides for ratios below 6:5.
+    """
     times = max(ratio, 1 / ratio)
+    if volume_ratio and not math.isclose(volume_ratio, 1, rel_tol=VERY_NEAR):
+        # a dividend of the same days may be in the prices too
+        return (ratio < 1) == (volume_ratio > 1) and math.isclose(ratio * volume_ratio, 1, rel_tol=WITH_DIVIDENDS)
     if times < SMALLEST_SPLIT:
-        return False
+        return volume_ratio is None and math.isclose(times, STOCK_DIVIDEND, rel_tol=VERY_NEAR)
     return any(
         math.isclose(times, round(times * below) / below, rel_tol=NEAR) for below in range(1, LARGEST_DENOMINATOR + 1)
     )
