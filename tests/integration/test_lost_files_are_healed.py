@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.builders import day
 from tests.support.pipeline_ring import FRIDAY, TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -82,3 +85,42 @@ def test_no_bars_for_a_day_that_has_a_file_is_a_failure_even_if_the_state_was_lo
 
     assert list(report.failures.values()) == ["the provider returned no bars, but bars are stored; they are kept"]
     assert contents(tmp_path) == whole
+
+
+def _a_link_to_nowhere(file: Path) -> None:
+    file.symlink_to("/nowhere/x")
+
+
+def _a_column_without_a_name(file: Path) -> None:
+    content = bytearray((file.parent / file.name.replace(".parquet", ".kept")).read_bytes())
+    content[content.index(b"volume", content.index(b"timestamp"))] ^= 0x80
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("put", [_a_link_to_nowhere, os.mkfifo, Path.mkdir, _a_column_without_a_name])
+def test_what_is_in_the_place_of_one_day_file_harms_no_other_day(tmp_path: Path, put: Callable[[Path], object]) -> None:
+    settings = config(tmp_path, ("AAPL", "MSFT"), TUESDAY, FRIDAY, timeframes=["5m", "1d"])
+    with pipeline(settings, ScriptedProvider(BARS)) as first:
+        assert first.ingest().ok
+    whole, file = contents(tmp_path), _file(tmp_path, "MSFT", WEDNESDAY)
+    file.rename(kept := file.parent / file.name.replace(".parquet", ".kept"))
+    put(file)
+    kept.unlink()
+
+    with pipeline(settings, ScriptedProvider(BARS)) as store:
+        covered, verified, aggregated = store.coverage(), store.verify(), store.aggregate()
+        assert [str(day.symbol_day) for day in covered.days() if day.verdict.disproves] == [f"MSFT {WEDNESDAY}"]
+        assert {problem.path for problem in verified.problems} == {str(file.relative_to(tmp_path))}
+        assert all("MSFT" in failure and file.name in failure for failure in aggregated.failures)
+        assert len(store.load("AAPL", TUESDAY, FRIDAY)) == len(store.load("MSFT", TUESDAY, TUESDAY)) * len(DATES)
+        assert store.plan().planned == 1
+        healed = store.ingest()
+
+        if put is Path.mkdir:
+            assert list(healed.failures) == [day("MSFT", WEDNESDAY)]
+            assert "move away what is in its place" in healed.failures[day("MSFT", WEDNESDAY)]
+            file.rmdir()
+            healed = store.ingest()
+        assert healed.ok
+        assert contents(tmp_path) == whole
+        assert store.verify().ok

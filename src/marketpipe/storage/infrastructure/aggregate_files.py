@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 from attrs import define, field, frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 
 SECOND: Final = 1_000_000_000
 """In nanoseconds."""
-IS_GONE: Final = f" {GONE} {GONE}\n"
 
 Months = tuple[MonthPartition, ...]
 """Months of one symbol in one year, ascending."""
@@ -103,25 +102,35 @@ class AggregateFiles:
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> AggregationReport:
-        """Rebuild the files that no longer agree with their minutes. Raises ``StorageError``."""
-        years = years_between(self._layout, symbol, first, last)
-        counts = (self._refresh_year(year, wanted, timeframes) for year, wanted in years)
-        return sum(counts, start=AggregationReport(0, 0))
+        """Rebuild the files that no longer agree with their minutes. Raises ``StorageError``.
 
-    def _refresh_year(self, year: Months, wanted: Months, timeframes: Sequence[Timeframe]) -> AggregationReport:
+        A day file that cannot be read fails the aggregates of its own month and year alone: the others are rebuilt
+        before ``PartitionUnreadableError`` is raised for it.
+        """
+        errors, total = dict[str, None](), AggregationReport(0, 0)
+        for year, wanted in years_between(self._layout, symbol, first, last):
+            total += self._refresh_year(year, wanted, timeframes, errors)
+        if errors:
+            raise PartitionUnreadableError("; ".join(errors))
+        return total
+
+    def _refresh_year(
+        self, year: Months, wanted: Months, timeframes: Sequence[Timeframe], errors: dict[str, None]
+    ) -> AggregationReport:
         files = list(aggregate_files(self._layout, year, wanted, timeframes))
         # Scanned again, whatever a plan has scanned: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
         minutes = YearFreshness(self._layout, year, timeframes)
-        if stale := list(minutes.stale(files)):
-            self._rebuild(stale, minutes)
+        found = list(minutes.stale(files, errors.setdefault))
+        bars = _readable(minutes, sorted({month for item in found for month in item.changed}), errors)
+        if stale := [item for item in found if bars.keys() >= set(item.changed)]:
+            self._rebuild(stale, bars)
         return AggregationReport(len(stale), len(files) - len(stale))
 
-    def _rebuild(self, stale: Sequence[StaleAggregate], minutes: YearFreshness) -> None:
+    def _rebuild(self, stale: Sequence[StaleAggregate], bars: Mapping[MonthPartition, pa.Table]) -> None:
         """Make all bars in one pass over the minutes, for the first month costs most of it, and publish one group."""
-        months = sorted({month for item in stale for month in item.changed})
         timeframes = list(dict.fromkeys(item.file.timeframe for item in stale))
-        made = self._new_aggregator().aggregate({month: minutes.bars(month) for month in months}, timeframes)
+        made = self._new_aggregator().aggregate(bars, timeframes)
         with self._files.group() as group:
             for item in stale:
                 group.add(Path(item.file.path), self._encoded(item, made), item.fingerprint)
@@ -133,6 +142,19 @@ class AggregateFiles:
             bars = pa.concat_tables([_bars_to_keep(item), bars]).sort_by("timestamp")
         metadata = StorageMetadata(self._identity, symbol, file.period, file.timeframe, SCHEMA_VERSION, item.sources)
         return self._writer.encode_bars(bars, metadata.as_mapping())
+
+
+def _readable(
+    minutes: YearFreshness, months: Iterable[MonthPartition], errors: dict[str, None]
+) -> dict[MonthPartition, pa.Table]:
+    """Return the bars of the months that can be read; why the others cannot be is added to ``errors``."""
+    bars = dict[MonthPartition, pa.Table]()
+    for month in months:
+        try:
+            bars[month] = minutes.bars(month)
+        except PartitionUnreadableError as error:
+            errors[str(error)] = None
+    return bars
 
 
 def _bars_to_keep(item: StaleAggregate) -> pa.Table:
@@ -219,20 +241,24 @@ class YearFreshness:
         """Return whether the file was made from just these day files, without opening any. Raises ``StorageError``."""
         return modified_ns(file.path) == self.fingerprint(file)
 
-    def stale(self, files: Iterable[AggregateFile]) -> Iterator[StaleAggregate]:
+    def stale(self, files: Iterable[AggregateFile], refuse: Callable[[str, None], object]) -> Iterator[StaleAggregate]:
         """Yield the files that must be rebuilt, missing and damaged ones too. Raises ``StorageError``.
 
+        ``refuse`` is called with the reason why a file cannot be compared: a day file that cannot be read.
         A file whose digests agree gets its fingerprint back, as in a tree that was copied without its times. If that
         is not allowed, as in a read-only store, each comparison reads the minutes again and finds the same.
         """
         for file in files:
-            if not self.is_fresh(file):
-                found = self._compare(file)
-                if found.changed:
-                    yield found
-                else:
-                    with suppress(OSError):
-                        os.utime(file.path, ns=(found.fingerprint, found.fingerprint))
+            try:
+                found = None if self.is_fresh(file) else self._compare(file)
+            except PartitionUnreadableError as error:
+                refuse(str(error), None)
+                continue
+            if found is not None and found.changed:
+                yield found
+            elif found is not None:
+                with suppress(OSError):
+                    os.utime(file.path, ns=(found.fingerprint, found.fingerprint))
 
     def fingerprint(self, file: AggregateFile) -> int:
         """Return the modification time, in nanoseconds, that a fresh file has. Raises ``StorageError``."""
@@ -301,8 +327,9 @@ class DayFilesOfMonth:
         """Scan the folder. Raises ``StorageError``."""
         found = scan_day_files(self.folder)
         for name, size, _ in found:
-            if size == GONE:
-                raise StorageError(f"{self.folder}/{name} is a broken link; remove it, then ingest again")
+            if size < 0:
+                kind = "a broken link" if size == GONE else "not a file"
+                raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}; remove it, then ingest again")
         return found
 
     @cached_property
@@ -375,10 +402,10 @@ class YearFingerprints:
 
     @classmethod
     def scanned(cls, day_files: Mapping[int, Sequence[DayFile]]) -> YearFingerprints | None:
-        """Return those of the day files of each month, ascending; None if one of them is gone."""
-        descriptions = {month: described(month, found) for month, found in day_files.items()}
-        if any(IS_GONE in text for text in descriptions.values()):
+        """Return those of the day files of each month, ascending; None if one of them is gone, or no file."""
+        if any(size < 0 for found in day_files.values() for _, size, _ in found):
             return None
+        descriptions = {month: described(month, found) for month, found in day_files.items()}
         months = {month: _fingerprint(text, newest([day_files[month]])) for month, text in descriptions.items()}
         return cls(months, _fingerprint("".join(descriptions.values()), newest(day_files.values())))
 

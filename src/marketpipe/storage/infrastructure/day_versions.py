@@ -28,6 +28,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     checked_bars,
     file_in,
+    open_file,
     sha256,
     times_of,
     versioned,
@@ -189,7 +190,7 @@ class StoredVersion:
 def find_stored(path: Path, expected: Callable[[], Mapping[str, str]]) -> StoredVersion | None:
     """Read a day file; None if there is none. A file whose metadata is not as ``expected`` is damaged."""
     try:
-        with path.open("rb") as file:  # opened once, or time and bytes could be those of two versions
+        with open_file(path) as file:  # opened once, or time and bytes could be those of two versions
             found, content = os.fstat(file.fileno()), file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -83,7 +84,7 @@ class DuckDBQuery:
     def _run(self, sql: str) -> pa.Table:
         try:
             return answer_interruptibly(lambda: self.locked(sql), lambda connection: _answer(connection, sql))
-        except (duckdb.Error, pa.ArrowInvalid, OSError) as error:
+        except (duckdb.Error, pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
             raise self._translated(error) from error
 
     @contextmanager
@@ -370,6 +371,8 @@ def _fingerprint(entry: os.DirEntry[str]) -> tuple[int, int]:
         found = entry.stat()
     except FileNotFoundError:  # removed since it was listed
         return 0, 0
+    if not stat.S_ISREG(found.st_mode):  # DuckDB would wait for a pipe for ever
+        raise StorageError(f"{entry.path} is not a file; move away what is in its place")
     return found.st_ino, found.st_mtime_ns
 
 

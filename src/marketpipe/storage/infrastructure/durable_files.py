@@ -36,6 +36,8 @@ NO_LINK: Final = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, err
 """Another file system, one without links, too many links, or a name that is taken: a copy can still be made."""
 NOT_ALLOWED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
 """Missing permission, or a read-only file system."""
+IN_ITS_PLACE: Final = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP}
+"""A folder in the place of a file, or a file or a link in the place of a folder."""
 NOT_IN_PLACE: Final = {errno.ELOOP, *NOT_ALLOWED}
 """A symbolic link, or a file that is write-protected, as git-annex leaves them: the file can still be replaced."""
 
@@ -378,6 +380,5 @@ def _translated(*paths: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or next(iter(paths), "the store")
-        raise StorageError(
-            f"cannot write {where}: {error.strerror}. Nothing was lost; free space or allow writing"
-        ) from error
+        advice = "move away what is in its place" if error.errno in IN_ITS_PLACE else "free space or allow writing"
+        raise StorageError(f"cannot write {where}: {error.strerror}. Nothing was lost; {advice}") from error

@@ -54,6 +54,7 @@ from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.parquet_files import (
     checked_bars,
     file_in,
+    open_file,
     read_metadata,
     sha256,
     times_of,
@@ -61,6 +62,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
 )
 from marketpipe.storage.infrastructure.store_layout import (
     GONE,
+    STRANGE,
     VERSION_INDEX,
     DayFile,
     FoundFile,
@@ -69,7 +71,6 @@ from marketpipe.storage.infrastructure.store_layout import (
     date_of,
     modified_ns,
     scan_day_files,
-    translating,
 )
 
 AGGREGATED: Final = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1)
@@ -107,10 +108,9 @@ class FileInventory:
         """Dates ascend. A file with the recorded bytes gets the time back that its recorded mark contains."""
         missing = {day.day: file for day, file in recorded.items() if first.day <= day.day <= last.day}
         found: dict[date, VersionCondition | None] = {}
-        with translating(self._layout.data):
-            for day, folder, file in self._day_files(symbol, first.day, last.day):
-                known = missing.pop(day, None)
-                found[day] = VersionCondition.UNRECORDED if known is None else _condition(folder, file, known)
+        for day, folder, file in self._day_files(symbol, first.day, last.day):
+            known = missing.pop(day, None)
+            found[day] = VersionCondition.UNRECORDED if known is None else _condition(folder, file, known)
         found.update(dict.fromkeys(missing, VersionCondition.GONE))
         return {TradingDate(day): condition for day, condition in sorted(found.items()) if condition is not None}
 
@@ -122,7 +122,8 @@ class FileInventory:
         for year, wanted in years_between(self._layout, symbol, first, last):
             files = aggregate_files(self._layout, year, wanted, AGGREGATED)
             existing = (file for file in files if modified_ns(file.path) is not None)
-            for stale in YearFreshness(self._layout, year, AGGREGATED).stale(existing):
+            # A month with a file that cannot be read is passed over: that day has a verdict of its own.
+            for stale in YearFreshness(self._layout, year, AGGREGATED).stale(existing, lambda _, __: None):
                 for day in stale.changed_dates():
                     if first <= day <= last:
                         found[day].append(str(stale.file.timeframe))
@@ -168,9 +169,14 @@ def _condition(folder: str, file: DayFile, recorded: RecordedVersion) -> Version
     if file_mark(size, modified_ns) == recorded.mark:
         return None
     recorded_size, modified_us = size_and_time_in(recorded.mark)
-    if recorded_size not in (None, size):
+    if size == STRANGE or recorded_size not in (None, size):
         return VersionCondition.ALTERED
-    return None if _has_digest(f"{folder}/{name}", recorded.sha256, modified_us) else VersionCondition.ALTERED
+    try:
+        return None if _has_digest(f"{folder}/{name}", recorded.sha256, modified_us) else VersionCondition.ALTERED
+    except FileNotFoundError:
+        return VersionCondition.GONE
+    except OSError:  # of one file: the others keep their verdicts, and an ingestion replaces this one
+        return VersionCondition.ALTERED
 
 
 def _has_digest(path: str, digest: str, modified_us: int | None) -> bool:
@@ -179,7 +185,7 @@ def _has_digest(path: str, digest: str, modified_us: int | None) -> bool:
     So the next scan of a tree that was copied without times is quick again. ``modified_us`` is in microseconds since
     1970; None if it is unknown.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         if sha256(file.read()) != digest:
             return False
         if modified_us is not None:
@@ -320,7 +326,10 @@ def _stored_day(
     if problem is not None or rows is None or not len(rows):
         return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
     times = times_of(rows)
-    first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
+    try:
+        first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
+    except (ValidationError, IndexError):
+        return StoredSymbolDay(day, 0, rejected, False, error="has times that no calendar has")
     minutes = traded_minutes(day.trading_date, times)
     since = moments.since(day.trading_date, file.modified, lambda: file.sha256)
     version = first, last, file.size_bytes, file.sha256, None, minutes, since, file.mark
@@ -355,9 +364,11 @@ def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | 
     dates = None if trading_date is None else (trading_date, trading_date)
     file = CheckedFile(found.area, found.path, found.symbol, trading_date, dates, 0, NO_MARK, BEGINNING, "")
     try:
-        with open(found.on_disk, "rb") as opened:  # once, or time and bytes could be those of two versions
+        with open_file(found.on_disk) as opened:  # once, or time and bytes could be those of two versions
             status, content = os.fstat(opened.fileno()), opened.read()
     except FileNotFoundError:
+        if os.path.islink(found.on_disk):
+            return _with_problem(file, Damage.UNREADABLE, "is a link that leads nowhere; remove it"), None
         return None
     except OSError as error:
         return _with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"), None

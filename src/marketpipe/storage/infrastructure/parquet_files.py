@@ -5,13 +5,16 @@ Every reading function raises ``PartitionUnreadableError`` for a file that is da
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +35,9 @@ ENCODINGS: Final = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA i
 COMPRESSION_LEVELS: Final = {"zstd": 1, "snappy": None}
 WORTH_A_THREAD: Final = 16
 """So many files cost far more to read than a thread costs to start."""
+
+FOREIGN: Final = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, ArithmeticError, MemoryError)
+"""What Arrow raises for bytes that are not Parquet. It decodes names as Python does, which raises errors of its own."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -88,6 +94,7 @@ def read_bars(path: Path) -> pa.Table:
 def content_of(path: str) -> pa.Buffer | None:
     """Return the content of a file, opened once and so of one version of it; None if it does not exist."""
     try:  # by Arrow: with several reading threads each return to Python costs a wait for the interpreter's lock
+        refuse_special(path)
         return pa.OSFile(path).read_buffer()
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -96,21 +103,34 @@ def content_of(path: str) -> pa.Buffer | None:
         raise PartitionUnreadableError(f"{path} cannot be read: {reason}; move it away") from error
 
 
+def refuse_special(path: Path | str) -> None:
+    """Raise ``PartitionUnreadableError`` for what is no file: a folder, or a pipe, which would be waited for for ever.
+
+    Raises ``OSError`` if nothing has that name, or a link that leads nowhere.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise PartitionUnreadableError(f"{path} is not a file; move away what is in its place")
+
+
+def open_file(path: Path | str) -> BinaryIO:
+    """Open a file to read its bytes. Raises ``OSError``, also for a pipe, which would be waited for for ever."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    return file
+
+
 def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | None, Mapping[str, str]]:
     """Return the columns (None without ``columns``: then only the footer is decoded) and the key-value metadata."""
-    try:
-        with _opened(pa.BufferReader(content)) as file:
-            return file.read(use_threads=False) if columns else None, _as_text(file.metadata.metadata or {})
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
+    with _decoding(path), _opened(pa.BufferReader(content)) as file:
+        return file.read(use_threads=False) if columns else None, _as_text(file.metadata.metadata or {})
 
 
 def bars_in(content: pa.Buffer, path: str) -> pa.Table:
     """Return the canonical columns of a file of bars, without its metadata."""
-    try:
+    with _decoding(path):
         bars = _opened(pa.BufferReader(content)).read(columns=BAR_SCHEMA.names, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
     return checked_bars(bars, path, BAR_SCHEMA).replace_schema_metadata()
 
 
@@ -129,28 +149,32 @@ def _opened(source: Path | pa.NativeFile) -> pq.ParquetFile:
 
 def read_rows(path: Path) -> pa.Table:
     """Return every column of a file, of bars or of the quarantine."""
-    try:
+    with _decoding(path):
+        refuse_special(path)
         with _opened(path) as file:
             return file.read(use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
 
 
 def read_metadata(path: Path) -> Mapping[str, str]:
     """Return the key-value metadata of a file."""
-    try:
-        found = pq.read_metadata(path).metadata or {}
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
-    return _as_text(found)
+    with _decoding(path):
+        refuse_special(path)
+        return _as_text(pq.read_metadata(path).metadata or {})
 
 
 def _as_text(metadata: Mapping[bytes, bytes]) -> Mapping[str, str]:
     return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
 
 
-def _damaged(path: Path | str, error: Exception) -> PartitionUnreadableError:
-    return PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}")
+@contextmanager
+def _decoding(path: Path | str) -> Iterator[None]:
+    """Translate whatever damaged bytes make Arrow raise: the only place that does."""
+    try:
+        yield
+    except PartitionUnreadableError:
+        raise
+    except FOREIGN as error:
+        raise PartitionUnreadableError(f"{path} is damaged: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

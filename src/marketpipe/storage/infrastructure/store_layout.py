@@ -6,8 +6,10 @@ there is, foreign ones too. No file is opened here.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from calendar import monthrange
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -131,6 +133,11 @@ DayFile = tuple[str, int, int]
 """A day file as its folder shows it: its name, its size in bytes, its modification time in nanoseconds since 1970."""
 GONE: Final = -1
 """In the place of size and time of a name without a file: removed since it was listed, or a link to nowhere."""
+STRANGE: Final = -2
+"""In the place of size and time of what is no file: a folder or a pipe that has the name of a file."""
+NO_FILE: Final = (STRANGE, STRANGE)
+FILE_TYPE: Final = 0o170000
+LEADS_NOWHERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def scan_day_files(folder: Path | str) -> list[DayFile]:
@@ -159,10 +166,13 @@ def _day_files_in(descriptor: int) -> list[DayFile]:
             if fits(entry.name):
                 try:
                     status = entry.stat()
-                except FileNotFoundError:
+                except OSError as error:
+                    if error.errno not in LEADS_NOWHERE:
+                        raise
                     found.append((entry.name, GONE, GONE))
                 else:
-                    found.append((entry.name, status.st_size, status.st_mtime_ns))
+                    is_file = status.st_mode & FILE_TYPE == stat.S_IFREG
+                    found.append((entry.name, *((status.st_size, status.st_mtime_ns) if is_file else NO_FILE)))
     return found
 
 

@@ -13,7 +13,6 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -120,11 +119,11 @@ def test_the_inventory_writes_no_aggregate(store: StoreOnDisk) -> None:
     assert fingerprint(store) == before
 
 
-def test_a_day_file_that_cannot_be_read_is_an_error_that_names_it(store: StoreOnDisk) -> None:
+def test_a_day_that_is_no_file_hides_no_stale_aggregate_of_another_month(store: StoreOnDisk) -> None:
+    keep(store, "2024-01-04", 99.0)
     store.path(day("AAPL", "2024-03-07")).mkdir()
 
-    with pytest.raises(StorageError, match=r"day=07\.parquet"):
-        stale(store)
+    assert set(stale(store)) == {"2024-01-04"}
 
 
 @frozen

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,15 @@ def test_what_does_not_need_the_damaged_file_still_answers(tmp_path: Path) -> No
 
     assert query.run("SELECT 1 AS one").to_pylist() == [{"one": 1}]
     assert query.run("SELECT count(*) AS n FROM bars_1d").to_pylist() == [{"n": 0}]
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir])
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path, put: Callable[[Path], object]) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep(*DAYS)
+    file = next((tmp_path / "data" / "symbol=MSFT").rglob("*.parquet"))
+    file.unlink()
+    put(file)
+
+    with pytest.raises(StorageError, match=rf"{file} is not a file; move away"):
+        DuckDBQuery(store.layout).run("SELECT count(*) FROM bars")

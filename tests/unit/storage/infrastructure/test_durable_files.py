@@ -254,7 +254,9 @@ def test_a_name_that_the_file_system_refuses_leaves_nothing_behind(tmp_path: Pat
 def test_a_folder_in_the_place_of_a_file_leaves_no_temporary_one(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
 
-    with pytest.raises(StorageError, match="Is a directory"):
+    with pytest.raises(
+        StorageError, match=f"cannot write {tmp_path}/x: Is a directory.*; move away what is in its place$"
+    ):
         DurableFiles().publish({tmp_path / "x": NEW})
 
     assert [path.name for path in tmp_path.iterdir()] == ["x"]

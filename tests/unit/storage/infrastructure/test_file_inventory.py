@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -181,12 +182,50 @@ def test_a_file_in_the_place_of_a_folder_is_an_error_that_names_it(store: OnDisk
         store.inventory.dates(Symbol("MSFT"), FIRST, LAST)
 
 
-def test_a_day_that_cannot_be_read_is_an_error_that_names_it(store: OnDisk) -> None:
+def _a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _a_folder_with_files(path: Path) -> None:
+    path.mkdir()
+    (path / "x").write_bytes(b"x")
+
+
+def _a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _a_link_to_nowhere(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def _a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def _a_link_to_a_pipe(path: Path) -> None:
+    os.mkfifo(path.with_name("pipe"))
+    path.symlink_to("pipe")
+
+
+@pytest.mark.parametrize(
+    ("put", "condition"),
+    [
+        (_a_folder, ALTERED),
+        (_a_folder_with_files, ALTERED),
+        (_a_pipe, ALTERED),
+        (_a_link_to_a_pipe, ALTERED),
+        (_a_link_to_nowhere, GONE),
+        (_a_link_to_itself, GONE),
+    ],
+)
+def test_a_day_that_is_no_file_has_a_condition_of_its_own_alone(
+    store: OnDisk, put: Callable[[Path], None], condition: VersionCondition
+) -> None:
     path = store.path(TODAY)
     path.unlink()
-    path.mkdir()
+    put(path)
     known = store.recorded()
-    same_size = {**known, LAST: evolve(known[LAST], mark=file_mark(path.stat().st_size, 0))}
+    same_size = {**known, LAST: evolve(known[LAST], mark=file_mark(path.lstat().st_size, 0))}
 
-    with pytest.raises(StorageError, match=r"day=03\.parquet"):
-        conditions(store, same_size)
+    assert conditions(store) == conditions(store, same_size) == {"2024-01-03": condition}
