@@ -332,7 +332,7 @@ def test_the_fake_and_the_partition_manager_agree(history: list[Response], damag
                 disk.damage(AAPL)
                 memory.damage(AAPL)
             answers = [_write_response(harness, each) for harness in (disk, memory)]
-            assert answers[0] == answers[1]
+            assert evolve(answers[0], figures=None) == answers[1]  # the fake adds nothing up
             if answers[0].error:
                 return
             assert disk.bars(AAPL) == memory.bars(AAPL)

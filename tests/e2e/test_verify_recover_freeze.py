@@ -228,7 +228,7 @@ def test_files_newer_than_a_lock_are_listed_without_failure(store: Path) -> None
         (lambda text: text.replace("AAPL", "AMZN", 1), "edited or cut short"),
         (lambda text: text[: len(text) // 2], "edited or cut short"),
         (lambda text: text.replace("seed-7", "seed-8"), "edited or cut short"),
-        (lambda text: text.replace("lock 1", "lock 2"), "install a newer MarketPipe"),
+        (lambda text: text.replace("lock 2", "lock 3"), "install a newer MarketPipe"),
         (lambda text: text[:0], "is not a lock"),
     ],
 )

@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from marketpipe.config import StoreConfig
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import Damage
 from marketpipe.store import Store
 from tests.support.builders import bar
@@ -233,3 +235,22 @@ def test_a_lock_is_the_same_whatever_the_folders_are_called(tmp_path: Path, aske
         assert store.verify(lock=lock).ok
         assert store.freeze().files == lock.files
     assert not (other / "state").exists()
+
+
+def test_a_day_that_comes_between_the_frozen_dates_is_a_difference(tmp_path: Path) -> None:
+    bars = {symbol: {date: minutes(date, 5) for date in (TUESDAY, FRIDAY)} for symbol in ("AAPL", "MSFT")}
+    settings = config(tmp_path, ("AAPL", "MSFT"), TUESDAY, FRIDAY)
+    with pipeline(settings, ScriptedProvider(bars)) as store:
+        store.ingest()
+        of_one, of_all, older = store.freeze("AAPL"), store.freeze(), evolve(store.freeze("MSFT"), scope=None)
+    bars["MSFT"][WEDNESDAY] = minutes(WEDNESDAY, 3)
+    with pipeline(settings, ScriptedProvider(bars)) as store:
+        assert store.audit("MSFT", WEDNESDAY, WEDNESDAY, adopt=True).adopted
+        came = f"data/symbol=MSFT/year=2024/month=01/day={WEDNESDAY[-2:]}.parquet"
+
+        for lock in (of_all, older, DatasetLock.parse(of_all.text())):
+            found = store.verify(lock=lock)
+            assert [(problem.path, str(problem.damage)) for problem in found.problems] == [(came, "added")]
+            assert came not in found.extra
+        assert store.verify(lock=of_one).ok
+        assert came in store.verify(lock=of_one).extra

@@ -75,8 +75,12 @@ def print_lock(lock: DatasetLock, *, as_json: bool) -> None:
         out(lock.text().removesuffix("\n"))
         return
     files = [{"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256} for file in lock.files]
-    dataset = asdict(lock.identity)
-    print_json({"sha256": lock.dataset_sha256, "dataset": dataset, "session": lock.session, "files": files})
+    dataset, scope = asdict(lock.identity), None
+    if (of := lock.scope) is not None:
+        symbols = None if of.symbols is None else [str(symbol) for symbol in of.symbols]
+        scope = {"symbols": symbols, "start": str(of.first), "end": str(of.last)}
+    described = {"sha256": lock.dataset_sha256, "dataset": dataset, "session": lock.session, "scope": scope}
+    print_json({**described, "files": files})
 
 
 def print_recovery(report: RecoveryReport, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, Rec
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, SessionKind, TradingDate
 from marketpipe.storage.application.ports import StoredFiles
-from marketpipe.storage.domain.dataset_lock import FROZEN, DatasetLock, LockedFile
+from marketpipe.storage.domain.dataset_lock import FROZEN, DatasetLock, LockedFile, LockScope
 from marketpipe.storage.domain.integrity import (
     CheckedFile,
     Damage,
@@ -80,14 +80,19 @@ class IntegrityChecker:
         An aggregate is frozen if all its minutes are between the dates: a year's file changes with its next day.
         Raises ``StorageError`` for damaged or lost files, and ``ConfigurationError`` if there is nothing to freeze.
         """
-        locked: list[LockedFile] = []
+        locked, dates = list[LockedFile](), list[TradingDate]()
         for symbol in sorted(self._files.symbols() if symbols is None else symbols):
             files = list[CheckedFile]()
             self._refuse_damage(self._findings(symbol, first, last, files.append, *FROZEN))
-            locked += [LockedFile(it.path, it.size_bytes, it.sha256) for it in files if it.is_within(first, last)]
+            frozen = [file for file in files if file.is_within(first, last)]
+            locked += [LockedFile(file.path, file.size_bytes, file.sha256) for file in frozen]
+            dates += [date for file in frozen for date in file.dates or ()]
         if self._identity is None or not locked:
             raise ConfigurationError("there is nothing to freeze: no bars of these symbols and dates are stored here")
-        return DatasetLock(self._identity, session, locked)
+        # If no bound was given, the frozen dates are the bound: a day that comes after them changes nothing.
+        start, end = (min(dates) if first == DISTANT_PAST else first), (max(dates) if last == DISTANT_FUTURE else last)
+        chosen = None if symbols is None else tuple(sorted(set(symbols)))
+        return DatasetLock(self._identity, session, locked, LockScope(chosen, start, end))
 
     def _refuse_damage(self, findings: Iterable[FileFinding]) -> None:
         damaged = [finding for finding in findings if finding.problem.damage is not Damage.UNRECORDED]
@@ -204,7 +209,8 @@ def _stray(path: str) -> IntegrityProblem:
 
 
 def compare_with_lock(stored: StoredFiles, lock: DatasetLock) -> IntegrityReport:
-    """Read the files that a lock lists, and no others; ``extra`` are the others that a lock would list.
+    """Read the files that a lock lists, and no others. One that has come within its scope is a problem; ``extra`` are
+    the others that a lock would list.
 
     Needs no record of the files.
     """
@@ -212,8 +218,12 @@ def compare_with_lock(stored: StoredFiles, lock: DatasetLock) -> IntegrityReport
     digests = frozenset(file.sha256 for file in lock.files)
     symbols = {file.path.partition("symbol=")[2].partition("/")[0] for file in lock.files}
     for symbol in sorted(stored.symbols()):
-        paths = (path for path in stored.paths(symbol) if path.startswith(FROZEN_PATHS))
-        counts.extra += [path for path in paths if path not in left]
+        for path in stored.paths(symbol):
+            if path.startswith(FROZEN_PATHS) and path not in left:
+                if lock.pins_absence_of(path):
+                    counts.problems.append(IntegrityProblem(path, Damage.ADDED, "did not exist when it was frozen"))
+                else:
+                    counts.extra.append(path)
         if str(symbol) in symbols:
             for file in stored.check(symbol, DISTANT_PAST, DISTANT_FUTURE, *FROZEN, proven=digests):
                 if (locked := left.pop(file.path, None)) is not None:

@@ -1,32 +1,47 @@
 """A lock: the list of the exact bytes that a dataset consists of, so that a backtest can be repeated on them.
 
-The text of a lock has a title with the version of the format, the identity of the dataset, a SHA-256 of all other
-lines, and one line for each file: hash, size in bytes, path, ascending by path.
+The text of a lock has a title with the version of the format, the identity of the dataset, the scope (which symbols
+and dates were frozen; version 1 has none), a SHA-256 of all other lines, and one line for each file: hash, size in
+bytes, path, ascending by path. A file within the scope that is not listed did not exist, and that is frozen too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
-from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
+from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea
 
 FROZEN: Final = (StoreArea.DATA, StoreArea.AGGREGATES)
 """The areas that a backtest reads."""
 
-TITLE: Final = "marketpipe lock 1"
-KEYS: Final = ("provider", "feed", "adjustment", "session", "files", "sha256")
+BEGINNING: Final = "marketpipe lock "
+DATASET: Final = ("provider", "feed", "adjustment")
+KEYS: Final = {
+    "1": ("session", "files", "sha256"),
+    "2": ("session", "symbols", "first", "last", "files", "sha256"),
+}
+"""What the lines after those of the dataset begin with, by the version of the format."""
 ASOF: Final = "asof"
 """A line behind adjustment, only if symbols are mapped to the names of a date."""
 UNKNOWN: Final = "unknown"
+ALL_SYMBOLS: Final = "*"
 _LINE: Final = re.compile(r"([0-9a-f]{64})  (\d+)  (\S.*)", re.ASCII)
+_PATH: Final = re.compile(
+    r"(?P<folder>data|aggregates/timeframe=\w+)/symbol=(?P<symbol>[^/]+)/year=(?P<year>\d{4})"
+    r"(/month=(?P<month>\d\d)(/day=(?P<day>\d\d))?)?\.parquet",
+    re.ASCII,
+)
 
 
 @frozen(order=True)
@@ -51,12 +66,60 @@ def _ascending(files: Iterable[LockedFile]) -> tuple[LockedFile, ...]:
 
 
 @frozen
+class LockScope:
+    """What was frozen: ``symbols`` (None for all) between two trading dates, both inclusive."""
+
+    symbols: tuple[Symbol, ...] | None
+    first: TradingDate
+    last: TradingDate
+
+    def has(self, place: LockedPlace) -> bool:
+        """Return whether all bars that a file in that place can have are frozen."""
+        named = self.symbols is None or place.symbol in {str(symbol) for symbol in self.symbols}
+        return named and self.first <= place.first and place.last <= self.last
+
+
+@frozen
+class LockedPlace:
+    """What the path of a file tells: its ``folder`` of bars of one timeframe, its symbol, its dates, both inclusive."""
+
+    folder: str
+    symbol: str
+    first: TradingDate
+    last: TradingDate
+
+    @classmethod
+    def of(cls, path: str) -> LockedPlace | None:
+        """Return None for a path that is not one of minute bars or aggregates."""
+        match = _PATH.fullmatch(path)
+        if match is None:
+            return None
+        try:
+            symbol, year = Symbol(match["symbol"]), int(match["year"])
+            months = [MonthPartition(symbol, year, int(month)) for month in _months(match["month"])]
+            first, last = months[0].first, months[-1].last
+            if match["day"]:
+                first = last = TradingDate.parse(f"{months[0]}-{match['day']}")
+        except ValueError:  # no date of the calendar
+            return None
+        return cls(match["folder"], str(symbol), first, last)
+
+
+def _months(month: str | None) -> tuple[str, ...]:
+    return ("1", "12") if month is None else (month,)
+
+
+@frozen(slots=False)
 class DatasetLock:
-    """The frozen files of a dataset: minute bars and aggregates. ``session`` is None if it is not known."""
+    """The frozen files of a dataset: minute bars and aggregates. ``session`` is None if it is not known.
+
+    ``scope`` is None for a lock of version 1: then it is what lies between the dates of its files.
+    """
 
     identity: DatasetIdentity
     session: SessionKind | None
     files: tuple[LockedFile, ...] = field(converter=_ascending, repr=lambda files: f"<{len(files)} files>")
+    scope: LockScope | None = None
 
     @property
     def dataset_sha256(self) -> str:
@@ -67,31 +130,76 @@ class DatasetLock:
         """Return the lock as text, which ``parse`` reads. The same files give the same text."""
         return "\n".join([*self._head(), f"sha256 {self.dataset_sha256}", "", *map(str, self.files), ""])
 
+    def pins_absence_of(self, path: str) -> bool:
+        """Return whether a file that is not in this lock would change what was frozen.
+
+        Aggregates of a timeframe of which nothing was frozen do not: they are made from frozen minutes.
+        """
+        place, pinned = LockedPlace.of(path), self._pinned
+        return place is not None and pinned is not None and place.folder in self._folders and pinned.has(place)
+
+    @cached_property
+    def _places(self) -> list[LockedPlace]:
+        return [place for file in self.files if (place := LockedPlace.of(file.path))]
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        return frozenset(place.folder for place in self._places)
+
+    @cached_property
+    def _pinned(self) -> LockScope | None:
+        days = [place for place in self._places if place.folder == StoreArea.DATA]
+        if self.scope is not None or not days:
+            return self.scope
+        symbols = as_symbols(sorted({place.symbol for place in days}))
+        return LockScope(symbols, min(place.first for place in days), max(place.last for place in days))
+
     @classmethod
     def parse(cls, text: str) -> DatasetLock:
         """Read what ``text`` returned. Raises ``ConfigurationError`` if it is not a lock, or was changed since."""
         lines = text.splitlines()
-        if not lines or not lines[0].startswith("marketpipe lock "):
+        if not lines or not lines[0].startswith(BEGINNING):
             raise ConfigurationError("this is not a lock: it does not begin as the output of 'marketpipe freeze' does")
-        if lines[0] != TITLE:
+        keys_of_version = KEYS.get(lines[0].removeprefix(BEGINNING))
+        if keys_of_version is None:
             raise ConfigurationError(
-                f"this lock has the format {lines[0]!r}; only {TITLE!r} can be read: install a newer MarketPipe"
+                f"this lock has the format {lines[0]!r}; only versions {' and '.join(KEYS)} can be read: "
+                "install a newer MarketPipe"
             )
-        keys = (*KEYS[:3], ASOF, *KEYS[3:]) if lines[4:] and lines[4].startswith(f"{ASOF} ") else KEYS
+        mapped = (ASOF,) if lines[4:] and lines[4].startswith(f"{ASOF} ") else ()
+        keys = (*DATASET, *mapped, *keys_of_version)
         head, rest = lines[1 : len(keys) + 1], lines[len(keys) + 1 :]
         found = dict(line.partition(" ")[::2] for line in head)
         if tuple(found) != keys or rest[:1] != [""] or _digest([*lines[: len(keys)], *rest[1:]]) != found["sha256"]:
             raise ConfigurationError("this lock was edited or cut short: its own hash does not match; freeze again")
         identity = DatasetIdentity(found["provider"], found["feed"], found["adjustment"], found.get(ASOF, NO_MAPPING))
         session = None if found["session"] == UNKNOWN else SessionKind(found["session"])
-        return cls(identity, session, map(_locked, rest[1:]))
+        return cls(identity, session, map(_locked, rest[1:]), _scope_in(found))
 
     def _head(self) -> list[str]:
-        session = UNKNOWN if self.session is None else str(self.session)
-        of = self.identity
+        of, session = self.identity, UNKNOWN if self.session is None else str(self.session)
         mapped = () if of.asof == NO_MAPPING else (f"{ASOF} {of.asof}",)
         dataset = (f"provider {of.provider}", f"feed {of.feed}", f"adjustment {of.adjustment}", *mapped)
-        return [TITLE, *dataset, f"session {session}", f"files {len(self.files)}"]
+        title, about = f"{BEGINNING}1", [f"session {session}"]
+        if (scope := self.scope) is not None:
+            title = f"{BEGINNING}2"
+            about += [f"symbols {_names(scope.symbols)}", f"first {scope.first}", f"last {scope.last}"]
+        return [title, *dataset, *about, f"files {len(self.files)}"]
+
+
+def _names(symbols: tuple[Symbol, ...] | None) -> str:
+    return ALL_SYMBOLS if symbols is None else ",".join(map(str, symbols))
+
+
+def _scope_in(found: Mapping[str, str]) -> LockScope | None:
+    if "symbols" not in found:
+        return None
+    names = found["symbols"]
+    try:
+        symbols = None if names == ALL_SYMBOLS else as_symbols(names.split(","))
+        return LockScope(symbols, TradingDate.parse(found["first"]), TradingDate.parse(found["last"]))
+    except ValidationError as error:
+        raise ConfigurationError(f"this lock names what was frozen in a wrong way: {error}; freeze again") from error
 
 
 def _locked(line: str) -> LockedFile:

@@ -23,7 +23,9 @@ class StoreArea(StrEnum):
 
 
 class Damage(StrEnum):
-    """The kinds of problems; ``FOREIGN`` is a file that is not named as those of a store are."""
+    """The kinds of problems. ``FOREIGN`` is a file that is not named as those of a store are; ``ADDED`` is one that is
+    not in a lock, though the lock is of its symbol and dates.
+    """
 
     ALTERED = "altered"
     UNREADABLE = "unreadable"
@@ -31,6 +33,7 @@ class Damage(StrEnum):
     GONE = "gone"
     UNRECORDED = "unrecorded"
     FOREIGN = "foreign"
+    ADDED = "added"
 
 
 @frozen
