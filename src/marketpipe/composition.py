@@ -46,13 +46,14 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
     from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
     from marketpipe.ingestion.application.leases import LeaseGuard
+    from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
     from marketpipe.ingestion.application.ports import IngestionState
     from marketpipe.ingestion.application.recovery import OrphanAdopter, StateRecoverer
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.application.ports import MarketDataProvider
-    from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
+    from marketpipe.shared_kernel.domain.store_inventory import OfficialDays, StoreInventory
     from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
     from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
@@ -109,13 +110,19 @@ def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> Non
 
 # --- ingestion: what is wanted, missing and done
 @once
-def coordinator(parts: Parts) -> IngestionCoordinator:
-    """Make the coordinator and subscribe the ring. If the provider cannot be made, nothing on the disk is touched."""
+def coordinator(
+    parts: Parts, official_for: Callable[[Parts], OfficialDaysCoordinator | None] = lambda _: None
+) -> IngestionCoordinator:
+    """Make the coordinator and subscribe the ring. If the provider cannot be made, nothing on the disk is touched.
+
+    ``official_for`` makes what requests official days. It is called if the provider has them, when the state is open.
+    """
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 
     pool = worker_pool(parts) if parts.pipeline_config.executor == PROCESSES else None
     provided = capabilities(parts) if pool else provider(parts).capabilities  # the provider is made before the state
     recorded = state(parts)
+    official = official_for(parts) if provided.official_days else None
     made = IngestionCoordinator(
         provided.identity,
         planner(parts, recorded),
@@ -126,6 +133,7 @@ def coordinator(parts: Parts) -> IngestionCoordinator:
         new_runner(parts) if pool is None else new_runner(parts, pool.stop),
         new_orphan_adopter(parts),
         lease_guard(parts),
+        official,
     )
     calendar_cache(parts).save()  # the folder of the state exists now, and worker processes look for the cache there
     subscribe_ring(parts, made.on_bars_stored, made.on_bars_exhausted, pool)
@@ -252,10 +260,15 @@ def new_recoverer(parts: Parts) -> StateRecoverer:
 
 
 def update_lock(parts: Parts) -> ExclusiveFileLock:
+    return store_lock(parts, "update", waits=False)
+
+
+def store_lock(parts: Parts, purpose: str, *, waits: bool) -> ExclusiveFileLock:
+    """Make a lock of all processes on this store. Another store may share the state file, and has locks of its own."""
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
     path, store = parts.config.state_path, hashlib.sha256(_location(parts).encode()).hexdigest()[:12]
-    return ExclusiveFileLock(path.with_name(f"{path.name}.{store}.update-lock"), waits=False)
+    return ExclusiveFileLock(path.with_name(f"{path.name}.{store}.{purpose}-lock"), waits=waits)
 
 
 def aggregation_lock(parts: Parts) -> ExclusiveFileLock:
@@ -330,6 +343,13 @@ def figure_calculator(parts: Parts) -> FigureCalculator:
     from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 
     return FigureCalculator(calendar(parts))
+
+
+@once
+def stored_official_days(parts: Parts, recorded: SQLiteState) -> OfficialDays:
+    from marketpipe.storage.infrastructure.official.official_reader import OfficialReader
+
+    return OfficialReader(layout(parts), recorded.official_years)
 
 
 @once

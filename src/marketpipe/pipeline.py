@@ -18,7 +18,7 @@ from marketpipe.metrics_server import MetricsServer
 from marketpipe.parts import WorkerProcesses
 from marketpipe.provider_registry import settings_of
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
-from marketpipe.scoping import AnyDate, AnyEnd, Symbols, update_scope
+from marketpipe.scoping import AnyDate, AnyEnd, Symbols, recent_sessions, update_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -26,7 +26,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.store import Store
 
-from . import composition
+from . import composition, official_ring
 
 UNADJUSTED = "raw"
 
@@ -87,10 +87,12 @@ class Pipeline(Store):
         scope = self._scope(symbols, start, end)
         provided = composition.capabilities(self._parts)
         self._check(scope, provided)
-        planner = composition.planner(self._parts, composition.known_state(self._parts))
-        plan = planner.plan(scope, self._suspect_days(scope) if retry_suspect else ())
-        minutes = plan.estimate.minutes_at(provided.requests_per_minute)
-        return PlanReport(plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes, _notices(provided))
+        state = composition.known_state(self._parts)
+        plan = composition.planner(self._parts, state).plan(scope, self._suspect_days(scope) if retry_suspect else ())
+        official = official_ring.official_planner(self._parts, state).plan(scope) if provided.official_days else None
+        pages, wanted = (official.pages, official.wanted) if official else (0, 0)
+        minutes = plan.estimate.minutes_at(provided.requests_per_minute, pages)
+        return PlanReport(plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes, _notices(provided), wanted, pages)
 
     def ingest(
         self,
@@ -121,12 +123,15 @@ class Pipeline(Store):
     def update(self, symbols: Symbols | None = None) -> IngestionReport:
         """Ingest from each symbol's last settled session to the newest final one, whatever the configured end.
 
-        A symbol without a settled session begins at the configured start. Raises ``StoreBusyError`` if another update
-        of this store runs: nothing was done then. Other errors as for ``ingest``.
+        A symbol without a settled session begins at the configured start. The official days of the last five sessions
+        are requested again; if one has changed, or disagrees with the minutes, the minutes are requested again too.
+        Raises ``StoreBusyError`` if another update of this store runs: nothing was done then. Other errors as for
+        ``ingest``.
         """
         self._update_scope(composition.known_state(self._parts), symbols)  # refused before a lock file is made
         with self._asking, composition.update_lock(self._parts).acquired():
-            return self._ingest(self._update_scope(composition.state(self._parts), symbols))
+            scope = self._update_scope(composition.state(self._parts), symbols)
+            return self._ingest(scope, recheck=self._recheck(scope.last))
 
     def audit(
         self,
@@ -179,9 +184,16 @@ class Pipeline(Store):
 
     def _update_scope(self, state: IngestionState, symbols: Symbols | None) -> IngestionScope:
         config = self._parts.pipeline_config
-        scope = update_scope(config, self._latest_final(), state.checkpoints.latest_settled(), symbols)
+        newest = self._latest_final()
+        scope = update_scope(config, newest, state.checkpoints.latest_settled(), symbols, self._recheck(newest))
         self._check(scope)
         return scope
+
+    def _recheck(self, newest: TradingDate) -> TradingDate | None:
+        """Return from which date on an update requests official days again; None if the provider has none."""
+        if not composition.capabilities(self._parts).official_days:
+            return None
+        return recent_sessions(composition.calendar(self._parts), self._parts.pipeline_config.start, newest)
 
     def _suspect_days(self, scope: IngestionScope) -> frozenset[SymbolDay]:
         return composition.assessor(self._parts, composition.known_state(self._parts)).suspect(scope)
@@ -192,15 +204,21 @@ class Pipeline(Store):
         *,
         suspect: Collection[SymbolDay] = (),
         again: Mapping[Symbol, frozenset[TradingDate]] | None = None,
+        recheck: TradingDate | None = None,
     ) -> IngestionReport:
-        """Ingest what is missing and the ``suspect`` days; or only the dates to ask for ``again``."""
+        """Ingest what is missing and the ``suspect`` days, and check official days again from ``recheck`` on.
+
+        Or only the dates to ask for ``again``.
+        """
         self._run.reset()
         composition.scanned_years(self._parts).forget()
         started = self._parts.clock.monotonic()
         metrics, registry = self._config.metrics, self._metrics.registry
         with MetricsServer(registry, metrics.host, metrics.port) if metrics.enabled else nullcontext():
-            coordinator = composition.coordinator(self._parts)
-            job = coordinator.ingest(scope, suspect) if again is None else coordinator.ingest_again(scope, again)
+            coordinator = composition.coordinator(self._parts, official_ring.official_days)
+            job = (
+                coordinator.ingest(scope, suspect, recheck) if again is None else coordinator.ingest_again(scope, again)
+            )
         return IngestionReport(
             job.job_id,
             str(job.state),
@@ -214,6 +232,7 @@ class Pipeline(Store):
             self._aggregate(scope.symbols, scope.first, scope.last, files_just_scanned=not job.planned),
             job.estimate,
             job.left,
+            official=job.official,
         )
 
     def _adjustments(self, days: Sequence[DayComparison]) -> tuple[SymbolAdjustment, ...]:

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from marketpipe.ingestion.domain.coverage.verdict import Gap, SessionVerdict, SymbolCoverage, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
+from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS, OfficialDaysReport
 from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustment
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, DayComparison
@@ -38,6 +39,7 @@ class PlanReport:
     ``already_settled`` symbol-days need no request; ``not_begun`` ones belong to sessions that have no bars yet.
     ``minutes`` is the least time that the provider's rate limit allows for the requests, None if it has no limit.
     ``notices`` are what should be known of the feed before a store of it is begun.
+    ``official_days`` is the number of symbol-days whose official day is missing, ``official_requests`` what they cost.
     """
 
     planned: int
@@ -46,6 +48,8 @@ class PlanReport:
     estimate: PlanEstimate
     minutes: float | None
     notices: tuple[str, ...] = ()
+    official_days: int = 0
+    official_requests: int = 0
 
 
 @frozen
@@ -57,6 +61,7 @@ class IngestionReport:
     to the number of bars that break it; they are stored nevertheless. ``estimate`` is what the plan expected.
     ``state`` is "completed", "failed" or "interrupted". ``seconds`` do not include the time for the aggregates.
     ``notices`` are what should be known of the feed, if this ingestion began the store.
+    ``official`` is what became of the official days, whose requests count among the ``requests``.
     """
 
     job_id: int
@@ -72,11 +77,15 @@ class IngestionReport:
     estimate: PlanEstimate | None = None
     left: int = 0
     notices: tuple[str, ...] = ()
+    official: OfficialDaysReport = NO_OFFICIAL_DAYS
 
     @property
     def ok(self) -> bool:
-        """Whether every planned symbol-day was requested without failure, and all aggregates agree with their bars."""
-        return self.state == "completed" and self.aggregates.ok
+        """Whether every planned symbol-day was requested without failure, and all aggregates agree with their bars.
+
+        Official days that failed count as well.
+        """
+        return self.state == "completed" and self.aggregates.ok and self.official.ok
 
     @property
     def failures(self) -> Mapping[SymbolDay, str]:

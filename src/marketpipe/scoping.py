@@ -8,11 +8,12 @@ from datetime import date
 from attrs import evolve
 
 from marketpipe.config import LATEST, Latest, PipelineConfig
-from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.ingestion.domain.ingestion_plan import LONGEST_CLOSURE_DAYS, IngestionScope
+from marketpipe.ingestion.domain.official_days import RECENT_SESSIONS
 from marketpipe.ingestion.domain.store_status import JobRecord
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
-from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate, as_trading_date
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingCalendar, TradingDate, as_trading_date
 
 Symbols = str | Symbol | Iterable[str | Symbol]
 AnyDate = TradingDate | date | str
@@ -68,16 +69,29 @@ def extended_to_the_last(scope: IngestionScope, spans: Spans) -> IngestionScope:
     return evolve(scope, last=max([scope.last, *latest]))
 
 
+def recent_sessions(calendar: TradingCalendar, start: TradingDate, newest: TradingDate) -> TradingDate:
+    """Return the date of the first of the last five sessions up to ``newest``, but none before ``start``."""
+    first = newest.plus_days(-LONGEST_CLOSURE_DAYS)
+    dates = [session.trading_date for session in calendar.reaching(first, newest)]
+    return max([start, *dates[-RECENT_SESSIONS:][:1]])
+
+
 def update_scope(
-    config: PipelineConfig, newest: TradingDate, settled: Mapping[Symbol, TradingDate], symbols: Symbols | None
+    config: PipelineConfig,
+    newest: TradingDate,
+    settled: Mapping[Symbol, TradingDate],
+    symbols: Symbols | None,
+    recheck: TradingDate | None = None,
 ) -> IngestionScope:
     """Begin at each symbol's last settled session, or at the configured start; end at the newest final session.
 
-    The last settled session is included: what is settled needs no request. Raises ``ConfigurationError`` if no session
-    since the configured start is final.
+    The last settled session is included: what is settled needs no request. If official days are checked again from
+    ``recheck`` on, no symbol begins later: minutes of those days may have to be requested again. Raises
+    ``ConfigurationError`` if no session since the configured start is final.
     """
     chosen = config.symbols if symbols is None else as_symbols(symbols)
-    since = {symbol: min(newest, settled.get(symbol, config.start)) for symbol in chosen}
+    latest = newest if recheck is None else min(newest, recheck)
+    since = {symbol: min(latest, settled.get(symbol, config.start)) for symbol in chosen}
     if newest < config.start:
         raise ConfigurationError(f"start: {config.start} is after {newest}, the newest final session")
     return IngestionScope(chosen, min(since.values()), newest, config.session, since)

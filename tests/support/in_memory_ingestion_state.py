@@ -14,11 +14,17 @@ from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJ
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
-from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DatasetIdentity, RecordedVersion, VersionMark
+from marketpipe.shared_kernel.domain.store_inventory import (
+    NO_MARK,
+    DatasetIdentity,
+    RecordedOfficialYear,
+    RecordedVersion,
+    VersionMark,
+)
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
-from marketpipe.shared_kernel.events import StoredSymbolDay
+from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, SessionHours, SessionKind, TradingDate
+from marketpipe.shared_kernel.events import StoredOfficialYear, StoredSymbolDay
 
 
 class InMemoryIngestionState:
@@ -34,7 +40,7 @@ class InMemoryIngestionState:
         memory = self._memory = memory or Memory()
         self.checkpoints = (new_checkpoints or InMemoryCheckpoints)(memory)
         self.jobs, self.statistics = InMemoryJobs(memory), InMemoryStatistics(memory)
-        self.leases = InMemoryLeases(memory, holder)
+        self.leases, self.official_years = InMemoryLeases(memory, holder), InMemoryOfficialYears(memory)
 
     @property
     def known(self) -> dict[SymbolDay, IngestionCheckpoint]:
@@ -77,6 +83,7 @@ class Memory:
         self.changes, self.change_of = 0, dict[SymbolDay, int]()
         self.leases: dict[int, InMemoryLease] = {}
         self.latest_lease = 0
+        self.official_years: dict[tuple[Symbol, int], RecordedOfficialYear] = {}
 
     def snapshot(self) -> dict[SymbolDay, IngestionCheckpoint]:
         with self.lock:
@@ -235,6 +242,29 @@ class InMemoryCheckpoints:
                 figures = known.figures if file.figures is None else file.figures
                 file = evolve(file, known_since=since, minutes=minutes, figures=figures)
             self._memory.files[day] = file
+
+
+@define
+class InMemoryOfficialYears:
+    _memory: Memory
+
+    def years(self, symbol: Symbol, first: int, last: int) -> Mapping[int, RecordedOfficialYear]:
+        self._memory.snapshot()
+        known = sorted((year, found) for (owner, year), found in self._memory.official_years.items() if owner == symbol)
+        return {year: found for year, found in known if first <= year <= last}
+
+    def record(self, checked_at: Timestamp, years: Sequence[StoredOfficialYear]) -> None:
+        self._memory.snapshot()
+        for stored in years:
+            if stored.error is None:
+                key = stored.symbol, stored.year
+                known = self._memory.official_years.get(key)
+                former = DaysOfYear(stored.year) if known is None or stored.replaces else known.answered
+                self._memory.official_years[key] = RecordedOfficialYear(former | stored.answered, stored.version)
+
+    def forget(self, symbol: Symbol) -> None:
+        for key in [key for key in self._memory.official_years if key[0] == symbol]:
+            del self._memory.official_years[key]
 
 
 @define

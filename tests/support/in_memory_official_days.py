@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 
 
 class InMemoryOfficialDays:
@@ -23,3 +23,12 @@ class InMemoryOfficialDays:
     ) -> Mapping[TradingDate, OfficialDay | None]:
         chosen = sorted(day for day in self._days if day.symbol == symbol and first <= day.trading_date <= last)
         return {day.trading_date: self._days[day] for day in chosen}
+
+    def answered(self, symbol: Symbol, first: int, last: int) -> Mapping[int, DaysOfYear]:
+        dates = [day.trading_date for day in self._days if day.symbol == symbol]
+        years = {date.day.year for date in dates}
+        return {
+            year: DaysOfYear.of(year, (date for date in dates if date.day.year == year))
+            for year in sorted(years)
+            if first <= year <= last
+        }

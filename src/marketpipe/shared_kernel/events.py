@@ -23,12 +23,12 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, DayFigures
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, DayFigures, OfficialDay
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison, RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate
+from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradedMinutes, TradingDate
 
 
 class Event:
@@ -179,19 +179,37 @@ class OfficialDaysValidated(Event):
 
 
 @frozen
+class OfficialDayChange:
+    """An official day that is another now than the stored one; ``newer`` is None if the provider withdrew it."""
+
+    symbol_day: SymbolDay
+    former: OfficialDay
+    newer: OfficialDay | None
+
+
+@frozen
+class OfficialDaysChanged(Event):
+    """The provider has changed stored official days. Published before they are stored.
+
+    Ingestion marks the minutes of these days, so that they are requested again even if this process dies now.
+    """
+
+    request: BarsRequest
+    changes: tuple[OfficialDayChange, ...] = field(repr=_number_of_days)
+
+
+@frozen
 class StoredOfficialYear:
     """The stored official days of one symbol and year after a write. If ``error`` is set, nothing was changed.
 
-    ``answered`` are the days that this write settles: with a bar, or with none. ``changed`` are those whose bar is
-    another than before, or is withdrawn; a day that had none is not among them. ``failed`` are days whose bar was
+    ``answered`` are the days that this write settles: with a bar, or with none. ``failed`` are days whose bar was
     rejected, each with the reason. ``replaces``: whether the stored days are these alone, because the former file was
     gone or altered. ``version`` is None if there is no file.
     """
 
     symbol: Symbol
     year: int
-    answered: frozenset[TradingDate] = field(repr=lambda dates: f"<{len(dates)} days>")
-    changed: frozenset[TradingDate] = frozenset()
+    answered: DaysOfYear
     failed: Mapping[TradingDate, str] = field(factory=dict)
     replaces: bool = False
     version: RecordedVersion | None = None
@@ -200,7 +218,10 @@ class StoredOfficialYear:
 
 @frozen
 class OfficialDaysStored(Event):
-    """Official days, 4 of 4. The files are written and synced; ingestion records them."""
+    """Official days, 4 of 4. The files are written and synced; ingestion records them.
+
+    Every day of the request is answered or failed in one of ``years``, but for those of the ``refused`` symbols.
+    """
 
     request: BarsRequest
     years: tuple[StoredOfficialYear, ...] = field(repr=lambda years: f"<{len(years)} symbol-years>")

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import asdict
 
 from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
+from marketpipe.ingestion.domain.official_days import OfficialDaysReport
 from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustment
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
 from marketpipe.shared_kernel.domain.symbol import Outcome
@@ -23,9 +24,12 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
     out(f"{report.planned:,} symbol-days to request ({others})")
     if report.planned:
         out(_estimated(report.estimate))
-        if report.minutes is not None:
-            minutes = "less than 0.1" if report.minutes < 0.1 else f"at least {report.minutes:,.1f}"
-            out(f"at the configured rate limit this takes {minutes} minutes")
+    if report.official_days:
+        days, requests = f"{report.official_days:,} official days", f"{report.official_requests:,} requests"
+        out(f"{days} of the exchange in {requests}")
+    if report.minutes is not None and (report.planned or report.official_days):
+        minutes = "less than 0.1" if report.minutes < 0.1 else f"at least {report.minutes:,.1f}"
+        out(f"at the configured rate limit this takes {minutes} minutes")
     for notice in report.notices:
         out(f"note: {notice}")
 
@@ -46,6 +50,8 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
         f"{report.bars:,} bars, {report.rejected:,} rejected, "
         f"{report.requests:,} requests, {report.seconds:.1f} s{rate}"
     )
+    if report.official.requested:
+        out(_official(report.official))
     if report.estimate is not None and report.planned:
         out(f"the plan expected {_estimated(report.estimate)}")
     for rule, count in sorted(report.warnings.items()):
@@ -58,6 +64,15 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     for failure in report.aggregates.failures:
         err(f"failed: {failure}")
     _print_failures(report)
+
+
+def _official(official: OfficialDaysReport) -> str:
+    parts = [f"{official.answered:,} official days of the exchange"]
+    if official.changed:
+        parts.append(f"{len(official.changed):,} of them have changed, so their minutes were requested again")
+    if official.left:
+        parts.append(f"{official.left:,} not requested")
+    return ", ".join(parts)
 
 
 def _counts(report: IngestionReport) -> str:
@@ -76,7 +91,12 @@ def _print_failures(report: IngestionReport) -> None:
         err(f"failed: {day}: {reason}")
     if len(failures) > FAILURES_SHOWN:
         err(f"… and {len(failures) - FAILURES_SHOWN:,} more; --json lists all of them")
-    if failures:
+    official = sorted(report.official.failures.items())
+    for day, reason in official[:FAILURES_SHOWN]:
+        err(f"failed: the official day of {day}: {reason}")
+    if len(official) > FAILURES_SHOWN:
+        err(f"… and {len(official) - FAILURES_SHOWN:,} more official days; --json lists all of them")
+    if failures or official:
         err("run the same command again to retry only what failed")
 
 
@@ -97,6 +117,15 @@ def _ingestion_as_json(report: IngestionReport) -> dict[str, object]:
         "notices": list(report.notices),
         "aggregates": asdict(report.aggregates),
         "failures": reasons_as_json(report.failures, "error"),
+        "official_days": {
+            "requested": report.official.requested,
+            "answered": report.official.answered,
+            "left": report.official.left,
+            "changed": [
+                {"symbol": str(day.symbol), "trading_date": str(day.trading_date)} for day in report.official.changed
+            ],
+            "failures": reasons_as_json(report.official.failures, "error"),
+        },
     }
 
 

@@ -16,11 +16,13 @@ from marketpipe.ingestion.application.bisection import RequestBisection
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.leases import LeasedBatches, LeaseGuard
+from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.application.recovery import OrphanAdopter
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import BatchProgress, IngestionJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope
+from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS, OfficialDaysReport
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (
     CredentialsError,
@@ -31,6 +33,7 @@ from marketpipe.shared_kernel.domain.errors import (
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, StoreInventory
 from marketpipe.shared_kernel.domain.symbol import SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
     BarsExhausted,
@@ -60,26 +63,35 @@ class IngestionCoordinator:
         runner: BatchRunner,
         orphans: OrphanAdopter,
         guard: LeaseGuard,
+        official: OfficialDaysCoordinator | None = None,
     ) -> None:
+        """``official`` is None for a provider that has no official days."""
         self._identity, self._provider, self._planner = identity, identity.provider, planner
         self._state, self._inventory = state, inventory
         self._bus, self._clock, self._runner = bus, clock, runner
-        self._orphans, self._guard = orphans, guard
+        self._orphans, self._guard, self._official = orphans, guard, official
         self._begun: dict[int, BatchProgress] = {}
         self._ended = deque[BatchProgress]()
         self._batches, self._bisection = LeasedBatches(state.leases, planner, clock), RequestBisection(planner)
 
-    def ingest(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionJob:
+    def ingest(
+        self, scope: IngestionScope, suspect: Collection[SymbolDay] = (), recheck: TradingDate | None = None
+    ) -> IngestionJob:
         """Plan the scope, request what is missing and the ``suspect`` days, and record a checkpoint for each.
 
-        Orphan files are adopted first. Raises ``DatasetMismatchError`` at once, and ``CredentialsError``; checkpoints
-        that were recorded by then stay.
+        Orphan files are adopted first, then official days are requested: those that are missing, and all from
+        ``recheck`` on; where they have changed, or disagree with the minutes, the minutes are requested again. Raises
+        ``DatasetMismatchError`` at once, and ``CredentialsError``; checkpoints that were recorded by then stay.
         """
         self._begin(scope)
+        official = NO_OFFICIAL_DAYS
+        if self._official is not None:
+            official = self._official.ask(scope, recheck, lambda: self._runner.stopping)
+            suspect = {*suspect, *(() if recheck is None else self._official.disagreeing(scope, recheck))}
         plan = self._planner.plan(scope, suspect)
         if self._orphans.adopt(plan.unrecorded):
             plan = self._planner.plan(scope, suspect)
-        return self._run_plan(scope, plan)
+        return self._run_plan(scope, plan, official)
 
     def ingest_again(self, scope: IngestionScope, wanted: WantedDates) -> IngestionJob:
         """Request just the ``wanted`` dates of the scope; the bars that come replace the stored ones."""
@@ -109,9 +121,12 @@ class IngestionCoordinator:
         self._state.bind_dataset(self._identity, scope.session_kind)
         self._batches.begin(again=again)
 
-    def _run_plan(self, scope: IngestionScope, plan: IngestionPlan) -> IngestionJob:
+    def _run_plan(
+        self, scope: IngestionScope, plan: IngestionPlan, official: OfficialDaysReport = NO_OFFICIAL_DAYS
+    ) -> IngestionJob:
         phases: Sequence[Sequence[BarsRequest]] = plan.phases
         with self._job(scope, plan) as job:
+            job.official = official
             while any(phases) and not self._runner.stopping:
                 for batches in phases:
                     self._runner.run(batches, partial(self._run_batch, job.job_id), partial(self._absorb, job))

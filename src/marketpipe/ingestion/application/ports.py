@@ -11,11 +11,11 @@ from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCh
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
 from marketpipe.ingestion.domain.store_status import JobRecord, StateCondition, SymbolSummary
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, VersionMark
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, OfficialYearRegister, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
-from marketpipe.shared_kernel.events import StoredSymbolDay
+from marketpipe.shared_kernel.events import StoredOfficialYear, StoredSymbolDay
 
 
 class IngestionState(Protocol):
@@ -34,6 +34,9 @@ class IngestionState(Protocol):
 
     @property
     def leases(self) -> SymbolDayLeases: ...
+
+    @property
+    def official_years(self) -> OfficialYears: ...
 
     def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
         """Record which dataset the checkpoints are of, and for which hours.
@@ -84,6 +87,19 @@ class Checkpoints(Protocol):
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         """Return for each symbol the latest date that is complete or empty; symbols without one are absent."""
+
+
+class OfficialYears(OfficialYearRegister, Protocol):
+    """Which official days of one store are answered, by symbol and year. Raises ``StateError``."""
+
+    def record(self, checked_at: Timestamp, years: Sequence[StoredOfficialYear]) -> None:
+        """Commit what was stored, all or none of it. Answered days are added to those on record, or replace them.
+
+        Years with an ``error`` are left as they are.
+        """
+
+    def forget(self, symbol: Symbol) -> None:
+        """Remove the records of a symbol, so that its whole history is requested again."""
 
 
 class Jobs(Protocol):

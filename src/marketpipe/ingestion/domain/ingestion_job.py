@@ -13,6 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, PlanEstimate
+from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.errors import MarketPipeError, StateError
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
@@ -182,6 +183,7 @@ class IngestionJob:
         """
         self.job_id, self.scope, self.estimate = job_id, scope, estimate
         self.planned, self.settled, self.not_begun = planned, settled, not_begun
+        self.official = NO_OFFICIAL_DAYS
         self._state = JobState.RUNNING
         self._outcomes = OutcomeLedger()
         self._absorbed = 0

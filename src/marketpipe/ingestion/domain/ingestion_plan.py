@@ -146,9 +146,12 @@ class PlanEstimate:
     size_bytes: int
     known_days: int
 
-    def minutes_at(self, requests_per_minute: int | None) -> float | None:
-        """Return the fewest minutes that the provider's rate limit allows; None if it has no limit."""
-        return self.requests / requests_per_minute if requests_per_minute else None
+    def minutes_at(self, requests_per_minute: int | None, others: int = 0) -> float | None:
+        """Return the fewest minutes that the provider's rate limit allows, with so many other requests.
+
+        None if it has no limit.
+        """
+        return (self.requests + others) / requests_per_minute if requests_per_minute else None
 
 
 def estimate(batches: Sequence[BarsRequest], volumes: TypicalVolumes, limits: PackingLimits) -> PlanEstimate:

@@ -1,4 +1,4 @@
-"""The state of one store: ``SQLiteState`` composes its roles (checkpoints, jobs, statistics, leases) over one file."""
+"""The state of one store: ``SQLiteState`` composes its roles (checkpoints, jobs, leases and others) over one file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_checkpoints import SELECT_STORED_SYMBOLS, SQLiteCheckpoints
 from marketpipe.ingestion.infrastructure.sqlite_file import TIMEOUT_SECONDS, SQLiteFile
 from marketpipe.ingestion.infrastructure.sqlite_leases import SQLiteLeases
+from marketpipe.ingestion.infrastructure.sqlite_official_years import SQLiteOfficialYears
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
@@ -57,6 +58,7 @@ class SQLiteState:
         self.jobs = SQLiteJobs(self._file)
         self.statistics = SQLiteStatistics(self._file)
         self.leases = SQLiteLeases(self._file)
+        self.official_years = SQLiteOfficialYears(self._file)
 
     def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
         self._file.holder_name()  # from here on other processes see that this store is in use

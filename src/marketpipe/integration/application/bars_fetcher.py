@@ -1,4 +1,4 @@
-"""The handler of ``BarsRequested``: from a request for bars to ``BarsFetched`` events.
+"""The handlers of ``BarsRequested`` and ``OfficialDaysRequested``: from a request to events with what was fetched.
 
 Fetching runs ahead of storing, so that a provider's latency costs nothing if it is shorter than the work on a page.
 Three pages of one request are in work at the same time, each on its own thread:
@@ -18,10 +18,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from marketpipe.integration.application.ports import MarketDataProvider, SymbolDayAssembler
+from marketpipe.integration.application.ports import AnswerAssembler, MarketDataProvider, SymbolDayAssembler
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched, BarsRequested, RefusedSymbol
+from marketpipe.shared_kernel.events import (
+    BarsExhausted,
+    BarsFetched,
+    BarsRequested,
+    OfficialDaysFetched,
+    OfficialDaysRequested,
+    RefusedSymbol,
+)
 
 
 class BarsFetcher:
@@ -53,3 +60,27 @@ class BarsFetcher:
         if (bars := assembler.close()) is not None:
             self._bus.publish(BarsFetched(request, bars))
         self._bus.publish(BarsExhausted(request, tuple(refused), assembler.unrequested))
+
+
+class OfficialDaysFetcher:
+    """Fetches official days and publishes the complete answer to a request at once.
+
+    A page has thousands of symbol-days, so there is nothing to gain from handling one while the next is fetched; and
+    that a day has no official bar is known only when the last page has come.
+    """
+
+    def __init__(
+        self,
+        provider: MarketDataProvider,
+        assembler_for: Callable[[BarsRequest], AnswerAssembler],
+        bus: EventBus,
+    ) -> None:
+        self._provider, self._assembler_for, self._bus = provider, assembler_for, bus
+
+    def on_official_days_requested(self, event: OfficialDaysRequested) -> None:
+        """Return when the answer has been handled. Raises ``ProviderError`` and what handlers raise."""
+        refused, assembler = list[RefusedSymbol](), self._assembler_for(event.request)
+        for page in self._provider.fetch_batch(event.request):
+            refused.extend(page.refused)
+            assembler.add(page)
+        self._bus.publish(OfficialDaysFetched(event.request, assembler.close(), tuple(refused)))

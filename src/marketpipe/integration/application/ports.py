@@ -12,7 +12,7 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 
 
 class MarketDataProvider(Protocol):
-    """A source of minute bars. Threads may share one.
+    """A source of minute bars, and of official daily bars if its capabilities say so. Threads may share one.
 
     The pages of a request are ordered by symbol, then by time, both ascending; a symbol-day may continue on the next
     page. A request without bars is answered with an empty page and is not an error.
@@ -52,6 +52,15 @@ class SymbolDayAssembler(Protocol):
     @property
     def unrequested(self) -> int:
         """The number of bars dropped so far because their symbol or date was not requested."""
+
+
+class AnswerAssembler(Protocol):
+    """Turns all pages of one request into its symbol-days at once; for official days, of which a page has thousands."""
+
+    def add(self, page: RawMarketData) -> None: ...
+
+    def close(self) -> ColumnarBars:
+        """Return the symbol-days that have bars."""
 
 
 class RateLimitBackend(Protocol):

@@ -37,7 +37,8 @@ class ProviderCapabilities:
     ``adjustment`` names how prices are adjusted for corporate actions (``raw``: not at all). ``bars_per_page`` is the
     largest number of bars in one response, counted over all symbols. ``symbols_per_request`` is how many symbols one
     request may name. ``requests_per_minute`` is None if the provider sets no limit. ``official_days``: whether it
-    also serves the exchange's official daily bars, to requests with the timeframe 1d. ``asof`` is the date on which a
+    also serves the exchange's official daily bars, to requests with the timeframe 1d; such a request may name
+    ``symbols_per_official_request`` symbols, or as many as any other if that is None. ``asof`` is the date on which a
     security has to bear the symbol that is asked for, if the provider follows renamed symbols.
     """
 
@@ -49,6 +50,7 @@ class ProviderCapabilities:
     requests_per_minute: int | None = field(default=None, validator=optional(ge(1)))
     official_days: bool = False
     asof: str = NO_MAPPING
+    symbols_per_official_request: int | None = field(default=None, validator=optional(ge(1)))
 
     @property
     def identity(self) -> DatasetIdentity:

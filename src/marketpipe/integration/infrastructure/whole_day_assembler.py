@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
-from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars, with_lengths
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 
 Bools = npt.NDArray[np.bool_]
@@ -106,6 +106,45 @@ class WholeDayAssembler:
         final_window = None if symbol_day in self._emitted else self._days.final_window(number)
         self._emitted.add(symbol_day)
         return SymbolDaySlice(symbol_day, start, end - start, final_window)
+
+
+class WholeAnswerAssembler:
+    """Keeps the pages of one request for official days, and returns its symbol-days when it is closed.
+
+    A bar that comes twice with the same values counts once: a walk through the pages that begins again without a
+    refused symbol brings the others once more.
+    """
+
+    def __init__(self, request: BarsRequest) -> None:
+        self._days, self._pages = WholeDayAssembler(request), list[RawMarketData]()
+
+    @property
+    def unrequested(self) -> int:
+        return self._days.unrequested
+
+    def add(self, page: RawMarketData) -> None:
+        self._pages.append(page)
+
+    def close(self) -> ArrowBars:
+        tables = [BAR_SCHEMA.empty_table(), *(pa.table(page.columns) for page in self._pages)]
+        table = pa.concat_tables(tables, promote_options="default")  # only some may have the column raw
+        runs = tuple(run for page in self._pages for run in page.runs)
+        unrequested = sum(page.unrequested for page in self._pages)
+        found = self._days.add(RawMarketData(table, runs, unrequested=unrequested))
+        return ArrowBars(BAR_SCHEMA.empty_table(), ()) if found is None else _without_repetitions(found)
+
+
+def _without_repetitions(bars: ArrowBars) -> ArrowBars:
+    if all(part.length == 1 for part in bars.slices):
+        return bars
+    rows, lengths = list[int](), list[int]()
+    for part in bars.slices:
+        seen = dict[str, int]()
+        for row, values in enumerate(bars.table.slice(part.offset, part.length).to_pylist(), part.offset):
+            seen.setdefault(repr(values), row)  # as text, in which NaN equals NaN
+        rows += seen.values()
+        lengths.append(len(seen))
+    return ArrowBars(bars.table.take(pa.array(rows, pa.int64())), with_lengths(bars.slices, lengths))
 
 
 @frozen

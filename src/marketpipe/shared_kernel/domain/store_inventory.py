@@ -7,12 +7,12 @@ from datetime import date
 from enum import Enum
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import frozen
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 
 VersionMark = str
 """Identifies the stored version of a symbol-day. Opaque: storage makes it, others compare it for equality only."""
@@ -116,7 +116,7 @@ class RecordedOfficialYear:
     none. ``version`` is None if it answered none of them with a bar: then there is no file.
     """
 
-    answered: frozenset[TradingDate] = field(repr=lambda dates: f"<{len(dates)} days>")
+    answered: DaysOfYear
     version: RecordedVersion | None = None
 
 
@@ -137,6 +137,12 @@ class OfficialDays(Protocol):
 
         None if the day was requested when it was final and the provider has no bar. A day is absent if nothing is known
         of it: it was never requested, or its file is gone or altered.
+        """
+
+    def answered(self, symbol: Symbol, first: int, last: int) -> Mapping[int, DaysOfYear]:
+        """Return, by year, the days that ``between`` would have, without reading a file that has its recorded mark.
+
+        Years from ``first`` to ``last``, both inclusive; one without such days may be absent.
         """
 
 

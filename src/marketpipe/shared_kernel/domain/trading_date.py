@@ -8,6 +8,7 @@ calendar's rules are not what happened, and ``TradedMinutes`` which minutes of a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from enum import Enum, Flag
 from functools import lru_cache
@@ -99,6 +100,48 @@ def as_trading_date(value: TradingDate | date | str) -> TradingDate:
     if isinstance(value, TradingDate):
         return value
     return TradingDate.parse(value) if isinstance(value, str) else TradingDate(value)
+
+
+@frozen
+class DaysOfYear:
+    """A set of days of one year: bit ``i`` of ``bits`` is the day ``i`` days after 1 January.
+
+    Raises ``ValidationError`` for days after 31 December.
+    """
+
+    year: int
+    bits: int = field(default=0, repr=lambda bits: f"<{bits.bit_count()} days>")
+
+    @bits.validator
+    def _within_the_year(self, _: object, bits: int) -> None:
+        if bits < 0 or bits.bit_length() > len(_dates_of(self.year)):
+            raise ValidationError(f"the year {self.year} has no day {bits.bit_length()}")
+
+    @classmethod
+    def of(cls, year: int, dates: Iterable[TradingDate]) -> DaysOfYear:
+        """``dates``: each at most once, all of the year."""
+        return cls(year, sum(1 << (date.day.timetuple().tm_yday - 1) for date in dates))
+
+    @property
+    def dates(self) -> list[TradingDate]:
+        """The days, ascending."""
+        days = _dates_of(self.year)
+        return [days[number] for number, bit in enumerate(reversed(f"{self.bits:b}")) if bit == "1"]
+
+    def __or__(self, other: DaysOfYear) -> DaysOfYear:
+        return DaysOfYear(self.year, self.bits | other.bits)
+
+    def __sub__(self, other: DaysOfYear) -> DaysOfYear:
+        return DaysOfYear(self.year, self.bits & ~other.bits)
+
+    def __len__(self) -> int:
+        return self.bits.bit_count()
+
+
+@lru_cache(maxsize=256)
+def _dates_of(year: int) -> tuple[TradingDate, ...]:
+    first, last = date(year, 1, 1).toordinal(), date(year, 12, 31).toordinal()
+    return tuple(TradingDate(date.fromordinal(number)) for number in range(first, last + 1))
 
 
 class SessionHours(Flag):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Final
 
@@ -17,10 +18,14 @@ from marketpipe.shared_kernel.events import (
     BarsCompared,
     BarsStored,
     BarsValidated,
+    OfficialDayChange,
+    OfficialDaysChanged,
+    OfficialDaysStored,
+    OfficialDaysValidated,
     PartitionFoundDamaged,
     StoredBarsRead,
 )
-from marketpipe.storage.application.ports import BarStore
+from marketpipe.storage.application.ports import BarStore, OfficialDayStore
 
 SYMBOL_DAYS_AT_A_TIME: Final = 32
 CompareBars = Callable[[ColumnarBars, ColumnarBars], tuple[DayComparison, ...]]
@@ -30,6 +35,7 @@ A file that cannot be read is the ``error`` of its day.
 """
 StoredDays = Callable[[Iterable[Symbol], TradingDate, TradingDate], Iterator[SymbolDay]]
 """Yields the stored days between the dates, both inclusive, ascending by symbol, then date."""
+NewLock = Callable[[], AbstractContextManager[None]]
 ReadBars = Callable[[Sequence[SymbolDay]], ColumnarBars]
 """Raises ``PartitionUnreadableError``."""
 
@@ -47,6 +53,25 @@ class BarStorer:
         self._pin_lease(event.request)
         days = self._store.store(event.accepted, event.rejected)
         self._bus.publish(BarsStored(event.request, days))
+
+
+class OfficialDayStorer:
+    """Publishes files of official days, under a lock from the reading of the stored ones to their record in the state.
+
+    Two processes would else merge with the same file, and the later one would lose the rows of the other.
+    """
+
+    def __init__(self, store: OfficialDayStore, lock: NewLock, bus: EventBus) -> None:
+        """``lock`` makes a lock that excludes every other thread and process that stores official days here."""
+        self._store, self._lock, self._bus = store, lock, bus
+
+    def on_official_days_validated(self, event: OfficialDaysValidated) -> None:
+        def announce(changes: tuple[OfficialDayChange, ...]) -> None:
+            self._bus.publish(OfficialDaysChanged(event.request, changes))
+
+        with self._lock():
+            years = self._store.store(event, announce)
+            self._bus.publish(OfficialDaysStored(event.request, years, event.refused))
 
 
 class BarAuditor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
@@ -10,9 +10,16 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.events import StoredSymbolDay
+from marketpipe.shared_kernel.events import (
+    OfficialDayChange,
+    OfficialDaysValidated,
+    StoredOfficialYear,
+    StoredSymbolDay,
+)
 from marketpipe.storage.domain.integrity import CheckedFile, IntegrityProblem, StoreArea
 from marketpipe.storage.domain.storage_metadata import AggregationReport
+
+Announce = Callable[[tuple[OfficialDayChange, ...]], None]
 
 
 class BarStore(Protocol):
@@ -25,6 +32,20 @@ class BarStore(Protocol):
         not in a final response goes. If the bytes stay the same, ``known_since`` does too; if not, it is later than
         before, and the former version is kept. A day that cannot be stored has an ``error`` and blocks no other.
         Raises ``StorageError`` only if none can be stored.
+        """
+
+
+class OfficialDayStore(Protocol):
+    """Stores official days, one file a symbol and year. Raises ``StorageError``.
+
+    Two callers at the same time would lose each other's rows: ``OfficialDayStorer`` holds a lock.
+    """
+
+    def store(self, answer: OfficialDaysValidated, announce: Announce) -> tuple[StoredOfficialYear, ...]:
+        """Store the answer to a request durably, and return one entry for each symbol and year that it has.
+
+        The answered days replace the stored ones; the others of the year stay. Before a file is replaced, ``announce``
+        is called with the stored days that change. A year that cannot be stored has an ``error`` and blocks no other.
         """
 
 

@@ -21,7 +21,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars, differing_rows
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, merge_bars, moment_of
 from marketpipe.storage.infrastructure.parquet_files import (
@@ -266,10 +266,8 @@ def _named(bars: pa.Table, symbols: Sequence[str], lengths: Sequence[int]) -> pa
 
 
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 PRICES = ("open", "high", "low", "close")
-VALUES = [name for name in BAR_SCHEMA.names if name != "timestamp"]
 SAME_RATIO = 2e-3
 HALF_A_CENT = 0.005
 VOLUME_ROUNDING = 0.5
@@ -306,7 +304,7 @@ def compare_bars(blank: DayComparison, old: pa.Table, new: pa.Table) -> DayCompa
     old_times, new_times = times_of(old), times_of(new)
     kept, still = np.isin(old_times, new_times), np.isin(new_times, old_times)
     before, after = old.filter(pa.array(kept)), new.filter(pa.array(still))
-    changed = _changed(before, after)
+    changed = differing_rows(before, after)
     counted = evolve(
         blank,
         unchanged=int((~changed).sum()),
@@ -324,17 +322,6 @@ def _measured(counted: DayComparison, before: pa.Table, after: pa.Table) -> DayC
     return evolve(
         counted, largest_move=float(np.max(moves)), price_ratio=ratio, volume_ratio=volumes if ratio else None
     )
-
-
-def _changed(before: pa.Table, after: pa.Table) -> Bools:
-    import pyarrow.compute as pc  # here: it takes 40 ms, and commands that only examine files do without it
-
-    changed = np.zeros(len(before), np.bool_)
-    for name in VALUES:
-        differs = pc.fill_null(pc.not_equal(before[name], after[name]), False)
-        one_is_null = pc.xor(pc.is_null(before[name]), pc.is_null(after[name]))
-        changed |= pc.or_(differs, one_is_null).to_numpy()
-    return changed
 
 
 def _constant(before: Floats, after: Floats, rounding: float) -> float | None:

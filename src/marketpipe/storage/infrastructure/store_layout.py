@@ -61,6 +61,13 @@ class StoreLayout:
     def official_days(self, symbol: Symbol, year: int) -> Path:
         return self.official / f"symbol={symbol}" / f"year={year:04d}.parquet"
 
+    def rejected_official_days(self, symbol: Symbol, year: int) -> Path:
+        return self.quarantine / f"symbol={symbol}" / f"year={year:04d}.parquet"
+
+    def official_history(self, symbol: Symbol, year: int) -> Path:
+        """Return where every version of the official days of a year is, each with its moment."""
+        return self.revisions / f"symbol={symbol}" / f"year={year:04d}.parquet"
+
     def revision(self, revision: Revision) -> Path:
         return self.revisions / revision.path
 

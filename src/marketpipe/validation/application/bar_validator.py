@@ -1,4 +1,4 @@
-"""Validation's two handlers on the bus: one for bars just fetched, one for bars read back from the store.
+"""Validation's handlers on the bus: for bars and official days just fetched, and for bars read back from the store.
 
 The split of good bars from bad ones is made by ``validate``, which the composition root passes in
 (infrastructure/columnar_validator.py): the columns are Arrow tables, which the application does not import.
@@ -13,7 +13,15 @@ from attrs import field, frozen
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events import BarsFetched, BarsValidated, RuleFinding, StoredBarsRead, StoredBarsValidated
+from marketpipe.shared_kernel.events import (
+    BarsFetched,
+    BarsValidated,
+    OfficialDaysFetched,
+    OfficialDaysValidated,
+    RuleFinding,
+    StoredBarsRead,
+    StoredBarsValidated,
+)
 
 
 @frozen
@@ -47,3 +55,15 @@ class BarValidator:
         """Publish ``StoredBarsValidated``. Only counts and findings: validating the store changes no file."""
         result = self._validate(event.bars, self._clock.now())
         self._bus.publish(StoredBarsValidated(event.bars.num_rows, len(event.bars.slices), result.findings))
+
+
+class OfficialDayValidator:
+    """Validate official days before they are stored, by rules of their own."""
+
+    def __init__(self, validate: Validate, bus: EventBus, clock: Clock) -> None:
+        self._validate, self._bus, self._clock = validate, bus, clock
+
+    def on_official_days_fetched(self, event: OfficialDaysFetched) -> None:
+        result = self._validate(event.bars, self._clock.now())
+        parts = result.accepted, result.rejected, event.refused, result.findings
+        self._bus.publish(OfficialDaysValidated(event.request, *parts))

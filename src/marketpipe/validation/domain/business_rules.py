@@ -83,6 +83,27 @@ SEQUENCE_RULES: Final = (
 )
 
 
+MIDNIGHT, BARS_OF_THE_DAY = Field("midnight"), Field("bars_of_the_day")
+"""``midnight`` is New York midnight of the day's session, null on days on which the exchange was closed."""
+
+OFFICIAL_DAY_RULES: Final = (
+    *(ValidationRule(name, Severity.ERROR, rule, _COMPLAINTS[name]) for name, rule in INVARIANTS.items()),
+    ValidationRule(
+        "on_trading_date", Severity.ERROR, ~IsNull(MIDNIGHT), "is on a day on which the exchange was closed"
+    ),
+    ValidationRule(
+        "at_midnight",
+        Severity.ERROR,
+        IsNull(MIDNIGHT) | ((MIDNIGHT <= TIMESTAMP) & (TIMESTAMP <= MIDNIGHT)),
+        "is not stamped New York midnight",
+    ),
+    ValidationRule(
+        "one_a_day", Severity.ERROR, BARS_OF_THE_DAY.equals(1), "is one of several official bars of its day"
+    ),
+)
+"""What every official daily bar is checked against. Its vwap is of all hours, so it may be outside low to high."""
+
+
 @frozen
 class RuleBook:
     """The rules in force: those whose severity is not ``off``, in the order in which they are checked."""
@@ -98,6 +119,11 @@ class RuleBook:
         """
         _check_names(severities)
         return cls(_in_force(BUSINESS_RULES, severities), _in_force(SEQUENCE_RULES, severities))
+
+    @classmethod
+    def of_official_days(cls, severities: Mapping[str, Severity]) -> RuleBook:
+        """Return the rules for official days; those that minute bars share have the configured severities."""
+        return cls(_in_force(OFFICIAL_DAY_RULES, severities), ())
 
 
 def _in_force(rules: Iterable[R], severities: Mapping[str, Severity]) -> tuple[R, ...]:

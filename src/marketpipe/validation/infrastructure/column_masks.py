@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from attrs import frozen
+from attrs import evolve, frozen
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.predicate import (
@@ -80,6 +80,21 @@ def bar_columns(bars: ColumnarBars, calendar: TradingCalendar, kind: SessionKind
     fields |= {"session_start": starts, "session_end": ends}
     fields["now"] = pa.repeat(pa.scalar(now.epoch_micros, pa.int64()), table.num_rows)
     return BarColumns(table, non_empty, fields)
+
+
+def official_day_columns(
+    bars: ColumnarBars, calendar: TradingCalendar, kind: SessionKind, now: Timestamp
+) -> BarColumns:
+    """Return official days as ``bar_columns`` returns minutes, with midnight and bars_of_the_day."""
+    columns = bar_columns(bars, calendar, kind, now)
+    lengths = np.array([part.length for part in columns.slices], np.int64)
+    midnights = [part.symbol_day.trading_date.midnight.epoch_micros for part in columns.slices]
+    closed = pc.is_null(columns.fields["session_start"]).to_numpy(zero_copy_only=False)
+    more = {
+        "midnight": pa.array(np.repeat(np.array(midnights, np.int64), lengths), pa.int64(), mask=closed),
+        "bars_of_the_day": pa.array(lengths.repeat(lengths), pa.int64()),
+    }
+    return evolve(columns, fields={**columns.fields, **more})
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:

@@ -7,7 +7,7 @@ writes the rejected bars to the quarantine, with the rules they broke and the re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -31,17 +31,29 @@ REJECTED_SCHEMA = pa.schema(
 provider's own text of a record that could not be read."""
 
 
+ColumnsOf = Callable[[ColumnarBars, TradingCalendar, SessionKind, Timestamp], BarColumns]
+
+
 class ColumnarValidator:
     """The schema first, then the business rules on the rows that satisfy it."""
 
     def __init__(
-        self, schema: SchemaValidator, rules: BusinessRuleValidator, calendar: TradingCalendar, kind: SessionKind
+        self,
+        schema: SchemaValidator,
+        rules: BusinessRuleValidator,
+        calendar: TradingCalendar,
+        kind: SessionKind,
+        columns_of: ColumnsOf = bar_columns,
     ) -> None:
-        """``kind``: bars outside these hours of their session are rejected (rule within_session)."""
+        """``kind``: bars outside these hours of their session are rejected (rule within_session).
+
+        ``columns_of`` makes the columns that the rules read: those of minute bars, or of official days.
+        """
         self._schema, self._rules, self._calendar, self._kind = schema, rules, calendar, kind
+        self._columns_of = columns_of
 
     def validate(self, bars: ColumnarBars, now: Timestamp) -> ValidationResult:
-        columns = bar_columns(bars, self._calendar, self._kind, now)
+        columns = self._columns_of(bars, self._calendar, self._kind, now)
         malformed = _unreadable(columns) | dict(self._schema.complaints(columns))
         not_a_bar = np.zeros(columns.num_rows, np.bool_)
         not_a_bar[list(malformed)] = True

@@ -21,11 +21,15 @@ from marketpipe.shared_kernel.domain.errors import (
     SymbolRefusedError,
 )
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 BARS_PER_PAGE = 10_000
 """The largest ``limit`` that Alpaca takes; it counts bars over all symbols."""
 SYMBOLS_PER_REQUEST = 200
+SYMBOLS_PER_OFFICIAL_REQUEST = 2_000
+"""Their last five sessions fill one page; 10 kB of URL at most. A proxy that refuses such a URL gets shorter ones."""
+TIMEFRAMES = {Timeframe.MINUTE_1: "1Min", Timeframe.DAY_1: "1Day"}
 NOTICES = {
     "iex": "feed iex has the trades of one exchange only, about a twenty-eighth of the volume of the whole tape: "
     "minutes without a trade there have no bar, and prices and volumes are not the market's. Feed sip has all trades, "
@@ -50,22 +54,31 @@ def alpaca_capabilities(
     """
     delayed = DataFeed(feed, timedelta(minutes=15), NOTICES.get(feed, ""))
     return ProviderCapabilities(
-        "alpaca", delayed, adjustment, BARS_PER_PAGE, SYMBOLS_PER_REQUEST, requests_per_minute, asof=asof
+        "alpaca",
+        delayed,
+        adjustment,
+        BARS_PER_PAGE,
+        SYMBOLS_PER_REQUEST,
+        requests_per_minute,
+        official_days=True,
+        symbols_per_official_request=SYMBOLS_PER_OFFICIAL_REQUEST,
+        asof=asof,
     )
 
 
 class AlpacaClient(BaseApiClient):
-    """Fetches historical minute bars from Alpaca's endpoint for many symbols."""
+    """Fetches historical minute bars and official daily bars from Alpaca's endpoint for many symbols."""
 
     def endpoint_path(self, request: BarsRequest) -> str:  # noqa: ARG002 - one path for every request
         return "/v2/stocks/bars"
 
     def build_request_params(self, request: BarsRequest, cursor: str | None) -> Mapping[str, str]:
         # Alpaca includes both ends of a window, and bars are stamped with whole minutes: a second earlier excludes it.
+        # Daily bars are stamped New York midnight: the window ends with the midnight after the last session.
         last_second = request.window.end.plus(timedelta(seconds=-1))
         params = {
             "symbols": ",".join(map(str, request.symbols)),
-            "timeframe": "1Min",
+            "timeframe": TIMEFRAMES[request.timeframe],
             "start": _rfc3339(request.window.start),
             "end": _rfc3339(max(last_second, request.window.start)),
             # Always sent: the default limit is a tenth of this, and the default feed depends on the user's plan.

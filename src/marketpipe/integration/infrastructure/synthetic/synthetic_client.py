@@ -18,6 +18,7 @@ from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabiliti
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import MINUTES_A_DAY, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
@@ -42,16 +43,17 @@ class SyntheticClient:
     def capabilities(self) -> ProviderCapabilities:
         """The seed is part of the feed's name, because two seeds are two datasets, which a store must not mix."""
         return ProviderCapabilities(
-            "synthetic", DataFeed(f"seed-{self._seed}", timedelta()), "raw", BARS_PER_PAGE, 1000
+            "synthetic", DataFeed(f"seed-{self._seed}", timedelta()), "raw", BARS_PER_PAGE, 1000, official_days=True
         )
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
-        """Yield pages of complete symbol-days, at most 10,000 bars each."""
+        """Yield pages of complete symbol-days, at most 10,000 bars each. Official days agree with the minutes."""
+        bars_of = self._official if request.timeframe is Timeframe.DAY_1 else self._day
         days: list[tuple[Symbol, pa.Table]] = []
         rows = 0
         for symbol in sorted(request.symbols):
             for asked in request.sessions:
-                day = self._day(symbol, asked)
+                day = bars_of(symbol, asked)
                 if days and rows + len(day) > BARS_PER_PAGE:
                     yield _page(days, next_cursor=f"{symbol}|{asked.trading_date}")
                     days, rows = [], 0
@@ -65,6 +67,11 @@ class SyntheticClient:
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
+
+    def _official(self, symbol: Symbol, asked: AskedSession) -> pa.Table:
+        return official_day(
+            synthetic_day(self._seed, SymbolDay(symbol, asked.trading_date), asked.session), asked.session
+        )
 
     def _day(self, symbol: Symbol, asked: AskedSession) -> pa.Table:
         day = synthetic_day(self._seed, SymbolDay(symbol, asked.trading_date), asked.session)
@@ -93,6 +100,27 @@ def synthetic_day(seed: int, symbol_day: SymbolDay, session: TradingSession) -> 
     path = _path(draw, base * _level(waves, ordinal), base * _level(waves, ordinal + 1), activity)
     bars = _bars(draw, minutes[traded], path[:-1][traded], path[1:][traded], (activity * liquidity * 60_000)[traded])
     return bars.slice(0, int(minutes[traded].searchsorted(end)))
+
+
+def official_day(minutes: pa.Table, session: TradingSession) -> pa.Table:
+    """Return the official daily bar of these minutes of the extended session; no row without a regular minute.
+
+    The closing auction is the first price of the minute that begins at the close. As exchanges do it: prices are those
+    of the regular session with its auction, volume is that of all hours.
+    """
+    stamps = minutes["timestamp"].cast(pa.int64()).to_numpy()
+    first, end = (int(stamps.searchsorted(edge.epoch_micros)) for edge in (session.opens, session.closes))
+    if first == end:
+        return BAR_SCHEMA.empty_table()
+    column = {name: minutes[name].to_numpy() for name in BAR_SCHEMA.names}
+    auction = column["open"][end : end + int(end < len(stamps) and stamps[end] == session.closes.epoch_micros)]
+    high, low = (np.append(column[name][first:end], auction) for name in ("high", "low"))
+    close = auction[0] if len(auction) else column["close"][end - 1]
+    volume = column["volume"].sum()
+    vwap = np.round((column["vwap"] * column["volume"]).sum() / volume, 4)
+    row = column["open"][first], high.max(), low.min(), close, volume, column["trade_count"].sum(), vwap
+    stamp = pa.array([session.trading_date.midnight.epoch_micros], pa.int64()).cast(TIMESTAMP)
+    return pa.table([stamp, *(pa.array([value]) for value in row)], schema=BAR_SCHEMA)
 
 
 def _generator(*parts: object) -> np.random.Generator:

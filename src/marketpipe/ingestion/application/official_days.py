@@ -1,0 +1,210 @@
+"""Requesting the exchange's official days: before the minutes of a job, and whatever becomes of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import count
+from typing import Final
+
+from attrs import define, evolve, field
+
+from marketpipe.ingestion.application.bisection import RequestBisection
+from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality
+from marketpipe.ingestion.domain.official_days import (
+    OfficialDaysReport,
+    OfficialLimits,
+    OfficialPlan,
+    official_day_of,
+)
+from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
+from marketpipe.shared_kernel.domain.errors import (
+    BadRequestError,
+    IngestionInterrupted,
+    MarketPipeError,
+    TransientProviderError,
+)
+from marketpipe.shared_kernel.domain.store_inventory import OfficialDays
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingCalendar, TradingDate
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events import OfficialDaysChanged, OfficialDaysRequested, OfficialDaysStored
+
+FEWEST_SYMBOLS: Final = 200
+"""A request that is refused as a whole is halved down to so many symbols: a proxy may refuse a long URL."""
+CHANGED: Final = "the exchange's official day has changed since the minutes were stored"
+Disagreeing = Callable[[IngestionScope], Collection[SymbolDay]]
+"""Returns those symbol-days of a scope whose stored minutes and official day disagree."""
+
+
+class OfficialDaysPlanner:
+    """Finds which final symbol-days of a scope have no official day yet. Changes nothing."""
+
+    def __init__(
+        self,
+        calendar: TradingCalendar,
+        finality: SessionFinality,
+        stored: OfficialDays,
+        limits: OfficialLimits,
+        clock: Clock,
+    ) -> None:
+        self._calendar, self._finality, self._stored = calendar, finality, stored
+        self._limits, self._clock, self._numbers = limits, clock, count(1)
+
+    def plan(self, scope: IngestionScope, recheck: TradingDate | None = None) -> OfficialPlan:
+        """Plan what is missing, and all days from ``recheck`` on, whatever is known of them."""
+        now = self._clock.now()
+        sessions = self._calendar.sessions(scope.first, scope.last)
+        asked = [official_day_of(session) for session in sessions if self._finality.is_final(session, now)]
+        if not asked:
+            return OfficialPlan()
+        missing = self._missing(scope, asked, recheck)
+        bundles = list(self._limits.bundles(missing))
+        requests = (self._request(symbols, asked[first : last + 1]) for (symbols, (first, last)), _ in bundles)
+        wanted = sum(map(len, missing.values()))
+        return OfficialPlan(tuple(requests), wanted, sum(pages for _, pages in bundles))
+
+    def narrowed(self, request: BarsRequest, symbols: Sequence[Symbol]) -> BarsRequest:
+        """Return the request for some of its symbols."""
+        return evolve(request, batch_id=next(self._numbers), symbols=tuple(symbols))
+
+    def _request(self, symbols: tuple[Symbol, ...], asked: Sequence[AskedSession]) -> BarsRequest:
+        return BarsRequest(next(self._numbers), symbols, tuple(asked), timeframe=Timeframe.DAY_1)
+
+    def _missing(
+        self, scope: IngestionScope, asked: Sequence[AskedSession], recheck: TradingDate | None
+    ) -> Mapping[Symbol, list[int]]:
+        """Return the positions of the sessions to request, by symbol; nearly always a symbol has none."""
+        dates = [session.trading_date for session in asked]
+        position, wanted = {date: number for number, date in enumerate(dates)}, _years(dates)
+        recent = _years([] if recheck is None else [date for date in dates if date >= recheck])
+        found = dict[Symbol, list[int]]()
+        for symbol in scope.symbols:
+            first = scope.first_of(symbol)
+            answered = self._stored.answered(symbol, dates[0].day.year, dates[-1].day.year)
+            lacking = {
+                year: (days - answered.get(year, DaysOfYear(year))) | recent.get(year, DaysOfYear(year))
+                for year, days in wanted.items()
+            }
+            missing = [date for days in lacking.values() if days.bits for date in days.dates]
+            if some := [position[date] for date in missing if date >= first]:
+                found[symbol] = some
+        return found
+
+
+def _years(dates: Sequence[TradingDate]) -> Mapping[int, DaysOfYear]:
+    by_year = dict[int, list[TradingDate]]()
+    for date in dates:
+        by_year.setdefault(date.day.year, []).append(date)
+    return {year: DaysOfYear.of(year, some) for year, some in by_year.items()}
+
+
+@define
+class _Progress:
+    """What became of the requests so far."""
+
+    requested: int = 0
+    answered: int = 0
+    left: int = 0
+    changed: list[SymbolDay] = field(factory=list)
+    failures: dict[SymbolDay, str] = field(factory=dict)
+
+    def fail(self, request: BarsRequest, reason: str) -> None:
+        self.failures.update(dict.fromkeys(request.symbol_days, reason))
+
+    def report(self) -> OfficialDaysReport:
+        return OfficialDaysReport(self.requested, self.answered, self.left, tuple(sorted(self.changed)), self.failures)
+
+
+class OfficialDaysCoordinator:
+    """Requests official days, one request after another on the caller's thread, and records what was stored.
+
+    A page has 10,000 symbol-days, so there are few requests: one for some 400 of minutes. Nothing that happens to them
+    fails a minute or raises: it is in the report. If the provider fails whatever is requested, the rest is given up,
+    and the next ingestion requests it.
+    """
+
+    def __init__(
+        self,
+        planner: OfficialDaysPlanner,
+        state: IngestionState,
+        bus: EventBus,
+        clock: Clock,
+        bisection: RequestBisection,
+        disagreeing: Disagreeing = lambda _: (),
+    ) -> None:
+        self._planner, self._state, self._bus, self._clock = planner, state, bus, clock
+        self._bisection, self._disagreeing = bisection, disagreeing
+        self._progress = _Progress()
+
+    def ask(
+        self, scope: IngestionScope, recheck: TradingDate | None = None, stopping: Callable[[], bool] = lambda: False
+    ) -> OfficialDaysReport:
+        """Request what is missing of the scope, and all final days from ``recheck`` on, until ``stopping`` is true."""
+        progress = self._progress = _Progress()
+        self._bisection.reset()
+        left = deque(self._planner.plan(scope, recheck).requests)
+        progress.requested = sum(len(request.symbols) * len(request.sessions) for request in left)
+        while left and not stopping():
+            try:
+                self._ask(left)
+            except IngestionInterrupted:
+                break
+        progress.left = progress.requested - progress.answered - len(progress.failures)
+        return progress.report()
+
+    def disagreeing(self, scope: IngestionScope, recheck: TradingDate) -> Collection[SymbolDay]:
+        """Return the symbol-days from ``recheck`` on whose stored minutes and official day disagree."""
+        first = max(recheck, scope.first)
+        return self._disagreeing(evolve(scope, first=first, since={})) if first <= scope.last else ()
+
+    def on_official_days_changed(self, event: OfficialDaysChanged) -> None:
+        """Mark the minutes of these days as failed, before the new official days are stored: a job requests them again,
+        this one or, if it dies now, the next.
+        """
+        days = [change.symbol_day for change in event.changes]
+        for symbol, dates in dates_by_symbol(days).items():
+            self._state.checkpoints.mark_suspect(symbol, dict.fromkeys(dates, CHANGED))
+        self._progress.changed += days
+
+    def on_official_days_stored(self, event: OfficialDaysStored) -> None:
+        self._state.official_years.record(self._clock.now(), event.years)
+        progress, dates = self._progress, [asked.trading_date for asked in event.request.sessions]
+        for year in event.years:
+            days = [SymbolDay(year.symbol, date) for date in dates if date.day.year == year.year]
+            if year.error is not None:
+                progress.failures.update(dict.fromkeys(days, year.error))
+            else:
+                failed = {SymbolDay(year.symbol, date): reason for date, reason in year.failed.items()}
+                progress.failures.update(failed)
+                progress.answered += len(days) - len(failed)
+        for refused in event.refused:
+            days = [SymbolDay(refused.symbol, date) for date in dates]
+            progress.failures.update(dict.fromkeys(days, refused.reason))
+
+    def _ask(self, left: deque[BarsRequest]) -> None:
+        request = left.popleft()
+        try:
+            self._bus.publish(OfficialDaysRequested(request))
+            self._bisection.reset()
+        except IngestionInterrupted:
+            raise
+        except MarketPipeError as error:
+            self._failed(request, error, left)
+
+    def _failed(self, request: BarsRequest, error: MarketPipeError, left: deque[BarsRequest]) -> None:
+        """Request it in parts, or give it up; if the provider itself has failed, with all that is left."""
+        if isinstance(error, BadRequestError) and len(request.symbols) > FEWEST_SYMBOLS:
+            middle = len(request.symbols) // 2
+            halves = request.symbols[:middle], request.symbols[middle:]
+            left.extendleft(self._planner.narrowed(request, half) for half in reversed(halves))
+        elif parts := self._bisection.parts(request, request.symbol_days, error):
+            left.extend(parts)
+        else:
+            self._progress.fail(request, str(error))
+            alone = len(request.symbols) == len(request.sessions) == 1
+            while left and not (alone and isinstance(error, TransientProviderError)):
+                self._progress.fail(left.popleft(), str(error))

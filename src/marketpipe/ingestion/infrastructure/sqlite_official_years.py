@@ -1,0 +1,67 @@
+"""The official days of one store that are answered: the table official_years."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
+from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedOfficialYear, RecordedVersion
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import DaysOfYear
+from marketpipe.shared_kernel.events import StoredOfficialYear
+
+SELECT_YEARS: Final = (
+    "SELECT year, answered, mark, sha256, known_since FROM official_years "
+    "WHERE store_id = ? AND symbol = ? AND year BETWEEN ? AND ? ORDER BY year"
+)
+PUT_YEAR: Final = (
+    "INSERT OR REPLACE INTO official_years "
+    "(store_id, symbol, year, answered, mark, sha256, known_since, checked_at) VALUES (?,?,?,?,?,?,?,?)"
+)
+FORGET: Final = "DELETE FROM official_years WHERE store_id = ? AND symbol = ?"
+
+
+class SQLiteOfficialYears:
+    """``OfficialYears`` of one store."""
+
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+
+    def years(self, symbol: Symbol, first: int, last: int) -> Mapping[int, RecordedOfficialYear]:
+        with self._file.rows(SELECT_YEARS, str(symbol), first, last) as rows:
+            return {
+                year: RecordedOfficialYear(
+                    DaysOfYear(year, int.from_bytes(answered, "little")), _version(mark, sha256, since)
+                )
+                for year, answered, mark, sha256, since in rows
+            }
+
+    def record(self, checked_at: Timestamp, years: Sequence[StoredOfficialYear]) -> None:
+        with self._file.transaction() as connection:
+            for stored in years:
+                if stored.error is not None:
+                    continue
+                key = self._file.store_id, str(stored.symbol), stored.year
+                known = connection.execute(SELECT_YEARS, (*key, stored.year)).fetchone()
+                former = known[1] if known is not None and not stored.replaces else b""
+                bits = stored.answered.bits | int.from_bytes(former, "little")
+                packed = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+                connection.execute(PUT_YEAR, (*key, packed, *_columns(stored.version), str(checked_at)))
+
+    def forget(self, symbol: Symbol) -> None:
+        with self._file.transaction() as connection:
+            connection.execute(FORGET, (self._file.store_id, str(symbol)))
+
+
+def _columns(version: RecordedVersion | None) -> tuple[str, str | None, int | None]:
+    if version is None:
+        return NO_MARK, None, None
+    return version.mark, version.sha256, None if version.known_since is None else version.known_since.epoch_micros
+
+
+def _version(mark: str, sha256: str | None, known_since: int | None) -> RecordedVersion | None:
+    if sha256 is None:
+        return None
+    return RecordedVersion(mark, None if known_since is None else Timestamp.from_epoch_micros(known_since), sha256)

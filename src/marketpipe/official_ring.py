@@ -1,0 +1,92 @@
+"""Composes the journey of the exchange's official days, beside the ring of minutes.
+
+    OfficialDaysRequested ──▶ OfficialDaysFetched ──▶ OfficialDaysValidated ──▶ OfficialDaysStored
+
+It is subscribed only for a provider that has official days, and always in the main process: there are few requests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from marketpipe import composition
+from marketpipe.parts import Parts, once
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.shared_kernel.events import (
+    OfficialDaysChanged,
+    OfficialDaysFetched,
+    OfficialDaysRequested,
+    OfficialDaysStored,
+    OfficialDaysValidated,
+)
+from marketpipe.validation.domain.business_rules import RuleBook
+
+if TYPE_CHECKING:
+    from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator, OfficialDaysPlanner
+    from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+    from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
+    from marketpipe.storage.application.bar_handlers import OfficialDayStorer
+    from marketpipe.validation.application.bar_validator import OfficialDayValidator
+
+
+def official_days(parts: Parts) -> OfficialDaysCoordinator:
+    """Make what requests official days, and subscribe their journey: four events, and one for what has changed."""
+    from marketpipe.ingestion.application.bisection import RequestBisection
+    from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
+
+    bus, recorded = parts.bus, composition.state(parts)
+    bisection, planner = RequestBisection(composition.planner(parts, recorded)), official_planner(parts, recorded)
+    made = OfficialDaysCoordinator(planner, recorded, bus, parts.clock, bisection)
+    bus.subscribe_lazily(OfficialDaysRequested, lambda: official_fetcher(parts).on_official_days_requested)
+    bus.subscribe_lazily(OfficialDaysFetched, lambda: official_validator(parts).on_official_days_fetched)
+    bus.subscribe_lazily(OfficialDaysValidated, lambda: official_storer(parts).on_official_days_validated)
+    bus.subscribe(OfficialDaysChanged, made.on_official_days_changed)
+    bus.subscribe(OfficialDaysStored, made.on_official_days_stored)
+    return made
+
+
+@once
+def official_planner(parts: Parts, recorded: SQLiteState) -> OfficialDaysPlanner:
+    from marketpipe.ingestion.application.official_days import OfficialDaysPlanner
+    from marketpipe.ingestion.domain.official_days import OfficialLimits
+
+    provided = composition.capabilities(parts)
+    symbols = provided.symbols_per_official_request or provided.symbols_per_request
+    limits = OfficialLimits(provided.bars_per_page, symbols)
+    stored = composition.stored_official_days(parts, recorded)
+    return OfficialDaysPlanner(composition.calendar(parts), composition.finality(parts), stored, limits, parts.clock)
+
+
+@once
+def official_fetcher(parts: Parts) -> OfficialDaysFetcher:
+    from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
+    from marketpipe.integration.infrastructure.whole_day_assembler import WholeAnswerAssembler
+
+    return OfficialDaysFetcher(composition.provider(parts), WholeAnswerAssembler, parts.bus)
+
+
+@once
+def official_validator(parts: Parts) -> OfficialDayValidator:
+    from marketpipe.validation.application.bar_validator import OfficialDayValidator
+    from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
+    from marketpipe.validation.infrastructure.column_masks import official_day_columns
+    from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
+    from marketpipe.validation.infrastructure.schema_validator import SchemaValidator, bar_schema
+
+    rules = BusinessRuleValidator(RuleBook.of_official_days(parts.config.validation.severities))
+    schema, kind = SchemaValidator(bar_schema()), SessionKind.EXTENDED
+    columnar = ColumnarValidator(schema, rules, composition.calendar(parts), kind, official_day_columns)
+    return OfficialDayValidator(columnar.validate, parts.bus, parts.clock)
+
+
+@once
+def official_storer(parts: Parts) -> OfficialDayStorer:
+    """Make the handler that publishes files of official days, under a lock of all processes that share the state."""
+    from marketpipe.storage.application.bar_handlers import OfficialDayStorer
+    from marketpipe.storage.infrastructure.official.official_files import OfficialFiles
+    from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
+
+    writer, register = ParquetWriter(parts.config.compression), composition.state(parts).official_years
+    identity = composition.capabilities(parts).identity
+    stored = OfficialFiles(composition.layout(parts), identity, writer, composition.files(parts), parts.clock, register)
+    return OfficialDayStorer(stored, composition.store_lock(parts, "official", waits=True).acquired, parts.bus)

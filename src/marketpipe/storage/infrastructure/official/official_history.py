@@ -1,0 +1,61 @@
+"""Every version of the official days of a symbol and year, each with the moment since which the store has it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
+from marketpipe.storage.infrastructure.day_versions import Bools, differing_rows
+from marketpipe.storage.infrastructure.parquet_files import read_rows, times_of
+
+HISTORY_SCHEMA: Final = BAR_SCHEMA.append(pa.field("known_since", TIMESTAMP))
+"""Of a day that the provider has withdrawn, the last row has no prices."""
+VALUES: Final = [name for name in BAR_SCHEMA.names if name != "timestamp"]
+
+
+def read_history(path: Path) -> pa.Table:
+    """Return the versions by day, then moment; none if there is no file, or if it cannot be read any more."""
+    with suppress(PartitionUnreadableError):
+        if path.exists() and (rows := read_rows(path)).schema.equals(HISTORY_SCHEMA):
+            return rows.replace_schema_metadata().sort_by([("timestamp", "ascending"), ("known_since", "ascending")])
+    return HISTORY_SCHEMA.empty_table()
+
+
+def newest_of(history: pa.Table) -> pa.Table:
+    """Return the last version of each day, in the columns of bars, withdrawn ones included."""
+    times = times_of(history)
+    last = np.append(times[1:] != times[:-1], np.ones(min(1, len(times)), np.bool_))
+    return history.filter(pa.array(last)).select(BAR_SCHEMA.names)
+
+
+def with_prices(days: pa.Table) -> pa.Table:
+    """Return the days that are not withdrawn."""
+    return days.filter(days["open"].is_valid())
+
+
+def known_at(history: pa.Table, moment: Timestamp) -> pa.Table:
+    """Return the days as the store had them at that moment, in the columns of bars."""
+    since = history["known_since"].cast(pa.int64()).to_numpy()
+    return with_prices(newest_of(history.filter(pa.array(since <= moment.epoch_micros))))
+
+
+def same_rows(rows: pa.Table, others: pa.Table) -> Bools:
+    """Return for each of the rows whether the others have one of the same time and values. Both ascend by time."""
+    times, known = times_of(rows), times_of(others)
+    same: Bools = np.isin(times, known)
+    both = rows.filter(pa.array(same)), others.filter(pa.array(np.isin(known, times)))
+    same[same] = ~differing_rows(*both)
+    return same
+
+
+def withdrawn_rows(days: pa.Table) -> pa.Table:
+    """Return rows of the same days without values."""
+    nothing = {name: pa.nulls(len(days), BAR_SCHEMA.field(name).type) for name in VALUES}
+    return pa.table({"timestamp": days["timestamp"], **nothing}, schema=BAR_SCHEMA)
