@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from marketpipe import composition
 from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.events import (
@@ -20,6 +19,8 @@ from marketpipe.shared_kernel.events import (
     OfficialDaysValidated,
 )
 from marketpipe.validation.domain.business_rules import RuleBook
+
+from . import composition
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator, OfficialDaysPlanner

@@ -6,14 +6,16 @@ import gzip
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 from attrs import define, field
 
+NEW_YORK = ZoneInfo("America/New_York")
 Record = dict[str, Any]
 """One bar with Alpaca's field names: t, o, h, l, c, v, n, vw."""
 
@@ -48,9 +50,10 @@ def record(timestamp: str, price: float = 100.0, **changes: Any) -> Record:
 
 
 class AlpacaLoopback:
-    """A context manager. ``requests`` has every query, ``headers`` the headers of each.
+    """A context manager. ``requests`` has every query for minutes, ``headers`` the headers of each.
 
-    ``page_size`` and ``fault`` may be changed between requests.
+    ``page_size`` and ``fault`` may be changed between requests. Official days are made from the minutes; ``official``
+    has the queries for them, and ``official_fault`` is their ``fault``.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class AlpacaLoopback:
         self.page_size, self.fault, self._lock = page_size, fault, threading.Lock()
         self.requests: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
+        self.official: list[dict[str, str]] = []
+        self.official_fault: Fault | None = None
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
@@ -77,6 +82,8 @@ class AlpacaLoopback:
         self._thread.join()
 
     def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Reply:
+        if query.get("timeframe") == "1Day":
+            return self._official(query)
         with self._lock:
             number = len(self.requests)
             self.requests.append(query)
@@ -85,12 +92,20 @@ class AlpacaLoopback:
             return reply
         if path != "/v2/stocks/bars":
             return Reply(404, b'{"message":"endpoint not found."}')
-        return self._page(query)
+        return self._page(query, self._bars)
 
-    def _page(self, query: Mapping[str, str]) -> Reply:
+    def _official(self, query: dict[str, str]) -> Reply:
+        with self._lock:
+            number = len(self.official)
+            self.official.append(query)
+        if self.official_fault is not None and (reply := self.official_fault(number, query)) is not None:
+            return reply
+        return self._page(query, {symbol: official_days(records) for symbol, records in self._bars.items()})
+
+    def _page(self, query: Mapping[str, str], bars: Mapping[str, Sequence[Record]]) -> Reply:
         start, end = _micros(query["start"]), _micros(query["end"])
-        wanted = [s for s in sorted(set(query["symbols"].split(","))) if s in self._bars]
-        found = [(s, r) for s in wanted for r in self._bars[s] if start <= _micros(r["t"]) <= end]
+        wanted = [s for s in sorted(set(query["symbols"].split(","))) if s in bars]
+        found = [(s, r) for s in wanted for r in bars[s] if start <= _micros(r["t"]) <= end]
         skipped = int(query.get("page_token", "0"))
         size = min(self.page_size, int(query.get("limit", "1000")))
         page: dict[str, list[Record]] = {}
@@ -98,6 +113,26 @@ class AlpacaLoopback:
             page.setdefault(symbol, []).append(bar)
         token = str(skipped + size) if skipped + size < len(found) else None
         return Reply(body=json.dumps({"bars": page, "next_page_token": token}).encode())
+
+
+def official_days(records: Sequence[Record]) -> list[Record]:
+    """Return a daily bar, stamped New York midnight, for each date of the minutes."""
+    days: dict[str, list[Record]] = {}
+    for bar in records:
+        date = datetime.fromisoformat(bar["t"]).astimezone(NEW_YORK).date()
+        midnight = datetime.combine(date, time(), NEW_YORK).astimezone(UTC)
+        days.setdefault(f"{midnight:%Y-%m-%dT%H:%M:%SZ}", []).append(bar)
+    return [
+        {
+            **bars[-1],
+            "t": stamp,
+            "o": bars[0]["o"],
+            "h": max(bar["h"] for bar in bars),
+            "l": min(bar["l"] for bar in bars),
+            "v": sum(bar["v"] for bar in bars),
+        }
+        for stamp, bars in days.items()
+    ]
 
 
 class _Server(ThreadingHTTPServer):

@@ -78,10 +78,13 @@ def test_requests_errors_retries_and_latency_are_counted(tmp_path: Path) -> None
     def value(name: str, **more: str) -> float | None:
         return registry.get_sample_value(f"marketpipe_{name}", {**labels, **more})
 
-    assert (value("requests_total", outcome="success"), value("requests_total", outcome="error")) == (1, 1)
+    assert (value("requests_total", outcome="success"), value("requests_total", outcome="error")) == (
+        2,
+        1,
+    )  # one for official days
     assert value("errors_total", kind="unavailable") == 1
     assert value("retries_total") == 1
-    assert value("request_latency_seconds_count") == 2
+    assert value("request_latency_seconds_count") == 3
 
 
 def test_the_backlog_starts_at_the_number_of_planned_symbol_days(tmp_path: Path) -> None:

@@ -19,8 +19,6 @@ from marketpipe.shared_kernel.events import (
 from marketpipe.storage.domain.integrity import CheckedFile, IntegrityProblem, StoreArea
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-Announce = Callable[[tuple[OfficialDayChange, ...]], None]
-
 
 class BarStore(Protocol):
     """Stores the bars of symbol-days. Raises ``StorageError``."""
@@ -41,7 +39,9 @@ class OfficialDayStore(Protocol):
     Two callers at the same time would lose each other's rows: ``OfficialDayStorer`` holds a lock.
     """
 
-    def store(self, answer: OfficialDaysValidated, announce: Announce) -> tuple[StoredOfficialYear, ...]:
+    def store(
+        self, answer: OfficialDaysValidated, announce: Callable[[tuple[OfficialDayChange, ...]], None]
+    ) -> tuple[StoredOfficialYear, ...]:
         """Store the answer to a request durably, and return one entry for each symbol and year that it has.
 
         The answered days replace the stored ones; the others of the year stay. Before a file is replaced, ``announce``

@@ -20,6 +20,7 @@ class StoreArea(StrEnum):
     AGGREGATES = "aggregates"
     QUARANTINE = "quarantine"
     REVISIONS = "revisions"
+    OFFICIAL = "official"
 
 
 class Damage(StrEnum):

@@ -34,6 +34,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 from marketpipe.storage.domain.data_partition import size_and_time_in
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea, problem_of
 from marketpipe.storage.domain.storage_metadata import days_in, identity_in, label_in, sources_in
@@ -51,6 +52,7 @@ from marketpipe.storage.infrastructure.day_versions import (
     moment_of,
 )
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.official.official_history import read_history
 from marketpipe.storage.infrastructure.parquet_files import (
     checked_bars,
     file_in,
@@ -232,7 +234,8 @@ class ParquetStoredFiles:
     """Reads the files of a store to the last byte, on the threads of an executor."""
 
     def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor], calculator: FigureCalculator) -> None:
-        self._walk, self._new_executor, self._index = StoreWalk(layout), new_executor, VersionIndex(layout)
+        self._layout, self._walk, self._new_executor = layout, StoreWalk(layout), new_executor
+        self._index = VersionIndex(layout)
         self._calculator = calculator
         self._walked: tuple[Symbol, list[FoundFile | str]] | None = None
 
@@ -248,9 +251,19 @@ class ParquetStoredFiles:
     def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
         reason, path = self._index.problem(symbol), f"{StoreArea.REVISIONS}/symbol={symbol}/{VERSION_INDEX}"
         if reason is None:
-            return None
+            return self._history_problem(symbol)
         advice = f"move it away: the next ingestion that stores bars of {symbol} writes a new one from the state"
         return IntegrityProblem(path, Damage.UNREADABLE, f"{reason}; {advice}")
+
+    def _history_problem(self, symbol: Symbol) -> IntegrityProblem | None:
+        for path in self._layout.official_histories(symbol):
+            try:
+                read_history(path)
+            except PartitionUnreadableError as error:
+                name = f"{StoreArea.REVISIONS}/{path.relative_to(self._layout.revisions).as_posix()}"
+                reason = f"{str(error).partition(' ')[2]}; the next official days of {symbol} begin a new one"
+                return IntegrityProblem(name, Damage.UNREADABLE, reason)
+        return None
 
     def paths(self, symbol: Symbol) -> Sequence[str]:
         return [found.path for found in self._of(symbol) if isinstance(found, FoundFile)]
@@ -360,9 +373,9 @@ def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | 
 
     Bytes with a ``proven`` hash were decoded before, or encoded here: of these only the footer is read.
     """
-    trading_date = None if found.area is StoreArea.AGGREGATES else found.first
-    dates = None if trading_date is None else (trading_date, trading_date)
-    file = CheckedFile(found.area, found.path, found.symbol, trading_date, dates, 0, NO_MARK, BEGINNING, "")
+    date = found.first if found.timeframe is Timeframe.MINUTE_1 else None
+    dates = None if date is None else (date, date)
+    file = CheckedFile(found.area, found.path, found.symbol, date, dates, 0, NO_MARK, BEGINNING, "")
     try:
         with open_file(found.on_disk) as opened:  # once, or time and bytes could be those of two versions
             status, content = os.fstat(opened.fileno()), opened.read()
@@ -384,8 +397,17 @@ def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bo
             checked_bars(rows, found.path)
     except PartitionUnreadableError as error:
         return _with_problem(file, Damage.UNREADABLE, str(error).partition(" ")[2]), None
-    file = evolve(file, identity=identity_in(metadata), dates=file.dates or _dates_of(metadata))
+    dates = file.dates or (_dates_in(rows) if found.area is StoreArea.OFFICIAL else _dates_of(metadata))
+    file = evolve(file, identity=identity_in(metadata), dates=dates)
     return _labelled(file, found, metadata), rows
+
+
+def _dates_in(days: pa.Table | None) -> tuple[TradingDate, TradingDate] | None:
+    """Return the first and the last date of official days."""
+    if days is None or not len(days):
+        return None
+    first, last = day_numbers(times_of(days)[[0, -1]]).tolist()
+    return trading_date(first), trading_date(last)
 
 
 def _labelled(file: CheckedFile, found: FoundFile, metadata: Mapping[str, str]) -> CheckedFile:

@@ -61,12 +61,16 @@ class StoreLayout:
     def official_days(self, symbol: Symbol, year: int) -> Path:
         return self.official / f"symbol={symbol}" / f"year={year:04d}.parquet"
 
+    def official_histories(self, symbol: Symbol) -> list[Path]:
+        """Return the histories of official days that exist, ascending by year."""
+        return sorted((self.revisions / f"symbol={symbol}").glob(f"{YEAR_FOLDER}/{VERSION_INDEX}"))
+
     def rejected_official_days(self, symbol: Symbol, year: int) -> Path:
         return self.quarantine / f"symbol={symbol}" / f"year={year:04d}.parquet"
 
     def official_history(self, symbol: Symbol, year: int) -> Path:
         """Return where every version of the official days of a year is, each with its moment."""
-        return self.revisions / f"symbol={symbol}" / f"year={year:04d}.parquet"
+        return self.revisions / f"symbol={symbol}" / f"year={year:04d}" / VERSION_INDEX
 
     def revision(self, revision: Revision) -> Path:
         return self.revisions / revision.path
@@ -267,7 +271,7 @@ class FoundFile:
 
 
 class StoreWalk:
-    """Finds every file below the four roots, foreign files and folders included.
+    """Finds every file below the five roots, foreign files and folders included.
 
     A stray file, which is not named as those of a store are, is its path, beginning with the area.
     """
@@ -278,6 +282,7 @@ class StoreWalk:
             StoreArea.AGGREGATES: layout.aggregates,
             StoreArea.QUARANTINE: layout.quarantine,
             StoreArea.REVISIONS: layout.revisions,
+            StoreArea.OFFICIAL: layout.official,
         }
 
     def symbols(self) -> frozenset[Symbol]:
@@ -295,7 +300,7 @@ class StoreWalk:
             for top in _tops(area):
                 prefix = f"{top}symbol={symbol}/"
                 for below in _files_below(self._roots[area] / prefix):
-                    if area is not StoreArea.REVISIONS or below.partition("/")[0] != VERSION_INDEX:
+                    if area is not StoreArea.REVISIONS or not _INDEX_PATH.fullmatch(below):
                         yield self._found(area, symbol, top, below) or f"{area}/{prefix}{below}"
 
     def day_file(self, day: SymbolDay) -> FoundFile:
@@ -307,6 +312,8 @@ class StoreWalk:
 
     def _found(self, area: StoreArea, symbol: Symbol, top: str, below: str) -> FoundFile | None:
         timeframe = Timeframe.parse(top[:-1].partition("=")[2]) if top else Timeframe.MINUTE_1
+        if area is StoreArea.OFFICIAL or (area is StoreArea.QUARANTINE and _YEAR_PATH.fullmatch(below)):
+            timeframe = Timeframe.DAY_1  # official days, and rejected ones
         try:
             span = _span(area, timeframe, symbol, below)
         except (ValidationError, ValueError):  # no date of the calendar
@@ -343,12 +350,14 @@ def _all_of(area: StoreArea, root: Path, name: str) -> Iterator[str]:
 _DAY_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)(\.[^/]+)?\.parquet", re.ASCII)
 _MONTH_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)\.parquet", re.ASCII)
 _YEAR_PATH: Final = re.compile(r"year=(\d{4})\.parquet", re.ASCII)
+_INDEX_PATH: Final = re.compile(rf"(year=(?!0000)\d{{4}}/)?{re.escape(VERSION_INDEX)}", re.ASCII)
+"""The version index of day files, and those of official days, one a year."""
 Span = tuple[str, TradingDate, TradingDate]
 """A period as metadata names it, its first and its last date."""
 
 
 def _span(area: StoreArea, timeframe: Timeframe, symbol: Symbol, below: str) -> Span | None:
-    if area is not StoreArea.AGGREGATES:
+    if area in (StoreArea.DATA, StoreArea.REVISIONS) or (area is StoreArea.QUARANTINE and timeframe.is_intraday):
         return _day_span(area, symbol, below)
     match = (_MONTH_PATH if timeframe.is_intraday else _YEAR_PATH).fullmatch(below)
     if match is None:

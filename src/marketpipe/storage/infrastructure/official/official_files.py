@@ -1,8 +1,8 @@
 """Official days on disk: one file a symbol and year, every version of its days, and what was rejected.
 
-    official/symbol=AAPL/year=2024.parquet     the exchange's daily bars, one row a day, in the columns of minute bars
-    revisions/symbol=AAPL/year=2024.parquet    every version of these rows, with the moment since which it is known
-    quarantine/symbol=AAPL/year=2024.parquet   rejected official days, with rule, severity, reason and raw values
+    official/symbol=AAPL/year=2024.parquet            the exchange's daily bars, one row a day, in the columns of minute bars
+    revisions/symbol=AAPL/year=2024/known_since.csv   every version of these rows, and since when it is known
+    quarantine/symbol=AAPL/year=2024.parquet          rejected official days, with rule, severity, reason and raw values
 
 The history is replaced before the year. So a year whose rows are all the newest of its history was written by
 MarketPipe, even if a crash came before its record in the state; any other file without a record is not believed.
@@ -10,7 +10,7 @@ MarketPipe, even if a crash came before its record in the state; any other file 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,7 +34,6 @@ from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.events import OfficialDayChange, OfficialDaysValidated, StoredOfficialYear
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION, TIMESTAMP
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
-from marketpipe.storage.application.ports import Announce
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.day_versions import (
     MICROSECOND,
@@ -47,8 +46,9 @@ from marketpipe.storage.infrastructure.durable_files import DurableFiles, FileGr
 from marketpipe.storage.infrastructure.official.official_history import (
     HISTORY_SCHEMA,
     VALUES,
+    encode_history,
+    history_or_none,
     newest_of,
-    read_history,
     same_rows,
     with_prices,
     withdrawn_rows,
@@ -62,6 +62,9 @@ from marketpipe.storage.infrastructure.parquet_files import (
     times_of,
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+Announce = Callable[[tuple[OfficialDayChange, ...]], None]
+"""Called with the stored days that an answer changes, before a file is replaced."""
 
 
 class OfficialFiles:
@@ -119,7 +122,7 @@ class OfficialFiles:
             if len(more := year.new_versions()):
                 rows = pa.concat_tables([year.history, more])
                 path = self._layout.official_history(year.answer.symbol, year.answer.year)
-                group.add(path, self._writer.encode(rows, self._metadata(year.answer)))
+                group.add(path, encode_history(rows))
         for year in years:
             if year.content and not year.is_stored:
                 group.add(year.path, year.content, year.now.epoch_micros * 1000)
@@ -133,7 +136,7 @@ class OfficialFiles:
         stored = find_stored(path, lambda: metadata)
         if stored is not None and stored.damage:
             self._refuse_another_dataset(path)
-        history = read_history(self._layout.official_history(symbol, number))
+        history = history_or_none(self._layout.official_history(symbol, number))
         recorded = self._register.years(symbol, number, number).get(number)
         believed = _is_recorded(stored, recorded) or _is_newest_of(history, stored)
         base = stored.bars.select(BAR_SCHEMA.names) if stored and believed else BAR_SCHEMA.empty_table()

@@ -1,31 +1,60 @@
-"""Every version of the official days of a symbol and year, each with the moment since which the store has it."""
+"""Every version of the official days of a symbol and year, each with the moment since which the store has it.
+
+It is a text file, ``known_since.csv`` beside the former day files of that year, always written as a whole. Its first line
+has the SHA-256 of the others.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import csv
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 from marketpipe.storage.infrastructure.day_versions import Bools, differing_rows
-from marketpipe.storage.infrastructure.parquet_files import read_rows, times_of
+from marketpipe.storage.infrastructure.parquet_files import sha256, times_of
 
 HISTORY_SCHEMA: Final = BAR_SCHEMA.append(pa.field("known_since", TIMESTAMP))
 """Of a day that the provider has withdrawn, the last row has no prices."""
+FIRST_LINE: Final = b"# sha256 of the lines below: %s\n"
 VALUES: Final = [name for name in BAR_SCHEMA.names if name != "timestamp"]
 
 
+def encode_history(history: pa.Table) -> bytes:
+    """Return the bytes of a file with these versions. Numbers are written so that they read back exactly."""
+    sink = pa.BufferOutputStream()
+    csv.write_csv(history, sink)
+    lines = sink.getvalue().to_pybytes()
+    return FIRST_LINE % sha256(lines).encode() + lines
+
+
 def read_history(path: Path) -> pa.Table:
-    """Return the versions by day, then moment; none if there is no file, or if it cannot be read any more."""
-    with suppress(PartitionUnreadableError):
-        if path.exists() and (rows := read_rows(path)).schema.equals(HISTORY_SCHEMA):
-            return rows.replace_schema_metadata().sort_by([("timestamp", "ascending"), ("known_since", "ascending")])
-    return HISTORY_SCHEMA.empty_table()
+    """Return the versions by day, then moment; none if there is no file. Raises ``PartitionUnreadableError``."""
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return HISTORY_SCHEMA.empty_table()
+    except OSError as error:
+        raise PartitionUnreadableError(f"{path} cannot be read: {error.strerror}") from error
+    first, _, lines = content.partition(b"\n")
+    if first + b"\n" != FIRST_LINE % sha256(lines).encode():
+        raise PartitionUnreadableError(f"{path} is damaged: its lines are not those that were written")
+    types = csv.ConvertOptions(column_types=HISTORY_SCHEMA)
+    rows = csv.read_csv(pa.BufferReader(lines), convert_options=types).cast(HISTORY_SCHEMA)
+    return rows.sort_by([("timestamp", "ascending"), ("known_since", "ascending")])
+
+
+def history_or_none(path: Path) -> pa.Table:
+    """Return the same; none of a damaged file either: then the moments of its days are lost."""
+    try:
+        return read_history(path)
+    except PartitionUnreadableError:
+        return HISTORY_SCHEMA.empty_table()
 
 
 def newest_of(history: pa.Table) -> pa.Table:

@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 from marketpipe.storage.infrastructure.day_versions import file_mark, moment_of
-from marketpipe.storage.infrastructure.official.official_history import VALUES, known_at, read_history
+from marketpipe.storage.infrastructure.official.official_history import VALUES, history_or_none, known_at
 from marketpipe.storage.infrastructure.parquet_files import bars_at, content_of, sha256, times_of
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, unreadable
 
@@ -106,7 +106,7 @@ class OfficialRows:
 
     def _year(self, symbol: Symbol, year: int, as_of: Timestamp | None) -> pa.Table:
         path = self._layout.official_days(symbol, year)
-        if as_of is not None and len(history := read_history(self._layout.official_history(symbol, year))):
+        if as_of is not None and len(history := history_or_none(self._layout.official_history(symbol, year))):
             return known_at(history, as_of)
         found = bars_at(str(path))
         if found is None or (as_of is not None and moment_of(os.stat(path)) > as_of):
