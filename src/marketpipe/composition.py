@@ -26,7 +26,6 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus, Handler
 from marketpipe.shared_kernel.events import (
-    BarsCompared,
     BarsExhausted,
     BarsFetched,
     BarsRequested,
@@ -40,7 +39,6 @@ from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from marketpipe.validation.domain.business_rules import RuleBook
 
 if TYPE_CHECKING:
-    from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
     from marketpipe.ingestion.application.batch_runner import BatchRunner
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
@@ -96,18 +94,6 @@ def subscribe_ring(
     bus.subscribe(BarsExhausted, on_bars_exhausted)
 
 
-def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> None:
-    """Subscribe the journey of bars that are compared with stored ones instead of being stored."""
-    from marketpipe.storage.application.bar_handlers import BarAuditor
-    from marketpipe.storage.infrastructure.bar_loader import ParquetBarComparer
-
-    bus.subscribe_lazily(BarsRequested, lambda: fetcher(parts, bus).on_bars_requested)
-    bus.subscribe_lazily(BarsFetched, lambda: validator(parts, bus, parts.config.session).on_bars_fetched)
-    bus.subscribe(BarsValidated, BarAuditor(ParquetBarComparer(layout(parts)).compare, bus).on_bars_validated)
-    bus.subscribe(BarsCompared, audit.on_bars_compared)
-    bus.subscribe(BarsExhausted, audit.on_bars_exhausted)
-
-
 # --- ingestion: what is wanted, missing and done
 @once
 def coordinator(
@@ -137,18 +123,6 @@ def coordinator(
     )
     calendar_cache(parts).save()  # the folder of the state exists now, and worker processes look for the cache there
     subscribe_ring(parts, made.on_bars_stored, made.on_bars_exhausted, pool)
-    parts.stopping(made.stop)
-    return made
-
-
-@once
-def auditor(parts: Parts) -> AuditCoordinator:
-    """Make the audit's coordinator on a bus of its own: bars that come to be compared must not be stored."""
-    from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
-
-    bus, recorded = parts.bus.branch(), state(parts)
-    made = AuditCoordinator(planner(parts, recorded), recorded.checkpoints, bus, parts.clock, new_runner(parts))
-    subscribe_audit(parts, bus, made)
     parts.stopping(made.stop)
     return made
 

@@ -26,7 +26,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.store import Store
 
-from . import composition, official_ring
+from . import composition, side_rings
 
 UNADJUSTED = "raw"
 
@@ -89,10 +89,12 @@ class Pipeline(Store):
         self._check(scope, provided)
         state = composition.known_state(self._parts)
         plan = composition.planner(self._parts, state).plan(scope, self._suspect_days(scope) if retry_suspect else ())
-        official = official_ring.official_planner(self._parts, state).plan(scope) if provided.official_days else None
+        official = side_rings.official_planner(self._parts, state).plan(scope) if provided.official_days else None
         pages, wanted = (official.pages, official.wanted) if official else (0, 0)
         minutes = plan.estimate.minutes_at(provided.requests_per_minute, pages)
-        return PlanReport(plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes, _notices(provided), wanted, pages)
+        return PlanReport(
+            plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes, _notices(provided), wanted, pages
+        )
 
     def ingest(
         self,
@@ -156,7 +158,7 @@ class Pipeline(Store):
             self._check(scope)
             self._run.reset()
             started = self._parts.clock.monotonic()
-            found = composition.auditor(self._parts).audit(scope, share)
+            found = side_rings.auditor(self._parts).audit(scope, share)
             days = [found.compared[day] for day in sorted(found.compared)]
             report = AuditReport(
                 found.compared,
@@ -215,7 +217,7 @@ class Pipeline(Store):
         started = self._parts.clock.monotonic()
         metrics, registry = self._config.metrics, self._metrics.registry
         with MetricsServer(registry, metrics.host, metrics.port) if metrics.enabled else nullcontext():
-            coordinator = composition.coordinator(self._parts, official_ring.official_days)
+            coordinator = composition.coordinator(self._parts, side_rings.official_days)
             job = (
                 coordinator.ingest(scope, suspect, recheck) if again is None else coordinator.ingest_again(scope, again)
             )

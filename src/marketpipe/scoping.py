@@ -8,7 +8,7 @@ from datetime import date
 from attrs import evolve
 
 from marketpipe.config import LATEST, Latest, PipelineConfig
-from marketpipe.ingestion.domain.ingestion_plan import LONGEST_CLOSURE_DAYS, IngestionScope
+from marketpipe.ingestion.domain.ingestion_plan import LONGEST_CLOSURES, IngestionScope
 from marketpipe.ingestion.domain.official_days import RECENT_SESSIONS
 from marketpipe.ingestion.domain.store_status import JobRecord
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -71,7 +71,7 @@ def extended_to_the_last(scope: IngestionScope, spans: Spans) -> IngestionScope:
 
 def recent_sessions(calendar: TradingCalendar, start: TradingDate, newest: TradingDate) -> TradingDate:
     """Return the date of the first of the last five sessions up to ``newest``, but none before ``start``."""
-    first = newest.plus_days(-LONGEST_CLOSURE_DAYS)
+    first = newest.plus_days(-LONGEST_CLOSURES[0])
     dates = [session.trading_date for session in calendar.reaching(first, newest)]
     return max([start, *dates[-RECENT_SESSIONS:][:1]])
 

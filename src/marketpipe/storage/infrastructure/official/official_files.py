@@ -1,6 +1,6 @@
 """Official days on disk: one file a symbol and year, every version of its days, and what was rejected.
 
-    official/symbol=AAPL/year=2024.parquet            the exchange's daily bars, one row a day, in the columns of minute bars
+    official/symbol=AAPL/year=2024.parquet            the exchange's daily bars, one row a day, in the columns of bars
     revisions/symbol=AAPL/year=2024/known_since.csv   every version of these rows, and since when it is known
     quarantine/symbol=AAPL/year=2024.parquet          rejected official days, with rule, severity, reason and raw values
 
@@ -32,7 +32,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.events import OfficialDayChange, OfficialDaysValidated, StoredOfficialYear
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION, TIMESTAMP
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION, TIMESTAMP, VALUES
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.day_versions import (
@@ -45,7 +45,6 @@ from marketpipe.storage.infrastructure.day_versions import (
 from marketpipe.storage.infrastructure.durable_files import DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.official.official_history import (
     HISTORY_SCHEMA,
-    VALUES,
     encode_history,
     history_or_none,
     newest_of,

@@ -1,7 +1,7 @@
 """Every version of the official days of a symbol and year, each with the moment since which the store has it.
 
-It is a text file, ``known_since.csv`` beside the former day files of that year, always written as a whole. Its first line
-has the SHA-256 of the others.
+It is a text file, ``known_since.csv`` beside the former day files of that year, always written as a whole. Its first
+line has the SHA-256 of the others.
 """
 
 from __future__ import annotations
@@ -10,26 +10,25 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
-from marketpipe.storage.infrastructure.day_versions import Bools, differing_rows
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP, VALUES, differing_rows
 from marketpipe.storage.infrastructure.parquet_files import sha256, times_of
 
 HISTORY_SCHEMA: Final = BAR_SCHEMA.append(pa.field("known_since", TIMESTAMP))
 """Of a day that the provider has withdrawn, the last row has no prices."""
 FIRST_LINE: Final = b"# sha256 of the lines below: %s\n"
-VALUES: Final = [name for name in BAR_SCHEMA.names if name != "timestamp"]
 
 
 def encode_history(history: pa.Table) -> bytes:
     """Return the bytes of a file with these versions. Numbers are written so that they read back exactly."""
     sink = pa.BufferOutputStream()
     csv.write_csv(history, sink)
-    lines = sink.getvalue().to_pybytes()
+    lines: bytes = sink.getvalue().to_pybytes()
     return FIRST_LINE % sha256(lines).encode() + lines
 
 
@@ -75,10 +74,10 @@ def known_at(history: pa.Table, moment: Timestamp) -> pa.Table:
     return with_prices(newest_of(history.filter(pa.array(since <= moment.epoch_micros))))
 
 
-def same_rows(rows: pa.Table, others: pa.Table) -> Bools:
+def same_rows(rows: pa.Table, others: pa.Table) -> npt.NDArray[np.bool_]:
     """Return for each of the rows whether the others have one of the same time and values. Both ascend by time."""
     times, known = times_of(rows), times_of(others)
-    same: Bools = np.isin(times, known)
+    same: npt.NDArray[np.bool_] = np.isin(times, known)
     both = rows.filter(pa.array(same)), others.filter(pa.array(np.isin(known, times)))
     same[same] = ~differing_rows(*both)
     return same

@@ -15,10 +15,10 @@ from marketpipe.shared_kernel.domain.store_inventory import OfficialYearRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, VALUES
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 from marketpipe.storage.infrastructure.day_versions import file_mark, moment_of
-from marketpipe.storage.infrastructure.official.official_history import VALUES, history_or_none, known_at
+from marketpipe.storage.infrastructure.official.official_history import history_or_none, known_at
 from marketpipe.storage.infrastructure.parquet_files import bars_at, content_of, sha256, times_of
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, unreadable
 

@@ -1,8 +1,10 @@
-"""Composes the journey of the exchange's official days, beside the ring of minutes.
+"""Composes the journeys beside the ring of minutes: that of official days, and that of an audit.
 
     OfficialDaysRequested ──▶ OfficialDaysFetched ──▶ OfficialDaysValidated ──▶ OfficialDaysStored
+    BarsRequested ──▶ BarsFetched ──▶ BarsValidated ──▶ BarsCompared
 
-It is subscribed only for a provider that has official days, and always in the main process: there are few requests.
+The first is subscribed only for a provider that has official days, and always in the main process: there are few
+requests.
 """
 
 from __future__ import annotations
@@ -11,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
+    BarsCompared,
+    BarsExhausted,
+    BarsFetched,
+    BarsRequested,
+    BarsValidated,
     OfficialDaysChanged,
     OfficialDaysFetched,
     OfficialDaysRequested,
@@ -23,6 +31,7 @@ from marketpipe.validation.domain.business_rules import RuleBook
 from . import composition
 
 if TYPE_CHECKING:
+    from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator, OfficialDaysPlanner
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
@@ -91,3 +100,31 @@ def official_storer(parts: Parts) -> OfficialDayStorer:
     identity = composition.capabilities(parts).identity
     stored = OfficialFiles(composition.layout(parts), identity, writer, composition.files(parts), parts.clock, register)
     return OfficialDayStorer(stored, composition.store_lock(parts, "official", waits=True).acquired, parts.bus)
+
+
+def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> None:
+    """Subscribe the journey of bars that are compared with stored ones instead of being stored."""
+    from marketpipe.storage.application.bar_handlers import BarAuditor
+    from marketpipe.storage.infrastructure.bar_loader import ParquetBarComparer
+
+    bus.subscribe_lazily(BarsRequested, lambda: composition.fetcher(parts, bus).on_bars_requested)
+    bus.subscribe_lazily(BarsFetched, lambda: composition.validator(parts, bus, parts.config.session).on_bars_fetched)
+    bus.subscribe(
+        BarsValidated, BarAuditor(ParquetBarComparer(composition.layout(parts)).compare, bus).on_bars_validated
+    )
+    bus.subscribe(BarsCompared, audit.on_bars_compared)
+    bus.subscribe(BarsExhausted, audit.on_bars_exhausted)
+
+
+@once
+def auditor(parts: Parts) -> AuditCoordinator:
+    """Make the audit's coordinator on a bus of its own: bars that come to be compared must not be stored."""
+    from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
+
+    bus, recorded = parts.bus.branch(), composition.state(parts)
+    made = AuditCoordinator(
+        composition.planner(parts, recorded), recorded.checkpoints, bus, parts.clock, composition.new_runner(parts)
+    )
+    subscribe_audit(parts, bus, made)
+    parts.stopping(made.stop)
+    return made
