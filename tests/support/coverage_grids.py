@@ -13,6 +13,7 @@ from marketpipe.ingestion.domain.coverage.classification import CoverageClassifi
 from marketpipe.ingestion.domain.coverage.market import MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -62,10 +63,14 @@ def findings(
     kind: SessionKind = SessionKind.EXTENDED,
     conditions: Mapping[TradingDate, VersionCondition] | None = None,
     stale: Mapping[TradingDate, tuple[str, ...]] | None = None,
+    official: Mapping[str, Mapping[TradingDate, OfficialDay | None]] | None = None,
 ) -> dict[str, list[Finding]]:
     """Return the findings by symbol, one for each session; the records are those of the sessions, in order."""
     survey = MarketSurvey(days, thresholds)
-    known = {name: SymbolDays(Symbol(name), records, conditions or {}) for name, records in symbols.items()}
+    known = {
+        name: SymbolDays(Symbol(name), records, conditions or {}, official=(official or {}).get(name, {}))
+        for name, records in symbols.items()
+    }
     for item in known.values():
         survey.add(item.profiles(days), item.silent())
     classifier = CoverageClassifier(days, survey.sessions(), kind, thresholds)

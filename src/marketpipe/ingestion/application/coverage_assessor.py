@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from marketpipe.ingestion.application.ingestion_planner import examine
 from marketpipe.ingestion.application.ports import Checkpoints
@@ -10,9 +10,11 @@ from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, Se
 from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier
 from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
 from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey, SymbolDays
-from marketpipe.ingestion.domain.coverage.verdict import SymbolCoverage, Verdict
+from marketpipe.ingestion.domain.coverage.reconciliation import UsualRatios
+from marketpipe.ingestion.domain.coverage.verdict import Evidence, SymbolCoverage, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality, even_sample
-from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
+from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
+from marketpipe.shared_kernel.domain.store_inventory import OfficialDays, StoreInventory
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
@@ -38,8 +40,10 @@ class CoverageAssessor:
         clock: Clock,
         thresholds: CoverageThresholds,
         halts: Iterable[TradingHalt] = KNOWN_HALTS,
+        official: OfficialDays | None = None,
     ) -> None:
-        """``halts``: minutes in which no bars are expected."""
+        """``halts``: minutes in which no bars are expected. ``official``: None if the store has no official days."""
+        self._official = official
         self._halts = tuple(halts)
         self._calendar, self._finality, self._clock = calendar, finality, clock
         self._checkpoints, self._inventory, self._thresholds = checkpoints, inventory, thresholds
@@ -52,7 +56,9 @@ class CoverageAssessor:
         """
         grid, lives = self._grid(scope), self._checkpoints.stored_spans()
         market = even_sample(sorted({*scope.symbols, *lives}), SYMBOLS_OF_A_MARKET)
-        classifier = CoverageClassifier(grid, self._survey(market, grid), scope.session_kind, self._thresholds)
+        ratios = UsualRatios(grid)
+        survey = self._survey(market, grid, ratios)
+        classifier = CoverageClassifier(grid, survey, scope.session_kind, self._thresholds, ratios.lowest())
         part = grid.within(scope.first, scope.last)
         shown = grid.cut(part)
         return tuple(
@@ -68,6 +74,15 @@ class CoverageAssessor:
             if day.verdict is Verdict.SUSPECT and day.finding.suspicion and day.finding.suspicion.asking_helps
         )
 
+    def disagreeing(self, scope: IngestionScope) -> frozenset[SymbolDay]:
+        """Return the symbol-days that do not agree with their official day, and that no second answer confirmed."""
+        return frozenset(
+            day.symbol_day
+            for coverage in self.assess(scope)
+            for day in coverage.days()
+            if day.verdict is Verdict.SUSPECT and day.evidence is Evidence.OFFICIAL
+        )
+
     def _grid(self, scope: IngestionScope) -> SessionGrid:
         """Return the sessions of the scope and its neighbours that have begun, as far as the calendar reaches."""
         now, days = self._clock.now(), self._thresholds.neighbours * DAYS_A_SESSION
@@ -79,13 +94,18 @@ class CoverageAssessor:
             tuple(grid_session(item.session, item.final, self._halts) for item in asked if item is not None)
         )
 
-    def _survey(self, symbols: Iterable[Symbol], grid: SessionGrid) -> tuple[MarketSession, ...]:
+    def _survey(self, symbols: Iterable[Symbol], grid: SessionGrid, ratios: UsualRatios) -> tuple[MarketSession, ...]:
         survey = MarketSurvey(grid, self._thresholds)
         for symbol in symbols if grid.dates else ():
             records = self._checkpoints.between(symbol, grid.dates[0], grid.dates[-1])
             days = SymbolDays.of(symbol, grid, records, {})
-            survey.add(days.profiles(grid), days.silent())
+            profiles = days.profiles(grid)
+            survey.add(profiles, days.silent())
+            ratios.add(days.figures(profiles), self._official_days(symbol, grid))
         return survey.sessions()
+
+    def _official_days(self, symbol: Symbol, grid: SessionGrid) -> Mapping[TradingDate, OfficialDay | None]:
+        return self._official.between(symbol, grid.dates[0], grid.dates[-1]) if self._official and grid.dates else {}
 
     def _assess(
         self,
@@ -99,7 +119,8 @@ class CoverageAssessor:
         grid = classifier.grid
         first, last = min((scope.first, *grid.dates[:1])), max((scope.last, *grid.dates[-1:]))
         checked, conditions = examine(symbol, first, last, self._checkpoints, self._inventory)
-        days = SymbolDays.of(symbol, grid, checked, conditions, stored_span)
+        official = self._official_days(symbol, grid)
+        days = SymbolDays.of(symbol, grid, checked, conditions, stored_span, official)
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
         unrecorded = conditions.keys() - frozenset(grid.dates) if conditions else ()
         strays = [date for date in unrecorded if scope.first <= date <= scope.last]

@@ -6,13 +6,15 @@ import pytest
 
 from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality
+from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures, OfficialDay
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate
-from tests.support.builders import CALENDAR, sessions
+from tests.support.builders import CALENDAR, day, sessions
 from tests.support.checkpoints import answer, record
 from tests.support.coverage_grids import THRESHOLDS
 from tests.support.fake_clock import FakeClock
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 from tests.support.in_memory_inventory import InMemoryInventory
+from tests.support.in_memory_official_days import InMemoryOfficialDays
 
 DAY = "2024-03-13"
 SESSIONS = sessions("2024-03-04", "2024-03-22")
@@ -48,3 +50,18 @@ def test_without_sessions_around_it_a_thin_day_is_complete() -> None:
 
 def test_a_scope_at_the_end_of_the_calendar_is_assessed_with_the_sessions_that_there_are() -> None:
     assert verdict(DATES[6]) == "too few bars"
+
+
+def test_what_disagrees_with_its_official_day_is_requested_again_until_the_answer_repeats() -> None:
+    state, official = InMemoryIngestionState(), InMemoryOfficialDays()
+    good = DayFigures(open=9.0, high=9.0, low=9.0, close=9.0, volume=1e6)
+    for date in DATES:
+        official.put("AAPL", date, OfficialDay(9.0, 9.0, 9.0, 9.0, 1e6))
+        figures = good._replace(volume=7e5) if date in (DATES[2], DATES[9]) else good
+        record(state, [answer("AAPL", date, minutes=FULL, figures=figures)] * (2 if date == DATES[2] else 1))
+    inventory, finality = InMemoryInventory(state.checkpoints), SessionFinality(timedelta())
+    given = CALENDAR, finality, state.checkpoints, inventory, FakeClock(), THRESHOLDS
+    scope = IngestionScope(["AAPL"], TradingDate.parse(DATES[0]), TradingDate.parse(DATES[-1]))
+
+    assert CoverageAssessor(*given, official=official).disagreeing(scope) == {day("AAPL", DATES[9])}
+    assert CoverageAssessor(*given).disagreeing(scope) == frozenset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from attrs import evolve, field, frozen
 
@@ -20,10 +21,12 @@ from marketpipe.ingestion.domain.coverage.market import (
     MarketSession,
     SymbolDays,
 )
+from marketpipe.ingestion.domain.coverage.reconciliation import LOT, Reconciler, Reconciliation
 from marketpipe.ingestion.domain.coverage.suspicions import MinuteSuspicions
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Finding, Suspicion, Verdict
 from marketpipe.ingestion.domain.coverage.weekdays import WeekdayHabits
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionKind, TradingDate
@@ -33,7 +36,17 @@ COMPLETE, EMPTY, UNLISTED = (
     for verdict in (Verdict.COMPLETE, Verdict.EMPTY, Verdict.UNLISTED)
 )
 """By the value of the evidence. Made once: hundreds of thousands of symbol-days share them."""
-BY_NEIGHBOURS, BY_MARKET = Evidence.NEIGHBOURS.value, Evidence.MARKET.value
+BY_OFFICIAL_DAY, BY_NEIGHBOURS, BY_MARKET = (
+    evidence.value for evidence in (Evidence.OFFICIAL, Evidence.NEIGHBOURS, Evidence.MARKET)
+)
+UNKNOWN = object()
+"""In the place of an official day that was never requested, or whose file is gone."""
+MOST_WITHOUT_OFFICIAL_DAY = 0.1
+"""The part of a symbol's sessions with bars that may have no official day."""
+WORTH_AN_OFFICIAL_DAY = 10 * LOT
+"""Shares in regular hours that cannot all be trades that make no official day."""
+REFUTED_BY_VOLUME = (Suspicion.CUT, Suspicion.CHANGED, Suspicion.SPARSE)
+"""Suspicions of the minutes alone that cannot be true if the minutes hold the official volume."""
 NEVER_ASKED = Finding(Verdict.MISSING, "never requested")
 PENDING = Finding(Verdict.PENDING)
 HABIT_FRACTION = 4.0
@@ -41,16 +54,18 @@ HABIT_FRACTION = 4.0
 StaleAggregates = Mapping[TradingDate, tuple[str, ...]]
 
 
-@frozen
+@frozen(slots=False)
 class SymbolEvidence:
     """What the sessions of one symbol are judged by."""
 
+    dates: Sequence[TradingDate] = field(repr=False)
     days: SymbolDays
     profiles: Profiles = field(repr=False)
     stale: StaleAggregates
     baseline: Baseline = field(repr=False)
     listing: Listing
     weekdays: WeekdayHabits
+    official: Reconciliation = field(repr=False)
 
     @classmethod
     def of(
@@ -60,11 +75,21 @@ class SymbolEvidence:
         days: SymbolDays,
         stale: StaleAggregates,
         thresholds: CoverageThresholds,
+        reconciler: Reconciler,
     ) -> SymbolEvidence:
         profiles = days.profiles(grid)
+        official = reconciler.reconcile(days.figures(profiles), profiles, days.official)
         baseline = Baseline(grid, profiles, thresholds, symbol=days.symbol)
         listing = Listing.of(days, [item.is_silent for item in market])
-        return cls(days, profiles, stale, baseline, listing, WeekdayHabits(grid, days, profiles))
+        return cls(grid.dates, days, profiles, stale, baseline, listing, WeekdayHabits(grid, days, profiles), official)
+
+    @cached_property
+    def has_trusted_official_days(self) -> bool:
+        """Whether the provider has official days of the sessions with bars, so that their absence shows something."""
+        known = self.days.official
+        dated = zip(self.days.records, self.profiles, self.dates, strict=True)
+        traded = [date for record, minutes, date in dated if minutes and record and date in known]
+        return sum(known[date] is None for date in traded) <= MOST_WITHOUT_OFFICIAL_DAY * len(traded)
 
 
 @frozen
@@ -78,15 +103,20 @@ class CoverageClassifier:
     market: Sequence[MarketSession]
     kind: SessionKind
     thresholds: CoverageThresholds
+    usual_ratio: float | None = None
+    """The lowest usual ratio of minutes' volume to official volume among the symbols of the store."""
 
     def classify(self, days: SymbolDays, stale: StaleAggregates) -> list[Finding]:
         """Return one finding for each session of the grid."""
-        of = SymbolEvidence.of(self.grid, self.market, days, stale, self.thresholds)
+        reconciler = Reconciler(self.grid, self.kind is SessionKind.EXTENDED, self.usual_ratio)
+        of = SymbolEvidence.of(self.grid, self.market, days, stale, self.thresholds, reconciler)
         findings = [self._finding(position, of) for position in range(len(self.grid))]
         suspicions = MinuteSuspicions(self.grid, self.market, self.thresholds)
         for position, found in suspicions.of(days, of.profiles).items():
             is_first_ever = position == of.listing.first and of.listing.before > 0
             is_complete = findings[position].verdict is Verdict.COMPLETE
+            if found.suspicion in REFUTED_BY_VOLUME and position in of.official.accounted:
+                continue
             if is_complete and not is_first_ever and (record := days.records[position]):
                 findings[position] = self._short_if_confirmed(found, record)
         return findings
@@ -121,13 +151,33 @@ class CoverageClassifier:
     def _complete(self, position: int, record: IngestionCheckpoint, of: SymbolEvidence) -> Finding:
         if not record.rows:
             found = _suspect(Suspicion.REJECTED, f"all its {record.rejected:,} bars were rejected")
+        elif (differs := self._against_the_official_day(position, record, of)) is not None:
+            found = differs
+        elif position in of.official.accounted:  # no silence can hide lost bars, as no volume is missing
+            return COMPLETE[self._evidence(position, of)]
         elif (outage := self.market[position].outage) and of.baseline.usually_trades_in(position, outage):
             found = _suspect(Suspicion.OUTAGE, f"no symbol has a bar {self._clock(position, outage)}")
         elif (odd := self._unusual_silence(position, of)) is not None:
             found = self._silent(position, odd)
         else:
-            return COMPLETE[self._evidence(position, of.baseline)]
+            return COMPLETE[self._evidence(position, of)]
         return self._short_if_confirmed(found, record)
+
+    def _against_the_official_day(
+        self, position: int, record: IngestionCheckpoint, of: SymbolEvidence
+    ) -> Finding | None:
+        if (reason := of.official.short.get(position)) is not None:
+            return _suspect(Suspicion.UNRECONCILED, reason)
+        if not of.official.compared or of.days.official.get(self.grid.dates[position], UNKNOWN) is not None:
+            return None
+        volume = record.figures.volume if record.figures else 0.0
+        if volume < WORTH_AN_OFFICIAL_DAY:
+            return None
+        return _suspect(
+            Suspicion.UNOFFICIAL,
+            f"the provider has no official day, and the minutes of regular hours have {volume:,.0f} shares: it may be "
+            "the official day that is wrong",
+        )
 
     def _unusual_silence(self, position: int, of: SymbolEvidence) -> UnusualSilence | None:
         odd = of.baseline.unusual_silence(position, self.market[position].share)
@@ -145,13 +195,15 @@ class CoverageClassifier:
 
     def _empty(self, position: int, record: IngestionCheckpoint, of: SymbolEvidence) -> Finding:
         market, listing = self.market[position], of.listing
+        if (found := self._empty_by_the_official_day(position, of)) is not None:
+            return found if found.suspicion is None else self._short_if_confirmed(found, record)
         outside = listing.is_outside(position) and not market.is_silent
         if outside and listing.run_outside(position) >= max(self.thresholds.unlisted_sessions, listing.longest_run + 1):
-            return UNLISTED[self._evidence(position, of.baseline)]
+            return UNLISTED[self._evidence(position, of)]
         usual = (of.baseline.usual_bars(position) or 0.0) * market.share
         usual = min(usual, of.baseline.median_bars(position))
         if usual < self.thresholds.hole_bars or (not market.is_silent and of.weekdays.is_silent(position)):
-            return EMPTY[self._evidence(position, of.baseline)]
+            return EMPTY[self._evidence(position, of)]
         others = market.traded + market.silent - 1
         found = (
             _suspect(Suspicion.OUTAGE, f"no bars of any of {market.silent} symbols, {usual:.0f} are usual for this one")
@@ -163,6 +215,18 @@ class CoverageClassifier:
         )
         return self._short_if_confirmed(found, record)
 
+    def _empty_by_the_official_day(self, position: int, of: SymbolEvidence) -> Finding | None:
+        """Return the finding on a session without bars whose official day is known; None if it shows nothing."""
+        day = of.days.official.get(self.grid.dates[position], UNKNOWN)
+        if isinstance(day, OfficialDay):
+            if day.volume < LOT:
+                return EMPTY[BY_OFFICIAL_DAY]
+            detail = f"no bars; the official day has a volume of {day.volume:,.0f}"
+            return Finding(Verdict.SUSPECT, detail, Suspicion.WITHHELD, Evidence.OFFICIAL)
+        if day is UNKNOWN or not of.has_trusted_official_days:
+            return None
+        return (UNLISTED if of.listing.is_outside(position) else EMPTY)[BY_OFFICIAL_DAY]
+
     def _short_if_confirmed(self, found: Finding, record: IngestionCheckpoint) -> Finding:
         """A provider that repeats its answer has no more bars; that does not refute the evidence."""
         if record.answers < self.thresholds.confirmations:
@@ -170,12 +234,13 @@ class CoverageClassifier:
         detail = f"{found.detail}; the provider gave the same answer {record.answers} times"
         return evolve(found, verdict=Verdict.SHORT, detail=detail)
 
-    def _evidence(self, position: int, baseline: Baseline) -> int:
+    def _evidence(self, position: int, of: SymbolEvidence) -> int:
         """Return the value of the evidence that there is for a session about which nothing is unusual."""
         market = self.market[position]
-        return (BY_NEIGHBOURS if baseline.has_neighbours(position) else 0) + (
-            BY_MARKET if market.traded + market.silent >= FEWEST_SYMBOLS_OF_A_MARKET else 0
-        )
+        found = BY_NEIGHBOURS if of.baseline.has_neighbours(position) else 0
+        if market.traded + market.silent >= FEWEST_SYMBOLS_OF_A_MARKET:
+            found += BY_MARKET
+        return found + BY_OFFICIAL_DAY if position in of.official.compared else found
 
     def _clock(self, position: int, silence: Silence) -> str:
         opens = self.grid.sessions[position].opens

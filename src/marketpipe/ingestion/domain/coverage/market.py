@@ -21,6 +21,7 @@ from marketpipe.ingestion.domain.coverage.baseline import (
 from marketpipe.ingestion.domain.coverage.minutes.joint import JointSilences, LostMinutes
 from marketpipe.ingestion.domain.coverage.minutes.levels import Levels
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures, OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
@@ -39,6 +40,8 @@ class SymbolDays:
     conditions: Mapping[TradingDate, VersionCondition]
     stored_before: bool = False
     stored_after: bool = False
+    official: Mapping[TradingDate, OfficialDay | None] = field(factory=dict, repr=False)
+    """The official days: None if the provider has none; absent if it was not asked."""
 
     @classmethod
     def of(
@@ -48,11 +51,12 @@ class SymbolDays:
         records: Mapping[TradingDate, IngestionCheckpoint],
         conditions: Mapping[TradingDate, VersionCondition],
         stored_span: tuple[TradingDate, TradingDate] | None = None,
+        official: Mapping[TradingDate, OfficialDay | None] | None = None,
     ) -> SymbolDays:
         """Select the days of the grid. ``stored_span``: dates of the first and last stored bars, in the grid or not."""
         before = stored_span is not None and bool(grid.dates) and stored_span[0] < grid.dates[0]
         after = stored_span is not None and bool(grid.dates) and stored_span[1] > grid.dates[-1]
-        return cls(symbol, [records.get(date) for date in grid.dates], conditions, before, after)
+        return cls(symbol, [records.get(date) for date in grid.dates], conditions, before, after, official or {})
 
     def profiles(self, grid: SessionGrid) -> Profiles:
         """Return the traded minutes of the sessions that are complete and whose file is the recorded one."""
@@ -80,6 +84,13 @@ class SymbolDays:
             or record.outcome is not Outcome.COMPLETE
             else item.bars_of(part, record.minutes)
             for item, record in zip(grid.sessions, self.records, strict=True)
+        ]
+
+    def figures(self, profiles: Profiles) -> list[DayFigures | None]:
+        """Return the figures of the sessions that have a profile, so that they are those of the recorded file."""
+        return [
+            None if minutes is None or record is None else record.figures
+            for minutes, record in zip(profiles, self.records, strict=True)
         ]
 
     def cut(self, part: slice) -> SymbolDays:

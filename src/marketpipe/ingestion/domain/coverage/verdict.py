@@ -83,6 +83,8 @@ class Suspicion(Enum):
     ALTERED = "file altered"
     UNRECORDED = "file not recorded"
     STALE_AGGREGATE = "stale aggregate"
+    UNRECONCILED = "differs from official day"
+    UNOFFICIAL = "no official day"
 
     def __str__(self) -> str:
         return self.value
@@ -108,6 +110,8 @@ _EVIDENCE = {
     Suspicion.ALTERED: Evidence.RECORD,
     Suspicion.UNRECORDED: Evidence.RECORD,
     Suspicion.STALE_AGGREGATE: Evidence.RECORD,
+    Suspicion.UNRECONCILED: Evidence.OFFICIAL,
+    Suspicion.UNOFFICIAL: Evidence.OFFICIAL,
 }
 """Of the suspicions that do not rest on the symbol's own sessions alone."""
 
