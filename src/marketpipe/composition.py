@@ -189,6 +189,7 @@ def assessor(parts: Parts, recorded: SQLiteState) -> CoverageAssessor:
         parts.clock,
         thresholds,
         (*KNOWN_HALTS, *halts),
+        stored_official_days(parts, recorded),
     )
 
 

@@ -46,7 +46,14 @@ def official_days(parts: Parts) -> OfficialDaysCoordinator:
 
     bus, recorded = parts.bus, composition.state(parts)
     bisection, planner = RequestBisection(composition.planner(parts, recorded)), official_planner(parts, recorded)
-    made = OfficialDaysCoordinator(planner, recorded, bus, parts.clock, bisection)
+    made = OfficialDaysCoordinator(
+        planner,
+        recorded,
+        bus,
+        parts.clock,
+        bisection,
+        lambda scope: composition.assessor(parts, recorded).disagreeing(scope),
+    )
     bus.subscribe_lazily(OfficialDaysRequested, lambda: official_fetcher(parts).on_official_days_requested)
     bus.subscribe_lazily(OfficialDaysFetched, lambda: official_validator(parts).on_official_days_fetched)
     bus.subscribe_lazily(OfficialDaysValidated, lambda: official_storer(parts).on_official_days_validated)

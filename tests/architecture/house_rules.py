@@ -69,6 +69,7 @@ PURE_LIBRARIES: Final = frozenset(
             "math",
             "operator",
             "re",
+            "statistics",
             "struct",
             "types",
             "typing",
