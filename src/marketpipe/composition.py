@@ -15,13 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from marketpipe.config import PROCESSES, PipelineConfig
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.integration.domain.data_feed import USUAL_DELAY, ProviderCapabilities
 from marketpipe.parts import Parts, WorkerProcesses, once
-from marketpipe.provider_registry import capabilities_without_keys, needed_credentials, new_provider
+from marketpipe.provider_registry import capabilities_without_keys, closing_auction_of, needed_credentials, new_provider
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus, Handler
@@ -55,17 +55,14 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
     from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
-    from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
     from marketpipe.storage.application.bar_handlers import BarStorer, StoredBarsReviewer
     from marketpipe.storage.application.integrity_checker import IntegrityChecker
     from marketpipe.storage.infrastructure.aggregate_files import ScannedYears
-    from marketpipe.storage.infrastructure.bar_loader import BarLoader, ParquetStoredBars
-    from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
-    from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
+    from marketpipe.storage.infrastructure.bar_loader import ParquetStoredBars
     from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles, StoredIdentity
     from marketpipe.validation.application.bar_validator import BarValidator
 
-READING_THREADS, MOST_AGGREGATING_THREADS = 4, 8
+READING_THREADS = 4
 CALENDAR_DAYS_AHEAD = 365
 """How far the trading calendar reaches beyond today: the exchange has not decided later holidays."""
 
@@ -120,6 +117,7 @@ def coordinator(
         new_orphan_adopter(parts),
         lease_guard(parts),
         official,
+        provided.closing_auction,
     )
     calendar_cache(parts).save()  # the folder of the state exists now, and worker processes look for the cache there
     subscribe_ring(parts, made.on_bars_stored, made.on_bars_exhausted, pool)
@@ -194,12 +192,24 @@ def assessor(parts: Parts, recorded: SQLiteState) -> CoverageAssessor:
 
 
 def finality(parts: Parts) -> SessionFinality:
-    return SessionFinality(capabilities(parts).feed.delay if isinstance(parts.config, PipelineConfig) else USUAL_DELAY)
+    if not isinstance(parts.config, PipelineConfig):
+        return SessionFinality(USUAL_DELAY)
+    provided = capabilities(parts)
+    return SessionFinality(provided.feed.delay, provided.closing_auction)
 
 
 def latest_final(parts: Parts) -> TradingDate:
     """Return the trading date of the newest session whose bars are settled."""
     return finality(parts).latest_final(calendar(parts), parts.clock.now())
+
+
+@once
+def closing_auction(parts: Parts) -> int | None:
+    """Return where the closing auction of the stored bars is, in minutes after the close; None if that is not known."""
+    if parts.market_data_provider is not None:
+        return parts.market_data_provider.capabilities.closing_auction
+    known = closing_auction_of(stored_identity(parts).read())
+    return known_state(parts).closing_auction() if known is None else known
 
 
 @once
@@ -231,7 +241,10 @@ def new_recoverer(parts: Parts) -> StateRecoverer:
     if parts.has(_state_in, parts.config.state_path):
         raise ConfigurationError("this pipeline has its state open already: recover with a new one")
     file = SQLiteStateFile(parts.config.state_path, _location(parts))
-    return StateRecoverer(file, lambda: state(parts), calendar(parts), finality(parts), parts.clock)
+    known = finality(parts)
+    if known.closing_auction is None:  # asked of the provider's name: the state, which would know it, is lost
+        known = evolve(known, closing_auction=closing_auction_of(stored_identity(parts).read()))
+    return StateRecoverer(file, lambda: state(parts), calendar(parts), known, parts.clock)
 
 
 def update_lock(parts: Parts) -> ExclusiveFileLock:
@@ -281,11 +294,14 @@ def capabilities(parts: Parts) -> ProviderCapabilities:
 def validator(parts: Parts, bus: EventBus, kind: SessionKind) -> BarValidator:
     from marketpipe.validation.application.bar_validator import BarValidator
     from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
+    from marketpipe.validation.infrastructure.column_masks import bar_columns
     from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
     from marketpipe.validation.infrastructure.schema_validator import SchemaValidator, bar_schema
 
     rules = BusinessRuleValidator(RuleBook.with_severities(parts.config.validation.severities))
-    columnar = ColumnarValidator(SchemaValidator(bar_schema()), rules, calendar(parts), kind)
+    minute = capabilities(parts).closing_auction if kind is SessionKind.REGULAR else None
+    columns_of = partial(bar_columns, closing_auction=minute)
+    columnar = ColumnarValidator(SchemaValidator(bar_schema()), rules, calendar(parts), kind, columns_of)
     return BarValidator(columnar.validate, bus, parts.clock)
 
 
@@ -343,7 +359,7 @@ def files(parts: Parts) -> DurableFiles:
 def inventory(parts: Parts) -> StoreInventory:
     from marketpipe.storage.infrastructure.file_inventory import FileInventory
 
-    return FileInventory(layout(parts), scanned_years(parts))
+    return FileInventory(layout(parts), scanned_years(parts), lambda: closing_auction(parts))
 
 
 @once
@@ -351,44 +367,6 @@ def scanned_years(_: Parts) -> ScannedYears:
     from marketpipe.storage.infrastructure.aggregate_files import ScannedYears
 
     return ScannedYears()
-
-
-def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> AggregateRefresher:
-    """Make what refreshes aggregates. ``files_just_scanned``: a plan has scanned all day files a moment ago."""
-    from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-    from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
-    from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
-
-    if (identity := stored_identity(parts).read()) is None:
-        raise ConfigurationError(f"{parts.config.output_path} holds no bars to aggregate; ingest some first")
-    scanned, make = scanned_years(parts) if files_just_scanned else None, lambda: aggregator(parts)
-    writer = ParquetWriter(parts.config.compression)
-    aggregates = AggregateFiles(layout(parts), identity, make, writer, files(parts), scanned)
-    # one thread more than there are processors, as one waits for the disk now and then; each holds a symbol's year
-    threads = min(os.cpu_count() or 1, MOST_AGGREGATING_THREADS) + 1
-    new_executor = parts.new_executor or partial(ThreadPoolExecutor, threads, "marketpipe-aggregate")
-    return AggregateRefresher(aggregates, parts.bus, new_executor)
-
-
-@once
-def aggregator(parts: Parts) -> DuckDBAggregator:
-    from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
-
-    return DuckDBAggregator(calendar(parts))
-
-
-@once
-def loader(parts: Parts) -> BarLoader:
-    from marketpipe.storage.infrastructure.bar_loader import BarLoader
-
-    return BarLoader(layout(parts), lambda: aggregator(parts))
-
-
-@once
-def query(parts: Parts) -> DuckDBQuery:
-    from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
-
-    return DuckDBQuery(layout(parts))
 
 
 @once

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from marketpipe.config import Credentials, PipelineConfig, find_credentials
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.integration.domain.data_feed import ProviderCapabilities, ProviderContext
+from marketpipe.integration.domain.data_feed import AT_THE_CLOSE, ProviderCapabilities, ProviderContext
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Clock
@@ -83,6 +83,11 @@ def settings_of(stored: DatasetIdentity, wanted: DatasetIdentity) -> str | None:
     values = {name: getattr(stored, name) for name in names if getattr(stored, name) != getattr(wanted, name)}
     provider = () if wanted.provider == stored.provider else ("provider: alpaca",)
     return ", ".join([*provider, *(f"alpaca: {name}: {value}" for name, value in values.items())])
+
+
+def closing_auction_of(identity: DatasetIdentity | None) -> int | None:
+    """Return where a built-in provider has its closing auction; None for other providers, and for no dataset."""
+    return AT_THE_CLOSE if identity is not None and identity.provider in BUILT_IN else None
 
 
 def needed_credentials(credentials: Credentials | None) -> Credentials:

@@ -33,7 +33,7 @@ from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import composition
+from . import composition, derived
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -153,7 +153,7 @@ class Store:
         Timestamps are UTC, the left edge of the bar. Rows come in the order that the query asks for. Raises
         ``QueryError`` for anything but one SELECT and for one that fails.
         """
-        return composition.query(self._parts).run(sql)
+        return derived.query(self._parts).run(sql)
 
     def load(
         self,
@@ -176,9 +176,7 @@ class Store:
         """
         first, last = as_trading_date(start), as_trading_date(end)
         moment = None if as_of is None else as_timestamp(as_of)
-        return composition.loader(self._parts).load(
-            as_symbols(symbols), first, last, Timeframe.parse(timeframe), moment
-        )
+        return derived.loader(self._parts).load(as_symbols(symbols), first, last, Timeframe.parse(timeframe), moment)
 
     def status(self) -> StatusReport:
         """Return what is stored and what is missing, from the checkpoints; the dataset is read from day files.
@@ -298,7 +296,7 @@ class Store:
             return AggregationReport(0, 0)
         try:
             with composition.aggregation_lock(parts).acquired():
-                refresher = composition.new_refresher(parts, files_just_scanned=files_just_scanned)
+                refresher = derived.new_refresher(parts, files_just_scanned=files_just_scanned)
                 return refresher.refresh(symbols, timeframes, first, last)
         except StateError as error:  # an ingestion that went well is still to be reported
             return AggregationReport(0, 0, (str(error),))

@@ -622,6 +622,14 @@ def test_the_dataset_is_the_one_that_was_bound(state: IngestionState) -> None:
         assert state.dataset() == (IDENTITY, kind)
 
 
+def test_the_closing_auction_is_the_one_that_was_bound_last(state: IngestionState) -> None:
+    assert state.closing_auction() is None
+    for minute in (0, 5, None):
+        state.bind_dataset(IDENTITY, SessionKind.REGULAR, minute)
+
+        assert state.closing_auction() == minute
+
+
 @pytest.mark.parametrize("other", [("alpaca", "sip", "raw"), ("alpaca", "iex", "all"), ("synthetic", "iex", "raw")])
 @pytest.mark.parametrize("kind", SessionKind)
 def test_checkpoints_belong_to_one_dataset(

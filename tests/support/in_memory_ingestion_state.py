@@ -37,6 +37,7 @@ class InMemoryIngestionState:
         holder: str = "one",
     ) -> None:
         self._dataset: tuple[DatasetIdentity, SessionKind] | None = None
+        self._closing_auction: int | None = None
         memory = self._memory = memory or Memory()
         self.checkpoints = (new_checkpoints or InMemoryCheckpoints)(memory)
         self.jobs, self.statistics = InMemoryJobs(memory), InMemoryStatistics(memory)
@@ -54,16 +55,19 @@ class InMemoryIngestionState:
         """Return the same state as another process would have it open."""
         return InMemoryIngestionState(memory=self._memory, holder=holder)
 
-    def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
+    def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind, closing_auction: int | None = None) -> None:
         known, known_kind = self._dataset or (identity, kind)
         if known != identity:
             raise DatasetMismatchError(f"checkpoints of {known}; {identity} was requested")
         if known_kind is SessionKind.EXTENDED and kind is SessionKind.REGULAR:
             raise DatasetMismatchError("checkpoints of session extended; session regular was requested")
-        self._dataset = identity, kind
+        self._dataset, self._closing_auction = (identity, kind), closing_auction
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
         return self._dataset
+
+    def closing_auction(self) -> int | None:
+        return self._closing_auction
 
     def close(self) -> None:
         self._memory.is_open = False

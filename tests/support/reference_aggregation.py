@@ -29,13 +29,20 @@ def aggregate_minutes(bars: Iterable[Row], minutes: int, closes: Closes) -> list
     return [_one_bar(moment, buckets[moment]) for moment in sorted(buckets)]
 
 
-def aggregate_days(bars: Iterable[Row], closes: Closes) -> list[Row]:
-    """Return one bar for the regular session of each trading date, at New York midnight."""
+def aggregate_days(bars: Iterable[Row], closes: Closes, closing_auction: int | None = None) -> list[Row]:
+    """Return one bar for the regular session of each trading date, at New York midnight.
+
+    Of the minute ``closing_auction`` minutes after the close, the first price is the auction's: it counts as a bar of
+    that one price, with the volume of the minute.
+    """
     days: defaultdict[datetime, list[Row]] = defaultdict(list)
     for bar in bars:
-        for start, end in _hours(bar["timestamp"], closes)[1:2]:
-            if start <= bar["timestamp"] < end:
-                days[_moment(_trading_date(bar["timestamp"]), time())].append(bar)
+        moment, midnight = bar["timestamp"], _moment(_trading_date(bar["timestamp"]), time())
+        for start, end in _hours(moment, closes)[1:2]:
+            if start <= moment < end:
+                days[midnight].append(bar)
+            elif closing_auction is not None and moment == end + timedelta(minutes=closing_auction):
+                days[midnight].append({**bar, **dict.fromkeys(("high", "low", "close"), bar["open"])})
     return [_one_bar(moment, days[moment]) for moment in sorted(days)]
 
 

@@ -44,6 +44,7 @@ class ScriptedProvider:
         symbols_per_request: int = 200,
         feed: str = "scripted",
         capabilities: ProviderCapabilities | None = None,
+        closing_auction: int | None = None,
     ) -> None:
         self.bars = {symbol: dict(days) for symbol, days in (bars or {}).items()}
         self.errors, self.refused, self.script = dict(errors or {}), dict(refused or {}), dict(script or {})
@@ -51,7 +52,7 @@ class ScriptedProvider:
         self.closed = False
         self._lock = threading.Lock()
         self._capabilities = capabilities or ProviderCapabilities(
-            "scripted", DataFeed(feed, delay), "raw", page_size, symbols_per_request
+            "scripted", DataFeed(feed, delay), "raw", page_size, symbols_per_request, closing_auction=closing_auction
         )
 
     @property

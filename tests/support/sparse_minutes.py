@@ -66,10 +66,10 @@ class MonthOfMinutes:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(ParquetWriter("snappy").encode_bars(table(rows), {}))
 
-    def aggregated(self, timeframe: Timeframe) -> list[Row]:
+    def aggregated(self, timeframe: Timeframe, closing_auction: int | None = None) -> list[Row]:
         """Return the aggregates that the reference computes."""
         if timeframe is Timeframe.DAY_1:
-            return aggregate_days(self.bars, self.month.closes)
+            return aggregate_days(self.bars, self.month.closes, closing_auction)
         return aggregate_minutes(self.bars, timeframe.minutes, self.month.closes)
 
 

@@ -56,6 +56,7 @@ class StoreOnDisk:
     files: DurableFiles = field(factory=DurableFiles)
     register: VersionRegister = field(factory=NothingRecorded)
     clock: FakeClock = field(factory=FakeClock)
+    closing_auction: int | None = None
 
     @property
     def layout(self) -> StoreLayout:
@@ -68,12 +69,15 @@ class StoreOnDisk:
 
     @property
     def aggregates(self) -> AggregateFiles:
-        writer = ParquetWriter(self.compression)
-        return AggregateFiles(self.layout, self.identity, lambda: DuckDBAggregator(CALENDAR), writer, self.files)
+        writer, auction = ParquetWriter(self.compression), self.closing_auction
+        return AggregateFiles(self.layout, self.identity, self.aggregator, writer, self.files, None, auction)
+
+    def aggregator(self) -> DuckDBAggregator:
+        return DuckDBAggregator(CALENDAR, self.closing_auction)
 
     @property
     def loader(self) -> BarLoader:
-        return BarLoader(self.layout, lambda: DuckDBAggregator(CALENDAR))
+        return BarLoader(self.layout, self.aggregator)
 
     def keep(
         self, *parts: tuple[SymbolDay, Sequence[Row]], rejected: ArrowBars = NOTHING, whole: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from marketpipe.validation.domain.business_rules import BUSINESS_RULES, SCHEMA_R
 from marketpipe.validation.domain.symbol_bars_aggregate import SequenceRule, SymbolBarsAggregate
 from marketpipe.validation.domain.validation_rule import ValidationRule
 from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
+from marketpipe.validation.infrastructure.column_masks import bar_columns
 from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
 from tests.support.bar_strategies import Row
@@ -41,6 +42,7 @@ class Setting:
     severities: Mapping[str, Severity] = {}
     schema: Mapping[str, Any] = SCHEMA
     kind: SessionKind = SessionKind.EXTENDED
+    closing_auction: int | None = None
     now: Timestamp = LONG_AFTER
 
     @cached_property
@@ -56,7 +58,11 @@ class Setting:
 def validated(bars: ColumnarBars, setting: Setting = Setting()) -> ValidationResult:
     """Validate on columns, as the pipeline does."""
     rules = BusinessRuleValidator(setting.rules)
-    validator = ColumnarValidator(_schema_validator(json.dumps(setting.schema)), rules, CALENDAR, setting.kind)
+    schema, columns_of = (
+        _schema_validator(json.dumps(setting.schema)),
+        partial(bar_columns, closing_auction=setting.closing_auction),
+    )
+    validator = ColumnarValidator(schema, rules, CALENDAR, setting.kind, columns_of)
     return validator.validate(bars, setting.now)
 
 

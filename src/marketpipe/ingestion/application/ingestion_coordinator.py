@@ -64,8 +64,10 @@ class IngestionCoordinator:
         orphans: OrphanAdopter,
         guard: LeaseGuard,
         official: OfficialDaysCoordinator | None = None,
+        closing_auction: int | None = None,
     ) -> None:
-        """``official`` is None for a provider that has no official days."""
+        """``official`` is None for a provider that has no official days; ``closing_auction`` is the provider's."""
+        self._closing_auction = closing_auction
         self._identity, self._provider, self._planner = identity, identity.provider, planner
         self._state, self._inventory = state, inventory
         self._bus, self._clock, self._runner = bus, clock, runner
@@ -118,7 +120,7 @@ class IngestionCoordinator:
 
     def _begin(self, scope: IngestionScope, *, again: bool = False) -> None:
         self._runner.go()
-        self._state.bind_dataset(self._identity, scope.session_kind)
+        self._state.bind_dataset(self._identity, scope.session_kind, self._closing_auction)
         self._batches.begin(again=again)
 
     def _run_plan(

@@ -38,8 +38,8 @@ class IngestionState(Protocol):
     @property
     def official_years(self) -> OfficialYears: ...
 
-    def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
-        """Record which dataset the checkpoints are of, and for which hours.
+    def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind, closing_auction: int | None = None) -> None:
+        """Record which dataset the checkpoints are of, for which hours, and where its closing auction is.
 
         Raises ``DatasetMismatchError`` if they are another dataset's, or if a store of the extended session is bound
         to the regular one. A store of the regular session that is bound to the extended one is widened.
@@ -47,6 +47,9 @@ class IngestionState(Protocol):
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
         """None before the first ``bind_dataset``."""
+
+    def closing_auction(self) -> int | None:
+        """Return what ``bind_dataset`` was last given, in minutes after the close; None before."""
 
     def close(self) -> None:
         """Release the file and the holder's lock, with which all its leases end."""

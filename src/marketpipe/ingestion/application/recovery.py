@@ -23,7 +23,7 @@ from marketpipe.shared_kernel.domain.symbol import (
     SymbolDayOutcome,
     dates_by_symbol,
 )
-from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.domain.timestamp import Clock, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import (
     DISTANT_FUTURE,
     DISTANT_PAST,
@@ -31,7 +31,6 @@ from marketpipe.shared_kernel.domain.trading_date import (
     SessionKind,
     TradingCalendar,
     TradingDate,
-    TradingSession,
 )
 from marketpipe.shared_kernel.events import StoredSymbolDay
 
@@ -150,7 +149,7 @@ class StateRecoverer:
         if kind is SessionKind.EXTENDED:
             for symbol in counts.symbols:
                 self._widen(state, symbol)
-        state.bind_dataset(identity, kind)
+        state.bind_dataset(identity, kind, self._finality.closing_auction)
         return RecoveryReport(identity, kind, **counts.sums, damaged=counts.damaged, set_aside=archived)
 
     def _record(self, state: IngestionState, days: Sequence[StoredSymbolDay], counts: _Counts) -> None:
@@ -166,7 +165,7 @@ class StateRecoverer:
                 outcome = Outcome.COMPLETE if self._finality.is_final(session, since) else Outcome.PARTIAL
                 result = SymbolDayOutcome(day.symbol_day, outcome, day.rows, day.rejected)
                 answers.append((result, SessionHours.REGULAR, day if day.rows else None))
-                counts.add(day, outcome, session)
+                counts.add(day, outcome, session.window(SessionKind.REGULAR, self._finality.closing_auction))
         state.checkpoints.record(NO_JOB, self._clock.now(), answers)
 
     def _widen(self, state: IngestionState, symbol: Symbol) -> None:
@@ -183,9 +182,10 @@ class _Counts:
     damaged: dict[SymbolDay, str] = field(factory=dict)
     symbols: list[Symbol] = field(factory=list)
 
-    def add(self, day: StoredSymbolDay, outcome: Outcome, session: TradingSession) -> None:
+    def add(self, day: StoredSymbolDay, outcome: Outcome, regular: TimeWindow) -> None:
+        """``regular``: the hours that a store of regular sessions may hold."""
         if day.first is not None and day.last is not None:
-            self.extended |= day.first < session.opens or day.last >= session.closes
+            self.extended |= day.first < regular.start or day.last >= regular.end
         partial = outcome is Outcome.PARTIAL
         self.sums.update(symbol_days=1, partial=partial, bars=day.rows, rejected=day.rejected)
 

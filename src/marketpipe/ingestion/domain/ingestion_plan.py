@@ -56,9 +56,14 @@ LONGEST_CLOSURES = (14, 400)
 
 @frozen
 class SessionFinality:
-    """A session is final when the provider's ``delay`` has passed since its extended close."""
+    """A session is final when the provider's ``delay`` has passed since its extended close.
+
+    ``closing_auction``: the minute after the close that a regular session is asked for as well; see
+    ``ProviderCapabilities``.
+    """
 
     delay: timedelta
+    closing_auction: int | None = None
 
     def ask(self, session: TradingSession, kind: SessionKind, now: Timestamp) -> AskedSession | None:
         """Return what may be requested of the session at ``now``; None before its first minute has ended."""
@@ -66,7 +71,7 @@ class SessionFinality:
         knowable = Timestamp.from_epoch_micros(
             now.plus(-self.delay).epoch_micros // MICROS_PER_MINUTE * MICROS_PER_MINUTE
         )
-        window = session.window(kind)
+        window = session.window(kind, self.closing_auction)
         if knowable <= window.start:
             return None
         return AskedSession(session, window.until(knowable), self.is_final(session, now))

@@ -5,9 +5,9 @@ for hundreds of thousands of rows, and NULL in rows of version 1. ``mark`` is a 
 ``hours`` is the value of a ``SessionHours``; ``minutes`` is a packed ``TradedMinutes``, NULL if they were never
 recorded; ``figures`` are packed ``DayFigures``, NULL likewise. ``changes`` counts the writes to a store's checkpoints,
 and ``change`` is the number of the write that a checkpoint came with; 0 in rows of earlier versions. A ``holder`` is
-the name of a ``HolderLock``; ``until`` is microseconds since 1970. ``answered`` has a bit for each day of a year, the
-lowest for 1 January. The table ``claims`` lists the symbol-days of each lease; its name is part of the schema and
-stays.
+the name of a ``HolderLock``; ``until`` is microseconds since 1970. ``closing_auction`` is in minutes after the close,
+NULL if the provider does not declare it. ``answered`` has a bit for each day of a year, the lowest for 1 January. The
+table ``claims`` lists the symbol-days of each lease; its name is part of the schema and stays.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ CREATE TABLE stores (
     adjustment TEXT,
     session TEXT,
     changes INTEGER NOT NULL DEFAULT 0,
-    asof TEXT
+    asof TEXT,
+    closing_auction INTEGER
 ) STRICT
 """
 
@@ -192,6 +193,7 @@ STEPS: Final = {
         OFFICIAL_YEARS,
         "ALTER TABLE partitions ADD COLUMN figures BLOB",
         "ALTER TABLE stores ADD COLUMN asof TEXT",
+        "ALTER TABLE stores ADD COLUMN closing_auction INTEGER",
         "PRAGMA user_version = 5",
     ),
 }

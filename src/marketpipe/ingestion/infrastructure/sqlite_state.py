@@ -20,6 +20,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 
 SELECT_DATASET: Final = "SELECT provider, feed, adjustment, asof, session FROM stores WHERE store_id = ?"
+SELECT_CLOSING_AUCTION: Final = "SELECT closing_auction FROM stores WHERE store_id = ?"
 SELECT_SCOPES: Final = (
     "SELECT state, job_id, started_at, first, last, session FROM jobs WHERE store_id = ? ORDER BY job_id"
 )
@@ -60,20 +61,26 @@ class SQLiteState:
         self.leases = SQLiteLeases(self._file)
         self.official_years = SQLiteOfficialYears(self._file)
 
-    def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind) -> None:
+    def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind, closing_auction: int | None = None) -> None:
+        bound = identity.provider, identity.feed, identity.adjustment, identity.asof, str(kind)
         self._file.holder_name()  # from here on other processes see that this store is in use
         with self._file.transaction() as connection:
             known = connection.execute(SELECT_DATASET, (self._file.store_id,)).fetchone()
             self._refuse_others(*_dataset(*known), identity, kind)
             connection.execute(
-                "UPDATE stores SET provider = ?, feed = ?, adjustment = ?, asof = ?, session = ? WHERE store_id = ?",
-                (identity.provider, identity.feed, identity.adjustment, identity.asof, str(kind), self._file.store_id),
+                "UPDATE stores SET provider = ?, feed = ?, adjustment = ?, asof = ?, session = ?, closing_auction = ? "
+                "WHERE store_id = ?",
+                (*bound, closing_auction, self._file.store_id),
             )
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
         with self._file.rows(SELECT_DATASET) as rows:
             identity, kind = _dataset(*rows[0]) if rows else (None, None)
         return (identity, kind) if identity and kind else None
+
+    def closing_auction(self) -> int | None:
+        with self._file.rows(SELECT_CLOSING_AUCTION) as rows:
+            return next((minute for (minute,) in rows), None)
 
     def close(self) -> None:
         self._file.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
-from attrs.validators import ge, optional
+from attrs.validators import and_, ge, le, optional
 
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Clock
@@ -15,6 +15,10 @@ from marketpipe.shared_kernel.events import Event
 
 USUAL_DELAY = timedelta(minutes=15)
 """US exchanges charge for quotes younger than this, so free feeds begin here."""
+
+
+AT_THE_CLOSE: Final = 0
+"""The ``closing_auction`` of a provider that puts each trade into the minute of its execution, as US tapes do."""
 
 
 @frozen
@@ -39,7 +43,9 @@ class ProviderCapabilities:
     request may name. ``requests_per_minute`` is None if the provider sets no limit. ``official_days``: whether it
     also serves the exchange's official daily bars, to requests with the timeframe 1d; such a request may name
     ``symbols_per_official_request`` symbols, or as many as any other if that is None. ``asof`` is the date on which a
-    security has to bear the symbol that is asked for, if the provider follows renamed symbols.
+    security has to bear the symbol that is asked for, if the provider follows renamed symbols. ``closing_auction``
+    is the minute bar whose first price is that of the closing auction, in minutes after the close; None if the provider
+    does not say: then a store of regular sessions ends at the close, and a day made from minutes knows no auction.
     """
 
     name: str
@@ -51,6 +57,7 @@ class ProviderCapabilities:
     official_days: bool = False
     asof: str = NO_MAPPING
     symbols_per_official_request: int | None = field(default=None, validator=optional(ge(1)))
+    closing_auction: int | None = field(default=None, validator=optional(and_(ge(0), le(59))))
 
     @property
     def identity(self) -> DatasetIdentity:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from attrs import frozen
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData
-from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import TimeWindow
@@ -182,14 +182,14 @@ class RequestedDays:
         return outside
 
     def other_hours(self, timestamps: pa.ChunkedArray, days: Int64s) -> Bools:
-        """Return which bars belong to the extended session although only the regular one was requested."""
+        """Return which bars are of other hours although only the regular session, with its auction, was requested."""
         if self._request.session_kind is SessionKind.EXTENDED:
             return np.zeros(len(days), np.bool_)
         stamps = pc.fill_null(timestamps.cast(pa.int64()), self.first_micros).to_numpy()
         slot = np.clip(np.searchsorted(self._numbers, days), 0, len(self._numbers) - 1)
-        regular, extended = self._bounds
+        wanted, extended = self._bounds
         valid = timestamps.is_valid().to_numpy() & (self._numbers[slot] == days)
-        other: Bools = valid & _within(stamps, extended[slot]) & ~_within(stamps, regular[slot])
+        other: Bools = valid & _within(stamps, extended[slot]) & ~_within(stamps, wanted[slot])
         return other
 
     def final_window(self, number: int) -> TimeWindow | None:
@@ -201,11 +201,16 @@ class RequestedDays:
 
     @cached_property
     def _bounds(self) -> tuple[Int64s, Int64s]:
-        """The start and the end of each regular session, and of each extended one."""
-        sessions = [asked.session for asked in self._request.sessions]
-        both = [s.regular for s in sessions], [s.extended for s in sessions]
-        regular, extended = (np.array([(w.start.epoch_micros, w.end.epoch_micros) for w in each]) for each in both)
-        return regular, extended
+        """The start and the end of each regular session with its closing auction, and of each extended session."""
+        sessions = self._request.sessions
+        both = [_with_auction(asked) for asked in sessions], [asked.session.extended for asked in sessions]
+        wanted, extended = (np.array([(w.start.epoch_micros, w.end.epoch_micros) for w in each]) for each in both)
+        return wanted, extended
+
+
+def _with_auction(asked: AskedSession) -> TimeWindow:
+    """A window that ends before the close is of a session that goes on: bars after it are for validation to judge."""
+    return TimeWindow(asked.session.opens, max(asked.session.closes, asked.window.end))
 
 
 def _within(stamps: Int64s, bounds: Int64s) -> Bools:

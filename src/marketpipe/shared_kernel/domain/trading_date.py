@@ -202,8 +202,16 @@ class TradingSession:
     def late(self) -> TimeWindow:
         return TimeWindow(self.closes, self.extended.end)
 
-    def window(self, kind: SessionKind) -> TimeWindow:
-        return self.regular if kind is SessionKind.REGULAR else self.extended
+    def auction(self, closing_auction: int) -> TimeWindow:
+        """The minute of the closing auction, which begins ``closing_auction`` minutes after the close."""
+        start = self.closes.plus(timedelta(minutes=closing_auction))
+        return TimeWindow(start, start.plus(timedelta(minutes=1)))
+
+    def window(self, kind: SessionKind, closing_auction: int | None = None) -> TimeWindow:
+        """Return the hours that a store of this kind holds: with the minute of the closing auction, if it is known."""
+        if kind is SessionKind.EXTENDED or closing_auction is None:
+            return self.regular if kind is SessionKind.REGULAR else self.extended
+        return TimeWindow(self.opens, min(self.auction(closing_auction).end, self.extended.end))
 
 
 @lru_cache(1 << 14)  # 65 years of sessions: time zone arithmetic is slow, and every symbol asks for the same dates

@@ -25,6 +25,11 @@ def day_digests(sha256_of: Mapping[int, str]) -> str:
     return " ".join(f"{day:02d}={sha256_of[day][:DIGITS]}" for day in sorted(sha256_of))
 
 
+def sources_of_days(digests: str, closing_auction: int | None) -> str:
+    """Return what daily bars of a month are made from: its day files, and which minute counts as closing auction."""
+    return digests if closing_auction is None else f"auction+{closing_auction} {digests}"
+
+
 def differing_days(one: str, other: str) -> frozenset[int]:
     """Return the days whose digests differ or that only one text has. A text of another form has no days."""
     return frozenset(int(day) for day, _ in {*DAY.findall(one)} ^ {*DAY.findall(other)})

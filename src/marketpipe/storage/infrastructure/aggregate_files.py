@@ -32,6 +32,7 @@ from marketpipe.storage.domain.storage_metadata import (
     day_digests,
     differing_days,
     sources_in,
+    sources_of_days,
 )
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.parquet_files import (
@@ -77,12 +78,13 @@ class AggregateFiles:
         writer: ParquetWriter,
         files: DurableFiles,
         scanned: ScannedYears | None = None,
+        closing_auction: int | None = None,
     ) -> None:
-        """``new_aggregator`` is called only if a file must be rebuilt, so a fresh store needs no DuckDB.
-
-        With ``scanned``, ``up_to_date`` uses a scan that was made a moment ago and does not repeat it.
+        """``new_aggregator`` is called only if a file must be rebuilt, so a fresh store needs no DuckDB; it makes daily
+        bars with this ``closing_auction``. With ``scanned``, ``up_to_date`` does not repeat a scan that was just made.
         """
         self._layout, self._identity, self._new_aggregator = layout, identity, new_aggregator
+        self._closing_auction = closing_auction
         self._writer, self._files, self._scanned = writer, files, scanned
 
     def up_to_date(
@@ -92,7 +94,7 @@ class AggregateFiles:
         unchanged = 0
         for year, wanted in years_between(self._layout, symbol, first, last):
             known = None if self._scanned is None else self._scanned.get(year)
-            minutes = YearFreshness(self._layout, year, timeframes, known)
+            minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction, known)
             for file in aggregate_files(self._layout, year, wanted, timeframes):
                 if not minutes.is_fresh(file):
                     return None
@@ -120,7 +122,7 @@ class AggregateFiles:
         files = list(aggregate_files(self._layout, year, wanted, timeframes))
         # Scanned again, whatever a plan has scanned: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
-        minutes = YearFreshness(self._layout, year, timeframes)
+        minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction)
         found = list(minutes.stale(files, errors.setdefault))
         bars = _readable(minutes, sorted({month for item in found for month in item.changed}), errors)
         if stale := [item for item in found if bars.keys() >= set(item.changed)]:
@@ -220,12 +222,14 @@ class YearFreshness:
         layout: StoreLayout,
         year: Months,
         timeframes: Sequence[Timeframe],
+        closing_auction: int | None = None,
         known: YearFingerprints | None = None,
     ) -> None:
         """``known`` are the fingerprints of a scan that is recent enough; None: folders are scanned when needed."""
         # The digests of a fresh intraday aggregate are reused for the daily file: the month need not be read again.
         digest_source = next((timeframe for timeframe in timeframes if timeframe.is_intraday), None)
         self._layout, self._year, self._digest_source, self._known = layout, year, digest_source, known
+        self._closing_auction = closing_auction
 
     @cached_property
     def _months(self) -> Mapping[MonthPartition, DayFilesOfMonth]:
@@ -262,6 +266,12 @@ class YearFreshness:
 
     def fingerprint(self, file: AggregateFile) -> int:
         """Return the modification time, in nanoseconds, that a fresh file has. Raises ``StorageError``."""
+        minutes = self._of_minutes(file)
+        if file.timeframe.is_intraday or self._closing_auction is None:
+            return minutes
+        return _fingerprint(sources_of_days(str(minutes), self._closing_auction), minutes)
+
+    def _of_minutes(self, file: AggregateFile) -> int:
         if self._known is not None:
             return self._known.of(file)
         months = [self._months[month] for month in file.months]
@@ -275,7 +285,8 @@ class YearFreshness:
 
     def _compare(self, file: AggregateFile) -> StaleAggregate:
         recorded = _recorded_sources(Path(file.path))
-        now = {str(month): self._months[month].digests for month in file.months}
+        auction = None if file.timeframe.is_intraday else self._closing_auction
+        now = {str(month): sources_of_days(self._months[month].digests, auction) for month in file.months}
         return StaleAggregate(file, recorded, {**recorded, **now}, self.fingerprint(file))
 
 

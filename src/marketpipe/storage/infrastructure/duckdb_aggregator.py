@@ -2,14 +2,15 @@
 
 Each session has three parts: before the open, the regular session, after the close. Buckets are counted from the start
 of their part, so none crosses the open, the close or midnight, and every timeframe nests in the next: each is made from
-the one before it. A part makes one daily bar, and that of the regular session is chosen afterwards. Volume-weighted
-prices carry value and weight through the cascade.
+the one before it. A part makes one daily bar, and that of the regular session is chosen afterwards; the minute of the
+closing auction, which begins at the close or later, is added to it (ADR 0021). Volume-weighted prices carry value and
+weight through the cascade.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Final
@@ -37,18 +38,22 @@ class SessionPartTable:
     """The parts of sessions, three a session, ascending. Times are in microseconds since 1970.
 
     ``day_starts`` are the midnights in New York of the trading dates; ``regular`` marks the regular sessions.
+    ``auctions`` has the minute of each regular session's closing auction, none if it is not known where it is.
     """
 
     starts: Int64s
     ends: Int64s
     day_starts: Int64s
     regular: npt.NDArray[np.bool_]
+    auctions: Int64s
 
     @classmethod
-    def of(cls, sessions: Iterable[TradingSession]) -> SessionPartTable:
+    def of(cls, sessions: Sequence[TradingSession], closing_auction: int | None = None) -> SessionPartTable:
         rows = [row for session in sessions for row in _hours(session)]
         table = np.array(rows, np.int64).reshape(-1, 4)
-        return cls(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), table[:, 3] == 1)
+        known = () if closing_auction is None else sessions
+        auctions = np.array([session.auction(closing_auction or 0).start.epoch_micros for session in known], np.int64)
+        return cls(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), table[:, 3] == 1, auctions)
 
     def keyed(self, bars: pa.Table) -> pa.Table:
         """Return the bars within these parts, in the same order, each with the start of its part."""
@@ -59,6 +64,12 @@ class SessionPartTable:
         if not inside.all():
             bars, time, row = bars.filter(pa.array(inside)), time[inside], row[inside]
         return pa.table([self.starts[row], time, *(bars[name] for name in COLUMNS)], ["hours", "time", *COLUMNS])
+
+    def auctioned(self, bars: pa.Table) -> pa.Table:
+        """Return, of keyed bars, the minutes of closing auctions, each with the start of its regular session."""
+        found = bars.filter(pa.array(np.isin(bars["time"].to_numpy(), self.auctions)))
+        sessions = self.starts[self.regular][np.searchsorted(self.auctions, found["time"].to_numpy())]
+        return found.set_column(0, "hours", pa.array(sessions))
 
     def days(self, bars: pa.Table) -> pa.Table:
         """Return, of bars that are a part long, those of the regular session, with the midnight before it as time."""
@@ -81,6 +92,15 @@ SELECT hours, time, open, high, low, close, volume, trade_count,
        vwap * volume AS value, CASE WHEN vwap IS NOT NULL THEN volume END AS weight
 FROM minutes)"""
 
+# Of the auction's minute one price is the auction's, the first: those after it are of the late hours. Its volume cannot
+# be divided, and the auction is nearly all of it.
+WITH_AUCTIONS = """
+of_days AS (
+SELECT * FROM level_5 UNION ALL
+SELECT hours, time, open, open AS high, open AS low, open AS close, volume, trade_count,
+       vwap * volume AS value, CASE WHEN vwap IS NOT NULL THEN volume END AS weight
+FROM auctions)"""
+
 LEVEL = """
 {target} AS MATERIALIZED (
 SELECT hours, {bucket} AS time,
@@ -95,7 +115,10 @@ FROM {source}"""
 
 
 def cascade(timeframes: Sequence[Timeframe]) -> str:
-    """Return the SQL that makes all bars from the table ``minutes``, ordered by the length of timeframe, then time."""
+    """Return the SQL that makes all bars, ordered by the length of timeframe, then time.
+
+    The tables are ``minutes`` and, of these, the ``auctions``, which count as part of their regular sessions.
+    """
     # Each timeframe is always made from the same one, whatever else is wanted: a sum of doubles depends on the order
     # of the additions, and the bytes of a file may not depend on which other files were stale.
     reads = (READ.format(minutes=timeframe.minutes, source=_level(timeframe)) for timeframe in timeframes)
@@ -110,7 +133,8 @@ def _levels(timeframes: Sequence[Timeframe]) -> list[str]:
     chain = [timeframe for timeframe in Timeframe if timeframe.is_intraday and timeframe.minutes <= needed]
     levels = [_intraday(timeframe, _level(source)) for source, timeframe in pairwise(chain)]
     if Timeframe.DAY_1 in timeframes:
-        levels.append(_bucketed(Timeframe.DAY_1, _level(DAILY_SOURCE), "hours"))
+        levels.append(WITH_AUCTIONS)
+        levels.append(_bucketed(Timeframe.DAY_1, "of_days", "hours"))
     return levels
 
 
@@ -140,8 +164,11 @@ class DuckDBAggregator:
     Several threads may each aggregate a symbol at the same time.
     """
 
-    def __init__(self, calendar: TradingCalendar) -> None:
-        self._hours = lru_cache(MONTHS_CACHED)(lambda first, last: SessionPartTable.of(calendar.sessions(first, last)))
+    def __init__(self, calendar: TradingCalendar, closing_auction: int | None = None) -> None:
+        """``closing_auction`` is the minute that belongs to a day, in minutes after the close; None for none."""
+        self._hours = lru_cache(MONTHS_CACHED)(
+            lambda first, last: SessionPartTable.of(calendar.sessions(first, last), closing_auction)
+        )
 
     def aggregate(self, minutes: Minutes, timeframes: Sequence[Timeframe]) -> Made:
         """Return the bars of each month and timeframe.
@@ -153,14 +180,17 @@ class DuckDBAggregator:
         if not minutes or not timeframes:
             return {month: dict.fromkeys(timeframes, BAR_SCHEMA.empty_table()) for month in minutes}
         months = sorted(minutes, key=lambda month: month.first)
-        parts = [self._hours(month.first, month.last).keyed(minutes[month]) for month in months]
-        made = self._run(cascade(timeframes), pa.concat_tables(parts).combine_chunks(), months)
-        return self._cut(made, months, timeframes)
+        hours = [self._hours(month.first, month.last) for month in months]
+        keyed = [parts.keyed(minutes[month]) for month, parts in zip(months, hours, strict=True)]
+        auctions = [parts.auctioned(bars) for bars, parts in zip(keyed, hours, strict=True)]
+        tables = {"minutes": pa.concat_tables(keyed).combine_chunks(), "auctions": pa.concat_tables(auctions)}
+        return self._cut(self._run(cascade(timeframes), tables, months), months, timeframes)
 
-    def _run(self, statement: str, minutes: pa.Table, months: Sequence[MonthPartition]) -> pa.Table:
+    def _run(self, statement: str, tables: Mapping[str, pa.Table], months: Sequence[MonthPartition]) -> pa.Table:
         try:
             with _cursor() as cursor:
-                cursor.register("minutes", minutes)
+                for name, table in tables.items():
+                    cursor.register(name, table)
                 return cursor.sql(statement).to_arrow_table()
         except duckdb.Error as error:
             reason, span = str(error).partition("\n")[0], f"{months[0].symbol} between {months[0]} and {months[-1]}"

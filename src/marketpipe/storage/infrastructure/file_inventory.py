@@ -85,9 +85,17 @@ FILES_COUNTED: Final = 300
 class FileInventory:
     """Lists the folders of the months asked for, and opens a file only if it is not as it was recorded."""
 
-    def __init__(self, layout: StoreLayout, scanned: ScannedYears | None = None) -> None:
-        """``scanned`` receives the files that ``marks`` finds."""
-        self._layout, self._scanned = layout, scanned
+    def __init__(
+        self,
+        layout: StoreLayout,
+        scanned: ScannedYears | None = None,
+        closing_auction: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """``scanned`` receives the files that ``marks`` finds.
+
+        ``closing_auction`` is called if there are aggregates; it returns that of the daily bars which are fresh.
+        """
+        self._layout, self._scanned, self._closing_auction = layout, scanned, closing_auction
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
         return frozenset(TradingDate(day) for day, _, _ in self._day_files(symbol, first.day, last.day))
@@ -123,9 +131,10 @@ class FileInventory:
         found: defaultdict[TradingDate, list[str]] = defaultdict(list)
         for year, wanted in years_between(self._layout, symbol, first, last):
             files = aggregate_files(self._layout, year, wanted, AGGREGATED)
-            existing = (file for file in files if modified_ns(file.path) is not None)
+            existing = [file for file in files if modified_ns(file.path) is not None]
+            freshness = YearFreshness(self._layout, year, AGGREGATED, self._closing_auction() if existing else None)
             # A month with a file that cannot be read is passed over: that day has a verdict of its own.
-            for stale in YearFreshness(self._layout, year, AGGREGATED).stale(existing, lambda _, __: None):
+            for stale in freshness.stale(existing, lambda _, __: None):
                 for day in stale.changed_dates():
                     if first <= day <= last:
                         found[day].append(str(stale.file.timeframe))

@@ -70,13 +70,19 @@ class BarColumns:
         return self.slices[int(np.searchsorted(starts, row, side="right")) - 1]
 
 
-def bar_columns(bars: ColumnarBars, calendar: TradingCalendar, kind: SessionKind, now: Timestamp) -> BarColumns:
+def bar_columns(
+    bars: ColumnarBars,
+    calendar: TradingCalendar,
+    kind: SessionKind,
+    now: Timestamp,
+    closing_auction: int | None = None,
+) -> BarColumns:
     """Return ``bars`` with what their rules compare them with. Slices must follow one another in the order of rows."""
     table = pa.table(bars).combine_chunks()
     non_empty = tuple(part for part in bars.slices if part.length)
     fields = {name: _array(table, name) for name in table.column_names}
     fields["timestamp"] = fields["timestamp"].cast(pa.int64())
-    starts, ends = _session_bounds(non_empty, calendar, kind)
+    starts, ends = _session_bounds(non_empty, calendar, kind, closing_auction)
     fields |= {"session_start": starts, "session_end": ends}
     fields["now"] = pa.repeat(pa.scalar(now.epoch_micros, pa.int64()), table.num_rows)
     return BarColumns(table, non_empty, fields)
@@ -103,9 +109,9 @@ def _array(table: pa.Table, name: str) -> pa.Array:
 
 
 def _session_bounds(
-    slices: tuple[SymbolDaySlice, ...], calendar: TradingCalendar, kind: SessionKind
+    slices: tuple[SymbolDaySlice, ...], calendar: TradingCalendar, kind: SessionKind, closing_auction: int | None
 ) -> tuple[pa.Array, pa.Array]:
-    windows = _windows({part.symbol_day.trading_date for part in slices}, calendar, kind)
+    windows = _windows({part.symbol_day.trading_date for part in slices}, calendar, kind, closing_auction)
     bounds = [windows.get(part.symbol_day.trading_date) for part in slices]
     lengths = np.array([part.length for part in slices], np.int64)
     closed = np.repeat(np.array([bound is None for bound in bounds], np.bool_), lengths)
@@ -115,11 +121,12 @@ def _session_bounds(
 
 
 def _windows(
-    dates: set[TradingDate], calendar: TradingCalendar, kind: SessionKind
+    dates: set[TradingDate], calendar: TradingCalendar, kind: SessionKind, closing_auction: int | None
 ) -> Mapping[TradingDate, tuple[int, int]]:
     if not dates:
         return {}
-    windows = {s.trading_date: s.window(kind) for s in calendar.sessions(min(dates), max(dates))}
+    sessions = calendar.sessions(min(dates), max(dates))
+    windows = {session.trading_date: session.window(kind, closing_auction) for session in sessions}
     return {day: (window.start.epoch_micros, window.end.epoch_micros) for day, window in windows.items()}
 
 

@@ -108,6 +108,24 @@ def test_regular_hours_whose_close_has_passed_stay_partial_until_the_extended_cl
     assert after_the_close.window == after_extended.window == WINTER_DAY.regular
 
 
+@pytest.mark.parametrize("minute", [0, 5])
+@pytest.mark.parametrize("session", [WINTER_DAY, SUMMER_DAY, HALF_DAY], ids=["winter", "summer", "half day"])
+def test_a_regular_session_is_asked_for_with_the_minute_of_its_closing_auction(
+    session: TradingSession, minute: int
+) -> None:
+    finality, auction_ends = SessionFinality(timedelta(), minute), session.closes.plus(timedelta(minutes=minute + 1))
+
+    regular, extended = (finality.ask(session, kind, session.extended.end) for kind in (REGULAR, EXTENDED))
+    before = finality.ask(session, REGULAR, auction_ends.plus(timedelta(seconds=-1)))
+
+    assert regular is not None
+    assert (regular.window.start, regular.window.end) == (session.opens, auction_ends)
+    assert extended is not None
+    assert extended.window == session.extended
+    assert before is not None
+    assert before.window.end == auction_ends.plus(timedelta(minutes=-1))
+
+
 @given(
     session=st.sampled_from([WINTER_DAY, SUMMER_DAY, HALF_DAY]),
     kind=st.sampled_from(SessionKind),

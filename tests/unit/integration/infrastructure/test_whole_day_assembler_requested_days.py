@@ -64,6 +64,36 @@ def test_other_hours_are_those_of_the_extended_session_around_the_regular_one() 
     assert dict(zip(cases, other.tolist(), strict=True)) == cases
 
 
+def test_the_minute_of_the_closing_auction_is_kept_if_it_was_requested() -> None:
+    asked = request(("AAPL",), "2024-07-03", "2024-07-05", kind=SessionKind.REGULAR)
+    windows = [evolve(each, window=each.session.window(SessionKind.REGULAR, 0)) for each in asked.sessions]
+    cases = {
+        "2024-07-03T16:59:00Z": False,
+        "2024-07-03T17:00:00Z": False,
+        "2024-07-03T17:01:00Z": True,
+        "2024-07-05T20:00:00Z": False,
+        "2024-07-05T20:01:00Z": True,
+    }
+    moments = micros(*cases)
+    stamps = pa.chunked_array([pa.array(moments).cast(TIMESTAMP)])
+
+    other = RequestedDays(evolve(asked, sessions=tuple(windows))).other_hours(stamps, day_numbers(moments))
+
+    assert dict(zip(cases, other.tolist(), strict=True)) == cases
+
+
+def test_a_bar_of_a_session_that_goes_on_is_for_validation_to_judge() -> None:
+    asked = request(("AAPL",), "2024-03-08", "2024-03-08", kind=SessionKind.REGULAR, final=False)
+    (running,) = asked.sessions
+    cut = evolve(running, window=running.session.regular.until(Timestamp.parse("2024-03-08T15:00:00Z")))
+    moments = micros("2024-03-08T20:59:00Z", "2024-03-08T21:00:00Z")
+    stamps = pa.chunked_array([pa.array(moments).cast(TIMESTAMP)])
+
+    other = RequestedDays(evolve(asked, sessions=(cut,))).other_hours(stamps, day_numbers(moments))
+
+    assert other.tolist() == [False, True]
+
+
 def test_a_bar_without_a_time_does_not_count_as_one_of_other_hours() -> None:
     regular = request(("AAPL",), "2024-03-08", "2024-03-08", kind=SessionKind.REGULAR)
     stamps = pa.chunked_array([pa.array([None, micros("2024-03-08T12:00:00Z")[0]], pa.int64()).cast(TIMESTAMP)])

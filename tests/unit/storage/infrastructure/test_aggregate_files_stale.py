@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +35,24 @@ def stale(store: StoreOnDisk, first: str = EARLIEST, last: str = LATEST) -> dict
 
 def test_nothing_is_stale_after_a_refresh(store: StoreOnDisk) -> None:
     assert stale(store) == {}
+
+
+@pytest.mark.parametrize(("before", "now"), [(None, 0), (0, None), (0, 5)])
+def test_daily_bars_with_another_closing_auction_are_rebuilt_and_no_other_aggregates(
+    tmp_path: Path, before: int | None, now: int | None
+) -> None:
+    store = StoreOnDisk(tmp_path / "auctions", closing_auction=before)
+    keep(store, "2023-06-01", 10.0)
+    keep(store, "2024-01-05", 10.0)
+    store.refresh("AAPL")
+    files, other = fingerprint(store), evolve(store, closing_auction=now)
+
+    report = other.refresh("AAPL")
+
+    assert written(files, fingerprint(store)) == {
+        f"timeframe=1d/symbol=AAPL/year={year}.parquet" for year in (2023, 2024)
+    }
+    assert (report.written, other.refresh("AAPL").written) == (2, 0)
 
 
 def test_a_new_day_is_lacking_in_the_aggregates_of_its_month_and_year(store: StoreOnDisk) -> None:

@@ -27,16 +27,20 @@ from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
 Row = dict[str, Any]
 
 
-def aggregate(root: Path, month: str, timeframes: Sequence[Timeframe] = AGGREGATED) -> Mapping[Timeframe, pa.Table]:
+def aggregate(
+    root: Path, month: str, timeframes: Sequence[Timeframe] = AGGREGATED, closing_auction: int | None = None
+) -> Mapping[Timeframe, pa.Table]:
     wanted = MonthPartition(Symbol("AAPL"), *map(int, month.split("-")))
     minutes = DayFilesOfMonth(wanted, str(StoreOnDisk(root).layout.month(wanted))).bars()
-    return DuckDBAggregator(CALENDAR).aggregate({wanted: minutes}, timeframes)[wanted]
+    return DuckDBAggregator(CALENDAR, closing_auction).aggregate({wanted: minutes}, timeframes)[wanted]
 
 
-def made_from(minutes: MonthOfMinutes, timeframes: Sequence[Timeframe] = AGGREGATED) -> Mapping[Timeframe, list[Row]]:
+def made_from(
+    minutes: MonthOfMinutes, timeframes: Sequence[Timeframe] = AGGREGATED, closing_auction: int | None = None
+) -> Mapping[Timeframe, list[Row]]:
     with tempfile.TemporaryDirectory() as folder:
         minutes.write(Path(folder) / "data")
-        made = aggregate(Path(folder), minutes.month.name, timeframes)
+        made = aggregate(Path(folder), minutes.month.name, timeframes, closing_auction)
         return {timeframe: bars.to_pylist() for timeframe, bars in made.items()}
 
 
@@ -48,14 +52,16 @@ def assert_same(found: Sequence[Row], expected: Sequence[Row]) -> None:
         assert one["vwap"] == (None if other["vwap"] is None else pytest.approx(other["vwap"], rel=1e-12))
 
 
-@examples(40)
-@given(months_of_minutes())
-def test_every_timeframe_is_what_the_reference_makes_of_the_minutes(minutes: MonthOfMinutes) -> None:
-    found = made_from(minutes)
+@examples(60)
+@given(months_of_minutes(), st.sampled_from([None, 0, 1, 59]))
+def test_every_timeframe_is_what_the_reference_makes_of_the_minutes(
+    minutes: MonthOfMinutes, closing_auction: int | None
+) -> None:
+    found = made_from(minutes, AGGREGATED, closing_auction)
 
     assert list(found) == list(AGGREGATED)
     for timeframe in AGGREGATED:
-        assert_same(found[timeframe], minutes.aggregated(timeframe))
+        assert_same(found[timeframe], minutes.aggregated(timeframe, closing_auction))
 
 
 def test_every_timeframe_of_full_days_is_what_the_reference_makes_of_them() -> None:

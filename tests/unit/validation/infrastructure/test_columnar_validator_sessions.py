@@ -52,6 +52,29 @@ def test_a_bar_must_be_within_the_hours_of_its_session(
     assert result.accepted.num_rows == int(inside)
 
 
+@pytest.mark.parametrize(
+    ("closing_auction", "moment", "inside"),
+    [
+        (0, "2024-01-02T20:59:00Z", True),
+        (0, "2024-01-02T21:00:00Z", True),
+        (0, "2024-01-02T21:01:00Z", False),
+        (0, "2024-01-02T14:29:00Z", False),
+        (0, "2024-07-03T17:00:00Z", True),
+        (0, "2024-07-03T17:01:00Z", False),
+        (5, "2024-01-02T21:05:00Z", True),
+        (5, "2024-01-02T21:06:00Z", False),
+    ],
+)
+def test_the_minute_of_the_closing_auction_belongs_to_a_regular_session(
+    closing_auction: int, moment: str, inside: bool
+) -> None:
+    setting = Setting(kind=REGULAR, closing_auction=closing_auction)
+
+    result = validated(columnar((day("AAPL", moment[:10]), [bar(moment)])), setting)
+
+    assert column(result.rejected, "rule") == ([] if inside else ["within_session"])
+
+
 @pytest.mark.parametrize("trading_date", ["2024-07-04", "2024-07-06", "2024-07-07", "2018-12-05"])
 @pytest.mark.parametrize("kind", SessionKind)
 def test_a_day_on_which_the_exchange_was_closed_has_no_bars(trading_date: str, kind: SessionKind) -> None:

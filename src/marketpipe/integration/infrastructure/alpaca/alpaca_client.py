@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 
-from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
+from marketpipe.integration.domain.data_feed import AT_THE_CLOSE, DataFeed, ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.alpaca.response_parser import ResponseParser
 from marketpipe.integration.infrastructure.auth import HeaderTokenAuth
@@ -63,6 +63,7 @@ def alpaca_capabilities(
         official_days=True,
         symbols_per_official_request=SYMBOLS_PER_OFFICIAL_REQUEST,
         asof=asof,
+        closing_auction=AT_THE_CLOSE,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
+from marketpipe.integration.domain.data_feed import AT_THE_CLOSE, DataFeed, ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -42,8 +42,9 @@ class SyntheticClient:
     @property
     def capabilities(self) -> ProviderCapabilities:
         """The seed is part of the feed's name, because two seeds are two datasets, which a store must not mix."""
+        feed = DataFeed(f"seed-{self._seed}", timedelta())
         return ProviderCapabilities(
-            "synthetic", DataFeed(f"seed-{self._seed}", timedelta()), "raw", BARS_PER_PAGE, 1000, official_days=True
+            "synthetic", feed, "raw", BARS_PER_PAGE, 1000, official_days=True, closing_auction=AT_THE_CLOSE
         )
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
