@@ -52,6 +52,7 @@ def test_events_are_these() -> None:
         "BarsValidated",
         "JobFinished",
         "JobStarted",
+        "OfficialDaysChanged",
         "OfficialDaysFetched",
         "OfficialDaysRequested",
         "OfficialDaysStored",
