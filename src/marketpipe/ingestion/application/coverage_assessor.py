@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from attrs import frozen
+
 from marketpipe.ingestion.application.ingestion_planner import examine
 from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
 from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier
+from marketpipe.ingestion.domain.coverage.figures.market import Copies, FigureSurvey
+from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
 from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
 from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.reconciliation import UsualRatios
@@ -21,7 +25,19 @@ from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, Tradin
 
 StoredSpan = tuple[TradingDate, TradingDate]
 SYMBOLS_OF_A_MARKET = 100
+MUCH_BETTER = 0.8
+"""Times the misfit of the other symbol: less, and the bars are the symbol's own."""
 DAYS_A_SESSION = 2  # with weekends and holidays between them
+
+
+@frozen
+class _Run:
+    """What one assessment judges all its symbols by."""
+
+    scope: IngestionScope
+    classifier: CoverageClassifier
+    lives: Mapping[Symbol, StoredSpan]
+    figures: FigureSurvey
 
 
 class CoverageAssessor:
@@ -55,15 +71,18 @@ class CoverageAssessor:
         even sample of 100 if it has more.
         """
         grid, lives = self._grid(scope), self._checkpoints.stored_spans()
-        market = even_sample(sorted({*scope.symbols, *lives}), SYMBOLS_OF_A_MARKET)
-        ratios = UsualRatios(grid)
-        survey = self._survey(market, grid, ratios)
-        classifier = CoverageClassifier(grid, survey, scope.session_kind, self._thresholds, ratios.lowest())
-        part = grid.within(scope.first, scope.last)
-        shown = grid.cut(part)
-        return tuple(
-            self._assess(symbol, scope, classifier, lives.get(symbol), part, shown) for symbol in scope.symbols
+        names = even_sample(sorted({*scope.symbols, *lives}), SYMBOLS_OF_A_MARKET)
+        figures, ratios = FigureSurvey(grid), UsualRatios(grid)
+        market = self._survey(names, grid, figures, ratios)
+        classifier = CoverageClassifier(
+            grid, market, scope.session_kind, self._thresholds, ratios.lowest(), figures.market()
         )
+        run = _Run(scope, classifier, lives, figures)
+        found = {symbol: self._assess(symbol, run) for symbol in scope.symbols}
+        for symbol, copied in self._copied(figures).items():
+            if symbol in found:  # only now the bars of all symbols are known
+                found[symbol] = self._assess(symbol, run, copied)
+        return tuple(found.values())
 
     def suspect(self, scope: IngestionScope) -> frozenset[SymbolDay]:
         """Return the suspect symbol-days that another request may settle."""
@@ -94,7 +113,9 @@ class CoverageAssessor:
             tuple(grid_session(item.session, item.final, self._halts) for item in asked if item is not None)
         )
 
-    def _survey(self, symbols: Iterable[Symbol], grid: SessionGrid, ratios: UsualRatios) -> tuple[MarketSession, ...]:
+    def _survey(
+        self, symbols: Iterable[Symbol], grid: SessionGrid, figures: FigureSurvey, ratios: UsualRatios
+    ) -> tuple[MarketSession, ...]:
         survey = MarketSurvey(grid, self._thresholds)
         for symbol in symbols if grid.dates else ():
             records = self._checkpoints.between(symbol, grid.dates[0], grid.dates[-1])
@@ -102,27 +123,38 @@ class CoverageAssessor:
             profiles = days.profiles(grid)
             survey.add(profiles, days.silent())
             ratios.add(days.figures(profiles), self._official_days(symbol, grid))
+            figures.add(symbol, FigureSeries.of(grid, days))
         return survey.sessions()
 
     def _official_days(self, symbol: Symbol, grid: SessionGrid) -> Mapping[TradingDate, OfficialDay | None]:
         return self._official.between(symbol, grid.dates[0], grid.dates[-1]) if self._official and grid.dates else {}
 
-    def _assess(
-        self,
-        symbol: Symbol,
-        scope: IngestionScope,
-        classifier: CoverageClassifier,
-        stored_span: StoredSpan | None,
-        part: slice,
-        shown: SessionGrid,
-    ) -> SymbolCoverage:
-        grid = classifier.grid
+    def _copied(self, figures: FigureSurvey) -> Copies:
+        """Return the sessions with another symbol's bars, without those of the symbol that the bars fit better."""
+        grid, copies = figures.grid, figures.copies()
+        series = dict[Symbol, FigureSeries]()
+        for symbol in copies:
+            records = self._checkpoints.between(symbol, grid.dates[0], grid.dates[-1])
+            series[symbol] = FigureSeries.of(grid, SymbolDays.of(symbol, grid, records, {}))
+        return {
+            symbol: {
+                position: other
+                for position, other in places.items()
+                if series[symbol].misfit(position) >= MUCH_BETTER * series[other].misfit(position)
+            }
+            for symbol, places in copies.items()
+        }
+
+    def _assess(self, symbol: Symbol, run: _Run, copied: Mapping[int, Symbol] | None = None) -> SymbolCoverage:
+        scope, grid = run.scope, run.classifier.grid
         first, last = min((scope.first, *grid.dates[:1])), max((scope.last, *grid.dates[-1:]))
         checked, conditions = examine(symbol, first, last, self._checkpoints, self._inventory)
         official = self._official_days(symbol, grid)
-        days = SymbolDays.of(symbol, grid, checked, conditions, stored_span, official)
+        days = SymbolDays.of(symbol, grid, checked, conditions, run.lives.get(symbol), official)
+        run.figures.remember(symbol, FigureSeries.of(grid, days))
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
         unrecorded = conditions.keys() - frozenset(grid.dates) if conditions else ()
         strays = [date for date in unrecorded if scope.first <= date <= scope.last]
-        findings = classifier.classify(days, stale)[part]
-        return SymbolCoverage.of(days.cut(part), shown, findings, strays)
+        part = grid.within(scope.first, scope.last)
+        findings = run.classifier.classify(days, stale, copied)[part]
+        return SymbolCoverage.of(days.cut(part), grid.cut(part), findings, strays)

@@ -15,6 +15,9 @@ from marketpipe.ingestion.domain.coverage.baseline import (
     Silence,
     UnusualSilence,
 )
+from marketpipe.ingestion.domain.coverage.figures.market import MarketFigures
+from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
+from marketpipe.ingestion.domain.coverage.figures.suspicions import FigureSuspicions
 from marketpipe.ingestion.domain.coverage.market import (
     FEWEST_SYMBOLS_OF_A_MARKET,
     Listing,
@@ -28,7 +31,7 @@ from marketpipe.ingestion.domain.coverage.weekdays import WeekdayHabits
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
-from marketpipe.shared_kernel.domain.symbol import Outcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionKind, TradingDate
 
 COMPLETE, EMPTY, UNLISTED = (
@@ -47,6 +50,8 @@ WORTH_AN_OFFICIAL_DAY = 10 * LOT
 """Shares in regular hours that cannot all be trades that make no official day."""
 REFUTED_BY_VOLUME = (Suspicion.CUT, Suspicion.CHANGED, Suspicion.SPARSE)
 """Suspicions of the minutes alone that cannot be true if the minutes hold the official volume."""
+REFUTED_BY_THE_DAY = (Suspicion.FROZEN, Suspicion.REPEATED, Suspicion.COPIED)
+"""Bars that are another day's or another symbol's do not have the volume of the official day."""
 NEVER_ASKED = Finding(Verdict.MISSING, "never requested")
 PENDING = Finding(Verdict.PENDING)
 HABIT_FRACTION = 4.0
@@ -96,7 +101,7 @@ class SymbolEvidence:
 class CoverageClassifier:
     """Classifies each session of a symbol by the symbol's own baseline and by what the other symbols show.
 
-    ``market`` has an entry for each session of the grid.
+    ``market`` has an entry for each session of the grid; ``figures`` are what the prices of all symbols show.
     """
 
     grid: SessionGrid
@@ -105,9 +110,12 @@ class CoverageClassifier:
     thresholds: CoverageThresholds
     usual_ratio: float | None = None
     """The lowest usual ratio of minutes' volume to official volume among the symbols of the store."""
+    figures: MarketFigures = field(factory=MarketFigures)
 
-    def classify(self, days: SymbolDays, stale: StaleAggregates) -> list[Finding]:
-        """Return one finding for each session of the grid."""
+    def classify(
+        self, days: SymbolDays, stale: StaleAggregates, copied: Mapping[int, Symbol] | None = None
+    ) -> list[Finding]:
+        """Return one finding for each session of the grid. ``copied``: by position, whose bars its bars are."""
         reconciler = Reconciler(self.grid, self.kind is SessionKind.EXTENDED, self.usual_ratio)
         of = SymbolEvidence.of(self.grid, self.market, days, stale, self.thresholds, reconciler)
         findings = [self._finding(position, of) for position in range(len(self.grid))]
@@ -119,6 +127,13 @@ class CoverageClassifier:
                 continue
             if is_complete and not is_first_ever and (record := days.records[position]):
                 findings[position] = self._short_if_confirmed(found, record)
+        series = FigureSeries.of(self.grid, days)
+        for position, found in FigureSuspicions(self.grid, self.figures).of(series, copied or {}).items():
+            if found.suspicion in REFUTED_BY_THE_DAY and position in of.official.accounted:
+                continue
+            if findings[position].verdict is Verdict.COMPLETE and (record := days.records[position]):
+                is_suspect = found.verdict is Verdict.SUSPECT
+                findings[position] = self._short_if_confirmed(found, record) if is_suspect else found
         return findings
 
     def _finding(self, position: int, of: SymbolEvidence) -> Finding:

@@ -79,6 +79,13 @@ class Suspicion(Enum):
     CUT = "cut at the same minute"
     CHANGED = "lasting change"
     EXTENDED_HOURS = "no extended hours"
+    PRICE_LEVEL = "other price level"
+    ANOTHER_SECURITY = "another security?"
+    FROZEN = "frozen"
+    REPEATED = "repeats another day"
+    COPIED = "bars of another symbol"
+    SHIFTED = "times are off"
+    ROUNDED = "rounded volumes"
     REJECTED = "all rejected"
     ALTERED = "file altered"
     UNRECORDED = "file not recorded"
@@ -106,6 +113,7 @@ class Suspicion(Enum):
 _EVIDENCE = {
     Suspicion.WITHHELD: Evidence.NEIGHBOURS | Evidence.MARKET,
     Suspicion.OUTAGE: Evidence.NEIGHBOURS | Evidence.MARKET,
+    Suspicion.COPIED: Evidence.NEIGHBOURS | Evidence.MARKET,
     Suspicion.REJECTED: Evidence.RECORD,
     Suspicion.ALTERED: Evidence.RECORD,
     Suspicion.UNRECORDED: Evidence.RECORD,

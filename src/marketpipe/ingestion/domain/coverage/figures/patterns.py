@@ -1,0 +1,147 @@
+"""Sessions whose bars are not their own: frozen, repeated from another day, at other times, or with rounded volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from attrs import frozen
+
+from marketpipe.ingestion.domain.coverage.baseline import SessionGrid
+from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
+from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
+
+FEWEST_BARS = 5
+"""Two sessions with fewer may be equal by chance, and a bar without volume may be real."""
+FEWEST_ROUND_BARS = 20
+"""A session with fewer may have no odd lot by chance."""
+REACH = 10
+FEWEST_NEIGHBOURS = 6
+HABIT, HABIT_OF_THE_CLOSE = 0.8, 0.6
+SMALL_PART = 0.2
+"""Of its usual share of the day's volume, that the minute of an auction has if the auction is elsewhere."""
+VERY_SMALL_PART = 0.15
+"""Of an opening that is late by a minute, other markets have printed more than that before."""
+TWICE = 2
+LIKELY_SHIFTS = frozenset((-1, 1, *(sign * minutes for sign in (-1, 1) for minutes in (30, 60))))
+FEWEST_ODD_SESSIONS, MOST_ROUND_SESSIONS = 10, 0.05
+
+
+@frozen
+class BarPatterns:
+    """Finds such sessions of one symbol. ``shifts``: for each session the minutes by which the whole market is off."""
+
+    grid: SessionGrid
+    series: FigureSeries
+    shifts: Sequence[int]
+
+    def findings(self) -> Iterator[tuple[int, Finding]]:
+        seen: dict[int, int] = {}
+        without_volume, rounded, elsewhere = list[int](), list[int](), list[int]()
+        for position, figures in enumerate(self.series.figures):
+            if figures is None:
+                continue
+            if not figures.total_volume:
+                without_volume.append(position)
+            elif (before := seen.setdefault(figures.values_hash, position)) != position:
+                yield from self._repeated(before, position)
+            if figures.in_lots:
+                rounded.append(position)
+            if figures.closing_peak != figures.closes:
+                elsewhere.append(position)
+        yield from self._frozen(without_volume)
+        yield from self._rounded(rounded)
+        yield from self._shifted(elsewhere)
+
+    def _repeated(self, before: int, position: int) -> Iterator[tuple[int, Finding]]:
+        figures = self.series.at(position)
+        if self.series.bars(position) < FEWEST_BARS or self.series.bars(before) != self.series.bars(position):
+            return
+        if figures.opens != self.series.at(before).opens:
+            return
+        odd = position
+        if self.series.misfit(before) > TWICE * self.series.misfit(position):
+            odd = before
+        other = self.grid.dates[before if odd == position else position]
+        detail = (
+            f"all its {self.series.bars(odd):,} bars have the prices and volumes of {other}: one day under two dates"
+        )
+        yield odd, Finding(Verdict.SUSPECT, detail, Suspicion.REPEATED)
+
+    def _frozen(self, without_volume: Sequence[int]) -> Iterator[tuple[int, Finding]]:
+        for position in without_volume:
+            bars, near = self.series.bars(position), self._near(position)
+            living = sum(each.total_volume > 0 for each in near)
+            if bars < FEWEST_BARS or len(near) < FEWEST_NEIGHBOURS or 2 * living < len(near):
+                continue
+            figures = self.series.at(position)
+            what = f"one price, {figures.close:g}," if figures.high == figures.low else "prices"
+            detail = f"{bars:,} bars of {what} and no volume, while {living} of {len(near)} sessions around have some"
+            yield position, Finding(Verdict.SUSPECT, detail, Suspicion.FROZEN)
+
+    def _rounded(self, rounded: Sequence[int]) -> Iterator[tuple[int, Finding]]:
+        long_enough = [p for p in rounded if self.series.bars(p) >= FEWEST_ROUND_BARS]
+        if not long_enough:
+            return
+        is_round = [
+            figures.in_lots
+            for position, figures in enumerate(self.series.figures)
+            if figures is not None and self.series.bars(position) >= FEWEST_ROUND_BARS
+        ]
+        if len(is_round) - len(long_enough) < FEWEST_ODD_SESSIONS:
+            return
+        for position in long_enough:
+            before = self._near(position, after=False)
+            near = self._near(position)
+            odd = sum(not each.in_lots for each in near)
+            if (
+                len(near) < FEWEST_NEIGHBOURS
+                or odd < HABIT * len(near)
+                or not before
+                or 2 * sum(not each.in_lots for each in before) < len(before)
+            ):
+                continue
+            detail = (
+                f"the volumes of all its {self.series.bars(position):,} bars are multiples of 100, those of {odd} of "
+                f"{len(near)} sessions around are not: another feed, or a rounded one"
+            )
+            yield position, Finding(Verdict.SUSPECT, detail, Suspicion.ROUNDED)
+
+    def _shifted(self, elsewhere: Sequence[int]) -> Iterator[tuple[int, Finding]]:
+        at_close = [int(each is not None and each.closing_peak == each.closes) for each in self.series.figures]
+        known = [int(each is not None) for each in self.series.figures]
+        good, all_ = list(accumulate(at_close, initial=0)), list(accumulate(known, initial=0))
+        for position in elsewhere:
+            first, end = max(0, position - REACH), min(len(known), position + REACH + 1)
+            near = all_[end] - all_[first] - 1
+            if near < FEWEST_NEIGHBOURS or good[end] - good[first] < HABIT_OF_THE_CLOSE * near:
+                continue
+            figures = self.series.at(position)
+            by = figures.closing_peak - figures.closes
+            if figures.closing_peak >= 0 and self._is_shifted(position, figures, by):
+                times = f"{abs(by)} minute{'s' if abs(by) > 1 else ''} too {'late' if by > 0 else 'early'}"
+                detail = f"its bars seem to be {times}: the busiest minutes of the open and the close both are"
+                yield position, Finding(Verdict.SUSPECT, detail, Suspicion.SHIFTED)
+
+    def _is_shifted(self, position: int, figures: DayFigures, by: int) -> bool:
+        if self.shifts and self.shifts[position] == by:
+            return True
+        near, total = self._near(position), figures.total_volume
+        if not total or by not in LIKELY_SHIFTS or figures.opening_peak == figures.opens:
+            return False
+        opening = _median_share([each.opening_volume for each in near], [each.total_volume for each in near])
+        auction = _median_share([each.auction_volume for each in near], [each.total_volume for each in near])
+        if by > 0:
+            return opening > 0 and figures.opening_volume / total <= VERY_SMALL_PART * opening
+        return auction > 0 and figures.auction_volume / total <= SMALL_PART * auction
+
+    def _near(self, position: int, *, after: bool = True) -> list[DayFigures]:
+        figures = self.series.figures
+        around = figures[max(0, position - REACH) : position], figures[position + 1 : position + 1 + REACH]
+        return [each for part in around[: 1 + after] for each in part if each is not None]
+
+
+def _median_share(parts: Sequence[float], wholes: Sequence[float]) -> float:
+    shares = sorted(part / whole for part, whole in zip(parts, wholes, strict=True) if whole)
+    return shares[len(shares) // 2] if shares else 0.0
