@@ -24,6 +24,8 @@ SMALL_PART = 0.2
 VERY_SMALL_PART = 0.15
 """Of an opening that is late by a minute, other markets have printed more than that before."""
 TWICE = 2
+HABIT_OF_REPEATING = 4
+"""If one session of so many repeats another, it is what the symbol does: a rate, or a test's."""
 LIKELY_SHIFTS = frozenset((-1, 1, *(sign * minutes for sign in (-1, 1) for minutes in (30, 60))))
 FEWEST_ODD_SESSIONS, MOST_ROUND_SESSIONS = 10, 0.05
 
@@ -38,6 +40,7 @@ class BarPatterns:
 
     def findings(self) -> Iterator[tuple[int, Finding]]:
         seen: dict[int, int] = {}
+        repeated = list[tuple[int, int]]()
         without_volume, rounded, elsewhere = list[int](), list[int](), list[int]()
         for position, figures in enumerate(self.series.figures):
             if figures is None:
@@ -45,11 +48,14 @@ class BarPatterns:
             if not figures.total_volume:
                 without_volume.append(position)
             elif (before := seen.setdefault(figures.values_hash, position)) != position:
-                yield from self._repeated(before, position)
+                repeated.append((before, position))
             if figures.in_lots:
                 rounded.append(position)
             if figures.closing_peak != figures.closes:
                 elsewhere.append(position)
+        if HABIT_OF_REPEATING * len(repeated) < len(self.series.figures) - self.series.figures.count(None):
+            for before, position in repeated:
+                yield from self._repeated(before, position)
         yield from self._frozen(without_volume)
         yield from self._rounded(rounded)
         yield from self._shifted(elsewhere)

@@ -17,8 +17,8 @@ from marketpipe.ingestion.domain.coverage.figures.series import REACH, FigureSer
 from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
 from marketpipe.shared_kernel.domain.symbol import Outcome
 
-LARGE, VERY_LARGE, ABSURD = math.log(1.5), math.log(3), math.log(20)
-"""Moves overnight: below the first none is looked at; the third is no news."""
+LARGE, VERY_LARGE, ABSURD = 1.35, math.log(3), math.log(20)
+"""Moves overnight: below the first (times) none is looked at; the third (a logarithm) is no news."""
 APART = math.log(1.25)
 """The least distance of a level that comes back."""
 TOLERANT = 0.25
@@ -69,16 +69,16 @@ class PriceLevels:
                 )
 
     def _jumps(self) -> Iterator[int]:
-        """Yield the indices of the sessions that open far from the last close, less far if that is long ago."""
-        figures, last_close, last = self.series.figures, 0.0, 0
+        """Yield the indices of the sessions that open far from the last close."""
+        figures, last_close = self.series.figures, 0.0
         for index, position in enumerate(self.series.priced):
             found = figures[position]
             if found is None:
                 continue
             ratio = found.open / last_close if last_close else 1.0
-            if not 0.67 < ratio < 1.5 or (position - last > SESSIONS_OF_SILENCE and not 0.72 < ratio < 1.4):
+            if not 1 / LARGE < ratio < LARGE:
                 yield index
-            last_close, last = found.close, position
+            last_close = found.close
 
     def _step(self, place: int) -> float:
         """Return the move before a session without what the market moved, at most a factor of three."""
@@ -93,7 +93,7 @@ class PriceLevels:
         return end - first if silent and end - first >= SESSIONS_OF_SILENCE else 0
 
     def _after_silence(self, place: int, silent: int) -> Iterator[tuple[int, Finding]]:
-        step, usual = self.series.gap(place), self.series.usual_move(place, rank=0.5) * 1.5
+        step, usual = self.series.gap(place), self.series.daily_move(place)
         if abs(step) < max(SMALLEST_STEP_AFTER_SILENCE, MOVES_OF_A_SILENCE * usual * math.sqrt(silent)):
             return
         before, after = self.series.priced[place - 1], self.series.priced[place]
@@ -148,7 +148,10 @@ class PriceLevels:
                 priced[place],
                 Finding(Verdict.COMPLETE, f"{facts}; the volume moved the other way: likely a {split} split"),
             )
-        elif abs(step) >= VERY_LARGE and (abs(step) >= ABSURD or day.total_volume < RAISED * before):
+        elif abs(step) >= ABSURD or (
+            abs(step) >= max(VERY_LARGE, MOVES_OF_A_FAR_LEVEL * series.usual_move(place))
+            and day.total_volume < RAISED * before
+        ):
             detail = f"{facts}, and the volume does not explain it: another scale, or another security"
             for position in self._shorter_side(place):
                 yield position, Finding(Verdict.SUSPECT, detail, Suspicion.PRICE_LEVEL)
@@ -165,7 +168,7 @@ class PriceLevels:
         volume, times = math.log(after / before), math.exp(abs(step))
         nearest = min(SPLITS, key=lambda split: abs(math.log(split / times)))
         tolerance = max(NEAR_A_SPLIT, abs(step) * 0.05)
-        if abs(math.log(nearest / times)) > tolerance or volume * step >= 0 or abs(volume) < abs(step) / 2:
+        if abs(math.log(nearest / times)) > tolerance or volume * step >= 0 or abs(volume) < abs(step) / 3:
             return None
         down = next(down for down in range(1, 6) if math.isclose(nearest * down, round(nearest * down)))
         up = round(nearest * down)

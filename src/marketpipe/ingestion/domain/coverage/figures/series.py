@@ -81,6 +81,16 @@ class FigureSeries:
         found = moves[int(rank * (len(moves) - 1))] if len(moves) >= FEWEST_MOVES else UNKNOWN_MOVE
         return max(found, SMALLEST_MOVE)
 
+    def daily_move(self, index: int) -> float:
+        """Return what would be the standard deviation of a day's move, by the closes before and after a session."""
+        places = (*range(max(1, index - REACH), index), *range(index + 1, min(index + REACH, len(self.priced))))
+        moves = [
+            abs(math.log(self.at(self.priced[i]).close / self.at(self.priced[i - 1]).close))
+            / math.sqrt(self.priced[i] - self.priced[i - 1])
+            for i in places
+        ]
+        return max(SMALLEST_MOVE, 1.48 * median(moves) if len(moves) >= FEWEST_MOVES else UNKNOWN_MOVE)
+
     def misfit(self, position: int) -> float:
         """Return how badly a session fits the sessions around it, by prices and volume, in units of what is usual."""
         index = bisect_left(self.priced, position)
