@@ -13,6 +13,7 @@ from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabiliti
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
@@ -30,6 +31,9 @@ class ScriptedProvider:
     ``page_size``. ``errors``: by symbol (raised whenever it is asked for) or by the number of the call, from 1.
     ``refused``: reasons by symbol. ``script``: by the number of the call, its exact pages, whatever was requested;
     an error among the pages is raised in its place. ``requests`` remembers the calls.
+
+    ``official``: official days by symbol and trading date; None if it has none to offer. ``official_errors`` are by the
+    number of the call for them; ``official_requests`` remembers these calls, and ``requests`` does not.
     """
 
     def __init__(
@@ -45,14 +49,24 @@ class ScriptedProvider:
         feed: str = "scripted",
         capabilities: ProviderCapabilities | None = None,
         closing_auction: int | None = None,
+        official: Mapping[str, Mapping[str, Row | Sequence[Row]]] | None = None,
+        official_errors: Mapping[int, Exception] | None = None,
     ) -> None:
         self.bars = {symbol: dict(days) for symbol, days in (bars or {}).items()}
         self.errors, self.refused, self.script = dict(errors or {}), dict(refused or {}), dict(script or {})
         self.requests: list[BarsRequest] = []
+        self.official = {symbol: dict(days) for symbol, days in (official or {}).items()}
+        self.official_errors, self.official_requests = dict(official_errors or {}), list[BarsRequest]()
         self.closed = False
         self._lock = threading.Lock()
         self._capabilities = capabilities or ProviderCapabilities(
-            "scripted", DataFeed(feed, delay), "raw", page_size, symbols_per_request, closing_auction=closing_auction
+            "scripted",
+            DataFeed(feed, delay),
+            "raw",
+            page_size,
+            symbols_per_request,
+            official_days=official is not None,
+            closing_auction=closing_auction,
         )
 
     @property
@@ -67,8 +81,12 @@ class ScriptedProvider:
     def forget(self) -> None:
         """Forget the calls made so far; numbering starts again."""
         self.requests.clear()
+        self.official_requests.clear()
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
+        if request.timeframe is Timeframe.DAY_1:
+            yield from self._official_days(request)
+            return
         with self._lock:
             self.requests.append(request)
             call = len(self.requests)
@@ -87,6 +105,12 @@ class ScriptedProvider:
     def close(self) -> None:
         self.closed = True
 
+    def _official_days(self, request: BarsRequest) -> Iterator[RawMarketData]:
+        self.official_requests.append(request)
+        if (error := self.official_errors.get(len(self.official_requests))) is not None:
+            raise error
+        yield from self._answer(request)
+
     def _answer(self, request: BarsRequest) -> Iterator[RawMarketData]:
         refused = tuple(RefusedSymbol(s, self.refused[str(s)]) for s in request.symbols if str(s) in self.refused)
         if refused:
@@ -97,6 +121,9 @@ class ScriptedProvider:
         yield from _played([rows[i : i + size] for i in range(0, len(rows), size)] or [[]])
 
     def _rows(self, symbol: str, asked: AskedSession) -> list[Row]:
+        if asked.window.start == asked.trading_date.midnight:
+            found = self.official.get(symbol, {}).get(str(asked.trading_date), ())
+            return [found] if isinstance(found, dict) else list(found)
         rows = self.bars.get(symbol, {}).get(str(asked.trading_date), ())
         return [row for row in rows if asked.window.contains(Timestamp(row["timestamp"]))]
 
