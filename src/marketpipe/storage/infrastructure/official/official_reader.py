@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
@@ -16,10 +18,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, VALUES
-from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 from marketpipe.storage.infrastructure.day_versions import file_mark, moment_of
 from marketpipe.storage.infrastructure.official.official_history import history_or_none, known_at
-from marketpipe.storage.infrastructure.parquet_files import bars_at, content_of, sha256, times_of
+from marketpipe.storage.infrastructure.parquet_files import Int64s, bars_at, content_of, sha256, times_of
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, unreadable
 
 READINGS: Final = 3
@@ -38,9 +39,10 @@ class OfficialReader:
         found = dict[TradingDate, OfficialDay | None]()
         for year, recorded in self._years(symbol, first.day.year, last.day.year).items():
             with suppress(PartitionUnreadableError):  # its bytes have rotted: nothing is known of these days
-                bars = None if recorded.version is None else self._bars(symbol, year)
-                found |= dict.fromkeys(recorded.answered.dates)
-                found |= () if bars is None else _values(bars)
+                bars = BAR_SCHEMA.empty_table() if recorded.version is None else self._bars(symbol, year)
+                found.update(_values(recorded.answered, bars))
+        if not found or (first <= next(iter(found)) and next(reversed(found)) <= last):
+            return found  # they ascend
         start, end = first.day, last.day
         return {date: value for date, value in found.items() if start <= date.day <= end}
 
@@ -84,10 +86,24 @@ class OfficialReader:
         return bars
 
 
-def _values(bars: pa.Table) -> Iterator[tuple[TradingDate, OfficialDay]]:
-    """Yield the days of a file. There are hundreds of thousands in a report: columns are converted, not rows."""
-    dates = map(trading_date, day_numbers(times_of(bars)).tolist())
-    return zip(dates, map(OfficialDay, *(bars[name].to_pylist() for name in VALUES)), strict=True)
+def _values(answered: DaysOfYear, bars: pa.Table) -> Iterable[tuple[TradingDate, OfficialDay | None]]:
+    """Return the answered days, ascending, each with its bar or None.
+
+    A report has hundreds of thousands of them: columns are converted, not rows, and nearly always all days have a bar.
+    """
+    dates, midnights = _midnights(answered.year, answered.bits)
+    values = map(OfficialDay, *(bars[name].to_pylist() for name in VALUES))
+    times = times_of(bars)
+    if np.array_equal(times, midnights):
+        return zip(dates, values, strict=True)
+    by_time = dict(zip(times.tolist(), values, strict=True))
+    return ((date, by_time.get(stamp)) for date, stamp in zip(dates, midnights.tolist(), strict=True))
+
+
+@lru_cache(maxsize=1024)  # nearly all symbols of a store have the same days
+def _midnights(year: int, bits: int) -> tuple[list[TradingDate], Int64s]:
+    dates = DaysOfYear(year, bits).dates
+    return dates, np.array([date.midnight.epoch_micros for date in dates], np.int64)
 
 
 class OfficialRows:
