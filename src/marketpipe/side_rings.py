@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
     from marketpipe.storage.application.bar_handlers import OfficialDayStorer
+    from marketpipe.storage.infrastructure.official.official_check import OfficialYearCheck
     from marketpipe.validation.application.bar_validator import OfficialDayValidator
 
 
@@ -72,6 +73,13 @@ def official_planner(parts: Parts, recorded: SQLiteState) -> OfficialDaysPlanner
     limits = OfficialLimits(provided.bars_per_page, symbols)
     stored = composition.stored_official_days(parts, recorded)
     return OfficialDaysPlanner(composition.calendar(parts), composition.finality(parts), stored, limits, parts.clock)
+
+
+def official_check(parts: Parts, recorded: SQLiteState) -> OfficialYearCheck:
+    from marketpipe.storage.infrastructure.official.official_check import OfficialYearCheck
+
+    lock = composition.store_lock(parts, "official", waits=True).acquired
+    return OfficialYearCheck(composition.layout(parts), recorded.official_years, lock)
 
 
 @once

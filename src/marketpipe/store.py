@@ -8,6 +8,8 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from attrs import evolve
+
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
@@ -18,6 +20,7 @@ from marketpipe.parts import NewWorkerPool, Parts
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, extended_to_the_last, recorded_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, Clock, as_timestamp
@@ -30,10 +33,10 @@ from marketpipe.shared_kernel.domain.trading_date import (
 )
 from marketpipe.shared_kernel.events import Event
 from marketpipe.storage.domain.dataset_lock import DatasetLock
-from marketpipe.storage.domain.integrity import IntegrityReport
+from marketpipe.storage.domain.integrity import IntegrityProblem, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import composition, derived
+from . import composition, derived, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -209,7 +212,8 @@ class Store:
 
         chosen, first, last = self._named_range(symbols, start, end)
         if lock is None:
-            return composition.new_integrity_checker(self._parts).check(chosen, first, last)
+            report = composition.new_integrity_checker(self._parts).check(chosen, first, last)
+            return evolve(report, problems=(*report.problems, *self._official_problems(chosen, first, last)))
         if (symbols, start, end) != (None, None, None):
             raise ConfigurationError("a lock cannot be combined with symbols or dates: it names its own")
         return compare_with_lock(composition.new_stored_files(self._parts), lock)
@@ -239,7 +243,25 @@ class Store:
             found = composition.stored_identity(parts).prevailing()
             symbols = sorted(files.symbols()) if found else []
             days = ((symbol, files.stored_days(symbol, found)) for symbol in symbols if found)
-            return recoverer.recover(found, days, set_aside)
+            report = recoverer.recover(found, days, set_aside)
+            if found is not None:
+                self._recover_official_days(symbols, found)
+            return report
+
+    def _official_problems(
+        self, symbols: Sequence[Symbol] | None, first: TradingDate, last: TradingDate
+    ) -> list[IntegrityProblem]:
+        state = composition.known_state(self._parts)
+        every = state.official_years.symbols() | composition.new_stored_files(self._parts).symbols()
+        check = side_rings.official_check(self._parts, state)
+        return check.problems(sorted(every) if symbols is None else symbols, first, last)
+
+    def _recover_official_days(self, symbols: Sequence[Symbol], identity: DatasetIdentity) -> None:
+        """Record the official days of the files. Days without one left no file: they are requested once more."""
+        state = composition.state(self._parts)
+        check = side_rings.official_check(self._parts, state)
+        for symbol in symbols:
+            state.official_years.record(self._parts.clock.now(), list(check.stored(symbol, identity)))
 
     def _named_range(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None

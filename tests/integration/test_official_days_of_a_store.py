@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.domain.integrity import Damage
 from marketpipe.storage.infrastructure.official.official_reader import OfficialRows
 from tests.support.builders import bar
 from tests.support.fake_clock import FakeClock
@@ -222,9 +224,6 @@ def test_an_update_finds_what_the_provider_has_changed_and_requests_its_minutes_
         report = opened.update()
         assert len(provider.official_requests) == 1
         assert provider.asked == [f"AAPL {MONDAY}"]
-        provider.forget()
-        assert opened.update().ok
-        assert provider.requests == []
 
     assert report.ok
     assert [str(day) for day in report.official.changed] == [f"AAPL {MONDAY}"]
@@ -360,3 +359,43 @@ def test_verify_reads_the_files_of_official_days(tmp_path: Path) -> None:
         problems = {problem.path for problem in opened.verify().problems}
 
     assert problems == {"official/symbol=AAPL/year=24.parquet", "revisions/symbol=AAPL/year=2024/known_since.csv"}
+
+
+@pytest.mark.parametrize("change", ["gone", "altered", "rotted"])
+def test_verify_compares_official_days_with_their_record_and_the_next_ingestion_heals_them(
+    tmp_path: Path, change: str
+) -> None:
+    provider = market(AAPL)
+    path = tmp_path / "official" / "symbol=AAPL" / "year=2024.parquet"
+    with made(tmp_path, provider, AAPL) as opened:
+        opened.ingest()
+        content, times = path.read_bytes(), path.stat()
+        path.unlink()
+        if change != "gone":
+            path.write_bytes(content.replace(content[40:44], bytes(4), 1))
+        if change == "rotted":
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        problems = {problem.path: problem.damage for problem in opened.verify().problems}
+        opened.ingest()
+        assert opened.verify().ok
+
+    expected = Damage.GONE if change == "gone" else Damage.ALTERED
+    assert expected in problems.values()
+    assert set(problems) == {"official/symbol=AAPL/year=2024.parquet"}
+    assert path.read_bytes() == content
+
+
+def test_recover_records_the_official_days_of_the_files(tmp_path: Path) -> None:
+    provider = market(AAPL, MSFT)
+    with made(tmp_path, provider) as opened:
+        opened.ingest()
+    for file in (tmp_path / "state").glob("marketpipe.sqlite*"):
+        file.unlink()
+    provider.forget()
+    with made(tmp_path, provider) as opened:
+        assert opened.recover().ok
+        assert known(opened) == dict.fromkeys(DATES, 100.5)
+        assert opened.verify().ok
+        opened.ingest()
+
+    assert provider.official_requests == []

@@ -257,6 +257,9 @@ class InMemoryOfficialYears:
         known = sorted((year, found) for (owner, year), found in self._memory.official_years.items() if owner == symbol)
         return {year: found for year, found in known if first <= year <= last}
 
+    def symbols(self) -> frozenset[Symbol]:
+        return frozenset(symbol for symbol, _ in self._memory.official_years)
+
     def record(self, checked_at: Timestamp, years: Sequence[StoredOfficialYear]) -> None:
         self._memory.snapshot()
         for stored in years:

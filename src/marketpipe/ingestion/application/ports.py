@@ -101,8 +101,8 @@ class OfficialYears(OfficialYearRegister, Protocol):
         Years with an ``error`` are left as they are.
         """
 
-    def forget(self, symbol: Symbol) -> None:
-        """Remove the records of a symbol, so that its whole history is requested again."""
+    def symbols(self) -> frozenset[Symbol]:
+        """Return the symbols with a record."""
 
 
 class Jobs(Protocol):

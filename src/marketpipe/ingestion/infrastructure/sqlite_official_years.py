@@ -20,6 +20,7 @@ PUT_YEAR: Final = (
     "INSERT OR REPLACE INTO official_years "
     "(store_id, symbol, year, answered, mark, sha256, known_since, checked_at) VALUES (?,?,?,?,?,?,?,?)"
 )
+SELECT_SYMBOLS: Final = "SELECT DISTINCT symbol FROM official_years WHERE store_id = ?"
 FORGET: Final = "DELETE FROM official_years WHERE store_id = ? AND symbol = ?"
 
 
@@ -37,6 +38,10 @@ class SQLiteOfficialYears:
                 )
                 for year, answered, mark, sha256, since in rows
             }
+
+    def symbols(self) -> frozenset[Symbol]:
+        with self._file.rows(SELECT_SYMBOLS) as rows:
+            return frozenset(Symbol(name) for (name,) in rows)
 
     def record(self, checked_at: Timestamp, years: Sequence[StoredOfficialYear]) -> None:
         with self._file.transaction() as connection:

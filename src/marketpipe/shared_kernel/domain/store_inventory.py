@@ -126,6 +126,9 @@ class OfficialYearRegister(Protocol):
     def years(self, symbol: Symbol, first: int, last: int) -> Mapping[int, RecordedOfficialYear]:
         """Return the recorded years between these, both inclusive; years ascend."""
 
+    def forget(self, symbol: Symbol) -> None:
+        """Remove the records of a symbol, so that its whole history is requested again."""
+
 
 class OfficialDays(Protocol):
     """The exchange's official daily bars that are stored. Raises ``StateError`` and ``StorageError``."""

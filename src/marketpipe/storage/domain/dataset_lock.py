@@ -22,7 +22,7 @@ from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDat
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea
 
-FROZEN: Final = (StoreArea.DATA, StoreArea.AGGREGATES)
+FROZEN: Final = (StoreArea.DATA, StoreArea.AGGREGATES, StoreArea.OFFICIAL)
 """The areas that a backtest reads."""
 
 BEGINNING: Final = "marketpipe lock "

@@ -61,6 +61,11 @@ class StoreLayout:
     def official_days(self, symbol: Symbol, year: int) -> Path:
         return self.official / f"symbol={symbol}" / f"year={year:04d}.parquet"
 
+    def official_years(self, symbol: Symbol) -> list[int]:
+        """Return the years that have a file of official days, ascending. Raises ``StorageError``."""
+        names = names_in(self.official / f"symbol={symbol}")
+        return [int(match[1]) for name in names if (match := _YEAR_PATH.fullmatch(name))]
+
     def official_histories(self, symbol: Symbol) -> list[Path]:
         """Return the histories of official days that exist, ascending by year."""
         return sorted((self.revisions / f"symbol={symbol}").glob(f"{YEAR_FOLDER}/{VERSION_INDEX}"))
@@ -300,7 +305,7 @@ class StoreWalk:
             for top in _tops(area):
                 prefix = f"{top}symbol={symbol}/"
                 for below in _files_below(self._roots[area] / prefix):
-                    if area is not StoreArea.REVISIONS or not _INDEX_PATH.fullmatch(below):
+                    if area is not StoreArea.REVISIONS or not _INDEX_PATH.match(below):
                         yield self._found(area, symbol, top, below) or f"{area}/{prefix}{below}"
 
     def day_file(self, day: SymbolDay) -> FoundFile:
@@ -350,8 +355,8 @@ def _all_of(area: StoreArea, root: Path, name: str) -> Iterator[str]:
 _DAY_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)(\.[^/]+)?\.parquet", re.ASCII)
 _MONTH_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)\.parquet", re.ASCII)
 _YEAR_PATH: Final = re.compile(r"year=(\d{4})\.parquet", re.ASCII)
-_INDEX_PATH: Final = re.compile(rf"(year=(?!0000)\d{{4}}/)?{re.escape(VERSION_INDEX)}", re.ASCII)
-"""The version index of day files, and those of official days, one a year."""
+_INDEX_PATH: Final = re.compile(rf"(year=(?!0000)\d{{4}}/)?{re.escape(VERSION_INDEX)}(/|$)", re.ASCII)
+"""The version index of day files, and those of official days, one a year; what is in a folder of that name, too."""
 Span = tuple[str, TradingDate, TradingDate]
 """A period as metadata names it, its first and its last date."""
 
