@@ -74,6 +74,7 @@ from .shared_kernel.domain.errors import TerminalProviderError as TerminalProvid
 from .shared_kernel.domain.errors import TransientProviderError as TransientProviderError
 from .shared_kernel.domain.errors import ValidationError as ValidationError
 from .shared_kernel.domain.errors import WorkerLostError as WorkerLostError
+from .shared_kernel.domain.errors import WrongAnswerError as WrongAnswerError
 from .shared_kernel.domain.ohlcv_bar import OHLCVBar as OHLCVBar
 from .shared_kernel.domain.ohlcv_bar import Price as Price
 from .shared_kernel.domain.predicate import Severity as Severity

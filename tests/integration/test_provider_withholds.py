@@ -38,7 +38,7 @@ def two_weeks_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kinds", "seed"), [(("null",), 0), (("null",), 1), (("null",), 4), (("null",), 5), (MIXED, 0)], ids=str
+    ("kinds", "seed"), [(("null",), 0), (("null",), 1), (("null",), 4), (("null",), 5), (MIXED, 13)], ids=str
 )
 def test_days_withheld_without_an_error_are_named_exactly_and_healed(
     tmp_path: Path, two_weeks_of_three: Path, kinds: tuple[str, ...], seed: int

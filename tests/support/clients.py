@@ -53,7 +53,7 @@ class AlpacaSetting:
         *,
         retry: RetryPolicy | None = None,
         windows: Sequence[RateWindow] = (),
-        feed: str = "iex",
+        feed: str = "sip",
         adjustment: str = "raw",
         client_class: type[AlpacaClient] = AlpacaClient,
     ) -> None:

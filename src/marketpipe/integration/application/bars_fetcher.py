@@ -59,6 +59,7 @@ class BarsFetcher:
                     self._bus.publish(BarsFetched(request, bars))
         if (bars := assembler.close()) is not None:
             self._bus.publish(BarsFetched(request, bars))
+        assembler.check_answered([symbol.symbol for symbol in refused])
         self._bus.publish(BarsExhausted(request, tuple(refused), assembler.unrequested))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from typing import Protocol
 
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.symbol import Symbol
 
 
 class MarketDataProvider(Protocol):
@@ -35,7 +36,7 @@ class MarketDataProvider(Protocol):
 
 
 class SymbolDayAssembler(Protocol):
-    """Turns the pages of one request into complete symbol-days.
+    """Turns the pages of one request into complete symbol-days, in whatever order the provider sends them.
 
     A port, although it has one adapter, because cutting columns needs Arrow and the application layer stays free of it.
     """
@@ -43,11 +44,18 @@ class SymbolDayAssembler(Protocol):
     def add(self, page: RawMarketData) -> ColumnarBars | None:
         """Return the symbol-days that ``page`` completes, None if there are none.
 
-        The last symbol-day is kept if more pages follow, because the next one may continue it.
+        What a later page may continue is kept if more pages follow. Raises ``WrongAnswerError`` for a page of another
+        timeframe.
         """
 
     def close(self) -> ColumnarBars | None:
-        """Return the symbol-day that was kept, None if there is none."""
+        """Return the symbol-days that were kept, None if there are none. Call it only when all pages have come."""
+
+    def check_answered(self, refused: Collection[Symbol]) -> None:
+        """Raise ``WrongAnswerError`` if other bars came in place of the bars of a requested symbol-day.
+
+        Such a symbol-day must not be taken for empty. Call it after ``close``; ``refused`` symbols need no answer.
+        """
 
     @property
     def unrequested(self) -> int:
@@ -60,7 +68,7 @@ class AnswerAssembler(Protocol):
     def add(self, page: RawMarketData) -> None: ...
 
     def close(self) -> ColumnarBars:
-        """Return the symbol-days that have bars."""
+        """Return the symbol-days that have bars. Raises ``WrongAnswerError`` as ``SymbolDayAssembler`` does."""
 
 
 class RateLimitBackend(Protocol):

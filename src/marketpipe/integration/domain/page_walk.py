@@ -7,14 +7,22 @@ client believe that there are no bars. ``PageWalk`` is the one place that decide
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from attrs import evolve, frozen
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import EndlessPagingError, MalformedResponseError, SymbolRefusedError
+from marketpipe.shared_kernel.domain.errors import (
+    EndlessPagingError,
+    MalformedResponseError,
+    SymbolRefusedError,
+    WrongAnswerError,
+)
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import RefusedSymbol
 
 IDLE_PAGES_IN_A_ROW = 25
@@ -24,6 +32,25 @@ BARS_PER_SYMBOL_DAY = 2 * 1440
 
 TimeSpan = tuple[int, int]
 """The first and the last timestamp of a symbol's bars, in microseconds since 1970-01-01 UTC, both inclusive."""
+
+
+SymbolSpan = tuple[Symbol, TimeSpan]
+
+
+def check_timeframe(request: BarsRequest, spans: Sequence[SymbolSpan]) -> None:
+    """Raise ``WrongAnswerError`` for a page of daily bars instead of minutes, or the reverse.
+
+    Daily bars are stamped New York midnight, when no session is open.
+    """
+    if spans:
+        daily = [_is_midnight(low) and _is_midnight(high) for _, (low, high) in spans]
+        if all(daily) if request.timeframe is Timeframe.MINUTE_1 else not any(daily):
+            raise WrongAnswerError(f"the response has bars of another timeframe than {request.timeframe}")
+
+
+def _is_midnight(epoch_micros: int) -> bool:
+    moment = Timestamp.from_epoch_micros(epoch_micros)
+    return TradingDate.of(moment).midnight == moment
 
 
 @frozen
@@ -49,7 +76,7 @@ class PageWalk:
         self._calls = deque([PageCall(request)])
         self._cursors: set[str] = set()
         self._spans: dict[Symbol, TimeSpan] = {}
-        self._idle_in_a_row = 0
+        self._idle_in_a_row, self._has_requested = 0, False
         self._bars_left = len(request.symbols) * len(request.sessions) * BARS_PER_SYMBOL_DAY
 
     def next_call(self) -> PageCall | None:
@@ -62,7 +89,20 @@ class PageWalk:
         if page.next_cursor is not None and page.next_cursor == call.cursor:
             raise MalformedResponseError(f"the page after {call.cursor!r} pointed to itself")
 
-    def accept(self, page: RawMarketData, spans: Iterable[tuple[Symbol, TimeSpan]]) -> None:
+    def check_answer(self, page: RawMarketData, spans: Sequence[SymbolSpan]) -> None:
+        """Raise ``WrongAnswerError``, which is retried, if a page answers another question than the present call.
+
+        That is a page of other symbols or dates, if no requested bar has come before it, and one of another timeframe.
+        Dates are those of New York, so a bar exactly at the end of a window is no reason. ``spans`` are the time spans
+        of the page's runs.
+        """
+        request = self._calls[0].request
+        if (spans or page.unrequested) and not self._has_requested and not _some_requested(request, spans):
+            foreign = _spans_as_text(spans) if spans else f"{page.unrequested:,} bars of other symbols"
+            raise WrongAnswerError(f"the response has no bar of {request}, which was requested, but {foreign}")
+        check_timeframe(request, spans)
+
+    def accept(self, page: RawMarketData, spans: Sequence[SymbolSpan]) -> None:
         """Take the page of the present call and move on. ``spans`` are the time spans of the page's runs.
 
         Raises ``EndlessPagingError`` if the cursors form a circle, if too many pages in a row bring no new bar, or if
@@ -70,6 +110,7 @@ class PageWalk:
         """
         call = self._calls.popleft()
         self._bars_left -= page.num_rows
+        self._has_requested = self._has_requested or _some_requested(call.request, spans)
         self._idle_in_a_row = 0 if self._extend_spans(spans) else self._idle_in_a_row + 1
         if _is_empty(page) and page.next_cursor is None and not call.again:
             self._calls.appendleft(evolve(call, again=True))
@@ -98,7 +139,7 @@ class PageWalk:
         """Another group may get the same cursors (page numbers, for example), and a restarted one the same bars."""
         self._cursors.clear()
         self._spans.clear()
-        self._idle_in_a_row = 0
+        self._idle_in_a_row, self._has_requested = 0, False
 
     def _extend_spans(self, spans: Iterable[tuple[Symbol, TimeSpan]]) -> bool:
         """Return whether a symbol got a bar before or after all that it had.
@@ -124,3 +165,16 @@ class PageWalk:
 
 def _is_empty(page: RawMarketData) -> bool:
     return not page.num_rows and not page.unrequested
+
+
+def _some_requested(request: BarsRequest, spans: Sequence[SymbolSpan]) -> bool:
+    """Return whether a requested symbol has a bar between the midnights around the requested dates in New York."""
+    start, end = request.sessions[0].trading_date.midnight, request.sessions[-1].trading_date.plus_days(1).midnight
+    first, after, wanted = start.epoch_micros, end.epoch_micros, frozenset(request.symbols)
+    return any(symbol in wanted and low < after and high >= first for symbol, (low, high) in spans)
+
+
+def _spans_as_text(spans: Sequence[SymbolSpan]) -> str:
+    symbol, span = spans[0]
+    first, last = (TradingDate.of(Timestamp.from_epoch_micros(moment)) for moment in span)
+    return f"bars of {symbol} from {first} to {last}"

@@ -23,18 +23,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from attrs import define, evolve
 
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
-from marketpipe.integration.domain.page_walk import PageCall, PageWalk, TimeSpan
+from marketpipe.integration.domain.page_walk import PageCall, PageWalk
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport, read_rate_limit
 from marketpipe.integration.infrastructure.retry import RetryPolicy, classify_status
+from marketpipe.integration.infrastructure.whole_day_assembler import time_spans
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ProviderError, SymbolRefusedError, TransientProviderError
-from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.events import Event, RequestCompleted, RequestRetried
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
@@ -152,10 +151,11 @@ class BaseApiClient(ABC):
                                 ahead = _Exchange(PageCall(call.request, cursor))
                                 ahead.coming = thread.submit(self._send, ahead)
                             page = self._page(exchange, reply, limit)
+                            walk.check_answer(page, spans := time_spans(page))
                 except SymbolRefusedError as error:
                     page = RawMarketData(BAR_SCHEMA.empty_table(), refused=walk.refuse(error))
                 else:
-                    walk.accept(page, _time_spans(page))
+                    walk.accept(page, spans)
                 yield page
 
     async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
@@ -170,10 +170,11 @@ class BaseApiClient(ABC):
                         with self._timed(exchange):
                             reply = await self._http.get_async(*self._target(call))
                         page = self._page(exchange, reply, self._obey_rate_limit(exchange, reply))
+                        walk.check_answer(page, spans := time_spans(page))
             except SymbolRefusedError as error:
                 page = RawMarketData(BAR_SCHEMA.empty_table(), refused=walk.refuse(error))
             else:
-                walk.accept(page, _time_spans(page))
+                walk.accept(page, spans)
             yield page
 
     def close(self) -> None:
@@ -241,13 +242,3 @@ class BaseApiClient(ABC):
 
     def _report_retry(self, attempt: int, wait: float, reason: str) -> None:
         self._publish(RequestRetried(self._capabilities.name, attempt, wait, reason))
-
-
-def _time_spans(page: RawMarketData) -> Iterator[tuple[Symbol, TimeSpan]]:
-    """Yield the first and the last timestamp of every run that has one."""
-    times, start = pa.table(page.columns)["timestamp"].cast(pa.int64()), 0
-    for run in page.runs:
-        span = pc.min_max(times.slice(start, run.length)).as_py()
-        if span["min"] is not None:
-            yield run.symbol, (span["min"], span["max"])
-        start += run.length

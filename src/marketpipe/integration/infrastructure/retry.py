@@ -15,7 +15,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
-    stop_after_attempt,
     wait_exponential_jitter,
 )
 
@@ -29,6 +28,7 @@ from marketpipe.shared_kernel.domain.errors import (
     ProviderUnavailableError,
     RateLimitedError,
     TerminalProviderError,
+    WrongAnswerError,
 )
 from marketpipe.shared_kernel.domain.timestamp import Clock
 
@@ -79,12 +79,17 @@ class RetryPolicy:
             on_retry(state.attempt_number, state.next_action.sleep if state.next_action else 0.0, str(_error_of(state)))
 
         return {
-            "stop": stop_after_attempt(self.attempts),
+            "stop": self._is_last,
             "wait": self._wait(),
             "retry": retry_if_exception(should_retry),
             "before_sleep": report,
             "reraise": True,
         }
+
+    def _is_last(self, state: RetryCallState) -> bool:
+        # Unlike a server in trouble, one that answers another question seldom comes to answer the right one.
+        wrong = isinstance(_error_of(state), WrongAnswerError)
+        return state.attempt_number >= (self.probing.attempts if wrong else self.attempts)
 
     def _wait(self) -> Callable[[RetryCallState], float]:
         backoff = wait_exponential_jitter(multiplier=self.first_wait, max=self.longest_wait, jitter=self.first_wait)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from attrs import frozen
 
+from marketpipe.integration.domain.page_walk import SymbolSpan, check_timeframe
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
+from marketpipe.shared_kernel.domain.errors import WrongAnswerError
 from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import TimeWindow
@@ -25,17 +28,37 @@ Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
 
 
+def time_spans(page: RawMarketData) -> list[SymbolSpan]:
+    """Return the first and the last timestamp of every run that has one."""
+    runs = [run for run in page.runs if run.length]
+    if not runs:
+        return []
+    stamps = pa.table(page.columns)["timestamp"].cast(pa.int64())
+    starts = [0, *accumulate(run.length for run in runs[:-1])]
+    least = np.minimum.reduceat(stamps.fill_null(LATEST).to_numpy(), starts).tolist()
+    most = np.maximum.reduceat(stamps.fill_null(-LATEST).to_numpy(), starts).tolist()
+    return [(run.symbol, (low, high)) for run, low, high in zip(runs, least, most, strict=True) if low <= high]
+
+
+LATEST = 2**62
+"""Microseconds: no timestamp can be later."""
+
+
 class WholeDayAssembler:
     """Cuts the pages of one request into symbol-days by New York date. See ``SymbolDayAssembler``.
 
-    The last symbol-day of a page is kept for the next page if more pages follow. Bars of symbols and dates that were
-    not requested are dropped and counted; bars of the extended session are dropped if the regular one was requested.
-    Everything works on whole columns, never bar by bar.
+    A symbol-day is emitted as complete when nothing can follow it. Pages that ascend by symbol, then time, prove that
+    of all but the last symbol-day. So the last day of each symbol is kept until a page proves that order, see
+    ``PageOrder``; from then on only the last symbol-day is kept for the next page. If the pages have another order,
+    everything is kept until they have ended well: a failure on the way leaves no half of a symbol-day behind.
+
+    Bars of symbols and dates that were not requested are dropped and counted; bars of the extended session are dropped
+    if the regular one was requested. Everything works on whole columns, never bar by bar.
     """
 
     def __init__(self, request: BarsRequest) -> None:
-        self._days, self._symbols = RequestedDays(request), frozenset(request.symbols)
-        self._tail: tuple[Symbol, pa.Table] | None = None
+        self._request, self._days, self._symbols = request, RequestedDays(request), frozenset(request.symbols)
+        self._order, self._kept = PageOrder(), list[_Rows]()
         self._emitted: set[SymbolDay] = set()
         self._unrequested = 0
 
@@ -44,36 +67,53 @@ class WholeDayAssembler:
         return self._unrequested
 
     def add(self, page: RawMarketData) -> ArrowBars | None:
+        check_timeframe(self._request, time_spans(page))
         self._unrequested += page.unrequested
+        if page.refused:
+            self._order.restart()
         if not page.num_rows:
             return None
-        return self._emit(self._sorted(self._joined(page)), hold_back=page.next_cursor is not None)
+        rows = self._requested(self._read(page))
+        self._order.read(rows)
+        self._kept.append(rows)
+        more = page.next_cursor is not None
+        if more and self._order.is_broken:
+            return None
+        emitted = self._emit(self._joined(), keep_last=more)
+        if not more:
+            self._order.restart()
+        return emitted
 
     def close(self) -> ArrowBars | None:
-        if self._tail is None:
-            return None
-        symbol, table = self._tail
-        return self._emit(self._rows(table, (symbol,), np.zeros(len(table), np.int64)), hold_back=False)
+        return self._emit(self._joined(), keep_last=False) if self._kept else None
 
-    def _joined(self, page: RawMarketData) -> _Rows:
-        """Return the rows that were kept for this page and those of it, without what was not requested."""
-        table, runs = pa.table(page.columns), [(run.symbol, run.length) for run in page.runs]
-        if self._tail is not None:
-            symbol, tail = self._tail
-            # "default": only one of the two tables may have the column raw
-            table, runs = pa.concat_tables([tail, table], promote_options="default"), [(symbol, len(tail)), *runs]
-        symbols = tuple(dict.fromkeys(symbol for symbol, _ in runs))
+    def check_answered(self, refused: Collection[Symbol]) -> None:
+        if not self._unrequested:
+            return
+        final = {asked.trading_date for asked in self._request.sessions if asked.final}
+        open_days = (day for day in self._request.symbol_days if day.trading_date in final)
+        left = [day for day in open_days if day not in self._emitted and day.symbol not in refused]
+        if left:
+            raise WrongAnswerError(
+                f"the response has {self._unrequested:,} bars of other symbols or dates than requested, and none of "
+                f"{left[0]}{f' and {len(left) - 1:,} other symbol-days' if len(left) > 1 else ''}"
+            )
+
+    def _read(self, page: RawMarketData) -> _Rows:
+        runs = page.runs
+        symbols = tuple(sorted({run.symbol for run in runs}))
         position = {symbol: i for i, symbol in enumerate(symbols)}
-        owners = np.repeat([position[symbol] for symbol, _ in runs], [length for _, length in runs])
-        return self._requested(self._rows(table, symbols, owners))
+        owners = np.repeat([position[run.symbol] for run in runs], [run.length for run in runs])
+        return self._dated(pa.table(page.columns), symbols, owners)
 
-    def _rows(self, table: pa.Table, symbols: tuple[Symbol, ...], owners: Int64s) -> _Rows:
+    def _dated(self, table: pa.Table, symbols: tuple[Symbol, ...], owners: Int64s) -> _Rows:
         stamps = table["timestamp"].cast(pa.int64())
         if stamps.null_count:
             # A record whose time cannot be read goes to the day of its neighbour, so that validation rejects it there.
             nearest = _nearest_valid(stamps.is_valid().to_numpy(), owners)
             stamps = stamps.fill_null(self._days.first_micros).take(pa.array(nearest))
-        return _Rows(table, symbols, owners, day_numbers(stamps.to_numpy()))
+        micros = stamps.to_numpy()
+        return _Rows(table, symbols, owners, micros, day_numbers(micros))
 
     def _requested(self, rows: _Rows) -> _Rows:
         other_symbols = np.array([symbol not in self._symbols for symbol in rows.symbols], np.bool_)
@@ -82,22 +122,35 @@ class WholeDayAssembler:
         dropped = unrequested | self._days.other_hours(rows.table["timestamp"], rows.days)
         return rows.pick(~dropped) if dropped.any() else rows
 
-    @staticmethod
-    def _sorted(rows: _Rows) -> _Rows:
-        """Sort by symbol, then date. Within a date the provider's order stays, because validation judges it."""
+    def _joined(self) -> _Rows:
+        """Return all rows that are kept, by symbol, then date.
+
+        Within a date the order of arrival stays, because validation judges it.
+        """
+        parts, self._kept = self._kept, []
+        symbols = parts[0].symbols
+        rows = parts[0]
+        if len(parts) > 1:
+            symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
+            position = {symbol: i for i, symbol in enumerate(symbols)}
+            places = (np.array([position[symbol] for symbol in part.symbols], np.int64)[part.owners] for part in parts)
+            # "default": only some of the tables may have the column raw
+            table = pa.concat_tables([part.table for part in parts], promote_options="default")
+            rows = _by_symbol(table, symbols, np.concatenate([*places]), self._dated)
         steps = np.diff(rows.owners) * 100_000 + np.diff(rows.days)  # no two dates are 100,000 days apart
         return rows if (steps >= 0).all() else rows.pick(np.lexsort((rows.days, rows.owners)))
 
-    def _emit(self, rows: _Rows, *, hold_back: bool) -> ArrowBars | None:
-        cuts = rows.cuts() if len(rows.days) else [0]
-        self._tail = None
-        if hold_back and len(cuts) > 1:
-            end = cuts.pop()
-            self._tail = rows.symbols[rows.owners[cuts[-1]]], rows.table.slice(cuts[-1], end - cuts[-1])
-        if len(cuts) < 2:
+    def _emit(self, rows: _Rows, *, keep_last: bool) -> ArrowBars | None:
+        if keep_last and len(rows.days):
+            kept = rows.last_days()
+            if self._order.is_proven:
+                kept &= rows.owners == rows.owners[-1]
+            self._kept = [rows.pick(kept)]
+            rows = rows.pick(~kept)
+        if not len(rows.days):
             return None
-        slices = tuple(self._slice(rows, a, b) for a, b in pairwise(cuts))
-        return ArrowBars(rows.table.slice(0, cuts[-1]), slices)
+        slices = tuple(self._slice(rows, a, b) for a, b in pairwise(rows.cuts()))
+        return ArrowBars(rows.table, slices)
 
     def _slice(self, rows: _Rows, start: int, end: int) -> SymbolDaySlice:
         number = int(rows.days[start])
@@ -131,6 +184,7 @@ class WholeAnswerAssembler:
         runs = tuple(run for page in self._pages for run in page.runs)
         unrequested = sum(page.unrequested for page in self._pages)
         found = self._days.add(RawMarketData(table, runs, unrequested=unrequested))
+        self._days.check_answered([refused.symbol for page in self._pages for refused in page.refused])
         return ArrowBars(BAR_SCHEMA.empty_table(), ()) if found is None else _without_repetitions(found)
 
 
@@ -147,19 +201,62 @@ def _without_repetitions(bars: ArrowBars) -> ArrowBars:
     return ArrowBars(bars.table.take(pa.array(rows, pa.int64())), with_lengths(bars.slices, lengths))
 
 
+class PageOrder:
+    """Whether the pages that have come ascend by symbol, then time, as the port requires.
+
+    A page can look so by chance: pages by time over all symbols begin with every symbol in turn. Their order is proven
+    by a page that begins a symbol at an earlier time than the pages before it had reached.
+    """
+
+    def __init__(self) -> None:
+        self.is_proven = self.is_broken = False
+        self.restart()
+
+    def restart(self) -> None:
+        """The pages begin anew: a symbol was refused, or another group of symbols follows."""
+        self._last: tuple[Symbol, int] | None = None
+        self._latest: int | None = None
+        self.is_broken = False
+
+    def read(self, rows: _Rows) -> None:
+        if not len(rows.days):
+            return
+        steps = np.diff(rows.owners) * 100_000 + np.diff(rows.days)
+        first, last = ((rows.symbols[rows.owners[i]], int(rows.days[i])) for i in (0, -1))
+        if not (steps >= 0).all() or (self._last is not None and first < self._last):
+            self.is_broken = True
+        begun = rows.owners != rows.owners[0] if self._last is not None and first[0] == self._last[0] else slice(None)
+        times = rows.micros[begun]
+        if self._latest is not None and len(times) and int(times.min()) < self._latest:
+            self.is_proven = not self.is_broken
+        self._last = last
+        self._latest = max(self._latest or 0, int(rows.micros.max()))
+
+
 @frozen
 class _Rows:
-    """Rows with, for each, the position of its symbol in ``symbols`` and the number of its New York date."""
+    """Rows with, for each, its symbol's position in ``symbols``, its epoch microseconds and the number of its date.
+
+    ``symbols`` ascend; dates are those of New York.
+    """
 
     table: pa.Table
     symbols: tuple[Symbol, ...]
     owners: Int64s
+    micros: Int64s
     days: Int64s
 
     def pick(self, rows: npt.NDArray[Any]) -> _Rows:
         """Return the rows that a mask selects, or those with the given positions in that order."""
         picked = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-        return _Rows(self.table.take(pa.array(picked)), self.symbols, self.owners[picked], self.days[picked])
+        table = self.table.take(pa.array(picked))
+        return _Rows(table, self.symbols, self.owners[picked], self.micros[picked], self.days[picked])
+
+    def last_days(self) -> Bools:
+        """Return which rows are of the last date of their symbol. The rows are by symbol, then date."""
+        ends = np.flatnonzero(np.append(np.diff(self.owners) != 0, True))
+        last = np.repeat(self.days[ends], np.diff(ends, prepend=-1))
+        return np.equal(self.days, last)
 
     def cuts(self) -> list[int]:
         """Return where each symbol-day begins, and the end of the last one."""
@@ -211,6 +308,19 @@ class RequestedDays:
 def _with_auction(asked: AskedSession) -> TimeWindow:
     """A window that ends before the close is of a session that goes on: bars after it are for validation to judge."""
     return TimeWindow(asked.session.opens, max(asked.session.closes, asked.window.end))
+
+
+def _by_symbol(
+    table: pa.Table,
+    symbols: tuple[Symbol, ...],
+    owners: Int64s,
+    dated: Callable[[pa.Table, tuple[Symbol, ...], Int64s], _Rows],
+) -> _Rows:
+    """Bring the rows of each symbol together before they are dated: a bar without a time looks to its neighbours."""
+    if (np.diff(owners) < 0).any():
+        order = np.argsort(owners, kind="stable")
+        table, owners = table.take(pa.array(order)), owners[order]
+    return dated(table, symbols, owners)
 
 
 def _within(stamps: Int64s, bounds: Int64s) -> Bools:

@@ -10,6 +10,7 @@
     │   │   ├── ProviderTimeoutError     no response in time
     │   │   ├── ProviderUnavailableError HTTP 5xx, or a broken connection
     │   │   └── MalformedResponseError   the response does not have the documented form
+    │   │       └── WrongAnswerError     ... or answers another question than the request
     │   └── TerminalProviderError        a retry will not help
     │       ├── CredentialsError         the keys were refused; stops the whole job
     │       ├── EntitlementError         the account may not have these data
@@ -101,6 +102,15 @@ class MalformedResponseError(TransientProviderError):
     """The response does not have the documented form."""
 
     kind = "malformed"
+
+
+class WrongAnswerError(MalformedResponseError):
+    """The response has bars, but others than requested: of other symbols, dates, or another timeframe or currency.
+
+    What was requested must not be taken for empty then.
+    """
+
+    kind = "wrong_answer"
 
 
 class TerminalProviderError(ProviderError):

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 from marketpipe.shared_kernel.domain.ohlcv_bar import HIGH, INVARIANTS, LOW, VOLUME, VWAP
-from marketpipe.shared_kernel.domain.predicate import Field, IsNull, Remainder, Severity
+from marketpipe.shared_kernel.domain.predicate import Field, IsFinite, IsNull, Remainder, Severity
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.validation.domain.symbol_bars_aggregate import SequenceCheck, SequenceRule
 from marketpipe.validation.domain.validation_rule import ValidationRule
@@ -47,8 +47,17 @@ _COMPLAINTS: Final = {
     "vwap_not_negative": "has a vwap below zero or not finite",
 }
 
+LARGEST_VOLUME: Final = 2**53 - 1
+"""Above it a double cannot hold every whole number, so the volume may not be the one that was sent."""
+
 BUSINESS_RULES: Final = (
     *(ValidationRule(name, Severity.ERROR, rule, _COMPLAINTS[name]) for name, rule in INVARIANTS.items()),
+    ValidationRule(
+        "volume_exact",
+        Severity.ERROR,
+        ~IsFinite(VOLUME) | (VOLUME <= LARGEST_VOLUME),
+        "has a volume too large to be held exactly",
+    ),
     ValidationRule(
         "vwap_within_range",
         Severity.WARNING,

@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 
 from marketpipe.integration.domain.page_walk import IDLE_PAGES_IN_A_ROW, PageCall, PageWalk
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
-from marketpipe.shared_kernel.domain.errors import EndlessPagingError, MalformedResponseError, SymbolRefusedError
+from marketpipe.shared_kernel.domain.errors import (
+    EndlessPagingError,
+    MalformedResponseError,
+    SymbolRefusedError,
+    WrongAnswerError,
+)
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from tests.support.builders import request
@@ -128,6 +134,63 @@ def test_a_page_of_unrequested_bars_is_not_empty() -> None:
     pages = walk()
     accept(pages, evolve(page(0, None), unrequested=3))
     assert pages.next_call() is None
+
+
+DAY = (1_710_163_800_000_000, 1_710_187_140_000_000)
+"""The regular session of Monday, 2024-03-11, in epoch microseconds."""
+A_DAY = 86_400_000_000
+MIDNIGHT = 1_710_129_600_000_000
+
+
+@pytest.mark.parametrize(
+    ("symbol", "span"),
+    [
+        ("AAPL", DAY),
+        ("AAPL", (DAY[0] - A_DAY, DAY[0])),
+        ("AAPL", (MIDNIGHT + A_DAY - 1, MIDNIGHT + 2 * A_DAY)),
+        ("AAPL", (MIDNIGHT, MIDNIGHT + 60_000_000)),
+    ],
+    ids=["the session", "begins a day before", "ends with the day", "begins with the day"],
+)
+def test_some_requested_bars_make_an_answer(symbol: str, span: tuple[int, int]) -> None:
+    walk().check_answer(page(10, None, symbol), [(Symbol(symbol), span)])
+
+
+@pytest.mark.parametrize(
+    ("symbol", "span", "reason"),
+    [
+        ("MSFT", DAY, "but bars of MSFT from 2024-03-11 to 2024-03-11"),
+        ("AAPL", (DAY[0] - A_DAY, MIDNIGHT - 1), "but bars of AAPL from 2024-03-10 to 2024-03-10"),
+        ("AAPL", (MIDNIGHT + A_DAY, DAY[1] + A_DAY), "from 2024-03-12 to 2024-03-12"),
+        ("AAPL", (MIDNIGHT, MIDNIGHT), "another timeframe than 1m"),
+    ],
+)
+def test_a_page_without_a_requested_bar_is_refused(symbol: str, span: tuple[int, int], reason: str) -> None:
+    with pytest.raises(WrongAnswerError, match=reason):
+        walk().check_answer(page(10, None, symbol), [(Symbol(symbol), span)])
+
+
+def test_a_page_of_bars_that_the_client_left_out_is_refused() -> None:
+    with pytest.raises(WrongAnswerError, match="but 3 bars of other symbols"):
+        walk().check_answer(evolve(page(0, None), unrequested=3), [])
+
+
+def test_after_requested_bars_a_page_of_others_is_left_to_the_assembler() -> None:
+    pages = walk()
+    pages.accept(page(10, "b"), [(Symbol("AAPL"), DAY)])
+    pages.check_answer(evolve(page(0, None), unrequested=3), [])
+
+
+def test_no_bars_are_an_answer() -> None:
+    walk().check_answer(page(0, None), [])
+    walk().check_answer(page(3, None), [])  # rows whose time cannot be read
+
+
+def test_minutes_in_place_of_daily_bars_are_refused() -> None:
+    asked = evolve(request(("AAPL",), MONDAY, MONDAY), timeframe=Timeframe.DAY_1)
+    PageWalk(asked).check_answer(page(1, None), [(Symbol("AAPL"), (MIDNIGHT, MIDNIGHT))])
+    with pytest.raises(WrongAnswerError, match="another timeframe than 1d"):
+        PageWalk(asked).check_answer(page(390, None), [(Symbol("AAPL"), DAY)])
 
 
 @pytest.mark.parametrize("spans", [[], [(Symbol("AAPL"), (5, 9))], [(Symbol("AAPL"), (6, 8))]], ids=repr)

@@ -12,6 +12,7 @@ from marketpipe.shared_kernel.domain.errors import (
     ProviderUnavailableError,
     RateLimitedError,
     TransientProviderError,
+    WrongAnswerError,
 )
 from tests.support.fake_clock import FakeClock
 
@@ -84,6 +85,15 @@ def test_attempts_are_counted_exactly_and_the_last_error_comes_out(play: Play, a
     with pytest.raises(ProviderUnavailableError, match=f"gone {allowed}$"):
         play(RetryPolicy(attempts=allowed), attempts, clock, retries)
     assert (attempts.made, len(clock.slept), len(retries)) == (allowed, allowed - 1, allowed - 1)
+
+
+@BOTH
+@pytest.mark.parametrize(("allowed", "sent"), [(8, 3), (2, 2), (1, 1)])
+def test_an_answer_to_another_question_is_asked_for_twice_more_at_most(play: Play, allowed: int, sent: int) -> None:
+    retries, attempts = Retries(), Attempts(*[WrongAnswerError("of MSFT")] * 9)
+    with pytest.raises(WrongAnswerError, match="of MSFT"):
+        play(RetryPolicy(attempts=allowed), attempts, FakeClock(), retries)
+    assert (attempts.made, len(retries)) == (sent, sent - 1)
 
 
 @BOTH

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+import pytest
 from attrs import evolve
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
@@ -88,7 +89,62 @@ def test_a_second_part_of_an_emitted_symbol_day_is_not_final() -> None:
         page(("AAPL", "11 13:31"), ("AAPL", "12 13:31"), cursor="c"),
         page(),
     ]
-    assert play(ASKED, pages) == [["AAPL 11: 1"], ["AAPL 11: 1?"], [], ["AAPL 12: 2"]]
+    assert play(ASKED, pages) == [["AAPL 11: 1"], [], [], ["AAPL 11: 1?", "AAPL 12: 2"]]
+
+
+def test_pages_by_time_over_all_symbols_are_assembled_when_they_have_ended() -> None:
+    pages = [
+        page(("AAPL", "11 13:30"), ("AAPL", "11 13:31"), ("MSFT", "11 13:30"), cursor="b"),
+        page(("AAPL", "11 13:32"), ("MSFT", "11 13:31"), ("MSFT", "11 13:32"), cursor="c"),
+        page(("AAPL", "12 13:30"), ("MSFT", "12 13:30")),
+    ]
+    assert play(ASKED, pages) == [[], [], ["AAPL 11: 3", "AAPL 12: 1", "MSFT 11: 3", "MSFT 12: 1"], []]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        page(("MSFT", "12 13:30"), cursor="c"),
+        page(("AAPL", "12 13:31"), cursor="c"),
+        page(("AAPL", "11 13:32"), ("MSFT", "11 13:31"), cursor="c"),
+        page(cursor="c"),
+    ],
+    ids=["one symbol goes on", "the other goes on", "both go on", "nothing"],
+)
+def test_half_a_symbol_day_is_not_emitted_before_its_pages_have_ended(second: RawMarketData) -> None:
+    """The walk stops after the second page: without proof of the order, the last day of a symbol may go on."""
+    first = page(("AAPL", "11 13:30"), ("AAPL", "12 13:30"), ("MSFT", "11 13:30"), ("MSFT", "12 13:29"), cursor="b")
+    assembler = WholeDayAssembler(ASKED)
+    emitted = [*told(assembler.add(first)), *told(assembler.add(second))]
+    assert emitted == ["AAPL 11: 1", "MSFT 11: 1"]
+
+
+def test_pages_whose_symbols_descend_are_assembled_when_they_have_ended() -> None:
+    pages = [
+        page(("MSFT", "11 13:30"), ("MSFT", "11 13:31"), cursor="b"),
+        page(("AAPL", "11 13:30"), ("MSFT", "11 13:32"), cursor="c"),
+        page(("AAPL", "11 13:31")),
+    ]
+    assert play(ASKED, pages) == [[], [], ["AAPL 11: 2", "MSFT 11: 3"], []]
+
+
+def test_pages_whose_times_descend_are_assembled_when_they_have_ended() -> None:
+    pages = [
+        page(("AAPL", "13 13:30"), ("AAPL", "12 13:31"), cursor="b"),
+        page(("AAPL", "12 13:30"), ("AAPL", "11 13:30")),
+    ]
+    assert play(ASKED, pages) == [[], ["AAPL 11: 1", "AAPL 12: 2", "AAPL 13: 1"], []]
+
+
+def test_once_the_order_is_proven_only_the_last_symbol_day_is_kept() -> None:
+    asked = request(("AAPL", "MSFT", "TSLA"), "2024-03-11", "2024-03-13")
+    pages = [
+        page(("AAPL", "11 13:30"), ("AAPL", "11 13:40"), cursor="b"),
+        page(("AAPL", "11 13:41"), ("MSFT", "11 13:30"), ("MSFT", "12 13:30"), cursor="c"),
+        page(("MSFT", "12 13:31"), ("TSLA", "13 13:30"), cursor="d"),
+        page(("TSLA", "13 13:31")),
+    ]
+    assert play(asked, pages) == [[], ["AAPL 11: 3", "MSFT 11: 1"], ["MSFT 12: 2"], ["TSLA 13: 2"], []]
 
 
 def test_only_final_sessions_have_a_final_window() -> None:
@@ -149,7 +205,7 @@ def test_a_first_bar_without_a_time_goes_with_the_bar_of_its_symbol_after_it() -
     """Not with the last date of the symbol before it, which would cut the days in the wrong places."""
     cut: list[Row] = [("AAPL", "13 13:30"), ("MSFT", None), ("MSFT", "11 13:30"), ("MSFT", "12 13:30")]
     pages = [page(*cut, cursor="b"), page(("MSFT", "12 13:31"), ("MSFT", "13 13:30"))]
-    assert play(ASKED, pages) == [["AAPL 13: 1", "MSFT 11: 2"], ["MSFT 12: 2", "MSFT 13: 1"], []]
+    assert play(ASKED, pages) == [["MSFT 11: 2"], ["AAPL 13: 1", "MSFT 12: 2", "MSFT 13: 1"], []]
 
 
 def test_a_bar_without_a_time_at_the_end_of_a_page_stays_with_its_day() -> None:

@@ -20,6 +20,7 @@ ERRORS: dict[str, tuple[Row, str]] = {
     "low_is_lowest": ({"close": 98.5}, "the bar has a low above its open, high or close"),
     "volume_not_negative": ({"volume": math.nan}, "the bar has a volume below zero or not finite"),
     "vwap_not_negative": ({"vwap": math.inf}, "the bar has a vwap below zero or not finite"),
+    "volume_exact": ({"volume": 2.0**53}, "the bar has a volume too large to be held exactly"),
 }
 UNSEEN_BEHIND_THE_SCHEMA: dict[str, tuple[Row, str]] = {
     "prices_positive": ({"low": -0.0}, "the bar has a price that is not above zero"),

@@ -93,7 +93,7 @@ class AlpacaClient(BaseApiClient):
         return params if cursor is None else {**params, "page_token": cursor}
 
     def parse_response(self, request: BarsRequest, body: bytes) -> RawMarketData:
-        return ResponseParser(request.symbols).parse(body)
+        return ResponseParser(request.symbols, request.timeframe).parse(body)
 
     def peek_next_cursor(self, body: bytes) -> str | None:
         """Return the token if it ends the body, where Alpaca writes it, and has none but its usual characters."""

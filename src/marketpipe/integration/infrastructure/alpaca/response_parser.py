@@ -4,14 +4,17 @@ A page is read in one of two ways. Nearly every page is well formed and is decod
 longer than the page. A page with a damaged record is read again with the standard library, record by record: what
 cannot be read becomes null, with the provider's own text in the column ``raw``, so that validation rejects that bar
 and keeps its neighbours. What must never be lost silently (a page that is no page, a symbol or token that occurs
-twice, a message instead of bars) raises ``MalformedResponseError``, which is retried.
+twice, a message instead of bars, bars under another spelling or in another currency) raises
+``MalformedResponseError``, which is retried.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from itertools import chain
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -21,8 +24,9 @@ import pyarrow as pa
 from attrs import frozen
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
-from marketpipe.shared_kernel.domain.errors import MalformedResponseError, ValidationError
+from marketpipe.shared_kernel.domain.errors import MalformedResponseError, ValidationError, WrongAnswerError
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 
@@ -30,12 +34,19 @@ FIELDS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "tr
 OPTIONAL = ("n", "vw")
 """Older data lacks them."""
 TOKEN = "next_page_token"
-KEYS = {"bars", TOKEN, "symbol", "currency"}
+KEYS = {"bars", TOKEN, "symbol", "currency", "timeframe"}
+CURRENCY = "USD"
+NAMES = {Timeframe.MINUTE_1: ("1min", "1t"), Timeframe.DAY_1: ("1day", "1d")}
+"""Alpaca's own names of the timeframes that are requested, in lower case."""
 LARGEST_COUNT = 2**63 - 1
+INEXACT = 2**53
+"""From here on a double no longer holds every whole number: the decoder rounds in silence."""
 LONGEST_NUMBER = 300
 """Digits of a whole number; a longer one does not fit into a double."""
 MOST_CONTAINERS = 100_000
 """Objects and lists of a page that is read leniently, ten times what is requested: more would take the memory."""
+
+_BELOW_MICROSECONDS = re.compile(r"[.,]\d{6}0*[1-9]", re.ASCII)
 
 R = TypeVar("R")
 Groups = list[tuple[Symbol, Sequence[R]]]
@@ -59,6 +70,8 @@ class _Page(msgspec.Struct, gc=False):
 
     bars: dict[str, list[_Bar] | None] | list[_Bar] | None = None
     next_page_token: str | None = None
+    currency: str | None = None
+    timeframe: str | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Page | list[_Bar] | None)
@@ -67,26 +80,30 @@ _DECODER = msgspec.json.Decoder(_Page | list[_Bar] | None)
 class ResponseParser:
     """Parses the pages of one request for ``symbols``."""
 
-    def __init__(self, symbols: Sequence[Symbol]) -> None:
-        self._wanted = {str(symbol): symbol for symbol in symbols}
+    def __init__(self, symbols: Sequence[Symbol], timeframe: Timeframe = Timeframe.MINUTE_1) -> None:
+        self._wanted, self._timeframe = {str(symbol): symbol for symbol in symbols}, timeframe
 
     def parse(self, body: bytes) -> RawMarketData:
         """Return the page, symbols ascending. Raises ``MalformedResponseError``."""
         try:
             page = _DECODER.decode(body)
             page = page if isinstance(page, _Page) else _Page(page)
-            if _may_repeat_a_key(body, page):
+            if _may_repeat_a_key(body, page) or _may_underflow(body):
                 return self._parse_leniently(body)
+            self._check_question(page.currency, page.timeframe)
             groups, unrequested = self._wanted_groups(page.bars)
             if not (groups or unrequested):
                 LenientPage.read(body).check_nothing()
             columns = _columns([bar for _, bars in groups for bar in bars])
+            if max(columns[name].to_numpy().max(initial=0.0) for name in ("volume", "high")) >= INEXACT:
+                return self._parse_leniently(body)
         except (msgspec.DecodeError, pa.ArrowInvalid, OverflowError, UnicodeDecodeError, RecursionError):
             return self._parse_leniently(body)
         return RawMarketData(columns, _runs(groups), page.next_page_token or None, (), unrequested)
 
     def _parse_leniently(self, body: bytes) -> RawMarketData:
         page = LenientPage.read(body)
+        self._check_question(page.currency, page.timeframe)
         groups, unrequested = self._wanted_groups(page.bars)
         if not (groups or unrequested):
             page.check_nothing()
@@ -99,9 +116,28 @@ class ResponseParser:
         if named.get(""):
             raise MalformedResponseError("a list of bars without their symbol")
         groups = [(self._wanted[name], group) for name, group in named.items() if group and name in self._wanted]
-        return sorted(groups, key=itemgetter(0)), sum(
-            len(group) for name, group in named.items() if group and name not in self._wanted
-        )
+        others = {name: group for name, group in named.items() if group and name not in self._wanted}
+        for name, group in others.items():
+            self._check_spelling(name, group, dict(groups))
+        return sorted(groups, key=itemgetter(0)), sum(map(len, others.values()))
+
+    def _check_question(self, currency: object, timeframe: object) -> None:
+        if currency not in (None, CURRENCY):
+            raise WrongAnswerError(f"the response is in {str(currency)[:20]!r}, not in {CURRENCY}, which was requested")
+        if timeframe is not None and str(timeframe).lower() not in NAMES[self._timeframe]:
+            raise WrongAnswerError(f"the response is of {str(timeframe)[:20]!r}, not {self._timeframe}, as requested")
+
+    def _check_spelling(self, name: str, bars: Sequence[R], groups: Mapping[Symbol, Sequence[R]]) -> None:
+        """Raise ``WrongAnswerError`` for bars under another name, if what was requested lacks them or did not come."""
+        alike = [symbol for wanted, symbol in self._wanted.items() if _letters(wanted) == _letters(name)]
+        missing = {_stamp(bar) for bar in bars}
+        for symbol in alike:
+            missing -= {_stamp(bar) for bar in groups.get(symbol, ())}
+        if not groups or (alike and missing):
+            raise WrongAnswerError(
+                f"the response has bars of {name[:40]!r}, which was not requested, in place of bars of "
+                f"{', '.join(map(str, alike or self._wanted.values()))[:100]}"
+            )
 
 
 def _may_repeat_a_key(body: bytes, page: _Page) -> bool:
@@ -114,6 +150,19 @@ def _may_repeat_a_key(body: bytes, page: _Page) -> bool:
     named = page.bars.values() if isinstance(page.bars, Mapping) else [page.bars]
     lists, token = sum(group is not None for group in named), TOKEN.encode()
     return _occurs_more(body, b"[", lists) or (_occurs_more(body, b"_", token.count(b"_")) and body.count(token) > 1)
+
+
+def _may_underflow(body: bytes) -> bool:
+    """Return whether a number may have a negative exponent: the decoder turns 1e-400 into 0 in silence."""
+    return b"e-" in body or b"E-" in body
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).upper()
+
+
+def _stamp(bar: object) -> object:
+    return bar.t if isinstance(bar, _Bar) else str(bar.get("t")) if isinstance(bar, dict) else None
 
 
 def _occurs_more(body: bytes, letter: bytes, times: int) -> bool:
@@ -153,6 +202,8 @@ class LenientPage:
     bars: Mapping[str, Sequence[object] | None] | Sequence[object] | None
     next_page_token: str | None
     others: Mapping[str, object]
+    currency: object = None
+    timeframe: object = None
 
     @classmethod
     def read(cls, body: bytes) -> LenientPage:
@@ -171,7 +222,7 @@ class LenientPage:
         if not _holds_records(page.get("bars")) or not isinstance(token, str | None):
             raise MalformedResponseError(f"the body is not a page of bars: its keys are {sorted(page)[:8]}")
         others = {key: value for key, value in page.items() if key not in KEYS and value is not None}
-        return cls(page.get("bars"), token or None, others)
+        return cls(page.get("bars"), token or None, others, page.get("currency"), page.get("timeframe"))
 
     def check_nothing(self) -> None:
         """Raise ``MalformedResponseError`` if a page without bars holds anything else.
@@ -230,18 +281,25 @@ def _whole(text: str) -> int | str:
 
 
 def _finite(text: str) -> float | str:
-    return float(text) if math.isfinite(float(text)) else text
+    """Keep a number as its text if a double is not near it, or is not exact where whole numbers are meant."""
+    number = float(text)
+    if not math.isfinite(number) or (not number and Decimal(text)):
+        return text
+    return number if abs(number) < INEXACT or Decimal(text) == Decimal(number) else text
 
 
 def _number(value: object, *, whole: bool) -> float | int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not whole:
-        return float(value)
+        return float(value) if int(float(value)) == value or isinstance(value, float) else None
     return int(value) if float(value).is_integer() and abs(value) <= LARGEST_COUNT else None
 
 
 def _moment(text: object) -> Any:
+    """Return None also for a moment between two microseconds: it would be cut off in silence."""
+    if isinstance(text, str) and _BELOW_MICROSECONDS.search(text):
+        return None
     try:
         return Timestamp.parse(text).moment if isinstance(text, str) else None
     except ValidationError:

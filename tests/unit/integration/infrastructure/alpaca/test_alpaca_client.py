@@ -15,7 +15,7 @@ from tests.support.clients import AlpacaSetting, exchange, owned_rows, read, scr
 from tests.support.scripted_transport import Answer
 
 MONDAY = request(("AAPL", "BRK.B"), "2024-03-11", "2024-03-11")
-ALWAYS = {"timeframe": "1Min", "limit": "10000", "adjustment": "raw", "feed": "iex", "asof": "-", "sort": "asc"}
+ALWAYS = {"timeframe": "1Min", "limit": "10000", "adjustment": "raw", "feed": "sip", "asof": "-", "sort": "asc"}
 OPEN = "2024-03-11T13:30:00Z"
 
 

@@ -23,7 +23,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.events import RefusedSymbol, RequestCompleted
 from tests.support.alpaca_loopback import AlpacaLoopback, Fault, Reply, record
 from tests.support.builders import request
-from tests.support.clients import READERS, AlpacaSetting, exchange, owned_rows, scripted_alpaca
+from tests.support.clients import READERS, AlpacaSetting, exchange, owned_rows, read, scripted_alpaca
 from tests.support.scripted_transport import Answer
 
 ASKED = request(("AAPL",), "2024-03-11", "2024-03-11")
@@ -42,10 +42,10 @@ BOTH = pytest.mark.parametrize("reader", READERS, ids=["sync", "async"])
         (401, b'{"message":"unauthorized."}', CredentialsError, "alpaca answered 401: unauthorized. Check the key"),
         (403, b'{"message":"forbidden."}', CredentialsError, "403: forbidden. Check ALPACA_KEY and ALPACA_SECRET"),
         (403, b"", CredentialsError, "403: Forbidden. Check ALPACA_KEY and ALPACA_SECRET"),
-        (401, SIP, EntitlementError, "Feed iex needs another plan; feed sip is free for history"),
-        (403, SIP, EntitlementError, "Feed iex needs another plan; feed sip is free for history"),
+        (401, SIP, EntitlementError, "feed sip is open once it is 15 minutes old"),
+        (403, SIP, EntitlementError, "feed sip is open once it is 15 minutes old"),
         (422, SIP, EntitlementError, "alpaca answered 422: subscription does not permit querying recent SIP data"),
-        (403, b"Your Subscription lacks this", EntitlementError, "Feed iex needs another plan"),
+        (403, b"Your Subscription lacks this", EntitlementError, "check that clock"),
         (404, b'{"message":"endpoint not found."}', BadRequestError, "alpaca answered 404: endpoint not found"),
         (422, b'{"message":"invalid timeframe: 1Min"}', BadRequestError, "alpaca answered 422: invalid timeframe"),
         (302, b"", TerminalProviderError, "Redirects are not followed: correct base_url"),
@@ -169,3 +169,9 @@ def test_another_bad_request_refuses_no_symbol() -> None:
     with pytest.raises(BadRequestError, match="invalid page token"):
         list(setting.client.fetch_batch(MONDAY))
     assert len(transport.requests) == 1
+
+
+def test_a_feed_that_the_plan_lacks_is_named_with_one_that_is_free() -> None:
+    setting, _ = scripted_alpaca(Answer(403, SIP), feed="otc")
+    with pytest.raises(EntitlementError, match="Feed otc needs another plan; feed sip is free for history"):
+        read(setting.client, ASKED)

@@ -8,7 +8,7 @@ import pytest
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.alpaca.response_parser import ResponseParser
-from marketpipe.shared_kernel.domain.errors import MalformedResponseError
+from marketpipe.shared_kernel.domain.errors import MalformedResponseError, WrongAnswerError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from tests.support.alpaca_loopback import record
@@ -85,7 +85,7 @@ def test_unknown_fields_are_ignored() -> None:
         ("2024-03-11T13:30:00Z", "2024-03-11T13:30:00+00:00"),
         ("2024-03-11T13:30:00.000000000Z", "2024-03-11T13:30:00+00:00"),
         ("2024-03-11T13:30:00.123456Z", "2024-03-11T13:30:00.123456+00:00"),
-        ("2024-03-11T13:30:00.123456789Z", "2024-03-11T13:30:00.123456+00:00"),
+        ("2024-03-11T13:30:00.123456000Z", "2024-03-11T13:30:00.123456+00:00"),
         ("2024-03-11T09:30:00-04:00", "2024-03-11T13:30:00+00:00"),
         ("2024-03-11T04:00:00Z", "2024-03-11T04:00:00+00:00"),
     ],
@@ -189,3 +189,36 @@ def test_a_body_that_is_no_page_is_malformed(body: bytes, complaint: str) -> Non
 
 def test_a_message_beside_bars_does_no_harm() -> None:
     assert parse({"message": "deprecated", "bars": {"AAPL": [record(HALF_PAST)]}}).num_rows == 1
+
+
+@pytest.mark.parametrize("name", ["aapl", "AAPL ", "Aapl", "A.APL", "AAPL/"])
+def test_bars_under_another_spelling_are_refused(name: str) -> None:
+    for others in ({}, {"AAPL": [record(HALF_PAST)]}):
+        body = {"bars": {**others, name: [record("2024-03-11T13:31:00Z")]}}
+        with pytest.raises(WrongAnswerError, match=r"which was not requested, in place of bars of AAPL"):
+            parse(body)
+
+
+def test_the_same_bars_under_another_spelling_too_are_left_out() -> None:
+    page = parse({"bars": {"AAPL": [record(HALF_PAST)], "aapl": [record(HALF_PAST)]}})
+    assert (page.num_rows, page.unrequested) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("currency", "EUR", "in 'EUR', not in USD"),
+        ("currency", "usd", "in 'usd'"),
+        ("currency", 5, "in '5'"),
+        ("timeframe", "1Day", "of '1Day', not 1m"),
+        ("timeframe", "5Min", "of '5Min', not 1m"),
+    ],
+)
+def test_another_currency_or_timeframe_is_refused(key: str, value: object, reason: str) -> None:
+    for bars in ({}, {"AAPL": [record(HALF_PAST)]}):
+        with pytest.raises(WrongAnswerError, match=reason):
+            parse({"bars": bars, key: value})
+
+
+def test_the_requested_currency_and_timeframe_may_be_named() -> None:
+    assert parse({"bars": {"AAPL": [record(HALF_PAST)]}, "currency": "USD", "timeframe": "1Min"}).num_rows == 1

@@ -79,12 +79,30 @@ def test_a_trade_count_is_whole_and_fits(value: str) -> None:
     assert bad["raw"] is not None
 
 
-@pytest.mark.parametrize("value", [str(2**63), "9" * 30, "1e30", "1" + "0" * 299])
-def test_a_huge_price_or_volume_is_still_a_number(value: str) -> None:
-    for key in ("o", "v"):
-        (row,) = rows(parse(changed(key, value)))
-        assert row[COLUMNS[key]] == float(value)
-        assert row.get("raw") is None
+@pytest.mark.parametrize("value", [str(2**53 - 1), str(2**53), str(2**63), "9007199254740994.0", "1e16"])
+def test_a_huge_volume_that_a_double_holds_is_still_a_number(value: str) -> None:
+    (row,) = rows(parse(changed("v", value)))
+    assert row["volume"] == float(value)
+    assert row.get("raw") is None
+
+
+@pytest.mark.parametrize("key", ["v", "h"])
+@pytest.mark.parametrize(
+    "value", [str(2**53 + 1), "9007199254740993.0", "9" * 30, "1e30", "1" + "0" * 299, "1e-400", "-2E-500", "1e400"]
+)
+def test_a_number_that_a_double_would_change_is_kept_as_its_text(key: str, value: str) -> None:
+    bad = among_neighbours(changed(key, value))
+    assert bad[COLUMNS[key]] is None
+    assert value.lower().lstrip("-") in bad["raw"].lower()
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-03-11T13:30:00.000000001Z", "2024-03-11T13:30:00.1234567Z", "2024-03-11T13:30:00.00000010Z"]
+)
+def test_a_moment_between_two_microseconds_is_kept_as_its_text(text: str) -> None:
+    bad = among_neighbours(changed("t", json.dumps(text)))
+    assert bad["timestamp"] is None
+    assert text in bad["raw"]
 
 
 @pytest.mark.parametrize("written", ["null", "5", '"bar"', "[]", "true", "{}", '{"T":"AAPL"}'])
