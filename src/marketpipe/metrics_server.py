@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -19,6 +20,7 @@ class MetricsServer:
         """Raise ``ConfigurationError`` if it cannot listen on the address."""
         try:
             self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+            self._process = os.getpid()
         except OSError as error:
             raise ConfigurationError(
                 f"metrics: cannot listen on {host}:{port} ({error.strerror}); set another metrics.port"
@@ -36,6 +38,8 @@ class MetricsServer:
         self.close()
 
     def close(self) -> None:
+        if os.getpid() != self._process:
+            return  # a forked child has no thread that serves, and would wait for its end for ever
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

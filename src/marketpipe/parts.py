@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -78,7 +79,7 @@ class Parts:
         if isinstance(self.config, PipelineConfig) and self.market_data_provider is None:
             check_provider(self.config.provider)
         RuleBook.with_severities(self.config.validation.severities)
-        self._to_close.callback(self.syncing.shutdown)  # registered first: files may have to be synced to the very end
+        self._on_close(self.syncing.shutdown)  # registered first: files may have to be synced to the very end
 
     @property
     def pipeline_config(self) -> PipelineConfig:
@@ -104,7 +105,7 @@ class Parts:
 
     def closing(self, thing: C) -> C:
         """Return the thing, which ``close`` closes from now on. To be called by the function that makes it."""
-        self._to_close.callback(thing.close)
+        self._on_close(thing.close)
         return thing
 
     def stopping(self, stop: Callable[[], None]) -> None:
@@ -117,8 +118,19 @@ class Parts:
             stop()
 
     def close(self) -> None:
-        """Close what was made, the latest first. If one fails, the others are closed all the same."""
+        """Close what was made, the latest first. If one fails, the others are closed all the same.
+
+        A forked child closes only what it has made itself: it shares files, locks and connections with its parent.
+        """
         self._to_close.close()
+
+    def _on_close(self, close: Callable[[], None]) -> None:
+        self._to_close.callback(_call_in, os.getpid(), close)
+
+
+def _call_in(process: int, close: Callable[[], None]) -> None:
+    if os.getpid() == process:
+        close()
 
 
 def once(make: Callable[Concatenate[Parts, P], T]) -> Callable[Concatenate[Parts, P], T]:

@@ -1,17 +1,21 @@
 """Locks on files, over ``filelock``: an exclusive lock, and the names of the processes that share a state file.
 
 The operating system releases a file lock when its process ends, however it ends: a lock never outlives its holder.
+A forked child owns no lock of its parent: it shares the open files, so it closes its own descriptors at once, and never
+unlocks or deletes one of these files.
 """
 
 from __future__ import annotations
 
 import fcntl
 import glob
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 from filelock import FileLock, Timeout
 
@@ -36,11 +40,12 @@ class ExclusiveFileLock:
         if self._waits and not self._path.parent.exists():
             yield
             return
-        lock = self._acquired()
+        lock, process = self._acquired(), os.getpid()
         try:
             yield
         finally:
-            lock.release()
+            if os.getpid() == process:
+                lock.release()
 
     def _acquired(self) -> FileLock:
         try:
@@ -67,7 +72,7 @@ class HolderLock:
     def __init__(self, state_path: Path) -> None:
         self._folder, self._prefix = state_path.parent, f"{state_path.name}.holder-"
         self._lock: FileLock | None = None
-        self._name = uuid.uuid4().hex
+        self._name, self._process = uuid.uuid4().hex, os.getpid()
 
     def name(self) -> str:
         """Return our own name; others see from the first call on that we live."""
@@ -102,7 +107,8 @@ class HolderLock:
         return any(self.is_alive(name) for name in names if name != self._name)
 
     def close(self) -> None:
-        if self._lock is not None:
+        """Delete the file and release the lock. In a forked child it does nothing: the lock is the parent's."""
+        if self._lock is not None and os.getpid() == self._process:
             with suppress(OSError):  # the folder may have been deleted meanwhile
                 self._file(self._name).unlink(missing_ok=True)
             self._lock.release()
@@ -115,4 +121,23 @@ class HolderLock:
 def _file_lock(file: Path, timeout_seconds: float) -> FileLock:
     # Neither a singleton for each path nor counted for each thread: two holders of one process must exclude each other,
     # and a lock may be released on another thread than the one that took it.
-    return FileLock(file, timeout_seconds, poll_interval=POLL_SECONDS, is_singleton=False, thread_local=False)
+    lock = FileLock(file, timeout_seconds, poll_interval=POLL_SECONDS, is_singleton=False, thread_local=False)
+    _LOCKS.add(lock)
+    return lock
+
+
+_LOCKS: Final = WeakSet[FileLock]()
+
+
+def _close_inherited_locks() -> None:
+    """Close the descriptors of locks that a fork has copied: a lock would last as long as the child, or end with it.
+
+    Closing a copy unlocks nothing. Recent versions of filelock do the same, then nothing is left to be closed.
+    """
+    for lock in list(_LOCKS):
+        if (descriptor := lock._context.lock_file_fd) is not None:
+            lock._context.lock_file_fd = None
+            os.close(descriptor)
+
+
+os.register_at_fork(after_in_child=_close_inherited_locks)

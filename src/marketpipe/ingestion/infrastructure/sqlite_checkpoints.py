@@ -92,7 +92,7 @@ class SQLiteCheckpoints:
 
     def record(self, job_id: int, checked_at: Timestamp, answers: Sequence[Answer]) -> None:
         failed = sum(result.outcome is Outcome.FAILED for result, _, _ in answers)
-        with self._file.transaction() as connection:
+        with self._file.transaction(durable=True) as connection:  # as durable as the files that they are of
             ((change,),) = connection.execute(COUNT_CHANGE, (self._file.store_id,)).fetchall()
             for answer in answers:
                 self._record_outcome(connection, answer, (job_id, str(checked_at), change))

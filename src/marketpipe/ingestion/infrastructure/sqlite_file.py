@@ -1,14 +1,20 @@
-"""The state file: one SQLite connection for one store, and every error of SQLite translated here, once."""
+"""The state file: one SQLite connection for one store, and every error of SQLite translated here, once.
+
+A forked child must not use, and not even close, the connection of its parent: SQLite's locks belong to a process.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
+from weakref import WeakSet
 
 from marketpipe.ingestion.domain.store_status import StateCondition
 from marketpipe.ingestion.infrastructure.locks import HolderLock
@@ -21,6 +27,7 @@ TIMEOUT_SECONDS: Final = 30.0
 INSPECTION_TIMEOUT_SECONDS: Final = 5.0
 UNKNOWN_STORE: Final = -1
 """The store_id of a store that is not in a read-only state file: no row has it."""
+IN_MEMORY: Final = ":memory:"
 COMPANIONS: Final = ("", "-wal", "-shm")
 """The suffixes of the files that SQLite keeps beside a database, and of the database itself."""
 
@@ -45,29 +52,54 @@ class SQLiteFile:
     def __init__(self, path: Path, location: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         """``location`` tells this store from other stores in the same file. Raises ``StateError``."""
         self.path, self.holder = path, HolderLock(path)
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
         with _translated(path), ExitStack() as undo:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _create(path)
             self._connection = connect(path, timeout_seconds)
             undo.callback(self._connection.close)
             self._opened = _identity_of(path)
             self.store_id = self._find(location)
             undo.pop_all()
+        _OPEN.add(self)
 
     def query(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._lock, _translated(self.path):
+        with self._used():
             return self._connection.execute(sql, values).fetchall()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write in one transaction, and commit at the end.
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Write in one transaction, and commit at the end; a ``durable`` commit survives a power failure too.
 
         Raises ``StateError`` also if the file was archived meanwhile: what is written there is never read again.
         """
-        with self._lock, _translated(self.path), transaction(self._connection):
+        with self._used(), self._synchronous("FULL" if durable else "NORMAL"), transaction(self._connection):
             if _identity_of(self.path) != self._opened:
                 raise StateError("was moved away or replaced while it was in use; run again")
             yield self._connection
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """Let one thread at a time use the connection. Raises ``StateError`` in a forked child, and for its errors."""
+        with _translated(self.path):
+            if os.getpid() != self._process:
+                raise StateError(
+                    f"was opened by process {self._process}, from which this one was forked: a fork has no part in "
+                    "what its parent does. Make a new Pipeline in each process"
+                )
+            with self._lock:
+                yield
+
+    @contextmanager
+    def _synchronous(self, level: Literal["NORMAL", "FULL"]) -> Iterator[None]:
+        if level == "NORMAL":
+            yield
+            return
+        self._connection.execute(f"PRAGMA synchronous = {level}")
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA synchronous = NORMAL")
 
     @contextmanager
     def rows(self, sql: str, *values: object) -> Iterator[list[tuple[Any, ...]]]:
@@ -83,16 +115,21 @@ class SQLiteFile:
 
     def holder_name(self) -> str:
         """Return this process's name in the file; from the first call on other processes see that it lives."""
-        with self._lock, _translated(self.path):
+        with self._used():
             return self.holder.name()
 
     def dead(self, names: Sequence[str]) -> list[str]:
         """Return those of the holders whose process has ended."""
-        with self._lock, _translated(self.path):
+        with self._used():
             return [name for name in names if not self.holder.is_alive(name)]
 
     def close(self) -> None:
-        """Close the connection, then release the holder's lock: while it writes, others must see that it lives."""
+        """Close the connection, then release the holder's lock: while it writes, others must see that it lives.
+
+        Does nothing in a forked child: both are the parent's.
+        """
+        if os.getpid() != self._process:
+            return
         with self._lock:
             try:
                 self._connection.close()
@@ -107,6 +144,18 @@ class SQLiteFile:
             self._connection.execute("INSERT OR IGNORE INTO stores (location) VALUES (?)", (location,))
             found = self._connection.execute(find, (location,)).fetchone()
         return int(found[0]) if found else UNKNOWN_STORE
+
+
+_OPEN: Final = WeakSet[SQLiteFile]()
+
+
+def _leave_to_the_parent() -> None:
+    """Keep inherited connections from being closed when this child ends, by a reference that is never given back."""
+    for file in list(_OPEN):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(file._connection))
+
+
+os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 class SQLiteStateFile:
@@ -182,6 +231,17 @@ def explained(error: Exception) -> str:
 def is_damage(error: Exception) -> bool:
     """Whether the file is no database, or no longer one."""
     return isinstance(error, UnicodeDecodeError) or _code_of(error) in DAMAGED
+
+
+def _create(path: Path) -> None:
+    """Create the file with the permissions that the umask allows: SQLite lets only its owner write.
+
+    SQLite gives the files that it makes beside it the same permissions. A folder that may not be written is left to
+    the attempt to open the file, which explains it.
+    """
+    if str(path) != IN_MEMORY:
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
 
 
 def connect(path: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> sqlite3.Connection:

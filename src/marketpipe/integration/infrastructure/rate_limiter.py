@@ -254,7 +254,7 @@ class FileRateLimit:
         if self._descriptor is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # O_NOFOLLOW: in a shared folder another user could put a link here, and its target would be overwritten
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         return self._descriptor
 
 
