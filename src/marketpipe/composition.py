@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.storage.application.bar_handlers import BarStorer, StoredBarsReviewer
     from marketpipe.storage.application.integrity_checker import IntegrityChecker
+    from marketpipe.storage.application.ports import BarStore
     from marketpipe.storage.infrastructure.aggregate_files import ScannedYears
     from marketpipe.storage.infrastructure.bar_loader import ParquetStoredBars
     from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles, StoredIdentity
@@ -116,6 +117,8 @@ def coordinator(
         new_runner(parts) if pool is None else new_runner(parts, pool.stop),
         new_orphan_adopter(parts),
         lease_guard(parts),
+        lambda days: bar_store(parts).withdraw(days),
+        parts.config.coverage.confirmations,
         official,
         provided.closing_auction,
     )
@@ -318,15 +321,20 @@ def reviewer(parts: Parts) -> StoredBarsReviewer:
 @once
 def storer(parts: Parts, guard: LeaseGuard) -> BarStorer:
     """Make the handler that publishes day files, each only while ``guard`` finds its lease still valid."""
-    from marketpipe.ingestion.application.recovery import RecordedVersions
     from marketpipe.storage.application.bar_handlers import BarStorer
+
+    return BarStorer(bar_store(parts), guard.pin, parts.bus)
+
+
+@once
+def bar_store(parts: Parts) -> BarStore:
+    from marketpipe.ingestion.application.recovery import RecordedVersions
     from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
     from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
     writer, register = ParquetWriter(parts.config.compression), RecordedVersions(state(parts).checkpoints)
     store = layout(parts), capabilities(parts).identity, writer, files(parts)
-    partitions = PartitionManager(*store, parts.clock, register, figure_calculator(parts))
-    return BarStorer(partitions, guard.pin, parts.bus)
+    return PartitionManager(*store, parts.clock, register, figure_calculator(parts))
 
 
 @once

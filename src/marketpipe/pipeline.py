@@ -167,6 +167,8 @@ class Pipeline(Store):
                 self._run.requests,
                 self._parts.clock.monotonic() - started,
             )
+            if adopt:
+                side_rings.auditor(self._parts).doubt_withdrawn(found)
             if adopt and (dates := adoptable(days)):
                 report = evolve(report, adopted=self._ingest(evolve(scope, symbols=tuple(dates)), again=dates))
             return report

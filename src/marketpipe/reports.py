@@ -234,7 +234,8 @@ class AuditReport:
     def withdrawn(self) -> list[SymbolDay]:
         """The symbol-days with stored bars for which the provider returns none any more.
 
-        Their bars are kept: an empty answer is never adopted.
+        Their bars are kept: one empty answer is never adopted. With ``adopt`` the next ingestion requests these days
+        again; if the provider repeats that it has none, their bars remain as revisions only.
         """
         return [item.comparison.symbol_day for item in self.restatements if item.is_withdrawn]
 

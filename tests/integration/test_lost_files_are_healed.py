@@ -69,7 +69,7 @@ def test_silence_about_a_day_whose_file_is_gone_does_not_make_it_empty(tmp_path:
         report, status = second.ingest(), second.status()
 
     assert list(report.failures.values()) == ["the provider returned no bars, but 5 bars are stored; they are kept"]
-    assert (status.symbols[0].empty, status.symbols[0].complete) == (0, 1)
+    assert (status.symbols[0].empty, status.symbols[0].failed) == (0, 1)
 
 
 def test_no_bars_for_a_day_that_has_a_file_is_a_failure_even_if_the_state_was_lost(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFi
 from marketpipe.ingestion.domain.store_status import JobRecord
 from marketpipe.observers import LoggedIsolation
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
-from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsExhausted, BarsRequested, BarsStored, Event, StoredSymbolDay
@@ -63,6 +63,7 @@ class Coordination:
     bus: EventBus
     inventory: InMemoryInventory
     orphans: InMemoryOrphanFiles
+    withdrawn: list[SymbolDay]
     events: list[Event] = field(factory=list)
 
     def ingest(self, *symbols: str) -> IngestionJob:
@@ -94,8 +95,10 @@ def coordination(
     orphans = InMemoryOrphanFiles()
     guard = LeaseGuard(kept.leases, clock)
     adopter = OrphanAdopter(kept, orphans, CALENDAR, finality, clock)
-    coordinator = IngestionCoordinator(identity, planner, kept, inventory, bus, clock, runner, adopter, guard)
-    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, guard, bus, inventory, orphans)
+    withdrawn = list[SymbolDay]()
+    steps = runner, adopter, guard, withdrawn.extend
+    coordinator = IngestionCoordinator(identity, planner, kept, inventory, bus, clock, *steps, confirmations=2)
+    parts = Coordination(coordinator, FakeRing(bus, **ring), kept, clock, guard, bus, inventory, orphans, withdrawn)
     bus.observe(Event, parts.events.append)
     bus.subscribe(BarsRequested, parts.ring.on_bars_requested)
     bus.subscribe(BarsStored, coordinator.on_bars_stored)

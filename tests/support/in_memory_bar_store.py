@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import time, timedelta
 from typing import Any
 
@@ -39,6 +39,11 @@ class InMemoryBarStore:
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
         with self._lock:
             return self._store_all(accepted, rejected)
+
+    def withdraw(self, days: Collection[SymbolDay]) -> None:
+        with self._lock:
+            for day in days:
+                self.bars.pop(day, None)
 
     def _store_all(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
         turned_down = _rows_of(rejected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from attrs import define, field, frozen
@@ -10,8 +11,9 @@ from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.ports import Checkpoints
+from marketpipe.ingestion.domain.ingestion_checkpoint import contradiction
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
-from marketpipe.ingestion.domain.restatement import SampleShare
+from marketpipe.ingestion.domain.restatement import Restatement, SampleShare
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import MarketPipeError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
@@ -71,6 +73,18 @@ class AuditCoordinator:
         differing = sum(day.differs for day in findings.compared.values())
         self._bus.publish(AuditFinished(len(findings.compared), differing))
         return findings
+
+    def doubt_withdrawn(self, findings: AuditFindings) -> None:
+        """Mark the days with stored bars for which the provider returned none: the next ingestion requests them again.
+
+        If the provider repeats it then, they are withdrawn.
+        """
+        reasons = defaultdict[Symbol, dict[TradingDate, str]](dict)
+        for day, found in findings.compared.items():
+            if Restatement.of(found).is_withdrawn:
+                reasons[day.symbol][day.trading_date] = contradiction(found.removed)
+        for symbol, dates in reasons.items():
+            self._checkpoints.mark_suspect(symbol, dates)
 
     def stop(self) -> None:
         self._runner.stop()

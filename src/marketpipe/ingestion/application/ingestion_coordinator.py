@@ -17,10 +17,10 @@ from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.leases import LeasedBatches, LeaseGuard
 from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
-from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.application.ports import IngestionState, WithdrawBars
 from marketpipe.ingestion.application.recovery import OrphanAdopter
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
-from marketpipe.ingestion.domain.ingestion_job import BatchProgress, IngestionJob, JobState
+from marketpipe.ingestion.domain.ingestion_job import BatchProgress, IngestionJob, JobState, KeptBars
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope
 from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS, OfficialDaysReport
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
@@ -31,7 +31,7 @@ from marketpipe.shared_kernel.domain.errors import (
     StoreBusyError,
 )
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, StoreInventory
-from marketpipe.shared_kernel.domain.symbol import SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
@@ -63,15 +63,21 @@ class IngestionCoordinator:
         runner: BatchRunner,
         orphans: OrphanAdopter,
         guard: LeaseGuard,
+        withdraw: WithdrawBars,
+        confirmations: int,
         official: OfficialDaysCoordinator | None = None,
         closing_auction: int | None = None,
     ) -> None:
-        """``official`` is None for a provider that has no official days; ``closing_auction`` is the provider's."""
+        """``confirmations``: so often in a row the provider returns no bars for a day before ``withdraw`` is called.
+
+        ``official`` is None for a provider that has no official days; ``closing_auction`` is the provider's.
+        """
         self._closing_auction = closing_auction
         self._identity, self._provider, self._planner = identity, identity.provider, planner
         self._state, self._inventory = state, inventory
         self._bus, self._clock, self._runner = bus, clock, runner
         self._orphans, self._guard, self._official = orphans, guard, official
+        self._withdraw, self._confirmations = withdraw, confirmations
         self._begun: dict[int, BatchProgress] = {}
         self._ended = deque[BatchProgress]()
         self._batches, self._bisection = LeasedBatches(state.leases, planner, clock), RequestBisection(planner)
@@ -115,7 +121,9 @@ class IngestionCoordinator:
         progress = self._begun[event.request.batch_id]
         if progress.open_days():
             with self._guard.pinned(event.request):
-                results = progress.exhausted(event.refused, self._kept(event.request, progress.open_days()))
+                kept = self._kept(event.request, progress.open_days())
+                results = progress.exhausted(event.refused, kept)
+                self._withdraw_empty(results, kept)
                 self._record(progress, [(result, None) for result in results])
 
     def _begin(self, scope: IngestionScope, *, again: bool = False) -> None:
@@ -183,17 +191,30 @@ class IngestionCoordinator:
             self._ended.append(progress)
             self._bus.publish(SymbolDaysRecorded(job_id, self._provider, outcomes))
 
-    def _kept(self, request: BarsRequest, open_days: Iterable[SymbolDay]) -> dict[SymbolDay, int]:
-        """Return those of the days that have or had stored bars, with their number; 0 if it was never recorded."""
+    def _withdraw_empty(self, results: Iterable[SymbolDayOutcome], kept: Mapping[SymbolDay, KeptBars]) -> None:
+        """Remove stored bars of days that are empty now, before that is recorded."""
+        empty = [found.symbol_day for found in results if found.outcome is Outcome.EMPTY]
+        if withdrawn := [day for day in empty if day in kept]:
+            self._withdraw(withdrawn)
+
+    def _kept(self, request: BarsRequest, open_days: Iterable[SymbolDay]) -> dict[SymbolDay, KeptBars]:
+        """Return what is stored of the days; those that never had bars are left out."""
         first, last = request.sessions[0].trading_date, request.sessions[-1].trading_date
-        kept: dict[SymbolDay, int] = {}
+        kept: dict[SymbolDay, KeptBars] = {}
         for symbol in {day.symbol for day in open_days}:
             records = self._state.checkpoints.between(symbol, first, last)
             dates = self._inventory.dates(symbol, first, last) | {
                 date for date, known in records.items() if known.version
             }
-            kept |= {SymbolDay(symbol, date): records[date].rows if date in records else 0 for date in dates}
+            kept |= {SymbolDay(symbol, date): self._kept_of(records.get(date)) for date in dates}
         return kept
+
+    def _kept_of(self, record: IngestionCheckpoint | None) -> KeptBars:
+        if record is None:
+            return KeptBars(0)
+        # This answer is one more.
+        repeated = record.contradictions > 0 and record.contradictions + 1 >= self._confirmations
+        return KeptBars(record.rows, repeated)
 
     def _record(
         self, progress: BatchProgress, results: Iterable[tuple[SymbolDayOutcome, StoredSymbolDay | None]]

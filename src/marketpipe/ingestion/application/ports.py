@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
 from typing import Protocol
@@ -172,6 +172,13 @@ class SymbolDayLeases(Protocol):
 
     def being_written(self, days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
         """Return those of the days that a living process has pinned: a file may be newer than its checkpoint."""
+
+
+WithdrawBars = Callable[[Collection[SymbolDay]], None]
+"""Removes the stored bars of symbol-days durably; as of an earlier moment they are still there.
+
+The caller has a lease on the days. Raises ``StorageError``.
+"""
 
 
 class OrphanFiles(Protocol):

@@ -12,6 +12,13 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes
 from marketpipe.shared_kernel.events import StoredSymbolDay
 
+
+def contradiction(bars: int) -> str:
+    """Return the error of a day for which the provider returned no bars, though ``bars`` are stored; 0 if unknown."""
+    stored = f"{bars} bars are" if bars else "bars are"
+    return f"the provider returned no bars, but {stored} stored; they are kept"
+
+
 Answer = tuple[SymbolDayOutcome, SessionHours, StoredSymbolDay | None]
 """What a provider answered for a symbol-day, the hours that it was asked for, and what was stored of the answer; None
 if no stored bar changed."""
@@ -37,6 +44,12 @@ class IngestionCheckpoint:
     figures: DayFigures | None = None
 
     @property
+    def contradictions(self) -> int:
+        """How often in a row the provider has returned no bars, though bars are stored."""
+        contradicted = self.outcome is Outcome.FAILED and self.error == contradiction(self.rows)
+        return self.answers if contradicted else 0
+
+    @property
     def settled_hours(self) -> SessionHours:
         """The hours that need no further request."""
         return self.hours if self.outcome.is_settled else SessionHours.NONE
@@ -45,8 +58,9 @@ class IngestionCheckpoint:
 def next_checkpoint(known: IngestionCheckpoint | None, answer: Answer) -> IngestionCheckpoint | None:
     """Return the checkpoint after an answer, without its version; None if the known one stays as it is."""
     result, hours, _ = answer
-    if known is not None and known.outcome.is_settled and result.outcome is Outcome.FAILED:
-        return None  # a request that failed disproves no earlier answer
+    failed = result.outcome is Outcome.FAILED and result.error != contradiction(result.rows)
+    if known is not None and known.outcome.is_settled and failed:
+        return None  # a request that failed disproves no earlier answer; one that returned no bars does
     if known is None or hours.covers(SessionHours.REGULAR):
         answers = known.answers + 1 if known is not None and _is_repeated(known, answer) else 1
         return IngestionCheckpoint(result.outcome, hours, answers, result.rejected, result.error)
@@ -59,6 +73,8 @@ def next_checkpoint(known: IngestionCheckpoint | None, answer: Answer) -> Ingest
 def _is_repeated(known: IngestionCheckpoint, answer: Answer) -> bool:
     result, _, stored = answer
     if known.outcome is not result.outcome:
+        return result.outcome is Outcome.EMPTY and known.contradictions > 0
+    if result.outcome is Outcome.FAILED and known.error != result.error:
         return False
     # An empty or failed answer stores nothing that could be compared, though an earlier version may still be stored.
     if stored is None or stored.sha256 is None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
+from marketpipe.ingestion.domain.ingestion_checkpoint import contradiction
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, PlanEstimate
 from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
@@ -88,6 +89,17 @@ class OutcomeLedger(Mapping[SymbolDay, SymbolDayOutcome]):
         return packed, ordinal - first
 
 
+@frozen
+class KeptBars:
+    """The stored bars of a day for which the provider returns none; ``rows`` is 0 if they were never recorded.
+
+    ``is_withdrawn``: it has returned none often enough to be believed.
+    """
+
+    rows: int
+    is_withdrawn: bool = False
+
+
 class BatchProgress:
     """The outcome of each symbol-day of one request so far. Used by one worker at a time."""
 
@@ -112,8 +124,8 @@ class BatchProgress:
             day.symbol_day, had_bars if error is None else Outcome.FAILED, day.rows, rejected, error
         )
 
-    def exhausted(self, refused: Iterable[RefusedSymbol], kept: Mapping[SymbolDay, int]) -> list[SymbolDayOutcome]:
-        """Return the outcomes of the days without bars. ``kept``: the bars that are stored of such days."""
+    def exhausted(self, refused: Iterable[RefusedSymbol], kept: Mapping[SymbolDay, KeptBars]) -> list[SymbolDayOutcome]:
+        """Return the outcomes of the days without bars. ``kept``: what is stored of such days."""
         reasons = {item.symbol: item.reason for item in refused}
         return [self._without_bars(day, reasons.get(day.symbol), kept.get(day)) for day in self.open_days()]
 
@@ -131,19 +143,17 @@ class BatchProgress:
         """Return the hours of that day that the request covers."""
         return hours_asked(self.request, self._asked[day.trading_date])
 
-    def _without_bars(self, day: SymbolDay, refusal: str | None, kept: int | None) -> SymbolDayOutcome:
+    def _without_bars(self, day: SymbolDay, refusal: str | None, kept: KeptBars | None) -> SymbolDayOutcome:
         if refusal is not None:
             return SymbolDayOutcome(day, Outcome.FAILED, error=refusal)
         asked = self._asked[day.trading_date]
         if not asked.final:
-            return SymbolDayOutcome(day, Outcome.PARTIAL, rows=kept or 0)
+            return SymbolDayOutcome(day, Outcome.PARTIAL, rows=kept.rows if kept else 0)
         if kept is not None and SessionHours.REGULAR not in asked.hours:
             # Those bars are of hours that were not requested this time.
-            return SymbolDayOutcome(day, Outcome.COMPLETE, kept)
-        if kept is not None:
-            bars = f"{kept} bars are" if kept else "bars are"
-            contradiction = f"the provider returned no bars, but {bars} stored; they are kept"
-            return SymbolDayOutcome(day, Outcome.FAILED, kept, error=contradiction)
+            return SymbolDayOutcome(day, Outcome.COMPLETE, kept.rows)
+        if kept is not None and not kept.is_withdrawn:
+            return SymbolDayOutcome(day, Outcome.FAILED, kept.rows, error=contradiction(kept.rows))
         return SymbolDayOutcome(day, Outcome.EMPTY)
 
 

@@ -32,6 +32,12 @@ class BarStore(Protocol):
         Raises ``StorageError`` only if none can be stored.
         """
 
+    def withdraw(self, days: Collection[SymbolDay]) -> None:
+        """Remove the bars of symbol-days durably: the provider has withdrawn them.
+
+        As of any moment before, they are still there; from now on there are none. Days without bars stay as they are.
+        """
+
 
 class OfficialDayStore(Protocol):
     """Stores official days, one file a symbol and year. Raises ``StorageError``.

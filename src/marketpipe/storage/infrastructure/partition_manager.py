@@ -23,8 +23,9 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, NOON, TradedMinutes
 from marketpipe.shared_kernel.events import StoredSymbolDay
-from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.storage.domain.data_partition import Revision
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.day_versions import (
     KnownMoments,
@@ -103,6 +104,28 @@ class PartitionManager:
                     attempts += [[item] for item in items if len(items) > 1]
             return _results(arrived, stored, errors)
 
+    def withdraw(self, days: Collection[SymbolDay]) -> None:
+        """See ``BarStore.withdraw``. What is removed stays as a revision, and a revision without bars follows it."""
+        with self._locks.locked(days):
+            self._check_identity()
+            write = _Write(self._recorded(days), self._clock.now())
+            versions = [found for day in sorted(days) if (found := self._without_bars(day, write)).stored is not None]
+            former = {version.path: revision for version in versions if (revision := version.revision)}
+            self._files.keep({path: self._layout.revision(revision) for path, revision in former.items()})
+            with self._files.group() as group:
+                for version in versions:
+                    since = Revision(version.symbol_day, version.known_since)
+                    group.add(self._layout.revision(since), version.content, version.known_since.epoch_micros * 1000)
+            for version in versions:
+                self._files.remove(version.path)
+            self._files.confirm([version.path for version in versions])
+
+    def _without_bars(self, day: SymbolDay, write: _Write) -> NewVersion:
+        content = self._writer.encode(versioned(BAR_SCHEMA.empty_table()), self._metadata(day))
+        moments, recorded = write.moments_from(self._index), write.recorded.get(day)
+        stored = self._find_stored(day, recorded, moments)
+        return NewVersion(day, self._layout, content, sha256(content), write.now, stored, recorded, moments)
+
     def _new_files(self, items: Sequence[_Arrived], write: _Write) -> Iterator[FileToAdd]:
         """Yield the files to write, as ``FileGroup.add`` takes them; note the rest in ``write``."""
         quarantined = self._layout.rejected_files([item.day for item in items])
@@ -127,7 +150,7 @@ class PartitionManager:
         """Merge the bars with those that are stored; None if no bars are to be stored."""
         part, recorded = item.part, write.recorded.get(item.day)
         moments = write.moments_from(self._index)
-        stored = self._find_stored(item, recorded, moments)
+        stored = self._find_stored(item.day, recorded, moments)
         rejected = 0 if item.rejected is None else len(item.rejected)
         result = StoredSymbolDay(item.day, 0, rejected, part.final_window is not None)
         if stored and stored.damage and not (len(item.accepted) and covers_regular_hours(part)):
@@ -248,21 +271,22 @@ class PartitionManager:
         return found
 
     def _find_stored(
-        self, item: _Arrived, recorded: RecordedVersion | None, moments: Callable[[Symbol], KnownMoments]
+        self, day: SymbolDay, recorded: RecordedVersion | None, moments: Callable[[Symbol], KnownMoments]
     ) -> StoredVersion | None:
         """Read the stored file. One that has rotted is damaged: no version of the day, and nothing to merge with.
 
         Rot shows in other bytes with the recorded time. A file with another time may be newer than its record; so may
         one that the index has: the clock of its file system may be coarse.
         """
-        stored = find_stored(item.path, lambda: self._metadata(item.day))
+        path = self._layout.bars(day)
+        stored = find_stored(path, lambda: self._metadata(day))
         if stored is None or stored.damage or recorded is None:
             return stored
         if not have_same_time(stored.mark, recorded.mark) or stored.digest == recorded.sha256:
             return stored
-        if moments(item.day.symbol).published(item.day.trading_date, stored.digest) is not None:
+        if moments(day.symbol).published(day.trading_date, stored.digest) is not None:
             return stored
-        return StoredVersion(stored.mark, stored.modified, stored.content, damage=f"{item.path} has changed bytes")
+        return StoredVersion(stored.mark, stored.modified, stored.content, damage=f"{path} has changed bytes")
 
     def _metadata(self, day: SymbolDay) -> Mapping[str, str]:
         date = str(day.trading_date)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from marketpipe.ingestion.domain.ingestion_job import BatchProgress
+from marketpipe.ingestion.domain.ingestion_job import BatchProgress, KeptBars
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ProviderUnavailableError
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
@@ -126,7 +126,7 @@ def test_silence_about_a_final_session_means_empty() -> None:
 
 
 def test_silence_about_a_running_session_means_partial() -> None:
-    results = progress(last_is_final=False).exhausted([], {WEDNESDAY: 12})
+    results = progress(last_is_final=False).exhausted([], {WEDNESDAY: KeptBars(12)})
 
     assert results == [
         SymbolDayOutcome(TUESDAY, Outcome.EMPTY),
@@ -135,10 +135,16 @@ def test_silence_about_a_running_session_means_partial() -> None:
 
 
 def test_a_final_empty_answer_where_bars_are_stored_is_not_believed() -> None:
-    (result, _) = progress().exhausted([], {TUESDAY: 390})
+    (result, _) = progress().exhausted([], {TUESDAY: KeptBars(390)})
 
     assert (result.outcome, result.rows) == (Outcome.FAILED, 390)
     assert result.error == "the provider returned no bars, but 390 bars are stored; they are kept"
+
+
+def test_a_final_empty_answer_that_was_repeated_is_believed() -> None:
+    (result, _) = progress().exhausted([], {TUESDAY: KeptBars(390, is_withdrawn=True)})
+
+    assert result == SymbolDayOutcome(TUESDAY, Outcome.EMPTY)
 
 
 def test_every_day_of_a_refused_symbol_fails_with_the_reason_and_no_other() -> None:
@@ -159,7 +165,7 @@ def test_every_day_of_a_refused_symbol_fails_with_the_reason_and_no_other() -> N
 def test_a_refusal_outweighs_a_running_session_and_stored_bars() -> None:
     refused = [RefusedSymbol(TUESDAY.symbol, "no")]
 
-    results = progress(last_is_final=False).exhausted(refused, {TUESDAY: 390, WEDNESDAY: 390})
+    results = progress(last_is_final=False).exhausted(refused, {TUESDAY: KeptBars(390), WEDNESDAY: KeptBars(390)})
 
     assert [(found.outcome, found.error) for found in results] == [(Outcome.FAILED, "no")] * 2
 
@@ -168,7 +174,7 @@ def test_exhaustion_leaves_what_was_stored_as_it_is() -> None:
     subject = progress()
     kept = noted(subject, stored(TUESDAY))
 
-    results = subject.exhausted([], {TUESDAY: 390})
+    results = subject.exhausted([], {TUESDAY: KeptBars(390)})
 
     assert [found.symbol_day for found in results] == [WEDNESDAY]
     assert subject.outcomes[TUESDAY] == kept
