@@ -117,8 +117,7 @@ def coordinator(
         new_runner(parts) if pool is None else new_runner(parts, pool.stop),
         new_orphan_adopter(parts),
         lease_guard(parts),
-        lambda days: bar_store(parts).withdraw(days),
-        parts.config.coverage.confirmations,
+        *(lambda days: bar_store(parts).withdraw(days), parts.config.coverage.confirmations),
         official,
         provided.closing_auction,
     )

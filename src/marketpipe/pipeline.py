@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from attrs import evolve
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_config
+from marketpipe.ingestion.application.audit_coordinator import ScaleKeeper, ScaleReport
 from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState, worst_state
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
-from marketpipe.ingestion.domain.restatement import SampleShare, SymbolAdjustment, adjustments, adoptable
+from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS
+from marketpipe.ingestion.domain.restatement import SampleShare, SymbolAdjustment, adjustments, adoptable, readjustments
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.metrics import Registry
 from marketpipe.metrics_server import MetricsServer
@@ -21,7 +25,7 @@ from marketpipe.reports import AuditReport, IngestionReport, PlanReport
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, recent_sessions, update_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
-from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.store import Store
@@ -169,9 +173,21 @@ class Pipeline(Store):
             )
             if adopt:
                 side_rings.auditor(self._parts).doubt_withdrawn(found)
-            if adopt and (dates := adoptable(days)):
-                report = evolve(report, adopted=self._ingest(evolve(scope, symbols=tuple(dates)), again=dates))
+                report = evolve(report, adopted=self._adopt(scope, days))
             return report
+
+    def _adopt(self, scope: IngestionScope, days: Sequence[DayComparison]) -> IngestionReport | None:
+        """Ingest the days that differ again, and the whole history of symbols whose prices were adjusted again."""
+        spans = composition.state(self._parts).checkpoints.stored_spans()
+        changed = {} if self._is_raw else readjustments(days, spans)
+        dates = {symbol: some for symbol, some in adoptable(days).items() if symbol not in changed}
+        if not dates and not changed:
+            return None
+        adopted = evolve(scope, symbols=(*dates, *changed))
+        if not changed:
+            return self._ingest(adopted, again=dates)
+        renewed = {symbol: spans[symbol] for symbol in changed}
+        return self._ingest(adopted, again=dates, renew=lambda keeper: keeper.renew(renewed, scope, changed))
 
     def _check(self, scope: IngestionScope, provided: ProviderCapabilities | None = None) -> None:
         """Raise what can be raised before a file is made: for missing keys too, unless ``provided`` is known."""
@@ -209,10 +225,12 @@ class Pipeline(Store):
         suspect: Collection[SymbolDay] = (),
         again: Mapping[Symbol, frozenset[TradingDate]] | None = None,
         recheck: TradingDate | None = None,
+        renew: Callable[[ScaleKeeper], ScaleReport] | None = None,
     ) -> IngestionReport:
         """Ingest what is missing and the ``suspect`` days, and check official days again from ``recheck`` on.
 
-        Or only the dates to ask for ``again``.
+        Or only the dates to ask for ``again``. First ``renew`` histories; by default those that the provider has
+        re-adjusted.
         """
         self._run.reset()
         composition.scanned_years(self._parts).forget()
@@ -220,30 +238,62 @@ class Pipeline(Store):
         metrics, registry = self._config.metrics, self._metrics.registry
         with MetricsServer(registry, metrics.host, metrics.port) if metrics.enabled else nullcontext():
             coordinator = composition.coordinator(self._parts, side_rings.official_days)
-            job = (
-                coordinator.ingest(scope, suspect, recheck) if again is None else coordinator.ingest_again(scope, again)
-            )
+            jobs = list[IngestionJob]()
+            if renew is None and again is None and not self._is_raw:
+                renew = partial(ScaleKeeper.keep, scope=scope, suspect=suspect)
+            scale = ScaleReport() if renew is None else renew(side_rings.scale_keeper(self._parts))
+            if again and not scale.stopped:
+                jobs.append(coordinator.ingest_again(scope, again))
+            if again is None and (growing := scale.growing(scope)) is not None:
+                jobs.append(coordinator.ingest(growing, suspect, recheck))
+        return self._report(scope, scale, [*scale.jobs, *jobs], started)
+
+    def _report(
+        self, scope: IngestionScope, scale: ScaleReport, jobs: Sequence[IngestionJob], started: float
+    ) -> IngestionReport:
+        """Sum up the jobs of one run: nearly always there is one."""
+        seconds = self._parts.clock.monotonic() - started
+        for job in jobs:
+            scope = scope.including(job.scope)
+        planned = sum(job.planned for job in jobs)
+        aggregates = self._aggregate(scope.symbols, scope.first, scope.last, files_just_scanned=not planned)
+        blocked = {day: SymbolDayOutcome(day, Outcome.FAILED, error=why) for day, why in scale.blocked.items()}
         return IngestionReport(
-            job.job_id,
-            str(job.state),
-            job.planned,
-            job.settled,
-            job.not_begun,
+            max((job.job_id for job in jobs), default=0),
+            str(JobState.INTERRUPTED if scale.stopped else JobState.FAILED if blocked else worst_state(jobs)),
+            planned + len(blocked),
+            sum(job.settled for job in jobs),
+            sum(job.not_begun for job in jobs),
             self._run.requests,
-            self._parts.clock.monotonic() - started,
-            job.outcomes,
+            seconds,
+            jobs[0].outcomes if len(jobs) == 1 and not blocked else _merged(jobs, blocked),
             self._run.warnings,
-            self._aggregate(scope.symbols, scope.first, scope.last, files_just_scanned=not job.planned),
-            job.estimate,
-            job.left,
-            official=job.official,
+            aggregates,
+            jobs[-1].estimate if jobs else None,
+            sum(job.left for job in jobs),
+            official=jobs[-1].official if jobs else NO_OFFICIAL_DAYS,
+            readjusted=scale.readjusted,
         )
+
+    @property
+    def _is_raw(self) -> bool:
+        return composition.capabilities(self._parts).adjustment == UNADJUSTED
 
     def _adjustments(self, days: Sequence[DayComparison]) -> tuple[SymbolAdjustment, ...]:
         """Return none for raw prices, which are never adjusted: what looks like it is a correction of single days."""
-        if composition.capabilities(self._parts).adjustment == UNADJUSTED:
+        if self._is_raw:
             return ()
         return adjustments(days, composition.state(self._parts).checkpoints.requested_spans())
+
+
+def _merged(
+    jobs: Sequence[IngestionJob], blocked: Mapping[SymbolDay, SymbolDayOutcome]
+) -> Mapping[SymbolDay, SymbolDayOutcome]:
+    """Return the outcomes of several jobs, by symbol, then date; those of a later job count."""
+    outcomes = dict(blocked)
+    for job in jobs:
+        outcomes.update(job.outcomes)
+    return {day: outcomes[day] for day in sorted(outcomes)}
 
 
 def _notices(provided: ProviderCapabilities) -> tuple[str, ...]:

@@ -59,7 +59,8 @@ class IngestionReport:
     ``planned``, ``already_settled`` and ``not_begun`` are those of ``PlanReport``; ``left`` counts planned symbol-days
     that were not requested, ``outcomes`` has one entry for each that was. ``warnings`` maps a rule of severity warning
     to the number of bars that break it; they are stored nevertheless. ``estimate`` is what the plan expected.
-    ``state`` is "completed", "failed" or "interrupted". ``seconds`` do not include the time for the aggregates.
+    ``readjusted`` are the symbols whose adjusted prices the provider has changed: their whole history was requested
+    again. ``state`` is "completed", "failed" or "interrupted". ``seconds`` do not include the time for the aggregates.
     ``notices`` are what should be known of the feed, if this ingestion began the store.
     ``official`` is what became of the official days, whose requests count among the ``requests``.
     """
@@ -78,6 +79,7 @@ class IngestionReport:
     left: int = 0
     notices: tuple[str, ...] = ()
     official: OfficialDaysReport = NO_OFFICIAL_DAYS
+    readjusted: tuple[SymbolAdjustment, ...] = ()
 
     @property
     def ok(self) -> bool:

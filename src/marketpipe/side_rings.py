@@ -31,7 +31,7 @@ from marketpipe.validation.domain.business_rules import RuleBook
 from . import composition
 
 if TYPE_CHECKING:
-    from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
+    from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator, ScaleKeeper
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator, OfficialDaysPlanner
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
@@ -129,6 +129,15 @@ def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> Non
     )
     bus.subscribe(BarsCompared, audit.on_bars_compared)
     bus.subscribe(BarsExhausted, audit.on_bars_exhausted)
+
+
+@once
+def scale_keeper(parts: Parts) -> ScaleKeeper:
+    """Make what keeps adjusted prices in one scale; an audit finds what it must request again."""
+    from marketpipe.ingestion.application.audit_coordinator import ScaleKeeper
+
+    recorded, ingestion = composition.state(parts), composition.coordinator(parts, official_days)
+    return ScaleKeeper(auditor(parts), ingestion, composition.planner(parts, recorded), recorded.checkpoints)
 
 
 @once

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from attrs import define, evolve
 
-from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, LeasedDays
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, LeasedDays, contradiction
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
@@ -207,23 +207,37 @@ class InMemoryCheckpoints:
     def requested_spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
         return {found.symbol: (found.first, found.last) for found in InMemoryStatistics(self._memory).summaries()}
 
+    def failed_for(self, reason: str) -> frozenset[Symbol]:
+        return frozenset(
+            day.symbol
+            for day, found in self._memory.known.items()
+            if found.outcome is Outcome.FAILED and found.error == reason
+        )
+
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         days = [day for day, found in self._memory.snapshot().items() if found.outcome.is_settled]
         return {day.symbol: day.trading_date for day in sorted(days)}
 
     def _next(self, known: IngestionCheckpoint | None, answer: Answer) -> IngestionCheckpoint | None:
         result, hours, _ = answer
-        if known is not None and known.outcome.is_settled and result.outcome is Outcome.FAILED:
+        failed = result.outcome is Outcome.FAILED and result.error != contradiction(result.rows)
+        if known is not None and known.outcome.is_settled and failed:
             return None
         if known is None or SessionHours.REGULAR in hours:
-            repeated = known is not None and known.outcome is result.outcome and self._same_file(answer)
-            answers = known.answers + 1 if known is not None and repeated else 1
+            answers = known.answers + 1 if known is not None and self._repeated(known, answer) else 1
             return IngestionCheckpoint(result.outcome, hours, answers, result.rejected, result.error)
         if known.outcome.is_settled and result.outcome.is_settled:
             outcome = Outcome.COMPLETE if Outcome.COMPLETE in (known.outcome, result.outcome) else Outcome.EMPTY
             rejected = known.rejected + result.rejected
             return evolve(known, outcome=outcome, rejected=rejected, hours=known.hours | hours)
         return None
+
+    def _repeated(self, known: IngestionCheckpoint, answer: Answer) -> bool:
+        result, file = answer[0], self._memory.files.get(answer[0].symbol_day)
+        if result.outcome is Outcome.EMPTY and known.outcome is Outcome.FAILED:
+            return known.error == contradiction(file.rows if file else 0)
+        same = known.outcome is result.outcome and (result.outcome is not Outcome.FAILED or known.error == result.error)
+        return same and self._same_file(answer)
 
     def _same_file(self, answer: Answer) -> bool:
         result, _, stored = answer

@@ -54,6 +54,8 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
         out(_official(report.official))
     if report.estimate is not None and report.planned:
         out(f"the plan expected {_estimated(report.estimate)}")
+    for adjustment in report.readjusted:
+        out(_renewed_history(adjustment))
     for rule, count in sorted(report.warnings.items()):
         out(f"warning: {count:,} bars break the rule {rule}; they are stored nevertheless")
     if report.rejected:
@@ -117,6 +119,7 @@ def _ingestion_as_json(report: IngestionReport) -> dict[str, object]:
         "notices": list(report.notices),
         "aggregates": asdict(report.aggregates),
         "failures": reasons_as_json(report.failures, "error"),
+        "readjusted": [_readjustment_as_json(adjustment) for adjustment in report.readjusted],
         "official_days": {
             "requested": report.official.requested,
             "answered": report.official.answered,
@@ -127,6 +130,12 @@ def _ingestion_as_json(report: IngestionReport) -> dict[str, object]:
             "failures": reasons_as_json(report.official.failures, "error"),
         },
     }
+
+
+def _readjustment_as_json(adjustment: SymbolAdjustment) -> dict[str, object]:
+    found = adjustment.restatement
+    span = {"first": str(adjustment.first), "last": str(adjustment.last)}
+    return {"symbol": str(adjustment.symbol), "kind": str(found.kind), "ratio": found.ratio, **span}
 
 
 def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> None:
@@ -160,6 +169,14 @@ def _differences(restatement: Restatement) -> str:
     if restatement.ratio is not None:
         text += f"; all prices by the ratio {restatement.ratio:.6g}: likely a {restatement.kind}"
     return text
+
+
+def _renewed_history(adjustment: SymbolAdjustment) -> str:
+    found, span = adjustment.restatement, f"{adjustment.first} to {adjustment.last}"
+    return (
+        f"{adjustment.symbol}: the provider has re-adjusted its prices by the ratio {found.ratio:.6g}, likely for a "
+        f"{found.kind}: the whole history, {span}, was requested again. The former bars are kept as revisions"
+    )
 
 
 def _adjusted_history(adjustment: SymbolAdjustment) -> str:

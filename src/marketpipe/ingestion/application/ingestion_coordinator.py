@@ -7,7 +7,7 @@ then the postponed days that another process had leased (leases).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -17,7 +17,7 @@ from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.leases import LeasedBatches, LeaseGuard
 from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
-from marketpipe.ingestion.application.ports import IngestionState, WithdrawBars
+from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.application.recovery import OrphanAdopter
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import BatchProgress, IngestionJob, JobState, KeptBars
@@ -44,6 +44,12 @@ from marketpipe.shared_kernel.events import (
     StoredSymbolDay,
     SymbolDaysRecorded,
 )
+
+WithdrawBars = Callable[[Collection[SymbolDay]], None]
+"""Removes the stored bars of symbol-days durably; as of an earlier moment they are still there.
+
+The caller has a lease on the days. Raises ``StorageError``.
+"""
 
 
 class IngestionCoordinator:
@@ -105,6 +111,16 @@ class IngestionCoordinator:
         """Request just the ``wanted`` dates of the scope; the bars that come replace the stored ones."""
         self._begin(scope, again=True)
         return self._run_plan(scope, self._planner.plan_again(scope, wanted))
+
+    @property
+    def has_official_days(self) -> bool:
+        return self._official is not None
+
+    def request_official_days_again(self, scope: IngestionScope) -> None:
+        """Request all official days of the scope, whatever is known of them."""
+        self._begin(scope, again=True)
+        if self._official is not None:
+            self._official.ask(scope, scope.first, lambda: self._runner.stopping)
 
     def stop(self) -> None:
         self._runner.stop()

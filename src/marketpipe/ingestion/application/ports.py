@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
 from typing import Protocol
@@ -88,6 +88,9 @@ class Checkpoints(Protocol):
     def requested_spans(self) -> Mapping[Symbol, tuple[TradingDate, TradingDate]]:
         """Return for each symbol with a checkpoint the first and the last of their dates."""
 
+    def failed_for(self, reason: str) -> frozenset[Symbol]:
+        """Return the symbols that have days which failed for exactly this reason."""
+
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         """Return for each symbol the latest date that is complete or empty; symbols without one are absent."""
 
@@ -172,13 +175,6 @@ class SymbolDayLeases(Protocol):
 
     def being_written(self, days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
         """Return those of the days that a living process has pinned: a file may be newer than its checkpoint."""
-
-
-WithdrawBars = Callable[[Collection[SymbolDay]], None]
-"""Removes the stored bars of symbol-days durably; as of an earlier moment they are still there.
-
-The caller has a lease on the days. Raises ``StorageError``.
-"""
 
 
 class OrphanFiles(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from enum import Enum
 from types import MappingProxyType
@@ -236,6 +236,12 @@ class IngestionJob:
         if self._state is not JobState.RUNNING:
             raise StateError(f"job {self.job_id} cannot go from {self._state} to {state}")
         self._state = state
+
+
+def worst_state(jobs: Sequence[IngestionJob]) -> JobState:
+    """Return the state of a run of several jobs: completed only if all are."""
+    states = {job.state for job in jobs}
+    return next((state for state in (JobState.INTERRUPTED, JobState.FAILED) if state in states), JobState.COMPLETED)
 
 
 @frozen

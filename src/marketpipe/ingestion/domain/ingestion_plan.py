@@ -46,6 +46,13 @@ class IngestionScope:
         if last < self.first:
             raise ConfigurationError(f"end {last} is before start {self.first}")
 
+    def including(self, other: IngestionScope) -> IngestionScope:
+        """Return the smallest scope, without ``since``, that includes this one and another."""
+        if other == self:
+            return self
+        symbols = dict.fromkeys((*self.symbols, *other.symbols))
+        return IngestionScope(symbols, min(self.first, other.first), max(self.last, other.last), self.session_kind)
+
     def first_of(self, symbol: Symbol) -> TradingDate:
         return max(self.first, self.since.get(symbol, self.first))
 

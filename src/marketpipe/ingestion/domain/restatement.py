@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import Final
 
 from attrs import field, frozen
 
@@ -68,6 +69,10 @@ class Restatement:
         return cls(comparison, RestatementKind.SPLIT if split else RestatementKind.DIVIDEND, ratio)
 
 
+FORMER_SCALE: Final = "the provider has re-adjusted the prices of this symbol; these bars are in the former scale"
+"""The reason why a day is requested again. All days of the symbol have it until they are stored in the new scale."""
+
+
 @frozen
 class SymbolAdjustment:
     """A split or dividend that the provider has applied to the prices of a symbol since they were stored.
@@ -98,6 +103,31 @@ def adjustments(
         if restatement.is_adjustment and symbol not in found:
             found[symbol] = SymbolAdjustment(restatement, *history[symbol])
     return tuple(found[symbol] for symbol in sorted(found))
+
+
+def readjustments(
+    compared: Iterable[DayComparison], history: Mapping[Symbol, tuple[TradingDate, TradingDate]]
+) -> Mapping[Symbol, SymbolAdjustment]:
+    """Return the symbols whose prices were adjusted again, each with the first compared day that shows it.
+
+    Smaller ratios count than in ``adjustments``: two scales in one store are wrong however near they are.
+    """
+    found: dict[Symbol, SymbolAdjustment] = {}
+    for comparison in compared:
+        symbol, scale = comparison.symbol_day.symbol, comparison.scale
+        if scale is not None and symbol not in found:
+            split = is_split(scale, comparison.volume_ratio)
+            kind = RestatementKind.SPLIT if split else RestatementKind.DIVIDEND
+            found[symbol] = SymbolAdjustment(Restatement(comparison, kind, scale), *history[symbol])
+    return found
+
+
+def outermost(spans: Mapping[Symbol, tuple[TradingDate, TradingDate]]) -> Mapping[Symbol, frozenset[TradingDate]]:
+    """Return the days to compare before a store of adjusted prices grows: the oldest and the newest of each symbol.
+
+    Every adjustment changes the oldest day; the newest day has the largest prices, which show the smallest dividend.
+    """
+    return {symbol: frozenset(span) for symbol, span in spans.items()}
 
 
 def adoptable(compared: Iterable[DayComparison]) -> Mapping[Symbol, frozenset[TradingDate]]:

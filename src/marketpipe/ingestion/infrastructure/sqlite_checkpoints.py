@@ -70,6 +70,7 @@ SELECT symbol,
     (SELECT max(trading_date) FROM {{table}} WHERE store_id = ?1 AND symbol = known.symbol)
 FROM known WHERE symbol IS NOT NULL
 """
+SELECT_FAILED_FOR: Final = "SELECT DISTINCT symbol FROM checkpoints WHERE store_id = ? AND outcome = ? AND error = ?"
 _STORED, _REQUESTED = "partitions", "checkpoints"
 _WITH_STORED: Final = _WITH_SYMBOLS.format(table=_STORED)
 _WITH_REQUESTED: Final = _WITH_SYMBOLS.format(table=_REQUESTED)
@@ -129,6 +130,10 @@ class SQLiteCheckpoints:
 
     def requested_spans(self) -> Mapping[Symbol, DateSpan]:
         return self._spans(SELECT_REQUESTED_SPANS)
+
+    def failed_for(self, reason: str) -> frozenset[Symbol]:
+        with self._file.rows(SELECT_FAILED_FOR, str(Outcome.FAILED), reason) as rows:
+            return frozenset(Symbol(symbol) for (symbol,) in rows)
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
         with self._file.rows(SELECT_LATEST_SETTLED) as rows:

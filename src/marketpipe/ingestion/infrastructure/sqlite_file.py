@@ -11,9 +11,9 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 from weakref import WeakSet
 
 from marketpipe.ingestion.domain.store_status import StateCondition
@@ -73,7 +73,7 @@ class SQLiteFile:
 
         Raises ``StateError`` also if the file was archived meanwhile: what is written there is never read again.
         """
-        with self._used(), self._synchronous("FULL" if durable else "NORMAL"), transaction(self._connection):
+        with self._used(), self._synced() if durable else nullcontext(), transaction(self._connection):
             if _identity_of(self.path) != self._opened:
                 raise StateError("was moved away or replaced while it was in use; run again")
             yield self._connection
@@ -91,11 +91,8 @@ class SQLiteFile:
                 yield
 
     @contextmanager
-    def _synchronous(self, level: Literal["NORMAL", "FULL"]) -> Iterator[None]:
-        if level == "NORMAL":
-            yield
-            return
-        self._connection.execute(f"PRAGMA synchronous = {level}")
+    def _synced(self) -> Iterator[None]:
+        self._connection.execute("PRAGMA synchronous = FULL")
         try:
             yield
         finally:

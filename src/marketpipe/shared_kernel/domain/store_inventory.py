@@ -50,7 +50,8 @@ class DayComparison:
     Counts are bars: ``unchanged`` and ``changed`` are in both, ``added`` are new, ``removed`` are stored only.
     ``largest_move`` is the largest relative change of a price among the changed bars. ``price_ratio`` and
     ``volume_ratio`` are new over old if that ratio is, but for rounding, the same for all bars in both; else None.
-    ``error`` is why the day could not be compared.
+    ``error`` is why the day could not be compared. ``scale`` is new over old prices if the provider has re-adjusted
+    them: it explains nearly all bars, and may be as close to one as a small dividend; else None.
     """
 
     symbol_day: SymbolDay
@@ -62,6 +63,7 @@ class DayComparison:
     price_ratio: float | None = None
     volume_ratio: float | None = None
     error: str | None = None
+    scale: float | None = None
 
     @property
     def differs(self) -> bool:

@@ -272,6 +272,10 @@ SAME_RATIO = 2e-3
 HALF_A_CENT = 0.005
 VOLUME_ROUNDING = 0.5
 FEWEST_BARS_OF_A_RATIO = 5
+FEWEST_MOVED, MOST = 0.03, 0.5
+"""Shares of the prices: below the first, what has changed are single bars."""
+NEARLY_ALL, ALL_BUT_FEW = 0.9, 0.99
+VERY_LITTLE = 1e-6
 
 
 class ParquetBarComparer:
@@ -320,8 +324,34 @@ def _measured(counted: DayComparison, before: pa.Table, after: pa.Table) -> DayC
     ratio = _constant(_floats(before, "close"), _floats(after, "close"), HALF_A_CENT)
     volumes = _constant(_floats(before, "volume"), _floats(after, "volume"), VOLUME_ROUNDING)
     return evolve(
-        counted, largest_move=float(np.max(moves)), price_ratio=ratio, volume_ratio=volumes if ratio else None
+        counted,
+        largest_move=float(np.max(moves)),
+        price_ratio=ratio,
+        volume_ratio=volumes if ratio else None,
+        scale=scale_of(*(np.concatenate([_floats(bars, name) for name in PRICES]) for bars in (before, after))),
     )
+
+
+def scale_of(before: Floats, after: Floats) -> float | None:
+    """Return the one ratio by which prices were adjusted again; None if there is none. Both have the same bars.
+
+    Both sides may be rounded to cents, so that a small dividend moves only some of the prices, and by a cent. Those
+    move all in one direction then; corrections of single bars do not, or leave more prices unexplained.
+    """
+    traded = before > 0
+    old, new = before[traded], after[traded]
+    moves = new - old
+    moved = moves != 0
+    share = float(moved.mean()) if len(old) else 0.0
+    if share < FEWEST_MOVED:
+        return None
+    one_way = bool((moves[moved] > 0).all() or (moves[moved] < 0).all())
+    for ratio in (float(np.median(new / old)), float(new.sum() / old.sum())):
+        allowed = HALF_A_CENT * (1 + ratio) * (1 + VERY_LITTLE) + VERY_LITTLE * new
+        explained = float((np.abs(new - ratio * old) <= allowed).mean())
+        if ratio != 1 and explained >= (NEARLY_ALL if share >= MOST and one_way else ALL_BUT_FEW) and one_way:
+            return ratio
+    return None
 
 
 def _constant(before: Floats, after: Floats, rounding: float) -> float | None:

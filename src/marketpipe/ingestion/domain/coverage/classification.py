@@ -29,6 +29,7 @@ from marketpipe.ingestion.domain.coverage.suspicions import MinuteSuspicions
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Finding, Suspicion, Verdict
 from marketpipe.ingestion.domain.coverage.weekdays import WeekdayHabits
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.restatement import FORMER_SCALE
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
@@ -158,6 +159,8 @@ class CoverageClassifier:
             if condition is not None:
                 return Finding(Verdict.MISSING, f"never requested; {condition}")
             return NEVER_ASKED if self.grid.sessions[position].final else PENDING
+        if record.error == FORMER_SCALE:
+            return _suspect(Suspicion.FORMER_SCALE, f"{FORMER_SCALE}; the next ingestion requests them again")
         if record.outcome is Outcome.FAILED:
             return Finding(Verdict.MISSING, record.error)
         final = self.grid.sessions[position].final

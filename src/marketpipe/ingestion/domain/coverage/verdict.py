@@ -90,6 +90,7 @@ class Suspicion(Enum):
     ALTERED = "file altered"
     UNRECORDED = "file not recorded"
     STALE_AGGREGATE = "stale aggregate"
+    FORMER_SCALE = "former scale"
     UNRECONCILED = "differs from official day"
     UNOFFICIAL = "no official day"
 
@@ -102,7 +103,7 @@ class Suspicion(Enum):
 
         A stale aggregate is rebuilt instead. A session with an unrecorded file needs no retry: it is planned anyway.
         """
-        return self not in (Suspicion.STALE_AGGREGATE, Suspicion.UNRECORDED)
+        return self not in (Suspicion.STALE_AGGREGATE, Suspicion.UNRECORDED, Suspicion.FORMER_SCALE)
 
     @property
     def evidence(self) -> Evidence:
@@ -118,6 +119,7 @@ _EVIDENCE = {
     Suspicion.ALTERED: Evidence.RECORD,
     Suspicion.UNRECORDED: Evidence.RECORD,
     Suspicion.STALE_AGGREGATE: Evidence.RECORD,
+    Suspicion.FORMER_SCALE: Evidence.RECORD,
     Suspicion.UNRECONCILED: Evidence.OFFICIAL,
     Suspicion.UNOFFICIAL: Evidence.OFFICIAL,
 }
