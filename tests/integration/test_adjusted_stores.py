@@ -62,7 +62,7 @@ POSITIONS = st.integers(1, len(SESSIONS) - 1)
 ACTIONS = st.tuples(POSITIONS, st.sampled_from([SPLIT, REVERSE, DIVIDEND, TINY]))
 
 
-@settings(max_examples=12)
+@settings(max_examples=5)
 @given(st.lists(ACTIONS, min_size=1, max_size=2), st.lists(POSITIONS, min_size=1, max_size=2, unique=True))
 @example([(1, TINY)], [8])
 @example([(8, SPLIT)], [8])
