@@ -11,6 +11,7 @@ from attrs import evolve
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_config
 from marketpipe.ingestion.application.audit_coordinator import ScaleKeeper, ScaleReport
+from marketpipe.ingestion.application.ingestion_planner import unconfirmed_ends
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState, worst_state
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
@@ -22,7 +23,7 @@ from marketpipe.metrics_server import MetricsServer
 from marketpipe.parts import WorkerProcesses
 from marketpipe.provider_registry import settings_of
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
-from marketpipe.scoping import AnyDate, AnyEnd, Symbols, recent_sessions, update_scope
+from marketpipe.scoping import AnyDate, AnyEnd, Symbols, beginning_with, recent_sessions, update_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
@@ -130,14 +131,20 @@ class Pipeline(Store):
         """Ingest from each symbol's last settled session to the newest final one, whatever the configured end.
 
         A symbol without a settled session begins at the configured start. The official days of the last five sessions
-        are requested again; if one has changed, or disagrees with the minutes, the minutes are requested again too.
+        are requested again; if one has changed, or disagrees with the minutes, the minutes are requested again too. So
+        are the first sessions without bars of a symbol that fell silent, until the answer came on two dates.
         Raises ``StoreBusyError`` if another update of this store runs: nothing was done then. Other errors as for
         ``ingest``.
         """
         self._update_scope(composition.known_state(self._parts), symbols)  # refused before a lock file is made
         with self._asking, composition.update_lock(self._parts).acquired():
-            scope = self._update_scope(composition.state(self._parts), symbols)
-            return self._ingest(scope, recheck=self._recheck(scope.last))
+            state, coverage = composition.state(self._parts), self._config.coverage
+            scope = self._update_scope(state, symbols)
+            silent = unconfirmed_ends(
+                scope.symbols, state.checkpoints, 2 * coverage.unlisted_sessions, coverage.confirmations
+            )
+            scope = beginning_with(scope, silent)
+            return self._ingest(scope, suspect=silent, recheck=self._recheck(scope.last))
 
     def audit(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 
 from attrs import evolve
@@ -12,7 +12,7 @@ from marketpipe.ingestion.domain.ingestion_plan import LONGEST_CLOSURES, Ingesti
 from marketpipe.ingestion.domain.official_days import RECENT_SESSIONS
 from marketpipe.ingestion.domain.store_status import JobRecord
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, as_symbols
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingCalendar, TradingDate, as_trading_date
 
 Symbols = str | Symbol | Iterable[str | Symbol]
@@ -74,6 +74,14 @@ def recent_sessions(calendar: TradingCalendar, start: TradingDate, newest: Tradi
     first = newest.plus_days(-LONGEST_CLOSURES[0])
     dates = [session.trading_date for session in calendar.reaching(first, newest)]
     return max([start, *dates[-RECENT_SESSIONS:][:1]])
+
+
+def beginning_with(scope: IngestionScope, days: Collection[SymbolDay]) -> IngestionScope:
+    """Let the symbols of these days begin with them, if they would begin later."""
+    since = dict(scope.since)
+    for day in days:
+        since[day.symbol] = min(scope.first_of(day.symbol), since.get(day.symbol, scope.last), day.trading_date)
+    return evolve(scope, first=min([scope.first, *since.values()]), since=since)
 
 
 def update_scope(

@@ -130,3 +130,32 @@ def test_a_plan_goes_by_what_is_stored_already(tmp_path: Path) -> None:
     assert planned.estimate.known_days == 3
     assert planned.estimate.bars == report.bars == 4 * 5
     assert planned.estimate.requests == report.planned / 4 == 1
+
+
+def test_update_requests_the_first_silent_sessions_of_a_symbol_on_two_dates(tmp_path: Path) -> None:
+    dates = [str(session.trading_date) for session in sessions("2024-01-02", "2024-01-31")]
+    bars = {symbol: {date: minutes(date, 40) for date in dates} for symbol in ("GONE", "LATE", "HERE")}
+    withheld = {date: bars["LATE"].pop(date) for date in dates[8:15]}
+    del bars["GONE"]
+    bars["GONE"] = {date: minutes(date, 40) for date in dates[:8]}
+    provider, clock = ScriptedProvider(bars), FakeClock(f"{dates[14]}T23:59:00Z")
+    clock.advance(6 * 3600)
+    with pipeline(config(tmp_path, ["GONE", "HERE", "LATE"], dates[0], dates[0]), provider, clock) as made:
+        made.update()
+        silent = {str(day.symbol_day): str(day.verdict) for day in made.coverage().days() if not day.bars}
+        provider.bars["LATE"] |= withheld
+        clock.advance(86_400)
+        provider.forget()
+        made.update()
+        requested = provider.asked
+        made.update()
+        clock.advance(86_400)
+        made.update()
+        found = {str(day.symbol_day): str(day.verdict) for day in made.coverage().days() if not day.bars}
+        provider.forget()
+        made.update()
+
+    assert silent == {f"{symbol} {date}": "suspect" for symbol in ("GONE", "LATE") for date in dates[8:15]}
+    assert {f"{symbol} {date}" for symbol in ("GONE", "LATE") for date in dates[8:13]} <= set(requested)
+    assert found == {f"GONE {date}": "unlisted" for date in dates[8:17]}
+    assert provider.asked == []

@@ -168,7 +168,11 @@ class InMemoryCheckpoints:
             self._memory.changes += 1
             for answer in listed:
                 day = answer[0].symbol_day
-                if (known := self._next(self._memory.known.get(day), answer)) is not None:
+                before = self._memory.known.get(day)
+                if (known := self._next(before, answer)) is not None:
+                    if before is not None and known.answers > before.answers:
+                        asked = self._memory.checked[day][1].moment.date()
+                        known = evolve(known, days=before.days + (asked != checked_at.moment.date()))
                     self._memory.known[day], self._memory.checked[day] = known, (job_id, checked_at)
                 self._memory.change_of[day] = self._memory.changes
                 self._record_file(answer)

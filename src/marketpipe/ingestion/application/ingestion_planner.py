@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import takewhile
 
 from attrs import evolve, frozen
 
@@ -12,11 +13,15 @@ from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope, TypicalVolumes
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory, VersionCondition
-from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 
 MOST_READINGS = 5
+DAYS_A_SESSION, LONGEST_HOLIDAY = 2, 7
+"""Calendar days: with weekends, and beyond holidays."""
+FEWEST_BARS = 15
+"""Of the last day of a symbol that is requested again after it fell silent."""
 Checked = Mapping[TradingDate, IngestionCheckpoint]
 Conditions = Mapping[TradingDate, VersionCondition]
 
@@ -89,6 +94,28 @@ def known_days(
             if condition is VersionCondition.UNRECORDED and date not in checked
         )
     return KnownDays(hours, frozenset(unrecorded))
+
+
+def unconfirmed_ends(
+    symbols: Collection[Symbol], checkpoints: Checkpoints, most: int, confirmations: int
+) -> frozenset[SymbolDay]:
+    """Return the silent days directly after the last bars of symbols that were requested on too few dates.
+
+    At most ``most`` days a symbol, on ``confirmations`` dates each: if a symbol is not listed any more, they need not
+    be requested for ever. Symbols that often have no bars are left out.
+    """
+    settled = checkpoints.latest_settled()
+    found: set[SymbolDay] = set()
+    for symbol, (_, last) in checkpoints.stored_spans().items():
+        if symbol not in symbols or last >= settled.get(symbol, last):
+            continue
+        records = checkpoints.between(symbol, last, last.plus_days(DAYS_A_SESSION * most + LONGEST_HOLIDAY))
+        if records[last].rows < FEWEST_BARS:
+            continue
+        after = [(date, known) for date, known in records.items() if date > last]
+        silent = takewhile(lambda day: day[1].outcome is Outcome.EMPTY, after[:most])
+        found.update(SymbolDay(symbol, date) for date, known in silent if known.days < confirmations)
+    return frozenset(found)
 
 
 def examine(

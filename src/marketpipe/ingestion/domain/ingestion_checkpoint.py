@@ -29,8 +29,8 @@ class IngestionCheckpoint:
     """What is known of one symbol-day.
 
     ``hours`` are those for which the outcome holds. ``answers`` counts how often in a row the provider has given this
-    same answer. ``version`` is None if no bars were ever stored; ``minutes`` and ``figures`` also if they were never
-    recorded.
+    same answer, ``days`` on how many dates (UTC) it did. ``version`` is None if no bars were ever stored; ``minutes``
+    and ``figures`` also if they were never recorded.
     """
 
     outcome: Outcome
@@ -42,6 +42,7 @@ class IngestionCheckpoint:
     version: RecordedVersion | None = None
     minutes: TradedMinutes | None = None
     figures: DayFigures | None = None
+    days: int = 1
 
     @property
     def contradictions(self) -> int:
@@ -55,18 +56,26 @@ class IngestionCheckpoint:
         return self.hours if self.outcome.is_settled else SessionHours.NONE
 
 
-def next_checkpoint(known: IngestionCheckpoint | None, answer: Answer) -> IngestionCheckpoint | None:
-    """Return the checkpoint after an answer, without its version; None if the known one stays as it is."""
+def next_checkpoint(
+    known: IngestionCheckpoint | None, answer: Answer, another_date: bool = True
+) -> IngestionCheckpoint | None:
+    """Return the checkpoint after an answer, without its version; None if the known one stays as it is.
+
+    ``another_date``: the answer before came on another date.
+    """
     result, hours, _ = answer
     failed = result.outcome is Outcome.FAILED and result.error != contradiction(result.rows)
     if known is not None and known.outcome.is_settled and failed:
         return None  # a request that failed disproves no earlier answer; one that returned no bars does
     if known is None or hours.covers(SessionHours.REGULAR):
-        answers = known.answers + 1 if known is not None and _is_repeated(known, answer) else 1
-        return IngestionCheckpoint(result.outcome, hours, answers, result.rejected, result.error)
+        answers, days = 1, 1
+        if known is not None and _is_repeated(known, answer):
+            answers, days = known.answers + 1, known.days + another_date
+        return IngestionCheckpoint(result.outcome, hours, answers, result.rejected, result.error, days=days)
     if known.outcome.is_settled and result.outcome.is_settled:
         outcome = Outcome.COMPLETE if Outcome.COMPLETE in (known.outcome, result.outcome) else Outcome.EMPTY
-        return IngestionCheckpoint(outcome, known.hours | hours, known.answers, known.rejected + result.rejected)
+        rejected = known.rejected + result.rejected
+        return IngestionCheckpoint(outcome, known.hours | hours, known.answers, rejected, days=known.days)
     return None
 
 

@@ -26,17 +26,21 @@ _OF_DAYS: Final = (
     "WHERE store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ?"
 )
 _DAYS: Final = (
-    "SELECT trading_date, outcome, hours, answers, rejected, error, rows, mark, known_since, sha256, minutes, figures "
+    "SELECT trading_date, outcome, hours, answers, rejected, error, rows, mark, known_since, sha256, minutes, figures, "
+    "days "
     f"{_OF_DAYS}"
 )
 SELECT_DAYS: Final = f"{_DAYS} ORDER BY trading_date"
 SELECT_HOURS_AND_MARKS: Final = f"SELECT trading_date, outcome, hours, mark {_OF_DAYS} ORDER BY trading_date"
 SELECT_CHANGED_DAYS: Final = f"{_DAYS} AND change > ?"
+SELECT_DATE_OF_ANSWER: Final = (
+    "SELECT substr(checked_at, 1, 10) FROM checkpoints WHERE store_id = ? AND symbol = ? AND trading_date = ?"
+)
 COUNT_CHANGE: Final = "UPDATE stores SET changes = changes + 1 WHERE store_id = ? RETURNING changes"
 PUT_CHECKPOINT: Final = (
     "INSERT OR REPLACE INTO checkpoints "
-    "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error, change) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+    "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error, change, days) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 # Storage decides since when a version is known: the same bytes may be known anew, if others were in between.
 PUT_PARTITION: Final = """
@@ -147,10 +151,12 @@ class SQLiteCheckpoints:
         """``occasion``: the job, the moment and the number of the write."""
         key = self._key_of(answer)
         known = parsed_checkpoints(connection.execute(SELECT_DAYS, (*key, key[-1])))
-        if found := next_checkpoint(known.get(answer[0].symbol_day.trading_date), answer):
-            job_id, checked_at, change = occasion
+        job_id, checked_at, change = occasion
+        before = connection.execute(SELECT_DATE_OF_ANSWER, key).fetchone() if known else None
+        another_date = before is None or before[0] != checked_at[: len("2024-01-02")]
+        if found := next_checkpoint(known.get(answer[0].symbol_day.trading_date), answer, another_date):
             values = str(found.outcome), found.hours.value, found.answers, found.rejected
-            connection.execute(PUT_CHECKPOINT, (*key, *values, job_id, checked_at, found.error, change))
+            connection.execute(PUT_CHECKPOINT, (*key, *values, job_id, checked_at, found.error, change, found.days))
 
     def _record_version(self, connection: sqlite3.Connection, answer: Answer) -> None:
         result, hours, stored = answer
@@ -181,12 +187,26 @@ def parsed_checkpoints(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, Ing
     found: dict[TradingDate, IngestionCheckpoint] = {}
     since, minutes_of, figures_of = Timestamp.from_epoch_micros, TradedMinutes, DayFigures.unpack
     try:
-        for date, outcome, hours, answers, rejected, reason, bars, mark, known_since, sha256, packed, sums in rows:
+        for (
+            date,
+            outcome,
+            hours,
+            answers,
+            rejected,
+            reason,
+            bars,
+            mark,
+            known_since,
+            sha256,
+            packed,
+            sums,
+            days,
+        ) in rows:
             version = None if sha256 is None else RecordedVersion(mark, known_since and since(known_since), sha256)
             minutes = None if packed is None else minutes_of(packed)
             figures = None if sums is None else figures_of(sums)
             found[_trading_date(date)] = IngestionCheckpoint(
-                _OUTCOMES[outcome], _HOURS[hours], answers, rejected, reason, bars or 0, version, minutes, figures
+                _OUTCOMES[outcome], _HOURS[hours], answers, rejected, reason, bars or 0, version, minutes, figures, days
             )
     except LookupError as error:
         raise ValidationError(f"unknown outcome or hours {error}") from error

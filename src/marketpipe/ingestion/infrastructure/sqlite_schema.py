@@ -4,6 +4,7 @@ Dates are ISO text and moments RFC 3339 in UTC; but ``known_since`` is microseco
 for hundreds of thousands of rows, and NULL in rows of version 1. ``mark`` is a ``VersionMark``, '' if it is unknown.
 ``hours`` is the value of a ``SessionHours``; ``minutes`` is a packed ``TradedMinutes``, NULL if they were never
 recorded; ``figures`` are packed ``DayFigures``, NULL likewise. ``changes`` counts the writes to a store's checkpoints,
+``days`` on how many dates the provider gave the same answer,
 and ``change`` is the number of the write that a checkpoint came with; 0 in rows of earlier versions. A ``holder`` is
 the name of a ``HolderLock``; ``until`` is microseconds since 1970. ``closing_auction`` is in minutes after the close,
 NULL if the provider does not declare it. ``answered`` has a bit for each day of a year, the lowest for 1 January. The
@@ -67,6 +68,7 @@ CREATE TABLE checkpoints (
     checked_at TEXT NOT NULL,
     error TEXT,
     change INTEGER NOT NULL DEFAULT 0,
+    days INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (store_id, symbol, trading_date)
 ) STRICT, WITHOUT ROWID
 """
@@ -192,6 +194,7 @@ STEPS: Final = {
     4: (
         OFFICIAL_YEARS,
         "ALTER TABLE partitions ADD COLUMN figures BLOB",
+        "ALTER TABLE checkpoints ADD COLUMN days INTEGER NOT NULL DEFAULT 1",
         "ALTER TABLE stores ADD COLUMN asof TEXT",
         "ALTER TABLE stores ADD COLUMN closing_auction INTEGER",
         "PRAGMA user_version = 5",

@@ -217,6 +217,8 @@ class CoverageClassifier:
             return found if found.suspicion is None else self._short_if_confirmed(found, record)
         outside = listing.is_outside(position) and not market.is_silent
         if outside and listing.run_outside(position) >= max(self.thresholds.unlisted_sessions, listing.longest_run + 1):
+            if position > listing.last:
+                return self._after_the_last(position, record, of)
             return UNLISTED[self._evidence(position, of)]
         usual = (of.baseline.usual_bars(position) or 0.0) * market.share
         usual = min(usual, of.baseline.median_bars(position))
@@ -232,6 +234,24 @@ class CoverageClassifier:
             )
         )
         return self._short_if_confirmed(found, record)
+
+    def _after_the_last(self, position: int, record: IngestionCheckpoint, of: SymbolEvidence) -> Finding:
+        """Return the finding on an empty session since the last bars: a delisting, or bars that are withheld.
+
+        Both look the same. The provider's answer on another date tells them apart: it is asked for the first sessions.
+        """
+        last, count = of.listing.last, self.thresholds.unlisted_sessions
+        usual = of.baseline.median_bars(last) if last >= 0 else 0.0
+        first = [day for day in of.days.records[last + 1 : last + 1 + count] if day is not None]
+        if usual < self.thresholds.hole_bars or all(day.days >= self.thresholds.confirmations for day in first):
+            return UNLISTED[self._evidence(position, of)]
+        market = self.market[position]
+        detail = (
+            f"no bars since {self.grid.dates[last]}; about {usual:.0f} were usual. {market.traded:,} of "
+            f"{market.traded + market.silent - 1:,} other symbols traded. If it is not listed any more, the same "
+            "answer on another date settles it: update requests it"
+        )
+        return self._short_if_confirmed(_suspect(Suspicion.WITHHELD, detail), record)
 
     def _empty_by_the_official_day(self, position: int, of: SymbolEvidence) -> Finding | None:
         """Return the finding on a session without bars whose official day is known; None if it shows nothing."""

@@ -253,9 +253,21 @@ def test_a_day_of_which_every_bar_was_rejected_is_suspect() -> None:
 
 
 def test_before_its_first_and_after_its_last_bars_a_symbol_is_unlisted() -> None:
-    records = [empty()] * 6 + [full()] * 9 + [empty()] * (DAYS - 15)
+    records = [empty()] * 6 + [full()] * 9 + [evolve(empty(2), days=2)] * 5 + [empty()] * (DAYS - 20)
 
     assert verdicts(GRID, {"NEW": records})["NEW"] == ["unlisted"] * 6 + ["complete"] * 9 + ["unlisted"] * (DAYS - 15)
+
+
+def test_a_busy_symbol_without_newer_bars_is_withheld_until_the_answer_came_on_two_dates() -> None:
+    for answers, expected in ((empty(), "withheld"), (empty(2), "withheld"), (evolve(empty(2), days=2), "unlisted")):
+        records = [full()] * (DAYS - 6) + [answers] * 5 + [empty()]
+        assert verdicts(GRID, {"A": records, "B": [full()] * DAYS})["A"][-6:] == [expected] * 6
+
+
+def test_a_thin_symbol_without_newer_bars_is_unlisted_at_once() -> None:
+    records = [thin(i, 5) for i in range(DAYS - 6)] + [empty()] * 6
+
+    assert verdicts(GRID, {"A": records, "B": [full()] * DAYS})["A"][-6:] == ["unlisted"] * 6
 
 
 def test_days_that_were_never_requested_are_missing_not_unlisted() -> None:
