@@ -141,7 +141,7 @@ class Pipeline(Store):
             state, coverage = composition.state(self._parts), self._config.coverage
             scope = self._update_scope(state, symbols)
             silent = unconfirmed_ends(
-                scope.symbols, state.checkpoints, 2 * coverage.unlisted_sessions, coverage.confirmations
+                scope.symbols, state.checkpoints, coverage.unlisted_sessions, coverage.confirmations
             )
             scope = beginning_with(scope, silent)
             return self._ingest(scope, suspect=silent, recheck=self._recheck(scope.last))

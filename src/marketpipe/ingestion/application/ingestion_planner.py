@@ -97,14 +97,14 @@ def known_days(
 
 
 def unconfirmed_ends(
-    symbols: Collection[Symbol], checkpoints: Checkpoints, most: int, confirmations: int
+    symbols: Collection[Symbol], checkpoints: Checkpoints, sessions: int, confirmations: int
 ) -> frozenset[SymbolDay]:
     """Return the silent days directly after the last bars of symbols that were requested on too few dates.
 
-    At most ``most`` days a symbol, on ``confirmations`` dates each: if a symbol is not listed any more, they need not
-    be requested for ever. Symbols that often have no bars are left out.
+    If ``sessions`` of them were requested on ``confirmations`` dates, the symbol is not listed any more: none is
+    returned, so that it is not requested for ever. Symbols that often have no bars are left out.
     """
-    settled = checkpoints.latest_settled()
+    settled, most = checkpoints.latest_settled(), 2 * sessions
     found: set[SymbolDay] = set()
     for symbol, (_, last) in checkpoints.stored_spans().items():
         if symbol not in symbols or last >= settled.get(symbol, last):
@@ -113,8 +113,9 @@ def unconfirmed_ends(
         if records[last].rows < FEWEST_BARS:
             continue
         after = [(date, known) for date, known in records.items() if date > last]
-        silent = takewhile(lambda day: day[1].outcome is Outcome.EMPTY, after[:most])
-        found.update(SymbolDay(symbol, date) for date, known in silent if known.days < confirmations)
+        silent = list(takewhile(lambda day: day[1].outcome is Outcome.EMPTY, after[:most]))
+        if len(silent) < sessions or any(known.days < confirmations for _, known in silent[:sessions]):
+            found.update(SymbolDay(symbol, date) for date, known in silent if known.days < confirmations)
     return frozenset(found)
 
 
