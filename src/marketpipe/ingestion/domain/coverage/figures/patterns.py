@@ -17,7 +17,8 @@ FEWEST_BARS = 5
 FEWEST_ROUND_BARS = 20
 """A session with fewer may have no odd lot by chance."""
 REACH = 10
-FEWEST_NEIGHBOURS = 6
+FEWEST_NEIGHBOURS, FEW_NEIGHBOURS, FEWEST_LIVING = 6, 4, 2
+"""With figures: of sessions whose times are off by a minute or whose volumes are round, by an hour, and frozen."""
 HABIT, HABIT_OF_THE_CLOSE = 0.8, 0.6
 SMALL_PART = 0.2
 """Of its usual share of the day's volume, that the minute of an auction has if the auction is elsewhere."""
@@ -26,8 +27,9 @@ VERY_SMALL_PART = 0.15
 TWICE = 2
 HABIT_OF_REPEATING = 4
 """If one session of so many repeats another, it is what the symbol does: a rate, or a test's."""
-LIKELY_SHIFTS = frozenset((-1, 1, *(sign * minutes for sign in (-1, 1) for minutes in (30, 60))))
-FEWEST_ODD_SESSIONS, MOST_ROUND_SESSIONS = 10, 0.05
+HALF_AN_HOUR = 30
+LIKELY_SHIFTS = frozenset((-60, -30, -1, 1, 30, 60))
+FEWEST_ODD_SESSIONS = 6
 
 
 @frozen
@@ -79,7 +81,7 @@ class BarPatterns:
         for position in without_volume:
             bars, near = self.series.bars(position), self._near(position)
             living = sum(each.total_volume > 0 for each in near)
-            if bars < FEWEST_BARS or len(near) < FEWEST_NEIGHBOURS or 2 * living < len(near):
+            if bars < FEWEST_BARS or living < FEWEST_LIVING or 2 * living < len(near):
                 continue
             figures = self.series.at(position)
             what = f"one price, {figures.close:g}," if figures.high == figures.low else "prices"
@@ -120,11 +122,11 @@ class BarPatterns:
         good, all_ = list(accumulate(at_close, initial=0)), list(accumulate(known, initial=0))
         for position in elsewhere:
             first, end = max(0, position - REACH), min(len(known), position + REACH + 1)
-            near = all_[end] - all_[first] - 1
-            if near < FEWEST_NEIGHBOURS or good[end] - good[first] < HABIT_OF_THE_CLOSE * near:
-                continue
-            figures = self.series.at(position)
+            figures, near = self.series.at(position), all_[end] - all_[first] - 1
             by = figures.closing_peak - figures.closes
+            fewest = FEWEST_NEIGHBOURS if abs(by) < HALF_AN_HOUR else FEW_NEIGHBOURS
+            if near < fewest or good[end] - good[first] < HABIT_OF_THE_CLOSE * near:
+                continue
             if figures.closing_peak >= 0 and self._is_shifted(position, figures, by):
                 times = f"{abs(by)} minute{'s' if abs(by) > 1 else ''} too {'late' if by > 0 else 'early'}"
                 detail = f"its bars seem to be {times}: the busiest minutes of the open and the close both are"

@@ -31,9 +31,11 @@ RAISED = 3.0
 SESSIONS_OF_SILENCE = 10
 MOVES_OF_A_SILENCE = 2.5
 SMALLEST_STEP_AFTER_SILENCE = math.log(1.4)
-SPLITS = tuple(
-    sorted({up / down for down in range(1, 6) for up in range(down + 1, 51)} | {60.0, 75.0, 80.0, 100.0, 150.0, 200.0})
+SPLITS = (
+    *((up, 1) for up in (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 35, 40, 50, 60, 75, 80, 100, 150, 200)),
+    *((3, 2), (5, 2), (7, 2), (4, 3), (5, 3), (5, 4), (7, 4), (7, 5), (8, 5)),
 )
+"""The ratios that companies choose."""
 NEAR_A_SPLIT = 0.04
 
 
@@ -143,15 +145,13 @@ class PriceLevels:
         after = median([series.at(p).total_volume for p in priced[place : place + REACH]])
         day = series.at(priced[place])
         facts = f"opens at {day.open:g}, {_times(math.exp(step))} the last close {old.close:g}"
-        if split := self._split(step, before, after):
+        is_far = abs(step) > MOVES_OF_A_FAR_LEVEL * series.usual_move(place)
+        if is_far and (split := self._split(step, before, after)):
             yield (
                 priced[place],
                 Finding(Verdict.COMPLETE, f"{facts}; the volume moved the other way: likely a {split} split"),
             )
-        elif abs(step) >= ABSURD or (
-            abs(step) >= max(VERY_LARGE, MOVES_OF_A_FAR_LEVEL * series.usual_move(place))
-            and day.total_volume < RAISED * before
-        ):
+        elif abs(step) >= ABSURD or (is_far and abs(step) >= VERY_LARGE and day.total_volume < RAISED * before):
             detail = f"{facts}, and the volume does not explain it: another scale, or another security"
             for position in self._shorter_side(place):
                 yield position, Finding(Verdict.SUSPECT, detail, Suspicion.PRICE_LEVEL)
@@ -166,12 +166,10 @@ class PriceLevels:
         if not before or not after:
             return None
         volume, times = math.log(after / before), math.exp(abs(step))
-        nearest = min(SPLITS, key=lambda split: abs(math.log(split / times)))
+        up, down = min(SPLITS, key=lambda split: abs(math.log(split[0] / split[1] / times)))
         tolerance = max(NEAR_A_SPLIT, abs(step) * 0.05)
-        if abs(math.log(nearest / times)) > tolerance or volume * step >= 0 or abs(volume) < abs(step) / 3:
+        if abs(math.log(up / down / times)) > tolerance or volume * step >= 0 or abs(volume) < abs(step) / 3:
             return None
-        down = next(down for down in range(1, 6) if math.isclose(nearest * down, round(nearest * down)))
-        up = round(nearest * down)
         return f"{up}:{down}" if step < 0 else f"{down}:{up}"
 
 
