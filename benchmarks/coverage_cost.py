@@ -1,6 +1,6 @@
 """Measure what coverage of a large store costs in seconds and memory, with synthetic checkpoints and linked files.
 
-    python benchmarks/coverage_cost.py [--symbols 500] [--years 5] [--folder DIR]
+    python benchmarks/coverage_cost.py [--symbols 500] [--years 5] [--without-official-days] [--folder DIR]
 
 It makes a store of that size in a temporary folder (every day file is a link to one of a few files). Then it computes
 coverage in a new process, first of a tenth of the symbols and then of all, to show what grows with the store.
@@ -49,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--symbols", type=int, default=500)
     parser.add_argument("--years", type=int, default=5)
+    parser.add_argument("--without-official-days", action="store_true")
     parser.add_argument("--folder", type=Path)
     options = parse_options(parser)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -56,7 +57,8 @@ def main() -> None:
         first = TradingDate(date(LAST.year - options.years + 1, 1, 1))
         calendar = ExchangeCalendar(latest=TradingDate(LAST))
         started = time.perf_counter()
-        make_store(Path(folder), symbols, calendar.sessions(first, TradingDate(LAST)))
+        sessions = calendar.sessions(first, TradingDate(LAST))
+        make_store(Path(folder), symbols, sessions, official=not options.without_official_days)
         print(f"store made in {time.perf_counter() - started:.0f} s (not measured)", flush=True)
         for some in (symbols[: max(1, len(symbols) // 10)], symbols):
             subprocess.run([sys.executable, "-c", MEASURE, folder, ",".join(map(str, some))], check=True)

@@ -24,7 +24,7 @@ from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
 
 StoredSpan = tuple[TradingDate, TradingDate]
-SYMBOLS_OF_A_MARKET = 100
+SYMBOLS_OF_A_MARKET, SYMBOLS_COMPARED = 100, 20
 MUCH_BETTER = 0.8
 """Times the misfit of the other symbol: less, and the bars are the symbol's own."""
 DAYS_A_SESSION = 2  # with weekends and holidays between them
@@ -116,13 +116,15 @@ class CoverageAssessor:
     def _survey(
         self, symbols: Iterable[Symbol], grid: SessionGrid, figures: FigureSurvey, ratios: UsualRatios
     ) -> tuple[MarketSession, ...]:
-        survey = MarketSurvey(grid, self._thresholds)
-        for symbol in symbols if grid.dates else ():
+        survey, listed = MarketSurvey(grid, self._thresholds), list(symbols)
+        compared = frozenset(even_sample(listed, SYMBOLS_COMPARED))
+        for symbol in listed if grid.dates else ():
             records = self._checkpoints.between(symbol, grid.dates[0], grid.dates[-1])
             days = SymbolDays.of(symbol, grid, records, {})
             profiles = days.profiles(grid)
             survey.add(profiles, days.silent())
-            ratios.add(days.figures(profiles), self._official_days(symbol, grid))
+            if symbol in compared:
+                ratios.add(days.figures(profiles), self._official_days(symbol, grid))
             figures.add(symbol, FigureSeries.of(grid, days))
         return survey.sessions()
 

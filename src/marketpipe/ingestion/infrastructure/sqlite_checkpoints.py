@@ -179,13 +179,15 @@ _OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
 _SETTLED: Final = {str(outcome): outcome.is_settled for outcome in Outcome}
 _HOURS: Final = tuple(SessionHours(value) for value in range(SessionHours.EXTENDED.value + 1))
 _trading_date: Final = lru_cache(maxsize=1 << 14)(TradingDate.parse)
+_moment: Final = lru_cache(maxsize=1 << 12)(Timestamp.from_epoch_micros)
+"""Files that were stored together share it."""
 
 
 def parsed_checkpoints(rows: Iterable[tuple[Any, ...]]) -> dict[TradingDate, IngestionCheckpoint]:
     """Parse rows of ``SELECT_DAYS``. Raises ``ValidationError`` for values that MarketPipe never wrote."""
     # One loop without calls of our own: a report on coverage reads hundreds of thousands of rows here.
     found: dict[TradingDate, IngestionCheckpoint] = {}
-    since, minutes_of, figures_of = Timestamp.from_epoch_micros, TradedMinutes, DayFigures.unpack
+    since, minutes_of, figures_of = _moment, TradedMinutes, DayFigures.unpack
     try:
         for (
             date,

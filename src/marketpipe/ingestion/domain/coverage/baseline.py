@@ -226,8 +226,14 @@ class Baseline:
                 longest[position] = longest_silence(minutes | halted, self._grid.sessions[position].length)
         return longest
 
+    @cached_property
+    def _are_all_known(self) -> bool:
+        return len(self._profiles) > 1 and None not in self._profiles
+
     def has_neighbours(self, position: int) -> bool:
         """Whether any session around one has known minutes, so that there is something to compare it with."""
+        if self._are_all_known:
+            return True
         first, end = max(0, position - self._reach), min(len(self._grid), position + self._reach + 1)
         return self._minutes[end] - self._minutes[first] > self._minutes[position + 1] - self._minutes[position]
 

@@ -89,6 +89,11 @@ class SymbolEvidence:
         listing = Listing.of(days, [item.is_silent for item in market])
         return cls(grid.dates, days, profiles, stale, baseline, listing, WeekdayHabits(grid, days, profiles), official)
 
+    def lacking_part(self, position: int) -> float:
+        """Return the part of its usual bars that a session lacks."""
+        bars, usual = (self.profiles[position] or 0).bit_count(), self.baseline.usual_bars(position)
+        return max(0.0, 1 - bars / usual) if usual else 0.0
+
     @cached_property
     def has_trusted_official_days(self) -> bool:
         """Whether the provider has official days of the sessions with bars, so that their absence shows something."""
@@ -117,14 +122,16 @@ class CoverageClassifier:
         self, days: SymbolDays, stale: StaleAggregates, copied: Mapping[int, Symbol] | None = None
     ) -> list[Finding]:
         """Return one finding for each session of the grid. ``copied``: by position, whose bars its bars are."""
-        reconciler = Reconciler(self.grid, self.kind is SessionKind.EXTENDED, self.usual_ratio)
+        least = min(self.thresholds.hole_bars, self.thresholds.stop_bars)
+        reconciler = Reconciler(self.grid, self.kind is SessionKind.EXTENDED, self.usual_ratio, least)
         of = SymbolEvidence.of(self.grid, self.market, days, stale, self.thresholds, reconciler)
-        findings = [self._finding(position, of) for position in range(len(self.grid))]
+        proven = self._proven(of)
+        findings = [proven.get(position) or self._finding(position, of) for position in range(len(self.grid))]
         suspicions = MinuteSuspicions(self.grid, self.market, self.thresholds)
         for position, found in suspicions.of(days, of.profiles).items():
             is_first_ever = position == of.listing.first and of.listing.before > 0
             is_complete = findings[position].verdict is Verdict.COMPLETE
-            if found.suspicion in REFUTED_BY_VOLUME and position in of.official.accounted:
+            if found.suspicion in REFUTED_BY_VOLUME and of.official.refutes(position, of.lacking_part(position)):
                 continue
             if is_complete and not is_first_ever and (record := days.records[position]):
                 findings[position] = self._short_if_confirmed(found, record)
@@ -136,6 +143,20 @@ class CoverageClassifier:
                 is_suspect = found.verdict is Verdict.SUSPECT
                 findings[position] = self._short_if_confirmed(found, record) if is_suspect else found
         return findings
+
+    def _proven(self, of: SymbolEvidence) -> dict[int, Finding]:
+        """Return the sessions that nothing is wrong with, because the minutes hold the official volume.
+
+        Nearly all are such ones. No silence can hide lost bars in them, and looking for one would take much longer.
+        """
+        if of.days.conditions or of.stale:
+            return {}
+        records, market, wanted = of.days.records, self.market, self.kind.hours
+        return {
+            i: COMPLETE[self._evidence(i, of)]
+            for i in of.official.accounted
+            if (record := records[i]) and record.hours is wanted and record.rows and market[i].outage is None
+        }
 
     def _finding(self, position: int, of: SymbolEvidence) -> Finding:
         record, date = of.days.records[position], self.grid.dates[position]
@@ -171,9 +192,7 @@ class CoverageClassifier:
             found = _suspect(Suspicion.REJECTED, f"all its {record.rejected:,} bars were rejected")
         elif (differs := self._against_the_official_day(position, record, of)) is not None:
             found = differs
-        elif position in of.official.accounted:  # no silence can hide lost bars, as no volume is missing
-            return COMPLETE[self._evidence(position, of)]
-        elif (outage := self.market[position].outage) and of.baseline.usually_trades_in(position, outage):
+        elif (outage := self._outage(position, of)) is not None:
             found = _suspect(Suspicion.OUTAGE, f"no symbol has a bar {self._clock(position, outage)}")
         elif (odd := self._unusual_silence(position, of)) is not None:
             found = self._silent(position, odd)
@@ -201,7 +220,16 @@ class CoverageClassifier:
         odd = of.baseline.unusual_silence(position, self.market[position].share)
         if odd is None or of.listing.begins_with(position, odd):
             return None
-        return None if of.weekdays.is_quiet(position, odd.expected / HABIT_FRACTION, odd.silence) else odd
+        if of.weekdays.is_quiet(position, odd.expected / HABIT_FRACTION, odd.silence):
+            return None
+        usual = of.baseline.usual_bars(position) or odd.expected
+        return None if of.official.refutes(position, odd.expected / usual) else odd
+
+    def _outage(self, position: int, of: SymbolEvidence) -> Silence | None:
+        outage = self.market[position].outage
+        if outage is None or not of.baseline.usually_trades_in(position, outage):
+            return None
+        return None if of.official.refutes(position, outage.length / self.grid.sessions[position].length) else outage
 
     def _silent(self, position: int, odd: UnusualSilence) -> Finding:
         span, expected = self._clock(position, odd.silence), f"about {odd.expected:.0f} bars are usual then"

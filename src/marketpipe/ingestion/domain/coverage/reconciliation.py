@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from attrs import define, field, frozen
 
-from marketpipe.ingestion.domain.coverage.baseline import Profiles, SessionGrid
+from marketpipe.ingestion.domain.coverage.baseline import Profiles, SessionGrid, longest_silence
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures, OfficialDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
@@ -22,12 +22,16 @@ LOT: Final = 100.0
 """Shares. Trades of fewer make no price and no bar: an official volume below it may have no minute."""
 FEWEST_SHARES: Final = 200.0
 """Fewer missing shares are odd lots and corrections, whatever part of the volume they are."""
-SMALLEST_LOSS, SMALLEST_CONFIRMED_LOSS, ACCOUNTED_FOR = 0.03, 0.01, 0.01
-"""Parts of the usual volume: the least that counts alone; with another sign of a loss; that proves nothing is lost."""
-SPREADS_ALONE, SPREADS_CONFIRMED, SPREADS_ACCOUNTED = 8.0, 3.0, 2.0
+SMALLEST_LOSS, SMALLEST_CONFIRMED_LOSS = 0.03, 0.01
+"""Parts of the usual volume: the least that counts alone, and with another sign of a loss."""
+SPREADS_ALONE, SPREADS_CONFIRMED = 6.0, 3.0
 """The same in robust standard deviations of the symbol's own ratios."""
-SPREADS_WITH_PRICE: Final = 6.0
-"""The other sign is a price or a missing bar: weaker than far too few bars, for corrections change single prices."""
+SPREADS_WITH_A_WEAK_SIGN: Final = 4.0
+"""The other sign is weaker than far too few bars: a price, a missing bar, or the longest silence of twenty sessions."""
+BUSIEST: Final = 1.5
+"""A busy session has so many times the mean number of bars."""
+VOLUME_OF_BARS: Final = 0.5
+"""The volume of lost bars, as a part of the volume, is at least so many times their part of the bars."""
 MOST_TIMES_USUAL: Final = 1.6
 """More than so many times the usual volume is another security's, or in another scale. A day on which an index was
 rebalanced had 1.42."""
@@ -56,25 +60,26 @@ NO_DIFFERENCES: Final = (0.0, 0.0, 0.0, 0.0)
 class Comparison(NamedTuple):
     """One day's minutes compared with its official day. A tuple: hundreds of thousands are made for a report.
 
-    ``ratio`` is the minutes' volume over the official volume, ``inner`` the same of the regular session with its
-    closing auction. ``prices`` are the relative differences of open, high, low and close; that of the high or the low
+    ``ratio`` is the minutes' volume over the official volume, ``inner`` that of the regular session with its closing
+    auction. ``prices`` are the relative differences of open, high, low and close; that of the high or the low
     is less than zero if it was not reached.
     """
 
     ratio: float
-    inner: float
     prices: tuple[float, float, float, float]
     official: OfficialDay
     figures: DayFigures
 
+    @property
+    def inner(self) -> float:
+        return (self.figures.volume + self.figures.auction_volume) / self.official.volume
+
     @classmethod
     def of(cls, figures: DayFigures, official: OfficialDay) -> Comparison:
-        volume, late = official.volume, figures.late_volume
-        ratio = (figures.early_volume + figures.volume + late) / volume
-        auction = figures.auction_volume if late else 0.0
-        inner = (figures.volume + auction) / volume
+        late, auction = figures.late_volume, figures.auction_volume
+        ratio = (figures.early_volume + figures.volume + late) / official.volume
         if not figures.open or not official.low:  # the regular session has no bar: there are no prices to compare
-            return cls(ratio, inner, NO_DIFFERENCES, official, figures)
+            return cls(ratio, NO_DIFFERENCES, official, figures)
         high, low, close = figures.high, figures.low, figures.close
         if auction:
             close = figures.auction_open
@@ -86,17 +91,15 @@ class Comparison(NamedTuple):
             1 - low / official.low,
             close / official.close - 1,
         )
-        return cls(ratio, inner, prices, official, figures)
+        return cls(ratio, prices, official, figures)
 
 
 @frozen(slots=False)
 class Habit:
-    """What is usual of one symbol: the median ratios, their robust standard deviations, and how far prices differ."""
+    """What is usual of one symbol: the median ratio, its robust standard deviation, and how far prices differ."""
 
     ratio: float
     spread: float
-    inner: float
-    inner_spread: float
     prices: tuple[float, ...]
     highest: float
     """Only one ratio of twenty is higher."""
@@ -106,11 +109,10 @@ class Habit:
         """Return None for too few days."""
         if len(compared) < FEWEST_DAYS:
             return None
-        ratios, inner, prices = zip(*((each.ratio, each.inner, each.prices) for each in compared), strict=True)
-        usual = int(SHARE_OF_DAYS * (len(compared) - 1))
-        differences = (sorted(map(abs, column))[usual] for column in zip(*prices, strict=True))
-        highest = sorted(ratios)[int(0.95 * (len(ratios) - 1))]
-        return cls(*_robust(ratios), *_robust(inner), tuple(differences), highest)
+        ratios, usual = sorted([each.ratio for each in compared]), int(SHARE_OF_DAYS * (len(compared) - 1))
+        columns = zip(*[each.prices for each in compared], strict=True)
+        differences = tuple(sorted(map(abs, column))[usual] for column in columns)
+        return cls(*_robust(ratios), differences, ratios[int(0.95 * (len(ratios) - 1))])
 
     @cached_property
     def limits(self) -> tuple[float, ...]:
@@ -131,12 +133,21 @@ def _robust(values: Sequence[float]) -> tuple[float, float]:
 class Reconciliation:
     """The sessions of one symbol that could be compared, and those that fall short, each with a sentence.
 
-    ``accounted`` are those whose volume agrees so closely that no silence can hide lost bars.
+    ``accounted`` are those whose volume agrees so closely that no silence can hide as many lost bars as count.
     """
 
     compared: Mapping[int, Comparison] = field(repr=False, factory=dict)
     short: Mapping[int, str] = field(factory=dict)
     accounted: frozenset[int] = field(repr=False, factory=frozenset)
+    habit: Habit | None = field(repr=False, default=None)
+    """None if volume refutes nothing: too few days, or a store without extended hours."""
+
+    def refutes(self, position: int, part: float) -> bool:
+        """Whether the volume shows that such a part of the usual bars, or more, was not lost."""
+        if self.habit is None or position not in self.compared or position in self.short:
+            return False
+        loss = 1 - self.compared[position].ratio / self.habit.ratio
+        return loss + SPREADS_CONFIRMED * self.habit.spread < VOLUME_OF_BARS * part
 
 
 NOTHING_COMPARED: Final = Reconciliation()
@@ -155,15 +166,18 @@ class Reconciler:
     grid: SessionGrid
     extended: bool
     market_ratio: float | None = None
+    least_bars: float = 9.0
+    """The fewest bars that make a silence suspect."""
 
     def reconcile(self, figures: Figures, profiles: Profiles, official: OfficialByDate) -> Reconciliation:
         """Compare the sessions that have figures and an official day. ``figures`` has an entry for each session."""
         compared = self.compared(figures, official) if official else {}
         if not compared:
             return NOTHING_COMPARED
-        judged = _Symbol(self.grid, self.extended, self.market_ratio, compared, profiles)
+        judged = _Symbol(self.grid, self.extended, self.market_ratio, self.least_bars, compared, profiles)
         short = judged.short()
-        return Reconciliation(compared, short, frozenset(judged.accounted(short)))
+        refuting = judged.habit if self.extended else None
+        return Reconciliation(compared, short, frozenset(judged.accounted(short)), refuting)
 
     def compared(self, figures: Figures, official: OfficialByDate) -> dict[int, Comparison]:
         """Return the comparisons by position, ascending. Figures that were made with other hours are left out."""
@@ -181,12 +195,17 @@ class _Symbol:
     grid: SessionGrid
     extended: bool
     market_ratio: float | None
+    least_bars: float
     compared: Mapping[int, Comparison]
     profiles: Profiles
 
     @cached_property
     def habit(self) -> Habit | None:
         return Habit.of(list(self.compared.values()))
+
+    @cached_property
+    def _inner(self) -> tuple[float, float]:
+        return _robust([each.inner for each in self.compared.values()])
 
     def short(self) -> dict[int, str]:
         """Return the sessions whose minutes fall short of the official day, each with a sentence that says how."""
@@ -205,10 +224,13 @@ class _Symbol:
         return found
 
     def accounted(self, short: Mapping[int, str]) -> list[int]:
-        habit = self.habit
-        if habit is None or not self.extended or habit.spread * SPREADS_ACCOUNTED > ACCOUNTED_FOR:
+        habit, bars = self.habit, [minutes.bit_count() for minutes in self.profiles if minutes is not None]
+        if habit is None or not self.extended or not sum(bars):
             return []
-        least = habit.ratio * (1 - max(ACCOUNTED_FOR / 2, SPREADS_ACCOUNTED * habit.spread))
+        part = self.least_bars / (BUSIEST * sum(bars) / len(bars))
+        least = habit.ratio * max(
+            1 - VOLUME_OF_BARS * min(part, 1.0) + SPREADS_CONFIRMED * habit.spread, LEAST_OF_DENSE
+        )
         return [i for i, each in self.compared.items() if each.ratio >= least and i not in short]
 
     def _reason(self, position: int, each: Comparison, good: Sequence[float]) -> str | None:
@@ -241,9 +263,11 @@ class _Symbol:
             return False
         if self._has_few_bars(position):
             return True
-        if loss <= SPREADS_WITH_PRICE * self._spread:
+        if loss <= SPREADS_WITH_A_WEAK_SIGN * self._spread:
             return False
-        return self._lacks_open_or_auction(position) or any(self._is_inexact(each, i) for i in range(len(FIELDS)))
+        if self._lacks_open_or_auction(position) or any(self._is_inexact(each, i) for i in range(len(FIELDS))):
+            return True
+        return self.extended and self._is_quietest(position)
 
     def _lacks_open_or_auction(self, position: int) -> bool:
         """Whether the bar at the open, or the one of the closing auction, is missing, though it hardly ever is."""
@@ -269,16 +293,31 @@ class _Symbol:
     def _has_few_bars(self, position: int) -> bool:
         """Whether the session has far fewer bars than the symbol has in any session around it."""
         length = self.grid.sessions[position].length
-        around = range(max(0, position - WINDOW), min(len(self.profiles), position + WINDOW + 1))
-        bars = sorted(
-            minutes.bit_count() * length / self.grid.sessions[i].length
-            for i in around
-            if i != position and (minutes := self.profiles[i]) is not None
-        )
+        bars = sorted(minutes.bit_count() * length / other for minutes, other in self._around(position))
         if len(bars) < FEWEST_DAYS:
             return False
         lowest, middle = bars[0], bars[len(bars) // 2]
         return (self.profiles[position] or 0).bit_count() < lowest - 2 * (middle - lowest) - 3
+
+    def _is_quietest(self, position: int) -> bool:
+        """Whether no session around this one has so few bars, or none has so long a silence."""
+        length, minutes = self.grid.sessions[position].length, self.profiles[position] or 0
+        around = self._around(position)
+        if len(around) < FEWEST_DAYS:
+            return False
+        if all(minutes.bit_count() * other < some.bit_count() * length for some, other in around):
+            return True
+        longest = longest_silence(minutes, length)
+        return all(longest > longest_silence(some, other) for some, other in around)
+
+    def _around(self, position: int) -> list[tuple[int, int]]:
+        """Return the minutes and the length of the sessions around one that are known."""
+        around = range(max(0, position - WINDOW), min(len(self.profiles), position + WINDOW + 1))
+        return [
+            (minutes, self.grid.sessions[i].length)
+            for i in around
+            if i != position and (minutes := self.profiles[i]) is not None
+        ]
 
     def _of_prices(self, each: Comparison) -> str | None:
         """Return a sentence if a price differs more than any honest difference, or all but one that usually agree."""
@@ -310,10 +349,11 @@ class _Symbol:
                 f"{official.close:g}"
             )
         least_loss = SMALLEST_LOSS if odd_open and odd_close else 3 * SMALLEST_LOSS
-        if 1 - each.inner / habit.inner <= max(least_loss, SPREADS_CONFIRMED * habit.inner_spread):
+        inner, spread = self._inner
+        if 1 - each.inner / inner <= max(least_loss, SPREADS_CONFIRMED * spread):
             return None
         return (
-            f"regular hours hold {each.inner:.0%} of the official volume, {habit.inner:.0%} is usual, and the "
+            f"regular hours hold {each.inner:.0%} of the official volume, {inner:.0%} is usual, and the "
             f"{'open' if odd_open else 'close'} is not the official one: are the bars those of other hours?"
         )
 

@@ -276,3 +276,28 @@ def test_honest_noise_is_not_suspect(noise: float, extended: bool) -> None:
     ]
 
     assert found == [{}] * len(found)
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_quiet_half_hour_is_found_in_noise_by_its_silence(seed: int, symbol: str) -> None:
+    days, known = history(symbol, seed, noise=0.004)
+    days[ODD] = without(0.033, days[ODD])
+    known[ODD] = evolve(known[ODD], volume=official(history(symbol, seed)[0][ODD]).volume)
+    profiles = [
+        sum(1 << minute for minute in range(REGULAR) if Random(f"{i} {minute}").random() < 0.9) for i in range(DAYS)
+    ]
+    profiles[ODD] &= ~((1 << 230) - (1 << 200))
+
+    assert list(reconcile(days, known, profiles=profiles).short) == [ODD]
+
+
+def test_volume_refutes_a_silence_that_would_have_cost_more_than_the_noise() -> None:
+    days, known = history("BIG", noise=0.006)
+    found = reconcile(days, known)
+
+    assert all(found.refutes(position, 0.2) for position in range(DAYS))
+    assert not any(found.refutes(position, 0.01) for position in range(DAYS))
+    assert not reconcile(days, known, extended=False).refutes(ODD, 0.9)
+    known[ODD] = official(days[ODD], 0.8)
+    assert not reconcile(days, known).refutes(ODD, 0.9)

@@ -95,6 +95,8 @@ def _longest_cut(sessions: _Sessions) -> Cut | None:
     if bars < max(SMALLEST_DENSITY * rest, FEWEST_BARS * count):
         return None  # thin wherever it trades
     least = 1 + CLUSTERING * (LOG_CHANCE / math.log1p(-LARGEST_DENSITY) / count - 1)
+    if not _has_run(common, math.ceil(least)):
+        return None
     best, start = None, 0
     for run in f"{common:b}"[::-1].split("0"):
         end = start + len(run)
@@ -102,6 +104,16 @@ def _longest_cut(sessions: _Sessions) -> Cut | None:
             best = _as_cut(start, end, sessions) or best
         start = end + 1
     return best
+
+
+def _has_run(minutes: int, length: int) -> bool:
+    """Whether so many minutes in a row are set. A few operations on whole sessions, where text takes one a minute."""
+    width = 1
+    while minutes and width < length:
+        step = min(width, length - width)
+        minutes &= minutes >> step
+        width += step
+    return minutes != 0
 
 
 def _as_cut(start: int, end: int, sessions: _Sessions) -> Cut | None:
