@@ -84,6 +84,7 @@ from .shared_kernel.domain.symbol import Outcome as Outcome
 from .shared_kernel.domain.symbol import Symbol as Symbol
 from .shared_kernel.domain.symbol import SymbolDay as SymbolDay
 from .shared_kernel.domain.symbol import SymbolDayOutcome as SymbolDayOutcome
+from .shared_kernel.domain.timeframe import DaySource as DaySource
 from .shared_kernel.domain.timeframe import Timeframe as Timeframe
 from .shared_kernel.domain.timestamp import Timestamp as Timestamp
 from .shared_kernel.domain.timestamp import TimeWindow as TimeWindow

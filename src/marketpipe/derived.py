@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING
 
 from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 from . import composition
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
     from marketpipe.storage.infrastructure.bar_loader import BarLoader
     from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
@@ -59,4 +64,13 @@ def loader(parts: Parts) -> BarLoader:
 def query(parts: Parts) -> DuckDBQuery:
     from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
 
-    return DuckDBQuery(composition.layout(parts))
+    return DuckDBQuery(composition.layout(parts), first_sessions=partial(first_sessions, parts))
+
+
+def first_sessions(parts: Parts, timeframe: Timeframe, first_year: int, last_year: int) -> pa.Table:
+    """Return the first trading date of each week or month of these years, both inclusive."""
+    from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods
+    from marketpipe.storage.infrastructure.official.daily_bars import first_sessions as firsts_of
+
+    years = TradingDate(date(first_year, 1, 1)), TradingDate(date(last_year, 12, 31))
+    return firsts_of(composition.calendar(parts).reaching(*days_of_periods(*years, timeframe)), timeframe)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from marketpipe.config import StoreConfig, root_folder
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.store import Store
@@ -26,13 +26,19 @@ def load_ohlcv(
     root: str | Path = ".",
     *,
     as_of: AnyMoment | None = None,
+    source: str | DaySource | None = None,
 ) -> pa.Table:
     """Return stored OHLCV bars as one Arrow table, by symbol, then time. Asks no provider and writes nothing.
 
     ``start`` and ``end`` are trading dates (New York), both inclusive. ``timeframe`` is "1m", "5m", "15m", "30m", "1h",
-    "4h" or "1d". ``root`` is the folder that holds ``data``, ``aggregates`` and ``revisions``. ``as_of`` is a moment
+    "4h", "1d", "1w" or "1mo". ``root`` is the folder that holds ``data``, ``aggregates``, ``official`` and
+    ``revisions``. ``as_of`` is a moment
     with a time zone, as a ``Timestamp``, an aware datetime or RFC 3339 text: the bars are then those that the store
     held at that moment.
+
+    "1d" is the exchange's daily bar where the provider gave one, and else made from minutes, an estimate of it; "1w"
+    and "1mo" are made of these days and belong to the date on which they begin. They have a last column, source:
+    "official", "minutes" or, for a week or month of both, "mixed"; with ``source``, only the bars that are from there.
 
     Columns: symbol (text), timestamp (microseconds, UTC, left edge of the bar), open, high, low, close, volume,
     trade_count (nullable), vwap (nullable). Bars that are not stored are not in the table: no row is invented. Raises
@@ -47,4 +53,4 @@ def load_ohlcv(
         state_path=folder / "state" / "marketpipe.sqlite",
     )
     with Store(config) as store:
-        return store.load(symbols, start, end, timeframe, as_of=as_of)
+        return store.load(symbols, start, end, timeframe, as_of=as_of, source=source)

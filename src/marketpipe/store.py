@@ -22,7 +22,7 @@ from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, exten
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, Clock, as_timestamp
 from marketpipe.shared_kernel.domain.trading_date import (
     DISTANT_FUTURE,
@@ -144,14 +144,18 @@ class Store:
 
         ``start`` and ``end`` are trading dates, both inclusive; a file that overlaps the range is rebuilt as a whole.
         Without ``timeframes`` ("5m", "15m", "30m", "1h", "4h", "1d") these are the configured ones and all that were
-        made before. A symbol that cannot be aggregated is among the report's ``failures``.
+        made before. "1w" and "1mo" have no files: for them, "1d" is brought up to date. A symbol that cannot be
+        aggregated is among the report's ``failures``.
         """
         chosen, first, last = self._stored_range(symbols, start, end)
         wanted = None if timeframes is None else tuple(Timeframe.parse(t) for t in timeframes)
         return self._aggregate(chosen, first, last, wanted)
 
     def query(self, sql: str) -> pa.Table:
-        """Run one SELECT in DuckDB's dialect over the views ``bars``, ``bars_5m`` … ``bars_1d``.
+        """Run one SELECT in DuckDB's dialect over the views ``bars``, ``bars_5m`` … ``bars_1d``, ``bars_1w``,
+        ``bars_1mo``.
+
+        The last three have the column source, as ``load`` describes it.
 
         Timestamps are UTC, the left edge of the bar. Rows come in the order that the query asks for. Raises
         ``QueryError`` for anything but one SELECT and for one that fails.
@@ -166,12 +170,18 @@ class Store:
         timeframe: str | Timeframe = Timeframe.MINUTE_1,
         *,
         as_of: AnyMoment | None = None,
+        source: str | DaySource | None = None,
     ) -> pa.Table:
         """Return stored bars as one Arrow table, by symbol, then time.
 
-        ``start`` and ``end`` are trading dates (New York), both inclusive. Columns: symbol, timestamp (microseconds,
-        UTC, left edge of the bar), open, high, low, close, volume, trade_count (nullable), vwap (nullable). What is not
-        stored is not in the table: no row is invented.
+        ``start`` and ``end`` are trading dates (New York), both inclusive; a week or month belongs to the date on which
+        it begins, its first session. Columns: symbol, timestamp (microseconds, UTC, left edge of the bar), open, high,
+        low, close, volume, trade_count (nullable), vwap (nullable). What is not stored is not in the table: no row is
+        invented.
+
+        "1d" is the exchange's daily bar where the provider gave one, and else made from minutes, which is an estimate
+        of it; "1w" and "1mo" are made of these days. They have a last column, source: "official" or "minutes", or
+        "mixed" for a week or month of both. With ``source``, only the bars that are from there.
 
         ``as_of`` is a moment with a time zone: a ``Timestamp``, an aware datetime or RFC 3339 text. The bars are then
         those that this store held at that moment, whatever was restated since. Raises ``ValidationError`` for arguments
@@ -179,7 +189,10 @@ class Store:
         """
         first, last = as_trading_date(start), as_trading_date(end)
         moment = None if as_of is None else as_timestamp(as_of)
-        return derived.loader(self._parts).load(as_symbols(symbols), first, last, Timeframe.parse(timeframe), moment)
+        wanted = None if source is None else DaySource.parse(source)
+        return derived.loader(self._parts).load(
+            as_symbols(symbols), first, last, Timeframe.parse(timeframe), moment, wanted
+        )
 
     def status(self) -> StatusReport:
         """Return what is stored and what is missing, from the checkpoints; the dataset is read from day files.

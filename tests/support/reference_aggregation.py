@@ -82,3 +82,31 @@ def _trading_date(moment: datetime) -> date:
 
 def _moment(day: date, wall: time) -> datetime:
     return datetime.combine(day, wall, NEW_YORK).astimezone(UTC)
+
+
+def merge_days(official: Iterable[Row], made: Iterable[Row]) -> list[Row]:
+    """Return the exchange's days, and those made from minutes for the other dates, each with its source."""
+    days = {row["timestamp"]: {**row, "source": "minutes"} for row in made}
+    days |= {row["timestamp"]: {**row, "source": "official"} for row in official}
+    return [days[moment] for moment in sorted(days)]
+
+
+def aggregate_periods(days: Iterable[Row], unit: str, sessions: Iterable[date]) -> list[Row]:
+    """Return weeks or months of days, each at New York midnight of the first of the ``sessions`` in it.
+
+    ``unit`` is week or month; ``sessions`` are all trading dates of the exchange around the days.
+    """
+    periods: defaultdict[tuple[int, int], list[Row]] = defaultdict(list)
+    for day in days:
+        periods[_period(_trading_date(day["timestamp"]), unit)].append(day)
+    firsts = {period: min(day for day in sessions if _period(day, unit) == period) for period in periods}
+    return [_one_period(_moment(firsts[period], time()), periods[period]) for period in sorted(periods)]
+
+
+def _period(day: date, unit: str) -> tuple[int, int]:
+    return day.isocalendar()[:2] if unit == "week" else (day.year, day.month)
+
+
+def _one_period(moment: datetime, days: Sequence[Row]) -> Row:
+    sources = {day["source"] for day in days}
+    return {**_one_bar(moment, days), "source": sources.pop() if len(sources) == 1 else "mixed"}

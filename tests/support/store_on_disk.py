@@ -31,7 +31,7 @@ from tests.support.fake_clock import FakeClock
 Row = dict[str, Any]
 
 IDENTITY = DatasetIdentity("alpaca", "sip", "raw")
-AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1)
+AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe.is_aggregated)
 NOTHING = columnar()
 
 

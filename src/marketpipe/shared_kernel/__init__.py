@@ -4,7 +4,7 @@
     domain/timestamp.py         Timestamp, TimeWindow, Clock (port)
     domain/trading_date.py      TradingDate, TradingSession, SessionKind, SessionHours, TradedMinutes,
                                 TradingCalendar (port)
-    domain/timeframe.py         Timeframe
+    domain/timeframe.py         Timeframe, DaySource
     domain/symbol.py            Symbol, SymbolDay, Outcome, SymbolDayOutcome
     domain/ohlcv_bar.py         OHLCVBar, Price, what must hold of a bar; ColumnarBars, SymbolDaySlice for bulk data
     domain/predicate.py         conditions as data, and Severity

@@ -124,7 +124,7 @@ def test_section_that_is_no_mapping_is_refused(section: str, text: str, load_tex
         ("alpaca.asof", "today", "'today' is not a date written YYYY-MM-DD"),
         ("symbols", "AAPL", "expected a list such as [AAPL, BRK.B], not 'AAPL'"),
         ("timeframes", "[1m]", "1m bars are always stored; name only the timeframes to aggregate them to"),
-        ("timeframes", "[2m]", "'2m' is not a timeframe; use one of: 1m, 5m, 15m, 30m, 1h, 4h, 1d"),
+        ("timeframes", "[2m]", "'2m' is not a timeframe; use one of: 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w, 1mo"),
         ("start", "2024-1-2", "'2024-1-2' is not a date written YYYY-MM-DD"),
         ("metrics.enabled", "yes", "expected true or false, not 'yes'"),
         (

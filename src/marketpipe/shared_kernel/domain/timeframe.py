@@ -1,4 +1,4 @@
-"""The lengths of bars that MarketPipe can make."""
+"""The lengths of bars that MarketPipe can make, and where the longest of them are from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from marketpipe.shared_kernel.domain.errors import ValidationError
 
 
 class Timeframe(Enum):
-    """The length of an OHLCV bar. A daily bar covers the regular session, on half days as well."""
+    """The length of an OHLCV bar.
+
+    A daily bar covers the regular session with its auctions, on half days as well. Weeks and months are calendar weeks,
+    from Monday, and calendar months of trading dates.
+    """
 
     MINUTE_1 = "1m"
     MINUTE_5 = "5m"
@@ -17,6 +21,8 @@ class Timeframe(Enum):
     HOUR_1 = "1h"
     HOUR_4 = "4h"
     DAY_1 = "1d"
+    WEEK_1 = "1w"
+    MONTH_1 = "1mo"
 
     @classmethod
     def parse(cls, text: str | Timeframe) -> Timeframe:
@@ -29,15 +35,48 @@ class Timeframe(Enum):
 
     @property
     def minutes(self) -> int:
-        """The length in minutes; for a daily bar 1440, those of the calendar day."""
+        """The length in minutes; from a daily bar on those of the calendar, and a month has thirty days."""
         return _MINUTES[self.value]
 
     @property
     def is_intraday(self) -> bool:
-        return self is not Timeframe.DAY_1
+        return self.minutes < Timeframe.DAY_1.minutes
+
+    @property
+    def is_made_of_days(self) -> bool:
+        """Whether bars of this length are made of daily bars whenever they are read, and are in no file."""
+        return self.minutes > Timeframe.DAY_1.minutes
+
+    @property
+    def is_aggregated(self) -> bool:
+        """Whether bars of this length, made from minutes, are kept in files."""
+        return self is not Timeframe.MINUTE_1 and not self.is_made_of_days
 
     def __str__(self) -> str:
         return self.value
 
 
-_MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
+_MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440, "1w": 10_080, "1mo": 43_200}
+
+
+class DaySource(Enum):
+    """Where a bar of a day or longer is from."""
+
+    OFFICIAL = "official"
+    """The exchange's own daily bar; a week or month of such days only."""
+    MINUTES = "minutes"
+    """Made from minutes: an estimate of the exchange's bar. A week or month of such days only."""
+    MIXED = "mixed"
+    """A week or month of days of both kinds."""
+
+    @classmethod
+    def parse(cls, text: str | DaySource) -> DaySource:
+        """Read official, minutes or mixed. Raises ``ValidationError``."""
+        try:
+            return cls(text)
+        except ValueError as error:
+            known = ", ".join(member.value for member in cls)
+            raise ValidationError(f"{text!r} is not the source of a bar; use one of: {known}") from error
+
+    def __str__(self) -> str:
+        return self.value

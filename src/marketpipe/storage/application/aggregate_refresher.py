@@ -32,9 +32,11 @@ class AggregateRefresher:
     ) -> AggregationReport:
         """Refresh the months between the dates, both inclusive; None is no bound. Publishes ``AggregatesRefreshed``.
 
+        Weeks and months are made of days whenever they are read: to ask for them is to ask for daily bars.
         An error of a symbol is among the ``failures``, in the order of the symbols.
         """
-        wanted = [timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1]
+        files = (Timeframe.DAY_1 if timeframe.is_made_of_days else timeframe for timeframe in timeframes)
+        wanted = [timeframe for timeframe in dict.fromkeys(files) if timeframe.is_aggregated]
         check = partial(self._aggregator.up_to_date, timeframes=wanted, first=first, last=last)
         refresh = partial(self._aggregator.refresh, timeframes=wanted, first=first, last=last)
         counts = self._counts(symbols if wanted else (), partial(_attempted, check), partial(_attempted, refresh))

@@ -14,16 +14,18 @@ import numpy.typing as npt
 import pyarrow as pa
 from attrs import evolve, frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, ValidationError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars, differing_rows
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, merge_bars, moment_of
+from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
+from marketpipe.storage.infrastructure.official.official_reader import OfficialRows
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     bars_at,
@@ -63,6 +65,11 @@ class BarRange:
             months = ((f"{layout.data}/{month.folder}", days) for month, days in self._months())
             return [f"{folder}/{day_file(day)}" for folder, days in months for day in days]
         return list(dict.fromkeys(layout.aggregate(self.timeframe, month) for month, _ in self._months()))
+
+    def official_files(self, layout: StoreLayout) -> list[str]:
+        """Return the paths where the exchange's own days would be, ascending."""
+        years = range(self.first.day.year, self.last.day.year + 1)
+        return [str(layout.official_days(self.symbol, year)) for year in years]
 
     def within(self, bars: pa.Table) -> pa.Table:
         """Return the bars of these dates; a file of aggregates has others too."""
@@ -205,11 +212,13 @@ SYMBOL = pa.field("symbol", pa.string())
 class BarLoader:
     """Bars of any timeframe as one Arrow table. Paths are computed from symbols and dates; no tree is listed.
 
-    An aggregator is made only if bars of a former moment have to be aggregated: loading stored files needs no DuckDB.
+    An aggregator is made only for weeks, months and bars of a former moment: loading stored files needs no DuckDB.
+    Days, weeks and months have the column ``source``.
     """
 
     def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
         self._layout, self._as_of = layout, AsOfReader(layout, new_aggregator)
+        self._new_aggregator, self._official = new_aggregator, OfficialRows(layout)
 
     def load(
         self,
@@ -218,18 +227,52 @@ class BarLoader:
         last: TradingDate,
         timeframe: Timeframe,
         as_of: Timestamp | None = None,
+        source: DaySource | None = None,
     ) -> pa.Table:
         """Return the bars by symbol, in the given order, then by time; as they are now, or as of a moment.
 
-        Raises ``PartitionUnreadableError``.
+        With a ``source``, only those that are from there. Raises ``PartitionUnreadableError``, and ``ValidationError``
+        for a source of bars that have none.
         """
+        if timeframe.is_intraday and source is not None:
+            raise ValidationError(f"source: bars of {timeframe} have none; give 1d, 1w or 1mo, or no source")
         ranges = [BarRange(symbol, first, last, timeframe) for symbol in symbols]
-        found = self._now(ranges) if as_of is None else [self._as_of_moment(as_of, wanted) for wanted in ranges]
-        return _named(_in_one(found), [str(symbol) for symbol in symbols], [len(bars) for bars in found])
+        if timeframe.is_made_of_days:
+            found = self._periods(ranges, as_of)
+        else:
+            found = self._bars(ranges, as_of) if timeframe.is_intraday else self._days(ranges, as_of)
+        if source is not None:
+            found = [bars.filter(pa.array(bars["source"].to_numpy() == str(source))) for bars in found]
+        empty = BAR_SCHEMA.empty_table() if timeframe.is_intraday else DAY_SCHEMA.empty_table()
+        return _named(pa.concat_tables([empty, *found]), [str(symbol) for symbol in symbols], [len(it) for it in found])
 
-    def _now(self, ranges: Sequence[BarRange]) -> list[pa.Table]:
+    def _bars(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
+        """Return what was made from minutes, in the columns of bars."""
+        if as_of is not None:
+            return [self._as_of_moment(as_of, wanted) for wanted in ranges]
+        return self._now(ranges, [wanted.files(self._layout) for wanted in ranges])
+
+    def _days(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
+        """Return the exchange's own days, and where there is none, those made from minutes."""
+        if as_of is None:
+            official = self._now(ranges, [wanted.official_files(self._layout) for wanted in ranges])
+        else:
+            official = [self._official_as_of(as_of, wanted) for wanted in ranges]
+        return list(map(merged_days, official, self._bars(ranges, as_of)))
+
+    def _periods(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
+        """Return the weeks or months that begin between the dates, each of all its days."""
+        whole = [_days_of(wanted) for wanted in ranges]
+        found, names = self._days(whole, as_of), [str(number) for number in range(len(ranges))]
+        days = _named(pa.concat_tables([DAY_SCHEMA.empty_table(), *found]), names, [len(bars) for bars in found])
+        made = self._new_aggregator().periods(days, ranges[0].timeframe) if len(days) else days
+        owners = made["symbol"].to_numpy()
+        parts = [made.filter(pa.array(owners == name)).drop_columns("symbol").sort_by("timestamp") for name in names]
+        return [wanted.within(part) for wanted, part in zip(ranges, parts, strict=True)]
+
+    def _now(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[pa.Table]:
         """Read the files of all symbols together: there may be a thousand symbols with a file each."""
-        files = [[(wanted, path) for path in wanted.files(self._layout)] for wanted in ranges]
+        files = [[(wanted, path) for path in some] for wanted, some in zip(ranges, paths, strict=True)]
         read = iter(each(_read, [*chain.from_iterable(files)]))
         stored = ([bars for bars in islice(read, len(some)) if bars is not None] for some in files)
         return [_in_one(tables) for tables in stored]
@@ -239,6 +282,21 @@ class BarLoader:
             return self._as_of.read(wanted, as_of)
         except PartitionUnreadableError as error:
             raise _damage(wanted, error) from error
+
+    def _official_as_of(self, as_of: Timestamp, wanted: BarRange) -> pa.Table:
+        try:
+            years = wanted.first.day.year, wanted.last.day.year
+            return wanted.within(self._official.of(wanted.symbol, *years, as_of))
+        except PartitionUnreadableError as error:
+            raise _damage(wanted, error) from error
+
+
+def _days_of(wanted: BarRange) -> BarRange:
+    """Return the days of the weeks or months that begin between the dates; some may begin earlier."""
+    if wanted.last < wanted.first:
+        return wanted
+    first, last = days_of_periods(wanted.first, wanted.last, wanted.timeframe)
+    return BarRange(wanted.symbol, first, last, Timeframe.DAY_1)
 
 
 def _read(file: tuple[BarRange, str]) -> pa.Table | None:

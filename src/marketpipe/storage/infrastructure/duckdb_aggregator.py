@@ -24,10 +24,11 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
-from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingSession
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods, first_sessions, periods_sql
 from marketpipe.storage.infrastructure.parquet_files import Int64s, times_of
 
 COLUMNS: Final = "open", "high", "low", "close", "volume", "trade_count", "vwap"
@@ -152,6 +153,7 @@ def _level(timeframe: Timeframe) -> str:
     return f"level_{timeframe.minutes}"
 
 
+DATED: Final = "(SELECT *, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date FROM bars)"
 MONTHS_CACHED: Final = 240
 _LOCK = threading.Lock()
 Minutes = Mapping[MonthPartition, pa.Table]
@@ -166,6 +168,7 @@ class DuckDBAggregator:
 
     def __init__(self, calendar: TradingCalendar, closing_auction: int | None = None) -> None:
         """``closing_auction`` is the minute that belongs to a day, in minutes after the close; None for none."""
+        self._calendar = calendar
         self._hours = lru_cache(MONTHS_CACHED)(
             lambda first, last: SessionPartTable.of(calendar.sessions(first, last), closing_auction)
         )
@@ -186,12 +189,20 @@ class DuckDBAggregator:
         tables = {"minutes": pa.concat_tables(keyed).combine_chunks(), "auctions": pa.concat_tables(auctions)}
         return self._cut(self._run(cascade(timeframes), tables, months), months, timeframes)
 
+    def periods(self, days: pa.Table, timeframe: Timeframe) -> pa.Table:
+        """Return the weeks or months of days, in no order; both have the column symbol and those of ``DAY_SCHEMA``."""
+        if not len(days):
+            return days
+        times = times_of(days)
+        first, last = (TradingDate.of(Timestamp.from_epoch_micros(int(time))) for time in (times.min(), times.max()))
+        sessions = self._calendar.reaching(*days_of_periods(first, last, timeframe))
+        tables = {"bars": days, "first_sessions": first_sessions(sessions, timeframe)}
+        made = _answer(periods_sql(timeframe, DATED, "first_sessions"), tables)
+        return made.select(days.schema.names).cast(days.schema)
+
     def _run(self, statement: str, tables: Mapping[str, pa.Table], months: Sequence[MonthPartition]) -> pa.Table:
         try:
-            with _cursor() as cursor:
-                for name, table in tables.items():
-                    cursor.register(name, table)
-                return cursor.sql(statement).to_arrow_table()
+            return _answer(statement, tables)
         except duckdb.Error as error:
             reason, span = str(error).partition("\n")[0], f"{months[0].symbol} between {months[0]} and {months[-1]}"
             raise PartitionUnreadableError(f"cannot aggregate {span}: {reason}; ingest these months again") from error
@@ -210,6 +221,13 @@ class DuckDBAggregator:
                 is_daily = not timeframe.is_intraday
                 found[month][timeframe] = self._hours(month.first, month.last).days(part) if is_daily else part
         return found
+
+
+def _answer(statement: str, tables: Mapping[str, pa.Table]) -> pa.Table:
+    with _cursor() as cursor:
+        for name, table in tables.items():
+            cursor.register(name, table)
+        return cursor.sql(statement).to_arrow_table()
 
 
 def _cursor() -> duckdb.DuckDBPyConnection:

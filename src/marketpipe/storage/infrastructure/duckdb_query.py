@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.infrastructure.official.daily_bars import FIRST_SESSIONS, PERIOD_UNITS, periods_sql
 from marketpipe.storage.infrastructure.store_layout import (
     DAY_FILE,
     MONTH_FOLDER,
@@ -50,35 +51,50 @@ OUT_OF_REACH: Final = "Permission Error"
 UNREADABLE: Final = ("IO Error", "Out of Memory Error", "FATAL Error")
 COLUMNS: Final = "timestamp, open, high, low, close, volume, trade_count, vwap"
 EMPTY: Final = (
-    "CREATE VIEW {name} AS SELECT ''::VARCHAR AS symbol, DATE '1970-01-01' AS trading_date, "
+    "SELECT ''::VARCHAR AS symbol, DATE '1970-01-01' AS trading_date, "
     "TIMESTAMPTZ '1970-01-01 00:00:00Z' AS timestamp, 0.0::DOUBLE AS open, 0.0::DOUBLE AS high, 0.0::DOUBLE AS low, "
     "0.0::DOUBLE AS close, 0.0::DOUBLE AS volume, 0::BIGINT AS trade_count, 0.0::DOUBLE AS vwap WHERE false"
 )
-VIEW: Final = """
-CREATE VIEW {name} AS
+BARS: Final = """
 SELECT symbol, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date, {columns}
 FROM read_parquet('{glob}', hive_partitioning = true, hive_types = {types})
 """
+# As ``merged_days``. A window, and no join: a condition on the symbol then reaches both kinds of files.
+DAYS: Final = """
+CREATE VIEW {name} AS
+SELECT * EXCLUDE (choice) FROM (
+    SELECT *, row_number() OVER (PARTITION BY symbol, trading_date, timestamp ORDER BY source DESC) AS choice
+    FROM (SELECT *, 'official' AS source FROM ({official}) UNION ALL SELECT *, 'minutes' AS source FROM ({made}))
+) WHERE choice = 1
+"""
+NO_SESSIONS: Final = FIRST_SESSIONS.empty_table()
+FirstSessions = Callable[[Timeframe, int, int], pa.Table]
+"""Returns the first trading date of each week or month between two years, both inclusive; see ``first_sessions``."""
 
 
 class DuckDBQuery:
-    """SQL over the store and nothing else: views ``bars`` (minutes), ``bars_5m``, ``bars_1d`` …
+    """SQL over the store and nothing else: views ``bars`` (minutes), ``bars_5m``, ``bars_1d``, ``bars_1w`` …
 
     Only SELECT and EXPLAIN run, and only on the views. Should anything else get through: DuckDB may open files below
     the store's roots and in its own scratch folder, no others, and can neither write, load extensions, attach
     databases nor change its own settings back.
     """
 
-    def __init__(self, layout: StoreLayout, limits: Mapping[str, str] = LIMITS) -> None:
+    def __init__(
+        self,
+        layout: StoreLayout,
+        limits: Mapping[str, str] = LIMITS,
+        first_sessions: FirstSessions = lambda *_: NO_SESSIONS,
+    ) -> None:
         """``limits`` are settings of DuckDB, such as ``memory_limit``."""
-        self._layout, self._limits = layout, limits
+        self._layout, self._limits, self._first_sessions = layout, limits, first_sessions
 
     def run(self, sql: str) -> pa.Table:
         """Return the answer. Raises ``QueryError`` for a wrong query, ``StorageError`` for files that cannot be read.
 
         The message contains DuckDB's own.
         """
-        roots = [self._root_of(timeframe) for timeframe in Timeframe if _is_named(timeframe, sql)]
+        roots = [root for timeframe in Timeframe if _is_needed(timeframe, sql) for root in self._roots_of(timeframe)]
         return read_consistently(lambda: fingerprints_below(roots), lambda: self._run(sql))
 
     def _run(self, sql: str) -> pa.Table:
@@ -105,7 +121,7 @@ class DuckDBQuery:
             return StorageError(f"the query has no scratch folder: {message}; free space, or set TMPDIR")
         if message.startswith(UNREADABLE):
             return StorageError(f"the query could not be run: {message}")
-        roots = [f"{root.resolve()}/" for root in (self._layout.data, self._layout.aggregates)]
+        roots = [f"{root.resolve()}/" for root in self._roots()]
         if not message.startswith(OUT_OF_REACH) and any(root in message for root in roots):
             return StorageError(f"a file of the store is damaged: {message}")
         return QueryError(f"the query is not valid: {message}")
@@ -113,30 +129,55 @@ class DuckDBQuery:
     def _create_views(self, connection: Connection, sql: str) -> None:
         """Create every view. DuckDB opens a first file of each; a damaged one fails only queries that name the view."""
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("CREATE SCHEMA calendar")
         for timeframe in Timeframe:
-            with nullcontext() if _is_named(timeframe, sql) else suppress(duckdb.Error):
-                self._create_view(connection, _view_of(timeframe), timeframe)
+            with nullcontext() if _is_needed(timeframe, sql) else suppress(duckdb.Error):
+                if timeframe.is_made_of_days:
+                    self._create_view_of_periods(connection, timeframe, sql)
+                else:
+                    self._create_view(connection, timeframe)
 
-    def _create_view(self, connection: Connection, name: str, timeframe: Timeframe) -> None:
-        root = self._root_of(timeframe)
+    def _create_view(self, connection: Connection, timeframe: Timeframe) -> None:
+        name = _view_of(timeframe)
         if timeframe is Timeframe.MINUTE_1:
-            below, types = f"{MONTH_FOLDER}/{DAY_FILE}", "{'symbol': VARCHAR, 'year': INT, 'month': INT}"
+            pattern, types = f"{MONTH_FOLDER}/{DAY_FILE}", "{'symbol': VARCHAR, 'year': INT, 'month': INT}"
         elif timeframe.is_intraday:
-            below, types = f"{MONTH_FOLDER}.parquet", "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
+            pattern, types = f"{MONTH_FOLDER}.parquet", "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
         else:
-            below, types = f"{YEAR_FOLDER}.parquet", "{'symbol': VARCHAR, 'timeframe': VARCHAR}"
-        pattern = f"symbol=*/{below}"
-        if next(root.glob(pattern), None) is None:
-            connection.execute(EMPTY.format(name=name))
+            pattern, types = f"{YEAR_FOLDER}.parquet", "{'symbol': VARCHAR}"
+        parts = [_bars_below(root, f"symbol=*/{pattern}", types) for root in self._roots_of(timeframe)]
+        if timeframe.is_intraday:
+            connection.execute(f"CREATE VIEW {name} AS {parts[0]}")
         else:
-            glob = _quoted(_literal(root.resolve()) / pattern)
-            connection.execute(VIEW.format(name=name, columns=COLUMNS, glob=glob, types=types))
+            connection.execute(DAYS.format(name=name, official=parts[0], made=parts[1]))
 
-    def _root_of(self, timeframe: Timeframe) -> Path:
-        return self._layout.data if timeframe is Timeframe.MINUTE_1 else self._layout.aggregates_of(timeframe)
+    def _create_view_of_periods(self, connection: Connection, timeframe: Timeframe, sql: str) -> None:
+        """The dates of sessions are computed only for a query that needs them: it takes a while."""
+        name, table = _view_of(timeframe), f"calendar.first_of_{timeframe}"
+        firsts = self._sessions_of_files(timeframe) if _is_needed(timeframe, sql) else NO_SESSIONS
+        connection.register("firsts", firsts)
+        connection.execute(f"CREATE TABLE {table} AS SELECT * FROM firsts")
+        connection.unregister("firsts")
+        connection.execute(f"CREATE VIEW {name} AS {periods_sql(timeframe, _view_of(Timeframe.DAY_1), table)}")
+
+    def _sessions_of_files(self, timeframe: Timeframe) -> pa.Table:
+        files = [path for root in self._roots_of(timeframe) for path in root.glob(f"symbol=*/{YEAR_FOLDER}.parquet")]
+        years = [int(path.stem.partition("=")[2]) for path in files]
+        return self._first_sessions(timeframe, min(years), max(years)) if years else NO_SESSIONS
+
+    def _roots_of(self, timeframe: Timeframe) -> tuple[Path, ...]:
+        """Return the folders of the bars; for days, weeks and months those of official days, then of aggregates."""
+        if timeframe is Timeframe.MINUTE_1:
+            return (self._layout.data,)
+        if timeframe.is_intraday:
+            return (self._layout.aggregates_of(timeframe),)
+        return self._layout.official, self._layout.aggregates_of(Timeframe.DAY_1)
+
+    def _roots(self) -> tuple[Path, ...]:
+        return self._layout.data, self._layout.aggregates, self._layout.official
 
     def _lock(self, connection: Connection) -> None:
-        roots = [root.resolve() for root in (self._layout.data, self._layout.aggregates)]
+        roots = [root.resolve() for root in self._roots()]
         allowed = ", ".join(f"'{_quoted(form)}/'" for root in roots for form in (root, _literal(root)))
         connection.execute(f"SET allowed_directories = [{allowed}]")
         connection.execute("SET enable_external_access = false")
@@ -155,8 +196,17 @@ def _largest_answer(connection: Connection) -> int:
     return int(float(number) * 1024 ** UNITS[unit]) // SHARE_OF_AN_ANSWER
 
 
-def _is_named(timeframe: Timeframe, sql: str) -> bool:
-    return re.search(rf"\b{_view_of(timeframe)}\b", sql, re.IGNORECASE) is not None
+def _bars_below(root: Path, pattern: str, types: str) -> str:
+    if next(root.glob(pattern), None) is None:
+        return EMPTY
+    glob = _quoted(_literal(root.resolve()) / pattern)
+    return BARS.format(columns=COLUMNS, glob=glob, types=types)
+
+
+def _is_needed(timeframe: Timeframe, sql: str) -> bool:
+    """Return whether a query names the view, or one that is made of it."""
+    views = [timeframe, *(PERIOD_UNITS if timeframe is Timeframe.DAY_1 else ())]
+    return re.search(rf"\b({'|'.join(map(_view_of, views))})\b", sql, re.IGNORECASE) is not None
 
 
 def _view_of(timeframe: Timeframe) -> str:

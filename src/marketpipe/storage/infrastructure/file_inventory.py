@@ -75,7 +75,7 @@ from marketpipe.storage.infrastructure.store_layout import (
     scan_day_files,
 )
 
-AGGREGATED: Final = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1)
+AGGREGATED: Final = tuple(timeframe for timeframe in Timeframe if timeframe.is_aggregated)
 FILES_AT_A_TIME: Final = 512
 """So many files are handed to the reading threads at once; their rows are in memory together."""
 FILES_TRIED: Final = 20

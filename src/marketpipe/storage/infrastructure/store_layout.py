@@ -341,7 +341,7 @@ def _tops(area: StoreArea) -> list[str]:
     """Return the folders between an area's root and the folders of the symbols."""
     if area is not StoreArea.AGGREGATES:
         return [""]
-    return [f"timeframe={timeframe}/" for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1]
+    return [f"timeframe={timeframe}/" for timeframe in Timeframe if timeframe.is_aggregated]
 
 
 def _all_of(area: StoreArea, root: Path, name: str) -> Iterator[str]:

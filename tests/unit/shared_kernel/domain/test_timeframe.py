@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 
-MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
+MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440, "1w": 10_080, "1mo": 43_200}
 
 
 def test_timeframes_and_their_minutes_are_these() -> None:
@@ -24,8 +24,25 @@ def test_parse_reads_what_str_writes(text: str) -> None:
 def test_parse_refuses_other_lengths_and_names_the_known_ones(text: Any) -> None:
     with pytest.raises(ValidationError) as refusal:
         Timeframe.parse(text)
-    assert str(refusal.value) == f"{text!r} is not a timeframe; use one of: 1m, 5m, 15m, 30m, 1h, 4h, 1d"
+    assert str(refusal.value) == f"{text!r} is not a timeframe; use one of: 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w, 1mo"
 
 
-def test_only_the_daily_timeframe_is_not_intraday() -> None:
-    assert [str(timeframe) for timeframe in Timeframe if not timeframe.is_intraday] == ["1d"]
+def test_days_weeks_and_months_are_not_intraday() -> None:
+    assert [str(timeframe) for timeframe in Timeframe if not timeframe.is_intraday] == ["1d", "1w", "1mo"]
+
+
+def test_weeks_and_months_are_made_of_days_and_kept_in_no_file() -> None:
+    assert [str(timeframe) for timeframe in Timeframe if timeframe.is_made_of_days] == ["1w", "1mo"]
+    assert [str(each) for each in Timeframe if each.is_aggregated] == ["5m", "15m", "30m", "1h", "4h", "1d"]
+
+
+@pytest.mark.parametrize("text", ["official", "minutes", "mixed"])
+def test_the_source_of_a_bar_is_one_of_three(text: str) -> None:
+    assert str(DaySource.parse(text)) == text
+    assert DaySource.parse(DaySource.parse(text)) is DaySource.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "Official", "exchange", None, 1])
+def test_another_source_is_refused_by_name(text: Any) -> None:
+    with pytest.raises(ValidationError, match="use one of: official, minutes, mixed"):
+        DaySource.parse(text)

@@ -77,12 +77,22 @@ def test_every_symbol_is_refreshed_between_the_dates_and_counted() -> None:
     assert refreshing.published == [AggregatesRefreshed(4, 4)]
 
 
-def test_minutes_are_no_aggregate_of_themselves() -> None:
+def test_minutes_are_no_aggregate_of_themselves_and_weeks_and_months_have_no_file() -> None:
     refreshing = Refreshing()
 
     refreshing.refresher.refresh([AAPL], list(Timeframe))
 
-    assert [timeframes for _, timeframes, _, _ in refreshing.aggregator.asked] == [list(Timeframe)[1:]]
+    with_files = [timeframe for timeframe in Timeframe if timeframe.is_aggregated]
+    assert [timeframes for _, timeframes, _, _ in refreshing.aggregator.asked] == [with_files]
+
+
+@pytest.mark.parametrize("wanted", [[Timeframe.WEEK_1], [Timeframe.MONTH_1, Timeframe.WEEK_1, Timeframe.DAY_1]])
+def test_for_weeks_and_months_daily_bars_are_refreshed(wanted: list[Timeframe]) -> None:
+    refreshing = Refreshing()
+
+    refreshing.refresher.refresh([AAPL], wanted)
+
+    assert [timeframes for _, timeframes, _, _ in refreshing.aggregator.asked] == [[Timeframe.DAY_1]]
 
 
 @pytest.mark.parametrize(("symbols", "timeframes"), [([], [Timeframe.DAY_1]), ([AAPL], [Timeframe.MINUTE_1])])

@@ -14,6 +14,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.infrastructure.bar_loader import BarLoader
 from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from tests.support.builders import bar, day
 from tests.support.store_on_disk import StoreOnDisk
@@ -103,7 +104,8 @@ def test_an_empty_result_has_the_columns(
     found = load(filled.layout, symbols, first, last, timeframe)
 
     assert found.num_rows == 0
-    assert found.schema.equals(load(filled.layout, "AAPL", "2024-01-01", "2024-12-31").schema)
+    bars = load(filled.layout, "AAPL", "2024-01-01", "2024-12-31").schema
+    assert found.schema.equals(bars if timeframe.is_intraday else bars.append(DAY_SCHEMA.field("source")))
 
 
 def test_a_store_that_is_not_there_is_empty(tmp_path: Path) -> None:

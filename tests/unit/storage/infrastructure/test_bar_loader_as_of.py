@@ -97,7 +97,7 @@ def test_a_past_without_bars_has_the_columns(store: StoreOnDisk, timeframe: Time
     found = load(store.loader, after(-1), timeframe)
 
     assert found.num_rows == 0
-    assert found.schema.equals(load(store.loader, None).schema)
+    assert found.schema.equals(load(store.loader, None, timeframe).schema)
 
 
 def test_a_past_is_cut_to_the_trading_dates(store: StoreOnDisk) -> None:

@@ -52,7 +52,7 @@ def assert_same(found: Sequence[Row], expected: Sequence[Row]) -> None:
         assert one["vwap"] == (None if other["vwap"] is None else pytest.approx(other["vwap"], rel=1e-12))
 
 
-@examples(60)
+@examples(40)
 @given(months_of_minutes(), st.sampled_from([None, 0, 1, 59]))
 def test_every_timeframe_is_what_the_reference_makes_of_the_minutes(
     minutes: MonthOfMinutes, closing_auction: int | None

@@ -11,9 +11,9 @@ from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
 from tests.support.builders import bar, day
-from tests.support.store_on_disk import StoreOnDisk
+from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
 
-VIEWS = ("bars", "bars_5m", "bars_15m", "bars_30m", "bars_1h", "bars_4h", "bars_1d")
+VIEWS = ("bars", "bars_5m", "bars_15m", "bars_30m", "bars_1h", "bars_4h", "bars_1d", "bars_1w", "bars_1mo")
 COLUMNS = [
     ("symbol", "string"),
     ("trading_date", "date32[day]"),
@@ -22,6 +22,8 @@ COLUMNS = [
     ("trade_count", "int64"),
     ("vwap", "double"),
 ]
+SOURCE = ("source", "string")
+"""The last column of days, weeks and months."""
 SYMBOLS = ("AAPL", "TRUE", "NULL", "1")
 """Some of them words that a reader of Hive trees may take for a value of another type."""
 
@@ -61,7 +63,7 @@ def test_every_symbol_is_text(filled: StoreOnDisk) -> None:
         assert [row["symbol"] for row in found] == sorted(SYMBOLS)
 
 
-@pytest.mark.parametrize("timeframe", list(Timeframe)[1:])
+@pytest.mark.parametrize("timeframe", AGGREGATED)
 def test_every_timeframe_has_a_view(filled: StoreOnDisk, timeframe: Timeframe) -> None:
     path = filled.aggregate_path("AAPL", timeframe, "2024-01")
     january = [row for row in filled.rows(path) if row["timestamp"].month == 1]
@@ -70,8 +72,10 @@ def test_every_timeframe_has_a_view(filled: StoreOnDisk, timeframe: Timeframe) -
         f"FROM bars_{timeframe} WHERE symbol = 'AAPL' AND trading_date < '2024-02-01' ORDER BY timestamp"
     )
 
-    assert [(field.name, str(field.type)) for field in found.schema] == COLUMNS
-    assert found.to_pylist() == [{"symbol": "AAPL", "trading_date": date(2024, 1, 2), **row} for row in january]
+    is_day = timeframe is Timeframe.DAY_1
+    assert [(field.name, str(field.type)) for field in found.schema] == COLUMNS + [SOURCE] * is_day
+    more: dict[str, Any] = {"source": "minutes"} if is_day else {}
+    assert found.to_pylist() == [{"symbol": "AAPL", "trading_date": date(2024, 1, 2), **row, **more} for row in january]
 
 
 def test_an_order_is_kept_and_a_limit_is_obeyed(filled: StoreOnDisk) -> None:
@@ -102,7 +106,7 @@ def test_the_views_can_be_listed(filled: StoreOnDisk, sql: str) -> None:
 
 
 def test_a_view_can_be_described(filled: StoreOnDisk) -> None:
-    assert [row["column_name"] for row in ask(filled, "DESCRIBE bars_1d")] == [name for name, _ in COLUMNS]
+    assert [row["column_name"] for row in ask(filled, "DESCRIBE bars_1d")] == [name for name, _ in (*COLUMNS, SOURCE)]
 
 
 def test_an_empty_store_has_every_view_with_its_columns_and_no_bars(tmp_path: Path) -> None:
@@ -110,7 +114,8 @@ def test_an_empty_store_has_every_view_with_its_columns_and_no_bars(tmp_path: Pa
 
     for view in VIEWS:
         found = query.run(f"SELECT * FROM {view}")
-        assert [(field.name, str(field.type)) for field in found.schema] == COLUMNS
+        of_days = view in ("bars_1d", "bars_1w", "bars_1mo")
+        assert [(field.name, str(field.type)) for field in found.schema] == COLUMNS + [SOURCE] * of_days
         assert found.num_rows == 0
     assert list(tmp_path.iterdir()) == []
 
