@@ -6,6 +6,12 @@ they need inside their functions, and all that is printed is written by the modu
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before anything slow is imported, so that Ctrl-C is handled from the first moment
+    import runpy
+
+    runpy.run_module("marketpipe", run_name="__main__")
+    raise SystemExit
+
 import atexit
 import gc
 import os
@@ -400,7 +406,3 @@ def main() -> None:
     atexit.register(gc.freeze)
     with report_errors(debug):
         app_for(sys.argv[1:])()
-
-
-if __name__ == "__main__":
-    main()

@@ -46,6 +46,7 @@ def watch(parent: int) -> None:
 
 
 if any("multiprocessing.forkserver" in argument for argument in sys.orig_argv):  # not if imported anywhere else
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal reaches every process; only the parent acts on it
+    for number in (signal.SIGHUP, signal.SIGINT):  # a closed terminal and Ctrl-C reach every process
+        signal.signal(number, signal.SIG_IGN)  # only the parent acts on them; workers inherit this
     watch(os.getppid())
     os.register_at_fork(after_in_child=end_with(os.getpid()))  # a timer is not inherited: no worker is interrupted

@@ -17,6 +17,7 @@ from importlib.abc import MetaPathFinder
 from multiprocessing import current_process, get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
 
@@ -166,6 +167,12 @@ def _context() -> BaseContext:
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload(IMPORTED_BEFORE_FORKING)
+    # Ctrl-C reaches the fork server too, and would end it with a traceback before it can ignore it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 

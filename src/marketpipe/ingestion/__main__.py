@@ -5,8 +5,13 @@ It runs the command line by name and does not import it: no context may import t
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 
 sys.argv[1:1] = ["ingest"]
-runpy.run_module("marketpipe", run_name="__main__", alter_sys=True)
+try:
+    runpy.run_module("marketpipe", run_name="__main__", alter_sys=True)
+except KeyboardInterrupt:  # before the command line could handle Ctrl-C
+    os.write(2, b"interrupted\n")
+    os._exit(130)

@@ -45,13 +45,14 @@ def open_pipeline(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]
 
     _print_warnings()
     stop = _StopSignal()
-    for number in _stop_signals():
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, stop) for number in _stop_signals()}
     try:
         with Pipeline(settings) as pipeline:
             yield pipeline
     except KeyboardInterrupt:
         _fail(f"interrupted{advice}", stop.exit_code)
+    for number, handler in before.items():  # what is left is to be printed
+        signal.signal(number, handler)
 
 
 def _print_warnings() -> None:
