@@ -255,8 +255,10 @@ def update_lock(parts: Parts) -> ExclusiveFileLock:
 
 def store_lock(parts: Parts, purpose: str, *, waits: bool) -> ExclusiveFileLock:
     """Make a lock of all processes on this store. Another store may share the state file, and has locks of its own."""
+    from marketpipe.ingestion.infrastructure.file_systems import refuse_network
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
+    refuse_network(parts.config.state_path)  # before the lock file is made
     path, store = parts.config.state_path, hashlib.sha256(_location(parts).encode()).hexdigest()[:12]
     return ExclusiveFileLock(path.with_name(f"{path.name}.{store}.{purpose}-lock"), waits=waits)
 

@@ -49,6 +49,18 @@ class WorkerProcesses(Closable, Protocol):
 NewWorkerPool = Callable[[PipelineConfig, Credentials | None, EventBus], WorkerProcesses]
 
 
+def check_platform(name: str) -> None:
+    """Raise ``ConfigurationError`` on a system whose files cannot be locked and synced as those of a store must be.
+
+    ``name`` is that of ``sys.platform``.
+    """
+    if name in ("win32", "cygwin", "emscripten", "wasi"):
+        raise ConfigurationError(
+            f"MarketPipe does not run on {name}: it needs the file locks and durable renames of POSIX. "
+            "It runs on Linux and macOS; on Windows, run it inside WSL 2, with the store in the file system of Linux"
+        )
+
+
 def _or_system_clock(clock: Clock | None) -> Clock:
     return SystemClock() if clock is None else clock
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -16,7 +17,7 @@ from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.metrics import MetricsObserver, Registry, metrics_in
 from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
-from marketpipe.parts import NewWorkerPool, Parts
+from marketpipe.parts import NewWorkerPool, Parts, check_platform
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
 from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, extended_to_the_last, recorded_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
@@ -63,8 +64,9 @@ class Store:
     ) -> None:
         """Check the configuration; nothing on the disk is touched before it is needed.
 
-        Raises ``ConfigurationError`` for a provider or a validation rule that does not exist.
+        Raises ``ConfigurationError`` for a provider or a validation rule that does not exist, and on Windows.
         """
+        check_platform(sys.platform)
         self._config = config
         self._parts = Parts(
             config,

@@ -25,7 +25,7 @@ READS_THE_CLOCK: Final = frozenset(
 SETS_UP_THE_PROCESS: Final = frozenset(
     {"logging.basicConfig", "logging.config", "logging.captureWarnings", "signal.signal", "locale.setlocale"}
 )
-OWN_PROCESSES: Final = ("terminal/process.py", "worker_pool.py", "fork_server.py")
+OWN_PROCESSES: Final = ("__main__.py", "terminal/process.py", "worker_pool.py", "fork_server.py")
 """That of a command, of a worker, and of what workers are forked from."""
 HIDES_IMPORTS: Final = frozenset({"__import__", "eval", "exec"})
 RUNS_SQL: Final = frozenset({"execute", "executemany", "executescript", "sql", "query", "_query", "_volume"})

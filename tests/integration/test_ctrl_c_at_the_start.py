@@ -40,7 +40,7 @@ def test_an_import_that_is_interrupted_ends_with_one_line(tmp_path: Path, comman
 
 
 def test_the_package_itself_imports_nothing_before_a_name_is_used() -> None:
-    code = "import sys, __future__; before = set(sys.modules); import marketpipe; print(*sorted(set(sys.modules) - before))"
+    code = "import sys, __future__; known = set(sys.modules); import marketpipe; print(*set(sys.modules) - known)"
     with start([sys.executable, "-c", code]) as process:
         out, _ = process.communicate(timeout=LONGEST_SECONDS)
 

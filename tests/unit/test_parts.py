@@ -10,7 +10,8 @@ import pytest
 
 from marketpipe import composition
 from marketpipe.config import StoreConfig
-from marketpipe.parts import Parts, once
+from marketpipe.parts import Parts, check_platform, once
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from tests.support.threads_at_once import THREADS, at_once
 
 
@@ -114,3 +115,14 @@ def test_what_only_looks_makes_no_state_file(tmp_path: Path) -> None:
     assert composition.known_state(made).dataset() is None
     assert list(tmp_path.iterdir()) == []
     made.close()
+
+
+@pytest.mark.parametrize("name", ["win32", "cygwin"])
+def test_a_system_without_posix_files_is_refused_with_a_way_out(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"does not run on {name}.*WSL 2"):
+        check_platform(name)
+
+
+@pytest.mark.parametrize("name", ["linux", "darwin", "freebsd14"])
+def test_a_system_with_posix_files_is_not(name: str) -> None:
+    check_platform(name)

@@ -17,6 +17,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from marketpipe.ingestion.domain.store_status import StateCondition
+from marketpipe.ingestion.infrastructure.file_systems import MOUNTS, refuse_network
 from marketpipe.ingestion.infrastructure.locks import HolderLock
 from marketpipe.ingestion.infrastructure.sqlite_schema import APPLICATION_ID, VERSION, prepare, transaction, version_of
 from marketpipe.shared_kernel.domain.errors import StateError, ValidationError
@@ -49,8 +50,15 @@ class SQLiteFile:
     It is in WAL mode, so that readers in other processes never wait. A commit survives ``kill -9``.
     """
 
-    def __init__(self, path: Path, location: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        """``location`` tells this store from other stores in the same file. Raises ``StateError``."""
+    def __init__(
+        self, path: Path, location: str, timeout_seconds: float = TIMEOUT_SECONDS, mounts: Path = MOUNTS
+    ) -> None:
+        """``location`` tells this store from other stores in the same file.
+
+        Raises ``StateError``, and ``ConfigurationError`` for a file on a file system of a network.
+        """
+        if str(path) != IN_MEMORY:
+            refuse_network(path, mounts)
         self.path, self.holder = path, HolderLock(path)
         self._lock, self._process = threading.Lock(), os.getpid()
         with _translated(path), ExitStack() as undo:
@@ -159,6 +167,7 @@ class SQLiteStateFile:
     """``StoredState``: inspects a state file without creating it and without migrating it."""
 
     def __init__(self, path: Path, location: str) -> None:
+        refuse_network(path)
         self._path, self._location = path, location
 
     def condition(self) -> StateCondition:
