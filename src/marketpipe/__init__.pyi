@@ -52,12 +52,14 @@ from .reports import PlanReport as PlanReport
 from .reports import StatusReport as StatusReport
 from .reports import ValidationReport as ValidationReport
 from .shared_kernel.domain.errors import BadRequestError as BadRequestError
+from .shared_kernel.domain.errors import ClockError as ClockError
 from .shared_kernel.domain.errors import ConfigurationError as ConfigurationError
 from .shared_kernel.domain.errors import CredentialsError as CredentialsError
 from .shared_kernel.domain.errors import DatasetMismatchError as DatasetMismatchError
 from .shared_kernel.domain.errors import EndlessPagingError as EndlessPagingError
 from .shared_kernel.domain.errors import EntitlementError as EntitlementError
 from .shared_kernel.domain.errors import IngestionInterrupted as IngestionInterrupted
+from .shared_kernel.domain.errors import JobStoppingError as JobStoppingError
 from .shared_kernel.domain.errors import MalformedResponseError as MalformedResponseError
 from .shared_kernel.domain.errors import MarketPipeError as MarketPipeError
 from .shared_kernel.domain.errors import PartitionUnreadableError as PartitionUnreadableError

@@ -13,6 +13,7 @@ from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_con
 from marketpipe.ingestion.application.audit_coordinator import ScaleKeeper, ScaleReport
 from marketpipe.ingestion.application.ingestion_planner import unconfirmed_ends
 from marketpipe.ingestion.application.ports import IngestionState
+from marketpipe.ingestion.domain.ingestion_checkpoint import CLOCKS_DIFFER
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, JobState, worst_state
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS
@@ -212,7 +213,10 @@ class Pipeline(Store):
     def _update_scope(self, state: IngestionState, symbols: Symbols | None) -> IngestionScope:
         config = self._parts.pipeline_config
         newest = self._latest_final()
-        scope = update_scope(config, newest, state.checkpoints.latest_settled(), symbols, self._recheck(newest))
+        settled = dict(state.checkpoints.latest_settled())
+        for day in state.checkpoints.premature(self._parts.clock.now().plus(CLOCKS_DIFFER)):
+            settled[day.symbol] = min(settled[day.symbol], day.trading_date)
+        scope = update_scope(config, newest, settled, symbols, self._recheck(newest))
         self._check(scope)
         return scope
 

@@ -655,6 +655,30 @@ def test_a_store_of_the_extended_session_takes_no_regular_hours_only(state: Inge
     assert state.dataset() == (IDENTITY, SessionKind.EXTENDED)
 
 
+@pytest.mark.parametrize(
+    ("recorded", "latest", "doubted"),
+    [
+        ("2024-01-03T01:15:00Z", "2024-01-03T01:15:00Z", False),
+        ("2024-01-03T01:15:00Z", "2024-01-03T01:14:00Z", True),
+        ("2024-01-10T21:20:00.500000Z", "2024-01-02T21:20:00Z", True),
+        ("2024-01-02T21:00:00Z", "2024-06-01T00:00:00Z", False),
+        ("2024-01-02T20:59:59Z", "2024-06-01T00:00:00Z", True),
+    ],
+)
+def test_what_no_right_clock_can_have_recorded_is_premature(
+    state: IngestionState, recorded: str, latest: str, doubted: bool
+) -> None:
+    settled = [answer("AAPL", "2024-01-02"), answer("MSFT", "2024-01-02", Outcome.EMPTY, 0)]
+    others = [answer("AAPL", "2024-01-03", Outcome.PARTIAL), answer("AAPL", "2024-01-04", Outcome.FAILED, 0)]
+    state.checkpoints.record(1, Timestamp.parse(recorded), [*settled, *others])
+
+    found = state.checkpoints.premature(Timestamp.parse(latest))
+
+    assert {str(day): str(at) for day, at in found.items()} == {
+        name: recorded for name in ("AAPL 2024-01-02", "MSFT 2024-01-02") if doubted
+    }
+
+
 def test_the_latest_settled_dates_are_those_of_complete_or_empty_days(state: IngestionState) -> None:
     record(state, [answer("AAPL", f"2024-01-0{date}") for date in (2, 3)])
     record(state, [answer("AAPL", "2024-01-04", Outcome.EMPTY, 0), answer("AAPL", "2024-01-05", Outcome.PARTIAL)])

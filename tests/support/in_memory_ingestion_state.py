@@ -186,6 +186,16 @@ class InMemoryCheckpoints:
             if known is not None and known.outcome.is_settled:
                 self._memory.known[day] = evolve(known, outcome=Outcome.FAILED, error=reason)
 
+    def premature(self, latest: Timestamp) -> Mapping[SymbolDay, Timestamp]:
+        with self._memory.lock:
+            settled = [day for day, known in self._memory.known.items() if known.outcome.is_settled]
+            moments = {day: self._memory.checked[day][1] for day in settled}
+        return {
+            day: at
+            for day, at in moments.items()
+            if at > latest or at < Timestamp.parse(f"{day.trading_date}T21:00:00Z")
+        }
+
     def between(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> Mapping[TradingDate, IngestionCheckpoint]:

@@ -40,6 +40,7 @@ PUBLIC_NAMES = [
     "CalendarException",
     "ClientConfig",
     "Clock",
+    "ClockError",
     "ConfigurationError",
     "CoverageConfig",
     "CoverageReport",
@@ -67,6 +68,7 @@ PUBLIC_NAMES = [
     "IntegrityReport",
     "JobFinished",
     "JobStarted",
+    "JobStoppingError",
     "LockedFile",
     "MalformedResponseError",
     "MarketDataProvider",
@@ -134,6 +136,7 @@ PUBLIC_NAMES = [
     "ValidationReport",
     "Verdict",
     "WorkerLostError",
+    "WrongAnswerError",
     "load_config",
     "load_ohlcv",
 ]

@@ -78,7 +78,7 @@ class AuditCoordinator:
     def audit(self, scope: IngestionScope, sample: SampleShare | None = None) -> AuditFindings:
         """Compare the scope, or a ``sample`` of its sessions with a settled day; another day draws another sample.
 
-        Raises ``CredentialsError``.
+        Raises ``JobStoppingError``.
         """
         self._runner.go()
         plan = self._planner.plan_again(scope, self._wanted(scope, sample))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, as_completed
 
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import CredentialsError, MarketPipeError
+from marketpipe.shared_kernel.domain.errors import JobStoppingError, MarketPipeError
 from marketpipe.shared_kernel.domain.timestamp import Clock
 
 BatchFunction = Callable[[BarsRequest], MarketPipeError | None]
@@ -15,7 +15,7 @@ BatchFuture = Future[MarketPipeError | None]
 
 
 class BatchRunner:
-    """Runs batches over an executor. A batch that fails does not stop the others; refused credentials stop all."""
+    """Runs batches over an executor. A batch that fails does not stop the others; a ``JobStoppingError`` stops all."""
 
     def __init__(
         self, clock: Clock, new_executor: Callable[[], Executor], stop_workers: Callable[[], None] = lambda: None
@@ -37,7 +37,7 @@ class BatchRunner:
     def run(
         self, batches: Sequence[BarsRequest], run_batch: BatchFunction, after_each: Callable[[], None] = lambda: None
     ) -> None:
-        """Return when all workers are idle. Raises ``CredentialsError``, and what a bug in ``run_batch`` raises.
+        """Return when all workers are idle. Raises ``JobStoppingError``, and what a bug in ``run_batch`` raises.
 
         ``after_each`` batch is called on the caller's thread, while other batches are running.
         """
@@ -47,7 +47,7 @@ class BatchRunner:
                 futures.append(executor.submit(self._run_one, run_batch, batch))
             for future in as_completed(futures):
                 after_each()
-                if future.exception() is None and isinstance(error := future.result(), CredentialsError):
+                if future.exception() is None and isinstance(error := future.result(), JobStoppingError):
                     raise error
             for future in futures:
                 future.result()  # a bug, such as in a user's provider, surfaces once the other batches are done
@@ -59,7 +59,7 @@ class BatchRunner:
         if self.stopping:
             return None
         error = run_batch(batch)
-        if isinstance(error, CredentialsError):
+        if isinstance(error, JobStoppingError):
             self.stop()
         return error
 

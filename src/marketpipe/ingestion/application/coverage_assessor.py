@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from marketpipe.ingestion.application.ingestion_planner import examine
+from marketpipe.ingestion.application.ingestion_planner import Checked, examine
 from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
-from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier
+from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier, doubt_future
 from marketpipe.ingestion.domain.coverage.figures.market import Copies, FigureSurvey
 from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
 from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
 from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.reconciliation import UsualRatios
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, SymbolCoverage, Verdict
+from marketpipe.ingestion.domain.ingestion_checkpoint import CLOCKS_DIFFER, premature_reason
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality, even_sample
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import OfficialDays, StoreInventory
-from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
-from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
 
 StoredSpan = tuple[TradingDate, TradingDate]
@@ -38,6 +39,7 @@ class _Run:
     classifier: CoverageClassifier
     lives: Mapping[Symbol, StoredSpan]
     figures: FigureSurvey
+    premature: Mapping[SymbolDay, Timestamp]
 
 
 class CoverageAssessor:
@@ -77,7 +79,8 @@ class CoverageAssessor:
         classifier = CoverageClassifier(
             grid, market, scope.session_kind, self._thresholds, ratios.lowest(), figures.market()
         )
-        run = _Run(scope, classifier, lives, figures)
+        premature = self._checkpoints.premature(self._clock.now().plus(CLOCKS_DIFFER))
+        run = _Run(scope, classifier, lives, figures, premature)
         found = {symbol: self._assess(symbol, run) for symbol in scope.symbols}
         for symbol, copied in self._copied(figures).items():
             if symbol in found:  # only now the bars of all symbols are known
@@ -151,6 +154,7 @@ class CoverageAssessor:
         scope, grid = run.scope, run.classifier.grid
         first, last = min((scope.first, *grid.dates[:1])), max((scope.last, *grid.dates[-1:]))
         checked, conditions = examine(symbol, first, last, self._checkpoints, self._inventory)
+        checked = _without_premature(symbol, checked, run.premature)
         official = self._official_days(symbol, grid)
         days = SymbolDays.of(symbol, grid, checked, conditions, run.lives.get(symbol), official)
         run.figures.remember(symbol, FigureSeries.of(grid, days))
@@ -159,4 +163,17 @@ class CoverageAssessor:
         strays = [date for date in unrecorded if scope.first <= date <= scope.last]
         part = grid.within(scope.first, scope.last)
         findings = run.classifier.classify(days, stale, copied)[part]
+        findings = doubt_future(findings, days.records[part], self._clock.now().plus(CLOCKS_DIFFER))
         return SymbolCoverage.of(days.cut(part), grid.cut(part), findings, strays)
+
+
+def _without_premature(symbol: Symbol, checked: Checked, premature: Mapping[SymbolDay, Timestamp]) -> Checked:
+    """Return the checkpoints with those failed that a clock recorded which ran ahead."""
+    if not premature:
+        return checked
+    return {
+        date: known
+        if (recorded := premature.get(SymbolDay(symbol, date))) is None
+        else evolve(known, outcome=Outcome.FAILED, error=premature_reason(recorded))
+        for date, known in checked.items()
+    }

@@ -19,19 +19,19 @@ from marketpipe.ingestion.application.leases import LeasedBatches, LeaseGuard
 from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.application.recovery import OrphanAdopter
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import CLOCKS_DIFFER, IngestionCheckpoint, premature_reason
 from marketpipe.ingestion.domain.ingestion_job import BatchProgress, IngestionJob, JobState, KeptBars
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope
 from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS, OfficialDaysReport
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (
-    CredentialsError,
     IngestionInterrupted,
+    JobStoppingError,
     MarketPipeError,
     StoreBusyError,
 )
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, StoreInventory
-from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
@@ -95,7 +95,7 @@ class IngestionCoordinator:
 
         Orphan files are adopted first, then official days are requested: those that are missing, and all from
         ``recheck`` on; where they have changed, or disagree with the minutes, the minutes are requested again. Raises
-        ``DatasetMismatchError`` at once, and ``CredentialsError``; checkpoints that were recorded by then stay.
+        ``DatasetMismatchError`` at once, and ``JobStoppingError``; checkpoints that were recorded by then stay.
         """
         self._begin(scope)
         official = NO_OFFICIAL_DAYS
@@ -146,6 +146,17 @@ class IngestionCoordinator:
         self._runner.go()
         self._state.bind_dataset(self._identity, scope.session_kind, self._closing_auction)
         self._batches.begin(again=again)
+        self._doubt_premature()
+
+    def _doubt_premature(self) -> None:
+        """Take back what was recorded by a clock that ran ahead. Later it would look as if it were true."""
+        found = self._state.checkpoints.premature(self._clock.now().plus(CLOCKS_DIFFER))
+        reasons = dict[Symbol, dict[TradingDate, str]]()
+        for day, recorded in found.items():
+            reasons.setdefault(day.symbol, {})[day.trading_date] = premature_reason(recorded)
+        for symbol, dates in reasons.items():
+            self._state.checkpoints.mark_suspect(symbol, dates)
+            self._state.official_years.forget(symbol)
 
     def _run_plan(
         self, scope: IngestionScope, plan: IngestionPlan, official: OfficialDaysReport = NO_OFFICIAL_DAYS
@@ -166,7 +177,7 @@ class IngestionCoordinator:
         with self._batches.leased(batch) as (days, parts):
             self._note_settled(job_id, batch, days.settled)
             left = deque(parts)
-            while left and not isinstance(error, IngestionInterrupted | CredentialsError):
+            while left and not isinstance(error, IngestionInterrupted | JobStoppingError):
                 request = left.popleft()
                 progress = self._begun[request.batch_id] = BatchProgress(job_id, request)
                 try:
@@ -269,7 +280,7 @@ class IngestionCoordinator:
                 self._absorb(job)
             if not self._runner.stopping:
                 job.finish()
-        except CredentialsError:
+        except JobStoppingError:
             job.finish()
             raise
         finally:

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from marketpipe.ingestion.application.job_scheduler import JobScheduler, KnownHours, WantedDates
 from marketpipe.ingestion.application.ports import Checkpoints, Statistics
-from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import CLOCKS_DIFFER, IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope, TypicalVolumes
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory, VersionCondition
@@ -41,8 +41,13 @@ class IngestionPlanner:
         self._inventory, self._clock = inventory, clock
 
     def plan(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> IngestionPlan:
-        """Return the plan for the days of the scope that are not settled, and for settled ``suspect`` days."""
-        known, now = known_days(scope, self._checkpoints, self._inventory, suspect), self._clock.now()
+        """Return the plan for the days of the scope that are not settled, and for settled ``suspect`` days.
+
+        What was recorded by a clock that ran ahead counts as suspect.
+        """
+        now = self._clock.now()
+        doubted = {*suspect, *self._checkpoints.premature(now.plus(CLOCKS_DIFFER))}
+        known = known_days(scope, self._checkpoints, self._inventory, doubted)
         plan = self._scheduler.plan(scope, known.hours, now)
         if plan.batches:  # typical volumes take a while to compute, and matter only for batches
             plan = self._scheduler.plan(scope, known.hours, now, self._volumes(scope))

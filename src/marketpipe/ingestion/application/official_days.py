@@ -21,8 +21,8 @@ from marketpipe.ingestion.domain.official_days import (
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.errors import (
     BadRequestError,
-    CredentialsError,
     IngestionInterrupted,
+    JobStoppingError,
     MarketPipeError,
     TransientProviderError,
 )
@@ -125,7 +125,7 @@ class OfficialDaysCoordinator:
 
     A page has 10,000 symbol-days, so there are few requests: one for some 400 of minutes. Nothing that happens to them
     fails a minute: it is in the report. If the provider fails whatever is requested, the rest is given up, and the next
-    ingestion requests it. Only ``CredentialsError`` is raised, as for minutes.
+    ingestion requests it. Only ``JobStoppingError`` is raised, as for minutes.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class OfficialDaysCoordinator:
         try:
             self._bus.publish(OfficialDaysRequested(request))
             self._bisection.reset()
-        except (IngestionInterrupted, CredentialsError):
+        except (IngestionInterrupted, JobStoppingError):
             raise
         except MarketPipeError as error:
             self._failed(request, error, left)

@@ -69,6 +69,12 @@ class Checkpoints(Protocol):
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         """Turn these settled days into failed ones, each for its reason; their stored versions stay recorded."""
 
+    def premature(self, latest: Timestamp) -> Mapping[SymbolDay, Timestamp]:
+        """Return the settled days that no right clock can have recorded, with the moment of their record.
+
+        That is a moment after ``latest``, or one before 21:00 UTC of the day itself, when no session is final.
+        """
+
     def between(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> Mapping[TradingDate, IngestionCheckpoint]:

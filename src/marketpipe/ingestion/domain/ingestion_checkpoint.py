@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes
 from marketpipe.shared_kernel.events import StoredSymbolDay
 
@@ -89,6 +91,15 @@ def _is_repeated(known: IngestionCheckpoint, answer: Answer) -> bool:
     if stored is None or stored.sha256 is None:
         return result.outcome in (Outcome.EMPTY, Outcome.FAILED) or known.version is None
     return known.version is not None and known.version.sha256 == stored.sha256
+
+
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""Processes of several machines may record into one state: their clocks may differ by so much."""
+
+
+def premature_reason(recorded: Timestamp) -> str:
+    """Return why an answer is doubted that was recorded at a moment which had not come, or before its session ended."""
+    return f"recorded at {recorded} by a clock that was ahead; it is requested again"
 
 
 @frozen

@@ -13,7 +13,7 @@ from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedVersion, VersionMark
-from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
 
@@ -35,6 +35,11 @@ SELECT_HOURS_AND_MARKS: Final = f"SELECT trading_date, outcome, hours, mark {_OF
 SELECT_CHANGED_DAYS: Final = f"{_DAYS} AND change > ?"
 SELECT_DATE_OF_ANSWER: Final = (
     "SELECT substr(checked_at, 1, 10) FROM checkpoints WHERE store_id = ? AND symbol = ? AND trading_date = ?"
+)
+# Moments are text of one form, so they compare as text.
+SELECT_PREMATURE: Final = (
+    f"SELECT symbol, trading_date, checked_at FROM checkpoints WHERE store_id = ? AND outcome IN ({SETTLED}) "
+    "AND (checked_at > ? OR checked_at < trading_date || 'T21')"
 )
 COUNT_CHANGE: Final = "UPDATE stores SET changes = changes + 1 WHERE store_id = ? RETURNING changes"
 PUT_CHECKPOINT: Final = (
@@ -116,6 +121,12 @@ class SQLiteCheckpoints:
                 f"AND outcome IN ({SETTLED})",
                 [(failed, reason, store_id, str(symbol), str(date)) for date, reason in reasons.items()],
             )
+
+    def premature(self, latest: Timestamp) -> Mapping[SymbolDay, Timestamp]:
+        with self._file.rows(SELECT_PREMATURE, str(latest)) as rows:
+            return {
+                SymbolDay(Symbol(name), TradingDate.parse(date)): Timestamp.parse(moment) for name, date, moment in rows
+            }
 
     def between(
         self, symbol: Symbol, first: TradingDate, last: TradingDate

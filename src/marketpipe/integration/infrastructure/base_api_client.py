@@ -21,6 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pyarrow as pa
 from attrs import define, evolve
@@ -29,27 +30,35 @@ from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.integration.domain.page_walk import PageCall, PageWalk
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport, read_rate_limit
+from marketpipe.integration.infrastructure.rate_limiter import (
+    RateLimiter,
+    RateLimitReport,
+    read_rate_limit,
+    read_server_time,
+)
 from marketpipe.integration.infrastructure.retry import RetryPolicy, classify_status
 from marketpipe.integration.infrastructure.whole_day_assembler import time_spans
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import ProviderError, SymbolRefusedError, TransientProviderError
-from marketpipe.shared_kernel.domain.timestamp import Clock
+from marketpipe.shared_kernel.domain.errors import ClockError, ProviderError, SymbolRefusedError, TransientProviderError
+from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.events import Event, RequestCompleted, RequestRetried
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+
+MOST_AHEAD = timedelta(minutes=2)
+"""Clocks that are set by NTP differ by less than a second; a ``Date`` has whole seconds."""
 
 
 @define
 class _Exchange:
     """One request for one page, and what ``RequestCompleted`` reports about it.
 
-    ``coming`` is the reply of a request that was sent ahead. ``sent`` stays False until the request had its turn;
-    ``seconds`` are those from then to the end of the reply.
+    ``coming`` is the reply of a request that was sent ahead. ``sent`` is when the request had its turn, None until
+    then; ``seconds`` are those from then to the end of the reply.
     """
 
     call: PageCall
     coming: Future[HttpReply] | None = None
-    sent: bool = False
+    sent: Timestamp | None = None
     seconds: float = 0.0
     bars: int = 0
     remaining: int | None = None
@@ -212,15 +221,29 @@ class BaseApiClient(ABC):
     def _page(self, exchange: _Exchange, reply: HttpReply, limit: RateLimitReport) -> RawMarketData:
         if reply.status != 200:
             raise self.classify_failure(reply.status, reply.body, limit)
+        self._check_clock(exchange, reply)
         page = self.parse_response(exchange.call.request, reply.body)
         page = evolve(page, columns=pa.table(page.columns), next_cursor=self.next_cursor(page))
         PageWalk.check_progress(exchange.call, page)
         exchange.bars = page.num_rows
         return page
 
+    def _check_clock(self, exchange: _Exchange, reply: HttpReply) -> None:
+        """Raise ``ClockError`` if this machine's clock was ahead of the provider's when the request was sent.
+
+        A session that has not ended would be taken for final, and never requested again. A clock that is behind is
+        harmless: it only waits too long.
+        """
+        theirs, ours = read_server_time(reply.headers), exchange.sent
+        if theirs is not None and ours is not None and ours > theirs.plus(MOST_AHEAD):
+            raise ClockError(
+                f"the clock of this machine shows {ours}, that of {self._capabilities.name} {theirs}: sessions would "
+                "be taken for final before they are. Set the clock, then run again"
+            )
+
     @contextmanager
     def _timed(self, exchange: _Exchange) -> Iterator[None]:
-        exchange.sent, started = True, self._clock.monotonic()
+        exchange.sent, started = self._clock.now(), self._clock.monotonic()
         try:
             yield
         finally:
@@ -236,7 +259,7 @@ class BaseApiClient(ABC):
             exchange.error_kind = error.kind
             raise
         finally:
-            if exchange.sent:
+            if exchange.sent is not None:
                 done = exchange.seconds, exchange.bars, exchange.error_kind, exchange.remaining
                 self._publish(RequestCompleted(self._capabilities.name, *done))
 

@@ -13,7 +13,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
@@ -118,6 +118,16 @@ def read_rate_limit(headers: Mapping[str, str], now: Timestamp) -> RateLimitRepo
         seconds_to_reset=None if reset is None else max(0.0, reset - now.epoch_micros / 1e6),
         retry_after=_retry_after(headers.get("retry-after"), now),
     )
+
+
+def read_server_time(headers: Mapping[str, str]) -> Timestamp | None:
+    """Read ``Date``, and add the ``Age`` of a response that a cache has kept; None if it cannot be read."""
+    try:
+        moment = parsedate_to_datetime(headers["date"])
+    except (KeyError, ValueError, OverflowError):
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return Timestamp(aware).plus(timedelta(seconds=_number(headers.get("age")) or 0.0))
 
 
 def _number(text: str | None) -> float | None:

@@ -12,7 +12,9 @@
     │   │   └── MalformedResponseError   the response does not have the documented form
     │   │       └── WrongAnswerError     ... or answers another question than the request
     │   └── TerminalProviderError        a retry will not help
-    │       ├── CredentialsError         the keys were refused; stops the whole job
+    │       ├── JobStoppingError         every further request would fail as well
+    │       │   ├── CredentialsError     the keys were refused
+    │       │   └── ClockError           this machine's clock is ahead of the provider's
     │       ├── EntitlementError         the account may not have these data
     │       ├── BadRequestError          the provider refused the request
     │       │   └── SymbolRefusedError   ... because of a symbol
@@ -119,10 +121,22 @@ class TerminalProviderError(ProviderError):
     kind = "terminal"
 
 
-class CredentialsError(TerminalProviderError):
-    """The provider refused the keys. This stops the whole job: every further request would fail as well."""
+class JobStoppingError(TerminalProviderError):
+    """Every further request would fail as well: the whole job ends."""
+
+    kind = "job_stopping"
+
+
+class CredentialsError(JobStoppingError):
+    """The provider refused the keys."""
 
     kind = "credentials"
+
+
+class ClockError(JobStoppingError):
+    """The clock of this machine is ahead of the provider's: sessions would be taken for final before they are."""
+
+    kind = "clock"
 
 
 class EntitlementError(TerminalProviderError):

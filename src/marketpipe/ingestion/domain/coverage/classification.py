@@ -33,6 +33,7 @@ from marketpipe.ingestion.domain.restatement import FORMER_SCALE
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionKind, TradingDate
 
 COMPLETE, EMPTY, UNLISTED = (
@@ -326,3 +327,24 @@ def _changed(condition: VersionCondition) -> Finding:
         return Finding(Verdict.MISSING, str(condition))
     unrecorded = condition is VersionCondition.UNRECORDED
     return _suspect(Suspicion.UNRECORDED if unrecorded else Suspicion.ALTERED, str(condition))
+
+
+def doubt_future(
+    findings: Sequence[Finding], records: Sequence[IngestionCheckpoint | None], latest: Timestamp
+) -> list[Finding]:
+    """Return the findings with those suspect whose bars are recorded as known since a moment after ``latest``."""
+    return [
+        _known_in_future(known.version.known_since)
+        if finding.verdict is Verdict.COMPLETE
+        and known is not None
+        and known.version is not None
+        and known.version.known_since is not None
+        and known.version.known_since > latest
+        else finding
+        for finding, known in zip(findings, records, strict=True)
+    ]
+
+
+def _known_in_future(since: Timestamp) -> Finding:
+    detail = f"recorded as known since {since} by a clock that was ahead; until then no as-of reader sees these bars"
+    return Finding(Verdict.SUSPECT, detail, Suspicion.CLOCK)

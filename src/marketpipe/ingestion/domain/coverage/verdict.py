@@ -89,6 +89,7 @@ class Suspicion(Enum):
     REJECTED = "all rejected"
     ALTERED = "file altered"
     UNRECORDED = "file not recorded"
+    CLOCK = "clock was ahead"
     STALE_AGGREGATE = "stale aggregate"
     FORMER_SCALE = "former scale"
     UNRECONCILED = "differs from official day"
@@ -101,9 +102,11 @@ class Suspicion(Enum):
     def asking_helps(self) -> bool:
         """Whether ``--retry-suspect`` requests it again.
 
-        A stale aggregate is rebuilt instead. A session with an unrecorded file needs no retry: it is planned anyway.
+        A stale aggregate is rebuilt instead; bars that are dated by a clock that was ahead are right by themselves. A
+        session with an unrecorded file needs no retry: it is planned anyway.
         """
-        return self not in (Suspicion.STALE_AGGREGATE, Suspicion.UNRECORDED, Suspicion.FORMER_SCALE)
+        others = Suspicion.STALE_AGGREGATE, Suspicion.UNRECORDED, Suspicion.FORMER_SCALE, Suspicion.CLOCK
+        return self not in others
 
     @property
     def evidence(self) -> Evidence:
@@ -118,6 +121,7 @@ _EVIDENCE = {
     Suspicion.REJECTED: Evidence.RECORD,
     Suspicion.ALTERED: Evidence.RECORD,
     Suspicion.UNRECORDED: Evidence.RECORD,
+    Suspicion.CLOCK: Evidence.RECORD,
     Suspicion.STALE_AGGREGATE: Evidence.RECORD,
     Suspicion.FORMER_SCALE: Evidence.RECORD,
     Suspicion.UNRECONCILED: Evidence.OFFICIAL,
