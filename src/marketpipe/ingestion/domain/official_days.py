@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
+from types import MappingProxyType
 from typing import Final
 
 from attrs import field, frozen
@@ -33,6 +34,10 @@ class OfficialPlan:
     pages: int = 0
 
 
+def _read_only(failures: Mapping[SymbolDay, str]) -> Mapping[SymbolDay, str]:
+    return MappingProxyType(dict(failures))  # attrs.asdict would make dictionaries of the keys of a plain dictionary
+
+
 @frozen
 class OfficialDaysReport:
     """What became of the official days that a job requested; counts are symbol-days.
@@ -45,7 +50,11 @@ class OfficialDaysReport:
     answered: int = 0
     left: int = 0
     changed: tuple[SymbolDay, ...] = field(default=(), repr=lambda days: f"<{len(days)} symbol-days>")
-    failures: Mapping[SymbolDay, str] = field(factory=dict, repr=lambda days: f"<{len(days)} symbol-days>")
+    failures: Mapping[SymbolDay, str] = field(
+        factory=dict,
+        converter=_read_only,
+        repr=lambda days: f"<{len(days)} symbol-days>",
+    )
 
     @property
     def ok(self) -> bool:

@@ -10,6 +10,7 @@ MarketPipe, even if a crash came before its record in the state; any other file 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,7 +43,7 @@ from marketpipe.storage.infrastructure.day_versions import (
     find_stored,
     in_order,
 )
-from marketpipe.storage.infrastructure.durable_files import DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.official.official_history import (
     HISTORY_SCHEMA,
     encode_history,
@@ -61,6 +62,8 @@ from marketpipe.storage.infrastructure.parquet_files import (
     times_of,
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+logger = logging.getLogger("marketpipe.storage")
 
 Announce = Callable[[tuple[OfficialDayChange, ...]], None]
 """Called with the stored days that an answer changes, before a file is replaced."""
@@ -101,6 +104,7 @@ class OfficialFiles:
         years = [self._year(each, now) for each in answers]
         if changes := tuple(change for year in years for change in year.changes()):
             announce(changes)
+        self._keep_histories(years)
         with self._files.group() as group:
             self._add(years, group)
             group.publish()
@@ -109,20 +113,29 @@ class OfficialFiles:
                 self._files.remove(path)
         return [_result(year, group) for year in years]
 
+    def _keep_histories(self, years: Sequence[_Year]) -> None:
+        """Replace the histories, before the years. Days are stored also if a history may not be written."""
+        try:
+            with self._files.group() as group:
+                for year in years:
+                    if len(more := year.new_versions()):
+                        path = self._layout.official_history(year.answer.symbol, year.answer.year)
+                        group.add(path, encode_history(pa.concat_tables([year.history, more])))
+        except StorageError as error:
+            if getattr(error.__cause__, "errno", None) not in NOT_ALLOWED:
+                raise
+            logger.warning(
+                "%s The official days are stored, but as_of will not know their former versions; allow writing there",
+                error,
+            )
+
     def _add(self, years: Sequence[_Year], group: FileGroup) -> None:
-        """Add the files to write: all histories before all years, see above."""
         for year in years:
             path = self._layout.rejected_official_days(year.answer.symbol, year.answer.year)
             if (rows := _rejected_after(path, year.answer)) is not None:
                 group.add(path, self._writer.encode(rows, self._metadata(year.answer)))
             elif path.exists():
                 year.emptied.append(path)
-        for year in years:
-            if len(more := year.new_versions()):
-                rows = pa.concat_tables([year.history, more])
-                path = self._layout.official_history(year.answer.symbol, year.answer.year)
-                group.add(path, encode_history(rows))
-        for year in years:
             if year.content and not year.is_stored:
                 group.add(year.path, year.content, year.now.epoch_micros * 1000)
             elif not year.content and year.path.exists():
