@@ -64,7 +64,10 @@ def test_all_real_bars_arrive_bit_for_bit_in_the_fewest_requests(shared: Path, t
         again = _ingest(tmp_path, url, "2020-11-02", "2020-11-20")
 
     _assert_all_there(shared, tmp_path)
-    assert (first["requests"], again["requests"]) == (2, 0)  # 7,767 bars fit one page of 10,000, and so do 15 official days
+    assert (first["requests"], again["requests"]) == (
+        2,
+        0,
+    )  # 7,767 bars fit one page of 10,000, and so do 15 official days
     assert len(log.read_text().splitlines()) == 2
 
 
