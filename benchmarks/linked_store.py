@@ -63,8 +63,9 @@ def make_store(
     state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
     random = np.random.default_rng(7)
     for number, symbol in enumerate(symbols):
-        answers = []
+        answers, price = list[Answer](), random.uniform(5, 500)
         for session in sessions:
+            price *= random.normal(1, 0.015)
             if links == LINKS_A_FILE:
                 links, source = 0, root / f"source-{number}"
                 source.write_bytes(content)
@@ -72,7 +73,7 @@ def make_store(
             links += 1
             day = SymbolDay(symbol, session.trading_date)
             _link(source, root / FOLDERS["output_path"], day)
-            answers.append(_answer(day, session, random, 1.0 if number % 2 else 0.3, content))
+            answers.append(_answer(day, session, random, 1.0 if number % 2 else 0.3, price, content))
         state.checkpoints.record(1, SINCE, answers)
         if official:
             _make_official_days(root, state, symbol, answers, random)
@@ -125,7 +126,7 @@ def _link(source: Path, data: Path, day: SymbolDay) -> None:
 
 
 def _answer(
-    day: SymbolDay, session: TradingSession, random: np.random.Generator, liquidity: float, content: bytes
+    day: SymbolDay, session: TradingSession, random: np.random.Generator, liquidity: float, price: float, content: bytes
 ) -> Answer:
     length = (session.closes.epoch_micros - session.opens.epoch_micros) // MICROS_PER_MINUTE
     traded = np.zeros(960, np.uint8)
@@ -143,14 +144,13 @@ def _answer(
         minutes=minutes,
         known_since=SINCE,
         mark=file_mark(len(content), SINCE.epoch_micros * 1000),
-        figures=_figures(330 + length, random),
+        figures=_figures(330 + length, price, random.uniform(1e6, 2e6)),
     )
     outcome = SymbolDayOutcome(day, Outcome.COMPLETE, len(minutes))
     return outcome, SessionHours.EXTENDED, stored
 
 
-def _figures(closes: int, random: np.random.Generator) -> DayFigures:
-    price, volume = random.uniform(5, 500), random.uniform(1e5, 1e7)
+def _figures(closes: int, price: float, volume: float) -> DayFigures:
     prices = {"open": price, "high": price * 1.02, "low": price * 0.99, "close": price * 1.01}
     volumes = {"volume": volume * 0.9, "late_volume": volume * 0.1, "auction_volume": volume * 0.08}
     return DayFigures(330, closes, 330, 330, **prices, **volumes, auction_open=price * 1.01)

@@ -129,7 +129,7 @@ class CoverageClassifier:
         proven = self._proven(of)
         findings = [proven.get(position) or self._finding(position, of) for position in range(len(self.grid))]
         suspicions = MinuteSuspicions(self.grid, self.market, self.thresholds)
-        for position, found in suspicions.of(days, of.profiles).items():
+        for position, found in suspicions.of(days, of.profiles, of.official.accounted).items():
             is_first_ever = position == of.listing.first and of.listing.before > 0
             is_complete = findings[position].verdict is Verdict.COMPLETE
             if found.suspicion in REFUTED_BY_VOLUME and of.official.refutes(position, of.lacking_part(position)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from attrs import frozen
@@ -30,18 +30,24 @@ class MinuteSuspicions:
     market: Sequence[MarketSession]
     thresholds: CoverageThresholds
 
-    def of(self, days: SymbolDays, profiles: Profiles) -> dict[int, Finding]:
-        """Return the first finding of each suspect session by its position; most symbols have none."""
+    def of(self, days: SymbolDays, profiles: Profiles, accounted: Collection[int] = ()) -> dict[int, Finding]:
+        """Return the first finding of each suspect session by its position; most symbols have none.
+
+        ``accounted``: the sessions whose minutes hold the official volume, so that nothing is cut off.
+        """
         lengths = [item.length for item in self.grid.sessions]
+        profiles = with_halts(profiles, self.grid.halted(days.symbol))
         found: dict[int, Finding] = {}
-        for position, finding in self._all(days, with_halts(profiles, self.grid.halted(days.symbol)), lengths):
+        for position, finding in self._all(days, profiles, lengths, _without(profiles, accounted)):
             found.setdefault(position, finding)
         return found
 
-    def _all(self, days: SymbolDays, profiles: Profiles, lengths: Sequence[int]) -> Iterator[tuple[int, Finding]]:
+    def _all(
+        self, days: SymbolDays, profiles: Profiles, lengths: Sequence[int], unaccounted: Profiles
+    ) -> Iterator[tuple[int, Finding]]:
         levels, reach = Levels(profiles, lengths), self.thresholds.neighbours
         yield from self._lost(profiles, levels)
-        for position, cut in cuts(profiles, lengths).items():
+        for position, cut in cuts(unaccounted, lengths).items():
             yield position, _suspect(Suspicion.CUT, self._cut(position, cut))
         confirmed = [bool(r and r.answers >= self.thresholds.confirmations) for r in days.records]
         for position, change in levels.lasting_changes(confirmed):
@@ -108,6 +114,12 @@ class MinuteSuspicions:
         session = self.grid.sessions[position]
         moment = self.grid.moment(position, session.opens + min(minute, session.length))
         return f"{moment.moment.astimezone(NEW_YORK):%H:%M}"
+
+
+def _without(profiles: Profiles, positions: Collection[int]) -> Profiles:
+    if not positions:
+        return profiles
+    return [None if position in positions else minutes for position, minutes in enumerate(profiles)]
 
 
 def _suspect(suspicion: Suspicion, detail: str) -> Finding:
