@@ -84,6 +84,13 @@ class RateLimitBackend(Protocol):
         Raises ``StateError`` if a shared limit cannot be read or written.
         """
 
+    def answered(self) -> None:
+        """Note that one reserved request has ended: the server counted it no later than now, and perhaps only now.
+
+        A window is counted from here on, so that a request that was long on its way does not share a window of the
+        server with more requests than the limit. Raises as ``reserve`` does.
+        """
+
     def pause(self, seconds: float) -> None:
         """Let no request through for so long. The later end of two pauses holds. Raises as ``reserve`` does."""
 

@@ -248,6 +248,7 @@ class BaseApiClient(ABC):
             yield
         finally:
             exchange.seconds = self._clock.monotonic() - started
+            self._limiter.answered()
 
     @contextmanager
     def _reported(self, exchange: _Exchange) -> Iterator[_Exchange]:

@@ -11,8 +11,9 @@ import math
 import os
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -31,6 +32,8 @@ LONGEST_PAUSE: Final = 300.0
 MICROSECONDS: Final = 1_000_000
 SLOTS: Final = 1 << 17
 """Request times that ``FileRateLimit`` keeps; no window allows more. The file is sparse, and 1 MiB at most."""
+OVERTAKING: Final = 64
+"""Requests on their way at the same time, at most: those of a connection pool."""
 HEADER: Final = struct.Struct("<qq")
 """Of the file: the number of requests so far, and the end of the pause in microseconds (0: no pause)."""
 MOMENT: Final = struct.Struct("<q")
@@ -64,6 +67,8 @@ class RateLimiter:
         if isinstance(shared_in, Path):
             shared_in = FileRateLimit(shared_in, windows, clock)
         self._turns: RateLimitBackend = shared_in or InMemoryRateLimit(windows, clock)
+        # a backend that was written before the port had this method
+        self._answered: Callable[[], None] = getattr(self._turns, "answered", lambda: None)
 
     def acquire(self) -> None:
         """Return when the caller may send one request.
@@ -80,6 +85,11 @@ class RateLimiter:
         while (delay := self._turns.reserve()) > 0:
             self._on_wait(delay)
             await self._clock.sleep_async(delay)
+
+    def answered(self) -> None:
+        """Note that a request which had its turn has ended. Call it after each; without it, windows begin earlier."""
+        with suppress(StateError):  # it was no obstacle to the request, and the next one will meet the cause
+            self._answered()
 
     def pause(self, seconds: float) -> None:
         """Let no request through for so long, at most five minutes, because the provider asked for it."""
@@ -159,6 +169,9 @@ class InMemoryRateLimit:
                 return self._paused_until - now
             return self._reserve_in_windows(int(now * 1000))
 
+    def answered(self) -> None:
+        """Do nothing: a bucket's times cannot be changed. One client's threads seldom overtake each other."""
+
     def pause(self, seconds: float) -> None:
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
@@ -192,7 +205,10 @@ class FileRateLimit:
 
     The file holds ``HEADER`` and a ring of the times of the latest requests, in microseconds of the clock's monotonic
     time, which all processes of a machine share. A window is full if the request ``limit`` places back is younger than
-    the window. So a request costs one lock, a few reads of eight bytes and two writes, however high the limit is.
+    the window. So a request costs two locks, a few small reads and three writes, however high the limit is.
+
+    The time of a request is that of its turn, and once it is answered, that of its answer: the server has counted it in
+    between. Requests overtake each other, so the latest time of ``OVERTAKING`` requests counts.
 
     A time in the future was written before the machine was restarted, when monotonic time began again; it is ignored.
     """
@@ -204,6 +220,7 @@ class FileRateLimit:
         self._windows = [(min(w.limit, SLOTS), round(w.seconds * MICROSECONDS)) for w in windows]
         self._lock = threading.Lock()
         self._descriptor: int | None = None
+        self._unanswered = deque[int]()
 
     def reserve(self) -> float:
         with self._locked() as file:
@@ -215,7 +232,14 @@ class FileRateLimit:
             # First the time, then the count: if the process dies in between, the slot is written again.
             os.pwrite(file, MOMENT.pack(now), _offset(count))
             os.pwrite(file, HEADER.pack(count + 1, 0), 0)
+            self._unanswered.append(count)
             return 0.0
+
+    def answered(self) -> None:
+        with self._locked() as file:
+            # Which of our requests it was does not matter: only the number of times in a window counts.
+            if self._unanswered and _read(HEADER, file, 0)[0] - (number := self._unanswered.popleft()) < SLOTS:
+                os.pwrite(file, MOMENT.pack(self._now()), _offset(number))
 
     def pause(self, seconds: float) -> None:
         with self._locked() as file:
@@ -236,8 +260,9 @@ class FileRateLimit:
     def _free_at(self, file: int, count: int, now: int, limit: int, interval: int) -> int:
         if count < limit:
             return now
-        moment = _read(MOMENT, file, _offset(count - limit))[0]
-        return moment + interval if moment <= now else now
+        last = count - limit
+        first = max(0, last - OVERTAKING + 1, count - SLOTS)
+        return max((moment + interval for moment in _read_moments(file, first, last) if moment <= now), default=now)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -277,6 +302,16 @@ def _read_header(file: int, now: int) -> tuple[int, int]:
 def _read(layout: struct.Struct, file: int, offset: int) -> tuple[int, ...]:
     """Read zeros behind the end of the file, where nothing has been written yet."""
     return layout.unpack(os.pread(file, layout.size, offset).ljust(layout.size, b"\0"))
+
+
+def _read_moments(file: int, first: int, last: int) -> Iterator[int]:
+    """Yield the times of the requests ``first`` to ``last``, both inclusive; one reading for each lap of the ring."""
+    while first <= last:
+        until = min(last, first // SLOTS * SLOTS + SLOTS - 1)
+        size = (until - first + 1) * MOMENT.size
+        for (moment,) in MOMENT.iter_unpack(os.pread(file, size, _offset(first)).ljust(size, b"\0")):
+            yield moment
+        first = until + 1
 
 
 def _offset(request: int) -> int:

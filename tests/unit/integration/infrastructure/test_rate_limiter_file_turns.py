@@ -66,6 +66,61 @@ def test_the_ring_of_times_overwrites_the_oldest(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "file").stat().st_size == 16 + 4 * 8
 
 
+def test_a_window_begins_when_the_server_has_certainly_counted_the_request(tmp_path: Path) -> None:
+    clock = FakeClock()
+    one, other = limiters(tmp_path / "file", clock, RateWindow(2))
+    for limiter in (one, other):
+        limiter.acquire()
+    clock.advance(1.5)
+    one.answered()
+    clock.advance(0.5)
+    other.answered()
+    one.acquire()
+    assert clock.monotonic() == pytest.approx(61.5, abs=MICROSECOND)
+    other.acquire()
+    assert clock.monotonic() == pytest.approx(62.0, abs=MICROSECOND)
+
+
+def test_requests_that_overtake_each_other_never_share_a_window_with_more_than_the_limit(tmp_path: Path) -> None:
+    """The server counts a request at some moment between its turn and its answer; here always at the answer."""
+    clock, counted = FakeClock(), list[float]()
+    both = limiters(tmp_path / "file", clock, RateWindow(3, 10.0))
+    on_their_way = list[RateLimiter]()
+    for step in range(60):
+        limiter = both[step % 2]
+        limiter.acquire()
+        on_their_way.append(limiter)
+        if step % 3 == 2:  # the latest is answered first
+            while on_their_way:
+                clock.advance(0.3)
+                counted.append(clock.monotonic())
+                on_their_way.pop().answered()
+    assert all(after - before >= 10.0 - MICROSECOND for before, after in zip(counted, counted[3:], strict=False))
+
+
+def test_an_answer_without_a_request_leaves_the_window_where_it_was(tmp_path: Path) -> None:
+    clock = FakeClock()
+    one, other = limiters(tmp_path / "file", clock, RateWindow(1))
+    one.acquire()
+    other.answered()  # it has sent nothing
+    other.acquire()
+    assert clock.monotonic() == pytest.approx(60.0, abs=MICROSECOND)
+
+
+def test_a_backend_of_the_former_port_still_works() -> None:
+    class Former:
+        def reserve(self) -> float:
+            return 0.0
+
+        def pause(self, seconds: float) -> None: ...
+
+        def close(self) -> None: ...
+
+    limiter = RateLimiter([], FakeClock(), shared_in=Former())  # type: ignore[arg-type]
+    limiter.acquire()
+    limiter.answered()
+
+
 def test_times_from_before_the_machine_was_restarted_are_ignored(tmp_path: Path) -> None:
     before, after = FakeClock(), FakeClock()
     before.advance(1_000_000)
