@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 def official_days(parts: Parts) -> OfficialDaysCoordinator:
     """Make what requests official days, and subscribe their journey: four events, and one for what has changed."""
-    from marketpipe.ingestion.application.bisection import RequestBisection
+    from marketpipe.ingestion.application.batch_runner import RequestBisection
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
 
     bus, recorded = parts.bus, composition.state(parts)

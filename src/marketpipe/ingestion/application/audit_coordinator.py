@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 
-from marketpipe.ingestion.application.batch_runner import BatchRunner
-from marketpipe.ingestion.application.bisection import FAILURES_IN_A_ROW
+from marketpipe.ingestion.application.batch_runner import FAILURES_IN_A_ROW, BatchRunner
 from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates

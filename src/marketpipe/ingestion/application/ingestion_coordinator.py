@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from marketpipe.ingestion.application.batch_runner import BatchRunner
-from marketpipe.ingestion.application.bisection import RequestBisection
+from marketpipe.ingestion.application.batch_runner import BatchRunner, RequestBisection
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.leases import LeasedBatches, LeaseGuard

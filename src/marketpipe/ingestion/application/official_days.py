@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import define, evolve, field
 
-from marketpipe.ingestion.application.bisection import RequestBisection
+from marketpipe.ingestion.application.batch_runner import RequestBisection
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality
 from marketpipe.ingestion.domain.official_days import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.ingestion.application.bisection import FAILURES_IN_A_ROW, RequestBisection
+from marketpipe.ingestion.application.batch_runner import FAILURES_IN_A_ROW, RequestBisection
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
