@@ -5,12 +5,14 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
+from marketpipe.ingestion.domain.official_days import official_day_of
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth, alpaca_capabilities
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from tests.support.alpaca_loopback import AlpacaLoopback, record
-from tests.support.builders import request
+from tests.support.builders import request, sessions
 from tests.support.clients import AlpacaSetting, exchange, owned_rows, read, scripted_alpaca
 from tests.support.scripted_transport import Answer
 
@@ -115,3 +117,28 @@ def test_capabilities_hold_what_a_scheduler_and_a_store_need() -> None:
 
 def test_credentials_go_into_alpacas_two_headers() -> None:
     assert alpaca_auth("k", "s").headers == {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "start", "end"),
+    [
+        ("2024-03-08", "2024-03-11", "2024-03-08T05:00:00Z", "2024-03-12T03:59:59Z"),
+        ("2024-11-01", "2024-11-04", "2024-11-01T04:00:00Z", "2024-11-05T04:59:59Z"),
+        ("2024-01-02", "2024-01-02", "2024-01-02T05:00:00Z", "2024-01-03T04:59:59Z"),
+    ],
+)
+def test_official_days_are_requested_from_midnight_to_midnight_in_new_york(
+    first: str, last: str, start: str, end: str
+) -> None:
+    setting, transport = scripted_alpaca(bars(start), feed="sip", adjustment="split")
+    asked = tuple(map(official_day_of, sessions(first, last)))
+    read(setting.client, evolve(MONDAY, sessions=asked, timeframe=Timeframe.DAY_1))
+    (query,) = transport.queries
+    changed = {"timeframe": "1Day", "adjustment": "split", "start": start, "end": end}
+    assert query == {"symbols": "AAPL,BRK.B", **ALWAYS, **changed}
+
+
+def test_alpaca_has_official_days_and_takes_thousands_of_symbols_for_them() -> None:
+    capabilities = alpaca_capabilities("sip", "raw")
+    assert capabilities.official_days
+    assert capabilities.symbols_per_official_request == 2_000
