@@ -251,7 +251,8 @@ class Pipeline(Store):
             coordinator = composition.coordinator(self._parts, side_rings.official_days)
             jobs = list[IngestionJob]()
             if renew is None and again is None and not self._is_raw:
-                renew = partial(ScaleKeeper.keep, scope=scope, suspect=suspect)
+                compare_all = recheck is not None or self._lacks_official_days(scope)
+                renew = partial(ScaleKeeper.keep, scope=scope, suspect=suspect, all_symbols=compare_all)
             scale = ScaleReport() if renew is None else renew(side_rings.scale_keeper(self._parts))
             if again and not scale.stopped:
                 jobs.append(coordinator.ingest_again(scope, again))
@@ -286,6 +287,12 @@ class Pipeline(Store):
             readjusted=scale.readjusted,
         )
 
+    def _lacks_official_days(self, scope: IngestionScope) -> bool:
+        if not composition.capabilities(self._parts).official_days:
+            return False
+        planner = side_rings.official_planner(self._parts, composition.state(self._parts))
+        return bool(planner.plan(scope).requests)
+
     @property
     def _is_raw(self) -> bool:
         return composition.capabilities(self._parts).adjustment == UNADJUSTED
@@ -294,7 +301,10 @@ class Pipeline(Store):
         """Return none for raw prices, which are never adjusted: what looks like it is a correction of single days."""
         if self._is_raw:
             return ()
-        return adjustments(days, composition.state(self._parts).checkpoints.requested_spans())
+        spans = composition.state(self._parts).checkpoints.requested_spans()
+        found = {each.symbol: each for each in adjustments(days, spans)}
+        found = {**readjustments(days, spans), **found}
+        return tuple(found[symbol] for symbol in sorted(found))
 
 
 def _merged(

@@ -398,6 +398,14 @@ def test_the_same_bytes_are_known_since_the_moment_that_storing_returned(
     assert recorded_file(state).known_since == kept
 
 
+def test_symbols_whose_days_failed_for_a_reason_are_found_by_it(state: IngestionState) -> None:
+    record(state, [aapl(), (SymbolDayOutcome(day("MSFT", "2024-01-02"), FAILED, error="no"), EXTENDED, None)])
+    assert (state.checkpoints.failed_for("no"), state.checkpoints.failed_for("n")) == ({Symbol("MSFT")}, frozenset())
+
+    state.checkpoints.mark_suspect(Symbol("AAPL"), {TradingDate.parse("2024-01-02"): "no"})
+    assert state.checkpoints.failed_for("no") == {Symbol("AAPL"), Symbol("MSFT")}
+
+
 def test_other_bytes_are_known_since_they_were_written(state: IngestionState) -> None:
     record(state, [aapl(known_since=LATER)])
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from marketpipe.ingestion.domain.restatement import FORMER_SCALE, RestatementKin
 from marketpipe.shared_kernel.domain.errors import ProviderUnavailableError
 from marketpipe.shared_kernel.events import BarsStored, SymbolDaysRecorded
 from tests.support.adjusting_provider import Action, AdjustingProvider
-from tests.support.builders import sessions
+from tests.support.builders import day, sessions
 from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import config, minutes, pipeline
 
@@ -237,3 +239,60 @@ def test_days_in_the_former_scale_are_suspect_and_name_the_reason(tmp_path: Path
 
         assert findings[SESSIONS[0]].suspicion is Suspicion.FORMER_SCALE
         assert FORMER_SCALE in str(findings[SESSIONS[0]].detail)
+
+
+def official_of(bars: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return a daily bar for each day, stamped at midnight in New York."""
+    return {
+        symbol: {
+            date: {
+                **rows[0],
+                "timestamp": day(symbol, date).trading_date.midnight.moment,
+                "high": max(row["high"] for row in rows),
+                "low": min(row["low"] for row in rows),
+                "close": rows[-1]["close"],
+                "vwap": rows[0]["close"],
+                "volume": sum(row["volume"] for row in rows),
+            }
+            for date, rows in days.items()
+        }
+        for symbol, days in bars.items()
+    }
+
+
+@pytest.mark.parametrize("command", ["ingest", "update"])
+def test_official_days_are_renewed_with_the_minutes(tmp_path: Path, command: str) -> None:
+    bars = history(["AAPL"])
+    provider = AdjustingProvider(bars, official=official_of(bars))
+    with store(tmp_path, provider, ["AAPL"]) as made:
+        made.ingest(end=SESSIONS[5])
+        provider.actions["AAPL"] = [Action(SESSIONS[6], *SPLIT)]
+
+        report = made.ingest() if command == "ingest" else made.update()
+
+        assert [str(found.symbol) for found in report.readjusted] == ["AAPL"]
+        file = tmp_path / "official" / "symbol=AAPL" / "year=2024.parquet"
+        closes = [
+            provider.adjusted("AAPL", date, provider.official["AAPL"][date])["close"]  # type: ignore[arg-type]
+            for date in SESSIONS
+        ]
+        assert pq.ParquetFile(file).read()["close"].to_pylist()[: len(SESSIONS)] == closes
+        assert loaded(made, "AAPL") == expected(provider, "AAPL", SESSIONS)
+        provider.forget()
+        assert made.ingest().readjusted == ()
+        assert (provider.requests, provider.official_requests) == ([], [])
+
+
+def test_two_processes_at_once_leave_one_scale(tmp_path: Path) -> None:
+    bars = history(["AAPL", "MSFT"])
+    provider = AdjustingProvider(bars)
+    with store(tmp_path, provider) as made:
+        made.ingest(end=SESSIONS[4])
+        provider.actions["AAPL"] = [Action(SESSIONS[5], *DIVIDEND)]
+        with store(tmp_path, provider) as other, ThreadPoolExecutor(2) as threads:
+            reports = [future.result() for future in [threads.submit(each.ingest) for each in (made, other)]]
+
+        assert all(report.ok for report in reports)
+        for symbol in ("AAPL", "MSFT"):
+            assert loaded(made, symbol) == expected(provider, symbol, SESSIONS)
+        assert not in_former_scale(made, SESSIONS[-1])

@@ -28,10 +28,15 @@ class AdjustingProvider(ScriptedProvider):
     """``bars`` are the unadjusted ones; ``actions`` those that it knows of by now, by symbol."""
 
     def __init__(
-        self, bars: Mapping[str, Mapping[str, Sequence[Row]]], digits: int = CENTS, page: int = 10_000
+        self,
+        bars: Mapping[str, Mapping[str, Sequence[Row]]],
+        digits: int = CENTS,
+        page: int = 10_000,
+        official: Mapping[str, Mapping[str, Row]] | None = None,
     ) -> None:
-        provided = ProviderCapabilities("scripted", DataFeed("scripted", timedelta()), "all", page, 200)
-        super().__init__(bars, capabilities=provided)
+        feed, has_official = DataFeed("scripted", timedelta()), official is not None
+        provided = ProviderCapabilities("scripted", feed, "all", page, 200, official_days=has_official)
+        super().__init__(bars, capabilities=provided, official=official)
         self.actions: dict[str, list[Action]] = {}
         self._digits = digits
 

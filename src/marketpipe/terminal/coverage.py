@@ -93,7 +93,8 @@ def _advice(report: CoverageReport) -> Iterator[str]:
             "short: the provider was asked again and has no more, and the evidence is against it; 'marketpipe coverage "
             "--strict' exits with 1 for it"
         )
-    if Suspicion.ALTERED in suspicions or any(finding.verdict in _TO_REQUEST for finding in findings):
+    to_request = suspicions & {Suspicion.ALTERED, Suspicion.FORMER_SCALE}
+    if to_request or any(finding.verdict in _TO_REQUEST for finding in findings):
         yield "'marketpipe ingest' requests only what is missing or damaged, or partial and final by now"
     if any(suspicion.asking_helps and suspicion is not Suspicion.ALTERED for suspicion in suspicions):
         yield (

@@ -210,14 +210,17 @@ class ScaleKeeper:
         self._audit, self._ingestion = audit, ingestion
         self._planner, self._checkpoints = planner, checkpoints
 
-    def keep(self, scope: IngestionScope, suspect: Collection[SymbolDay] = ()) -> ScaleReport:
-        """Compare the symbols of the scope that lack anything, and those that a killed run has left, and renew them.
+    def keep(
+        self, scope: IngestionScope, suspect: Collection[SymbolDay] = (), *, all_symbols: bool = False
+    ) -> ScaleReport:
+        """Compare the symbols of the scope that lack minutes, and those that a killed run has left, and renew them.
 
-        Official days are requested with every ingestion, so symbols are compared also if they lack no minutes then.
+        ``all_symbols``: compare also those that lack no minutes; official days are going to be requested.
         """
+        self._ingestion.bind(scope)  # before anything is requested
         unfinished = self._checkpoints.failed_for(FORMER_SCALE)
-        planned = {symbol for batch in self._planner.plan(scope, suspect).batches for symbol in batch.symbols}
-        wanted = unfinished | (frozenset(scope.symbols) if self._ingestion.has_official_days else planned)
+        growing = scope.symbols if all_symbols else self._lacking(scope, suspect)
+        wanted = unfinished.union(growing)
         spans = {symbol: span for symbol, span in self._checkpoints.stored_spans().items() if symbol in wanted}
         if not spans:
             return ScaleReport()
@@ -228,6 +231,9 @@ class ScaleKeeper:
         changed = readjustments((compared[day] for day in sorted(compared)), spans)
         report = self.renew({s: spans[s] for s in spans if s in changed or s in unfinished}, scope, changed)
         return evolve(report, blocked={**blocked, **report.blocked})
+
+    def _lacking(self, scope: IngestionScope, suspect: Collection[SymbolDay]) -> Collection[Symbol]:
+        return {symbol for batch in self._planner.plan(scope, suspect).batches for symbol in batch.symbols}
 
     def _compare(
         self, scope: IngestionScope, symbols: Sequence[Symbol], spans: DateSpans, failures: int = 0

@@ -111,10 +111,6 @@ class IngestionCoordinator:
         self._begin(scope, again=True)
         return self._run_plan(scope, self._planner.plan_again(scope, wanted))
 
-    @property
-    def has_official_days(self) -> bool:
-        return self._official is not None
-
     def request_official_days_again(self, scope: IngestionScope) -> None:
         """Request all official days of the scope, whatever is known of them."""
         self._begin(scope, again=True)
@@ -141,9 +137,13 @@ class IngestionCoordinator:
                 self._withdraw_empty(results, kept)
                 self._record(progress, [(result, None) for result in results])
 
+    def bind(self, scope: IngestionScope) -> None:
+        """Bind the state to the dataset. Raises ``DatasetMismatchError``."""
+        self._state.bind_dataset(self._identity, scope.session_kind, self._closing_auction)
+
     def _begin(self, scope: IngestionScope, *, again: bool = False) -> None:
         self._runner.go()
-        self._state.bind_dataset(self._identity, scope.session_kind, self._closing_auction)
+        self.bind(scope)
         self._batches.begin(again=again)
         self._doubt_premature()
 
