@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 
 from marketpipe.pipeline import Pipeline
 from tests.support.builders import sessions
-from tests.support.pipeline_ring import config, minutes, pipeline, quarantined_rows, stored_rows
+from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 
 DATES = [str(session.trading_date) for session in sessions("2023-03-15", "2023-04-14")]
@@ -97,36 +96,3 @@ def test_another_security_after_weeks_of_silence_is_asked_for_with_both_dates(tm
     assert str(finding.suspicion) == "another security?"
     assert f"end on {DATES[3]}" in str(finding.detail)
     assert f"begin again on {DATES[17]}" in str(finding.detail)
-
-
-HALF_DAY = "2019-12-24"
-
-
-def test_what_comes_after_17_00_on_a_half_day_is_quarantined(tmp_path: Path) -> None:
-    rows = [*minutes(HALF_DAY, 3), *minutes(HALF_DAY, 2, start="21:58"), *minutes(HALF_DAY, 2, start="23:00")]
-    settings = config(tmp_path, ["SPY"], HALF_DAY, HALF_DAY)
-    with pipeline(settings, ScriptedProvider(script={1: [[("SPY", row) for row in rows]]})) as made:
-        made.ingest()
-    assert len(stored_rows(tmp_path, "SPY", HALF_DAY)) == 5
-    assert [row["rule"] for row in quarantined_rows(tmp_path, "SPY", HALF_DAY)] == ["within_session"] * 2
-
-
-MOURNING = [str(session.trading_date) for session in sessions("2024-01-08", "2024-01-12")]
-
-
-def test_an_exception_of_the_configuration_reaches_plan_coverage_and_aggregates(tmp_path: Path) -> None:
-    closed, late = MOURNING[1], MOURNING[3]
-    bars = {date: minutes(date, 6, start="17:00") for date in MOURNING if date != closed}
-    entries = [{"date": closed, "closed": True}, {"date": late, "opens": "12:00"}]
-    settings = config(tmp_path, ["AAPL"], MOURNING[0], MOURNING[-1], timeframes=["1h"])
-    provider = ScriptedProvider({"AAPL": bars})
-    with pipeline(settings, provider) as made:
-        assert made.plan().planned == 5
-    known = evolve(settings, calendar={"exceptions": entries})
-    with pipeline(known, provider) as made:
-        assert made.plan().planned == 4
-        made.ingest()
-        assert [str(day.symbol_day) for day in made.coverage().days()] == [f"AAPL {date}" for date in bars]
-        hours = made.query("SELECT timestamp::VARCHAR FROM bars_1h ORDER BY timestamp").to_pylist()
-    starts = [next(iter(row.values()))[11:16] for row in hours]
-    assert starts == ["16:30", "16:30", "17:00", "16:30"]  # UTC: hours count from 09:30, and from 12:00 on that day

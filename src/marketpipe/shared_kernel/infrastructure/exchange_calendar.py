@@ -11,6 +11,7 @@ import hashlib
 from bisect import bisect_left, bisect_right
 from calendar import isleap
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import date, time
 from functools import cached_property, lru_cache, partial
 from itertools import chain
@@ -80,9 +81,26 @@ def _apply(exception: CalendarException, sessions: dict[date, Hours]) -> None:
     sessions[day] = exception.opens or opens, exception.closes or closes
 
 
-def _digest(exceptions: Exceptions) -> str:
-    facts = [(str(each.trading_date), each.closed, str(each.opens), str(each.closes)) for each in exceptions]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16] if facts else "none"
+GIVEN: Final = ", of the configuration: "
+
+
+def _text_of(exceptions: Exceptions) -> str:
+    """Return the exceptions as text, such as "2027-01-12=closed,2027-01-13=10:30-13:00,2027-01-14=-13:00"."""
+    hours = (("closed" if e.closed else f"{_clock(e.opens)}-{_clock(e.closes)}") for e in exceptions)
+    return ",".join(f"{each.trading_date}={text}" for each, text in zip(exceptions, hours, strict=True))
+
+
+def _clock(wall: time | None) -> str:
+    return "" if wall is None else f"{wall:%H:%M}"
+
+
+def _exception_of(text: str) -> CalendarException:
+    """Read what ``_text_of`` wrote of one exception."""
+    day, _, hours = text.partition("=")
+    if hours == "closed":
+        return CalendarException(TradingDate.parse(day), closed=True)
+    opens, closes = (time.fromisoformat(wall) if wall else None for wall in hours.split("-"))
+    return CalendarException(TradingDate.parse(day), opens, closes)
 
 
 class ExchangeCalendar:
@@ -136,14 +154,13 @@ class CalendarCache:
         title: str,
         find_table: Callable[[int], SessionTable],
         publish: Callable[[Mapping[Path, bytes]], None],
-        accepted: str | None = None,
     ) -> None:
         """The cache is written only if the file ``state`` exists: a folder without a store must not be written into.
 
-        ``title`` names what the table was made from; a file with another title is rebuilt, unless its title begins with
-        ``accepted``. ``find_table`` makes the table, ``publish`` writes files under their final names, synced.
+        ``title`` names what the table was made from; a file with another title is rebuilt. ``find_table`` makes the
+        table, ``publish`` writes files under their final names, synced.
         """
-        self._file, self._state, self._title, self._accepted = file, state, title, accepted
+        self._file, self._state, self._title = file, state, title
         self._find_table, self._publish = find_table, publish
         self._unsaved: SessionTable | None = None
 
@@ -158,14 +175,16 @@ class CalendarCache:
         """Make the cache of ``exchange_table`` beside the state file.
 
         The version ``made_by`` of exchange_calendars is in the file's name: a new version begins a new file. See ADR
-        0016. ``exceptions`` are those of the configuration; None, without one, for those that the cache was made with.
+        0016. ``exceptions`` are those of the configuration; None, if there is none, for those that the newest cache in
+        the folder was made with.
         """
         file = state.with_name(f"sessions-{EXCHANGE}-{made_by}.txt")
-        given = tuple(sorted(exceptions or (), key=lambda each: each.trading_date))
-        source = f"marketpipe 2: sessions of {EXCHANGE} by exchange_calendars {made_by}, exceptions "
-        source += f"{_digest(KNOWN_EXCEPTIONS)}, of the configuration: "
-        accepted = source if exceptions is None else None
-        return cls(file, state, source + _digest(given), partial(exchange_table, exceptions=given), publish, accepted)
+        if exceptions is None:
+            exceptions = _exceptions_of_a_cache(state.parent)
+        given = tuple(sorted(exceptions, key=lambda each: each.trading_date))
+        known = hashlib.sha256(_text_of(KNOWN_EXCEPTIONS).encode()).hexdigest()[:16]
+        source = f"marketpipe 2: sessions of {EXCHANGE} by exchange_calendars {made_by}, exceptions {known}"
+        return cls(file, state, source + GIVEN + _text_of(given), partial(exchange_table, exceptions=given), publish)
 
     def __call__(self, last_year: int) -> SessionTable:
         """Return a table that reaches at least to the end of ``last_year``, from the file or from ``find_table``."""
@@ -187,19 +206,34 @@ class CalendarCache:
         self._unsaved = None
 
     def _read(self) -> SessionTable | None:
-        if not self._file.is_file():  # opening a named pipe would wait for ever
-            return None
-        try:
-            with self._file.open("rb") as file:
-                content = file.read(LARGEST_FILE)
-        except OSError:
-            return None
-        return SessionTable.decode(content, self._title_of(content))
+        content = _content_of(self._file)
+        return None if content is None else SessionTable.decode(content, self._title)
 
-    def _title_of(self, content: bytes) -> str:
-        """Return the title that the file must have: its own if it is accepted."""
-        found = content.partition(b"\n")[0].decode("ascii", "replace")
-        return found if self._accepted is not None and found.startswith(self._accepted) else self._title
+
+def _content_of(file: Path) -> bytes | None:
+    if not file.is_file():  # opening a named pipe would wait for ever
+        return None
+    try:
+        with file.open("rb") as stream:
+            return stream.read(LARGEST_FILE)
+    except OSError:
+        return None
+
+
+def _exceptions_of_a_cache(folder: Path) -> Exceptions:
+    """Return the exceptions of the configuration that the newest undamaged cache in this folder was made with."""
+    whole = []
+    for file in folder.glob(f"sessions-{EXCHANGE}-*.txt"):
+        with suppress(OSError):  # another process may delete it at this moment
+            if (content := _content_of(file)) and _is_whole(content):
+                whole.append((file.stat().st_mtime_ns, content))
+    title = max(whole)[1].partition(b"\n")[0].decode() if whole else ""
+    return tuple(map(_exception_of, filter(None, title.partition(GIVEN)[2].split(","))))
+
+
+def _is_whole(content: bytes) -> bool:
+    body, newline, digest = content.rpartition(b"\n")
+    return digest == hashlib.sha256(body + newline).hexdigest().encode()
 
 
 CLOSED: Final = "."
@@ -249,9 +283,8 @@ class SessionTable:
     @classmethod
     def decode(cls, content: bytes, title: str) -> SessionTable | None:
         """Return the table that ``encode`` wrote under that title; None for any other content."""
-        body, newline, digest = content.rpartition(b"\n")
-        first, *lines = body.split(b"\n")
-        if first != title.encode() or digest != hashlib.sha256(body + newline).hexdigest().encode():
+        first, *lines = content.rpartition(b"\n")[0].split(b"\n")
+        if first != title.encode() or not _is_whole(content):
             return None
         words = [line.decode().split(" ") for line in lines]
         hours = {each[0]: (time.fromisoformat(each[1]), time.fromisoformat(each[2])) for each in words if each[2:]}

@@ -138,11 +138,22 @@ def test_a_changed_table_of_exceptions_rebuilds_the_cache(tmp_path: Path) -> Non
 
 def test_without_a_configuration_the_exceptions_of_the_cache_are_kept(tmp_path: Path) -> None:
     assert not closed_in(cached(tmp_path, None))
+    half_day = CalendarException(TradingDate.parse("2026-11-25"), closes=time(13))
+    assert closed_in(cached(tmp_path, (MOURNING, LATE, half_day)))
+    kept = cached(tmp_path, None)
+    assert kept(2026) == cached(tmp_path, (MOURNING, LATE, half_day))(2026)
+    assert closed_in(kept)
+    later = cached(tmp_path, None)(2029)  # next year's table is made with them too
+    assert 2029 in later.years
+    assert later.sessions(2026) == kept(2026).sessions(2026)
+    newer = CalendarCache.beside(tmp_path / "state.sqlite", "10.0", DurableFiles().publish, None)
+    assert newer(2026).sessions(2026) == later.sessions(2026)  # and so is the one of a new version of the library
+
+
+def test_exceptions_of_a_damaged_cache_are_not_believed(tmp_path: Path) -> None:
     assert closed_in(cached(tmp_path, (MOURNING,)))
-    assert closed_in(cached(tmp_path, None))
     (file,) = tmp_path.glob("sessions-*")
-    title, rest = file.read_bytes().split(b"\n", 1)
-    file.write_bytes(title.replace(b"9.9", b"9.8") + b"\n" + rest)
+    file.write_bytes(file.read_bytes().replace(b"2026-07-15=closed", b"2026-07-16=closed"))
     assert not closed_in(cached(tmp_path, None))
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 
 from attrs import define, field, frozen
 
@@ -78,25 +79,21 @@ class FigureSurvey:
     def copies(self) -> Copies:
         """Return, by symbol and position, another symbol with the same bars in that session."""
         symbols, found = list(self._hashes), defaultdict[Symbol, dict[int, Symbol]](dict)
-        pairs = Counter[tuple[Symbol, Symbol]]()
+        are_one = cache(self._are_one_security)
         for position, hashes in enumerate(zip(*self._hashes.values(), strict=True)):
             if len(set(hashes)) + max(0, hashes.count(NO_BARS) - 1) == len(hashes):
                 continue
             first = dict[int, Symbol]()
             for symbol, value in zip(symbols, hashes, strict=True):
-                if value != NO_BARS and (other := first.setdefault(value, symbol)) is not symbol:
+                if value == NO_BARS or (other := first.setdefault(value, symbol)) is symbol:
+                    continue
+                if not are_one(other, symbol):
                     found[symbol][position], found[other][position] = other, symbol
-                    pairs[other, symbol] += 1
-        for one, other in self._aliases(pairs):
-            for symbol, of in ((one, other), (other, one)):
-                found[symbol] = {place: each for place, each in found[symbol].items() if each != of}
-        return {symbol: places for symbol, places in found.items() if places}
+        return found
 
-    def _aliases(self, pairs: Mapping[tuple[Symbol, Symbol], int]) -> Iterator[tuple[Symbol, Symbol]]:
-        for (one, other), count in pairs.items():
-            common = sum(bool(a and b) for a, b in zip(self._hashes[one], self._hashes[other], strict=True))
-            if count > ALIAS * common:
-                yield one, other
+    def _are_one_security(self, one: Symbol, other: Symbol) -> bool:
+        common = [a == b for a, b in zip(self._hashes[one], self._hashes[other], strict=True) if a and b]
+        return sum(common) > ALIAS * len(common)
 
 
 def _common(counts: Counter[int]) -> int:

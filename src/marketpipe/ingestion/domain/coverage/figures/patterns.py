@@ -24,10 +24,13 @@ SMALL_PART = 0.2
 """Of its usual share of the day's volume, that the minute of an auction has if the auction is elsewhere."""
 VERY_SMALL_PART = 0.15
 """Of an opening that is late by a minute, other markets have printed more than that before."""
-TWICE = 2
+MUCH, BAD_FIT = 3, 8.0
+"""By so much worse the earlier of two equal days has to fit, to be the copy; in units of the usual."""
 HABIT_OF_REPEATING = 4
 """If one session of so many repeats another, it is what the symbol does: a rate, or a test's."""
-HALF_AN_HOUR = 30
+SMALLEST_SHARE = 0.004
+"""Of the day's volume, from which on the minute of an auction is one to miss."""
+FEWEST_BARS_OF_A_BUSY_DAY, HALF_AN_HOUR = 200, 30
 LIKELY_SHIFTS = frozenset((-60, -30, -1, 1, 30, 60))
 FEWEST_ODD_SESSIONS = 6
 
@@ -68,9 +71,8 @@ class BarPatterns:
             return
         if figures.opens != self.series.at(before).opens:
             return
-        odd = position
-        if self.series.misfit(before) > TWICE * self.series.misfit(position):
-            odd = before
+        earlier, later = (self.series.misfit(place, max) for place in (before, position))
+        odd = before if earlier > max(MUCH * later, BAD_FIT) else position
         other = self.grid.dates[before if odd == position else position]
         detail = (
             f"all its {self.series.bars(odd):,} bars have the prices and volumes of {other}: one day under two dates"
@@ -125,24 +127,32 @@ class BarPatterns:
             figures, near = self.series.at(position), all_[end] - all_[first] - 1
             by = figures.closing_peak - figures.closes
             fewest = FEWEST_NEIGHBOURS if abs(by) < HALF_AN_HOUR else FEW_NEIGHBOURS
-            if near < fewest or good[end] - good[first] < HABIT_OF_THE_CLOSE * near:
-                continue
-            if figures.closing_peak >= 0 and self._is_shifted(position, figures, by):
-                times = f"{abs(by)} minute{'s' if abs(by) > 1 else ''} too {'late' if by > 0 else 'early'}"
-                detail = f"its bars seem to be {times}: the busiest minutes of the open and the close both are"
+            is_habit = near >= fewest and good[end] - good[first] >= HABIT_OF_THE_CLOSE * near
+            if found := self._shift(position, figures, by, is_habit):
+                times = f"{abs(found)} minute{'s' if abs(found) > 1 else ''} too {'late' if found > 0 else 'early'}"
+                detail = f"its bars seem to be {times}: the busiest minutes of the open and the close are"
                 yield position, Finding(Verdict.SUSPECT, detail, Suspicion.SHIFTED)
 
-    def _is_shifted(self, position: int, figures: DayFigures, by: int) -> bool:
-        if self.shifts and self.shifts[position] == by:
-            return True
-        near, total = self._near(position), figures.total_volume
-        if not total or by not in LIKELY_SHIFTS or figures.opening_peak == figures.opens:
-            return False
-        opening = _median_share([each.opening_volume for each in near], [each.total_volume for each in near])
-        auction = _median_share([each.auction_volume for each in near], [each.total_volume for each in near])
-        if by > 0:
-            return opening > 0 and figures.opening_volume / total <= VERY_SMALL_PART * opening
-        return auction > 0 and figures.auction_volume / total <= SMALL_PART * auction
+    def _shift(self, position: int, figures: DayFigures, by: int, is_habit: bool) -> int:
+        """Return the minutes by which a session is off, 0 if it is not. ``is_habit``: the auction is the usual peak."""
+        if is_habit and self.shifts and self.shifts[position] == by:
+            return by
+        at_open = figures.opening_peak - figures.opens
+        if not at_open or not (by in LIKELY_SHIFTS or at_open in LIKELY_SHIFTS):
+            return 0
+        near = self._near(position)
+        opening = _part(figures.opening_volume, figures, [(each.opening_volume, each) for each in near])
+        auction = _part(figures.auction_volume, figures, [(each.auction_volume, each) for each in near])
+        if is_habit and by in LIKELY_SHIFTS and (opening <= VERY_SMALL_PART if by > 0 else auction <= SMALL_PART):
+            return by
+        both_are_elsewhere = opening <= VERY_SMALL_PART and auction <= SMALL_PART
+        if (
+            len(near) < FEWEST_NEIGHBOURS
+            or self.series.bars(position) < FEWEST_BARS_OF_A_BUSY_DAY
+            or not both_are_elsewhere
+        ):
+            return 0
+        return by if by in LIKELY_SHIFTS else at_open
 
     def _near(self, position: int, *, after: bool = True) -> list[DayFigures]:
         figures = self.series.figures
@@ -150,6 +160,10 @@ class BarPatterns:
         return [each for part in around[: 1 + after] for each in part if each is not None]
 
 
-def _median_share(parts: Sequence[float], wholes: Sequence[float]) -> float:
-    shares = sorted(part / whole for part, whole in zip(parts, wholes, strict=True) if whole)
-    return shares[len(shares) // 2] if shares else 0.0
+def _part(volume: float, figures: DayFigures, near: Sequence[tuple[float, DayFigures]]) -> float:
+    """Return a minute's share of the day's volume, over what it usually is; 1 if it usually is next to nothing."""
+    shares = sorted(part / each.total_volume for part, each in near if each.total_volume)
+    usual = shares[len(shares) // 2] if shares else 0.0
+    if usual < SMALLEST_SHARE or not figures.total_volume:
+        return 1.0
+    return volume / figures.total_volume / usual

@@ -91,8 +91,12 @@ class FigureSeries:
         ]
         return max(SMALLEST_MOVE, 1.48 * median(moves) if len(moves) >= FEWEST_MOVES else UNKNOWN_MOVE)
 
-    def misfit(self, position: int) -> float:
-        """Return how badly a session fits the sessions around it, by prices and volume, in units of what is usual."""
+    def misfit(self, position: int, side: Callable[[list[float]], float] = min) -> float:
+        """Return how badly a session fits the sessions around it, by prices and volume, in units of what is usual.
+
+        ``side`` chooses of the moves before and after it: beside a day that is wrong itself, a good one fits on its
+        other side.
+        """
         index = bisect_left(self.priced, position)
         if self.priced[index : index + 1] != [position]:
             return 0.0
@@ -101,7 +105,7 @@ class FigureSeries:
         figures, centre = self.at(position), median(volumes)
         spread = max(SMALLEST_SPREAD, median([abs(each - centre) for each in volumes]))
         volume = abs(math.log(figures.total_volume) - centre) if volumes and figures.total_volume else 0.0
-        return max(moves, default=0.0) / self.usual_move(index, index + 2, rank=0.5) + volume / spread
+        return side(moves or [0.0]) / self.usual_move(index, index + 2, rank=0.5) + volume / spread
 
 
 def median(values: Sequence[float]) -> float:

@@ -35,6 +35,12 @@ def test_two_names_of_one_security_are_no_copy() -> None:
     assert market(A=one, B=one, C=renamed) == {"A": {}, "B": {}, "C": {}}
 
 
+def test_names_of_one_security_that_lose_the_same_bars_on_one_day_are_no_copies() -> None:
+    whole = walk(1, COUNT, 40.0)
+    cut = [*whole[:20], evolve(whole[20], bars=200), *whole[21:]]
+    assert market(A=whole, B=cut, C=cut, D=cut) == {"A": {}, "B": {}, "C": {}, "D": {}}
+
+
 def test_share_classes_and_thin_days_are_no_copies() -> None:
     one = walk(1, COUNT, 40.0)
     other = [evolve(day, open=day.open + 0.01) for day in one]
