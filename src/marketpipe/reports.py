@@ -182,6 +182,10 @@ class CoverageReport:
         """
         return [gap for coverage in self.symbols for gap in coverage.gaps()]
 
+    def notes(self) -> list[Gap]:
+        """Return the complete symbol-days with a detail, such as a likely split, by symbol, then date."""
+        return [note for coverage in self.symbols for note in coverage.notes()]
+
     def days(self) -> Iterator[SessionVerdict]:
         """Yield every verdict, by symbol, then date."""
         for coverage in self.symbols:

@@ -61,6 +61,7 @@ def test_a_split_in_raw_prices_is_named(tmp_path: Path) -> None:
         report = made.coverage()
         (named,) = (day for day in report.days() if day.finding.detail)
     assert report.ok
+    assert [note.first for note in report.notes()] == [named.symbol_day.trading_date]
     assert (str(named.symbol_day), str(named.verdict)) == (f"AAPL {ODD}", "complete")
     assert "likely a 10:1 split" in str(named.finding.detail)
 

@@ -49,7 +49,7 @@ def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
         print_table(head, (_row(coverage, shown) for coverage in report.symbols))
         drawn = Text("\n").join([Text(), *heat_map(report, width), Text()])
         console.print(drawn if printable(drawn.plain) == drawn.plain else printable(drawn.plain), soft_wrap=True)
-    for gap in report.gaps():
+    for gap in (*report.notes(), *report.gaps()):
         out(_line(gap))
     out(_conclusion(report))
     for coverage in report.symbols:

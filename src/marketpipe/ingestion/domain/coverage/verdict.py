@@ -274,6 +274,12 @@ class SymbolCoverage:
         strays = [Gap(self.symbol, date, date, 0, STRAY) for date in self.strays]
         return [*(run for run in self.runs() if run.finding.verdict.is_gap), *strays]
 
+    def notes(self) -> list[Gap]:
+        """Return the complete sessions whose finding has a detail, such as a likely split; dates ascend."""
+        noted = ((i, self._finding(i)) for i in sorted(self._findings))
+        dates = self.grid.dates
+        return [Gap(self.symbol, dates[i], dates[i], 1, f) for i, f in noted if f.verdict is Verdict.COMPLETE]
+
     def _finding(self, position: int) -> Finding:
         evidence = _EVIDENCES[self._evidence[position]]
         return self._findings.get(position) or Finding(_VERDICTS[self._verdicts[position]], evidence=evidence)

@@ -20,7 +20,7 @@ from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, VALUES
 from marketpipe.storage.infrastructure.day_versions import file_mark, moment_of
 from marketpipe.storage.infrastructure.official.official_history import history_or_none, known_at
-from marketpipe.storage.infrastructure.parquet_files import Int64s, bars_at, content_of, sha256, times_of
+from marketpipe.storage.infrastructure.parquet_files import Int64s, bars_at, content_of, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, unreadable
 
 READINGS: Final = 3
@@ -93,10 +93,10 @@ def _values(answered: DaysOfYear, bars: pa.Table) -> Iterable[tuple[TradingDate,
     """
     dates, midnights = _midnights(answered.year, answered.bits)
     values = map(OfficialDay, *(bars[name].to_pylist() for name in VALUES))
-    times = times_of(bars)
-    if np.array_equal(times, midnights):
+    times = bars["timestamp"].cast(pa.int64()).to_pylist()  # to_numpy() would import pandas, which takes half a second
+    if times == midnights.tolist():
         return zip(dates, values, strict=True)
-    by_time = dict(zip(times.tolist(), values, strict=True))
+    by_time = dict(zip(times, values, strict=True))
     return ((date, by_time.get(stamp)) for date, stamp in zip(dates, midnights.tolist(), strict=True))
 
 
