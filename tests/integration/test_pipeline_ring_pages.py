@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -215,3 +217,56 @@ def test_an_error_between_pages_keeps_the_whole_days_and_the_rest_is_asked_for_d
     assert asked == [[TUESDAY, WEDNESDAY, THURSDAY], [WEDNESDAY], [THURSDAY], [WEDNESDAY]]
     assert again.ok
     assert {date: stored_rows(tmp_path, "AAPL", date) for date in days} == days
+
+
+BY_TIME = [
+    [*of("AAPL", *minutes(TUESDAY, 2)), *of("MSFT", *minutes(TUESDAY, 2))],
+    [*of("AAPL", *minutes(TUESDAY, 4)[2:]), *of("MSFT", *minutes(TUESDAY, 4)[2:])],
+    [*of("AAPL", *minutes(WEDNESDAY, 4)), *of("MSFT", *minutes(WEDNESDAY, 4))],
+]
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_half_a_day_is_not_complete_if_pages_by_time_break_off(tmp_path: Path, failing: int) -> None:
+    provider = ScriptedProvider(
+        {symbol: {date: minutes(date, 4) for date in (TUESDAY, WEDNESDAY)} for symbol in ("AAPL", "MSFT")},
+        script={1: [*BY_TIME[:failing], ProviderUnavailableError("503")]},
+    )
+    asked = config(tmp_path, ["AAPL", "MSFT"], TUESDAY, WEDNESDAY)
+    with pipeline(asked, provider) as store:
+        report = store.ingest()
+
+    assert report.ok  # the parts of the failed request were answered
+    for symbol, date in product(("AAPL", "MSFT"), (TUESDAY, WEDNESDAY)):
+        assert stored_rows(tmp_path, symbol, date) == minutes(date, 4)
+
+
+def test_pages_by_time_over_all_symbols_are_stored_when_they_have_ended(tmp_path: Path) -> None:
+    report, unrequested = played(tmp_path, *BY_TIME, symbols=("AAPL", "MSFT"), end=WEDNESDAY)
+
+    assert (report.ok, report.bars, unrequested) == (True, 16, 0)
+    for symbol, date in product(("AAPL", "MSFT"), (TUESDAY, WEDNESDAY)):
+        assert stored_rows(tmp_path, symbol, date) == minutes(date, 4)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [of("MSFT", *minutes(TUESDAY, 4)), of("AAPL", *minutes("2023-12-29", 4)), of("AAPL", *minutes(THURSDAY, 4))],
+    ids=["another symbol", "an earlier date", "a later date"],
+)
+def test_an_answer_of_any_provider_to_another_question_is_not_empty(tmp_path: Path, answer: Any) -> None:
+    provider = ScriptedProvider(script={number: [answer] for number in range(1, 9)})
+    with pipeline(config(tmp_path, ["AAPL"], TUESDAY, WEDNESDAY), provider) as store:
+        report = store.ingest()
+        assert {str(found.finding.verdict) for found in store.coverage().days()} == {"missing"}
+
+    assert (report.state, len(report.failures)) == ("failed", 2)
+    assert all("of other symbols or dates than requested" in reason for reason in report.failures.values())
+    assert not list((tmp_path / "data").rglob("*.parquet"))
+
+
+def test_fractional_volumes_are_stored_as_they_come(tmp_path: Path) -> None:
+    """What a volume counts is a matter of provider and feed: whole shares at one, fractional ones at another."""
+    rows = [{**row, "volume": volume} for row, volume in zip(minutes(TUESDAY, 2), (24306145.14, 0.5), strict=True)]
+    played(tmp_path, of("AAPL", *rows))
+    assert [row["volume"] for row in stored_rows(tmp_path, "AAPL", TUESDAY)] == [24306145.14, 0.5]

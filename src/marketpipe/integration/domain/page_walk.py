@@ -42,13 +42,14 @@ def check_timeframe(request: BarsRequest, spans: Sequence[SymbolSpan]) -> None:
 
     Daily bars are stamped New York midnight, when no session is open.
     """
-    if spans:
-        daily = [_is_midnight(low) and _is_midnight(high) for _, (low, high) in spans]
-        if all(daily) if request.timeframe is Timeframe.MINUTE_1 else not any(daily):
-            raise WrongAnswerError(f"the response has bars of another timeframe than {request.timeframe}")
+    minutes = request.timeframe is Timeframe.MINUTE_1
+    # the first span decides nearly always
+    if spans and all((is_daily(low) and is_daily(high)) is minutes for _, (low, high) in spans):
+        raise WrongAnswerError(f"the response has bars of another timeframe than {request.timeframe}")
 
 
-def _is_midnight(epoch_micros: int) -> bool:
+def is_daily(epoch_micros: int) -> bool:
+    """Return whether a timestamp is New York midnight, as those of daily bars are."""
     moment = Timestamp.from_epoch_micros(epoch_micros)
     return TradingDate.of(moment).midnight == moment
 

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from attrs import frozen
 
-from marketpipe.integration.domain.page_walk import SymbolSpan, check_timeframe
+from marketpipe.integration.domain.page_walk import SymbolSpan, check_timeframe, is_daily
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.errors import WrongAnswerError
 from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars, with_lengths
@@ -35,8 +36,9 @@ def time_spans(page: RawMarketData) -> list[SymbolSpan]:
         return []
     stamps = pa.table(page.columns)["timestamp"].cast(pa.int64())
     starts = [0, *accumulate(run.length for run in runs[:-1])]
-    least = np.minimum.reduceat(stamps.fill_null(LATEST).to_numpy(), starts).tolist()
-    most = np.maximum.reduceat(stamps.fill_null(-LATEST).to_numpy(), starts).tolist()
+    early, late = (stamps.fill_null(edge) if stamps.null_count else stamps for edge in (LATEST, -LATEST))
+    least = np.minimum.reduceat(early.to_numpy(), starts).tolist()
+    most = np.maximum.reduceat(late.to_numpy(), starts).tolist()
     return [(run.symbol, (low, high)) for run, low, high in zip(runs, least, most, strict=True) if low <= high]
 
 
@@ -67,13 +69,15 @@ class WholeDayAssembler:
         return self._unrequested
 
     def add(self, page: RawMarketData) -> ArrowBars | None:
-        check_timeframe(self._request, time_spans(page))
         self._unrequested += page.unrequested
         if page.refused:
             self._order.restart()
         if not page.num_rows:
             return None
-        rows = self._requested(self._read(page))
+        rows = self._read(page)
+        if is_daily(int(rows.micros[0])) is (self._request.timeframe is Timeframe.MINUTE_1):  # of one bar it is cheap
+            check_timeframe(self._request, time_spans(page))
+        rows = self._requested(rows)
         self._order.read(rows)
         self._kept.append(rows)
         more = page.next_cursor is not None
@@ -136,17 +140,22 @@ class WholeDayAssembler:
             places = (np.array([position[symbol] for symbol in part.symbols], np.int64)[part.owners] for part in parts)
             # "default": only some of the tables may have the column raw
             table = pa.concat_tables([part.table for part in parts], promote_options="default")
-            rows = _by_symbol(table, symbols, np.concatenate([*places]), self._dated)
+            owners = np.concatenate([*places])
+            if table["timestamp"].null_count:
+                rows = _by_symbol(table, symbols, owners, self._dated)
+            else:
+                micros, days = (np.concatenate([getattr(part, name) for part in parts]) for name in ("micros", "days"))
+                rows = _Rows(table, symbols, owners, micros, days)
         steps = np.diff(rows.owners) * 100_000 + np.diff(rows.days)  # no two dates are 100,000 days apart
         return rows if (steps >= 0).all() else rows.pick(np.lexsort((rows.days, rows.owners)))
 
     def _emit(self, rows: _Rows, *, keep_last: bool) -> ArrowBars | None:
         if keep_last and len(rows.days):
-            kept = rows.last_days()
             if self._order.is_proven:
-                kept &= rows.owners == rows.owners[-1]
-            self._kept = [rows.pick(kept)]
-            rows = rows.pick(~kept)
+                self._kept, rows = [rows.part(rows.cuts()[-2])], rows.part(0, rows.cuts()[-2])
+            else:
+                kept = rows.last_days()
+                self._kept, rows = [rows.pick(kept)], rows.pick(~kept)
         if not len(rows.days):
             return None
         slices = tuple(self._slice(rows, a, b) for a, b in pairwise(rows.cuts()))
@@ -251,6 +260,12 @@ class _Rows:
         picked = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         table = self.table.take(pa.array(picked))
         return _Rows(table, self.symbols, self.owners[picked], self.micros[picked], self.days[picked])
+
+    def part(self, start: int, end: int | None = None) -> _Rows:
+        """Return the rows from ``start`` up to ``end``, without copying them."""
+        rows = slice(start, end)
+        table = self.table.slice(start, None if end is None else end - start)
+        return _Rows(table, self.symbols, self.owners[rows], self.micros[rows], self.days[rows])
 
     def last_days(self) -> Bools:
         """Return which rows are of the last date of their symbol. The rows are by symbol, then date."""
