@@ -257,8 +257,11 @@ class Baseline:
         minutes, least = self._profiles[position], min(self._inside.minutes, self._at_close.minutes)
         if minutes is None or self._longest[position] < least:
             return None
-        minutes |= self._halted.get(position, 0)
-        found = silences(minutes, self._grid.sessions[position].length, least)
+        minutes, length = minutes | self._halted.get(position, 0), self._grid.sessions[position].length
+        is_short_at_close = silence_at_close(minutes, length) < self._at_close.minutes
+        if is_short_at_close and self._longest[position] < self._inside.minutes:
+            return None
+        found = silences(minutes, length, least)
         odd = [odd for silence in found if (odd := self._unusual(position, silence, share))]
         return max(odd, key=lambda item: item.silence.length, default=None)
 

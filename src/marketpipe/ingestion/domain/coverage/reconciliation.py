@@ -7,6 +7,7 @@ with the symbol's own usual difference, and alone where that is not known.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from statistics import median
@@ -30,8 +31,10 @@ SPREADS_WITH_A_WEAK_SIGN: Final = 4.0
 """The other sign is weaker than far too few bars: a price, a missing bar, or the longest silence of twenty sessions."""
 BUSIEST: Final = 1.5
 """A busy session has so many times the mean number of bars."""
-VOLUME_OF_BARS: Final = 0.5
+VOLUME_OF_BARS: Final = 0.2
 """The volume of lost bars, as a part of the volume, is at least so many times their part of the bars."""
+NO_LOSS, SPREADS_WITHOUT_LOSS = 0.001, 1.5
+"""A smaller part of the volume, alone or in such deviations, is not missing."""
 MOST_TIMES_USUAL: Final = 1.6
 """More than so many times the usual volume is another security's, or in another scale. A day on which an index was
 rebalanced had 1.42."""
@@ -119,6 +122,12 @@ class Habit:
         """The differences of prices below which nothing is odd."""
         return tuple(EXACT if usual <= EXACT else PRICE_TOLERANCE + TIMES_USUAL * usual for usual in self.prices)
 
+    def least_without(self, part: float) -> float:
+        """Return the least ratio that shows that such a part of the bars was not lost."""
+        hidden = VOLUME_OF_BARS * part - SPREADS_CONFIRMED * self.spread
+        loss = min(hidden, max(NO_LOSS, SPREADS_WITHOUT_LOSS * self.spread))
+        return self.ratio * (1 - loss) if loss > 0 else math.inf
+
     def is_exact(self, number: int) -> bool:
         return self.prices[number] <= EXACT
 
@@ -146,8 +155,7 @@ class Reconciliation:
         """Whether the volume shows that such a part of the usual bars, or more, was not lost."""
         if self.habit is None or position not in self.compared or position in self.short:
             return False
-        loss = 1 - self.compared[position].ratio / self.habit.ratio
-        return loss + SPREADS_CONFIRMED * self.habit.spread < VOLUME_OF_BARS * part
+        return self.compared[position].ratio >= self.habit.least_without(part)
 
 
 NOTHING_COMPARED: Final = Reconciliation()
@@ -227,10 +235,7 @@ class _Symbol:
         habit, bars = self.habit, [minutes.bit_count() for minutes in self.profiles if minutes is not None]
         if habit is None or not self.extended or not sum(bars):
             return []
-        part = self.least_bars / (BUSIEST * sum(bars) / len(bars))
-        least = habit.ratio * max(
-            1 - VOLUME_OF_BARS * min(part, 1.0) + SPREADS_CONFIRMED * habit.spread, LEAST_OF_DENSE
-        )
+        least = habit.least_without(self.least_bars / (BUSIEST * sum(bars) / len(bars)))
         return [i for i, each in self.compared.items() if each.ratio >= least and i not in short]
 
     def _reason(self, position: int, each: Comparison, good: Sequence[float]) -> str | None:
