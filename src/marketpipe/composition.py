@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict, evolve
 
-from marketpipe.config import PROCESSES, PipelineConfig
+from marketpipe.config import PROCESSES, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.integration.domain.data_feed import USUAL_DELAY, ProviderCapabilities
 from marketpipe.parts import Parts, WorkerProcesses, once
@@ -56,11 +56,11 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.storage.application.bar_handlers import BarStorer, StoredBarsReviewer
-    from marketpipe.storage.application.integrity_checker import IntegrityChecker
     from marketpipe.storage.application.ports import BarStore
-    from marketpipe.storage.infrastructure.aggregate_files import ScannedYears
+    from marketpipe.storage.infrastructure.aggregate_fingerprints import ScannedYears
     from marketpipe.storage.infrastructure.bar_loader import ParquetStoredBars
-    from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles, StoredIdentity
+    from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles
+    from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
     from marketpipe.validation.application.bar_validator import BarValidator
 
 READING_THREADS = 4
@@ -152,13 +152,19 @@ def known_state(parts: Parts) -> SQLiteState:
 def _state_in(parts: Parts, path: Path) -> SQLiteState:
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 
-    return parts.closing(SQLiteState(path, _location(parts)))
+    return parts.closing(SQLiteState(path, _location(parts.config)))
 
 
-def _location(parts: Parts) -> str:
+def _location(config: StoreConfig) -> str:
     """Return the store's name in the state file: relative, so that store and state can be moved together."""
-    config = parts.config
     return os.path.relpath(os.path.realpath(config.output_path), os.path.realpath(config.state_path.parent))
+
+
+def has_records(config: StoreConfig) -> bool:
+    """Return whether the state file knows this store."""
+    from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
+
+    return SQLiteStateFile(config.state_path, _location(config)).has_store()
 
 
 @once
@@ -242,7 +248,7 @@ def new_recoverer(parts: Parts) -> StateRecoverer:
 
     if parts.has(_state_in, parts.config.state_path):
         raise ConfigurationError("this pipeline has its state open already: recover with a new one")
-    file = SQLiteStateFile(parts.config.state_path, _location(parts))
+    file = SQLiteStateFile(parts.config.state_path, _location(parts.config))
     known = finality(parts)
     if known.closing_auction is None:  # asked of the provider's name: the state, which would know it, is lost
         known = evolve(known, closing_auction=closing_auction_of(stored_identity(parts).read()))
@@ -259,7 +265,7 @@ def store_lock(parts: Parts, purpose: str, *, waits: bool) -> ExclusiveFileLock:
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
     refuse_network(parts.config.state_path)  # before the lock file is made
-    path, store = parts.config.state_path, hashlib.sha256(_location(parts).encode()).hexdigest()[:12]
+    path, store = parts.config.state_path, hashlib.sha256(_location(parts.config).encode()).hexdigest()[:12]
     return ExclusiveFileLock(path.with_name(f"{path.name}.{store}.{purpose}-lock"), waits=waits)
 
 
@@ -361,7 +367,11 @@ def layout(parts: Parts) -> StoreLayout:
 
 @once
 def files(parts: Parts) -> DurableFiles:
-    return DurableFiles(parts.syncing)
+    from marketpipe.storage.infrastructure.digest_recorder import DigestRecorder
+
+    at = layout(parts)
+    recorder = DigestRecorder(at, lambda: known_state(parts).file_digests)
+    return DurableFiles(parts.syncing, [at.data, *at.derived().values()], recorder)
 
 
 @once
@@ -373,7 +383,7 @@ def inventory(parts: Parts) -> StoreInventory:
 
 @once
 def scanned_years(_: Parts) -> ScannedYears:
-    from marketpipe.storage.infrastructure.aggregate_files import ScannedYears
+    from marketpipe.storage.infrastructure.aggregate_fingerprints import ScannedYears
 
     return ScannedYears()
 
@@ -387,7 +397,7 @@ def stored_bars(parts: Parts) -> ParquetStoredBars:
 
 @once
 def stored_identity(parts: Parts) -> StoredIdentity:
-    from marketpipe.storage.infrastructure.file_inventory import StoredIdentity
+    from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 
     return StoredIdentity(layout(parts))
 
@@ -397,17 +407,6 @@ def new_stored_files(parts: Parts) -> ParquetStoredFiles:
 
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, READING_THREADS, "marketpipe-read")
     return ParquetStoredFiles(layout(parts), new_executor, figure_calculator(parts))
-
-
-def new_integrity_checker(parts: Parts) -> IntegrityChecker:
-    from marketpipe.ingestion.application.recovery import RecordedVersions
-    from marketpipe.storage.application.integrity_checker import IntegrityChecker
-
-    recorded = known_state(parts)
-    dataset = recorded.dataset()
-    identity = dataset[0] if dataset else stored_identity(parts).prevailing()
-    register = RecordedVersions(recorded.checkpoints)
-    return IntegrityChecker(new_stored_files(parts), register, identity, recorded.leases.being_written)
 
 
 @once

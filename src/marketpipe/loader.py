@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marketpipe.config import StoreConfig, root_folder
+from marketpipe.config import DATA, StoreConfig, root_folder
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment
@@ -32,7 +32,8 @@ def load_ohlcv(
 
     ``start`` and ``end`` are trading dates (New York), both inclusive. ``timeframe`` is "1m", "5m", "15m", "30m", "1h",
     "4h", "1d", "1w" or "1mo". ``root`` is the folder that holds ``data``, ``aggregates``, ``official`` and
-    ``revisions``. ``as_of`` is a moment
+    ``revisions``, or an ``output_path`` of another name than ``data``: the areas of that store are found beside it.
+    ``as_of`` is a moment
     with a time zone, as a ``Timestamp``, an aware datetime or RFC 3339 text: the bars are then those that the store
     held at that moment.
 
@@ -46,11 +47,6 @@ def load_ohlcv(
     ``PartitionUnreadableError`` for a damaged file.
     """
     folder = root_folder(root)
-    config = StoreConfig(
-        output_path=folder / "data",
-        aggregates_path=folder / "aggregates",
-        revisions_path=folder / "revisions",
-        state_path=folder / "state" / "marketpipe.sqlite",
-    )
-    with Store(config) as store:
+    is_output_path = not (folder / DATA).exists() and any(folder.glob("symbol=*"))
+    with Store(StoreConfig(output_path=folder if is_output_path else folder / DATA)) as store:
         return store.load(symbols, start, end, timeframe, as_of=as_of, source=source)

@@ -24,7 +24,7 @@ from marketpipe.metrics_server import MetricsServer
 from marketpipe.parts import WorkerProcesses
 from marketpipe.provider_registry import settings_of
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
-from marketpipe.scoping import AnyDate, AnyEnd, Symbols, beginning_with, recent_sessions, update_scope
+from marketpipe.scoping import AnyDate, AnyEnd, Symbols, beginning_with, recent_sessions, refuse_unknown, update_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
@@ -168,9 +168,12 @@ class Pipeline(Store):
         with self._asking:
             scope = evolve(self._scope(symbols, start, end), session_kind=self._session())
             self._check(scope)
+            refuse_unknown(() if symbols is None else scope.symbols, self._known_symbols(), self._config.output_path)
             self._run.reset()
             started = self._parts.clock.monotonic()
             found = side_rings.auditor(self._parts).audit(scope, share)
+            if not found.compared and not found.failures:
+                raise ConfigurationError("nothing was compared: no session of these symbols and dates is settled here")
             days = [found.compared[day] for day in sorted(found.compared)]
             report = AuditReport(
                 found.compared,

@@ -144,22 +144,24 @@ class StatusReport:
 class CoverageReport:
     """A verdict on every symbol in every session from ``first`` to ``last`` that has begun, both inclusive.
 
-    ``session`` is the kind of hours that each session was checked for: extended or regular.
+    ``session`` is the kind of hours that each session was checked for: extended or regular. ``lost`` are the paths of
+    recorded files of these symbols and dates, other than day files, that do not exist: each begins with its area.
     """
 
     first: TradingDate
     last: TradingDate
     session: SessionKind
     symbols: tuple[SymbolCoverage, ...] = field(repr=lambda symbols: f"<{len(symbols)} symbols>")
+    lost: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing or suspect.
+        """Whether nothing is missing, suspect or lost.
 
         Partial and pending sessions do not count: they are requested once their session is final. Nor do short ones:
         the provider was asked again and has no more; see ``strict_ok``.
         """
-        return not any(self.count(verdict) for verdict in Verdict if verdict.disproves)
+        return not self.lost and not any(self.count(verdict) for verdict in Verdict if verdict.disproves)
 
     @property
     def strict_ok(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
+from difflib import get_close_matches
+from typing import Final
 
 from attrs import evolve
 
@@ -15,6 +17,8 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, as_symbols
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingCalendar, TradingDate, as_trading_date
 
+CLOSE: Final = 0.5
+SHOWN: Final = 10
 Symbols = str | Symbol | Iterable[str | Symbol]
 AnyDate = TradingDate | date | str
 AnyEnd = TradingDate | date | str | Latest
@@ -61,6 +65,27 @@ def recorded_scope(
     first = min(first for first, _ in ranges) if start is None else as_trading_date(start)
     last = max(last for _, last in ranges) if end is None else newest() if end == LATEST else as_trading_date(end)
     return IngestionScope(list(spans) if symbols is None else as_symbols(symbols), first, last, kind)
+
+
+def refuse_unknown(named: Iterable[Symbol], known: Collection[Symbol], place: object) -> None:
+    """Raise ``ConfigurationError`` if the store at ``place`` has nothing, or nothing of a symbol that was named.
+
+    A check that found nothing to check must not be taken for one that found nothing wrong.
+    """
+    if not known:
+        raise ConfigurationError(
+            f"there is no store at {place}: no bars are stored there, and none were ever requested. Run "
+            "'marketpipe ingest' first, or name the configuration of the store"
+        )
+    unknown = [symbol for symbol in named if symbol not in known]
+    if unknown:
+        names = [str(symbol) for symbol in known]
+        near = get_close_matches(str(unknown[0]), names, n=1, cutoff=CLOSE)
+        listed = ", ".join(map(str, unknown[:SHOWN])) + (" …" if len(unknown) > SHOWN else "")
+        advice = (
+            f"did you mean {near[0]!r}?" if near else f"it has {len(names):,} symbols; 'marketpipe status' lists them"
+        )
+        raise ConfigurationError(f"the store at {place} has nothing of {listed}: {advice}")
 
 
 def extended_to_the_last(scope: IngestionScope, spans: Spans) -> IngestionScope:

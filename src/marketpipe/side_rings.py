@@ -4,7 +4,7 @@
     BarsRequested ──▶ BarsFetched ──▶ BarsValidated ──▶ BarsCompared
 
 The first is subscribed only for a provider that has official days, and always in the main process: there are few
-requests.
+requests. What reads a store to its last byte is made here too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from marketpipe.parts import Parts, once
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
@@ -26,6 +27,7 @@ from marketpipe.shared_kernel.events import (
     OfficialDaysStored,
     OfficialDaysValidated,
 )
+from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.validation.domain.business_rules import RuleBook
 
 from . import composition
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
     from marketpipe.storage.application.bar_handlers import OfficialDayStorer
+    from marketpipe.storage.application.integrity_checker import IntegrityChecker
+    from marketpipe.storage.application.ports import StoredFiles
+    from marketpipe.storage.application.recorded_files import RecordedFiles
     from marketpipe.storage.infrastructure.official.official_check import OfficialYearCheck
     from marketpipe.validation.application.bar_validator import OfficialDayValidator
 
@@ -120,7 +125,7 @@ def official_storer(parts: Parts) -> OfficialDayStorer:
 def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> None:
     """Subscribe the journey of bars that are compared with stored ones instead of being stored."""
     from marketpipe.storage.application.bar_handlers import BarAuditor
-    from marketpipe.storage.infrastructure.bar_loader import ParquetBarComparer
+    from marketpipe.storage.infrastructure.bar_comparer import ParquetBarComparer
 
     bus.subscribe_lazily(BarsRequested, lambda: composition.fetcher(parts, bus).on_bars_requested)
     bus.subscribe_lazily(BarsFetched, lambda: composition.validator(parts, bus, parts.config.session).on_bars_fetched)
@@ -152,3 +157,27 @@ def auditor(parts: Parts) -> AuditCoordinator:
     subscribe_audit(parts, bus, made)
     parts.stopping(made.stop)
     return made
+
+
+# --- what reads a store to its last byte
+def new_recorded_files(parts: Parts, files: StoredFiles) -> RecordedFiles:
+    from marketpipe.storage.application.recorded_files import RecordedFiles
+
+    return RecordedFiles(files, composition.known_state(parts).file_digests)
+
+
+def recorded_timeframes(parts: Parts) -> list[Timeframe]:
+    """Return the timeframes that have recorded aggregates, whether these are lost or not."""
+    digests = composition.known_state(parts).file_digests
+    return [each for each in Timeframe if digests.has_any(f"{StoreArea.AGGREGATES}/timeframe={each}/")]
+
+
+def new_integrity_checker(parts: Parts) -> IntegrityChecker:
+    from marketpipe.ingestion.application.recovery import RecordedVersions
+    from marketpipe.storage.application.integrity_checker import IntegrityChecker
+
+    recorded, files = composition.known_state(parts), composition.new_stored_files(parts)
+    dataset = recorded.dataset()
+    identity = dataset[0] if dataset else composition.stored_identity(parts).prevailing()
+    register, with_digests = RecordedVersions(recorded.checkpoints), new_recorded_files(parts, files)
+    return IntegrityChecker(files, register, identity, recorded.leases.being_written, with_digests)

@@ -19,7 +19,15 @@ from marketpipe.metrics import MetricsObserver, Registry, metrics_in
 from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
 from marketpipe.parts import NewWorkerPool, Parts, check_platform
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
-from marketpipe.scoping import AnyDate, AnyEnd, Symbols, configured_scope, extended_to_the_last, recorded_scope
+from marketpipe.scoping import (
+    AnyDate,
+    AnyEnd,
+    Symbols,
+    configured_scope,
+    extended_to_the_last,
+    recorded_scope,
+    refuse_unknown,
+)
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
@@ -67,7 +75,7 @@ class Store:
         Raises ``ConfigurationError`` for a provider or a validation rule that does not exist, and on Windows.
         """
         check_platform(sys.platform)
-        self._config = config
+        self._config = config = _where_it_is(config)
         self._parts = Parts(
             config,
             credentials,
@@ -118,8 +126,18 @@ class Store:
         Raises ``ConfigurationError`` if nothing was ever ingested and the arguments do not name the range.
         """
         scope = self._known_scope(symbols, start, end)
+        if symbols is not None:
+            configured = self._config.symbols if isinstance(self._config, PipelineConfig) else ()
+            refuse_unknown(scope.symbols, self._known_symbols() | frozenset(configured), self._config.output_path)
         assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(scope)
-        return CoverageReport(scope.first, scope.last, scope.session_kind, assessed)
+        recorded = side_rings.new_recorded_files(self._parts, composition.new_stored_files(self._parts))
+        lost = recorded.lost(scope.symbols, scope.first, scope.last)
+        report = CoverageReport(scope.first, scope.last, scope.session_kind, assessed, lost)
+        if not report.dates:
+            raise ConfigurationError(
+                f"no session between {scope.first} and {scope.last} has begun: nothing was checked"
+            )
+        return report
 
     def validate(
         self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None
@@ -130,10 +148,14 @@ class Store:
         Findings come by symbol, then date. A file that cannot be read is in the report; it raises nothing.
         """
         chosen, first, last = self._stored_range(symbols, start, end)
+        refuse_unknown(chosen, composition.stored_bars(self._parts).symbols(), self._config.output_path)
         with self._reviewing:
             self._review.reset()
             composition.reviewer(self._parts).review(chosen, first, last)
-            return self._review.report()
+            report = self._review.report()
+        if not report.symbol_days and not report.damaged:
+            raise ConfigurationError("nothing was validated: no bars of these symbols and dates are stored here")
+        return report
 
     def aggregate(
         self,
@@ -150,6 +172,7 @@ class Store:
         aggregated is among the report's ``failures``.
         """
         chosen, first, last = self._stored_range(symbols, start, end)
+        refuse_unknown(chosen, self._known_symbols(), self._config.output_path)
         wanted = None if timeframes is None else tuple(Timeframe.parse(t) for t in timeframes)
         return self._aggregate(chosen, first, last, wanted)
 
@@ -227,8 +250,14 @@ class Store:
 
         chosen, first, last = self._named_range(symbols, start, end)
         if lock is None:
-            report = composition.new_integrity_checker(self._parts).check(chosen, first, last)
-            return evolve(report, problems=(*report.problems, *self._official_problems(chosen, first, last)))
+            refuse_unknown(chosen or (), self._known_symbols(), self._config.output_path)
+            report = side_rings.new_integrity_checker(self._parts).check(chosen, first, last)
+            report = evolve(report, problems=(*report.problems, *self._official_problems(chosen, first, last)))
+            if not report.files and not report.problems:
+                raise ConfigurationError(
+                    "nothing was verified: no file of these symbols and dates exists or was recorded"
+                )
+            return report
         if (symbols, start, end) != (None, None, None):
             raise ConfigurationError("a lock cannot be combined with symbols or dates: it names its own")
         return compare_with_lock(composition.new_stored_files(self._parts), lock)
@@ -242,7 +271,8 @@ class Store:
         ``ConfigurationError`` if there is nothing to freeze.
         """
         chosen, first, last = self._named_range(symbols, start, end)
-        checker = composition.new_integrity_checker(self._parts)
+        refuse_unknown(chosen or (), self._known_symbols(), self._config.output_path)
+        checker = side_rings.new_integrity_checker(self._parts)
         return checker.freeze(chosen, first, last, self._recorded_session())
 
     def recover(self, *, force: bool = False) -> RecoveryReport:
@@ -284,6 +314,11 @@ class Store:
         """Return no symbols for all of them, also those that no record names."""
         _, first, last = self._stored_range((), start, end)
         return None if symbols is None else as_symbols(symbols), first, last
+
+    def _known_symbols(self) -> frozenset[Symbol]:
+        """Return the symbols that have a file, or a record."""
+        recorded = composition.known_state(self._parts).checkpoints.requested_spans()
+        return composition.new_stored_files(self._parts).symbols() | frozenset(recorded)
 
     def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
         """Reach to the last date ever asked for, even if that is after the configured end."""
@@ -328,12 +363,26 @@ class Store:
         """``files_just_scanned``: a plan has seen all day files a moment ago, and nothing was written since."""
         parts = self._parts
         if timeframes is None:
-            timeframes = tuple(dict.fromkeys([*self._config.timeframes, *composition.layout(parts).timeframes()]))
-        if not timeframes or composition.stored_identity(parts).read() is None:
+            made = [*composition.layout(parts).timeframes(), *side_rings.recorded_timeframes(parts)]
+            timeframes = tuple(dict.fromkeys([*self._config.timeframes, *made]))
+        stored = composition.stored_identity(parts)
+        if not timeframes or (identity := stored.read()) is None:
             return AggregationReport(0, 0)
+        stored.check(identity)
         try:
             with composition.aggregation_lock(parts).acquired():
                 refresher = derived.new_refresher(parts, files_just_scanned=files_just_scanned)
                 return refresher.refresh(symbols, timeframes, first, last)
         except StateError as error:  # an ingestion that went well is still to be reported
             return AggregationReport(0, 0, (str(error),))
+
+
+def _where_it_is(config: StoreConfig) -> StoreConfig:
+    """Return the configuration of a store of an earlier version, which had what was not named in the current folder.
+
+    Such a store has its records there and none beside its ``output_path``.
+    """
+    former = config.in_former_places()
+    if former == config or config.state_path == former.state_path or composition.has_records(config):
+        return config
+    return former if composition.has_records(former) else config

@@ -132,8 +132,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> WatchedFolder:
 
 
 def may_write_to(words: list[str]) -> list[Path]:
-    """Return the default paths, and the values of ``--output-path``."""
-    named = [Path(after).expanduser() for word, after in pairwise(words) if word == "--output-path"]
+    """Return the default paths, and the values of ``--output-path`` with the areas beside each."""
+    outputs = [Path(after).expanduser() for word, after in pairwise(words) if word == "--output-path"]
+    areas = ("", "aggregates", "quarantine", "revisions", "official", "state")
+    prefixed = [path.with_name(f"{path.name}_{area}".rstrip("_")) for path in outputs if path.name for area in areas]
+    named = [*outputs, *prefixed, *(path.with_name(area) for path in outputs if path.name for area in areas[1:])]
     return [
         *map(Path, ("data", "aggregates", "quarantine", "revisions", "state", "recent")),
         *(path for path in named if path.name),

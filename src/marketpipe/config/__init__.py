@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from marketpipe.config.calendar import CalendarConfig, HaltConfig
 from marketpipe.config.classes import (
+    DATA,
     PROCESSES,
     ClientConfig,
     CoverageConfig,
@@ -27,6 +28,7 @@ from marketpipe.config.file import load_config, load_store_config
 from marketpipe.config.values import LATEST, Latest, root_folder
 
 __all__ = [
+    "DATA",
     "LATEST",
     "PROCESSES",
     "CalendarConfig",

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from attrs import Factory, field, fields, frozen
+from attrs import Factory, evolve, field, fields, frozen
 
 from marketpipe.config import values
 from marketpipe.config.calendar import CalendarConfig
@@ -81,26 +82,47 @@ class CoverageConfig:
     confirmations: int = setting(values.whole_number(2, 100), 2)
 
 
-def _beside_revisions(config: StoreConfig) -> Path:
+DATA, STATE_FILE = "data", "marketpipe.sqlite"
+
+
+def beside_data(name: str, config: StoreConfig) -> Path:
+    """Return where an area of a store is if its configuration does not name the place.
+
+    It belongs to one ``output_path``, so that two of them share nothing: beside ``data`` it has its plain name, beside
+    ``data_sip`` it is called ``data_sip_aggregates``.
+    """
+    output = config.output_path
+    if output.name in ("", ".."):
+        return Path(name)
+    return output.with_name(name if output.name == DATA else f"{output.name}_{name}")
+
+
+def _official_place(config: StoreConfig) -> Path:
+    """A configuration of an earlier version that names every folder does not name this one: it is beside them."""
+    if config.revisions_path == beside_data("revisions", config):
+        return beside_data("official", config)
     return config.revisions_path.with_name("official")
+
+
+def _state_place(config: StoreConfig) -> Path:
+    return beside_data("state", config) / STATE_FILE
 
 
 @frozen(kw_only=True)
 class StoreConfig:
     """Everything about a store: enough to query, load, validate and aggregate without a provider.
 
-    The five folders must not be inside one another. ``official_path`` is beside ``revisions_path`` if it is not given:
-    a configuration of an earlier version, which does not name it, keeps its store together. ``timeframes`` are those of
-    the aggregates.
+    The five folders must not be inside one another. A path that is not given is beside ``output_path``, with a name of
+    its own: another ``output_path`` is another store. ``timeframes`` are those of the aggregates.
     """
 
     session: SessionKind = setting(values.one_of(*SessionKind), SessionKind.EXTENDED)
-    output_path: Path = setting(values.location, Path("data"))
-    aggregates_path: Path = setting(values.location, Path("aggregates"))
-    quarantine_path: Path = setting(values.location, Path("quarantine"))
-    revisions_path: Path = setting(values.location, Path("revisions"))
-    official_path: Path = setting(values.location, Factory(_beside_revisions, takes_self=True))
-    state_path: Path = setting(values.location, Path("state/marketpipe.sqlite"))
+    output_path: Path = setting(values.location, Path(DATA))
+    aggregates_path: Path = setting(values.location, Factory(partial(beside_data, "aggregates"), takes_self=True))
+    quarantine_path: Path = setting(values.location, Factory(partial(beside_data, "quarantine"), takes_self=True))
+    revisions_path: Path = setting(values.location, Factory(partial(beside_data, "revisions"), takes_self=True))
+    official_path: Path = setting(values.location, Factory(_official_place, takes_self=True))
+    state_path: Path = setting(values.location, Factory(_state_place, takes_self=True))
     compression: str = setting(values.one_of("zstd", "snappy"), "zstd")
     timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
     validation: ValidationConfig = setting(values.section(ValidationConfig), factory=ValidationConfig)
@@ -110,6 +132,16 @@ class StoreConfig:
 
     def __attrs_post_init__(self) -> None:
         values.folders_apart({name: getattr(self, name) for name in FOLDERS})
+
+    def in_former_places(self) -> Self:
+        """Return the same with every area that is not named where earlier versions had it: in the current folder."""
+        usual = StoreConfig(output_path=self.output_path)
+        unnamed = {area: getattr(FORMER, area) for area in PLACES if getattr(self, area) == getattr(usual, area)}
+        return evolve(self, **unnamed)
+
+
+PLACES = (*FOLDERS[1:], "state_path")
+FORMER = StoreConfig()
 
 
 # mypy's plugin for attrs does not recognise it under this name, so that the __init__ declared below is used.

@@ -33,6 +33,8 @@ _TO_REQUEST = (Verdict.MISSING, Verdict.PARTIAL)
 FILE_WIDTH = 120
 """Columns of a map that is not printed on a terminal."""
 MAX_ROWS = 60
+LOST_SHOWN = 10
+"""Lost files that are printed: a whole folder of them may be gone."""
 MIN_SIGNS = 20
 """Signs of a row on however narrow a terminal."""
 
@@ -51,6 +53,10 @@ def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
         console.print(drawn if printable(drawn.plain) == drawn.plain else printable(drawn.plain), soft_wrap=True)
     for gap in (*report.notes(), *report.gaps()):
         out(_line(gap))
+    for path in report.lost[:LOST_SHOWN]:
+        out(f"{path}: lost: it was recorded, and does not exist")
+    if len(report.lost) > LOST_SHOWN:
+        out(f"… and {len(report.lost) - LOST_SHOWN:,} more lost files")
     out(_conclusion(report))
     for coverage in report.symbols:
         if report.dates and coverage.count(Verdict.EMPTY) == len(report.dates):

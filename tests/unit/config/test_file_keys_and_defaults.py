@@ -204,3 +204,32 @@ def test_configuration_made_in_python_takes_values_of_several_types() -> None:
     )
     assert config.symbols == as_symbols(["AAPL", "MSFT"])
     assert (config.start, config.end, config.alpaca.feed) == (day, day, "sip")
+
+
+@pytest.mark.parametrize(
+    ("output", "aggregates", "state"),
+    [
+        ("data", "aggregates", "state/marketpipe.sqlite"),
+        ("./data", "aggregates", "state/marketpipe.sqlite"),
+        ("/srv/sip/data", "/srv/sip/aggregates", "/srv/sip/state/marketpipe.sqlite"),
+        ("data_sip", "data_sip_aggregates", "data_sip_state/marketpipe.sqlite"),
+        ("stores/iex", "stores/iex_aggregates", "stores/iex_state/marketpipe.sqlite"),
+    ],
+)
+def test_a_place_that_is_not_named_belongs_to_the_output_path(
+    load_text: LoadText, output: str, aggregates: str, state: str
+) -> None:
+    config = load_text(yaml_text(output_path=output))
+
+    assert (config.aggregates_path, config.state_path) == (Path(aggregates), Path(state))
+    others = (config.quarantine_path, config.revisions_path, config.official_path)
+    assert [str(path) for path in others] == [
+        aggregates.replace("aggregates", area) for area in ("quarantine", "revisions", "official")
+    ]
+
+
+def test_a_place_that_is_named_stays_whatever_the_output_path_is(load_text: LoadText) -> None:
+    config = load_text(yaml_text(output_path="elsewhere", aggregates_path="aggregates", revisions_path="a/revs"))
+
+    assert (config.aggregates_path, config.revisions_path) == (Path("aggregates"), Path("a/revs"))
+    assert config.official_path == Path("a/official")

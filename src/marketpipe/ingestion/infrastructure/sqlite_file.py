@@ -26,6 +26,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 TIMEOUT_SECONDS: Final = 30.0
 """How long a writer waits for another process that is writing."""
 INSPECTION_TIMEOUT_SECONDS: Final = 5.0
+FIND_STORE: Final = "SELECT store_id FROM stores WHERE location = ?"
 UNKNOWN_STORE: Final = -1
 """The store_id of a store that is not in a read-only state file: no row has it."""
 IN_MEMORY: Final = ":memory:"
@@ -143,11 +144,10 @@ class SQLiteFile:
 
     def _find(self, location: str) -> int:
         """Return the store's id, inserted if the store is new; ``UNKNOWN_STORE`` if the file cannot be written."""
-        find = "SELECT store_id FROM stores WHERE location = ?"
-        found = self._connection.execute(find, (location,)).fetchone()
+        found = self._connection.execute(FIND_STORE, (location,)).fetchone()
         if found is None and not self._connection.execute("PRAGMA query_only").fetchone()[0]:
             self._connection.execute("INSERT OR IGNORE INTO stores (location) VALUES (?)", (location,))
-            found = self._connection.execute(find, (location,)).fetchone()
+            found = self._connection.execute(FIND_STORE, (location,)).fetchone()
         return int(found[0]) if found else UNKNOWN_STORE
 
 
@@ -181,6 +181,16 @@ class SQLiteStateFile:
                 if is_damage(error):
                     return StateCondition.DAMAGED
                 raise
+
+    def has_store(self) -> bool:
+        """Return whether this store has records there; False also for a file that cannot be read."""
+        if not self._path.is_file():
+            return False
+        try:
+            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                return bool(connection.execute(FIND_STORE, (self._location,)).fetchone())
+        except sqlite3.Error:
+            return False
 
     def is_in_use(self) -> bool:
         with _translated(self._path):

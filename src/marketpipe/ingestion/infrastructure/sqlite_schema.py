@@ -126,8 +126,17 @@ CREATE TABLE official_years (
 ) STRICT, WITHOUT ROWID
 """
 
+FILES: Final = """
+CREATE TABLE files (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (store_id, path, sha256)
+) STRICT, WITHOUT ROWID
+"""
+
 SHARING: Final = (LEASES, CLAIMS, CLAIMS_BY_DAY)
-TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, OFFICIAL_YEARS, *SHARING)
+TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, OFFICIAL_YEARS, FILES, *SHARING)
 
 
 @contextmanager
@@ -193,6 +202,7 @@ STEPS: Final = {
     ),
     4: (
         OFFICIAL_YEARS,
+        FILES,
         "ALTER TABLE partitions ADD COLUMN figures BLOB",
         "ALTER TABLE checkpoints ADD COLUMN days INTEGER NOT NULL DEFAULT 1",
         "ALTER TABLE stores ADD COLUMN asof TEXT",

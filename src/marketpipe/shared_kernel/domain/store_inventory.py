@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import frozen
 
@@ -149,6 +149,33 @@ class OfficialDays(Protocol):
 
         Years from ``first`` to ``last``, both inclusive; one without such days may be absent.
         """
+
+
+ABSENT: Final = ""
+"""In the place of a digest: the file does not exist."""
+
+
+class FileDigests(Protocol):
+    """The recorded SHA-256 of files that no checkpoint records: aggregates, rejected bars, revisions, official days.
+
+    A path begins with its area, such as ``aggregates/``, and has forward slashes. A file has several digests only while
+    it is being replaced, or if a crash left it so: either is right. Raises ``StateError``.
+    """
+
+    def below(self, folder: str) -> Mapping[str, frozenset[str]]:
+        """Return the digests of each recorded file whose path begins with ``folder``, which ends with a slash."""
+
+    def has_any(self, folder: str) -> bool:
+        """Return whether any file is recorded whose path begins with ``folder``."""
+
+    def expect(self, digests: Mapping[str, str]) -> None:
+        """Add these digests, by path, before files are published or removed; ``ABSENT`` for one that is removed."""
+
+    def settle(self, digests: Mapping[str, str]) -> None:
+        """Record that each path has just this digest now; one that is ``ABSENT`` is recorded no more."""
+
+    def adopt(self, digests: Mapping[str, str]) -> None:
+        """Record those of these files, by path, that are not recorded."""
 
 
 class StoreInventory(Protocol):

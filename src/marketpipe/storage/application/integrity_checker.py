@@ -12,6 +12,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, Rec
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, SessionKind, TradingDate
 from marketpipe.storage.application.ports import StoredFiles
+from marketpipe.storage.application.recorded_files import RecordedFiles
 from marketpipe.storage.domain.dataset_lock import FROZEN, DatasetLock, LockedFile, LockScope
 from marketpipe.storage.domain.integrity import (
     CheckedFile,
@@ -25,6 +26,9 @@ from marketpipe.storage.domain.integrity import (
 
 ATTEMPTS: Final = 5
 """So often a day is read again if its file is replaced each time."""
+WITH_DIGESTS: Final = (StoreArea.AGGREGATES, StoreArea.QUARANTINE, StoreArea.REVISIONS)
+"""The areas whose files have no record of their own: official days have one, as day files have."""
+QUARANTINED: Final = f"{StoreArea.QUARANTINE}/"
 FROZEN_PATHS: Final = tuple(f"{area}/" for area in FROZEN)
 BeingWritten = Callable[[Collection[SymbolDay]], frozenset[SymbolDay]]
 """Returns those of the symbol-days that an ingestion is writing now: their files may be newer than their records."""
@@ -39,9 +43,13 @@ class IntegrityChecker:
         register: VersionRegister,
         identity: DatasetIdentity | None,
         being_written: BeingWritten,
+        recorded: RecordedFiles | None = None,
     ) -> None:
-        """``identity`` is the dataset of the store, None if it is not known."""
+        """``identity`` is the dataset of the store, None if it is not known. ``recorded`` compares what has no
+        checkpoint.
+        """
         self._files, self._register, self._identity, self._being_written = files, register, identity, being_written
+        self._recorded = recorded
 
     def check(self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate) -> IntegrityReport:
         """Check the files between the dates, both inclusive. ``symbols`` is None for all, and for foreign files.
@@ -68,6 +76,9 @@ class IntegrityChecker:
                 self._files.invalidate(finding.file)
             if finding.has_recorded_mark and problem.symbol_day:
                 suspect[problem.symbol_day.trading_date] = problem.reason
+            elif problem.path.startswith(QUARANTINED) and (dates := self._files.dates_of(problem.path)):
+                # An ingestion that requests the day again quarantines the same bars again.
+                suspect |= {dates[0]: f"its rejected bars: {problem.reason}"} if dates[0] == dates[1] else {}
         if suspect:
             self._register.mark_suspect(symbol, suspect)
         counts.marked_suspect += len(suspect)
@@ -85,6 +96,8 @@ class IntegrityChecker:
             files = list[CheckedFile]()
             self._refuse_damage(self._findings(symbol, first, last, files.append, *FROZEN))
             frozen = [file for file in files if file.is_within(first, last)]
+            if symbols is not None and not frozen:
+                raise ConfigurationError(f"{symbol} has no bars between these dates: there is nothing of it to freeze")
             locked += [LockedFile(file.path, file.size_bytes, file.sha256) for file in frozen]
             dates += [date for file in frozen for date in file.dates or ()]
         if self._identity is None or not locked:
@@ -114,12 +127,19 @@ class IntegrityChecker:
     ) -> list[FileFinding]:
         """Read the files of some areas, or of all, ``note`` each, and return what differs from the records."""
         recorded, findings = dict(self._register.versions(symbol, first, last)), list[FileFinding]()
-        digests = frozenset(version.sha256 for version in recorded.values())
+        digests, others = frozenset(version.sha256 for version in recorded.values()), list[CheckedFile]()
         for file in self._files.check(symbol, first, last, *areas, proven=digests):
             note(file)
+            if file.area in WITH_DIGESTS:
+                others.append(file)
             record = recorded.pop(file.symbol_day.trading_date, None) if file.symbol_day else None
             if problem := problem_of(file, record, self._identity):
                 findings.append(FileFinding(problem, file, record))
+        if self._recorded is not None:
+            of_areas = [area for area in areas or StoreArea if area in WITH_DIGESTS]
+            differing = self._recorded.differences(symbol, first, last, others, of_areas)
+            known = {finding.problem.path for finding in findings}
+            findings += [FileFinding(problem, file) for problem, file in differing if problem.path not in known]
         return findings + [FileFinding(lost_file(SymbolDay(symbol, date))) for date in sorted(recorded)]
 
     def _confirmed(self, findings: list[FileFinding]) -> list[FileFinding]:
@@ -205,7 +225,9 @@ class IntegrityCounts:
 
 
 def _stray(path: str) -> IntegrityProblem:
-    return IntegrityProblem(path, Damage.FOREIGN, "is not a file of a store; move it away")
+    return IntegrityProblem(
+        path, Damage.FOREIGN, "is not a file of a store, or is a link to a folder, which is not followed; move it away"
+    )
 
 
 def compare_with_lock(stored: StoredFiles, lock: DatasetLock) -> IntegrityReport:

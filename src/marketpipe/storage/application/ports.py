@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
@@ -112,8 +112,23 @@ class StoredFiles(Protocol):
     def read_again(self, day: SymbolDay) -> CheckedFile | None:
         """Return the file of minute bars of a symbol-day as it is now; None if there is none."""
 
-    def invalidate(self, aggregate: CheckedFile) -> None:
-        """Make a damaged aggregate count as stale from now on. In a read-only store it has no effect."""
+    def folders_of(self, symbol: Symbol, areas: Iterable[StoreArea]) -> Sequence[str]:
+        """Return the folders of a symbol in these areas, each with its area and a slash at the end."""
+
+    def read_path(self, path: str) -> CheckedFile | None:
+        """Return the file that ``check`` found under that path as it is now; None if there is none."""
+
+    def exists(self, path: str) -> bool:
+        """Return whether a file has that path, which begins with its area."""
+
+    def dates_of(self, path: str) -> tuple[TradingDate, TradingDate] | None:
+        """Return the first and the last date that a file of that path can have; None if none has such a path."""
+
+    def published_digests(self, file: CheckedFile) -> frozenset[str]:
+        """Return the digests that a revision may have, as the version index has them; none if it does not know."""
+
+    def invalidate(self, file: CheckedFile) -> None:
+        """Make a damaged file count as stale from now on. In a read-only store it has no effect."""
 
     def stored_days(
         self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None

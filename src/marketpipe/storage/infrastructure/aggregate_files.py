@@ -11,13 +11,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from hashlib import sha256 as new_sha256
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
@@ -31,8 +30,19 @@ from marketpipe.storage.domain.storage_metadata import (
     StorageMetadata,
     day_digests,
     differing_days,
+    identity_in,
     sources_in,
     sources_of_days,
+)
+from marketpipe.storage.infrastructure.aggregate_fingerprints import (
+    INVALID,
+    AggregateFile,
+    Months,
+    ScannedYears,
+    YearFingerprints,
+    described,
+    fingerprint_of,
+    newest,
 )
 from marketpipe.storage.infrastructure.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.parquet_files import (
@@ -41,6 +51,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     checked_bars,
     content_of,
     file_in,
+    open_file,
     read_bars,
     read_metadata,
     sha256,
@@ -58,11 +69,7 @@ from marketpipe.storage.infrastructure.store_layout import (
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator, Made
 
-SECOND: Final = 1_000_000_000
-"""In nanoseconds."""
 
-Months = tuple[MonthPartition, ...]
-"""Months of one symbol in one year, ascending."""
 Sources = dict[str, str]
 """For each month ("2024-01") the digests of its day files."""
 
@@ -106,8 +113,7 @@ class AggregateFiles:
     ) -> AggregationReport:
         """Rebuild the files that no longer agree with their minutes. Raises ``StorageError``.
 
-        A day file that cannot be read fails the aggregates of its own month and year alone: the others are rebuilt
-        before ``PartitionUnreadableError`` is raised for it.
+        What a damaged day file does not concern is rebuilt before ``PartitionUnreadableError`` is raised for it.
         """
         errors, total = dict[str, None](), AggregationReport(0, 0)
         for year, wanted in years_between(self._layout, symbol, first, last):
@@ -123,11 +129,16 @@ class AggregateFiles:
         # Scanned again, whatever a plan has scanned: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
         minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction)
-        found = list(minutes.stale(files, errors.setdefault))
+        found = [item for item in minutes.stale(files, errors.setdefault) if self._is_ours(item, errors.setdefault)]
         bars = _readable(minutes, sorted({month for item in found for month in item.changed}), errors)
         if stale := [item for item in found if bars.keys() >= set(item.changed)]:
             self._rebuild(stale, bars)
         return AggregationReport(len(stale), len(files) - len(stale))
+
+    def _is_ours(self, item: StaleAggregate, refuse: Callable[[str, None], object]) -> bool:
+        if not (ours := item.identity in (None, self._identity)):  # another dataset's file is not replaced
+            refuse(f"{item.file.path} is of {item.identity}; this store is of {self._identity}: move it away", None)
+        return ours
 
     def _rebuild(self, stale: Sequence[StaleAggregate], bars: Mapping[MonthPartition, pa.Table]) -> None:
         """Make all bars in one pass over the minutes, for the first month costs most of it, and publish one group."""
@@ -149,7 +160,7 @@ class AggregateFiles:
 def _readable(
     minutes: YearFreshness, months: Iterable[MonthPartition], errors: dict[str, None]
 ) -> dict[MonthPartition, pa.Table]:
-    """Return the bars of the months that can be read; why the others cannot be is added to ``errors``."""
+    """Return the bars of the months that can be read, and add to ``errors`` why others cannot be."""
     bars = dict[MonthPartition, pa.Table]()
     for month in months:
         try:
@@ -167,20 +178,6 @@ def _bars_to_keep(item: StaleAggregate) -> pa.Table:
     changed = pa.array([month.month for month in item.changed], pa.int64())
     # midnight in New York is on the same date in UTC, so the month of the UTC time is the month of the trading date
     return daily.filter(pc.invert(pc.is_in(pc.month(daily["timestamp"]), changed)))
-
-
-@frozen
-class AggregateFile:
-    """An aggregate file, and the months it is made from: one for intraday bars, a year's for daily bars."""
-
-    timeframe: Timeframe
-    path: str
-    months: Months = field(repr=False)
-
-    @property
-    def period(self) -> str:
-        """The month ("2024-01") or the year ("2024") that the file's metadata names."""
-        return str(self.months[0]) if self.timeframe.is_intraday else f"{self.months[0].year:04d}"
 
 
 def years_between(
@@ -269,7 +266,7 @@ class YearFreshness:
         minutes = self._of_minutes(file)
         if file.timeframe.is_intraday or self._closing_auction is None:
             return minutes
-        return _fingerprint(sources_of_days(str(minutes), self._closing_auction), minutes)
+        return fingerprint_of(sources_of_days(str(minutes), self._closing_auction), minutes)
 
     def _of_minutes(self, file: AggregateFile) -> int:
         if self._known is not None:
@@ -277,27 +274,31 @@ class YearFreshness:
         months = [self._months[month] for month in file.months]
         if len(months) == 1:
             return months[0].fingerprint
-        return _fingerprint("".join([month.description for month in months]), newest(m.day_files for m in months))
+        return fingerprint_of("".join([month.description for month in months]), newest(m.day_files for m in months))
 
     def bars(self, month: MonthPartition) -> pa.Table:
         """Return the bars of the very bytes that were compared. Raises ``PartitionUnreadableError``."""
         return self._months[month].bars()
 
     def _compare(self, file: AggregateFile) -> StaleAggregate:
-        recorded = _recorded_sources(Path(file.path))
+        recorded, identity = _recorded_in(Path(file.path))
         auction = None if file.timeframe.is_intraday else self._closing_auction
         now = {str(month): sources_of_days(self._months[month].digests, auction) for month in file.months}
-        return StaleAggregate(file, recorded, {**recorded, **now}, self.fingerprint(file))
+        return StaleAggregate(file, recorded, {**recorded, **now}, self.fingerprint(file), identity)
 
 
 @frozen
 class StaleAggregate:
-    """A file, the ``recorded`` digests it was made from, and the ``sources`` and the fingerprint of today's minutes."""
+    """A file, the ``recorded`` digests it was made from, and the ``sources`` and the fingerprint of today's minutes.
+
+    ``identity`` is the dataset that the file names; None if it does not exist or cannot be read.
+    """
 
     file: AggregateFile
     recorded: Sources
     sources: Sources
     fingerprint: int
+    identity: DatasetIdentity | None = None
 
     @property
     def changed(self) -> Months:
@@ -313,15 +314,16 @@ class StaleAggregate:
             yield from (TradingDate(day) for day in dates if day is not None)
 
 
-def _recorded_sources(aggregate: Path) -> Sources:
-    """Return what a file was made from; nothing for a missing or damaged file, which is then rebuilt."""
+def _recorded_in(aggregate: Path) -> tuple[Sources, DatasetIdentity | None]:
+    """Return what a file was made from, and its dataset; nothing for a missing or damaged file, which is rebuilt."""
     try:
-        content = aggregate.read_bytes()
+        with open_file(aggregate) as opened:
+            content, is_invalid = opened.read(), os.fstat(opened.fileno()).st_mtime_ns == INVALID
         rows, metadata = file_in(content, str(aggregate), columns=True)  # behind an intact footer it may be damaged
         checked_bars(rows, aggregate)
-        return sources_in(metadata)
+        return {} if is_invalid else sources_in(metadata), identity_in(metadata)
     except (OSError, PartitionUnreadableError):
-        return {}
+        return {}, None
 
 
 @define(slots=False, eq=False)
@@ -345,7 +347,7 @@ class DayFilesOfMonth:
 
     @cached_property
     def fingerprint(self) -> int:
-        return _fingerprint(self.description, newest([self.day_files]))
+        return fingerprint_of(self.description, newest([self.day_files]))
 
     @cached_property
     def description(self) -> str:
@@ -382,69 +384,3 @@ class DayFilesOfMonth:
         names = (name for name, _, _ in self.day_files if date_of(year, month, name))  # no foreign day=99.parquet
         found = ((name, content_of(f"{self.folder}/{name}")) for name in names)
         return {name: content for name, content in found if content is not None}
-
-
-def described(month: int, day_files: Iterable[DayFile]) -> str:
-    """Return the names, sizes and times of a month's day files, with the name of their folder, as text."""
-    folder = f"month={month:02d}"
-    return "".join([f"{folder}/{name} {size} {modified}\n" for name, size, modified in day_files])
-
-
-def newest(months: Iterable[Sequence[DayFile]]) -> int:
-    """Return the latest modification time, in nanoseconds; 0 if there is no file."""
-    return max([modified for day_files in months for _, _, modified in day_files], default=0)
-
-
-def _fingerprint(description: str, newest_ns: int) -> int:
-    """Return a time with the seconds of the newest file; below the second it is a digest of the description.
-
-    A reader of the folder sees when the minutes last changed, and no other state of the files has the same time.
-    """
-    digest = new_sha256(description.encode()).digest()
-    return newest_ns // SECOND * SECOND + int.from_bytes(digest[:8], "big") % SECOND
-
-
-@frozen
-class YearFingerprints:
-    """The fingerprints of a symbol's year at the moment of a scan: for each month, and for all of them together."""
-
-    months: Mapping[int, int]
-    year: int
-
-    @classmethod
-    def scanned(cls, day_files: Mapping[int, Sequence[DayFile]]) -> YearFingerprints | None:
-        """Return those of the day files of each month, ascending; None if one of them is gone, or no file."""
-        if any(size < 0 for found in day_files.values() for _, size, _ in found):
-            return None
-        descriptions = {month: described(month, found) for month, found in day_files.items()}
-        months = {month: _fingerprint(text, newest([day_files[month]])) for month, text in descriptions.items()}
-        return cls(months, _fingerprint("".join(descriptions.values()), newest(day_files.values())))
-
-    def of(self, file: AggregateFile) -> int:
-        return self.months[file.months[0].month] if file.timeframe.is_intraday else self.year
-
-
-class ScannedYears:
-    """Remembers what a plan's scan of the day files showed, so that the refresh after it need not scan them again.
-
-    It holds a dozen numbers for each year of a symbol. Files may have changed since: it is for use at once.
-    """
-
-    def __init__(self) -> None:
-        self._years: dict[tuple[Symbol, int], YearFingerprints | None] = {}
-
-    def note(self, symbol: Symbol, year: int, day_files: Mapping[int, Sequence[DayFile]]) -> None:
-        """Remember the scan of some months of a year, ascending, in the place of an earlier one."""
-        self._years[symbol, year] = YearFingerprints.scanned(day_files)
-
-    def get(self, year: Months) -> YearFingerprints | None:
-        """Return the fingerprints of these months; None unless every one of them was scanned.
-
-        A month outside of the plan's range would be missing in the fingerprint of the year, and daily bars that were
-        made before that month existed would seem to be fresh.
-        """
-        found = self._years.get((year[0].symbol, year[0].year))
-        return found if found is not None and all(month.month in found.months for month in year) else None
-
-    def forget(self) -> None:
-        self._years.clear()

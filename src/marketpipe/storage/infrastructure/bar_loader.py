@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import calendar
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from attrs import evolve, frozen
+from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, ValidationError
-from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
-from marketpipe.shared_kernel.domain.store_inventory import DayComparison
+from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars, differing_rows
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
-from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, merge_bars, moment_of
+from marketpipe.storage.domain.storage_metadata import identity_in
+from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
 from marketpipe.storage.infrastructure.official.official_reader import OfficialRows
 from marketpipe.storage.infrastructure.parquet_files import (
-    Int64s,
     bars_at,
+    bars_in,
     content_of,
     each,
+    file_in,
     read_bars,
     scan_bars,
     sha256,
     times_of,
 )
-from marketpipe.storage.infrastructure.store_layout import StoreLayout, unreadable
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, unreadable
+from marketpipe.storage.infrastructure.stored_identity import StoredIdentity, identity_of, refuse_others
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
@@ -62,9 +65,22 @@ class BarRange:
     def files(self, layout: StoreLayout) -> list[str]:
         """Return the paths where these bars would be, ascending by time; they are computed, and no folder is listed."""
         if self.is_of_minutes:
-            months = ((f"{layout.data}/{month.folder}", days) for month, days in self._months())
+            months = ((f"{layout.data}/{month.folder}", days) for month, days in self.months())
             return [f"{folder}/{day_file(day)}" for folder, days in months for day in days]
-        return list(dict.fromkeys(layout.aggregate(self.timeframe, month) for month, _ in self._months()))
+        return list(self.months_of_aggregates(layout))
+
+    def months_of_aggregates(self, layout: StoreLayout) -> dict[str, list[MonthPartition]]:
+        """Return the paths where these bars would be, each with those of its months that are wanted, ascending."""
+        found = defaultdict[str, list[MonthPartition]](list)
+        for month, _ in self.months():
+            found[layout.aggregate(self.timeframe, month)].append(month)
+        return found
+
+    def day_files(self, layout: StoreLayout) -> Iterator[tuple[MonthPartition, list[Path]]]:
+        """Yield the months, each with the day files that it has between the dates. Raises ``StorageError``."""
+        for month, days in self.months():
+            names = {day_file(day) for day in days}
+            yield month, [path for path in layout.day_files(month) if path.name in names]
 
     def official_files(self, layout: StoreLayout) -> list[str]:
         """Return the paths where the exchange's own days would be, ascending."""
@@ -78,7 +94,7 @@ class BarRange:
         inside = (times >= start) & (times < end)
         return bars if inside.all() else bars.filter(pa.array(inside))
 
-    def _months(self) -> Iterator[tuple[MonthPartition, range]]:
+    def months(self) -> Iterator[tuple[MonthPartition, range]]:
         """Yield the months, each with those of its days that are wanted."""
         first, last = self.first.day, self.last.day
         year, month = first.year, first.month
@@ -140,6 +156,7 @@ class AsOfReader:
         # The revisions after the files. A version becomes a revision before its file is replaced, so a reader that
         # has seen a file that is too new finds here what was there before it. The other way round, a version could
         # move from one place to the other between the two reads, and be seen in neither.
+        refuse_links(self._layout.revisions, month.folder)
         former = {each.symbol_day: each for each in self._layout.revisions_of(month) if each.known_since <= moment}
         for day in days:
             if day in current and current[day] <= moment:
@@ -148,6 +165,10 @@ class AsOfReader:
                 yield VersionFile(day, former[day].known_since, self._layout.revision(former[day]))
 
     def _bars(self, wanted: BarRange, versions: Sequence[VersionFile]) -> pa.Table:
+        for version in versions:
+            current = self._layout.bars(version.symbol_day)
+            if version.path != current:
+                refuse_others(version.path, identity_of(version.path), identity_of(current))
         if wanted.is_of_minutes:
             return scan_bars([version.path for version in versions])
         months = groupby(versions, key=lambda version: MonthPartition.of(version.symbol_day))
@@ -219,6 +240,7 @@ class BarLoader:
     def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
         self._layout, self._as_of = layout, AsOfReader(layout, new_aggregator)
         self._new_aggregator, self._official = new_aggregator, OfficialRows(layout)
+        self._identity: DatasetIdentity | None = None
 
     def load(
         self,
@@ -237,6 +259,8 @@ class BarLoader:
         if timeframe.is_intraday and source is not None:
             raise ValidationError(f"source: bars of {timeframe} have none; give 1d, 1w or 1mo, or no source")
         ranges = [BarRange(symbol, first, last, timeframe) for symbol in symbols]
+        for wanted in ranges:
+            self._refuse_links(wanted)
         if timeframe.is_made_of_days:
             found = self._periods(ranges, as_of)
         else:
@@ -250,7 +274,10 @@ class BarLoader:
         """Return what was made from minutes, in the columns of bars."""
         if as_of is not None:
             return [self._as_of_moment(as_of, wanted) for wanted in ranges]
-        return self._now(ranges, [wanted.files(self._layout) for wanted in ranges])
+        stored = self._tables(ranges, [wanted.files(self._layout) for wanted in ranges])
+        if not all(wanted.is_of_minutes for wanted in ranges):
+            stored = [self._with_missing(wanted, tables) for wanted, tables in zip(ranges, stored, strict=True)]
+        return [_in_one([bars for bars in tables if bars is not None]) for tables in stored]
 
     def _days(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
         """Return the exchange's own days, and where there is none, those made from minutes."""
@@ -271,11 +298,53 @@ class BarLoader:
         return [wanted.within(part) for wanted, part in zip(ranges, parts, strict=True)]
 
     def _now(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[pa.Table]:
+        stored = self._tables(ranges, paths)
+        return [_in_one([bars for bars in tables if bars is not None]) for tables in stored]
+
+    def _tables(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[list[pa.Table | None]]:
         """Read the files of all symbols together: there may be a thousand symbols with a file each."""
         files = [[(wanted, path) for path in some] for wanted, some in zip(ranges, paths, strict=True)]
-        read = iter(each(_read, [*chain.from_iterable(files)]))
-        stored = ([bars for bars in islice(read, len(some)) if bars is not None] for some in files)
-        return [_in_one(tables) for tables in stored]
+        read = iter(each(self._read, [*chain.from_iterable(files)]))
+        return [[*islice(read, len(some))] for some in files]
+
+    def _refuse_links(self, wanted: BarRange) -> None:
+        """A link that leads out of the store is named, and not followed. Raises ``StorageError``."""
+        for month, _ in wanted.months():
+            refuse_links(self._layout.data, month.folder)
+            if not wanted.is_of_minutes:
+                refuse_links(self._layout.aggregates, f"timeframe={wanted.timeframe}/{month.year_folder}")
+
+    def _with_missing(self, wanted: BarRange, tables: list[pa.Table | None]) -> list[pa.Table | None]:
+        """Make what lost aggregates had of the minutes that are stored: bars that exist must not be left out."""
+        months = list(wanted.months_of_aggregates(self._layout).values())
+        lost = {month for bars, some in zip(tables, months, strict=True) if bars is None for month in some}
+        minutes = {month: files for month, files in wanted.day_files(self._layout) if month in lost and files}
+        if not minutes:
+            return tables
+        try:
+            bars = {month: scan_bars(files) for month, files in minutes.items()}
+        except PartitionUnreadableError as error:
+            raise _damage(wanted, error) from error
+        made = self._new_aggregator().aggregate(bars, [wanted.timeframe])
+        of_files = ([made[month][wanted.timeframe] for month in some if month in made] for some in months)
+        return [
+            wanted.within(_in_one(again)) if bars is None and again else bars
+            for bars, again in zip(tables, of_files, strict=True)
+        ]
+
+    def _read(self, file: tuple[BarRange, str]) -> pa.Table | None:
+        """Read a file of minutes, or an aggregate of this dataset; None if it does not exist."""
+        wanted, path = file
+        try:
+            if wanted.is_of_minutes:
+                return bars_at(path)
+            if (content := content_of(path)) is None:
+                return None
+            self._identity = self._identity or StoredIdentity(self._layout).read()
+            refuse_others(path, identity_in(file_in(content, path, columns=False)[1]), self._identity)
+            return wanted.within(bars_in(content, path))
+        except PartitionUnreadableError as error:
+            raise _damage(wanted, error) from error
 
     def _as_of_moment(self, as_of: Timestamp, wanted: BarRange) -> pa.Table:
         try:
@@ -299,15 +368,6 @@ def _days_of(wanted: BarRange) -> BarRange:
     return BarRange(wanted.symbol, first, last, Timeframe.DAY_1)
 
 
-def _read(file: tuple[BarRange, str]) -> pa.Table | None:
-    wanted, path = file
-    try:
-        bars = bars_at(path)
-    except PartitionUnreadableError as error:
-        raise _damage(wanted, error) from error
-    return bars if bars is None or wanted.is_of_minutes else wanted.within(bars)
-
-
 def _damage(wanted: BarRange, error: PartitionUnreadableError) -> PartitionUnreadableError:
     return PartitionUnreadableError(f"a file of {wanted} is damaged: {error}")
 
@@ -321,109 +381,3 @@ def _named(bars: pa.Table, symbols: Sequence[str], lengths: Sequence[int]) -> pa
     which = pa.array(np.repeat(np.arange(len(symbols), dtype=np.int32), lengths))
     names = pa.DictionaryArray.from_arrays(which, pa.array(symbols, pa.string())).dictionary_decode()
     return bars.add_column(0, SYMBOL, names)
-
-
-Floats = npt.NDArray[np.float64]
-
-PRICES = ("open", "high", "low", "close")
-SAME_RATIO = 2e-3
-HALF_A_CENT = 0.005
-VOLUME_ROUNDING = 0.5
-FEWEST_BARS_OF_A_RATIO = 5
-FEWEST_MOVED, MOST = 0.03, 0.5
-"""Shares of the prices: below the first, what has changed are single bars."""
-NEARLY_ALL, ALL_BUT_FEW = 0.9, 0.99
-VERY_LITTLE = 1e-6
-
-
-class ParquetBarComparer:
-    """Compares what the provider returns now with the day files, bar by bar: what would storing it change?"""
-
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
-
-    def compare(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[DayComparison, ...]:
-        good, bad = pa.table(accepted), pa.table(rejected)
-        rejected_times = {part.symbol_day: times_of(bad.slice(part.offset, part.length)) for part in rejected.slices}
-        nothing = np.empty(0, np.int64)
-        return tuple(
-            self._compare(part, good.slice(part.offset, part.length), rejected_times.get(part.symbol_day, nothing))
-            for part in accepted.slices
-        )
-
-    def _compare(self, part: SymbolDaySlice, newer: pa.Table, rejected: Int64s) -> DayComparison:
-        path = self._layout.bars(part.symbol_day)
-        try:
-            stored = read_bars(path).select(BAR_SCHEMA.names) if path.exists() else BAR_SCHEMA.empty_table()
-        except PartitionUnreadableError as error:
-            return DayComparison(part.symbol_day, error=f"{error}; run 'marketpipe ingest' to repair it")
-        merged = merge_bars(stored, newer, rejected, part.final_window)
-        return compare_bars(DayComparison(part.symbol_day), stored, merged)
-
-
-def compare_bars(blank: DayComparison, old: pa.Table, new: pa.Table) -> DayComparison:
-    """Return ``blank`` filled in. Both tables ascend by time, and have no time twice."""
-    old_times, new_times = times_of(old), times_of(new)
-    kept, still = np.isin(old_times, new_times), np.isin(new_times, old_times)
-    before, after = old.filter(pa.array(kept)), new.filter(pa.array(still))
-    changed = differing_rows(before, after)
-    counted = evolve(
-        blank,
-        unchanged=int((~changed).sum()),
-        changed=int(changed.sum()),
-        added=int((~still).sum()),
-        removed=int((~kept).sum()),
-    )
-    return _measured(counted, before, after) if changed.any() else counted
-
-
-def _measured(counted: DayComparison, before: pa.Table, after: pa.Table) -> DayComparison:
-    moves = [np.abs(_floats(after, name) / _floats(before, name) - 1) for name in PRICES]
-    ratio = _constant(_floats(before, "close"), _floats(after, "close"), HALF_A_CENT)
-    volumes = _constant(_floats(before, "volume"), _floats(after, "volume"), VOLUME_ROUNDING)
-    return evolve(
-        counted,
-        largest_move=float(np.max(moves)),
-        price_ratio=ratio,
-        volume_ratio=volumes if ratio else None,
-        scale=scale_of(*(np.concatenate([_floats(bars, name) for name in PRICES]) for bars in (before, after))),
-    )
-
-
-def scale_of(before: Floats, after: Floats) -> float | None:
-    """Return the one ratio by which prices were adjusted again; None if there is none. Both have the same bars.
-
-    Both sides may be rounded to cents, so that a small dividend moves only some of the prices, and by a cent. Those
-    move all in one direction then; corrections of single bars do not, or leave more prices unexplained.
-    """
-    traded = before > 0
-    old, new = before[traded], after[traded]
-    moves = new - old
-    moved = moves != 0
-    share = float(moved.mean()) if len(old) else 0.0
-    if share < FEWEST_MOVED:
-        return None
-    one_way = bool((moves[moved] > 0).all() or (moves[moved] < 0).all())
-    for ratio in (float(np.median(new / old)), float(new.sum() / old.sum())):
-        allowed = HALF_A_CENT * (1 + ratio) * (1 + VERY_LITTLE) + VERY_LITTLE * new
-        explained = float((np.abs(new - ratio * old) <= allowed).mean())
-        if ratio != 1 and explained >= (NEARLY_ALL if share >= MOST and one_way else ALL_BUT_FEW) and one_way:
-            return ratio
-    return None
-
-
-def _constant(before: Floats, after: Floats, rounding: float) -> float | None:
-    """Return after over before if it is the same for all bars, but for the rounding of both; else None."""
-    traded = before > 0
-    if traded.sum() < FEWEST_BARS_OF_A_RATIO:
-        return None
-    ratios = after[traded] / before[traded]
-    typical = float(np.median(ratios))
-    # both sides may have been rounded: to cents, or to whole units traded
-    allowed = SAME_RATIO * typical + rounding * (1 + typical) / before[traded]
-    return typical if bool((np.abs(ratios - typical) <= allowed).all()) else None
-
-
-def _floats(bars: pa.Table, name: str) -> Floats:
-    values: Floats = bars[name].to_numpy()
-    return values

@@ -76,6 +76,10 @@ class KnownMoments:
         """Return the moment of the last line of a version; None if there is no line: it was never published here."""
         return self._of.get(str(date), {}).get(digest)
 
+    def published_at(self, moment: Timestamp, date: TradingDate) -> frozenset[str]:
+        """Return the digests of the versions that are known since this moment; none if there is no line of it."""
+        return frozenset(digest for digest, since in self._of.get(str(date), {}).items() if since == moment)
+
     def since(self, date: TradingDate, modified: Timestamp, digest: Callable[[], str]) -> Timestamp:
         """Return since when the day file with this modification time and ``digest`` is known.
 

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -27,8 +27,10 @@ from marketpipe.storage.infrastructure.official.daily_bars import FIRST_SESSIONS
 from marketpipe.storage.infrastructure.store_layout import (
     DAY_FILE,
     MONTH_FOLDER,
+    NOT_FOLLOWED,
     YEAR_FOLDER,
     StoreLayout,
+    refuse_links,
     translating,
 )
 
@@ -398,8 +400,11 @@ def read_consistently(fingerprints: Callable[[], Fingerprints], read: Callable[[
     raise StorageError("files were replaced again and again while they were read; try again when fewer are written")
 
 
-def fingerprints_below(roots: Iterable[Path]) -> Fingerprints:
+def fingerprints_below(roots: Collection[Path]) -> Fingerprints:
     """Return the fingerprint of every Parquet file below the roots. Raises ``StorageError``."""
+    for root in roots:
+        if root.name.startswith("timeframe="):
+            refuse_links(root.parent, root.name)
     return dict(found for root in roots for found in _below(str(root)))
 
 
@@ -413,6 +418,10 @@ def _below(folder: str) -> Iterator[tuple[str, tuple[int, int]]]:
             if entry.name.endswith(".parquet"):
                 yield entry.path, _fingerprint(entry)
             elif entry.is_dir():
+                if entry.is_symlink():
+                    if "=" not in entry.name:  # no folder of a store: no query reads it
+                        continue
+                    raise StorageError(f"{entry.path} is a link, which is not followed: {NOT_FOLLOWED}")
                 yield from _below(entry.path)
 
 

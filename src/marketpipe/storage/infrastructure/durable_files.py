@@ -8,20 +8,22 @@ ingestion adopts (ADR 0013).
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.store_inventory import ABSENT
 
 SUFFIX: Final = ".tmp"
 NUMBERS: Final = count(1)
@@ -48,9 +50,20 @@ class DurableFiles:
     Temporary files that a dead process left are removed when their folder is next written to.
     """
 
-    def __init__(self, executor: Executor | None = None) -> None:
-        """``executor`` writes and syncs files: a disk commits many that wait together as quickly as one."""
+    def __init__(
+        self,
+        executor: Executor | None = None,
+        roots: Collection[Path] = (),
+        recorder: Recorder | None = None,
+    ) -> None:
+        """``executor`` writes and syncs files: a disk commits many that wait together as quickly as one.
+
+        Below the ``roots`` no link is followed, or files would be written, replaced and removed outside of the store.
+        ``recorder`` records what is published; None for what belongs to no store.
+        """
+        self._recorder = recorder or NothingRecorded()
         self._lock, self._known, self._executor = threading.Lock(), set[Path](), executor or SameThread()
+        self._roots = frozenset(roots)
         self._unsynced = Counter[Path]()
 
     def publish(self, contents: Mapping[Path, bytes], modified_ns: int | None = None) -> None:
@@ -69,7 +82,7 @@ class DurableFiles:
         Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
         """
         with self._new_folders() as prepare, _translated():
-            group = FileGroup(prepare, self._executor)
+            group = FileGroup(prepare, self._executor, self._refuse_links, self._recorder)
             try:
                 yield group
                 group.publish()
@@ -87,6 +100,9 @@ class DurableFiles:
         with self._new_folders() as prepare, _translated(*second_names.values()), ExitStack() as undo:
             folders = {name.parent for name in second_names.values()}
             above = {parent for folder in folders for parent in prepare(folder)}
+            kept = [(path, name) for path, name in second_names.items() if self._recorder.records(name)]
+            digests = {name: _sha256(path.read_bytes()) for path, name in kept}
+            undo.enter_context(self._recorder.recorded(digests))
             for path, name in second_names.items():
                 _link_or_copy(path, name, undo)
             self._sync(folders | above)
@@ -102,7 +118,17 @@ class DurableFiles:
     def remove(self, path: Path) -> None:
         """Remove the file if it exists. Raises ``StorageError``."""
         with _translated(path):
-            path.unlink(missing_ok=True)
+            self._refuse_links(path.parent)
+            with self._recorder.recorded({path: ABSENT} if self._recorder.records(path) else {}):
+                path.unlink(missing_ok=True)
+
+    def _refuse_links(self, folder: Path) -> None:
+        """Raise ``OSError`` if the folder, or one between it and its root, is a link."""
+        for place in (folder, *folder.parents) if self._roots else ():
+            if place in self._roots:
+                break
+            if place.is_symlink():
+                raise OSError(errno.ELOOP, "it is a link, and no link below a store's folders is followed", str(place))
 
     def _sync(self, folders: Collection[Path]) -> None:
         """Sync folders in any order; none is being synced any more when this returns or raises."""
@@ -121,6 +147,7 @@ class DurableFiles:
         made: list[Path] = []
 
         def prepare(folder: Path) -> Collection[Path]:
+            self._refuse_links(folder)
             with self._lock:
                 above = [] if folder in self._known and folder.is_dir() else _make_folder(folder)
                 made.extend(above)
@@ -131,6 +158,28 @@ class DurableFiles:
         yield prepare
         with self._lock:
             self._unsynced -= Counter(made)
+
+
+class Recorder(Protocol):
+    """Records the SHA-256 of published files."""
+
+    def records(self, path: Path) -> bool:
+        """Return whether it records files of this path."""
+
+    def recorded(self, digests: Mapping[Path, str]) -> AbstractContextManager[None]:
+        """Record what files will have, ``ABSENT`` for one that is removed; and at the end that they have it."""
+
+
+class NothingRecorded:
+    def records(self, _: Path) -> bool:
+        return False
+
+    def recorded(self, _: Mapping[Path, str]) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 P = ParamSpec("P")
@@ -177,9 +226,16 @@ class StagedFile:
 class FileGroup:
     """Files that are published together. Files are written and synced while the caller still makes the next ones."""
 
-    def __init__(self, prepare: Callable[[Path], Collection[Path]], executor: Executor) -> None:
-        """``prepare`` makes a folder, and returns the others that have to be synced for it."""
-        self._prepare, self._executor = prepare, executor
+    def __init__(
+        self,
+        prepare: Callable[[Path], Collection[Path]],
+        executor: Executor,
+        refuse_links: Callable[[Path], None],
+        recorder: Recorder,
+    ) -> None:
+        """``prepare`` makes a folder, and returns the others that have to be synced for it; both raise ``OSError``."""
+        self._prepare, self._executor, self._refuse_links = prepare, executor, refuse_links
+        self._recorder, self._digests = recorder, dict[Path, str]()
         self._next, self._size = list[NewFile](), 0
         self._coming: list[Future[Sequence[StagedFile]]] = []
         self.folders = set[Path]()
@@ -195,6 +251,8 @@ class FileGroup:
             self.folders.update(self._prepare(folder))
             self.folders.add(folder)
         self._next.append(NewFile(path, content, modified_ns, taken_times))
+        if self._recorder.records(path):
+            self._digests[path] = _sha256(content)
         self._size += len(content)
         if self._size >= TOGETHER_BYTES or len(self._next) == TOGETHER_FILES:
             files, self._next, self._size = self._next, [], 0
@@ -207,6 +265,7 @@ class FileGroup:
         A file that cannot be written in place, or that has a second name, is replaced with the group. Raises
         ``OSError``; the group can then be published without the lines.
         """
+        self._refuse_links(path.parent)
         try:
             appended = _append(path, lines)
         except FileNotFoundError:
@@ -228,10 +287,13 @@ class FileGroup:
         if self._next:
             files, self._next, self._size = self._next, [], 0
             self._coming.append(self._executor.submit(write_and_sync, files))
-        for staged in [staged for coming in self._coming for staged in coming.result()]:
-            staged.publish()
-            self.modified_ns[staged.path] = staged.modified_ns
+        staged_files = [staged for coming in self._coming for staged in coming.result()]
+        with self._recorder.recorded(self._digests):
+            for staged in staged_files:
+                staged.publish()
+                self.modified_ns[staged.path] = staged.modified_ns
         self._coming.clear()
+        self._digests.clear()
 
     def discard(self) -> None:
         """Remove the files that are not published."""

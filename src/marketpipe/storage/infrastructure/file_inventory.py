@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from calendar import monthrange
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -20,7 +20,7 @@ from typing import Final
 import pyarrow as pa
 from attrs import evolve
 
-from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, PartitionUnreadableError, ValidationError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import (
     NO_MARK,
     DatasetIdentity,
@@ -35,15 +35,15 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
-from marketpipe.storage.domain.data_partition import size_and_time_in
+from marketpipe.storage.domain.data_partition import MonthPartition, size_and_time_in
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea, problem_of
 from marketpipe.storage.domain.storage_metadata import days_in, identity_in, label_in, sources_in
 from marketpipe.storage.infrastructure.aggregate_files import (
-    ScannedYears,
     YearFreshness,
     aggregate_files,
     years_between,
 )
+from marketpipe.storage.infrastructure.aggregate_fingerprints import INVALID, ScannedYears
 from marketpipe.storage.infrastructure.day_versions import (
     BEGINNING,
     KnownMoments,
@@ -57,7 +57,6 @@ from marketpipe.storage.infrastructure.parquet_files import (
     checked_bars,
     file_in,
     open_file,
-    read_metadata,
     sha256,
     times_of,
     traded_minutes,
@@ -67,19 +66,16 @@ from marketpipe.storage.infrastructure.store_layout import (
     STRANGE,
     VERSION_INDEX,
     DayFile,
-    FoundFile,
     StoreLayout,
-    StoreWalk,
     date_of,
     modified_ns,
     scan_day_files,
 )
+from marketpipe.storage.infrastructure.store_walk import FoundFile, StoreWalk
 
 AGGREGATED: Final = tuple(timeframe for timeframe in Timeframe if timeframe.is_aggregated)
 FILES_AT_A_TIME: Final = 512
 """So many files are handed to the reading threads at once; their rows are in memory together."""
-FILES_TRIED: Final = 20
-FILES_COUNTED: Final = 300
 
 
 class FileInventory:
@@ -205,40 +201,6 @@ def _has_digest(path: str, digest: str, modified_us: int | None) -> bool:
         return True
 
 
-class StoredIdentity:
-    """Finds which dataset a store contains. Its day files name it: there is no marker file that could be lost."""
-
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
-
-    def read(self) -> DatasetIdentity | None:
-        """Return that of the first file that can be read; None if nothing is stored."""
-        return next(self._found_in(FILES_TRIED), None)
-
-    def prevailing(self) -> DatasetIdentity | None:
-        """Return that of most of some hundred files, for one may have been copied here from another store."""
-        counted = Counter(self._found_in(FILES_COUNTED)).most_common(1)
-        return counted[0][0] if counted else None
-
-    def check(self, identity: DatasetIdentity) -> None:
-        """Refuse another dataset than the stored one with ``DatasetMismatchError``; change nothing."""
-        found = self.read()
-        if found is not None and found != identity:
-            raise DatasetMismatchError(
-                f"{self._layout.data} contains the dataset of {found}, not that of {identity}. "
-                "One folder is one dataset: give another output_path"
-            )
-
-    def _found_in(self, most: int) -> Iterator[DatasetIdentity]:
-        for path in islice(self._layout.any_day_files(), most):
-            try:
-                found = identity_in(read_metadata(path))
-            except PartitionUnreadableError:
-                continue
-            if found is not None:
-                yield found
-
-
 class ParquetStoredFiles:
     """Reads the files of a store to the last byte, on the threads of an executor."""
 
@@ -293,11 +255,32 @@ class ParquetStoredFiles:
         found = read_whole(self._walk.day_file(day))
         return found and found[0]
 
-    def invalidate(self, aggregate: CheckedFile) -> None:
-        for found in self._in(StoreArea.AGGREGATES, aggregate.symbol):
-            if found.path == aggregate.path:
-                with suppress(OSError):  # a read-only store
-                    os.utime(found.on_disk, ns=(0, 0))
+    def folders_of(self, symbol: Symbol, areas: Iterable[StoreArea]) -> Sequence[str]:
+        return self._walk.folders_of(symbol, areas)
+
+    def read_path(self, path: str) -> CheckedFile | None:
+        place = self._walk.named(path)
+        found = None if place is None else read_whole(place)
+        return found and found[0]
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(self._walk.on_disk(path))
+
+    def dates_of(self, path: str) -> tuple[TradingDate, TradingDate] | None:
+        place = self._walk.named(path)
+        return None if place is None else (place.first, place.last)
+
+    def published_digests(self, file: CheckedFile) -> frozenset[str]:
+        if file.area is not StoreArea.REVISIONS or file.trading_date is None:
+            return frozenset()
+        month = MonthPartition.of(SymbolDay(file.symbol, file.trading_date))
+        revision = month.revision(file.path.rpartition("/")[2])
+        known = self._index.of(file.symbol)
+        return known.published_at(revision.known_since, file.trading_date) if revision else frozenset()
+
+    def invalidate(self, file: CheckedFile) -> None:
+        with suppress(OSError):  # a read-only store
+            os.utime(self._walk.on_disk(file.path), ns=(INVALID, INVALID))
 
     def stored_days(
         self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None

@@ -121,7 +121,7 @@ def open_file(path: Path | str) -> BinaryIO:
     return file
 
 
-def file_in(content: bytes, path: str, *, columns: bool) -> tuple[pa.Table | None, Mapping[str, str]]:
+def file_in(content: bytes | pa.Buffer, path: str, *, columns: bool) -> tuple[pa.Table | None, Mapping[str, str]]:
     """Return the columns (None without ``columns``: then only the footer is decoded) and the key-value metadata."""
     with _decoding(path), _opened(pa.BufferReader(content)) as file:
         return file.read(use_threads=False) if columns else None, _as_text(file.metadata.metadata or {})

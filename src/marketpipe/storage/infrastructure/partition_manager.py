@@ -26,7 +26,7 @@ from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.data_partition import Revision
-from marketpipe.storage.domain.storage_metadata import StorageMetadata
+from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.day_versions import (
     KnownMoments,
     NewVersion,
@@ -43,10 +43,10 @@ from marketpipe.storage.infrastructure.day_versions import (
     merge_bars,
 )
 from marketpipe.storage.infrastructure.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
-from marketpipe.storage.infrastructure.file_inventory import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     ParquetWriter,
+    read_metadata,
     read_rows,
     sha256,
     times_of,
@@ -55,6 +55,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     versioned,
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 
 logger = logging.getLogger("marketpipe.storage")
 
@@ -138,13 +139,22 @@ class PartitionManager:
                 modified_ns = version.known_since.epoch_micros * 1000
                 yield version.path, version.content, modified_ns, version.taken_times
         for item in items:
-            old = quarantined.get(item.day)
+            old = self._own(quarantined.get(item.day))
             rows = rejected_after(item.part, item.rejected, old)
             if rows is not None:
                 content = self._writer.encode(rows, self._metadata(item.day))
                 yield self._layout.rejected(item.day), content, None, ()
             elif old is not None:
                 write.emptied_quarantines.append(old)
+
+    def _own(self, quarantined: Path | None) -> Path | None:
+        """Return the file. Raises ``StorageError`` for another dataset's, which must not be replaced."""
+        if quarantined is not None:
+            with suppress(PartitionUnreadableError):  # damaged: it is replaced
+                found = identity_in(read_metadata(quarantined))
+                if found not in (None, self._identity):
+                    raise StorageError(f"{quarantined} is of {found}; this store is of {self._identity}: move it away")
+        return quarantined
 
     def _new_version(self, item: _Arrived, write: _Write) -> NewVersion | None:
         """Merge the bars with those that are stored; None if no bars are to be stored."""

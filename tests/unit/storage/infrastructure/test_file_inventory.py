@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -171,15 +170,18 @@ def test_a_range_of_decades_costs_nothing_for_years_without_a_folder(store: OnDi
 
 
 @pytest.mark.parametrize("in_the_way", ["symbol=MSFT", "symbol=MSFT/year=2024", "symbol=MSFT/year=2024/month=01"])
-def test_a_file_in_the_place_of_a_folder_is_an_error_that_names_it(store: OnDisk, in_the_way: str) -> None:
+@pytest.mark.parametrize("put", [lambda path: path.write_bytes(b"in the way"), lambda path: path.symlink_to("..")])
+def test_what_is_in_the_place_of_a_folder_has_no_days(
+    store: OnDisk, in_the_way: str, put: Callable[[Path], object]
+) -> None:
+    msft = day("MSFT", str(LAST))
+    store.store(msft)
     path = store.on_disk.layout.data / in_the_way
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"in the way")
+    shutil.rmtree(path)
+    put(path)
 
-    with pytest.raises(StorageError, match=in_the_way):
-        conditions(store, symbol="MSFT")
-    with pytest.raises(StorageError, match=in_the_way):
-        store.inventory.dates(Symbol("MSFT"), FIRST, LAST)
+    assert conditions(store, store.recorded("MSFT"), symbol="MSFT") == {str(LAST): GONE}
+    assert store.inventory.dates(Symbol("MSFT"), FIRST, LAST) == frozenset()
 
 
 def _a_folder(path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
-from marketpipe.storage.infrastructure.bar_loader import ParquetBarComparer, compare_bars
+from marketpipe.storage.infrastructure.bar_comparer import ParquetBarComparer, compare_bars
 from tests.support.bar_stores import at
 from tests.support.builders import columnar, day, table
 from tests.support.store_on_disk import NOTHING, StoreOnDisk, tree

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.storage.infrastructure.store_layout import FoundFile, StoreLayout, StoreWalk
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_walk import FoundFile, StoreWalk
 
 AAPL = Symbol("AAPL")
 OF_A_STORE = (

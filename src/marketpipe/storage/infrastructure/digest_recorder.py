@@ -1,0 +1,49 @@
+"""Records the digest of every file of the store that no checkpoint records, as it is published, replaced or removed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from marketpipe.shared_kernel.domain.store_inventory import FileDigests
+from marketpipe.storage.domain.integrity import StoreArea
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+
+class DigestRecorder:
+    """Tells the register what files will contain before they are published, and what they contain afterwards.
+
+    So at any moment, also after a crash, a file has one of its recorded digests. See docs/adr/0026.
+    """
+
+    def __init__(self, layout: StoreLayout, digests: Callable[[], FileDigests]) -> None:
+        """``digests`` opens the register when a file is published: the state may not exist before."""
+        roots = {
+            layout.aggregates: StoreArea.AGGREGATES,
+            layout.quarantine: StoreArea.QUARANTINE,
+            layout.revisions: StoreArea.REVISIONS,
+        }
+        self._areas = {f"{root}{os.sep}": area for root, area in roots.items()}
+        self._prefixes, self._digests = tuple(self._areas), digests
+
+    def records(self, path: Path) -> bool:
+        """Return False for a day file, whose digest is in its checkpoint, and for what is not Parquet."""
+        return str(path).startswith(self._prefixes) and path.suffix == ".parquet"
+
+    @contextmanager
+    def recorded(self, digests: Mapping[Path, str]) -> Iterator[None]:
+        """Enter before the files are published. Raises ``StateError``."""
+        named = {self._name_of(str(path)): digest for path, digest in digests.items()}
+        if not named:
+            yield
+            return
+        register = self._digests()
+        register.expect(named)
+        yield
+        register.settle(named)
+
+    def _name_of(self, path: str) -> str:
+        prefix = next(prefix for prefix in self._prefixes if path.startswith(prefix))
+        return f"{self._areas[prefix]}/{path[len(prefix) :].replace(os.sep, '/')}"

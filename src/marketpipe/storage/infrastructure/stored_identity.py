@@ -1,0 +1,90 @@
+"""Which dataset the files of a store belong to: each names it, and no file of another is replaced or believed.
+
+There is no marker file that could be lost. See docs/adr/0026.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, PartitionUnreadableError
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.storage.domain.storage_metadata import identity_in
+from marketpipe.storage.infrastructure.parquet_files import read_metadata
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, any_files
+
+FILES_TRIED: Final = 20
+FILES_COUNTED: Final = 300
+
+
+class StoredIdentity:
+    """Finds which dataset a store contains. Its day files name it: there is no marker file that could be lost."""
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._layout = layout
+
+    def read(self) -> DatasetIdentity | None:
+        """Return that of the first file that can be read; None if nothing is stored."""
+        return next(self._found_in(FILES_TRIED), None)
+
+    def prevailing(self) -> DatasetIdentity | None:
+        """Return that of most of some hundred files, for one may have been copied here from another store."""
+        counted = Counter(self._found_in(FILES_COUNTED)).most_common(1)
+        return counted[0][0] if counted else None
+
+    def check(self, identity: DatasetIdentity) -> None:
+        """Refuse another dataset than the stored one with ``DatasetMismatchError``; change nothing.
+
+        In every area: two stores may be configured to share one.
+        """
+        found = self.read()
+        if found is not None and found != identity:
+            raise self._mismatch(self._layout.data, found, identity, "output_path")
+        for key, root in self._layout.derived().items():
+            others = list[DatasetIdentity]()
+            for found in _identities(islice(any_files(root), FILES_TRIED)):
+                if found == identity:  # of a mixed area each file is compared before it is replaced
+                    break
+                others.append(found)
+            else:
+                if others:
+                    raise self._mismatch(root, others[0], identity, key)
+
+    def _mismatch(
+        self, root: Path, found: DatasetIdentity, identity: DatasetIdentity, key: str
+    ) -> DatasetMismatchError:
+        return DatasetMismatchError(
+            f"{root} contains the dataset of {found}, not that of {identity}. "
+            f"One folder is one dataset: give another {key}"
+        )
+
+    def _found_in(self, most: int) -> Iterator[DatasetIdentity]:
+        return _identities(islice(self._layout.any_day_files(), most))
+
+
+def _identities(paths: Iterable[Path]) -> Iterator[DatasetIdentity]:
+    for path in paths:
+        try:
+            found = identity_in(read_metadata(path))
+        except PartitionUnreadableError:
+            continue
+        if found is not None:
+            yield found
+
+
+def identity_of(path: Path) -> DatasetIdentity | None:
+    """Return the dataset that a file names; None if it does not exist or cannot be read."""
+    with suppress(PartitionUnreadableError):
+        return identity_in(read_metadata(path))
+    return None
+
+
+def refuse_others(path: Path | str, found: DatasetIdentity | None, ours: DatasetIdentity | None) -> None:
+    """Raise ``PartitionUnreadableError`` for a file of another dataset: areas of two stores may have been mixed."""
+    if None not in (found, ours) and found != ours:
+        raise PartitionUnreadableError(f"{path} is of {found}; this store is of {ours}: move it away")
