@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,15 +17,16 @@ from tests.support.alpaca_loopback import AlpacaLoopback, Record
 from tests.support.cli_process import marketpipe, result_of
 
 NEW_YORK = zoneinfo.ZoneInfo("America/New_York")
+HALF_DAY = date(2024, 11, 29)
 DATES = {
     "before the spring DST change": date(2024, 3, 8),
     "after the spring DST change": date(2024, 3, 11),
     "a day without bars of THIN": date(2024, 3, 12),
-    "a half day": date(2024, 11, 29),
+    "a half day": HALF_DAY,
     "before the autumn DST change": date(2024, 11, 1),
     "after the autumn DST change": date(2024, 11, 4),
 }
-HOURS = [time(4, 0), time(9, 29), time(9, 30), time(12, 59), time(15, 59), time(16, 0), time(18, 59), time(19, 59)]
+HOURS = [time(*wall) for wall in ((4,), (9, 29), (9, 30), (12, 59), (13,), (15, 59), (16,), (18, 59), (19, 59))]
 
 
 def _bars(symbol: str) -> list[Record]:
@@ -37,7 +39,8 @@ def _bars(symbol: str) -> list[Record]:
         minutes = {datetime.combine(day, hour, NEW_YORK) for hour in HOURS}
         start = datetime.combine(day, time(4), NEW_YORK)
         minutes |= {start + timedelta(minutes=draw.randrange(960)) for _ in range(40)}
-        records += [_bar(minute.astimezone(UTC), draw) for minute in sorted(minutes)]
+        end = datetime.combine(day, time(17) if day == HALF_DAY else time(20), NEW_YORK)
+        records += [_bar(minute.astimezone(UTC), draw) for minute in sorted(minutes) if minute < end]
     return records
 
 
@@ -107,7 +110,7 @@ def test_every_bar_of_every_symbol_arrives_bit_for_bit(tmp_path: Path, provider:
     assert stored.to_pylist() == expected.to_pylist()
     report = result_of(done)
     assert (report["bars"], report["rejected"], report["failed"]) == (len(expected), 0, 0)
-    assert report["requests"] == len(provider.requests)
+    assert report["requests"] == len(provider.requests) + len(provider.official)
 
 
 def test_bars_are_stored_under_the_new_york_date_and_not_the_utc_date(tmp_path: Path, provider: AlpacaLoopback) -> None:
@@ -137,35 +140,46 @@ def test_a_day_without_bars_is_remembered_as_empty_and_a_second_run_asks_nothing
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == before
 
 
-def test_regular_session_leaves_the_other_hours_out_half_day_included(tmp_path: Path, provider: AlpacaLoopback) -> None:
+def test_a_regular_session_is_stored_with_the_minute_of_its_auction_alone_half_day_included(
+    tmp_path: Path, provider: AlpacaLoopback
+) -> None:
     done = marketpipe(
         "ingest", "--config", str(_config(tmp_path, provider.url, session="regular")), "--json", cwd=tmp_path
     )
 
     assert result_of(done)["rejected"] == 0
     stored = load_ohlcv("AAPL", "2024-03-01", "2024-12-31", root=tmp_path)["timestamp"].to_pylist()
-    closes = {day: time(13) if day == date(2024, 11, 29) else time(16) for day in DATES.values()}
+    closes = {day: time(13) if day == HALF_DAY else time(16) for day in DATES.values()}
     moments = [datetime.fromisoformat(record["t"]).astimezone(NEW_YORK) for record in BARS["AAPL"]]
-    expected = [m for m in moments if time(9, 30) <= m.time() < closes[m.date()]]
+    expected = [m for m in moments if time(9, 30) <= m.time() <= closes[m.date()]]
     assert [moment.astimezone(NEW_YORK) for moment in stored] == expected
 
 
-def test_daily_bars_are_made_from_the_regular_session_and_stamped_new_york_midnight(
+def test_a_day_without_an_official_one_is_made_from_the_regular_session_with_its_auction(
     tmp_path: Path, provider: AlpacaLoopback
 ) -> None:
     marketpipe("ingest", "--config", str(_config(tmp_path, provider.url)), cwd=tmp_path)
 
+    (official,) = load_ohlcv("AAPL", "2024-11-29", "2024-11-29", "1d", root=tmp_path).to_pylist()
+    shutil.rmtree(tmp_path / "official")
     daily = load_ohlcv("AAPL", "2024-11-29", "2024-11-29", "1d", root=tmp_path).to_pylist()
     regular = [
         record
         for record in BARS["AAPL"]
         if "2024-11-29T14:30" <= record["t"] < "2024-11-29T18:00"  # 09:30 to 13:00 in New York
     ]
+    (minute,) = [record for record in BARS["AAPL"] if record["t"] == "2024-11-29T18:00:00Z"]
+    auction = minute["o"]
     assert len(daily) == 1
     assert daily[0]["timestamp"] == datetime(2024, 11, 29, 5, tzinfo=UTC)
-    assert (daily[0]["open"], daily[0]["close"]) == (regular[0]["o"], regular[-1]["c"])
-    assert (daily[0]["high"], daily[0]["low"]) == (max(r["h"] for r in regular), min(r["l"] for r in regular))
-    assert daily[0]["volume"] == pytest.approx(sum(record["v"] for record in regular))
+    assert (daily[0]["open"], daily[0]["close"]) == (regular[0]["o"], auction)
+    assert daily[0]["high"] == max(auction, *(record["h"] for record in regular))
+    assert daily[0]["low"] == min(auction, *(record["l"] for record in regular))
+    assert daily[0]["volume"] == pytest.approx(sum(record["v"] for record in [*regular, minute]))
+    assert (daily[0]["source"], official["source"]) == ("minutes", "official")
+    assert official["volume"] == pytest.approx(
+        sum(record["v"] for record in BARS["AAPL"] if record["t"].startswith("2024-11-29"))
+    )
 
 
 def test_the_keys_travel_in_headers_and_show_nowhere_else(tmp_path: Path, provider: AlpacaLoopback) -> None:
