@@ -25,8 +25,8 @@ MINUTES_OF_THE_AUCTION = 5
 CLUSTERING = 2.5
 """So many minutes of a silence are as good as one independent minute."""
 LARGEST_DENSITY = 0.98
-LOG_CHANCE = -12.0
-"""Of a silence by chance, as a natural logarithm: six in a million."""
+LOG_CHANCE = -10.5
+"""Of a silence by chance, as a natural logarithm: three in 100,000; few sessions have one that is long enough."""
 
 
 @frozen

@@ -12,13 +12,19 @@ from marketpipe.ingestion.domain.coverage.market import MarketSession, SymbolDay
 from marketpipe.ingestion.domain.coverage.minutes.cuts import Cut, cuts
 from marketpipe.ingestion.domain.coverage.minutes.hours import lacking_hours
 from marketpipe.ingestion.domain.coverage.minutes.joint import LostMinutes
-from marketpipe.ingestion.domain.coverage.minutes.levels import FEWEST_BARS, THIN, Levels, bars_at
+from marketpipe.ingestion.domain.coverage.minutes.levels import (
+    DENSE,
+    FEWEST_BARS,
+    THIN,
+    Levels,
+    bars_at,
+    lacks_sure_minutes,
+)
 from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
 from marketpipe.ingestion.domain.coverage.weekdays import WeekdayHabits
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionHours
 
-TWICE = 2
-LOWEST_QUIET_DIFFERENCE = -1.0
+LOWEST_QUIET_DIFFERENCE = -0.4
 """In levels, against the mean of the sessions around: above it no session is too sparse, which saves a sort."""
 
 
@@ -58,15 +64,11 @@ class MinuteSuspicions:
             )
             yield position, _suspect(Suspicion.CHANGED, detail)
         weekdays = WeekdayHabits(self.grid, days, profiles)
-        for position, finding in self._sparse(profiles, lengths, levels):
-            if not weekdays.is_quiet(position, TWICE * (profiles[position] or 0).bit_count() + 5):
-                yield position, finding
+        yield from self._sparse(profiles, lengths, levels, weekdays)
         for part, name in ((SessionHours.EARLY, "before the open"), (SessionHours.LATE, "after the close")):
             bars_of_part = days.hours(self.grid, part)
             for position, usual in lacking_hours(bars_of_part, partial(levels.trade, reach=reach), reach):
-                detail = (
-                    f"{bars_of_part[position] or 'no'} bars {name}; a quiet session of this symbol has {usual.quiet}"
-                )
+                detail = f"{bars_of_part[position] or 'no'} bars {name}; {usual.median} are usual"
                 yield position, _suspect(Suspicion.EXTENDED_HOURS, detail)
 
     def _lost(self, profiles: Profiles, levels: Levels) -> Iterator[tuple[int, Finding]]:
@@ -80,19 +82,27 @@ class MinuteSuspicions:
             if 2 * lacking.bit_count() >= lost.minutes.bit_count():
                 yield position, _suspect(Suspicion.OUTAGE, self._together(position, lacking, lost))
 
-    def _sparse(self, profiles: Profiles, lengths: Sequence[int], levels: Levels) -> Iterator[tuple[int, Finding]]:
+    def _sparse(
+        self, profiles: Profiles, lengths: Sequence[int], levels: Levels, weekdays: WeekdayHabits
+    ) -> Iterator[tuple[int, Finding]]:
         """Yield the sessions that lack bars here and there, though no single silence may be long."""
         reach = self.thresholds.neighbours
         for position, minutes in enumerate(profiles):
             difference = levels.difference(position, reach)
             if minutes is None or difference is None or difference > LOWEST_QUIET_DIFFERENCE:
                 continue
-            usual, value = levels.usual(position, reach), levels.values[position]
-            if usual is None or value is None or value >= usual.lowest + self.market[position].level:
+            if (usual := levels.usual(position, reach)) is None:
                 continue
-            quiet = bars_at(usual.quiet + self.market[position].level, lengths[position])
-            if quiet >= self.thresholds.hole_bars and (usual.quiet > THIN or quiet >= FEWEST_BARS):
-                detail = f"only {minutes.bit_count():,} bars; a quiet session of this symbol has {quiet:.0f}"
+            market = self.market[position].level
+            quiet = bars_at(usual.quiet + market, lengths[position])
+            is_low = (levels.values[position] or 0.0) < usual.lowest + market
+            is_counted = quiet >= self.thresholds.hole_bars and (usual.quiet > THIN or quiet >= FEWEST_BARS)
+            is_low = is_low and is_counted
+            if not is_low and (usual.quiet < DENSE or not lacks_sure_minutes(position, profiles, lengths, market)):
+                continue
+            bars = minutes.bit_count()
+            if not weekdays.is_quiet(position, (bars + quiet) / 2):
+                detail = f"only {bars:,} bars; a quiet session of this symbol has {quiet:.0f}"
                 yield position, _suspect(Suspicion.SPARSE, detail)
 
     def _cut(self, position: int, cut: Cut) -> str:

@@ -7,33 +7,50 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import frozen
 
-SMALLEST_SPREAD, SPREADS = 0.1, 3.5
-"""Of the logarithm of the bars of an evening, below its median; and how many of them below a quiet one are possible."""
-FEWEST_BARS = 8.0
-"""Expected in the quietest evening that is possible: none at all then has a chance of one in three thousand."""
-BARS_OF_CHANCE = 4
-"""So many more must be expected for each bar that there is."""
+SMALLEST_SPREAD = 0.15
+"""Of the logarithm of the bars of an evening: its standard deviation from day to day."""
+QUANTILE = 0.84
+"""Four of five values of a normal distribution are above its mean less so many standard deviations."""
+LOG_CHANCE = -11.5
+"""Of so few bars by chance, as a natural logarithm: one in 100,000."""
+FEWEST_BARS = 11
+"""In a usual evening: with fewer, none at all is no surprise."""
+LARGEST_PART = 1 / 8
+"""Of the usual bars: what is left of an evening that was lost."""
 FEWEST_SESSIONS = 4
 SESSIONS_BEFORE = 20
+DEVIATIONS = tuple(0.5 * step for step in range(13))
 
 
 @frozen
 class UsualHours:
-    """The bars of a symbol's mornings or evenings: four of five have more than ``quiet``, and all ``possible`` ones."""
+    """The bars of a symbol's mornings or evenings: their ``median``, and their ``spread`` in logarithms."""
 
-    quiet: int
-    possible: float
+    median: int
+    spread: float
 
     @classmethod
     def of(cls, bars: Sequence[int]) -> UsualHours:
         ordered = sorted(bars)
         quiet, median = ordered[len(ordered) // 5], ordered[len(ordered) // 2]
-        spread = max(SMALLEST_SPREAD, math.log((median + 0.5) / (quiet + 0.5)))
-        return cls(quiet, quiet * math.exp(-SPREADS * spread))
+        return cls(median, max(SMALLEST_SPREAD, math.log((median + 0.5) / (quiet + 0.5)) / QUANTILE))
 
     def excludes(self, bars: int, trade: float = 1.0) -> bool:
-        """Whether no quiet day explains so few bars. ``trade``: the share of its usual trade that the day has seen."""
-        return self.possible * trade >= FEWEST_BARS + BARS_OF_CHANCE * bars
+        """Whether no quiet day explains so few bars. ``trade``: the share of its usual trade that the day has seen.
+
+        The day may be quiet by any number of standard deviations, and then have few bars by chance: the likelier.
+        """
+        if self.median * trade < FEWEST_BARS or bars > LARGEST_PART * self.median:
+            return False
+        means = ((z, self.median * trade * math.exp(-z * self.spread)) for z in DEVIATIONS)
+        return max(-z * z / 2 + _log_chance_of_at_most(bars, mean) for z, mean in means) < LOG_CHANCE
+
+
+def _log_chance_of_at_most(bars: int, mean: float) -> float:
+    """Return Chernoff's bound for a Poisson distribution, as a natural logarithm."""
+    if bars >= mean:
+        return 0.0
+    return bars - mean + (bars * math.log(mean / bars) if bars else 0.0)
 
 
 def lacking_hours(
@@ -51,7 +68,7 @@ def lacking_hours(
         return
     most, sound = max(values), list[int]()
     for at, count in enumerate(values):
-        if FEWEST_BARS + BARS_OF_CHANCE * count <= most:
+        if most >= FEWEST_BARS and count <= LARGEST_PART * most:
             near = values[max(0, at - reach) : at] + values[at + 1 : at + 1 + reach]
             usual = _excluding(count, near, sound[-SESSIONS_BEFORE:])
             if usual is not None and usual.excludes(count, trade(known[at])):

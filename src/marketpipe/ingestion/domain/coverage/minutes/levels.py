@@ -8,27 +8,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import accumulate
+from operator import and_
 
 from attrs import frozen
 
 SMALLEST_SPREAD = 0.2
 """Of the levels of a symbol, below its median: the ordinary difference between two days."""
 SPREADS = 4.0
-SMALLEST_DROP = 1.4
-"""In levels: trade that is less than a quarter of the usual."""
-DROP_OF_A_THIN_SYMBOL = 2.3
-"""A tenth. A symbol that trades in less than half of the minutes often has quiet weeks."""
+SMALLEST_DROP = 1.2
+"""In levels: trade that is less than a third of that of a quiet session."""
+SMALLEST_LASTING_DROP = 1.4
+DROP_OF_A_THIN_SYMBOL = 2.0
+"""A seventh. A symbol that trades in less than a quarter of the minutes often has quiet weeks."""
 LIQUID = math.log(math.log(4.0))
-THIN = math.log(math.log(2.0))
-"""The level of a symbol that trades in every other minute."""
+DENSE = math.log(math.log(20.0))
+"""The level of a symbol that trades in 95 % of the minutes."""
+THIN = math.log(math.log(4 / 3))
+"""The level of a symbol that trades in every fourth minute."""
 SESSIONS_BEFORE, FEWEST_BEFORE = 20, 5
 LASTING_SESSIONS = 3
 FEWEST_BARS = 30
 KNOWN_LEVEL = 0.1
 """The share of the earlier sessions with so few bars that shows a level to be known."""
 BLOCK = 5
+
+
+SURE_SESSIONS, FEWEST_SURE_SESSIONS = 6, 4
+"""On either side of a session, and in all."""
+FEWEST_SURE_MINUTES, SURE_SHARE = 80, 0.25
+EVEN = 0.75
+"""The share of the sure minutes that is lost, of that of all bars: the busiest minutes are as hard hit."""
 
 
 @lru_cache(1 << 12)
@@ -139,7 +150,10 @@ class Levels:
         if values[at] > values[at - 1] - SMALLEST_DROP / 2:
             return None
         usual, highest = Usual.of(values[max(0, at - SESSIONS_BEFORE) : at]), max(lasting)
-        if highest >= usual.lowest or bars_at(usual.quiet, length) < FEWEST_BARS:
+        if (
+            highest >= min(usual.lowest, usual.quiet - SMALLEST_LASTING_DROP)
+            or bars_at(usual.quiet, length) < FEWEST_BARS
+        ):
             return None
         if values[at - 1] < usual.quiet - SMALLEST_DROP / 2:  # the level sank gradually
             return None
@@ -152,9 +166,27 @@ def _has_a_step(values: Sequence[float]) -> bool:
     if len(values) < FEWEST_BEFORE + LASTING_SESSIONS:
         return False
     blocks = [sorted(values[i : i + LASTING_SESSIONS])[-1] for i in range(len(values) - LASTING_SESSIONS + 1)]
-    return max(values) - min(blocks) > SMALLEST_DROP
+    return max(values) - min(blocks) > SMALLEST_LASTING_DROP
 
 
 def _end_of_change(values: Sequence[float], at: int, usual: Usual) -> int:
     half = usual.quiet - SMALLEST_DROP / 2
     return next((i for i in range(at, len(values)) if values[i] > half), len(values))
+
+
+def lacks_sure_minutes(position: int, profiles: Sequence[int | None], lengths: Sequence[int], market: float) -> bool:
+    """Whether a session lacks a quarter of the minutes in which all sessions around it have a bar.
+
+    A quiet day thins out the quiet minutes; a random loss takes as many bars of the busy ones. ``market``: the level of
+    the whole market, less the usual one; on its quiet days more minutes must be missing.
+    """
+    minutes, length = profiles[position] or 0, lengths[position]
+    around = range(max(0, position - SURE_SESSIONS), min(len(profiles), position + SURE_SESSIONS + 1))
+    near = [p & (1 << length) - 1 for i in around if i != position and lengths[i] >= length and (p := profiles[i])]
+    if len(near) < FEWEST_SURE_SESSIONS:
+        return False
+    sure = reduce(and_, near)
+    share = (sure & ~minutes).bit_count() / max(1, sure.bit_count())
+    usual = sum(map(int.bit_count, near)) / len(near)
+    is_even = share >= EVEN * (1 - minutes.bit_count() / usual)
+    return sure.bit_count() >= FEWEST_SURE_MINUTES and share >= SURE_SHARE - market / 2 and is_even
