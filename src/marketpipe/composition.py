@@ -259,14 +259,14 @@ def update_lock(parts: Parts) -> ExclusiveFileLock:
     return store_lock(parts, "update", waits=False)
 
 
-def store_lock(parts: Parts, purpose: str, *, waits: bool) -> ExclusiveFileLock:
+def store_lock(parts: Parts, purpose: str, *, waits: bool, **longest_wait: float) -> ExclusiveFileLock:
     """Make a lock of all processes on this store. Another store may share the state file, and has locks of its own."""
     from marketpipe.ingestion.infrastructure.file_systems import refuse_network
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
     refuse_network(parts.config.state_path)  # before the lock file is made
     path, store = parts.config.state_path, hashlib.sha256(_location(parts.config).encode()).hexdigest()[:12]
-    return ExclusiveFileLock(path.with_name(f"{path.name}.{store}.{purpose}-lock"), waits=waits)
+    return ExclusiveFileLock(path.with_name(f"{path.name}.{store}.{purpose}-lock"), waits=waits, **longest_wait)
 
 
 def aggregation_lock(parts: Parts) -> ExclusiveFileLock:

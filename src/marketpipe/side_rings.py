@@ -32,9 +32,13 @@ from marketpipe.validation.domain.business_rules import RuleBook
 
 from . import composition
 
+LONGEST_WAIT_SECONDS = 120.0
+"""To store a request takes some seconds."""
+
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator, ScaleKeeper
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator, OfficialDaysPlanner
+    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
     from marketpipe.storage.application.bar_handlers import OfficialDayStorer
@@ -83,8 +87,13 @@ def official_planner(parts: Parts, recorded: SQLiteState) -> OfficialDaysPlanner
 def official_check(parts: Parts, recorded: SQLiteState) -> OfficialYearCheck:
     from marketpipe.storage.infrastructure.official.official_check import OfficialYearCheck
 
-    lock = composition.store_lock(parts, "official", waits=True).acquired
+    lock = official_lock(parts).acquired
     return OfficialYearCheck(composition.layout(parts), recorded.official_years, lock)
+
+
+def official_lock(parts: Parts) -> ExclusiveFileLock:
+    """Make the lock of those who store official days. One that hangs with it must not hold up the others for ever."""
+    return composition.store_lock(parts, "official", waits=True, longest_wait_seconds=LONGEST_WAIT_SECONDS)
 
 
 @once
@@ -119,7 +128,7 @@ def official_storer(parts: Parts) -> OfficialDayStorer:
     writer, register = ParquetWriter(parts.config.compression), composition.state(parts).official_years
     identity = composition.capabilities(parts).identity
     stored = OfficialFiles(composition.layout(parts), identity, writer, composition.files(parts), parts.clock, register)
-    return OfficialDayStorer(stored, composition.store_lock(parts, "official", waits=True).acquired, parts.bus)
+    return OfficialDayStorer(stored, official_lock(parts).acquired, parts.bus)
 
 
 def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> None:

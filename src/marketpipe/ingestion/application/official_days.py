@@ -21,6 +21,7 @@ from marketpipe.ingestion.domain.official_days import (
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.errors import (
     BadRequestError,
+    EndlessPagingError,
     IngestionInterrupted,
     JobStoppingError,
     MarketPipeError,
@@ -207,5 +208,5 @@ class OfficialDaysCoordinator:
         else:
             self._progress.fail(request, str(error))
             alone = len(request.symbols) == len(request.sessions) == 1
-            while left and not (alone and isinstance(error, TransientProviderError)):
+            while left and not (alone and isinstance(error, TransientProviderError | EndlessPagingError)):
                 self._progress.fail(left.popleft(), str(error))

@@ -32,8 +32,8 @@ class ExclusiveFileLock:
     A lock that waits is not made if its folder is missing: then no process ingests, and nothing has to be locked.
     """
 
-    def __init__(self, path: Path, *, waits: bool) -> None:
-        self._path, self._waits = path, waits
+    def __init__(self, path: Path, *, waits: bool, longest_wait_seconds: float = FOR_EVER) -> None:
+        self._path, self._waits, self._longest_wait = path, waits, longest_wait_seconds
 
     @contextmanager
     def acquired(self) -> Iterator[None]:
@@ -50,9 +50,13 @@ class ExclusiveFileLock:
     def _acquired(self) -> FileLock:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = _file_lock(self._path, FOR_EVER if self._waits else AT_ONCE)
+            lock = _file_lock(self._path, self._longest_wait if self._waits else AT_ONCE)
             lock.acquire()
         except Timeout as error:
+            if self._waits:
+                raise StoreBusyError(
+                    f"another process has held {self._path} for {self._longest_wait:g} s: continue it, or end it"
+                ) from error
             raise StoreBusyError(
                 f"another update of this store is running (it holds {self._path}): this one does nothing"
             ) from error
