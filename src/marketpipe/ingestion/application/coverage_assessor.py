@@ -29,6 +29,8 @@ SYMBOLS_OF_A_MARKET, SYMBOLS_COMPARED = 100, 20
 MUCH_BETTER = 0.8
 """Times the misfit of the other symbol: less, and the bars are the symbol's own."""
 DAYS_A_SESSION = 2  # with weekends and holidays between them
+DAYS_BEFORE = 365
+"""Calendar days before a scope that show what is usual for a symbol."""
 
 
 @frozen
@@ -69,10 +71,11 @@ class CoverageAssessor:
     def assess(self, scope: IngestionScope) -> tuple[SymbolCoverage, ...]:
         """Return one coverage for each symbol, ascending, over the sessions of the scope that have begun.
 
-        The baseline includes the sessions around the scope, and the market all symbols of the store, wanted or not; an
-        even sample of 100 if it has more.
+        The baseline includes the sessions around the scope and those of a year before it, and the market all symbols
+        of the store, wanted or not; an even sample of 100 if it has more.
         """
-        grid, lives = self._grid(scope), self._checkpoints.stored_spans()
+        lives = self._checkpoints.stored_spans()
+        grid = self._grid(scope, min((first for first, _ in lives.values()), default=scope.first))
         names = even_sample(sorted({*scope.symbols, *lives}), SYMBOLS_OF_A_MARKET)
         figures, ratios = FigureSurvey(grid), UsualRatios(grid)
         market = self._survey(names, grid, figures, ratios)
@@ -105,10 +108,15 @@ class CoverageAssessor:
             if day.verdict is Verdict.SUSPECT and day.evidence is Evidence.OFFICIAL
         )
 
-    def _grid(self, scope: IngestionScope) -> SessionGrid:
-        """Return the sessions of the scope and its neighbours that have begun, as far as the calendar reaches."""
+    def _grid(self, scope: IngestionScope, earliest: TradingDate) -> SessionGrid:
+        """Return the sessions of the scope and its neighbours that have begun, as far as the calendar reaches.
+
+        A loss may have lasted for longer than the neighbours reach: so the sessions of a year before belong to them, if
+        bars are stored since then.
+        """
         now, days = self._clock.now(), self._thresholds.neighbours * DAYS_A_SESSION
-        before = self._calendar.reaching(scope.first.plus_days(-days), scope.first.plus_days(-1))
+        past = min(max(earliest, scope.first.plus_days(-DAYS_BEFORE)), scope.first.plus_days(-days))
+        before = self._calendar.reaching(past, scope.first.plus_days(-1))
         after = self._calendar.reaching(scope.last.plus_days(1), scope.last.plus_days(days))
         sessions = [*before, *self._calendar.sessions(scope.first, scope.last), *after]
         asked = (self._finality.ask(session, scope.session_kind, now) for session in sessions)
@@ -162,7 +170,7 @@ class CoverageAssessor:
         unrecorded = conditions.keys() - frozenset(grid.dates) if conditions else ()
         strays = [date for date in unrecorded if scope.first <= date <= scope.last]
         part = grid.within(scope.first, scope.last)
-        findings = run.classifier.classify(days, stale, copied)[part]
+        findings = run.classifier.classify(days, stale, copied, part)[part]
         findings = doubt_future(findings, days.records[part], self._clock.now().plus(CLOCKS_DIFFER))
         return SymbolCoverage.of(days.cut(part), grid.cut(part), findings, strays)
 

@@ -65,3 +65,17 @@ def test_what_disagrees_with_its_official_day_is_requested_again_until_the_answe
 
     assert CoverageAssessor(*given, official=official).disagreeing(scope) == {day("AAPL", DATES[9])}
     assert CoverageAssessor(*given).disagreeing(scope) == frozenset()
+
+
+@pytest.mark.parametrize("first", ["2024-02-01", "2024-03-20"])
+def test_a_loss_that_began_long_before_a_scope_is_found_in_it(first: str) -> None:
+    state, kept = InMemoryIngestionState(), TradedMinutes.of(1 << OPENS)
+    dates = [str(session.trading_date) for session in sessions("2023-12-01", "2024-03-22")]
+    record(state, [answer("AAPL", date, minutes=FULL if date < "2024-01-05" else kept) for date in dates])
+    inventory, finality = InMemoryInventory(state.checkpoints), SessionFinality(timedelta())
+    assessor = CoverageAssessor(CALENDAR, finality, state.checkpoints, inventory, FakeClock(), THRESHOLDS)
+    scope = IngestionScope(["AAPL"], TradingDate.parse(first), TradingDate.parse(dates[-1]))
+
+    (coverage,) = assessor.assess(scope)
+
+    assert {str(found.finding.suspicion) for found in coverage.days()} == {"lasting change"}

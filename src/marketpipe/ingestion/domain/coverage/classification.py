@@ -54,6 +54,7 @@ REFUTED_BY_VOLUME = (Suspicion.CUT, Suspicion.CHANGED, Suspicion.SPARSE)
 """Suspicions of the minutes alone that cannot be true if the minutes hold the official volume."""
 REFUTED_BY_THE_DAY = (Suspicion.FROZEN, Suspicion.REPEATED, Suspicion.COPIED)
 """Bars that are another day's or another symbol's do not have the volume of the official day."""
+EVERYWHERE = slice(None)
 NEVER_ASKED = Finding(Verdict.MISSING, "never requested")
 PENDING = Finding(Verdict.PENDING)
 HABIT_FRACTION = 4.0
@@ -120,14 +121,23 @@ class CoverageClassifier:
     figures: MarketFigures = field(factory=MarketFigures)
 
     def classify(
-        self, days: SymbolDays, stale: StaleAggregates, copied: Mapping[int, Symbol] | None = None
+        self,
+        days: SymbolDays,
+        stale: StaleAggregates,
+        copied: Mapping[int, Symbol] | None = None,
+        part: slice = EVERYWHERE,
     ) -> list[Finding]:
-        """Return one finding for each session of the grid. ``copied``: by position, whose bars its bars are."""
+        """Return one finding for each session of the grid; those outside ``part`` have no meaning.
+
+        ``copied``: by position, whose bars its bars are.
+        """
         least = min(self.thresholds.hole_bars, self.thresholds.stop_bars)
         reconciler = Reconciler(self.grid, self.kind is SessionKind.EXTENDED, self.usual_ratio, least)
         of = SymbolEvidence.of(self.grid, self.market, days, stale, self.thresholds, reconciler)
         proven = self._proven(of)
-        findings = [proven.get(position) or self._finding(position, of) for position in range(len(self.grid))]
+        everywhere = range(len(self.grid))
+        findings = [COMPLETE[0]] * len(self.grid)
+        findings[part] = [proven.get(position) or self._finding(position, of) for position in everywhere[part]]
         suspicions = MinuteSuspicions(self.grid, self.market, self.thresholds)
         for position, found in suspicions.of(days, of.profiles, of.official.accounted).items():
             is_first_ever = position == of.listing.first and of.listing.before > 0
