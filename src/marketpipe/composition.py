@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.leases import LeaseGuard
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
     from marketpipe.ingestion.application.ports import IngestionState
-    from marketpipe.ingestion.application.recovery import OrphanAdopter, StateRecoverer
+    from marketpipe.ingestion.application.recovery import FigureRecorder, OrphanAdopter, StateRecoverer
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
@@ -407,6 +407,18 @@ def new_stored_files(parts: Parts) -> ParquetStoredFiles:
 
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, READING_THREADS, "marketpipe-read")
     return ParquetStoredFiles(layout(parts), new_executor, figure_calculator(parts))
+
+
+def new_figure_recorder(parts: Parts) -> FigureRecorder | None:
+    """Make the recorder; None for a store whose dataset is not known."""
+    from marketpipe.ingestion.application.recovery import FigureRecorder
+
+    recorded = known_state(parts)
+    dataset = recorded.dataset()
+    if dataset is None:
+        return None
+    stored = new_stored_files(parts)
+    return FigureRecorder(recorded.checkpoints, lambda symbol, dates: stored.stored_days(symbol, dataset[0], dates))
 
 
 @once

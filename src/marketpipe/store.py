@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -252,6 +253,7 @@ class Store:
         if lock is None:
             refuse_unknown(chosen or (), self._known_symbols(), self._config.output_path)
             report = side_rings.new_integrity_checker(self._parts).check(chosen, first, last)
+            self._record_figures(chosen, first, last)
             report = evolve(report, problems=(*report.problems, *self._official_problems(chosen, first, last)))
             if not report.files and not report.problems:
                 raise ConfigurationError(
@@ -261,6 +263,15 @@ class Store:
         if (symbols, start, end) != (None, None, None):
             raise ConfigurationError("a lock cannot be combined with symbols or dates: it names its own")
         return compare_with_lock(composition.new_stored_files(self._parts), lock)
+
+    def _record_figures(self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate) -> None:
+        """Record the figures that days of an earlier version lack. A state that is only readable stays without."""
+        recorder = composition.new_figure_recorder(self._parts)
+        spans = composition.known_state(self._parts).checkpoints.stored_spans() if recorder else {}
+        with suppress(StateError):
+            for symbol in sorted(spans if symbols is None else spans.keys() & set(symbols)):
+                if recorder is not None:
+                    recorder.record(symbol, first, last)
 
     def freeze(
         self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None

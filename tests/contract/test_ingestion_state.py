@@ -137,6 +137,20 @@ def test_figures_stay_until_the_bytes_change(state: IngestionState, sha: str, ke
     assert record_of_aapl(state).figures == (figures if kept else None)
 
 
+def test_figures_are_added_to_the_same_bytes_that_lack_them(state: IngestionState) -> None:
+    figures, others = DayFigures(close=7.0), DayFigures(close=8.0)
+    record(state, [aapl(), answer("MSFT", "2024-01-02", figures=others)])
+    known = [day for _, _, day in (aapl(figures=figures), answer("MSFT", "2024-01-02", figures=figures)) if day]
+
+    state.checkpoints.add_figures([evolve(known[0], sha256=OTHER_SHA)])
+    assert record_of_aapl(state).figures is None
+
+    before = record_of_aapl(state)
+    state.checkpoints.add_figures(known)
+    assert record_of_aapl(state) == evolve(before, figures=figures)
+    assert state.checkpoints.between(Symbol("MSFT"), FIRST, FIRST)[FIRST].figures == others
+
+
 def test_a_day_without_bars_has_no_file(state: IngestionState) -> None:
     record(state, [aapl(FAILED, 0)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from attrs import define, evolve
 
@@ -185,6 +185,12 @@ class InMemoryCheckpoints:
             known = self._memory.known.get(day := SymbolDay(symbol, date))
             if known is not None and known.outcome.is_settled:
                 self._memory.known[day] = evolve(known, outcome=Outcome.FAILED, error=reason)
+
+    def add_figures(self, days: Iterable[StoredSymbolDay]) -> None:
+        for day in days:
+            file = self._memory.files.get(day.symbol_day)
+            if day.figures and file and file.sha256 == day.sha256 and file.figures is None:
+                self._memory.files[day.symbol_day] = evolve(file, figures=day.figures)
 
     def premature(self, latest: Timestamp) -> Mapping[SymbolDay, Timestamp]:
         with self._memory.lock:

@@ -69,6 +69,9 @@ class Checkpoints(Protocol):
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
         """Turn these settled days into failed ones, each for its reason; their stored versions stay recorded."""
 
+    def add_figures(self, days: Iterable[StoredSymbolDay]) -> None:
+        """Record the figures of stored days whose recorded bytes are these and lack them; nothing else changes."""
+
     def premature(self, latest: Timestamp) -> Mapping[SymbolDay, Timestamp]:
         """Return the settled days that no right clock can have recorded, with the moment of their record.
 

@@ -190,6 +190,25 @@ class _Counts:
         self.sums.update(symbol_days=1, partial=partial, bars=day.rows, rejected=day.rejected)
 
 
+DAYS_AT_A_TIME: Final = 1000
+ReadDays = Callable[[Symbol, Collection[TradingDate]], Iterable[StoredSymbolDay]]
+"""Reads the files of these dates of a symbol."""
+
+
+class FigureRecorder:
+    """Records what the minutes add up to of days that a version of MarketPipe without figures has stored."""
+
+    def __init__(self, checkpoints: Checkpoints, read_days: ReadDays) -> None:
+        self._checkpoints, self._read_days = checkpoints, read_days
+
+    def record(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> None:
+        """Read the files of those days between the dates, both inclusive, and no others."""
+        known = self._checkpoints.between(symbol, first, last)
+        lacking = [date for date, day in known.items() if day.version is not None and day.figures is None]
+        for start in range(0, len(lacking), DAYS_AT_A_TIME):
+            self._checkpoints.add_figures(self._read_days(symbol, lacking[start : start + DAYS_AT_A_TIME]))
+
+
 class RecordedVersions:
     """The kernel's ``VersionRegister`` over the checkpoints."""
 

@@ -16,6 +16,7 @@ from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedVer
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
+from marketpipe.shared_kernel.events import StoredSymbolDay
 
 DateSpan = tuple[TradingDate, TradingDate]
 """A first and a last date, both inclusive."""
@@ -61,6 +62,10 @@ ON CONFLICT DO UPDATE SET
     minutes = iif(sha256 = excluded.sha256, coalesce(excluded.minutes, minutes), excluded.minutes),
     figures = iif(sha256 = excluded.sha256, coalesce(excluded.figures, figures), excluded.figures)
 """
+ADD_FIGURES: Final = (
+    "UPDATE partitions SET figures = ? "
+    "WHERE store_id = ? AND symbol = ? AND trading_date = ? AND sha256 = ? AND figures IS NULL"
+)
 DELETE_PARTITION: Final = "DELETE FROM partitions WHERE store_id = ? AND symbol = ? AND trading_date = ?"
 
 # SQLite has no skip scan for DISTINCT: the recursion jumps from one symbol to the next in the primary key, which takes
@@ -121,6 +126,15 @@ class SQLiteCheckpoints:
                 f"AND outcome IN ({SETTLED})",
                 [(failed, reason, store_id, str(symbol), str(date)) for date, reason in reasons.items()],
             )
+
+    def add_figures(self, days: Iterable[StoredSymbolDay]) -> None:
+        values = [
+            (day.figures.packed, self._file.store_id, *_names(day.symbol_day), day.sha256)
+            for day in days
+            if day.figures
+        ]
+        with self._file.transaction() as connection:
+            connection.executemany(ADD_FIGURES, values)
 
     def premature(self, latest: Timestamp) -> Mapping[SymbolDay, Timestamp]:
         with self._file.rows(SELECT_PREMATURE, str(latest)) as rows:
@@ -184,6 +198,10 @@ class SQLiteCheckpoints:
     def _key_of(self, answer: Answer) -> tuple[int, str, str]:
         day = answer[0].symbol_day
         return self._file.store_id, str(day.symbol), str(day.trading_date)
+
+
+def _names(day: SymbolDay) -> tuple[str, str]:
+    return str(day.symbol), str(day.trading_date)
 
 
 _OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
