@@ -19,6 +19,7 @@ from .ingestion.domain.coverage.verdict import Suspicion as Suspicion
 from .ingestion.domain.coverage.verdict import SymbolCoverage as SymbolCoverage
 from .ingestion.domain.coverage.verdict import Verdict as Verdict
 from .ingestion.domain.ingestion_plan import PlanEstimate as PlanEstimate
+from .ingestion.domain.official_days import OfficialDaysReport as OfficialDaysReport
 from .ingestion.domain.restatement import Restatement as Restatement
 from .ingestion.domain.restatement import RestatementKind as RestatementKind
 from .ingestion.domain.restatement import SymbolAdjustment as SymbolAdjustment
@@ -77,6 +78,7 @@ from .shared_kernel.domain.errors import TransientProviderError as TransientProv
 from .shared_kernel.domain.errors import ValidationError as ValidationError
 from .shared_kernel.domain.errors import WorkerLostError as WorkerLostError
 from .shared_kernel.domain.errors import WrongAnswerError as WrongAnswerError
+from .shared_kernel.domain.ohlcv_bar import OfficialDay as OfficialDay
 from .shared_kernel.domain.ohlcv_bar import OHLCVBar as OHLCVBar
 from .shared_kernel.domain.ohlcv_bar import Price as Price
 from .shared_kernel.domain.predicate import Severity as Severity
@@ -108,10 +110,17 @@ from .shared_kernel.events import BarsValidated as BarsValidated
 from .shared_kernel.events import Event as Event
 from .shared_kernel.events import JobFinished as JobFinished
 from .shared_kernel.events import JobStarted as JobStarted
+from .shared_kernel.events import OfficialDayChange as OfficialDayChange
+from .shared_kernel.events import OfficialDaysChanged as OfficialDaysChanged
+from .shared_kernel.events import OfficialDaysFetched as OfficialDaysFetched
+from .shared_kernel.events import OfficialDaysRequested as OfficialDaysRequested
+from .shared_kernel.events import OfficialDaysStored as OfficialDaysStored
+from .shared_kernel.events import OfficialDaysValidated as OfficialDaysValidated
 from .shared_kernel.events import RateLimitWaited as RateLimitWaited
 from .shared_kernel.events import RequestCompleted as RequestCompleted
 from .shared_kernel.events import RequestRetried as RequestRetried
 from .shared_kernel.events import RuleFinding as RuleFinding
+from .shared_kernel.events import StoredOfficialYear as StoredOfficialYear
 from .shared_kernel.events import StoredSymbolDay as StoredSymbolDay
 from .shared_kernel.events import SymbolDaysRecorded as SymbolDaysRecorded
 from .storage.domain.dataset_lock import DatasetLock as DatasetLock

@@ -24,6 +24,8 @@ from marketpipe.shared_kernel.events import (
     Event,
     JobFinished,
     JobStarted,
+    OfficialDaysChanged,
+    OfficialDaysStored,
     PartitionFoundDamaged,
     RateLimitWaited,
     RequestCompleted,
@@ -72,6 +74,11 @@ def log_event(event: Event) -> None:
             for outcome in event.outcomes:
                 if outcome.error is not None:
                     logger.warning("job %d: %s failed: %s", event.job_id, outcome.symbol_day, outcome.error)
+        case OfficialDaysChanged():
+            for change in event.changes:
+                logger.info("the official day of %s has changed: its minutes are requested again", change.symbol_day)
+        case OfficialDaysStored():
+            _log_failed_official_days(event)
         case RequestRetried():
             logger.info(
                 "attempt %d failed (%s); next attempt in %.1f s", event.attempt, event.reason, event.wait_seconds
@@ -82,6 +89,16 @@ def log_event(event: Event) -> None:
             logger.warning(
                 "the provider returned %d bars that were not requested; they were dropped", event.unrequested
             )
+
+
+def _log_failed_official_days(event: OfficialDaysStored) -> None:
+    for year in event.years:
+        if year.error is not None:
+            logger.warning("official days of %s in %d cannot be stored: %s", year.symbol, year.year, year.error)
+        for date, reason in year.failed.items():
+            logger.warning("%s %s: %s", year.symbol, date, reason)
+    for refused in event.refused:
+        logger.warning("official days of %s were refused: %s", refused.symbol, refused.reason)
 
 
 class IngestionCounter:

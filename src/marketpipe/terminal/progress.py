@@ -20,6 +20,8 @@ from marketpipe.shared_kernel.events import (
     Event,
     JobFinished,
     JobStarted,
+    OfficialDaysRequested,
+    OfficialDaysStored,
     RateLimitWaited,
     RequestCompleted,
     SymbolDaysRecorded,
@@ -27,6 +29,7 @@ from marketpipe.shared_kernel.events import (
 from marketpipe.terminal.output import err
 
 SECONDS_BETWEEN_LINES = 5.0
+OFFICIAL = "requesting official days"
 
 
 @contextmanager
@@ -47,7 +50,8 @@ class RunCounts:
     """Counts of one run. ``planned``, ``settled``, ``done`` and ``failed`` are symbol-days.
 
     ``settled`` needed no request. ``rate_limit_left`` is the number of requests that the provider still allows in its
-    current window, None if it does not tell. ``started`` is a monotonic time in seconds.
+    current window, None if it does not tell. ``official`` is the number of official days that were answered.
+    ``started`` is a monotonic time in seconds.
     """
 
     activity: str = "ingesting"
@@ -57,6 +61,7 @@ class RunCounts:
     bars: int = 0
     rejected: int = 0
     failed: int = 0
+    official: int = 0
     requests: int = 0
     rate_limit_left: int | None = None
     waiting: bool = False
@@ -76,6 +81,10 @@ class RunCounts:
                 self.bars += sum(day.unchanged + day.changed + day.added for day in event.days)
             case SymbolDaysRecorded():
                 self._add_outcomes(event.outcomes)
+            case OfficialDaysRequested():
+                self.activity = OFFICIAL
+            case OfficialDaysStored():
+                self.official += len(event.request.symbols) * len(event.request.sessions)
             case RequestCompleted():
                 self.requests += 1
                 self.rate_limit_left, self.waiting = event.rate_limit_remaining, False
@@ -99,6 +108,8 @@ class RunCounts:
         """Return everything but the symbol-days, as text."""
         rate = self.bars / max(0.001, time.monotonic() - self.started)
         parts = [f"{self.bars:,} bars", f"{rate:,.0f} bars/s", f"{self.requests:,} requests"]
+        if self.official:
+            parts.append(f"{self.official:,} official days")
         if self.rate_limit_left is not None:
             parts.append(f"{self.rate_limit_left:,} left of the rate limit")
         if self.rejected:
@@ -152,9 +163,13 @@ class ProgressLines:
         self._write, self._written_at, self._all_done = write, 0.0, False
 
     def show(self, counts: RunCounts) -> None:
-        now, all_done = time.monotonic(), counts.done >= counts.planned
+        now, is_planned = time.monotonic(), counts.activity != OFFICIAL  # they come before the plan of the minutes
+        all_done = is_planned and counts.done >= counts.planned
         if now - self._written_at < SECONDS_BETWEEN_LINES and (not all_done or self._all_done):
             return
         self._written_at, self._all_done = now, all_done
         settled = f" ({counts.settled:,} already settled)" if counts.settled else ""
+        if not is_planned:
+            self._write(f"{counts.activity}, {counts.details()}")
+            return
         self._write(f"{counts.done:,} of {counts.planned:,} symbol-days{settled}, {counts.details()}")
