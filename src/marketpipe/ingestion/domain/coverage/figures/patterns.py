@@ -22,6 +22,7 @@ FEWEST_NEIGHBOURS, FEW_NEIGHBOURS, FEWEST_LIVING = 6, 4, 2
 HABIT, HABIT_OF_THE_CLOSE = 0.8, 0.6
 SMALL_PART = 0.2
 """Of its usual share of the day's volume, that the minute of an auction has if the auction is elsewhere."""
+TINY_PART = 0.1
 VERY_SMALL_PART = 0.15
 """Of an opening that is late by a minute, other markets have printed more than that before."""
 MUCH, BAD_FIT = 3, 8.0
@@ -128,36 +129,50 @@ class BarPatterns:
             by = figures.closing_peak - figures.closes
             fewest = FEWEST_NEIGHBOURS if abs(by) < HALF_AN_HOUR else FEW_NEIGHBOURS
             is_habit = near >= fewest and good[end] - good[first] >= HABIT_OF_THE_CLOSE * near
-            if found := self._shift(position, figures, by, is_habit):
-                times = f"{abs(found)} minute{'s' if abs(found) > 1 else ''} too {'late' if found > 0 else 'early'}"
-                detail = f"its bars seem to be {times}: the busiest minutes of the open and the close are"
-                yield position, Finding(Verdict.SUSPECT, detail, Suspicion.SHIFTED)
+            found = self._shift(position, figures, by, is_habit)
+            if found is not None:
+                yield position, Finding(Verdict.SUSPECT, _times_are_off(found), Suspicion.SHIFTED)
 
-    def _shift(self, position: int, figures: DayFigures, by: int, is_habit: bool) -> int:
-        """Return the minutes by which a session is off, 0 if it is not. ``is_habit``: the auction is the usual peak."""
+    def _shift(self, position: int, figures: DayFigures, by: int, is_habit: bool) -> int | None:
+        """Return the minutes by which a session is off, 0 if they are not clear; None if it is not off.
+
+        ``is_habit``: the minute of the closing auction is the usual peak.
+        """
         if is_habit and self.shifts and self.shifts[position] == by:
             return by
         at_open = figures.opening_peak - figures.opens
-        if not at_open or not (by in LIKELY_SHIFTS or at_open in LIKELY_SHIFTS):
-            return 0
+        if not at_open:
+            return None
         near = self._near(position)
-        opening = _part(figures.opening_volume, figures, [(each.opening_volume, each) for each in near])
+        at_the_open = figures.opening_volume if self._has_bar(position, figures.opens) else 0.0
+        opening = _part(at_the_open, figures, [(each.opening_volume, each) for each in near])
         auction = _part(figures.auction_volume, figures, [(each.auction_volume, each) for each in near])
         if is_habit and by in LIKELY_SHIFTS and (opening <= VERY_SMALL_PART if by > 0 else auction <= SMALL_PART):
             return by
-        both_are_elsewhere = opening <= VERY_SMALL_PART and auction <= SMALL_PART
-        if (
-            len(near) < FEWEST_NEIGHBOURS
-            or self.series.bars(position) < FEWEST_BARS_OF_A_BUSY_DAY
-            or not both_are_elsewhere
-        ):
-            return 0
-        return by if by in LIKELY_SHIFTS else at_open
+        if len(near) < FEWEST_NEIGHBOURS or self.series.bars(position) < FEWEST_BARS_OF_A_BUSY_DAY:
+            return None
+        if opening <= VERY_SMALL_PART and auction <= SMALL_PART:
+            likely = [minutes for minutes in (by, at_open) if minutes in LIKELY_SHIFTS]
+            return likely[0] if likely else 0 if is_habit and max(opening, auction) <= TINY_PART else None
+        return None
+
+    def _has_bar(self, position: int, minute: int) -> bool:
+        record = self.series.records[position]
+        return record is None or record.minutes is None or bool(record.minutes.bits >> minute & 1)
 
     def _near(self, position: int, *, after: bool = True) -> list[DayFigures]:
         figures = self.series.figures
         around = figures[max(0, position - REACH) : position], figures[position + 1 : position + 1 + REACH]
         return [each for part in around[: 1 + after] for each in part if each is not None]
+
+
+def _times_are_off(by: int) -> str:
+    if not by:
+        return (
+            "its bars seem to be at other times: nearly no volume in the minutes of the open and of the closing auction"
+        )
+    times = f"{abs(by)} minute{'s' if abs(by) > 1 else ''} too {'late' if by > 0 else 'early'}"
+    return f"its bars seem to be {times}: the busiest minutes of the open and the close are"
 
 
 def _part(volume: float, figures: DayFigures, near: Sequence[tuple[float, DayFigures]]) -> float:

@@ -6,6 +6,7 @@ import pytest
 from attrs import evolve
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
+from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
 from tests.support.coverage_grids import grid
 from tests.support.figure_grids import Change, Day, of_one, record, suspicions, walk
 
@@ -74,6 +75,19 @@ def shifted(minutes: int, **changes: float) -> Change:
 @pytest.mark.parametrize("position", [0, 30, COUNT - 1])
 def test_bars_an_hour_or_a_minute_off_show_it_at_the_open_and_the_close(minutes: int, position: int) -> None:
     assert of_one(GRID, days(), {position: shifted(minutes)}) == {position: "times are off"}
+
+
+def test_bars_a_minute_late_are_seen_also_if_the_minute_before_the_open_has_none() -> None:
+    """The first bar of the regular session is then the auction's, a minute late."""
+    records = [record(day) for day in days()]
+    late = shifted(1, opening_volume=30_000.0)
+    records[30] = evolve(record(days()[30], late), minutes=TradedMinutes.of(sum(1 << m for m in range(331, 721))))
+    assert suspicions(GRID, {"A": records})["A"] == {30: "times are off"}
+
+
+def test_other_times_are_seen_if_neither_auction_is_where_it_should_be() -> None:
+    assert of_one(GRID, days(), {30: shifted(7, closing_peak=690)}) == {30: "times are off"}
+    assert of_one(GRID, days(), {30: shifted(7, closing_peak=690, auction_volume=30_000.0)}) == {}
 
 
 @pytest.mark.parametrize(
