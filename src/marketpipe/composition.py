@@ -371,7 +371,7 @@ def files(parts: Parts) -> DurableFiles:
 
     at = layout(parts)
     recorder = DigestRecorder(at, lambda: known_state(parts).file_digests)
-    return DurableFiles(parts.syncing, [at.data, *at.derived().values()], recorder)
+    return parts.closing(DurableFiles(parts.syncing, [at.data, *at.derived().values()], recorder))
 
 
 @once

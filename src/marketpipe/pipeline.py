@@ -248,6 +248,7 @@ class Pipeline(Store):
         """
         self._run.reset()
         composition.scanned_years(self._parts).forget()
+        self._remove_leftovers()
         started = self._parts.clock.monotonic()
         metrics, registry = self._config.metrics, self._metrics.registry
         with MetricsServer(registry, metrics.host, metrics.port) if metrics.enabled else nullcontext():

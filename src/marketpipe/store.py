@@ -299,6 +299,8 @@ class Store:
             found = composition.stored_identity(parts).prevailing()
             symbols = sorted(files.symbols()) if found else []
             days = ((symbol, files.stored_days(symbol, found)) for symbol in symbols if found)
+            for path in [*files.strays(), *(path for symbol in symbols for path in files.strays_of(symbol))]:
+                files.remove_leftover(path)
             report = recoverer.recover(found, days, set_aside)
             if found is not None:
                 self._recover_official_days(symbols, found)
@@ -325,6 +327,10 @@ class Store:
         """Return no symbols for all of them, also those that no record names."""
         _, first, last = self._stored_range((), start, end)
         return None if symbols is None else as_symbols(symbols), first, last
+
+    def _remove_leftovers(self) -> None:
+        files = composition.new_stored_files(self._parts)
+        side_rings.new_recorded_files(self._parts, files).remove_leftovers()
 
     def _known_symbols(self) -> frozenset[Symbol]:
         """Return the symbols that have a file, or a record."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.storage.infrastructure.temporary_files import temporary_name
 from tests.support.builders import bar
 from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import THURSDAY, TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
@@ -32,16 +32,23 @@ def opened(root: Path, clock: str = "2025-06-03T12:00:00Z") -> Pipeline:
     return pipeline(settings, provider(70.0), FakeClock(clock))
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    settings = config(tmp_path, SYMBOLS, TUESDAY, THURSDAY, timeframes=["15m", "1d"])
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template")
+    settings = config(root, SYMBOLS, TUESDAY, THURSDAY, timeframes=["15m", "1d"])
     with pipeline(settings, provider(50.0), FakeClock("2025-06-02T12:00:00Z")) as store:
         assert store.ingest().ok
-    with opened(tmp_path) as store:
+    with opened(root) as store:
         assert store.audit(start=TUESDAY, end=THURSDAY, adopt=True).adopted
         assert store.verify().ok
         assert store.coverage().ok
-    return tmp_path
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, template: Path) -> Path:
+    """Return a copy of the store, with the times of its files."""
+    return shutil.copytree(template, tmp_path / "store")
 
 
 def flip(file: Path, chance: random.Random) -> None:
@@ -138,3 +145,36 @@ def test_a_damaged_or_lost_aggregate_is_not_frozen(root: Path) -> None:
         daily.unlink()
         with pytest.raises(StorageError, match=r"symbol=QQQ/year=2024\.parquet: was recorded, and does not exist"):
             store.freeze()
+
+
+def test_leftovers_of_the_dead_are_named_by_verify_and_removed_by_the_next_ingestion(root: Path) -> None:
+    writer = temporary_name("month=01.parquet").replace(f"-{os.getpid()}-", "-1-")  # started at another moment
+    leftovers = [
+        f"data/symbol=QQQ/year=2024/month=01/{writer}",
+        f"aggregates/timeframe=1d/symbol=QQQ/{writer}",
+        f"revisions/{writer}",
+    ]
+    living = root / f"data/symbol=QQQ/year=2024/month=01/{temporary_name('day=08.parquet')}"
+    for path in (*leftovers, living.relative_to(root)):
+        (root / path).write_bytes(b"half a file")
+
+    with opened(root) as store:
+        found = store.verify().problems
+        assert {problem.path: str(problem.damage) for problem in found} == dict.fromkeys(leftovers, "leftover")
+        assert store.ingest().ok
+        assert store.verify().ok
+    assert not any((root / path).exists() for path in leftovers)
+    assert living.exists()
+
+
+def test_a_recovery_removes_leftovers_too(root: Path) -> None:
+    leftover = (
+        root / "quarantine/symbol=QQQ/year=2024/month=01" / temporary_name("x").replace(f"-{os.getpid()}-", "-1-")
+    )
+    leftover.write_bytes(b"half a file")
+    for state in (root / "state").iterdir():
+        state.unlink()
+
+    with opened(root) as store:
+        store.recover()
+    assert not leftover.exists()

@@ -28,6 +28,7 @@ ATTEMPTS: Final = 5
 """So often a day is read again if its file is replaced each time."""
 WITH_DIGESTS: Final = (StoreArea.AGGREGATES, StoreArea.QUARANTINE, StoreArea.REVISIONS)
 """The areas whose files have no record of their own: official days have one, as day files have."""
+TEMPORARY: Final = ".tmp"
 QUARANTINED: Final = f"{StoreArea.QUARANTINE}/"
 FROZEN_PATHS: Final = tuple(f"{area}/" for area in FROZEN)
 BeingWritten = Callable[[Collection[SymbolDay]], frozenset[SymbolDay]]
@@ -62,6 +63,8 @@ class IntegrityChecker:
         counts.problems += map(_stray, self._files.strays() if symbols is None else ())
         for symbol in sorted(chosen):
             self._check(symbol, first, last, counts)
+        if self._recorded is not None:
+            self._recorded.note_leftovers(each.path for each in counts.problems if each.damage is Damage.LEFTOVER)
         return counts.report()
 
     def _check(self, symbol: Symbol, first: TradingDate, last: TradingDate, counts: IntegrityCounts) -> None:
@@ -225,9 +228,11 @@ class IntegrityCounts:
 
 
 def _stray(path: str) -> IntegrityProblem:
-    return IntegrityProblem(
-        path, Damage.FOREIGN, "is not a file of a store, or is a link to a folder, which is not followed; move it away"
-    )
+    if path.endswith(TEMPORARY):
+        reason = "was left by a process that ended before it published the file; the next ingestion removes it"
+        return IntegrityProblem(path, Damage.LEFTOVER, reason)
+    reason = "is not a file of a store, or is a link to a folder, which is not followed; move it away"
+    return IntegrityProblem(path, Damage.FOREIGN, reason)
 
 
 def compare_with_lock(stored: StoredFiles, lock: DatasetLock) -> IntegrityReport:

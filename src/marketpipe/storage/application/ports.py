@@ -118,6 +118,9 @@ class StoredFiles(Protocol):
     def read_path(self, path: str) -> CheckedFile | None:
         """Return the file that ``check`` found under that path as it is now; None if there is none."""
 
+    def remove_leftover(self, path: str) -> None:
+        """Remove a temporary file, unless its process may be alive. In a read-only store it has no effect."""
+
     def exists(self, path: str) -> bool:
         """Return whether a file has that path, which begins with its area."""
 

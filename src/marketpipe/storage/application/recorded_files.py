@@ -15,6 +15,8 @@ from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityPr
 
 ATTEMPTS: Final = 5
 """So often a file is read again if it is replaced each time."""
+LEFTOVERS: Final = "leftover/"
+"""In the register, before the path of a temporary file that is to be removed."""
 Difference = tuple[IntegrityProblem, CheckedFile | None]
 """A problem, and the file it was found in; None for a lost file."""
 
@@ -65,6 +67,19 @@ class RecordedFiles:
             for path in self._lost(self._recorded(symbol, StoreArea), first, last)
             if self._confirmed(path, None)
         )
+
+    def note_leftovers(self, paths: Iterable[str]) -> None:
+        """Note temporary files of processes that are gone, for ``remove_leftovers``: an ingestion lists no folders."""
+        if found := {f"{LEFTOVERS}{path}": ABSENT for path in paths}:
+            with suppress(StateError):  # of a state that may only be read
+                self._digests.expect(found)
+
+    def remove_leftovers(self) -> None:
+        """Remove those that were noted and are still there. Raises ``StateError``."""
+        if noted := self._digests.below(LEFTOVERS):
+            for path in noted:
+                self._files.remove_leftover(path.removeprefix(LEFTOVERS))
+            self._digests.settle(dict.fromkeys(noted, ABSENT))
 
     def _recorded(self, symbol: Symbol, areas: Iterable[StoreArea]) -> Mapping[str, frozenset[str]]:
         found = dict[str, frozenset[str]]()

@@ -25,7 +25,7 @@ class StoreArea(StrEnum):
 
 class Damage(StrEnum):
     """The kinds of problems. ``FOREIGN`` is a file that is not named as those of a store are; ``ADDED`` is one that is
-    not in a lock, though the lock is of its symbol and dates.
+    not in a lock, though the lock is of its symbol and dates; ``LEFTOVER`` is one that a process left which is gone.
     """
 
     ALTERED = "altered"
@@ -35,6 +35,7 @@ class Damage(StrEnum):
     UNRECORDED = "unrecorded"
     FOREIGN = "foreign"
     ADDED = "added"
+    LEFTOVER = "leftover"
 
 
 @frozen

@@ -10,13 +10,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from itertools import count
 from pathlib import Path
 from typing import Final, ParamSpec, Protocol, TypeVar
 
@@ -24,11 +22,8 @@ from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import ABSENT
+from marketpipe.storage.infrastructure.temporary_files import WriterLock, sweep, temporary_name
 
-SUFFIX: Final = ".tmp"
-NUMBERS: Final = count(1)
-OWN_TEMPORARY: Final = re.compile(r"\..+\.([1-9]\d{0,8})-\d+\.tmp", re.ASCII)
-"""The temporary names of this module: they contain the number of the process, so that a dead one's can be removed."""
 TOGETHER_BYTES: Final = 32_768
 TOGETHER_FILES: Final = 8
 """Small files go to a thread together, up to so many: a submission takes as long as writing one. All are open then."""
@@ -47,7 +42,7 @@ NOT_IN_PLACE: Final = {errno.ELOOP, *NOT_ALLOWED}
 class DurableFiles:
     """Publishes files so that each is, at any moment and after any crash, wholly the old one or wholly the new one.
 
-    Temporary files that a dead process left are removed when their folder is next written to.
+    Temporary files of processes that are gone are removed when their folder is next written to.
     """
 
     def __init__(
@@ -63,7 +58,7 @@ class DurableFiles:
         """
         self._recorder = recorder or NothingRecorded()
         self._lock, self._known, self._executor = threading.Lock(), set[Path](), executor or SameThread()
-        self._roots = frozenset(roots)
+        self._roots, self._writing = frozenset(roots), WriterLock()
         self._unsynced = Counter[Path]()
 
     def publish(self, contents: Mapping[Path, bytes], modified_ns: int | None = None) -> None:
@@ -122,13 +117,18 @@ class DurableFiles:
             with self._recorder.recorded({path: ABSENT} if self._recorder.records(path) else {}):
                 path.unlink(missing_ok=True)
 
-    def _refuse_links(self, folder: Path) -> None:
-        """Raise ``OSError`` if the folder, or one between it and its root, is a link."""
+    def close(self) -> None:
+        """Show other processes that this one has no staged files any more."""
+        self._writing.close()
+
+    def _refuse_links(self, folder: Path) -> Path | None:
+        """Return the root that the folder is below. Raise ``OSError`` if a folder on the way is a link."""
         for place in (folder, *folder.parents) if self._roots else ():
             if place in self._roots:
-                break
+                return place
             if place.is_symlink():
                 raise OSError(errno.ELOOP, "it is a link, and no link below a store's folders is followed", str(place))
+        return None
 
     def _sync(self, folders: Collection[Path]) -> None:
         """Sync folders in any order; none is being synced any more when this returns or raises."""
@@ -147,9 +147,11 @@ class DurableFiles:
         made: list[Path] = []
 
         def prepare(folder: Path) -> Collection[Path]:
-            self._refuse_links(folder)
+            root = self._refuse_links(folder)
             with self._lock:
-                above = [] if folder in self._known and folder.is_dir() else _make_folder(folder)
+                above = [] if folder in self._known and folder.is_dir() else _make_folder(folder, root)
+                if root is not None:
+                    self._writing.hold(root)
                 made.extend(above)
                 self._known.add(folder)
                 self._unsynced.update(above)
@@ -230,7 +232,7 @@ class FileGroup:
         self,
         prepare: Callable[[Path], Collection[Path]],
         executor: Executor,
-        refuse_links: Callable[[Path], None],
+        refuse_links: Callable[[Path], object],
         recorder: Recorder,
     ) -> None:
         """``prepare`` makes a folder, and returns the others that have to be synced for it; both raise ``OSError``."""
@@ -313,7 +315,7 @@ def write_and_sync(files: Sequence[NewFile]) -> Sequence[StagedFile]:
         with ExitStack() as opened:
             written = list[tuple[NewFile, Path, int]]()
             for file in files:
-                temporary = file.path.with_name(f".{file.path.name}.{os.getpid()}-{next(NUMBERS)}{SUFFIX}")
+                temporary = file.path.with_name(temporary_name(file.path.name))
                 with _naming(file.path):
                     descriptor = _new_file(temporary)
                     opened.callback(_close, file.path, descriptor)
@@ -389,12 +391,12 @@ def _content_or(first_lines: Callable[[], bytes], path: Path) -> bytes:
         return first_lines()
 
 
-def _make_folder(folder: Path) -> list[Path]:
+def _make_folder(folder: Path, root: Path | None) -> list[Path]:
     """Make a folder and its parents. Return the folders with a new entry: unsynced, a crash could lose the branch."""
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     if folder not in missing:
-        _sweep(folder)
+        sweep(folder, root)
     return [made.parent for made in missing]
 
 
@@ -416,24 +418,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the temporary files of dead processes."""
-    for leftover in folder.glob(f".*{SUFFIX}"):
-        ours = OWN_TEMPORARY.fullmatch(leftover.name)
-        if ours and not _is_alive(int(ours[1])):
-            leftover.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it lives, as another user
-        pass
-    return True
 
 
 @contextmanager

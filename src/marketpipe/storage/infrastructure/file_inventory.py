@@ -72,6 +72,7 @@ from marketpipe.storage.infrastructure.store_layout import (
     scan_day_files,
 )
 from marketpipe.storage.infrastructure.store_walk import FoundFile, StoreWalk
+from marketpipe.storage.infrastructure.temporary_files import is_left_behind
 
 AGGREGATED: Final = tuple(timeframe for timeframe in Timeframe if timeframe.is_aggregated)
 FILES_AT_A_TIME: Final = 512
@@ -262,6 +263,11 @@ class ParquetStoredFiles:
         place = self._walk.named(path)
         found = None if place is None else read_whole(place)
         return found and found[0]
+
+    def remove_leftover(self, path: str) -> None:
+        if is_left_behind(path.rpartition("/")[2], self._walk.root_of(path)):
+            with suppress(OSError):  # a read-only store, or removed by another
+                os.unlink(self._walk.on_disk(path))
 
     def exists(self, path: str) -> bool:
         return os.path.exists(self._walk.on_disk(path))

@@ -16,7 +16,6 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition
 from marketpipe.storage.domain.integrity import StoreArea
-from marketpipe.storage.infrastructure.durable_files import OWN_TEMPORARY
 from marketpipe.storage.infrastructure.store_layout import (
     VERSION_INDEX,
     YEAR_PATH,
@@ -27,6 +26,7 @@ from marketpipe.storage.infrastructure.store_layout import (
     symbol_of,
     unreadable,
 )
+from marketpipe.storage.infrastructure.temporary_files import is_left_behind, is_temporary
 
 
 @frozen
@@ -80,7 +80,7 @@ class StoreWalk:
                     continue  # a stray of its own
                 if os.path.lexists(folder := self._roots[area] / prefix.rstrip("/")) and not is_folder(folder):
                     yield f"{area}/{prefix.rstrip('/')}"
-                for below in _files_below(self._roots[area] / prefix):
+                for below in _files_below(self._roots[area] / prefix, self._roots[area]):
                     if area is not StoreArea.REVISIONS or not _INDEX_PATH.match(below):
                         yield self._found(area, symbol, top, below) or f"{area}/{prefix}{below}"
 
@@ -92,6 +92,10 @@ class StoreWalk:
         """Return where a file is whose path begins with its area."""
         area, _, below = path.partition("/")
         return f"{self._roots[StoreArea(area)]}/{below}"
+
+    def root_of(self, path: str) -> Path:
+        """Return the root of the area that a path begins with."""
+        return self._roots[StoreArea(path.partition("/")[0])]
 
     def named(self, path: str) -> FoundFile | None:
         """Return the file of a path that begins with its area, whether it exists or not; None for a foreign path."""
@@ -140,8 +144,8 @@ def _tops(area: StoreArea) -> list[str]:
 def _all_of(area: StoreArea, root: Path, name: str) -> Iterator[str]:
     """Yield the file of that name, or every file in the folder of that name."""
     if is_folder(root / name):
-        yield from (f"{area}/{name}/{below}" for below in _files_below(root / name))
-    elif not OWN_TEMPORARY.fullmatch(name):
+        yield from (f"{area}/{name}/{below}" for below in _files_below(root / name, root))
+    elif _is_shown(name, root):
         yield f"{area}/{name}"
 
 
@@ -176,10 +180,10 @@ def _day_span(area: StoreArea, symbol: Symbol, below: str) -> Span | None:
     return str(day), day, day
 
 
-def _files_below(folder: Path) -> list[str]:
+def _files_below(folder: Path, area_root: Path) -> list[str]:
     """Return the files below a folder, ascending, relative to it, with forward slashes; none if it does not exist.
 
-    Temporary files that this library is writing are left out. Raises ``StorageError``.
+    Temporary files that a process may still publish are left out. Raises ``StorageError``.
     """
     found, root = list[str](), str(folder)
     if is_folder(folder):
@@ -189,8 +193,12 @@ def _files_below(folder: Path) -> list[str]:
             # A link is not followed, and a folder in the place of a file is as foreign as what is in it.
             no_folders = [name for name in folders if name.endswith(".parquet") or os.path.islink(f"{inner}/{name}")]
             folders[:] = [name for name in folders if name not in no_folders]
-            found += [prefix + name for name in [*names, *no_folders] if not OWN_TEMPORARY.fullmatch(name)]
+            found += [prefix + name for name in [*names, *no_folders] if _is_shown(name, area_root)]
     return sorted(found)
+
+
+def _is_shown(name: str, root: Path) -> bool:
+    return not is_temporary(name.rpartition("/")[2]) or is_left_behind(name.rpartition("/")[2], root)
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -9,7 +9,8 @@ import pytest
 
 from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, RateWindow
 from marketpipe.shared_kernel.domain.errors import StateError
-from marketpipe.storage.infrastructure.durable_files import NUMBERS, DurableFiles
+from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.temporary_files import temporary_name
 from tests.support.fake_clock import FakeClock
 
 
@@ -24,8 +25,8 @@ def victim(tmp_path: Path) -> Path:
 def test_a_link_under_a_temporary_name_is_not_followed(tmp_path: Path, victim: Path) -> None:
     folder = tmp_path / "store"
     folder.mkdir()
-    number = next(NUMBERS) + 1
-    (folder / f".day=02.parquet.{os.getpid()}-{number}.tmp").symlink_to(victim)
+    before, number = temporary_name("day=02.parquet").removesuffix(".tmp").rsplit("-", 1)
+    (folder / f"{before}-{int(number) + 1}.tmp").symlink_to(victim)
 
     DurableFiles().publish({folder / "day=02.parquet": b"bars"}, modified_ns=5_000_000_000)
 

@@ -7,6 +7,7 @@ import pytest
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from marketpipe.storage.infrastructure.store_walk import FoundFile, StoreWalk
+from marketpipe.storage.infrastructure.temporary_files import temporary_name
 
 AAPL = Symbol("AAPL")
 OF_A_STORE = (
@@ -79,7 +80,7 @@ def test_a_file_beside_the_symbols_is_a_stray(tmp_path: Path, walk: StoreWalk, p
 
 
 def test_what_is_being_written_at_this_moment_is_no_file_yet(tmp_path: Path, walk: StoreWalk) -> None:
-    lay(tmp_path, "data/symbol=AAPL/year=2024/month=01/.day=02.parquet.123-456.tmp")
+    lay(tmp_path, f"data/symbol=AAPL/year=2024/month=01/{temporary_name('day=02.parquet')}")
 
     assert (list(walk.of_symbol(AAPL)), walk.strays()) == ([], [])
 
