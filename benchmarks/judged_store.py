@@ -20,7 +20,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFi
 from marketpipe.integration.domain.data_feed import USUAL_DELAY
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, VersionCondition
-from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import (
     EXTENDED_OPEN,
@@ -119,10 +119,6 @@ class RecordedDays:
         return {}
 
     stale_aggregates = conditions
-
-    def premature(self, *_: object) -> Mapping[SymbolDay, Timestamp]:
-        """The clock was always right."""
-        return {}
 
 
 @define
