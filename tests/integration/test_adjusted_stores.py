@@ -64,7 +64,7 @@ POSITIONS = st.integers(1, len(SESSIONS) - 1)
 ACTIONS = st.tuples(POSITIONS, st.sampled_from([SPLIT, REVERSE, DIVIDEND, TINY]))
 
 
-@settings(max_examples=5)
+@settings(max_examples=2)
 @given(st.lists(ACTIONS, min_size=1, max_size=2), st.lists(POSITIONS, min_size=1, max_size=2, unique=True))
 @example([(1, TINY)], [8])
 @example([(8, SPLIT)], [8])
@@ -164,8 +164,7 @@ def kill(made: Pipeline, event: type, number: int) -> None:
     made._parts.bus.subscribe(event, note)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 5, 6])
-@pytest.mark.parametrize("keeps_state", [True, False])
+@pytest.mark.parametrize(("number", "keeps_state"), [(1, True), (3, False), (6, True), (2, False)])
 def test_a_run_that_is_killed_is_finished_by_the_next_one(tmp_path: Path, number: int, keeps_state: bool) -> None:
     page = 12  # one symbol-day
     provider = AdjustingProvider(history(["AAPL"]), page=page)
