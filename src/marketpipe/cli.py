@@ -266,9 +266,7 @@ def aggregate(
 def query(
     sql: Annotated[
         str,
-        typer.Argument(
-            help="One SELECT over bars, bars_5m, bars_15m, bars_30m, bars_1h, bars_4h, bars_1d, bars_1w or _1mo"
-        ),
+        typer.Argument(help="One SELECT over bars, bars_5m, bars_15m, bars_30m, bars_1h, bars_4h, bars_1d, _1w, _1mo."),
     ],
     config: Config = None,
     json: Json = False,
