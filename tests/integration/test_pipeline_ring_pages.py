@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.reports import IngestionReport
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import MalformedResponseError, ProviderUnavailableError
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from tests.support.builders import bar, day
 from tests.support.examples import examples
 from tests.support.pipeline_ring import (
@@ -270,3 +274,60 @@ def test_fractional_volumes_are_stored_as_they_come(tmp_path: Path) -> None:
     rows = [{**row, "volume": volume} for row, volume in zip(minutes(TUESDAY, 2), (24306145.14, 0.5), strict=True)]
     played(tmp_path, of("AAPL", *rows))
     assert [row["volume"] for row in stored_rows(tmp_path, "AAPL", TUESDAY)] == [24306145.14, 0.5]
+
+
+class _Retyped(ScriptedProvider):
+    """Sends four bars of Tuesday, with one column of another type."""
+
+    def __init__(self, name: str, values: pa.Array) -> None:
+        super().__init__()
+        self._name, self._values = name, values
+
+    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
+        table = pa.Table.from_pylist(minutes(TUESDAY, 4), schema=BAR_SCHEMA)
+        table = table.set_column(table.schema.get_field_index(self._name), self._name, self._values)
+        yield RawMarketData(table, (SymbolRun(request.symbols[0], 4),))
+
+
+HALF_PAST_TWO = 1_704_205_800_000_000_000
+"""In nanoseconds: Tuesday, 14:30 UTC."""
+
+
+def nanoseconds(beyond: int) -> pa.Array:
+    moments = [HALF_PAST_TWO + 60_000_000_000 * minute + beyond for minute in range(4)]
+    return pa.array(moments, pa.int64()).cast(pa.timestamp("ns", "UTC"))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("timestamp", nanoseconds(0)),
+        ("volume", pa.array([1000] * 4, pa.int64())),
+        ("trade_count", pa.array([10] * 4, pa.int32())),
+    ],
+)
+def test_columns_of_another_type_are_stored_in_the_canonical_one(tmp_path: Path, name: str, values: pa.Array) -> None:
+    with pipeline(config(tmp_path, ["AAPL"], TUESDAY, TUESDAY), _Retyped(name, values)) as made:
+        assert made.ingest().ok
+    rows = stored_rows(tmp_path, "AAPL", TUESDAY)
+    assert [row["timestamp"] for row in rows] == [row["timestamp"] for row in minutes(TUESDAY, 4)]
+    assert {type(row["volume"]) for row in rows} == {float}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("timestamp", nanoseconds(1)), ("volume", pa.array([2**53 + 1] * 4, pa.int64()))]
+)
+def test_columns_that_the_canonical_type_would_change_are_refused(tmp_path: Path, name: str, values: pa.Array) -> None:
+    with pipeline(config(tmp_path, ["AAPL"], TUESDAY, TUESDAY), _Retyped(name, values)) as made:
+        report = made.ingest()
+    assert report.state == "failed"
+    assert [f"the column {name} of the page" in reason for reason in report.failures.values()] == [True]
+    assert stored_rows(tmp_path, "AAPL", TUESDAY) == []
+
+
+def test_a_providers_own_reason_is_stored_and_shown_without_control_characters(tmp_path: Path) -> None:
+    provider = ScriptedProvider(refused={"AAPL": "no \x1b[2J\u202e"})
+    with pipeline(config(tmp_path, ["AAPL"], TUESDAY, TUESDAY), provider) as made:
+        (reason,) = made.ingest().failures.values()
+        (found,) = made.coverage().days()
+    assert (reason, found.finding.detail) == (r"no \x1b[2J\u202e", r"no \x1b[2J\u202e")

@@ -23,7 +23,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 
-import pyarrow as pa
 from attrs import define, evolve
 
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
@@ -37,7 +36,7 @@ from marketpipe.integration.infrastructure.rate_limiter import (
     read_server_time,
 )
 from marketpipe.integration.infrastructure.retry import RetryPolicy, classify_status
-from marketpipe.integration.infrastructure.whole_day_assembler import time_spans
+from marketpipe.integration.infrastructure.whole_day_assembler import canonical, time_spans
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ClockError, ProviderError, SymbolRefusedError, TransientProviderError
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
@@ -223,7 +222,7 @@ class BaseApiClient(ABC):
             raise self.classify_failure(reply.status, reply.body, limit)
         self._check_clock(exchange, reply)
         page = self.parse_response(exchange.call.request, reply.body)
-        page = evolve(page, columns=pa.table(page.columns), next_cursor=self.next_cursor(page))
+        page = evolve(page, columns=canonical(page.columns), next_cursor=self.next_cursor(page))
         PageWalk.check_progress(exchange.call, page)
         exchange.bars = page.num_rows
         return page

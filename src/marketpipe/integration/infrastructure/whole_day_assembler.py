@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from attrs import frozen
+from attrs import evolve, frozen
 
 from marketpipe.integration.domain.page_walk import SymbolSpan, check_timeframe, is_daily
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
-from marketpipe.shared_kernel.domain.errors import WrongAnswerError
-from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
+from marketpipe.shared_kernel.domain.errors import MalformedResponseError, WrongAnswerError
+from marketpipe.shared_kernel.domain.ohlcv_bar import ArrowStream, SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import TimeWindow
@@ -27,6 +27,27 @@ from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, t
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
+
+
+def canonical(columns: ArrowStream) -> pa.Table:
+    """Return the columns of a page with the types of ``BAR_SCHEMA``; an extra column stays.
+
+    Raises ``MalformedResponseError`` if a column is missing, or has a value that its type would change: a whole number
+    that no double holds, or a time below a microsecond.
+    """
+    table = pa.table(columns)
+    for field in BAR_SCHEMA:
+        place = table.schema.get_field_index(field.name)
+        if place < 0:
+            raise MalformedResponseError(f"the page has no column {field.name}")
+        if (found := table.schema.types[place]) != field.type:
+            try:
+                table = table.set_column(place, field, table[place].cast(field.type))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise MalformedResponseError(
+                    f"the column {field.name} of the page, {found}, is not exact as {field.type}: {error}"
+                ) from error
+    return table
 
 
 def time_spans(page: RawMarketData) -> list[SymbolSpan]:
@@ -76,7 +97,7 @@ class WholeDayAssembler:
             return None
         rows = self._read(page)
         if is_daily(int(rows.micros[0])) is (self._request.timeframe is Timeframe.MINUTE_1):  # of one bar it is cheap
-            check_timeframe(self._request, time_spans(page))
+            check_timeframe(self._request, time_spans(evolve(page, columns=rows.table)))
         rows = self._requested(rows)
         self._order.read(rows)
         self._kept.append(rows)
@@ -108,7 +129,7 @@ class WholeDayAssembler:
         symbols = tuple(sorted({run.symbol for run in runs}))
         position = {symbol: i for i, symbol in enumerate(symbols)}
         owners = np.repeat([position[run.symbol] for run in runs], [run.length for run in runs])
-        return self._dated(pa.table(page.columns), symbols, owners)
+        return self._dated(canonical(page.columns), symbols, owners)
 
     def _dated(self, table: pa.Table, symbols: tuple[Symbol, ...], owners: Int64s) -> _Rows:
         stamps = table["timestamp"].cast(pa.int64())
@@ -188,7 +209,7 @@ class WholeAnswerAssembler:
         self._pages.append(page)
 
     def close(self) -> ArrowBars:
-        tables = [BAR_SCHEMA.empty_table(), *(pa.table(page.columns) for page in self._pages)]
+        tables = [BAR_SCHEMA.empty_table(), *(canonical(page.columns) for page in self._pages)]
         table = pa.concat_tables(tables, promote_options="default")  # only some may have the column raw
         runs = tuple(run for page in self._pages for run in page.runs)
         unrequested = sum(page.unrequested for page in self._pages)

@@ -9,8 +9,10 @@ from enum import Enum
 from operator import attrgetter
 
 from attrs import field, frozen
+from attrs.converters import optional
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.secret_text import visible
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 MAX_LENGTH = 20
@@ -100,4 +102,4 @@ class SymbolDayOutcome:
     outcome: Outcome
     rows: int = 0
     rejected: int = 0
-    error: str | None = None
+    error: str | None = field(default=None, converter=optional(visible))
