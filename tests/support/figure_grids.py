@@ -63,6 +63,7 @@ def record(day: Day | None, change: Change = lambda figures: figures) -> Ingesti
         auction_open=day.close,
         auction_volume=day.volume * 0.08,
         opening_volume=day.volume * 0.03,
+        odd_lots=0.6,
         values_hash=hash((day.open, day.close, day.volume, day.bars)) % 2**64 or 1,
     )
     return full(rows=day.bars, figures=change(figures))

@@ -124,7 +124,7 @@ class OfficialDay:
     vwap: float | None = None
 
 
-_FIGURES: Final = struct.Struct("<5h?14fQ")
+_FIGURES: Final = struct.Struct("<5h?15fQ")
 """Prices and volumes have seven significant digits, which is enough to compare them and halves their room."""
 
 
@@ -166,6 +166,8 @@ class DayFigures(NamedTuple):
     """Of the first bar of the regular session, as ``opening_low`` and ``opening_volume``."""
     opening_low: float = 0.0
     opening_volume: float = 0.0
+    odd_lots: float = 0.0
+    """The share of the bars whose volume is no multiple of 100."""
     values_hash: int = 0
     """64 bits of a hash over open, high, low, close and volume of all bars in order, without their times."""
 

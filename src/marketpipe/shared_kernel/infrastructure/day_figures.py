@@ -118,6 +118,7 @@ class _Days:
             *(_over(np.add, self._volume, rows) for rows in (regular, (whole[0], regular[0]), (regular[1], whole[1]))),
             *auction[[OPEN, HIGH, LOW, VOLUME]],
             *first[[HIGH, LOW, VOLUME]],
+            self._odd_lots(whole) / np.maximum(1, whole[1] - whole[0]),
         )
         peaks = zip(
             opens.tolist(), closes.tolist(), *(self._peaks(rows) for rows in (regular, opening, closing)), strict=True
@@ -148,10 +149,13 @@ class _Days:
             yield -1 if found < 0 else int(self.minutes[found]) - number * MINUTES_APART
 
     def _in_lots(self, rows: Rows) -> list[bool]:
-        lots = self._volume / LOT
-        odd, total = _over(np.add, (lots != np.rint(lots)).astype(np.float64), rows), _over(np.add, self._volume, rows)
-        found: list[bool] = ((odd == 0) & (total > 0)).tolist()
+        found: list[bool] = ((self._odd_lots(rows) == 0) & (_over(np.add, self._volume, rows) > 0)).tolist()
         return found
+
+    def _odd_lots(self, rows: Rows) -> Floats:
+        """Return for each day the number of bars whose volume is no multiple of a lot."""
+        lots = self._volume / LOT
+        return _over(np.add, (lots != np.rint(lots)).astype(np.float64), rows)
 
     def _hashes(self, rows: Rows) -> Iterator[int]:
         """Yield for each day the CRC-32 of its columns in order and in reverse: rarely equal by chance, and fast."""

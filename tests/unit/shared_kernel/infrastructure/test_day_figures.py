@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +72,7 @@ def expected(date: TradingDate, rows: Sequence[tuple[int, Sequence[float], float
         opening_high=first.get("high", 0.0),
         opening_low=first.get("low", 0.0),
         opening_volume=first.get("volume", 0.0),
+        odd_lots=float(np.float32(sum(b["volume"] % 100 > 0 for b in named.values()) / len(named))),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -14,8 +15,8 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 
 FEWEST_BARS = 5
 """Two sessions with fewer may be equal by chance, and a bar without volume may be real."""
-FEWEST_ROUND_BARS = 20
-"""A session with fewer may have no odd lot by chance."""
+CAUTIOUS, CHANCE = 0.7, math.log(1e-6)
+"""That part of the usual share of odd lots is believed; a session without any may be so likely."""
 REACH = 10
 FEWEST_NEIGHBOURS, FEW_NEIGHBOURS, FEWEST_LIVING = 6, 4, 2
 """With figures: of sessions whose times are off by a minute or whose volumes are round, by an hour, and frozen."""
@@ -33,7 +34,6 @@ SMALLEST_SHARE = 0.004
 """Of the day's volume, from which on the minute of an auction is one to miss."""
 FEWEST_BARS_OF_A_BUSY_DAY, HALF_AN_HOUR = 200, 30
 LIKELY_SHIFTS = frozenset((-60, -30, -1, 1, 30, 60))
-FEWEST_ODD_SESSIONS = 6
 
 
 @frozen
@@ -92,30 +92,18 @@ class BarPatterns:
             yield position, Finding(Verdict.SUSPECT, detail, Suspicion.FROZEN)
 
     def _rounded(self, rounded: Sequence[int]) -> Iterator[tuple[int, Finding]]:
-        long_enough = [p for p in rounded if self.series.bars(p) >= FEWEST_ROUND_BARS]
-        if not long_enough:
-            return
-        is_round = [
-            figures.in_lots
-            for position, figures in enumerate(self.series.figures)
-            if figures is not None and self.series.bars(position) >= FEWEST_ROUND_BARS
-        ]
-        if len(is_round) - len(long_enough) < FEWEST_ODD_SESSIONS:
-            return
-        for position in long_enough:
-            before = self._near(position, after=False)
-            near = self._near(position)
+        for position in rounded:
+            bars, near, before = self.series.bars(position), self._near(position), self._near(position, after=False)
             odd = sum(not each.in_lots for each in near)
-            if (
-                len(near) < FEWEST_NEIGHBOURS
-                or odd < HABIT * len(near)
-                or not before
-                or 2 * sum(not each.in_lots for each in before) < len(before)
-            ):
+            odd_before = sum(not each.in_lots for each in before)
+            if bars < FEWEST_BARS or len(near) < FEWEST_NEIGHBOURS or odd < HABIT * len(near) or not odd_before:
+                continue
+            share = CAUTIOUS * sum(each.odd_lots for each in near) / len(near)
+            if 2 * odd_before < len(before) or bars * math.log1p(-share) > CHANCE:
                 continue
             detail = (
-                f"the volumes of all its {self.series.bars(position):,} bars are multiples of 100, those of {odd} of "
-                f"{len(near)} sessions around are not: another feed, or a rounded one"
+                f"the volumes of all its {bars:,} bars are multiples of 100, those of {odd} of {len(near)} sessions "
+                "around are not: another feed, or a rounded one"
             )
             yield position, Finding(Verdict.SUSPECT, detail, Suspicion.ROUNDED)
 

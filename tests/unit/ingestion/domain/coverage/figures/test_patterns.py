@@ -123,7 +123,7 @@ def test_times_that_are_off_in_the_whole_market_are_seen_though_auctions_may_be_
 
 
 def in_lots(figures: DayFigures) -> DayFigures:
-    return figures._replace(in_lots=True)
+    return figures._replace(in_lots=True, odd_lots=0.0)
 
 
 @pytest.mark.parametrize("rounded", [{30}, {COUNT - 1}, {40, 41, 42}])
@@ -137,6 +137,16 @@ def test_whole_lots_may_be_the_habit_of_a_store_or_of_former_years() -> None:
     assert of_one(GRID, days(), {0: in_lots}) == {}
 
 
-def test_few_bars_may_all_be_whole_lots() -> None:
-    thin = [evolve(day, bars=9) for day in days()]
-    assert of_one(GRID, thin, {30: in_lots}) == {}
+@pytest.mark.parametrize(("bars", "odd_lots"), [(9, 0.6), (40, 0.2), (20, 0.4), (150, 0.05)])
+def test_bars_may_all_be_whole_lots_by_chance(bars: int, odd_lots: float) -> None:
+    thin = [evolve(day, bars=bars) for day in days()]
+    usual = {p: (lambda figures: figures._replace(odd_lots=odd_lots)) for p in range(COUNT)}
+    assert of_one(GRID, thin, usual | {30: in_lots}) == {}
+
+
+@pytest.mark.parametrize(("bars", "odd_lots"), [(30, 0.6), (120, 0.2), (390, 0.06), (8, 1.0)])
+def test_more_bars_than_that_are_not_all_whole_lots_by_chance(bars: int, odd_lots: float) -> None:
+    usual = {p: (lambda figures: figures._replace(odd_lots=odd_lots)) for p in range(COUNT)}
+    assert of_one(GRID, [evolve(day, bars=bars + 20) for day in days()], usual | {30: in_lots}) == {
+        30: "rounded volumes"
+    }
