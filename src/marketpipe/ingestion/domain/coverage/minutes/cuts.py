@@ -122,10 +122,17 @@ def _as_cut(start: int, end: int, sessions: _Sessions) -> Cut | None:
     concerned = [(minutes, closes) for minutes, closes in pairs if closes > start]
     if len(concerned) < FEWEST_SESSIONS:
         return None
-    edges = [_Edges.of(minutes, start, end, closes) for minutes, closes in concerned]
-    minutes, bars = sum(item.minutes for item in edges), sum(item.bars for item in edges)
+    edges, density = list[_Edges](), 0.0
+    least = SMALLEST_DENSITY if len(concerned) >= MANY_SESSIONS else DENSITY_OF_FEW_SESSIONS
+    minutes = bars = 0
+    for left, (traded, closes) in enumerate(concerned, 1 - len(concerned)):
+        edges.append(edge := _Edges.of(traded, start, end, closes))
+        minutes, bars = minutes + edge.minutes, bars + edge.bars
+        rest = -left * 2 * AROUND  # nearly all stop here: too thin even if all that is left had a bar
+        if bars + rest < least * (minutes + rest):
+            return None
     density = min(LARGEST_DENSITY, bars / minutes) if minutes else 0.0
-    if density < (SMALLEST_DENSITY if len(concerned) >= MANY_SESSIONS else DENSITY_OF_FEW_SESSIONS):
+    if density < least:
         return None
     effective = sum(1 + (min(end, closes) - start - 1) / CLUSTERING for _, closes in concerned)
     is_sharp = sum(item.softness for item in edges) / len(edges) <= 1 + SOFTNESS * (1 - density) / density
