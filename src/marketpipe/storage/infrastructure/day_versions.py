@@ -280,9 +280,12 @@ class NewVersion:
 
         On a file system with a coarse clock it could otherwise have the mark of the version before.
         """
-        recorded = None if self.recorded is None else size_and_time_in(self.recorded.mark)[1]
-        stored = None if self.stored is None else self.stored.modified.epoch_micros
-        return frozenset(time for time in (recorded, stored) if time is not None)
+        taken = set[int | None]()
+        if self.recorded is not None and not self.is_recorded:
+            taken.add(size_and_time_in(self.recorded.mark)[1])
+        if self.stored is not None and not self.stored.damage and self.stored.content != self.content:
+            taken.add(self.stored.modified.epoch_micros)
+        return frozenset(time for time in taken if time is not None)
 
     @property
     def _recorded_since(self) -> Timestamp | None:

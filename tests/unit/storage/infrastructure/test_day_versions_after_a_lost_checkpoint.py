@@ -130,6 +130,22 @@ def test_a_lost_file_is_healed_with_the_moment_on_record(tmp_path: Path) -> None
     assert again.known_since == first.known_since
 
 
+@pytest.mark.parametrize("loss", ["rotten", "lost"])
+def test_a_healed_file_gets_its_time_back(tmp_path: Path, loss: str) -> None:
+    told = begin(tmp_path)
+    told.step(1.0, 60, recorded=True)
+    path = told.store.path(DAY)
+    before, content = path.stat().st_mtime_ns, path.read_bytes()
+    if loss == "rotten":
+        _changed_bytes(path)
+    else:
+        path.unlink()
+
+    told.step(1.0, 60, recorded=True)
+
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == (before, content)
+
+
 def _changed_bytes(path: Path) -> None:
     found, content = path.stat(), path.read_bytes()
     path.write_bytes(content[:-9] + b"?" + content[-8:])
