@@ -30,6 +30,8 @@ WITH_DIGESTS: Final = (StoreArea.AGGREGATES, StoreArea.QUARANTINE, StoreArea.REV
 """The areas whose files have no record of their own: official days have one, as day files have."""
 TEMPORARY: Final = ".tmp"
 QUARANTINED: Final = f"{StoreArea.QUARANTINE}/"
+LOOKS: Final = 2
+"""So often a file must be found unchanged, and unexplained by an ingestion, before it is a problem."""
 FROZEN_PATHS: Final = tuple(f"{area}/" for area in FROZEN)
 BeingWritten = Callable[[Collection[SymbolDay]], frozenset[SymbolDay]]
 """Returns those of the symbol-days that an ingestion is writing now: their files may be newer than their records."""
@@ -150,7 +152,8 @@ class IntegrityChecker:
 
         It publishes a file, then records it. So the order here is: a file was read; no ingestion is writing its day;
         the record is read; the file is read again. If the file is still the same it was published and recorded before
-        the record was read, and the record differs from it for good. A checkpoint that a crash lost is found like this
+        the record was read, and the record differs from it for good; it is looked at once more all the same, for a
+        false alarm is worse than a second look. A checkpoint that a crash lost is found like this
         too, for a dead process writes nothing.
         """
         for _ in range(ATTEMPTS):
@@ -173,25 +176,26 @@ class IntegrityChecker:
             return None
         file, record = self._files.read_again(day), records.get(day.trading_date)
         problem = problem_of(file, record, self._identity) if file else lost_file(day) if record else None
-        return None if problem is None else FileFinding(problem, file, record, is_unchanged=finding.is_of(file))
+        unchanged = finding.unchanged + 1 if finding.is_of(file) else 0
+        return None if problem is None else FileFinding(problem, file, record, unchanged)
 
 
 @frozen
 class FileFinding:
     """A problem, the file it was found in (None for a lost file) and the record it was compared with.
 
-    ``is_unchanged``: the file was read again, and is the same.
+    ``unchanged`` counts how often it was looked at again, and was the same each time.
     """
 
     problem: IntegrityProblem
     file: CheckedFile | None = None
     record: RecordedVersion | None = None
-    is_unchanged: bool = False
+    unchanged: int = 0
 
     @property
     def is_certain(self) -> bool:
         """Only minute bars are recorded; and with the recorded mark a file was not replaced, so its bytes rotted."""
-        return self.is_unchanged or self.problem.symbol_day is None or self.has_recorded_mark
+        return self.unchanged >= LOOKS or self.problem.symbol_day is None or self.has_recorded_mark
 
     @property
     def has_recorded_mark(self) -> bool:

@@ -220,3 +220,9 @@ def test_a_freeze_is_refused_for_a_lost_file_though_it_comes_back() -> None:
     """A lock without it would be a lock of less than the store."""
     with pytest.raises(StorageError, match="does not exist"):
         freeze(Files([], later=[FILE]), Register([{DATE: RECORDED}]), DAY)
+
+
+def test_a_checkpoint_that_comes_between_two_looks_explains_the_file() -> None:
+    """Whatever the reason: an ingestion recorded it after the first look, in which nothing was being written."""
+    assert check(Files([FILE]), Register([{}, {}, {DATE: RECORDED}])).ok
+    assert damages(check(Files([FILE]), Register([{}]))) == [Damage.UNRECORDED]
