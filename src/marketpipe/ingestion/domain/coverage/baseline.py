@@ -285,7 +285,7 @@ class Baseline:
             return None
         near = [i for i in self._neighbours(position) if self._grid.sessions[i].length >= silence.end]
         odd = self._by_neighbours(near, silence, share) if near else self._by_itself(position, silence)
-        if silence.length <= self._factor * odd.usual or odd.expected < limits.bars:
+        if odd is None or silence.length <= self._factor * odd.usual or odd.expected < limits.bars:
             return None
         return odd if not near or self._is_unlikely(position, silence, near) else None
 
@@ -301,13 +301,17 @@ class Baseline:
         density = min(LARGEST_DENSITY, inside[len(inside) // 2] / silence.length * min(1.0, own))
         return (1 + (silence.length - 1) / CLUSTERING) * math.log1p(-density) < LOG_CHANCE
 
-    def _by_neighbours(self, near: Sequence[int], silence: Silence, share: float) -> UnusualSilence:
-        expected = sum(silence.bars_in(minutes) for minutes in self._of(near)) / len(near) * share
+    def _by_neighbours(self, near: Sequence[int], silence: Silence, share: float) -> UnusualSilence | None:
+        """Return None if the silence is not longer than usual, which nearly all are: no bars are counted then."""
         if silence.at_close:
-            usual = sorted(silence_at_close(self._profiles[i] or 0, self._grid.sessions[i].length) for i in near)
+            lengths = sorted(silence_at_close(self._profiles[i] or 0, self._grid.sessions[i].length) for i in near)
         else:
-            usual = sorted(self._longest[i] for i in near)
-        return UnusualSilence(silence, expected, usual[len(usual) // 2])
+            lengths = sorted([self._longest[i] for i in near])
+        usual = lengths[len(lengths) // 2]
+        if silence.length <= self._factor * usual:
+            return None
+        expected = sum(silence.bars_in(minutes) for minutes in self._of(near)) / len(near) * share
+        return UnusualSilence(silence, expected, usual)
 
     def _by_itself(self, position: int, silence: Silence) -> UnusualSilence:
         """Estimate the usual longest silence as if the rest of the session were evenly traded."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from attrs import frozen
 
@@ -67,9 +68,12 @@ def cuts(profiles: Sequence[int | None], lengths: Sequence[int]) -> dict[int, Cu
     # Minutes after an early close are neither silent nor traded: they go with the other sessions.
     full = (1 << max(closes)) - 1
     silent = [full & ~minutes for minutes in traded]
+    bars = list(accumulate(map(int.bit_count, traded), initial=0))
     for window in {min(size, len(known)) for size in WINDOWS}:
         for at, common in _silent_in_all(silent, window):
             part = slice(at, at + window)
+            if bars[at + window] - bars[at] < FEWEST_BARS * window:
+                continue
             cut = _longest_cut(_Sessions(traded[part], closes[part], common))
             for position in known[part] if cut else ():
                 before = found.get(position)
@@ -96,6 +100,11 @@ def _longest_cut(sessions: _Sessions) -> Cut | None:
         return None  # thin wherever it trades
     least = 1 + CLUSTERING * (LOG_CHANCE / math.log1p(-LARGEST_DENSITY) / count - 1)
     if not _has_run(common, math.ceil(least)):
+        return None
+    long = common
+    for _ in range(math.ceil(least) - 1):
+        long &= long >> 1
+    if not long:
         return None
     best, start = None, 0
     for run in f"{common:b}"[::-1].split("0"):
