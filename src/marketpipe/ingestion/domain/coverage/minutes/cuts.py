@@ -26,6 +26,8 @@ DENSITY_OF_FEW_SESSIONS, MANY_SESSIONS = 0.8, 10
 """In few sessions a symbol that is not dense may stop at the same minutes by chance."""
 SOFTNESS = 2.5
 """The edges of a cut are as soft as the gaps between bars, and at most so many times softer."""
+BUSIEST = 2.0
+"""Minutes beside a cut have at most so many times the density of a session: that saves looking at short silences."""
 AROUND = 60
 """Minutes beside a silence that show how densely the symbol trades."""
 CLUSTERING = 5.0
@@ -98,7 +100,8 @@ def _longest_cut(sessions: _Sessions) -> Cut | None:
     bars, rest = sum(map(int.bit_count, sessions.traded)), count * (length - common.bit_count())
     if bars < max(SMALLEST_DENSITY * rest, FEWEST_BARS * count):
         return None  # thin wherever it trades
-    least = 1 + CLUSTERING * (LOG_CHANCE / math.log1p(-LARGEST_DENSITY) / count - 1)
+    densest = min(LARGEST_DENSITY, BUSIEST * bars / max(1, rest))
+    least = 1 + CLUSTERING * (LOG_CHANCE / math.log1p(-densest) / count - 1)
     if not _has_run(common, math.ceil(least)):
         return None
     long = common
