@@ -110,6 +110,10 @@ class RecordedDays:
             if (stored := [date for date, day in days.items() if day.rows])
         }
 
+    def premature(self, _: Timestamp) -> Mapping[Any, Timestamp]:
+        """No clock ran ahead."""
+        return {}
+
     def conditions(self, *_: object) -> Mapping[TradingDate, VersionCondition]:
         """All files are as they were recorded, and no aggregate is stale."""
         return {}
