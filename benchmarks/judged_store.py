@@ -120,10 +120,6 @@ class RecordedDays:
 
     stale_aggregates = conditions
 
-    def premature(self, _: Timestamp) -> Mapping[Any, Timestamp]:
-        """No clock ran ahead."""
-        return {}
-
 
 @define
 class FixedTime:
