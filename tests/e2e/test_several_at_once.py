@@ -94,6 +94,7 @@ def test_one_limit_holds_for_all_processes_together(tmp_path: Path) -> None:
         moments.append(time.monotonic())
 
     with AlpacaLoopback(BARS, page_size=50, fault=note) as provider:
+        provider.official_fault = note
         config = write_config(tmp_path, provider.url, rate=20)
         chosen = [",".join(SYMBOLS[i : i + 2]) for i in range(0, 8, 2)]
         commands = [("ingest", "--config", config, "--symbols", symbols) for symbols in chosen]

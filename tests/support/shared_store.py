@@ -86,7 +86,7 @@ def ends_well(processes: list[Popen[str]]) -> None:
 def opened(config_file: str, folder: Path) -> Pipeline:
     """Open the same store in this process."""
     settings = load_config(Path(config_file))
-    places = {f"{name}_path": folder / name for name in ("aggregates", "quarantine", "revisions")}
+    places = {f"{name}_path": folder / name for name in ("aggregates", "quarantine", "revisions", "official")}
     settings = evolve(
         settings, output_path=folder / "data", state_path=folder / "state" / "marketpipe.sqlite", **places
     )
