@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
+from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, OfficialYearRegister, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -37,12 +38,14 @@ class OfficialYearCheck:
         """
         found = list[IntegrityProblem]()
         for symbol in symbols:
-            if any(self._problems(symbol, first.day.year, last.day.year)):
-                with self._lock():
-                    problems = self._problems(symbol, first.day.year, last.day.year)
-                found += problems
+            problems = self._problems(symbol, first.day.year, last.day.year)
+            with suppress(StateError):  # of a store that may only be read: nothing is stored there meanwhile
+                if problems:
+                    with self._lock():
+                        problems = self._problems(symbol, first.day.year, last.day.year)
                 if any(problem.damage is Damage.ALTERED for problem in problems):
                     self._register.forget(symbol)  # nothing else notices bytes that rotted under an unchanged time
+            found += problems
         return found
 
     def stored(self, symbol: Symbol, identity: DatasetIdentity) -> Iterator[StoredOfficialYear]:
