@@ -17,6 +17,7 @@ from marketpipe.shared_kernel.domain.errors import (
     EndlessPagingError,
     MalformedResponseError,
     SymbolRefusedError,
+    ValidationError,
     WrongAnswerError,
 )
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -50,8 +51,16 @@ def check_timeframe(request: BarsRequest, spans: Sequence[SymbolSpan]) -> None:
 
 def is_daily(epoch_micros: int) -> bool:
     """Return whether a timestamp is New York midnight, as those of daily bars are."""
-    moment = Timestamp.from_epoch_micros(epoch_micros)
-    return TradingDate.of(moment).midnight == moment
+    date = _date_of(epoch_micros)
+    return date is not None and date.midnight.epoch_micros == epoch_micros
+
+
+def _date_of(epoch_micros: int) -> TradingDate | None:
+    """Return the date in New York; None outside the years 1 to 9999."""
+    try:
+        return TradingDate.of(Timestamp.from_epoch_micros(epoch_micros))
+    except (OverflowError, ValidationError):
+        return None
 
 
 @frozen
@@ -177,5 +186,5 @@ def _some_requested(request: BarsRequest, spans: Sequence[SymbolSpan]) -> bool:
 
 def _spans_as_text(spans: Sequence[SymbolSpan]) -> str:
     symbol, span = spans[0]
-    first, last = (TradingDate.of(Timestamp.from_epoch_micros(moment)) for moment in span)
+    first, last = (_date_of(moment) or "an impossible date" for moment in span)
     return f"bars of {symbol} from {first} to {last}"

@@ -149,8 +149,9 @@ MIDNIGHT = 1_710_129_600_000_000
         ("AAPL", (DAY[0] - A_DAY, DAY[0])),
         ("AAPL", (MIDNIGHT + A_DAY - 1, MIDNIGHT + 2 * A_DAY)),
         ("AAPL", (MIDNIGHT, MIDNIGHT + 60_000_000)),
+        ("AAPL", (-62_135_596_800_000_000, DAY[0])),
     ],
-    ids=["the session", "begins a day before", "ends with the day", "begins with the day"],
+    ids=["the session", "begins a day before", "ends with the day", "begins with the day", "begins with the year 1"],
 )
 def test_some_requested_bars_make_an_answer(symbol: str, span: tuple[int, int]) -> None:
     walk().check_answer(page(10, None, symbol), [(Symbol(symbol), span)])
@@ -163,6 +164,8 @@ def test_some_requested_bars_make_an_answer(symbol: str, span: tuple[int, int]) 
         ("AAPL", (DAY[0] - A_DAY, MIDNIGHT - 1), "but bars of AAPL from 2024-03-10 to 2024-03-10"),
         ("AAPL", (MIDNIGHT + A_DAY, DAY[1] + A_DAY), "from 2024-03-12 to 2024-03-12"),
         ("AAPL", (MIDNIGHT, MIDNIGHT), "another timeframe than 1m"),
+        ("AAPL", (-62_135_596_800_000_000,) * 2, "from an impossible date to an impossible date"),
+        ("AAPL", (2**62, 2**62), "from an impossible date to an impossible date"),
     ],
 )
 def test_a_page_without_a_requested_bar_is_refused(symbol: str, span: tuple[int, int], reason: str) -> None:
