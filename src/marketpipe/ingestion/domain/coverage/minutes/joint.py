@@ -23,7 +23,7 @@ COST_OF_A_FURTHER_MINUTE = 4.0
 """The chances of several minutes are multiplied, at this cost each: the worst minutes of a session are chosen."""
 LEAST_SHARE = 0.5
 """Of the symbols of a class must lack a minute."""
-QUIET = ((1.0, 0.0), (3.0, -4.6), (10.0, -9.2), (30.0, -13.8))
+QUIET = ((1.0, 0.0), (3.0, -4.6), (10.0, -11.5), (30.0, -24.0))
 """Common quiet: so many times more empty minutes than usual, in all symbols, and the logarithm of its chance."""
 LARGEST_CHANCE = 0.9
 SMALLEST_CHANCE = 0.002
