@@ -134,10 +134,10 @@ def read_server_time(headers: Mapping[str, str]) -> Timestamp | None:
     """Read ``Date``, and add the ``Age`` of a response that a cache has kept; None if it cannot be read."""
     try:
         moment = parsedate_to_datetime(headers["date"])
-    except (KeyError, ValueError, OverflowError):
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return Timestamp(aware).plus(timedelta(seconds=_number(headers.get("age")) or 0.0))
+    except (KeyError, ValueError, OverflowError):  # our own ValidationError is a ValueError
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return Timestamp(aware).plus(timedelta(seconds=_number(headers.get("age")) or 0.0))
 
 
 def _number(text: str | None) -> float | None:
