@@ -38,7 +38,7 @@ UNKNOWN: Final = "unknown"
 ALL_SYMBOLS: Final = "*"
 _LINE: Final = re.compile(r"([0-9a-f]{64})  (\d+)  (\S.*)", re.ASCII)
 _PATH: Final = re.compile(
-    r"(?P<folder>data|aggregates/timeframe=\w+)/symbol=(?P<symbol>[^/]+)/year=(?P<year>\d{4})"
+    r"(?P<folder>data|official|aggregates/timeframe=\w+)/symbol=(?P<symbol>[^/]+)/year=(?P<year>\d{4})"
     r"(/month=(?P<month>\d\d)(/day=(?P<day>\d\d))?)?\.parquet",
     re.ASCII,
 )
@@ -46,7 +46,7 @@ _PATH: Final = re.compile(
 
 @frozen(order=True)
 class LockedFile:
-    """A file of a lock. ``path`` begins with ``data/`` or ``aggregates/``, whatever those folders are called here."""
+    """A file of a lock. ``path`` begins with one of the areas of ``FROZEN``, whatever the folders are called here."""
 
     path: str
     size_bytes: int
@@ -81,7 +81,7 @@ class LockScope:
 
 @frozen
 class LockedPlace:
-    """What the path of a file tells: its ``folder`` of bars of one timeframe, its symbol, its dates, both inclusive."""
+    """What the path of a file names: its ``folder`` of bars of one kind, its symbol, its dates, both inclusive."""
 
     folder: str
     symbol: str
@@ -90,7 +90,7 @@ class LockedPlace:
 
     @classmethod
     def of(cls, path: str) -> LockedPlace | None:
-        """Return None for a path that is not one of minute bars or aggregates."""
+        """Return None for a path that is not one of minute bars, aggregates or official days."""
         match = _PATH.fullmatch(path)
         if match is None:
             return None
@@ -111,9 +111,9 @@ def _months(month: str | None) -> tuple[str, ...]:
 
 @frozen(slots=False)
 class DatasetLock:
-    """The frozen files of a dataset: minute bars and aggregates. ``session`` is None if it is not known.
+    """The frozen files of a dataset: minute bars, aggregates, official days. ``session`` is None if it is not known.
 
-    ``scope`` is None for a lock of version 1: then it is what lies between the dates of its files.
+    ``scope`` is None for a lock of version 1: then the symbols and dates of its day files are the scope.
     """
 
     identity: DatasetIdentity
@@ -133,10 +133,13 @@ class DatasetLock:
     def pins_absence_of(self, path: str) -> bool:
         """Return whether a file that is not in this lock would change what was frozen.
 
-        Aggregates of a timeframe of which nothing was frozen do not: they are made from frozen minutes.
+        Aggregates of a timeframe of which nothing was frozen do not: they are made from frozen minutes. Official days
+        do, for daily bars come from them; a lock of version 1 may be older than they are.
         """
         place, pinned = LockedPlace.of(path), self._pinned
-        return place is not None and pinned is not None and place.folder in self._folders and pinned.has(place)
+        if place is None or pinned is None or not pinned.has(place):
+            return False
+        return place.folder in self._folders or (place.folder == StoreArea.OFFICIAL and self.scope is not None)
 
     @cached_property
     def _places(self) -> list[LockedPlace]:

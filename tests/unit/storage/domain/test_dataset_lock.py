@@ -96,6 +96,7 @@ def scope(symbols: str, first: str, last: str) -> LockScope:
 
 
 SCOPED = DatasetLock(IDENTITY, SessionKind.REGULAR, [ONE, OTHER], scope("AAPL,BRK.B", "2024-01-01", "2024-03-15"))
+OF_A_YEAR = DatasetLock(IDENTITY, None, [ONE, OTHER], scope("AAPL", "2024-01-01", "2024-12-31"))
 OF_ALL = DatasetLock(IDENTITY, None, [ONE, OTHER], scope("*", "2024-01-02", "2024-12-31"))
 
 
@@ -135,6 +136,11 @@ def test_a_scope_that_names_nothing_is_refused(line: str) -> None:
         (SCOPED, "aggregates/timeframe=1d/symbol=AAPL/year=2024.parquet", False),
         (OF_ALL, "data/symbol=NEW/year=2024/month=07/day=01.parquet", True),
         (OF_ALL, "data/symbol=NEW/year=2025/month=01/day=02.parquet", False),
+        (OF_A_YEAR, "official/symbol=AAPL/year=2024.parquet", True),
+        (OF_A_YEAR, "official/symbol=AAPL/year=2025.parquet", False),
+        (OF_A_YEAR, "official/symbol=MSFT/year=2024.parquet", False),
+        (SCOPED, "official/symbol=AAPL/year=2024.parquet", False),
+        (evolve(OF_A_YEAR, scope=None), "official/symbol=AAPL/year=2024.parquet", False),
         (LOCK, "data/symbol=AAPL/year=2024/month=01/day=03.parquet", False),
         (LOCK, "data/symbol=MSFT/year=2024/month=01/day=02.parquet", False),
     ],
