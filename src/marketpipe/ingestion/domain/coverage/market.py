@@ -18,6 +18,7 @@ from marketpipe.ingestion.domain.coverage.baseline import (
     UnusualSilence,
     with_halts,
 )
+from marketpipe.ingestion.domain.coverage.minutes.cuts import Cut, cuts
 from marketpipe.ingestion.domain.coverage.minutes.joint import JointSilences, LostMinutes
 from marketpipe.ingestion.domain.coverage.minutes.levels import Levels
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
@@ -183,6 +184,8 @@ class MarketSession:
     outage: Silence | None = None
     lost: LostMinutes | None = None
     level: float = 0.0
+    cut: Cut | None = None
+    """Minutes in which no symbol has a bar, session after session."""
 
     @property
     def is_silent(self) -> bool:
@@ -239,13 +242,16 @@ class MarketSurvey:
         several = [s.minutes if s.traded >= FEWEST_SYMBOLS_OF_A_MARKET else None for s in self._sums]
         limits = SilenceLimits(self.thresholds.stop_minutes, self.thresholds.stop_bars)
         baseline, lost = Baseline(self.grid, several, self.thresholds, inside=limits), self._joint.lost()
-        return tuple(self._session(baseline, position, lost[position]) for position in range(len(self.grid)))
+        cut = cuts(several, self._lengths)
+        return tuple(
+            self._session(baseline, position, lost[position], cut.get(position)) for position in range(len(self.grid))
+        )
 
-    def _session(self, baseline: Baseline, position: int, lost: LostMinutes | None) -> MarketSession:
+    def _session(self, baseline: Baseline, position: int, lost: LostMinutes | None, cut: Cut | None) -> MarketSession:
         found = self._sums[position]
         share = found.shares / found.compared if found.compared >= FEWEST_SYMBOLS_OF_A_SHARE else 1.0
         share = max(share, SMALLEST_SHARE)
         odd = baseline.unusual_silence(position)  # without the share: lost bars must not excuse themselves
         level = sorted(found.levels)[len(found.levels) // 2] if found.compared >= FEWEST_SYMBOLS_OF_A_SHARE else 0.0
         level = max(SMALLEST_LEVEL, min(0.0, level))
-        return MarketSession(share, found.traded, found.silent, odd.silence if odd else None, lost, level)
+        return MarketSession(share, found.traded, found.silent, odd.silence if odd else None, lost, level, cut)

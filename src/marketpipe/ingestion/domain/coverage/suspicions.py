@@ -55,6 +55,7 @@ class MinuteSuspicions:
         yield from self._lost(profiles, levels)
         for position, cut in cuts(unaccounted, lengths).items():
             yield position, _suspect(Suspicion.CUT, self._cut(position, cut))
+        yield from self._cut_with_the_market(profiles, lengths)
         confirmed = [bool(r and r.answers >= self.thresholds.confirmations) for r in days.records]
         for position, change in levels.lasting_changes(confirmed):
             bars = (profiles[position] or 0).bit_count()
@@ -104,6 +105,20 @@ class MinuteSuspicions:
             if not weekdays.is_quiet(position, (bars + quiet) / 2):
                 detail = f"only {bars:,} bars; a quiet session of this symbol has {quiet:.0f}"
                 yield position, _suspect(Suspicion.SPARSE, detail)
+
+    def _cut_with_the_market(self, profiles: Profiles, lengths: Sequence[int]) -> Iterator[tuple[int, Finding]]:
+        """Yield the sessions of a thin symbol in which it lacks what all symbols lack, session after session."""
+        for position, session in enumerate(self.market):
+            if (cut := session.cut) is None or not (minutes := profiles[position]):
+                continue
+            length = min(cut.end, lengths[position]) - cut.start
+            expected = minutes.bit_count() * length / max(1, lengths[position] - length)
+            if expected >= self.thresholds.hole_bars and not minutes >> cut.start & (1 << length) - 1:
+                span = f"from {self._clock(position, cut.start)} to {self._clock(position, cut.end)} New York time"
+                detail = (
+                    f"no symbol has a bar {span}, as in {cut.sessions} sessions in a row; about {expected:.0f} of this"
+                )
+                yield position, _suspect(Suspicion.OUTAGE, f"{detail} {expected:.0f} are usual then")
 
     def _cut(self, position: int, cut: Cut) -> str:
         span = f"from {self._clock(position, cut.start)} to {self._clock(position, cut.end)} New York time"

@@ -75,6 +75,13 @@ def test_symbols_that_trade_to_the_close_are_complete(share: float) -> None:
     assert set(verdicts(AUTUMN, {"OWN": records})["OWN"]) == {"complete"}
 
 
+def test_a_thin_symbol_of_a_store_that_is_cut_is_suspect_with_it() -> None:
+    symbols = {name: [traded(range(150)) for _ in range(len(SHORT))] for name in ("AAPL", "MSFT")}
+    symbols["THIN"] = [thin(i, 20, 150) for i in range(len(SHORT))]
+
+    assert set(verdicts(SHORT, symbols)["THIN"]) == {"provider outage"}
+
+
 def lacking(minutes: range | list[int], **changes: object) -> IngestionCheckpoint:
     return traded([m for m in range(REGULAR) if m not in minutes], **changes)
 
