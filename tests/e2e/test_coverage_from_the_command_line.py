@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from marketpipe import load_ohlcv
-from tests.support.alpaca_loopback import AlpacaLoopback, Fault, Record, record
+from tests.support.alpaca_loopback import AlpacaLoopback, Bars, Fault, Record, record
 from tests.support.builders import sessions
 from tests.support.cli_process import marketpipe, result_of, start_marketpipe
 
@@ -21,7 +21,6 @@ FIRST, LAST = "2024-01-02", "2024-01-19"
 SESSIONS = sessions(FIRST, LAST)
 DATES = [str(session.trading_date) for session in SESSIONS]
 MIDDLE = DATES[6]
-Bars = dict[str, list[Record]]
 
 
 def liquid(price: float = 100.0) -> list[Record]:
@@ -34,11 +33,20 @@ def on(records: list[Record], date: str) -> list[Record]:
     return [bar for bar in records if bar["t"].startswith(date)]
 
 
+def without(date: str, traded: Bars) -> Bars:
+    """Return the bars of a provider that withholds the date of MSFT."""
+    return {**traded, "MSFT": [bar for bar in traded["MSFT"] if not bar["t"].startswith(date)]}
+
+
 @contextmanager
 def alpaca(
-    folder: Path, bars: Mapping[str, list[Record]], fault: Fault | None = None, **settings: str
+    folder: Path,
+    bars: Mapping[str, list[Record]],
+    fault: Fault | None = None,
+    traded: Bars | None = None,
+    **settings: str,
 ) -> Iterator[AlpacaLoopback]:
-    with AlpacaLoopback(bars, fault=fault) as server:
+    with AlpacaLoopback(bars, fault=fault, traded=traded) as server:
         values = {"symbols": "[AAPL, MSFT]", "start": FIRST, "end": LAST, **settings}
         text = "".join(f"{key}: {value}\n" for key, value in values.items())
         (folder / "config.yaml").write_text(
@@ -96,8 +104,8 @@ def test_gaps_are_listed_with_exit_code_1_and_filled_with_one_request_each(tmp_p
 
 
 def test_coverage_as_json_has_every_day_with_its_evidence(tmp_path: Path) -> None:
-    bars = {"AAPL": liquid(), "MSFT": [bar for bar in liquid(50.0) if not bar["t"].startswith(MIDDLE)]}
-    with alpaca(tmp_path, bars):
+    traded = {"AAPL": liquid(), "MSFT": liquid(50.0)}
+    with alpaca(tmp_path, without(MIDDLE, traded), traded=traded):
         run(tmp_path, "ingest")
         done = run(tmp_path, "coverage", "--json")
 
@@ -106,16 +114,16 @@ def test_coverage_as_json_has_every_day_with_its_evidence(tmp_path: Path) -> Non
     assert len(report["days"]) == 26
     (gap,) = report["gaps"]
     assert (gap["symbol"], gap["first"], gap["verdict"], gap["suspicion"]) == ("MSFT", MIDDLE, "suspect", "withheld")
+    assert gap["evidence"] == "official"
     first = report["days"][0]
     assert (first["bars"], first["first"], first["last"]) == (130, "2024-01-02T14:30:00Z", "2024-01-02T20:57:00Z")
 
 
 def test_suspect_sessions_are_requested_again_with_retry_suspect(tmp_path: Path) -> None:
-    msft = liquid(50.0)
-    bars: Bars = {"AAPL": liquid(), "MSFT": [bar for bar in msft if not bar["t"].startswith(MIDDLE)]}
-    with alpaca(tmp_path, bars):
+    traded = {"AAPL": liquid(), "MSFT": liquid(50.0)}
+    with alpaca(tmp_path, without(MIDDLE, traded), traded=traded):
         run(tmp_path, "ingest")
-    with alpaca(tmp_path, {"AAPL": liquid(), "MSFT": msft}) as healthy:
+    with alpaca(tmp_path, traded) as healthy:
         assert result_of(run(tmp_path, "plan", "--json"))["planned"] == 0
         assert result_of(run(tmp_path, "plan", "--retry-suspect", "--json"))["planned"] == 1
         assert run(tmp_path, "ingest", "--retry-suspect").returncode == 0

@@ -179,7 +179,10 @@ def test_two_stores_in_one_state_file_do_not_wait_for_each_other(tmp_path: Path)
     first = config(tmp_path, ["AAPL"], ODD, ODD)
     second = evolve(
         first,
-        **{f"{name}_path": tmp_path / f"other-{name}" for name in ("output", "aggregates", "quarantine", "revisions")},
+        **{
+            f"{name}_path": tmp_path / f"other-{name}"
+            for name in ("output", "aggregates", "quarantine", "revisions", "official")
+        },
     )
     done: list[bool] = []
 

@@ -18,6 +18,8 @@ from attrs import define, field
 NEW_YORK = ZoneInfo("America/New_York")
 Record = dict[str, Any]
 """One bar with Alpaca's field names: t, o, h, l, c, v, n, vw."""
+Bars = dict[str, list[Record]]
+"""Bars by symbol."""
 
 
 @define
@@ -52,14 +54,20 @@ def record(timestamp: str, price: float = 100.0, **changes: Any) -> Record:
 class AlpacaLoopback:
     """A context manager. ``requests`` has every query for minutes, ``headers`` the headers of each.
 
-    ``page_size`` and ``fault`` may be changed between requests. Official days are made from the minutes; ``official``
-    has the queries for them, and ``official_fault`` is their ``fault``.
+    ``page_size`` and ``fault`` may be changed between requests. Official days are made from the minutes, or, if minutes
+    are withheld, from those that were ``traded``; ``official`` has the queries for them, and ``official_fault`` is
+    their ``fault``.
     """
 
     def __init__(
-        self, bars: Mapping[str, Sequence[Record]], *, page_size: int = 10_000, fault: Fault | None = None
+        self,
+        bars: Mapping[str, Sequence[Record]],
+        *,
+        page_size: int = 10_000,
+        fault: Fault | None = None,
+        traded: Mapping[str, Sequence[Record]] | None = None,
     ) -> None:
-        self._bars = {symbol: sorted(records, key=lambda r: r["t"]) for symbol, records in bars.items()}
+        self._bars, self._traded = _ascending(bars), _ascending(bars if traded is None else traded)
         self.page_size, self.fault, self._lock = page_size, fault, threading.Lock()
         self.requests: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
@@ -100,7 +108,7 @@ class AlpacaLoopback:
             self.official.append(query)
         if self.official_fault is not None and (reply := self.official_fault(number, query)) is not None:
             return reply
-        return self._page(query, {symbol: official_days(records) for symbol, records in self._bars.items()})
+        return self._page(query, {symbol: official_days(records) for symbol, records in self._traded.items()})
 
     def _page(self, query: Mapping[str, str], bars: Mapping[str, Sequence[Record]]) -> Reply:
         start, end = _micros(query["start"]), _micros(query["end"])
@@ -133,6 +141,10 @@ def official_days(records: Sequence[Record]) -> list[Record]:
         }
         for stamp, bars in days.items()
     ]
+
+
+def _ascending(bars: Mapping[str, Sequence[Record]]) -> Bars:
+    return {symbol: sorted(records, key=lambda r: r["t"]) for symbol, records in bars.items()}
 
 
 class _Server(ThreadingHTTPServer):
