@@ -183,7 +183,7 @@ class Pipeline(Store):
                 self._parts.clock.monotonic() - started,
             )
             if adopt:
-                side_rings.auditor(self._parts).doubt_withdrawn(found)
+                side_rings.auditor(self._parts).mark_withdrawn(found)
                 report = evolve(report, adopted=self._adopt(scope, days))
             return report
 

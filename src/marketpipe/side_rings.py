@@ -92,7 +92,7 @@ def official_check(parts: Parts, recorded: SQLiteState) -> OfficialYearCheck:
 
 
 def official_lock(parts: Parts) -> ExclusiveFileLock:
-    """Make the lock of those who store official days. One that hangs with it must not hold up the others for ever."""
+    """Make the lock for storing official days. A process that hangs with it blocks the others for a bounded time."""
     return composition.store_lock(parts, "official", waits=True, longest_wait_seconds=LONGEST_WAIT_SECONDS)
 
 

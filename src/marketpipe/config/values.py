@@ -27,7 +27,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading
 Latest = Literal["latest"]
 LATEST: Final[Latest] = "latest"
 """Means the trading date of the newest session that is final."""
-NIGHT_FEEDS: Final = ("boats", "overnight")
+OVERNIGHT_FEEDS: Final = ("boats", "overnight")
 _HOST = re.compile(r"[a-z0-9._:-]+")
 
 T = TypeVar("T")
@@ -103,11 +103,11 @@ def one_of(*allowed: Any) -> Reader[Any]:
 
 
 def feed(*allowed: str) -> Reader[str]:
-    """Return a reader of the name of a feed. Feeds of the night are refused with the reason."""
+    """Return a reader of the name of a feed. Feeds of the overnight window are refused with the reason."""
     read = one_of(*allowed)
 
     def read_feed(value: Any) -> str:
-        if value in NIGHT_FEEDS:
+        if value in OVERNIGHT_FEEDS:
             raise ValidationError(
                 f"{value!r} has the trades between 20:00 and 04:00 New York time, and sessions are stored from 04:00 "
                 "to 20:00: every bar would be rejected. It is refused until there is a session for these hours; use "

@@ -101,7 +101,7 @@ class AuditCoordinator:
     def is_stopping(self) -> bool:
         return self._runner.stopping
 
-    def doubt_withdrawn(self, findings: AuditFindings) -> None:
+    def mark_withdrawn(self, findings: AuditFindings) -> None:
         """Mark the days with stored bars for which the provider returned none: the next ingestion requests them again.
 
         If the provider repeats it then, they are withdrawn.

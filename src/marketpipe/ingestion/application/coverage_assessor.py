@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from marketpipe.ingestion.application.ingestion_planner import Checked, examine
 from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
-from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier, doubt_future
+from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier, suspect_if_dated_ahead
 from marketpipe.ingestion.domain.coverage.figures.market import Copies, FigureSurvey
 from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
 from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
@@ -39,7 +39,7 @@ class _Run:
 
     scope: IngestionScope
     classifier: CoverageClassifier
-    lives: Mapping[Symbol, StoredSpan]
+    spans: Mapping[Symbol, StoredSpan]
     figures: FigureSurvey
     premature: Mapping[SymbolDay, Timestamp]
 
@@ -74,16 +74,16 @@ class CoverageAssessor:
         The baseline includes the sessions around the scope and those of a year before it, and the market all symbols
         of the store, wanted or not; an even sample of 100 if it has more.
         """
-        lives = self._checkpoints.stored_spans()
-        grid = self._grid(scope, min((first for first, _ in lives.values()), default=scope.first))
-        names = even_sample(sorted({*scope.symbols, *lives}), SYMBOLS_OF_A_MARKET)
+        spans = self._checkpoints.stored_spans()
+        grid = self._grid(scope, min((first for first, _ in spans.values()), default=scope.first))
+        names = even_sample(sorted({*scope.symbols, *spans}), SYMBOLS_OF_A_MARKET)
         figures, ratios = FigureSurvey(grid), UsualRatios(grid)
         market = self._survey(names, grid, figures, ratios)
         classifier = CoverageClassifier(
             grid, market, scope.session_kind, self._thresholds, ratios.lowest(), figures.market()
         )
         premature = self._checkpoints.premature(self._clock.now().plus(CLOCKS_DIFFER))
-        run = _Run(scope, classifier, lives, figures, premature)
+        run = _Run(scope, classifier, spans, figures, premature)
         found = {symbol: self._assess(symbol, run) for symbol in scope.symbols}
         for symbol, copied in self._copied(figures).items():
             if symbol in found:  # only now the bars of all symbols are known
@@ -164,14 +164,14 @@ class CoverageAssessor:
         checked, conditions = examine(symbol, first, last, self._checkpoints, self._inventory)
         checked = _without_premature(symbol, checked, run.premature)
         official = self._official_days(symbol, grid)
-        days = SymbolDays.of(symbol, grid, checked, conditions, run.lives.get(symbol), official)
+        days = SymbolDays.of(symbol, grid, checked, conditions, run.spans.get(symbol), official)
         run.figures.remember(symbol, FigureSeries.of(grid, days))
         stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
         unrecorded = conditions.keys() - frozenset(grid.dates) if conditions else ()
         strays = [date for date in unrecorded if scope.first <= date <= scope.last]
         part = grid.within(scope.first, scope.last)
         findings = run.classifier.classify(days, stale, copied, part)[part]
-        findings = doubt_future(findings, days.records[part], self._clock.now().plus(CLOCKS_DIFFER))
+        findings = suspect_if_dated_ahead(findings, days.records[part], self._clock.now().plus(CLOCKS_DIFFER))
         return SymbolCoverage.of(days.cut(part), grid.cut(part), findings, strays)
 
 

@@ -46,8 +46,8 @@ class IngestionPlanner:
         What was recorded by a clock that ran ahead counts as suspect.
         """
         now = self._clock.now()
-        doubted = {*suspect, *self._checkpoints.premature(now.plus(CLOCKS_DIFFER))}
-        known = known_days(scope, self._checkpoints, self._inventory, doubted)
+        again = {*suspect, *self._checkpoints.premature(now.plus(CLOCKS_DIFFER))}
+        known = known_days(scope, self._checkpoints, self._inventory, again)
         plan = self._scheduler.plan(scope, known.hours, now)
         if plan.batches:  # typical volumes take a while to compute, and matter only for batches
             plan = self._scheduler.plan(scope, known.hours, now, self._volumes(scope))

@@ -98,7 +98,7 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 def premature_reason(recorded: Timestamp) -> str:
-    """Return why an answer is doubted that was recorded at a moment which had not come, or before its session ended."""
+    """Return why an answer is not believed: it is dated in the future, or before its session ended."""
     return f"recorded at {recorded} by a clock that was ahead; it is requested again"
 
 

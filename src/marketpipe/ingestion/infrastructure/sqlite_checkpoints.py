@@ -48,7 +48,7 @@ PUT_CHECKPOINT: Final = (
     "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error, change, days) "
     "VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
 )
-# Storage decides since when a version is known: the same bytes may be known anew, if others were in between.
+# Storage decides since when a version is known: the same bytes have a new moment if others were in between.
 PUT_PARTITION: Final = """
 INSERT INTO partitions
     (store_id, symbol, trading_date, rows, first, last, bytes, sha256, known_since, minutes, mark, figures)

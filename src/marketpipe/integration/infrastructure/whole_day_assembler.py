@@ -243,7 +243,7 @@ class PageOrder:
         self.restart()
 
     def restart(self) -> None:
-        """The pages begin anew: a symbol was refused, or another group of symbols follows."""
+        """The pages begin again: a symbol was refused, or another group of symbols follows."""
         self._last: tuple[Symbol, int] | None = None
         self._latest: int | None = None
         self.is_broken = False

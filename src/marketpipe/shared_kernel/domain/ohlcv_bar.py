@@ -158,7 +158,7 @@ class DayFigures(NamedTuple):
     late_volume: float = 0.0
     """The volume after the close, with the minute that begins there."""
     auction_open: float = 0.0
-    """The first price of the minute that begins at the close, in which most exchanges' closing auction lies."""
+    """The first price of the minute that begins at the close, in which most exchanges have their closing auction."""
     auction_high: float = 0.0
     auction_low: float = 0.0
     auction_volume: float = 0.0

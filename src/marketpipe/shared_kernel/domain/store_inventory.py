@@ -156,7 +156,7 @@ ABSENT: Final = ""
 
 
 class FileDigests(Protocol):
-    """The recorded SHA-256 of files that no checkpoint records: aggregates, rejected bars, revisions, official days.
+    """The recorded SHA-256 of files that have no other record: aggregates, rejected bars and revisions.
 
     A path begins with its area, such as ``aggregates/``, and has forward slashes. A file has several digests only while
     it is being replaced, or if a crash left it so: either is right. Raises ``StateError``.

@@ -30,7 +30,7 @@ WITH_DIGESTS: Final = (StoreArea.AGGREGATES, StoreArea.QUARANTINE, StoreArea.REV
 """The areas whose files have no record of their own: official days have one, as day files have."""
 TEMPORARY: Final = ".tmp"
 QUARANTINED: Final = f"{StoreArea.QUARANTINE}/"
-LOOKS: Final = 2
+CONFIRMING_READINGS: Final = 2
 """So often a file must be found unchanged, and unexplained by an ingestion, before it is a problem."""
 FROZEN_PATHS: Final = tuple(f"{area}/" for area in FROZEN)
 BeingWritten = Callable[[Collection[SymbolDay]], frozenset[SymbolDay]]
@@ -152,17 +152,17 @@ class IntegrityChecker:
 
         It publishes a file, then records it. So the order here is: a file was read; no ingestion is writing its day;
         the record is read; the file is read again. If the file is still the same it was published and recorded before
-        the record was read, and the record differs from it for good; it is looked at once more all the same, for a
-        false alarm is worse than a second look. A checkpoint that a crash lost is found like this
-        too, for a dead process writes nothing.
+        the record was read, and the record differs from it for good; it is read once more all the same,
+        because a false alarm is worse than a second reading. A checkpoint that a crash lost is found like this too: a
+        dead process writes nothing.
         """
         for _ in range(ATTEMPTS):
             days = [finding.problem.symbol_day for finding in findings if not finding.is_certain]
-            doubtful = [day for day in days if day is not None]
-            if not doubtful:
+            uncertain = [day for day in days if day is not None]
+            if not uncertain:
                 break
-            writing, dates = self._being_written(doubtful), [day.trading_date for day in doubtful]
-            records = self._register.versions(doubtful[0].symbol, min(dates), max(dates))
+            writing, dates = self._being_written(uncertain), [day.trading_date for day in uncertain]
+            records = self._register.versions(uncertain[0].symbol, min(dates), max(dates))
             findings = [found for finding in findings if (found := self._again(finding, writing, records))]
         return findings
 
@@ -184,7 +184,7 @@ class IntegrityChecker:
 class FileFinding:
     """A problem, the file it was found in (None for a lost file) and the record it was compared with.
 
-    ``unchanged`` counts how often it was looked at again, and was the same each time.
+    ``unchanged`` counts how often the file was read again and was the same.
     """
 
     problem: IntegrityProblem
@@ -195,7 +195,7 @@ class FileFinding:
     @property
     def is_certain(self) -> bool:
         """Only minute bars are recorded; and with the recorded mark a file was not replaced, so its bytes rotted."""
-        return self.unchanged >= LOOKS or self.problem.symbol_day is None or self.has_recorded_mark
+        return self.unchanged >= CONFIRMING_READINGS or self.problem.symbol_day is None or self.has_recorded_mark
 
     @property
     def has_recorded_mark(self) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -20,10 +18,6 @@ from marketpipe.storage.infrastructure.parquet_files import (
     times_of,
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
-
-if TYPE_CHECKING:
-    pass
-
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 
 class DigestRecorder:
-    """Tells the register what files will contain before they are published, and what they contain afterwards.
+    """Records in the register what files will contain before they are published, and what they contain afterwards.
 
     So at any moment, also after a crash, a file has one of its recorded digests. See docs/adr/0026.
     """

@@ -37,8 +37,9 @@ class CoverageThresholds:
     ``hole_minutes`` on if at least ``hole_bars`` would be expected in it; one before the close, or of the whole market,
     from ``stop_minutes`` and ``stop_bars`` on; and only if it is more than ``habit_factor`` times as long as the usual
     longest silence. ``neighbours`` sessions on either side are the baseline. ``unlisted_sessions`` silent sessions in a
-    row at an end of the range show that a symbol was not listed; ``confirmations`` equal answers in a row settle every
-    other suspicion about an answer. ``CoverageConfig`` states the defaults and the limits.
+    row at an end of the range show that a symbol was not listed.
+    After ``confirmations`` equal answers in a row a suspect symbol-day is short. ``CoverageConfig`` states the defaults
+    and the limits.
     """
 
     hole_minutes: int

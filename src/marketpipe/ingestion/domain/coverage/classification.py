@@ -26,7 +26,7 @@ from marketpipe.ingestion.domain.coverage.market import (
 )
 from marketpipe.ingestion.domain.coverage.reconciliation import LOT, Reconciler, Reconciliation
 from marketpipe.ingestion.domain.coverage.suspicions import MinuteSuspicions
-from marketpipe.ingestion.domain.coverage.verdict import Evidence, Finding, Suspicion, Verdict
+from marketpipe.ingestion.domain.coverage.verdict import Evidence, Finding, Suspicion, Verdict, suspect
 from marketpipe.ingestion.domain.coverage.weekdays import WeekdayHabits
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.restatement import FORMER_SCALE
@@ -135,9 +135,8 @@ class CoverageClassifier:
         reconciler = Reconciler(self.grid, self.kind is SessionKind.EXTENDED, self.usual_ratio, least)
         of = SymbolEvidence.of(self.grid, self.market, days, stale, self.thresholds, reconciler)
         proven = self._proven(of)
-        everywhere = range(len(self.grid))
-        findings = [COMPLETE[0]] * len(self.grid)
-        findings[part] = [proven.get(position) or self._finding(position, of) for position in everywhere[part]]
+        findings, wanted = [COMPLETE[0]] * len(self.grid), range(len(self.grid))[part]
+        findings[part] = [proven.get(position) or self._finding(position, of) for position in wanted]
         suspicions = MinuteSuspicions(self.grid, self.market, self.thresholds)
         for position, found in suspicions.of(days, of.profiles, of.official.accounted).items():
             is_first_ever = position == of.listing.first and of.listing.before > 0
@@ -181,7 +180,7 @@ class CoverageClassifier:
         if record.outcome is Outcome.EMPTY:
             return self._empty(position, record, of)
         if of.stale and date in of.stale:
-            return _suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(of.stale[date])} was made from other minute bars")
+            return suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(of.stale[date])} was made from other minute bars")
         return self._complete(position, record, of)
 
     def _unsettled(
@@ -192,7 +191,7 @@ class CoverageClassifier:
                 return Finding(Verdict.MISSING, f"never requested; {condition}")
             return NEVER_ASKED if self.grid.sessions[position].final else PENDING
         if record.error == FORMER_SCALE:
-            return _suspect(Suspicion.FORMER_SCALE, f"{FORMER_SCALE}; the next ingestion requests them again")
+            return suspect(Suspicion.FORMER_SCALE, f"{FORMER_SCALE}; the next ingestion requests them again")
         if record.outcome is Outcome.FAILED:
             return Finding(Verdict.MISSING, record.error)
         final = self.grid.sessions[position].final
@@ -200,11 +199,11 @@ class CoverageClassifier:
 
     def _complete(self, position: int, record: IngestionCheckpoint, of: SymbolEvidence) -> Finding:
         if not record.rows:
-            found = _suspect(Suspicion.REJECTED, f"all its {record.rejected:,} bars were rejected")
+            found = suspect(Suspicion.REJECTED, f"all its {record.rejected:,} bars were rejected")
         elif (differs := self._against_the_official_day(position, record, of)) is not None:
             found = differs
         elif (outage := self._outage(position, of)) is not None:
-            found = _suspect(Suspicion.OUTAGE, f"no symbol has a bar {self._clock(position, outage)}")
+            found = suspect(Suspicion.OUTAGE, f"no symbol has a bar {self._clock(position, outage)}")
         elif (odd := self._unusual_silence(position, of)) is not None:
             found = self._silent(position, odd)
         else:
@@ -215,13 +214,13 @@ class CoverageClassifier:
         self, position: int, record: IngestionCheckpoint, of: SymbolEvidence
     ) -> Finding | None:
         if (reason := of.official.short.get(position)) is not None:
-            return _suspect(Suspicion.UNRECONCILED, reason)
+            return suspect(Suspicion.UNRECONCILED, reason)
         if not of.official.compared or of.days.official.get(self.grid.dates[position], UNKNOWN) is not None:
             return None
         volume = record.figures.volume if record.figures else 0.0
         if volume < WORTH_AN_OFFICIAL_DAY:
             return None
-        return _suspect(
+        return suspect(
             Suspicion.UNOFFICIAL,
             f"the provider has no official day, and the minutes of regular hours have {volume:,.0f} shares: it may be "
             "the official day that is wrong",
@@ -245,10 +244,8 @@ class CoverageClassifier:
     def _silent(self, position: int, odd: UnusualSilence) -> Finding:
         span, expected = self._clock(position, odd.silence), f"about {odd.expected:.0f} bars are usual then"
         if odd.silence.at_close:
-            return _suspect(Suspicion.STOPS_EARLY, f"no bar {span}, the close, {expected}")
-        return _suspect(
-            Suspicion.HOLES, f"no bar {span}, {expected} and the longest silence is usually {odd.usual} min"
-        )
+            return suspect(Suspicion.STOPS_EARLY, f"no bar {span}, the close, {expected}")
+        return suspect(Suspicion.HOLES, f"no bar {span}, {expected} and the longest silence is usually {odd.usual} min")
 
     def _empty(self, position: int, record: IngestionCheckpoint, of: SymbolEvidence) -> Finding:
         market, listing = self.market[position], of.listing
@@ -265,9 +262,9 @@ class CoverageClassifier:
             return EMPTY[self._evidence(position, of)]
         others = market.traded + market.silent - 1
         found = (
-            _suspect(Suspicion.OUTAGE, f"no bars of any of {market.silent} symbols, {usual:.0f} are usual for this one")
+            suspect(Suspicion.OUTAGE, f"no bars of any of {market.silent} symbols, {usual:.0f} are usual for this one")
             if market.is_silent
-            else _suspect(
+            else suspect(
                 Suspicion.WITHHELD,
                 f"no bars; about {usual:.0f} are usual. {market.traded:,} of {others:,} other symbols traded",
             )
@@ -290,7 +287,7 @@ class CoverageClassifier:
             f"{market.traded + market.silent - 1:,} other symbols traded. If it is not listed any more, the same "
             "answer on another date settles it: update requests it"
         )
-        return self._short_if_confirmed(_suspect(Suspicion.WITHHELD, detail), record)
+        return self._short_if_confirmed(suspect(Suspicion.WITHHELD, detail), record)
 
     def _empty_by_the_official_day(self, position: int, of: SymbolEvidence) -> Finding | None:
         """Return the finding on a session without bars whose official day is known; None if it shows nothing."""
@@ -328,18 +325,14 @@ class CoverageClassifier:
         return f"from {start:%H:%M} to {end:%H:%M} New York time"
 
 
-def _suspect(suspicion: Suspicion, detail: str) -> Finding:
-    return Finding(Verdict.SUSPECT, detail, suspicion)
-
-
 def _changed(condition: VersionCondition) -> Finding:
     if condition is VersionCondition.GONE:
         return Finding(Verdict.MISSING, str(condition))
     unrecorded = condition is VersionCondition.UNRECORDED
-    return _suspect(Suspicion.UNRECORDED if unrecorded else Suspicion.ALTERED, str(condition))
+    return suspect(Suspicion.UNRECORDED if unrecorded else Suspicion.ALTERED, str(condition))
 
 
-def doubt_future(
+def suspect_if_dated_ahead(
     findings: Sequence[Finding], records: Sequence[IngestionCheckpoint | None], latest: Timestamp
 ) -> list[Finding]:
     """Return the findings with those suspect whose bars are recorded as known since a moment after ``latest``."""
@@ -357,4 +350,4 @@ def doubt_future(
 
 def _known_in_future(since: Timestamp) -> Finding:
     detail = f"recorded as known since {since} by a clock that was ahead; until then no as-of reader sees these bars"
-    return Finding(Verdict.SUSPECT, detail, Suspicion.CLOCK)
+    return suspect(Suspicion.CLOCK, detail)

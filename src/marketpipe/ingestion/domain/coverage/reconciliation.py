@@ -41,7 +41,7 @@ rebalanced had 1.42."""
 EXACT: Final = 2e-4
 """Prices that differ by less are equal: figures are rounded, and adjusted prices are rounded to cents."""
 SHARE_OF_DAYS: Final = 0.9
-"""A difference within which so many of the symbol's days lie is usual."""
+"""A difference that so many of the symbol's days do not exceed is usual."""
 PRICE_TOLERANCE, TIMES_USUAL = 0.01, 4.0
 """Prices may differ by one per cent and four times what is usual. The smallest split, 21:20, moves them by five."""
 TICK: Final = 0.01
@@ -182,7 +182,7 @@ class Reconciler:
         compared = self.compared(figures, official) if official else {}
         if not compared:
             return NOTHING_COMPARED
-        judged = _Symbol(self.grid, self.extended, self.market_ratio, self.least_bars, compared, profiles)
+        judged = _ComparedSymbol(self.grid, self.extended, self.market_ratio, self.least_bars, compared, profiles)
         short = judged.short()
         refuting = judged.habit if self.extended else None
         return Reconciliation(compared, short, frozenset(judged.accounted(short)), refuting)
@@ -199,7 +199,7 @@ class Reconciler:
 
 
 @frozen(slots=False)
-class _Symbol:
+class _ComparedSymbol:
     grid: SessionGrid
     extended: bool
     market_ratio: float | None

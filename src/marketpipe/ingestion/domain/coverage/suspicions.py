@@ -20,7 +20,7 @@ from marketpipe.ingestion.domain.coverage.minutes.levels import (
     bars_at,
     lacks_sure_minutes,
 )
-from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, suspect
 from marketpipe.ingestion.domain.coverage.weekdays import WeekdayHabits
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionHours
 
@@ -54,7 +54,7 @@ class MinuteSuspicions:
         levels, reach = Levels(profiles, lengths), self.thresholds.neighbours
         yield from self._lost(profiles, levels)
         for position, cut in cuts(unaccounted, lengths).items():
-            yield position, _suspect(Suspicion.CUT, self._cut(position, cut))
+            yield position, suspect(Suspicion.CUT, self._cut(position, cut))
         yield from self._cut_with_the_market(profiles, lengths)
         confirmed = [bool(r and r.answers >= self.thresholds.confirmations) for r in days.records]
         for position, change in levels.lasting_changes(confirmed):
@@ -63,14 +63,14 @@ class MinuteSuspicions:
                 f"only {bars:,} bars; since {self.grid.dates[change.since]} every session has far fewer than the "
                 f"{change.usual:.0f} of a quiet session before, from one session to the next"
             )
-            yield position, _suspect(Suspicion.CHANGED, detail)
+            yield position, suspect(Suspicion.CHANGED, detail)
         weekdays = WeekdayHabits(self.grid, days, profiles)
         yield from self._sparse(profiles, lengths, levels, weekdays)
         for part, name in ((SessionHours.EARLY, "before the open"), (SessionHours.LATE, "after the close")):
             bars_of_part = days.hours(self.grid, part)
             for position, usual in lacking_hours(bars_of_part, partial(levels.trade, reach=reach), reach):
                 detail = f"{bars_of_part[position] or 'no'} bars {name}; {usual.median} are usual"
-                yield position, _suspect(Suspicion.EXTENDED_HOURS, detail)
+                yield position, suspect(Suspicion.EXTENDED_HOURS, detail)
 
     def _lost(self, profiles: Profiles, levels: Levels) -> Iterator[tuple[int, Finding]]:
         for position, session in enumerate(self.market):
@@ -81,7 +81,7 @@ class MinuteSuspicions:
             if not lacking or not levels.is_liquid(position, self.thresholds.neighbours):
                 continue
             if 2 * lacking.bit_count() >= lost.minutes.bit_count():
-                yield position, _suspect(Suspicion.OUTAGE, self._together(position, lacking, lost))
+                yield position, suspect(Suspicion.OUTAGE, self._together(position, lacking, lost))
 
     def _sparse(
         self, profiles: Profiles, lengths: Sequence[int], levels: Levels, weekdays: WeekdayHabits
@@ -104,7 +104,7 @@ class MinuteSuspicions:
             bars = minutes.bit_count()
             if not weekdays.is_quiet(position, (bars + quiet) / 2):
                 detail = f"only {bars:,} bars; a quiet session of this symbol has {quiet:.0f}"
-                yield position, _suspect(Suspicion.SPARSE, detail)
+                yield position, suspect(Suspicion.SPARSE, detail)
 
     def _cut_with_the_market(self, profiles: Profiles, lengths: Sequence[int]) -> Iterator[tuple[int, Finding]]:
         """Yield the sessions of a thin symbol in which it lacks what all symbols lack, session after session."""
@@ -118,7 +118,7 @@ class MinuteSuspicions:
                 detail = (
                     f"no symbol has a bar {span}, as in {cut.sessions} sessions in a row; about {expected:.0f} of this"
                 )
-                yield position, _suspect(Suspicion.OUTAGE, f"{detail} {expected:.0f} are usual then")
+                yield position, suspect(Suspicion.OUTAGE, f"{detail} {expected:.0f} are usual then")
 
     def _cut(self, position: int, cut: Cut) -> str:
         span = f"from {self._clock(position, cut.start)} to {self._clock(position, cut.end)} New York time"
@@ -145,7 +145,3 @@ def _without(profiles: Profiles, positions: Collection[int]) -> Profiles:
     if not positions:
         return profiles
     return [None if position in positions else minutes for position, minutes in enumerate(profiles)]
-
-
-def _suspect(suspicion: Suspicion, detail: str) -> Finding:
-    return Finding(Verdict.SUSPECT, detail, suspicion)

@@ -29,7 +29,7 @@ class Verdict(Enum):
     MISSING = "missing"
     """Never requested, or failed, or its file is gone."""
     SUSPECT = "suspect"
-    """Requested and stored, but there is a reason to doubt it: see ``Suspicion``."""
+    """Requested and stored, but something is wrong or unlikely: see ``Suspicion``."""
     SHORT = "short"
     """The provider repeated its answer, so it has no more; the evidence is still against it: see ``Suspicion``."""
     UNLISTED = "unlisted"
@@ -174,6 +174,10 @@ class SessionVerdict:
     def evidence(self) -> Evidence:
         """What the verdict rests on."""
         return self.finding.evidence
+
+
+def suspect(suspicion: Suspicion, detail: str) -> Finding:
+    return Finding(Verdict.SUSPECT, detail, suspicion)
 
 
 STRAY = Finding(

@@ -40,7 +40,7 @@ NAMES = {Timeframe.MINUTE_1: ("1min", "1t"), Timeframe.DAY_1: ("1day", "1d")}
 """Alpaca's own names of the timeframes that are requested, in lower case."""
 LARGEST_COUNT = 2**63 - 1
 INEXACT = 2**53
-"""From here on a double no longer holds every whole number: the decoder rounds in silence."""
+"""From here on a double no longer holds every whole number: the decoder rounds silently."""
 LONGEST_NUMBER = 300
 """Digits of a whole number; a longer one does not fit into a double."""
 MOST_CONTAINERS = 100_000
@@ -153,7 +153,7 @@ def _may_repeat_a_key(body: bytes, page: _Page) -> bool:
 
 
 def _may_underflow(body: bytes) -> bool:
-    """Return whether a number may have a negative exponent: the decoder turns 1e-400 into 0 in silence."""
+    """Return whether a number may have a negative exponent: the decoder turns 1e-400 into 0 silently."""
     return b"e-" in body or b"E-" in body
 
 
@@ -297,7 +297,7 @@ def _number(value: object, *, whole: bool) -> float | int | None:
 
 
 def _moment(text: object) -> Any:
-    """Return None also for a moment between two microseconds: it would be cut off in silence."""
+    """Return None also for a moment between two microseconds: it would be cut off silently."""
     if isinstance(text, str) and _BELOW_MICROSECONDS.search(text):
         return None
     try:

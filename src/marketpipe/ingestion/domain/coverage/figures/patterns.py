@@ -10,7 +10,7 @@ from attrs import frozen
 
 from marketpipe.ingestion.domain.coverage.baseline import SessionGrid
 from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
-from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, suspect
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 
 FEWEST_BARS = 5
@@ -78,7 +78,7 @@ class BarPatterns:
         detail = (
             f"all its {self.series.bars(odd):,} bars have the prices and volumes of {other}: one day under two dates"
         )
-        yield odd, Finding(Verdict.SUSPECT, detail, Suspicion.REPEATED)
+        yield odd, suspect(Suspicion.REPEATED, detail)
 
     def _frozen(self, without_volume: Sequence[int]) -> Iterator[tuple[int, Finding]]:
         for position in without_volume:
@@ -89,7 +89,7 @@ class BarPatterns:
             figures = self.series.at(position)
             what = f"one price, {figures.close:g}," if figures.high == figures.low else "prices"
             detail = f"{bars:,} bars of {what} and no volume, while {living} of {len(near)} sessions around have some"
-            yield position, Finding(Verdict.SUSPECT, detail, Suspicion.FROZEN)
+            yield position, suspect(Suspicion.FROZEN, detail)
 
     def _rounded(self, rounded: Sequence[int]) -> Iterator[tuple[int, Finding]]:
         for position in rounded:
@@ -105,7 +105,7 @@ class BarPatterns:
                 f"the volumes of all its {bars:,} bars are multiples of 100, those of {odd} of {len(near)} sessions "
                 "around are not: another feed, or a rounded one"
             )
-            yield position, Finding(Verdict.SUSPECT, detail, Suspicion.ROUNDED)
+            yield position, suspect(Suspicion.ROUNDED, detail)
 
     def _shifted(self, elsewhere: Sequence[int]) -> Iterator[tuple[int, Finding]]:
         at_close = [int(each is not None and each.closing_peak == each.closes) for each in self.series.figures]
@@ -119,7 +119,7 @@ class BarPatterns:
             is_habit = near >= fewest and good[end] - good[first] >= HABIT_OF_THE_CLOSE * near
             found = self._shift(position, figures, by, is_habit)
             if found is not None:
-                yield position, Finding(Verdict.SUSPECT, _times_are_off(found), Suspicion.SHIFTED)
+                yield position, suspect(Suspicion.SHIFTED, _times_are_off(found))
 
     def _shift(self, position: int, figures: DayFigures, by: int, is_habit: bool) -> int | None:
         """Return the minutes by which a session is off, 0 if they are not clear; None if it is not off.

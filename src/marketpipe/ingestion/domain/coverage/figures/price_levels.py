@@ -14,7 +14,7 @@ from attrs import frozen
 
 from marketpipe.ingestion.domain.coverage.baseline import SessionGrid
 from marketpipe.ingestion.domain.coverage.figures.series import REACH, FigureSeries, median
-from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict, suspect
 from marketpipe.shared_kernel.domain.symbol import Outcome
 
 LARGE, VERY_LARGE, ABSURD = 1.35, math.log(3), math.log(20)
@@ -66,9 +66,7 @@ class PriceLevels:
                 continue
             index = end + 1  # the way back is part of it
             if detail := self._excursion(place, end):
-                yield from (
-                    (priced[i], Finding(Verdict.SUSPECT, detail, Suspicion.PRICE_LEVEL)) for i in range(place, end)
-                )
+                yield from ((priced[i], suspect(Suspicion.PRICE_LEVEL, detail)) for i in range(place, end))
 
     def _jumps(self) -> Iterator[int]:
         """Yield the indices of the sessions that open far from the last close."""
@@ -104,7 +102,7 @@ class PriceLevels:
             f"begin again on {self.grid.dates[after]} at {self.series.at(after).open:g}, after {silent} sessions "
             "without bars: find out whether the name was another company's, and ask for each under its own dates"
         )
-        yield after, Finding(Verdict.SUSPECT, detail, Suspicion.ANOTHER_SECURITY)
+        yield after, suspect(Suspicion.ANOTHER_SECURITY, detail)
 
     def _end_of_excursion(self, place: int) -> int | None:
         """Return the index of the session that opens at the old level again; None if none does soon."""
@@ -154,7 +152,7 @@ class PriceLevels:
         elif abs(step) >= ABSURD or (is_far and abs(step) >= VERY_LARGE and day.total_volume < RAISED * before):
             detail = f"{facts}, and the volume does not explain it: another scale, or another security"
             for position in self._shorter_side(place):
-                yield position, Finding(Verdict.SUSPECT, detail, Suspicion.PRICE_LEVEL)
+                yield position, suspect(Suspicion.PRICE_LEVEL, detail)
 
     def _shorter_side(self, place: int) -> list[int]:
         """Return the first session of the new level; or those of the old one, if they are few at the very beginning."""

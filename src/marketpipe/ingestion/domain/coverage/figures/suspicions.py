@@ -11,7 +11,7 @@ from marketpipe.ingestion.domain.coverage.figures.market import MarketFigures
 from marketpipe.ingestion.domain.coverage.figures.patterns import BarPatterns
 from marketpipe.ingestion.domain.coverage.figures.price_levels import PriceLevels
 from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
-from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, suspect
 from marketpipe.shared_kernel.domain.symbol import Symbol
 
 
@@ -29,7 +29,7 @@ class FigureSuspicions:
             detail = (
                 f"all its {series.bars(position):,} bars are those of {other} on that date: one of the two is wrong"
             )
-            found[position] = Finding(Verdict.SUSPECT, detail, Suspicion.COPIED)
+            found[position] = suspect(Suspicion.COPIED, detail)
         for position, finding in BarPatterns(self.grid, series, self.market.shifts).findings():
             found.setdefault(position, finding)
         for position, finding in PriceLevels(self.grid, series, self.market.gaps).findings():

@@ -104,11 +104,6 @@ def _longest_cut(sessions: _Sessions) -> Cut | None:
     least = 1 + CLUSTERING * (LOG_CHANCE / math.log1p(-densest) / count - 1)
     if not _has_run(common, math.ceil(least)):
         return None
-    long = common
-    for _ in range(math.ceil(least) - 1):
-        long &= long >> 1
-    if not long:
-        return None
     best, start = None, 0
     for run in f"{common:b}"[::-1].split("0"):
         end = start + len(run)
@@ -134,7 +129,7 @@ def _as_cut(start: int, end: int, sessions: _Sessions) -> Cut | None:
     concerned = [(minutes, closes) for minutes, closes in pairs if closes > start]
     if len(concerned) < FEWEST_SESSIONS:
         return None
-    edges, density = list[_Edges](), 0.0
+    edges = list[_Edges]()
     least = SMALLEST_DENSITY if len(concerned) >= MANY_SESSIONS else DENSITY_OF_FEW_SESSIONS
     minutes = bars = 0
     for left, (traded, closes) in enumerate(concerned, 1 - len(concerned)):

@@ -68,7 +68,7 @@ def lacking_hours(
         return
     most, sound = max(values), list[int]()
     for at, count in enumerate(values):
-        if most >= FEWEST_BARS and count <= LARGEST_PART * most:
+        if count <= LARGEST_PART * most:
             near = values[max(0, at - reach) : at] + values[at + 1 : at + 1 + reach]
             usual = _excluding(count, near, sound[-SESSIONS_BEFORE:])
             if usual is not None and usual.excludes(count, trade(known[at])):

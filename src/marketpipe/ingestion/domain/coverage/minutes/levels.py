@@ -33,8 +33,7 @@ FEWEST_BARS = 30
 KNOWN_LEVEL = 0.1
 """The share of the earlier sessions with so few bars that shows a level to be known."""
 BLOCK = 5
-
-
+"""Sessions after a change that are compared with those before."""
 SURE_SESSIONS, FEWEST_SURE_SESSIONS = 6, 4
 """On either side of a session, and in all."""
 FEWEST_SURE_MINUTES, SURE_SHARE = 80, 0.25
