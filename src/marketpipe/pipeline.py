@@ -24,7 +24,7 @@ from marketpipe.metrics_server import MetricsServer
 from marketpipe.parts import WorkerProcesses
 from marketpipe.provider_registry import settings_of
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
-from marketpipe.scoping import AnyDate, AnyEnd, Symbols, beginning_with, recent_sessions, refuse_unknown, update_scope
+from marketpipe.scoping import AnyDate, AnyEnd, Symbols, extended_back_to, recent_sessions, refuse_unknown, update_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
@@ -144,7 +144,7 @@ class Pipeline(Store):
             silent = unconfirmed_ends(
                 scope.symbols, state.checkpoints, coverage.unlisted_sessions, coverage.confirmations
             )
-            scope = beginning_with(scope, silent)
+            scope = extended_back_to(scope, silent)
             return self._ingest(scope, suspect=silent, recheck=self._recheck(scope.last))
 
     def audit(

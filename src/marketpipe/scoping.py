@@ -101,7 +101,7 @@ def recent_sessions(calendar: TradingCalendar, start: TradingDate, newest: Tradi
     return max([start, *dates[-RECENT_SESSIONS:][:1]])
 
 
-def beginning_with(scope: IngestionScope, days: Collection[SymbolDay]) -> IngestionScope:
+def extended_back_to(scope: IngestionScope, days: Collection[SymbolDay]) -> IngestionScope:
     """Let the symbols of these days begin with them, if they would begin later."""
     since = dict(scope.since)
     for day in days:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from marketpipe import Pipeline, Suspicion, Symbol
 from marketpipe.ingestion.domain.restatement import FORMER_SCALE, RestatementKind
-from marketpipe.shared_kernel.domain.errors import ProviderUnavailableError
+from marketpipe.shared_kernel.domain.errors import BadRequestError, ProviderUnavailableError
 from marketpipe.shared_kernel.events import BarsStored, SymbolDaysRecorded
 from tests.support.adjusting_provider import Action, AdjustingProvider
 from tests.support.builders import day, sessions
@@ -280,6 +280,28 @@ def test_official_days_are_renewed_with_the_minutes(tmp_path: Path, command: str
         provider.forget()
         assert made.ingest().readjusted == ()
         assert (provider.requests, provider.official_requests) == ([], [])
+
+
+def test_official_days_whose_renewal_fails_do_not_stay_in_the_former_scale(tmp_path: Path) -> None:
+    bars = history(["AAPL"])
+    provider = AdjustingProvider(bars, official=official_of(bars))
+    with store(tmp_path, provider, ["AAPL"]) as made:
+        made.ingest()
+        provider.actions["AAPL"] = [Action("2024-01-16", *SPLIT)]
+        provider.forget()
+        provider.official_errors[1] = BadRequestError("not now")
+        assert made.audit(start=SESSIONS[3], end=SESSIONS[3], adopt=True).adopted
+
+        report = made.ingest()
+
+        assert report.ok
+        assert report.official.answered == len(SESSIONS)
+        found = made.load("AAPL", SESSIONS[0], SESSIONS[-1], "1d")
+        assert set(found["source"].to_pylist()) == {"official"}
+        assert found["close"].to_pylist() == [
+            provider.adjusted("AAPL", date, provider.official["AAPL"][date])["close"]  # type: ignore[arg-type]
+            for date in SESSIONS
+        ]
 
 
 def test_two_processes_at_once_leave_one_scale(tmp_path: Path) -> None:

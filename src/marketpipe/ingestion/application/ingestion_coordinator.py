@@ -112,10 +112,15 @@ class IngestionCoordinator:
         return self._run_plan(scope, self._planner.plan_again(scope, wanted))
 
     def request_official_days_again(self, scope: IngestionScope) -> None:
-        """Request all official days of the scope, whatever is known of them."""
+        """Request all official days of the scope, whatever is known of them.
+
+        Their records are forgotten first, so that the next ingestion requests again what fails now.
+        """
         self._begin(scope, again=True)
         if self._official is not None:
-            self._official.ask(scope, scope.first, lambda: self._runner.stopping)
+            for symbol in scope.symbols:
+                self._state.official_years.forget(symbol)
+            self._official.ask(scope, stopping=lambda: self._runner.stopping)
 
     def stop(self) -> None:
         self._runner.stop()
@@ -145,10 +150,10 @@ class IngestionCoordinator:
         self._runner.go()
         self.bind(scope)
         self._batches.begin(again=again)
-        self._doubt_premature()
+        self._mark_premature()
 
-    def _doubt_premature(self) -> None:
-        """Take back what was recorded by a clock that ran ahead. Later it would look as if it were true."""
+    def _mark_premature(self) -> None:
+        """Mark what a clock that ran ahead recorded as failed: once its moment has come, it would look true."""
         found = self._state.checkpoints.premature(self._clock.now().plus(CLOCKS_DIFFER))
         reasons = dict[Symbol, dict[TradingDate, str]]()
         for day, recorded in found.items():
