@@ -89,16 +89,23 @@ class DrawnMarket:
     def bars_of(self, number: int) -> DrawnBars:
         """Return the bars of one symbol in all sessions."""
         character, random = self.symbols[number], np.random.default_rng([self.seed, 2, number])
-        trades = self._trades(character, random)
+        gaps = self._gaps(character, random)
+        trades = self._trades(character, gaps, random)
         traded = trades > 0
         self._halt(traded, random)
-        open_, high, low, close = self._prices(character, random)
+        open_, high, low, close = self._prices(character, gaps, random)
         volume = self._volumes(character, trades, random)
         found = DrawnBars(traded, open_, high, low, close, volume, np.empty((len(self.days), 5)), self._closes)
         self._official(found, character, random)
         return found
 
-    def _activity(self, random: np.random.Generator) -> Array:
+    def _gaps(self, character: Character, random: np.random.Generator) -> Array:
+        """Return the move of the logarithm of the price before each session; one of a hundred is a large one."""
+        count = len(self.days)
+        gaps = random.standard_t(3, count) * character.volatility * 0.5
+        return np.clip(np.where(random.uniform(size=count) < 0.01, gaps * 4, gaps), -1.0, 0.7)
+
+    def _activity(self, gaps: Array, random: np.random.Generator) -> Array:
         """Return the factor of each session: the whole market's times the symbol's own."""
         market = np.random.default_rng([self.seed, 3])
         count = len(self.days)
@@ -107,13 +114,13 @@ class DrawnMarket:
         common[np.array(quiet)] *= 0.55
         common[np.array([day in self.early_closes for day in self.days])] *= 0.7
         own = np.exp(_waves(random, count, 0.85, 0.3))
-        news = random.uniform(size=count) < 0.02
+        news = (random.uniform(size=count) < 0.02) | (np.abs(gaps) > 0.15)
         return common * own * np.where(news, random.uniform(2, 8, count), 1.0)
 
-    def _trades(self, character: Character, random: np.random.Generator) -> Array:
+    def _trades(self, character: Character, gaps: Array, random: np.random.Generator) -> Array:
         count = len(self.days)
         clusters = np.exp(_waves(random, count * MINUTES, 0.9, 0.5) - 0.125).reshape(count, MINUTES)
-        rate = character.density * self._activity(random)[:, None] * clusters
+        rate = character.density * self._activity(gaps, random)[:, None] * clusters
         trades = random.poisson(rate * _hours(character.extended))
         for row, day in enumerate(self.days):
             if day in self.early_closes:
@@ -132,12 +139,10 @@ class DrawnMarket:
             length = int(random.choice([5, 10, 15, random.integers(30, 120)], p=[0.6, 0.15, 0.15, 0.1]))
             traded[row, start : min(start + length, self._closes[row] - 1)] = False
 
-    def _prices(self, character: Character, random: np.random.Generator) -> tuple[Array, ...]:
+    def _prices(self, character: Character, gaps: Array, random: np.random.Generator) -> tuple[Array, ...]:
         count = len(self.days)
         step = character.volatility / 20
         moves = random.standard_t(4, (count, MINUTES)) * step * np.sqrt(0.5)
-        gaps = random.standard_t(3, count) * character.volatility * 0.5
-        gaps[random.uniform(size=count) < 0.01] *= 4
         moves[:, 0] += gaps
         moves = np.where(_hours(0.2) > 0.5, moves, moves * 0.5)
         path = np.cumsum(moves.ravel() - 0.5 * step**2)

@@ -233,7 +233,7 @@ class CoverageClassifier:
         if of.weekdays.is_quiet(position, odd.expected / HABIT_FRACTION, odd.silence):
             return None
         usual = of.baseline.usual_bars(position) or odd.expected
-        return None if of.official.refutes(position, odd.expected / usual) else odd
+        return None if of.official.refutes(position, odd.expected / usual, odd.expected) else odd
 
     def _outage(self, position: int, of: SymbolEvidence) -> Silence | None:
         outage = self.market[position].outage

@@ -31,8 +31,9 @@ SPREADS_WITH_A_WEAK_SIGN: Final = 4.0
 """The other sign is weaker than far too few bars: a price, a missing bar, or the longest silence of twenty sessions."""
 BUSIEST: Final = 1.5
 """A busy session has so many times the mean number of bars."""
-VOLUME_OF_BARS: Final = 0.2
-"""The volume of lost bars, as a part of the volume, is at least so many times their part of the bars."""
+VOLUME_OF_BARS, VOLUME_OF_MANY_BARS, MANY_BARS = 0.2, 0.4, 25.0
+"""The volume of lost bars, as a part of the volume, is at least so many times their part of the bars; the second of so
+many bars, which cannot all be small ones: the quietest half hour of a day has half of a mean one's volume."""
 NO_LOSS, SPREADS_WITHOUT_LOSS = 0.001, 1.5
 """A smaller part of the volume, alone or in such deviations, is not missing."""
 MOST_TIMES_USUAL: Final = 1.6
@@ -122,9 +123,10 @@ class Habit:
         """The differences of prices below which nothing is odd."""
         return tuple(EXACT if usual <= EXACT else PRICE_TOLERANCE + TIMES_USUAL * usual for usual in self.prices)
 
-    def least_without(self, part: float) -> float:
-        """Return the least ratio that shows that such a part of the bars was not lost."""
-        hidden = VOLUME_OF_BARS * part - SPREADS_CONFIRMED * self.spread
+    def least_without(self, part: float, bars: float = 0.0) -> float:
+        """Return the least ratio that shows that such a part of the bars, which are so many, was not lost."""
+        share = VOLUME_OF_MANY_BARS if bars >= MANY_BARS else VOLUME_OF_BARS
+        hidden = share * part - SPREADS_CONFIRMED * self.spread
         loss = min(hidden, max(NO_LOSS, SPREADS_WITHOUT_LOSS * self.spread))
         return self.ratio * (1 - loss) if loss > 0 else math.inf
 
@@ -151,11 +153,13 @@ class Reconciliation:
     habit: Habit | None = field(repr=False, default=None)
     """None if volume refutes nothing: too few days, or a store without extended hours."""
 
-    def refutes(self, position: int, part: float) -> bool:
-        """Whether the volume shows that such a part of the usual bars, or more, was not lost."""
+    def refutes(self, position: int, part: float, bars: float = 0.0) -> bool:
+        """Whether the volume shows that such a part of the usual bars, or more, was not lost; ``bars`` is their number,
+        0 if it is unknown.
+        """
         if self.habit is None or position not in self.compared or position in self.short:
             return False
-        return self.compared[position].ratio >= self.habit.least_without(part)
+        return self.compared[position].ratio >= self.habit.least_without(part, bars)
 
 
 NOTHING_COMPARED: Final = Reconciliation()
