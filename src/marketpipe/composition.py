@@ -34,7 +34,7 @@ from marketpipe.shared_kernel.events import (
     JobStarted,
     StoredBarsRead,
 )
-from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from marketpipe.validation.domain.business_rules import RuleBook
 
@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.storage.application.bar_handlers import BarStorer, StoredBarsReviewer
     from marketpipe.storage.application.ports import BarStore
-    from marketpipe.storage.infrastructure.aggregate_fingerprints import ScannedYears
-    from marketpipe.storage.infrastructure.bar_loader import ParquetStoredBars
-    from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles
+    from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
+    from marketpipe.storage.infrastructure.inventory.file_inventory import ParquetStoredFiles
+    from marketpipe.storage.infrastructure.reading.bar_loader import ParquetStoredBars
     from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
     from marketpipe.validation.application.bar_validator import BarValidator
 
@@ -236,7 +236,7 @@ def new_runner(parts: Parts, stop_workers: Callable[[], None] = lambda: None) ->
 
 def new_orphan_adopter(parts: Parts) -> OrphanAdopter:
     from marketpipe.ingestion.application.recovery import OrphanAdopter
-    from marketpipe.storage.infrastructure.file_inventory import ParquetOrphanFiles
+    from marketpipe.storage.infrastructure.inventory.file_inventory import ParquetOrphanFiles
 
     left = ParquetOrphanFiles(layout(parts), new_stored_files(parts), files(parts), capabilities(parts).identity)
     return OrphanAdopter(state(parts), left, calendar(parts), finality(parts), parts.clock)
@@ -367,7 +367,7 @@ def layout(parts: Parts) -> StoreLayout:
 
 @once
 def files(parts: Parts) -> DurableFiles:
-    from marketpipe.storage.infrastructure.digest_recorder import DigestRecorder
+    from marketpipe.storage.infrastructure.publishing.digest_recorder import DigestRecorder
 
     at = layout(parts)
     recorder = DigestRecorder(at, lambda: known_state(parts).file_digests)
@@ -376,21 +376,21 @@ def files(parts: Parts) -> DurableFiles:
 
 @once
 def inventory(parts: Parts) -> StoreInventory:
-    from marketpipe.storage.infrastructure.file_inventory import FileInventory
+    from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 
     return FileInventory(layout(parts), scanned_years(parts), lambda: closing_auction(parts))
 
 
 @once
 def scanned_years(_: Parts) -> ScannedYears:
-    from marketpipe.storage.infrastructure.aggregate_fingerprints import ScannedYears
+    from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
 
     return ScannedYears()
 
 
 @once
 def stored_bars(parts: Parts) -> ParquetStoredBars:
-    from marketpipe.storage.infrastructure.bar_loader import ParquetStoredBars
+    from marketpipe.storage.infrastructure.reading.bar_loader import ParquetStoredBars
 
     return ParquetStoredBars(layout(parts))
 
@@ -403,7 +403,7 @@ def stored_identity(parts: Parts) -> StoredIdentity:
 
 
 def new_stored_files(parts: Parts) -> ParquetStoredFiles:
-    from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles
+    from marketpipe.storage.infrastructure.inventory.file_inventory import ParquetStoredFiles
 
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, READING_THREADS, "marketpipe-read")
     return ParquetStoredFiles(layout(parts), new_executor, figure_calculator(parts))

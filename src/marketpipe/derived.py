@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-    from marketpipe.storage.infrastructure.bar_loader import BarLoader
-    from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
-    from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
+    from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+    from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
+    from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 
 MOST_AGGREGATING_THREADS = 8
 
@@ -29,7 +29,7 @@ MOST_AGGREGATING_THREADS = 8
 def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> AggregateRefresher:
     """Make what refreshes aggregates. ``files_just_scanned``: a plan has scanned all day files a moment ago."""
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-    from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
+    from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles
     from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 
     if (identity := composition.stored_identity(parts).read()) is None:
@@ -48,21 +48,21 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
 
 @once
 def aggregator(parts: Parts) -> DuckDBAggregator:
-    from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
+    from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
 
     return DuckDBAggregator(composition.calendar(parts), composition.closing_auction(parts))
 
 
 @once
 def loader(parts: Parts) -> BarLoader:
-    from marketpipe.storage.infrastructure.bar_loader import BarLoader
+    from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
 
     return BarLoader(composition.layout(parts), lambda: aggregator(parts))
 
 
 @once
 def query(parts: Parts) -> DuckDBQuery:
-    from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
+    from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 
     return DuckDBQuery(composition.layout(parts), first_sessions=partial(first_sessions, parts))
 

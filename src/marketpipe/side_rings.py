@@ -134,7 +134,7 @@ def official_storer(parts: Parts) -> OfficialDayStorer:
 def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> None:
     """Subscribe the journey of bars that are compared with stored ones instead of being stored."""
     from marketpipe.storage.application.bar_handlers import BarAuditor
-    from marketpipe.storage.infrastructure.bar_comparer import ParquetBarComparer
+    from marketpipe.storage.infrastructure.reading.bar_comparer import ParquetBarComparer
 
     bus.subscribe_lazily(BarsRequested, lambda: composition.fetcher(parts, bus).on_bars_requested)
     bus.subscribe_lazily(BarsFetched, lambda: composition.validator(parts, bus, parts.config.session).on_bars_fetched)

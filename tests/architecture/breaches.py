@@ -114,7 +114,7 @@ HOMES: Final = [
     Breach(
         "loader_imports_storage_infrastructure",
         "loader.py",
-        "import marketpipe.storage.infrastructure.bar_loader",
+        "import marketpipe.storage.infrastructure.reading.bar_loader",
         "7a",
     ),
     Breach("cli_imports_ingestion_infrastructure", "cli.py", "import marketpipe.ingestion.infrastructure", "7a"),

@@ -33,16 +33,22 @@ SQL: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PR
 PUT_INTO_SQL: Final = frozenset(
     {
         # DuckDB binds no value in CREATE VIEW and SET: names of views, and paths with their quotes doubled
-        *(("storage/infrastructure/duckdb_query.py", name) for name in ("name", "glob", "types", "allowed")),
-        *(("storage/infrastructure/duckdb_query.py", name) for name in ("table", "parts[0]", "parts[1]")),
-        ("storage/infrastructure/duckdb_query.py", "periods_sql(timeframe, _view_of(Timeframe.DAY_1), table)"),
+        *(("storage/infrastructure/reading/duckdb_query.py", name) for name in ("name", "glob", "types", "allowed")),
+        *(("storage/infrastructure/reading/duckdb_query.py", name) for name in ("table", "parts[0]", "parts[1]")),
+        ("storage/infrastructure/reading/duckdb_query.py", "periods_sql(timeframe, _view_of(Timeframe.DAY_1), table)"),
         *(
             ("storage/infrastructure/official/daily_bars.py", n)
             for n in ("PERIOD_UNITS[timeframe]", "days", "first_sessions")
         ),
         # names of levels and whole numbers, all of a Timeframe
-        *(("storage/infrastructure/duckdb_aggregator.py", name) for name in ("source", "bucket", "timeframe.minutes")),
-        *(("storage/infrastructure/duckdb_aggregator.py", name) for name in ("_level(timeframe)", "levels", "selects")),
+        *(
+            ("storage/infrastructure/aggregates/duckdb_aggregator.py", name)
+            for name in ("source", "bucket", "timeframe.minutes")
+        ),
+        *(
+            ("storage/infrastructure/aggregates/duckdb_aggregator.py", name)
+            for name in ("_level(timeframe)", "levels", "selects")
+        ),
         # words that stand in the same module, or in a Literal
         *(
             ("ingestion/infrastructure/sqlite_leases.py", "which"),

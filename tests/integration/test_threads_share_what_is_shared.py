@@ -17,7 +17,7 @@ from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
-from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from tests.support.bar_stores import OnDisk, at, word
 from tests.support.builders import columnar, day
 from tests.support.checkpoints import CHECKED_AT as NOW

@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 from marketpipe.storage.infrastructure.day_versions import file_mark
-from marketpipe.storage.infrastructure.file_inventory import FileInventory
+from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 from tests.support.builders import bar, table
 from tests.support.in_memory_inventory import InMemoryInventory

@@ -18,12 +18,12 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import AggregationReport
-from marketpipe.storage.infrastructure.aggregate_files import AggregateFiles
-from marketpipe.storage.infrastructure.bar_loader import BarLoader
-from marketpipe.storage.infrastructure.duckdb_aggregator import DuckDBAggregator
-from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles
+from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 from marketpipe.storage.infrastructure.partition_manager import PartitionManager
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
 from marketpipe.storage.infrastructure.store_layout import VERSION_INDEX, StoreLayout
 from tests.support.builders import CALENDAR, columnar
 from tests.support.fake_clock import FakeClock

@@ -42,7 +42,6 @@ from marketpipe.storage.infrastructure.day_versions import (
     joined_rejections,
     merge_bars,
 )
-from marketpipe.storage.infrastructure.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     ParquetWriter,
@@ -54,6 +53,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     traded_minutes_of,
     versioned,
 )
+from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 

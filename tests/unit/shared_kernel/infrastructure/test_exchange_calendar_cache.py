@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache, SessionTable
-from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 
 TITLE = "sessions"
 

@@ -13,7 +13,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, Validatio
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, CalendarException, TradingDate
 from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache, ExchangeCalendar, exchange_table
 from marketpipe.shared_kernel.infrastructure.exchange_exceptions import KNOWN_EXCEPTIONS
-from marketpipe.storage.infrastructure.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from tests.support.builders import sessions
 
 MOURNING = CalendarException(TradingDate.parse("2026-07-15"), closed=True)

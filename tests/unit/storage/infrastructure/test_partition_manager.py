@@ -21,9 +21,9 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
-from marketpipe.storage.infrastructure.durable_files import SameThread
-from marketpipe.storage.infrastructure.file_inventory import ParquetStoredFiles
+from marketpipe.storage.infrastructure.inventory.file_inventory import ParquetStoredFiles
 from marketpipe.storage.infrastructure.parquet_files import read_metadata, sha256
+from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
 from tests.support.bar_stores import at, word
 from tests.support.builders import CALENDAR, bar, columnar, day, table
 from tests.support.store_on_disk import NOTHING, NothingRecorded, StoreOnDisk, tree

@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.infrastructure.durable_files import DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles, FileGroup
 from tests.support.bar_stores import at
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk, tree

@@ -1,0 +1,1 @@
+"""The exchange's official days: their files and versions, their check, and days merged from both sources."""

@@ -43,7 +43,6 @@ from marketpipe.storage.infrastructure.day_versions import (
     find_stored,
     in_order,
 )
-from marketpipe.storage.infrastructure.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.official.official_history import (
     HISTORY_SCHEMA,
     encode_history,
@@ -61,6 +60,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     sha256,
     times_of,
 )
+from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 logger = logging.getLogger("marketpipe.storage")

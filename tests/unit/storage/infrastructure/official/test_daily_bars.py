@@ -19,9 +19,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.infrastructure.duckdb_query import DuckDBQuery
 from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods, first_sessions
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
+from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from tests.support.builders import CALENDAR, bar, day, sessions, table
 from tests.support.examples import examples
 from tests.support.reference_aggregation import aggregate_periods, merge_days

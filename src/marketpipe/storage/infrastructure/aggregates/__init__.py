@@ -1,0 +1,1 @@
+"""Aggregates: when they are fresh, and how DuckDB makes them from minutes."""

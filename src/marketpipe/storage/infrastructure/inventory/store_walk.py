@@ -1,0 +1,205 @@
+"""``StoreWalk`` finds every file of a store, foreign files and folders included. No file is opened here."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, NoReturn
+
+from attrs import frozen
+
+from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition
+from marketpipe.storage.domain.integrity import StoreArea
+from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, is_temporary
+from marketpipe.storage.infrastructure.store_layout import (
+    VERSION_INDEX,
+    YEAR_PATH,
+    StoreLayout,
+    is_folder,
+    link_below,
+    names_in,
+    symbol_of,
+    unreadable,
+)
+
+
+@frozen
+class FoundFile:
+    """A file of the store that is named as it should be.
+
+    ``path`` begins with the store's area, ``on_disk`` is where the file is on this machine. Its bars are of dates
+    between ``first`` and ``last``, both inclusive; ``period`` is what its metadata must contain.
+    """
+
+    area: StoreArea
+    path: str
+    on_disk: str
+    symbol: Symbol
+    timeframe: Timeframe
+    period: str
+    first: TradingDate
+    last: TradingDate
+
+
+class StoreWalk:
+    """Finds every file below the five roots, foreign files and folders included.
+
+    A stray file, which is not named as those of a store are, is its path, beginning with the area.
+    """
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._roots = {
+            StoreArea.DATA: layout.data,
+            StoreArea.AGGREGATES: layout.aggregates,
+            StoreArea.QUARANTINE: layout.quarantine,
+            StoreArea.REVISIONS: layout.revisions,
+            StoreArea.OFFICIAL: layout.official,
+        }
+
+    def symbols(self) -> frozenset[Symbol]:
+        """Return the symbols that have a folder in any area. Raises ``StorageError``."""
+        names = {name for area in StoreArea for top in _tops(area) for name in names_in(self._roots[area] / top)}
+        return frozenset(symbol for name in names if (symbol := symbol_of(name)))
+
+    def strays(self) -> list[str]:
+        """Return the files outside of the folders of symbols, by area, then path. Raises ``StorageError``."""
+        return [path for area in StoreArea for path in sorted(self._strays(area))]
+
+    def of_symbol(self, symbol: Symbol) -> Iterator[FoundFile | str]:
+        """Yield the files in the folders of a symbol, by area, then path. Raises ``StorageError``."""
+        for area in StoreArea:
+            for top in _tops(area):
+                prefix = f"{top}symbol={symbol}/"
+                if link_below(self._roots[area], top.rstrip("/")) is not None:
+                    continue  # a stray of its own
+                if os.path.lexists(folder := self._roots[area] / prefix.rstrip("/")) and not is_folder(folder):
+                    yield f"{area}/{prefix.rstrip('/')}"
+                for below in _files_below(self._roots[area] / prefix, self._roots[area]):
+                    if area is not StoreArea.REVISIONS or not _INDEX_PATH.match(below):
+                        yield self._found(area, symbol, top, below) or f"{area}/{prefix}{below}"
+
+    def folders_of(self, symbol: Symbol, areas: Iterable[StoreArea]) -> list[str]:
+        """Return the folders of a symbol, each with its area and a slash at the end."""
+        return [f"{area}/{top}symbol={symbol}/" for area in areas for top in _tops(area)]
+
+    def on_disk(self, path: str) -> str:
+        """Return where a file is whose path begins with its area."""
+        area, _, below = path.partition("/")
+        return f"{self._roots[StoreArea(area)]}/{below}"
+
+    def root_of(self, path: str) -> Path:
+        """Return the root of the area that a path begins with."""
+        return self._roots[StoreArea(path.partition("/")[0])]
+
+    def named(self, path: str) -> FoundFile | None:
+        """Return the file of a path that begins with its area, whether it exists or not; None for a foreign path."""
+        area, _, rest = path.partition("/")
+        top, _, name = rest.rpartition("symbol=")
+        symbol = symbol_of(f"symbol={name.partition('/')[0]}")
+        return self._found(StoreArea(area), symbol, top, name.partition("/")[2]) if symbol else None
+
+    def day_file(self, day: SymbolDay) -> FoundFile:
+        """Return where the minute bars of a symbol-day are, whether they exist or not."""
+        date = day.trading_date
+        return self._file(
+            StoreArea.DATA, DataPartition(day).path, day.symbol, Timeframe.MINUTE_1, str(date), date, date
+        )
+
+    def _found(self, area: StoreArea, symbol: Symbol, top: str, below: str) -> FoundFile | None:
+        timeframe = Timeframe.parse(top[:-1].partition("=")[2]) if top else Timeframe.MINUTE_1
+        if area is StoreArea.OFFICIAL or (area is StoreArea.QUARANTINE and YEAR_PATH.fullmatch(below)):
+            timeframe = Timeframe.DAY_1  # official days, and rejected ones
+        try:
+            span = _span(area, timeframe, symbol, below)
+        except (ValidationError, ValueError):  # no date of the calendar
+            return None
+        return self._file(area, f"{top}symbol={symbol}/{below}", symbol, timeframe, *span) if span else None
+
+    def _file(self, area: StoreArea, name: str, symbol: Symbol, timeframe: Timeframe, *span: *Span) -> FoundFile:
+        return FoundFile(area, f"{area}/{name}", str(self._roots[area] / name), symbol, timeframe, *span)
+
+    def _strays(self, area: StoreArea) -> Iterator[str]:
+        tops = _tops(area)
+        owned = {top.rstrip("/") for top in tops}
+        for top in {"", *tops}:
+            for name in names_in(self._roots[area] / top):
+                if symbol_of(name) is None or top not in tops:
+                    is_own = name in owned and is_folder(self._roots[area] / name)
+                    yield from () if is_own else _all_of(area, self._roots[area], f"{top}{name}")
+
+
+def _tops(area: StoreArea) -> list[str]:
+    """Return the folders between an area's root and the folders of the symbols."""
+    if area is not StoreArea.AGGREGATES:
+        return [""]
+    return [f"timeframe={timeframe}/" for timeframe in Timeframe if timeframe.is_aggregated]
+
+
+def _all_of(area: StoreArea, root: Path, name: str) -> Iterator[str]:
+    """Yield the file of that name, or every file in the folder of that name."""
+    if is_folder(root / name):
+        yield from (f"{area}/{name}/{below}" for below in _files_below(root / name, root))
+    elif _is_shown(name, root):
+        yield f"{area}/{name}"
+
+
+_DAY_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)(\.[^/]+)?\.parquet", re.ASCII)
+_MONTH_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)\.parquet", re.ASCII)
+_INDEX_PATH: Final = re.compile(rf"(year=(?!0000)\d{{4}}/)?{re.escape(VERSION_INDEX)}(/|$)", re.ASCII)
+"""The version index of day files, and those of official days, one a year; what is in a folder of that name, too."""
+Span = tuple[str, TradingDate, TradingDate]
+"""A period as metadata names it, its first and its last date."""
+
+
+def _span(area: StoreArea, timeframe: Timeframe, symbol: Symbol, below: str) -> Span | None:
+    if area in (StoreArea.DATA, StoreArea.REVISIONS) or (area is StoreArea.QUARANTINE and timeframe.is_intraday):
+        return _day_span(area, symbol, below)
+    match = (_MONTH_PATH if timeframe.is_intraday else YEAR_PATH).fullmatch(below)
+    if match is None:
+        return None
+    year = int(match[1])
+    months = [int(match[2])] * 2 if timeframe.is_intraday else [1, 12]
+    first, last = (MonthPartition(symbol, year, month) for month in months)
+    return str(first) if timeframe.is_intraday else f"{year:04d}", first.first, last.last
+
+
+def _day_span(area: StoreArea, symbol: Symbol, below: str) -> Span | None:
+    match = _DAY_PATH.fullmatch(below)
+    if match is None or (match[4] is None) is (area is StoreArea.REVISIONS):
+        return None
+    name, month = below.rpartition("/")[2], MonthPartition(symbol, int(match[1]), int(match[2]))
+    if match[4] is not None and month.revision(name) is None:
+        return None
+    day = TradingDate.parse(f"{month}-{match[3]}")
+    return str(day), day, day
+
+
+def _files_below(folder: Path, area_root: Path) -> list[str]:
+    """Return the files below a folder, ascending, relative to it, with forward slashes; none if it does not exist.
+
+    Temporary files that a process may still publish are left out. Raises ``StorageError``.
+    """
+    found, root = list[str](), str(folder)
+    if is_folder(folder):
+        for inner, folders, names in os.walk(root, onerror=_refuse):
+            place = inner[len(root) :].replace(os.sep, "/").strip("/")
+            prefix = f"{place}/" if place else ""
+            # A link is not followed, and a folder in the place of a file is as foreign as what is in it.
+            no_folders = [name for name in folders if name.endswith(".parquet") or os.path.islink(f"{inner}/{name}")]
+            folders[:] = [name for name in folders if name not in no_folders]
+            found += [prefix + name for name in [*names, *no_folders] if _is_shown(name, area_root)]
+    return sorted(found)
+
+
+def _is_shown(name: str, root: Path) -> bool:
+    return not is_temporary(name.rpartition("/")[2]) or is_left_behind(name.rpartition("/")[2], root)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise unreadable(error.filename, error) from error

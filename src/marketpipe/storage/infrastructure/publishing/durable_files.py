@@ -1,0 +1,430 @@
+"""Writing files so that no reader sees half a file and no crash loses one that was reported as stored.
+
+The order of the steps is what makes it so: write under a temporary name, sync, rename, sync the folder.
+A crash can leave temporary files, which are removed later, and published files without a checkpoint, which the next
+ingestion adopts (ADR 0013).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Final, ParamSpec, Protocol, TypeVar
+
+from attrs import field, frozen
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.store_inventory import ABSENT
+from marketpipe.storage.infrastructure.publishing.temporary_files import WriterLock, sweep, temporary_name
+
+TOGETHER_BYTES: Final = 32_768
+TOGETHER_FILES: Final = 8
+"""Small files go to a thread together, up to so many: a submission takes as long as writing one. All are open then."""
+COARSE_STEPS_NS: Final = (0, 2_000_000_000, 4_000_000_000)
+"""Times are cut to two seconds by FAT, to one by others; at most two times are taken: the stored and the recorded."""
+NO_LINK: Final = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST}
+"""Another file system, one without links, too many links, or a name that is taken: a copy can still be made."""
+NOT_ALLOWED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+"""Missing permission, or a read-only file system."""
+IN_ITS_PLACE: Final = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP}
+"""A folder in the place of a file, or a file or a link in the place of a folder."""
+NOT_IN_PLACE: Final = {errno.ELOOP, *NOT_ALLOWED}
+"""A symbolic link, or a file that is write-protected, as git-annex leaves them: the file can still be replaced."""
+
+
+class DurableFiles:
+    """Publishes files so that each is, at any moment and after any crash, wholly the old one or wholly the new one.
+
+    Temporary files of processes that are gone are removed when their folder is next written to.
+    """
+
+    def __init__(
+        self,
+        executor: Executor | None = None,
+        roots: Collection[Path] = (),
+        recorder: Recorder | None = None,
+    ) -> None:
+        """``executor`` writes and syncs files: a disk commits many that wait together as quickly as one.
+
+        Below the ``roots`` no link is followed, or files would be written, replaced and removed outside of the store.
+        ``recorder`` records what is published; None for what belongs to no store.
+        """
+        self._recorder = recorder or NothingRecorded()
+        self._lock, self._known, self._executor = threading.Lock(), set[Path](), executor or SameThread()
+        self._roots, self._writing = frozenset(roots), WriterLock()
+        self._unsynced = Counter[Path]()
+
+    def publish(self, contents: Mapping[Path, bytes], modified_ns: int | None = None) -> None:
+        """Write all files and put them in their places. ``modified_ns``, if given, becomes the modification time.
+
+        Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
+        """
+        with self.group() as group:
+            for path, content in contents.items():
+                group.add(path, content, modified_ns)
+
+    @contextmanager
+    def group(self) -> Iterator[FileGroup]:
+        """Publish the files that are added, all of them at the end, or none of them if an error ends the block.
+
+        Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
+        """
+        with self._new_folders() as prepare, _translated():
+            group = FileGroup(prepare, self._executor, self._refuse_links, self._recorder)
+            try:
+                yield group
+                group.publish()
+            finally:
+                group.discard()
+            # A rename is durable once its folder is synced; only then may the files be reported as stored.
+            self._sync(group.folders)
+
+    def keep(self, second_names: Mapping[Path, Path]) -> None:
+        """Give each file a second name, under which it remains when another file is published over the first.
+
+        No file of bars is ever written in place, so a link preserves its bytes as well as a copy does. The second
+        names are durable when this returns. Raises ``StorageError``.
+        """
+        with self._new_folders() as prepare, _translated(*second_names.values()), ExitStack() as undo:
+            folders = {name.parent for name in second_names.values()}
+            above = {parent for folder in folders for parent in prepare(folder)}
+            kept = [(path, name) for path, name in second_names.items() if self._recorder.records(name)]
+            digests = {name: _sha256(path.read_bytes()) for path, name in kept}
+            undo.enter_context(self._recorder.recorded(digests))
+            for path, name in second_names.items():
+                _link_or_copy(path, name, undo)
+            self._sync(folders | above)
+
+    def confirm(self, paths: Collection[Path]) -> None:
+        """Make files durable that are in their places already. Raises ``StorageError``.
+
+        The process that renamed them may have died before it synced their folders.
+        """
+        with _translated(*paths):
+            self._sync({path.parent for path in paths})
+
+    def remove(self, path: Path) -> None:
+        """Remove the file if it exists. Raises ``StorageError``."""
+        with _translated(path):
+            self._refuse_links(path.parent)
+            with self._recorder.recorded({path: ABSENT} if self._recorder.records(path) else {}):
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Show other processes that this one has no staged files any more."""
+        self._writing.close()
+
+    def _refuse_links(self, folder: Path) -> Path | None:
+        """Return the root that the folder is below. Raise ``OSError`` if a folder on the way is a link."""
+        for place in (folder, *folder.parents) if self._roots else ():
+            if place in self._roots:
+                return place
+            if place.is_symlink():
+                raise OSError(errno.ELOOP, "it is a link, and no link below a store's folders is followed", str(place))
+        return None
+
+    def _sync(self, folders: Collection[Path]) -> None:
+        """Sync folders in any order; none is being synced any more when this returns or raises."""
+        futures = [self._executor.submit(_sync_folder, folder) for folder in folders]
+        wait(futures)
+        for future in futures:
+            future.result()
+
+    @contextmanager
+    def _new_folders(self) -> Iterator[Callable[[Path], Collection[Path]]]:
+        """Yield a function that makes a folder and returns those above it that must be synced to make it durable.
+
+        A folder above may be unsynced because another thread has only just made it: that thread's sync may come later
+        than our files are reported, so we sync it as well.
+        """
+        made: list[Path] = []
+
+        def prepare(folder: Path) -> Collection[Path]:
+            root = self._refuse_links(folder)
+            with self._lock:
+                above = [] if folder in self._known and folder.is_dir() else _make_folder(folder, root)
+                if root is not None:
+                    self._writing.hold(root)
+                made.extend(above)
+                self._known.add(folder)
+                self._unsynced.update(above)
+                return [parent for parent in folder.parents if self._unsynced[parent]]
+
+        yield prepare
+        with self._lock:
+            self._unsynced -= Counter(made)
+
+
+class Recorder(Protocol):
+    """Records the SHA-256 of published files."""
+
+    def records(self, path: Path) -> bool:
+        """Return whether it records files of this path."""
+
+    def recorded(self, digests: Mapping[Path, str]) -> AbstractContextManager[None]:
+        """Record what files will have, ``ABSENT`` for one that is removed; and at the end that they have it."""
+
+
+class NothingRecorded:
+    def records(self, _: Path) -> bool:
+        return False
+
+    def recorded(self, _: Mapping[Path, str]) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SameThread(Executor):
+    """Runs at once what is submitted; an error is raised by ``submit`` itself."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        done = Future[T]()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+@frozen
+class NewFile:
+    """A file to be written. ``modified_ns``, if given, becomes its modification time.
+
+    A file system with a coarse clock may make one of the ``taken_times`` of it (in microseconds since 1970), by which
+    the file could be confused with others; it then gets a later time.
+    """
+
+    path: Path
+    content: bytes = field(repr=False)
+    modified_ns: int | None = None
+    taken_times: Collection[int] = ()
+
+
+@frozen
+class StagedFile:
+    """A file that is durable under a temporary name, which no reader opens. ``modified_ns`` is the actual time."""
+
+    path: Path
+    temporary: Path
+    modified_ns: int
+
+    def publish(self) -> None:
+        """Give the file its name, and replace what has it. Raises ``OSError``."""
+        with _naming(self.path):
+            os.replace(self.temporary, self.path)
+
+
+class FileGroup:
+    """Files that are published together. Files are written and synced while the caller still makes the next ones."""
+
+    def __init__(
+        self,
+        prepare: Callable[[Path], Collection[Path]],
+        executor: Executor,
+        refuse_links: Callable[[Path], object],
+        recorder: Recorder,
+    ) -> None:
+        """``prepare`` makes a folder, and returns the others that have to be synced for it; both raise ``OSError``."""
+        self._prepare, self._executor, self._refuse_links = prepare, executor, refuse_links
+        self._recorder, self._digests = recorder, dict[Path, str]()
+        self._next, self._size = list[NewFile](), 0
+        self._coming: list[Future[Sequence[StagedFile]]] = []
+        self.folders = set[Path]()
+        """To be synced when all files are in their places."""
+        self.modified_ns = dict[Path, int]()
+        """The modification times of the published files, as the system keeps them."""
+
+    def add(
+        self, path: Path, content: bytes, modified_ns: int | None = None, taken_times: Collection[int] = ()
+    ) -> None:
+        """Add a ``NewFile``; many are written together. Raises ``OSError``."""
+        if (folder := path.parent) not in self.folders:
+            self.folders.update(self._prepare(folder))
+            self.folders.add(folder)
+        self._next.append(NewFile(path, content, modified_ns, taken_times))
+        if self._recorder.records(path):
+            self._digests[path] = _sha256(content)
+        self._size += len(content)
+        if self._size >= TOGETHER_BYTES or len(self._next) == TOGETHER_FILES:
+            files, self._next, self._size = self._next, [], 0
+            self._coming.append(self._executor.submit(write_and_sync, files))
+
+    def append(self, path: Path, lines: bytes, first_lines: Callable[[], bytes]) -> None:
+        """Add lines to a text file at once, in one write: other processes may append to it at the same time.
+
+        ``first_lines`` go before them if the file is new. The lines are not synced: use it for what can be recovered.
+        A file that cannot be written in place, or that has a second name, is replaced with the group. Raises
+        ``OSError``; the group can then be published without the lines.
+        """
+        self._refuse_links(path.parent)
+        try:
+            appended = _append(path, lines)
+        except FileNotFoundError:
+            # The folders are synced all the same: files in them that have to be durable may be added later.
+            self.folders.update(self._prepare(path.parent))
+            appended = _append(path, first_lines() + lines, os.O_CREAT)
+        except OSError as error:
+            if error.errno not in NOT_IN_PLACE:
+                raise
+            appended = False
+        if not appended:
+            self.folders.update([*self._prepare(path.parent), path.parent])
+            file = NewFile(path, _content_or(first_lines, path) + lines)
+            # Written at once: an error of a file that was added would be an error of the whole group.
+            self._coming.append(SameThread().submit(write_and_sync, [file]))
+
+    def publish(self) -> None:
+        """Put all files in their places, none before all are durable. Does nothing if repeated. Raises ``OSError``."""
+        if self._next:
+            files, self._next, self._size = self._next, [], 0
+            self._coming.append(self._executor.submit(write_and_sync, files))
+        staged_files = [staged for coming in self._coming for staged in coming.result()]
+        with self._recorder.recorded(self._digests):
+            for staged in staged_files:
+                staged.publish()
+                self.modified_ns[staged.path] = staged.modified_ns
+        self._coming.clear()
+        self._digests.clear()
+
+    def discard(self) -> None:
+        """Remove the files that are not published."""
+        wait(self._coming)
+        for coming in self._coming:
+            if coming.done() and coming.exception() is None:
+                for staged in coming.result():
+                    staged.temporary.unlink(missing_ok=True)
+
+
+def write_and_sync(files: Sequence[NewFile]) -> Sequence[StagedFile]:
+    """Write files under temporary names and make them durable. Raises ``OSError``; then none of them remains.
+
+    All are written before the first is synced: a disk then commits them together.
+    """
+    with ExitStack() as undo:
+        with ExitStack() as opened:
+            written = list[tuple[NewFile, Path, int]]()
+            for file in files:
+                temporary = file.path.with_name(temporary_name(file.path.name))
+                with _naming(file.path):
+                    descriptor = _new_file(temporary)
+                    opened.callback(_close, file.path, descriptor)
+                    undo.callback(temporary.unlink, missing_ok=True)
+                    left = memoryview(file.content)
+                    while left:
+                        left = left[os.write(descriptor, left) :]
+                written.append((file, temporary, descriptor))
+            staged = [_synced(*each) for each in written]
+        undo.pop_all()
+    return staged
+
+
+def _synced(file: NewFile, temporary: Path, descriptor: int) -> StagedFile:
+    with _naming(file.path):
+        if file.modified_ns is not None:  # before the sync, or a crash could lose it
+            for later_ns in COARSE_STEPS_NS:
+                os.utime(descriptor, ns=(file.modified_ns + later_ns, file.modified_ns + later_ns))
+                if not file.taken_times or os.fstat(descriptor).st_mtime_ns // 1000 not in file.taken_times:
+                    break
+        os.fsync(descriptor)
+        return StagedFile(file.path, temporary, os.fstat(descriptor).st_mtime_ns)
+
+
+def _close(path: Path, descriptor: int) -> None:
+    with _naming(path):
+        os.close(descriptor)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the path into errors: one from a write names no file, and one from a temporary file names the wrong one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _new_file(path: Path) -> int:
+    """Open a new file, never an existing one: in a folder that others may write to that may be a link elsewhere."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, 0o666)
+    except FileExistsError:
+        path.unlink()
+        return os.open(path, flags, 0o666)
+
+
+def _append(path: Path, lines: bytes, flags: int = 0) -> bool:
+    """Return False, and write nothing, if the file has a second name: it would change under that name too."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | flags, 0o666)
+    with _naming(path):
+        try:
+            found = os.fstat(descriptor)
+            if found.st_nlink > 1:
+                return False
+            # A crash may have torn the last line; what is appended to it would be lost with it.
+            torn = found.st_size and os.pread(descriptor, 1, found.st_size - 1) != b"\n"
+            left = memoryview(b"\n" + lines if torn else lines)
+            while left:
+                left = left[os.write(descriptor, left) :]
+        finally:
+            os.close(descriptor)
+    return True
+
+
+def _content_or(first_lines: Callable[[], bytes], path: Path) -> bytes:
+    """Return what a file has, up to the end of a line; ``first_lines`` if it is a symbolic link to nowhere."""
+    try:
+        return path.read_bytes() + b"\n"
+    except FileNotFoundError:
+        return first_lines()
+
+
+def _make_folder(folder: Path, root: Path | None) -> list[Path]:
+    """Make a folder and its parents. Return the folders with a new entry: unsynced, a crash could lose the branch."""
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder not in missing:
+        sweep(folder, root)
+    return [made.parent for made in missing]
+
+
+def _link_or_copy(path: Path, name: Path, undo: ExitStack) -> None:
+    """If ``name`` is taken, a crash left it: it is the same file, or else the newer one replaces it."""
+    try:
+        os.link(path, name)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        (staged,) = write_and_sync([NewFile(name, path.read_bytes(), path.stat().st_mtime_ns)])
+        undo.callback(staged.temporary.unlink, missing_ok=True)
+        staged.publish()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _translated(*paths: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or next(iter(paths), "the store")
+        advice = "move away what is in its place" if error.errno in IN_ITS_PLACE else "free space or allow writing"
+        raise StorageError(f"cannot write {where}: {error.strerror}. Nothing was lost; {advice}") from error

@@ -1,0 +1,1 @@
+"""Stored bars for callers: loaded, compared for an audit, and queried with SQL."""

@@ -1,0 +1,383 @@
+"""Loading stored bars: as they are now, as of a former moment, by symbol-day to be validated, or to be compared."""
+
+from __future__ import annotations
+
+import calendar
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, chain, groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from attrs import frozen
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, ValidationError
+from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
+from marketpipe.storage.domain.data_partition import MonthPartition, day_file
+from marketpipe.storage.domain.storage_metadata import identity_in
+from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
+from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
+from marketpipe.storage.infrastructure.official.official_reader import OfficialRows
+from marketpipe.storage.infrastructure.parquet_files import (
+    bars_at,
+    bars_in,
+    content_of,
+    each,
+    file_in,
+    read_bars,
+    scan_bars,
+    sha256,
+    times_of,
+)
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, unreadable
+from marketpipe.storage.infrastructure.stored_identity import StoredIdentity, identity_of, refuse_others
+
+if TYPE_CHECKING:
+    from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+
+
+@frozen
+class BarRange:
+    """The bars of one symbol and timeframe between two trading dates, both inclusive."""
+
+    symbol: Symbol
+    first: TradingDate
+    last: TradingDate
+    timeframe: Timeframe
+
+    @property
+    def is_of_minutes(self) -> bool:
+        return self.timeframe is Timeframe.MINUTE_1
+
+    def days(self) -> Iterator[SymbolDay]:
+        count = (self.last.day - self.first.day).days + 1
+        return (SymbolDay(self.symbol, self.first.plus_days(i)) for i in range(count))
+
+    def files(self, layout: StoreLayout) -> list[str]:
+        """Return the paths where these bars would be, ascending by time; they are computed, and no folder is listed."""
+        if self.is_of_minutes:
+            months = ((f"{layout.data}/{month.folder}", days) for month, days in self.months())
+            return [f"{folder}/{day_file(day)}" for folder, days in months for day in days]
+        return list(self.months_of_aggregates(layout))
+
+    def months_of_aggregates(self, layout: StoreLayout) -> dict[str, list[MonthPartition]]:
+        """Return the paths where these bars would be, each with those of its months that are wanted, ascending."""
+        found = defaultdict[str, list[MonthPartition]](list)
+        for month, _ in self.months():
+            found[layout.aggregate(self.timeframe, month)].append(month)
+        return found
+
+    def day_files(self, layout: StoreLayout) -> Iterator[tuple[MonthPartition, list[Path]]]:
+        """Yield the months, each with the day files that it has between the dates. Raises ``StorageError``."""
+        for month, days in self.months():
+            names = {day_file(day) for day in days}
+            yield month, [path for path in layout.day_files(month) if path.name in names]
+
+    def official_files(self, layout: StoreLayout) -> list[str]:
+        """Return the paths where the exchange's own days would be, ascending."""
+        years = range(self.first.day.year, self.last.day.year + 1)
+        return [str(layout.official_days(self.symbol, year)) for year in years]
+
+    def within(self, bars: pa.Table) -> pa.Table:
+        """Return the bars of these dates; a file of aggregates has others too."""
+        start, end = (day.midnight.epoch_micros for day in (self.first, self.last.plus_days(1)))
+        times = times_of(bars)
+        inside = (times >= start) & (times < end)
+        return bars if inside.all() else bars.filter(pa.array(inside))
+
+    def months(self) -> Iterator[tuple[MonthPartition, range]]:
+        """Yield the months, each with those of its days that are wanted."""
+        first, last = self.first.day, self.last.day
+        year, month = first.year, first.month
+        while (year, month) <= (last.year, last.month):
+            start = first.day if (year, month) == (first.year, first.month) else 1
+            ends_here = (year, month) == (last.year, last.month)
+            end = last.day if ends_here else calendar.monthrange(year, month)[1]
+            yield MonthPartition(self.symbol, year, month), range(start, end + 1)
+            year, month = year + month // 12, month % 12 + 1
+
+    def __str__(self) -> str:
+        return f"{self.symbol} between {self.first} and {self.last}"
+
+
+@frozen
+class VersionFile:
+    """The version of a symbol-day at a moment. ``path`` may be its day file, which may be replaced at any time."""
+
+    symbol_day: SymbolDay
+    known_since: Timestamp
+    path: Path
+
+
+class AsOfReader:
+    """Bars as the store had them at a moment. Only minutes have revisions: other timeframes are made from them."""
+
+    def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
+        self._layout, self._index, self._new_aggregator = layout, VersionIndex(layout), new_aggregator
+
+    def read(self, wanted: BarRange, as_of: Timestamp) -> pa.Table:
+        """Return the bars as they were at ``as_of``. Raises ``StorageError``, also for damaged files."""
+        # The index is read once, whatever is published meanwhile: a file that is newer than it has its right time.
+        times = self._times(wanted)
+        versions = self.versions(wanted, as_of, times)
+        try:
+            bars = self._bars(wanted, versions)
+        except PartitionUnreadableError:
+            if self.versions(wanted, as_of, times) == versions:
+                raise
+        else:
+            if self.versions(wanted, as_of, times) == versions:
+                return bars
+        # A file was replaced after its time was read, so that the bars may be too new. Read again: what was replaced
+        # is a revision now, and revisions stay.
+        return self.read(wanted, as_of)
+
+    def versions(self, wanted: BarRange, as_of: Timestamp, times: _FileTimes | None = None) -> list[VersionFile]:
+        """Return the version of each day, in the order of dates; none of a day of which nothing was known."""
+        months, known = groupby(wanted.days(), key=MonthPartition.of), times or self._times(wanted)
+        return [found for month, days in months for found in self._in_month(as_of, month, list(days), known)]
+
+    def _times(self, wanted: BarRange) -> _FileTimes:
+        return _FileTimes(self._index.of(wanted.symbol))
+
+    def _in_month(
+        self, moment: Timestamp, month: MonthPartition, days: list[SymbolDay], times: _FileTimes
+    ) -> Iterator[VersionFile]:
+        current = {day: since for day in days if (since := times.known_since(day, self._layout.bars(day)))}
+        # The revisions after the files. A version becomes a revision before its file is replaced, so a reader that
+        # has seen a file that is too new finds here what was there before it. The other way round, a version could
+        # move from one place to the other between the two reads, and be seen in neither.
+        refuse_links(self._layout.revisions, month.folder)
+        former = {each.symbol_day: each for each in self._layout.revisions_of(month) if each.known_since <= moment}
+        for day in days:
+            if day in current and current[day] <= moment:
+                yield VersionFile(day, current[day], self._layout.bars(day))
+            elif day in former:  # they ascend: the newest remains
+                yield VersionFile(day, former[day].known_since, self._layout.revision(former[day]))
+
+    def _bars(self, wanted: BarRange, versions: Sequence[VersionFile]) -> pa.Table:
+        for version in versions:
+            current = self._layout.bars(version.symbol_day)
+            if version.path != current:
+                refuse_others(version.path, identity_of(version.path), identity_of(current))
+        if wanted.is_of_minutes:
+            return scan_bars([version.path for version in versions])
+        months = groupby(versions, key=lambda version: MonthPartition.of(version.symbol_day))
+        minutes = {month: scan_bars([version.path for version in group]) for month, group in months}
+        made = self._new_aggregator().aggregate(minutes, [wanted.timeframe]) if minutes else {}
+        return pa.concat_tables([BAR_SCHEMA.empty_table(), *(made[month][wanted.timeframe] for month in minutes)])
+
+
+class _FileTimes:
+    """Since when the day files of one symbol are known. A file is read only if the index does not have its time."""
+
+    def __init__(self, moments: KnownMoments) -> None:
+        self._moments, self._digests = moments, dict[tuple[str, int, int, int], str]()
+
+    def known_since(self, day: SymbolDay, path: Path) -> Timestamp | None:
+        """None if there is no file. Raises ``StorageError``; ``PartitionUnreadableError`` if it cannot be read."""
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise unreadable(path, error) from error
+        return self._moments.since(day.trading_date, moment_of(found), lambda: self._digest(path, found))
+
+    def _digest(self, path: Path, found: os.stat_result) -> str:
+        """Hash a file once for both scans, before and after its bars are read."""
+        key = str(path), found.st_ino, found.st_size, found.st_mtime_ns
+        if key not in self._digests:
+            content = content_of(str(path))
+            self._digests[key] = "" if content is None else sha256(content)
+        return self._digests[key]
+
+
+class ParquetStoredBars:
+    """The stored minute bars, symbol-day by symbol-day: the adapter of ``StoredBars``."""
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._layout = layout
+
+    def symbols(self) -> tuple[Symbol, ...]:
+        return tuple(self._layout.symbols())
+
+    def stored_days(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate) -> Iterator[SymbolDay]:
+        for symbol in sorted(symbols):
+            for month in self._layout.months(symbol):
+                for path in self._layout.day_files(month):
+                    day = TradingDate.parse(f"{month}-{path.stem.partition('=')[2]}")
+                    if first <= day <= last:
+                        yield SymbolDay(symbol, day)
+
+    def read(self, days: Sequence[SymbolDay]) -> ArrowBars:
+        tables = [read_bars(self._layout.bars(day)) for day in days]
+        offsets = accumulate((len(table) for table in tables), initial=0)
+        parts = zip(days, offsets, tables, strict=False)
+        slices = tuple(SymbolDaySlice(day, offset, len(table)) for day, offset, table in parts)
+        return ArrowBars(pa.concat_tables(tables), slices)
+
+
+SYMBOL = pa.field("symbol", pa.string())
+
+
+class BarLoader:
+    """Bars of any timeframe as one Arrow table. Paths are computed from symbols and dates; no tree is listed.
+
+    An aggregator is made only for weeks, months and bars of a former moment: loading stored files needs no DuckDB.
+    Days, weeks and months have the column ``source``.
+    """
+
+    def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
+        self._layout, self._as_of = layout, AsOfReader(layout, new_aggregator)
+        self._new_aggregator, self._official = new_aggregator, OfficialRows(layout)
+        self._identity: DatasetIdentity | None = None
+
+    def load(
+        self,
+        symbols: Sequence[Symbol],
+        first: TradingDate,
+        last: TradingDate,
+        timeframe: Timeframe,
+        as_of: Timestamp | None = None,
+        source: DaySource | None = None,
+    ) -> pa.Table:
+        """Return the bars by symbol, in the given order, then by time; as they are now, or as of a moment.
+
+        With a ``source``, only those that are from there. Raises ``PartitionUnreadableError``, and ``ValidationError``
+        for a source of bars that have none.
+        """
+        if timeframe.is_intraday and source is not None:
+            raise ValidationError(f"source: bars of {timeframe} have none; give 1d, 1w or 1mo, or no source")
+        ranges = [BarRange(symbol, first, last, timeframe) for symbol in symbols]
+        for wanted in ranges:
+            self._refuse_links(wanted)
+        if timeframe.is_made_of_days:
+            found = self._periods(ranges, as_of)
+        else:
+            found = self._bars(ranges, as_of) if timeframe.is_intraday else self._days(ranges, as_of)
+        if source is not None:
+            found = [bars.filter(pa.array(bars["source"].to_numpy() == str(source))) for bars in found]
+        empty = BAR_SCHEMA.empty_table() if timeframe.is_intraday else DAY_SCHEMA.empty_table()
+        return _named(pa.concat_tables([empty, *found]), [str(symbol) for symbol in symbols], [len(it) for it in found])
+
+    def _bars(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
+        """Return what was made from minutes, in the columns of bars."""
+        if as_of is not None:
+            return [self._as_of_moment(as_of, wanted) for wanted in ranges]
+        stored = self._tables(ranges, [wanted.files(self._layout) for wanted in ranges])
+        if not all(wanted.is_of_minutes for wanted in ranges):
+            stored = [self._with_missing(wanted, tables) for wanted, tables in zip(ranges, stored, strict=True)]
+        return [_in_one([bars for bars in tables if bars is not None]) for tables in stored]
+
+    def _days(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
+        """Return the exchange's own days, and where there is none, those made from minutes."""
+        if as_of is None:
+            official = self._now(ranges, [wanted.official_files(self._layout) for wanted in ranges])
+        else:
+            official = [self._official_as_of(as_of, wanted) for wanted in ranges]
+        return list(map(merged_days, official, self._bars(ranges, as_of)))
+
+    def _periods(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
+        """Return the weeks or months that begin between the dates, each of all its days."""
+        whole = [_days_of(wanted) for wanted in ranges]
+        found, names = self._days(whole, as_of), [str(number) for number in range(len(ranges))]
+        days = _named(pa.concat_tables([DAY_SCHEMA.empty_table(), *found]), names, [len(bars) for bars in found])
+        made = self._new_aggregator().periods(days, ranges[0].timeframe) if len(days) else days
+        owners = made["symbol"].to_numpy()
+        parts = [made.filter(pa.array(owners == name)).drop_columns("symbol").sort_by("timestamp") for name in names]
+        return [wanted.within(part) for wanted, part in zip(ranges, parts, strict=True)]
+
+    def _now(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[pa.Table]:
+        stored = self._tables(ranges, paths)
+        return [_in_one([bars for bars in tables if bars is not None]) for tables in stored]
+
+    def _tables(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[list[pa.Table | None]]:
+        """Read the files of all symbols together: there may be a thousand symbols with a file each."""
+        files = [[(wanted, path) for path in some] for wanted, some in zip(ranges, paths, strict=True)]
+        read = iter(each(self._read, [*chain.from_iterable(files)]))
+        return [[*islice(read, len(some))] for some in files]
+
+    def _refuse_links(self, wanted: BarRange) -> None:
+        """A link that leads out of the store is named, and not followed. Raises ``StorageError``."""
+        for month, _ in wanted.months():
+            refuse_links(self._layout.data, month.folder)
+            if not wanted.is_of_minutes:
+                refuse_links(self._layout.aggregates, f"timeframe={wanted.timeframe}/{month.year_folder}")
+
+    def _with_missing(self, wanted: BarRange, tables: list[pa.Table | None]) -> list[pa.Table | None]:
+        """Make what lost aggregates had of the minutes that are stored: bars that exist must not be left out."""
+        months = list(wanted.months_of_aggregates(self._layout).values())
+        lost = {month for bars, some in zip(tables, months, strict=True) if bars is None for month in some}
+        minutes = {month: files for month, files in wanted.day_files(self._layout) if month in lost and files}
+        if not minutes:
+            return tables
+        try:
+            bars = {month: scan_bars(files) for month, files in minutes.items()}
+        except PartitionUnreadableError as error:
+            raise _damage(wanted, error) from error
+        made = self._new_aggregator().aggregate(bars, [wanted.timeframe])
+        of_files = ([made[month][wanted.timeframe] for month in some if month in made] for some in months)
+        return [
+            wanted.within(_in_one(again)) if bars is None and again else bars
+            for bars, again in zip(tables, of_files, strict=True)
+        ]
+
+    def _read(self, file: tuple[BarRange, str]) -> pa.Table | None:
+        """Read a file of minutes, or an aggregate of this dataset; None if it does not exist."""
+        wanted, path = file
+        try:
+            if wanted.is_of_minutes:
+                return bars_at(path)
+            if (content := content_of(path)) is None:
+                return None
+            self._identity = self._identity or StoredIdentity(self._layout).read()
+            refuse_others(path, identity_in(file_in(content, path, columns=False)[1]), self._identity)
+            return wanted.within(bars_in(content, path))
+        except PartitionUnreadableError as error:
+            raise _damage(wanted, error) from error
+
+    def _as_of_moment(self, as_of: Timestamp, wanted: BarRange) -> pa.Table:
+        try:
+            return self._as_of.read(wanted, as_of)
+        except PartitionUnreadableError as error:
+            raise _damage(wanted, error) from error
+
+    def _official_as_of(self, as_of: Timestamp, wanted: BarRange) -> pa.Table:
+        try:
+            years = wanted.first.day.year, wanted.last.day.year
+            return wanted.within(self._official.of(wanted.symbol, *years, as_of))
+        except PartitionUnreadableError as error:
+            raise _damage(wanted, error) from error
+
+
+def _days_of(wanted: BarRange) -> BarRange:
+    """Return the days of the weeks or months that begin between the dates; some may begin earlier."""
+    if wanted.last < wanted.first:
+        return wanted
+    first, last = days_of_periods(wanted.first, wanted.last, wanted.timeframe)
+    return BarRange(wanted.symbol, first, last, Timeframe.DAY_1)
+
+
+def _damage(wanted: BarRange, error: PartitionUnreadableError) -> PartitionUnreadableError:
+    return PartitionUnreadableError(f"a file of {wanted} is damaged: {error}")
+
+
+def _in_one(tables: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables) if tables else BAR_SCHEMA.empty_table()
+
+
+def _named(bars: pa.Table, symbols: Sequence[str], lengths: Sequence[int]) -> pa.Table:
+    """Add the column of symbols; ``lengths`` are the numbers of bars of each."""
+    which = pa.array(np.repeat(np.arange(len(symbols), dtype=np.int32), lengths))
+    names = pa.DictionaryArray.from_arrays(which, pa.array(symbols, pa.string())).dictionary_decode()
+    return bars.add_column(0, SYMBOL, names)

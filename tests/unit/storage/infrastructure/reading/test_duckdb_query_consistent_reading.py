@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from attrs import define
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.storage.infrastructure.reading.duckdb_query import (
+    ATTEMPTS,
+    DuckDBQuery,
+    fingerprints_below,
+    read_consistently,
+)
+from tests.support.bar_stores import at
+from tests.support.builders import day
+from tests.support.store_on_disk import StoreOnDisk
+
+
+def publish(path: Path, content: str) -> None:
+    """As files of a store are replaced: by a new one of the same name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.tmp")
+    staged.write_text(content)
+    staged.replace(path)
+
+
+@define
+class Reading:
+    """``during``: what happens in the middle of the first so many reads."""
+
+    path: Path
+    during: list[Callable[[], None]]
+    fails: bool = False
+    times: int = 0
+
+    def __call__(self) -> str:
+        self.times += 1
+        happened = self.path.read_text()
+        if self.during:
+            self.during.pop(0)()
+            if self.fails:
+                raise PartitionUnreadableError("half of one, half of another")
+        return happened
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    publish(tmp_path / "data" / "month=01" / "day=02.parquet", "first")
+    return tmp_path / "data" / "month=01" / "day=02.parquet"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_read_while_a_file_was_replaced_is_read_again(path: Path, fails: bool) -> None:
+    read = Reading(path, [lambda: publish(path, "second"), lambda: publish(path, "third")], fails)
+
+    assert (read_consistently(lambda: fingerprints_below([path.parents[1]]), read), read.times) == ("third", 3)
+
+
+def test_a_file_that_is_gone_meanwhile_counts_as_replaced(path: Path) -> None:
+    other = path.with_name("day=03.parquet")
+    publish(other, "other")
+    read = Reading(path, [other.unlink])
+
+    assert (read_consistently(lambda: fingerprints_below([path.parent]), read), read.times) == ("first", 2)
+
+
+def test_files_that_are_added_do_no_harm(path: Path) -> None:
+    read = Reading(path, [lambda: publish(path.with_name("day=03.parquet"), "new")])
+
+    assert (read_consistently(lambda: fingerprints_below([path.parents[1]]), read), read.times) == ("first", 1)
+
+
+def test_an_error_that_no_replacement_explains_is_raised_at_once(path: Path) -> None:
+    read = Reading(path, [lambda: None], fails=True)
+
+    with pytest.raises(PartitionUnreadableError):
+        read_consistently(lambda: fingerprints_below([path.parent]), read)
+    assert read.times == 1
+
+
+def test_a_reader_gives_up_if_files_are_replaced_each_time(path: Path) -> None:
+    read = Reading(path, [lambda: publish(path, "again")] * 2 * ATTEMPTS)
+
+    with pytest.raises(StorageError, match="replaced again and again"):
+        read_consistently(lambda: fingerprints_below([path.parent]), read)
+    assert read.times == ATTEMPTS
+
+
+def test_only_parquet_files_count_and_a_store_need_not_exist(path: Path) -> None:
+    path.with_name("note.txt").write_text("mine")
+
+    assert list(fingerprints_below([path.parents[1], path.parents[1] / "nowhere"])) == [str(path)]
+
+
+AAPL = day("AAPL", "2024-01-02")
+
+
+@define
+class _Replacing:
+    """Restates the day once, at the end of the first read of it."""
+
+    store: StoreOnDisk
+    times: int = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+        if self.times == 1:
+            self.store.clock.advance(60)
+            self.store.keep((AAPL, [at(0, 200.0)]))
+
+
+class _DisturbedQuery(DuckDBQuery):
+    def __init__(self, store: StoreOnDisk, disturb: _Replacing) -> None:
+        super().__init__(store.layout)
+        self._disturb = disturb
+
+    def _run(self, sql: str) -> pa.Table:
+        found = super()._run(sql)
+        self._disturb()
+        return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreOnDisk:
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0, 100.0)]))
+    store.refresh("AAPL")
+    return store
+
+
+@pytest.mark.parametrize(("view", "opens", "times"), [("bars", [200.0], 2), ("bars_5m", [100.0], 1)])
+def test_a_query_reads_again_if_a_file_of_its_views_was_replaced(
+    store: StoreOnDisk, view: str, opens: list[float], times: int
+) -> None:
+    disturb = _Replacing(store)
+
+    found = _DisturbedQuery(store, disturb).run(f"SELECT open FROM {view}")
+
+    assert (found["open"].to_pylist(), disturb.times) == (opens, times)
