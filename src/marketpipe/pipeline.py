@@ -259,7 +259,7 @@ class Pipeline(Store):
                 renew = partial(ScaleKeeper.keep, scope=scope, suspect=suspect, all_symbols=compare_all)
             scale = ScaleReport() if renew is None else renew(side_rings.scale_keeper(self._parts))
             if again and not scale.stopped:
-                jobs.append(coordinator.ingest_again(scope, again))
+                jobs.append(coordinator.ingest_restated(scope, again))
             if again is None and (growing := scale.growing(scope)) is not None:
                 jobs.append(coordinator.ingest(growing, suspect, recheck))
         return self._report(scope, scale, [*scale.jobs, *jobs], started)

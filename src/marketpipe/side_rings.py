@@ -34,6 +34,8 @@ from . import composition
 
 LONGEST_WAIT_SECONDS = 120.0
 """To store a request takes some seconds."""
+TURN_SECONDS = 1.0
+"""So long an ingestion waits for its turn to request official days before it looks whether it is to stop."""
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator, ScaleKeeper
@@ -63,6 +65,7 @@ def official_days(parts: Parts) -> OfficialDaysCoordinator:
         parts.clock,
         bisection,
         lambda scope: composition.assessor(parts, recorded).disagreeing(scope),
+        composition.store_lock(parts, "official-requests", waits=True, longest_wait_seconds=TURN_SECONDS).acquired,
     )
     bus.subscribe_lazily(OfficialDaysRequested, lambda: official_fetcher(parts).on_official_days_requested)
     bus.subscribe_lazily(OfficialDaysFetched, lambda: official_validator(parts).on_official_days_fetched)

@@ -31,6 +31,14 @@ from tests.support.shared_store import (
 
 pytestmark = pytest.mark.slow
 RESTATED = {symbol: [record(bar["t"], bar["o"] + 1000) for bar in bars] for symbol, bars in BARS.items()}
+TRADED = {
+    symbol: [
+        restated if (symbol, bar["t"][:10]) in SEEDED else bar
+        for bar, restated in zip(bars, RESTATED[symbol], strict=True)
+    ]
+    for symbol, bars in BARS.items()
+}
+"""What the official days are made of: those of restated minutes were right from the beginning."""
 
 
 def _audit_and_adopt(pipeline: Pipeline) -> None:
@@ -64,8 +72,8 @@ def _aggregate(pipeline: Pipeline) -> None:
 
 def test_others_at_work_beside_an_ingestion_neither_fail_nor_lose_anything(tmp_path: Path) -> None:
     with (
-        AlpacaLoopback(BARS, page_size=PAGE, fault=slowly(0.02)) as provider,
-        AlpacaLoopback(RESTATED, page_size=PAGE) as restated,
+        AlpacaLoopback(BARS, page_size=PAGE, fault=slowly(0.02), traded=TRADED) as provider,
+        AlpacaLoopback(RESTATED, page_size=PAGE, traded=TRADED) as restated,
     ):
         config, audited = (write_config(tmp_path / name, url) for name, url in _addresses(provider, restated))
         seed(config, tmp_path)

@@ -401,3 +401,39 @@ def test_recover_records_the_official_days_of_the_files(tmp_path: Path) -> None:
         opened.ingest()
 
     assert provider.official_requests == []
+
+
+@pytest.mark.parametrize("shift", [5.0, -20.0])
+def test_an_adopted_day_gets_the_official_day_that_was_restated_with_it(tmp_path: Path, shift: float) -> None:
+    """It is older than what updates request again: nothing else would ever ask for it."""
+    provider = market(AAPL, MSFT)
+    with made(tmp_path, provider) as opened:
+        opened.ingest()
+        restated = [
+            {**row, **{name: row[name] + shift for name in ("open", "high", "low", "close", "vwap")}}
+            for row in minutes(MONDAY)
+        ]
+        provider.bars[AAPL][MONDAY], provider.official[AAPL][MONDAY] = restated, official(MONDAY, 100.0 + shift)
+        provider.forget()
+        report = opened.audit(AAPL, FRIDAY, TUESDAY, adopt=True)
+        assert known(opened) == {FRIDAY: 100.5, MONDAY: 100.5 + shift, TUESDAY: 100.5}
+        assert report.adopted is not None
+        assert report.adopted.ok
+        assert [str(day) for day in report.adopted.official.changed] == [f"AAPL {MONDAY}"]
+        assert asked(provider) == [f"AAPL {MONDAY}"]
+        assert opened.ingest().planned == 0
+
+
+def test_a_day_between_adopted_ones_whose_official_day_has_changed_is_requested_too(tmp_path: Path) -> None:
+    provider = market(AAPL)
+    with made(tmp_path, provider, AAPL) as opened:
+        opened.ingest()
+        for date in (FRIDAY, TUESDAY):
+            provider.bars[AAPL][date] = [{**row, "volume": row["volume"] + 1} for row in minutes(date)]
+        provider.official[AAPL][MONDAY] = official(MONDAY, 70.0)
+        provider.forget()
+        report = opened.audit(AAPL, FRIDAY, TUESDAY, adopt=True)
+        assert known(opened)[MONDAY] == 70.5
+        assert report.adopted is not None
+        assert {str(day) for day in report.adopted.outcomes} == {f"AAPL {date}" for date in DATES}
+        assert opened.ingest().planned == 0

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, suppress
 from functools import partial
 
+from attrs import evolve
+
 from marketpipe.ingestion.application.batch_runner import BatchRunner, RequestBisection
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
@@ -30,7 +32,7 @@ from marketpipe.shared_kernel.domain.errors import (
     StoreBusyError,
 )
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, StoreInventory
-from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome, dates_by_symbol
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
@@ -110,6 +112,20 @@ class IngestionCoordinator:
         """Request just the ``wanted`` dates of the scope; the bars that come replace the stored ones."""
         self._begin(scope, again=True)
         return self._run_plan(scope, self._planner.plan_again(scope, wanted))
+
+    def ingest_restated(self, scope: IngestionScope, wanted: WantedDates) -> IngestionJob:
+        """Request just the ``wanted`` dates of the scope, and first their official days: those are restated too.
+
+        The dates between them whose official day has changed are requested as well.
+        """
+        self._begin(scope, again=True)
+        official, dates = NO_OFFICIAL_DAYS, [date for some in wanted.values() for date in some]
+        if self._official is not None and dates:
+            span = evolve(scope, symbols=tuple(wanted), first=min(dates), last=max(dates), since={})
+            official = self._official.ask(span, span.first, lambda: self._runner.stopping)
+        changed = dates_by_symbol(official.changed)
+        both = {symbol: {*some, *changed.get(symbol, ())} for symbol, some in wanted.items()}
+        return self._run_plan(scope, self._planner.plan_again(scope, both), official)
 
     def request_official_days_again(self, scope: IngestionScope) -> None:
         """Request all official days of the scope, whatever is known of them.

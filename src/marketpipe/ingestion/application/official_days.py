@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import count
 from typing import Final
 
@@ -25,6 +26,7 @@ from marketpipe.shared_kernel.domain.errors import (
     IngestionInterrupted,
     JobStoppingError,
     MarketPipeError,
+    StoreBusyError,
     TransientProviderError,
 )
 from marketpipe.shared_kernel.domain.store_inventory import OfficialDays
@@ -37,6 +39,8 @@ from marketpipe.shared_kernel.events import OfficialDaysChanged, OfficialDaysReq
 
 FEWEST_SYMBOLS: Final = 200
 """A request that is refused as a whole is halved down to so many symbols: a proxy may refuse a long URL."""
+MOST_WAITS: Final = 60
+"""So often a turn is waited for; then the process that has it is taken to hang, and these days are requested twice."""
 CHANGED: Final = "the exchange's official day has changed since the minutes were stored"
 Disagreeing = Callable[[IngestionScope], Collection[SymbolDay]]
 """Returns those symbol-days of a scope whose stored minutes and official day disagree."""
@@ -137,7 +141,12 @@ class OfficialDaysCoordinator:
         clock: Clock,
         bisection: RequestBisection,
         disagreeing: Disagreeing = lambda _: (),
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        """``turn`` excludes every other process that requests official days of this store. It waits for a short time
+        and raises ``StoreBusyError`` then, so that a wait can be stopped.
+        """
+        self._turn = turn
         self._planner, self._state, self._bus, self._clock = planner, state, bus, clock
         self._bisection, self._disagreeing = bisection, disagreeing
         self._progress = _Progress()
@@ -145,18 +154,17 @@ class OfficialDaysCoordinator:
     def ask(
         self, scope: IngestionScope, recheck: TradingDate | None = None, stopping: Callable[[], bool] = lambda: False
     ) -> OfficialDaysReport:
-        """Request what is missing of the scope, and all final days from ``recheck`` on, until ``stopping`` is true."""
-        progress = self._progress = _Progress()
-        self._bisection.reset()
-        left = deque(self._planner.plan(scope, recheck).requests)
-        progress.requested = sum(len(request.symbols) * len(request.sessions) for request in left)
-        while left and not stopping():
-            try:
-                self._ask(left)
-            except IngestionInterrupted:
-                break
-        progress.left = progress.requested - progress.answered - len(progress.failures)
-        return progress.report()
+        """Request what is missing of the scope, and all final days from ``recheck`` on, until ``stopping`` is true.
+
+        Processes that start together request them one after another: the first may request what the others lack.
+        """
+        self._progress = _Progress()
+        with ExitStack() as turn:
+            if not self._planner.plan(scope, recheck).requests:
+                return self._progress.report()
+            self._take_turn(turn, stopping)
+            self._ask_all(deque(self._planner.plan(scope, recheck).requests), stopping)
+        return self._progress.report()
 
     def disagreeing(self, scope: IngestionScope, recheck: TradingDate) -> Collection[SymbolDay]:
         """Return the symbol-days from ``recheck`` on whose stored minutes and official day disagree."""
@@ -186,6 +194,27 @@ class OfficialDaysCoordinator:
         for refused in event.refused:
             days = [SymbolDay(refused.symbol, date) for date in dates]
             progress.failures.update(dict.fromkeys(days, refused.reason))
+
+    def _take_turn(self, turn: ExitStack, stopping: Callable[[], bool]) -> None:
+        for _ in range(MOST_WAITS):
+            if stopping():
+                break
+            try:
+                turn.enter_context(self._turn())
+            except StoreBusyError:
+                continue
+            break
+
+    def _ask_all(self, left: deque[BarsRequest], stopping: Callable[[], bool]) -> None:
+        progress = self._progress
+        self._bisection.reset()
+        progress.requested = sum(len(request.symbols) * len(request.sessions) for request in left)
+        while left and not stopping():
+            try:
+                self._ask(left)
+            except IngestionInterrupted:
+                break
+        progress.left = progress.requested - progress.answered - len(progress.failures)
 
     def _ask(self, left: deque[BarsRequest]) -> None:
         request = left.popleft()

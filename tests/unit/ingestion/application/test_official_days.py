@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from attrs import define, field
 from marketpipe.ingestion.application.batch_runner import FAILURES_IN_A_ROW, RequestBisection
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
-from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator, OfficialDaysPlanner
+from marketpipe.ingestion.application.official_days import MOST_WAITS, OfficialDaysCoordinator, OfficialDaysPlanner
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality
 from marketpipe.ingestion.domain.official_days import OfficialDaysReport, OfficialLimits
@@ -23,6 +24,7 @@ from marketpipe.shared_kernel.domain.errors import (
     IngestionInterrupted,
     MalformedResponseError,
     ProviderUnavailableError,
+    StoreBusyError,
 )
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -50,6 +52,7 @@ class Asking:
     clock: FakeClock = field(factory=FakeClock)
     stored: InMemoryOfficialDays = field(factory=InMemoryOfficialDays)
     disagreeing: Collection[SymbolDay] = ()
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
     requests: list[BarsRequest] = field(factory=list)
     state: InMemoryIngestionState = field(factory=InMemoryIngestionState)
     planner: OfficialDaysPlanner = field(init=False)
@@ -69,7 +72,7 @@ class Asking:
         self.planner = OfficialDaysPlanner(CALENDAR, finality, self.stored, self.limits, self.clock)
         bisection = RequestBisection(minutes)
         self.coordinator = OfficialDaysCoordinator(
-            self.planner, self.state, self._bus, self.clock, bisection, lambda _: self.disagreeing
+            self.planner, self.state, self._bus, self.clock, bisection, lambda _: self.disagreeing, lambda: self.turn()
         )
         self._bus.subscribe(OfficialDaysRequested, self._on_requested)
         self._bus.subscribe(OfficialDaysStored, self.coordinator.on_official_days_stored)
@@ -199,3 +202,76 @@ def test_days_that_disagree_are_asked_of_the_dates_of_the_recheck() -> None:
 
 def _scope(*symbols: str) -> IngestionScope:
     return IngestionScope(symbols, FIRST, LAST)
+
+
+@define
+class Turn:
+    """A turn that another process has, so many times it is waited for; ``then`` is called when it is free."""
+
+    busy: int = 0
+    then: Callable[[], None] = lambda: None
+    waits: int = 0
+    ended: int = 0
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        self.waits += 1
+        if self.waits <= self.busy:
+            raise StoreBusyError("another process has it")
+        self.then()
+        yield
+        self.ended += 1
+
+
+def test_what_another_process_has_requested_meanwhile_is_not_requested_again() -> None:
+    asking = Asking()
+
+    def others() -> None:
+        for date in DATES:
+            asking.stored.put("AAPL", date, BAR)
+
+    turn = Turn(busy=3, then=others)
+    asking.turn = turn.take
+    report = asking.ask("AAPL", "MSFT")
+    assert {str(symbol) for request in asking.requests for symbol in request.symbols} == {"MSFT"}
+    assert (report.requested, report.answered, report.left) == (4, 4, 0)
+    assert (turn.waits, turn.ended) == (4, 1)
+
+
+def test_no_turn_is_taken_if_nothing_is_missing() -> None:
+    asking, turn = Asking(), Turn()
+    asking.turn = turn.take
+    for date in DATES:
+        asking.stored.put("AAPL", date, BAR)
+    assert asking.ask("AAPL") == OfficialDaysReport()
+    assert turn.waits == 0
+
+
+def test_a_process_that_hangs_with_its_turn_holds_up_no_other_for_ever() -> None:
+    asking, turn = Asking(), Turn(busy=MOST_WAITS + 1)
+    asking.turn = turn.take
+    assert asking.ask("AAPL").answered == 4
+    assert turn.waits == MOST_WAITS
+
+
+def test_a_wait_for_a_turn_ends_when_the_job_is_stopped() -> None:
+    asking, turn = Asking(), Turn(busy=MOST_WAITS)
+    asking.turn = turn.take
+    report = asking.coordinator.ask(_scope("AAPL"), stopping=lambda: turn.waits >= 2)
+    assert (turn.waits, asking.requests, report.left) == (2, [], 4)
+
+
+def test_a_failing_request_gives_the_turn_back() -> None:
+    asking, turn = Asking(raising(CredentialsError("no"))), Turn()
+    asking.turn = lambda: closing_turn(turn)
+    with pytest.raises(CredentialsError):
+        asking.ask("AAPL")
+    assert turn.ended == 1
+
+
+@contextmanager
+def closing_turn(turn: Turn) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        turn.ended += 1
