@@ -55,7 +55,7 @@ class MinuteSuspicions:
         yield from self._lost(profiles, levels)
         for position, cut in cuts(unaccounted, lengths).items():
             yield position, suspect(Suspicion.CUT, self._cut(position, cut))
-        yield from self._cut_with_the_market(profiles, lengths)
+        yield from self._cut_with_the_market(unaccounted, lengths)
         confirmed = [bool(r and r.answers >= self.thresholds.confirmations) for r in days.records]
         for position, change in levels.lasting_changes(confirmed):
             bars = (profiles[position] or 0).bit_count()

@@ -8,7 +8,7 @@ from attrs import evolve
 from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Verdict
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures, OfficialDay
-from tests.support.coverage_grids import empty, findings, full, grid, thin, without
+from tests.support.coverage_grids import REGULAR, empty, findings, full, grid, thin, without
 
 GRID = grid()
 DAYS, MIDDLE = len(GRID), 10
@@ -109,3 +109,16 @@ def test_minutes_without_an_official_day_put_the_official_day_in_doubt() -> None
 def test_a_day_without_figures_is_judged_by_its_neighbours() -> None:
     assert shown(middle(full(), OFFICIAL)) == ("complete", "", "neighbours+market")
     assert shown(middle(without(100, 190), OFFICIAL))[1] == "holes"
+
+
+@pytest.mark.parametrize("last", [120, 150])
+def test_a_market_that_is_silent_at_the_same_time_each_day_is_cut_unless_the_official_volume_is_there(
+    last: int,
+) -> None:
+    records = [traded(without(last, REGULAR)) for _ in range(DAYS)]
+    symbols, known = dict.fromkeys(("AAPL", "MSFT"), records), dict.fromkeys(GRID.dates, OFFICIAL)
+
+    found = findings(GRID, symbols, official={"AAPL": known})
+
+    assert {str(one.verdict) for one in found["AAPL"]} == {"complete"}
+    assert {str(one.verdict) for one in found["MSFT"]} == {"suspect"}
