@@ -30,7 +30,7 @@ from tests.support.shared_store import (
 )
 
 pytestmark = pytest.mark.slow
-RESTATED = {symbol: [record(bar["t"], bar["o"] + 1000) for bar in bars] for symbol, bars in BARS.items()}
+RESTATED = {symbol: [record(bar["t"], bar["o"] + 0.25) for bar in bars] for symbol, bars in BARS.items()}
 TRADED = {
     symbol: [
         restated if (symbol, bar["t"][:10]) in SEEDED else bar
@@ -149,6 +149,6 @@ def _again_and_again(
 def _is_restated_where_that_was_adopted(pipeline: Pipeline) -> None:
     table = pipeline.load(SYMBOLS, DAYS[0], DAYS[-1])
     days = zip(table["symbol"].to_pylist(), table["timestamp"].to_pylist(), table["open"].to_pylist(), strict=True)
-    restated = {(symbol, str(moment.date())) for symbol, moment, price in days if price > 1000}
+    restated = {(symbol, str(moment.date())) for symbol, moment, price in days if price % 1}
     assert restated == SEEDED
     assert len(table) == len(EVERY_DAY) * BARS_A_DAY
