@@ -130,6 +130,11 @@ class Habit:
         loss = min(hidden, max(NO_LOSS, SPREADS_WITHOUT_LOSS * self.spread))
         return self.ratio * (1 - loss) if loss > 0 else math.inf
 
+    @property
+    def most(self) -> float:
+        """The greatest usual ratio. A greater one, as when an index was rebalanced, does not show how much is lost."""
+        return self.ratio * (1 + max(SMALLEST_LOSS, SPREADS_CONFIRMED * self.spread))
+
     def is_exact(self, number: int) -> bool:
         return self.prices[number] <= EXACT
 
@@ -159,7 +164,7 @@ class Reconciliation:
         """
         if self.habit is None or position not in self.compared or position in self.short:
             return False
-        return self.compared[position].ratio >= self.habit.least_without(part, bars)
+        return self.habit.least_without(part, bars) <= self.compared[position].ratio <= self.habit.most
 
 
 NOTHING_COMPARED: Final = Reconciliation()
@@ -240,7 +245,7 @@ class _ComparedSymbol:
         if habit is None or not self.extended or not sum(bars):
             return []
         least = habit.least_without(self.least_bars / (BUSIEST * sum(bars) / len(bars)))
-        return [i for i, each in self.compared.items() if each.ratio >= least and i not in short]
+        return [i for i, each in self.compared.items() if least <= each.ratio <= habit.most and i not in short]
 
     def _reason(self, position: int, each: Comparison, good: Sequence[float]) -> str | None:
         if reason := self._of_prices(each):
