@@ -34,6 +34,8 @@ SMALLEST_SHARE = 0.004
 """Of the day's volume, from which on the minute of an auction is one to miss."""
 FEWEST_BARS_OF_A_BUSY_DAY, HALF_AN_HOUR = 200, 30
 LIKELY_SHIFTS = frozenset((-60, -30, -1, 1, 30, 60))
+LASTING_SHIFTS = frozenset((-60, -30, 30, 60))
+"""These are suspect even if most sessions around have them: the exchange opens and closes when its calendar says."""
 
 
 @frozen
@@ -117,7 +119,7 @@ class BarPatterns:
             by = figures.closing_peak - figures.closes
             fewest = FEWEST_NEIGHBOURS if abs(by) < HALF_AN_HOUR else FEW_NEIGHBOURS
             is_habit = near >= fewest and good[end] - good[first] >= HABIT_OF_THE_CLOSE * near
-            found = self._shift(position, figures, by, is_habit)
+            found = self._lasting_shift(position) or self._shift(position, figures, by, is_habit)
             if found is not None:
                 yield position, suspect(Suspicion.SHIFTED, _times_are_off(found))
 
@@ -144,6 +146,14 @@ class BarPatterns:
             return likely[0] if likely else 0 if is_habit and max(opening, auction) <= TINY_PART else None
         return None
 
+    def _lasting_shift(self, position: int) -> int:
+        """Return the minutes by which a session and most around it are off alike, at both ends; 0 if they are not."""
+        near, by = self._near(position), _shift_of_both_ends(self.series.at(position))
+        if not by or len(near) < FEW_NEIGHBOURS:
+            return 0
+        alike = sum(_shift_of_both_ends(each) == by for each in near)
+        return by if 2 * alike >= len(near) else 0
+
     def _has_bar(self, position: int, minute: int) -> bool:
         record = self.series.records[position]
         return record is None or record.minutes is None or bool(record.minutes.bits >> minute & 1)
@@ -152,6 +162,15 @@ class BarPatterns:
         figures = self.series.figures
         around = figures[max(0, position - REACH) : position], figures[position + 1 : position + 1 + REACH]
         return [each for part in around[: 1 + after] for each in part if each is not None]
+
+
+def _shift_of_both_ends(figures: DayFigures) -> int:
+    """Return the minutes by which the busiest minutes of the open and the close are off alike; 0 if they are not.
+
+    The busiest minute of the close is that of the auction, or the one before it.
+    """
+    by = figures.opening_peak - figures.opens
+    return by if by in LASTING_SHIFTS and figures.closing_peak - figures.closes - by in (-1, 0) else 0
 
 
 def _times_are_off(by: int) -> str:

@@ -109,6 +109,20 @@ def test_a_symbol_without_auctions_has_no_habit_to_break() -> None:
     assert of_one(GRID, days(), scattered | {30: shifted(60)}) == {}
 
 
+@pytest.mark.parametrize(("minutes", "peak"), [(60, 0), (60, -1), (-60, 0), (30, 0)])
+@pytest.mark.parametrize("since", [0, 20])
+def test_times_that_are_off_for_good_are_no_habit(minutes: int, peak: int, since: int) -> None:
+    """The busiest minute of the close is the auction's, or the last of the regular session."""
+    later = dict.fromkeys(range(since, COUNT), shifted(minutes, closing_peak=720 + minutes + peak))
+    assert of_one(GRID, days(), later) == dict.fromkeys(later, "times are off")
+
+
+@pytest.mark.parametrize("changes", [{"opening_peak": 390}, {"closing_peak": 780}, {"opening_peak": 331}])
+def test_one_odd_end_of_all_sessions_is_a_habit(changes: dict[str, int]) -> None:
+    """Such as oil funds, which are busiest when the inventories are published."""
+    assert of_one(GRID, days(), dict.fromkeys(range(COUNT), lambda figures: figures._replace(**changes))) == {}  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("minutes", [1, 5, -60])
 def test_times_that_are_off_in_the_whole_market_are_seen_though_auctions_may_be_late(minutes: int) -> None:
     late = {"opening_peak": 330 + minutes, "closing_peak": 720 + minutes}
