@@ -147,8 +147,18 @@ class Silence:
 
 def longest_silence(minutes: int, length: int) -> int:
     """Return the longest run of minutes without a bar, in a session of ``length`` minutes."""
-    silent = ~minutes & (1 << length) - 1
-    return max(map(len, f"{silent:b}".split("0")))
+    starts = ~minutes & (1 << length) - 1
+    if not starts:
+        return 0
+    # Bits are the starts of the runs of at least ``longest`` minutes. It is doubled, then the rest is added in halves.
+    halves, longest = list[int](), 1
+    while longer := starts & starts >> longest:
+        halves.append(starts)
+        starts, longest = longer, 2 * longest
+    for k, half in reversed(list(enumerate(halves))):
+        if longer := starts & half >> longest:
+            starts, longest = longer, longest + (1 << k)
+    return longest
 
 
 def silence_at_close(minutes: int, length: int) -> int:
