@@ -18,7 +18,7 @@ from attrs import field, frozen
 from marketpipe.ingestion.domain.coverage.halts import TradingHalt, halted_minutes
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
-from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate, TradingSession
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate, TradingSession
 
 USUAL_LENGTH = 390
 MINUTES_OF_THE_AUCTION = 5
@@ -65,15 +65,15 @@ class GridSession:
     length: int
     halts: tuple[TradingHalt, ...] = ()
 
-    def regular(self, minutes: TradedMinutes) -> int:
-        """Return a bit for each minute of the regular session; bit 0 is the open's."""
-        return minutes.bits >> self.opens & (1 << self.length) - 1
+    def regular(self, minutes: int) -> int:
+        """Return a bit for each minute of the regular session; bit 0 is the open's. ``minutes``: bits after 04:00."""
+        return minutes >> self.opens & (1 << self.length) - 1
 
     def halted(self, symbol: Symbol | None = None) -> int:
         """Return a bit for each minute of the regular session without trading of the symbol, or of the market."""
         return halted_minutes(self.halts, symbol) >> self.opens & (1 << self.length) - 1
 
-    def bars_of(self, part: SessionHours, minutes: TradedMinutes) -> int | None:
+    def bars_of(self, part: SessionHours, minutes: int) -> int | None:
         """Return the number of bars of the early or the late hours, None on a day with other hours than usual.
 
         The minutes of the closing auction are left out: they say nothing of the evening.
@@ -81,8 +81,8 @@ class GridSession:
         if self.length != USUAL_LENGTH:
             return None
         if part is SessionHours.EARLY:
-            return (minutes.bits & (1 << self.opens) - 1).bit_count()
-        return (minutes.bits >> self.opens + self.length + MINUTES_OF_THE_AUCTION).bit_count()
+            return (minutes & (1 << self.opens) - 1).bit_count()
+        return (minutes >> self.opens + self.length + MINUTES_OF_THE_AUCTION).bit_count()
 
 
 def grid_session(session: TradingSession, final: bool, halts: Iterable[TradingHalt] = ()) -> GridSession:

@@ -215,7 +215,10 @@ class CoverageClassifier:
     ) -> Finding | None:
         if (reason := of.official.short.get(position)) is not None:
             return suspect(Suspicion.UNRECONCILED, reason)
-        if not of.official.compared or of.days.official.get(self.grid.dates[position], UNKNOWN) is not None:
+        compared = of.official.compared
+        if not compared or position in compared:
+            return None
+        if of.days.official.get(self.grid.dates[position], UNKNOWN) is not None:
             return None
         volume = record.figures.volume if record.figures else 0.0
         if volume < WORTH_AN_OFFICIAL_DAY:

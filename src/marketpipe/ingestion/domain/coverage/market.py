@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import groupby
 
 from attrs import define, evolve, field, frozen
@@ -59,13 +60,19 @@ class SymbolDays:
         after = stored_span is not None and bool(grid.dates) and stored_span[1] > grid.dates[-1]
         return cls(symbol, [records.get(date) for date in grid.dates], conditions, before, after, official or {})
 
+    @cached_property
+    def _minutes(self) -> list[int | None]:
+        """The traded minutes of the sessions that are complete, a bit for each minute after 04:00."""
+        return [
+            None if r is None or r.minutes is None or r.outcome is not Outcome.COMPLETE else r.minutes.bits
+            for r in self.records
+        ]
+
     def profiles(self, grid: SessionGrid) -> Profiles:
         """Return the traded minutes of the sessions that are complete and whose file is the recorded one."""
-        found: list[int | None] = [
-            None
-            if record is None or record.minutes is None or record.outcome is not Outcome.COMPLETE
-            else item.regular(record.minutes)
-            for item, record in zip(grid.sessions, self.records, strict=True)
+        found = [
+            None if minutes is None else item.regular(minutes)
+            for item, minutes in zip(grid.sessions, self._minutes, strict=True)
         ]
         for position, date in enumerate(grid.dates):
             if self.conditions and date in self.conditions:
@@ -77,14 +84,12 @@ class SymbolDays:
 
         None if it is unknown, and on days that close early.
         """
+        whole = SessionHours.EXTENDED  # nearly all have these: the test of flags takes much longer
         return [
-            None
-            if record is None
-            or not record.minutes
-            or part not in record.hours
-            or record.outcome is not Outcome.COMPLETE
-            else item.bars_of(part, record.minutes)
-            for item, record in zip(grid.sessions, self.records, strict=True)
+            item.bars_of(part, minutes)
+            if minutes and record and (record.hours is whole or record.hours.covers(part))
+            else None
+            for item, record, minutes in zip(grid.sessions, self.records, self._minutes, strict=True)
         ]
 
     def figures(self, profiles: Profiles) -> list[DayFigures | None]:

@@ -227,7 +227,7 @@ class SymbolCoverage:
     ) -> SymbolCoverage:
         bars, rejected, minutes = array("l"), array("l"), array("h")
         for record, date in zip(days.records, grid.dates, strict=True):
-            is_stored = record is not None and days.conditions.get(date) is not VersionCondition.GONE
+            is_stored = not days.conditions or days.conditions.get(date) is not VersionCondition.GONE
             bars.append(record.rows if record and is_stored else 0)
             rejected.append(record.rejected if record else 0)
             bits = record.minutes.bits if record and record.minutes and is_stored else 0
