@@ -32,7 +32,6 @@ from marketpipe.shared_kernel.events import (
     BarsStored,
     BarsValidated,
     JobStarted,
-    StoredBarsRead,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.leases import LeaseGuard
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
     from marketpipe.ingestion.application.ports import IngestionState
-    from marketpipe.ingestion.application.recovery import FigureRecorder, OrphanAdopter, StateRecoverer
+    from marketpipe.ingestion.application.recovery import OrphanAdopter, StateRecoverer
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
@@ -55,10 +54,10 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
     from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
-    from marketpipe.storage.application.bar_handlers import BarStorer, StoredBarsReviewer
+    from marketpipe.storage.application.bar_handlers import BarStorer
     from marketpipe.storage.application.ports import BarStore
     from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
-    from marketpipe.storage.infrastructure.inventory.file_inventory import ParquetStoredFiles
+    from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
     from marketpipe.storage.infrastructure.reading.bar_loader import ParquetStoredBars
     from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
     from marketpipe.validation.application.bar_validator import BarValidator
@@ -236,7 +235,7 @@ def new_runner(parts: Parts, stop_workers: Callable[[], None] = lambda: None) ->
 
 def new_orphan_adopter(parts: Parts) -> OrphanAdopter:
     from marketpipe.ingestion.application.recovery import OrphanAdopter
-    from marketpipe.storage.infrastructure.inventory.file_inventory import ParquetOrphanFiles
+    from marketpipe.storage.infrastructure.inventory.stored_files import ParquetOrphanFiles
 
     left = ParquetOrphanFiles(layout(parts), new_stored_files(parts), files(parts), capabilities(parts).identity)
     return OrphanAdopter(state(parts), left, calendar(parts), finality(parts), parts.clock)
@@ -267,13 +266,6 @@ def store_lock(parts: Parts, purpose: str, *, waits: bool, **longest_wait: float
     refuse_network(parts.config.state_path)  # before the lock file is made
     path, store = parts.config.state_path, hashlib.sha256(_location(parts.config).encode()).hexdigest()[:12]
     return ExclusiveFileLock(path.with_name(f"{path.name}.{store}.{purpose}-lock"), waits=waits, **longest_wait)
-
-
-def aggregation_lock(parts: Parts) -> ExclusiveFileLock:
-    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
-
-    path = parts.config.state_path
-    return ExclusiveFileLock(path.with_name(f"{path.name}.aggregation-lock"), waits=True)
 
 
 # --- integration: the market data provider
@@ -315,16 +307,7 @@ def validator(parts: Parts, bus: EventBus, kind: SessionKind) -> BarValidator:
     return BarValidator(columnar.validate, bus, parts.clock)
 
 
-@once
-def reviewer(parts: Parts) -> StoredBarsReviewer:
-    from marketpipe.storage.application.bar_handlers import StoredBarsReviewer
-
-    # of the extended session: a store may hold it though the configuration wants the regular one now
-    parts.bus.subscribe(StoredBarsRead, validator(parts, parts.bus, SessionKind.EXTENDED).on_stored_bars_read)
-    return StoredBarsReviewer(stored_bars(parts).stored_days, stored_bars(parts).read, parts.bus)
-
-
-# --- storage: files and what is computed from them
+# --- storage: files and what reads them
 @once
 def storer(parts: Parts, guard: LeaseGuard) -> BarStorer:
     """Make the handler that publishes day files, each only while ``guard`` finds its lease still valid."""
@@ -403,22 +386,10 @@ def stored_identity(parts: Parts) -> StoredIdentity:
 
 
 def new_stored_files(parts: Parts) -> ParquetStoredFiles:
-    from marketpipe.storage.infrastructure.inventory.file_inventory import ParquetStoredFiles
+    from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, READING_THREADS, "marketpipe-read")
     return ParquetStoredFiles(layout(parts), new_executor, figure_calculator(parts))
-
-
-def new_figure_recorder(parts: Parts) -> FigureRecorder | None:
-    """Make the recorder; None for a store whose dataset is not known."""
-    from marketpipe.ingestion.application.recovery import FigureRecorder
-
-    recorded = known_state(parts)
-    dataset = recorded.dataset()
-    if dataset is None:
-        return None
-    stored = new_stored_files(parts)
-    return FigureRecorder(recorded.checkpoints, lambda symbol, dates: stored.stored_days(symbol, dataset[0], dates))
 
 
 @once

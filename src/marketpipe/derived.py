@@ -18,6 +18,7 @@ from . import composition
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
     from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
@@ -44,6 +45,13 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
     threads = min(os.cpu_count() or 1, MOST_AGGREGATING_THREADS) + 1
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, threads, "marketpipe-aggregate")
     return AggregateRefresher(aggregates, parts.bus, new_executor)
+
+
+def aggregation_lock(parts: Parts) -> ExclusiveFileLock:
+    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
+
+    path = parts.config.state_path
+    return ExclusiveFileLock(path.with_name(f"{path.name}.aggregation-lock"), waits=True)
 
 
 @once

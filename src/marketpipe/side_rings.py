@@ -1,7 +1,8 @@
-"""Composes the journeys beside the ring of minutes: that of official days, and that of an audit.
+"""Composes the journeys beside the ring of minutes: of official days, of an audit, and of stored bars to validate.
 
     OfficialDaysRequested ──▶ OfficialDaysFetched ──▶ OfficialDaysValidated ──▶ OfficialDaysStored
     BarsRequested ──▶ BarsFetched ──▶ BarsValidated ──▶ BarsCompared
+    StoredBarsRead ──▶ StoredBarsValidated
 
 The first is subscribed only for a provider that has official days, and always in the main process: there are few
 requests. What reads a store to its last byte is made here too.
@@ -26,6 +27,7 @@ from marketpipe.shared_kernel.events import (
     OfficialDaysRequested,
     OfficialDaysStored,
     OfficialDaysValidated,
+    StoredBarsRead,
 )
 from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.validation.domain.business_rules import RuleBook
@@ -40,10 +42,11 @@ TURN_SECONDS = 1.0
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator, ScaleKeeper
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator, OfficialDaysPlanner
+    from marketpipe.ingestion.application.recovery import FigureRecorder
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
-    from marketpipe.storage.application.bar_handlers import OfficialDayStorer
+    from marketpipe.storage.application.bar_handlers import OfficialDayStorer, StoredBarsReviewer
     from marketpipe.storage.application.integrity_checker import IntegrityChecker
     from marketpipe.storage.application.ports import StoredFiles
     from marketpipe.storage.application.recorded_files import RecordedFiles
@@ -172,6 +175,30 @@ def auditor(parts: Parts) -> AuditCoordinator:
 
 
 # --- what reads a store to its last byte
+@once
+def reviewer(parts: Parts) -> StoredBarsReviewer:
+    """Make what validates stored bars, and subscribe its one step."""
+    from marketpipe.storage.application.bar_handlers import StoredBarsReviewer
+
+    # of the extended session: a store may hold it though the configuration wants the regular one now
+    validator = composition.validator(parts, parts.bus, SessionKind.EXTENDED)
+    parts.bus.subscribe(StoredBarsRead, validator.on_stored_bars_read)
+    stored = composition.stored_bars(parts)
+    return StoredBarsReviewer(stored.stored_days, stored.read, parts.bus)
+
+
+def new_figure_recorder(parts: Parts) -> FigureRecorder | None:
+    """Make the recorder; None for a store whose dataset is not known."""
+    from marketpipe.ingestion.application.recovery import FigureRecorder
+
+    recorded = composition.known_state(parts)
+    dataset = recorded.dataset()
+    if dataset is None:
+        return None
+    stored = composition.new_stored_files(parts)
+    return FigureRecorder(recorded.checkpoints, lambda symbol, dates: stored.stored_days(symbol, dataset[0], dates))
+
+
 def new_recorded_files(parts: Parts, files: StoredFiles) -> RecordedFiles:
     from marketpipe.storage.application.recorded_files import RecordedFiles
 

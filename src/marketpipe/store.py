@@ -152,7 +152,7 @@ class Store:
         refuse_unknown(chosen, composition.stored_bars(self._parts).symbols(), self._config.output_path)
         with self._reviewing:
             self._review.reset()
-            composition.reviewer(self._parts).review(chosen, first, last)
+            side_rings.reviewer(self._parts).review(chosen, first, last)
             report = self._review.report()
         if not report.symbol_days and not report.damaged:
             raise ConfigurationError("nothing was validated: no bars of these symbols and dates are stored here")
@@ -266,7 +266,7 @@ class Store:
 
     def _record_figures(self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate) -> None:
         """Record the figures that days of an earlier version lack. A state that is only readable stays without."""
-        recorder = composition.new_figure_recorder(self._parts)
+        recorder = side_rings.new_figure_recorder(self._parts)
         spans = composition.known_state(self._parts).checkpoints.stored_spans() if recorder else {}
         with suppress(StateError):
             for symbol in sorted(spans if symbols is None else spans.keys() & set(symbols)):
@@ -387,7 +387,7 @@ class Store:
             return AggregationReport(0, 0)
         stored.check(identity)
         try:
-            with composition.aggregation_lock(parts).acquired():
+            with derived.aggregation_lock(parts).acquired():
                 refresher = derived.new_refresher(parts, files_just_scanned=files_just_scanned)
                 return refresher.refresh(symbols, timeframes, first, last)
         except StateError as error:  # an ingestion that went well is still to be reported

@@ -21,7 +21,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
-from marketpipe.storage.infrastructure.inventory.file_inventory import ParquetStoredFiles
+from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 from marketpipe.storage.infrastructure.parquet_files import read_metadata, sha256
 from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
 from tests.support.bar_stores import at, word

@@ -1,4 +1,4 @@
-"""What a store really contains: by its folders (``FileInventory``), by a few files (``StoredIdentity``), by every byte.
+"""Which day files a store has, by its folders, and which of them differ from their records.
 
 Planning lists folders and opens no file that has its recorded mark, or each run would read the whole store. So bits
 that rot under an unchanged time are found only by ``ParquetStoredFiles``, which reads every byte.
@@ -9,64 +9,36 @@ from __future__ import annotations
 import os
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
-from functools import partial
-from itertools import islice
 from typing import Final
 
-import pyarrow as pa
-from attrs import evolve
-
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import (
-    NO_MARK,
-    DatasetIdentity,
     RecordedVersion,
     VersionCondition,
     VersionMark,
 )
-from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.events import StoredSymbolDay
-from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
-from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
-from marketpipe.storage.domain.data_partition import MonthPartition, size_and_time_in
-from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea, problem_of
-from marketpipe.storage.domain.storage_metadata import days_in, identity_in, label_in, sources_in
+from marketpipe.storage.domain.data_partition import size_and_time_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import (
     YearFreshness,
     aggregate_files,
     years_between,
 )
-from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import INVALID, ScannedYears
+from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
 from marketpipe.storage.infrastructure.day_versions import (
-    BEGINNING,
-    KnownMoments,
-    VersionIndex,
     file_mark,
-    moment_of,
 )
-from marketpipe.storage.infrastructure.inventory.store_walk import FoundFile, StoreWalk
-from marketpipe.storage.infrastructure.official.official_history import read_history
 from marketpipe.storage.infrastructure.parquet_files import (
-    checked_bars,
-    file_in,
     open_file,
     sha256,
-    times_of,
-    traded_minutes,
 )
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
-from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind
 from marketpipe.storage.infrastructure.store_layout import (
     GONE,
     STRANGE,
-    VERSION_INDEX,
     DayFile,
     StoreLayout,
     date_of,
@@ -75,8 +47,6 @@ from marketpipe.storage.infrastructure.store_layout import (
 )
 
 AGGREGATED: Final = tuple(timeframe for timeframe in Timeframe if timeframe.is_aggregated)
-FILES_AT_A_TIME: Final = 512
-"""So many files are handed to the reading threads at once; their rows are in memory together."""
 
 
 class FileInventory:
@@ -200,233 +170,3 @@ def _has_digest(path: str, digest: str, modified_us: int | None) -> bool:
             with suppress(OSError):  # as in a read-only store: each comparison is a slow one then, and as true
                 os.utime(file.fileno(), ns=(modified_us * 1000, modified_us * 1000))
         return True
-
-
-class ParquetStoredFiles:
-    """Reads the files of a store to the last byte, on the threads of an executor."""
-
-    def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor], calculator: FigureCalculator) -> None:
-        self._layout, self._walk, self._new_executor = layout, StoreWalk(layout), new_executor
-        self._index = VersionIndex(layout)
-        self._calculator = calculator
-        self._walked: tuple[Symbol, list[FoundFile | str]] | None = None
-
-    def symbols(self) -> frozenset[Symbol]:
-        return self._walk.symbols()
-
-    def strays(self) -> Sequence[str]:
-        return self._walk.strays()
-
-    def strays_of(self, symbol: Symbol) -> Sequence[str]:
-        return [found for found in self._of(symbol) if isinstance(found, str)]
-
-    def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
-        reason, path = self._index.problem(symbol), f"{StoreArea.REVISIONS}/symbol={symbol}/{VERSION_INDEX}"
-        if reason is None:
-            return self._history_problem(symbol)
-        advice = f"move it away: the next ingestion that stores bars of {symbol} writes a new one from the state"
-        return IntegrityProblem(path, Damage.UNREADABLE, f"{reason}; {advice}")
-
-    def _history_problem(self, symbol: Symbol) -> IntegrityProblem | None:
-        for path in self._layout.official_histories(symbol):
-            try:
-                read_history(path)
-            except PartitionUnreadableError as error:
-                name = f"{StoreArea.REVISIONS}/{path.relative_to(self._layout.revisions).as_posix()}"
-                reason = f"{str(error).partition(' ')[2]}; the next official days of {symbol} begin a new one"
-                return IntegrityProblem(name, Damage.UNREADABLE, reason)
-        return None
-
-    def paths(self, symbol: Symbol) -> Sequence[str]:
-        return [found.path for found in self._of(symbol) if isinstance(found, FoundFile)]
-
-    def check(
-        self,
-        symbol: Symbol,
-        first: TradingDate,
-        last: TradingDate,
-        *areas: StoreArea,
-        proven: Collection[str] = (),
-    ) -> Iterator[CheckedFile]:
-        of_areas = (found for area in areas or StoreArea for found in self._in(area, symbol))
-        wanted = (found for found in of_areas if found.first <= last and first <= found.last)
-        return (file for file, _ in self._readings(wanted, proven))
-
-    def read_again(self, day: SymbolDay) -> CheckedFile | None:
-        found = read_whole(self._walk.day_file(day))
-        return found and found[0]
-
-    def folders_of(self, symbol: Symbol, areas: Iterable[StoreArea]) -> Sequence[str]:
-        return self._walk.folders_of(symbol, areas)
-
-    def read_path(self, path: str) -> CheckedFile | None:
-        place = self._walk.named(path)
-        found = None if place is None else read_whole(place)
-        return found and found[0]
-
-    def remove_leftover(self, path: str) -> None:
-        if is_left_behind(path.rpartition("/")[2], self._walk.root_of(path)):
-            with suppress(OSError):  # a read-only store, or removed by another
-                os.unlink(self._walk.on_disk(path))
-
-    def exists(self, path: str) -> bool:
-        return os.path.exists(self._walk.on_disk(path))
-
-    def dates_of(self, path: str) -> tuple[TradingDate, TradingDate] | None:
-        place = self._walk.named(path)
-        return None if place is None else (place.first, place.last)
-
-    def published_digests(self, file: CheckedFile) -> frozenset[str]:
-        if file.area is not StoreArea.REVISIONS or file.trading_date is None:
-            return frozenset()
-        month = MonthPartition.of(SymbolDay(file.symbol, file.trading_date))
-        revision = month.revision(file.path.rpartition("/")[2])
-        known = self._index.of(file.symbol)
-        return known.published_at(revision.known_since, file.trading_date) if revision else frozenset()
-
-    def invalidate(self, file: CheckedFile) -> None:
-        with suppress(OSError):  # a read-only store
-            os.utime(self._walk.on_disk(file.path), ns=(INVALID, INVALID))
-
-    def stored_days(
-        self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
-    ) -> Iterator[StoredSymbolDay]:
-        moments = self._index.of(symbol)
-        quarantined, stored = (
-            self._readings(found for found in self._in(area, symbol) if dates is None or found.first in dates)
-            for area in (StoreArea.QUARANTINE, StoreArea.DATA)
-        )
-        rejected = {file.trading_date: len(rows) for file, rows in quarantined if rows is not None and not file.problem}
-        for file, rows in stored:
-            if day := file.symbol_day:
-                found = _stored_day(day, file, rows, identity, rejected.pop(day.trading_date, 0), moments)
-                yield found if rows is None or found.error else self._with_figures(found, rows)
-        for quarantined_on, count in rejected.items():  # days of which every bar was rejected
-            if quarantined_on is not None:
-                yield StoredSymbolDay(SymbolDay(symbol, quarantined_on), 0, count, final=True)
-
-    def _with_figures(self, day: StoredSymbolDay, rows: pa.Table) -> StoredSymbolDay:
-        return evolve(day, figures=self._calculator.of_day(day.symbol_day.trading_date, rows))
-
-    def _in(self, area: StoreArea, symbol: Symbol) -> Iterator[FoundFile]:
-        return (found for found in self._of(symbol) if isinstance(found, FoundFile) and found.area is area)
-
-    def _of(self, symbol: Symbol) -> list[FoundFile | str]:
-        """Return the files of a symbol; its folders are walked once, however often they are asked for."""
-        if self._walked is None or self._walked[0] != symbol:
-            self._walked = symbol, list(self._walk.of_symbol(symbol))
-        return self._walked[1]
-
-    def _readings(self, found: Iterator[FoundFile], proven: Collection[str] = ()) -> Iterator[FileReading]:
-        """Yield what the files contain, in the order in which they were found."""
-        with self._new_executor() as executor:
-            while some := list(islice(found, FILES_AT_A_TIME)):
-                yield from filter(None, executor.map(partial(read_whole, proven=proven), some))
-
-
-def _stored_day(
-    day: SymbolDay,
-    file: CheckedFile,
-    rows: pa.Table | None,
-    identity: DatasetIdentity,
-    rejected: int,
-    moments: KnownMoments,
-) -> StoredSymbolDay:
-    """Return what storage returned when it wrote the file, as far as the file and the version index tell."""
-    problem = problem_of(file, RecordedVersion(file.mark, file.modified, file.sha256), identity)
-    if problem is not None or rows is None or not len(rows):
-        return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
-    times = times_of(rows)
-    try:
-        first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))
-    except (ValidationError, IndexError):
-        return StoredSymbolDay(day, 0, rejected, False, error="has times that no calendar has")
-    minutes = traded_minutes(day.trading_date, times)
-    since = moments.since(day.trading_date, file.modified, lambda: file.sha256)
-    version = first, last, file.size_bytes, file.sha256, None, minutes, since, file.mark
-    return StoredSymbolDay(day, len(rows), rejected, True, *version)
-
-
-class ParquetOrphanFiles:
-    """Orphan files: published by a process that died before it recorded them. See ADR 0013."""
-
-    def __init__(
-        self, layout: StoreLayout, stored: ParquetStoredFiles, files: DurableFiles, identity: DatasetIdentity
-    ) -> None:
-        self._layout, self._stored, self._files, self._identity = layout, stored, files, identity
-
-    def of(self, symbol: Symbol, dates: Collection[TradingDate]) -> Iterable[StoredSymbolDay]:
-        """Return what the files of these dates contain, and make sure that they are durable."""
-        found = [day for day in self._stored.stored_days(symbol, self._identity, dates) if day.rows or day.error]
-        self._files.confirm([self._layout.bars(day.symbol_day) for day in found])
-        return found
-
-
-FileReading = tuple[CheckedFile, pa.Table | None]
-"""A file and its rows, None if it cannot be read or its bytes were proven."""
-
-
-def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | None:
-    """Read every byte and decode every column; return None for a file that was removed since it was found.
-
-    Bytes with a ``proven`` hash were decoded before, or encoded here: of these only the footer is read.
-    """
-    date = found.first if found.timeframe is Timeframe.MINUTE_1 else None
-    dates = None if date is None else (date, date)
-    file = CheckedFile(found.area, found.path, found.symbol, date, dates, 0, NO_MARK, BEGINNING, "")
-    try:
-        with open_file(found.on_disk) as opened:  # once, or time and bytes could be those of two versions
-            status, content = os.fstat(opened.fileno()), opened.read()
-    except FileNotFoundError:
-        if os.path.islink(found.on_disk):
-            return _with_problem(file, Damage.UNREADABLE, "is a link that leads nowhere; remove it"), None
-        return None
-    except OSError as error:
-        return _with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"), None
-    mark = file_mark(status.st_size, status.st_mtime_ns)
-    file = evolve(file, size_bytes=len(content), mark=mark, modified=moment_of(status), sha256=sha256(content))
-    return _decoded(file, found, content, columns=file.sha256 not in proven)
-
-
-def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bool) -> FileReading:
-    try:
-        rows, metadata = file_in(content, found.path, columns=columns)
-        if rows is not None and found.area is not StoreArea.QUARANTINE:
-            checked_bars(rows, found.path)
-    except PartitionUnreadableError as error:
-        return _with_problem(file, Damage.UNREADABLE, str(error).partition(" ")[2]), None
-    dates = file.dates or (_dates_in(rows) if found.area is StoreArea.OFFICIAL else _dates_of(metadata))
-    file = evolve(file, identity=identity_in(metadata), dates=dates)
-    return _labelled(file, found, metadata), rows
-
-
-def _dates_in(days: pa.Table | None) -> tuple[TradingDate, TradingDate] | None:
-    """Return the first and the last date of official days."""
-    if days is None or not len(days):
-        return None
-    first, last = day_numbers(times_of(days)[[0, -1]]).tolist()
-    return trading_date(first), trading_date(last)
-
-
-def _labelled(file: CheckedFile, found: FoundFile, metadata: Mapping[str, str]) -> CheckedFile:
-    label, expected = label_in(metadata), f"{found.symbol} {found.timeframe} {found.period}"
-    if file.identity is None:
-        return _with_problem(file, Damage.MISLABELLED, "has no metadata that names its dataset")
-    if label != expected:
-        return _with_problem(file, Damage.MISLABELLED, f"its metadata names {label}, its path {expected}")
-    return file
-
-
-def _dates_of(metadata: Mapping[str, str]) -> tuple[TradingDate, TradingDate] | None:
-    """Return the first and the last date of the day files that an aggregate was made from; None if it names none."""
-    sources = sources_in(metadata)
-    try:
-        texts = (f"{month}-{day:02d}" for month in sorted(sources) for day in days_in(sources[month]))
-        dates = [TradingDate.parse(text) for text in texts]
-    except ValidationError:
-        return None
-    return (dates[0], dates[-1]) if dates else None
-
-
-def _with_problem(file: CheckedFile, damage: Damage, reason: str) -> CheckedFile:
-    return evolve(file, problem=file.problem_with(damage, reason))

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Protocol
 
 from marketpipe.shared_kernel.domain.store_inventory import FileDigests
 from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+
+class Recorder(Protocol):
+    """Records the SHA-256 of published files."""
+
+    def records(self, path: Path) -> bool:
+        """Return whether it records files of this path."""
+
+    def recorded(self, digests: Mapping[Path, str]) -> AbstractContextManager[None]:
+        """Record what files will have, ``ABSENT`` for one that is removed; and at the end that they have it."""
+
+
+class NothingRecorded:
+    """A recorder of no path: for files outside a store, such as a cache."""
+
+    def records(self, _: Path) -> bool:
+        return False
+
+    def recorded(self, _: Mapping[Path, str]) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class DigestRecorder:

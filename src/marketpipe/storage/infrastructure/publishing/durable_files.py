@@ -14,14 +14,15 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, ParamSpec, Protocol, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import ABSENT
+from marketpipe.storage.infrastructure.publishing.digest_recorder import NothingRecorded, Recorder
 from marketpipe.storage.infrastructure.publishing.temporary_files import WriterLock, sweep, temporary_name
 
 TOGETHER_BYTES: Final = 32_768
@@ -160,24 +161,6 @@ class DurableFiles:
         yield prepare
         with self._lock:
             self._unsynced -= Counter(made)
-
-
-class Recorder(Protocol):
-    """Records the SHA-256 of published files."""
-
-    def records(self, path: Path) -> bool:
-        """Return whether it records files of this path."""
-
-    def recorded(self, digests: Mapping[Path, str]) -> AbstractContextManager[None]:
-        """Record what files will have, ``ABSENT`` for one that is removed; and at the end that they have it."""
-
-
-class NothingRecorded:
-    def records(self, _: Path) -> bool:
-        return False
-
-    def recorded(self, _: Mapping[Path, str]) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 def _sha256(content: bytes) -> str:
