@@ -19,7 +19,6 @@ from marketpipe.shared_kernel.domain.trading_date import TradingSession
 
 MINUTE, DAY = 60, 86_400
 EPOCH = date(1970, 1, 1).toordinal()
-LONGEST_DAY = 960
 LEVEL = 3
 GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 DEFLATE_END = b"\x03\x00"
@@ -108,15 +107,19 @@ class SyntheticPages:
 
 
 def minutes_of(session: TradingSession, count: int) -> list[int]:
-    """Return ``count`` minutes spread over the regular session; if it is too short, consecutive minutes around it."""
+    """Return ``count`` minutes spread over the regular session; if it is too short, consecutive minutes around it.
+
+    They are no more than the extended hours have: fewer on a half day, which ends at 17:00.
+    """
     opens, closes = (moment.epoch_micros // 1_000_000 for moment in (session.opens, session.closes))
     length = (closes - opens) // MINUTE
     if count <= length:
         return [opens + number * length // count * MINUTE for number in range(count)]
-    start = session.extended.start.epoch_micros // 1_000_000
-    free = LONGEST_DAY - min(count, LONGEST_DAY)
+    start, end = (edge.epoch_micros // 1_000_000 for edge in (session.extended.start, session.extended.end))
+    longest = (end - start) // MINUTE
+    free = longest - min(count, longest)
     begin = start + min(free, max(0, (opens - start) // MINUTE - (count - length) // 2)) * MINUTE
-    return [begin + number * MINUTE for number in range(min(count, LONGEST_DAY))]
+    return [begin + number * MINUTE for number in range(min(count, longest))]
 
 
 @lru_cache(4096)

@@ -149,7 +149,8 @@ class Store:
         Findings come by symbol, then date. A file that cannot be read is in the report; it raises nothing.
         """
         chosen, first, last = self._stored_range(symbols, start, end)
-        refuse_unknown(chosen, composition.stored_bars(self._parts).symbols(), self._config.output_path)
+        stored = composition.stored_bars(self._parts).symbols()
+        refuse_unknown(chosen, stored or self._known_symbols(), self._config.output_path)
         with self._reviewing:
             self._review.reset()
             side_rings.reviewer(self._parts).review(chosen, first, last)

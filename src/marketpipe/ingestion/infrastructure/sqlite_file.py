@@ -183,11 +183,14 @@ class SQLiteStateFile:
                 raise
 
     def has_store(self) -> bool:
-        """Return whether this store has records there; False also for a file that cannot be read."""
+        """Return whether this store has records there; False also for a file that cannot be read.
+
+        Leaves no file: a connection that may only read would not remove what SQLite makes beside the database.
+        """
         if not self._path.is_file():
             return False
         try:
-            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
                 return bool(connection.execute(FIND_STORE, (self._location,)).fetchone())
         except sqlite3.Error:
             return False

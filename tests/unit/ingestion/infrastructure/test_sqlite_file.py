@@ -52,6 +52,16 @@ def test_a_file_of_this_store_can_be_used_and_one_of_another_has_no_records_of_i
     assert condition(path, "elsewhere") is StateCondition.UNCLAIMED
 
 
+def test_asking_whether_a_store_has_records_leaves_no_file_and_makes_none(path: Path) -> None:
+    assert not SQLiteStateFile(path, "data").has_store()
+    assert not path.exists()
+    bound(path)
+    before = sorted(path.parent.iterdir())
+    assert SQLiteStateFile(path, "data").has_store()
+    assert not SQLiteStateFile(path, "elsewhere").has_store()
+    assert sorted(path.parent.iterdir()) == before
+
+
 def test_a_file_without_a_dataset_has_no_records(path: Path) -> None:
     path.touch()
     assert condition(path) is StateCondition.UNCLAIMED
