@@ -78,6 +78,7 @@ from .shared_kernel.domain.errors import TransientProviderError as TransientProv
 from .shared_kernel.domain.errors import ValidationError as ValidationError
 from .shared_kernel.domain.errors import WorkerLostError as WorkerLostError
 from .shared_kernel.domain.errors import WrongAnswerError as WrongAnswerError
+from .shared_kernel.domain.ohlcv_bar import DayFigures as DayFigures
 from .shared_kernel.domain.ohlcv_bar import OfficialDay as OfficialDay
 from .shared_kernel.domain.ohlcv_bar import OHLCVBar as OHLCVBar
 from .shared_kernel.domain.ohlcv_bar import Price as Price
@@ -93,6 +94,7 @@ from .shared_kernel.domain.timeframe import Timeframe as Timeframe
 from .shared_kernel.domain.timestamp import Timestamp as Timestamp
 from .shared_kernel.domain.timestamp import TimeWindow as TimeWindow
 from .shared_kernel.domain.trading_date import CalendarException as CalendarException
+from .shared_kernel.domain.trading_date import DaysOfYear as DaysOfYear
 from .shared_kernel.domain.trading_date import SessionHours as SessionHours
 from .shared_kernel.domain.trading_date import SessionKind as SessionKind
 from .shared_kernel.domain.trading_date import TradedMinutes as TradedMinutes
@@ -125,6 +127,7 @@ from .shared_kernel.events import StoredSymbolDay as StoredSymbolDay
 from .shared_kernel.events import SymbolDaysRecorded as SymbolDaysRecorded
 from .storage.domain.dataset_lock import DatasetLock as DatasetLock
 from .storage.domain.dataset_lock import LockedFile as LockedFile
+from .storage.domain.dataset_lock import LockScope as LockScope
 from .storage.domain.integrity import Damage as Damage
 from .storage.domain.integrity import IntegrityProblem as IntegrityProblem
 from .storage.domain.integrity import IntegrityReport as IntegrityReport

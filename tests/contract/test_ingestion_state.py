@@ -678,7 +678,7 @@ def test_a_store_of_the_extended_session_takes_no_regular_hours_only(state: Inge
 
 
 @pytest.mark.parametrize(
-    ("recorded", "latest", "doubted"),
+    ("recorded", "latest", "is_premature"),
     [
         ("2024-01-03T01:15:00Z", "2024-01-03T01:15:00Z", False),
         ("2024-01-03T01:15:00Z", "2024-01-03T01:14:00Z", True),
@@ -688,7 +688,7 @@ def test_a_store_of_the_extended_session_takes_no_regular_hours_only(state: Inge
     ],
 )
 def test_what_no_right_clock_can_have_recorded_is_premature(
-    state: IngestionState, recorded: str, latest: str, doubted: bool
+    state: IngestionState, recorded: str, latest: str, is_premature: bool
 ) -> None:
     settled = [answer("AAPL", "2024-01-02"), answer("MSFT", "2024-01-02", Outcome.EMPTY, 0)]
     others = [answer("AAPL", "2024-01-03", Outcome.PARTIAL), answer("AAPL", "2024-01-04", Outcome.FAILED, 0)]
@@ -697,7 +697,7 @@ def test_what_no_right_clock_can_have_recorded_is_premature(
     found = state.checkpoints.premature(Timestamp.parse(latest))
 
     assert {str(day): str(at) for day, at in found.items()} == {
-        name: recorded for name in ("AAPL 2024-01-02", "MSFT 2024-01-02") if doubted
+        name: recorded for name in ("AAPL 2024-01-02", "MSFT 2024-01-02") if is_premature
     }
 
 

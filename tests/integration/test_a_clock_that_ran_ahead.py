@@ -64,7 +64,7 @@ def test_what_it_settled_is_planned_and_requested_again(tmp_path: Path, ask: str
         assert right.plan().planned == 0
 
 
-def test_it_is_doubted_for_good_once_a_right_clock_was_seen(tmp_path: Path) -> None:
+def test_a_record_of_the_future_stays_failed_once_a_right_clock_was_seen(tmp_path: Path) -> None:
     """The moment comes at last, and the record would look true; but an ingestion in between has taken it back."""
     settle_the_future(tmp_path)
     with store(tmp_path, HALF_OF_WEDNESDAY, HALF_OF_WEDNESDAY) as right:

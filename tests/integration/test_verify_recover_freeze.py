@@ -136,7 +136,7 @@ def test_whatever_bit_rots_the_day_is_healed_to_the_same_bytes_and_the_rot_is_no
         assert path.stat().st_mtime_ns == known_since
 
 
-def test_a_doubt_is_left_once(tmp_path: Path, asked: ScriptedProvider) -> None:
+def test_a_second_check_reports_the_same_damage(tmp_path: Path, asked: ScriptedProvider) -> None:
     rot(path_of(tmp_path, "AAPL", THURSDAY))
     with at_rest(tmp_path) as store:
         first, second = store.verify(), store.verify()

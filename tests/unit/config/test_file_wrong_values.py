@@ -195,6 +195,6 @@ def test_folders_inside_one_another_are_refused(output: str, aggregates: str, qu
 
 
 @pytest.mark.parametrize("feed", ["boats", "overnight"])
-def test_a_feed_of_the_night_is_refused_with_the_reason(feed: str, load_text: LoadText) -> None:
+def test_a_feed_of_the_overnight_window_is_refused_with_the_reason(feed: str, load_text: LoadText) -> None:
     with pytest.raises(ConfigurationError, match=r"between 20:00 and 04:00 New York time.*use one of: sip, iex, otc"):
         load_text(yaml_text({"alpaca.feed": feed}))

@@ -124,6 +124,8 @@ class OfficialDay:
     vwap: float | None = None
 
 
+LOT: Final = 100
+"""Shares. Trades of fewer, odd lots, make no price and no bar."""
 _FIGURES: Final = struct.Struct("<5h?15fQ")
 """Prices and volumes have seven significant digits, which is enough to compare them and halves their room."""
 
@@ -146,7 +148,7 @@ class DayFigures(NamedTuple):
     closing_peak: int = -1
     """The same around the close. Bars whose times are off show it at both ends of the session."""
     in_lots: bool = False
-    """Whether there is any volume, and every bar's volume is a multiple of 100."""
+    """Whether there is any volume, and every bar's volume is a multiple of a lot."""
     open: float = 0.0
     """The first price of the regular session, as high, low and close are of its bars alone."""
     high: float = 0.0

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
+from marketpipe.shared_kernel.domain.ohlcv_bar import LOT, DayFigures
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import (
     EXTENDED_OPEN,
@@ -31,7 +31,6 @@ VALUES: Final = ("open", "high", "low", "close", "volume")
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(len(VALUES))
 AROUND: Final = 60
 """Minutes before and after the open and the close in which the peaks are searched, both inclusive."""
-LOT: Final = 100
 NO_SESSION: Final = (0, 0)
 MINUTES_APART: Final = MINUTES_A_DAY + 2
 """Room for the minutes of one day, and one before and one after it for times outside the extended session."""

@@ -24,13 +24,13 @@ from marketpipe.ingestion.domain.coverage.market import (
     MarketSession,
     SymbolDays,
 )
-from marketpipe.ingestion.domain.coverage.reconciliation import LOT, Reconciler, Reconciliation
+from marketpipe.ingestion.domain.coverage.reconciliation import Reconciler, Reconciliation
 from marketpipe.ingestion.domain.coverage.suspicions import MinuteSuspicions
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Finding, Suspicion, Verdict, suspect
 from marketpipe.ingestion.domain.coverage.weekdays import WeekdayHabits
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.ingestion.domain.restatement import FORMER_SCALE
-from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
+from marketpipe.shared_kernel.domain.ohlcv_bar import LOT, OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp

@@ -16,11 +16,9 @@ from typing import Final, NamedTuple
 from attrs import define, field, frozen
 
 from marketpipe.ingestion.domain.coverage.baseline import Profiles, SessionGrid, longest_silence
-from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures, OfficialDay
+from marketpipe.shared_kernel.domain.ohlcv_bar import LOT, DayFigures, OfficialDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
-LOT: Final = 100.0
-"""Shares. Trades of fewer make no price and no bar: an official volume below it may have no minute."""
 FEWEST_SHARES: Final = 200.0
 """Fewer missing shares are odd lots and corrections, whatever part of the volume they are."""
 SMALLEST_LOSS, SMALLEST_CONFIRMED_LOSS = 0.03, 0.01
@@ -200,7 +198,7 @@ class Reconciler:
         """Return the comparisons by position, ascending. Figures that were made with other hours are left out."""
         found = dict[int, Comparison]()
         for position, (sums, date, item) in enumerate(zip(figures, self.grid.dates, self.grid.sessions, strict=True)):
-            if sums is None or (day := official.get(date)) is None or day.volume < LOT:
+            if sums is None or (day := official.get(date)) is None or day.volume < LOT:  # no minute need have a bar
                 continue
             if sums.opens == item.opens and sums.closes - sums.opens == item.length:
                 found[position] = Comparison.of(sums, day)

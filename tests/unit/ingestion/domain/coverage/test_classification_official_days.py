@@ -97,7 +97,7 @@ def test_a_provider_without_official_days_of_a_symbol_shows_nothing() -> None:
     assert {str(each.verdict) for i, each in enumerate(found) if i != MIDDLE} == {"complete"}
 
 
-def test_minutes_without_an_official_day_put_the_official_day_in_doubt() -> None:
+def test_minutes_without_an_official_day_are_suspect_but_the_official_day_may_be_wrong() -> None:
     found = middle(traded(), None)
 
     assert shown(found) == ("suspect", "no official day", "official")
