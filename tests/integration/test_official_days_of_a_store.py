@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,11 @@ def made(
     root: Path, provider: ScriptedProvider, *symbols: str, clock: FakeClock | None = None, **more: Any
 ) -> Pipeline:
     settings = config(
-        root, symbols or (AAPL, MSFT), DATES[0], DATES[-1], **{"official_path": root / "official", **more}
+        root,
+        symbols or (AAPL, MSFT),
+        DATES[0],
+        more.pop("end", DATES[-1]),
+        **{"official_path": root / "official", **more},
     )
     return pipeline(settings, provider, clock or FakeClock(EVENING))
 
@@ -347,6 +353,30 @@ def test_all_values_come_back(tmp_path: Path) -> None:
         reader = composition.stored_official_days(parts, composition.state(parts))
         friday = TradingDate.parse(FRIDAY)
         assert reader.between(Symbol(AAPL), friday, friday) == {friday: OfficialDay(0.1, 7.3, 0.05, 0.6, 2.5)}
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_file_that_is_newer_than_its_record_is_requested_again_and_healed(tmp_path: Path, verified: bool) -> None:
+    """As after a process that was killed between the two."""
+    provider, state = market(AAPL), tmp_path / "state" / "marketpipe.sqlite"
+    with made(tmp_path, provider, AAPL, end=MONDAY) as opened:
+        opened.ingest()
+    with closing(sqlite3.connect(state)) as connection:
+        (former,) = connection.execute("SELECT * FROM official_years").fetchall()
+    with made(tmp_path, provider, AAPL) as opened:
+        opened.ingest()
+    before = contents(tmp_path)
+    with closing(sqlite3.connect(state)) as connection, connection:
+        connection.execute(f"REPLACE INTO official_years VALUES ({', '.join('?' * len(former))})", former)
+
+    with made(tmp_path, provider, AAPL) as opened:
+        assert known(opened) == {}, "the record is of another file"
+        assert not verified or not opened.verify().ok
+        assert opened.ingest().ok
+        assert known(opened) == dict.fromkeys(DATES, 100.5)
+        assert opened.verify().ok
+        assert opened.coverage().ok
+    assert contents(tmp_path) == before
 
 
 def test_verify_reads_the_files_of_official_days(tmp_path: Path) -> None:
