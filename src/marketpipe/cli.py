@@ -143,8 +143,8 @@ def coverage(
 ) -> None:
     """Show for every symbol and session whether its bars are stored.
 
-    Prints a summary, a map, and every gap with its reason. Exit code 1 if anything is missing or suspect; with --strict
-    also if it is short: the provider repeated its answer, and the evidence is still against it.
+    Prints a summary, a map, and every gap with its reason. Exit code 1 if anything is missing, suspect or lost; with
+    --strict also if it is short: the provider repeated its answer, and the evidence is still against it.
     """
     from marketpipe.terminal.coverage import print_coverage
 

@@ -11,9 +11,9 @@ journey of four events of their own, each published once a request:
 
     OfficialDaysRequested ──▶ OfficialDaysFetched ──▶ OfficialDaysValidated ──▶ OfficialDaysStored
 
- The other events report on requests,
-jobs, audits and the store; observers listen to them. Bulk data travels by reference (``ColumnarBars``), so that no
-event copies bars.
+Before the last one, OfficialDaysChanged names the stored days that the answer changes. The other events report on
+requests, jobs, audits and the store; observers listen to them. Bulk data travels by reference (``ColumnarBars``), so
+that no event copies bars.
 """
 
 from __future__ import annotations

@@ -167,8 +167,7 @@ class WholeDayAssembler:
             else:
                 micros, days = (np.concatenate([getattr(part, name) for part in parts]) for name in ("micros", "days"))
                 rows = _Rows(table, symbols, owners, micros, days)
-        steps = np.diff(rows.owners) * 100_000 + np.diff(rows.days)  # no two dates are 100,000 days apart
-        return rows if (steps >= 0).all() else rows.pick(np.lexsort((rows.days, rows.owners)))
+        return rows if rows.ascend() else rows.pick(np.lexsort((rows.days, rows.owners)))
 
     def _emit(self, rows: _Rows, *, keep_last: bool) -> ArrowBars | None:
         if keep_last and len(rows.days):
@@ -251,9 +250,8 @@ class PageOrder:
     def read(self, rows: _Rows) -> None:
         if not len(rows.days):
             return
-        steps = np.diff(rows.owners) * 100_000 + np.diff(rows.days)
         first, last = ((rows.symbols[rows.owners[i]], int(rows.days[i])) for i in (0, -1))
-        if not (steps >= 0).all() or (self._last is not None and first < self._last):
+        if not rows.ascend() or (self._last is not None and first < self._last):
             self.is_broken = True
         begun = rows.owners != rows.owners[0] if self._last is not None and first[0] == self._last[0] else slice(None)
         times = rows.micros[begun]
@@ -287,6 +285,11 @@ class _Rows:
         rows = slice(start, end)
         table = self.table.slice(start, None if end is None else end - start)
         return _Rows(table, self.symbols, self.owners[rows], self.micros[rows], self.days[rows])
+
+    def ascend(self) -> bool:
+        """Whether the rows are by symbol, then date."""
+        steps = np.diff(self.owners) * 100_000 + np.diff(self.days)  # no two dates are 100,000 days apart
+        return bool((steps >= 0).all())
 
     def last_days(self) -> Bools:
         """Return which rows are of the last date of their symbol. The rows are by symbol, then date."""
