@@ -102,7 +102,7 @@ class _Days:
 
     def figures(self) -> list[DayFigures]:
         opens, closes = self.opens, self.closes
-        whole = self._rows_from(-1), self._rows_from(MINUTES_A_DAY + 1)
+        all_hours = self._rows_from(-1), self._rows_from(MINUTES_A_DAY + 1)
         regular = self._rows_from(opens), self._rows_from(closes)
         opening, closing = (
             (self._rows_from(edge - AROUND), self._rows_from(edge + AROUND + 1)) for edge in (opens, closes)
@@ -114,16 +114,19 @@ class _Days:
             _over(np.maximum, self.columns[HIGH], regular),
             _over(np.minimum, self.columns[LOW], regular),
             last[CLOSE],
-            *(_over(np.add, self._volume, rows) for rows in (regular, (whole[0], regular[0]), (regular[1], whole[1]))),
+            *(
+                _over(np.add, self._volume, rows)
+                for rows in (regular, (all_hours[0], regular[0]), (regular[1], all_hours[1]))
+            ),
             *auction[[OPEN, HIGH, LOW, VOLUME]],
             *first[[HIGH, LOW, VOLUME]],
-            self._odd_lots(whole) / np.maximum(1, whole[1] - whole[0]),
+            self._odd_lots(all_hours) / np.maximum(1, all_hours[1] - all_hours[0]),
         )
         peaks = zip(
             opens.tolist(), closes.tolist(), *(self._peaks(rows) for rows in (regular, opening, closing)), strict=True
         )
         rounded = np.stack(sums, axis=1).astype(np.float32).tolist()
-        each = zip(peaks, self._in_lots(whole), rounded, self._hashes(whole), strict=True)
+        each = zip(peaks, self._in_lots(all_hours), rounded, self._hashes(all_hours), strict=True)
         return [DayFigures._make((*minutes, lots, *floats, digest)) for minutes, lots, floats, digest in each]
 
     @property

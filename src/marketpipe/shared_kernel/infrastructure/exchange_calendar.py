@@ -222,16 +222,16 @@ def _content_of(file: Path) -> bytes | None:
 
 def _exceptions_of_a_cache(folder: Path) -> Exceptions:
     """Return the exceptions of the configuration that the newest undamaged cache in this folder was made with."""
-    whole = []
+    undamaged = []
     for file in folder.glob(f"sessions-{EXCHANGE}-*.txt"):
         with suppress(OSError):  # another process may delete it at this moment
-            if (content := _content_of(file)) and _is_whole(content):
-                whole.append((file.stat().st_mtime_ns, content))
-    title = max(whole)[1].partition(b"\n")[0].decode() if whole else ""
+            if (content := _content_of(file)) and _is_undamaged(content):
+                undamaged.append((file.stat().st_mtime_ns, content))
+    title = max(undamaged)[1].partition(b"\n")[0].decode() if undamaged else ""
     return tuple(map(_exception_of, filter(None, title.partition(GIVEN)[2].split(","))))
 
 
-def _is_whole(content: bytes) -> bool:
+def _is_undamaged(content: bytes) -> bool:
     body, newline, digest = content.rpartition(b"\n")
     return digest == hashlib.sha256(body + newline).hexdigest().encode()
 
@@ -284,7 +284,7 @@ class SessionTable:
     def decode(cls, content: bytes, title: str) -> SessionTable | None:
         """Return the table that ``encode`` wrote under that title; None for any other content."""
         first, *lines = content.rpartition(b"\n")[0].split(b"\n")
-        if first != title.encode() or not _is_whole(content):
+        if first != title.encode() or not _is_undamaged(content):
             return None
         words = [line.decode().split(" ") for line in lines]
         hours = {each[0]: (time.fromisoformat(each[1]), time.fromisoformat(each[2])) for each in words if each[2:]}

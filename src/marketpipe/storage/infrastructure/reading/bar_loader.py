@@ -289,8 +289,8 @@ class BarLoader:
 
     def _periods(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
         """Return the weeks or months that begin between the dates, each of all its days."""
-        whole = [_days_of(wanted) for wanted in ranges]
-        found, names = self._days(whole, as_of), [str(number) for number in range(len(ranges))]
+        periods = [_days_of(wanted) for wanted in ranges]
+        found, names = self._days(periods, as_of), [str(number) for number in range(len(ranges))]
         days = _named(pa.concat_tables([DAY_SCHEMA.empty_table(), *found]), names, [len(bars) for bars in found])
         made = self._new_aggregator().periods(days, ranges[0].timeframe) if len(days) else days
         owners = made["symbol"].to_numpy()
