@@ -88,7 +88,7 @@ class Outcome(Enum):
     @property
     def is_settled(self) -> bool:
         """True if no further request is needed."""
-        return self in (Outcome.COMPLETE, Outcome.EMPTY)
+        return self is Outcome.COMPLETE or self is Outcome.EMPTY
 
 
 @frozen

@@ -34,7 +34,7 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import LOT, OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionKind, TradingDate
+from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, SessionHours, SessionKind, TradingDate
 
 COMPLETE, EMPTY, UNLISTED = (
     tuple(Finding(verdict, evidence=Evidence(value)) for value in range(8))
@@ -154,6 +154,10 @@ class CoverageClassifier:
                 findings[position] = self._short_if_confirmed(found, record) if is_suspect else found
         return findings
 
+    @cached_property
+    def _wanted(self) -> SessionHours:
+        return self.kind.hours
+
     def _proven(self, of: SymbolEvidence) -> dict[int, Finding]:
         """Return the sessions that nothing is wrong with, because the minutes hold the official volume.
 
@@ -161,7 +165,7 @@ class CoverageClassifier:
         """
         if of.days.conditions or of.stale:
             return {}
-        records, market, wanted = of.days.records, self.market, self.kind.hours
+        records, market, wanted = of.days.records, self.market, self._wanted
         return {
             i: COMPLETE[self._evidence(i, of)]
             for i in of.official.accounted
@@ -175,7 +179,7 @@ class CoverageClassifier:
             return self._unsettled(position, record, condition)
         if condition is not None:
             return _changed(condition)
-        if not record.settled_hours.covers(self.kind.hours):
+        if not record.hours.covers(self._wanted):
             return Finding(Verdict.PARTIAL, "only the regular session was requested")
         if record.outcome is Outcome.EMPTY:
             return self._empty(position, record, of)

@@ -228,9 +228,15 @@ class _ComparedSymbol:
         enough, most = (habit.highest * (1 - SMALLEST_CONFIRMED_LOSS), habit.ratio * 1.2) if habit else (1.0, 0.0)
         enough = max(enough, LEAST_OF_DENSE)
         limits = habit.limits if habit else NO_DIFFERENCES
+        at_open, at_high, at_low, at_close = limits
         for position, each in self.compared.items():
-            is_usual = enough <= each.ratio <= most and all(
-                -limit <= difference <= limit for difference, limit in zip(each.prices, limits, strict=True)
+            opened, high, low, closed = each.prices  # one by one: a generator for each day takes several times as long
+            is_usual = (
+                enough <= each.ratio <= most
+                and -at_open <= opened <= at_open
+                and -at_high <= high <= at_high
+                and -at_low <= low <= at_low
+                and -at_close <= closed <= at_close
             )
             if not is_usual and (reason := self._reason(position, each, good)):
                 found[position] = reason
