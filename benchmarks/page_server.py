@@ -3,8 +3,9 @@
     python benchmarks/page_server.py --first 2024-01-02 --last 2024-12-31 [--bars-a-day 390] [--latency-ms 0]
 
 prints its address and serves until its standard input is closed. ``/v2/stocks/bars`` supports symbols, start, end,
-limit and page_token, and sends gzip if the client accepts it. ``/counts`` returns the numbers of requests, bars and
-bytes and the processor time so far. ``PageServer`` runs it as a child process. The bars are made in synthetic_pages.py.
+limit and page_token, and sends gzip if the client accepts it. It has no daily bars. ``/counts`` returns the numbers of
+requests, bars and bytes and the processor time so far. ``PageServer`` runs it as a child process. The bars are made in
+synthetic_pages.py.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCa
 
 END_OF_HEAD = b"\r\n\r\n"
 PAGE_LIMIT = 10_000
+NO_BARS = b'{"bars":{},"next_page_token":null}'
 
 
 class PageServer:
@@ -102,6 +104,9 @@ class PageProtocol(asyncio.Protocol):
             self._send(_http(b'{"message":"endpoint not found."}', "404 Not Found"))
 
     def _page(self, query: Mapping[str, str], gzipped: bool) -> bytes:
+        if query.get("timeframe") == "1Day":
+            self._counters.requests += 1
+            return _http(NO_BARS)
         try:
             start, end = (int(datetime.fromisoformat(query[name]).timestamp()) for name in ("start", "end"))
             symbols = tuple(sorted(set(query["symbols"].split(","))))
