@@ -1,6 +1,7 @@
 """Measure how well coverage judges: false suspicions in a drawn market, and how many injected faults it finds.
 
     python benchmarks/judgement.py [--symbols 500] [--sessions 250] [--faults 175] [--seed 7] [--only KIND]
+        [--official-days with|without|both]
 
 Every kind of fault is injected at three severities, with and without official days, into some of the symbols of a
 market that is otherwise good. A fault is found if one of its sessions is suspect; a session is falsely suspected if no
@@ -163,6 +164,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--only", default="", help="the kinds of faults whose name contains this text")
     parser.add_argument("--show", type=int, default=0, help="show so many of the missed faults and false suspicions")
+    parser.add_argument("--official-days", choices=("with", "without", "both"), default="both")
     options = parser.parse_args()
     began = time.perf_counter()
     bench = Bench.of(options)
@@ -170,7 +172,7 @@ def main() -> None:
         f"{options.symbols} symbols x {options.sessions} sessions drawn in {time.perf_counter() - began:.0f} s",
         flush=True,
     )
-    for official in (True, False):
+    for official in {"with": (True,), "without": (False,), "both": (True, False)}[options.official_days]:
         print(f"\n{'with' if official else 'without'} official days", flush=True)
         bench.false_suspicions(official)
         for kind, fault in FAULTS.items():
