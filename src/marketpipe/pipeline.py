@@ -94,9 +94,11 @@ class Pipeline(Store):
         provided = composition.capabilities(self._parts)
         self._check(scope, provided)
         state = composition.known_state(self._parts)
-        plan = composition.planner(self._parts, state).plan(scope, self._suspect_days(scope) if retry_suspect else ())
-        official = side_rings.official_planner(self._parts, state).plan(scope) if provided.official_days else None
-        pages, wanted = (official.pages, official.wanted) if official else (0, 0)
+        suspect = self._suspect_days(scope) if retry_suspect else ()
+        plan, pages, wanted = composition.planner(self._parts, state).plan(scope, suspect), 0, 0
+        if provided.official_days:
+            official = side_rings.official_planner(self._parts, state).plan(scope, again=suspect)
+            pages, wanted = official.pages, official.wanted
         minutes = plan.estimate.minutes_at(provided.requests_per_minute, pages)
         return PlanReport(
             plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes, _notices(provided), wanted, pages

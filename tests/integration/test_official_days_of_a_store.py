@@ -242,6 +242,21 @@ def test_an_update_finds_what_the_provider_has_changed_and_requests_its_minutes_
     assert len(reader.of(Symbol(AAPL), 2024, 2024, before.plus(timedelta(days=-9)))) == 0
 
 
+def test_a_suspect_day_is_requested_again_with_its_official_day(tmp_path: Path) -> None:
+    provider = market(AAPL, MSFT)
+    provider.official[AAPL][FRIDAY] = official(FRIDAY, 50.0)
+    with made(tmp_path, provider) as opened:
+        opened.ingest()
+        provider.forget()
+        provider.official[AAPL][FRIDAY] = official(FRIDAY)
+        assert opened.plan(retry_suspect=True).official_days == 1
+        report = opened.ingest(retry_suspect=True)
+
+        assert asked(provider) == provider.asked == [f"AAPL {FRIDAY}"]
+        assert [str(day) for day in report.official.changed] == [f"AAPL {FRIDAY}"]
+        assert opened.coverage().ok
+
+
 def test_a_withdrawn_day_is_gone_now_and_there_as_of_then(tmp_path: Path) -> None:
     provider = market(AAPL)
     clock = FakeClock(EVENING)

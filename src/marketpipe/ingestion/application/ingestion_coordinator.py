@@ -94,14 +94,14 @@ class IngestionCoordinator:
     ) -> IngestionJob:
         """Plan the scope, request what is missing and the ``suspect`` days, and record a checkpoint for each.
 
-        Orphan files are adopted first, then official days are requested: those that are missing, and all from
-        ``recheck`` on; where they have changed, or disagree with the minutes, the minutes are requested again. Raises
+        Orphan files are adopted first, then official days are requested: those that are missing, those of ``suspect``
+        days, and all from ``recheck`` on; where they have changed, or disagree with the minutes, the minutes are requested again. Raises
         ``DatasetMismatchError`` at once, and ``JobStoppingError``; checkpoints that were recorded by then stay.
         """
         self._begin(scope)
         official = NO_OFFICIAL_DAYS
         if self._official is not None:
-            official = self._official.ask(scope, recheck, lambda: self._runner.stopping)
+            official = self._official.ask(scope, recheck, lambda: self._runner.stopping, suspect)
             suspect = {*suspect, *(() if recheck is None else self._official.disagreeing(scope, recheck))}
         plan = self._planner.plan(scope, suspect)
         if self._orphans.adopt(plan.unrecorded):

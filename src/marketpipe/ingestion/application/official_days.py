@@ -60,14 +60,16 @@ class OfficialDaysPlanner:
         self._calendar, self._finality, self._stored = calendar, finality, stored
         self._limits, self._clock, self._numbers = limits, clock, count(1)
 
-    def plan(self, scope: IngestionScope, recheck: TradingDate | None = None) -> OfficialPlan:
-        """Plan what is missing, and all days from ``recheck`` on, whatever is known of them."""
+    def plan(
+        self, scope: IngestionScope, recheck: TradingDate | None = None, again: Collection[SymbolDay] = ()
+    ) -> OfficialPlan:
+        """Plan what is missing, all days from ``recheck`` on and those of ``again``, whatever is known of them."""
         now = self._clock.now()
         sessions = self._calendar.sessions(scope.first, scope.last)
         asked = [official_day_of(session) for session in sessions if self._finality.is_final(session, now)]
         if not asked:
             return OfficialPlan()
-        missing = self._missing(scope, asked, recheck)
+        missing = self._missing(scope, asked, recheck, dates_by_symbol(again))
         bundles = list(self._limits.bundles(missing))
         requests = (self._request(symbols, asked[first : last + 1]) for (symbols, (first, last)), _ in bundles)
         wanted = sum(map(len, missing.values()))
@@ -81,7 +83,11 @@ class OfficialDaysPlanner:
         return BarsRequest(next(self._numbers), symbols, tuple(asked), timeframe=Timeframe.DAY_1)
 
     def _missing(
-        self, scope: IngestionScope, asked: Sequence[AskedSession], recheck: TradingDate | None
+        self,
+        scope: IngestionScope,
+        asked: Sequence[AskedSession],
+        recheck: TradingDate | None,
+        again: Mapping[Symbol, Collection[TradingDate]],
     ) -> Mapping[Symbol, list[int]]:
         """Return the positions of the sessions to request, by symbol; nearly always a symbol has none."""
         dates = [session.trading_date for session in asked]
@@ -95,8 +101,9 @@ class OfficialDaysPlanner:
                 year: (days - answered.get(year, DaysOfYear(year))) | recent.get(year, DaysOfYear(year))
                 for year, days in wanted.items()
             }
-            missing = [date for days in lacking.values() if days.bits for date in days.dates]
-            if some := [position[date] for date in missing if date >= first]:
+            missing = {date for days in lacking.values() if days.bits for date in days.dates}
+            missing |= position.keys() & frozenset(again.get(symbol, ()))
+            if some := sorted(position[date] for date in missing if date >= first):
                 found[symbol] = some
         return found
 
@@ -152,18 +159,23 @@ class OfficialDaysCoordinator:
         self._progress = _Progress()
 
     def ask(
-        self, scope: IngestionScope, recheck: TradingDate | None = None, stopping: Callable[[], bool] = lambda: False
+        self,
+        scope: IngestionScope,
+        recheck: TradingDate | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+        again: Collection[SymbolDay] = (),
     ) -> OfficialDaysReport:
-        """Request what is missing of the scope, and all final days from ``recheck`` on, until ``stopping`` is true.
+        """Request what is missing of the scope, all final days from ``recheck`` on and those of ``again``, until
+        ``stopping`` is true.
 
         Processes that start together request them one after another: the first may request what the others lack.
         """
         self._progress = _Progress()
         with ExitStack() as turn:
-            if not self._planner.plan(scope, recheck).requests:
+            if not self._planner.plan(scope, recheck, again).requests:
                 return self._progress.report()
             self._take_turn(turn, stopping)
-            self._ask_all(deque(self._planner.plan(scope, recheck).requests), stopping)
+            self._ask_all(deque(self._planner.plan(scope, recheck, again).requests), stopping)
         return self._progress.report()
 
     def disagreeing(self, scope: IngestionScope, recheck: TradingDate) -> Collection[SymbolDay]:
