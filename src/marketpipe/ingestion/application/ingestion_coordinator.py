@@ -95,8 +95,9 @@ class IngestionCoordinator:
         """Plan the scope, request what is missing and the ``suspect`` days, and record a checkpoint for each.
 
         Orphan files are adopted first, then official days are requested: those that are missing, those of ``suspect``
-        days, and all from ``recheck`` on; where they have changed, or disagree with the minutes, the minutes are requested again. Raises
-        ``DatasetMismatchError`` at once, and ``JobStoppingError``; checkpoints that were recorded by then stay.
+        days, and all from ``recheck`` on; where they have changed, or disagree with the minutes, the minutes are
+        requested again. Raises ``DatasetMismatchError`` at once, and ``JobStoppingError``; checkpoints that were recorded
+        by then stay.
         """
         self._begin(scope)
         official = NO_OFFICIAL_DAYS
