@@ -96,8 +96,8 @@ class IngestionCoordinator:
 
         Orphan files are adopted first, then official days are requested: those that are missing, those of ``suspect``
         days, and all from ``recheck`` on; where they have changed, or disagree with the minutes, the minutes are
-        requested again. Raises ``DatasetMismatchError`` at once, and ``JobStoppingError``; checkpoints that were recorded
-        by then stay.
+        requested again. Raises ``DatasetMismatchError`` at once, and ``JobStoppingError``; checkpoints that were
+        recorded by then stay.
         """
         self._begin(scope)
         official = NO_OFFICIAL_DAYS
