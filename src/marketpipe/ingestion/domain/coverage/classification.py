@@ -52,6 +52,8 @@ WORTH_AN_OFFICIAL_DAY = 10 * LOT
 """Shares in regular hours that cannot all be trades that make no official day."""
 REFUTED_BY_VOLUME = (Suspicion.CUT, Suspicion.CHANGED, Suspicion.SPARSE)
 """Suspicions of the minutes alone that cannot be true if the minutes hold the official volume."""
+QUIETEST = 0.25
+"""Minutes that many symbols lack are quiet ones, which have so small a part of the volume of a quiet silence."""
 REFUTED_BY_THE_DAY = (Suspicion.FROZEN, Suspicion.REPEATED, Suspicion.COPIED)
 """Bars that are another day's or another symbol's do not have the volume of the official day."""
 EVERYWHERE = slice(None)
@@ -141,7 +143,7 @@ class CoverageClassifier:
         for position, found in suspicions.of(days, of.profiles, of.official.accounted).items():
             is_first_ever = position == of.listing.first and of.listing.before > 0
             is_complete = findings[position].verdict is Verdict.COMPLETE
-            if found.suspicion in REFUTED_BY_VOLUME and of.official.refutes(position, of.lacking_part(position)):
+            if self._is_refuted(found, position, of):
                 continue
             if is_complete and not is_first_ever and (record := days.records[position]):
                 findings[position] = self._short_if_confirmed(found, record)
@@ -171,6 +173,16 @@ class CoverageClassifier:
             for i in of.official.accounted
             if (record := records[i]) and record.hours is wanted and record.rows and market[i].outage is None
         }
+
+    def _is_refuted(self, found: Finding, position: int, of: SymbolEvidence) -> bool:
+        """Whether the minutes hold so much of the official volume that the suspicion cannot be true."""
+        if found.suspicion in REFUTED_BY_VOLUME:
+            return of.official.refutes(position, of.lacking_part(position))
+        lost = self.market[position].lost
+        if found.suspicion is not Suspicion.OUTAGE or lost is None:
+            return False
+        lacking = (lost.minutes & ~(of.profiles[position] or 0)).bit_count()
+        return of.official.refutes(position, QUIETEST * lacking / self.grid.sessions[position].length)
 
     def _finding(self, position: int, of: SymbolEvidence) -> Finding:
         record, date = of.days.records[position], self.grid.dates[position]

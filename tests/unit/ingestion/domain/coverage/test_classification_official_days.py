@@ -9,6 +9,7 @@ from marketpipe.ingestion.domain.coverage.verdict import Finding, Suspicion, Ver
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures, OfficialDay
 from tests.support.coverage_grids import REGULAR, empty, findings, full, grid, thin, without
+from tests.support.coverage_grids import traded as minutes_of
 
 GRID = grid()
 DAYS, MIDDLE = len(GRID), 10
@@ -122,3 +123,17 @@ def test_a_market_that_is_silent_at_the_same_time_each_day_is_cut_unless_the_off
 
     assert {str(one.verdict) for one in found["AAPL"]} == {"complete"}
     assert {str(one.verdict) for one in found["MSFT"]} == {"suspect"}
+
+
+@pytest.mark.parametrize(("volume", "verdict"), [(9e5, "complete"), (9e5 - 1500, "suspect")])
+def test_minutes_that_all_symbols_lack_are_quiet_if_the_official_volume_is_there(volume: float, verdict: str) -> None:
+    quiet = minutes_of({*range(REGULAR)} - {40, 41, 90, 160, 230, 300, 301, 302})
+    records = {
+        name: [full()] * MIDDLE + [quiet] + [full()] * (DAYS - MIDDLE - 1) for name in ("MSFT", "KO", "PEP", "T")
+    }
+    days = [traded()] * MIDDLE + [traded(quiet, volume=volume)] + [traded()] * (DAYS - MIDDLE - 1)
+    official = {"AAPL": dict.fromkeys(GRID.dates, OFFICIAL)}
+    found = findings(GRID, {"AAPL": days, **records}, official=official)
+
+    assert str(found["AAPL"][MIDDLE].verdict) == verdict
+    assert str(found["KO"][MIDDLE].suspicion) == "provider outage"
