@@ -35,6 +35,7 @@ FILE_WIDTH = 120
 MAX_ROWS = 60
 LOST_SHOWN = 10
 """Lost files that are printed: a whole folder of them may be gone."""
+LEGEND_SPACE = "  "
 MIN_SIGNS = 20
 """Signs of a row on however narrow a terminal."""
 
@@ -130,7 +131,7 @@ def heat_map(report: CoverageReport, width: int) -> Iterator[Text]:
         yield line
     if left := len(report.symbols) - len(rows):
         yield Text(f"… and {left:,} more symbols, none of them worse than these")
-    yield _legend(shared)
+    yield from _legend(shared, width)
 
 
 def _worst_first(coverage: SymbolCoverage) -> tuple[int, int]:
@@ -149,14 +150,19 @@ def _months(dates: Sequence[TradingDate]) -> str:
     return line.rstrip()
 
 
-def _legend(shared: int) -> Text:
-    legend = Text()
-    for verdict in Verdict:
-        sign, style = SIGNS[verdict]
-        legend.append(sign, style).append(f" {verdict}  ")
+def _legend(shared: int, width: int) -> Iterator[Text]:
+    """Yield what the signs mean, in lines of at most ``width`` columns."""
+    entries = [Text.assemble(SIGNS[verdict], f" {verdict}") for verdict in Verdict]
     if shared > 1:
-        legend.append(f"(each sign shows the worst of {shared} sessions)")
-    return legend
+        entries.append(Text(f"(each sign shows the worst of {shared} sessions)"))
+    line = entries[0]
+    for entry in entries[1:]:
+        if len(line) + len(LEGEND_SPACE) + len(entry) > width:
+            yield line
+            line = entry
+        else:
+            line = Text.assemble(line, LEGEND_SPACE, entry)
+    yield line
 
 
 def _as_json(report: CoverageReport) -> dict[str, object]:

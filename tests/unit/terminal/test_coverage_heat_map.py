@@ -29,12 +29,12 @@ def lines(made: CoverageReport, width: int) -> list[str]:
 
 
 def test_every_session_has_its_own_sign_if_there_is_room() -> None:
-    head, first, second, legend = lines(report({"AAPL": "█x█?█", "BRK.B": "--█"}), 80)
+    head, first, second, *legend = lines(report({"AAPL": "█x█?█", "BRK.B": "--█"}), 80)
 
     assert head == "      2024-01"
     assert first == "AAPL  █x█?" + "█" * 17
     assert second == "BRK.B --" + "█" * 19
-    assert all(f"{sign} {verdict}" in legend for verdict, (sign, _) in SIGNS.items())
+    assert all(f"{sign} {verdict}" in "\n".join(legend) for verdict, (sign, _) in SIGNS.items())
 
 
 def test_every_verdict_has_a_sign_and_no_two_share_one() -> None:
@@ -45,19 +45,21 @@ def test_every_verdict_has_a_sign_and_no_two_share_one() -> None:
 def test_a_shared_sign_shows_the_worst_session() -> None:
     made = report({"AAPL": "█" * 100 + "?" + "█"}, "2024-01-02", "2024-12-31")
 
-    _, row, legend = lines(made, 60)
+    _, row, *legend = lines(made, 60)
 
     assert len(row) <= 60
     assert row.count("?") == 1
-    assert "the worst of 5 sessions" in legend
+    assert "the worst of 5 sessions" in legend[-1]
 
 
 def test_lines_fit_and_months_are_labelled_if_there_is_room() -> None:
     made = report({"AAPL": "█"}, "2020-01-02", "2024-12-31")
 
-    head, row, _ = lines(made, 100)
+    head, row, *legend = lines(made, 100)
 
     assert len(head) <= len(row) <= 100
+    assert all(len(line) <= width for width in (60, 80, 100) for line in lines(made, width))
+    assert not any(line.endswith(" ") for line in legend)
     assert head.split()[:2] == ["2020-01", "2020-06"]
 
 
