@@ -109,6 +109,15 @@ def test_one_symbol_that_lacks_three_minutes_is_complete() -> None:
     assert {v for some in verdicts(SHORT, symbols).values() for v in some} == {"complete"}
 
 
+@pytest.mark.parametrize("share", [0.05, 0.07, 0.1])
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_few_symbols_that_now_and_then_lack_the_same_minute_lost_nothing(share: float, count: int) -> None:
+    """Two symbols with a bar in 93 of 100 minutes lack two minutes of a session together, by chance."""
+    found = verdicts(LONG, {f"S{n}": [dense((n, i), share) for i in range(len(LONG))] for n in range(count)})
+
+    assert {one for days in found.values() for one in days} == {"complete"}
+
+
 def test_a_quiet_noon_of_all_symbols_is_no_outage() -> None:
     def at_noon(seed: object) -> IngestionCheckpoint:
         random = Random(str(seed))

@@ -108,11 +108,15 @@ class JointSilences:
         return found
 
     def _usual_shares(self, position: int, k: int) -> list[float] | None:
-        """Return the share of silent minutes of a session by slot, without minutes that may be lost."""
+        """Return the share of silent minutes of a session by slot, without minutes that may be lost.
+
+        A minute that one symbol alone lacks is always counted: with two symbols it is half of them.
+        """
         counter, length = self._counters[position][k], self._lengths[position]
         if counter.masks < FEWEST_SYMBOLS:
             return None
-        sound = (1 << length) - 1 & ~counter.at_least(math.ceil(max(LEAST_SHARE, 2.5 * CLASSES[k]) * counter.masks))
+        together = max(FEWEST_SYMBOLS, math.ceil(max(LEAST_SHARE, 2.5 * CLASSES[k]) * counter.masks))
+        sound = (1 << length) - 1 & ~counter.at_least(together)
         shares = []
         for start in range(0, length, SLOT):
             slot = sound & ((1 << SLOT) - 1) << start
