@@ -7,16 +7,14 @@ it was replaced is run again.
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -24,17 +22,14 @@ import pyarrow as pa
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.infrastructure.official.daily_bars import FIRST_SESSIONS, PERIOD_UNITS, periods_sql
+from marketpipe.storage.infrastructure.reading.consistent_reading import fingerprints_below, read_consistently
 from marketpipe.storage.infrastructure.store_layout import (
     DAY_FILE,
     MONTH_FOLDER,
-    NOT_FOLLOWED,
     YEAR_FOLDER,
     StoreLayout,
-    refuse_links,
-    translating,
 )
 
-T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -373,67 +368,3 @@ def bounded_answer(connection: Connection, sql: str, largest: int) -> pa.Table:
                 raise QueryError(f"the result is larger than {largest:,} bytes: select fewer rows or columns")
             batches.append(batch)
         return pa.Table.from_batches(batches, reader.schema)
-
-
-ATTEMPTS: Final = 50
-Fingerprints = Mapping[str, tuple[int, int]]
-"""The inode and the modification time of each file. No two versions of a file share them."""
-
-
-def read_consistently(fingerprints: Callable[[], Fingerprints], read: Callable[[], T]) -> T:
-    """Return what ``read`` returns, or raise what it raises, of a moment in which no file was replaced.
-
-    DuckDB takes a footer from one opening of a file and columns from another: if the file is replaced in between, it
-    fails or makes up values. So files are compared before and after, and read again if one was replaced. Files that
-    are only added do no harm. Arrow opens a file once, and needs none of this.
-    """
-    before = fingerprints()
-    for _ in range(ATTEMPTS):
-        try:
-            found = read()
-        except StorageError:
-            if _are_unchanged(before, before := fingerprints()):
-                raise
-        else:
-            if _are_unchanged(before, before := fingerprints()):
-                return found
-    raise StorageError("files were replaced again and again while they were read; try again when fewer are written")
-
-
-def fingerprints_below(roots: Collection[Path]) -> Fingerprints:
-    """Return the fingerprint of every Parquet file below the roots. Raises ``StorageError``."""
-    for root in roots:
-        if root.name.startswith("timeframe="):
-            refuse_links(root.parent, root.name)
-    return dict(found for root in roots for found in _below(str(root)))
-
-
-def _below(folder: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    with translating(folder):
-        try:
-            entries = list(os.scandir(folder))
-        except FileNotFoundError:
-            return
-        for entry in entries:
-            if entry.name.endswith(".parquet"):
-                yield entry.path, _fingerprint(entry)
-            elif entry.is_dir():
-                if entry.is_symlink():
-                    if "=" not in entry.name:  # no folder of a store: no query reads it
-                        continue
-                    raise StorageError(f"{entry.path} is a link, which is not followed: {NOT_FOLLOWED}")
-                yield from _below(entry.path)
-
-
-def _fingerprint(entry: os.DirEntry[str]) -> tuple[int, int]:
-    try:
-        found = entry.stat()
-    except FileNotFoundError:  # removed since it was listed
-        return 0, 0
-    if not stat.S_ISREG(found.st_mode):  # DuckDB would wait for a pipe for ever
-        raise StorageError(f"{entry.path} is not a file; move away what is in its place")
-    return found.st_ino, found.st_mtime_ns
-
-
-def _are_unchanged(before: Fingerprints, after: Fingerprints) -> bool:
-    return all(after.get(path) == fingerprint for path, fingerprint in before.items())

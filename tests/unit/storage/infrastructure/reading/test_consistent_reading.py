@@ -8,12 +8,12 @@ import pytest
 from attrs import define
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
-from marketpipe.storage.infrastructure.reading.duckdb_query import (
+from marketpipe.storage.infrastructure.reading.consistent_reading import (
     ATTEMPTS,
-    DuckDBQuery,
     fingerprints_below,
     read_consistently,
 )
+from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from tests.support.bar_stores import at
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
