@@ -6,15 +6,18 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, Flag
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from attrs import Factory, field, frozen
 
-from marketpipe.ingestion.domain.coverage.baseline import SessionGrid
-from marketpipe.ingestion.domain.coverage.market import SymbolDays
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+
+if TYPE_CHECKING:  # every import of a store needs the verdicts, and only a report on coverage needs what finds them
+    from marketpipe.ingestion.domain.coverage.baseline import SessionGrid
+    from marketpipe.ingestion.domain.coverage.market import SymbolDays
 
 
 class Verdict(Enum):
