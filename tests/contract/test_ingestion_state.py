@@ -120,7 +120,7 @@ def test_what_was_recorded_comes_back(state: IngestionState) -> None:
 
 
 def test_figures_come_back_with_the_checkpoint(state: IngestionState) -> None:
-    figures = DayFigures(open=143.5, volume=2.0**40, peak=719, in_lots=True, values_hash=2**64 - 1)
+    figures = DayFigures(open=143.5, volume=2.0**40, opening_peak=330, in_lots=True, values_hash=2**64 - 1)
 
     record(state, [aapl(figures=figures)])
 

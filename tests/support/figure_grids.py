@@ -51,7 +51,6 @@ def record(day: Day | None, change: Change = lambda figures: figures) -> Ingesti
         return empty()
     low, high = sorted((day.open, day.close))
     figures = DayFigures(
-        peak=719,
         opening_peak=330,
         closing_peak=720,
         open=day.open,

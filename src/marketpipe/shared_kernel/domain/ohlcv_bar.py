@@ -126,7 +126,7 @@ class OfficialDay:
 
 LOT: Final = 100
 """Shares. Trades of fewer, odd lots, make no price and no bar."""
-_FIGURES: Final = struct.Struct("<5h?15fQ")
+_FIGURES: Final = struct.Struct("<4h?13fQ")
 """Prices and volumes have seven significant digits, which is enough to compare them and halves their room."""
 
 
@@ -141,8 +141,6 @@ class DayFigures(NamedTuple):
     """The minute in which the regular session opened, by the calendar that the figures were made with."""
     closes: int = 720
     """The minute in which it closed, exclusive. Other figures must not be used for a session with other hours."""
-    peak: int = -1
-    """The minute of the regular session with the greatest volume, the first of several."""
     opening_peak: int = -1
     """The minute with the greatest volume from an hour before the open to an hour after it, both inclusive."""
     closing_peak: int = -1
@@ -164,10 +162,8 @@ class DayFigures(NamedTuple):
     auction_high: float = 0.0
     auction_low: float = 0.0
     auction_volume: float = 0.0
-    opening_high: float = 0.0
-    """Of the first bar of the regular session, as ``opening_low`` and ``opening_volume``."""
-    opening_low: float = 0.0
     opening_volume: float = 0.0
+    """Of the first bar of the regular session."""
     odd_lots: float = 0.0
     """The share of the bars whose volume is no multiple of 100."""
     values_hash: int = 0

@@ -119,12 +119,10 @@ class _Days:
                 for rows in (regular, (all_hours[0], regular[0]), (regular[1], all_hours[1]))
             ),
             *auction[[OPEN, HIGH, LOW, VOLUME]],
-            *first[[HIGH, LOW, VOLUME]],
+            first[VOLUME],
             self._odd_lots(all_hours) / np.maximum(1, all_hours[1] - all_hours[0]),
         )
-        peaks = zip(
-            opens.tolist(), closes.tolist(), *(self._peaks(rows) for rows in (regular, opening, closing)), strict=True
-        )
+        peaks = zip(opens.tolist(), closes.tolist(), *(self._peaks(rows) for rows in (opening, closing)), strict=True)
         rounded = np.stack(sums, axis=1).astype(np.float32).tolist()
         each = zip(peaks, self._in_lots(all_hours), rounded, self._hashes(all_hours), strict=True)
         return [DayFigures._make((*minutes, lots, *floats, digest)) for minutes, lots, floats, digest in each]

@@ -54,7 +54,6 @@ def expected(date: TradingDate, rows: Sequence[tuple[int, Sequence[float], float
     return DayFigures(
         opens=330,
         closes=closes,
-        peak=max(regular, key=lambda minute: regular[minute]["volume"], default=-1),
         opening_peak=max(opening, key=lambda minute: opening[minute]["volume"], default=-1),
         closing_peak=max(closing, key=lambda minute: closing[minute]["volume"], default=-1),
         in_lots=any(b["volume"] for b in named.values()) and not any(b["volume"] % 100 for b in named.values()),
@@ -69,8 +68,6 @@ def expected(date: TradingDate, rows: Sequence[tuple[int, Sequence[float], float
         auction_high=auction.get("high", 0.0),
         auction_low=auction.get("low", 0.0),
         auction_volume=auction.get("volume", 0.0),
-        opening_high=first.get("high", 0.0),
-        opening_low=first.get("low", 0.0),
         opening_volume=first.get("volume", 0.0),
         odd_lots=float(np.float32(sum(b["volume"] % 100 > 0 for b in named.values()) / len(named))),
     )

@@ -24,7 +24,6 @@ SYMBOLS: Mapping[str, tuple[float, float]] = {"BIG": (411.27, 46_587_722.0), "SM
 def figures(price: float, volume: float, **changes: object) -> DayFigures:
     """Return the figures of a good day: 4 % of the volume outside regular hours, 9 % in the closing auction."""
     day = DayFigures(
-        peak=330,
         opening_peak=330,
         open=price,
         high=price * 1.013,
@@ -37,8 +36,6 @@ def figures(price: float, volume: float, **changes: object) -> DayFigures:
         auction_high=price * 1.0074,
         auction_low=price * 1.0069,
         auction_volume=volume * 0.09,
-        opening_high=price * 1.002,
-        opening_low=price * 0.999,
         opening_volume=volume * 0.03,
     )
     return day._replace(**changes)

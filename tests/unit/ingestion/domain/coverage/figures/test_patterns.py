@@ -20,7 +20,7 @@ def days(seed: object = 1) -> list[Day]:
 
 def without_volume(figures: DayFigures) -> DayFigures:
     nothing = dict.fromkeys(("volume", "late_volume", "auction_volume", "opening_volume"), 0.0)
-    return figures._replace(high=figures.close, low=figures.close, open=figures.close, peak=330, **nothing)
+    return figures._replace(high=figures.close, low=figures.close, open=figures.close, **nothing)
 
 
 @pytest.mark.parametrize("frozen", [{30}, {0}, {COUNT - 1}, {20, 21, 22}])
