@@ -175,7 +175,10 @@ class Pipeline(Store):
             started = self._parts.clock.monotonic()
             found = side_rings.auditor(self._parts).audit(scope, share)
             if not found.compared and not found.failures:
-                raise ConfigurationError("nothing was compared: no session of these symbols and dates is settled here")
+                raise ConfigurationError(
+                    "nothing was compared: no session of these symbols and dates is settled here. "
+                    "'marketpipe ingest' requests those that are missing or have failed"
+                )
             days = [found.compared[day] for day in sorted(found.compared)]
             report = AuditReport(
                 found.compared,

@@ -95,3 +95,22 @@ def test_days_that_a_year_does_not_have_are_a_damaged_state(tmp_path: Path) -> N
     with pytest.raises(StateError, match="no day 368"):
         state.official_years.years(AAPL, 2023, 2023)
     state.close()
+
+
+def test_days_that_are_reopened_are_no_longer_answered_and_the_version_stays(state: IngestionState) -> None:
+    both = [stored("2023-01-03", "2023-12-29"), stored("2024-01-02", "2024-01-03", version=ONE)]
+    state.official_years.record(NOW, [*both, stored("2024-01-02", symbol=MSFT)])
+    state.official_years.reopen(AAPL, [TradingDate.parse(text) for text in ("2023-01-03", "2024-01-02", "2025-01-02")])
+    assert state.official_years.years(AAPL, 2000, 2030) == {
+        2023: RecordedOfficialYear(days("2023-12-29")),
+        2024: RecordedOfficialYear(days("2024-01-03"), ONE),
+    }
+    assert state.official_years.years(MSFT, 2024, 2024)[2024] == RecordedOfficialYear(days("2024-01-02"))
+
+
+def test_the_only_day_of_a_year_can_be_reopened_and_answered_again(state: IngestionState) -> None:
+    state.official_years.record(NOW, [stored("2024-01-02", version=ONE)])
+    state.official_years.reopen(AAPL, [TradingDate.parse("2024-01-02")])
+    assert state.official_years.years(AAPL, 2024, 2024)[2024] == RecordedOfficialYear(DaysOfYear(2024), ONE)
+    state.official_years.record(NOW, [stored("2024-01-02", version=OTHER)])
+    assert state.official_years.years(AAPL, 2024, 2024)[2024] == RecordedOfficialYear(days("2024-01-02"), OTHER)

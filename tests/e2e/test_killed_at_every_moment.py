@@ -114,7 +114,8 @@ def test_an_adoption_killed_at_any_moment_ends_as_if_it_had_not_been(cli: DyingC
             if code != KILLED:
                 break
             kills += 1 + (cli.run(folder, *adopt, die_after=random.uniform(0, AT_MOST_SECONDS)) == KILLED)
-            assert cli.run(folder, *adopt) == 0, moment
+            # a death after all days were marked as failed leaves nothing to compare: the ingestion requests them again
+            assert cli.run(folder, *adopt) == (0 if settled(folder) else 2), moment
             assert cli.run(folder, "ingest") == 0, moment
             assert current(folder) == current(whole), moment
             assert known(folder) == known(whole), moment

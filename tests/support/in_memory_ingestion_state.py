@@ -303,6 +303,12 @@ class InMemoryOfficialYears:
                 former = DaysOfYear(stored.year) if known is None or stored.replaces else known.answered
                 self._memory.official_years[key] = RecordedOfficialYear(former | stored.answered, stored.version)
 
+    def reopen(self, symbol: Symbol, dates: Collection[TradingDate]) -> None:
+        for (owner, year), known in list(self._memory.official_years.items()):
+            if owner == symbol:
+                reopened = DaysOfYear.of(year, (date for date in dates if date.day.year == year))
+                self._memory.official_years[owner, year] = evolve(known, answered=known.answered - reopened)
+
     def forget(self, symbol: Symbol) -> None:
         for key in [key for key in self._memory.official_years if key[0] == symbol]:
             del self._memory.official_years[key]

@@ -99,7 +99,7 @@ def test_the_threads_that_sync_files_are_shut_down_last(parts: Parts) -> None:
 
 def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
     """One that makes a thing either says ``new_`` or is under ``@once``; the others only choose among things."""
-    locks = {"update_lock", "aggregation_lock", "store_lock"}
+    locks = {"update_lock", "store_lock"}
     choosing = {"state", "known_state", "has_records", "latest_final", "finality", "capabilities", *locks}
     makers = {
         name: function

@@ -185,10 +185,12 @@ class OfficialDaysCoordinator:
 
     def on_official_days_changed(self, event: OfficialDaysChanged) -> None:
         """Mark the minutes of these days as failed, before the new official days are stored: a job requests them again,
-        this one or, if it dies now, the next.
+        this one or, if it dies now, the next. That one must request the official days again too, so that new minutes
+        are not compared with the former days for ever: they no longer count as answered until they are stored.
         """
         days = [change.symbol_day for change in event.changes]
         for symbol, dates in dates_by_symbol(days).items():
+            self._state.official_years.reopen(symbol, dates)
             self._state.checkpoints.mark_suspect(symbol, dict.fromkeys(dates, CHANGED))
         self._progress.changed += days
 

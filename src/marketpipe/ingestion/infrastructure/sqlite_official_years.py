@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedOfficialYear, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import DaysOfYear
+from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.events import StoredOfficialYear
 
 SELECT_YEARS: Final = (
@@ -20,6 +20,7 @@ PUT_YEAR: Final = (
     "INSERT OR REPLACE INTO official_years "
     "(store_id, symbol, year, answered, mark, sha256, known_since, checked_at) VALUES (?,?,?,?,?,?,?,?)"
 )
+PUT_ANSWERED: Final = "UPDATE official_years SET answered = ? WHERE store_id = ? AND symbol = ? AND year = ?"
 SELECT_SYMBOLS: Final = "SELECT DISTINCT symbol FROM official_years WHERE store_id = ?"
 FORGET: Final = "DELETE FROM official_years WHERE store_id = ? AND symbol = ?"
 
@@ -52,12 +53,25 @@ class SQLiteOfficialYears:
                 known = connection.execute(SELECT_YEARS, (*key, stored.year)).fetchone()
                 former = known[1] if known is not None and not stored.replaces else b""
                 bits = stored.answered.bits | int.from_bytes(former, "little")
-                packed = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
-                connection.execute(PUT_YEAR, (*key, packed, *_columns(stored.version), str(checked_at)))
+                connection.execute(PUT_YEAR, (*key, _packed(bits), *_columns(stored.version), str(checked_at)))
+
+    def reopen(self, symbol: Symbol, dates: Collection[TradingDate]) -> None:
+        with self._file.transaction() as connection:
+            for year in {date.day.year for date in dates}:
+                key = self._file.store_id, str(symbol), year
+                known = connection.execute(SELECT_YEARS, (*key, year)).fetchone()
+                if known is not None:
+                    reopened = DaysOfYear.of(year, (date for date in dates if date.day.year == year))
+                    left = int.from_bytes(known[1], "little") & ~reopened.bits
+                    connection.execute(PUT_ANSWERED, (_packed(left), *key))
 
     def forget(self, symbol: Symbol) -> None:
         with self._file.transaction() as connection:
             connection.execute(FORGET, (self._file.store_id, str(symbol)))
+
+
+def _packed(bits: int) -> bytes:
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
 
 
 def _columns(version: RecordedVersion | None) -> tuple[str, str | None, int | None]:

@@ -30,7 +30,13 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events import OfficialDaysRequested, OfficialDaysStored, StoredOfficialYear
+from marketpipe.shared_kernel.events import (
+    OfficialDayChange,
+    OfficialDaysChanged,
+    OfficialDaysRequested,
+    OfficialDaysStored,
+    StoredOfficialYear,
+)
 from tests.support.builders import CALENDAR, day
 from tests.support.fake_clock import FakeClock
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
@@ -110,6 +116,20 @@ def test_what_is_answered_is_recorded_and_counted() -> None:
     assert len(asking.requests) == 1
     known = asking.state.official_years.years(Symbol("AAPL"), 2024, 2024)[2024]
     assert [str(date) for date in known.answered.dates] == list(DATES)
+
+
+def test_a_changed_day_is_not_answered_until_it_is_stored() -> None:
+    """A process may be killed between the two: the next one would not request the official day again."""
+    asking = Asking()
+    asking.ask("AAPL", "MSFT")
+    (request,) = asking.requests
+    changes = tuple(OfficialDayChange(day("AAPL", date), BAR, None) for date in DATES[1:3])
+    asking.coordinator.on_official_days_changed(OfficialDaysChanged(request, changes))
+    years = {symbol: asking.state.official_years.years(symbol, 2024, 2024)[2024] for symbol in request.symbols}
+    assert [[str(date) for date in known.answered.dates] for known in years.values()] == [
+        [DATES[0], DATES[3]],
+        [*DATES],
+    ]
 
 
 def test_days_that_are_known_are_not_requested() -> None:
