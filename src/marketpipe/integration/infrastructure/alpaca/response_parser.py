@@ -154,7 +154,15 @@ def _may_repeat_a_key(body: bytes, page: _Page) -> bool:
 
 def _may_underflow(body: bytes) -> bool:
     """Return whether a number may have a negative exponent: the decoder turns 1e-400 into 0 silently."""
-    return b"e-" in body or b"E-" in body
+    # Dashes are in every timestamp and an e hardly anywhere: to look for one takes a hundredth of the time of both.
+    return any(_is_before_a_dash(body, letter) for letter in (b"e", b"E"))
+
+
+def _is_before_a_dash(body: bytes, letter: bytes) -> bool:
+    at = body.find(letter)
+    while at >= 0 and body[at + 1 : at + 2] != b"-":
+        at = body.find(letter, at + 1)
+    return at >= 0
 
 
 def _letters(name: str) -> str:
