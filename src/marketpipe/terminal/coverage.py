@@ -98,7 +98,7 @@ def _advice(report: CoverageReport) -> Iterator[str]:
     if any(finding.verdict is Verdict.SHORT for finding in findings):
         yield (
             "short: the provider was asked again and has no more, and the evidence is against it; 'marketpipe coverage "
-            "--strict' exits with 1 for it"
+            "--strict' exits with 1 for it, and 'marketpipe audit --adopt' requests it once more"
         )
     to_request = suspicions & {Suspicion.ALTERED, Suspicion.FORMER_SCALE}
     if to_request or any(finding.verdict in _TO_REQUEST for finding in findings):

@@ -279,14 +279,10 @@ class CoverageClassifier:
         usual = min(usual, of.baseline.median_bars(position))
         if usual < self.thresholds.hole_bars or (not market.is_silent and of.weekdays.is_silent(position)):
             return EMPTY[self._evidence(position, of)]
-        others = market.traded + market.silent - 1
         found = (
             suspect(Suspicion.OUTAGE, f"no bars of any of {market.silent} symbols, {usual:.0f} are usual for this one")
             if market.is_silent
-            else suspect(
-                Suspicion.WITHHELD,
-                f"no bars; about {usual:.0f} are usual. {market.traded:,} of {others:,} other symbols traded",
-            )
+            else _withheld(f"no bars; about {usual:.0f} are usual", market)
         )
         return self._short_if_confirmed(found, record)
 
@@ -300,13 +296,11 @@ class CoverageClassifier:
         first = [day for day in of.days.records[last + 1 : last + 1 + count] if day is not None]
         if usual < self.thresholds.hole_bars or all(day.days >= self.thresholds.confirmations for day in first):
             return UNLISTED[self._evidence(position, of)]
-        market = self.market[position]
         detail = (
-            f"no bars since {self.grid.dates[last]}; about {usual:.0f} were usual. {market.traded:,} of "
-            f"{market.traded + market.silent - 1:,} other symbols traded. If it is not listed any more, the same "
-            "answer on another date settles it: update requests it"
+            f"no bars since {self.grid.dates[last]}; about {usual:.0f} were usual. If it is not listed any more, the "
+            "same answer on another date settles it: update requests it"
         )
-        return self._short_if_confirmed(suspect(Suspicion.WITHHELD, detail), record)
+        return self._short_if_confirmed(_withheld(detail, self.market[position]), record)
 
     def _empty_by_the_official_day(self, position: int, of: SymbolEvidence) -> Finding | None:
         """Return the finding on a session without bars whose official day is known; None if it shows nothing."""
@@ -342,6 +336,14 @@ class CoverageClassifier:
             for minute in (silence.start, silence.end)
         )
         return f"from {start:%H:%M} to {end:%H:%M} New York time"
+
+
+def _withheld(detail: str, market: MarketSession) -> Finding:
+    """Return the suspicion, with the other symbols as evidence if the store has any."""
+    others = market.traded + market.silent - 1
+    if not others:
+        return Finding(Verdict.SUSPECT, detail, Suspicion.WITHHELD, Evidence.NEIGHBOURS)
+    return suspect(Suspicion.WITHHELD, f"{detail}. {market.traded:,} of {others:,} other symbols traded")
 
 
 def _changed(condition: VersionCondition) -> Finding:

@@ -5,7 +5,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
+from marketpipe.ingestion.domain.coverage.verdict import Evidence, Suspicion, Verdict
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome
@@ -187,6 +187,14 @@ def test_a_liquid_symbol_without_a_bar_among_its_busy_days_is_withheld() -> None
 
     assert found.suspicion is Suspicion.WITHHELD
     assert "about 390 are usual. 1 of 1 other symbols traded" in str(found.detail)
+
+
+@pytest.mark.parametrize("records", [among(empty(), [full()] * DAYS), [full()] * MIDDLE + [empty()] * (DAYS - MIDDLE)])
+def test_without_other_symbols_the_market_is_no_evidence(records: list[IngestionCheckpoint]) -> None:
+    found = findings(GRID, {"AAPL": records})["AAPL"][MIDDLE]
+
+    assert (found.suspicion, found.evidence) == (Suspicion.WITHHELD, Evidence.NEIGHBOURS)
+    assert "other symbols" not in str(found.detail)
 
 
 def test_a_day_without_bars_of_any_symbol_is_an_outage() -> None:
