@@ -22,7 +22,8 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.data_partition import Revision
 from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, VersionIndex
-from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory, ParquetStoredFiles
+from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
+from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
 from tests.support.bar_stores import at
 from tests.support.builders import CALENDAR, bar, columnar, day
