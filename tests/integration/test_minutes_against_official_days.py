@@ -44,7 +44,7 @@ def found(report: CoverageReport) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("lost", [range(100, 112), range(0, 390, 5)], ids=["twelve minutes", "one of five"])
-def test_minutes_that_disagree_are_requested_again_by_update_and_short_if_they_stay_so(
+def test_minutes_that_disagree_are_short_if_they_stay_so_and_requested_again_by_every_update(
     tmp_path: Path, lost: range
 ) -> None:
     rest = [row for number, row in enumerate(minutes(ODD, 390)) if number not in lost]
@@ -60,8 +60,10 @@ def test_minutes_that_disagree_are_requested_again_by_update_and_short_if_they_s
         assert (opened.coverage().ok, opened.coverage().strict_ok) == (True, False)
 
         provider.forget()
+        provider.bars["AAPL"][ODD] = minutes(ODD, 390)
         opened.update()
-        assert f"AAPL {ODD}" not in provider.asked
+        assert f"AAPL {ODD}" in provider.asked
+        assert found(opened.coverage()) == {}
 
 
 def test_minutes_that_the_provider_completes_later_are_found_by_the_next_update(tmp_path: Path) -> None:

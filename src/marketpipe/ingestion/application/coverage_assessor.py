@@ -100,12 +100,14 @@ class CoverageAssessor:
         )
 
     def disagreeing(self, scope: IngestionScope) -> frozenset[SymbolDay]:
-        """Return the symbol-days that do not agree with their official day, and that no second answer confirmed."""
+        """Return the symbol-days that do not agree with their official day, those included that a second answer
+        confirmed: a provider may add the bars some days later.
+        """
         return frozenset(
             day.symbol_day
             for coverage in self.assess(scope)
             for day in coverage.days()
-            if day.verdict is Verdict.SUSPECT and day.evidence is Evidence.OFFICIAL
+            if day.verdict in (Verdict.SUSPECT, Verdict.SHORT) and day.evidence is Evidence.OFFICIAL
         )
 
     def _grid(self, scope: IngestionScope, earliest: TradingDate) -> SessionGrid:

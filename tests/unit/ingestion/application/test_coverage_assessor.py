@@ -52,7 +52,7 @@ def test_a_scope_at_the_end_of_the_calendar_is_assessed_with_the_sessions_that_t
     assert verdict(DATES[6]) == "too few bars"
 
 
-def test_what_disagrees_with_its_official_day_is_requested_again_until_the_answer_repeats() -> None:
+def test_what_disagrees_with_its_official_day_is_requested_again_though_the_answer_was_repeated() -> None:
     state, official = InMemoryIngestionState(), InMemoryOfficialDays()
     good = DayFigures(open=9.0, high=9.0, low=9.0, close=9.0, volume=1e6)
     for date in DATES:
@@ -63,7 +63,10 @@ def test_what_disagrees_with_its_official_day_is_requested_again_until_the_answe
     given = CALENDAR, finality, state.checkpoints, inventory, FakeClock(), THRESHOLDS
     scope = IngestionScope(["AAPL"], TradingDate.parse(DATES[0]), TradingDate.parse(DATES[-1]))
 
-    assert CoverageAssessor(*given, official=official).disagreeing(scope) == {day("AAPL", DATES[9])}
+    assert CoverageAssessor(*given, official=official).disagreeing(scope) == {
+        day("AAPL", DATES[2]),
+        day("AAPL", DATES[9]),
+    }
     assert CoverageAssessor(*given).disagreeing(scope) == frozenset()
 
 
