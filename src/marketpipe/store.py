@@ -291,10 +291,12 @@ class Store:
         """Build a new state from the stored files if the old state is lost or damaged; ``force`` archives a good one.
 
         Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` if the state
-        can be read, and ``StoreBusyError`` while an ingestion runs.
+        can be read, or if there is neither a state nor a bar, and ``StoreBusyError`` while an ingestion runs.
         """
         recoverer, parts = composition.new_recoverer(self._parts), self._parts
         recoverer.must_archive(force)  # refused before a lock file is made
+        if not parts.config.state_path.exists() and not composition.new_stored_files(parts).symbols():
+            raise ConfigurationError("nothing was recovered: no bars are stored here, and there is no state")
         with self._asking, composition.update_lock(parts).acquired():
             files, set_aside = composition.new_stored_files(parts), recoverer.archive_state(force)
             found = composition.stored_identity(parts).prevailing()

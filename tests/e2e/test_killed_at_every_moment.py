@@ -21,7 +21,7 @@ from tests.support.json_server import JsonServer
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, current, files, known, settled
 
 KILLED = -signal.SIGKILL
-STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "24"))
+STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "48"))
 HALVES = (0, 1)
 """The moments of a run are dealt out to two tests, which run on different processors."""
 AT_MOST_SECONDS = 0.3

@@ -209,10 +209,9 @@ def test_files_of_another_dataset_are_named_and_not_recorded(tmp_path: Path, ask
 
 
 def test_nothing_is_recovered_where_nothing_is_stored(tmp_path: Path) -> None:
-    with at_rest(tmp_path) as store:
-        report = store.recover()
-    assert (report.identity, report.symbol_days, report.ok) == (None, 0, True)
-    assert not (tmp_path / "state" / "marketpipe.sqlite").exists()
+    with at_rest(tmp_path) as store, pytest.raises(ConfigurationError, match="nothing was recovered"):
+        store.recover()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pipeline_that_has_its_state_open_does_not_recover(tmp_path: Path, asked: ScriptedProvider) -> None:

@@ -8,9 +8,9 @@ from typing import Final
 from hypothesis import settings
 
 ALL: Final = "MARKETPIPE_ALL_EXAMPLES" in os.environ
-SOME: Final = 3
+SOME: Final = 6
 """One of so many examples is tried in ``make test``, but at least ``FEWEST``."""
-FEWEST: Final = 5
+FEWEST: Final = 3
 
 
 def examples(count: int) -> settings:
