@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -137,17 +136,14 @@ def judge(
     recorded = RecordedDays(dates, {s: dict(zip(dates, found.records, strict=True)) for s, found in market.items()})
     days = RecordedDays(dates, {s: found.official for s, found in market.items()} if official else {})
     thresholds = CoverageThresholds(**asdict(CoverageConfig()))
-    given = {
-        "calendar": calendar,
-        "finality": SessionFinality(USUAL_DELAY),
-        "checkpoints": recorded,
-        "inventory": recorded,
-        "clock": FixedTime(dates[-1].plus_days(30).midnight),
-        "thresholds": thresholds,
-        "official": days,
-        "official_days": days,
-    }
-    names = inspect.signature(CoverageAssessor).parameters
-    assessor = CoverageAssessor(**{name: value for name, value in given.items() if name in names})
+    assessor = CoverageAssessor(
+        calendar,
+        SessionFinality(USUAL_DELAY),
+        recorded,  # type: ignore[arg-type]  # of the ports, only what coverage calls
+        recorded,  # type: ignore[arg-type]
+        FixedTime(dates[-1].plus_days(30).midnight),  # type: ignore[arg-type]
+        thresholds,
+        official=days if official else None,
+    )
     scope = IngestionScope(tuple(sorted(market)), dates[0], dates[-1], SessionKind.EXTENDED)
     return {found.symbol: [day.finding for day in found.days()] for found in assessor.assess(scope)}
