@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 from attrs import define, frozen
@@ -73,7 +74,7 @@ def characters(count: int, seed: int) -> list[Character]:
     ]
 
 
-@define
+@define(slots=False)
 class DrawnMarket:
     """Draws the bars of its symbols, always the same ones for a seed; they are not kept."""
 
@@ -82,7 +83,7 @@ class DrawnMarket:
     symbols: Sequence[Character]
     seed: int
 
-    @property
+    @cached_property
     def _closes(self) -> list[int]:
         return [EARLY_CLOSE if day in self.early_closes else CLOSE for day in self.days]
 
