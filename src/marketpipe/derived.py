@@ -65,7 +65,11 @@ def aggregator(parts: Parts) -> DuckDBAggregator:
 def loader(parts: Parts) -> BarLoader:
     from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
 
-    return BarLoader(composition.layout(parts), lambda: aggregator(parts))
+    return BarLoader(
+        composition.layout(parts),
+        lambda: aggregator(parts),
+        lambda first, last: composition.calendar(parts).reaching(first, last),
+    )
 
 
 @once

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from marketpipe.config import DATA, StoreConfig, root_folder
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.store import Store
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ def load_ohlcv(
     *,
     as_of: AnyMoment | None = None,
     source: str | DaySource | None = None,
+    session: str | SessionKind | None = None,
+    columns: str | Iterable[str] | None = None,
+    tz: str | tzinfo | None = None,
+    trading_date: bool = False,
 ) -> pa.Table:
     """Return stored OHLCV bars as one Arrow table, by symbol, then time. Asks no provider and writes nothing.
 
@@ -41,6 +45,11 @@ def load_ohlcv(
     and "1mo" are made of these days and belong to the date on which they begin. They have a last column, source:
     "official", "minutes" or, for a week or month of both, "mixed"; with ``source``, only the bars that are from there.
 
+    ``session``: "regular" for bars from the open to the close of each regular session only, by the exchange's calendar,
+    half days too; "extended", or nothing, for all that are stored. ``columns``: the table has only these, in this
+    order, and no others are read. ``tz``: the time zone of the column timestamp, such as "America/New_York".
+    ``trading_date``: add the column trading_date (a date, New York) after symbol, or as the last of ``columns``.
+
     Columns: symbol (text), timestamp (microseconds, UTC, left edge of the bar), open, high, low, close, volume,
     trade_count (nullable), vwap (nullable). Bars that are not stored are not in the table: no row is invented. Raises
     ``ValidationError`` for arguments that are not valid, ``ConfigurationError`` for a ``root`` that is a URL, and
@@ -49,4 +58,15 @@ def load_ohlcv(
     folder = root_folder(root)
     is_output_path = not (folder / DATA).exists() and any(folder.glob("symbol=*"))
     with Store(StoreConfig(output_path=folder if is_output_path else folder / DATA)) as store:
-        return store.load(symbols, start, end, timeframe, as_of=as_of, source=source)
+        return store.load(
+            symbols,
+            start,
+            end,
+            timeframe,
+            as_of=as_of,
+            source=source,
+            session=session,
+            columns=columns,
+            tz=tz,
+            trading_date=trading_date,
+        )

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from datetime import tzinfo
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -42,6 +43,7 @@ from marketpipe.shared_kernel.domain.trading_date import (
     as_trading_date,
 )
 from marketpipe.shared_kernel.events import Event
+from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import IntegrityProblem, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
@@ -198,6 +200,10 @@ class Store:
         *,
         as_of: AnyMoment | None = None,
         source: str | DaySource | None = None,
+        session: str | SessionKind | None = None,
+        columns: str | Iterable[str] | None = None,
+        tz: str | tzinfo | None = None,
+        trading_date: bool = False,
     ) -> pa.Table:
         """Return stored bars as one Arrow table, by symbol, then time.
 
@@ -211,15 +217,29 @@ class Store:
         "mixed" for a week or month of both. With ``source``, only the bars that are from there.
 
         ``as_of`` is a moment with a time zone: a ``Timestamp``, an aware datetime or RFC 3339 text. The bars are then
-        those that this store held at that moment, whatever was restated since. Raises ``ValidationError`` for arguments
-        that are not valid, and ``PartitionUnreadableError`` for a damaged file.
+        those that this store held at that moment, whatever was restated since.
+
+        ``session``: "regular" for bars from the open to the close of each regular session only, by the exchange's
+        calendar, half days too; the minute of the closing auction begins at the close and is not one of them.
+        "extended", or nothing, for all that are stored; it is refused by a store of regular sessions. ``columns``: the
+        table has only these, in this order, and no others are read. ``tz``: the time zone of the column timestamp, such
+        as "America/New_York"; the moments stay the same. ``trading_date``: add the column trading_date (a date, New
+        York) after symbol, or as the last of ``columns``.
+
+        Raises ``ValidationError`` for arguments that are not valid, ``ConfigurationError`` for a session that is not
+        stored, and ``PartitionUnreadableError`` for a damaged file.
         """
         first, last = as_trading_date(start), as_trading_date(end)
         moment = None if as_of is None else as_timestamp(as_of)
         wanted = None if source is None else DaySource.parse(source)
-        return derived.loader(self._parts).load(
-            as_symbols(symbols), first, last, Timeframe.parse(timeframe), moment, wanted
-        )
+        length = Timeframe.parse(timeframe)
+        selection = BarSelection.of(length, session, columns, tz, trading_date=trading_date)
+        if selection.extended_hours and self._recorded_session() is SessionKind.REGULAR:
+            raise ConfigurationError(
+                f"session: {self._config.output_path} holds regular sessions only; leave session out, or ingest with "
+                "session: extended into another output_path"
+            )
+        return derived.loader(self._parts).load(as_symbols(symbols), first, last, length, moment, wanted, selection)
 
     def status(self) -> StatusReport:
         """Return what is stored and what is missing, from the checkpoints; the dataset is read from day files.

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.errors import ValidationError, did_you_mean
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow, ordered_by
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -166,6 +166,15 @@ class SessionKind(Enum):
 
     EXTENDED = "extended"
     REGULAR = "regular"
+
+    @classmethod
+    def parse(cls, text: str | SessionKind) -> SessionKind:
+        """Read extended or regular. Raises ``ValidationError``."""
+        try:
+            return cls(text)
+        except ValueError as error:
+            known = (member.value for member in cls)
+            raise ValidationError(f"{text!r} is not a session; {did_you_mean(str(text), known)}") from error
 
     @property
     def hours(self) -> SessionHours:

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 
@@ -127,11 +127,11 @@ def file_in(content: bytes | pa.Buffer, path: str, *, columns: bool) -> tuple[pa
         return file.read(use_threads=False) if columns else None, _as_text(file.metadata.metadata or {})
 
 
-def bars_in(content: pa.Buffer, path: str) -> pa.Table:
-    """Return the canonical columns of a file of bars, without its metadata."""
+def bars_in(content: pa.Buffer, path: str, columns: pa.Schema = BAR_SCHEMA) -> pa.Table:
+    """Return these of the canonical columns of a file of bars, without its metadata; no other column is decoded."""
     with _decoding(path):
-        bars = _opened(pa.BufferReader(content)).read(columns=BAR_SCHEMA.names, use_threads=False)
-    return checked_bars(bars, path, BAR_SCHEMA).replace_schema_metadata()
+        bars = _opened(pa.BufferReader(content)).read(columns=columns.names, use_threads=False)
+    return checked_bars(bars, path, columns).replace_schema_metadata()
 
 
 def checked_bars(table: pa.Table, path: Path | str, schema: pa.Schema = FILE_SCHEMA) -> pa.Table:
@@ -181,15 +181,15 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
 
 
-def bars_at(path: str) -> pa.Table | None:
-    """Return the canonical columns of a file of bars; None if it does not exist."""
+def bars_at(path: str, columns: pa.Schema = BAR_SCHEMA) -> pa.Table | None:
+    """Return these of the canonical columns of a file of bars; None if it does not exist."""
     content = content_of(path)
-    return None if content is None else bars_in(content, path)
+    return None if content is None else bars_in(content, path, columns)
 
 
-def scan_bars(files: Sequence[Path]) -> pa.Table:
+def scan_bars(files: Sequence[Path], columns: pa.Schema = BAR_SCHEMA) -> pa.Table:
     """Return the bars of many files, in the order given. A missing file is an error too."""
-    return pa.concat_tables([BAR_SCHEMA.empty_table(), *each(_bars_of, files)])
+    return pa.concat_tables([columns.empty_table(), *each(partial(_bars_of, columns=columns), files)])
 
 
 def each(read: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -207,8 +207,8 @@ def each(read: Callable[[T], R], items: Sequence[T]) -> list[R]:
     return results
 
 
-def _bars_of(path: Path) -> pa.Table:
-    bars = bars_at(str(path))
+def _bars_of(path: Path, columns: pa.Schema) -> pa.Table:
+    bars = bars_at(str(path), columns)
     if bars is None:
         raise PartitionUnreadableError(f"{path} was removed while it was read")
     return bars

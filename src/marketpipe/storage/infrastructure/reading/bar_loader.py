@@ -10,7 +10,6 @@ from itertools import accumulate, chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 from attrs import frozen
 
@@ -22,6 +21,7 @@ from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
+from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.domain.storage_metadata import identity_in
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
@@ -38,6 +38,13 @@ from marketpipe.storage.infrastructure.parquet_files import (
     sha256,
     times_of,
 )
+from marketpipe.storage.infrastructure.reading.selected_bars import (
+    SYMBOL,
+    Sessions,
+    in_regular_hours,
+    repeated,
+    selected,
+)
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, unreadable
 from marketpipe.storage.infrastructure.stored_identity import StoredIdentity, identity_of, refuse_others
 
@@ -53,6 +60,12 @@ class BarRange:
     first: TradingDate
     last: TradingDate
     timeframe: Timeframe
+    columns: tuple[str, ...] = tuple(BAR_SCHEMA.names)
+    """Those of the canonical columns that are wanted; ``timestamp`` is one of them."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([BAR_SCHEMA.field(name) for name in self.columns])
 
     @property
     def is_of_minutes(self) -> bool:
@@ -170,11 +183,12 @@ class AsOfReader:
             if version.path != current:
                 refuse_others(version.path, identity_of(version.path), identity_of(current))
         if wanted.is_of_minutes:
-            return scan_bars([version.path for version in versions])
+            return scan_bars([version.path for version in versions], wanted.schema)
         months = groupby(versions, key=lambda version: MonthPartition.of(version.symbol_day))
         minutes = {month: scan_bars([version.path for version in group]) for month, group in months}
         made = self._new_aggregator().aggregate(minutes, [wanted.timeframe]) if minutes else {}
-        return pa.concat_tables([BAR_SCHEMA.empty_table(), *(made[month][wanted.timeframe] for month in minutes)])
+        bars = pa.concat_tables([BAR_SCHEMA.empty_table(), *(made[month][wanted.timeframe] for month in minutes)])
+        return bars.select(wanted.columns)
 
 
 class _FileTimes:
@@ -227,9 +241,6 @@ class ParquetStoredBars:
         return ArrowBars(pa.concat_tables(tables), slices)
 
 
-SYMBOL = pa.field("symbol", pa.string())
-
-
 class BarLoader:
     """Bars of any timeframe as one Arrow table. Paths are computed from symbols and dates; no tree is listed.
 
@@ -237,8 +248,14 @@ class BarLoader:
     Days, weeks and months have the column ``source``.
     """
 
-    def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
-        self._layout, self._as_of = layout, AsOfReader(layout, new_aggregator)
+    def __init__(
+        self,
+        layout: StoreLayout,
+        new_aggregator: Callable[[], DuckDBAggregator],
+        sessions: Sessions = lambda *_: (),
+    ) -> None:
+        """``sessions`` are asked for only if the regular hours are wanted."""
+        self._layout, self._as_of, self._sessions = layout, AsOfReader(layout, new_aggregator), sessions
         self._new_aggregator, self._official = new_aggregator, OfficialRows(layout)
         self._identity: DatasetIdentity | None = None
 
@@ -250,15 +267,19 @@ class BarLoader:
         timeframe: Timeframe,
         as_of: Timestamp | None = None,
         source: DaySource | None = None,
+        selection: BarSelection | None = None,
     ) -> pa.Table:
         """Return the bars by symbol, in the given order, then by time; as they are now, or as of a moment.
 
-        With a ``source``, only those that are from there. Raises ``PartitionUnreadableError``, and ``ValidationError``
-        for a source of bars that have none.
+        With a ``source``, only those that are from there. Without a ``selection``, all columns and hours, in UTC.
+        Raises ``PartitionUnreadableError``, and ``ValidationError`` for a source of bars that have none.
         """
         if timeframe.is_intraday and source is not None:
             raise ValidationError(f"source: bars of {timeframe} have none; give 1d, 1w or 1mo, or no source")
-        ranges = [BarRange(symbol, first, last, timeframe) for symbol in symbols]
+        selection = selection or BarSelection.of(timeframe)
+        # days and longer are merged from several files, and are few: all their columns are read
+        read = selection.stored if timeframe.is_intraday else tuple(BAR_SCHEMA.names)
+        ranges = [BarRange(symbol, first, last, timeframe, read) for symbol in symbols]
         for wanted in ranges:
             self._refuse_links(wanted)
         if timeframe.is_made_of_days:
@@ -267,8 +288,12 @@ class BarLoader:
             found = self._bars(ranges, as_of) if timeframe.is_intraday else self._days(ranges, as_of)
         if source is not None:
             found = [bars.filter(pa.array(bars["source"].to_numpy() == str(source))) for bars in found]
-        empty = BAR_SCHEMA.empty_table() if timeframe.is_intraday else DAY_SCHEMA.empty_table()
-        return _named(pa.concat_tables([empty, *found]), [str(symbol) for symbol in symbols], [len(it) for it in found])
+        if selection.regular_hours:
+            found = [in_regular_hours(bars, self._sessions) for bars in found]
+        names = [str(symbol) for symbol in symbols]
+        if not found:
+            found, names = [(BAR_SCHEMA if timeframe.is_intraday else DAY_SCHEMA).empty_table()], [""]
+        return selected(found, names, selection)
 
     def _bars(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
         """Return what was made from minutes, in the columns of bars."""
@@ -277,7 +302,7 @@ class BarLoader:
         stored = self._tables(ranges, [wanted.files(self._layout) for wanted in ranges])
         if not all(wanted.is_of_minutes for wanted in ranges):
             stored = [self._with_missing(wanted, tables) for wanted, tables in zip(ranges, stored, strict=True)]
-        return [_in_one([bars for bars in tables if bars is not None]) for tables in stored]
+        return [_in_one(tables, wanted.schema) for wanted, tables in zip(ranges, stored, strict=True)]
 
     def _days(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
         """Return the exchange's own days, and where there is none, those made from minutes."""
@@ -298,8 +323,7 @@ class BarLoader:
         return [wanted.within(part) for wanted, part in zip(ranges, parts, strict=True)]
 
     def _now(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[pa.Table]:
-        stored = self._tables(ranges, paths)
-        return [_in_one([bars for bars in tables if bars is not None]) for tables in stored]
+        return [_in_one(tables) for tables in self._tables(ranges, paths)]
 
     def _tables(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[list[pa.Table | None]]:
         """Read the files of all symbols together: there may be a thousand symbols with a file each."""
@@ -328,7 +352,7 @@ class BarLoader:
         made = self._new_aggregator().aggregate(bars, [wanted.timeframe])
         of_files = ([made[month][wanted.timeframe] for month in some if month in made] for some in months)
         return [
-            wanted.within(_in_one(again)) if bars is None and again else bars
+            wanted.within(_in_one(again).select(wanted.columns)) if bars is None and again else bars
             for bars, again in zip(tables, of_files, strict=True)
         ]
 
@@ -337,12 +361,12 @@ class BarLoader:
         wanted, path = file
         try:
             if wanted.is_of_minutes:
-                return bars_at(path)
+                return bars_at(path, wanted.schema)
             if (content := content_of(path)) is None:
                 return None
             self._identity = self._identity or StoredIdentity(self._layout).read()
             refuse_others(path, identity_in(file_in(content, path, columns=False)[1]), self._identity)
-            return wanted.within(bars_in(content, path))
+            return wanted.within(bars_in(content, path, wanted.schema))
         except PartitionUnreadableError as error:
             raise _damage(wanted, error) from error
 
@@ -372,12 +396,11 @@ def _damage(wanted: BarRange, error: PartitionUnreadableError) -> PartitionUnrea
     return PartitionUnreadableError(f"a file of {wanted} is damaged: {error}")
 
 
-def _in_one(tables: Sequence[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables) if tables else BAR_SCHEMA.empty_table()
+def _in_one(tables: Iterable[pa.Table | None], schema: pa.Schema = BAR_SCHEMA) -> pa.Table:
+    found = [bars for bars in tables if bars is not None]
+    return pa.concat_tables(found) if found else schema.empty_table()
 
 
 def _named(bars: pa.Table, symbols: Sequence[str], lengths: Sequence[int]) -> pa.Table:
     """Add the column of symbols; ``lengths`` are the numbers of bars of each."""
-    which = pa.array(np.repeat(np.arange(len(symbols), dtype=np.int32), lengths))
-    names = pa.DictionaryArray.from_arrays(which, pa.array(symbols, pa.string())).dictionary_decode()
-    return bars.add_column(0, SYMBOL, names)
+    return bars.add_column(0, SYMBOL, repeated(symbols, lengths))

@@ -1,0 +1,65 @@
+"""A loaded table in the form that its caller wants: the hours, the columns and the time zone of a ``BarSelection``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate, TradingSession
+from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers
+from marketpipe.storage.domain.bar_selection import TRADING_DATE, BarSelection
+from marketpipe.storage.infrastructure.parquet_files import times_of
+
+SYMBOL: Final = pa.field("symbol", pa.string())
+Sessions = Callable[[TradingDate, TradingDate], Sequence[TradingSession]]
+"""Returns the sessions between two trading dates, both inclusive, ascending, as far as the calendar reaches."""
+
+
+def in_regular_hours(bars: pa.Table, sessions: Sessions) -> pa.Table:
+    """Return the bars that begin in a regular session of their date: a half day's ends early."""
+    times = times_of(bars)
+    if not len(times):
+        return bars
+    first, last = (TradingDate.of(Timestamp.from_epoch_micros(int(time))) for time in (times.min(), times.max()))
+    return bars.filter(pa.array(_are_regular(times, sessions(first, last))))
+
+
+def _are_regular(times: npt.NDArray[np.int64], sessions: Sequence[TradingSession]) -> npt.NDArray[np.bool_]:
+    # Opens and closes alternate and ascend, so a moment in a session has an odd number of them before or at it.
+    bounds = [moment.epoch_micros for session in sessions for moment in (session.opens, session.closes)]
+    inside: npt.NDArray[np.bool_] = np.searchsorted(np.array(bounds, np.int64), times, side="right") % 2 == 1
+    return inside
+
+
+def selected(bars: Sequence[pa.Table], symbols: Sequence[str], selection: BarSelection) -> pa.Table:
+    """Return the table of the bars of all symbols, a table each in the same order, with the columns of the selection.
+
+    The tables have the same columns, and one of them is ``timestamp``.
+    """
+    table = pa.concat_tables(bars)
+    columns = [_column(name, table, symbols, [len(each) for each in bars]) for name in selection.columns]
+    made = pa.table(dict(zip(selection.columns, columns, strict=True)))
+    if selection.time_zone == "UTC" or "timestamp" not in selection.columns:
+        return made
+    place = made.schema.get_field_index("timestamp")
+    local = pa.field("timestamp", pa.timestamp("us", tz=selection.time_zone))
+    return made.set_column(place, local, made["timestamp"].cast(local.type))
+
+
+def _column(name: str, bars: pa.Table, symbols: Sequence[str], lengths: Sequence[int]) -> pa.Array | pa.ChunkedArray:
+    if name == SYMBOL.name:
+        return repeated(symbols, lengths)
+    if name == TRADING_DATE:
+        return pa.array(day_numbers(times_of(bars)).astype(np.int32)).cast(pa.date32())
+    return bars[name]
+
+
+def repeated(symbols: Sequence[str], lengths: Sequence[int]) -> pa.Array:
+    """Return a column of symbols; ``lengths`` are the numbers of bars of each."""
+    which = pa.array(np.repeat(np.arange(len(symbols), dtype=np.int32), lengths))
+    return pa.DictionaryArray.from_arrays(which, pa.array(symbols, pa.string())).dictionary_decode()
