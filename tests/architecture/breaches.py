@@ -46,6 +46,8 @@ LAYERS: Final = [
     Breach("parts_import_composition", "parts.py", "import marketpipe.composition", "1 7d 9"),
     Breach("store_imports_pipeline", "store.py", "import marketpipe.pipeline", "1 9"),
     Breach("terminal_imports_cli", "terminal/process.py", "def again():\n    import marketpipe.cli", "1 9"),
+    Breach("commands_import_cli", "commands/setup.py", "def again():\n    import marketpipe.cli", "1 9"),
+    Breach("terminal_imports_commands", "terminal/output.py", "import marketpipe.commands.options", "1 9"),
     Breach("reports_import_the_observers", "reports.py", "import marketpipe.observers", "1 9"),
     Breach("pipeline_imports_terminal", "pipeline.py", "def show():\n    import marketpipe.terminal.output", "1 9"),
     Breach("terminal_imports_loader", "terminal/output.py", "from marketpipe.loader import load_ohlcv", "1"),

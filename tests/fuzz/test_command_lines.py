@@ -12,14 +12,14 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.cli import COMMANDS as FUNCTIONS
+from marketpipe.cli import COMMANDS as TABLE
 from marketpipe.cli import app_for
 from tests.support.in_process_cli import run_in_process
 from tests.support.nasty import fuzzed, joined, no_symbols, symbols
 from tests.support.watched_folder import WatchedFolder
 
 pytestmark = pytest.mark.slow
-COMMANDS = typer.main.get_group(app_for([each.__name__ for each in FUNCTIONS])).commands
+COMMANDS = typer.main.get_group(app_for(TABLE)).commands
 CONFIG = "provider: synthetic\nsymbols: [AAPL]\nstart: 2024-01-02\nend: 2024-01-03\ntimeframes: [1d]\n"
 RECENT = CONFIG + "".join(
     f"{name}_path: recent/{name}\n" for name in ("output", "aggregates", "quarantine", "revisions", "state")

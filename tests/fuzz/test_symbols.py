@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from marketpipe import Pipeline, ValidationError, load_ohlcv
-from marketpipe.cli import COMMANDS as FUNCTIONS
+from marketpipe.cli import COMMANDS as TABLE
 from marketpipe.cli import app_for
 from tests.support.in_process_cli import run_in_process
 from tests.support.nasty import NO_SYMBOLS, ODD_SYMBOLS, joined
@@ -28,7 +28,7 @@ CONFIG = {
 }
 TAKING_SYMBOLS = sorted(
     name
-    for name, command in typer.main.get_group(app_for([each.__name__ for each in FUNCTIONS])).commands.items()
+    for name, command in typer.main.get_group(app_for(TABLE)).commands.items()
     if any(option.name == "symbols" for option in command.params)
 )
 FOUND = [name for name in NO_SYMBOLS if name and "/" not in name and name not in (".", "..") and len(name) < 200]

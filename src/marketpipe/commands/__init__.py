@@ -1,0 +1,11 @@
+"""The commands of the command line: each parses its options, calls the library and prints the result.
+
+    ingestion.py     what asks a provider and writes bars: plan, ingest, update, audit, aggregate
+    checking.py      what checks a store: coverage, verify, recover, freeze, validate
+    reading.py       what shows a store: query, status, metrics
+    setup.py         what a store can be set up with: providers
+    options.py       the options that commands share
+
+``marketpipe.cli`` lists them. ``marketpipe --help`` imports all of these modules and has to start quickly: a command
+imports what it needs inside its function, and all that is printed is written by the modules of ``marketpipe.terminal``.
+"""

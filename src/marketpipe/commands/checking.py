@@ -1,0 +1,114 @@
+"""The commands that check a store, and those that repair or freeze it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from marketpipe.commands.options import Config, End, EndOrLatest, Json, Start, Symbols, listed
+from marketpipe.terminal.process import exit_with, open_store
+
+if TYPE_CHECKING:
+    from marketpipe.storage.domain.dataset_lock import DatasetLock
+
+
+def coverage(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also if anything is short.")] = False,
+    json: Json = False,
+) -> None:
+    """Show for every symbol and session whether its bars are stored.
+
+    Prints a summary, a map, and every gap with its reason. Exit code 1 if anything is missing, suspect or lost; with
+    --strict also if it is short: the provider repeated its answer, and the evidence is still against it.
+    """
+    from marketpipe.terminal.coverage import print_coverage
+
+    with open_store(config) as pipeline:
+        report = pipeline.coverage(listed(symbols), start, end)
+    print_coverage(report, as_json=json)
+    exit_with(report.strict_ok if strict else report.ok)
+
+
+def verify(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    lock: Annotated[Path | None, typer.Option("--lock", help="File written by 'marketpipe freeze'.")] = None,
+    json: Json = False,
+) -> None:
+    """Read every byte, and list damaged, lost or foreign files.
+
+    With --lock, prove that the frozen files are unchanged. Exit code 1 if there is any problem.
+    """
+    from marketpipe.terminal.integrity import print_integrity
+
+    frozen = None if lock is None else _read_lock(lock)
+    with open_store(config) as pipeline:
+        report = pipeline.verify(listed(symbols), start, end, lock=frozen)
+    print_integrity(report, frozen, as_json=json)
+    exit_with(report.ok)
+
+
+def recover(
+    config: Config = None,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild the state even if it can be read.")] = False,
+    json: Json = False,
+) -> None:
+    """Rebuild a lost or damaged state from the stored files.
+
+    The old state file is kept under another name. Exit code 1 if any stored file is damaged.
+    """
+    from marketpipe.terminal.integrity import print_recovery
+
+    with open_store(config) as pipeline:
+        report = pipeline.recover(force=force)
+    print_recovery(report, as_json=json)
+    exit_with(report.ok)
+
+
+def freeze(
+    config: Config = None, symbols: Symbols = None, start: Start = None, end: End = None, json: Json = False
+) -> None:
+    """Print a lock: the hash of the dataset and of each of its files.
+
+    'marketpipe verify --lock' checks it, later or on another machine. Fails if the store is damaged.
+    """
+    from marketpipe.terminal.integrity import print_lock
+
+    with open_store(config) as pipeline:
+        print_lock(pipeline.freeze(listed(symbols), start, end), as_json=json)
+
+
+def validate(
+    config: Config = None, symbols: Symbols = None, start: Start = None, end: End = None, json: Json = False
+) -> None:
+    """Check the stored bars against the validation rules.
+
+    Changes nothing. Exit code 1 if bars break a rule of severity error, or if a file is damaged.
+    """
+    from marketpipe.terminal.store import print_validation
+
+    with open_store(config) as pipeline:
+        report = pipeline.validate(listed(symbols), start, end)
+    print_validation(report, as_json=json)
+    exit_with(report.ok)
+
+
+def _read_lock(file: Path) -> DatasetLock:
+    """Raise ``ConfigurationError`` if the file cannot be read or is not an unchanged lock."""
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError
+    from marketpipe.storage.domain.dataset_lock import DatasetLock
+
+    try:
+        return DatasetLock.parse(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read as a lock: {error}") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from error

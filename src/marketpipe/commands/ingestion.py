@@ -1,0 +1,148 @@
+"""The commands that ask a market data provider, and the one that builds aggregates."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from marketpipe.commands.options import (
+    Compression,
+    Config,
+    End,
+    EndOrLatest,
+    ExecutorKind,
+    Feed,
+    Json,
+    OutputPath,
+    Provider,
+    RetrySuspect,
+    Session,
+    Start,
+    Symbols,
+    Workers,
+    listed,
+    overrides,
+)
+from marketpipe.terminal.process import HOW_TO_CONTINUE, exit_with, open_pipeline, open_store
+
+
+def plan(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    provider: Provider = None,
+    feed: Feed = None,
+    output_path: OutputPath = None,
+    session: Session = None,
+    retry_suspect: RetrySuspect = False,
+    json: Json = False,
+) -> None:
+    """Show what ingest would request, and what it would cost.
+
+    Sends no request and changes nothing.
+    """
+    from marketpipe.config import load_config
+    from marketpipe.terminal.ingestion import print_plan
+
+    scope = {"start": start, "end": end, "session": session}
+    changed = overrides(symbols, feed, **scope, provider=provider, output_path=output_path)
+    with open_pipeline(load_config(config, changed)) as pipeline:
+        print_plan(pipeline.plan(retry_suspect=retry_suspect), as_json=json)
+
+
+def ingest(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    workers: Workers = None,
+    executor: ExecutorKind = None,
+    provider: Provider = None,
+    feed: Feed = None,
+    output_path: OutputPath = None,
+    compression: Compression = None,
+    session: Session = None,
+    retry_suspect: RetrySuspect = False,
+    json: Json = False,
+) -> None:
+    """Request, validate and store the bars that are missing.
+
+    Then refreshes the aggregates. If it was stopped, run it again to continue. Exit code 1 if anything failed.
+    """
+    from marketpipe.config import load_config
+    from marketpipe.terminal.ingestion import print_ingestion
+    from marketpipe.terminal.progress import show_progress
+
+    scope = {"start": start, "end": end, "session": session}
+    others = {"workers": workers, "executor": executor, "compression": compression}
+    changed = overrides(symbols, feed, **scope, **others, provider=provider, output_path=output_path)
+    with open_pipeline(load_config(config, changed), HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
+        report = pipeline.ingest(retry_suspect=retry_suspect)
+    print_ingestion(report, as_json=json)
+    exit_with(report.ok)
+
+
+def update(config: Config = None, symbols: Symbols = None, json: Json = False) -> None:
+    """Bring the store up to the newest final session.
+
+    Begins with each symbol's last settled session and ignores the configured end. Safe to run from cron: if another
+    update of the same store is running, this one prints a message, does nothing and ends with exit code 0.
+    """
+    from marketpipe.shared_kernel.domain.errors import StoreBusyError
+    from marketpipe.terminal.ingestion import print_ingestion
+    from marketpipe.terminal.output import err
+    from marketpipe.terminal.progress import show_progress
+
+    try:
+        with open_store(config, HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
+            report = pipeline.update(listed(symbols))
+    except StoreBusyError as busy:
+        err(str(busy))
+        return
+    print_ingestion(report, as_json=json)
+    exit_with(report.ok)
+
+
+def audit(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    sample: Annotated[str | None, typer.Option(help="Share of the sessions to compare, such as 2%.")] = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Replace bars that differ; the old ones are kept as a revision.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Request stored sessions again, and compare them bar by bar.
+
+    Changes nothing without --adopt. Exit code 1 if the provider's bars differ from the stored ones.
+    """
+    from marketpipe.terminal.ingestion import print_audit
+    from marketpipe.terminal.progress import show_progress
+
+    with open_store(config) as pipeline, show_progress(pipeline):
+        report = pipeline.audit(listed(symbols), start, end, sample=sample, adopt=adopt)
+    print_audit(report, config, as_json=json)
+    exit_with(report.ok)
+
+
+def aggregate(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    timeframes: Annotated[
+        str | None, typer.Option(help="Such as 5m,1h,1d; by default those configured or already stored.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring the aggregates up to date with the minute bars."""
+    from marketpipe.terminal.store import print_aggregation
+
+    with open_store(config) as pipeline:
+        report = pipeline.aggregate(listed(symbols), start, end, listed(timeframes))
+    print_aggregation(report, as_json=json)
+    exit_with(report.ok)
