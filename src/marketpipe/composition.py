@@ -131,7 +131,7 @@ def worker_pool(parts: Parts) -> WorkerProcesses:
     if parts.market_data_provider is not None or parts.new_worker_pool is None:
         raise ConfigurationError("executor: processes makes providers from the configuration; use threads")
     config = parts.pipeline_config
-    keys = needed_credentials(parts.credentials) if config.provider == "alpaca" else None
+    keys = needed_credentials(parts.credentials, config.root) if config.provider == "alpaca" else None
     pool = parts.new_worker_pool(config, keys, parts.bus)
     state(parts)  # before the pool is registered: workers end first, then the leases are released that they work under
     return parts.closing(pool)

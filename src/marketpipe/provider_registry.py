@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Final, cast
 
 from attrs import frozen
@@ -49,7 +50,7 @@ def new_provider(
     Raises ``ConfigurationError`` if the package that registered it cannot be loaded, and for missing credentials.
     """
     if config.provider == "alpaca":
-        return _new_alpaca(config, needed_credentials(credentials), clock, publish)
+        return _new_alpaca(config, needed_credentials(credentials, config.root), clock, publish)
     if config.provider == "synthetic":
         from marketpipe.integration.infrastructure.synthetic.synthetic_client import SyntheticClient
 
@@ -90,9 +91,12 @@ def closing_auction_of(identity: DatasetIdentity | None) -> int | None:
     return AT_THE_CLOSE if identity is not None and identity.provider in BUILT_IN else None
 
 
-def needed_credentials(credentials: Credentials | None) -> Credentials:
-    """Return those given, or else those of the environment or of .env. Raises ``ConfigurationError`` for none."""
-    return credentials or find_credentials(os.environ)
+def needed_credentials(credentials: Credentials | None, root: Path) -> Credentials:
+    """Return those given, or else those of the environment or of .env in ``root``.
+
+    Raises ``ConfigurationError`` for none.
+    """
+    return credentials or find_credentials(os.environ, root / ".env")
 
 
 def with_capabilities(provider: Any) -> Any:

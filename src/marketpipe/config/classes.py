@@ -1,7 +1,8 @@
 """Typed, frozen configuration that validates itself: an invalid configuration cannot exist.
 
 The fields take what YAML or a caller gives (``setting`` and its readers are in values.py) and hold what the attribute's
-type says. Paths stay as the user wrote them: relative paths are relative to the current folder.
+type says. Paths stay as the user wrote them: relative paths are relative to the current folder, or to ``root`` if it is
+given.
 """
 
 from __future__ import annotations
@@ -113,16 +114,18 @@ class StoreConfig:
     """Everything about a store: enough to query, load, validate and aggregate without a provider.
 
     The five folders must not be inside one another. A path that is not given is beside ``output_path``, with a name of
-    its own: another ``output_path`` is another store. ``timeframes`` are those of the aggregates.
+    its own: another ``output_path`` is another store. Relative paths begin in ``root``; without it, in the current
+    folder of each moment. ``timeframes`` are those of the aggregates.
     """
 
+    root: Path = setting(values.root_of_paths, Path())
     session: SessionKind = setting(values.one_of(*SessionKind), SessionKind.EXTENDED)
-    output_path: Path = setting(values.location, Path(DATA))
-    aggregates_path: Path = setting(values.location, Factory(partial(beside_data, "aggregates"), takes_self=True))
-    quarantine_path: Path = setting(values.location, Factory(partial(beside_data, "quarantine"), takes_self=True))
-    revisions_path: Path = setting(values.location, Factory(partial(beside_data, "revisions"), takes_self=True))
-    official_path: Path = setting(values.location, Factory(_official_place, takes_self=True))
-    state_path: Path = setting(values.location, Factory(_state_place, takes_self=True))
+    output_path: Path = values.place(Path(DATA))
+    aggregates_path: Path = values.place(Factory(partial(beside_data, "aggregates"), takes_self=True))
+    quarantine_path: Path = values.place(Factory(partial(beside_data, "quarantine"), takes_self=True))
+    revisions_path: Path = values.place(Factory(partial(beside_data, "revisions"), takes_self=True))
+    official_path: Path = values.place(Factory(_official_place, takes_self=True))
+    state_path: Path = values.place(Factory(_state_place, takes_self=True))
     compression: str = setting(values.one_of("zstd", "snappy"), "zstd")
     timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
     validation: ValidationConfig = setting(values.section(ValidationConfig), factory=ValidationConfig)
@@ -176,6 +179,7 @@ class PipelineConfig(StoreConfig):
             symbols: Sequence[str | Symbol],
             start: TradingDate | date | str,
             end: TradingDate | date | str,
+            root: Path | str = ...,
             session: SessionKind | str = ...,
             output_path: Path | str = ...,
             aggregates_path: Path | str = ...,

@@ -23,13 +23,17 @@ COMMAND_LINE = "the command line"
 _SECRET = re.compile(r"secret|password|token|(?:^|[_-])key(?:$|[_-])|key_id|api_?key", re.IGNORECASE)
 
 
-def load_config(file: str | Path | None, overrides: Mapping[str, Any] | None = None) -> PipelineConfig:
+def load_config(
+    file: str | Path | None, overrides: Mapping[str, Any] | None = None, *, root: str | Path | None = None
+) -> PipelineConfig:
     """Return the configuration of ``file`` with ``overrides``, which are values by key and win over the file.
 
     The key of a value in a section is written ``alpaca.feed``. Without a file all values come from ``overrides``.
+    ``root`` is the folder in which the relative paths of the configuration begin; without it, that of the key ``root``,
+    or the current folder. The path ``file`` itself always begins in the current folder.
     Raises ``ConfigurationError``. Only the file is read; nothing is written.
     """
-    overrides = overrides or {}
+    overrides = {**(overrides or {}), **({} if root is None else {"root": root})}
     given = {} if file is None else _read(Path(file))
     source = COMMAND_LINE if file is None else str(file)
     merged = _merged(given, overrides, source)
@@ -45,9 +49,11 @@ def load_config(file: str | Path | None, overrides: Mapping[str, Any] | None = N
         raise ConfigurationError(f"{_origin(key, source, overrides)}: {error}") from error
 
 
-def load_store_config(file: str | Path | None) -> StoreConfig:
-    """Return what is needed to read a store; without a file the defaults, which are the store in the current folder."""
-    return StoreConfig() if file is None else load_config(file)
+def load_store_config(file: str | Path | None, *, root: str | Path | None = None) -> StoreConfig:
+    """Return what is needed to read a store; without a file, that of the store in ``root`` or the current folder."""
+    if file is not None:
+        return load_config(file, root=root)
+    return StoreConfig() if root is None else StoreConfig(root=Path(root))
 
 
 def _origin(key: str, source: str, overrides: Mapping[str, Any]) -> str:

@@ -50,6 +50,18 @@ def setting(read: Reader[Any], default: Any = NOTHING, *, factory: Callable[[], 
     return field(default=Factory(factory) if factory else default, converter=Converter(convert, takes_field=True))
 
 
+def place(default: Any) -> Any:
+    """Return an attrs field for the place of a file or folder. A relative path begins in the field ``root``."""
+
+    def convert(value: Any, instance: Any, attribute: Attribute[Any]) -> Path:
+        try:
+            return Path(instance.root) / location(value)
+        except ValidationError as error:
+            raise _NestedError(f"{attribute.name}: {error}") from error
+
+    return field(default=default, converter=Converter(convert, takes_self=True, takes_field=True))
+
+
 class _NestedError(ConfigurationError):
     """An error whose message begins with the name of a key, so that a section can put its own name before that."""
 
@@ -145,6 +157,15 @@ def location(value: Any) -> Path:
         raise ValidationError(f"{str(value)!r} cannot be written in UTF-8") from error
     except RuntimeError as error:
         raise ValidationError(f"{str(value)!r}: {error}") from error
+
+
+def root_of_paths(value: Any) -> Path:
+    """Read the folder in which relative paths begin: absolute, except for the current folder, which stays relative."""
+    root = location(value)
+    try:
+        return root if root == Path() else root.absolute()
+    except OSError as error:  # the current folder was deleted
+        raise ValidationError(f"{root} cannot be resolved: {error}") from error
 
 
 def root_folder(value: str | Path) -> Path:

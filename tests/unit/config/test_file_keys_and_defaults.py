@@ -17,6 +17,7 @@ from marketpipe.shared_kernel.domain.trading_date import CalendarException, Sess
 from tests.unit.config.yaml_texts import LoadText, value_of, yaml_text
 
 DEFAULTS: dict[str, Any] = {
+    "root": Path(),
     "session": SessionKind.EXTENDED,
     "output_path": Path("data"),
     "aggregates_path": Path("aggregates"),
@@ -84,6 +85,7 @@ READ: list[tuple[str, str, Any]] = [
             HaltConfig(JANUARY, time(10), time(10, 5), as_symbols(["BRK.A"])),
         ),
     ),
+    ("root", "/srv/bars", Path("/srv/bars")),
     ("session", "regular", SessionKind.REGULAR),
     ("output_path", "/var/bars", Path("/var/bars")),
     ("aggregates_path", "../aggs", Path("../aggs")),

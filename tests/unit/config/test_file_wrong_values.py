@@ -22,6 +22,7 @@ NO_DATE += ["2024-01-02T00:00:00Z", "2024-01-02 09:30:00", "01/02/2024", "today"
 NO_LIST = ["null", "5", "true", "word", "{date: 2027-01-12, closed: true}", "[5]", "[[]]", "[word]", "[{}]", "[null]"]
 NO_URL = ["5", "[a]", "null", '""', "data.alpaca.markets", "ftp://data.alpaca.markets", "https://", "'https://[::1'"]
 WRONG: dict[str, list[str]] = {
+    "root": NO_PATH,
     "session": NO_CHOICE,
     "output_path": NO_PATH,
     "aggregates_path": NO_PATH,
