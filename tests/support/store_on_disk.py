@@ -31,7 +31,8 @@ from tests.support.fake_clock import FakeClock
 Row = dict[str, Any]
 
 IDENTITY = DatasetIdentity("alpaca", "sip", "raw")
-AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe.is_aggregated)
+AGGREGATED = tuple(map(Timeframe.parse, ("5m", "15m", "30m", "1h", "4h", "1d")))
+"""What a store of a test is aggregated to."""
 NOTHING = columnar()
 
 

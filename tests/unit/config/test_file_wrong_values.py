@@ -31,7 +31,7 @@ WRONG: dict[str, list[str]] = {
     "official_path": NO_PATH,
     "state_path": NO_PATH,
     "compression": [*NO_CHOICE, "gzip", "ZSTD"],
-    "timeframes": ["5m", "5", "null", "true", "{5m: 1h}", "[2m]", "[1m, 5m]", "[5]", "[null]", "[[5m]]", "[{5m: 1}]"],
+    "timeframes": ["5m", "5", "null", "true", "{5m: 1h}", "[4m]", "[1m, 5m]", "[5]", "[null]", "[[5m]]", "[{5m: 1}]"],
     "provider": NO_WORD,
     "symbols": ["AAPL", "A,B", "5", "true", "{AAPL: 1}", "[]", "[aapl]", "[5]", "[null]", "[[A]]", "[{A: B}]", "['']"],
     "start": NO_DATE,
@@ -125,7 +125,11 @@ def test_section_that_is_no_mapping_is_refused(section: str, text: str, load_tex
         ("alpaca.asof", "today", "'today' is not a date written YYYY-MM-DD"),
         ("symbols", "AAPL", "expected a list such as [AAPL, BRK.B], not 'AAPL'"),
         ("timeframes", "[1m]", "1m bars are always stored; name only the timeframes to aggregate them to"),
-        ("timeframes", "[2m]", "'2m' is not a timeframe; use one of: 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w, 1mo"),
+        (
+            "timeframes",
+            "[4m]",
+            "'4m' is not a timeframe; use one of: 1m, 2m, 3m, 5m, 10m, 15m, 30m, 1h, 2h, 4h, 1d, 1w, ",
+        ),
         ("start", "2024-1-2", "'2024-1-2' is not a date written YYYY-MM-DD"),
         ("metrics.enabled", "yes", "expected true or false, not 'yes'"),
         (

@@ -15,10 +15,14 @@ class Timeframe(Enum):
     """
 
     MINUTE_1 = "1m"
+    MINUTE_2 = "2m"
+    MINUTE_3 = "3m"
     MINUTE_5 = "5m"
+    MINUTE_10 = "10m"
     MINUTE_15 = "15m"
     MINUTE_30 = "30m"
     HOUR_1 = "1h"
+    HOUR_2 = "2h"
     HOUR_4 = "4h"
     DAY_1 = "1d"
     WEEK_1 = "1w"
@@ -56,7 +60,13 @@ class Timeframe(Enum):
         return self.value
 
 
-_MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440, "1w": 10_080, "1mo": 43_200}
+_MINUTES = dict(
+    zip(
+        ("1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "4h", "1d", "1w", "1mo"),
+        (1, 2, 3, 5, 10, 15, 30, 60, 120, 240, 1440, 10_080, 43_200),
+        strict=True,
+    )
+)
 
 
 class DaySource(Enum):

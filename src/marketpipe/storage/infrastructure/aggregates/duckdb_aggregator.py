@@ -1,10 +1,8 @@
-"""Minute bars to bars of every timeframe, in one SQL statement and one pass over the minutes. See ADR 0006.
+"""Minute bars to bars of every timeframe, in one pass over the minutes, by the SQL of ``cascade.py``. See ADR 0006.
 
-Each session has three parts: before the open, the regular session, after the close. Buckets are counted from the start
-of their part, so none crosses the open, the close or midnight, and every timeframe nests in the next: each is made from
-the one before it. A part makes one daily bar, and that of the regular session is chosen afterwards; the minute of the
-closing auction, which begins at the close or later, is added to it (ADR 0021). Volume-weighted prices carry value and
-weight through the cascade.
+Each session has three parts: before the open, the regular session, after the close. A part makes one daily bar, and
+that of the regular session is chosen afterwards; the minute of the closing auction, which begins at the close or later,
+is added to it (ADR 0021).
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from itertools import pairwise
 from typing import Final
 
 import duckdb
@@ -24,10 +21,11 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.aggregates.cascade import cascade
 from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods, first_sessions, periods_sql
 from marketpipe.storage.infrastructure.parquet_files import Int64s, times_of
 
@@ -84,73 +82,6 @@ def _hours(session: TradingSession) -> list[tuple[int, int, int, bool]]:
     bounds = session.extended.start, session.opens, session.closes, session.extended.end
     marks = [moment.epoch_micros for moment in bounds]
     return [(marks[i], marks[i + 1], day, i == 1) for i in range(3)]
-
-
-DAILY_SOURCE: Final = Timeframe.MINUTE_5
-MINUTES = """
-level_1 AS (
-SELECT hours, time, open, high, low, close, volume, trade_count,
-       vwap * volume AS value, CASE WHEN vwap IS NOT NULL THEN volume END AS weight
-FROM minutes)"""
-
-# Of the auction's minute one price is the auction's, the first: those after it are of the late hours. Its volume cannot
-# be divided, and the auction is nearly all of it.
-WITH_AUCTIONS = """
-of_days AS (
-SELECT * FROM level_5 UNION ALL
-SELECT hours, time, open, open AS high, open AS low, open AS close, volume, trade_count,
-       vwap * volume AS value, CASE WHEN vwap IS NOT NULL THEN volume END AS weight
-FROM auctions)"""
-
-LEVEL = """
-{target} AS MATERIALIZED (
-SELECT hours, {bucket} AS time,
-       arg_min(open, time) AS open, max(high) AS high, min(low) AS low, arg_max(close, time) AS close,
-       fsum(volume) AS volume, sum(trade_count)::BIGINT AS trade_count, fsum(value) AS value, fsum(weight) AS weight
-FROM {source} GROUP BY hours, {bucket})"""
-
-READ = """
-SELECT {minutes} AS minutes, time, open, high, low, close, volume, trade_count,
-       CASE WHEN weight > 0 THEN value / weight END AS vwap
-FROM {source}"""
-
-
-def cascade(timeframes: Sequence[Timeframe]) -> str:
-    """Return the SQL that makes all bars, ordered by the length of timeframe, then time.
-
-    The tables are ``minutes`` and, of these, the ``auctions``, which count as part of their regular sessions.
-    """
-    # Each timeframe is always made from the same one, whatever else is wanted: a sum of doubles depends on the order
-    # of the additions, and the bytes of a file may not depend on which other files were stale.
-    reads = (READ.format(minutes=timeframe.minutes, source=_level(timeframe)) for timeframe in timeframes)
-    levels, selects = ",".join([MINUTES, *_levels(timeframes)]), " UNION ALL ".join(reads)
-    return f"WITH {levels} {selects} ORDER BY minutes, time"
-
-
-def _levels(timeframes: Sequence[Timeframe]) -> list[str]:
-    """Return the common table expressions, the shortest timeframe first."""
-    coarsest = max((timeframe.minutes for timeframe in timeframes if timeframe.is_intraday), default=0)
-    needed = max(coarsest, DAILY_SOURCE.minutes)
-    chain = [timeframe for timeframe in Timeframe if timeframe.is_intraday and timeframe.minutes <= needed]
-    levels = [_intraday(timeframe, _level(source)) for source, timeframe in pairwise(chain)]
-    if Timeframe.DAY_1 in timeframes:
-        levels.append(WITH_AUCTIONS)
-        levels.append(_bucketed(Timeframe.DAY_1, "of_days", "hours"))
-    return levels
-
-
-def _intraday(timeframe: Timeframe, source: str) -> str:
-    step = timeframe.minutes * MICROS_PER_MINUTE
-    # qualified by its table, or GROUP BY would take the column that is called time in the result
-    return _bucketed(timeframe, source, f"hours + ({source}.time - hours) // {step} * {step}")
-
-
-def _bucketed(timeframe: Timeframe, source: str, bucket: str) -> str:
-    return LEVEL.format(target=_level(timeframe), source=source, bucket=bucket)
-
-
-def _level(timeframe: Timeframe) -> str:
-    return f"level_{timeframe.minutes}"
 
 
 DATED: Final = "(SELECT *, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date FROM bars)"

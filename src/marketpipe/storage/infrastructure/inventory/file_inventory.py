@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
-from typing import Final
 
 from marketpipe.shared_kernel.domain.store_inventory import (
     RecordedVersion,
@@ -20,7 +19,6 @@ from marketpipe.shared_kernel.domain.store_inventory import (
     VersionMark,
 )
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import size_and_time_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import (
@@ -45,8 +43,6 @@ from marketpipe.storage.infrastructure.store_layout import (
     modified_ns,
     scan_day_files,
 )
-
-AGGREGATED: Final = tuple(timeframe for timeframe in Timeframe if timeframe.is_aggregated)
 
 
 class FileInventory:
@@ -96,10 +92,11 @@ class FileInventory:
     ) -> Mapping[TradingDate, tuple[str, ...]]:
         """By date, then length: what a refresh would rebuild, without the aggregates that do not exist."""
         found: defaultdict[TradingDate, list[str]] = defaultdict(list)
-        for year, wanted in years_between(self._layout, symbol, first, last):
-            files = aggregate_files(self._layout, year, wanted, AGGREGATED)
+        made = [timeframe for timeframe in self._layout.timeframes() if timeframe.is_aggregated]
+        for year, wanted in years_between(self._layout, symbol, first, last) if made else ():
+            files = aggregate_files(self._layout, year, wanted, made)
             existing = [file for file in files if modified_ns(file.path) is not None]
-            freshness = YearFreshness(self._layout, year, AGGREGATED, self._closing_auction() if existing else None)
+            freshness = YearFreshness(self._layout, year, made, self._closing_auction() if existing else None)
             # A month with a file that cannot be read is passed over: that day has a verdict of its own.
             for stale in freshness.stale(existing, lambda _, __: None):
                 for day in stale.changed_dates():

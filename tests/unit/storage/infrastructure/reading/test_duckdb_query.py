@@ -13,7 +13,7 @@ from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from tests.support.builders import bar, day
 from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
 
-VIEWS = ("bars", "bars_5m", "bars_15m", "bars_30m", "bars_1h", "bars_4h", "bars_1d", "bars_1w", "bars_1mo")
+VIEWS = ("bars", *(f"bars_{timeframe}" for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1))
 COLUMNS = [
     ("symbol", "string"),
     ("trading_date", "date32[day]"),
