@@ -34,12 +34,11 @@ def load_ohlcv(
 ) -> pa.Table:
     """Return stored OHLCV bars as one Arrow table, by symbol, then time. Asks no provider and writes nothing.
 
-    ``start`` and ``end`` are trading dates (New York), both inclusive. ``timeframe`` is "1m", "5m", "15m", "30m", "1h",
-    "4h", "1d", "1w" or "1mo". ``root`` is the folder that holds ``data``, ``aggregates``, ``official`` and
-    ``revisions``, or an ``output_path`` of another name than ``data``: the areas of that store are found beside it.
-    ``as_of`` is a moment
-    with a time zone, as a ``Timestamp``, an aware datetime or RFC 3339 text: the bars are then those that the store
-    held at that moment.
+    ``start`` and ``end`` are trading dates (New York), both inclusive. ``timeframe`` is "1m", "2m", "3m", "5m", "10m",
+    "15m", "30m", "1h", "2h", "4h", "1d", "1w" or "1mo"; what has no file is made of the minutes.
+    ``root`` is the folder that holds ``data``, ``aggregates``, ``official`` and ``revisions``, or an ``output_path`` of
+    another name than ``data``: the areas of that store are found beside it. ``as_of`` is a moment with a time zone, as
+    a ``Timestamp``, an aware datetime or RFC 3339 text: the bars are then those that the store held at that moment.
 
     "1d" is the exchange's daily bar where the provider gave one, and else made from minutes, an estimate of it; "1w"
     and "1mo" are made of these days and belong to the date on which they begin. They have a last column, source:

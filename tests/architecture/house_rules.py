@@ -40,14 +40,14 @@ PUT_INTO_SQL: Final = frozenset(
             ("storage/infrastructure/official/daily_bars.py", n)
             for n in ("PERIOD_UNITS[timeframe]", "days", "first_sessions")
         ),
-        # names of levels and whole numbers, all of a Timeframe
+        # names of levels and columns, and whole numbers, all of a Timeframe or of the module itself
         *(
-            ("storage/infrastructure/aggregates/duckdb_aggregator.py", name)
-            for name in ("source", "bucket", "timeframe.minutes")
+            ("storage/infrastructure/aggregates/cascade.py", name)
+            for name in ("source", "bucket", "timeframe.minutes", "keys", "order", "kept")
         ),
         *(
-            ("storage/infrastructure/aggregates/duckdb_aggregator.py", name)
-            for name in ("_level(timeframe)", "levels", "selects")
+            ("storage/infrastructure/aggregates/cascade.py", name)
+            for name in ("_level(timeframe)", "levels", "selects", "WITH_AUCTIONS.format(keys=keys)")
         ),
         # words that stand in the same module, or in a Literal
         *(
