@@ -12,7 +12,8 @@ from rich.text import Text
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Suspicion, SymbolCoverage, Verdict
 from marketpipe.reports import CoverageReport, day_as_row
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.terminal.output import out, print_json, print_table, printable
+from marketpipe.terminal.output import count_of, out, print_json, printable
+from marketpipe.terminal.tables import print_table
 
 SIGNS = {
     Verdict.MISSING: ("x", "bold red"),
@@ -49,7 +50,8 @@ def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
     if report.dates:
         shown = [verdict for verdict in Verdict if verdict is Verdict.COMPLETE or report.count(verdict)]
         head = ("symbol", *map(str, shown), "bars", "rejected")
-        print_table(head, (_row(coverage, shown) for coverage in report.symbols))
+        spare = [str(verdict) for verdict in Verdict]
+        print_table(head, (_row(coverage, shown) for coverage in report.symbols), spare=[*spare, "rejected"])
         drawn = Text("\n").join([Text(), *heat_map(report, width), Text()])
         console.print(drawn if printable(drawn.plain) == drawn.plain else printable(drawn.plain), soft_wrap=True)
     for gap in (*report.notes(), *report.gaps()):
@@ -57,7 +59,7 @@ def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
     for path in report.lost[:LOST_SHOWN]:
         out(f"{path}: lost: it was recorded, and does not exist")
     if len(report.lost) > LOST_SHOWN:
-        out(f"… and {len(report.lost) - LOST_SHOWN:,} more lost files")
+        out(f"… and {count_of(len(report.lost) - LOST_SHOWN, 'more lost file')}")
     out(_conclusion(report))
     for coverage in report.symbols:
         if report.dates and coverage.count(Verdict.EMPTY) == len(report.dates):
@@ -66,13 +68,12 @@ def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
         out(advice)
 
 
-def _row(coverage: SymbolCoverage, shown: Iterable[Verdict]) -> list[str]:
-    counts = [f"{count:,}" if (count := coverage.count(verdict)) else "" for verdict in shown]
-    return [str(coverage.symbol), *counts, f"{coverage.bars:,}", f"{coverage.rejected:,}"]
+def _row(coverage: SymbolCoverage, shown: Iterable[Verdict]) -> list[object]:
+    return [str(coverage.symbol), *map(coverage.count, shown), coverage.bars, coverage.rejected]
 
 
 def _line(gap: Gap) -> str:
-    span = f"{gap.first}" if gap.sessions == 1 else f"{gap.first} to {gap.last} ({gap.sessions:,} sessions)"
+    span = f"{gap.first}" if gap.sessions == 1 else f"{gap.first} to {gap.last} ({count_of(gap.sessions, 'session')})"
     reason = f": {gap.finding.detail}" if gap.finding.detail else ""
     kind = f" ({gap.finding.suspicion})" if gap.finding.suspicion else ""
     evidence = gap.finding.evidence
@@ -81,7 +82,8 @@ def _line(gap: Gap) -> str:
 
 
 def _conclusion(report: CoverageReport) -> str:
-    span = f"{len(report.symbols):,} symbols, {len(report.dates):,} sessions, {report.first} to {report.last}"
+    counted = f"{count_of(len(report.symbols), 'symbol')}, {count_of(len(report.dates), 'session')}"
+    span = f"{counted}, {report.first} to {report.last}"
     if not report.dates:
         return f"{span}: no session of the exchange has begun in that range"
     counts = ", ".join(f"{count:,} {verdict}" for verdict in NAMED if (count := report.count(verdict)))
@@ -130,7 +132,7 @@ def heat_map(report: CoverageReport, width: int) -> Iterator[Text]:
             line.append(*SIGNS[min(verdicts[start : start + shared], key=RANK.__getitem__)])
         yield line
     if left := len(report.symbols) - len(rows):
-        yield Text(f"… and {left:,} more symbols, none of them worse than these")
+        yield Text(f"… and {count_of(left, 'more symbol')}, none of them worse than these")
     yield from _legend(shared, width)
 
 

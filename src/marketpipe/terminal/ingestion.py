@@ -11,7 +11,7 @@ from marketpipe.ingestion.domain.official_days import OfficialDaysReport
 from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustment
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
 from marketpipe.shared_kernel.domain.symbol import Outcome
-from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
+from marketpipe.terminal.output import count_of, err, megabytes, out, print_json, reasons_as_json
 
 FAILURES_SHOWN = 20
 
@@ -21,12 +21,12 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
         print_json(asdict(report))
         return
     others = f"{report.already_settled:,} already settled, {report.not_begun:,} not begun yet"
-    out(f"{report.planned:,} symbol-days to request ({others})")
+    out(f"{count_of(report.planned, 'symbol-day')} to request ({others})")
     if report.planned:
         out(_estimated(report.estimate))
     if report.official_days:
-        days, requests = f"{report.official_days:,} official days", f"{report.official_requests:,} requests"
-        out(f"{days} of the exchange in {requests}")
+        days = count_of(report.official_days, "official day")
+        out(f"{days} of the exchange in {count_of(report.official_requests, 'request')}")
     if report.minutes is not None and (report.planned or report.official_days):
         minutes = "less than 0.1" if report.minutes < 0.1 else f"at least {report.minutes:,.1f}"
         out(f"at the configured rate limit this takes {minutes} minutes")
@@ -36,8 +36,9 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
 
 def _estimated(estimate: PlanEstimate) -> str:
     days = estimate.known_days
-    basis = f"estimated from {days:,} stored symbol-days" if days else "a guess: nothing is stored yet"
-    return f"about {estimate.bars:,} bars in {estimate.requests:,} requests, {megabytes(estimate.size_bytes)} ({basis})"
+    basis = f"estimated from {count_of(days, 'stored symbol-day')}" if days else "a guess: nothing is stored yet"
+    requests = count_of(estimate.requests, "request")
+    return f"about {count_of(estimate.bars, 'bar')} in {requests}, {megabytes(estimate.size_bytes)} ({basis})"
 
 
 def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
@@ -47,8 +48,8 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     rate = f", {report.bars / report.seconds:,.0f} bars/s" if report.seconds and report.bars else ""
     out(f"job {report.job_id} {report.state}. Symbol-days: {_counts(report)}")
     out(
-        f"{report.bars:,} bars, {report.rejected:,} rejected, "
-        f"{report.requests:,} requests, {report.seconds:.1f} s{rate}"
+        f"{count_of(report.bars, 'bar')}, {report.rejected:,} rejected, "
+        f"{count_of(report.requests, 'request')}, {report.seconds:.1f} s{rate}"
     )
     if report.official.requested:
         out(_official(report.official))
@@ -57,10 +58,11 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     for adjustment in report.readjusted:
         out(_renewed_history(adjustment))
     for rule, count in sorted(report.warnings.items()):
-        out(f"warning: {count:,} bars break the rule {rule}; they are stored nevertheless")
+        breach = "bar breaks" if count == 1 else "bars break"
+        out(f"warning: {count:,} {breach} the rule {rule}; stored nevertheless")
     if report.rejected:
         out("the rejected bars are in quarantine, each with its rule and reason")
-    out(f"aggregates: {report.aggregates.written:,} files written, {report.aggregates.unchanged:,} unchanged")
+    out(f"aggregates: {count_of(report.aggregates.written, 'file')} written, {report.aggregates.unchanged:,} unchanged")
     for notice in report.notices:
         out(f"note: {notice}")
     for failure in report.aggregates.failures:
@@ -69,9 +71,9 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
 
 
 def _official(official: OfficialDaysReport) -> str:
-    parts = [f"{official.answered:,} official days of the exchange"]
+    parts = [f"{count_of(official.answered, 'official day')} of the exchange"]
     if official.changed:
-        parts.append(f"{len(official.changed):,} of them have changed, so their minutes were requested again")
+        parts.append(f"{len(official.changed):,} changed, so the minutes were requested again")
     if official.left:
         parts.append(f"{official.left:,} not requested")
     return ", ".join(parts)
@@ -97,7 +99,7 @@ def _print_failures(report: IngestionReport) -> None:
     for day, reason in official[:FAILURES_SHOWN]:
         err(f"failed: the official day of {day}: {reason}")
     if len(official) > FAILURES_SHOWN:
-        err(f"… and {len(official) - FAILURES_SHOWN:,} more official days; --json lists all of them")
+        err(f"… and {count_of(len(official) - FAILURES_SHOWN, 'more official day')}; --json lists all of them")
     if failures or official:
         err("run the same command again to retry only what failed")
 
@@ -150,7 +152,8 @@ def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> N
     for day, reason in sorted(report.failures.items()):
         err(f"failed: {day}: {reason}")
     differing = len(report.restatements)
-    out(f"{len(report.compared):,} symbol-days compared in {report.requests:,} requests, {differing:,} of them differ")
+    requests, differ = count_of(report.requests, "request"), "differs" if differing == 1 else "differ"
+    out(f"{count_of(len(report.compared), 'symbol-day')} compared in {requests}, {differing:,} of them {differ}")
     if report.adopted is not None:
         print_ingestion(report.adopted, as_json=False)
         out("the former bars of these days are kept: read them with load_ohlcv(..., as_of=...)")

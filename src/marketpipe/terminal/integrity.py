@@ -9,7 +9,7 @@ from attrs import asdict
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
-from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
+from marketpipe.terminal.output import count_of, err, megabytes, out, print_json, reasons_as_json
 
 SHOWN_OF_A_KIND = 10
 """Files that are printed of a kind that may comprise the whole store, as when its state was lost."""
@@ -28,8 +28,8 @@ def print_integrity(report: IntegrityReport, lock: DatasetLock | None, *, as_jso
     _print_first([_line(problem) for problem in unrecorded], "files that are not recorded in the state")
     not_in_lock = [f"{path}: not in the lock" for path in report.extra]
     _print_first(not_in_lock, "files that are not in the lock, which is not an error")
-    verdict = "every file is unchanged" if report.ok else f"{len(report.problems):,} problems"
-    out(f"{report.files:,} files, {megabytes(report.size_bytes)} read: {verdict}")
+    verdict = "every file is unchanged" if report.ok else f"{count_of(len(report.problems), 'problem')}"
+    out(f"{count_of(report.files, 'file')}, {megabytes(report.size_bytes)} read: {verdict}")
     if lock is not None:
         out(f"{'identical' if report.ok else 'NOT identical'} to dataset {lock.dataset_sha256}")
         return
@@ -51,7 +51,8 @@ def _line(problem: IntegrityProblem) -> str:
 def _advice(report: IntegrityReport) -> Iterator[str]:
     damages = {problem.damage for problem in report.problems}
     if report.suspect:
-        yield f"{report.suspect:,} damaged days had the recorded size and time, and are now failed in the state"
+        days = count_of(report.suspect, "damaged day")
+        yield f"{days} with the recorded size and time: now marked as failed in the state"
     if damages & REPAIRED_BY_INGEST:
         yield "'marketpipe ingest' requests damaged and lost minute bars again, and rebuilds aggregates"
     if Damage.UNRECORDED in damages:
@@ -97,7 +98,8 @@ def print_recovery(report: RecoveryReport, *, as_json: bool) -> None:
         out("no bars are stored here: there is nothing to recover")
         return
     out(f"dataset: {report.identity}, session {report.session}")
-    out(f"{report.symbol_days:,} symbol-days recorded, {report.partial:,} of them partial: {report.bars:,} bars")
+    recorded = f"{count_of(report.symbol_days, 'symbol-day')} recorded, {report.partial:,} of them partial"
+    out(f"{recorded}: {count_of(report.bars, 'bar')}")
     outside = "some bars are" if str(report.session) == "extended" else "no bar is"
     out(f"the session is inferred from the bars: {outside} outside regular hours")
     out("days without bars have no file: the next ingestion requests them once more")

@@ -1,25 +1,20 @@
-"""Lines, tables and JSON on standard output and standard error."""
+"""Lines and JSON on standard output and standard error."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from marketpipe.shared_kernel.domain.secret_text import visible
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 
 ASCII = str.maketrans({"█": "#", "▒": "o", "○": "~", "·": ".", "…": "..."})
-WIDEST = 10_000
-"""Columns of a table that is not printed on a terminal: enough for any row."""
 
 
 def out(line: str = "") -> None:
@@ -41,21 +36,9 @@ def printable(text: str) -> str:
     return text
 
 
-def print_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table: cut to the width of a terminal, but complete if the output goes to a file or a program."""
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=WIDEST)
-    table = Table(*head, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*(escape(visible(text)) for text in row))
-    console.print(table)
-
-
-def cell(value: object) -> str:
-    """Return the text of a table cell: "" for None, and thousands separators in whole numbers."""
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+def count_of(number: int, noun: str) -> str:
+    """Return such as "1 symbol" or "2,000 symbols"."""
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
 
 
 def megabytes(size_bytes: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from attrs import asdict
@@ -12,19 +13,24 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import StatusReport, ValidationReport
 from marketpipe.shared_kernel.domain.errors import QueryError
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.storage.domain.storage_metadata import AggregationReport
-from marketpipe.terminal.output import cell, err, out, print_json, print_table, reasons_as_json
+from marketpipe.terminal.output import count_of, err, out, print_json, reasons_as_json
+from marketpipe.terminal.tables import print_table, text_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_SHOWN = 100
 """Rows of a query result that are printed as a table."""
+SYMBOL_HEAD = ("symbol", "first", "last", "complete", "empty", "partial", "failed", "bars", "rejected", "MB")
+JOB_HEAD = ("job", "state", "started", "finished", "symbols", "dates", "planned", "done", "failed")
+SPARE = ("empty", "partial", "failed", "rejected")
 
 
 def print_validation(report: ValidationReport, *, as_json: bool) -> None:
@@ -35,11 +41,11 @@ def print_validation(report: ValidationReport, *, as_json: bool) -> None:
     for finding in report.findings:
         counts[finding.rule, str(finding.severity)] += finding.count
     if counts:
-        print_table(("rule", "severity", "bars"), ((*key, f"{count:,}") for key, count in sorted(counts.items())))
+        print_table(("rule", "severity", "bars"), ((*key, count) for key, count in sorted(counts.items())))
     for day, reason in sorted(report.damaged.items()):
         err(f"damaged: {day}: {reason}")
     verdict = "valid" if report.ok else "NOT valid"
-    out(f"{report.bars:,} bars of {report.symbol_days:,} symbol-days: {verdict}")
+    out(f"{count_of(report.bars, 'bar')} of {count_of(report.symbol_days, 'symbol-day')}: {verdict}")
 
 
 def _validation_as_json(report: ValidationReport) -> dict[str, object]:
@@ -65,7 +71,7 @@ def print_aggregation(report: AggregationReport, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(report))
         return
-    out(f"{report.written:,} aggregate files written, {report.unchanged:,} unchanged")
+    out(f"{count_of(report.written, 'aggregate file')} written, {report.unchanged:,} unchanged")
     for failure in report.failures:
         err(f"failed: {failure}")
 
@@ -77,7 +83,7 @@ def print_rows(table: pa.Table, *, as_json: bool) -> None:
     if as_json:
         print_json([dict(zip(_distinct(table.column_names), row, strict=True)) for row in rows])
         return
-    print_table(table.column_names, (map(cell, row) for row in rows))
+    print_table(table.column_names, rows)
     if table.num_rows > ROWS_SHOWN:
         err(f"the first {ROWS_SHOWN} of {table.num_rows:,} rows; use LIMIT, or --json for all of them")
 
@@ -106,16 +112,27 @@ def print_status(report: StatusReport, *, as_json: bool) -> None:
     hours = f", session {report.session}" if report.session else ""
     out(f"dataset: {report.identity}{hours}" if report.identity else "nothing is stored here yet")
     if report.symbols:
-        head = ("symbol", "first", "last", "complete", "empty", "partial", "failed", "bars", "rejected", "MB")
-        print_table(head, (_status_row(asdict(summary, recurse=False)) for summary in report.symbols))
+        out()
+        print_table(SYMBOL_HEAD, map(_symbol_row, report.symbols), spare=SPARE)
     if report.jobs:
-        head = ("job", "state", "started", "finished", "symbols", "first", "last", "planned", "done", "failed")
-        print_table(head, (map(cell, asdict(job, recurse=False).values()) for job in report.jobs))
+        out()
+        print_table(JOB_HEAD, map(_job_row, report.jobs), spare=SPARE)
 
 
-def _status_row(summary: Mapping[str, object]) -> list[str]:
-    *others, size_bytes = summary.values()
-    return [*map(cell, others), f"{int(str(size_bytes)) / 1e6:,.2f}"]
+def _symbol_row(summary: SymbolSummary) -> list[object]:
+    *others, size_bytes = asdict(summary, recurse=False).values()
+    return [*others, round(size_bytes / 1e6, 2)]
+
+
+def _job_row(job: JobRecord) -> list[object]:
+    dates = f"{job.first} to {job.last}"
+    moments = (_moment(job.started_at), job.finished_at and _moment(job.finished_at))
+    return [job.job_id, job.state, *moments, job.symbols, dates, job.planned, job.done, job.failed]
+
+
+def _moment(rfc3339: str) -> str:
+    """Return a moment of a job without its fraction of a second; the space is where a narrow terminal breaks it."""
+    return text_of(datetime.fromisoformat(rfc3339).replace(microsecond=0))
 
 
 def print_providers(sources: Mapping[str, str], configured: str | None, *, as_json: bool) -> None:

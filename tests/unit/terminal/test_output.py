@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from marketpipe.terminal.output import err, out, print_json, print_table
+from marketpipe.terminal.output import count_of, err, out, print_json
+from marketpipe.terminal.tables import print_table
 
 
 def test_whatever_is_printed_obeys_no_foreign_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,3 +21,9 @@ def test_whatever_is_printed_obeys_no_foreign_control_characters(capsys: pytest.
 def test_a_line_of_ours_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     out("two\nlines\tof – text")
     assert capsys.readouterr().out == "two\nlines\tof – text\n"
+
+
+def test_one_is_singular_and_every_other_number_is_plural() -> None:
+    assert [count_of(number, "symbol-day") for number in (0, 1, 2_000)] == [
+        *("0 symbol-days", "1 symbol-day", "2,000 symbol-days")
+    ]
