@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from marketpipe.config import DATA, StoreConfig, root_folder
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment
-from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
+from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind
 from marketpipe.store import Store
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def load_ohlcv(
     symbols: str | Symbol | Iterable[str | Symbol],
-    start: TradingDate | date | str,
-    end: TradingDate | date | str,
+    start: AnyDate,
+    end: AnyDate,
     timeframe: str | Timeframe = "1m",
     root: str | Path = ".",
     *,
@@ -34,7 +34,8 @@ def load_ohlcv(
 ) -> pa.Table:
     """Return stored OHLCV bars as one Arrow table, by symbol, then time. Asks no provider and writes nothing.
 
-    ``start`` and ``end`` are trading dates (New York), both inclusive. ``timeframe`` is "1m", "2m", "3m", "5m", "10m",
+    ``start`` and ``end`` are trading dates (New York), both inclusive: text, a date, or a midnight of ``datetime``,
+    pandas or numpy, without a time zone or in New York. ``timeframe`` is "1m", "2m", "3m", "5m", "10m",
     "15m", "30m", "1h", "2h", "4h", "1d", "1w" or "1mo"; what has no file is made of the minutes.
     ``root`` is the folder that holds ``data``, ``aggregates``, ``official`` and ``revisions``, or an ``output_path`` of
     another name than ``data``: the areas of that store are found beside it. ``as_of`` is a moment with a time zone, as

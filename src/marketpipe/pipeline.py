@@ -24,11 +24,11 @@ from marketpipe.metrics_server import MetricsServer
 from marketpipe.parts import WorkerProcesses
 from marketpipe.provider_registry import settings_of
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
-from marketpipe.scoping import AnyDate, AnyEnd, Symbols, extended_back_to, recent_sessions, refuse_unknown, update_scope
+from marketpipe.scoping import AnyEnd, Symbols, extended_back_to, recent_sessions, refuse_unknown, update_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.store import Store
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date
 from difflib import get_close_matches
 from typing import Final
 
@@ -15,13 +14,18 @@ from marketpipe.ingestion.domain.official_days import RECENT_SESSIONS
 from marketpipe.ingestion.domain.store_status import JobRecord
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, as_symbols
-from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingCalendar, TradingDate, as_trading_date
+from marketpipe.shared_kernel.domain.trading_date import (
+    AnyDate,
+    SessionKind,
+    TradingCalendar,
+    TradingDate,
+    as_trading_date,
+)
 
 CLOSE: Final = 0.5
 SHOWN: Final = 10
 Symbols = str | Symbol | Iterable[str | Symbol]
-AnyDate = TradingDate | date | str
-AnyEnd = TradingDate | date | str | Latest
+AnyEnd = AnyDate | Latest
 Spans = Mapping[Symbol, tuple[TradingDate, TradingDate]]
 """The first and the last date for which each symbol was ever requested, both inclusive."""
 Newest = Callable[[], TradingDate]

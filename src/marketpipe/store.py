@@ -22,7 +22,6 @@ from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
 from marketpipe.parts import NewWorkerPool, Parts, check_platform
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
 from marketpipe.scoping import (
-    AnyDate,
     AnyEnd,
     Symbols,
     configured_scope,
@@ -38,6 +37,7 @@ from marketpipe.shared_kernel.domain.timestamp import AnyMoment, Clock, as_times
 from marketpipe.shared_kernel.domain.trading_date import (
     DISTANT_FUTURE,
     DISTANT_PAST,
+    AnyDate,
     SessionKind,
     TradingDate,
     as_trading_date,

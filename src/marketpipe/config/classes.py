@@ -8,7 +8,6 @@ given.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,7 +22,7 @@ from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate, as_trading_date
+from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate, as_trading_date
 
 FEEDS = ("sip", "iex", "otc")
 FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path")
@@ -177,8 +176,8 @@ class PipelineConfig(StoreConfig):
             *,
             provider: str,
             symbols: Sequence[str | Symbol],
-            start: TradingDate | date | str,
-            end: TradingDate | date | str,
+            start: AnyDate,
+            end: AnyDate,
             root: Path | str = ...,
             session: SessionKind | str = ...,
             output_path: Path | str = ...,

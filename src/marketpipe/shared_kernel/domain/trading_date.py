@@ -98,11 +98,48 @@ DISTANT_PAST, DISTANT_FUTURE = TradingDate(date.min), TradingDate(date.max)
 """Bounds of a range without bounds."""
 
 
-def as_trading_date(value: TradingDate | date | str) -> TradingDate:
-    """Convert what a caller gave; text is YYYY-MM-DD. Raises ``ValidationError``."""
+class NumpyDate(Protocol):
+    """A ``numpy.datetime64``: its type is not imported, as the domain does not know numpy."""
+
+    @property
+    def dtype(self) -> object: ...
+
+
+AnyDate = TradingDate | date | str | NumpyDate
+"""What ``as_trading_date`` converts."""
+
+
+def as_trading_date(value: AnyDate) -> TradingDate:
+    """Convert what a caller gave. Raises ``ValidationError``.
+
+    Text is YYYY-MM-DD. A ``datetime``, ``pandas.Timestamp`` or ``numpy.datetime64`` has to be a midnight, without a
+    time zone or in New York: any other moment may belong to another trading date than its own.
+    """
     if isinstance(value, TradingDate):
         return value
-    return TradingDate.parse(value) if isinstance(value, str) else TradingDate(value)
+    if isinstance(value, str):
+        return TradingDate.parse(value)
+    if isinstance(value, datetime) or str(getattr(value, "dtype", "")).startswith("datetime64"):
+        return _of_midnight(value)
+    if isinstance(value, date):
+        return TradingDate(value)
+    raise ValidationError(f"{value!r} is not a date: give YYYY-MM-DD, a date, or a midnight in New York")
+
+
+def _of_midnight(value: object) -> TradingDate:
+    wall = value
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        # in another zone the wall clocks differ, and so may the dates
+        wall, here = value.replace(tzinfo=None), value.astimezone(NEW_YORK).replace(tzinfo=None)
+        wall = wall if wall == here else f"{wall} elsewhere"
+    text = str(wall).replace(" ", "T")
+    day, _, clock = text.partition("T")
+    if text == "NaT" or clock.strip("0:."):
+        raise ValidationError(
+            f"'{value}' is not a trading date: give YYYY-MM-DD, a date, or a midnight without a time zone or in New "
+            "York. To choose a part of a day, compare the timestamps of the loaded bars"
+        )
+    return TradingDate.parse(day)
 
 
 @frozen

@@ -3,13 +3,15 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading_date
+from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, TradingDate, as_trading_date
 
 
 def nth_sunday(year: int, month: int, nth: int) -> date:
@@ -116,12 +118,40 @@ def test_trading_date_refuses_what_is_no_plain_date(value: Any) -> None:
         TradingDate(value)
 
 
-@pytest.mark.parametrize("value", ["2024-01-02", date(2024, 1, 2), TradingDate(date(2024, 1, 2))])
-def test_as_trading_date_takes_text_dates_and_itself(value: Any) -> None:
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("2024-01-02", date(2024, 1, 2), TradingDate(date(2024, 1, 2))),
+        *(datetime.fromisoformat("2024-01-02"), datetime.fromisoformat("2024-01-02T00:00-05:00")),
+        datetime(2024, 1, 2, tzinfo=NEW_YORK),
+        *(pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-02", tz="America/New_York")),
+        *(np.datetime64("2024-01-02"), np.datetime64("2024-01-02T00:00"), np.datetime64("2024-01-02", "ns")),
+    ],
+)
+def test_as_trading_date_takes_text_dates_midnights_and_itself(value: Any) -> None:
     assert as_trading_date(value) == TradingDate(date(2024, 1, 2))
 
 
-@pytest.mark.parametrize("value", [None, 20240102, True, datetime(2024, 1, 2, tzinfo=UTC), ["2024-01-02"]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(2024, 1, 2, tzinfo=UTC),
+        datetime.fromisoformat("2024-01-02T09:30"),
+        datetime(2024, 1, 2, 5, tzinfo=UTC),
+        datetime.fromisoformat("2024-07-02T00:00-05:00"),
+        pd.Timestamp("2024-01-02 00:00:00.000000001"),
+        pd.Timestamp("2024-01-02", tz="Europe/Zurich"),
+        pd.NaT,
+        np.datetime64("2024-01-02T09:30"),
+        np.datetime64("NaT"),
+    ],
+)
+def test_as_trading_date_refuses_other_moments_and_names_what_to_give(value: Any) -> None:
+    with pytest.raises(ValidationError, match=r"is not a trading date: give YYYY-MM-DD, a date, or a midnight"):
+        as_trading_date(value)
+
+
+@pytest.mark.parametrize("value", [None, 20240102, True, 1.5, np.datetime64("2024-01"), np.int64(5), ["2024-01-02"]])
 def test_as_trading_date_refuses_the_rest(value: Any) -> None:
     with pytest.raises(ValidationError):
         as_trading_date(value)
