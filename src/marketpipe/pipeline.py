@@ -224,7 +224,8 @@ class Pipeline(Store):
         settled = dict(state.checkpoints.latest_settled())
         for day in state.checkpoints.premature(self._parts.clock.now().plus(CLOCKS_DIFFER)):
             settled[day.symbol] = min(settled[day.symbol], day.trading_date)
-        scope = update_scope(config, newest, settled, symbols, self._recheck(newest))
+        chosen = self._chosen(config.symbols if symbols is None else symbols)
+        scope = update_scope(config, newest, settled, chosen, self._recheck(newest))
         self._check(scope)
         return scope
 

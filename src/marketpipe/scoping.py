@@ -8,12 +8,12 @@ from typing import Final
 
 from attrs import evolve
 
-from marketpipe.config import LATEST, Latest, PipelineConfig
+from marketpipe.config import LATEST, Latest, PipelineConfig, StoreConfig, expanded
 from marketpipe.ingestion.domain.ingestion_plan import LONGEST_CLOSURES, IngestionScope
 from marketpipe.ingestion.domain.official_days import RECENT_SESSIONS
 from marketpipe.ingestion.domain.store_status import JobRecord
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, as_symbols
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, as_symbols, canonical
 from marketpipe.shared_kernel.domain.trading_date import (
     AnyDate,
     SessionKind,
@@ -30,6 +30,29 @@ Spans = Mapping[Symbol, tuple[TradingDate, TradingDate]]
 """The first and the last date for which each symbol was ever requested, both inclusive."""
 Newest = Callable[[], TradingDate]
 """Returns the trading date of the newest final session. Called only if it is needed: it reads the calendar."""
+
+
+WRITING_CANONICALLY: Final = ("alpaca", "synthetic")
+"""Providers whose symbols are in the canonical form. Others may list BRK-B, or BTC-USD."""
+
+
+def chosen_symbols(
+    symbols: Symbols, config: StoreConfig, stored: Callable[[], Collection[Symbol]]
+) -> tuple[Symbol, ...]:
+    """Return the symbols of lists and of other spellings as the store and its provider write them.
+
+    What is stored under exactly this name is meant; else what is stored in the canonical form, which is also how
+    built-in providers are asked. ``stored`` is called only if a symbol is not in that form. Raises ``ValidationError``
+    for what is no symbol, and ``ConfigurationError`` for a list that the configuration does not name.
+    """
+    named = expanded(symbols, config.symbol_lists)
+    forms = {symbol: canonical(symbol) for symbol in named}
+    if all(symbol == form for symbol, form in forms.items()):
+        return named
+    known, asks = stored(), getattr(config, "provider", None) in WRITING_CANONICALLY
+    return as_symbols(
+        form if symbol not in known and (form in known or asks) else symbol for symbol, form in forms.items()
+    )
 
 
 def configured_scope(

@@ -24,6 +24,7 @@ from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
 from marketpipe.scoping import (
     AnyEnd,
     Symbols,
+    chosen_symbols,
     configured_scope,
     extended_to_the_last,
     recorded_scope,
@@ -31,7 +32,7 @@ from marketpipe.scoping import (
 )
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
-from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbols
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, Clock, as_timestamp
 from marketpipe.shared_kernel.domain.trading_date import (
@@ -130,7 +131,7 @@ class Store:
         """
         scope = self._known_scope(symbols, start, end)
         if symbols is not None:
-            configured = self._config.symbols if isinstance(self._config, PipelineConfig) else ()
+            configured = self._chosen(self._config.symbols) if isinstance(self._config, PipelineConfig) else ()
             refuse_unknown(scope.symbols, self._known_symbols() | frozenset(configured), self._config.output_path)
         assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(scope)
         recorded = side_rings.new_recorded_files(self._parts, composition.new_stored_files(self._parts))
@@ -239,7 +240,7 @@ class Store:
                 f"session: {self._config.output_path} holds regular sessions only; leave session out, or ingest with "
                 "session: extended into another output_path"
             )
-        return derived.loader(self._parts).load(as_symbols(symbols), first, last, length, moment, wanted, selection)
+        return derived.loader(self._parts).load(self._chosen(symbols), first, last, length, moment, wanted, selection)
 
     def status(self) -> StatusReport:
         """Return what is stored and what is missing, from the checkpoints; the dataset is read from day files.
@@ -349,7 +350,7 @@ class Store:
     ) -> tuple[tuple[Symbol, ...] | None, TradingDate, TradingDate]:
         """Return no symbols for all of them, also those that no record names."""
         _, first, last = self._stored_range((), start, end)
-        return None if symbols is None else as_symbols(symbols), first, last
+        return None if symbols is None else self._chosen(symbols), first, last
 
     def _remove_leftovers(self) -> None:
         files = composition.new_stored_files(self._parts)
@@ -367,7 +368,8 @@ class Store:
             scope = self._scope(symbols, start, end)
             return scope if end is not None else extended_to_the_last(scope, state.checkpoints.requested_spans())
         spans, jobs = state.checkpoints.requested_spans(), state.jobs.latest(EVERY_JOB)
-        return recorded_scope(spans, jobs, self._session(), self._latest_final, symbols, start, end)
+        named = None if symbols is None else self._chosen(symbols)
+        return recorded_scope(spans, jobs, self._session(), self._latest_final, named, start, end)
 
     def _latest_final(self) -> TradingDate:
         return composition.latest_final(self._parts)
@@ -382,12 +384,16 @@ class Store:
 
     def _scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
         config = self._parts.pipeline_config
-        return configured_scope(config, self._latest_final, symbols, start, end)
+        chosen = self._chosen(config.symbols if symbols is None else symbols)
+        return configured_scope(config, self._latest_final, chosen, start, end)
+
+    def _chosen(self, symbols: Symbols) -> tuple[Symbol, ...]:
+        return chosen_symbols(symbols, self._config, composition.stored_bars(self._parts).symbols)
 
     def _stored_range(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
     ) -> tuple[tuple[Symbol, ...], TradingDate, TradingDate]:
-        chosen = composition.stored_bars(self._parts).symbols() if symbols is None else as_symbols(symbols)
+        chosen = composition.stored_bars(self._parts).symbols() if symbols is None else self._chosen(symbols)
         first = DISTANT_PAST if start is None else as_trading_date(start)
         return chosen, first, DISTANT_FUTURE if end is None else as_trading_date(end)
 

@@ -16,7 +16,6 @@ FACTOR = int(os.environ.get("MARKETPIPE_FUZZ_FACTOR", "1"))
 NO_SYMBOLS = [
     *(
         "../../x",
-        "A/B",
         "/etc/passwd",
         "..",
         ".",
@@ -38,7 +37,6 @@ NO_SYMBOLS = [
         "aapl",
         "AAPL ",
         " AAPL",
-        "A B",
         "A\tB",
         "A\nB",
         "A\r",

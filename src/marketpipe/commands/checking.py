@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marketpipe.commands.options import Config, End, EndOrLatest, Json, Start, Symbols, listed
+from marketpipe.commands.options import Config, End, EndOrLatest, Json, Start, Symbols, chosen
 from marketpipe.terminal.process import exit_with, open_store
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def coverage(
     from marketpipe.terminal.coverage import print_coverage
 
     with open_store(config) as pipeline:
-        report = pipeline.coverage(listed(symbols), start, end)
+        report = pipeline.coverage(chosen(pipeline, symbols), start, end)
     print_coverage(report, as_json=json)
     exit_with(report.strict_ok if strict else report.ok)
 
@@ -51,7 +51,7 @@ def verify(
 
     frozen = None if lock is None else _read_lock(lock)
     with open_store(config) as pipeline:
-        report = pipeline.verify(listed(symbols), start, end, lock=frozen)
+        report = pipeline.verify(chosen(pipeline, symbols), start, end, lock=frozen)
     print_integrity(report, frozen, as_json=json)
     exit_with(report.ok)
 
@@ -83,7 +83,7 @@ def freeze(
     from marketpipe.terminal.integrity import print_lock
 
     with open_store(config) as pipeline:
-        print_lock(pipeline.freeze(listed(symbols), start, end), as_json=json)
+        print_lock(pipeline.freeze(chosen(pipeline, symbols), start, end), as_json=json)
 
 
 def validate(
@@ -96,7 +96,7 @@ def validate(
     from marketpipe.terminal.store import print_validation
 
     with open_store(config) as pipeline:
-        report = pipeline.validate(listed(symbols), start, end)
+        report = pipeline.validate(chosen(pipeline, symbols), start, end)
     print_validation(report, as_json=json)
     exit_with(report.ok)
 

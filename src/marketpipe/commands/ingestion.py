@@ -21,6 +21,7 @@ from marketpipe.commands.options import (
     Start,
     Symbols,
     Workers,
+    chosen,
     listed,
     overrides,
 )
@@ -97,7 +98,7 @@ def update(config: Config = None, symbols: Symbols = None, json: Json = False) -
 
     try:
         with open_store(config, HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
-            report = pipeline.update(listed(symbols))
+            report = pipeline.update(chosen(pipeline, symbols))
     except StoreBusyError as busy:
         err(str(busy))
         return
@@ -124,7 +125,7 @@ def audit(
     from marketpipe.terminal.progress import show_progress
 
     with open_store(config) as pipeline, show_progress(pipeline):
-        report = pipeline.audit(listed(symbols), start, end, sample=sample, adopt=adopt)
+        report = pipeline.audit(chosen(pipeline, symbols), start, end, sample=sample, adopt=adopt)
     print_audit(report, config, as_json=json)
     exit_with(report.ok)
 
@@ -143,6 +144,6 @@ def aggregate(
     from marketpipe.terminal.store import print_aggregation
 
     with open_store(config) as pipeline:
-        report = pipeline.aggregate(listed(symbols), start, end, listed(timeframes))
+        report = pipeline.aggregate(chosen(pipeline, symbols), start, end, listed(timeframes))
     print_aggregation(report, as_json=json)
     exit_with(report.ok)

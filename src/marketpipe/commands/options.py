@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from marketpipe.shared_kernel.domain.symbol import Symbol
+    from marketpipe.store import Store
+
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file with the configuration.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Symbols = Annotated[str | None, typer.Option("--symbols", help="Symbols, separated by commas.")]
+Symbols = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--symbols", help="Symbols, separated by commas; @FILE for one a line, @NAME for a list of the configuration."
+    ),
+]
 Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD.")]
 End = Annotated[str | None, typer.Option("--end", help="Last trading date, YYYY-MM-DD, inclusive.")]
 EndOrLatest = Annotated[
@@ -32,12 +42,21 @@ RetrySuspect = Annotated[
 ]
 
 
-def overrides(symbols: str | None, feed: str | None, **others: object) -> dict[str, object]:
+def overrides(symbols: list[str] | None, feed: str | None, **others: object) -> dict[str, object]:
     """Return the options that were given, by the keys of the configuration that they override."""
     options = {"symbols": listed(symbols), "alpaca.feed": feed, **others}
     return {key: value for key, value in options.items() if value is not None}
 
 
-def listed(text: str | None) -> list[str] | None:
-    """Split an option at its commas."""
-    return None if text is None else [part.strip() for part in text.split(",")]
+def listed(given: str | Sequence[str] | None) -> list[str] | None:
+    """Split an option at its commas; None if it was not given. One that was given several times adds up."""
+    texts = [given] if isinstance(given, str) else given or []
+    return [part.strip() for text in texts for part in text.split(",")] or None
+
+
+def chosen(store: Store, symbols: Sequence[str] | None) -> tuple[Symbol, ...] | None:
+    """Return the symbols of the option, with those of files and of lists that the configuration names."""
+    from marketpipe.config import expanded
+
+    named = listed(symbols)
+    return None if named is None else expanded(named, store.config.symbol_lists, store.config.root)

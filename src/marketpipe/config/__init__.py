@@ -3,6 +3,7 @@
     classes.py       the classes, one for each section, with their defaults
     calendar.py      the section calendar: exceptions and halts
     values.py        the reader of each kind of value, and what it refuses
+    symbol_lists.py  lists of symbols: named ones, and files
     file.py          YAML and overrides; unknown keys, and credentials in the wrong place
     credentials.py   keys for Alpaca, from the environment or .env
 
@@ -25,6 +26,7 @@ from marketpipe.config.classes import (
 )
 from marketpipe.config.credentials import Credentials, find_credentials
 from marketpipe.config.file import load_config, load_store_config
+from marketpipe.config.symbol_lists import SymbolLists, expanded
 from marketpipe.config.values import LATEST, Latest, root_folder
 
 __all__ = [
@@ -40,8 +42,10 @@ __all__ = [
     "MetricsConfig",
     "PipelineConfig",
     "StoreConfig",
+    "SymbolLists",
     "SyntheticConfig",
     "ValidationConfig",
+    "expanded",
     "find_credentials",
     "load_config",
     "load_store_config",

@@ -16,7 +16,8 @@ from attrs import Factory, evolve, field, fields, frozen
 
 from marketpipe.config import values
 from marketpipe.config.calendar import CalendarConfig
-from marketpipe.config.values import Latest, setting
+from marketpipe.config.symbol_lists import symbol_lists
+from marketpipe.config.values import Latest, setting, setting_by_others
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING
@@ -115,6 +116,7 @@ class StoreConfig:
     The five folders must not be inside one another. A path that is not given is beside ``output_path``, with a name of
     its own: another ``output_path`` is another store. Relative paths begin in ``root``; without it, in the current
     folder of each moment. ``timeframes`` are those of the aggregates.
+    ``symbol_lists`` has names for lists of symbols, so that ``@tech`` stands for those of the list tech.
     """
 
     root: Path = setting(values.root_of_paths, Path())
@@ -127,6 +129,9 @@ class StoreConfig:
     state_path: Path = values.place(Factory(_state_place, takes_self=True))
     compression: str = setting(values.one_of("zstd", "snappy"), "zstd")
     timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
+    symbol_lists: Mapping[str, tuple[Symbol, ...]] = values.setting_by_others(
+        lambda value, config: symbol_lists(value, config.root), factory=dict
+    )
     validation: ValidationConfig = setting(values.section(ValidationConfig), factory=ValidationConfig)
     coverage: CoverageConfig = setting(values.section(CoverageConfig), factory=CoverageConfig)
     calendar: CalendarConfig = setting(values.section(CalendarConfig), factory=CalendarConfig)
@@ -160,7 +165,7 @@ class PipelineConfig(StoreConfig):
     """
 
     provider: str = setting(values.text)
-    symbols: tuple[Symbol, ...] = setting(values.symbols)
+    symbols: tuple[Symbol, ...] = setting_by_others(values.named_symbols)
     start: TradingDate = setting(as_trading_date)
     end: TradingDate | Latest = setting(values.end_date)
     workers: int = setting(values.whole_number(1, 64), 4)
@@ -175,7 +180,7 @@ class PipelineConfig(StoreConfig):
             self,
             *,
             provider: str,
-            symbols: Sequence[str | Symbol],
+            symbols: str | Sequence[str | Symbol],
             start: AnyDate,
             end: AnyDate,
             root: Path | str = ...,
@@ -190,6 +195,7 @@ class PipelineConfig(StoreConfig):
             workers: int = ...,
             executor: str = ...,
             timeframes: Sequence[str | Timeframe] = ...,
+            symbol_lists: Mapping[str, str | Sequence[str | Symbol]] = ...,
             alpaca: ClientConfig | Mapping[str, Any] = ...,
             synthetic: SyntheticConfig | Mapping[str, Any] = ...,
             validation: ValidationConfig | Mapping[str, Any] = ...,

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from attrs import NOTHING, Attribute, Converter, Factory, field
 
+from marketpipe.config.symbol_lists import MARK, expanded
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError, did_you_mean
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING
@@ -39,15 +40,23 @@ def setting(read: Reader[Any], default: Any = NOTHING, *, factory: Callable[[], 
 
     If ``read`` refuses a value, ``ConfigurationError`` is raised with the name of the field.
     """
+    return setting_by_others(lambda value, _: read(value), default, factory=factory)
 
-    def convert(value: Any, attribute: Attribute[Any]) -> Any:
+
+def setting_by_others(
+    read: Callable[[Any, Any], Any], default: Any = NOTHING, *, factory: Callable[[], Any] | None = None
+) -> Any:
+    """Return the same for a ``read`` whose second argument is the object, with the fields that come before this one."""
+
+    def convert(value: Any, instance: Any, attribute: Attribute[Any]) -> Any:
         try:
-            return read(value)
+            return read(value, instance)
         except (ValidationError, ConfigurationError) as error:
             joint = "." if isinstance(error, _NestedError) else ": "
             raise _NestedError(f"{attribute.name}{joint}{error}") from error
 
-    return field(default=Factory(factory) if factory else default, converter=Converter(convert, takes_field=True))
+    converter = Converter(convert, takes_self=True, takes_field=True)
+    return field(default=Factory(factory) if factory else default, converter=converter)
 
 
 def place(default: Any) -> Any:
@@ -180,6 +189,15 @@ def symbols(value: Any) -> tuple[Symbol, ...]:
     if not isinstance(value, list | tuple) or not value:
         raise ValidationError(f"expected a list such as [AAPL, BRK.B], not {value!r}")
     return as_symbols(value)
+
+
+def named_symbols(value: Any, config: Any) -> tuple[Symbol, ...]:
+    """Read symbols in which ``@name`` stands for a list of ``config.symbol_lists`` or a file."""
+    if isinstance(value, str) and value.startswith(MARK):
+        value = [value]
+    if isinstance(value, list | tuple) and any(isinstance(item, str) and item.startswith(MARK) for item in value):
+        return expanded(value, config.symbol_lists, config.root)
+    return symbols(value)
 
 
 def end_date(value: Any) -> TradingDate | Latest:

@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "state_path": Path("state/marketpipe.sqlite"),
     "compression": "zstd",
     "timeframes": (Timeframe.MINUTE_5, Timeframe.MINUTE_15, Timeframe.HOUR_1, Timeframe.DAY_1),
+    "symbol_lists": {},
     "workers": 4,
     "executor": "threads",
     "alpaca.feed": "sip",
@@ -55,6 +56,7 @@ REQUIRED = ("provider", "symbols", "start", "end")
 READ: list[tuple[str, str, Any]] = [
     ("provider", "alpaca", "alpaca"),
     ("symbols", "[MSFT, BRK.B, AAPL, MSFT]", as_symbols(["AAPL", "BRK.B", "MSFT"])),
+    ("symbol_lists", "{tech: [MSFT, AAPL]}", {"tech": as_symbols(["AAPL", "MSFT"])}),
     ("start", "2023-12-29", TradingDate.parse("2023-12-29")),
     ("end", "2024-02-29", TradingDate.parse("2024-02-29")),
     ("end", "latest", "latest"),

@@ -32,6 +32,7 @@ WRONG: dict[str, list[str]] = {
     "state_path": NO_PATH,
     "compression": [*NO_CHOICE, "gzip", "ZSTD"],
     "timeframes": ["5m", "5", "null", "true", "{5m: 1h}", "[4m]", "[1m, 5m]", "[5]", "[null]", "[[5m]]", "[{5m: 1}]"],
+    "symbol_lists": ["5", "[AAPL]", "{tech: AAPL}", "{tech: [aapl]}", "{tech: []}", "{5: [A]}", "{tech: null}"],
     "provider": NO_WORD,
     "symbols": ["AAPL", "A,B", "5", "true", "{AAPL: 1}", "[]", "[aapl]", "[5]", "[null]", "[[A]]", "[{A: B}]", "['']"],
     "start": NO_DATE,

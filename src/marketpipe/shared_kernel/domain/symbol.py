@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from operator import attrgetter
+from typing import Final
 
 from attrs import field, frozen
 from attrs.converters import optional
@@ -17,6 +18,34 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 MAX_LENGTH = 20
 _FORM = re.compile(r"[A-Z0-9](?:[A-Z0-9.\-]*[A-Z0-9])?")
+_ROOT = r"([A-Z0-9]{1,6})"
+_SPELLINGS: Final = tuple(
+    (re.compile(_ROOT + form), canonical)
+    for form, canonical in (
+        (r"[ /.\-]([A-Z])", r"\1.\2"),  # BRK/B, BRK-B, BRK B: a class of shares
+        (r"([a-oqs-v])", r"\1.\2"),  # BRKb; p, r and w mean other things there, see _NEAR
+        (r"[ /.]PR", r"\1.PR"),  # preferred shares; Yahoo's ABC-PR is series R
+        (r"[ /.\-]?(?:p|(?<=[ /.\-])(?:PR|P))[ /.\-]?([A-Z])", r"\1.PR\2"),  # ABC PR A, ABC-PA, ABCpA
+        (r"[$^]([A-Z])", r"\1.PR\2"),  # ABC^A, ABC$A: preferred shares, series A
+        (r"[ /.\-](?:WS|WT)", r"\1.WS"),
+        (r"\+", r"\1.WS"),  # warrants
+        (r"(?:\+|[ /.\-](?:WS|WT)[ /.\-]?)([A-Z])", r"\1.WS.\2"),
+        (r"(?:=|[ /.\-]UN)", r"\1.U"),  # units
+        (r"(?:\^|[ /.\-](?:RT|RTS|RI))", r"\1.RT"),  # rights
+        (r"(?:#|[ /.\-]WI)", r"\1.WI"),  # when issued
+    )
+)
+"""How a kind of security is written elsewhere (CQS, CMS, Nasdaq, Yahoo), and its canonical form. docs/adr/0034."""
+_NEAR: Final = (
+    (re.compile(_ROOT + "r"), r"rights are written \1.RT, and a class of shares \1.R"),
+    (re.compile(_ROOT + "w"), r"when-issued shares are written \1.WI, and a class of shares \1.W"),
+    (re.compile(_ROOT + "p"), r"preferred shares are written \1.PR, with a series \1.PRA"),
+    (re.compile(_ROOT + r"\+[A-Z0-9]{2,}"), r"warrants are written \1.WS, with a series \1.WS.A"),
+    (re.compile(r"[A-Z]{2,}=[FX]|[A-Z]{3,5}/[A-Z]{3,4}"), "futures, currencies and coins are not covered"),
+    (re.compile(r"[\^$][A-Z][A-Z0-9]+"), "indices are not covered, an ETF of the index is"),
+    (re.compile(_ROOT + "[ :](?:US|UN|UW|UQ|UA|UP)(?: Equity)?"), r"write \1, without the exchange"),
+    (re.compile(r"[A-Z]{2,8}:([A-Z0-9.\-]+)"), r"write \1, without the exchange"),
+)
 
 
 @frozen(order=True, repr=False)
@@ -32,9 +61,10 @@ class Symbol:
     @value.validator
     def _well_formed(self, _: object, value: object) -> None:
         if not isinstance(value, str) or len(value) > MAX_LENGTH or not _FORM.fullmatch(value) or ".." in value:
+            near = _near(value) if isinstance(value, str) and len(value) <= MAX_LENGTH else ""
             raise ValidationError(
                 f"{str(value)[:40]!r} is not a symbol: 1 to {MAX_LENGTH} upper-case letters, digits, "
-                "single dots or hyphens, such as AAPL or BRK.B"
+                f"single dots or hyphens, such as AAPL or BRK.B{near}"
             )
 
     def __str__(self) -> str:
@@ -44,10 +74,49 @@ class Symbol:
         return f"Symbol({self.value!r})"
 
 
+def as_symbol(value: str | Symbol) -> Symbol:
+    """Return the symbol. Text that is none is read as another convention's spelling: "BRK/B" is BRK.B.
+
+    What is a symbol as it is stays so: a store may have BRK-B, or a provider list it. See ``canonical``.
+    """
+    if isinstance(value, Symbol):
+        return value
+    if isinstance(value, str) and not _FORM.fullmatch(value) and (found := _spelled(value)):
+        return Symbol(found)
+    return Symbol(value)
+
+
+def canonical(symbol: Symbol) -> Symbol:
+    """Return the form in which MarketPipe and Alpaca write the security: BRK.B for BRK-B, ABC.PRA for ABC.PR.A.
+
+    A symbol that follows no known convention is returned as it is.
+    """
+    found = _spelled(symbol.value)
+    return symbol if found is None else Symbol(found)
+
+
+def _spelled(text: str) -> str | None:
+    """Return the canonical form of a spelling; None if it is of no known convention."""
+    for form, wanted in _SPELLINGS:
+        if len(text) <= MAX_LENGTH and (match := form.fullmatch(text)):
+            return match.expand(wanted).upper()
+    return None
+
+
+def _near(text: str) -> str:
+    """Return an explanation of what is nearly a symbol, as the end of a message."""
+    for form, hint in _NEAR:
+        if match := form.fullmatch(text):
+            return f"; {match.expand(hint)}"
+    bare = text.strip().upper()
+    found = _spelled(text.strip()) or _spelled(bare) or (bare if bare.isascii() and _FORM.fullmatch(bare) else None)
+    return f"; did you mean {found!r}?" if found and ".." not in found else ""
+
+
 def as_symbols(values: str | Symbol | Iterable[str | Symbol]) -> tuple[Symbol, ...]:
-    """Return the symbols sorted and without repetitions; a single one need not be in a list."""
+    """Return the symbols sorted and without repetitions; a single one need not be in a list. See ``as_symbol``."""
     listed = [values] if isinstance(values, (str, Symbol)) else values
-    distinct = {value if isinstance(value, Symbol) else Symbol(value) for value in listed}
+    distinct = {as_symbol(value) for value in listed}
     return tuple(sorted(distinct, key=attrgetter("value")))
 
 

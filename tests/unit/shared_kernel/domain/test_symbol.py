@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.symbol import MAX_LENGTH, Symbol, as_symbols
+from marketpipe.shared_kernel.domain.symbol import MAX_LENGTH, Symbol, as_symbol, as_symbols, canonical
 
 ACCEPTED = ["A", "AAPL", "BRK.B", "BF-B", "BRK.A.WS", "3M", "7203", "ON", "NO", "TRUE", "A" * 20]
 WINDOWS_DEVICES = ["CON", "PRN", "AUX", "NUL", "COM1", "LPT9"]
@@ -112,6 +112,77 @@ def test_as_symbols_sorts_and_drops_repeats() -> None:
 def test_as_symbols_takes_a_single_one_without_a_list() -> None:
     assert as_symbols("AAPL") == (Symbol("AAPL"),)
     assert as_symbols(Symbol("AAPL")) == (Symbol("AAPL"),)
+
+
+OTHER_SPELLINGS = {
+    "BRK/B": "BRK.B",
+    "BRK B": "BRK.B",
+    "BRKb": "BRK.B",
+    "ABC PR A": "ABC.PRA",
+    "ABC PRA": "ABC.PRA",
+    "ABC/PR/A": "ABC.PRA",
+    "ABCpA": "ABC.PRA",
+    "ABC^A": "ABC.PRA",
+    "ABC$A": "ABC.PRA",
+    "ABC/PR": "ABC.PR",
+    "ABC+": "ABC.WS",
+    "ABC/WS": "ABC.WS",
+    "ABC+A": "ABC.WS.A",
+    "ABC/WS/A": "ABC.WS.A",
+    "ABC=": "ABC.U",
+    "ABC^": "ABC.RT",
+    "ABC RT": "ABC.RT",
+    "ABC#": "ABC.WI",
+}
+VALID_SPELLINGS = {"BRK-B": "BRK.B", "ABC-PA": "ABC.PRA", "ABC.PR.A": "ABC.PRA", "ABC-WT": "ABC.WS", "ABC-UN": "ABC.U"}
+
+
+@pytest.mark.parametrize(("spelling", "form"), OTHER_SPELLINGS.items())
+def test_other_spellings_of_a_security_become_the_canonical_form(spelling: str, form: str) -> None:
+    assert as_symbol(spelling) == Symbol(form)
+    assert canonical(Symbol(form)) == Symbol(form)
+
+
+@pytest.mark.parametrize(("spelling", "form"), VALID_SPELLINGS.items())
+def test_a_valid_symbol_stays_as_it_is_and_has_a_canonical_form(spelling: str, form: str) -> None:
+    assert as_symbol(spelling) == Symbol(spelling)
+    assert canonical(Symbol(spelling)) == Symbol(form)
+
+
+@pytest.mark.parametrize("text", ["AAPL", "BRK.B", "ABC.PRA", "ABC.WS.A", "BTC-USD", "005930.KS", "A.B.C.D"])
+def test_canonical_leaves_what_follows_no_other_convention(text: str) -> None:
+    assert canonical(Symbol(text)) == Symbol(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "explanation"),
+    [
+        ("aapl", "did you mean 'AAPL'?"),
+        (" AAPL", "did you mean 'AAPL'?"),
+        ("brk.b", "did you mean 'BRK.B'?"),
+        ("brk/b", "did you mean 'BRK.B'?"),
+        ("ABCr", "rights are written ABC.RT, and a class of shares ABC.R"),
+        ("ABCw", "when-issued shares are written ABC.WI"),
+        ("ABCp", "preferred shares are written ABC.PR"),
+        ("^GSPC", "indices are not covered"),
+        ("ES=F", "futures, currencies and coins are not covered"),
+        ("BTC/USD", "futures, currencies and coins are not covered"),
+        ("AAPL US", "write AAPL, without the exchange"),
+        ("NASDAQ:AAPL", "write AAPL, without the exchange"),
+    ],
+)
+def test_a_near_miss_is_explained(text: str, explanation: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(explanation)):
+        as_symbol(text)
+
+
+@given(st.text(alphabet="ABPRWSTUIpb./- +=^#$", max_size=12))
+def test_a_spelling_is_a_symbol_or_refused_and_its_canonical_form_is_stable(text: str) -> None:
+    try:
+        form = canonical(as_symbol(text))
+    except ValidationError:
+        return
+    assert canonical(form) == form
 
 
 @pytest.mark.parametrize("values", ["aapl", ["AAPL", "../etc"], ["AAPL", None], ["AAPL", ["MSFT"]]])
