@@ -6,7 +6,9 @@ Metrics are in metrics.py. An observer changes nothing: the bus keeps its errors
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -102,17 +104,23 @@ def _log_failed_official_days(event: OfficialDaysStored) -> None:
 
 
 class IngestionCounter:
-    """Counts requests and warnings since ``reset``, from all worker threads."""
+    """Counts requests, what went wrong with them, and warnings since ``reset``, from all worker threads.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    ``rate_limit_seconds`` are those in which at least one request waited for the rate limit.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._lock, self._monotonic = threading.Lock(), monotonic
         self.reset()
 
     def reset(self) -> None:
-        self.requests, self._warnings = 0, Counter[str]()
+        self.requests, self.retries, self.rate_limit_seconds = 0, 0, 0.0
+        self._warnings, self._faults, self._limited_until = Counter[str](), Counter[str](), -math.inf
 
     def observe(self, bus: EventBus) -> None:
         bus.observe(RequestCompleted, self._on_request)
+        bus.observe(RequestRetried, self._on_retry)
+        bus.observe(RateLimitWaited, self._on_wait)
         bus.observe(BarsValidated, self._on_validated)
 
     @property
@@ -120,9 +128,27 @@ class IngestionCounter:
         """Return by rule the number of bars that break it and are stored nevertheless."""
         return dict(self._warnings)
 
-    def _on_request(self, _: RequestCompleted) -> None:
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """Return by ``ProviderError.kind`` the number of requests that failed, whether sent again or not."""
+        return dict(self._faults)
+
+    def _on_request(self, event: RequestCompleted) -> None:
         with self._lock:
             self.requests += 1
+            if event.error_kind is not None:
+                self._faults[event.error_kind] += 1
+
+    def _on_retry(self, _: RequestRetried) -> None:
+        with self._lock:
+            self.retries += 1
+
+    def _on_wait(self, event: RateLimitWaited) -> None:
+        now = self._monotonic()
+        with self._lock:
+            until = max(self._limited_until, now + event.seconds)
+            self.rate_limit_seconds += until - max(self._limited_until, now)
+            self._limited_until = until
 
     def _on_validated(self, event: BarsValidated) -> None:
         with self._lock:

@@ -295,6 +295,9 @@ class Pipeline(Store):
             sum(job.left for job in jobs),
             official=jobs[-1].official if jobs else NO_OFFICIAL_DAYS,
             readjusted=scale.readjusted,
+            retries=self._run.retries,
+            faults=self._run.faults,
+            rate_limit_seconds=self._run.rate_limit_seconds,
         )
 
     def _lacks_official_days(self, scope: IngestionScope) -> bool:

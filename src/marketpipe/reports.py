@@ -63,6 +63,8 @@ class IngestionReport:
     again. ``state`` is "completed", "failed" or "interrupted". ``seconds`` do not include the time for the aggregates.
     ``notices`` are what should be known of the feed, if this ingestion began the store.
     ``official`` is what became of the official days, whose requests count among the ``requests``.
+    ``faults`` maps a ``ProviderError.kind`` to the number of requests that failed so; ``retries`` were sent again.
+    ``rate_limit_seconds`` are those in which at least one request waited for the rate limit.
     """
 
     job_id: int
@@ -80,6 +82,9 @@ class IngestionReport:
     notices: tuple[str, ...] = ()
     official: OfficialDaysReport = NO_OFFICIAL_DAYS
     readjusted: tuple[SymbolAdjustment, ...] = ()
+    retries: int = 0
+    faults: Mapping[str, int] = field(factory=dict)
+    rate_limit_seconds: float = 0.0
 
     @property
     def ok(self) -> bool:

@@ -88,7 +88,7 @@ class Store:
             market_data_provider=market_data_provider,
             new_worker_pool=self._new_worker_pool,
         )
-        self._run, self._asking = IngestionCounter(), threading.Lock()
+        self._run, self._asking = IngestionCounter(self._parts.clock.monotonic), threading.Lock()
         self._review, self._reviewing = ReviewCollector(), threading.Lock()
         self._run.observe(self._parts.bus)
         self._review.observe(self._parts.bus)

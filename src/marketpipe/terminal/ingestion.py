@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import asdict
@@ -23,7 +24,9 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
     others = f"{report.already_settled:,} already settled, {report.not_begun:,} not begun yet"
     out(f"{count_of(report.planned, 'symbol-day')} to request ({others})")
     if report.planned:
-        out(_estimated(report.estimate))
+        days = report.estimate.known_days
+        basis = f"estimated from {count_of(days, 'stored symbol-day')}" if days else "a guess: nothing is stored yet"
+        out(f"{_estimated(report.estimate)} ({basis})")
     if report.official_days:
         days = count_of(report.official_days, "official day")
         out(f"{days} of the exchange in {count_of(report.official_requests, 'request')}")
@@ -35,10 +38,8 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
 
 
 def _estimated(estimate: PlanEstimate) -> str:
-    days = estimate.known_days
-    basis = f"estimated from {count_of(days, 'stored symbol-day')}" if days else "a guess: nothing is stored yet"
-    requests = count_of(estimate.requests, "request")
-    return f"about {count_of(estimate.bars, 'bar')} in {requests}, {megabytes(estimate.size_bytes)} ({basis})"
+    bars, requests = count_of(estimate.bars, "bar"), count_of(estimate.requests, "request")
+    return f"about {bars} in {requests}, {megabytes(estimate.size_bytes)}"
 
 
 def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
@@ -51,6 +52,8 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
         f"{count_of(report.bars, 'bar')}, {report.rejected:,} rejected, "
         f"{count_of(report.requests, 'request')}, {report.seconds:.1f} s{rate}"
     )
+    for line in _trouble(report):
+        out(line)
     if report.official.requested:
         out(_official(report.official))
     if report.estimate is not None and report.planned:
@@ -68,6 +71,16 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     for failure in report.aggregates.failures:
         err(f"failed: {failure}")
     _print_failures(report)
+
+
+def _trouble(report: IngestionReport) -> Iterator[str]:
+    """Yield what went wrong between this machine and the provider, and was overcome or not."""
+    if report.faults or report.retries:
+        kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in sorted(report.faults.items()))
+        retries = "1 retry" if report.retries == 1 else f"{report.retries:,} retries"
+        yield f"faults of the provider: {kinds or 'none'}; {retries}"
+    if report.rate_limit_seconds >= 1:
+        yield f"waited {report.rate_limit_seconds:,.0f} s for the rate limit"
 
 
 def _official(official: OfficialDaysReport) -> str:
@@ -116,6 +129,9 @@ def _ingestion_as_json(report: IngestionReport) -> dict[str, object]:
         "rejected": report.rejected,
         "requests": report.requests,
         "seconds": round(report.seconds, 3),
+        "retries": report.retries,
+        "faults": dict(report.faults),
+        "rate_limit_seconds": round(report.rate_limit_seconds, 3),
         "estimate": None if report.estimate is None else asdict(report.estimate),
         "warnings": dict(report.warnings),
         "notices": list(report.notices),

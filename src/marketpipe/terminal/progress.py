@@ -1,35 +1,28 @@
-"""The progress of an ingestion or an audit: a live bar on a terminal, plain lines anywhere else."""
+"""The progress of an ingestion or an audit: one live line on a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from attrs import define, field
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.live import Live
+from rich.text import Text
 
 from marketpipe.pipeline import Pipeline
-from marketpipe.shared_kernel.domain.symbol import SymbolDayOutcome
-from marketpipe.shared_kernel.events import (
-    AggregatesRefreshed,
-    AuditStarted,
-    BarsCompared,
-    Event,
-    JobFinished,
-    JobStarted,
-    OfficialDaysRequested,
-    OfficialDaysStored,
-    RateLimitWaited,
-    RequestCompleted,
-    SymbolDaysRecorded,
-)
-from marketpipe.terminal.output import err
+from marketpipe.shared_kernel.events import Event
+from marketpipe.terminal.output import count_of, err, printable
+from marketpipe.terminal.run_counts import RunCounts
 
 SECONDS_BETWEEN_LINES = 5.0
-OFFICIAL = "requesting official days"
+SHORTEST_MENTIONED = 5.0
+"""Seconds of a wait that has a line of its own."""
+REFRESHES_PER_SECOND = 4
+BAR_WIDTHS = ((110, 24), (78, 10))
+"""The least width of a terminal, and the width of the bar on it."""
+SEPARATOR = " · "
 
 
 @contextmanager
@@ -43,84 +36,6 @@ def show_progress(pipeline: Pipeline) -> Iterator[None]:
     with progress_bar(console) as show:
         follow(pipeline, show)
         yield
-
-
-@define
-class RunCounts:
-    """Counts of one run. ``planned``, ``settled``, ``done`` and ``failed`` are symbol-days.
-
-    ``settled`` needed no request. ``rate_limit_left`` is the number of requests that the provider still allows in its
-    current window, None if it does not tell. ``official`` is the number of official days that were answered.
-    ``started`` is a monotonic time in seconds.
-    """
-
-    activity: str = "ingesting"
-    planned: int = 0
-    settled: int = 0
-    done: int = 0
-    bars: int = 0
-    rejected: int = 0
-    failed: int = 0
-    official: int = 0
-    requests: int = 0
-    rate_limit_left: int | None = None
-    waiting: bool = False
-    aggregating: bool = False
-    started: float = field(factory=time.monotonic)
-
-    def add(self, event: Event) -> bool:
-        """Return whether the event is one of those that are counted."""
-        match event:
-            case JobStarted():
-                self.activity, self.done = "ingesting", 0  # an audit with --adopt ends with an ingestion
-                self.planned, self.settled = event.planned, event.settled
-            case AuditStarted():
-                self.activity, self.planned = "auditing", event.planned
-            case BarsCompared():
-                self.done += len(event.days)
-                self.bars += sum(day.unchanged + day.changed + day.added for day in event.days)
-            case SymbolDaysRecorded():
-                self._add_outcomes(event.outcomes)
-            case OfficialDaysRequested():
-                self.activity = OFFICIAL
-            case OfficialDaysStored():
-                self.official += len(event.request.symbols) * len(event.request.sessions)
-            case RequestCompleted():
-                self.requests += 1
-                self.rate_limit_left, self.waiting = event.rate_limit_remaining, False
-            case RateLimitWaited():
-                self.waiting = True
-            case JobFinished():
-                self.aggregating = event.state != "interrupted"
-            case AggregatesRefreshed():
-                self.aggregating = False
-            case _:
-                return False
-        return True
-
-    def _add_outcomes(self, outcomes: Sequence[SymbolDayOutcome]) -> None:
-        self.done += len(outcomes)
-        self.bars += sum(outcome.rows for outcome in outcomes)
-        self.rejected += sum(outcome.rejected for outcome in outcomes)
-        self.failed += sum(outcome.error is not None for outcome in outcomes)
-
-    def details(self) -> str:
-        """Return everything but the symbol-days, as text."""
-        rate = self.bars / max(0.001, time.monotonic() - self.started)
-        parts = [f"{self.bars:,} bars", f"{rate:,.0f} bars/s", f"{self.requests:,} requests"]
-        if self.official:
-            parts.append(f"{self.official:,} official days")
-        if self.rate_limit_left is not None:
-            parts.append(f"{self.rate_limit_left:,} left of the rate limit")
-        if self.rejected:
-            parts.append(f"{self.rejected:,} rejected")
-        if self.failed:
-            parts.append(f"{self.failed:,} failed")
-        if self.waiting:
-            parts.append("waiting for the rate limit")
-        if self.aggregating:
-            parts.append("refreshing the aggregates")
-        return ", ".join(parts)
 
 
 def follow(pipeline: Pipeline, show: Callable[[RunCounts], None]) -> None:
@@ -137,39 +52,96 @@ def follow(pipeline: Pipeline, show: Callable[[RunCounts], None]) -> None:
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[Callable[[RunCounts], None]]:
-    """Draw a bar in place while the block runs. Yields the function that updates it."""
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("symbol-days · {task.fields[details]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-    )
-    task = progress.add_task("planning", total=None, details="")
+    """Draw a line in place while the block runs. Yields the function that changes what it shows."""
+    shown: list[RunCounts] = []
 
-    def show(counts: RunCounts) -> None:
-        progress.update(task, total=counts.planned, completed=counts.done)
-        progress.update(task, description=counts.activity, details=counts.details())
+    def line() -> Text:  # drawn several times a second, so that waits count down while nothing happens
+        return progress_line(shown[0], console.width) if shown else Text("planning")
 
-    with progress:
+    with Live(console=console, get_renderable=line, refresh_per_second=REFRESHES_PER_SECOND) as live:
+
+        def show(counts: RunCounts) -> None:
+            shown[:] = [counts]
+
         yield show
+        live.refresh()
+
+
+def progress_line(counts: RunCounts, width: int) -> Text:
+    """Return one line of at most ``width`` columns.
+
+    Activity, count, percentage and time to go are always there, then as much as fits: first what the run waits for.
+    """
+    line = Text(counts.activity, style="bold", no_wrap=True, overflow="crop")
+    line = Text.assemble(line, *_position(counts, width))
+    for text, style in _details(counts):
+        if len(line) + len(SEPARATOR) + len(text) <= width:
+            line.append(SEPARATOR, "bright_black").append(text, style)
+    line.no_wrap, line.overflow = True, "crop"
+    return line if printable(line.plain) == line.plain else Text(printable(line.plain), no_wrap=True)
+
+
+def _position(counts: RunCounts, width: int) -> Iterator[str | tuple[str, str]]:
+    if not counts.planned:
+        yield " nothing to request" if counts.planned == 0 else ""
+        return
+    for least, cells in BAR_WIDTHS:
+        if width >= least:
+            done = int(cells * counts.share)
+            yield from (" ", ("━" * done, "green"), ("━" * (cells - done), "bright_black"))
+            break
+    yield f" {counts.done:,}/{counts.planned:,} {counts.percent}%"
+    if counts.all_done:
+        yield f" in {_clock(counts.elapsed())}"
+    elif (seconds := counts.seconds_left()) is not None:
+        yield f" ETA {_clock(seconds)}"
+
+
+def _details(counts: RunCounts) -> Iterator[tuple[str, str]]:
+    """Yield what else is to be said, and its style, the most important first."""
+    for wait in counts.waits():
+        yield wait, "bold"
+    if counts.failed:
+        yield f"{counts.failed:,} failed", "red"
+    yield count_of(counts.bars, "bar"), ""
+    if counts.rejected:
+        yield f"{counts.rejected:,} rejected", ""
+    if counts.retries:
+        yield counts.retries_as_text, ""
+    if (pace := counts.pace()) is not None:
+        yield f"{pace:,.0f} bars/s", ""
+    yield count_of(counts.requests, "request"), ""
+    if counts.official:
+        yield count_of(counts.official, "official day"), ""
+    if counts.settled:
+        yield f"{counts.settled:,} already settled", ""
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 class ProgressLines:
-    """A line at the start, at most one every five seconds, and one when everything is done."""
+    """A line at the start, at most one every five seconds, one if a long wait begins, and one when all is done."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write, self._written_at, self._all_done = write, 0.0, False
+    def __init__(self, write: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+        self._write, self._now = write, now
+        self._written_at, self._all_done, self._waited = -SECONDS_BETWEEN_LINES, False, False
 
     def show(self, counts: RunCounts) -> None:
-        now, is_planned = time.monotonic(), counts.activity != OFFICIAL  # they come before the plan of the minutes
-        all_done = is_planned and counts.done >= counts.planned
-        if now - self._written_at < SECONDS_BETWEEN_LINES and (not all_done or self._all_done):
-            return
-        self._written_at, self._all_done = now, all_done
-        settled = f" ({counts.settled:,} already settled)" if counts.settled else ""
-        if not is_planned:
-            self._write(f"{counts.activity}, {counts.details()}")
-            return
-        self._write(f"{counts.done:,} of {counts.planned:,} symbol-days{settled}, {counts.details()}")
+        now, all_done = self._now(), counts.all_done
+        waits = counts.longest_wait() >= SHORTEST_MENTIONED
+        is_due = now - self._written_at >= SECONDS_BETWEEN_LINES
+        if is_due or (all_done and not self._all_done) or (waits and not self._waited):
+            self._written_at, self._all_done, self._waited = now, all_done, waits
+            self._write(_as_line(counts))
+
+
+def _as_line(counts: RunCounts) -> str:
+    details = ", ".join(text for text, _ in _details(counts))
+    if counts.planned is None:
+        return f"{counts.activity}, {details}"
+    left = None if counts.all_done else counts.seconds_left()
+    position = f", {counts.percent}%, ETA {_clock(left)}" if left is not None else ""
+    return f"{counts.done:,} of {count_of(counts.planned, 'symbol-day')}{position}, {details}"

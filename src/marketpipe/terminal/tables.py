@@ -103,11 +103,11 @@ def fit(columns: Sequence[Column], spare: Collection[str], width: int) -> tuple[
             if sum(column.width + gap for column in choice) - gap <= width:
                 return choice, gap
     too_wide = sum(column.width + GAPS[-1] for column in needed) - GAPS[-1] - width
-    folded = []
-    for column in needed:
+    folded = list[Column]()
+    for column in reversed(needed):  # the first columns name the row
         saved = min(max(0, too_wide), column.width - column.narrowest)
         too_wide -= saved
-        folded.append(evolve(column, folded=column.width - saved) if saved else column)
+        folded.insert(0, evolve(column, folded=column.width - saved) if saved else column)
     return None if too_wide > 0 else (folded, GAPS[-1])
 
 

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from attrs import evolve
+
+from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
+from marketpipe.reports import IngestionReport, PlanReport
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
+from marketpipe.terminal.ingestion import print_ingestion, print_plan
+from tests.support.builders import day
+
+DAY = day("AAPL", "2024-01-02")
+ONE_OF_ALL = IngestionReport(
+    1, "completed", 1, 0, 0, 1, 2.0, {DAY: SymbolDayOutcome(DAY, Outcome.COMPLETE, 1)}, {"no_jump": 1}
+)
+
+
+def test_one_is_singular_in_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    print_ingestion(ONE_OF_ALL, as_json=False)
+    printed = capsys.readouterr().out
+    assert "\n1 bar, 0 rejected, 1 request, 2.0 s" in printed
+    assert "warning: 1 bar breaks the rule no_jump" in printed
+    assert "faults" not in printed
+    assert "waited" not in printed
+
+
+def test_retries_waits_and_faults_are_in_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    report = evolve(ONE_OF_ALL, retries=3, faults={"unavailable": 2, "rate_limited": 1}, rate_limit_seconds=42.4)
+    print_ingestion(report, as_json=False)
+    printed = capsys.readouterr().out
+    assert "faults of the provider: 1 rate limited, 2 unavailable; 3 retries\n" in printed
+    assert "waited 42 s for the rate limit\n" in printed
+    print_ingestion(report, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["retries"], found["faults"]["unavailable"], found["rate_limit_seconds"]) == (3, 2, 42.4)
+
+
+def test_one_is_singular_in_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan(PlanReport(1, 0, 0, PlanEstimate(1, 1, 100, 1), None, (), 1, 1), as_json=False)
+    printed = capsys.readouterr().out
+    assert printed.startswith("1 symbol-day to request (")
+    assert "about 1 bar in 1 request, 0.0 MB (estimated from 1 stored symbol-day)\n" in printed
+    assert "1 official day of the exchange in 1 request\n" in printed
