@@ -141,7 +141,7 @@ def test_a_restated_day_is_found_and_adopted_and_both_versions_can_be_loaded(tmp
         seen = run(tmp_path, "audit", "--symbols", "AAPL", "--start", DATES[5], "--end", DATES[7])
         assert seen.returncode == 1
         assert f"AAPL {MIDDLE}: 130 changed" in seen.stdout
-        assert "3 symbol-days compared in 1 requests, 1 of them differ" in seen.stdout
+        assert "3 symbol-days compared in 1 request, 1 of them differs" in seen.stdout
         assert load_ohlcv("AAPL", FIRST, LAST, root=tmp_path).equals(known)
 
         assert run(tmp_path, "audit", "--symbols", "AAPL", "--adopt").returncode == 0

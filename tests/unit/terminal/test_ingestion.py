@@ -38,7 +38,7 @@ def test_retries_waits_and_faults_are_in_the_summary(capsys: pytest.CaptureFixtu
 
 
 def test_one_is_singular_in_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
-    print_plan(PlanReport(1, 0, 0, PlanEstimate(1, 1, 100, 1), None, (), 1, 1), as_json=False)
+    print_plan(PlanReport(1, 0, 0, PlanEstimate(1, 1, 1, 100, 1), None, (), 1, 1), as_json=False)
     printed = capsys.readouterr().out
     assert printed.startswith("1 symbol-day to request (")
     assert "about 1 bar in 1 request, 0.0 MB (estimated from 1 stored symbol-day)\n" in printed
