@@ -24,8 +24,8 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
     others = f"{report.already_settled:,} already settled, {report.not_begun:,} not begun yet"
     out(f"{count_of(report.planned, 'symbol-day')} to request ({others})")
     if report.planned:
-        days = report.estimate.known_days
-        basis = f"estimated from {count_of(days, 'stored symbol-day')}" if days else "a guess: nothing is stored yet"
+        known = report.estimate.known_days
+        basis = f"estimated from {count_of(known, 'stored symbol-day')}" if known else "a guess: nothing is stored yet"
         out(f"{_estimated(report.estimate)} ({basis})")
     if report.official_days:
         days = count_of(report.official_days, "official day")
