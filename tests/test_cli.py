@@ -380,3 +380,17 @@ def test_a_command_started_with_nohup_survives_its_terminal(store: Path, tmp_pat
     _, errors = process.communicate(timeout=LONGEST_SECONDS)
 
     assert process.returncode == 143, errors
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "expected"),
+    [("marketpipe prov", 1, "providers"), ("marketpipe ingest --retry", 2, "--retry-suspect")],
+)
+def test_the_shell_completes_commands_and_their_options(tmp_path: Path, words: str, place: int, expected: str) -> None:
+    typed = {"_MARKETPIPE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(place)}
+
+    assert marketpipe(cwd=tmp_path, env=typed).stdout.split() == [expected]
+
+
+def test_the_script_for_completion_is_shown(tmp_path: Path) -> None:
+    assert "_MARKETPIPE_COMPLETE=complete_bash" in marketpipe("--show-completion", "bash", cwd=tmp_path).stdout

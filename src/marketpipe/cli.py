@@ -22,8 +22,18 @@ from typing import Annotated, NamedTuple
 import typer
 
 from marketpipe.commands import checking, ingestion, reading, setup
+from marketpipe.commands.general_options import (
+    Debug,
+    LogFormatOption,
+    Quiet,
+    Root,
+    Verbose,
+    keep_for_the_command,
+    with_general_options,
+)
 from marketpipe.terminal.process import report_errors
 
+PROGRAM, COMPLETES = "marketpipe", "_MARKETPIPE_COMPLETE"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 Command = Callable[..., None]
 
@@ -60,18 +70,19 @@ def app_for(arguments: Collection[str], commands: Mapping[str, Command | Group] 
     Typer resolves the annotations of all options that it is given. For all commands that takes an eighth of the time
     of ``marketpipe --help``, which prints none of them.
     """
-    app = _app("marketpipe", "Keeps a local store of OHLCV bars complete, validated and verifiable.")
+    app = _app("marketpipe", "Keeps a local store of OHLCV bars complete, validated and verifiable.", completes=True)
     app.callback()(_global_options)
     _add(app, commands, arguments)
     return app
 
 
-def _app(name: str, help_text: str | None) -> typer.Typer:
+def _app(name: str, help_text: str | None, *, completes: bool = False) -> typer.Typer:
     return typer.Typer(
         name=name,
         help=help_text,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completes,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
@@ -80,22 +91,19 @@ def _app(name: str, help_text: str | None) -> typer.Typer:
 def _add(app: typer.Typer, commands: Mapping[str, Command | Group], arguments: Collection[str]) -> None:
     for name, command in commands.items():
         if not isinstance(command, Group):
-            app.command(name, help=command.__doc__)(command if name in arguments else _name_only)
+            shown = with_general_options(command) if name in arguments else _name_only
+            app.command(name, help=command.__doc__)(shown)
         elif name not in arguments:
             app.command(name, help=command.help)(_name_only)
         else:
             group = _app(name, command.help)
-            group.callback()(_no_options)
+            group.callback()(keep_for_the_command)
             _add(group, command.commands, arguments)
             app.add_typer(group)
 
 
 def _name_only() -> None:
     """Stand in for a command that is listed in the help and cannot be run, as the arguments do not name it."""
-
-
-def _no_options() -> None:
-    """Make a group of a single command: without this, typer would run the command without its name."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -107,12 +115,24 @@ def _show_version(wanted: bool) -> None:
 
 
 def _global_options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[
+    context: typer.Context,
+    root: Root = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_format: LogFormatOption = None,
+    debug: Debug = False,
+    version: Annotated[  # noqa: ARG001 - its callback has shown it
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Declare ``--debug`` for the help; ``main`` reads it itself, as it needs it before a command is parsed."""
+    keep_for_the_command(context, root, quiet, verbose, log_format, debug)
+
+
+def _words_to_complete() -> list[str]:
+    """Return what the user has typed so far, if a shell has started this process to complete it."""
+    if COMPLETES not in os.environ:
+        return []
+    return [word for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS") for word in os.environ.get(name, "").split()]
 
 
 def main() -> None:
@@ -120,11 +140,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows a question mark instead of failing
             stream.reconfigure(errors="replace")
-    if debug := "--debug" in sys.argv[1:]:
-        sys.argv.remove("--debug")
     # On import, numpy starts a BLAS thread for each processor: slower than the import itself, and none is used here.
     os.environ.setdefault(BLAS_THREADS, "1")
     # At exit the interpreter would collect garbage once more, though every object ends with the process anyway.
     atexit.register(gc.freeze)
-    with report_errors(debug):
-        app_for(sys.argv[1:])()
+    with report_errors("--debug" in sys.argv[1:]):
+        app_for([*sys.argv[1:], *_words_to_complete()])(prog_name=PROGRAM)

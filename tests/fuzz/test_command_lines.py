@@ -82,6 +82,8 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
         ["config.yaml", "config.yaml", "missing.yaml", ".", "/dev/null", "", "\udcff", "x" * 300]
     ),
     "symbols": st.lists(symbols | no_symbols, max_size=3).map(joined),
+    "root": st.sampled_from(["", ".", "missing", "config.yaml", "\udcff"]),  # another folder is another store
+    "log_format": st.sampled_from(["text", "json", "yaml"]),
     "start": DATES,
     "end": DATES,
     "workers": st.sampled_from(["1", "64", "65", "0", "-1", "1.5", "４"]),

@@ -4,7 +4,7 @@
     checking.py      what checks a store: coverage, verify, recover, freeze, validate
     reading.py       what shows a store: query, status, metrics
     setup.py         what a store can be set up with: providers
-    options.py       the options that commands share
+    options.py       the options that commands share; general_options.py: those that every command has
 
 ``marketpipe.cli`` lists them. ``marketpipe --help`` imports all of these modules and has to start quickly: a command
 imports what it needs inside its function, and all that is printed is written by the modules of ``marketpipe.terminal``.

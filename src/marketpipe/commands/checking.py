@@ -9,6 +9,7 @@ import typer
 
 from marketpipe.commands.options import Config, End, EndOrLatest, Json, Start, Symbols, chosen
 from marketpipe.terminal.process import exit_with, open_store
+from marketpipe.terminal.verbosity import is_wanted
 
 if TYPE_CHECKING:
     from marketpipe.storage.domain.dataset_lock import DatasetLock
@@ -31,8 +32,10 @@ def coverage(
 
     with open_store(config) as pipeline:
         report = pipeline.coverage(chosen(pipeline, symbols), start, end)
-    print_coverage(report, as_json=json)
-    exit_with(report.strict_ok if strict else report.ok)
+    ok = report.strict_ok if strict else report.ok
+    if is_wanted(ok, json):
+        print_coverage(report, as_json=json)
+    exit_with(ok)
 
 
 def verify(
@@ -52,7 +55,8 @@ def verify(
     frozen = None if lock is None else _read_lock(lock)
     with open_store(config) as pipeline:
         report = pipeline.verify(chosen(pipeline, symbols), start, end, lock=frozen)
-    print_integrity(report, frozen, as_json=json)
+    if is_wanted(report.ok, json):
+        print_integrity(report, frozen, as_json=json)
     exit_with(report.ok)
 
 
@@ -69,7 +73,8 @@ def recover(
 
     with open_store(config) as pipeline:
         report = pipeline.recover(force=force)
-    print_recovery(report, as_json=json)
+    if is_wanted(report.ok, json):
+        print_recovery(report, as_json=json)
     exit_with(report.ok)
 
 
@@ -97,7 +102,8 @@ def validate(
 
     with open_store(config) as pipeline:
         report = pipeline.validate(chosen(pipeline, symbols), start, end)
-    print_validation(report, as_json=json)
+    if is_wanted(report.ok, json):
+        print_validation(report, as_json=json)
     exit_with(report.ok)
 
 

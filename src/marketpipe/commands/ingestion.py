@@ -26,6 +26,7 @@ from marketpipe.commands.options import (
     overrides,
 )
 from marketpipe.terminal.process import HOW_TO_CONTINUE, exit_with, open_pipeline, open_store
+from marketpipe.terminal.verbosity import is_wanted
 
 
 def plan(
@@ -81,7 +82,8 @@ def ingest(
     changed = overrides(symbols, feed, **scope, **others, provider=provider, output_path=output_path)
     with open_pipeline(load_config(config, changed), HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
         report = pipeline.ingest(retry_suspect=retry_suspect)
-    print_ingestion(report, as_json=json)
+    if is_wanted(report.ok, json):
+        print_ingestion(report, as_json=json)
     exit_with(report.ok)
 
 
@@ -100,9 +102,11 @@ def update(config: Config = None, symbols: Symbols = None, json: Json = False) -
         with open_store(config, HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
             report = pipeline.update(chosen(pipeline, symbols))
     except StoreBusyError as busy:
-        err(str(busy))
+        if is_wanted(ok=True, as_json=False):
+            err(str(busy))
         return
-    print_ingestion(report, as_json=json)
+    if is_wanted(report.ok, json):
+        print_ingestion(report, as_json=json)
     exit_with(report.ok)
 
 
@@ -126,7 +130,8 @@ def audit(
 
     with open_store(config) as pipeline, show_progress(pipeline):
         report = pipeline.audit(chosen(pipeline, symbols), start, end, sample=sample, adopt=adopt)
-    print_audit(report, config, as_json=json)
+    if is_wanted(report.ok, json):
+        print_audit(report, config, as_json=json)
     exit_with(report.ok)
 
 
@@ -136,7 +141,8 @@ def aggregate(
     start: Start = None,
     end: End = None,
     timeframes: Annotated[
-        str | None, typer.Option(help="Such as 5m,1h,1d; by default those configured or already stored.")
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Such as 5m,1h,1d; by default those configured or already stored."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -145,5 +151,6 @@ def aggregate(
 
     with open_store(config) as pipeline:
         report = pipeline.aggregate(chosen(pipeline, symbols), start, end, listed(timeframes))
-    print_aggregation(report, as_json=json)
+    if is_wanted(report.ok, json):
+        print_aggregation(report, as_json=json)
     exit_with(report.ok)

@@ -17,7 +17,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Symbols = Annotated[
     list[str] | None,
     typer.Option(
-        "--symbols", help="Symbols, separated by commas; @FILE for one a line, @NAME for a list of the configuration."
+        "--symbols",
+        metavar="TEXT",
+        help="Symbols, separated by commas; @FILE for one a line, @NAME for a list of the configuration.",
     ),
 ]
 Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD.")]

@@ -13,6 +13,7 @@ import typer
 
 from marketpipe.shared_kernel.domain.secret_text import visible
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
+from marketpipe.terminal.verbosity import write_error_line
 
 ASCII = str.maketrans({"█": "#", "▒": "o", "○": "~", "·": ".", "…": "..."})
 
@@ -24,7 +25,7 @@ def out(line: str = "") -> None:
 
 def err(line: str) -> None:
     """Print a line to standard error. What it quotes of others is made visible, see ``visible``."""
-    typer.echo(visible(line), err=True)
+    write_error_line(visible(line), "warning")
 
 
 def printable(text: str) -> str:

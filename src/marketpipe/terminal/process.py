@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
+from marketpipe.terminal.verbosity import verbosity, write_error_line
+
 if TYPE_CHECKING:
     from marketpipe.config import StoreConfig
     from marketpipe.pipeline import Pipeline
@@ -56,7 +58,9 @@ def open_pipeline(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]
 
 
 def _print_warnings() -> None:
-    """Print what the configuration warns of. Other log records are not printed: the commands print reports instead."""
+    """Print what the configuration warns of. The rest of the log is printed with ``--verbose`` only."""
+    if verbosity().verbose or verbosity().as_json:
+        return
     import logging
 
     handler = logging.StreamHandler()
@@ -88,7 +92,7 @@ class _StopSignal:
             os._exit(self.exit_code)
         self.exit_code = 128 + number
         with suppress(OSError):  # the terminal may be gone
-            typer.echo("stopping after the work in progress; interrupt again to exit at once", err=True)
+            write_error_line("stopping after the work in progress; interrupt again to exit at once", "warning")
         raise KeyboardInterrupt
 
 
@@ -119,7 +123,7 @@ def _fail(message: str, exit_code: int) -> None:
     from marketpipe.shared_kernel.domain.secret_text import visible
 
     try:
-        typer.echo(visible(message), err=True)
+        write_error_line(visible(message), "error")
     except OSError:  # the exit code still tells the caller
         _discard(sys.stderr)
     sys.exit(exit_code)

@@ -15,6 +15,7 @@ from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.events import Event
 from marketpipe.terminal.output import count_of, err, printable
 from marketpipe.terminal.run_counts import RunCounts
+from marketpipe.terminal.verbosity import verbosity
 
 SECONDS_BETWEEN_LINES = 5.0
 SHORTEST_MENTIONED = 5.0
@@ -28,8 +29,11 @@ SEPARATOR = " · "
 @contextmanager
 def show_progress(pipeline: Pipeline) -> Iterator[None]:
     """Show on standard error what the pipeline does within the block."""
+    if verbosity().quiet or verbosity().as_json:
+        yield
+        return
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or verbosity().verbose:  # lines of the log would tear a bar apart
         follow(pipeline, ProgressLines(err).show)
         yield
         return

@@ -1,0 +1,107 @@
+"""The options that every command has: where relative paths begin, and how much is printed.
+
+They may come before the name of the command, or after it. The functions of the commands do not have them:
+``with_general_options`` adds them to each, and applies them around it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.terminal.process import report_errors
+from marketpipe.terminal.verbosity import Verbosity, in_force
+
+
+class LogFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", metavar="DIR", help="Folder in which all relative paths begin; by default the current one."),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print no progress, and nothing about what went well; for cron.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log on standard error.")]
+LogFormatOption = Annotated[
+    LogFormat | None, typer.Option("--log-format", help="Form of standard error: text, or one JSON object a line.")
+]
+
+
+class GeneralOptions(NamedTuple):
+    root: Path | None = None
+    quiet: bool = False
+    verbose: bool = False
+    log_format: LogFormat | None = None
+    debug: bool = False
+
+    def and_then(self, later: GeneralOptions) -> GeneralOptions:
+        """Combine the options before the name of a command with those after it, which win."""
+        return GeneralOptions(
+            later.root or self.root,
+            later.quiet or self.quiet,
+            later.verbose or self.verbose,
+            later.log_format or self.log_format,
+            later.debug or self.debug,
+        )
+
+
+def keep_for_the_command(
+    context: typer.Context,
+    root: Root = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_format: LogFormatOption = None,
+    debug: Debug = False,
+) -> None:
+    """Keep the options that come before the name of a command, until it runs."""
+    given = GeneralOptions(root, quiet, verbose, log_format, debug)
+    context.obj = (context.obj or GeneralOptions()).and_then(given)
+
+
+def with_general_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the general options after its own."""
+    own = inspect.signature(command, eval_str=True)
+    general = inspect.signature(keep_for_the_command, eval_str=True)
+
+    def run(context: typer.Context, **options: Any) -> None:
+        given = GeneralOptions(**{name: options.pop(name) for name in GeneralOptions._fields})
+        with _applied((context.obj or GeneralOptions()).and_then(given)):
+            command(**options)
+
+    parameters = {**own.parameters, **general.parameters}  # typer reads both, and calls with keywords
+    named = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters.values()]
+    run.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    run.__annotations__ = {name: each.annotation for name, each in parameters.items()}
+    run.__doc__ = command.__doc__
+    return run
+
+
+@contextmanager
+def _applied(options: GeneralOptions) -> Iterator[None]:
+    as_json = options.log_format is LogFormat.JSON
+    with in_force(Verbosity(options.quiet, options.verbose, as_json)), report_errors(options.debug):
+        if options.root is not None:
+            _enter(options.root)
+        yield
+
+
+def _enter(root: Path) -> None:
+    """Make ``root`` the current folder: so every relative path begins there, also those of .env and of files named."""
+    try:
+        os.chdir(root.expanduser())
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"--root: {root} is not a folder that can be entered: {reason}") from error

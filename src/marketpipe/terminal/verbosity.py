@@ -1,0 +1,78 @@
+"""How much a command prints, and in which form: what ``--quiet``, ``--verbose`` and ``--log-format`` set.
+
+Results go to standard output, everything else to standard error. Nothing heavy is imported here: every
+``marketpipe --help`` loads this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+import typer
+
+
+class Verbosity(NamedTuple):
+    """``quiet``: no progress, and no summary of what went well. ``verbose``: show the log. ``as_json``: log as JSON."""
+
+    quiet: bool = False
+    verbose: bool = False
+    as_json: bool = False
+
+
+DEFAULT = Verbosity()
+_IN_FORCE = ContextVar("verbosity", default=DEFAULT)
+
+
+def verbosity() -> Verbosity:
+    """Return the verbosity of the command that runs; its methods run on the thread that called the command."""
+    return _IN_FORCE.get()
+
+
+def is_wanted(ok: bool, as_json: bool) -> bool:
+    """Return whether the summary of a command is to be printed: with ``--quiet`` only for a failure, or as JSON."""
+    return as_json or not ok or not verbosity().quiet
+
+
+@contextmanager
+def in_force(chosen: Verbosity) -> Iterator[None]:
+    """Print as ``chosen`` within the block, and show there the log that it asks for."""
+    token = _IN_FORCE.set(chosen)
+    try:
+        if chosen.verbose or chosen.as_json:
+            with _log_shown(chosen):
+                yield
+        else:
+            yield
+    finally:
+        _IN_FORCE.reset(token)
+
+
+@contextmanager
+def _log_shown(chosen: Verbosity) -> Iterator[None]:
+    import logging
+
+    from marketpipe.terminal.log_lines import handler
+
+    logger, shown = logging.getLogger("marketpipe"), handler(as_json=chosen.as_json)
+    level = logger.level
+    logger.addHandler(shown)
+    logger.setLevel(logging.INFO if chosen.verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.removeHandler(shown)
+        logger.setLevel(level)
+
+
+def write_error_line(line: str, level: str) -> None:
+    """Write a line to standard error: as it is, or as the log's JSON with ``level``, such as "warning"."""
+    if verbosity().as_json:
+        import logging
+
+        from marketpipe.terminal.log_lines import as_json
+
+        line = as_json(logging.makeLogRecord({"name": "marketpipe", "levelname": level.upper(), "msg": line}))
+    typer.echo(line, err=True)

@@ -1,0 +1,70 @@
+"""--root, --quiet, --verbose, --log-format and repeated options, with real commands on a small store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.in_process_cli import Ended, run_in_process
+
+CONFIG = "provider: synthetic\nsymbols: [AAPL]\nstart: 2024-01-02\nend: 2024-01-02\ntimeframes: [1d]\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A folder with a configuration, and nothing stored yet."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(CONFIG)
+    return folder
+
+
+def ingest(store: Path, *words: str) -> Ended:
+    return run_in_process("ingest", "--config", "config.yaml", *words, cwd=store)
+
+
+def test_with_a_root_a_command_works_as_if_it_was_started_there(store: Path) -> None:
+    elsewhere = store.parent / "elsewhere"
+    elsewhere.mkdir()
+    done = run_in_process("--root", "../store", "ingest", "--config", "config.yaml", cwd=elsewhere)
+    status = run_in_process("status", "--json", "--root", str(store), cwd=elsewhere)
+
+    assert done.code == 0
+    assert list(elsewhere.iterdir()) == []
+    assert (store / "data" / "symbol=AAPL").is_dir()
+    assert json.loads(status.out)["symbols"][0]["complete"] == 1
+
+
+def test_symbols_that_are_repeated_add_up(store: Path) -> None:
+    done = ingest(store, "--symbols", "AAPL", "--symbols", "MSFT,IBM", "--json")
+
+    assert json.loads(done.out)["complete"] == 3
+
+
+def test_quiet_prints_nothing_of_what_goes_well_and_names_what_fails(store: Path) -> None:
+    assert ingest(store, "--quiet") == Ended(0, "", "")
+    assert run_in_process("validate", "-q", cwd=store) == Ended(0, "", "")
+    next((store / "data").rglob("day=02.parquet")).write_bytes(b"damaged")
+
+    done = run_in_process("validate", "-q", cwd=store)
+
+    assert done.code == 1
+    assert "damaged: AAPL 2024-01-02" in done.err
+    assert json.loads(ingest(store, "-q", "--json").out)["complete"] == 1
+
+
+def test_verbose_shows_the_log_on_standard_error(store: Path) -> None:
+    assert "INFO marketpipe.ingestion: job 1: completed" in ingest(store, "-v").err
+
+
+def test_standard_error_is_json_only_if_it_is_asked_for(store: Path) -> None:
+    good = ingest(store, "--log-format", "json", "-v")
+    bad = ingest(store, "--log-format", "json", "--workers", "0")
+
+    assert [json.loads(line)["message"] for line in good.err.splitlines()][-1] == "job 1: completed"
+    assert bad.code == 2
+    [line] = map(json.loads, bad.err.splitlines())
+    assert line["level"] == "error"
+    assert "workers" in line["message"]
