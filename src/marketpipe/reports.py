@@ -22,6 +22,8 @@ from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDat
 from marketpipe.shared_kernel.events import RuleFinding
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
+from . import report_html
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -50,6 +52,21 @@ class PlanReport:
     notices: tuple[str, ...] = ()
     official_days: int = 0
     official_requests: int = 0
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        cost = self.estimate
+        named = {
+            "symbol-days to request": self.planned,
+            "already settled": self.already_settled,
+            "not begun yet": self.not_begun,
+            "bars (estimated)": cost.bars,
+            "requests (estimated)": cost.requests + self.official_requests,
+            "MB (estimated)": cost.size_bytes / 1e6,
+            "official days": self.official_days or None,
+            "minutes at the rate limit": self.minutes,
+        }
+        return report_html.facts("Plan", named, self.notices)
 
 
 @frozen
@@ -113,6 +130,22 @@ class IngestionReport:
         """Return the number of requested symbol-days with this outcome."""
         return sum(result.outcome is outcome for result in self.outcomes.values())
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the counts, then what failed."""
+        named = {
+            **{f"{outcome} symbol-days": self.count(outcome) or None for outcome in Outcome},
+            "already settled": self.already_settled,
+            "not requested": self.left or None,
+            "bars": self.bars,
+            "rejected bars": self.rejected or None,
+            "requests": self.requests,
+            "seconds": self.seconds,
+        }
+        failures = [f"{day}: {reason}" for day, reason in sorted(self.failures.items())]
+        broken = [f"{count:,} stored bars break the rule {rule}" for rule, count in sorted(self.warnings.items())]
+        title = f"Ingestion {self.job_id}: {self.state}"
+        return report_html.facts(title, named, (*self.notices, *self.aggregates.failures, *failures, *broken))
+
 
 @frozen
 class ValidationReport:
@@ -131,6 +164,13 @@ class ValidationReport:
         """Whether no file is damaged and no rule of severity error is broken; warnings do not count."""
         return not self.damaged and not any(str(finding.severity) == "error" for finding in self.findings)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the counts, damaged files, and the findings."""
+        named = {"bars": self.bars, "symbol-days": self.symbol_days}
+        damaged = [f"{day}: damaged: {reason}" for day, reason in sorted(self.damaged.items())]
+        found = [f"{each.symbol_day}: {each.rule} ({each.severity}): {each.count:,} bars" for each in self.findings]
+        return report_html.facts("Valid" if self.ok else "NOT valid", named, (*damaged, *found))
+
 
 @frozen
 class StatusReport:
@@ -143,6 +183,14 @@ class StatusReport:
     symbols: tuple[SymbolSummary, ...]
     jobs: tuple[JobRecord, ...]
     session: SessionKind | None = None
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the dataset, and a table of its symbols."""
+        hours = str(self.session or "")
+        title = report_html.facts("Store", {"dataset": self.identity or "nothing is stored here yet", "session": hours})
+        head = ("symbol", "first", "last", "complete", "empty", "partial", "failed", "bars", "rejected", "bytes")
+        rows = [[getattr(row, {"bytes": "size_bytes"}.get(name, name)) for name in head] for row in self.symbols]
+        return title + (report_html.table(head, rows) if rows else "")
 
 
 @frozen
@@ -212,6 +260,13 @@ class CoverageReport:
         parts = [pa.Table.from_pylist(list(map(day_as_row, coverage.days())), schema) for coverage in self.symbols]
         return pa.concat_tables([schema.empty_table(), *parts])
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a heat map of symbols and sessions, then the gaps."""
+        counts = ", ".join(f"{count:,} {verdict}" for verdict in Verdict if (count := self.count(verdict)))
+        state = "nothing missing or suspect" if self.ok else "NOT complete"
+        title = f"Coverage {self.first} to {self.last}, {self.session} hours: {state}: {counts}"
+        return report_html.coverage(title, self.symbols, self.lost)
+
 
 def day_as_row(day: SessionVerdict) -> dict[str, object]:
     """Return the values of a symbol-day by ``DAY_COLUMNS``."""
@@ -258,3 +313,11 @@ class AuditReport:
         differs = any(comparison.differs for comparison in self.compared.values())
         agrees = self.adopted.ok and not self.withdrawn if self.adopted else not differs
         return agrees and not self.failures
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the counts, then each symbol-day that differs or failed."""
+        restated = self.restatements
+        named = {"symbol-days compared": len(self.compared), "restated": len(restated), "requests": self.requests}
+        failures = [f"{day}: {reason}" for day, reason in sorted(self.failures.items())]
+        lines = [f"{each.comparison.symbol_day}: {each.kind}" for each in restated]
+        return report_html.facts("Audit", named, (*failures, *lines))
