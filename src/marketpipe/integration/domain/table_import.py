@@ -1,0 +1,188 @@
+"""Importing a user's own table of bars: what the user states about it, and what is shown before anything is written.
+
+What a table means is never guessed in silence. What its columns and the documentation of its source tell is used and
+shown; what they do not tell is a question, and an import with an open question writes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError, did_you_mean
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+
+PREFIX: Final = "import:"
+FEED: Final = "files"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,39}")
+
+PRICES: Final = ("open", "high", "low", "close")
+ROLES: Final = ("timestamp", "date", "time", *PRICES, "volume", "trade_count", "vwap", "symbol")
+"""What a column can be. A table has a timestamp, or a date and a time."""
+PRICE_UNITS: Final[Mapping[str, int]] = {"dollars": 1, "cents": 100, "deci-cents": 10_000, "nano-dollars": 10**9}
+"""How many of each are a dollar."""
+DATE_ORDERS: Final = ("MDY", "DMY", "YMD")
+ADJUSTMENTS: Final = ("raw", "split", "dividend", "spin-off", "all")
+
+
+class Stamps(Enum):
+    """Which edge of a bar its timestamp is. MarketPipe stores the left one."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class ClockChange(Enum):
+    """Which of two moments a local time means that a clock shows twice, when it is set back in autumn."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class SymbolFrom(Enum):
+    """Where the symbol of a bar is named: in a column, or in the name of its file."""
+
+    COLUMN = "column"
+    NAME = "name"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def provider_name(name: str) -> str:
+    """Return the provider that a store of imported bars names. Raises ``ConfigurationError`` for a name not in form."""
+    plain = name.removeprefix(PREFIX)
+    if not _NAME.fullmatch(plain):
+        raise ConfigurationError(
+            f"name: {name!r} is not the name of an import: write 1 to 40 lower-case letters, digits, dots, hyphens or "
+            "underscores, such as kibot"
+        )
+    return PREFIX + plain
+
+
+def is_imported(provider: str) -> bool:
+    """Return whether bars of this provider come from a user's own files."""
+    return provider.startswith(PREFIX)
+
+
+def capabilities_of_import(provider: str, adjustment: str = "raw") -> ProviderCapabilities:
+    """Return how imported bars can be requested: a file has no delay, no limit of requests and no official days."""
+    from datetime import timedelta
+
+    return ProviderCapabilities(provider, DataFeed(FEED, timedelta()), adjustment, symbols_per_request=1000)
+
+
+def _one_of(kind: type[Enum]) -> Any:
+    def read(value: object) -> Enum | None:
+        if value is None or isinstance(value, kind):
+            return value
+        words = {str(member.value): member for member in kind}
+        if value not in words:
+            raise ValidationError(f"{value!r} is not allowed; {did_you_mean(str(value), words)}")
+        return words[str(value)]
+
+    return read
+
+
+def _word_of(words: tuple[str, ...]) -> Any:
+    def read(value: str | None) -> str | None:
+        if value is not None and value not in words:
+            raise ValidationError(f"{value!r} is not allowed; {did_you_mean(str(value), words)}")
+        return value
+
+    return read
+
+
+def _as_symbol(value: str | Symbol | None) -> Symbol | None:
+    return Symbol(value) if isinstance(value, str) else value
+
+
+def _as_columns(value: Mapping[str, str] | None) -> Mapping[str, str]:
+    columns = dict(value or {})
+    for role in columns:
+        if role not in ROLES:
+            raise ValidationError(f"columns: {role!r} is not a column of a bar; {did_you_mean(role, ROLES)}")
+    return columns
+
+
+def _as_timeframe(value: str | Timeframe) -> Timeframe:
+    timeframe = Timeframe.parse(value)
+    if timeframe not in (Timeframe.MINUTE_1, Timeframe.DAY_1):
+        raise ValidationError(
+            f"timeframe: bars of {timeframe} cannot be imported, as a store is made of minutes. Import bars of 1m: "
+            f"'marketpipe aggregate' makes those of {timeframe} from them"
+        )
+    return timeframe
+
+
+@frozen(kw_only=True)
+class ImportSettings:
+    """What a user states about a table. None means not stated: then the table tells, or it is a question.
+
+    ``columns`` maps a role (open, timestamp …) to the name of a column. ``timezone`` is that of local times, an IANA
+    name or an offset such as -05:00. Raises ``ValidationError``.
+    """
+
+    name: str = field(converter=provider_name)
+    columns: Mapping[str, str] = field(default=None, converter=_as_columns)
+    symbol: Symbol | None = field(default=None, converter=_as_symbol)
+    symbol_from: SymbolFrom | None = field(default=None, converter=_one_of(SymbolFrom))
+    timezone: str | None = None
+    timeframe: Timeframe = field(default=Timeframe.MINUTE_1, converter=_as_timeframe)
+    stamps: Stamps | None = field(default=None, converter=_one_of(Stamps))
+    price_unit: str | None = field(default=None, converter=_word_of(tuple(PRICE_UNITS)))
+    date_order: str | None = field(default=None, converter=_word_of(DATE_ORDERS))
+    ambiguous: ClockChange | None = field(default=None, converter=_one_of(ClockChange))
+    adjustment: str | None = field(default=None, converter=_word_of(ADJUSTMENTS))
+
+    def __attrs_post_init__(self) -> None:
+        if self.symbol is not None and self.symbol_from is not None:
+            raise ValidationError("give either symbol or symbol_from: both say whose bars these are")
+
+
+@frozen
+class ImportPreview:
+    """How a table is understood, and what would be stored of it. Counts are bars; dates are inclusive.
+
+    ``columns`` maps roles to columns of the table, ``ignored`` are its other columns. ``layout`` names the documented
+    format that was recognised, "" for none. ``left_out`` maps reasons to bars that no session can hold. ``notes`` are
+    worth knowing; ``questions`` have to be answered before anything is imported. ``sample`` are the first bars as they
+    would be stored, one mapping for each.
+    """
+
+    provider: str
+    adjustment: str
+    timeframe: Timeframe
+    columns: Mapping[str, str]
+    ignored: tuple[str, ...] = ()
+    layout: str = ""
+    timezone: str = ""
+    stamps: Stamps = Stamps.LEFT
+    price_unit: str = "dollars"
+    bars: int = 0
+    symbols: tuple[Symbol, ...] = ()
+    symbol_days: int = 0
+    first: TradingDate | None = None
+    last: TradingDate | None = None
+    left_out: Mapping[str, int] = field(factory=dict)
+    notes: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    sample: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the table can be imported as it is understood."""
+        return not self.questions
