@@ -80,7 +80,7 @@ class Parts:
     new_executor: Callable[[], Executor] | None = None
     market_data_provider: MarketDataProvider | None = field(default=None, converter=with_capabilities)
     new_worker_pool: NewWorkerPool | None = None
-    bus: EventBus = field(init=False, factory=lambda: EventBus(LoggedIsolation))
+    bus: EventBus = field(kw_only=True, factory=lambda: EventBus(LoggedIsolation))
     syncing: Executor = field(init=False, factory=lambda: ThreadPoolExecutor(SYNCING_THREADS, "marketpipe-sync"))
     _made: dict[tuple[object, ...], Any] = field(init=False, factory=dict, repr=False)
     _making: threading.RLock = field(init=False, factory=threading.RLock, repr=False)

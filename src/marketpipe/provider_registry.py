@@ -19,6 +19,7 @@ from attrs import frozen
 from marketpipe.config import Credentials, PipelineConfig, find_credentials
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.data_feed import AT_THE_CLOSE, ProviderCapabilities, ProviderContext
+from marketpipe.integration.domain.table_import import capabilities_of_import, is_imported, provider_name
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Clock
@@ -38,7 +39,9 @@ def known_providers() -> dict[str, str]:
 
 def check_provider(name: str) -> None:
     """Raise ``ConfigurationError`` for a name that no provider has."""
-    if name not in known_providers():
+    if is_imported(name):
+        provider_name(name)
+    elif name not in known_providers():
         raise ConfigurationError(f"provider: no provider is called {name!r}; {did_you_mean(name, known_providers())}")
 
 
@@ -47,8 +50,10 @@ def new_provider(
 ) -> MarketDataProvider:
     """Make the configured provider, which reports its requests to ``publish``.
 
-    Raises ``ConfigurationError`` if the package that registered it cannot be loaded, and for missing credentials.
+    Raises ``ConfigurationError`` if the package that registered it cannot be loaded, for missing credentials, and for
+    imported bars.
     """
+    refuse_imported(config.provider)
     if config.provider == "alpaca":
         return _new_alpaca(config, needed_credentials(credentials, config.root), clock, publish)
     if config.provider == "synthetic":
@@ -61,7 +66,18 @@ def new_provider(
 
 def capabilities_without_keys(config: PipelineConfig) -> ProviderCapabilities | None:
     """Return how the configured provider can be asked, if that is known before the provider is made; or None."""
+    if is_imported(config.provider):
+        return capabilities_of_import(config.provider)
     return _alpaca_capabilities(config) if config.provider == "alpaca" else None
+
+
+def refuse_imported(provider: str) -> None:
+    """Raise ``ConfigurationError`` if nothing can be requested of the provider, as its bars come from files."""
+    if is_imported(provider):
+        raise ConfigurationError(
+            f"the bars of {provider} come from your own files, and nothing can be requested: bring newer files into the "
+            "store with 'marketpipe import', or ingest from a provider into another output_path"
+        )
 
 
 def _alpaca_capabilities(config: PipelineConfig) -> ProviderCapabilities:

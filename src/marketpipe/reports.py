@@ -16,6 +16,7 @@ from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
 from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS, OfficialDaysReport
 from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustment
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
+from marketpipe.integration.domain.table_import import ImportPreview
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
@@ -145,6 +146,19 @@ class IngestionReport:
         broken = [f"{count:,} stored bars break the rule {rule}" for rule, count in sorted(self.warnings.items())]
         title = f"Ingestion {self.job_id}: {self.state}"
         return report_html.facts(title, named, (*self.notices, *self.aggregates.failures, *failures, *broken))
+
+
+@frozen
+class ImportReport:
+    """How a table was understood, and what became of its bars: ``ingestion`` is None if nothing was to be written."""
+
+    preview: ImportPreview
+    ingestion: IngestionReport | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether all bars are stored or in quarantine; without an ingestion, whether they can be imported."""
+        return self.preview.ok if self.ingestion is None else self.ingestion.ok
 
 
 @frozen

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from marketpipe.config import config_of_import
 from marketpipe.parts import Parts, once
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.event_bus import EventBus
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
+    from marketpipe.integration.domain.table_import import ImportSettings
+    from marketpipe.integration.infrastructure.imported.table_reader import ImportedBars
     from marketpipe.storage.application.bar_handlers import OfficialDayStorer, StoredBarsReviewer
     from marketpipe.storage.application.integrity_checker import IntegrityChecker
     from marketpipe.storage.application.ports import StoredFiles
@@ -76,6 +80,31 @@ def official_days(parts: Parts) -> OfficialDaysCoordinator:
     bus.subscribe(OfficialDaysChanged, made.on_official_days_changed)
     bus.subscribe(OfficialDaysStored, made.on_official_days_stored)
     return made
+
+
+def read_own_bars(parts: Parts, table: object, settings: ImportSettings) -> ImportedBars:
+    """Read a user's own table, or files by their paths. Raises ``ConfigurationError`` for what is neither."""
+    from marketpipe.integration.infrastructure.imported.table_files import read_source
+    from marketpipe.integration.infrastructure.imported.table_reader import read_bars
+
+    return read_bars(read_source(table), settings, composition.calendar(parts))
+
+
+def parts_of_import(parts: Parts, bars: ImportedBars) -> Parts:
+    """Make the parts of a pipeline that requests these bars of their table. Observers of ``parts`` see its events."""
+    from marketpipe.integration.infrastructure.imported.imported_client import ImportedClient
+
+    shown = bars.preview
+    if shown.first is None or shown.last is None:
+        raise ConfigurationError("there is no bar to import")
+    config = config_of_import(parts.config, shown.provider, shown.symbols, shown.first, shown.last)
+    return Parts(
+        config,
+        clock=parts.clock,
+        new_executor=parts.new_executor,
+        market_data_provider=ImportedClient(bars),
+        bus=parts.bus.branch(),
+    )
 
 
 @once

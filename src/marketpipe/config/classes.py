@@ -211,6 +211,14 @@ class PipelineConfig(StoreConfig):
             raise ConfigurationError(f"end: {self.end} is before start {self.start}")
 
 
+def config_of_import(
+    store: StoreConfig, provider: str, symbols: Sequence[Symbol], first: TradingDate, last: TradingDate
+) -> PipelineConfig:
+    """Return the configuration of a store for an import of these symbols and dates: threads read one table."""
+    kept = {each.name: getattr(store, each.name) for each in fields(StoreConfig)}
+    return PipelineConfig(**kept, provider=provider, symbols=symbols, start=first, end=last, executor=THREADS)
+
+
 SECTIONS: Mapping[str, type] = {
     "alpaca": ClientConfig,
     "synthetic": SyntheticConfig,

@@ -128,6 +128,14 @@ class IngestionCoordinator:
         both = {symbol: {*some, *changed.get(symbol, ())} for symbol, some in wanted.items()}
         return self._run_plan(scope, self._planner.plan_again(scope, both), official)
 
+    def ingest_official_days(self, scope: IngestionScope, wanted: WantedDates) -> IngestionJob:
+        """Request just the official days of the ``wanted`` dates of the scope, and no minutes."""
+        self._begin(scope, again=True)
+        official = NO_OFFICIAL_DAYS
+        if self._official is not None:
+            official = self._official.ask_again(scope, wanted, lambda: self._runner.stopping)
+        return self._run_plan(scope, self._planner.plan_again(scope, {}), official)
+
     def request_official_days_again(self, scope: IngestionScope) -> None:
         """Request all official days of the scope, whatever is known of them.
 

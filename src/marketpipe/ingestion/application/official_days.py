@@ -75,6 +75,16 @@ class OfficialDaysPlanner:
         wanted = sum(map(len, missing.values()))
         return OfficialPlan(tuple(requests), wanted, sum(pages for _, pages in bundles))
 
+    def plan_again(self, scope: IngestionScope, wanted: Mapping[Symbol, Collection[TradingDate]]) -> OfficialPlan:
+        """Plan just the ``wanted`` dates of the scope that are final, whatever is known of them."""
+        now = self._clock.now()
+        sessions = self._calendar.sessions(scope.first, scope.last)
+        asked = [official_day_of(session) for session in sessions if self._finality.is_final(session, now)]
+        missing = {s: [i for i, at in enumerate(asked) if at.trading_date in wanted[s]] for s in sorted(wanted)}
+        bundles = list(self._limits.bundles({symbol: some for symbol, some in missing.items() if some}))
+        requests = (self._request(symbols, asked[first : last + 1]) for (symbols, (first, last)), _ in bundles)
+        return OfficialPlan(tuple(requests), sum(map(len, missing.values())), sum(pages for _, pages in bundles))
+
     def narrowed(self, request: BarsRequest, symbols: Sequence[Symbol]) -> BarsRequest:
         """Return the request for some of its symbols."""
         return evolve(request, batch_id=next(self._numbers), symbols=tuple(symbols))
@@ -176,6 +186,19 @@ class OfficialDaysCoordinator:
                 return self._progress.report()
             self._take_turn(turn, stopping)
             self._ask_all(deque(self._planner.plan(scope, recheck, again).requests), stopping)
+        return self._progress.report()
+
+    def ask_again(
+        self,
+        scope: IngestionScope,
+        wanted: Mapping[Symbol, Collection[TradingDate]],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> OfficialDaysReport:
+        """Request just the ``wanted`` dates of the scope, whatever is known of them, until ``stopping`` is true."""
+        self._progress = _Progress()
+        with ExitStack() as turn:
+            self._take_turn(turn, stopping)
+            self._ask_all(deque(self._planner.plan_again(scope, wanted).requests), stopping)
         return self._progress.report()
 
     def disagreeing(self, scope: IngestionScope, recheck: TradingDate) -> Collection[SymbolDay]:

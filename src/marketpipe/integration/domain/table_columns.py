@@ -127,4 +127,6 @@ def _missing(columns: Mapping[str, str], names: Sequence[str]) -> list[str]:
     if not missing:
         return []
     example = ",".join(f"{role}=…" for role in missing)
-    return [f"no column is named like {', '.join(missing)}; the table has {', '.join(names)}: name it with --map {example}"]
+    return [
+        f"no column is named like {', '.join(missing)}; the table has {', '.join(names)}: name it with --map {example}"
+    ]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from enum import Enum
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from attrs import field, frozen
 
@@ -19,6 +20,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
+E = TypeVar("E", bound=Enum)
 PREFIX: Final = "import:"
 FEED: Final = "files"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,39}")
@@ -80,30 +82,44 @@ def is_imported(provider: str) -> bool:
 
 def capabilities_of_import(provider: str, adjustment: str = "raw") -> ProviderCapabilities:
     """Return how imported bars can be requested: a file has no delay, no limit of requests and no official days."""
-    from datetime import timedelta
-
     return ProviderCapabilities(provider, DataFeed(FEED, timedelta()), adjustment, symbols_per_request=1000)
 
 
-def _one_of(kind: type[Enum]) -> Any:
-    def read(value: object) -> Enum | None:
-        if value is None or isinstance(value, kind):
-            return value
-        words = {str(member.value): member for member in kind}
-        if value not in words:
-            raise ValidationError(f"{value!r} is not allowed; {did_you_mean(str(value), words)}")
-        return words[str(value)]
-
-    return read
-
-
-def _word_of(words: tuple[str, ...]) -> Any:
-    def read(value: str | None) -> str | None:
-        if value is not None and value not in words:
-            raise ValidationError(f"{value!r} is not allowed; {did_you_mean(str(value), words)}")
+def _member(kind: type[E], value: str | E | None) -> E | None:
+    if value is None or isinstance(value, kind):
         return value
+    words = {str(member.value): member for member in kind}
+    return words[_word(tuple(words), str(value))]
 
-    return read
+
+def _word(words: tuple[str, ...], value: str) -> str:
+    if value not in words:
+        raise ValidationError(f"{value!r} is not allowed; {did_you_mean(value, words)}")
+    return value
+
+
+def _as_stamps(value: str | Stamps | None) -> Stamps | None:
+    return _member(Stamps, value)
+
+
+def _as_clock_change(value: str | ClockChange | None) -> ClockChange | None:
+    return _member(ClockChange, value)
+
+
+def _as_symbol_from(value: str | SymbolFrom | None) -> SymbolFrom | None:
+    return _member(SymbolFrom, value)
+
+
+def _as_price_unit(value: str | None) -> str | None:
+    return None if value is None else _word(tuple(PRICE_UNITS), value)
+
+
+def _as_date_order(value: str | None) -> str | None:
+    return None if value is None else _word(DATE_ORDERS, value)
+
+
+def _as_adjustment(value: str | None) -> str | None:
+    return None if value is None else _word(ADJUSTMENTS, value)
 
 
 def _as_symbol(value: str | Symbol | None) -> Symbol | None:
@@ -139,14 +155,14 @@ class ImportSettings:
     name: str = field(converter=provider_name)
     columns: Mapping[str, str] = field(default=None, converter=_as_columns)
     symbol: Symbol | None = field(default=None, converter=_as_symbol)
-    symbol_from: SymbolFrom | None = field(default=None, converter=_one_of(SymbolFrom))
+    symbol_from: SymbolFrom | None = field(default=None, converter=_as_symbol_from)
     timezone: str | None = None
     timeframe: Timeframe = field(default=Timeframe.MINUTE_1, converter=_as_timeframe)
-    stamps: Stamps | None = field(default=None, converter=_one_of(Stamps))
-    price_unit: str | None = field(default=None, converter=_word_of(tuple(PRICE_UNITS)))
-    date_order: str | None = field(default=None, converter=_word_of(DATE_ORDERS))
-    ambiguous: ClockChange | None = field(default=None, converter=_one_of(ClockChange))
-    adjustment: str | None = field(default=None, converter=_word_of(ADJUSTMENTS))
+    stamps: Stamps | None = field(default=None, converter=_as_stamps)
+    price_unit: str | None = field(default=None, converter=_as_price_unit)
+    date_order: str | None = field(default=None, converter=_as_date_order)
+    ambiguous: ClockChange | None = field(default=None, converter=_as_clock_change)
+    adjustment: str | None = field(default=None, converter=_as_adjustment)
 
     def __attrs_post_init__(self) -> None:
         if self.symbol is not None and self.symbol_from is not None:

@@ -73,8 +73,6 @@ def read_times(table: pa.Table, columns: dict[str, str], settings: ImportSetting
     if found.question:
         return BarTimes(None, questions=(found.question,))
     if found.zone:
-        if settings.timezone and not found.has_offset:
-            return BarTimes(found.micros, UTC_NAME)
         return BarTimes(found.micros, UTC_NAME)
     if found.is_date:
         return BarTimes(found.micros, dates_only=True)
@@ -97,10 +95,10 @@ def _to_utc(local: Int64s, zone: str, settings: ImportSettings) -> Int64s:
     try:
         return _ints(pc.assume_timezone(stamps, zone, ambiguous=ambiguous, nonexistent="raise"))
     except pa.ArrowInvalid as error:
-        raise ConfigurationError(_clock_change(local, zone, str(error))) from error
+        raise ConfigurationError(_clock_change(zone, str(error))) from error
 
 
-def _clock_change(local: Int64s, zone: str, reason: str) -> str:
+def _clock_change(zone: str, reason: str) -> str:
     moment = re.search(r"'([^']+)'", reason)
     found = f"the local time {moment.group(1)}" if moment else "a local time"
     if "ambiguous" in reason:
@@ -123,7 +121,6 @@ class _Moments:
     micros: Int64s
     zone: bool = False
     is_date: bool = False
-    has_offset: bool = False
     question: str = ""
 
     @classmethod
@@ -136,7 +133,7 @@ class _Moments:
             raise ConfigurationError(f"the column {name} has no time in row {row + 1:,}: every bar needs one")
         if pa.types.is_timestamp(kind):
             stamps = column.cast(pa.timestamp("us", kind.tz), safe=False)
-            return cls(_ints(stamps), zone=kind.tz is not None, has_offset=True)
+            return cls(_ints(stamps), zone=kind.tz is not None)
         if pa.types.is_date(kind):
             return cls(_ints(column.cast(pa.timestamp("us"))), is_date=True)
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
@@ -203,7 +200,7 @@ def _from_text(column: pa.ChunkedArray, name: str, order: str | None) -> _Moment
     offsets, has_zone = _offsets(zones)
     if has_zone.any() and not has_zone.all():
         raise ConfigurationError(f"the column {name} has times with a zone and times without one")
-    return _Moments((micros - offsets)[codes], zone=bool(has_zone.any()), has_offset=bool(has_zone.any()))
+    return _Moments((micros - offsets)[codes], zone=bool(has_zone.any()))
 
 
 def _numbers(parts: pa.StructArray, name: str) -> Int64s:
@@ -293,11 +290,13 @@ def _time_of_day(column: pa.ChunkedArray, name: str) -> Int64s:
     if pa.types.is_integer(column.type):
         numbers = column.to_numpy()
         if int(numbers.max()) > 235_959:  # milliseconds since midnight, as QuantConnect has them
-            return numbers.astype(np.int64) * 1000
+            found: Int64s = numbers.astype(np.int64) * 1000
+            return found
         text = pc.utf8_lpad(column.cast(pa.string()), 6 if int(numbers.max()) > 2_359 else 4, "0")
     else:
         text = column.cast(pa.string())
     coded = text.combine_chunks().dictionary_encode()
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()
-    return _clock_times(coded.dictionary, name)[coded.indices.to_numpy()]
+    times: Int64s = _clock_times(coded.dictionary, name)[coded.indices.to_numpy()]
+    return times

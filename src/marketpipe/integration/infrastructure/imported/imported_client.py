@@ -1,0 +1,74 @@
+"""A market data provider whose bars come from a user's own table."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from marketpipe.integration.domain.data_feed import ProviderCapabilities
+from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
+from marketpipe.integration.domain.table_import import capabilities_of_import
+from marketpipe.integration.infrastructure.imported.table_reader import ImportedBars
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers
+
+
+class ImportedClient:
+    """Answers requests from a table in memory: pages are slices of it, and nothing is copied.
+
+    A requested session is answered with all bars of its New York date, also those outside its hours: so validation
+    rejects them, and they can be seen in quarantine.
+    """
+
+    def __init__(self, bars: ImportedBars) -> None:
+        self._bars: ImportedBars | None = bars
+        self._capabilities = capabilities_of_import(bars.preview.provider, bars.preview.adjustment)
+        self._places = {symbol: place for place, symbol in enumerate(bars.symbols)}
+
+    @property
+    def capabilities(self) -> ProviderCapabilities:
+        return self._capabilities
+
+    def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
+        """Yield pages by symbol, then time, as the table has them."""
+        most, runs, rows = self._capabilities.bars_per_page, list[tuple[Symbol, pa.Table]](), 0
+        for symbol, table in self._tables(request):
+            while len(table) and rows + len(table) > most:
+                part = table.slice(0, most - rows)
+                yield _page([*runs, (symbol, part)], f"{symbol}|{len(table)}")
+                table, runs, rows = table.slice(len(part)), [], 0
+            runs.append((symbol, table))
+            rows += len(table)
+        yield _page(runs, None)
+
+    async def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
+        for page in self.fetch_batch(request):
+            yield page
+
+    def close(self) -> None:
+        """Release the table."""
+        self._bars = None
+
+    def _tables(self, request: BarsRequest) -> Iterator[tuple[Symbol, pa.Table]]:
+        """Yield the bars of each symbol on the requested dates, which are consecutive sessions."""
+        if (bars := self._bars) is None:
+            return
+        edges = np.array([at.window.start.epoch_micros for at in (request.sessions[0], request.sessions[-1])], np.int64)
+        first, last = day_numbers(edges)
+        for symbol in sorted(request.symbols):
+            if (place := self._places.get(symbol)) is None:
+                continue
+            begin, end = bars.bounds[place], bars.bounds[place + 1]
+            days = bars.days[begin:end]
+            start, stop = days.searchsorted(first), days.searchsorted(last, side="right")
+            yield symbol, bars.table.slice(int(begin + start), int(stop - start))
+
+
+def _page(runs: list[tuple[Symbol, pa.Table]], next_cursor: str | None) -> RawMarketData:
+    filled = [(symbol, table) for symbol, table in runs if len(table)]
+    table = pa.concat_tables([part for _, part in filled]) if filled else BAR_SCHEMA.empty_table()
+    return RawMarketData(table, tuple(SymbolRun(symbol, len(part)) for symbol, part in filled), next_cursor)

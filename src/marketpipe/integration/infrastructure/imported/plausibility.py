@@ -1,0 +1,203 @@
+"""Whether the times of imported minutes can be what they are taken for: left edges, in the stated time zone.
+
+Nothing here is a guess that is applied: what looks wrong becomes a question.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from marketpipe.integration.domain.table_import import Stamps
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
+from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
+from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
+
+Int64s = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+FEW: Final = 0.01
+"""This share of the bars may be odd without a question: they go to quarantine, or are left out and counted."""
+FEWEST_STEPS: Final = 20
+SHIFTS: Final = tuple(minutes + edge for minutes in range(-570, 571, 30) for edge in (0, 1) if minutes)
+WINDOW: Final = 5
+"""Minutes compared before and after a moment, to find the burst of volume at the open."""
+BURST: Final = 4.0
+
+
+@frozen
+class SessionTable:
+    """The sessions of some dates as columns, by the number of their New York date; moments in epoch microseconds."""
+
+    numbers: Int64s
+    opens: Int64s
+    closes: Int64s
+    starts: Int64s
+    ends: Int64s
+
+    @classmethod
+    def around(cls, calendar: TradingCalendar, days: Int64s) -> SessionTable:
+        """Return the sessions between the first and the last of the days."""
+        sessions = calendar.reaching(trading_date(int(days.min())), trading_date(int(days.max())))
+        edges = [(each.opens, each.closes, each.extended.start, each.extended.end) for each in sessions]
+        moments = np.array([[edge.epoch_micros for edge in some] for some in edges], np.int64).reshape(-1, 4)
+        return cls(day_numbers(moments[:, 0]), *(moments[:, column].copy() for column in range(4)))
+
+    def places(self, days: Int64s) -> tuple[Int64s, Bools]:
+        """Return for each day the position of its session, and whether it has one."""
+        if not len(self.numbers):
+            return np.zeros(len(days), np.int64), np.zeros(len(days), np.bool_)
+        places = np.clip(np.searchsorted(self.numbers, days), 0, len(self.numbers) - 1)
+        return places, self.numbers[places] == days
+
+
+@frozen
+class Doubts:
+    """What is odd about the times. ``left_out`` and ``notes`` are shown, ``questions`` have to be answered."""
+
+    notes: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+
+
+def doubts(
+    micros: Int64s, days: Int64s, owners: Int64s, volumes: Floats, sessions: SessionTable, stamps: Stamps | None
+) -> Doubts:
+    """Examine the minutes of all symbols, by symbol, then time. ``stamps`` is None if the edge was not stated."""
+    places, open_day = sessions.places(days)
+    questions, notes = list[str](), list[str]()
+    closed = int((~open_day).sum())
+    if closed > FEW * len(days):
+        questions.append(
+            f"{_share(closed, len(days))} of the bars are on days on which the exchange was closed, such as "
+            f"{trading_date(int(days[~open_day][0]))}: is the time zone right, and are these US equities?"
+        )
+    within = (
+        (sessions.starts[places] <= micros) & (micros < sessions.ends[places]) if len(sessions.numbers) else open_day
+    )
+    outside = open_day & ~within
+    questions += _outside(outside, micros, notes)
+    questions += _off_grid(micros) or _steps(micros, days, owners)
+    if not questions:
+        at = open_day & within
+        shift = _shift(micros[at], days[at], owners[at], volumes[at], sessions, places[at])
+        questions += _shifted(shift, stamps, notes)
+    return Doubts(tuple(notes), tuple(questions))
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count / total:.0%}" if count >= FEW * total else f"{count:,}"
+
+
+def _outside(outside: Bools, micros: Int64s, notes: list[str]) -> list[str]:
+    count = int(outside.sum())
+    if not count:
+        return []
+    example = np.datetime64(int(micros[outside][0]), "us").astype("datetime64[s]")
+    if count > FEW * len(outside):
+        return [
+            f"{_share(count, len(outside))} of the bars are outside the hours of trading (04:00 to 20:00 in New York), "
+            f"such as {example}Z: state the time zone of the file with --timezone"
+        ]
+    notes.append(f"{count:,} bars are outside the hours of trading, such as {example}Z: they go to quarantine")
+    return []
+
+
+def _off_grid(micros: Int64s) -> list[str]:
+    off = int((micros % MICROS_PER_MINUTE != 0).sum())
+    if off <= FEW * len(micros):
+        return []
+    return [
+        f"{_share(off, len(micros))} of the bars do not begin on a full minute: only bars of one minute are imported"
+    ]
+
+
+def _steps(micros: Int64s, days: Int64s, owners: Int64s) -> list[str]:
+    same = (np.diff(days) == 0) & (np.diff(owners) == 0)
+    steps = np.diff(micros)[same]
+    steps = steps[steps > 0] // MICROS_PER_MINUTE
+    if len(steps) < FEWEST_STEPS and len(steps):
+        return []
+    if not len(steps):
+        many = len(np.unique(days)) > 1
+        return ["no day has two bars: are these daily bars? Then state --timeframe 1d"] if many else []
+    least = int(np.gcd.reduce(steps))
+    if least < 2:
+        return []
+    return [f"the bars are {least} minutes apart: only bars of one minute are imported"]
+
+
+def _shift(
+    micros: Int64s, days: Int64s, owners: Int64s, volumes: Floats, sessions: SessionTable, places: Int64s
+) -> int:
+    """Return by how many minutes the market seems to open after its open: 0 if that cannot be told."""
+    if not len(micros):
+        return 0
+    starts = np.flatnonzero(np.append(True, (np.diff(days) != 0) | (np.diff(owners) != 0)))
+    ends = np.append(starts[1:], len(micros)) - 1
+    offsets = (micros - sessions.opens[places]) // MICROS_PER_MINUTE
+    after_close = (micros[ends] - sessions.closes[places[ends]]) // MICROS_PER_MINUTE
+    firsts = offsets[starts]
+    found = Counter(zip(firsts.tolist(), after_close.tolist(), strict=True)).most_common(1)[0]
+    (first, last), days_alike = found
+    if days_alike * 2 > len(starts) and last in (first - 1, first):  # a regular session, perhaps with its auction
+        return int(first)
+    right = int(((firsts == 1) & (after_close == 0)).sum())
+    if right > 0 and right > int((firsts == 0).sum()) and not (offsets < 0).any():
+        return 1
+    return _burst(offsets, volumes)
+
+
+def _burst(offsets: Int64s, volumes: Floats) -> int:
+    """Return where the volume jumps as it does at the open; 0 if it jumps there, or nowhere clearly."""
+    low = int(offsets.min())
+    profile = np.bincount(offsets - low, weights=np.nan_to_num(volumes))
+
+    def jump(at: int) -> float:
+        place = at - low
+        if place < WINDOW or place + WINDOW > len(profile):
+            return 0.0
+        before, after = profile[place - WINDOW : place].mean(), profile[place : place + WINDOW].mean()
+        return float(after / max(before, 1.0))
+
+    at_open = max(jump(0), 1.0)
+    if -low < WINDOW:  # there are no hours before the open to compare with
+        return 0
+    likely: Mapping[int, float] = {shift: jump(shift) for shift in SHIFTS}
+    best = max(likely, key=lambda shift: likely[shift])
+    if likely[best] > BURST * max(at_open, jump(1)):
+        return best
+    first, second = (float(profile[at - low]) if at - low < len(profile) else 0.0 for at in (0, 1))
+    return 1 if jump(1) > BURST and second > BURST * max(first, 1.0) and first > 0 else 0
+
+
+def _shifted(shift: int, stamps: Stamps | None, notes: list[str]) -> list[str]:
+    if shift == 0:
+        return []
+    if shift == 1:
+        if stamps is not None:
+            notes.append("the times look like the ends of the minutes: they are taken as you stated")
+            return []
+        return [
+            "the times look like the ends of the minutes: days have a bar at the close and none at the open. State "
+            "--stamps right if they are the ends, or left if they are the beginnings"
+        ]
+    if abs(shift) < 29:
+        return []
+    way = "late" if shift > 0 else "early"
+    return [
+        f"the market seems to open {abs(shift) // 30 * 30} minutes too {way}: the times are of another time zone. "
+        "State it with --timezone"
+    ]
+
+
+def as_sorted(owners: Int64s, micros: Int64s) -> Any:
+    """Return the order of the rows by symbol, then time, as they came for equal times; None if they have it."""
+    steps = np.diff(owners)
+    if ((steps > 0) | ((steps == 0) & (np.diff(micros) >= 0))).all():
+        return None
+    return np.lexsort((micros, owners))
