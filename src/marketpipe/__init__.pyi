@@ -24,6 +24,7 @@ from .ingestion.domain.restatement import Restatement as Restatement
 from .ingestion.domain.restatement import RestatementKind as RestatementKind
 from .ingestion.domain.restatement import SymbolAdjustment as SymbolAdjustment
 from .ingestion.domain.store_status import RecoveryReport as RecoveryReport
+from .integration.domain.table_import import ImportPreview as ImportPreview
 from .loader import load_ohlcv as load_ohlcv
 from .pipeline import Pipeline as Pipeline
 from .provider_kit import BAR_SCHEMA as BAR_SCHEMA
@@ -48,6 +49,7 @@ from .provider_kit import RetryPolicy as RetryPolicy
 from .provider_kit import SymbolRun as SymbolRun
 from .reports import AuditReport as AuditReport
 from .reports import CoverageReport as CoverageReport
+from .reports import ImportReport as ImportReport
 from .reports import IngestionReport as IngestionReport
 from .reports import PlanReport as PlanReport
 from .reports import StatusReport as StatusReport

@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import evolve
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_config
+from marketpipe.importing import ImportingStore
 from marketpipe.ingestion.application.audit_coordinator import ScaleKeeper, ScaleReport
 from marketpipe.ingestion.application.ingestion_planner import unconfirmed_ends
 from marketpipe.ingestion.application.ports import IngestionState
@@ -22,7 +23,7 @@ from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.metrics import Registry
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.parts import WorkerProcesses
-from marketpipe.provider_registry import settings_of
+from marketpipe.provider_registry import refuse_imported, settings_of
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
 from marketpipe.scoping import AnyEnd, Symbols, extended_back_to, recent_sessions, refuse_unknown, update_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
@@ -30,7 +31,6 @@ from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.store import Store
 
 from . import composition, side_rings
 
@@ -43,8 +43,8 @@ def _new_worker_pool(config: PipelineConfig, credentials: Credentials | None, bu
     return WorkerPool(config, credentials, bus)
 
 
-class Pipeline(Store):
-    """Plan, ingest, validate, aggregate, query and load one store. A context manager: ``close`` it at the end.
+class Pipeline(ImportingStore):
+    """Plan, ingest, import, validate, aggregate, query and load one store. A context manager: ``close`` it at the end.
 
     It holds no global state: several pipelines may run in one process. ``registry`` takes the metrics (None:
     prometheus_client's default registry); ``new_executor`` makes the executor that batches run on (None: a
@@ -209,6 +209,7 @@ class Pipeline(Store):
         """Raise what can be raised before a file is made: for missing keys too, unless ``provided`` is known."""
         composition.calendar(self._parts).sessions(scope.first, scope.last)
         provided = provided or composition.provider(self._parts).capabilities
+        refuse_imported(provided.name)
         stored = composition.stored_identity(self._parts)
         try:
             stored.check(provided.identity)

@@ -75,8 +75,8 @@ def refuse_imported(provider: str) -> None:
     """Raise ``ConfigurationError`` if nothing can be requested of the provider, as its bars come from files."""
     if is_imported(provider):
         raise ConfigurationError(
-            f"the bars of {provider} come from your own files, and nothing can be requested: bring newer files into the "
-            "store with 'marketpipe import', or ingest from a provider into another output_path"
+            f"the bars of {provider} come from your own files, and nothing can be requested: bring newer files into "
+            "the store with 'marketpipe import', or ingest from a provider into another output_path"
         )
 
 

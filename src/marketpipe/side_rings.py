@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from marketpipe.config import config_of_import
 from marketpipe.parts import Parts, once
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.event_bus import EventBus
@@ -45,11 +44,12 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator, ScaleKeeper
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator, OfficialDaysPlanner
     from marketpipe.ingestion.application.recovery import FigureRecorder
+    from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
+    from marketpipe.integration.application.ports import OwnBars
     from marketpipe.integration.domain.table_import import ImportSettings
-    from marketpipe.integration.infrastructure.imported.table_reader import ImportedBars
     from marketpipe.storage.application.bar_handlers import OfficialDayStorer, StoredBarsReviewer
     from marketpipe.storage.application.integrity_checker import IntegrityChecker
     from marketpipe.storage.application.ports import StoredFiles
@@ -82,27 +82,22 @@ def official_days(parts: Parts) -> OfficialDaysCoordinator:
     return made
 
 
-def read_own_bars(parts: Parts, table: object, settings: ImportSettings) -> ImportedBars:
+def read_own_bars(parts: Parts, table: object, settings: ImportSettings) -> OwnBars:
     """Read a user's own table, or files by their paths. Raises ``ConfigurationError`` for what is neither."""
+    from marketpipe.integration.infrastructure.imported.imported_client import ImportedBars
     from marketpipe.integration.infrastructure.imported.table_files import read_source
-    from marketpipe.integration.infrastructure.imported.table_reader import read_bars
 
-    return read_bars(read_source(table), settings, composition.calendar(parts))
+    return ImportedBars.read(read_source(table), settings, composition.calendar(parts))
 
 
-def parts_of_import(parts: Parts, bars: ImportedBars) -> Parts:
-    """Make the parts of a pipeline that requests these bars of their table. Observers of ``parts`` see its events."""
-    from marketpipe.integration.infrastructure.imported.imported_client import ImportedClient
-
-    shown = bars.preview
-    if shown.first is None or shown.last is None:
-        raise ConfigurationError("there is no bar to import")
-    config = config_of_import(parts.config, shown.provider, shown.symbols, shown.first, shown.last)
+def parts_of_import(parts: Parts, bars: OwnBars, scope: IngestionScope) -> Parts:
+    """Make the parts of a ring that requests these bars of their table. The observers of ``parts`` see its events."""
+    config = config_of_import(parts.config, bars.preview.provider, scope.symbols, scope.first, scope.last)
     return Parts(
         config,
         clock=parts.clock,
         new_executor=parts.new_executor,
-        market_data_provider=ImportedClient(bars),
+        market_data_provider=bars.provider(),
         bus=parts.bus.branch(),
     )
 

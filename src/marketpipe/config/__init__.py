@@ -23,6 +23,7 @@ from marketpipe.config.classes import (
     StoreConfig,
     SyntheticConfig,
     ValidationConfig,
+    config_of_import,
 )
 from marketpipe.config.credentials import Credentials, find_credentials
 from marketpipe.config.file import load_config, load_store_config
@@ -45,6 +46,7 @@ __all__ = [
     "SymbolLists",
     "SyntheticConfig",
     "ValidationConfig",
+    "config_of_import",
     "expanded",
     "find_credentials",
     "load_config",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from typing import Protocol
 
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData
+from marketpipe.integration.domain.table_import import ImportPreview
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 
 class MarketDataProvider(Protocol):
@@ -33,6 +35,19 @@ class MarketDataProvider(Protocol):
 
     def close(self) -> None:
         """Release connections and files. It may be called twice."""
+
+
+class OwnBars(Protocol):
+    """A user's own table of bars, read and ready to be requested from."""
+
+    @property
+    def preview(self) -> ImportPreview: ...
+
+    def dates(self) -> Mapping[Symbol, Mapping[TradingDate, int]]:
+        """Return the number of bars of each symbol on each of its dates; both ascend. No symbol is without bars."""
+
+    def provider(self) -> MarketDataProvider:
+        """Return a provider whose bars these are."""
 
 
 class SymbolDayAssembler(Protocol):

@@ -31,7 +31,8 @@ ROLES: Final = ("timestamp", "date", "time", *PRICES, "volume", "trade_count", "
 PRICE_UNITS: Final[Mapping[str, int]] = {"dollars": 1, "cents": 100, "deci-cents": 10_000, "nano-dollars": 10**9}
 """How many of each are a dollar."""
 DATE_ORDERS: Final = ("MDY", "DMY", "YMD")
-ADJUSTMENTS: Final = ("raw", "split", "dividend", "spin-off", "all")
+UNADJUSTED: Final = "raw"
+ADJUSTMENTS: Final = (UNADJUSTED, "split", "dividend", "spin-off", "all")
 
 
 class Stamps(Enum):
@@ -80,9 +81,20 @@ def is_imported(provider: str) -> bool:
     return provider.startswith(PREFIX)
 
 
-def capabilities_of_import(provider: str, adjustment: str = "raw") -> ProviderCapabilities:
-    """Return how imported bars can be requested: a file has no delay, no limit of requests and no official days."""
-    return ProviderCapabilities(provider, DataFeed(FEED, timedelta()), adjustment, symbols_per_request=1000)
+def capabilities_of_import(
+    provider: str, adjustment: str = UNADJUSTED, timeframe: Timeframe = Timeframe.MINUTE_1
+) -> ProviderCapabilities:
+    """Return how imported bars can be requested: a file has no delay and no limit of requests.
+
+    Daily bars are the exchange's official days.
+    """
+    return ProviderCapabilities(
+        provider,
+        DataFeed(FEED, timedelta()),
+        adjustment,
+        symbols_per_request=1000,
+        official_days=timeframe is Timeframe.DAY_1,
+    )
 
 
 def _member(kind: type[E], value: str | E | None) -> E | None:

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
+from attrs import frozen
 
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
-from marketpipe.integration.domain.table_import import capabilities_of_import
-from marketpipe.integration.infrastructure.imported.table_reader import ImportedBars
+from marketpipe.integration.domain.table_import import ImportPreview, ImportSettings, capabilities_of_import
+from marketpipe.integration.infrastructure.imported.table_reader import BarTable, SourceTable, read_bars
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers
+
+
+@frozen
+class ImportedBars:
+    """``OwnBars`` over a table in memory."""
+
+    bars: BarTable
+
+    @classmethod
+    def read(cls, source: SourceTable, settings: ImportSettings, calendar: TradingCalendar) -> ImportedBars:
+        """Raises ``ConfigurationError`` for a table that cannot be read as one of bars."""
+        return cls(read_bars(source, settings, calendar))
+
+    @property
+    def preview(self) -> ImportPreview:
+        return self.bars.preview
+
+    def dates(self) -> Mapping[Symbol, Mapping[TradingDate, int]]:
+        return self.bars.dates()
+
+    def provider(self) -> ImportedClient:
+        return ImportedClient(self.bars)
 
 
 class ImportedClient:
@@ -24,9 +48,10 @@ class ImportedClient:
     rejects them, and they can be seen in quarantine.
     """
 
-    def __init__(self, bars: ImportedBars) -> None:
-        self._bars: ImportedBars | None = bars
-        self._capabilities = capabilities_of_import(bars.preview.provider, bars.preview.adjustment)
+    def __init__(self, bars: BarTable) -> None:
+        self._bars: BarTable | None = bars
+        shown = bars.preview
+        self._capabilities = capabilities_of_import(shown.provider, shown.adjustment, shown.timeframe)
         self._places = {symbol: place for place, symbol in enumerate(bars.symbols)}
 
     @property

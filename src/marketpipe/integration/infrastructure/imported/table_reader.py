@@ -15,6 +15,7 @@ from marketpipe.integration.domain.table_columns import ADJUSTED_CLOSE, Layout, 
 from marketpipe.integration.domain.table_import import (
     PRICE_UNITS,
     PRICES,
+    UNADJUSTED,
     ImportPreview,
     ImportSettings,
     Stamps,
@@ -53,7 +54,7 @@ class SourceTable:
 
 
 @frozen
-class ImportedBars:
+class BarTable:
     """Bars in the canonical columns, by symbol, then time; ``bounds`` are where each symbol begins, and the end.
 
     ``days`` are the numbers of their New York dates.
@@ -66,15 +67,17 @@ class ImportedBars:
     days: Int64s = field(factory=lambda: np.zeros(0, np.int64), repr=False)
 
     def dates(self) -> Mapping[Symbol, Mapping[TradingDate, int]]:
-        """Return the number of bars of each symbol on each of its dates; both ascend."""
+        """Return the number of bars of each symbol on each of its dates; both ascend. No symbol is without bars."""
         found = dict[Symbol, Mapping[TradingDate, int]]()
         for place, symbol in enumerate(self.symbols):
+            if self.bounds[place] == self.bounds[place + 1]:
+                continue
             days, counts = np.unique(self.days[self.bounds[place] : self.bounds[place + 1]], return_counts=True)
             found[symbol] = {trading_date(int(day)): int(n) for day, n in zip(days, counts, strict=True)}
         return found
 
 
-def read_bars(source: SourceTable, settings: ImportSettings, calendar: TradingCalendar) -> ImportedBars:
+def read_bars(source: SourceTable, settings: ImportSettings, calendar: TradingCalendar) -> BarTable:
     """Return the bars of a table; with open questions none, and the preview has them.
 
     Raises ``ConfigurationError`` for a table that cannot be read as one of bars.
@@ -92,7 +95,7 @@ class _Reading:
     questions: list[str] = field(factory=list)
     left_out: dict[str, int] = field(factory=dict)
 
-    def read(self) -> ImportedBars:
+    def read(self) -> BarTable:
         table, settings = self.source.table, self.settings
         names = [name for name in table.column_names if name != FILE_SYMBOL]
         roles = assign(names, settings.columns)
@@ -101,7 +104,7 @@ class _Reading:
         self.questions += roles.questions
         preview = ImportPreview(
             settings.name,
-            settings.adjustment or "raw",
+            settings.adjustment or UNADJUSTED,
             settings.timeframe,
             roles.columns,
             roles.ignored,
@@ -120,10 +123,10 @@ class _Reading:
             return self._unread(preview)
         return self._bars(preview, layout)
 
-    def _unread(self, preview: ImportPreview) -> ImportedBars:
-        return ImportedBars(evolve(preview, notes=tuple(self.notes), questions=tuple(self.questions)))
+    def _unread(self, preview: ImportPreview) -> BarTable:
+        return BarTable(evolve(preview, notes=tuple(self.notes), questions=tuple(self.questions)))
 
-    def _bars(self, preview: ImportPreview, layout: Layout | None) -> ImportedBars:
+    def _bars(self, preview: ImportPreview, layout: Layout | None) -> BarTable:
         table, columns = self.source.table, dict(preview.columns)
         times = read_times(table, columns, self.settings, "" if layout is None else layout.timezone)
         self.questions += times.questions
@@ -232,7 +235,7 @@ class _Reading:
 
     def _ordered(
         self, preview: ImportPreview, bars: pa.Table, symbols: tuple[Symbol, ...], owners: Int64s, micros: Int64s
-    ) -> ImportedBars:
+    ) -> BarTable:
         days = day_numbers(micros)
         sessions = SessionTable.around(self.calendar, days)
         _, open_day = sessions.places(days)
@@ -257,10 +260,10 @@ class _Reading:
 
     def _finished(
         self, preview: ImportPreview, bars: pa.Table, symbols: tuple[Symbol, ...], owners: Int64s, days: Int64s
-    ) -> ImportedBars:
+    ) -> BarTable:
         if not len(days):
             self.questions.append("no bar is left that could be stored")
-            return ImportedBars(evolve(preview, **self._remarks()))
+            return BarTable(evolve(preview, **self._remarks()))
         bounds = np.searchsorted(owners, np.arange(len(symbols) + 1))
         cuts = (np.diff(owners) != 0) | (np.diff(days) != 0)
         shown = bars.slice(0, SAMPLE).to_pylist()
@@ -276,7 +279,7 @@ class _Reading:
             sample=sample,
             **self._remarks(),
         )
-        return ImportedBars(preview, bars, symbols, bounds, days)
+        return BarTable(preview, bars, symbols, bounds, days)
 
     def _remarks(self) -> dict[str, Any]:
         return {"left_out": self.left_out, "notes": tuple(self.notes), "questions": tuple(self.questions)}

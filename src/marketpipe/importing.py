@@ -1,0 +1,193 @@
+"""Importing a user's own bars: the part of the façade that needs no provider, and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import closing
+from typing import Final
+
+from attrs import evolve
+
+from marketpipe.ingestion.domain.ingestion_job import IngestionJob
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.integration.application.ports import OwnBars
+from marketpipe.integration.domain.table_import import (
+    UNADJUSTED,
+    ImportPreview,
+    ImportSettings,
+    capabilities_of_import,
+    is_imported,
+    provider_name,
+)
+from marketpipe.reports import ImportReport, IngestionReport
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.store import Store
+
+from . import composition, side_rings
+
+BarCounts = Mapping[Symbol, Mapping[TradingDate, int]]
+SHOWN: Final = 3
+
+
+class ImportingStore(Store):
+    """A store that takes in tables of its user. ``Pipeline`` adds what asks a market data provider."""
+
+    def import_table(
+        self,
+        table: object,
+        *,
+        name: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        symbol: str | Symbol | None = None,
+        symbol_from: str | None = None,
+        timezone: str | None = None,
+        timeframe: str | Timeframe = Timeframe.MINUTE_1,
+        stamps: str | None = None,
+        price_unit: str | None = None,
+        date_order: str | None = None,
+        ambiguous: str | None = None,
+        adjustment: str | None = None,
+        replace: bool = False,
+        dry_run: bool = False,
+    ) -> ImportReport:
+        """Bring a table of your own bars into the store, through the whole ring, as the provider ``import:<name>``.
+
+        ``table`` is an Arrow table, a DataFrame of pandas or Polars, or the path or paths of CSV (also compressed or in
+        a zip) and Parquet files. What it does not tell and you do not state is a question: the report of a ``dry_run``
+        lists them, and otherwise ``ConfigurationError`` is raised before anything is touched. Only the dates in the
+        table are requested, and its bars replace stored ones of the same symbol-days, which are kept as revisions; days
+        that would lose bars are a question, unless ``replace`` is true.
+
+        ``columns`` maps open, high, low, close, volume, trade_count, vwap, symbol and timestamp (or date and time) to
+        the table's names. ``symbol_from`` is "column" or "name" (of the file), ``timeframe`` "1m", or "1d" for official
+        days, ``stamps`` the edge of a bar that its time is ("left" or "right"), ``price_unit`` "dollars", "cents",
+        "deci-cents" or "nano-dollars", ``date_order`` "MDY", "DMY" or "YMD", ``ambiguous`` "earliest" or "latest" for
+        local times that a clock shows twice, ``adjustment`` how prices are adjusted ("raw" if it is not stated).
+        """
+        settings = ImportSettings(
+            name=self._name_of_import(name),
+            columns=columns,
+            symbol=symbol,
+            symbol_from=symbol_from,
+            timezone=timezone,
+            timeframe=timeframe,
+            stamps=stamps,
+            price_unit=price_unit,
+            date_order=date_order,
+            ambiguous=ambiguous,
+            adjustment=adjustment,
+        )
+        with self._asking:
+            bars = side_rings.read_own_bars(self._parts, table, settings)
+            preview = self._checked(bars, replace=replace)
+            if dry_run:
+                return ImportReport(preview)
+            if preview.questions:
+                raise ConfigurationError(f"nothing was imported. {'. '.join(preview.questions)}")
+            return ImportReport(preview, self._import(bars))
+
+    def _name_of_import(self, name: str | None) -> str:
+        """Return the provider of an import: by its name, or the configured one; of both only the same."""
+        configured = getattr(self._config, "provider", None)
+        if configured is not None and not is_imported(configured):
+            raise ConfigurationError(
+                f"this store is configured for the provider {configured}, and imported bars are another dataset: give "
+                "them a store of their own, with another output_path"
+            )
+        if (wanted := name or configured) is None:
+            raise ConfigurationError("name: an import has a name, such as kibot; the provider is then import:kibot")
+        if configured is not None and provider_name(wanted) != configured:
+            raise ConfigurationError(f"name: {wanted!r} is not the configured {configured}")
+        return provider_name(wanted)
+
+    def _checked(self, bars: OwnBars, *, replace: bool) -> ImportPreview:
+        """Return the preview with what the stored bars make a question. Raises ``DatasetMismatchError``."""
+        shown = bars.preview
+        provided = capabilities_of_import(shown.provider, shown.adjustment, shown.timeframe)
+        composition.stored_identity(self._parts).check(provided.identity)
+        if shown.timeframe is Timeframe.DAY_1:
+            return shown
+        checkpoints, counts = composition.known_state(self._parts).checkpoints, bars.dates()
+        questions = list[str]()
+        if not replace:
+            stored = {
+                symbol: {date: known.rows for date, known in checkpoints.between(symbol, min(some), max(some)).items()}
+                for symbol, some in counts.items()
+            }
+            questions += shortened(stored, counts)
+        if shown.adjustment != UNADJUSTED:
+            questions += left_in_another_scale(checkpoints.stored_spans(), counts)
+        return evolve(shown, questions=(*shown.questions, *questions))
+
+    def _import(self, bars: OwnBars) -> IngestionReport:
+        """Send the bars through a ring of their own, whose provider reads the table."""
+        self._run.reset()
+        composition.scanned_years(self._parts).forget()
+        self._remove_leftovers()
+        wanted = {symbol: frozenset(dates) for symbol, dates in bars.dates().items()}
+        dates = frozenset[TradingDate]().union(*wanted.values())
+        scope = IngestionScope(tuple(wanted), min(dates), max(dates), self._session())
+        started = self._parts.clock.monotonic()
+        with closing(side_rings.parts_of_import(self._parts, bars, scope)) as parts:
+            coordinator = composition.coordinator(parts, side_rings.official_days)
+            self._parts.stopping(parts.stop)
+            if bars.preview.timeframe is Timeframe.DAY_1:
+                job = coordinator.ingest_official_days(scope, wanted)
+            else:
+                job = coordinator.ingest_again(scope, wanted)
+        return self._report_of_import(job, self._parts.clock.monotonic() - started)
+
+    def _report_of_import(self, job: IngestionJob, seconds: float) -> IngestionReport:
+        scope = job.scope
+        return IngestionReport(
+            job.job_id,
+            str(job.state),
+            job.planned,
+            job.settled,
+            job.not_begun,
+            self._run.requests,
+            seconds,
+            job.outcomes,
+            self._run.warnings,
+            self._aggregate(scope.symbols, scope.first, scope.last),
+            left=job.left,
+            official=job.official,
+        )
+
+
+def shortened(stored: BarCounts, given: BarCounts) -> list[str]:
+    """Return the question whether to replace stored days that have more bars than the table; none if there are none."""
+    days = [
+        (SymbolDay(symbol, date), stored[symbol][date], count)
+        for symbol, counts in given.items()
+        for date, count in counts.items()
+        if stored.get(symbol, {}).get(date, 0) > count
+    ]
+    if not days:
+        return []
+    shown = ", ".join(f"{day} ({count:,} instead of {before:,})" for day, before, count in days[:SHOWN])
+    more = " …" if len(days) > SHOWN else ""
+    return [
+        f"{len(days):,} stored symbol-days would lose bars: {shown}{more}. State --replace to replace them (the stored "
+        "bars are kept as revisions), or leave these dates out"
+    ]
+
+
+def left_in_another_scale(spans: Mapping[Symbol, tuple[TradingDate, TradingDate]], given: BarCounts) -> list[str]:
+    """Return a refusal if adjusted prices would replace only a part of a symbol's history: that has one scale."""
+    split = [symbol for symbol, dates in given.items() if symbol in spans and _reaches_beyond(spans[symbol], dates)]
+    if not split:
+        return []
+    first, last = spans[split[0]]
+    names = ", ".join(map(str, split[:SHOWN]))
+    return [
+        f"adjusted prices of {names} are stored from {first} to {last}, and the table has a part of these dates: a later "
+        "split or dividend changes all earlier prices. Import the whole history at once"
+    ]
+
+
+def _reaches_beyond(span: tuple[TradingDate, TradingDate], dates: Collection[TradingDate]) -> bool:
+    return span[0] < min(dates) or max(dates) < span[1]
