@@ -184,7 +184,7 @@ def left_in_another_scale(spans: Mapping[Symbol, tuple[TradingDate, TradingDate]
     first, last = spans[split[0]]
     names = ", ".join(map(str, split[:SHOWN]))
     return [
-        f"adjusted prices of {names} are stored from {first} to {last}, and the table has a part of these dates: a later "
+        f"adjusted prices of {names} are stored from {first} to {last}, and the table has a part of them only: a later "
         "split or dividend changes all earlier prices. Import the whole history at once"
     ]
 
