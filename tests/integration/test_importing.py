@@ -200,7 +200,12 @@ def test_nothing_can_be_requested_for_imported_bars(tmp_path: Path, method: str)
 
 def test_a_store_of_imports_can_be_configured(tmp_path: Path) -> None:
     config = PipelineConfig(
-        provider="import:mine", symbols=["AAPL"], start=FIRST, end=LAST, output_path=tmp_path / "data", timeframes=["5m"]
+        provider="import:mine",
+        symbols=["AAPL"],
+        start=FIRST,
+        end=LAST,
+        output_path=tmp_path / "data",
+        timeframes=["5m"],
     )
     with Pipeline(config, registry=CollectorRegistry(), clock=FakeClock()) as pipeline:
         assert pipeline.import_table(Market().table(), symbol="AAPL").ok

@@ -94,7 +94,9 @@ def massive(path: Path, markets: Iterable[Market]) -> Path:
         for row in market.rows():
             prices = (f"{row[name]:g}" for name in ("open", "close", "high", "low"))
             nanos = int(row["timestamp"].timestamp()) * 10**9
-            lines.append(",".join([market.symbol, str(int(row["volume"])), *prices, str(nanos), str(row["trade_count"])]))
+            lines.append(
+                ",".join([market.symbol, str(int(row["volume"])), *prices, str(nanos), str(row["trade_count"])])
+            )
     return _written(path, lines)
 
 

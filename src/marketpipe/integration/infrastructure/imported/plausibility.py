@@ -6,7 +6,6 @@ Nothing here is a guess that is applied: what looks wrong becomes a question.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +27,9 @@ SHIFTS: Final = tuple(minutes + edge for minutes in range(-570, 571, 30) for edg
 WINDOW: Final = 5
 """Minutes compared before and after a moment, to find the burst of volume at the open."""
 BURST: Final = 4.0
+"""So many times the volume of the minutes before, or the jump at the open, is a burst."""
+BUSY, QUIET = 0.3, 0.001
+"""Shares of the busiest minutes: a burst is at least so busy, and nothing counts as quieter than that."""
 
 
 @frozen
@@ -155,24 +157,23 @@ def _shift(
 def _burst(offsets: Int64s, volumes: Floats) -> int:
     """Return where the volume jumps as it does at the open; 0 if it jumps there, or nowhere clearly."""
     low = int(offsets.min())
+    if -low < WINDOW:  # there are no hours before the open to compare with
+        return 0
     profile = np.bincount(offsets - low, weights=np.nan_to_num(volumes))
+    means = np.convolve(profile, np.full(WINDOW, 1 / WINDOW), "valid")
+    busiest = float(means.max())
 
     def jump(at: int) -> float:
         place = at - low
-        if place < WINDOW or place + WINDOW > len(profile):
+        if place < WINDOW or place >= len(means) or means[place] < BUSY * busiest:
             return 0.0
-        before, after = profile[place - WINDOW : place].mean(), profile[place : place + WINDOW].mean()
-        return float(after / max(before, 1.0))
+        return float(means[place] / max(means[place - WINDOW], QUIET * busiest))
 
-    at_open = max(jump(0), 1.0)
-    if -low < WINDOW:  # there are no hours before the open to compare with
-        return 0
-    likely: Mapping[int, float] = {shift: jump(shift) for shift in SHIFTS}
-    best = max(likely, key=lambda shift: likely[shift])
-    if likely[best] > BURST * max(at_open, jump(1)):
+    best = max(SHIFTS, key=jump)
+    if jump(best) > BURST * max(jump(0), jump(1), 1.0):
         return best
     first, second = (float(profile[at - low]) if at - low < len(profile) else 0.0 for at in (0, 1))
-    return 1 if jump(1) > BURST and second > BURST * max(first, 1.0) and first > 0 else 0
+    return 1 if jump(1) > BURST and second > BURST * first > 0 else 0
 
 
 def _shifted(shift: int, stamps: Stamps | None, notes: list[str]) -> list[str]:
