@@ -184,7 +184,7 @@ def _shifted(shift: int, stamps: Stamps | None, notes: list[str]) -> list[str]:
             notes.append("the times look like the ends of the minutes: they are taken as you stated")
             return []
         return [
-            "the times look like the ends of the minutes: days have a bar at the close and none at the open. State "
+            "the times look like the ends of the minutes: trading begins one minute after the open, and no bar is there. State "
             "--stamps right if they are the ends, or left if they are the beginnings"
         ]
     if abs(shift) < 29:
