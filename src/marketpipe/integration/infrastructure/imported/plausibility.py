@@ -5,7 +5,6 @@ Nothing here is a guess that is applied: what looks wrong becomes a question.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -23,9 +22,15 @@ Bools = npt.NDArray[np.bool_]
 FEW: Final = 0.01
 """This share of the bars may be odd without a question: they go to quarantine, or are left out and counted."""
 FEWEST_STEPS: Final = 20
-SHIFTS: Final = tuple(minutes + edge for minutes in range(-570, 571, 30) for edge in (0, 1) if minutes)
 WINDOW: Final = 5
 """Minutes compared before and after a moment, to find the burst of volume at the open."""
+STEP: Final = 30
+"""Minutes: two time zones differ by a multiple of it."""
+SPARSE: Final = 10
+"""Minutes after the open, and before the close, that may have no bar on any day."""
+RARE: Final = 0.02
+"""This share of the days may begin earlier, or end later, than the others."""
+SHIFTS: Final = tuple(minutes + edge for minutes in range(-570, 571, STEP) for edge in (0, 1) if minutes)
 BURST: Final = 4.0
 """So many times the volume of the minutes before, or the jump at the open, is a burst."""
 BUSY, QUIET = 0.3, 0.001
@@ -142,16 +147,14 @@ def _shift(
     starts = np.flatnonzero(np.append(True, (np.diff(days) != 0) | (np.diff(owners) != 0)))
     ends = np.append(starts[1:], len(micros)) - 1
     offsets = (micros - sessions.opens[places]) // MICROS_PER_MINUTE
-    after_close = (micros[ends] - sessions.closes[places[ends]]) // MICROS_PER_MINUTE
-    firsts = offsets[starts]
-    found = Counter(zip(firsts.tolist(), after_close.tolist(), strict=True)).most_common(1)[0]
-    (first, last), days_alike = found
-    if days_alike * 2 > len(starts) and last in (first - 1, first):  # a regular session, perhaps with its auction
-        return int(first)
-    right = int(((firsts == 1) & (after_close == 0)).sum())
-    if right > 0 and right > int((firsts == 0).sum()) and not (offsets < 0).any():
-        return 1
-    return _burst(offsets, volumes)
+    firsts, lasts = offsets[starts], (micros[ends] - sessions.closes[places[ends]]) // MICROS_PER_MINUTE
+    first = int(np.quantile(firsts, RARE, method="lower"))
+    last = int(np.quantile(lasts, 1 - RARE, method="higher"))
+    shift = STEP * round((first + last) / 2 / STEP)
+    if max(abs(first - shift), abs(last - shift)) > SPARSE:  # other hours than those of a regular session
+        return _burst(offsets, volumes)
+    has_open, has_close = (offsets == 0).sum() > RARE * len(starts), (lasts == 0).any()
+    return shift if shift else int(has_close and not has_open)
 
 
 def _burst(offsets: Int64s, volumes: Floats) -> int:
@@ -184,8 +187,8 @@ def _shifted(shift: int, stamps: Stamps | None, notes: list[str]) -> list[str]:
             notes.append("the times look like the ends of the minutes: they are taken as you stated")
             return []
         return [
-            "the times look like the ends of the minutes: trading begins one minute after the open, and no bar is there. State "
-            "--stamps right if they are the ends, or left if they are the beginnings"
+            "the times look like the ends of the minutes, as trading begins one minute after the open: state --stamps "
+            "right if they are the ends, or left if they are the beginnings"
         ]
     if abs(shift) < 29:
         return []
