@@ -64,6 +64,8 @@ PUBLIC_NAMES = [
     "HaltConfig",
     "HeaderTokenAuth",
     "HttpExchange",
+    "ImportPreview",
+    "ImportReport",
     "IngestionInterrupted",
     "IngestionReport",
     "IntegrityProblem",

@@ -24,6 +24,7 @@ TEXT_ENDS: Final = (".csv", ".txt", ".tsv")
 COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"(\xb5\x2f\xfd": "zstd", b"BZ": "bz2"}
 ZIP, PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
 DELIMITERS: Final = ",;\t|"
+DAILY: Final = ("date", *PRICES, "volume")
 FIRST_BYTES: Final = 65_536
 """Enough for the first two lines of any table of bars."""
 _LEAN_MINUTES: Final = re.compile(r"(?P<date>\d{8})_(?P<symbol>[a-z0-9.\-]+)_minute_trade\.csv", re.IGNORECASE)
@@ -31,7 +32,7 @@ _LEAN: Final = re.compile(r"\d{8}_[a-z0-9.\-]+_(?P<kind>\w+)\.csv", re.IGNORECAS
 _NUMBER: Final = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 _TIME_LIKE: Final = re.compile(r"\s*\d[\d\-/.: TZ+]*(?:[AP]M)?\s*", re.IGNORECASE)
 _ENDS: Final = re.compile(r"(?:\.(?:csv|txt|tsv|parquet|pq|gz|gzip|zst|bz2|zip))+$", re.IGNORECASE)
-NO_HEADER: Final = "the file has no header: its columns are taken in the usual order, {}"
+NO_HEADER: Final = "the file has no header: its columns are taken in the usual order, "
 
 
 @frozen
@@ -142,14 +143,14 @@ def _names_without_header(file: _Opened, count: int, is_lean: bool) -> tuple[lis
     if is_lean:
         return ["time", *PRICES, "volume"], ()
     if count == 6 and not re.search(r"[:T]|\d{10}|\d{8} \d", file.first.decode("utf-8", "replace").split("\n")[0]):
-        return ["date", *PRICES, "volume"], (NO_HEADER.format("date, open, high, low, close, volume"),)
+        return list(DAILY), (NO_HEADER + ", ".join(DAILY),)
     names = HEADERLESS.get(count)
     if names is None:
         raise ConfigurationError(
             f"{file.path} has no header and {count} columns: only date, time, open, high, low, close, volume in this "
             "order can be told without names. Add a first line with the names of the columns"
         )
-    return list(names), (NO_HEADER.format(", ".join(names)),)
+    return list(names), (NO_HEADER + ", ".join(names),)
 
 
 def _parsed(file: _Opened, delimiter: str, names: list[str] | None) -> pa.Table:
