@@ -190,7 +190,8 @@ class ValidationReport:
 class StatusReport:
     """What a store contains, by symbol, and its latest ``jobs``, the newest first.
 
-    ``identity`` is None if nothing is stored yet, ``session`` is None if nothing was ever ingested.
+    ``identity`` is None if nothing is stored yet, ``session`` is None if nothing was ever ingested. Files that are gone
+    do not count; ``missing`` is the number of their symbol-days.
     """
 
     identity: DatasetIdentity | None
@@ -198,11 +199,27 @@ class StatusReport:
     jobs: tuple[JobRecord, ...]
     session: SessionKind | None = None
 
+    @property
+    def missing(self) -> int:
+        return sum(summary.missing for summary in self.symbols)
+
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the dataset, and a table of its symbols."""
         hours = str(self.session or "")
         title = report_html.facts("Store", {"dataset": self.identity or "nothing is stored here yet", "session": hours})
-        head = ("symbol", "first", "last", "complete", "empty", "partial", "failed", "bars", "rejected", "bytes")
+        head = (
+            "symbol",
+            "first",
+            "last",
+            "complete",
+            "empty",
+            "partial",
+            "failed",
+            "missing",
+            "bars",
+            "rejected",
+            "bytes",
+        )
         rows = [[getattr(row, {"bytes": "size_bytes"}.get(name, name)) for name in head] for row in self.symbols]
         return title + (report_html.table(head, rows) if rows else "")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from attrs import evolve
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
+from marketpipe.ingestion.application.ingestion_planner import present_summaries
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.application.ports import MarketDataProvider
@@ -243,16 +244,17 @@ class Store:
         return derived.loader(self._parts).load(self._chosen(symbols), first, last, length, moment, wanted, selection)
 
     def status(self) -> StatusReport:
-        """Return what is stored and what is missing, from the checkpoints; the dataset is read from day files.
+        """Return what is stored and what is missing. Lists the files, and opens none but one for the dataset.
 
-        Writes nothing.
+        A recorded file that is gone counts as missing. Writes nothing.
         """
         state = composition.known_state(self._parts)
+        recorded, session = state.dataset() or (None, None)
         return StatusReport(
-            composition.stored_identity(self._parts).read(),
-            tuple(state.statistics.summaries()),
+            composition.stored_identity(self._parts).read() or recorded,
+            tuple(present_summaries(state.statistics, state.checkpoints, composition.inventory(self._parts))),
             tuple(state.jobs.latest(JOBS_IN_STATUS)),
-            self._recorded_session(),
+            session,
         )
 
     def verify(

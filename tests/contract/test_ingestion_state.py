@@ -534,6 +534,24 @@ def test_summaries_count_by_symbol(state: IngestionState) -> None:
     ]
 
 
+def test_the_recorded_files_of_a_symbol_come_with_the_outcome_of_their_day(state: IngestionState) -> None:
+    record(
+        state,
+        [
+            answer("AAPL", "2024-01-04", PARTIAL, 10),
+            answer("AAPL", "2024-01-02", rows=390),
+            answer("AAPL", "2024-01-03", EMPTY, 0),
+            answer("MSFT", "2024-01-02", rows=7),
+        ],
+    )
+
+    found = state.statistics.recorded_files(Symbol("AAPL"))
+    assert [(str(date), file.outcome, file.bars) for date, file in found.items()] == [
+        *(("2024-01-02", Outcome.COMPLETE, 390), ("2024-01-04", Outcome.PARTIAL, 10))
+    ]
+    assert {file.size_bytes for file in found.values()} == {3900}
+
+
 def test_a_job_is_running_until_it_is_closed(state: IngestionState) -> None:
     wanted = scope("AAPL", "MSFT")
     number = state.jobs.open(wanted, NOW)

@@ -12,7 +12,7 @@ from attrs import define, evolve
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, LeasedDays, contradiction
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
-from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
+from marketpipe.ingestion.domain.store_status import JobRecord, RecordedFile, SymbolSummary
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import (
     NO_MARK,
@@ -332,6 +332,14 @@ class InMemoryStatistics:
     def summaries(self) -> Sequence[SymbolSummary]:
         known = self._memory.snapshot()
         return [self._summary(symbol, known) for symbol in sorted({day.symbol for day in known})]
+
+    def recorded_files(self, symbol: Symbol) -> Mapping[TradingDate, RecordedFile]:
+        known, files = self._memory.snapshot(), self._memory.files
+        return {
+            day.trading_date: RecordedFile(known[day].outcome, files[day].rows, files[day].size_bytes)
+            for day in sorted(known)
+            if day.symbol == symbol and day in files
+        }
 
     def _summary(self, symbol: Symbol, known: Mapping[SymbolDay, IngestionCheckpoint]) -> SymbolSummary:
         days = sorted(day for day in known if day.symbol == symbol)

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN = 100
 """Rows of a query result that are printed as a table."""
-SYMBOL_HEAD = ("symbol", "first", "last", "complete", "empty", "partial", "failed", "bars", "rejected", "MB")
+OUTCOMES = ("complete", "empty", "partial", "failed", "missing")
+SYMBOL_HEAD = ("symbol", "first", "last", *OUTCOMES, "bars", "rejected", "MB")
 JOB_HEAD = ("job", "state", "started", "finished", "symbols", "dates", "planned", "done", "failed")
-SPARE = ("empty", "partial", "failed", "rejected")
+SPARE = ("empty", "partial", "failed", "missing", "rejected")
 
 
 def print_validation(report: ValidationReport, *, as_json: bool) -> None:
@@ -114,14 +115,23 @@ def print_status(report: StatusReport, *, as_json: bool) -> None:
     if report.symbols:
         out()
         print_table(SYMBOL_HEAD, map(_symbol_row, report.symbols), spare=SPARE)
+    if report.missing:
+        out()
+        days, files = count_of(report.missing, "symbol-day"), "file is" if report.missing == 1 else "files are"
+        out(f"{days} missing: the recorded {files} gone")
+        out("'marketpipe verify' lists what is gone; 'marketpipe ingest' requests it again")
+    for summary in report.symbols:
+        if summary.error is not None:
+            err(f"{summary.symbol}: the numbers are those on record: {summary.error}")
     if report.jobs:
         out()
         print_table(JOB_HEAD, map(_job_row, report.jobs), spare=SPARE)
 
 
 def _symbol_row(summary: SymbolSummary) -> list[object]:
-    *others, size_bytes = asdict(summary, recurse=False).values()
-    return [*others, round(size_bytes / 1e6, 2)]
+    counts = [getattr(summary, outcome) for outcome in OUTCOMES]
+    sums = [summary.bars, summary.rejected, round(summary.size_bytes / 1e6, 2)]
+    return [summary.symbol, summary.first, summary.last, *counts, *sums]
 
 
 def _job_row(job: JobRecord) -> list[object]:
@@ -177,11 +187,13 @@ class StoreCollector(Collector):
         self._pipeline = pipeline
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        symbols = self._pipeline.status().symbols
+        status = self._pipeline.status()
+        symbols = status.symbols
         days = GaugeMetricFamily("marketpipe_store_symbol_days", "Symbol-days by outcome.", labels=["outcome"])
         for outcome in Outcome:
             days.add_metric([str(outcome)], sum(getattr(symbol, str(outcome)) for symbol in symbols))
         yield days
+        yield _gauge("missing_symbol_days", "Symbol-days whose recorded file is gone.", status.missing)
         yield _gauge("symbols", "Symbols that were ever requested.", len(symbols))
         yield _gauge("bars", "Minute bars stored.", sum(symbol.bars for symbol in symbols))
         yield _gauge("rejected_bars", "Bars in quarantine.", sum(symbol.rejected for symbol in symbols))

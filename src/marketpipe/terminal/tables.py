@@ -24,7 +24,7 @@ WIDEST = 10_000
 HEAD_STYLE = "bold underline"
 GAPS = (2, 1)
 """Spaces between columns: as many as there is room for."""
-NARROWEST_TEXT = 12
+NARROWEST_TEXT = len("2024-01-02 to")
 """A column of text is not folded to fewer characters."""
 SHORTEST_DECIMALS, MOST_DECIMALS, EVERY_DECIMAL = 2, 6, 17
 """Of a column with fractions: on a terminal, a fraction below a millionth has six significant digits instead."""

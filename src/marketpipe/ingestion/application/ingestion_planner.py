@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 
 from attrs import evolve, frozen
@@ -11,7 +11,9 @@ from marketpipe.ingestion.application.job_scheduler import JobScheduler, KnownHo
 from marketpipe.ingestion.application.ports import Checkpoints, Statistics
 from marketpipe.ingestion.domain.ingestion_checkpoint import CLOCKS_DIFFER, IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope, TypicalVolumes
+from marketpipe.ingestion.domain.store_status import SymbolSummary
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
@@ -99,6 +101,32 @@ def known_days(
             if condition is VersionCondition.UNRECORDED and date not in checked
         )
     return KnownDays(hours, frozenset(unrecorded))
+
+
+def present_summaries(
+    statistics: Statistics, checkpoints: Checkpoints, inventory: StoreInventory
+) -> Sequence[SymbolSummary]:
+    """Return a summary of each symbol with a checkpoint, in which files that are gone do not count; ascending.
+
+    Files are only listed: one that was altered counts as it was recorded.
+    """
+    return [_present(summary, statistics, checkpoints, inventory) for summary in statistics.summaries()]
+
+
+def _present(
+    summary: SymbolSummary, statistics: Statistics, checkpoints: Checkpoints, inventory: StoreInventory
+) -> SymbolSummary:
+    symbol, first, last = summary.symbol, summary.first, summary.last
+    _, recorded = checkpoints.settled_hours_and_marks(symbol, first, last)
+    try:
+        # Read after the records: a file that was published meanwhile is no difference.
+        lost = recorded.keys() - inventory.marks(symbol, first, last).keys()
+    except StorageError as error:
+        return evolve(summary, error=str(error))
+    if not lost:
+        return summary
+    files = statistics.recorded_files(symbol)
+    return summary.without([file for date, file in files.items() if date.day in lost])
 
 
 def unconfirmed_ends(

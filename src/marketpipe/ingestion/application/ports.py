@@ -10,7 +10,7 @@ from typing import Protocol
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, LeasedDays
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
-from marketpipe.ingestion.domain.store_status import JobRecord, StateCondition, SymbolSummary
+from marketpipe.ingestion.domain.store_status import JobRecord, RecordedFile, StateCondition, SymbolSummary
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, OfficialYearRegister, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -149,7 +149,10 @@ class Statistics(Protocol):
         """Average over all stored symbols, or over an even sample of them; None if nothing is stored."""
 
     def summaries(self) -> Sequence[SymbolSummary]:
-        """Return one for each symbol with a checkpoint; ascending."""
+        """Return one for each symbol with a checkpoint; ascending. Recorded files count, whether they exist or not."""
+
+    def recorded_files(self, symbol: Symbol) -> Mapping[TradingDate, RecordedFile]:
+        """Return what is recorded of a symbol's files; dates ascend."""
 
 
 class SymbolDayLeases(Protocol):

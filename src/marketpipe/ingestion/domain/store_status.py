@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from enum import Enum
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
-from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 
 
@@ -16,7 +17,9 @@ from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDat
 class SymbolSummary:
     """Sums over one symbol. Counts are symbol-days, except for ``bars``, ``rejected`` and ``size_bytes``.
 
-    ``first`` and ``last`` are the first and last date that was ever requested.
+    ``first`` and ``last`` are the first and last date that was ever requested. ``missing`` counts days that would be
+    complete or partial if their recorded files were not gone. ``error`` is why the files cannot be examined: then all
+    that are recorded are counted.
     """
 
     symbol: Symbol
@@ -28,6 +31,29 @@ class SymbolSummary:
     failed: int
     bars: int
     rejected: int
+    size_bytes: int
+    missing: int = 0
+    error: str | None = None
+
+    def without(self, lost: Collection[RecordedFile]) -> SymbolSummary:
+        """Return the summary of a symbol whose recorded files ``lost`` are gone."""
+        counts = Counter(file.outcome for file in lost)
+        return evolve(
+            self,
+            complete=self.complete - counts[Outcome.COMPLETE],
+            partial=self.partial - counts[Outcome.PARTIAL],
+            bars=self.bars - sum(file.bars for file in lost),
+            size_bytes=self.size_bytes - sum(file.size_bytes for file in lost),
+            missing=self.missing + counts[Outcome.COMPLETE] + counts[Outcome.PARTIAL],
+        )
+
+
+@frozen
+class RecordedFile:
+    """What is recorded of the file of one symbol-day, and the outcome of that day."""
+
+    outcome: Outcome
+    bars: int
     size_bytes: int
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume, even_sample
-from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
+from marketpipe.ingestion.domain.store_status import JobRecord, RecordedFile, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_checkpoints import SELECT_STORED_SYMBOLS, SQLiteCheckpoints
 from marketpipe.ingestion.infrastructure.sqlite_file import TIMEOUT_SECONDS, SQLiteFile
 from marketpipe.ingestion.infrastructure.sqlite_file_digests import SQLiteFileDigests
@@ -35,6 +35,10 @@ SELECT_SUMMARIES: Final = (
     "coalesce(sum(p.rows), 0), sum(c.rejected), coalesce(sum(p.bytes), 0) "
     "FROM checkpoints c LEFT JOIN partitions p USING (store_id, symbol, trading_date) "
     "WHERE store_id = ? GROUP BY c.symbol ORDER BY c.symbol"
+)
+SELECT_FILES: Final = (
+    "SELECT trading_date, outcome, rows, bytes FROM checkpoints JOIN partitions USING (store_id, symbol, trading_date) "
+    "WHERE store_id = ? AND symbol = ? ORDER BY trading_date"
 )
 
 DAYS_OF_A_VOLUME: Final = 250
@@ -181,6 +185,10 @@ class SQLiteStatistics:
                 SymbolSummary(Symbol(symbol), TradingDate.parse(first), TradingDate.parse(last), *counts)
                 for symbol, first, last, *counts in rows
             ]
+
+    def recorded_files(self, symbol: Symbol) -> Mapping[TradingDate, RecordedFile]:
+        with self._file.rows(SELECT_FILES, str(symbol)) as rows:
+            return {TradingDate.parse(date): RecordedFile(Outcome(outcome), *sizes) for date, outcome, *sizes in rows}
 
     def _volume(self, symbol: str) -> tuple[int | None, int | None, int]:
         ((bars, size, days),) = self._file.query(SELECT_VOLUME, (self._file.store_id, symbol))
