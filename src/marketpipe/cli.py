@@ -60,6 +60,8 @@ COMMANDS: Mapping[str, Command | Group] = {
     "status": reading.status,
     "metrics": reading.metrics,
     "providers": setup.providers,
+    "init": setup.init,
+    "config": Group("Show what is in force.", {"show": setup.show_config}),
 }
 """In the order of the help. A name in it is what the user types; the function may have another name."""
 

@@ -29,7 +29,7 @@ CONFIG = {
 TAKING_SYMBOLS = sorted(
     name
     for name, command in typer.main.get_group(app_for(TABLE)).commands.items()
-    if any(option.name == "symbols" for option in command.params)
+    if {"symbols", "config"} <= {option.name for option in command.params}
 )
 FOUND = [name for name in NO_SYMBOLS if name and "/" not in name and name not in (".", "..") and len(name) < 200]
 """The texts that can be in the name of a folder."""

@@ -3,7 +3,7 @@
     ingestion.py     what asks a provider and writes bars: plan, ingest, update, audit, aggregate
     checking.py      what checks a store: coverage, verify, recover, freeze, validate
     reading.py       what shows a store: query, status, metrics
-    setup.py         what a store can be set up with: providers
+    setup.py         what a store is set up with: providers, init, config
     options.py       the options that commands share; general_options.py: those that every command has
 
 ``marketpipe.cli`` lists them. ``marketpipe --help`` imports all of these modules and has to start quickly: a command

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from marketpipe.commands.options import Config, Json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from marketpipe.commands.options import (
+    Compression,
+    Config,
+    EndOrLatest,
+    ExecutorKind,
+    Feed,
+    Json,
+    OutputPath,
+    Provider,
+    Session,
+    Start,
+    Symbols,
+    Workers,
+    listed,
+    overrides,
+)
+
+LATEST, FIRST_DATE = "latest", "2024-01-02"
 
 
 def providers(config: Config = None, json: Json = False) -> None:
@@ -16,3 +39,106 @@ def providers(config: Config = None, json: Json = False) -> None:
 
     configured = getattr(load_store_config(config), "provider", None)
     print_providers(known_providers(), configured, as_json=json)
+
+
+def show_config(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    workers: Workers = None,
+    executor: ExecutorKind = None,
+    provider: Provider = None,
+    feed: Feed = None,
+    output_path: OutputPath = None,
+    compression: Compression = None,
+    session: Session = None,
+    json: Json = False,
+) -> None:
+    """Show every key with the value in force, and where it comes from.
+
+    From an option, the file, the environment or .env, or the default. Paths are shown as they are used. Of credentials
+    it shows whether they are set. Takes the options of ingest, and changes nothing.
+    """
+    import os
+
+    from marketpipe.config import load_config, load_store_config, values_in_force
+    from marketpipe.terminal.configuration import print_values
+    from marketpipe.terminal.process import open_pipeline
+
+    scope = {"start": start, "end": end, "session": session}
+    others = {"workers": workers, "executor": executor, "compression": compression}
+    changed = overrides(symbols, feed, **scope, **others, provider=provider, output_path=output_path)
+    settings = load_config(config, changed) if changed else load_store_config(config)
+    with open_pipeline(settings) as pipeline:  # refuses what an ingestion would refuse
+        values = values_in_force(pipeline.config, config, changed, os.environ)
+    print_values(values, config, as_json=json)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("config.yaml"),
+    provider: Provider = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Write a commented configuration file.
+
+    Asks for the market data provider, the symbols and the first date, as far as options do not give them.
+    """
+    from marketpipe.config import load_config, starter_text
+    from marketpipe.provider_registry import check_provider
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError
+    from marketpipe.terminal.output import out
+
+    if file.exists() and not force:
+        raise ConfigurationError(f"{file} exists already; --force replaces it, or name another file")
+    source = provider or _answer("Market data provider, such as alpaca or synthetic", check_provider, "alpaca")
+    names = listed(symbols) or listed([_answer("Symbols, separated by commas", _check_symbols)]) or []
+    first = start or _answer("First trading date, YYYY-MM-DD", _check_date, FIRST_DATE)
+    last = end or LATEST
+    check_provider(source)
+    checked = load_config(None, {"provider": source, "symbols": names, "start": first, "end": last})
+    if not any(name.startswith("@") for name in names):
+        names = [str(symbol) for symbol in checked.symbols]
+    try:
+        file.write_text(starter_text(str(file), source, names, first, last), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{file} cannot be written: {error}") from error
+    keys = "set ALPACA_KEY and ALPACA_SECRET in the environment or in .env, then run " if source == "alpaca" else "run "
+    out(f"{file} is written. Next: {keys}marketpipe plan --config {file}, and marketpipe ingest --config {file}")
+
+
+def _answer(question: str, check: Callable[[str], Any], default: str | None = None) -> str:
+    """Ask on the terminal, again until the answer passes the check.
+
+    Raises ``ConfigurationError`` if there is nothing to read an answer from.
+    """
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError
+
+    def checked(text: str) -> str:
+        try:
+            check(text.strip())
+        except (ConfigurationError, ValidationError) as error:
+            raise typer.BadParameter(str(error)) from error
+        return text.strip()
+
+    try:
+        return str(typer.prompt(question, default=default, value_proc=checked, err=True))
+    except typer.Abort as error:
+        raise ConfigurationError(
+            "no answer could be read; give --provider, --symbols and --start instead: nothing is written"
+        ) from error
+
+
+def _check_symbols(text: str) -> None:
+    from marketpipe.config import expanded
+
+    expanded([name.strip() for name in text.split(",")], {}, Path())
+
+
+def _check_date(text: str) -> None:
+    from marketpipe.shared_kernel.domain.trading_date import as_trading_date
+
+    as_trading_date(text)

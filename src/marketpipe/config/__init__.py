@@ -6,6 +6,8 @@
     symbol_lists.py  lists of symbols: named ones, and files
     file.py          YAML and overrides; unknown keys, and credentials in the wrong place
     credentials.py   keys for Alpaca, from the environment or .env
+    origins.py       where each value comes from
+    starter.py       the text of a new file
 
 Everything that can be refused is refused here, before a file or a folder is created.
 """
@@ -27,6 +29,8 @@ from marketpipe.config.classes import (
 )
 from marketpipe.config.credentials import Credentials, find_credentials
 from marketpipe.config.file import load_config, load_store_config
+from marketpipe.config.origins import ValueInForce, values_in_force
+from marketpipe.config.starter import starter_text
 from marketpipe.config.symbol_lists import SymbolLists, expanded
 from marketpipe.config.values import LATEST, Latest, root_folder
 
@@ -46,10 +50,13 @@ __all__ = [
     "SymbolLists",
     "SyntheticConfig",
     "ValidationConfig",
+    "ValueInForce",
     "config_of_import",
     "expanded",
     "find_credentials",
     "load_config",
     "load_store_config",
     "root_folder",
+    "starter_text",
+    "values_in_force",
 ]

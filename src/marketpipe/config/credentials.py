@@ -42,6 +42,15 @@ def find_credentials(environment: Mapping[str, str], dotenv: Path = Path(".env")
     raise ConfigurationError(f"no credentials for Alpaca: set {names} in the environment or in {dotenv}")
 
 
+def place_of_credentials(environment: Mapping[str, str], dotenv: Path) -> tuple[tuple[str, str], bool] | None:
+    """Return the names of the pair that ``find_credentials`` would take, and whether it is in the file; or None."""
+    for source, is_file in ((environment, False), (_dotenv(dotenv), True)):
+        for names in PAIRS:
+            if all((source.get(name) or "").strip() for name in names):
+                return names, is_file
+    return None
+
+
 def _pair_in(source: Mapping[str, str | None]) -> Credentials | None:
     for names in PAIRS:
         found = [(source.get(name) or "").strip() for name in names]

@@ -34,7 +34,7 @@ def load_config(
     Raises ``ConfigurationError``. Only the file is read; nothing is written.
     """
     overrides = {**(overrides or {}), **({} if root is None else {"root": root})}
-    given = {} if file is None else _read(Path(file))
+    given = {} if file is None else read_yaml(Path(file))
     source = COMMAND_LINE if file is None else str(file)
     merged = _merged(given, overrides, source)
     _check_keys(merged, source, overrides)
@@ -106,7 +106,8 @@ def _check_key(key: object, known: list[str], source: str, prefix: str) -> None:
     raise ConfigurationError(f"{source}: unknown key {prefix + str(key)!r}; {did_you_mean(str(key), known)}")
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Return the keys and values of a file, unchecked. Raises ``ConfigurationError`` if it cannot be read as YAML."""
     try:
         with file.open("rb") as stream:
             content = stream.read(LARGEST_FILE + 1)

@@ -1,0 +1,79 @@
+"""The text of a new configuration file: what was chosen, and every other key with its default and what it means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from string import Template
+
+_TEXT = """\
+# What MarketPipe keeps complete, and where.
+#   marketpipe config show --config $name    shows what is in force, and where each value comes from
+#   marketpipe plan --config $name           shows what an ingestion would request
+# 'marketpipe providers' lists all providers. alpaca needs ALPACA_KEY and ALPACA_SECRET, in the environment or in .env.
+provider: $provider
+symbols: $symbols    # or "@universe.txt", a file with one a line
+start: $start    # trading dates (New York), both inclusive
+end: $end    # latest: the newest final session
+
+# Every key below has its default. To change one, remove the # before it, and before the name of its section.
+
+#root: .                          # folder in which relative paths begin; . is the current folder
+#session: extended                # extended: 04:00-20:00 New York time | regular: regular session and closing auction
+#output_path: data                # local paths only; the other areas of the store are beside it
+#aggregates_path: aggregates
+#quarantine_path: quarantine      # rejected bars, with their rule and reason
+#revisions_path: revisions        # former versions of replaced day files
+#official_path: official          # the exchange's official daily bars
+#state_path: state/marketpipe.sqlite
+#compression: zstd                # zstd | snappy
+#workers: 4                       # batches at the same time
+#executor: threads                # threads | processes: one process per worker
+#timeframes: [5m, 15m, 1h, 1d]    # aggregates that are kept in files; [] for none
+#symbol_lists: {}                 # names for lists: {tech: [AAPL, MSFT], all: "@universe.txt"}
+#alpaca:
+#  feed: sip                      # sip: all US exchanges | iex: one exchange, 3.5 % of the volume | otc
+#  adjustment: raw                # raw | split | dividend | spin-off | all
+#  asof: "-"                      # "-": symbols as they were on each day | a date: the security that bore it then
+#  base_url: https://data.alpaca.markets
+#  rate_limit_per_min: 200        # 200 on the free plan, 10000 on the paid one
+#synthetic:
+#  seed: 7
+#validation:
+#  severities: {}                 # rule name: error | warning | off
+#coverage:                        # when a symbol-day is suspect; minutes are of the regular session
+#  hole_minutes: 30               # a silence counts from this length on
+#  hole_bars: 15                  # if at least this many bars are usual in it
+#  stop_minutes: 10               # the same for a silence until the close, or of the whole market
+#  stop_bars: 9
+#  habit_factor: 3                # a silence counts if longer than this factor times the usual longest one
+#  neighbours: 10                 # number of sessions before and after that define what is usual
+#  unlisted_sessions: 5           # this many silent sessions at an end of the range mean: not listed
+#  confirmations: 2               # after this many equal answers in a row a suspect symbol-day is short
+#calendar:
+#  exceptions: []                 # {date: 2027-01-12, closed: true}, {date: 2026-11-27, closes: 13:00}
+#  halts: []                      # {date: 2024-06-03, from: 09:50, to: 11:35, symbols: [BRK.A]}
+#metrics:
+#  enabled: false                 # serve Prometheus metrics during an ingestion
+#  host: 127.0.0.1
+#  port: 8000
+"""
+
+
+def starter_text(name: str, provider: str, symbols: Sequence[str], start: str, end: str) -> str:
+    """Return the text of a file that will be called ``name``. The values are not checked here.
+
+    They are written between quotation marks where YAML could take them for something else.
+    """
+    listed = "[" + ", ".join(map(_quoted, symbols)) + "]"
+    return Template(_TEXT).substitute(
+        name=name, provider=_quoted(provider), symbols=listed, start=_quoted(start), end=_quoted(end)
+    )
+
+
+def _quoted(text: str) -> str:
+    """Return text that YAML reads as this text: JSON strings are YAML strings."""
+    plain = text.replace("-", "").replace("_", "")
+    is_plain = plain.isascii() and plain.isalnum() and text.lower() not in ("true", "false", "null") and text[0] != "-"
+    is_word = is_plain and (text[0].isalpha() or text.count("-") == 2)
+    return text if is_word else json.dumps(text, ensure_ascii=False)
