@@ -24,7 +24,7 @@ end: 2024-12-02
 timeframes: [5m, 1d]
 """
 COMMANDS = (
-    *("plan", "ingest", "update", "coverage", "audit"),
+    *("plan", "ingest", "update", "import", "coverage", "audit"),
     *("verify", "recover", "freeze"),
     *("validate", "aggregate", "query", "status", "metrics", "providers"),
 )

@@ -21,7 +21,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from marketpipe.commands import checking, ingestion, reading, setup
+from marketpipe.commands import checking, ingestion, own_bars, reading, setup
 from marketpipe.commands.general_options import (
     Debug,
     LogFormatOption,
@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "plan": ingestion.plan,
     "ingest": ingestion.ingest,
     "update": ingestion.update,
+    "import": own_bars.import_files,
     "coverage": checking.coverage,
     "audit": ingestion.audit,
     "verify": checking.verify,

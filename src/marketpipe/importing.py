@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from typing import Final
 
@@ -52,6 +52,7 @@ class ImportingStore(Store):
         adjustment: str | None = None,
         replace: bool = False,
         dry_run: bool = False,
+        on_preview: Callable[[ImportPreview], None] = lambda _: None,
     ) -> ImportReport:
         """Bring a table of your own bars into the store, through the whole ring, as the provider ``import:<name>``.
 
@@ -66,6 +67,7 @@ class ImportingStore(Store):
         days, ``stamps`` the edge of a bar that its time is ("left" or "right"), ``price_unit`` "dollars", "cents",
         "deci-cents" or "nano-dollars", ``date_order`` "MDY", "DMY" or "YMD", ``ambiguous`` "earliest" or "latest" for
         local times that a clock shows twice, ``adjustment`` how prices are adjusted ("raw" if it is not stated).
+        ``on_preview`` is called with the preview before anything is written; what it raises ends the import.
         """
         settings = ImportSettings(
             name=self._name_of_import(name),
@@ -83,6 +85,7 @@ class ImportingStore(Store):
         with self._asking:
             bars = side_rings.read_own_bars(self._parts, table, settings)
             preview = self._checked(bars, replace=replace)
+            on_preview(preview)
             if dry_run:
                 return ImportReport(preview)
             if preview.questions:

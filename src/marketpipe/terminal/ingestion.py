@@ -44,7 +44,7 @@ def _estimated(estimate: PlanEstimate) -> str:
 
 def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     if as_json:
-        print_json(_ingestion_as_json(report))
+        print_json(ingestion_as_json(report))
         return
     rate = f", {report.bars / report.seconds:,.0f} bars/s" if report.seconds and report.bars else ""
     out(f"job {report.job_id} {report.state}. Symbol-days: {_counts(report)}")
@@ -117,7 +117,7 @@ def _print_failures(report: IngestionReport) -> None:
         err("run the same command again to retry only what failed")
 
 
-def _ingestion_as_json(report: IngestionReport) -> dict[str, object]:
+def ingestion_as_json(report: IngestionReport) -> dict[str, object]:
     return {
         "job_id": report.job_id,
         "state": report.state,
@@ -229,7 +229,7 @@ def _audit_as_json(report: AuditReport, config: Path | None) -> dict[str, object
             for adjustment in report.adjustments
         ],
         "failures": reasons_as_json(report.failures, "error"),
-        "adopted": None if report.adopted is None else _ingestion_as_json(report.adopted),
+        "adopted": None if report.adopted is None else ingestion_as_json(report.adopted),
     }
 
 

@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError, did_you_mean
-from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
@@ -135,7 +135,7 @@ def _as_adjustment(value: str | None) -> str | None:
 
 
 def _as_symbol(value: str | Symbol | None) -> Symbol | None:
-    return Symbol(value) if isinstance(value, str) else value
+    return None if value is None else as_symbol(value)
 
 
 def _as_columns(value: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -24,7 +24,7 @@ from marketpipe.integration.domain.table_import import (
 from marketpipe.integration.infrastructure.imported.bar_times import BarTimes, check_timezone, read_times
 from marketpipe.integration.infrastructure.imported.plausibility import SessionTable, as_sorted, doubts
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError
-from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
@@ -286,9 +286,9 @@ class _Reading:
 
 
 def _symbol(text: str) -> Symbol | None:
-    """Return the symbol; a text in small letters only is one, and one of both kinds, such as BACpB, is another's."""
+    """Return the symbol, in whatever convention it is written; a text in small letters only is one, too."""
     try:
-        return Symbol(text.upper() if text == text.lower() else text)
+        return as_symbol(text.upper() if text == text.lower() else text)
     except ValidationError:
         return None
 

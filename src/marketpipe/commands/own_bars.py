@@ -1,0 +1,117 @@
+"""The commands with which a user's own bars come into a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from marketpipe.commands.options import Config, Json, OutputPath, Session
+from marketpipe.terminal.process import HOW_TO_CONTINUE, exit_with, open_pipeline
+from marketpipe.terminal.verbosity import is_wanted
+
+if TYPE_CHECKING:
+    from marketpipe.config import StoreConfig
+
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="ROLE=COLUMN,…", help="Which column is what, such as open=o,timestamp=begin."),
+]
+
+
+def import_files(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES...", help="CSV (also gzip, zstd or zip) and Parquet files.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the source, such as kibot: the store is of import:kibot.")
+    ] = None,
+    columns: Columns = None,
+    symbol: Annotated[str | None, typer.Option("--symbol", help="The symbol of all bars.")] = None,
+    symbol_from: Annotated[
+        str | None, typer.Option("--symbol-from", help="column, or name: the files are named after their symbols.")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", help="Zone of local times: America/New_York, UTC or -05:00.")
+    ] = None,
+    timeframe: Annotated[str, typer.Option("--timeframe", help="1m, or 1d for official days.")] = "1m",
+    stamps: Annotated[
+        str | None, typer.Option("--stamps", help="Edge of a bar that its time is: left or right.")
+    ] = None,
+    price_unit: Annotated[
+        str | None, typer.Option("--price-unit", help="dollars, cents, deci-cents or nano-dollars.")
+    ] = None,
+    date_order: Annotated[str | None, typer.Option("--date-order", help="MDY, DMY or YMD.")] = None,
+    ambiguous: Annotated[
+        str | None,
+        typer.Option("--ambiguous", help="earliest or latest, for local times that a clock shows twice in autumn."),
+    ] = None,
+    adjustment: Annotated[
+        str | None, typer.Option("--adjustment", help="How prices are adjusted: raw, split, dividend, spin-off or all.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace stored days even if they have more bars than the files.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show how the files are understood, and write nothing.")
+    ] = False,
+    config: Config = None,
+    output_path: OutputPath = None,
+    session: Session = None,
+    json: Json = False,
+) -> None:
+    """Bring your own files of bars into a store.
+
+    Shows how they are understood, then validates and stores them as if a provider had sent them. What the files do not
+    tell is asked about, and nothing is written before it is answered. Exit code 1 if anything failed, 2 for an open
+    question.
+    """
+    from marketpipe.terminal.importing import print_import, show_preview
+    from marketpipe.terminal.progress import show_progress
+
+    store = _store(config, output_path, session)
+    with open_pipeline(store, HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
+        report = pipeline.import_table(
+            files,
+            name=name,
+            columns=_mapped(columns),
+            symbol=symbol,
+            symbol_from=symbol_from,
+            timezone=timezone,
+            timeframe=timeframe,
+            stamps=stamps,
+            price_unit=price_unit,
+            date_order=date_order,
+            ambiguous=ambiguous,
+            adjustment=adjustment,
+            replace=replace,
+            dry_run=dry_run,
+            on_preview=None if json else show_preview,
+        )
+    if is_wanted(report.ok, json):
+        print_import(report, as_json=json)
+    if report.preview.questions:
+        raise typer.Exit(2)
+    exit_with(report.ok)
+
+
+def _store(config: Path | None, output_path: str | None, session: str | None) -> StoreConfig:
+    from marketpipe.config import StoreConfig, load_config
+
+    stated = {"output_path": output_path, "session": session}
+    given: dict[str, Any] = {key: value for key, value in stated.items() if value is not None}
+    return load_config(config, given) if config is not None else StoreConfig(**given)
+
+
+def _mapped(options: list[str] | None) -> dict[str, str]:
+    """Read open=o,close=c. Raises ``ConfigurationError`` for what has no equals sign."""
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError
+
+    columns = dict[str, str]()
+    for part in (part for text in options or [] for part in text.split(",")):
+        role, equals, column = part.partition("=")
+        if not equals or not column.strip():
+            raise ConfigurationError(f"--map: {part!r} is not ROLE=COLUMN, such as open=o")
+        columns[role.strip()] = column.strip()
+    return columns

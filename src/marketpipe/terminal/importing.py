@@ -1,0 +1,76 @@
+"""Imports, printed: how the files are understood before anything is written, and what became of their bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import asdict
+
+from marketpipe.integration.domain.table_import import ImportPreview
+from marketpipe.reports import ImportReport
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.terminal.ingestion import ingestion_as_json, print_ingestion
+from marketpipe.terminal.output import count_of, err, out, print_json
+from marketpipe.terminal.tables import print_table
+from marketpipe.terminal.verbosity import verbosity
+
+SYMBOLS_SHOWN = 6
+
+
+def show_preview(preview: ImportPreview) -> None:
+    """Print how the files are understood, with the first bars as they would be stored."""
+    if verbosity().quiet and preview.ok:
+        return
+    for name, value in _understood(preview):
+        out(f"{name:<12}{value}")
+    if preview.sample:
+        out()
+        print_table(list(preview.sample[0]), [list(row.values()) for row in preview.sample])
+    out()
+    for reason, count in preview.left_out.items():
+        out(f"left out: {count_of(count, 'bar')} of {reason}")
+    for note in preview.notes:
+        out(f"note: {note}")
+
+
+def _understood(preview: ImportPreview) -> Iterator[tuple[str, str]]:
+    yield "store of", f"{preview.provider}, prices {preview.adjustment}"
+    if preview.layout:
+        yield "format", preview.layout
+    yield "columns", ", ".join(f"{role}={name}" if role != name else role for role, name in preview.columns.items())
+    if preview.ignored:
+        yield "ignored", ", ".join(preview.ignored)
+    if preview.timezone:
+        edge = "" if preview.timeframe is Timeframe.DAY_1 else f", the {preview.stamps} edge of each bar"
+        yield "times", f"{preview.timezone}{edge}"
+    yield "prices in", preview.price_unit
+    if preview.symbols:
+        names = ", ".join(map(str, preview.symbols[:SYMBOLS_SHOWN]))
+        yield "symbols", names + (f" … ({len(preview.symbols):,})" if len(preview.symbols) > SYMBOLS_SHOWN else "")
+        yield "dates", f"{preview.first} to {preview.last}, {count_of(preview.symbol_days, 'symbol-day')}"
+    yield "bars", f"{preview.bars:,} of {preview.timeframe}"
+
+
+def print_import(report: ImportReport, *, as_json: bool) -> None:
+    """Print what became of the bars. Without ``as_json`` the preview was shown before."""
+    if as_json:
+        print_json(_as_json(report))
+    elif report.ingestion is not None:
+        print_ingestion(report.ingestion, as_json=False)
+    elif report.preview.ok:
+        out("nothing was written; leave out --dry-run to import these bars")
+    else:
+        for question in report.preview.questions:
+            err(f"question: {question}")
+        err("nothing was written: answer the questions with the options that they name")
+
+
+def _as_json(report: ImportReport) -> dict[str, object]:
+    shown = asdict(report.preview, recurse=False)
+    shown |= {"symbols": [str(symbol) for symbol in report.preview.symbols]}
+    shown |= {"sample": [dict(row) for row in report.preview.sample]}
+    return {
+        "ok": report.ok,
+        "preview": shown,
+        "ingestion": None if report.ingestion is None else ingestion_as_json(report.ingestion),
+    }
