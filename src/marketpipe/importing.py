@@ -52,7 +52,7 @@ class ImportingStore(Store):
         adjustment: str | None = None,
         replace: bool = False,
         dry_run: bool = False,
-        on_preview: Callable[[ImportPreview], None] = lambda _: None,
+        on_preview: Callable[[ImportPreview], None] | None = None,
     ) -> ImportReport:
         """Bring a table of your own bars into the store, through the whole ring, as the provider ``import:<name>``.
 
@@ -85,7 +85,8 @@ class ImportingStore(Store):
         with self._asking:
             bars = side_rings.read_own_bars(self._parts, table, settings)
             preview = self._checked(bars, replace=replace)
-            on_preview(preview)
+            if on_preview is not None:
+                on_preview(preview)
             if dry_run:
                 return ImportReport(preview)
             if preview.questions:

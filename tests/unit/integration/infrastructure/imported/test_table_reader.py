@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from marketpipe.integration.domain.table_import import ImportSettings
+from marketpipe.integration.infrastructure.imported.table_reader import BarTable, SourceTable, read_bars
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from tests.support.builders import CALENDAR
+from tests.support.own_files import Market
+
+DAY = Market(last="2024-01-02")
+PRICES = ["open", "high", "low", "close"]
+
+
+def read(table: pa.Table, **settings: Any) -> BarTable:
+    return read_bars(SourceTable(table), ImportSettings(name="x", **settings), CALENDAR)
+
+
+def scaled(factor: int, kind: pa.DataType) -> pa.Table:
+    table = DAY.table()
+    for name in PRICES:
+        values = [round(price * factor) for price in table[name].to_pylist()]
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values, kind))
+    return table.drop_columns(["vwap"])
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64()], ids=str)
+@pytest.mark.parametrize(("unit", "factor"), [("cents", 100), ("deci-cents", 10_000), ("nano-dollars", 10**9)])
+def test_whole_prices_are_asked_about_and_become_exact_dollars(kind: pa.DataType, unit: str, factor: int) -> None:
+    table = scaled(factor, kind)
+    assert "--price-unit" in read(table, symbol="AAPL").preview.questions[0]
+    found = read(table, symbol="AAPL", price_unit=unit).table
+    assert found.select(PRICES).to_pydict() == DAY.table().select(PRICES).to_pydict()
+
+
+def test_bars_are_sorted_by_symbol_and_time() -> None:
+    table = pa.concat_tables(
+        [Market(name, last="2024-01-02").table().append_column("symbol", pa.array([name] * n)) for name, n in _sizes()]
+    )
+    mixed = table.take(pa.array(range(len(table) - 1, -1, -1)))
+    found = read(mixed)
+    assert [str(symbol) for symbol in found.symbols] == ["AAPL", "MSFT"]
+    assert found.bounds.tolist() == [0, len(DAY.table()), len(table)]
+    assert found.table.slice(0, len(DAY.table())).equals(DAY.table().combine_chunks())
+
+
+def _sizes() -> list[tuple[str, int]]:
+    return [(name, len(Market(name, last="2024-01-02").table())) for name in ("MSFT", "AAPL")]
+
+
+def test_right_edges_that_are_stated_become_left_ones() -> None:
+    table = DAY.table()
+    later = pa.array([micros + 60_000_000 for micros in table["timestamp"].cast(pa.int64()).to_pylist()])
+    shifted = table.set_column(0, "timestamp", later.cast(table.schema.field("timestamp").type))
+    assert read(shifted, symbol="AAPL", stamps="right").table["timestamp"].equals(table["timestamp"])
+
+
+def test_names_in_small_letters_and_other_spellings_are_symbols() -> None:
+    table = DAY.table()
+    names = pa.array(["aapl", "BRK/B", "BACpB", "ABCw"] * (len(table) // 4) + ["aapl"] * (len(table) % 4))
+    found = read(table.append_column("ticker", names))
+    assert [str(symbol) for symbol in found.symbols] == ["AAPL", "BAC.PRB", "BRK.B"]
+    assert found.preview.left_out == {"symbols that cannot be stored": len(table) // 4}
+    assert "ABCw" in found.preview.notes[0]
+
+
+def test_days_without_a_session_are_left_out_and_counted() -> None:
+    table = Market(first="2024-01-02", last="2024-01-31").table()
+    sunday = pa.array([1_704_650_400_000_000], pa.int64()).cast(table.schema.field("timestamp").type)
+    odd = table.slice(0, 1).set_column(0, table.schema.field("timestamp"), sunday)
+    found = read(pa.concat_tables([table, odd]), symbol="AAPL")
+    assert found.preview.left_out == {"days on which the exchange was closed": 1}
+    assert found.preview.bars == len(table)
+
+
+def test_the_bars_of_each_date_are_counted() -> None:
+    found = read(Market().table(), symbol="AAPL")
+    counts = {str(date): count for date, count in found.dates()[found.symbols[0]].items()}
+    assert counts == {day: len(Market(first=day, last=day).table()) for day in ("2024-01-02", "2024-01-03")}
+
+
+def test_daily_bars_belong_to_their_date_in_new_york() -> None:
+    days = Market().days()
+    at_utc_midnight = pa.array(["2024-01-02", "2024-01-03"])
+    for stamps in (days["timestamp"], at_utc_midnight):
+        found = read(days.set_column(0, "date", stamps), symbol="AAPL", timeframe="1d").table
+        assert found["timestamp"].equals(days["timestamp"])
+
+
+def test_columns_in_another_order_are_asked_about() -> None:
+    table = DAY.table().rename_columns(["timestamp", "open", "low", "high", *DAY.table().column_names[4:]])
+    assert "the columns are not what they are taken for" in read(table, symbol="AAPL").preview.questions[0]
+
+
+def test_whose_bars_these_are_is_asked() -> None:
+    assert "whose bars are these" in read(DAY.table()).preview.questions[0]
+
+
+def test_a_stated_symbol_and_a_column_of_several_is_a_question() -> None:
+    table = DAY.table()
+    names = pa.array(["AAPL", "MSFT"] * (len(table) // 2) + ["AAPL"] * (len(table) % 2))
+    (question,) = read(table.append_column("symbol", names), symbol="AAPL").preview.questions
+    assert question.startswith("the column symbol names 2 symbols")
+
+
+def test_an_empty_table_is_a_question() -> None:
+    assert "no rows" in read(DAY.table().slice(0, 0), symbol="AAPL").preview.questions[0]
+
+
+def test_text_that_is_no_number_is_refused() -> None:
+    table = DAY.table().set_column(1, "open", pa.array(["1.234,50"] * len(DAY.table())))
+    with pytest.raises(ConfigurationError, match="column open has values that are no numbers"):
+        read(table, symbol="AAPL")
+
+
+def test_trade_counts_and_vwap_come_along() -> None:
+    found = read(DAY.table(), symbol="AAPL").table
+    assert found.select(["trade_count", "vwap"]).equals(DAY.table().select(["trade_count", "vwap"]).combine_chunks())
+
+
+def test_the_dates_of_a_preview() -> None:
+    preview = read(Market().table(), symbol="AAPL").preview
+    assert (preview.first, preview.last) == (TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-03"))
+    assert preview.symbol_days == 2
