@@ -130,6 +130,8 @@ from .shared_kernel.events import SymbolDaysRecorded as SymbolDaysRecorded
 from .storage.domain.dataset_lock import DatasetLock as DatasetLock
 from .storage.domain.dataset_lock import LockedFile as LockedFile
 from .storage.domain.dataset_lock import LockScope as LockScope
+from .storage.domain.exported_file import ExportReport as ExportReport
+from .storage.domain.exported_file import FileFormat as FileFormat
 from .storage.domain.integrity import Damage as Damage
 from .storage.domain.integrity import IntegrityProblem as IntegrityProblem
 from .storage.domain.integrity import IntegrityReport as IntegrityReport

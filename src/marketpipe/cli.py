@@ -58,6 +58,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "validate": checking.validate,
     "aggregate": ingestion.aggregate,
     "query": reading.query,
+    "export": reading.export,
     "status": reading.status,
     "metrics": reading.metrics,
     "providers": setup.providers,

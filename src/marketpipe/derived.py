@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.domain.exported_file import ExportReport, FileFormat
 
 from . import composition
 
@@ -19,10 +22,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
+    from marketpipe.shared_kernel.domain.symbol import Symbol
+    from marketpipe.shared_kernel.domain.timestamp import Timestamp
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
     from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
     from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
+    from marketpipe.storage.infrastructure.reading.exporting import Load, TableFile
 
 MOST_AGGREGATING_THREADS = 8
 
@@ -70,6 +76,43 @@ def loader(parts: Parts) -> BarLoader:
         lambda: aggregator(parts),
         lambda first, last: composition.calendar(parts).reaching(first, last),
     )
+
+
+def table_file(parts: Parts, path: str | Path, given: str | FileFormat | None, *, overwrite: bool) -> TableFile:
+    """Make the file that an export is written to. Raises ``ConfigurationError`` for a path that it must not have."""
+    from marketpipe.storage.infrastructure.reading.exporting import TableFile
+
+    at = composition.layout(parts)
+    own = [at.data, *at.derived().values(), parts.config.state_path]
+    return TableFile(Path(path), FileFormat.of(str(path), given), own, overwrite=overwrite)
+
+
+def export_bars(
+    parts: Parts,
+    file: TableFile,
+    symbols: Sequence[Symbol],
+    dates: tuple[TradingDate, TradingDate],
+    timeframe: Timeframe,
+    load: Load,
+    as_of: Timestamp | None,
+) -> ExportReport:
+    """Write what ``load`` returns for these symbols and dates, and in the metadata what they are."""
+    from marketpipe.storage.infrastructure.reading.exporting import loaded_in_parts, write_bars
+
+    identity, moment = composition.stored_identity(parts).read(), "" if as_of is None else str(as_of)
+    stated = {"marketpipe.dataset": str(identity or ""), "marketpipe.timeframe": str(timeframe)}
+    bars = loaded_in_parts(composition.layout(parts), symbols, dates, timeframe, load)
+    return write_bars(file, bars, {**stated, "marketpipe.as_of": moment})
+
+
+def export_answer(parts: Parts, file: TableFile, sql: str) -> ExportReport:
+    """Write the answer to a query."""
+    import pyarrow as pa
+
+    def write(reader: pa.RecordBatchReader) -> ExportReport:
+        return file.write(reader.schema, (pa.Table.from_batches([batch], reader.schema) for batch in reader))
+
+    return query(parts).stream(sql, write)
 
 
 @once

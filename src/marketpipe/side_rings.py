@@ -10,12 +10,17 @@ requests. What reads a store to its last byte is made here too.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from marketpipe.config import config_of_import
 from marketpipe.parts import Parts, once
+from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
     BarsCompared,
@@ -30,7 +35,7 @@ from marketpipe.shared_kernel.events import (
     OfficialDaysValidated,
     StoredBarsRead,
 )
-from marketpipe.storage.domain.integrity import StoreArea
+from marketpipe.storage.domain.integrity import IntegrityProblem, StoreArea
 from marketpipe.validation.domain.business_rules import RuleBook
 
 from . import composition
@@ -244,3 +249,30 @@ def new_integrity_checker(parts: Parts) -> IntegrityChecker:
     identity = dataset[0] if dataset else composition.stored_identity(parts).prevailing()
     register, with_digests = RecordedVersions(recorded.checkpoints), new_recorded_files(parts, files)
     return IntegrityChecker(files, register, identity, recorded.leases.being_written, with_digests)
+
+
+def record_figures(parts: Parts, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate) -> None:
+    """Record the figures that days of an earlier version lack. A state that is only readable stays without."""
+    recorder = new_figure_recorder(parts)
+    spans = composition.known_state(parts).checkpoints.stored_spans() if recorder else {}
+    with suppress(StateError):
+        for symbol in sorted(spans if symbols is None else spans.keys() & set(symbols)):
+            if recorder is not None:
+                recorder.record(symbol, first, last)
+
+
+def official_problems(
+    parts: Parts, symbols: Sequence[Symbol] | None, first: TradingDate, last: TradingDate
+) -> list[IntegrityProblem]:
+    """Compare the files of official days with what was recorded of them; without ``symbols`` of all."""
+    state = composition.known_state(parts)
+    every = state.official_years.symbols() | composition.new_stored_files(parts).symbols()
+    return official_check(parts, state).problems(sorted(every) if symbols is None else symbols, first, last)
+
+
+def recover_official_days(parts: Parts, symbols: Sequence[Symbol], identity: DatasetIdentity) -> None:
+    """Record the official days of the files. Days without one left no file: they are requested once more."""
+    state = composition.state(parts)
+    check = official_check(parts, state)
+    for symbol in symbols:
+        state.official_years.record(parts.clock.now(), list(check.stored(symbol, identity)))

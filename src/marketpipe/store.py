@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from datetime import tzinfo
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -32,7 +31,6 @@ from marketpipe.scoping import (
     refuse_unknown,
 )
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, Clock, as_timestamp
@@ -47,10 +45,10 @@ from marketpipe.shared_kernel.domain.trading_date import (
 from marketpipe.shared_kernel.events import Event
 from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.dataset_lock import DatasetLock
-from marketpipe.storage.domain.integrity import IntegrityProblem, IntegrityReport
+from marketpipe.storage.domain.integrity import IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import composition, derived, side_rings
+from . import composition, derived, exports, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -243,6 +241,9 @@ class Store:
             )
         return derived.loader(self._parts).load(self._chosen(symbols), first, last, length, moment, wanted, selection)
 
+    export, export_query = exports.export, exports.export_query
+    """Methods like the others: what they need is in a module of its own."""
+
     def status(self) -> StatusReport:
         """Return what is stored and what is missing. Lists the files, and opens none but one for the dataset.
 
@@ -277,8 +278,10 @@ class Store:
         if lock is None:
             refuse_unknown(chosen or (), self._known_symbols(), self._config.output_path)
             report = side_rings.new_integrity_checker(self._parts).check(chosen, first, last)
-            self._record_figures(chosen, first, last)
-            report = evolve(report, problems=(*report.problems, *self._official_problems(chosen, first, last)))
+            side_rings.record_figures(self._parts, chosen, first, last)
+            report = evolve(
+                report, problems=(*report.problems, *side_rings.official_problems(self._parts, chosen, first, last))
+            )
             if not report.files and not report.problems:
                 raise ConfigurationError(
                     "nothing was verified: no file of these symbols and dates exists or was recorded"
@@ -287,15 +290,6 @@ class Store:
         if (symbols, start, end) != (None, None, None):
             raise ConfigurationError("a lock cannot be combined with symbols or dates: it names its own")
         return compare_with_lock(composition.new_stored_files(self._parts), lock)
-
-    def _record_figures(self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate) -> None:
-        """Record the figures that days of an earlier version lack. A state that is only readable stays without."""
-        recorder = side_rings.new_figure_recorder(self._parts)
-        spans = composition.known_state(self._parts).checkpoints.stored_spans() if recorder else {}
-        with suppress(StateError):
-            for symbol in sorted(spans if symbols is None else spans.keys() & set(symbols)):
-                if recorder is not None:
-                    recorder.record(symbol, first, last)
 
     def freeze(
         self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None
@@ -329,23 +323,8 @@ class Store:
                 files.remove_leftover(path)
             report = recoverer.recover(found, days, set_aside)
             if found is not None:
-                self._recover_official_days(symbols, found)
+                side_rings.recover_official_days(parts, symbols, found)
             return report
-
-    def _official_problems(
-        self, symbols: Sequence[Symbol] | None, first: TradingDate, last: TradingDate
-    ) -> list[IntegrityProblem]:
-        state = composition.known_state(self._parts)
-        every = state.official_years.symbols() | composition.new_stored_files(self._parts).symbols()
-        check = side_rings.official_check(self._parts, state)
-        return check.problems(sorted(every) if symbols is None else symbols, first, last)
-
-    def _recover_official_days(self, symbols: Sequence[Symbol], identity: DatasetIdentity) -> None:
-        """Record the official days of the files. Days without one left no file: they are requested once more."""
-        state = composition.state(self._parts)
-        check = side_rings.official_check(self._parts, state)
-        for symbol in symbols:
-            state.official_years.record(self._parts.clock.now(), list(check.stored(symbol, identity)))
 
     def _named_range(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None

@@ -59,6 +59,8 @@ PUBLIC_NAMES = [
     "EntitlementError",
     "Event",
     "Evidence",
+    "ExportReport",
+    "FileFormat",
     "Finding",
     "Gap",
     "HaltConfig",

@@ -22,6 +22,7 @@ Symbols = Annotated[
         help="Symbols, separated by commas; @FILE for one a line, @NAME for a list of the configuration.",
     ),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD.")]
 End = Annotated[str | None, typer.Option("--end", help="Last trading date, YYYY-MM-DD, inclusive.")]
 EndOrLatest = Annotated[

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from marketpipe.commands.options import Config, Json
+from marketpipe.commands.options import Config, End, Json, Overwrite, Start, Symbols, chosen, listed
 from marketpipe.terminal.process import open_store
 
 
@@ -16,16 +17,74 @@ def query(
         typer.Argument(help="One SELECT over bars, bars_5m, bars_15m, bars_30m, bars_1h, bars_4h, bars_1d, _1w, _1mo."),
     ],
     config: Config = None,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="table, json, csv, parquet or arrow; a table without --output.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for all rows of the answer.")] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Run an SQL query on the stored bars.
 
-    A query can change nothing, and can read nothing outside the store.
+    Prints a table of the first rows; with --output all rows are written to a file, however many. A query can change
+    nothing, and can read nothing outside the store.
     """
-    from marketpipe.terminal.store import print_rows
+    from marketpipe.terminal.exports import check_printable, print_answer, print_export
+
+    printed = "json" if json and file_format is None else file_format
+    if output is None:
+        check_printable(printed)
+    with open_store(config) as pipeline:
+        if output is None:
+            print_answer(pipeline.query(sql), printed)
+        else:
+            report = pipeline.export_query(output, sql, format=file_format, overwrite=overwrite)
+            print_export(report, as_json=json)
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="File to write: .parquet, .csv, .arrow or .json.")],
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    timeframe: Annotated[str, typer.Option("--timeframe", help="Such as 1m, 5m, 1h, 1d, 1w or 1mo.")] = "1m",
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="The bars as they were stored at this moment, 2024-06-03T12:00:00Z.")
+    ] = None,
+    source: Annotated[str | None, typer.Option("--source", help="For 1d, 1w, 1mo: official or minutes.")] = None,
+    session: Annotated[str | None, typer.Option("--session", help="regular: only bars of the regular hours.")] = None,
+    columns: Annotated[str | None, typer.Option("--columns", help="Columns, separated by commas.")] = None,
+    tz: Annotated[
+        str | None, typer.Option("--tz", help="Time zone of the timestamps, such as America/New_York.")
+    ] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="parquet, csv, arrow or json.")] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write stored bars to one file for other programs: Parquet, CSV, Arrow or JSON.
+
+    Without options it is all minute bars. The file appears when it is complete.
+    """
+    from marketpipe.terminal.exports import print_export
 
     with open_store(config) as pipeline:
-        print_rows(pipeline.query(sql), as_json=json)
+        names = chosen(pipeline, symbols)
+        report = pipeline.export(
+            file,
+            names,
+            start,
+            end,
+            timeframe,
+            format=file_format,
+            overwrite=overwrite,
+            as_of=as_of,
+            source=source,
+            session=session,
+            columns=listed(columns),
+            tz=tz,
+        )
+    print_export(report, as_json=json)
 
 
 def status(config: Config = None, json: Json = False) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping
-from datetime import date, datetime
-from decimal import Decimal
 
 import typer
 
 from marketpipe.shared_kernel.domain.secret_text import visible
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
+from marketpipe.storage.domain.exported_file import json_value
 from marketpipe.terminal.verbosity import write_error_line
 
 ASCII = str.maketrans({"█": "#", "▒": "o", "○": "~", "·": ".", "…": "..."})
@@ -48,26 +46,7 @@ def megabytes(size_bytes: int) -> str:
 
 def print_json(value: object) -> None:
     """Print the value as JSON. NaN and infinities become null, bytes become hexadecimal, moments become RFC 3339."""
-    out(json.dumps(_json_value(value), indent=2, allow_nan=False))
-
-
-def _json_value(value: object) -> object:
-    match value:
-        case dict():
-            return {str(key): _json_value(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_json_value(inner) for inner in value]
-        case float() | Decimal():
-            return float(value) if math.isfinite(value) else None
-        case bool() | int() | str() | None:
-            return value
-        case datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case date():
-            return value.isoformat()
-        case bytes():
-            return value.hex()
-    return str(value)
+    out(json.dumps(json_value(value), indent=2, allow_nan=False))
 
 
 def reasons_as_json(reasons: Mapping[SymbolDay, str], name: str) -> list[dict[str, str]]:

@@ -143,6 +143,11 @@ class StoreLayout:
         years = _numbers_in(root, _YEAR) if is_folder(root) else []
         return [year for year in years if is_folder(f"{root}/year={year:04d}")]
 
+    def known_years(self, symbol: Symbol) -> list[int]:
+        """Return the years of which the store has or had bars, ascending. Raises ``StorageError``."""
+        former = _numbers_in(f"{self.revisions}/symbol={symbol}", _YEAR)
+        return sorted({*self.years(symbol), *self.official_years(symbol), *former})
+
     def months(self, symbol: Symbol) -> list[MonthPartition]:
         """Return the months that have a folder, ascending. Raises ``StorageError``."""
         folders = [(year, f"{self.data}/symbol={symbol}/year={year:04d}") for year in self.years(symbol)]

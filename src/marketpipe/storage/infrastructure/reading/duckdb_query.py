@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -31,6 +31,7 @@ from marketpipe.storage.infrastructure.store_layout import (
 )
 
 Connection = duckdb.DuckDBPyConnection
+T = TypeVar("T")
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -91,12 +92,26 @@ class DuckDBQuery:
 
         The message contains DuckDB's own.
         """
-        roots = [root for timeframe in Timeframe if _is_needed(timeframe, sql) for root in self._roots_of(timeframe)]
-        return read_consistently(lambda: fingerprints_below(roots), lambda: self._run(sql))
+        return self._consistently(sql, _bounded)
 
-    def _run(self, sql: str) -> pa.Table:
+    def stream(self, sql: str, use: Callable[[pa.RecordBatchReader], T]) -> T:
+        """Return what ``use`` makes of the answer, which may be larger than the memory. Raises as ``run``.
+
+        ``use`` is called again from the first row if a file was replaced meanwhile, on another thread than this one.
+        """
+        return self._consistently(sql, lambda connection, sql: _streamed(connection, sql, use))
+
+    def _consistently(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
+        roots = [root for timeframe in Timeframe if _is_needed(timeframe, sql) for root in self._roots_of(timeframe)]
+        return read_consistently(lambda: fingerprints_below(roots), lambda: self._run(sql, answer))
+
+    def _run(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
+        def checked(connection: Connection) -> T:
+            refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
+            return answer(connection, sql)
+
         try:
-            return answer_interruptibly(lambda: self.locked(sql), lambda connection: _answer(connection, sql))
+            return answer_interruptibly(lambda: self.locked(sql), checked)
         except (duckdb.Error, pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
             raise self._translated(error) from error
 
@@ -181,9 +196,13 @@ class DuckDBQuery:
         connection.execute("SET lock_configuration = true")
 
 
-def _answer(connection: Connection, sql: str) -> pa.Table:
-    refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
+def _bounded(connection: Connection, sql: str) -> pa.Table:
     return bounded_answer(connection, sql, _largest_answer(connection))
+
+
+def _streamed(connection: Connection, sql: str, use: Callable[[pa.RecordBatchReader], T]) -> T:
+    with connection.sql(sql).to_arrow_reader(ROWS_AT_A_TIME) as reader:
+        return use(reader)
 
 
 def _largest_answer(connection: Connection) -> int:
@@ -327,18 +346,18 @@ CHECK_SIGNALS_EVERY_SECONDS: Final = 0.25
 
 
 def answer_interruptibly(
-    connect: Callable[[], AbstractContextManager[Connection]], answer: Callable[[Connection], pa.Table]
-) -> pa.Table:
+    connect: Callable[[], AbstractContextManager[Connection]], answer: Callable[[Connection], T]
+) -> T:
     """Run a query on a thread of its own, so that Ctrl-C interrupts the caller, who then ends the query.
 
     On the main thread DuckDB would handle the signal itself, and raise an error of its own.
     """
     running, ended, opened = threading.Lock(), threading.Event(), list[Connection]()
 
-    def work() -> pa.Table:
+    def work() -> T:
         with running:
             if ended.is_set():
-                return None
+                raise QueryError("the query was ended before it began")
             with connect() as connection:
                 opened.append(connection)
                 return answer(connection)

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from attrs import define
 
@@ -13,7 +12,7 @@ from marketpipe.storage.infrastructure.reading.consistent_reading import (
     fingerprints_below,
     read_consistently,
 )
-from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
+from marketpipe.storage.infrastructure.reading.duckdb_query import Connection, DuckDBQuery, T
 from tests.support.bar_stores import at
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
@@ -117,8 +116,8 @@ class _DisturbedQuery(DuckDBQuery):
         super().__init__(store.layout)
         self._disturb = disturb
 
-    def _run(self, sql: str) -> pa.Table:
-        found = super()._run(sql)
+    def _run(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
+        found = super()._run(sql, answer)
         self._disturb()
         return found
 
@@ -129,6 +128,14 @@ def store(tmp_path: Path) -> StoreOnDisk:
     store.keep((AAPL, [at(0, 100.0)]))
     store.refresh("AAPL")
     return store
+
+
+def test_a_stream_begins_again_if_a_file_was_replaced(store: StoreOnDisk) -> None:
+    disturb = _Replacing(store)
+
+    found = _DisturbedQuery(store, disturb).stream("SELECT open FROM bars", lambda reader: reader.read_all())
+
+    assert (found["open"].to_pylist(), disturb.times) == ([200.0], 2)
 
 
 @pytest.mark.parametrize(("view", "opens", "times"), [("bars", [200.0], 2), ("bars_5m", [100.0], 1)])
