@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +18,6 @@ from marketpipe.storage.domain.exported_file import ExportReport, FileFormat
 from . import composition
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.shared_kernel.domain.symbol import Symbol
     from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -119,13 +116,8 @@ def export_answer(parts: Parts, file: TableFile, sql: str) -> ExportReport:
 def query(parts: Parts) -> DuckDBQuery:
     from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 
-    return DuckDBQuery(composition.layout(parts), first_sessions=partial(first_sessions, parts))
-
-
-def first_sessions(parts: Parts, timeframe: Timeframe, first_year: int, last_year: int) -> pa.Table:
-    """Return the first trading date of each week or month of these years, both inclusive."""
-    from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods
-    from marketpipe.storage.infrastructure.official.daily_bars import first_sessions as firsts_of
-
-    years = TradingDate(date(first_year, 1, 1)), TradingDate(date(last_year, 12, 31))
-    return firsts_of(composition.calendar(parts).reaching(*days_of_periods(*years, timeframe)), timeframe)
+    return DuckDBQuery(
+        composition.layout(parts),
+        lambda first, last: composition.calendar(parts).reaching(first, last),
+        lambda: composition.closing_auction(parts),
+    )

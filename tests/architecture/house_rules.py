@@ -32,10 +32,14 @@ RUNS_SQL: Final = frozenset({"execute", "executemany", "executescript", "sql", "
 SQL: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN|SET|ATTACH|COPY|WITH)\s")
 PUT_INTO_SQL: Final = frozenset(
     {
-        # DuckDB binds no value in CREATE VIEW and SET: names of views, and paths with their quotes doubled
-        *(("storage/infrastructure/reading/duckdb_query.py", name) for name in ("name", "glob", "types", "allowed")),
-        *(("storage/infrastructure/reading/duckdb_query.py", name) for name in ("table", "parts[0]", "parts[1]")),
-        ("storage/infrastructure/reading/duckdb_query.py", "periods_sql(timeframe, _view_of(Timeframe.DAY_1), table)"),
+        # DuckDB binds no value in CREATE VIEW and SET: names of views, SQL of this package, paths with doubled quotes
+        *(("storage/infrastructure/reading/duckdb_query.py", name) for name in ("name", "allowed")),
+        *(
+            ("storage/infrastructure/reading/query_views.py", name)
+            for name in ("name", "table", "quoted", "types", "session", "bars", "official", "made", "sql")
+        ),
+        ("storage/infrastructure/reading/query_views.py", "view_of(timeframe)"),
+        *(("storage/infrastructure/reading/session_hours.py", name) for name in ("opens", "closes", "ends")),
         *(
             ("storage/infrastructure/official/daily_bars.py", n)
             for n in ("PERIOD_UNITS[timeframe]", "days", "first_sessions")
@@ -43,12 +47,10 @@ PUT_INTO_SQL: Final = frozenset(
         # names of levels and columns, and whole numbers, all of a Timeframe or of the module itself
         *(
             ("storage/infrastructure/aggregates/cascade.py", name)
-            for name in ("source", "bucket", "timeframe.minutes", "keys", "order", "kept")
+            for name in ("source", "bucket", "timeframe.minutes", "keys", "levels", "selects", "_level(timeframe)")
         ),
-        *(
-            ("storage/infrastructure/aggregates/cascade.py", name)
-            for name in ("_level(timeframe)", "levels", "selects", "WITH_AUCTIONS.format(keys=keys)")
-        ),
+        # SQL of a view, and the name of a table
+        *(("storage/infrastructure/aggregates/cascade.py", name) for name in ("minutes", "sessions")),
         # words that stand in the same module, or in a Literal
         *(
             ("ingestion/infrastructure/sqlite_leases.py", "which"),

@@ -24,6 +24,7 @@ from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
+from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from marketpipe.storage.infrastructure.store_layout import VERSION_INDEX, StoreLayout
 from tests.support.builders import CALENDAR, columnar
 from tests.support.fake_clock import FakeClock
@@ -78,7 +79,11 @@ class StoreOnDisk:
 
     @property
     def loader(self) -> BarLoader:
-        return BarLoader(self.layout, self.aggregator)
+        return BarLoader(self.layout, self.aggregator, CALENDAR.reaching)
+
+    @property
+    def query(self) -> DuckDBQuery:
+        return DuckDBQuery(self.layout, CALENDAR.reaching, lambda: self.closing_auction)
 
     def keep(
         self, *parts: tuple[SymbolDay, Sequence[Row]], rejected: ArrowBars = NOTHING, whole: bool = True

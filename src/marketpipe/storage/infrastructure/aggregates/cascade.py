@@ -27,8 +27,15 @@ MADE_FROM: Final = {
     Timeframe.DAY_1: Timeframe.MINUTE_5,
 }
 
+KEYS_OF_FILES: Final = "hours"
+KEYS_OF_VIEWS: Final = "symbol, trading_date, hours"
+OF_DAYS: Final = "of_days"
+AS_USUAL: Final = ""
+INLINED: Final = "NOT MATERIALIZED"
+KEYS_OF_DAYS: Final = "symbol, trading_date, hours, closes"
+
 MINUTES = """
-level_1 AS (
+level_1 AS {kept} (
 SELECT {keys}, time, open, high, low, close, volume, trade_count,
        vwap * volume AS value, CASE WHEN vwap IS NOT NULL THEN volume END AS weight
 FROM minutes)"""
@@ -38,17 +45,17 @@ FROM minutes)"""
 WITH_AUCTIONS = """
 of_days AS (
 SELECT * FROM level_5 UNION ALL
-SELECT {keys}, time, open, open AS high, open AS low, open AS close, volume, trade_count,
+SELECT hours, time, open, open AS high, open AS low, open AS close, volume, trade_count,
        vwap * volume AS value, CASE WHEN vwap IS NOT NULL THEN volume END AS weight
-FROM auctions)"""
+FROM auctions),"""
 
+# On one thread DuckDB adds in the order of the rows, which is that of time.
 LEVEL = """
-{target} AS {materialized} (
-SELECT {keys}, {bucket} AS time,
+{target} AS MATERIALIZED (
+SELECT hours, {bucket} AS time,
        arg_min(open, time) AS open, max(high) AS high, min(low) AS low, arg_max(close, time) AS close,
-       fsum(volume{order}) AS volume, sum(trade_count)::BIGINT AS trade_count,
-       fsum(value{order}) AS value, fsum(weight{order}) AS weight
-FROM {source} GROUP BY {keys}, {bucket})"""
+       fsum(volume) AS volume, sum(trade_count)::BIGINT AS trade_count, fsum(value) AS value, fsum(weight) AS weight
+FROM {source} GROUP BY hours, {bucket})"""
 
 READ = """
 SELECT {minutes} AS minutes, time, open, high, low, close, volume, trade_count,
@@ -59,37 +66,102 @@ FROM {source}"""
 def cascade(timeframes: Sequence[Timeframe]) -> str:
     """Return the SQL that makes all bars of one symbol, ordered by the length of timeframe, then time.
 
-    The tables are ``minutes`` and, of these, the ``auctions``, which count as part of their regular sessions.
+    The tables are ``minutes`` and, of these, the ``auctions``, which count as part of their regular sessions. DuckDB
+    has to run it on one thread.
     """
     reads = (READ.format(minutes=timeframe.minutes, source=_level(timeframe)) for timeframe in timeframes)
-    levels, selects = ",".join(_levels(timeframes)), " UNION ALL ".join(reads)
+    made = [MINUTES.format(keys=KEYS_OF_FILES, kept=AS_USUAL), *map(_level_of_files, _needed(timeframes))]
+    levels, selects = ",".join(made), " UNION ALL ".join(reads)
     return f"WITH {levels} {selects} ORDER BY minutes, time"
 
 
-def _levels(
-    timeframes: Iterable[Timeframe], keys: str = "hours", order: str = "", kept: str = "MATERIALIZED"
-) -> list[str]:
-    """Return the common table expressions, the shortest timeframe first."""
+def _needed(timeframes: Iterable[Timeframe]) -> list[Timeframe]:
+    """Return the timeframes that must be made, each after the one that it is made from."""
     needed = set[Timeframe]()
     for timeframe in timeframes:
         while timeframe in MADE_FROM:
             needed.add(timeframe)
             timeframe = MADE_FROM[timeframe]
-    return [MINUTES.format(keys=keys), *(_level_sql(each, keys, order, kept) for each in MADE_FROM if each in needed)]
+    return [timeframe for timeframe in MADE_FROM if timeframe in needed]
 
 
-def _level_sql(timeframe: Timeframe, keys: str, order: str, kept: str) -> str:
-    source, step = _level(MADE_FROM[timeframe]), timeframe.minutes * MICROS_PER_MINUTE
-    # qualified by its table, or GROUP BY would take the column that is called time in the result
-    bucket = f"hours + ({source}.time - hours) // {step} * {step}"
-    auctions = ""
+def _level_of_files(timeframe: Timeframe) -> str:
+    source = _level(MADE_FROM[timeframe])
     if timeframe is Timeframe.DAY_1:
-        source, bucket, auctions = "of_days", "hours", f"{WITH_AUCTIONS.format(keys=keys)},"
-    level = LEVEL.format(
-        target=_level(timeframe), source=source, bucket=bucket, keys=keys, order=order, materialized=kept
-    )
-    return auctions + level
+        return WITH_AUCTIONS + LEVEL.format(target=_level(timeframe), source=OF_DAYS, bucket=KEYS_OF_FILES)
+    bucket = _bucket(timeframe, source)
+    return LEVEL.format(target=_level(timeframe), source=source, bucket=bucket)
+
+
+def _bucket(timeframe: Timeframe, source: str) -> str:
+    step = timeframe.minutes * MICROS_PER_MINUTE
+    # qualified by its table, or GROUP BY would take the column that is called time in the result
+    return f"hours + ({source}.time - hours) // {step} * {step}"
 
 
 def _level(timeframe: Timeframe) -> str:
     return f"level_{timeframe.minutes}"
+
+
+# A view is read by many threads, so the numbers are put in the order of time before they are added: lists are far
+# quicker than aggregates with an ORDER BY of their own. No level is materialized, so that a condition on the symbol or
+# the trading date reaches the files.
+LEVEL_OF_VIEWS = """
+{target} AS NOT MATERIALIZED (
+SELECT {keys}, time, open, high, low, close, list_aggregate([part.volume for part in parts], 'fsum') AS volume,
+       trade_count, list_aggregate([part.value for part in parts], 'fsum') AS value,
+       list_aggregate([part.weight for part in parts], 'fsum') AS weight
+FROM (
+    SELECT {keys}, {bucket} AS time,
+           arg_min(open, {source}.time) AS open, max(high) AS high, min(low) AS low,
+           arg_max(close, {source}.time) AS close, sum(trade_count)::BIGINT AS trade_count,
+           list_sort(list(struct_pack(time := {source}.time, volume := volume, value := value, weight := weight)))
+               AS parts
+    FROM {source} GROUP BY {keys}, {bucket}))"""
+
+INTRADAY_VIEW = """
+WITH minutes AS NOT MATERIALIZED (
+SELECT symbol, trading_date, open, high, low, close, volume, trade_count, vwap, epoch_us(timestamp) AS time,
+       CASE WHEN epoch_us(timestamp) < opens THEN starts WHEN epoch_us(timestamp) < closes THEN opens ELSE closes END
+           AS hours
+FROM ({minutes}) JOIN {sessions} USING (trading_date)
+WHERE epoch_us(timestamp) >= starts AND epoch_us(timestamp) < ends), {levels}
+SELECT symbol, trading_date, make_timestamptz(time) AS timestamp, open, high, low, close, volume, trade_count,
+       CASE WHEN weight > 0 THEN value / weight END AS vwap
+FROM {source}"""
+
+# The minute of the auction is a bucket of its own, as for files.
+VIEW_OF_DAYS = """
+WITH minutes AS NOT MATERIALIZED (
+SELECT symbol, trading_date, opens AS hours, closes, epoch_us(timestamp) AS time, open,
+       CASE WHEN epoch_us(timestamp) < closes THEN high ELSE open END AS high,
+       CASE WHEN epoch_us(timestamp) < closes THEN low ELSE open END AS low,
+       CASE WHEN epoch_us(timestamp) < closes THEN close ELSE open END AS close, volume, trade_count, vwap
+FROM ({minutes}) JOIN {sessions} USING (trading_date)
+WHERE (epoch_us(timestamp) >= opens AND epoch_us(timestamp) < closes)
+   OR (epoch_us(timestamp) = auction AND epoch_us(timestamp) < ends)), {levels}
+SELECT symbol, trading_date, CAST(trading_date AS TIMESTAMP) AT TIME ZONE 'America/New_York' AS timestamp,
+       open, high, low, close, volume, trade_count, CASE WHEN weight > 0 THEN value / weight END AS vwap
+FROM {source}"""
+
+
+def view_of_minutes(timeframe: Timeframe, minutes: str, sessions: str) -> str:
+    """Return the SQL that makes the bars of a timeframe of many symbols, to the bit those of a file.
+
+    ``minutes`` is SQL that returns bars with their ``symbol`` and ``trading_date``. ``sessions`` is a table with a row
+    for each trading date: ``trading_date``, and in microseconds since 1970 ``starts``, ``opens``, ``closes``, ``ends``
+    and ``auction``, null if it is not known.
+    """
+    is_day = timeframe is Timeframe.DAY_1
+    keys, view = (KEYS_OF_DAYS, VIEW_OF_DAYS) if is_day else (KEYS_OF_VIEWS, INTRADAY_VIEW)
+    made = [MINUTES.format(keys=keys, kept=INLINED), *(_level_of_view(each, keys) for each in _needed([timeframe]))]
+    levels = ",".join(made)
+    return view.format(minutes=minutes, sessions=sessions, levels=levels, source=_level(timeframe))
+
+
+def _level_of_view(timeframe: Timeframe, keys: str) -> str:
+    source = _level(MADE_FROM[timeframe])
+    bucket = "hours" if timeframe is Timeframe.DAY_1 else _bucket(timeframe, source)
+    if keys == KEYS_OF_DAYS and timeframe is MADE_FROM[Timeframe.DAY_1]:
+        bucket = f"CASE WHEN {source}.time < closes THEN {bucket} ELSE {source}.time END"
+    return LEVEL_OF_VIEWS.format(target=_level(timeframe), source=source, bucket=bucket, keys=keys)

@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
@@ -21,14 +21,10 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.infrastructure.official.daily_bars import FIRST_SESSIONS, PERIOD_UNITS, periods_sql
-from marketpipe.storage.infrastructure.reading.consistent_reading import fingerprints_below, read_consistently
-from marketpipe.storage.infrastructure.store_layout import (
-    DAY_FILE,
-    MONTH_FOLDER,
-    YEAR_FOLDER,
-    StoreLayout,
-)
+from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
+from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
+from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 Connection = duckdb.DuckDBPyConnection
 T = TypeVar("T")
@@ -47,27 +43,6 @@ SHARE_OF_AN_ANSWER: Final = 4
 """An answer is not part of the memory that DuckDB counts; it may take a quarter as much again."""
 OUT_OF_REACH: Final = "Permission Error"
 UNREADABLE: Final = ("IO Error", "Out of Memory Error", "FATAL Error")
-COLUMNS: Final = "timestamp, open, high, low, close, volume, trade_count, vwap"
-EMPTY: Final = (
-    "SELECT ''::VARCHAR AS symbol, DATE '1970-01-01' AS trading_date, "
-    "TIMESTAMPTZ '1970-01-01 00:00:00Z' AS timestamp, 0.0::DOUBLE AS open, 0.0::DOUBLE AS high, 0.0::DOUBLE AS low, "
-    "0.0::DOUBLE AS close, 0.0::DOUBLE AS volume, 0::BIGINT AS trade_count, 0.0::DOUBLE AS vwap WHERE false"
-)
-BARS: Final = """
-SELECT symbol, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date, {columns}
-FROM read_parquet('{glob}', hive_partitioning = true, hive_types = {types})
-"""
-# As ``merged_days``. A window, and no join: a condition on the symbol then reaches both kinds of files.
-DAYS: Final = """
-CREATE VIEW {name} AS
-SELECT * EXCLUDE (choice) FROM (
-    SELECT *, row_number() OVER (PARTITION BY symbol, trading_date, timestamp ORDER BY source DESC) AS choice
-    FROM (SELECT *, 'official' AS source FROM ({official}) UNION ALL SELECT *, 'minutes' AS source FROM ({made}))
-) WHERE choice = 1
-"""
-NO_SESSIONS: Final = FIRST_SESSIONS.empty_table()
-FirstSessions = Callable[[Timeframe, int, int], pa.Table]
-"""Returns the first trading date of each week or month between two years, both inclusive; see ``first_sessions``."""
 
 
 class DuckDBQuery:
@@ -81,16 +56,22 @@ class DuckDBQuery:
     def __init__(
         self,
         layout: StoreLayout,
+        sessions: Sessions,
+        closing_auction: Callable[[], int | None] = lambda: None,
         limits: Mapping[str, str] = LIMITS,
-        first_sessions: FirstSessions = lambda *_: NO_SESSIONS,
     ) -> None:
-        """``limits`` are settings of DuckDB, such as ``memory_limit``."""
-        self._layout, self._limits, self._first_sessions = layout, limits, first_sessions
+        """``closing_auction`` returns that of days made of minutes, in minutes after the close; None for none.
+
+        ``limits`` are settings of DuckDB, such as ``memory_limit``.
+        """
+        self._layout, self._limits = layout, limits
+        self._sessions, self._closing_auction = sessions, closing_auction
 
     def run(self, sql: str) -> pa.Table:
-        """Return the answer. Raises ``QueryError`` for a wrong query, ``StorageError`` for files that cannot be read.
+        """Return the answer.
 
-        The message contains DuckDB's own.
+        Raises ``QueryError`` for a wrong query, ``ConfigurationError`` for a view without bars, and ``StorageError``
+        for files that cannot be read. The message contains DuckDB's own.
         """
         return self._consistently(sql, _bounded)
 
@@ -102,27 +83,30 @@ class DuckDBQuery:
         return self._consistently(sql, lambda connection, sql: _streamed(connection, sql, use))
 
     def _consistently(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
-        roots = [root for timeframe in Timeframe if _is_needed(timeframe, sql) for root in self._roots_of(timeframe)]
-        return read_consistently(lambda: fingerprints_below(roots), lambda: self._run(sql, answer))
+        views = self._views(sql)
+        return read_consistently(views.fingerprints, lambda: self._run(sql, answer, views))
 
-    def _run(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
+    def _views(self, sql: str) -> QueryViews:
+        return QueryViews(self._layout, sql, self._sessions, self._closing_auction)
+
+    def _run(self, sql: str, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
         def checked(connection: Connection) -> T:
-            refuse_all_but_reading(connection, sql, [_view_of(timeframe) for timeframe in Timeframe])
+            refuse_all_but_reading(connection, sql, [view_of(timeframe) for timeframe in Timeframe])
             return answer(connection, sql)
 
         try:
-            return answer_interruptibly(lambda: self.locked(sql), checked)
+            return answer_interruptibly(lambda: self.locked(views), checked)
         except (duckdb.Error, pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
             raise self._translated(error) from error
 
     @contextmanager
-    def locked(self, sql: str = "") -> Iterator[Connection]:
-        """Open a connection that can read the files of the store and no others, with the views ``sql`` may name."""
+    def locked(self, views: QueryViews | None = None) -> Iterator[Connection]:
+        """Open a connection that can read the files of the store and no others, with these views."""
         with (
             TemporaryDirectory(prefix="marketpipe-query-") as scratch,
             duckdb.connect(config={**CONFIG, **self._limits, "temp_directory": scratch}) as connection,
         ):
-            self._create_views(connection, sql)
+            (views or self._views("")).create(connection)
             self._lock(connection)
             yield connection
 
@@ -138,59 +122,11 @@ class DuckDBQuery:
             return StorageError(f"a file of the store is damaged: {message}")
         return QueryError(f"the query is not valid: {message}")
 
-    def _create_views(self, connection: Connection, sql: str) -> None:
-        """Create every view. DuckDB opens a first file of each; a damaged one fails only queries that name the view."""
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("CREATE SCHEMA calendar")
-        for timeframe in Timeframe:
-            with nullcontext() if _is_needed(timeframe, sql) else suppress(duckdb.Error):
-                if timeframe.is_made_of_days:
-                    self._create_view_of_periods(connection, timeframe, sql)
-                else:
-                    self._create_view(connection, timeframe)
-
-    def _create_view(self, connection: Connection, timeframe: Timeframe) -> None:
-        name = _view_of(timeframe)
-        if timeframe is Timeframe.MINUTE_1:
-            pattern, types = f"{MONTH_FOLDER}/{DAY_FILE}", "{'symbol': VARCHAR, 'year': INT, 'month': INT}"
-        elif timeframe.is_intraday:
-            pattern, types = f"{MONTH_FOLDER}.parquet", "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
-        else:
-            pattern, types = f"{YEAR_FOLDER}.parquet", "{'symbol': VARCHAR}"
-        parts = [_bars_below(root, f"symbol=*/{pattern}", types) for root in self._roots_of(timeframe)]
-        if timeframe.is_intraday:
-            connection.execute(f"CREATE VIEW {name} AS {parts[0]}")
-        else:
-            connection.execute(DAYS.format(name=name, official=parts[0], made=parts[1]))
-
-    def _create_view_of_periods(self, connection: Connection, timeframe: Timeframe, sql: str) -> None:
-        """The dates of sessions are computed only for a query that needs them: it takes a while."""
-        name, table = _view_of(timeframe), f"calendar.first_of_{timeframe}"
-        firsts = self._sessions_of_files(timeframe) if _is_needed(timeframe, sql) else NO_SESSIONS
-        connection.register("firsts", firsts)
-        connection.execute(f"CREATE TABLE {table} AS SELECT * FROM firsts")
-        connection.unregister("firsts")
-        connection.execute(f"CREATE VIEW {name} AS {periods_sql(timeframe, _view_of(Timeframe.DAY_1), table)}")
-
-    def _sessions_of_files(self, timeframe: Timeframe) -> pa.Table:
-        files = [path for root in self._roots_of(timeframe) for path in root.glob(f"symbol=*/{YEAR_FOLDER}.parquet")]
-        years = [int(path.stem.partition("=")[2]) for path in files]
-        return self._first_sessions(timeframe, min(years), max(years)) if years else NO_SESSIONS
-
-    def _roots_of(self, timeframe: Timeframe) -> tuple[Path, ...]:
-        """Return the folders of the bars; for days, weeks and months those of official days, then of aggregates."""
-        if timeframe is Timeframe.MINUTE_1:
-            return (self._layout.data,)
-        if timeframe.is_intraday:
-            return (self._layout.aggregates_of(timeframe),)
-        return self._layout.official, self._layout.aggregates_of(Timeframe.DAY_1)
-
     def _roots(self) -> tuple[Path, ...]:
         return self._layout.data, self._layout.aggregates, self._layout.official
 
     def _lock(self, connection: Connection) -> None:
-        roots = [root.resolve() for root in self._roots()]
-        allowed = ", ".join(f"'{_quoted(form)}/'" for root in roots for form in (root, _literal(root)))
+        allowed = allowed_folders(self._roots())
         connection.execute(f"SET allowed_directories = [{allowed}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -210,32 +146,6 @@ def _largest_answer(connection: Connection) -> int:
     ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
     number, unit = str(limit).split()
     return int(float(number) * 1024 ** UNITS[unit]) // SHARE_OF_AN_ANSWER
-
-
-def _bars_below(root: Path, pattern: str, types: str) -> str:
-    if next(root.glob(pattern), None) is None:
-        return EMPTY
-    glob = _quoted(_literal(root.resolve()) / pattern)
-    return BARS.format(columns=COLUMNS, glob=glob, types=types)
-
-
-def _is_needed(timeframe: Timeframe, sql: str) -> bool:
-    """Return whether a query names the view, or one that is made of it."""
-    views = [timeframe, *(PERIOD_UNITS if timeframe is Timeframe.DAY_1 else ())]
-    return re.search(rf"\b({'|'.join(map(_view_of, views))})\b", sql, re.IGNORECASE) is not None
-
-
-def _view_of(timeframe: Timeframe) -> str:
-    return "bars" if timeframe is Timeframe.MINUTE_1 else f"bars_{timeframe}"
-
-
-def _literal(root: Path) -> Path:
-    """Escape the characters of the root that a glob would interpret."""
-    return Path("".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(root)))
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
 
 
 Tree = Mapping[str, Any]

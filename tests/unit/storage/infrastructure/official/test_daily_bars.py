@@ -53,13 +53,9 @@ def load(store: StoreOnDisk, timeframe: Timeframe, first: str, last: str, **opti
 
 
 def ask(store: StoreOnDisk, timeframe: Timeframe, first: str, last: str) -> list[Row]:
-    def firsts_of(unit: Timeframe, first_year: int, last_year: int) -> Any:
-        years = TradingDate(date(first_year, 1, 1)), TradingDate(date(last_year, 12, 31))
-        return first_sessions(CALENDAR.reaching(*days_of_periods(*years, unit)), unit)
-
     where = f"symbol = 'AAPL' AND trading_date BETWEEN '{first}' AND '{last}'"
     sql = f"SELECT * EXCLUDE (symbol, trading_date) FROM bars_{timeframe} WHERE {where} ORDER BY timestamp"
-    found: list[Row] = DuckDBQuery(store.layout, first_sessions=firsts_of).run(sql).to_pylist()
+    found: list[Row] = DuckDBQuery(store.layout, CALENDAR.reaching).run(sql).to_pylist()
     return found
 
 

@@ -7,14 +7,16 @@ import pytest
 from attrs import define
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.infrastructure.reading.consistent_reading import (
     ATTEMPTS,
     fingerprints_below,
     read_consistently,
 )
 from marketpipe.storage.infrastructure.reading.duckdb_query import Connection, DuckDBQuery, T
+from marketpipe.storage.infrastructure.reading.query_views import QueryViews
 from tests.support.bar_stores import at
-from tests.support.builders import day
+from tests.support.builders import CALENDAR, day
 from tests.support.store_on_disk import StoreOnDisk
 
 
@@ -113,11 +115,11 @@ class _Replacing:
 
 class _DisturbedQuery(DuckDBQuery):
     def __init__(self, store: StoreOnDisk, disturb: _Replacing) -> None:
-        super().__init__(store.layout)
+        super().__init__(store.layout, CALENDAR.reaching)
         self._disturb = disturb
 
-    def _run(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
-        found = super()._run(sql, answer)
+    def _run(self, sql: str, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
+        found = super()._run(sql, answer, views)
         self._disturb()
         return found
 
@@ -147,3 +149,17 @@ def test_a_query_reads_again_if_a_file_of_its_views_was_replaced(
     found = _DisturbedQuery(store, disturb).run(f"SELECT open FROM {view}")
 
     assert (found["open"].to_pylist(), disturb.times) == (opens, times)
+
+
+def test_a_query_reads_again_if_bars_that_it_made_of_minutes_get_a_file_meanwhile(store: StoreOnDisk) -> None:
+    class Refreshing(_Replacing):
+        def __call__(self) -> None:
+            self.times += 1
+            if self.times == 1:
+                self.store.refresh("AAPL", [Timeframe.MINUTE_2])
+
+    disturb = Refreshing(store)
+
+    found = _DisturbedQuery(store, disturb).run("SELECT open FROM bars_2m")
+
+    assert (found["open"].to_pylist(), disturb.times) == ([100.0], 2)

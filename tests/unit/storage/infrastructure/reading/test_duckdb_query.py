@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from tests.support.builders import bar, day
 from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
 
@@ -24,6 +23,8 @@ COLUMNS = [
 ]
 SOURCE = ("source", "string")
 """The last column of days, weeks and months."""
+SESSION = ("session", "string")
+"""The last column of bars shorter than a day."""
 SYMBOLS = ("AAPL", "TRUE", "NULL", "1")
 """Some of them words that a reader of Hive trees may take for a value of another type."""
 
@@ -41,24 +42,24 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> StoreOnDisk:
 
 
 def ask(store: StoreOnDisk, sql: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = DuckDBQuery(store.layout).run(sql).to_pylist()
+    found: list[dict[str, Any]] = store.query.run(sql).to_pylist()
     return found
 
 
 def test_bars_are_those_that_were_stored(filled: StoreOnDisk) -> None:
-    found = DuckDBQuery(filled.layout).run("SELECT * FROM bars WHERE symbol = 'AAPL' ORDER BY timestamp")
+    found = filled.query.run("SELECT * FROM bars WHERE symbol = 'AAPL' ORDER BY timestamp")
 
-    assert [(field.name, str(field.type)) for field in found.schema] == COLUMNS
+    assert [(field.name, str(field.type)) for field in found.schema] == [*COLUMNS, SESSION]
     rows = [bar("2024-01-02T14:30:00Z", 10.0), bar("2024-01-03T00:59:00Z", 12.0, trade_count=None, vwap=None)]
     assert found.to_pylist() == [
-        {"symbol": "AAPL", "trading_date": date(2024, 1, 2), **rows[0]},
-        {"symbol": "AAPL", "trading_date": date(2024, 1, 2), **rows[1]},
-        {"symbol": "AAPL", "trading_date": date(2024, 2, 1), **bar("2024-02-01T14:30:00Z", 15.0)},
+        {"symbol": "AAPL", "trading_date": date(2024, 1, 2), **rows[0], "session": "regular"},
+        {"symbol": "AAPL", "trading_date": date(2024, 1, 2), **rows[1], "session": "late"},
+        {"symbol": "AAPL", "trading_date": date(2024, 2, 1), **bar("2024-02-01T14:30:00Z", 15.0), "session": "regular"},
     ]
 
 
 def test_every_symbol_is_text(filled: StoreOnDisk) -> None:
-    for view in ("bars", *(f"bars_{timeframe}" for timeframe in AGGREGATED)):
+    for view in VIEWS:
         found = ask(filled, f"SELECT DISTINCT symbol FROM {view} ORDER BY symbol")
         assert [row["symbol"] for row in found] == sorted(SYMBOLS)
 
@@ -68,14 +69,16 @@ def test_every_timeframe_has_a_view(filled: StoreOnDisk, timeframe: Timeframe) -
     path = filled.aggregate_path("AAPL", timeframe, "2024-01")
     january = [row for row in filled.rows(path) if row["timestamp"].month == 1]
 
-    found = DuckDBQuery(filled.layout).run(
+    found = filled.query.run(
         f"FROM bars_{timeframe} WHERE symbol = 'AAPL' AND trading_date < '2024-02-01' ORDER BY timestamp"
     )
 
     is_day = timeframe is Timeframe.DAY_1
-    assert [(field.name, str(field.type)) for field in found.schema] == COLUMNS + [SOURCE] * is_day
-    more: dict[str, Any] = {"source": "minutes"} if is_day else {}
-    assert found.to_pylist() == [{"symbol": "AAPL", "trading_date": date(2024, 1, 2), **row, **more} for row in january]
+    last = SOURCE if is_day else SESSION
+    assert [(field.name, str(field.type)) for field in found.schema] == [*COLUMNS, last]
+    expected = [{"symbol": "AAPL", "trading_date": date(2024, 1, 2), **row} for row in january]
+    assert found.drop_columns(last[0]).to_pylist() == expected
+    assert found[last[0]].to_pylist() == (["minutes"] if is_day else ["regular", "late"])
 
 
 def test_an_order_is_kept_and_a_limit_is_obeyed(filled: StoreOnDisk) -> None:
@@ -109,24 +112,26 @@ def test_a_view_can_be_described(filled: StoreOnDisk) -> None:
     assert [row["column_name"] for row in ask(filled, "DESCRIBE bars_1d")] == [name for name, _ in (*COLUMNS, SOURCE)]
 
 
-def test_an_empty_store_has_every_view_with_its_columns_and_no_bars(tmp_path: Path) -> None:
-    query = DuckDBQuery(StoreOnDisk(tmp_path).layout)
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_without_bars_is_an_error_and_not_an_empty_answer(tmp_path: Path, view: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"view bars(_1d)? has no bars|view {view} has no bars") as missing:
+        StoreOnDisk(tmp_path).query.run(f"SELECT count(*) FROM {view}")
 
-    for view in VIEWS:
-        found = query.run(f"SELECT * FROM {view}")
-        of_days = view in ("bars_1d", "bars_1w", "bars_1mo")
-        assert [(field.name, str(field.type)) for field in found.schema] == COLUMNS + [SOURCE] * of_days
-        assert found.num_rows == 0
+    assert f"{tmp_path / 'data'}: there is no such folder; correct output_path, or ingest first" in str(missing.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_minutes_without_aggregates_leave_the_other_views_empty(tmp_path: Path) -> None:
+def test_a_query_that_names_no_view_needs_no_bars(tmp_path: Path) -> None:
+    assert ask(StoreOnDisk(tmp_path), "SELECT 1 AS one") == [{"one": 1}]
+
+
+def test_files_that_are_gone_are_an_error(tmp_path: Path) -> None:
     store = StoreOnDisk(tmp_path)
     store.keep((day("AAPL", "2024-01-02"), [bar("2024-01-02T14:30:00Z")]))
+    store.path(day("AAPL", "2024-01-02")).unlink()
 
-    assert ask(store, "SELECT (SELECT count(*) FROM bars) AS bars, (SELECT count(*) FROM bars_1d) AS days") == [
-        {"bars": 1, "days": 0}
-    ]
+    with pytest.raises(ConfigurationError, match="it holds no bars"):
+        ask(store, "SELECT count(*) FROM bars_5m")
 
 
 @pytest.mark.parametrize("name", ["a [store]", "star*", "what?", "it's", 'say "so"', "{a,b}", "a%20b", "[!x]", "ünï"])

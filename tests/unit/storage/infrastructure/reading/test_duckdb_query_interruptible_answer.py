@@ -62,7 +62,7 @@ def test_ctrl_c_ends_a_query_that_had_not_begun_when_it_came() -> None:
 @pytest.mark.parametrize("seconds", [0.005, 0.01, 0.02, 0.03, 0.25])
 def test_an_endless_query_ends_with_ctrl_c_whenever_it_comes(tmp_path: Path, sql: str, seconds: float) -> None:
     with pytest.raises(KeyboardInterrupt):
-        _run_and_interrupt(DuckDBQuery(StoreOnDisk(tmp_path).layout), sql, seconds)
+        _run_and_interrupt(StoreOnDisk(tmp_path).query, sql, seconds)
 
 
 def test_duckdb_does_nothing_on_the_thread_that_hears_ctrl_c() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
-from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from tests.support.builders import bar, day
 from tests.support.store_on_disk import StoreOnDisk
 
@@ -20,7 +20,7 @@ def test_a_damaged_file_is_named_and_is_not_called_a_wrong_query(tmp_path: Path,
     store.keep(*DAYS)
     file = next((tmp_path / "data" / f"symbol={damaged}").rglob("*.parquet"))
     file.write_bytes(file.read_bytes()[:-8])
-    query = DuckDBQuery(store.layout)
+    query = store.query
 
     with pytest.raises(StorageError) as error:
         query.run("SELECT sum(volume) FROM bars")
@@ -33,10 +33,12 @@ def test_what_does_not_need_the_damaged_file_still_answers(tmp_path: Path) -> No
     store = StoreOnDisk(tmp_path)
     store.keep(*DAYS)
     next((tmp_path / "data" / "symbol=AAPL").rglob("*.parquet")).write_bytes(b"PAR1")
-    query = DuckDBQuery(store.layout)
+    query = store.query
 
     assert query.run("SELECT 1 AS one").to_pylist() == [{"one": 1}]
-    assert query.run("SELECT count(*) AS n FROM bars_1d").to_pylist() == [{"n": 0}]
+    assert query.run("SHOW TABLES").num_rows == len(Timeframe)
+    with pytest.raises(StorageError, match="damaged"):
+        query.run("SELECT count(*) AS n FROM bars_1d")  # made of the minutes
 
 
 @pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir])
@@ -48,4 +50,4 @@ def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path, put: Callab
     put(file)
 
     with pytest.raises(StorageError, match=rf"{file} is not a file; move away"):
-        DuckDBQuery(store.layout).run("SELECT count(*) FROM bars")
+        store.query.run("SELECT count(*) FROM bars")

@@ -8,7 +8,7 @@ import pytest
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
-from tests.support.builders import bar, day
+from tests.support.builders import CALENDAR, bar, day
 from tests.support.store_on_disk import StoreOnDisk
 
 NOT_A_VIEW = [
@@ -74,7 +74,7 @@ def store(tmp_path: Path) -> StoreOnDisk:
 
 
 def _ask(store: StoreOnDisk, sql: str) -> str:
-    return str(DuckDBQuery(store.layout).run(sql.replace("{data}", str(store.layout.data))).to_pylist())
+    return str(store.query.run(sql.replace("{data}", str(store.layout.data))).to_pylist())
 
 
 @pytest.mark.parametrize("sql", NOT_A_VIEW)
@@ -127,7 +127,9 @@ def test_a_query_that_is_nested_a_thousand_times_is_refused_without_a_crash(stor
 def test_a_query_that_would_fill_the_memory_or_the_disk_ends(
     store: StoreOnDisk, sql: str, error: type[Exception], message: str
 ) -> None:
-    query = DuckDBQuery(store.layout, {"memory_limit": "60MB", "max_temp_directory_size": "20MB"})
+    query = DuckDBQuery(
+        store.layout, CALENDAR.reaching, limits={"memory_limit": "60MB", "max_temp_directory_size": "20MB"}
+    )
 
     with pytest.raises(error, match=message):
         query.run(sql)

@@ -9,7 +9,6 @@ import duckdb
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import QueryError
-from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from tests.support.builders import bar, day, table
 from tests.support.store_on_disk import StoreOnDisk, tree
 
@@ -128,7 +127,7 @@ def _ask(store: StoreOnDisk, sql: str) -> str:
     for name, path in places.items():
         sql = sql.replace(f"{{{name}}}", str(path).replace("'", "''"))
     with contextlib.chdir(store.root):
-        return str(DuckDBQuery(store.layout).run(sql).to_pylist())
+        return str(store.query.run(sql).to_pylist())
 
 
 @pytest.mark.parametrize("sql", NOT_READING)
@@ -182,7 +181,7 @@ def test_the_lock_protects_the_files_even_if_the_list_of_functions_has_a_hole(st
         sql = sql.replace(name, str(path).replace("'", "''"))
 
     with (
-        DuckDBQuery(store.layout).locked() as connection,
+        store.query.locked() as connection,
         contextlib.chdir(store.root),
         pytest.raises(duckdb.Error) as refused,
     ):
@@ -195,7 +194,7 @@ def test_the_lock_protects_the_files_even_if_the_list_of_functions_has_a_hole(st
 @pytest.mark.parametrize("sql", UNLOCKING)
 def test_the_lock_cannot_be_opened_from_within(store: StoreOnDisk, sql: str) -> None:
     before = tree(store.root)
-    with DuckDBQuery(store.layout).locked() as connection:
+    with store.query.locked() as connection:
         with pytest.raises((duckdb.PermissionException, duckdb.InvalidInputException)):
             connection.execute(sql.replace("{state}", str(store.root / "state" / "x").replace("'", "''")))
         names = ["enable_external_access", "lock_configuration", "autoload_known_extensions"]
@@ -208,7 +207,7 @@ def test_the_lock_cannot_be_opened_from_within(store: StoreOnDisk, sql: str) -> 
 def test_a_query_leaves_nothing_in_the_working_folder(store: StoreOnDisk) -> None:
     before = tree(store.root)
 
-    with DuckDBQuery(store.layout).locked() as connection:
+    with store.query.locked() as connection:
         scratch = Path(connection.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
         assert (scratch.stat().st_mode & 0o777, store.root in scratch.parents) == (0o700, False)
 
@@ -241,4 +240,4 @@ def test_a_day_file_that_is_a_link_to_outside_of_the_store_is_not_followed(tmp_p
     link.symlink_to(outside.path(day("AAPL", "2024-01-02")))
 
     with pytest.raises(QueryError, match="Permission"):
-        DuckDBQuery(inside.layout).run("SELECT symbol, close FROM bars")
+        inside.query.run("SELECT symbol, close FROM bars")

@@ -1,0 +1,239 @@
+"""The views that SQL sees: the stored bars of every timeframe, and what is made of the minutes where no file has it.
+
+``bars`` are the minutes. ``bars_5m`` … ``bars_1d`` are files of aggregates; for months without one, they are made of
+the minutes of these months whenever they are read (ADR 0031). ``bars_1w`` and ``bars_1mo`` are made of days.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate, TradingSession
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.aggregates.cascade import view_of_minutes
+from marketpipe.storage.infrastructure.official.daily_bars import (
+    FIRST_SESSIONS,
+    PERIOD_UNITS,
+    days_of_periods,
+    first_sessions,
+    periods_sql,
+)
+from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerprints, fingerprints_below
+from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
+from marketpipe.storage.infrastructure.reading.session_hours import UNKNOWN, session_column, session_table
+from marketpipe.storage.infrastructure.store_layout import DAY_FILE, MONTH_FOLDER, YEAR_FOLDER, StoreLayout
+
+Connection = duckdb.DuckDBPyConnection
+Unmade = Mapping[str, Sequence[MonthPartition]]
+"""The files of aggregates that do not exist, each with the months whose minutes it would be made from."""
+
+COLUMNS: Final = "timestamp, open, high, low, close, volume, trade_count, vwap"
+EMPTY: Final = (
+    "SELECT ''::VARCHAR AS symbol, DATE '1970-01-01' AS trading_date, "
+    "TIMESTAMPTZ '1970-01-01 00:00:00Z' AS timestamp, 0.0::DOUBLE AS open, 0.0::DOUBLE AS high, 0.0::DOUBLE AS low, "
+    "0.0::DOUBLE AS close, 0.0::DOUBLE AS volume, 0::BIGINT AS trade_count, 0.0::DOUBLE AS vwap WHERE false"
+)
+BARS: Final = """
+SELECT symbol, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date, {columns}
+FROM read_parquet([{files}], hive_partitioning = true, hive_types = {types})
+"""
+MINUTE_FILES: Final = f"{MONTH_FOLDER}/{DAY_FILE}"
+MINUTE_TYPES: Final = "{'symbol': VARCHAR, 'year': INT, 'month': INT}"
+INTRADAY_TYPES: Final = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
+DAY_TYPES: Final = "{'symbol': VARCHAR}"
+INTRADAY: Final = "CREATE VIEW {name} AS SELECT *, {session} AS session FROM ({bars})"
+# As ``merged_days``. A window, and no join: a condition on the symbol then reaches both kinds of files.
+DAYS: Final = """
+CREATE VIEW {name} AS
+SELECT * EXCLUDE (choice) FROM (
+    SELECT *, row_number() OVER (PARTITION BY symbol, trading_date, timestamp ORDER BY source DESC) AS choice
+    FROM (SELECT *, 'official' AS source FROM ({official}) UNION ALL SELECT *, 'minutes' AS source FROM ({made}))
+) WHERE choice = 1
+"""
+SESSIONS: Final = "calendar.sessions"
+ABSENT: Final = (0, -1)
+"""The fingerprint of a file that does not exist."""
+
+
+class QueryViews:
+    """The views of one query. Those that it names read files; the others have their columns and no bars.
+
+    Which files there are is found by ``fingerprints``: call it before ``create``.
+    """
+
+    def __init__(
+        self, layout: StoreLayout, sql: str, sessions: Sessions, closing_auction: Callable[[], int | None]
+    ) -> None:
+        """``sessions`` and ``closing_auction`` are asked for only if a view that the query names needs them."""
+        self._layout, self._sessions, self._closing_auction = layout, sessions, closing_auction
+        self._needed = tuple(timeframe for timeframe in Timeframe if _is_needed(timeframe, sql))
+        self._unmade: Mapping[Timeframe, Unmade] = {}
+
+    def fingerprints(self) -> Fingerprints:
+        """Return the fingerprint of every file that the query may read, and of those that do not exist yet.
+
+        So a query is run again if a file of aggregates appears meanwhile whose bars it has made of minutes.
+        """
+        months = list(self._months()) if any(each.is_aggregated for each in self._needed) else []
+        self._unmade = {each: self._lacking(each, months) for each in self._needed if each.is_aggregated}
+        roots = [root for each in self._needed if not each.is_made_of_days for root in self._roots_of(each)]
+        if any(self._unmade.values()):
+            roots.append(self._layout.data)
+        absent = dict.fromkeys((path for lacking in self._unmade.values() for path in lacking), ABSENT)
+        return {**absent, **fingerprints_below(list(dict.fromkeys(roots)))}
+
+    def create(self, connection: Connection) -> None:
+        """Create every view. Raises ``ConfigurationError`` if the query names one of which there are no bars."""
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("CREATE SCHEMA calendar")
+        auction = self._closing_auction() if self._unmade.get(Timeframe.DAY_1) else None
+        _fill(connection, SESSIONS, session_table(self._dates if any(self._unmade.values()) else (), auction))
+        for timeframe in Timeframe:
+            if timeframe.is_made_of_days:
+                self._create_view_of_periods(connection, timeframe)
+            elif timeframe.is_intraday:
+                self._create_view(connection, timeframe)
+            else:
+                self._create_view_of_days(connection)
+
+    def _create_view(self, connection: Connection, timeframe: Timeframe) -> None:
+        name, session, bars = view_of(timeframe), UNKNOWN, EMPTY
+        if timeframe in self._needed:
+            session = session_column(self._dates)
+            bars = _union(self._stored_and_made(timeframe)) or self._nothing(timeframe)
+        connection.execute(INTRADAY.format(name=name, session=session, bars=bars))
+
+    def _create_view_of_days(self, connection: Connection) -> None:
+        timeframe, official, made = Timeframe.DAY_1, EMPTY, EMPTY
+        if timeframe in self._needed:
+            found = _files_below(self._layout.official, f"{YEAR_FOLDER}.parquet")
+            parts = self._stored_and_made(timeframe)
+            if not found and not parts:
+                self._nothing(timeframe)
+            official, made = _bars_in(found, DAY_TYPES) if found else EMPTY, _union(parts) or EMPTY
+        connection.execute(DAYS.format(name=view_of(timeframe), official=official, made=made))
+
+    def _create_view_of_periods(self, connection: Connection, timeframe: Timeframe) -> None:
+        table, firsts = f"calendar.first_of_{timeframe}", FIRST_SESSIONS.empty_table()
+        if timeframe in self._needed and (years := self._years):
+            days = days_of_periods(TradingDate.parse(f"{min(years):04d}-01-01"), _end_of(max(years)), timeframe)
+            firsts = first_sessions(self._sessions(*days), timeframe)
+        _fill(connection, table, firsts)
+        sql = periods_sql(timeframe, view_of(Timeframe.DAY_1), table)
+        connection.execute(f"CREATE VIEW {view_of(timeframe)} AS {sql}")
+
+    def _stored_and_made(self, timeframe: Timeframe) -> list[str]:
+        """Return the SQL of the bars in files, and of those made of minutes, as far as there are any."""
+        if timeframe is Timeframe.MINUTE_1:
+            files = _files_below(self._layout.data, MINUTE_FILES)
+            return [_bars_in(files, MINUTE_TYPES)] if files else []
+        is_day, root = timeframe is Timeframe.DAY_1, self._layout.aggregates_of(timeframe)
+        files = _files_below(root, f"{YEAR_FOLDER if is_day else MONTH_FOLDER}.parquet")
+        parts = [_bars_in(files, DAY_TYPES if is_day else INTRADAY_TYPES)] if files else []
+        if unmade := self._unmade[timeframe]:
+            minutes = self._minutes_of(unmade) if files else _files_below(self._layout.data, MINUTE_FILES)
+            if minutes:
+                parts.append(view_of_minutes(timeframe, _bars_in(minutes, MINUTE_TYPES), SESSIONS))
+        return parts
+
+    def _minutes_of(self, unmade: Unmade) -> list[str]:
+        """Return the patterns of these months' day files; none of a month without one, for DuckDB refuses such."""
+        root, months = _literal(self._layout.data.resolve()), (month for some in unmade.values() for month in some)
+        return [_quoted(root / month.folder / DAY_FILE) for month in months if self._layout.day_files(month)]
+
+    def _nothing(self, timeframe: Timeframe) -> str:
+        data = self._layout.data
+        reason = "it holds no bars" if data.is_dir() else "there is no such folder"
+        raise ConfigurationError(
+            f"the view {view_of(timeframe)} has no bars: {data}: {reason}; correct output_path, or ingest first"
+        )
+
+    def _months(self) -> Iterator[MonthPartition]:
+        return (month for symbol in self._layout.symbols() for month in self._layout.months(symbol))
+
+    def _lacking(self, timeframe: Timeframe, months: Iterable[MonthPartition]) -> Unmade:
+        files = dict[str, list[MonthPartition]]()
+        for month in months:
+            files.setdefault(self._layout.aggregate(timeframe, month), []).append(month)
+        return {path: some for path, some in files.items() if not os.path.lexists(path)}
+
+    @cached_property
+    def _years(self) -> set[int]:
+        """The years of the files that the query may read."""
+        roots = {self._layout.data, *(root for each in self._needed for root in self._roots_of(each))}
+        found = (path.stem.partition("=")[2] for root in roots for path in root.glob("symbol=*/year=*"))
+        return {int(year) for year in found if re.fullmatch(r"\d{4}", year, re.ASCII) and int(year)}
+
+    @cached_property
+    def _dates(self) -> Sequence[TradingSession]:
+        """The sessions of these years, as far as the calendar reaches."""
+        years = self._years
+        return self._sessions(TradingDate.parse(f"{min(years):04d}-01-01"), _end_of(max(years))) if years else ()
+
+    def _roots_of(self, timeframe: Timeframe) -> tuple[Path, ...]:
+        """Return the folders of the bars; for days, weeks and months those of official days, then of aggregates."""
+        if timeframe is Timeframe.MINUTE_1:
+            return (self._layout.data,)
+        if timeframe.is_intraday:
+            return (self._layout.aggregates_of(timeframe),)
+        return self._layout.official, self._layout.aggregates_of(Timeframe.DAY_1)
+
+
+def view_of(timeframe: Timeframe) -> str:
+    return "bars" if timeframe is Timeframe.MINUTE_1 else f"bars_{timeframe}"
+
+
+def allowed_folders(roots: Iterable[Path]) -> str:
+    """Return the resolved folders as SQL: each as it is, and with the characters escaped that a glob interprets."""
+    return ", ".join(f"'{_quoted(form)}/'" for root in roots for form in (root.resolve(), _literal(root.resolve())))
+
+
+def _is_needed(timeframe: Timeframe, sql: str) -> bool:
+    """Return whether a query names the view, or one that is made of it."""
+    views = [timeframe, *(PERIOD_UNITS if timeframe is Timeframe.DAY_1 else ())]
+    return re.search(rf"\b({'|'.join(map(view_of, views))})\b", sql, re.IGNORECASE) is not None
+
+
+def _fill(connection: Connection, table: str, rows: pa.Table) -> None:
+    connection.register("rows_of_a_table", rows)
+    connection.execute(f"CREATE TABLE {table} AS SELECT * FROM rows_of_a_table")
+    connection.unregister("rows_of_a_table")
+
+
+def _files_below(root: Path, pattern: str) -> list[str]:
+    """Return the pattern of files below the folders of the symbols; none if no file has such a name."""
+    if next(root.glob(f"symbol=*/{pattern}"), None) is None:
+        return []
+    return [_quoted(_literal(root.resolve()) / f"symbol=*/{pattern}")]
+
+
+def _bars_in(files: Sequence[str], types: str) -> str:
+    quoted = ", ".join(f"'{file}'" for file in files)
+    return BARS.format(columns=COLUMNS, files=quoted, types=types)
+
+
+def _union(parts: Iterable[str]) -> str:
+    return " UNION ALL ".join(f"FROM ({part})" for part in parts)
+
+
+def _end_of(year: int) -> TradingDate:
+    return TradingDate.parse(f"{year:04d}-12-31")
+
+
+def _literal(path: Path) -> Path:
+    """Escape the characters of a path that a glob would interpret."""
+    return Path("".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path)))
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

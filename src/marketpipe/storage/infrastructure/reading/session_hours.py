@@ -1,0 +1,78 @@
+"""The hours of sessions as SQL sees them: a table of their bounds, and the column ``session`` of views."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from typing import Final
+
+import pyarrow as pa
+
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
+from marketpipe.shared_kernel.domain.trading_date import SATURDAY, TradingSession
+
+MICROS: Final = ("starts", "opens", "closes", "ends", "auction")
+SCHEMA: Final = pa.schema([("trading_date", pa.date32()), *((name, pa.int64()) for name in MICROS)])
+UNKNOWN: Final = "CAST(NULL AS VARCHAR)"
+FOUR: Final = 240
+"""Minutes from midnight to the first of extended trading."""
+# A CASE over constants, and no join: a query that does not select the column does not pay for it.
+PART: Final = """CASE WHEN {minute} < 240 OR {minute} >= {ends} THEN NULL WHEN {minute} < {opens} THEN 'early'
+WHEN {minute} < {closes} THEN 'regular' ELSE 'late' END"""
+MINUTE: Final = (
+    "(date_part('hour', timestamp AT TIME ZONE 'America/New_York') * 60 "
+    "+ date_part('minute', timestamp AT TIME ZONE 'America/New_York'))"
+)
+Hours = tuple[int, int, int]
+"""When the regular session opens and closes, and when extended trading ends, in minutes since New York midnight."""
+
+
+def session_table(sessions: Sequence[TradingSession], closing_auction: int | None) -> pa.Table:
+    """Return the bounds of each session, and the start of its closing auction's minute, as ``cascade.py`` needs."""
+    rows = []
+    for each in sessions:
+        auction = None if closing_auction is None else each.auction(closing_auction).start.epoch_micros
+        bounds = each.extended.start, each.opens, each.closes, each.extended.end
+        rows.append((each.trading_date.day, *(moment.epoch_micros for moment in bounds), auction))
+    columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
+    return pa.table([pa.array(list(values), field.type) for values, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
+
+
+def session_column(sessions: Sequence[TradingSession]) -> str:
+    """Return SQL that is 'early', 'regular' or 'late' for a bar, of its ``trading_date`` and ``timestamp``.
+
+    NULL for a bar that is in no session: of a closed day, outside extended hours, or outside of these sessions' dates.
+    """
+    if not sessions:
+        return UNKNOWN
+    hours = {session.trading_date.day: _hours(session) for session in sessions}
+    usual = Counter(hours.values()).most_common(1)[0][0]
+    others = defaultdict[Hours, list[date]](list)
+    for day, each in hours.items():
+        if each != usual or day.weekday() >= SATURDAY:
+            others[each].append(day)
+    first, last = min(hours), max(hours)
+    weekdays = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    closed = _list_of(day for day in weekdays if day.weekday() < SATURDAY and day not in hours)
+    cases = [f"WHEN trading_date IN {_list_of(days)} THEN {_part(each)}" for each, days in others.items()]
+    outside = f"trading_date < DATE '{first}' OR trading_date > DATE '{last}' OR isodow(trading_date) > 5"
+    cases.append(f"WHEN {outside} OR trading_date IN {closed} THEN NULL")
+    return f"CASE {' '.join(cases)} ELSE {_part(usual)} END"
+
+
+def _hours(session: TradingSession) -> Hours:
+    starts = session.extended.start.epoch_micros
+    moments = session.opens, session.closes, session.extended.end
+    opens, closes, ends = (FOUR + (moment.epoch_micros - starts) // MICROS_PER_MINUTE for moment in moments)
+    return opens, closes, ends
+
+
+def _part(hours: Hours) -> str:
+    opens, closes, ends = hours
+    return PART.format(minute=MINUTE, opens=opens, closes=closes, ends=ends)
+
+
+def _list_of(days: Iterable[date]) -> str:
+    dates = ", ".join(f"DATE '{day}'" for day in days)
+    return f"({dates or 'NULL'})"
