@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from marketpipe import load_ohlcv
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.child_processes import LONGEST_SECONDS, run, start, wait_until
 from tests.support.cli_process import environment, fresh_marketpipe, marketpipe, result_of, start_marketpipe
 
@@ -246,7 +247,7 @@ def _alpaca(folder: Path, url: str, **more: str) -> str:
     [(401, b"<html><h1>401 Authorization Required</h1></html>"), (403, b'{"message": "forbidden."}')],
 )
 def test_refused_keys_are_never_zero_bars(tmp_path: Path, status: int, body: bytes) -> None:
-    with AlpacaLoopback({}, fault=lambda *_: Reply(status, body)) as provider:
+    with AlpacaLoopback({}, fault=lambda *_: Response(status, body)) as provider:
         done = marketpipe("ingest", "--config", _alpaca(tmp_path, provider.url), cwd=tmp_path)
 
     assert done.returncode == 1
@@ -259,9 +260,9 @@ def test_refused_keys_are_never_zero_bars(tmp_path: Path, status: int, body: byt
 def test_a_failed_symbol_exits_1_is_named_and_is_requested_again(tmp_path: Path) -> None:
     bars = {"AAPL": [record("2024-03-04T15:00:00Z")], "BAD": []}
 
-    def refuse_bad(_: int, query: object) -> Reply | None:
+    def refuse_bad(_: int, query: object) -> Response | None:
         named = "BAD" in str(query)
-        return Reply(400, b'{"message":"invalid symbol: BAD"}') if named else None
+        return Response(400, b'{"message":"invalid symbol: BAD"}') if named else None
 
     with AlpacaLoopback(bars, fault=refuse_bad) as provider:
         config = _alpaca(tmp_path, provider.url, symbols="[AAPL, BAD]")

@@ -53,6 +53,8 @@ LAYERS: Final = [
     Breach("terminal_imports_loader", "terminal/output.py", "from marketpipe.loader import load_ohlcv", "1"),
     Breach("loader_imports_terminal", "loader.py", "import marketpipe.terminal.output", "1"),
     Breach("provider_kit_imports_registry", "provider_kit.py", "import marketpipe.provider_registry", "1"),
+    Breach("commands_import_testing", "commands/setup.py", "def f():\n    import marketpipe.testing", "1"),
+    Breach("testing_imports_the_command_line", "testing/bars.py", "import marketpipe.__main__", "1"),
     Breach("new_folder_in_a_context", "storage/services/__init__.py", "", "2", creates=True),
     Breach("new_module_in_a_context", "validation/judging.py", "", "2", creates=True),
     Breach("domain_imports_application", JOB, "import marketpipe.ingestion.application.ports", "2 9"),
@@ -175,6 +177,8 @@ HOMES: Final = [
     Breach("dotenv_in_integration", BASE_CLIENT, "from dotenv import load_dotenv", "8g"),
     Breach("typer_in_pipeline", "pipeline.py", "import typer", "8h"),
     Breach("rich_in_storage", STORE, "from rich.progress import track", "8h"),
+    Breach("pytest_in_provider_kit", "provider_kit.py", "import pytest", "8j"),
+    Breach("testing_imports_an_adapter", "testing/bars.py", "import marketpipe.integration.infrastructure", "7b"),
 ]
 
 CYCLES: Final = [

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.child_processes import wait_until
 from tests.support.cli_process import marketpipe, result_of, start_marketpipe
 
@@ -22,7 +23,7 @@ BARS = {
 COUNT = sum(map(len, BARS.values()))
 
 
-def _slow(_: int, __: object) -> Reply | None:
+def _slow(_: int, __: object) -> Response | None:
     time.sleep(0.03)
     return None
 
@@ -98,7 +99,7 @@ def test_a_stopped_ingestion_ends_cleanly_and_reports_how_to_resume(
 def test_a_second_ctrl_c_does_not_wait_for_a_request_that_hangs(tmp_path: Path) -> None:
     asked, let_go = threading.Event(), threading.Event()
 
-    def hang(_: int, __: object) -> Reply | None:
+    def hang(_: int, __: object) -> Response | None:
         asked.set()
         let_go.wait(60)
         return None

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.child_processes import Popen, wait_until
 from tests.support.cli_process import KEYS, marketpipe, start_marketpipe
 from tests.support.shared_store import (
@@ -48,7 +49,7 @@ class _Market:
     def __attrs_post_init__(self) -> None:
         self.provider = AlpacaLoopback(BARS, page_size=PAGE, fault=self._hold)
 
-    def _hold(self, number: int, _: Mapping[str, str]) -> Reply | None:
+    def _hold(self, number: int, _: Mapping[str, str]) -> Response | None:
         keys = [headers["apca-api-key-id"] for headers in self.provider.headers[: number + 1]]
         if keys[number] == VICTIM and keys.count(VICTIM) > ANSWERED:
             self.hanging += 1

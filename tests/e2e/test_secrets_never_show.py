@@ -22,7 +22,8 @@ from marketpipe.composition import provider
 from marketpipe.config import find_credentials, load_config
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth
 from marketpipe.shared_kernel.domain.errors import MarketPipeError, ProviderError
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.builders import request
 from tests.support.child_processes import Popen
 from tests.support.cli_process import start_marketpipe
@@ -190,7 +191,7 @@ def test_a_configuration_with_a_secret_in_it_shows_it_in_no_error(tmp_path: Path
 
 @pytest.mark.slow
 def test_the_command_line_shows_no_secret_though_it_is_wrong_refused_or_killed(tmp_path: Path) -> None:
-    refusal = Reply(401, f'{{"message": "{PAIR}", "again": "{SECRET}"}}'.encode())
+    refusal = Response(401, f'{{"message": "{PAIR}", "again": "{SECRET}"}}'.encode())
     with AlpacaLoopback({}, fault=lambda *_: refusal) as refusing, WireServer(SILENCE) as silent, ExitStack() as files:
         folders = {name: tmp_path / name for name in ("refused", "wrong", "option", "killed")}
         for name, folder in folders.items():

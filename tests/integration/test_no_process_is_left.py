@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from marketpipe.testing import Response
 from marketpipe.worker_pool import IMPORTED_BEFORE_FORKING
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
+from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.child_processes import Popen, run, start, wait_until
 from tests.support.run_environment import environment
 
@@ -52,7 +53,7 @@ print(threading.active_count())
 def test_everything_ends_if_the_parent_is_killed_while_a_worker_waits_for_the_provider(tmp_path: Path) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
-    def hang(_: int, __: Mapping[str, str]) -> Reply | None:
+    def hang(_: int, __: Mapping[str, str]) -> Response | None:
         asked.set()
         go_on.wait(60)
         return None

@@ -12,7 +12,8 @@ from attrs import frozen
 
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.symbol import Outcome
-from tests.support.alpaca_loopback import AlpacaLoopback, Record, Reply
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback, Record
 from tests.support.builders import day
 from tests.support.pipeline_ring import quarantined_rows, stored_rows
 from tests.support.provider_faults import WEEK, alpaca_pipeline, ingested, market, truth
@@ -70,7 +71,7 @@ class Ingested:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
     root, page = tmp_path_factory.mktemp("bad_bars"), page_of_everything()
     with (
-        AlpacaLoopback({}, fault=lambda *_: Reply(body=page)) as loopback,
+        AlpacaLoopback({}, fault=lambda *_: Response(body=page)) as loopback,
         alpaca_pipeline(root, loopback.url, symbols=SYMBOLS, first=FIRST, last=SECOND) as made,
     ):
         return Ingested(root, made.ingest(), len(loopback.requests))
@@ -111,10 +112,10 @@ def days(symbol: str) -> list[list[Record]]:
 
 
 def in_pages(*pages: Sequence[Group]) -> AlpacaLoopback:
-    def answer(_: int, query: Mapping[str, str]) -> Reply:
+    def answer(_: int, query: Mapping[str, str]) -> Response:
         number = int(query.get("page_token", "0"))
         token = str(number + 1) if number + 1 < len(pages) else None
-        return Reply(body=json.dumps({"bars": dict(pages[number]), "next_page_token": token}).encode())
+        return Response(body=json.dumps({"bars": dict(pages[number]), "next_page_token": token}).encode())
 
     return AlpacaLoopback({}, fault=answer)
 

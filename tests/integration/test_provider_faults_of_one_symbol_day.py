@@ -12,7 +12,8 @@ import pytest
 
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.symbol import Outcome
-from tests.support.alpaca_loopback import AlpacaLoopback, Record, Reply
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback, Record
 from tests.support.builders import day
 from tests.support.pipeline_ring import contents
 from tests.support.provider_faults import (
@@ -35,11 +36,11 @@ SCOPE: dict[str, Any] = {"symbols": SYMBOLS, "first": DATES[0], "last": DATES[-1
 NUMBER = count(1)
 
 
-def saying(value: object) -> Reply:
-    return Reply(body=value if isinstance(value, bytes) else json.dumps(value).encode())
+def saying(value: object) -> Response:
+    return Response(body=value if isinstance(value, bytes) else json.dumps(value).encode())
 
 
-def of_msft(value: Any) -> Reply:
+def of_msft(value: Any) -> Response:
     """Return a page of the bars of one symbol in another form."""
     return saying({"bars": {"MSFT": value}, "next_page_token": None})
 
@@ -48,12 +49,12 @@ def a_bar(**changes: object) -> Record:
     return {**BARS["MSFT"][0], **changes}
 
 
-def twice(page: str) -> Reply:
+def twice(page: str) -> Response:
     """Every bar of it is good."""
     return saying(page.replace("BAR", json.dumps(BARS["MSFT"][10])).encode())
 
 
-ANSWERS: dict[str, tuple[Reply, str]] = {
+ANSWERS: dict[str, tuple[Response, str]] = {
     "a dict of bars": (of_msft({"0": a_bar()}), "not a page of bars"),
     "a number": (of_msft(5), "not a page of bars"),
     "a word": (of_msft("none"), "not a page of bars"),
@@ -75,11 +76,11 @@ ANSWERS: dict[str, tuple[Reply, str]] = {
     "a message": (saying({"message": "try later"}), "a message instead of bars"),
     "half a page": (saying(b'{"bars":{"MSFT":[{"t":'), "not JSON"),
     "HTML": (saying(b"<html>"), "not JSON"),
-    "500": (Reply(500, b'{"message":"oops"}'), "alpaca answered 500: oops"),
-    "504": (Reply(504, b""), "alpaca answered 504: Gateway Timeout"),
-    "hung up": (Reply(dropped=True), "the connection broke"),
-    "cut": (Reply(body=b'{"bars":{}}', cut_after=5), "the connection broke"),
-    "not gzip": (Reply(body=b"x", headers={"Content-Encoding": "gzip"}), "in the middle of its gzip stream"),
+    "500": (Response(500, b'{"message":"oops"}'), "alpaca answered 500: oops"),
+    "504": (Response(504, b""), "alpaca answered 504: Gateway Timeout"),
+    "hung up": (Response(dropped=True), "the connection broke"),
+    "cut": (Response(body=b'{"bars":{}}', cut_after=5), "the connection broke"),
+    "not gzip": (Response(body=b"x", headers={"Content-Encoding": "gzip"}), "in the middle of its gzip stream"),
 }
 
 
@@ -98,7 +99,7 @@ def assert_asked_again_alone(root: Path, loopback: AlpacaLoopback) -> None:
 
 
 @pytest.mark.parametrize(("answer", "complaint"), ANSWERS.values(), ids=ANSWERS)
-def test_a_day_without_a_usable_response_fails_alone(tmp_path: Path, answer: Reply, complaint: str) -> None:
+def test_a_day_without_a_usable_response_fails_alone(tmp_path: Path, answer: Response, complaint: str) -> None:
     fault = whenever_asked_for("MSFT", DATES[1], lambda _: answer)
     with AlpacaLoopback(BARS, fault=fault) as loopback:
         report = ingested(tmp_path, loopback, **SCOPE)
@@ -115,9 +116,9 @@ def test_a_day_without_any_response_fails_alone(tmp_path: Path) -> None:
 
 
 def test_pages_before_one_that_fails_are_not_requested_again(tmp_path: Path) -> None:
-    def fault(_: int, query: Mapping[str, str]) -> Reply | None:
+    def fault(_: int, query: Mapping[str, str]) -> Response | None:
         later = query["symbols"] == "MSFT" or int(query.get("page_token", "0")) >= 40
-        return Reply(500) if later and names(query, "MSFT", DATES[1]) else None
+        return Response(500) if later and names(query, "MSFT", DATES[1]) else None
 
     with AlpacaLoopback(BARS, page_size=20, fault=fault) as loopback:
         report = ingested(tmp_path, loopback, **SCOPE)
@@ -146,7 +147,7 @@ def test_a_day_whose_pages_never_end_fails_alone(tmp_path: Path, tokens: str, pa
     token, complaint = TOKENS[tokens]
     complaint = "bars of 'TSLA', which was not requested, in place" if page == "strangers" else complaint
 
-    def endless(query: Mapping[str, str]) -> Reply:
+    def endless(query: Mapping[str, str]) -> Response:
         return saying({"bars": PAGES[page], "next_page_token": token(query)})
 
     with AlpacaLoopback(BARS, fault=whenever_asked_for("MSFT", DATES[1], endless)) as loopback:

@@ -15,7 +15,8 @@ import pytest
 from marketpipe.integration.infrastructure.rate_limiter import LONGEST_PAUSE
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.errors import CredentialsError
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.fake_clock import FakeClock
 from tests.support.provider_faults import WEEK, all_days, ingested, market, wrongly_stored
 
@@ -34,14 +35,14 @@ class TenAMinute:
         self.moments: list[float] = []
         self._lock = threading.Lock()
 
-    def __call__(self, _: int, __: Mapping[str, str]) -> Reply | None:
+    def __call__(self, _: int, __: Mapping[str, str]) -> Response | None:
         with self._lock:
             now = self.clock.now().epoch_micros / 1e6
             self.moments.append(now)
             used = sum(moment // 60 == now // 60 for moment in self.moments)
             self.refused += used > self.limit
             reset = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(now // 60 + 1) * 60)}
-            return Reply(429, TOO_MANY, reset) if used > self.limit else None
+            return Response(429, TOO_MANY, reset) if used > self.limit else None
 
 
 def test_ten_requests_a_minute_are_never_exceeded(tmp_path: Path) -> None:
@@ -88,9 +89,9 @@ def test_no_request_is_sent_before_the_end_of_a_pause(
 ) -> None:
     clock, moments = FakeClock(), list[float]()
 
-    def fault(number: int, _: Mapping[str, str]) -> Reply | None:
+    def fault(number: int, _: Mapping[str, str]) -> Response | None:
         moments.append(clock.monotonic())
-        return Reply(status, TOO_MANY, dict(headers(clock))) if number == 0 else None
+        return Response(status, TOO_MANY, dict(headers(clock))) if number == 0 else None
 
     with AlpacaLoopback(BARS, fault=fault) as loopback:
         report = ingested(tmp_path, loopback, clock=clock, **SCOPE)
@@ -105,7 +106,7 @@ def _http_date(clock: FakeClock, seconds: int) -> str:
 
 
 def refused_for_ever(root: Path, status: int, **headers: str) -> tuple[IngestionReport, int]:
-    answer = Reply(status, TOO_MANY, headers)
+    answer = Response(status, TOO_MANY, headers)
     with AlpacaLoopback(BARS, fault=lambda *_: answer) as loopback:
         return ingested(root, loopback, **SCOPE), len(loopback.requests)
 

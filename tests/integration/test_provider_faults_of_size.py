@@ -14,7 +14,8 @@ import pytest
 from marketpipe.integration.infrastructure.http_exchange import LARGEST_BODY
 from marketpipe.shared_kernel.domain.errors import MalformedResponseError
 from marketpipe.shared_kernel.domain.symbol import Outcome
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.builders import day
 from tests.support.clients import KEY, SECRET, exchange
 from tests.support.endless_server import EndlessServer
@@ -82,7 +83,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 def test_a_gzip_bomb_fails_its_symbol_day_alone_and_not_the_memory(
     tmp_path: Path, bomb: Callable[[], bytes], complaint: str
 ) -> None:
-    reply = Reply(body=bomb(), headers=GZIP)
+    reply = Response(body=bomb(), headers=GZIP)
     fault = whenever_asked_for("MSFT", DATES[1], lambda _: reply)
     with AlpacaLoopback(BARS, fault=fault) as loopback, memory_below(120 * MEGABYTE):
         report = ingested(tmp_path, loopback, **SCOPE)
@@ -95,8 +96,10 @@ def test_a_gzip_bomb_fails_its_symbol_day_alone_and_not_the_memory(
 def test_a_redirect_is_a_clear_failure_and_takes_no_credentials_to_another_host(tmp_path: Path, status: int) -> None:
     with AlpacaLoopback(BARS) as elsewhere:
 
-        def moved(_: int, __: Mapping[str, str]) -> Reply:
-            return Reply(status, b"", {"Location": f"{elsewhere.url.replace('127.0.0.1', 'localhost')}/v2/stocks/bars"})
+        def moved(_: int, __: Mapping[str, str]) -> Response:
+            return Response(
+                status, b"", {"Location": f"{elsewhere.url.replace('127.0.0.1', 'localhost')}/v2/stocks/bars"}
+            )
 
         with AlpacaLoopback(BARS, fault=moved) as home, alpaca_pipeline(tmp_path, home.url, **SCOPE) as made:
             report = made.ingest()

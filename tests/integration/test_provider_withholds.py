@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from marketpipe.shared_kernel.domain.symbol import Outcome
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.pipeline_ring import contents
 from tests.support.provider_faults import (
     DATES,
@@ -72,11 +73,11 @@ def test_silence_about_everything_stores_nothing(tmp_path: Path) -> None:
 def test_one_empty_response_for_every_page_withholds_nothing(tmp_path: Path) -> None:
     asked: set[str] = set()
 
-    def fault(_: int, query: Mapping[str, str]) -> Reply | None:
+    def fault(_: int, query: Mapping[str, str]) -> Response | None:
         name = repr(sorted(query.items()))
         known = name in asked
         asked.add(name)
-        return None if known else Reply(body=b'{"bars":null,"next_page_token":null}')
+        return None if known else Response(body=b'{"bars":null,"next_page_token":null}')
 
     with AlpacaLoopback(BARS, page_size=PAGE, fault=fault) as loopback:
         report = ingested(tmp_path, loopback, symbols=SYMBOLS)

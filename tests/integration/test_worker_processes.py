@@ -18,7 +18,8 @@ from prometheus_client import CollectorRegistry
 from marketpipe import Credentials, Pipeline, PipelineConfig
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, CredentialsError
 from marketpipe.shared_kernel.events import BarsStored, Event, RequestCompleted, SymbolDaysRecorded
-from tests.support.alpaca_loopback import AlpacaLoopback, Fault, Reply, record
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback, Fault, record
 from tests.support.child_processes import Popen, run, start
 from tests.support.cli_process import environment, marketpipe
 from tests.support.pipeline_ring import contents
@@ -90,7 +91,7 @@ def test_processes_and_threads_store_the_same_bytes_and_tell_the_same(tmp_path: 
 
 
 def test_refused_keys_end_the_job_with_the_error_they_end_it_with_in_threads(tmp_path: Path) -> None:
-    refusal = Reply(401, b'{"message":"forbidden."}')
+    refusal = Response(401, b'{"message":"forbidden."}')
     with (
         provider(lambda *_: refusal) as alpaca,
         opened(config(tmp_path, alpaca.url)) as pipeline,
@@ -124,7 +125,7 @@ def test_without_keys_nothing_is_touched(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_is_killed_fails_its_request_alone_and_is_replaced(tmp_path: Path) -> None:
-    def kill_a_worker(number: int, _: object) -> Reply | None:
+    def kill_a_worker(number: int, _: object) -> Response | None:
         if number == 0:
             os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
         return None
@@ -141,7 +142,7 @@ def test_a_worker_that_is_killed_fails_its_request_alone_and_is_replaced(tmp_pat
 def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
-    def hang(_: int, __: object) -> Reply | None:
+    def hang(_: int, __: object) -> Response | None:
         asked.set()
         go_on.wait(60)
         return None
@@ -169,7 +170,7 @@ def test_a_stop_signal_finishes_the_current_day_and_records_what_was_stored(
     days = [f"2024-03-{day:02d}" for day in (4, 5, 6, 7, 8)]
     bars = {"AAPL": [record(f"{day}T15:{minute:02d}:00Z", 100.0) for day in days for minute in range(30)]}
 
-    def slowly(_: int, __: object) -> Reply | None:
+    def slowly(_: int, __: object) -> Response | None:
         time.sleep(0.3)
         return None
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from attrs import define, field
+from marketpipe.testing import LoopbackRequest, LoopbackServer, Response
 
 NEW_YORK = ZoneInfo("America/New_York")
 Record = dict[str, Any]
@@ -22,18 +18,7 @@ Bars = dict[str, list[Record]]
 """Bars by symbol."""
 
 
-@define
-class Reply:
-    status: int = 200
-    body: bytes = b"{}"
-    headers: dict[str, str] = field(factory=dict)
-    cut_after: int | None = None
-    """Close the connection after that many bytes of the body."""
-    dropped: bool = False
-    """Close the connection without a response."""
-
-
-Fault = Callable[[int, Mapping[str, str]], Reply | None]
+Fault = Callable[[int, Mapping[str, str]], Response | None]
 """Called with the number of the request (from 0) and its query. Returns None if the request shall succeed."""
 
 
@@ -73,54 +58,55 @@ class AlpacaLoopback:
         self.headers: list[dict[str, str]] = []
         self.official: list[dict[str, str]] = []
         self.official_fault: Fault | None = None
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._server = LoopbackServer(self.answer)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return self._server.url
 
     def __enter__(self) -> AlpacaLoopback:
-        self._thread.start()
+        self._server.__enter__()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.__exit__()
 
-    def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Reply:
+    def answer(self, request: LoopbackRequest) -> Response:
+        query = dict(request.query)
         if query.get("timeframe") == "1Day":
             return self._official(query)
         with self._lock:
             number = len(self.requests)
             self.requests.append(query)
-            self.headers.append(headers)
+            self.headers.append(dict(request.headers))
         if self.fault is not None and (reply := self.fault(number, query)) is not None:
             return reply
-        if path != "/v2/stocks/bars":
-            return Reply(404, b'{"message":"endpoint not found."}')
-        return self._page(query, self._bars)
+        if request.path != "/v2/stocks/bars":
+            return Response(404, b'{"message":"endpoint not found."}')
+        return alpaca_page(query, self._bars, self.page_size)
 
-    def _official(self, query: dict[str, str]) -> Reply:
+    def _official(self, query: dict[str, str]) -> Response:
         with self._lock:
             number = len(self.official)
             self.official.append(query)
         if self.official_fault is not None and (reply := self.official_fault(number, query)) is not None:
             return reply
-        return self._page(query, {symbol: official_days(records) for symbol, records in self._traded.items()})
+        days = {symbol: official_days(records) for symbol, records in self._traded.items()}
+        return alpaca_page(query, days, self.page_size)
 
-    def _page(self, query: Mapping[str, str], bars: Mapping[str, Sequence[Record]]) -> Reply:
-        start, end = _micros(query["start"]), _micros(query["end"])
-        wanted = [s for s in sorted(set(query["symbols"].split(","))) if s in bars]
-        found = [(s, r) for s in wanted for r in bars[s] if start <= _micros(r["t"]) <= end]
-        skipped = int(query.get("page_token", "0"))
-        size = min(self.page_size, int(query.get("limit", "1000")))
-        page: dict[str, list[Record]] = {}
-        for symbol, bar in found[skipped : skipped + size]:
-            page.setdefault(symbol, []).append(bar)
-        token = str(skipped + size) if skipped + size < len(found) else None
-        return Reply(body=json.dumps({"bars": page, "next_page_token": token}).encode())
+
+def alpaca_page(query: Mapping[str, str], bars: Mapping[str, Sequence[Record]], page_size: int) -> Response:
+    """Return the page that Alpaca would send if it had these bars."""
+    start, end = _micros(query["start"]), _micros(query["end"])
+    wanted = [s for s in sorted(set(query["symbols"].split(","))) if s in bars]
+    found = [(s, r) for s in wanted for r in bars[s] if start <= _micros(r["t"]) <= end]
+    skipped = int(query.get("page_token", "0"))
+    size = min(page_size, int(query.get("limit", "1000")))
+    page: dict[str, list[Record]] = {}
+    for symbol, bar in found[skipped : skipped + size]:
+        page.setdefault(symbol, []).append(bar)
+    token = str(skipped + size) if skipped + size < len(found) else None
+    return Response(body={"bars": page, "next_page_token": token})
 
 
 def official_days(records: Sequence[Record]) -> list[Record]:
@@ -147,42 +133,5 @@ def _ascending(bars: Mapping[str, Sequence[Record]]) -> Bars:
     return {symbol: sorted(records, key=lambda r: r["t"]) for symbol, records in bars.items()}
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """Do nothing: a client may close the connection first."""
-
-
 def _micros(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
-
-
-def _handler(loopback: AlpacaLoopback) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-        def do_GET(self) -> None:
-            url = urlsplit(self.path)
-            query = {key: values[0] for key, values in parse_qs(url.query).items()}
-            reply = loopback.answer(url.path, query, {k.lower(): v for k, v in self.headers.items()})
-            if reply.dropped:
-                self.close_connection = True
-                return
-            body, headers = reply.body, {"Content-Type": "application/json", **reply.headers}
-            if "gzip" in self.headers.get("Accept-Encoding", "") and "Content-Encoding" not in headers:
-                body, headers["Content-Encoding"] = gzip.compress(body), "gzip"
-            self.send_response(reply.status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body if reply.cut_after is None else body[: reply.cut_after])
-            if reply.cut_after is not None:
-                self.close_connection = True
-
-    return Handler

@@ -33,7 +33,9 @@ from marketpipe import (
     SymbolRun,
 )
 
-CAPABILITIES = ProviderCapabilities("acme", DataFeed("consolidated", timedelta(minutes=20)), bars_per_page=5000)
+CAPABILITIES = ProviderCapabilities(
+    "acme", DataFeed("consolidated", timedelta(minutes=20)), bars_per_page=5000, requests_per_minute=100
+)
 
 
 class _Bar(msgspec.Struct):

@@ -16,7 +16,8 @@ from marketpipe.config import ClientConfig, Credentials
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
-from tests.support.alpaca_loopback import AlpacaLoopback, Record, Reply, record
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback, Record, record
 from tests.support.builders import bar, day, sessions
 from tests.support.clients import KEY, SECRET, AlpacaSetting, exchange
 from tests.support.fake_clock import FakeClock
@@ -67,7 +68,7 @@ class ProviderFaults:
         self._asked, self._lock = Counter[str](), threading.Lock()
         self.done: Counter[str] = Counter()
 
-    def __call__(self, _: int, query: Mapping[str, str]) -> Reply | None:
+    def __call__(self, _: int, query: Mapping[str, str]) -> Response | None:
         name = repr(sorted(query.items()))
         with self._lock:
             self._asked[name] += 1
@@ -78,21 +79,21 @@ class ProviderFaults:
             self.done[kind] += 1
         return self._reply(kind, query)
 
-    def _reply(self, kind: str, query: Mapping[str, str]) -> Reply | None:
+    def _reply(self, kind: str, query: Mapping[str, str]) -> Response | None:
         if kind in STATUSES:
             headers = {"Retry-After": self._retry_after} if kind == "429" else {}
-            return Reply(int(kind), b'{"message":"internal server error occurred"}', headers)
+            return Response(int(kind), b'{"message":"internal server error occurred"}', headers)
         if kind in ("hang", "slow"):
             time.sleep(2 * TIMEOUT_SECONDS if kind == "hang" else 0.01)
             return None
         token = query.get("page_token", "0")
         replies = {
-            "drop": Reply(dropped=True),
-            "truncate": Reply(body=b'{"bars":{},"next_page_token":null}', cut_after=17),
-            "garbage": Reply(body=b'{"bars":{"AAPL":[{"t":"2024-01-'),
-            "html": Reply(body=b"<html><body>Bad gateway</body></html>", headers={"Content-Type": "text/html"}),
-            "emptypage": Reply(body=f'{{"bars":{{}},"next_page_token":"{token}"}}'.encode()),
-            "null": Reply(body=b'{"bars":null,"next_page_token":null}'),
+            "drop": Response(dropped=True),
+            "truncate": Response(body=b'{"bars":{},"next_page_token":null}', cut_after=17),
+            "garbage": Response(body=b'{"bars":{"AAPL":[{"t":"2024-01-'),
+            "html": Response(body=b"<html><body>Bad gateway</body></html>", headers={"Content-Type": "text/html"}),
+            "emptypage": Response(body=f'{{"bars":{{}},"next_page_token":"{token}"}}'.encode()),
+            "null": Response(body=b'{"bars":null,"next_page_token":null}'),
         }
         return replies[kind]
 
@@ -149,17 +150,17 @@ def names(query: Mapping[str, str], symbol: str, date: str) -> bool:
     return symbol in symbols and date in dates
 
 
-Answer = Callable[[Mapping[str, str]], Reply]
+Answer = Callable[[Mapping[str, str]], Response]
 
 
-def whenever_asked_for(symbol: str, date: str, answer: Answer) -> Callable[[int, Mapping[str, str]], Reply | None]:
+def whenever_asked_for(symbol: str, date: str, answer: Answer) -> Callable[[int, Mapping[str, str]], Response | None]:
     """Return a fault that gives the same response to every request that has that symbol-day."""
     return lambda _, query: answer(query) if names(query, symbol, date) else None
 
 
-def slow_answer(_: Mapping[str, str]) -> Reply:
+def slow_answer(_: Mapping[str, str]) -> Response:
     time.sleep(2 * TIMEOUT_SECONDS)
-    return Reply()
+    return Response()
 
 
 def wrongly_stored(root: Path, bars: Market, days: Sequence[SymbolDay]) -> list[str]:

@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from marketpipe import Pipeline
 from marketpipe.config import Credentials, load_config
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.child_processes import LONGEST_SECONDS, Popen
 from tests.support.cli_process import KEYS
 
@@ -37,7 +38,7 @@ SEEDED = {(symbol, DAYS[i % 5]) for i, symbol in enumerate(SYMBOLS)}
 NEW_YORK = ZoneInfo("America/New_York")
 
 
-def slowly(seconds: float) -> Callable[[int, object], Reply | None]:
+def slowly(seconds: float) -> Callable[[int, object], Response | None]:
     def wait(_: int, __: object) -> None:
         time.sleep(seconds)
 

@@ -16,7 +16,8 @@ from marketpipe import ConfigurationError, Credentials, MetricsConfig, Pipeline,
 from marketpipe.metrics import BACKLOG, DEFAULT, ERRORS, LATENCY, REQUESTS, metrics_in
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.shared_kernel.events import JobStarted
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback, record
 
 
 def _config(folder: Path, **changes: object) -> PipelineConfig:
@@ -70,7 +71,7 @@ def test_an_ingestion_is_counted_only_in_the_given_registry(tmp_path: Path) -> N
 def test_requests_errors_retries_and_latency_are_counted(tmp_path: Path) -> None:
     registry, labels = CollectorRegistry(), {"provider": "alpaca"}
     bars = {"AAPL": [record("2024-11-29T15:00:00Z")]}
-    with AlpacaLoopback(bars, fault=lambda n, _: Reply(500, b"{}") if n == 0 else None) as provider:
+    with AlpacaLoopback(bars, fault=lambda n, _: Response(500, b"{}") if n == 0 else None) as provider:
         keys = Credentials("k", "s")
         with Pipeline(_alpaca(tmp_path, provider.url), credentials=keys, registry=registry) as pipeline:
             pipeline.ingest()

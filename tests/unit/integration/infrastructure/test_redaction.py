@@ -13,7 +13,8 @@ from marketpipe.integration.infrastructure.redaction import Redactor
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ProviderError
-from tests.support.alpaca_loopback import AlpacaLoopback, Reply, record
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.builders import request
 from tests.support.clients import KEY, READERS, SECRET, AlpacaSetting, exchange
 from tests.support.wire_server import Wire, WireServer, http
@@ -69,8 +70,8 @@ def test_no_repr_shows_key_or_secret() -> None:
 
 
 def test_credentials_travel_in_headers_alone() -> None:
-    def refuse(_: int, __: object) -> Reply:
-        return Reply(404)
+    def refuse(_: int, __: object) -> Response:
+        return Response(404)
 
     with AlpacaLoopback({}, fault=refuse) as loopback:
         setting = AlpacaSetting(exchange(loopback.url))
@@ -85,7 +86,7 @@ def test_credentials_travel_in_headers_alone() -> None:
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 500])
 def test_a_secret_that_the_server_repeats_is_redacted(reader: Reader, status: int) -> None:
     body = f'{{"message": "bad pair {KEY} and {SECRET}"}}'.encode()
-    with AlpacaLoopback({}, fault=lambda *_: Reply(status, body)) as loopback:
+    with AlpacaLoopback({}, fault=lambda *_: Response(status, body)) as loopback:
         setting = AlpacaSetting(exchange(loopback.url), retry=RetryPolicy(attempts=1))
         with pytest.raises(ProviderError, match=r"bad pair \*\*\* and \*\*\*") as error:
             reader(setting.client, ASKED)

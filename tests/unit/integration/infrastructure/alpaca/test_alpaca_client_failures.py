@@ -21,7 +21,8 @@ from marketpipe.shared_kernel.domain.errors import (
 )
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.events import RefusedSymbol, RequestCompleted
-from tests.support.alpaca_loopback import AlpacaLoopback, Fault, Reply, record
+from marketpipe.testing import Response
+from tests.support.alpaca_loopback import AlpacaLoopback, Fault, record
 from tests.support.builders import request
 from tests.support.clients import READERS, AlpacaSetting, exchange, owned_rows, read, scripted_alpaca
 from tests.support.scripted_transport import Answer
@@ -109,9 +110,9 @@ def test_html_with_status_200_is_an_error_and_not_an_empty_page() -> None:
 def refusing(message: Callable[[list[str]], str], bad: set[str], status: int = 400) -> Fault:
     """Fails every request that names a bad symbol, as Alpaca does."""
 
-    def fault(_: int, query: Mapping[str, str]) -> Reply | None:
+    def fault(_: int, query: Mapping[str, str]) -> Response | None:
         offenders = [symbol for symbol in query["symbols"].split(",") if symbol in bad]
-        return Reply(status, f'{{"message":"{message(offenders)}"}}'.encode()) if offenders else None
+        return Response(status, f'{{"message":"{message(offenders)}"}}'.encode()) if offenders else None
 
     return fault
 
