@@ -64,6 +64,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "providers": setup.providers,
     "init": setup.init,
     "config": Group("Show what is in force.", {"show": setup.show_config}),
+    "plugin": Group("Write a market data provider of your own.", {"new": setup.new_plugin}),
 }
 """In the order of the help. A name in it is what the user types; the function may have another name."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from marketpipe import testing
 from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS, BUSINESS_RULES, SEQUENCE_RULES
 from tests.support.child_processes import run
 from tests.support.cli_process import environment, marketpipe
@@ -15,6 +16,18 @@ from tests.support.cli_process import environment, marketpipe
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 (EXAMPLE,) = re.findall(r"<!-- tests/e2e/test_readme.py runs this example -->\n```python\n(.*?)```", README, re.S)
+
+(PROVIDER,) = re.findall(r"<!-- tests/e2e/test_readme.py runs this provider -->\n```python\n(.*?)```", README, re.S)
+
+
+def test_an_object_with_the_methods_of_the_port_is_a_provider(tmp_path: Path) -> None:
+    done = run([sys.executable, "-c", PROVIDER], cwd=tmp_path, env=environment())
+    assert (done.returncode, done.stdout) == (0, "completed 4\n"), done.stderr
+
+
+def test_every_name_of_the_testing_kit_is_in_the_readme_but_for_types_of_others() -> None:
+    types = {"Answer", "BarRow", "Connection", "Fault", "RecordedExchange"}
+    assert {name for name in testing.__all__ if not re.search(rf"\b{name}\b", README)} == types
 
 
 def test_the_library_example_runs_as_it_stands(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def test_the_wheel_carries_the_schema_and_the_type_marker_and_no_tests(wheel: Pa
 
     assert "marketpipe/schema_v1.json" in names
     assert "marketpipe/py.typed" in names
+    assert "marketpipe/plugin_skeleton/client.py.txt" in names
     assert not [name for name in names if name.startswith(("tests", "config", "docs"))]
 
 

@@ -27,6 +27,11 @@ from marketpipe.commands.options import (
 
 LATEST, FIRST_DATE = "latest", "2024-01-02"
 
+ProviderName = Annotated[str, typer.Argument(help="Name of the provider, such as acme.", metavar="NAME")]
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="Folder of the package, new or empty; marketpipe-NAME if not given.")
+]
+
 
 def providers(config: Config = None, json: Json = False) -> None:
     """List the market data providers.
@@ -142,3 +147,14 @@ def _check_date(text: str) -> None:
     from marketpipe.shared_kernel.domain.trading_date import as_trading_date
 
     as_trading_date(text)
+
+
+def new_plugin(name: ProviderName, folder: Folder = None) -> None:
+    """Write a package for a market data provider of your own.
+
+    Its tests pass as it is; a README in it says what to change. Overwrites nothing.
+    """
+    from marketpipe.plugin_skeleton import write_plugin
+    from marketpipe.terminal.setup import print_new_plugin
+
+    print_new_plugin(write_plugin(name, folder))
