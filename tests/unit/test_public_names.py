@@ -248,6 +248,14 @@ def test_importing_marketpipe_configures_no_logging_and_starts_no_thread() -> No
     assert _python("-c", f"from marketpipe import Pipeline\n{state}").strip() == "[] 1"
 
 
+def test_the_testing_kit_says_how_to_get_pytest() -> None:
+    without_pytest = "import sys; sys.modules['pytest'] = None"
+    tried = "try:\n    import marketpipe.testing\nexcept ModuleNotFoundError as error:\n    print(error)"
+    assert _python("-c", f"{without_pytest}\n{tried}") == (
+        "marketpipe.testing needs pytest: pip install 'marketpipe[testing]'\n"
+    )
+
+
 def test_help_imports_nothing_heavy() -> None:
     output = _python("-c", f"import sys; sys.argv = ['marketpipe', '--help']\n{RUN_AND_LIST_MODULES}")
     code, modules = json.loads(output.splitlines()[-1])

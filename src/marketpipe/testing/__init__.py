@@ -36,11 +36,12 @@ from marketpipe.testing.loopback import (  # noqa: E402
     slow_body,
 )
 from marketpipe.testing.market import Market, invented_market, official_day  # noqa: E402
-from marketpipe.testing.pages import bars_in, page_rows, read_pages, read_pages_async, row_symbols  # noqa: E402
+from marketpipe.testing.pages import READERS, bars_in, page_rows, read_pages, read_pages_async, row_symbols  # noqa: E402
 from marketpipe.testing.provider_contract import MarketDataProviderContract  # noqa: E402
 from marketpipe.testing.recording import forwarded_to, replayed, save_recording  # noqa: E402
 
 __all__ = [
+    "READERS",
     "Answer",
     "BarRow",
     "Connection",

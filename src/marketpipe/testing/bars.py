@@ -18,8 +18,8 @@ from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCa
 
 BarRow = dict[str, Any]
 """One bar: a value for each column of ``BAR_SCHEMA``, with an aware ``datetime`` as its timestamp."""
-FIRST_CALENDAR: Final = 2026
-"""The last year of the calendar that serves most requests: a calendar takes a second to make."""
+CALENDARS: Final = (2026, 2050)
+"""The last year of the calendar that serves most requests, as a calendar takes a second to make, and of the longest."""
 
 
 def bar(timestamp: str, price: float = 100.0, **changes: Any) -> BarRow:
@@ -43,9 +43,13 @@ def bar_table(rows: Sequence[BarRow]) -> pa.Table:
 
 
 def sessions(first: str, last: str) -> tuple[TradingSession, ...]:
-    """Return the sessions of the New York Stock Exchange; both dates (YYYY-MM-DD) are inclusive."""
+    """Return the sessions of the New York Stock Exchange; both dates (YYYY-MM-DD) are inclusive.
+
+    Raises ``ConfigurationError`` for dates before 1980 and after 2050.
+    """
     start, end = TradingDate.parse(first), TradingDate.parse(last)
-    return _calendar(max(end.day.year, FIRST_CALENDAR)).sessions(start, end)
+    usual, longest = CALENDARS
+    return _calendar(min(max(end.day.year, usual), longest)).sessions(start, end)
 
 
 def bars_request(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 import tests.contract.test_market_data_provider as contract
@@ -41,11 +40,11 @@ def client(
     clock: FakeClock | None = None,
     limit: int = 100,
     limiter: type[RateLimiter] = RateLimiter,
-    seconds: float = 5.0,
+    longest: float = 60.0,
     **options: Any,
 ) -> MarketDataProvider:
     auth, used = HeaderTokenAuth({"Authorization": "Bearer acme-token"}), clock or context.clock
-    http = HttpExchange(url, auth, timeout=httpx.Timeout(seconds))
+    http = HttpExchange(url, auth, longest_body_seconds=longest)
     return kind(CAPABILITIES, http, limiter([RateWindow(limit)], used), used, **{"publish": context.publish, **options})
 
 
@@ -79,7 +78,7 @@ PROOFS: list[tuple[New, str, dict[str, Any]]] = [
         for fault in FAULTS
         for reader in READERS
     ),
-    (broken(retry=ONE_ATTEMPT, seconds=0.005), "a_fault_is_survived", {"fault": "slow"} | READERS[0]),
+    (broken(retry=ONE_ATTEMPT, longest=0.01), "a_fault_is_survived", {"fault": "slow"} | READERS[0]),
     *(
         (broken(retry=ONE_ATTEMPT), "a_fault_between_two_pages_loses_no_bar_and_repeats_none", {"fault": fault})
         for fault in FAULTS
@@ -99,7 +98,9 @@ PROOFS: list[tuple[New, str, dict[str, Any]]] = [
 
 
 def _id(value: object) -> str:
-    return value if isinstance(value, str) else "-".join(map(str, value.values())) if isinstance(value, dict) else ""
+    if isinstance(value, dict):
+        return "-".join(getattr(each, "__name__", str(each)) for each in value.values())
+    return value if isinstance(value, str) else ""
 
 
 @pytest.mark.parametrize(("new", "test", "arguments"), PROOFS, ids=_id)
