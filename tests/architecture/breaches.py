@@ -32,7 +32,7 @@ SYNTHETIC: Final = "integration/infrastructure/synthetic/synthetic_client.py"
 BUS: Final = "shared_kernel/event_bus.py"
 
 LAYERS: Final = [
-    Breach("new_top_level_module", "exports.py", "VERSION = 1", "1", creates=True),
+    Breach("new_top_level_module", "forecasts.py", "VERSION = 1", "1", creates=True),
     Breach("new_top_level_package", "reporting/__init__.py", "VERSION = 1", "1", creates=True),
     Breach("metrics_import_config", "metrics.py", "import marketpipe.config", "1"),
     Breach("metrics_server_imports_metrics_user", "metrics_server.py", "import marketpipe.observers", "1"),
