@@ -66,6 +66,7 @@ from .shared_kernel.domain.errors import JobStoppingError as JobStoppingError
 from .shared_kernel.domain.errors import MalformedResponseError as MalformedResponseError
 from .shared_kernel.domain.errors import MarketPipeError as MarketPipeError
 from .shared_kernel.domain.errors import PartitionUnreadableError as PartitionUnreadableError
+from .shared_kernel.domain.errors import PipelineClosedError as PipelineClosedError
 from .shared_kernel.domain.errors import ProviderError as ProviderError
 from .shared_kernel.domain.errors import ProviderTimeoutError as ProviderTimeoutError
 from .shared_kernel.domain.errors import ProviderUnavailableError as ProviderUnavailableError

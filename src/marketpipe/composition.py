@@ -31,7 +31,6 @@ from marketpipe.shared_kernel.events import (
     BarsRequested,
     BarsStored,
     BarsValidated,
-    JobStarted,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -85,7 +84,6 @@ def subscribe_ring(
         bus.subscribe_lazily(BarsFetched, lambda: validator(parts, bus, parts.config.session).on_bars_fetched)
         bus.subscribe_lazily(BarsValidated, lambda: storer(parts, lease_guard(parts)).on_bars_validated)
     else:
-        bus.observe(JobStarted, pool.on_job_started)
         bus.subscribe(BarsRequested, pool.on_bars_requested)
     bus.subscribe(BarsStored, on_bars_stored)
     bus.subscribe(BarsExhausted, on_bars_exhausted)
@@ -113,7 +111,7 @@ def coordinator(
         inventory(parts),
         parts.bus,
         parts.clock,
-        new_runner(parts) if pool is None else new_runner(parts, pool.stop),
+        new_runner(parts, pool),
         new_orphan_adopter(parts),
         lease_guard(parts),
         *(lambda days: bar_store(parts).withdraw(days), parts.config.coverage.confirmations),
@@ -122,7 +120,7 @@ def coordinator(
     )
     calendar_cache(parts).save()  # the folder of the state exists now, and worker processes look for the cache there
     subscribe_ring(parts, made.on_bars_stored, made.on_bars_exhausted, pool)
-    parts.stopping(made.stop)
+    parts.stopping(made)
     return made
 
 
@@ -226,11 +224,11 @@ def lease_guard(parts: Parts) -> LeaseGuard:
     return LeaseGuard(state(parts).leases, parts.clock)
 
 
-def new_runner(parts: Parts, stop_workers: Callable[[], None] = lambda: None) -> BatchRunner:
+def new_runner(parts: Parts, workers: WorkerProcesses | None = None) -> BatchRunner:
     from marketpipe.ingestion.application.batch_runner import BatchRunner
 
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, parts.pipeline_config.workers, "marketpipe")
-    return BatchRunner(parts.clock, new_executor, stop_workers)
+    return BatchRunner(parts.clock, new_executor, workers)
 
 
 def new_orphan_adopter(parts: Parts) -> OrphanAdopter:

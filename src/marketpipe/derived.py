@@ -47,7 +47,7 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
     # one thread more than there are processors, as one waits for the disk now and then; each holds a symbol's year
     threads = min(os.cpu_count() or 1, MOST_AGGREGATING_THREADS) + 1
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, threads, "marketpipe-aggregate")
-    return AggregateRefresher(aggregates, parts.bus, new_executor)
+    return AggregateRefresher(aggregates, parts.bus, new_executor, lambda: parts.is_stopped)
 
 
 def aggregation_lock(parts: Parts) -> ExclusiveFileLock:

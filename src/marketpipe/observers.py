@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from marketpipe.reports import ValidationReport
 from marketpipe.shared_kernel.domain.predicate import Severity
@@ -42,17 +42,38 @@ isolation_logger = logging.getLogger("marketpipe.observers")
 logging.getLogger("marketpipe").addHandler(logging.NullHandler())  # without a set-up, nothing goes to standard error
 
 
+class Isolation:
+    """Makes the context manager around each call of an observer, and knows which threads are in one."""
+
+    def __init__(self) -> None:
+        self._calls = threading.local()
+
+    def __call__(self, event: Event, observer: Callable[[Any], None]) -> LoggedIsolation:
+        return LoggedIsolation(event, observer, self._calls)
+
+    @property
+    def is_observing(self) -> bool:
+        """Whether an observer has been called on this thread, and has not returned yet."""
+        return getattr(self._calls, "depth", 0) > 0
+
+
 @frozen
 class LoggedIsolation:
-    """A context manager that keeps an observer's error from the pipeline: it is logged with its traceback."""
+    """A context manager that keeps an observer's error from the pipeline: it is logged with its traceback.
+
+    ``calls.depth`` is the number of observers that have been called on this thread and have not returned yet.
+    """
 
     event: Event
     observer: Callable[[Any], None]
+    calls: threading.local = field(factory=threading.local, repr=False)
 
     def __enter__(self) -> LoggedIsolation:
+        self.calls.depth = getattr(self.calls, "depth", 0) + 1
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        self.calls.depth -= 1
         if kind is None or not issubclass(kind, Exception):
             return False
         isolation_logger.error("the observer %r failed on %r", self.observer, self.event, exc_info=error)

@@ -8,20 +8,23 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import update_wrapper
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from attrs import define, field
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.observers import LoggedIsolation
+from marketpipe.observers import Isolation
 from marketpipe.provider_registry import check_provider, with_capabilities
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events import BarsRequested, JobStarted
+from marketpipe.shared_kernel.events import BarsRequested
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 from marketpipe.validation.domain.business_rules import RuleBook
+
+if TYPE_CHECKING:
+    from marketpipe.ingestion.application.batch_runner import Stoppable
 
 SYNCING_THREADS = 8
 """Files synced at once. These threads wait for the disk nearly all of the time."""
@@ -39,11 +42,11 @@ C = TypeVar("C", bound=Closable)
 class WorkerProcesses(Closable, Protocol):
     """Carries out requests in other processes. It is handed in: the module that makes it imports composition."""
 
-    def on_job_started(self, event: JobStarted) -> None: ...
-
     def on_bars_requested(self, event: BarsRequested) -> None: ...
 
     def stop(self) -> None: ...
+
+    def go(self) -> None: ...
 
 
 NewWorkerPool = Callable[[PipelineConfig, Credentials | None, EventBus], WorkerProcesses]
@@ -80,12 +83,18 @@ class Parts:
     new_executor: Callable[[], Executor] | None = None
     market_data_provider: MarketDataProvider | None = field(default=None, converter=with_capabilities)
     new_worker_pool: NewWorkerPool | None = None
-    bus: EventBus = field(kw_only=True, factory=lambda: EventBus(LoggedIsolation))
+    isolation: Isolation = field(init=False, factory=Isolation, repr=False)
+    bus: EventBus = field(kw_only=True)
     syncing: Executor = field(init=False, factory=lambda: ThreadPoolExecutor(SYNCING_THREADS, "marketpipe-sync"))
     _made: dict[tuple[object, ...], Any] = field(init=False, factory=dict, repr=False)
     _making: threading.RLock = field(init=False, factory=threading.RLock, repr=False)
-    _to_stop: list[Callable[[], None]] = field(init=False, factory=list, repr=False)
+    _stopped: bool = field(init=False, default=False)
+    _to_stop: list[Stoppable] = field(init=False, factory=list, repr=False)
     _to_close: ExitStack = field(init=False, factory=ExitStack, repr=False)
+
+    @bus.default
+    def _new_bus(self) -> EventBus:
+        return EventBus(self.isolation)
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.config, PipelineConfig) and self.market_data_provider is None:
@@ -120,14 +129,30 @@ class Parts:
         self._on_close(thing.close)
         return thing
 
-    def stopping(self, stop: Callable[[], None]) -> None:
-        """Register ``stop``, which ``Parts.stop`` will call."""
-        self._to_stop.append(stop)
+    def stopping(self, thing: Stoppable) -> None:
+        """Register what ``stop`` stops; it is stopped now if ``stop`` came before it was made."""
+        self._to_stop.append(thing)
+        if self._stopped:
+            thing.stop()
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped
 
     def stop(self) -> None:
-        """Ask everything that runs to end soon. Safe to call from any thread, and before anything was made."""
-        for stop in self._to_stop:
-            stop()
+        """Ask everything that runs, or is still to be made, to end soon, until ``go``.
+
+        Safe to call from any thread, and before anything was made.
+        """
+        self._stopped = True
+        for thing in self._to_stop:
+            thing.stop()
+
+    def go(self) -> None:
+        """Let runs begin again after ``stop``."""
+        self._stopped = False
+        for thing in self._to_stop:
+            thing.go()
 
     def close(self) -> None:
         """Close what was made, the latest first. If one fails, the others are closed all the same.

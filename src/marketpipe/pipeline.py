@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -72,11 +72,13 @@ class Pipeline(ImportingStore):
         return cls(ready, credentials=credentials, registry=registry)
 
     def stop(self) -> None:
-        """Ask a running ``ingest`` or ``audit`` to end soon, from another thread or from an observer.
+        """Ask every ``ingest``, ``update`` and ``audit`` that was called by now to end soon, whatever it is doing.
 
-        Workers finish the symbol-days in progress; what has a checkpoint stays. Harmless if nothing runs.
+        To be called from another thread, from an observer or from a signal handler. Workers finish the symbol-days in
+        progress; what has a checkpoint stays, and the state in the report is "interrupted". Aggregates are left to the
+        next run. Harmless if nothing runs, and no run that is called later notices it.
         """
-        self._parts.stop()
+        self._runs.stop()
 
     def plan(
         self,
@@ -123,7 +125,7 @@ class Pipeline(ImportingStore):
         anything is touched, ``DatasetMismatchError`` if the store holds another provider's bars, and
         ``CredentialsError`` if the provider refuses the keys.
         """
-        with self._asking:
+        with self._runs.run():
             scope = self._scope(symbols, start, end)
             self._check(scope)
             is_first = composition.stored_identity(self._parts).read() is None
@@ -139,8 +141,7 @@ class Pipeline(ImportingStore):
         Raises ``StoreBusyError`` if another update of this store runs: nothing was done then. Other errors as for
         ``ingest``.
         """
-        self._update_scope(composition.known_state(self._parts), symbols)  # refused before a lock file is made
-        with self._asking, composition.update_lock(self._parts).acquired():
+        with self._runs.run(), self._updating(symbols):
             state, coverage = composition.state(self._parts), self._config.coverage
             scope = self._update_scope(state, symbols)
             silent = unconfirmed_ends(
@@ -167,7 +168,7 @@ class Pipeline(ImportingStore):
         if symbols is None and start is None and end is None and sample is None:
             raise ConfigurationError("this audit would request the whole store again: give a sample, symbols or dates")
         share = None if sample is None else SampleShare.of(sample)
-        with self._asking:
+        with self._runs.run():
             scope = evolve(self._scope(symbols, start, end), session_kind=self._session())
             self._check(scope)
             refuse_unknown(() if symbols is None else scope.symbols, self._known_symbols(), self._config.output_path)
@@ -218,6 +219,12 @@ class Pipeline(ImportingStore):
             settings = None if known is None else settings_of(known, provided.identity)
             advice = f". To go on with what is stored, configure {settings}" if settings else ""
             raise DatasetMismatchError(f"{error}{advice}") from error
+
+    @contextmanager
+    def _updating(self, symbols: Symbols | None) -> Iterator[None]:
+        self._update_scope(composition.known_state(self._parts), symbols)  # refused before a lock file is made
+        with composition.update_lock(self._parts).acquired():
+            yield
 
     def _update_scope(self, state: IngestionState, symbols: Symbols | None) -> IngestionScope:
         config = self._parts.pipeline_config

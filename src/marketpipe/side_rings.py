@@ -199,7 +199,7 @@ def auditor(parts: Parts) -> AuditCoordinator:
         composition.planner(parts, recorded), recorded.checkpoints, bus, parts.clock, composition.new_runner(parts)
     )
     subscribe_audit(parts, bus, made)
-    parts.stopping(made.stop)
+    parts.stopping(made)
     return made
 
 

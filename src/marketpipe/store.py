@@ -21,6 +21,7 @@ from marketpipe.metrics import MetricsObserver, Registry, metrics_in
 from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
 from marketpipe.parts import NewWorkerPool, Parts, check_platform
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
+from marketpipe.runs import Runs
 from marketpipe.scoping import (
     AnyEnd,
     Symbols,
@@ -43,6 +44,7 @@ from marketpipe.shared_kernel.domain.trading_date import (
     as_trading_date,
 )
 from marketpipe.shared_kernel.events import Event
+from marketpipe.storage.application.aggregate_refresher import STOPPED
 from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import IntegrityReport
@@ -79,7 +81,7 @@ class Store:
         """
         check_platform(sys.platform)
         self._config = config = _where_it_is(config)
-        self._parts = Parts(
+        parts = Parts(
             config,
             credentials,
             clock,
@@ -87,7 +89,7 @@ class Store:
             market_data_provider=market_data_provider,
             new_worker_pool=self._new_worker_pool,
         )
-        self._run, self._asking = IngestionCounter(self._parts.clock.monotonic), threading.Lock()
+        self._runs, self._run = Runs(parts, type(self).__name__), IngestionCounter(parts.clock.monotonic)
         self._review, self._reviewing = ReviewCollector(), threading.Lock()
         self._run.observe(self._parts.bus)
         self._review.observe(self._parts.bus)
@@ -107,8 +109,17 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the provider's connections, the state file and the worker processes, as far as they were opened."""
-        self._parts.close()
+        """Close the provider's connections, the state file and the worker processes, as far as they were opened.
+
+        What runs is stopped, as by ``stop``, and waited for: a request that was sent is, and at most for 90 s. In an
+        observer, and in a signal handler on the thread of a run, it does not wait: the run closes everything as it
+        ends. A second call does nothing. Methods that are called after it raise ``PipelineClosedError``.
+        """
+        self._runs.close()
+
+    @property
+    def _parts(self) -> Parts:
+        return self._runs.parts
 
     def subscribe(self, event_type: type[E], observer: Callable[[E], None]) -> None:
         """Call ``observer`` with every event of this type, or with every event if the type is ``Event``.
@@ -314,7 +325,7 @@ class Store:
         recoverer.must_archive(force)  # refused before a lock file is made
         if not parts.config.state_path.exists() and not composition.new_stored_files(parts).symbols():
             raise ConfigurationError("nothing was recovered: no bars are stored here, and there is no state")
-        with self._asking, composition.update_lock(parts).acquired():
+        with self._runs.run(), composition.update_lock(parts).acquired():
             files, set_aside = composition.new_stored_files(parts), recoverer.archive_state(force)
             found = composition.stored_identity(parts).prevailing()
             symbols = sorted(files.symbols()) if found else []
@@ -396,6 +407,8 @@ class Store:
         if not timeframes or (identity := stored.read()) is None:
             return AggregationReport(0, 0)
         stored.check(identity)
+        if parts.is_stopped:  # without a wait for the lock, which another process may have
+            return AggregationReport(0, 0, (STOPPED,))
         try:
             with derived.aggregation_lock(parts).acquired():
                 refresher = derived.new_refresher(parts, files_just_scanned=files_just_scanned)

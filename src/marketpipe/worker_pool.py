@@ -42,7 +42,6 @@ from marketpipe.shared_kernel.events import (
     BarsStored,
     BarsValidated,
     Event,
-    JobStarted,
 )
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
@@ -95,9 +94,6 @@ class WorkerPool:
         self._executor: Executor | None = None
         self._lock = threading.Lock()
 
-    def on_job_started(self, _: JobStarted) -> None:
-        self._stopping.value = 0
-
     def on_bars_requested(self, event: BarsRequested) -> None:
         """Publish all events that came before an error, then raise it: what was stored is to be recorded."""
         report = self._carry_out(event.request)
@@ -109,6 +105,9 @@ class WorkerPool:
     def stop(self) -> None:
         """Ask the workers to end after the symbol-days in progress."""
         self._stopping.value = 1
+
+    def go(self) -> None:
+        self._stopping.value = 0
 
     def close(self) -> None:
         self.stop()

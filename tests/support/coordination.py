@@ -67,6 +67,7 @@ class Coordination:
     events: list[Event] = field(factory=list)
 
     def ingest(self, *symbols: str) -> IngestionJob:
+        self.coordinator.go()
         return self.coordinator.ingest(IngestionScope(symbols, FIRST, LAST))
 
     @property

@@ -12,7 +12,7 @@ from marketpipe.config import Credentials, PipelineConfig
 from marketpipe.parts import Parts
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events import BarsRequested, JobStarted
+from marketpipe.shared_kernel.events import BarsRequested
 
 
 class WorkerProcesses:
@@ -22,12 +22,13 @@ class WorkerProcesses:
         self._on_close = on_close
         self.stopped = False
 
-    def on_job_started(self, _: JobStarted) -> None: ...
-
     def on_bars_requested(self, _: BarsRequested) -> None: ...
 
     def stop(self) -> None:
         self.stopped = True
+
+    def go(self) -> None:
+        self.stopped = False
 
     def close(self) -> None:
         self._on_close()
@@ -68,6 +69,19 @@ def test_stopping_reaches_the_worker_processes(tmp_path: Path) -> None:
     composition.coordinator(parts)
     parts.stop()
     assert pool.stopped
+    parts.go()
+    assert not pool.stopped
+    parts.close()
+
+
+def test_what_is_made_after_the_stop_is_stopped_until_the_next_run(tmp_path: Path) -> None:
+    pool = WorkerProcesses(lambda: None)
+    parts = Parts(_config(tmp_path), new_worker_pool=lambda *_: pool)
+    parts.stop()
+    composition.coordinator(parts)
+    assert pool.stopped
+    parts.go()
+    assert not pool.stopped
     parts.close()
 
 

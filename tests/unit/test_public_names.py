@@ -93,6 +93,7 @@ PUBLIC_NAMES = [
     "Outcome",
     "PartitionUnreadableError",
     "Pipeline",
+    "PipelineClosedError",
     "PipelineConfig",
     "PlanEstimate",
     "PlanReport",

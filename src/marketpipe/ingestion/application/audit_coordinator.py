@@ -79,7 +79,6 @@ class AuditCoordinator:
 
         Raises ``JobStoppingError``.
         """
-        self._runner.go()
         plan = self._planner.plan_again(scope, self._wanted(scope, sample))
         self._bus.publish(AuditStarted(plan.planned, len(plan.batches)))
         findings = self._compare(plan)
@@ -89,7 +88,6 @@ class AuditCoordinator:
 
     def compare(self, scope: IngestionScope, wanted: WantedDates) -> AuditFindings:
         """Compare just the ``wanted`` dates of the scope, whatever is known of them. Raises ``CredentialsError``."""
-        self._runner.go()
         return self._compare(self._planner.plan_again(scope, wanted))
 
     def _compare(self, plan: IngestionPlan) -> AuditFindings:
@@ -115,6 +113,9 @@ class AuditCoordinator:
 
     def stop(self) -> None:
         self._runner.stop()
+
+    def go(self) -> None:
+        self._runner.go()
 
     def on_bars_compared(self, event: BarsCompared) -> None:
         findings, asked = self._begun[event.request.batch_id], set(event.request.symbol_days)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from itertools import product
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from attrs import evolve
 
@@ -31,25 +31,35 @@ BatchFunction = Callable[[BarsRequest], MarketPipeError | None]
 BatchFuture = Future[MarketPipeError | None]
 
 
+class Stoppable(Protocol):
+    """Something that runs. Both methods are safe from any thread and from a signal handler."""
+
+    def stop(self) -> None:
+        """Ask it to end soon, and let nothing begin until ``go``."""
+
+    def go(self) -> None: ...
+
+
 class BatchRunner:
     """Runs batches over an executor. A batch that fails does not stop the others; a ``JobStoppingError`` stops all."""
 
-    def __init__(
-        self, clock: Clock, new_executor: Callable[[], Executor], stop_workers: Callable[[], None] = lambda: None
-    ) -> None:
-        """``stop_workers`` stops workers that cannot see this object, such as other processes."""
-        self._clock, self._new_executor, self._stop_workers = clock, new_executor, stop_workers
+    def __init__(self, clock: Clock, new_executor: Callable[[], Executor], workers: Stoppable | None = None) -> None:
+        """``workers`` are those that cannot see this object, such as other processes: they are stopped with it."""
+        self._clock, self._new_executor, self._workers = clock, new_executor, workers
         self.stopping = False
 
     def stop(self) -> None:
-        """Let workers finish the symbol-days that they have begun, and request nothing more. Safe from any thread."""
+        """Let workers finish the symbol-days that they have begun, and request nothing more, until ``go``."""
         self.stopping = True
         self._clock.interrupt()
-        self._stop_workers()
+        if self._workers is not None:
+            self._workers.stop()
 
     def go(self) -> None:
         self.stopping = False
         self._clock.resume()
+        if self._workers is not None:
+            self._workers.go()
 
     def run(
         self, batches: Sequence[BarsRequest], run_batch: BatchFunction, after_each: Callable[[], None] = lambda: None

@@ -105,7 +105,7 @@ class IngestionCoordinator:
             official = self._official.ask(scope, recheck, lambda: self._runner.stopping, suspect)
             suspect = {*suspect, *(() if recheck is None else self._official.disagreeing(scope, recheck))}
         plan = self._planner.plan(scope, suspect)
-        if self._orphans.adopt(plan.unrecorded):
+        if not self._runner.stopping and self._orphans.adopt(plan.unrecorded):
             plan = self._planner.plan(scope, suspect)
         return self._run_plan(scope, plan, official)
 
@@ -148,7 +148,11 @@ class IngestionCoordinator:
             self._official.ask(scope, stopping=lambda: self._runner.stopping)
 
     def stop(self) -> None:
+        """End the job, the one in progress or the next one, until ``go``. Safe from any thread."""
         self._runner.stop()
+
+    def go(self) -> None:
+        self._runner.go()
 
     def on_bars_stored(self, event: BarsStored) -> None:
         progress = self._begun[event.request.batch_id]
@@ -172,7 +176,6 @@ class IngestionCoordinator:
         self._state.bind_dataset(self._identity, scope.session_kind, self._closing_auction)
 
     def _begin(self, scope: IngestionScope, *, again: bool = False) -> None:
-        self._runner.go()
         self.bind(scope)
         self._batches.begin(again=again)
         self._mark_premature()

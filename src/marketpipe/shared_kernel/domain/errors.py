@@ -25,6 +25,7 @@
     ├── StateError                       the database of jobs and checkpoints
     │   └── StoreBusyError               another process works on this store; nothing was done
     ├── WorkerLostError                  a worker process ended before its work was done
+    ├── PipelineClosedError              a method was called after close
     └── IngestionInterrupted             the user asked to stop
 
 An error of another library is translated once, by the adapter that calls the library, with ``from``. A message says
@@ -189,6 +190,10 @@ class StoreBusyError(StateError):
 
 class WorkerLostError(MarketPipeError):
     """A worker process ended before its work was done."""
+
+
+class PipelineClosedError(MarketPipeError):
+    """A method of a pipeline or a store was called after ``close``: make a new one."""
 
 
 class IngestionInterrupted(MarketPipeError):

@@ -12,14 +12,20 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 POLL_SECONDS = 0.05
 """How long an interruption may go unnoticed in ``sleep_async``."""
+LONGEST_WAIT_SECONDS = 1.0
+"""How long it may go unnoticed in ``sleep`` if a signal handler interrupts at the very moment the sleep begins."""
 INTERRUPTED = "asked to stop while waiting for the market data provider"
 
 
 class SystemClock:
-    """The time of the machine. ``interrupt`` ends all sleeps of this clock with ``IngestionInterrupted``."""
+    """The time of the machine. ``interrupt`` ends all sleeps of this clock with ``IngestionInterrupted``.
+
+    A signal handler may call it on the thread that sleeps: unlike a ``threading.Event``, which would wait for itself
+    then, the condition has a reentrant lock.
+    """
 
     def __init__(self) -> None:
-        self._interrupted = threading.Event()
+        self._woken, self._interrupted = threading.Condition(), False
 
     def now(self) -> Timestamp:
         return Timestamp(datetime.now(UTC))
@@ -28,20 +34,27 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        if self._interrupted.wait(seconds):
-            raise IngestionInterrupted(INTERRUPTED)
+        until = time.monotonic() + seconds
+        with self._woken:
+            while not self._interrupted:
+                if (left := until - time.monotonic()) <= 0:
+                    return
+                self._woken.wait(min(left, LONGEST_WAIT_SECONDS))
+        raise IngestionInterrupted(INTERRUPTED)
 
     async def sleep_async(self, seconds: float) -> None:
-        """Sleep in short steps: an event loop cannot wait for a ``threading.Event``, which another thread may set."""
+        """Sleep in short steps: an event loop cannot wait for what another thread does."""
         until = time.monotonic() + seconds
-        while not self._interrupted.is_set():
+        while not self._interrupted:
             if (left := until - time.monotonic()) <= 0:
                 return
             await asyncio.sleep(min(left, POLL_SECONDS))
         raise IngestionInterrupted(INTERRUPTED)
 
     def interrupt(self) -> None:
-        self._interrupted.set()
+        self._interrupted = True
+        with self._woken:
+            self._woken.notify_all()
 
     def resume(self) -> None:
-        self._interrupted.clear()
+        self._interrupted = False
