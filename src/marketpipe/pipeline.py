@@ -193,6 +193,37 @@ class Pipeline(ImportingStore):
                 report = evolve(report, adopted=self._adopt(scope, days))
             return report
 
+    async def aingest(
+        self,
+        symbols: Symbols | None = None,
+        start: AnyDate | None = None,
+        end: AnyEnd | None = None,
+        *,
+        retry_suspect: bool = False,
+    ) -> IngestionReport:
+        """Do the same as ``ingest`` on a thread of its own, so that the event loop goes on.
+
+        If the task is cancelled, the run is stopped, as by ``stop``, and ``CancelledError`` is raised when it has
+        ended: what was stored stays, and no lease does.
+        """
+        return await self._runs.on_a_thread(partial(self.ingest, symbols, start, end, retry_suspect=retry_suspect))
+
+    async def aupdate(self, symbols: Symbols | None = None) -> IngestionReport:
+        """Do the same as ``update`` on a thread of its own; for a cancellation see ``aingest``."""
+        return await self._runs.on_a_thread(partial(self.update, symbols))
+
+    async def aaudit(
+        self,
+        symbols: Symbols | None = None,
+        start: AnyDate | None = None,
+        end: AnyEnd | None = None,
+        *,
+        sample: str | float | None = None,
+        adopt: bool = False,
+    ) -> AuditReport:
+        """Do the same as ``audit`` on a thread of its own; for a cancellation see ``aingest``."""
+        return await self._runs.on_a_thread(partial(self.audit, symbols, start, end, sample=sample, adopt=adopt))
+
     def _adopt(self, scope: IngestionScope, days: Sequence[DayComparison]) -> IngestionReport | None:
         """Ingest the days that differ again, and the whole history of symbols whose prices were adjusted again."""
         spans = composition.state(self._parts).checkpoints.stored_spans()

@@ -95,6 +95,12 @@ class Runs:
         finally:
             self._remove(run)
 
+    async def close_on_a_thread(self) -> None:
+        """Do the same as ``close``; the event loop goes on meanwhile."""
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
     def stop(self, run: _Run | None = None) -> None:
         """Ask this run to end soon, or else all that were called by now. Runs that are called later do not notice."""
         with self._changed:

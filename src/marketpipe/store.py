@@ -108,6 +108,12 @@ class Store:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self._runs.close_on_a_thread()
+
     def close(self) -> None:
         """Close the provider's connections, the state file and the worker processes, as far as they were opened.
 

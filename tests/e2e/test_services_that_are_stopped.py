@@ -1,0 +1,68 @@
+"""The README's service and job as processes of their own: SIGTERM ends them cleanly, and the next run continues."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from marketpipe import Pipeline, PipelineConfig
+from tests.support.cli_process import environment
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+MARKED = r"<!-- tests/e2e/test_services_that_are_stopped.py runs this (\w+) -->\n```python\n(.*?)```"
+EXAMPLES = dict(re.findall(MARKED, README, re.S))
+SETTINGS = """
+provider: synthetic
+symbols: [AAPL, MSFT]
+start: 2024-11-04
+end: latest
+workers: 1
+timeframes: []
+"""
+PATIENCE = 60
+
+
+@pytest.mark.parametrize("name", ["service", "job"])
+def test_sigterm_ends_it_soon_and_the_next_run_continues(tmp_path: Path, name: str) -> None:
+    (tmp_path / "service.yaml").write_text(SETTINGS)
+    command = [sys.executable, "-c", EXAMPLES[name]]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=-1, stderr=-1, text=True) as process:
+        try:
+            _wait_for_bars(tmp_path, process)
+            process.send_signal(signal.SIGTERM)
+            printed, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (0, "")
+    assert "interrupted" in printed if name == "job" else printed == ""
+
+    stored = len(list(tmp_path.glob("data/symbol=*/**/*.parquet")))
+    settings = PipelineConfig(
+        provider="synthetic",
+        symbols=["AAPL"],
+        start="2024-11-04",
+        end="2024-11-08",
+        output_path=tmp_path / "data",
+    )
+    with Pipeline(settings) as pipeline:
+        started = time.monotonic()
+        status = pipeline.status()
+        report = pipeline.ingest()
+        assert time.monotonic() - started < 30, "no lease was left that it had to wait for"
+    assert status.jobs[0].state == "interrupted"
+    assert sum(summary.complete for summary in status.symbols) == stored > 0
+    assert report.ok
+
+
+def _wait_for_bars(root: Path, process: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not any(root.glob("data/symbol=*/**/*.parquet")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
