@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from marketpipe import Pipeline, PipelineConfig
+from tests.support.child_processes import start, wait_until
 from tests.support.cli_process import environment
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
@@ -25,20 +25,15 @@ end: latest
 workers: 1
 timeframes: []
 """
-PATIENCE = 60
 
 
 @pytest.mark.parametrize("name", ["service", "job"])
 def test_sigterm_ends_it_soon_and_the_next_run_continues(tmp_path: Path, name: str) -> None:
     (tmp_path / "service.yaml").write_text(SETTINGS)
-    command = [sys.executable, "-c", EXAMPLES[name]]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=-1, stderr=-1, text=True) as process:
-        try:
-            _wait_for_bars(tmp_path, process)
-            process.send_signal(signal.SIGTERM)
-            printed, errors = process.communicate(timeout=PATIENCE)
-        finally:
-            process.kill()
+    process = start([sys.executable, "-c", EXAMPLES[name]], cwd=tmp_path, env=environment())
+    wait_until(lambda: any(tmp_path.glob("data/symbol=*/**/*.parquet")) or process.poll() is not None)
+    process.send_signal(signal.SIGTERM)
+    printed, errors = process.communicate()
     assert (process.returncode, errors) == (0, "")
     assert "interrupted" in printed if name == "job" else printed == ""
 
@@ -58,11 +53,3 @@ def test_sigterm_ends_it_soon_and_the_next_run_continues(tmp_path: Path, name: s
     assert status.jobs[0].state == "interrupted"
     assert sum(summary.complete for summary in status.symbols) == stored > 0
     assert report.ok
-
-
-def _wait_for_bars(root: Path, process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not any(root.glob("data/symbol=*/**/*.parquet")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.02)
