@@ -82,7 +82,7 @@ class ImportingStore(Store):
             ambiguous=ambiguous,
             adjustment=adjustment,
         )
-        with self._asking:
+        with self._runs.run():
             bars = side_rings.read_own_bars(self._parts, table, settings)
             preview = self._checked(bars, replace=replace)
             if on_preview is not None:
@@ -135,9 +135,9 @@ class ImportingStore(Store):
         dates = frozenset[TradingDate]().union(*wanted.values())
         scope = IngestionScope(tuple(wanted), min(dates), max(dates), self._session())
         started = self._parts.clock.monotonic()
-        with closing(side_rings.parts_of_import(self._parts, bars, scope)) as parts:
+        own = side_rings.parts_of_import(self._parts, bars, scope)
+        with closing(own) as parts, self._parts.stopping_meanwhile(parts):
             coordinator = composition.coordinator(parts, side_rings.official_days)
-            self._parts.stopping(parts.stop)
             if bars.preview.timeframe is Timeframe.DAY_1:
                 job = coordinator.ingest_official_days(scope, wanted)
             else:

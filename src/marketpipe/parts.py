@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -135,6 +135,15 @@ class Parts:
         if self._stopped:
             thing.stop()
 
+    @contextmanager
+    def stopping_meanwhile(self, thing: Stoppable) -> Iterator[None]:
+        """Let ``stop`` stop the thing too, inside a ``with``."""
+        self.stopping(thing)
+        try:
+            yield
+        finally:
+            self._to_stop.remove(thing)
+
     @property
     def is_stopped(self) -> bool:
         return self._stopped
@@ -145,7 +154,7 @@ class Parts:
         Safe to call from any thread, and before anything was made.
         """
         self._stopped = True
-        for thing in self._to_stop:
+        for thing in list(self._to_stop):
             thing.stop()
 
     def go(self) -> None:
