@@ -137,3 +137,4 @@ from .storage.domain.integrity import Damage as Damage
 from .storage.domain.integrity import IntegrityProblem as IntegrityProblem
 from .storage.domain.integrity import IntegrityReport as IntegrityReport
 from .storage.domain.storage_metadata import AggregationReport as AggregationReport
+from .terminal.progress import show_progress as show_progress

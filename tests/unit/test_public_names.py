@@ -156,6 +156,7 @@ PUBLIC_NAMES = [
     "WrongAnswerError",
     "load_config",
     "load_ohlcv",
+    "show_progress",
 ]
 HEAVY = {"pyarrow", "duckdb", "pandas", "exchange_calendars", "httpx", "numpy", "jsonschema", "prometheus_client"}
 NOT_FOR_IMPORT = HEAVY | {"typer", "rich"}

@@ -1,4 +1,4 @@
-"""The progress of an ingestion or an audit: one live line on a terminal, plain lines anywhere else."""
+"""The progress of an ingestion or an audit: one live line on a terminal, a bar in a notebook, or plain lines."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.events import Event
+from marketpipe.terminal.notebook import notebook_bar
 from marketpipe.terminal.output import count_of, err, printable
 from marketpipe.terminal.run_counts import RunCounts
 from marketpipe.terminal.verbosity import verbosity
@@ -28,11 +29,19 @@ SEPARATOR = " · "
 
 @contextmanager
 def show_progress(pipeline: Pipeline) -> Iterator[None]:
-    """Show on standard error what the pipeline does within the block."""
+    """Show what the pipeline does within the block: below the cell of a notebook, else on standard error.
+
+    Use it as ``with show_progress(pipeline): pipeline.ingest()``, once for a pipeline.
+    """
     if verbosity().quiet or verbosity().as_json:
         yield
         return
     console = Console(stderr=True)
+    if console.is_jupyter:
+        with notebook_bar(_as_line) as show:
+            follow(pipeline, show)
+            yield
+        return
     if not console.is_terminal or verbosity().verbose:  # lines of the log would tear a bar apart
         follow(pipeline, ProgressLines(err).show)
         yield
