@@ -20,8 +20,9 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
 from marketpipe.shared_kernel.events import StoredSymbolDay
+from marketpipe.testing import bar_table, sessions
 from tests.support.bar_stores import OPEN, Harness, InMemory, OnDisk, at, word
-from tests.support.builders import columnar, day, sessions, table
+from tests.support.builders import columnar, day
 from tests.support.examples import examples
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
@@ -365,7 +366,7 @@ def test_bars_travel_as_any_arrow_stream(harness: Harness) -> None:
         num_rows: int = 3
 
         def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-            chunks = [table([at(0)]), table([at(1)]), table([at(2)])]
+            chunks = [bar_table([at(0)]), bar_table([at(1)]), bar_table([at(2)])]
             return pa.concat_tables(chunks).__arrow_c_stream__(requested_schema)
 
     (result,) = harness.store.store(Stream(), NOTHING)

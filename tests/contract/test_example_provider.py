@@ -8,12 +8,11 @@ import pytest
 import marketpipe
 import tests.support.example_provider as example
 from marketpipe import ConfigurationError, CredentialsError, MalformedResponseError, ProviderContext
-from tests.support.builders import request
-from tests.support.clients import exchange, read
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bars_request, read_pages
+from tests.support.clients import exchange
 from tests.support.scripted_transport import Answer, ScriptedTransport
 
-DAY = request(("AAPL",), "2024-03-11", "2024-03-11")
+DAY = bars_request(("AAPL",), "2024-03-11", "2024-03-11")
 
 
 def context(**options: object) -> ProviderContext:
@@ -47,7 +46,7 @@ def test_make_acme_names_the_missing_option() -> None:
 
 def test_acme_reads_milliseconds_and_follows_next_url() -> None:
     bar = {"symbol": "AAPL", "t": 1710163800000, "o": 1, "h": 2, "l": 0.5, "c": 1.5, "v": 10.25}
-    pages = read(
+    pages = read_pages(
         acme(
             Answer(body={"results": [bar], "next_url": "https://elsewhere.example/v3/minutes?limit=9&cursor=abc"}),
             Answer(body={"results": [{**bar, "symbol": "TSLA"}]}),
@@ -60,6 +59,6 @@ def test_acme_reads_milliseconds_and_follows_next_url() -> None:
 
 def test_acme_leaves_failures_to_the_base_client() -> None:
     with pytest.raises(CredentialsError, match=r"acme answered 401: who are you\?"):
-        read(acme(Answer(401, {"message": "who are you?"})), DAY)
+        read_pages(acme(Answer(401, {"message": "who are you?"})), DAY)
     with pytest.raises(MalformedResponseError, match="not a page of Acme's bars"):
-        read(acme(Answer(body={"results": 5})), DAY)
+        read_pages(acme(Answer(body={"results": 5})), DAY)

@@ -12,8 +12,7 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import OfficialDays
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from tests.support.builders import bar
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bar
 from tests.support.in_memory_official_days import InMemoryOfficialDays
 from tests.support.pipeline_ring import config, pipeline
 from tests.support.scripted_provider import ScriptedProvider

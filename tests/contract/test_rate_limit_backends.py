@@ -17,7 +17,7 @@ from marketpipe.integration.application.ports import RateLimitBackend
 from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, InMemoryRateLimit, RateWindow
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timestamp import Clock
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 
 MILLISECOND = 0.001
 Windows = Sequence[RateWindow]

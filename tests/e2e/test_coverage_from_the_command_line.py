@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from marketpipe import load_ohlcv
+from marketpipe.testing import sessions
 from tests.support.alpaca_loopback import AlpacaLoopback, Bars, Fault, Record, record
-from tests.support.builders import sessions
 from tests.support.cli_process import marketpipe, result_of, start_marketpipe
 
 FIRST, LAST = "2024-01-02", "2024-01-19"

@@ -22,19 +22,17 @@ from marketpipe.composition import provider
 from marketpipe.config import find_credentials, load_config
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth
 from marketpipe.shared_kernel.domain.errors import MarketPipeError, ProviderError
-from marketpipe.testing import Response
+from marketpipe.testing import READERS, FakeClock, Response, bars_request
 from tests.support.alpaca_loopback import AlpacaLoopback
-from tests.support.builders import request
 from tests.support.child_processes import Popen
 from tests.support.cli_process import start_marketpipe
-from tests.support.clients import KEY, READERS, SECRET, AlpacaSetting, exchange
+from tests.support.clients import KEY, SECRET, AlpacaSetting, exchange
 from tests.support.echoing_answers import ANSWERS, DIFFERENTLY_WRITTEN, PAIR
-from tests.support.fake_clock import FakeClock
 from tests.support.traces_of_secrets import dump_of, everything_in, found_in, pretty_dump_of
 from tests.support.wire_server import SILENCE, Wire, WireServer
 
 ENVIRONMENT = {"ALPACA_KEY": KEY, "ALPACA_SECRET": SECRET}
-ASKED = request(("AAPL",), "2024-03-11", "2024-03-11")
+ASKED = bars_request(("AAPL",), "2024-03-11", "2024-03-11")
 
 
 def _config(folder: Path, url: str) -> PipelineConfig:

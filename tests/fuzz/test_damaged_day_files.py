@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe import MarketPipeError, Pipeline
-from tests.support.builders import bar
+from marketpipe.testing import bar
 from tests.support.in_process_cli import within
 from tests.support.nasty import Edit, damaged, damages, fuzzed
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, contents, minutes, pipeline

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from marketpipe import ConfigurationError, MarketPipeError, Pipeline
 from marketpipe.integration.infrastructure.retry import RetryPolicy
+from marketpipe.testing import FakeClock
 from tests.support.alpaca_loopback import record
 from tests.support.clients import scripted_alpaca
-from tests.support.fake_clock import FakeClock
 from tests.support.in_process_cli import within
 from tests.support.nasty import NO_SYMBOLS, ODD_SYMBOLS, damaged, damages, fuzzed
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config

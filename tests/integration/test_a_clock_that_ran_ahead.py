@@ -8,9 +8,8 @@ import pytest
 
 from marketpipe import ClockError, Pipeline, SessionVerdict
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from tests.support.builders import request
+from marketpipe.testing import FakeClock, bars_request
 from tests.support.clients import scripted_alpaca
-from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import THURSDAY, TUESDAY, WEDNESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.scripted_transport import Answer
@@ -92,7 +91,7 @@ def test_clocks_of_several_machines_may_differ_a_little(tmp_path: Path) -> None:
         assert (other.plan().planned, other.coverage().ok) == (0, True)
 
 
-ASKED = request(("AAPL",), "2024-03-11", "2024-03-11")
+ASKED = bars_request(("AAPL",), "2024-03-11", "2024-03-11")
 BARS = {"bars": {"AAPL": [{"t": "2024-03-11T14:30:00Z", "o": 5, "h": 5, "l": 5, "c": 5, "v": 1}]}}
 
 

@@ -17,9 +17,9 @@ from marketpipe import Pipeline, Suspicion, Symbol
 from marketpipe.ingestion.domain.restatement import FORMER_SCALE, RestatementKind
 from marketpipe.shared_kernel.domain.errors import BadRequestError, ProviderUnavailableError
 from marketpipe.shared_kernel.events import BarsStored, SymbolDaysRecorded
+from marketpipe.testing import FakeClock, sessions
 from tests.support.adjusting_provider import Action, AdjustingProvider
-from tests.support.builders import day, sessions
-from tests.support.fake_clock import FakeClock
+from tests.support.builders import day
 from tests.support.pipeline_ring import config, minutes, pipeline
 
 SESSIONS = [str(session.trading_date) for session in sessions("2024-01-02", "2024-01-12")]

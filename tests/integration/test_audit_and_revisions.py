@@ -11,8 +11,8 @@ from marketpipe import load_ohlcv
 from marketpipe.ingestion.domain.restatement import RestatementKind
 from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from tests.support.builders import day, sessions
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, sessions
+from tests.support.builders import day
 from tests.support.pipeline_ring import config, fingerprints, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from marketpipe.loader import load_ohlcv
-from tests.support.builders import sessions
+from marketpipe.testing import sessions
 from tests.support.pipeline_ring import config, minutes, pipeline, quarantined_rows, stored_rows
 from tests.support.scripted_provider import ScriptedProvider
 

@@ -15,9 +15,8 @@ from attrs import evolve
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.errors import StoreBusyError, TransientProviderError
-from tests.support.builders import bar, sessions
+from marketpipe.testing import FakeClock, bar, sessions
 from tests.support.child_processes import run
-from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 

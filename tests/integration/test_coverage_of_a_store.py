@@ -15,8 +15,7 @@ from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ProviderUnavailableError
 from marketpipe.store import Store
-from tests.support.builders import sessions
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, sessions
 from tests.support.pipeline_ring import config, fingerprints, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from marketpipe.pipeline import Pipeline
-from tests.support.builders import sessions
+from marketpipe.testing import sessions
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from marketpipe import ConfigurationError, FileFormat, PartitionUnreadableError, Pipeline
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 from tests.support.in_process_cli import Ended, run_in_process
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider

@@ -21,7 +21,7 @@ from marketpipe import Pipeline, StateError
 from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock, HolderLock
 from marketpipe.shared_kernel.domain.errors import StoreBusyError
 from tests.support.pipeline_ring import config, minutes
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 from tests.support.scripted_provider import ScriptedProvider
 
 folder, found = Path(sys.argv[1]), {}

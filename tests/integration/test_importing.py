@@ -15,8 +15,8 @@ from marketpipe.reports import ImportReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.events import BarsStored, Event, JobFinished
+from marketpipe.testing import FakeClock
 from tests.support import own_files
-from tests.support.fake_clock import FakeClock
 from tests.support.own_files import FIRST, LAST, Market
 from tests.support.pipeline_ring import contents, quarantined_rows, stored_rows
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from marketpipe.config import PipelineConfig
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
-from tests.support.builders import sessions
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, sessions
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 

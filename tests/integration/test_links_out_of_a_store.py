@@ -9,7 +9,8 @@ import pytest
 
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.errors import MarketPipeError, StorageError
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 

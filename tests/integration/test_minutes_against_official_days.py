@@ -11,8 +11,7 @@ import pytest
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from tests.support.builders import bar, sessions
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bar, sessions
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 

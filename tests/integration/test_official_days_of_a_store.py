@@ -27,8 +27,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.integrity import Damage
 from marketpipe.storage.infrastructure.official.official_reader import OfficialRows
-from tests.support.builders import bar
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bar
 from tests.support.pipeline_ring import config, contents, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 

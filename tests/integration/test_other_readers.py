@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
 
 pytest.importorskip("pandas")

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.page_server import PageServer
 from benchmarks.synthetic_pages import SyntheticPages, minutes_of
 
-from tests.support.builders import request, sessions
+from marketpipe.testing import bars_request, sessions
 from tests.support.clients import AlpacaSetting, exchange
 
 FIRST, LAST, HALF_DAY = "2024-07-01", "2024-07-05", "2024-07-03"
@@ -39,7 +39,7 @@ def _asked(server: PageServer, query: str, **headers: str) -> Any:
 def test_a_client_gets_every_bar_of_every_symbol_once_in_whole_pages(server: PageServer) -> None:
     symbols, before = [f"S{number:02}" for number in range(15)], server.counts()
     client = AlpacaSetting(exchange(server.url)).client
-    pages = list(client.fetch_batch(request(symbols, FIRST, LAST)))
+    pages = list(client.fetch_batch(bars_request(symbols, FIRST, LAST)))
     client.close()
     after = server.counts()
 

@@ -12,8 +12,7 @@ from marketpipe.ingestion.domain.coverage.verdict import Suspicion
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.store import Store
-from tests.support.builders import bar
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bar
 from tests.support.pipeline_ring import config, minutes, pipeline, quarantined_rows, stored_rows
 from tests.support.scripted_provider import Row, ScriptedProvider
 

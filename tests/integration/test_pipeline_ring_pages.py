@@ -20,7 +20,8 @@ from marketpipe.shared_kernel.domain.errors import MalformedResponseError, Provi
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.examples import examples
 from tests.support.pipeline_ring import (
     THURSDAY,

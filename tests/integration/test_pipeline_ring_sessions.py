@@ -11,8 +11,8 @@ import pytest
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ProviderUnavailableError
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.events import BarsExhausted
+from marketpipe.testing import FakeClock
 from tests.support.builders import day
-from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import (
     THURSDAY,
     TUESDAY,

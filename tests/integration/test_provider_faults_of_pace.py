@@ -15,9 +15,8 @@ import pytest
 from marketpipe.integration.infrastructure.rate_limiter import LONGEST_PAUSE
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.errors import CredentialsError
-from marketpipe.testing import Response
+from marketpipe.testing import FakeClock, Response
 from tests.support.alpaca_loopback import AlpacaLoopback
-from tests.support.fake_clock import FakeClock
 from tests.support.provider_faults import WEEK, all_days, ingested, market, wrongly_stored
 
 SYMBOLS, DATES = ("AAPL", "MSFT"), WEEK[:3]

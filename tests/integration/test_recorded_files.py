@@ -12,8 +12,7 @@ import pytest
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.storage.infrastructure.publishing.temporary_files import temporary_name
-from tests.support.builders import bar
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bar
 from tests.support.pipeline_ring import THURSDAY, TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 

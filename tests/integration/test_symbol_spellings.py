@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from marketpipe import ConfigurationError, Pipeline, PipelineConfig, Symbol, load_ohlcv
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 from tests.support.in_process_cli import run_in_process
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider

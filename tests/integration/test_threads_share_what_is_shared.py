@@ -18,11 +18,11 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+from marketpipe.testing import FakeClock
 from tests.support.bar_stores import OnDisk, at, word
 from tests.support.builders import columnar, day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import answer, record
-from tests.support.fake_clock import FakeClock
 from tests.support.threads_at_once import at_once
 
 IDENTITY = DatasetIdentity("alpaca", "iex", "raw")

@@ -27,11 +27,11 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsValidated, Event, RequestCompleted, RuleFinding, SymbolDaysRecorded
 from marketpipe.terminal.progress import follow, progress_bar
+from marketpipe.testing import FakeClock, bars_request
 from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.bar_stores import OnDisk, at, word
-from tests.support.builders import columnar, day, request
+from tests.support.builders import columnar, day
 from tests.support.clients import AlpacaSetting, exchange
-from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import TUESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.threads_at_once import THREADS, at_once
@@ -131,7 +131,7 @@ def test_a_tally_counts_what_comes_on_many_threads() -> None:
     bus, tally = EventBus(LoggedIsolation), IngestionCounter()
     tally.observe(bus)
     finding = RuleFinding(day("AAPL", TUESDAY), "no_jump", Severity.WARNING, _Slow(3))
-    validated = BarsValidated(request(["AAPL"], TUESDAY, TUESDAY), columnar(), columnar(), (finding,))
+    validated = BarsValidated(bars_request(["AAPL"], TUESDAY, TUESDAY), columnar(), columnar(), (finding,))
 
     again_and_again_at_once(lambda: (bus.publish(RequestCompleted("p", 0.1)), bus.publish(validated)))
 
@@ -158,7 +158,7 @@ def test_a_client_gives_every_thread_its_own_pages() -> None:
 
         def work(number: int) -> None:
             for _ in range(3):
-                pages = list(client.fetch_batch(request([f"S{number}"], TUESDAY, TUESDAY)))
+                pages = list(client.fetch_batch(bars_request([f"S{number}"], TUESDAY, TUESDAY)))
                 opens = [value for page in pages for value in pa.table(page.columns)["open"].to_pylist()]
                 assert opens == [100.0 + number] * 40
 

@@ -12,8 +12,7 @@ from marketpipe import load_ohlcv
 from marketpipe.config import PipelineConfig
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, PartitionUnreadableError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from tests.support.builders import bar
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bar
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 

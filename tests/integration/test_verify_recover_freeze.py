@@ -14,8 +14,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import Damage
 from marketpipe.store import Store
-from tests.support.builders import bar
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bar
 from tests.support.pipeline_ring import (
     FRIDAY,
     THURSDAY,

@@ -8,8 +8,8 @@ import pytest
 
 from marketpipe import Outcome, Pipeline, Verdict
 from marketpipe.shared_kernel.domain.errors import ProviderUnavailableError
+from marketpipe.testing import FakeClock
 from tests.support.builders import day
-from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
 
 MONTHS = ("2023-12", "2024-01", "2024-03", "2024-04")

@@ -16,8 +16,7 @@ from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import TimeWindow
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.storage.application.ports import BarStore
-from tests.support.builders import bar, table
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bar, bar_table
 from tests.support.in_memory_bar_store import InMemoryBarStore
 from tests.support.store_on_disk import StoreOnDisk
 
@@ -62,7 +61,7 @@ class OnDisk:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as after a failure of the disk
 
     def _rows(self, path: Path) -> list[Row]:
-        names = table([]).column_names
+        names = bar_table([]).column_names
         return pq.ParquetFile(path).read().select(names).to_pylist() if path.exists() else []
 
 
@@ -90,4 +89,4 @@ def at(minute: int, price: float = 100.0, **changes: Any) -> Row:
 
 
 def word(day: SymbolDay, rows: Sequence[Row], whole: TimeWindow | None) -> ArrowBars:
-    return ArrowBars(table(rows), (SymbolDaySlice(day, 0, len(rows), whole),))
+    return ArrowBars(bar_table(rows), (SymbolDaySlice(day, 0, len(rows), whole),))

@@ -26,7 +26,8 @@ from marketpipe.shared_kernel.domain.predicate import (
     Term,
 )
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 
 Row = dict[str, Any]
 Part = tuple[SymbolDay, Sequence[Row]]

@@ -26,8 +26,8 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsExhausted, BarsRequested, BarsStored, Event, StoredSymbolDay
+from marketpipe.testing import FakeClock
 from tests.support.builders import CALENDAR
-from tests.support.fake_clock import FakeClock
 from tests.support.fake_ring import FakeRing
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 from tests.support.in_memory_inventory import InMemoryInventory

@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, Ver
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradedMinutes, TradingDate
-from tests.support.builders import sessions
+from marketpipe.testing import sessions
 
 OPENS = 330  # minutes after 04:00
 REGULAR = 390

@@ -31,7 +31,7 @@ def warm_up() -> None:
     from marketpipe.shared_kernel.domain.trading_date import TradingDate
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
     from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
-    from tests.support.builders import sessions
+    from marketpipe.testing import sessions
 
     for module in pkgutil.walk_packages(marketpipe.__path__, "marketpipe."):
         if not module.name.endswith("__main__"):

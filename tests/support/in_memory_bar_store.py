@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import EXTENDED_OPEN, MINUTES_A_DAY, TradedMinutes
 from marketpipe.shared_kernel.events import StoredSymbolDay
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 
 Row = dict[str, Any]
 Rows = dict[SymbolDay, list[Row]]

@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDa
 from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
-from tests.support.builders import bar, table
+from marketpipe.testing import bar, bar_table
 from tests.support.in_memory_inventory import InMemoryInventory
 from tests.support.store_on_disk import StoreOnDisk
 
@@ -93,7 +93,7 @@ class OnDisk:
         self.on_disk.refresh(symbol, timeframes)
 
     def _store(self, day: SymbolDay, price: float, known_since: Timestamp) -> None:
-        rows = table([bar(f"{day.trading_date}T15:00:00Z", price)])
+        rows = bar_table([bar(f"{day.trading_date}T15:00:00Z", price)])
         content = ParquetWriter("zstd").encode_bars(rows, {})
         self._write(day, content)
         os.utime(self.path(day), ns=(0, known_since.epoch_micros * 1000))

@@ -13,7 +13,8 @@ from attrs import frozen
 
 from marketpipe.integration.infrastructure.synthetic.synthetic_client import official_day, synthetic_day
 from marketpipe.shared_kernel.domain.trading_date import TradingSession
-from tests.support.builders import day, sessions
+from marketpipe.testing import sessions
+from tests.support.builders import day
 from tests.support.scripted_provider import Row
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -15,8 +15,7 @@ from marketpipe.config import PipelineConfig
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.infrastructure.store_layout import VERSION_INDEX
-from tests.support.builders import bar
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bar
 from tests.support.scripted_provider import Row, ScriptedProvider
 
 TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = "2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"

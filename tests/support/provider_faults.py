@@ -16,11 +16,10 @@ from marketpipe.config import ClientConfig, Credentials
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
-from marketpipe.testing import Response
+from marketpipe.testing import FakeClock, Response, bar, sessions
 from tests.support.alpaca_loopback import AlpacaLoopback, Record, record
-from tests.support.builders import bar, day, sessions
+from tests.support.builders import day
 from tests.support.clients import KEY, SECRET, AlpacaSetting, exchange
-from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import config, minutes, stored_rows
 from tests.support.scripted_provider import Row
 

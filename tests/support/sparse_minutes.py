@@ -15,7 +15,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import DataPartition
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
-from tests.support.builders import bar, table
+from marketpipe.testing import bar, bar_table
 from tests.support.reference_aggregation import NEW_YORK, Closes, aggregate_days, aggregate_minutes
 
 Row = dict[str, Any]
@@ -64,7 +64,7 @@ class MonthOfMinutes:
         for day, rows in days.items():
             path = data / DataPartition(SymbolDay(Symbol(symbol), TradingDate(day))).path
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(ParquetWriter("snappy").encode_bars(table(rows), {}))
+            path.write_bytes(ParquetWriter("snappy").encode_bars(bar_table(rows), {}))
 
     def aggregated(self, timeframe: Timeframe, closing_auction: int | None = None) -> list[Row]:
         """Return the aggregates that the reference computes."""

@@ -26,8 +26,8 @@ from marketpipe.storage.infrastructure.publishing.durable_files import DurableFi
 from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
 from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from marketpipe.storage.infrastructure.store_layout import VERSION_INDEX, StoreLayout
+from marketpipe.testing import FakeClock
 from tests.support.builders import CALENDAR, columnar
-from tests.support.fake_clock import FakeClock
 
 Row = dict[str, Any]
 

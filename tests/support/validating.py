@@ -19,6 +19,7 @@ from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.testing import sessions
 from marketpipe.validation.application.bar_validator import ValidationResult
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES, SCHEMA_RULE, SEQUENCE_RULES, RuleBook
 from marketpipe.validation.domain.symbol_bars_aggregate import SequenceRule, SymbolBarsAggregate
@@ -28,7 +29,7 @@ from marketpipe.validation.infrastructure.column_masks import bar_columns
 from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
 from tests.support.bar_strategies import Row
-from tests.support.builders import CALENDAR, sessions
+from tests.support.builders import CALENDAR
 
 SCHEMA: Mapping[str, Any] = json.loads((Path(__file__).parents[2] / "schema" / "schema_v1.json").read_text("utf-8"))
 RULES: tuple[ValidationRule | SequenceRule, ...] = (*BUSINESS_RULES, *SEQUENCE_RULES)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from marketpipe.observers import IngestionCounter, LoggedIsolation
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import RateLimitWaited, RequestCompleted, RequestRetried
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 
 
 def test_what_went_wrong_with_requests_is_counted_by_kind_until_the_next_reset() -> None:

@@ -16,7 +16,8 @@ from marketpipe.shared_kernel.events import (
     RequestRetried,
     SymbolDaysRecorded,
 )
-from tests.support.builders import day, request
+from marketpipe.testing import bars_request
+from tests.support.builders import day
 
 FAILED = SymbolDayOutcome(day("AAPL", "2024-01-02"), Outcome.FAILED, error="no answer in time")
 GOOD = SymbolDayOutcome(day("MSFT", "2024-01-02"), Outcome.COMPLETE, rows=390)
@@ -34,7 +35,11 @@ GOOD = SymbolDayOutcome(day("MSFT", "2024-01-02"), Outcome.COMPLETE, rows=390)
         (SymbolDaysRecorded(3, "alpaca", (GOOD, FAILED)), "WARNING", "job 3: AAPL 2024-01-02 failed: no answer"),
         (RequestRetried("alpaca", 2, 0.5, "alpaca answered 500"), "INFO", "attempt 2 failed (alpaca answered 500)"),
         (RateLimitWaited("alpaca", 12.25), "INFO", "waiting 12.2 s for the rate limit of alpaca"),
-        (BarsExhausted(request(["A"], "2024-01-02", "2024-01-02"), (), 7), "WARNING", "the provider returned 7 bars"),
+        (
+            BarsExhausted(bars_request(["A"], "2024-01-02", "2024-01-02"), (), 7),
+            "WARNING",
+            "the provider returned 7 bars",
+        ),
     ],
 )
 def test_what_an_operator_wants_to_know_is_logged_once(
@@ -54,6 +59,6 @@ def test_nothing_is_logged_of_an_ordinary_end(caplog: pytest.LogCaptureFixture) 
     bus = EventBus(LoggedIsolation)
     bus.observe(Event, log_event)
     with caplog.at_level(logging.DEBUG, "marketpipe"):
-        bus.publish(BarsExhausted(request(["A"], "2024-01-02", "2024-01-02")))
+        bus.publish(BarsExhausted(bars_request(["A"], "2024-01-02", "2024-01-02")))
         bus.publish(SymbolDaysRecorded(1, "alpaca", (GOOD,)))
     assert caplog.records == []

@@ -14,7 +14,7 @@ from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaCli
 from marketpipe.pipeline import Pipeline
 from marketpipe.provider_kit import BarsRequest, ProviderTraits, RawMarketData
 from marketpipe.provider_registry import with_capabilities
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 from tests.support.pipeline_ring import TUESDAY, config, minutes, stored_rows
 from tests.support.scripted_provider import ScriptedProvider
 

@@ -13,11 +13,11 @@ from attrs import evolve
 
 import marketpipe
 from marketpipe import IntegrityReport, RetryPolicy
-from tests.support.builders import request
+from marketpipe.testing import bars_request
 from tests.support.child_processes import run
 
 FORMER_NAMES = {"ProviderTraits": "ProviderCapabilities"}
-_ASKED = request(["AAPL"], "2024-01-02", "2024-01-02")
+_ASKED = bars_request(["AAPL"], "2024-01-02", "2024-01-02")
 PUBLIC_NAMES = [
     "AggregatesRefreshed",
     "AggregationReport",

@@ -22,9 +22,10 @@ from marketpipe.shared_kernel.events import (
     StoredSymbolDay,
     SymbolDaysRecorded,
 )
-from tests.support.builders import bar, columnar, day, request
+from marketpipe.testing import bar, bars_request
+from tests.support.builders import columnar, day
 
-REQUEST = request(["AAPL"], "2024-01-02", "2024-01-02")
+REQUEST = bars_request(["AAPL"], "2024-01-02", "2024-01-02")
 DAY = day("AAPL", "2024-01-02")
 BARS = columnar((DAY, [bar(f"2024-01-02T14:{minute}:00Z", 987.654321) for minute in range(10, 60)]))
 PAST_TENSE = ("ed", "Read", "Found", "Damaged")
@@ -101,7 +102,7 @@ def test_bulk_data_is_counted_and_not_shown(event: Event, shown: str) -> None:
 
 
 def test_request_of_many_symbols_shows_no_sessions() -> None:
-    assert "<252 sessions>" in repr(BarsRequested(request(["AAPL"], "2024-01-02", "2024-12-31")))
+    assert "<252 sessions>" in repr(BarsRequested(bars_request(["AAPL"], "2024-01-02", "2024-12-31")))
 
 
 def test_optional_facts_are_absent_by_default() -> None:

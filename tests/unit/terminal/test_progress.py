@@ -13,8 +13,8 @@ from marketpipe.shared_kernel.events import (
 )
 from marketpipe.terminal.progress import ProgressLines, progress_line
 from marketpipe.terminal.run_counts import RunCounts
-from tests.support.builders import day, request
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bars_request
+from tests.support.builders import day
 
 TUESDAY = "2024-01-02"
 
@@ -87,7 +87,7 @@ def test_plain_lines_come_every_five_seconds_and_once_if_a_long_wait_begins() ->
         counts.add(event)  # type: ignore[arg-type]
         lines.show(counts)
 
-    event(0, OfficialDaysRequested(request(["AAPL"], TUESDAY, TUESDAY)))
+    event(0, OfficialDaysRequested(bars_request(["AAPL"], TUESDAY, TUESDAY)))
     event(1, JobStarted(1, "p", 4, 0, 1))
     event(1, recorded(1))
     assert written == ["requesting official days, 0 bars, 0 requests"]

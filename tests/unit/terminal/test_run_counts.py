@@ -13,8 +13,8 @@ from marketpipe.shared_kernel.events import (
     SymbolDaysRecorded,
 )
 from marketpipe.terminal.run_counts import RunCounts
-from tests.support.builders import day, request
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bars_request
+from tests.support.builders import day
 
 TUESDAY = "2024-01-02"
 
@@ -107,4 +107,4 @@ def test_nothing_is_waited_for_after_the_job() -> None:
 
 
 def test_events_that_are_not_counted_are_told_apart() -> None:
-    assert not RunCounts(FakeClock().monotonic).add(BarsStored(request(["AAPL"], TUESDAY, TUESDAY), ()))
+    assert not RunCounts(FakeClock().monotonic).add(BarsStored(bars_request(["AAPL"], TUESDAY, TUESDAY), ()))

@@ -15,9 +15,9 @@ from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsExhausted, BarsRequested
+from marketpipe.testing import FakeClock
 from tests.support.builders import CALENDAR
 from tests.support.checkpoints import answer, record
-from tests.support.fake_clock import FakeClock
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 from tests.support.in_memory_inventory import InMemoryInventory
 from tests.support.inline_executor import InlineExecutor

@@ -8,11 +8,10 @@ import pytest
 from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import CredentialsError, MarketPipeError
-from tests.support.builders import request
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bars_request
 from tests.support.inline_executor import InlineExecutor
 
-BATCHES = [request(("AAPL",), "2024-01-02", "2024-01-02", batch_id=number) for number in range(6)]
+BATCHES = [bars_request(("AAPL",), "2024-01-02", "2024-01-02", batch_id=number) for number in range(6)]
 TIMEOUT_SECONDS = 20
 
 

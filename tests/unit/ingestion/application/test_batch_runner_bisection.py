@@ -27,14 +27,14 @@ from marketpipe.shared_kernel.domain.errors import (
     StorageError,
 )
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
-from tests.support.builders import CALENDAR, request
+from marketpipe.testing import FakeClock, bars_request
+from tests.support.builders import CALENDAR
 from tests.support.examples import examples
-from tests.support.fake_clock import FakeClock
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 from tests.support.in_memory_inventory import InMemoryInventory
 
 MANY = tuple(f"S{number}" for number in range(100, 140))
-WHOLE = request(MANY, "2024-03-04", "2024-03-08")
+WHOLE = bars_request(MANY, "2024-03-04", "2024-03-08")
 BROKEN = ProviderUnavailableError("500")
 
 
@@ -119,14 +119,14 @@ def test_a_reset_forgets_earlier_failures() -> None:
 
 
 def test_only_days_that_are_still_open_are_asked_for() -> None:
-    small = request(("AAPL", "MSFT", "NVDA"), "2024-03-04", "2024-03-06")
+    small = bars_request(("AAPL", "MSFT", "NVDA"), "2024-03-04", "2024-03-06")
     open_days = small.symbol_days[2:]
     parts = new_bisection().parts(small, open_days, BROKEN)
     assert sorted(found for part in parts for found in part.symbol_days) == open_days
 
 
 def test_parts_are_probed_but_a_single_symbol_day_gets_full_retries() -> None:
-    small = request(("AAPL", "MSFT", "NVDA"), "2024-03-04", "2024-03-05")
+    small = bars_request(("AAPL", "MSFT", "NVDA"), "2024-03-04", "2024-03-05")
     parts = new_bisection().parts(small, small.symbol_days, BROKEN)
     assert {len(part.symbol_days): part.probing for part in parts} == {1: False, 2: True}
     assert len({part.batch_id for part in parts} | {small.batch_id}) == len(parts) + 1

@@ -8,10 +8,10 @@ from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures, OfficialDay
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate
-from tests.support.builders import CALENDAR, day, sessions
+from marketpipe.testing import FakeClock, sessions
+from tests.support.builders import CALENDAR, day
 from tests.support.checkpoints import answer, record
 from tests.support.coverage_grids import THRESHOLDS
-from tests.support.fake_clock import FakeClock
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 from tests.support.in_memory_inventory import InMemoryInventory
 from tests.support.in_memory_official_days import InMemoryOfficialDays

@@ -11,8 +11,8 @@ from marketpipe.ingestion.domain.ingestion_job import JobState
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.events import BarsRequested, Event, JobFinished, JobStarted, SymbolDaysRecorded
+from marketpipe.testing import FakeClock
 from tests.support.coordination import EXECUTORS, Coordination, coordination
-from tests.support.fake_clock import FakeClock
 
 NewExecutor = Callable[[], Executor]
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "ORCL", "TSLA")

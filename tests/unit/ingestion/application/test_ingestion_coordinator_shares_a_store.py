@@ -15,10 +15,10 @@ from marketpipe.shared_kernel.domain.errors import CredentialsError, ProviderUna
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
 from marketpipe.shared_kernel.events import BarsRequested, BarsValidated, Event, SymbolDaysRecorded
+from marketpipe.testing import FakeClock
 from tests.support.builders import day
 from tests.support.checkpoints import answer, record
 from tests.support.coordination import EXECUTORS, FIRST, LAST, Coordination, coordination
-from tests.support.fake_clock import FakeClock
 
 NewExecutor = Callable[[], Executor]
 DAYS = {f"{symbol} {date}" for symbol in ("AAPL", "MSFT") for date in (FIRST, LAST)}

@@ -22,7 +22,8 @@ from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsReque
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
-from tests.support.builders import CALENDAR, sessions
+from marketpipe.testing import sessions
+from tests.support.builders import CALENDAR
 
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
 LONG_AFTER = Timestamp.parse("2025-06-02T12:00:00Z")

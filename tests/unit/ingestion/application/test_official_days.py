@@ -37,8 +37,8 @@ from marketpipe.shared_kernel.events import (
     OfficialDaysStored,
     StoredOfficialYear,
 )
+from marketpipe.testing import FakeClock
 from tests.support.builders import CALENDAR, day
-from tests.support.fake_clock import FakeClock
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 from tests.support.in_memory_inventory import InMemoryInventory
 from tests.support.in_memory_official_days import InMemoryOfficialDays

@@ -9,7 +9,7 @@ from marketpipe.ingestion.domain.batch_packing import OvernightWindow, overnight
 from marketpipe.shared_kernel.domain.bars_request import AskedSession
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
-from tests.support.builders import sessions
+from marketpipe.testing import sessions
 
 EARLY, LATE = SessionHours.EARLY, SessionHours.LATE
 ASKED = [AskedSession(session, session.extended, True) for session in sessions("2024-03-06", "2024-03-14")]

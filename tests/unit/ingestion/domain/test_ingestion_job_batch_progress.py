@@ -10,14 +10,15 @@ from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ProviderUnavailableError
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.events import RefusedSymbol, StoredSymbolDay
-from tests.support.builders import day, request
+from marketpipe.testing import bars_request
+from tests.support.builders import day
 
 TUESDAY, WEDNESDAY = day("AAPL", "2024-01-02"), day("AAPL", "2024-01-03")
 
 
 def progress(*symbols: str, last_is_final: bool = True) -> BatchProgress:
     """Of two sessions, 2024-01-02 and 2024-01-03."""
-    asked = request(symbols or ("AAPL",), "2024-01-02", "2024-01-03")
+    asked = bars_request(symbols or ("AAPL",), "2024-01-02", "2024-01-03")
     if not last_is_final:
         asked = _with_running_session(asked)
     return BatchProgress(5, asked)

@@ -5,7 +5,7 @@ from attrs import evolve
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
 from marketpipe.ingestion.domain.ingestion_plan import TypicalVolume, TypicalVolumes, estimate
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from tests.support.builders import request
+from marketpipe.testing import bars_request
 
 LIMITS = PackingLimits(1000, 200)
 NOTHING = TypicalVolumes({}, None)
@@ -22,13 +22,13 @@ def test_an_empty_plan_costs_nothing() -> None:
 
 
 def test_an_estimate_without_stored_days_is_a_guess_of_zero_known_days() -> None:
-    found = estimate([request(["AAPL"], "2024-01-02", "2024-01-05")], NOTHING, LIMITS)
+    found = estimate([bars_request(["AAPL"], "2024-01-02", "2024-01-05")], NOTHING, LIMITS)
 
     assert (found.symbol_days, found.bars, found.requests, found.known_days) == (4, 4 * 390, 2, 0)
 
 
 def test_each_symbol_is_estimated_by_its_own_days_and_a_new_one_by_all_of_them() -> None:
-    batch = request(["AAPL", "NEW", "THIN"], "2024-01-02", "2024-01-03")
+    batch = bars_request(["AAPL", "NEW", "THIN"], "2024-01-02", "2024-01-03")
 
     found = estimate([batch], KNOWN, LIMITS)
 
@@ -39,26 +39,26 @@ def test_each_symbol_is_estimated_by_its_own_days_and_a_new_one_by_all_of_them()
 
 
 def test_known_days_are_those_of_the_planned_symbols_if_all_of_them_are_stored() -> None:
-    batch = request(["AAPL"], "2024-01-02", "2024-01-03")
+    batch = bars_request(["AAPL"], "2024-01-02", "2024-01-03")
 
     assert estimate([batch, evolve(batch, batch_id=2)], KNOWN, LIMITS).known_days == 10
 
 
 def test_every_batch_costs_a_request() -> None:
-    batches = [request(["THIN"], "2024-01-02", "2024-01-02", batch_id=number) for number in range(7)]
+    batches = [bars_request(["THIN"], "2024-01-02", "2024-01-02", batch_id=number) for number in range(7)]
 
     assert estimate(batches, KNOWN, LIMITS).requests == 7
 
 
 def test_hours_around_the_regular_session_bring_few_bars() -> None:
-    batch = request(["AAPL"], "2024-01-02", "2024-01-02")
+    batch = bars_request(["AAPL"], "2024-01-02", "2024-01-02")
     overnight = evolve(batch, sessions=tuple(evolve(asked, window=asked.session.late) for asked in batch.sessions))
 
     assert 0 < estimate([overnight], KNOWN, LIMITS).bars < estimate([batch], KNOWN, LIMITS).bars / 5
 
 
 def test_the_rate_limit_makes_requests_last() -> None:
-    found = estimate([request(["AAPL"], "2024-01-02", "2024-01-31")], KNOWN, LIMITS)
+    found = estimate([bars_request(["AAPL"], "2024-01-02", "2024-01-31")], KNOWN, LIMITS)
 
     assert found.minutes_at(200) == found.requests / 200
     assert found.minutes_at(None) is None

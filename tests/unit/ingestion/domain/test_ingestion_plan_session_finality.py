@@ -11,7 +11,8 @@ from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import CalendarException, SessionKind, TradingDate, TradingSession
 from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar, exchange_table
-from tests.support.builders import CALENDAR, sessions
+from marketpipe.testing import sessions
+from tests.support.builders import CALENDAR
 
 EXTENDED, REGULAR = SessionKind.EXTENDED, SessionKind.REGULAR
 NO_DELAY, QUARTER = SessionFinality(timedelta()), SessionFinality(timedelta(minutes=15))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from marketpipe.ingestion.domain.official_days import OfficialLimits, official_day_of
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from tests.support.builders import sessions
+from marketpipe.testing import sessions
 
 LIMITS = OfficialLimits(bars_per_page=10_000, symbols_per_request=2_000)
 

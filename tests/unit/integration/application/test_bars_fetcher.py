@@ -22,9 +22,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched, BarsRequested, RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from tests.support.builders import bar, request, table
+from marketpipe.testing import bar, bar_table, bars_request
 
-ASKED = request(("AAPL", "MSFT"), "2024-03-11", "2024-03-12")
+ASKED = bars_request(("AAPL", "MSFT"), "2024-03-11", "2024-03-12")
 MONDAY, TUESDAY = "2024-03-11T13:30:00Z", "2024-03-12T13:30:00Z"
 NOTHING = BAR_SCHEMA.empty_table()
 
@@ -83,7 +83,7 @@ class Scene:
 
 
 def page(*parts: tuple[str, str], cursor: str | None = None, unrequested: int = 0) -> RawMarketData:
-    rows = table([bar(moment) for _, moment in parts])
+    rows = bar_table([bar(moment) for _, moment in parts])
     return RawMarketData(rows, tuple(SymbolRun(Symbol(name), 1) for name, _ in parts), cursor, (), unrequested)
 
 

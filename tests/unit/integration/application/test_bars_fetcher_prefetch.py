@@ -18,10 +18,10 @@ from marketpipe.shared_kernel.domain.errors import ProviderUnavailableError, Sto
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsExhausted, BarsFetched, BarsRequested
-from tests.support.builders import bar, request, table
+from marketpipe.testing import bar, bar_table, bars_request
 
 DAYS = ("2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-08")
-REQUEST = request(["AAPL"], DAYS[0], DAYS[-1])
+REQUEST = bars_request(["AAPL"], DAYS[0], DAYS[-1])
 React = Callable[[BarsFetched], None]
 
 
@@ -35,7 +35,7 @@ class _Provider:
     def fetch_batch(self, _: Any) -> Iterator[RawMarketData]:
         for number in range(self._pages):
             self.requested[number].set()
-            rows = table([bar(f"{DAYS[number]}T15:00:00Z")])
+            rows = bar_table([bar(f"{DAYS[number]}T15:00:00Z")])
             yield RawMarketData(rows, (SymbolRun(Symbol("AAPL"), 1),), next_cursor=None)
         self.requested[self._pages].set()
         if self._error is not None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from marketpipe.integration.domain.data_feed import ProviderContext
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 
 
 def test_repr_shows_none_of_the_options() -> None:

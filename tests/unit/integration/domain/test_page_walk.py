@@ -19,14 +19,14 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from tests.support.builders import request
+from marketpipe.testing import bars_request
 
 MONDAY = "2024-03-11"
 MOMENTS = count(1)
 
 
 def walk(*symbols: str) -> PageWalk:
-    return PageWalk(request(symbols or ("AAPL",), MONDAY, MONDAY))
+    return PageWalk(bars_request(symbols or ("AAPL",), MONDAY, MONDAY))
 
 
 def page(rows: int, cursor: str | None, symbol: str = "AAPL") -> RawMarketData:
@@ -69,7 +69,7 @@ def test_an_empty_string_is_a_cursor_like_any_other() -> None:
 
 
 def test_a_page_that_points_to_itself_is_malformed() -> None:
-    asked = request(("AAPL",), MONDAY, MONDAY)
+    asked = bars_request(("AAPL",), MONDAY, MONDAY)
     with pytest.raises(MalformedResponseError, match="'b' pointed to itself"):
         PageWalk.check_progress(PageCall(asked, "b"), page(1, "b"))
     PageWalk.check_progress(PageCall(asked, "b"), page(1, "c"))
@@ -190,7 +190,7 @@ def test_no_bars_are_an_answer() -> None:
 
 
 def test_minutes_in_place_of_daily_bars_are_refused() -> None:
-    asked = evolve(request(("AAPL",), MONDAY, MONDAY), timeframe=Timeframe.DAY_1)
+    asked = evolve(bars_request(("AAPL",), MONDAY, MONDAY), timeframe=Timeframe.DAY_1)
     PageWalk(asked).check_answer(page(1, None), [(Symbol("AAPL"), (MIDNIGHT, MIDNIGHT))])
     with pytest.raises(WrongAnswerError, match="another timeframe than 1d"):
         PageWalk(asked).check_answer(page(390, None), [(Symbol("AAPL"), DAY)])
@@ -217,7 +217,7 @@ def test_a_bar_before_or_after_those_of_its_symbol_is_progress(span: tuple[int, 
 
 
 def test_more_bars_than_the_days_have_minutes_end_the_walk() -> None:
-    pages = PageWalk(request(("AAPL", "MSFT"), MONDAY, "2024-03-12"))
+    pages = PageWalk(bars_request(("AAPL", "MSFT"), MONDAY, "2024-03-12"))
     accept(pages, page(4 * 2 * 1440, "b"))
     with pytest.raises(EndlessPagingError, match="more bars than minutes"):
         accept(pages, page(1, "c"))

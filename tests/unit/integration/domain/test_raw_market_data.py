@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from tests.support.builders import bar, table
+from marketpipe.testing import bar, bar_table
 
-BARS = table([bar("2024-03-11T13:30:00Z", 431.25), bar("2024-03-11T13:31:00Z", 431.25)])
+BARS = bar_table([bar("2024-03-11T13:30:00Z", 431.25), bar("2024-03-11T13:31:00Z", 431.25)])
 
 
 def test_the_number_of_rows_is_that_of_the_runs() -> None:

@@ -20,12 +20,12 @@ from marketpipe.shared_kernel.domain.errors import (
     RateLimitedError,
 )
 from marketpipe.shared_kernel.events import RateLimitWaited, RequestCompleted, RequestRetried
+from marketpipe.testing import READERS, bars_request, read_pages
 from tests.support.alpaca_loopback import record
-from tests.support.builders import request
-from tests.support.clients import READERS, read, scripted_alpaca
+from tests.support.clients import scripted_alpaca
 from tests.support.scripted_transport import Answer, ScriptedTransport
 
-ASKED = request(("AAPL",), "2024-03-11", "2024-03-11")
+ASKED = bars_request(("AAPL",), "2024-03-11", "2024-03-11")
 BARS = [record("2024-03-11T13:30:00Z"), record("2024-03-11T13:31:00Z")]
 RESET_IN_42 = {"X-RateLimit-Limit": "200", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(1748865600 + 42)}
 BOTH = pytest.mark.parametrize("reader", READERS, ids=["sync", "async"])
@@ -58,7 +58,7 @@ def test_every_request_is_reported_with_its_bars_and_the_remaining_limit(reader:
 def test_seconds_are_those_of_the_exchange_without_the_waits() -> None:
     setting, transport = scripted_alpaca(page(token="b"), page(*BARS), windows=[RateWindow(1)])
     transport.handler = _slow(transport.handler, setting.clock.advance)
-    read(setting.client, ASKED)
+    read_pages(setting.client, ASKED)
     completed = [event for event in setting.events if isinstance(event, RequestCompleted)]
     (waited,) = [event for event in setting.events if isinstance(event, RateLimitWaited)]
     assert completed == [RequestCompleted("alpaca", 2.5), RequestCompleted("alpaca", 2.5, bars=2)]
@@ -280,5 +280,5 @@ def test_a_probing_request_is_sent_three_times(reader: Reader) -> None:
 def test_a_timeout_that_does_not_pass_is_raised_as_one() -> None:
     setting, transport = scripted_alpaca(httpx.ConnectTimeout("slow"))
     with pytest.raises(ProviderTimeoutError):
-        read(setting.client, ASKED)
+        read_pages(setting.client, ASKED)
     assert len(transport.requests) == 8

@@ -19,8 +19,8 @@ from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAs
 from marketpipe.observers import LoggedIsolation
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsRequested
+from marketpipe.testing import bars_request
 from tests.support.alpaca_loopback import record
-from tests.support.builders import request
 from tests.support.clients import AlpacaSetting, exchange
 from tests.support.scripted_transport import Answer
 
@@ -66,6 +66,6 @@ def test_four_frames_lie_between_the_event_and_the_http_library(monkeypatch: pyt
     bus = EventBus(LoggedIsolation)
     client = AlpacaSetting(exchange("http://alpaca.test", httpx.MockTransport(answer))).client
     fetcher = BarsFetcher(client, WholeDayAssembler, bus, partial(CountingThread, 1))
-    fetcher.on_bars_requested(BarsRequested(request(("AAPL",), "2024-03-11", "2024-03-11")))
+    fetcher.on_bars_requested(BarsRequested(bars_request(("AAPL",), "2024-03-11", "2024-03-11")))
 
     assert paths == [["on_bars_requested", "fetch_batch", "_send", "get"]] * 3

@@ -21,12 +21,11 @@ from marketpipe.shared_kernel.domain.errors import (
     SymbolRefusedError,
 )
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from tests.support.builders import bar, request, table
-from tests.support.clients import READERS, exchange, read
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import READERS, FakeClock, bar, bar_table, bars_request, read_pages
+from tests.support.clients import exchange
 from tests.support.scripted_transport import Answer, ScriptedTransport
 
-ASKED = request(("AAPL", "MSFT"), "2024-03-11", "2024-03-11")
+ASKED = bars_request(("AAPL", "MSFT"), "2024-03-11", "2024-03-11")
 READ = pytest.mark.parametrize("reader", READERS, ids=["sync", "async"])
 Reader = Callable[[MarketDataProvider, BarsRequest], list[RawMarketData]]
 
@@ -42,7 +41,7 @@ class PageNumberClient(BaseApiClient):
 
     def parse_response(self, request: BarsRequest, body: bytes) -> RawMarketData:
         bars = [bar(f"2024-03-11T13:3{minute}:00Z") for minute in range(int(body))]
-        return RawMarketData(table(bars), (SymbolRun(request.symbols[0], len(bars)),), next_cursor=None)
+        return RawMarketData(bar_table(bars), (SymbolRun(request.symbols[0], len(bars)),), next_cursor=None)
 
     def next_cursor(self, page: RawMarketData) -> str | None:
         return None if page.num_rows < 3 else f"{page.num_rows} more"
@@ -74,7 +73,7 @@ def test_next_cursor_decides_on_paging(reader: Reader) -> None:
 
 def test_the_path_is_below_the_base_url_and_may_name_symbols() -> None:
     client, transport = pages(Answer(body=b"0"))
-    read(client, ASKED)
+    read_pages(client, ASKED)
     assert str(transport.requests[0].url) == "http://pages.test/bars/AAPL?page=1"
 
 

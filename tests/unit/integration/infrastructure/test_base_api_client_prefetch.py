@@ -14,12 +14,12 @@ from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaCli
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.events import RequestCompleted, RequestRetried
+from marketpipe.testing import bars_request, read_pages
 from tests.support.alpaca_loopback import record
-from tests.support.builders import request
-from tests.support.clients import AlpacaSetting, exchange, read, scripted_alpaca
+from tests.support.clients import AlpacaSetting, exchange, scripted_alpaca
 from tests.support.scripted_transport import Answer, ScriptedTransport
 
-ASKED = request(("AAPL",), "2024-03-11", "2024-03-11")
+ASKED = bars_request(("AAPL",), "2024-03-11", "2024-03-11")
 MINUTES = [record(f"2024-03-11T13:{minute}:00Z") for minute in range(30, 40)]
 
 
@@ -53,7 +53,7 @@ def test_the_next_page_is_requested_while_this_one_is_parsed() -> None:
 
     transport.handler = answer
 
-    assert [page.num_rows for page in read(setting.client, ASKED)] == [1, 1]
+    assert [page.num_rows for page in read_pages(setting.client, ASKED)] == [1, 1]
 
 
 class Guessing(AlpacaClient):
@@ -76,7 +76,7 @@ def test_the_former_name_of_the_hook_still_works() -> None:
     setting, _ = scripted_alpaca(*pages_of("b", None), client_class=FormerHook)
 
     assert setting.client.peek_next_cursor(b'{"next_page_token":"b"}') == "b"
-    assert [page.num_rows for page in read(setting.client, ASKED)] == [1, 1]
+    assert [page.num_rows for page in read_pages(setting.client, ASKED)] == [1, 1]
 
 
 def test_a_wrong_cursor_costs_a_request_and_nothing_else() -> None:
@@ -91,7 +91,7 @@ def test_a_wrong_cursor_costs_a_request_and_nothing_else() -> None:
 
     setting = AlpacaSetting(exchange("http://alpaca.test", httpx.MockTransport(answer)), client_class=Guessing)
 
-    pages = read(setting.client, ASKED)
+    pages = read_pages(setting.client, ASKED)
 
     assert [page.next_cursor for page in pages] == ["b", "c", None]
     assert [token for token in asked if token != "elsewhere"] == [None, "b", "c"]
@@ -101,7 +101,7 @@ def test_a_failed_request_that_was_sent_ahead_is_retried_in_its_place() -> None:
     first, second = pages_of("b", None)
     setting, transport = scripted_alpaca(first, Answer(503), httpx.ConnectError("gone"), second)
 
-    assert [page.num_rows for page in read(setting.client, ASKED)] == [1, 1]
+    assert [page.num_rows for page in read_pages(setting.client, ASKED)] == [1, 1]
     kinds = [event.error_kind for event in setting.events if isinstance(event, RequestCompleted)]
     assert kinds == [None, "unavailable", "unavailable", None]
     assert sum(isinstance(event, RequestRetried) for event in setting.events) == 2

@@ -7,7 +7,7 @@ import pytest
 
 from marketpipe.integration.infrastructure.rate_limiter import LONGEST_PAUSE, InMemoryRateLimit, RateLimiter, RateWindow
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, IngestionInterrupted
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 
 MILLISECOND = 0.001
 

@@ -9,7 +9,7 @@ from marketpipe.integration.infrastructure import rate_limiter
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 
 MICROSECOND = 1e-6
 

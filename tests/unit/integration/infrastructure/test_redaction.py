@@ -13,13 +13,12 @@ from marketpipe.integration.infrastructure.redaction import Redactor
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import ProviderError
-from marketpipe.testing import Response
+from marketpipe.testing import READERS, Response, bars_request
 from tests.support.alpaca_loopback import AlpacaLoopback, record
-from tests.support.builders import request
-from tests.support.clients import KEY, READERS, SECRET, AlpacaSetting, exchange
+from tests.support.clients import KEY, SECRET, AlpacaSetting, exchange
 from tests.support.wire_server import Wire, WireServer, http
 
-ASKED = request(("AAPL",), "2024-03-11", "2024-03-11")
+ASKED = bars_request(("AAPL",), "2024-03-11", "2024-03-11")
 Reader = Callable[[MarketDataProvider, BarsRequest], list[RawMarketData]]
 BOTH = pytest.mark.parametrize("reader", READERS, ids=["sync", "async"])
 

@@ -14,7 +14,7 @@ from marketpipe.shared_kernel.domain.errors import (
     TransientProviderError,
     WrongAnswerError,
 )
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 
 Retries = list[tuple[int, float, str]]
 

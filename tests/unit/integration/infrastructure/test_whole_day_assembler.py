@@ -14,9 +14,10 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.events import RefusedSymbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
-from tests.support.builders import bar, day, request, table
+from marketpipe.testing import bar, bar_table, bars_request
+from tests.support.builders import day
 
-ASKED = request(("AAPL", "MSFT"), "2024-03-11", "2024-03-13")
+ASKED = bars_request(("AAPL", "MSFT"), "2024-03-11", "2024-03-13")
 Row = tuple[str, str | None]
 """A symbol and the time of one bar, as March 2024's day and the UTC hour and minute: ``11 13:30``."""
 
@@ -25,7 +26,7 @@ def page(*rows: Row, cursor: str | None = None) -> RawMarketData:
     bars = [bar(_moment(at) if at else _moment("11 13:30"), volume=float(i)) for i, (_, at) in enumerate(rows)]
     stamped = [row if at else {**row, "timestamp": None} for row, (_, at) in zip(bars, rows, strict=True)]
     runs = tuple(SymbolRun(Symbol(name), len(list(run))) for name, run in groupby(rows, lambda row: row[0]))
-    return RawMarketData(table(stamped), runs, cursor)
+    return RawMarketData(bar_table(stamped), runs, cursor)
 
 
 def _moment(at: str) -> str:
@@ -137,7 +138,7 @@ def test_pages_whose_times_descend_are_assembled_when_they_have_ended() -> None:
 
 
 def test_once_the_order_is_proven_only_the_last_symbol_day_is_kept() -> None:
-    asked = request(("AAPL", "MSFT", "TSLA"), "2024-03-11", "2024-03-13")
+    asked = bars_request(("AAPL", "MSFT", "TSLA"), "2024-03-11", "2024-03-13")
     pages = [
         page(("AAPL", "11 13:30"), ("AAPL", "11 13:40"), cursor="b"),
         page(("AAPL", "11 13:41"), ("MSFT", "11 13:30"), ("MSFT", "12 13:30"), cursor="c"),
@@ -154,7 +155,7 @@ def test_only_final_sessions_have_a_final_window() -> None:
 
 
 def test_the_final_window_is_the_requested_one() -> None:
-    (session,) = request(("AAPL",), "2024-03-11", "2024-03-11", kind=SessionKind.REGULAR).sessions
+    (session,) = bars_request(("AAPL",), "2024-03-11", "2024-03-11", kind=SessionKind.REGULAR).sessions
     asked = BarsRequest(1, (Symbol("AAPL"),), (session,), SessionKind.REGULAR)
     bars = WholeDayAssembler(asked).add(page(("AAPL", "11 13:30")))
     assert bars is not None
@@ -163,8 +164,8 @@ def test_the_final_window_is_the_requested_one() -> None:
 
 def test_the_evening_belongs_to_its_new_york_date() -> None:
     """19:59 in New York is 00:59 UTC of the next day in winter, 23:59 of the same day in summer."""
-    winter = request(("AAPL",), "2024-01-02", "2024-01-03")
-    rows = table([bar("2024-01-03T00:59:00Z"), bar("2024-01-03T09:00:00Z")])
+    winter = bars_request(("AAPL",), "2024-01-02", "2024-01-03")
+    rows = bar_table([bar("2024-01-03T00:59:00Z"), bar("2024-01-03T09:00:00Z")])
     bars = WholeDayAssembler(winter).add(RawMarketData(rows, (SymbolRun(Symbol("AAPL"), 2),)))
     assert bars is not None
     assert [part.symbol_day for part in bars.slices] == [day("AAPL", "2024-01-02"), day("AAPL", "2024-01-03")]
@@ -191,7 +192,7 @@ def test_a_page_of_other_dates_only_keeps_the_tail() -> None:
 
 
 def test_a_day_without_a_session_between_requested_ones_is_left_to_validation() -> None:
-    asked = request(("AAPL",), "2024-03-08", "2024-03-11")
+    asked = bars_request(("AAPL",), "2024-03-08", "2024-03-11")
     rows = [("AAPL", "08 14:30"), ("AAPL", "09 14:30"), ("AAPL", "11 13:30")]
     assert play(asked, [page(*rows)])[0] == ["AAPL 8: 1", "AAPL 9: 1?", "AAPL 11: 1"]
 
@@ -220,7 +221,7 @@ def test_bars_without_any_time_go_to_the_first_requested_date() -> None:
 
 def test_the_window_may_end_before_the_bars_do() -> None:
     """Bars of a requested day outside the requested window are kept."""
-    (session,) = request(("AAPL",), "2024-03-11", "2024-03-11").sessions
+    (session,) = bars_request(("AAPL",), "2024-03-11", "2024-03-11").sessions
     until = Timestamp.parse("2024-03-11T14:00:00Z")
     asked = BarsRequest(1, (Symbol("AAPL"),), (evolve(session, window=session.window.until(until)),))
     assert play(asked, [page(("AAPL", "11 13:30"), ("AAPL", "11 15:00"))])[0] == ["AAPL 11: 2"]

@@ -19,7 +19,7 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
-from tests.support.builders import bar, request, table
+from marketpipe.testing import bar, bar_table, bars_request
 
 SYMBOLS = ("AAPL", "BRK.B", "MSFT")
 SPANS = (("2024-03-08", "2024-03-12"), ("2024-11-01", "2024-11-05"), ("2024-07-02", "2024-07-05"))
@@ -57,7 +57,7 @@ class Found:
 @st.composite
 def scenes(draw: st.DrawFn, *, kind: SessionKind = SessionKind.EXTENDED, in_order: bool = True) -> Scene:
     first, last = draw(st.sampled_from(SPANS))
-    asked = request(SYMBOLS, first, last, kind=kind)
+    asked = bars_request(SYMBOLS, first, last, kind=kind)
     days = st.integers(-2, 8).map(TradingDate.parse(first).plus_days)
     moments = st.builds(
         lambda day, minute: day.midnight.plus(timedelta(minutes=minute)), days, st.sampled_from(MINUTES)
@@ -74,7 +74,7 @@ def scenes(draw: st.DrawFn, *, kind: SessionKind = SessionKind.EXTENDED, in_orde
 
 
 def _page(rows: Sequence[Given], more: bool, with_raw: bool) -> RawMarketData:
-    columns = table([bar(str(row.moment), volume=float(row.number)) for row in rows])
+    columns = bar_table([bar(str(row.moment), volume=float(row.number)) for row in rows])
     if with_raw:
         columns = columns.append_column("raw", pa.array([f"raw {row.number}" for row in rows], pa.string()))
     runs = tuple(SymbolRun(Symbol(name), len(list(run))) for name, run in groupby(rows, lambda row: row.symbol))

@@ -9,9 +9,9 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.infrastructure.arrow_bars import TIMESTAMP
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers
-from tests.support.builders import request
+from marketpipe.testing import bars_request
 
-FRIDAY_TO_MONDAY = request(("AAPL",), "2024-03-08", "2024-03-11")
+FRIDAY_TO_MONDAY = bars_request(("AAPL",), "2024-03-08", "2024-03-11")
 
 
 def micros(*moments: str) -> np.ndarray:
@@ -41,7 +41,7 @@ def test_the_extended_session_has_no_other_hours() -> None:
 
 
 def test_other_hours_are_those_of_the_extended_session_around_the_regular_one() -> None:
-    half_day = request(("AAPL",), "2024-07-03", "2024-07-05", kind=SessionKind.REGULAR)
+    half_day = bars_request(("AAPL",), "2024-07-03", "2024-07-05", kind=SessionKind.REGULAR)
     cases = {
         "2024-07-03T07:59:00Z": False,  # before 04:00: wrong, and for validation to say so
         "2024-07-03T08:00:00Z": True,
@@ -65,7 +65,7 @@ def test_other_hours_are_those_of_the_extended_session_around_the_regular_one() 
 
 
 def test_the_minute_of_the_closing_auction_is_kept_if_it_was_requested() -> None:
-    asked = request(("AAPL",), "2024-07-03", "2024-07-05", kind=SessionKind.REGULAR)
+    asked = bars_request(("AAPL",), "2024-07-03", "2024-07-05", kind=SessionKind.REGULAR)
     windows = [evolve(each, window=each.session.window(SessionKind.REGULAR, 0)) for each in asked.sessions]
     cases = {
         "2024-07-03T16:59:00Z": False,
@@ -83,7 +83,7 @@ def test_the_minute_of_the_closing_auction_is_kept_if_it_was_requested() -> None
 
 
 def test_a_bar_of_a_session_that_goes_on_is_for_validation_to_judge() -> None:
-    asked = request(("AAPL",), "2024-03-08", "2024-03-08", kind=SessionKind.REGULAR, final=False)
+    asked = bars_request(("AAPL",), "2024-03-08", "2024-03-08", kind=SessionKind.REGULAR, final=False)
     (running,) = asked.sessions
     cut = evolve(running, window=running.session.regular.until(Timestamp.parse("2024-03-08T15:00:00Z")))
     moments = micros("2024-03-08T20:59:00Z", "2024-03-08T21:00:00Z")
@@ -95,7 +95,7 @@ def test_a_bar_of_a_session_that_goes_on_is_for_validation_to_judge() -> None:
 
 
 def test_a_bar_without_a_time_does_not_count_as_one_of_other_hours() -> None:
-    regular = request(("AAPL",), "2024-03-08", "2024-03-08", kind=SessionKind.REGULAR)
+    regular = bars_request(("AAPL",), "2024-03-08", "2024-03-08", kind=SessionKind.REGULAR)
     stamps = pa.chunked_array([pa.array([None, micros("2024-03-08T12:00:00Z")[0]], pa.int64()).cast(TIMESTAMP)])
     days = numbers("2024-03-08T12:00:00Z", "2024-03-08T12:00:00Z")
     assert RequestedDays(regular).other_hours(stamps, days).tolist() == [False, True]

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, with_lengths
-from tests.support.builders import bar, columnar, day
+from marketpipe.testing import bar
+from tests.support.builders import columnar, day
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
 NOTHING = day("NONE", "2024-01-02")

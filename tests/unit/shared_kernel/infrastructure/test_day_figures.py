@@ -14,7 +14,8 @@ from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
-from tests.support.builders import CALENDAR, sessions, table
+from marketpipe.testing import bar_table, sessions
+from tests.support.builders import CALENDAR
 
 Row = dict[str, Any]
 FULL, HALF, SUMMER, CLOSED = (TradingDate.parse(d) for d in ("2024-01-02", "2024-07-03", "2024-07-05", "2024-07-04"))
@@ -81,25 +82,25 @@ def without_hash(figures: DayFigures | None) -> DayFigures | None:
 def test_columns_add_up_to_what_bars_add_up_to_one_by_one(days: list[tuple[TradingDate, Any]]) -> None:
     dates, lengths = [date for date, _ in days], [len(rows) for _, rows in days]
 
-    found = CALCULATOR.of_days(dates, lengths, table([bar for date, rows in days for bar in bars(date, rows)]))
+    found = CALCULATOR.of_days(dates, lengths, bar_table([bar for date, rows in days for bar in bars(date, rows)]))
 
     assert list(map(without_hash, found)) == [expected(date, rows) for date, rows in days]
-    assert found == [CALCULATOR.of_day(date, table(bars(date, rows))) for date, rows in days]
+    assert found == [CALCULATOR.of_day(date, bar_table(bars(date, rows))) for date, rows in days]
 
 
 def test_a_day_without_a_session_and_one_without_bars_have_no_figures() -> None:
-    rows = table(bars(CLOSED, [(400, [1, 2, 3, 4], 5)]))
+    rows = bar_table(bars(CLOSED, [(400, [1, 2, 3, 4], 5)]))
 
     assert CALCULATOR.of_days([CLOSED, FULL], [1, 0], rows) == [None, None]
-    assert CALCULATOR.of_days([FULL], [0], table([])) == [None]
+    assert CALCULATOR.of_days([FULL], [0], bar_table([])) == [None]
 
 
 def test_a_day_in_disorder_spoils_no_other() -> None:
     one, other = bars(FULL, [(400, [1, 2, 3, 4], 5), (401, [1, 2, 3, 5], 6)]), bars(SUMMER, [(330, [9, 9, 9, 9], 7)])
 
-    found = CALCULATOR.of_days([FULL, SUMMER, FULL], [2, 1, 2], table([*one[::-1], *other, *one]))
+    found = CALCULATOR.of_days([FULL, SUMMER, FULL], [2, 1, 2], bar_table([*one[::-1], *other, *one]))
 
-    assert found[1:] == [CALCULATOR.of_day(SUMMER, table(other)), CALCULATOR.of_day(FULL, table(one))]
+    assert found[1:] == [CALCULATOR.of_day(SUMMER, bar_table(other)), CALCULATOR.of_day(FULL, bar_table(one))]
 
 
 def test_the_hash_ignores_times_and_sees_every_value() -> None:
@@ -110,7 +111,7 @@ def test_the_hash_ignores_times_and_sees_every_value() -> None:
     hashes = [
         figures.values_hash
         for date, some in ((FULL, rows), (SUMMER, later), (FULL, other))
-        if (figures := CALCULATOR.of_day(date, table(bars(date, some))))
+        if (figures := CALCULATOR.of_day(date, bar_table(bars(date, some))))
     ]
 
     assert hashes[0] == hashes[1] != hashes[2]
@@ -118,7 +119,7 @@ def test_the_hash_ignores_times_and_sees_every_value() -> None:
 
 @given(ROWS.filter(bool))
 def test_figures_come_back_from_their_bytes(rows: Any) -> None:
-    found = CALCULATOR.of_day(FULL, table(bars(FULL, rows)))
+    found = CALCULATOR.of_day(FULL, bar_table(bars(FULL, rows)))
 
     assert found is not None
     assert DayFigures.unpack(found.packed) == found

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_date import TradingDate, TradingSession
 from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
-from tests.support.builders import CALENDAR, sessions
+from tests.support.builders import CALENDAR
 
 FIRST, LAST = TradingDate.parse("1980-01-01"), TradingDate.parse("2026-12-31")
 DATES = st.dates(date(2011, 12, 1), date(2013, 1, 31)).map(TradingDate)
@@ -18,6 +18,10 @@ ONE_OFF_CLOSURES += ["2012-10-29", "2012-10-30", "2018-12-05", "2025-01-09"]
 HOLIDAYS = ["2024-01-01", "2024-01-15", "2024-02-19", "2024-03-29", "2024-05-27", "2024-06-19", "2024-07-04"]
 HOLIDAYS += ["2024-09-02", "2024-11-28", "2024-12-25", "2022-06-20", "2021-12-24", "2021-07-05"]
 OPEN_AFTER_ALL = ["2021-12-31", "2021-06-18", "2001-09-10", "2001-09-17", "2012-10-31", "2024-10-14", "2024-11-11"]
+
+
+def sessions(first: str, last: str) -> tuple[TradingSession, ...]:
+    return CALENDAR.sessions(TradingDate.parse(first), TradingDate.parse(last))
 
 
 def dates(first: str, last: str) -> list[str]:

@@ -14,7 +14,7 @@ from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, CalendarExcep
 from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache, ExchangeCalendar, exchange_table
 from marketpipe.shared_kernel.infrastructure.exchange_exceptions import KNOWN_EXCEPTIONS
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
-from tests.support.builders import sessions
+from marketpipe.testing import sessions
 
 MOURNING = CalendarException(TradingDate.parse("2026-07-15"), closed=True)
 LATE = CalendarException(TradingDate.parse("2026-07-14"), opens=time(11, 5))

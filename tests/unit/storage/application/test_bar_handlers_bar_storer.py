@@ -9,14 +9,17 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsStored, BarsValidated, StoredSymbolDay
 from marketpipe.storage.application.bar_handlers import BarStorer
-from tests.support.builders import bar, columnar, day, request
+from marketpipe.testing import bar, bars_request
+from tests.support.builders import columnar, day
 from tests.support.in_memory_bar_store import InMemoryBarStore
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
 GOOD = bar("2024-01-02T15:00:00Z")
 BAD = bar("2024-01-02T15:01:00Z", -1.0)
 VALIDATED = BarsValidated(
-    request(["AAPL", "MSFT"], "2024-01-02", "2024-01-02"), columnar((AAPL, [GOOD]), (MSFT, [])), columnar((MSFT, [BAD]))
+    bars_request(["AAPL", "MSFT"], "2024-01-02", "2024-01-02"),
+    columnar((AAPL, [GOOD]), (MSFT, [])),
+    columnar((MSFT, [BAD])),
 )
 
 

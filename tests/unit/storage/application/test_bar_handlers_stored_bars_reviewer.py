@@ -12,7 +12,8 @@ from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import Event, PartitionFoundDamaged, StoredBarsRead
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.storage.application.bar_handlers import SYMBOL_DAYS_AT_A_TIME, StoredBarsReviewer
-from tests.support.builders import bar, columnar
+from marketpipe.testing import bar
+from tests.support.builders import columnar
 
 AAPL = Symbol("AAPL")
 FIRST = TradingDate.parse("2024-01-01")

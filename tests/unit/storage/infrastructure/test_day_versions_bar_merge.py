@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.infrastructure.day_versions import are_in_order, in_order, merge_bars
-from tests.support.builders import table
+from marketpipe.testing import bar_table
 
 Prices = dict[int, float]
 """The price of each minute's bar."""
@@ -47,7 +47,7 @@ class Case:
 
 
 def _bars(prices: Prices) -> pa.Table:
-    return table([_row(minute, price) for minute, price in prices.items()])
+    return bar_table([_row(minute, price) for minute, price in prices.items()])
 
 
 def _row(minute: int, price: float) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, VersionI
 from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
+from marketpipe.testing import FakeClock, bar
 from tests.support.bar_stores import at
-from tests.support.builders import CALENDAR, bar, columnar, day
-from tests.support.fake_clock import FakeClock
+from tests.support.builders import CALENDAR, columnar, day
 from tests.support.store_on_disk import NOTHING, NothingRecorded, StoreOnDisk
 from tests.support.system_calls import SystemCalls
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes, TradingDate
 from marketpipe.storage.infrastructure.parquet_files import traded_minutes, traded_minutes_of
-from tests.support.builders import sessions
+from marketpipe.testing import sessions
 
 MICROS = 60_000_000
 DATES = ("2024-01-02", "2024-03-08", "2024-03-11", "2024-07-03", "2024-11-01", "2024-11-04", "1986-07-01")

@@ -22,9 +22,9 @@ from marketpipe.storage.infrastructure.parquet_files import (
     read_metadata,
     read_rows,
 )
-from tests.support.builders import bar, table
+from marketpipe.testing import bar, bar_table
 
-CONTENT = ParquetWriter("zstd").encode_bars(table([bar("2024-01-02T15:00:00Z")]), {"marketpipe.symbol": "AAPL"})
+CONTENT = ParquetWriter("zstd").encode_bars(bar_table([bar("2024-01-02T15:00:00Z")]), {"marketpipe.symbol": "AAPL"})
 
 
 def test_a_file_of_bars_is_read_with_every_column(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_missing_file_cannot_be_read(tmp_path: Path, read: object) -> None:
     "foreign",
     [
         pa.table({"timestamp": [1], "price": [2.0]}),
-        table([bar("2024-01-02T15:00:00Z")]),
+        bar_table([bar("2024-01-02T15:00:00Z")]),
         FILE_SCHEMA.empty_table().select(FILE_SCHEMA.names[::-1]),
         FILE_SCHEMA.set(0, pa.field("timestamp", pa.timestamp("ms", tz="UTC"))).empty_table(),
         FILE_SCHEMA.set(5, pa.field("volume", pa.int64())).empty_table(),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
-from tests.support.builders import bar, table
+from marketpipe.testing import bar, bar_table
 
 COMPRESSIONS = ("zstd", "snappy")
 METADATA = {"marketpipe.symbol": "AAPL", "marketpipe.schema_version": "1"}
@@ -46,7 +46,7 @@ def read(content: bytes) -> pa.Table:
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @given(rows=rows)
 def test_bars_come_back_as_they_were(compression: str, rows: list[dict[str, Any]]) -> None:
-    found = read(ParquetWriter(compression).encode_bars(table(rows), METADATA))
+    found = read(ParquetWriter(compression).encode_bars(bar_table(rows), METADATA))
 
     assert found.drop_columns("schema_version").to_pylist() == rows
     assert found["schema_version"].to_pylist() == [1] * len(rows)
@@ -54,7 +54,7 @@ def test_bars_come_back_as_they_were(compression: str, rows: list[dict[str, Any]
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_the_file_has_the_canonical_columns_and_the_metadata(compression: str) -> None:
-    content = ParquetWriter(compression).encode_bars(table(ROWS), METADATA)
+    content = ParquetWriter(compression).encode_bars(bar_table(ROWS), METADATA)
 
     found = read(content)
     assert [(field.name, str(field.type)) for field in found.schema] == [
@@ -76,7 +76,7 @@ def test_the_file_has_the_canonical_columns_and_the_metadata(compression: str) -
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_the_same_bars_give_the_same_bytes(compression: str) -> None:
-    once, again = (ParquetWriter(compression).encode_bars(table(ROWS), METADATA) for _ in range(2))
+    once, again = (ParquetWriter(compression).encode_bars(bar_table(ROWS), METADATA) for _ in range(2))
 
     assert once == again
 
@@ -84,7 +84,7 @@ def test_the_same_bars_give_the_same_bytes(compression: str) -> None:
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @given(cuts=st.sets(st.integers(0, 390), max_size=5))
 def test_the_layout_of_the_bars_in_memory_does_not_show(compression: str, cuts: set[int]) -> None:
-    whole = table(ROWS)
+    whole = bar_table(ROWS)
     marks = [0, *sorted(cuts), 390]
     chunks = [whole.slice(start, end - start) for start, end in pairwise(marks)]
     writer = ParquetWriter(compression)
@@ -102,17 +102,17 @@ def test_the_value_behind_a_null_is_not_written() -> None:
 
 
 def test_metadata_of_the_table_does_not_reach_the_file() -> None:
-    annotated = table(ROWS).replace_schema_metadata({"pandas": "{}", "run": "2025-06-02T12:00:00Z"})
+    annotated = bar_table(ROWS).replace_schema_metadata({"pandas": "{}", "run": "2025-06-02T12:00:00Z"})
     writer = ParquetWriter("zstd")
 
-    assert writer.encode_bars(annotated, METADATA) == writer.encode_bars(table(ROWS), METADATA)
+    assert writer.encode_bars(annotated, METADATA) == writer.encode_bars(bar_table(ROWS), METADATA)
 
 
 def test_a_changed_bar_changes_the_bytes() -> None:
     changed = [*ROWS[:-1], {**ROWS[-1], "close": ROWS[-1]["close"] + 1e-9}]
     writer = ParquetWriter("zstd")
 
-    assert writer.encode_bars(table(changed), METADATA) != writer.encode_bars(table(ROWS), METADATA)
+    assert writer.encode_bars(bar_table(changed), METADATA) != writer.encode_bars(bar_table(ROWS), METADATA)
 
 
 def test_an_empty_file_of_bars_keeps_the_columns() -> None:
@@ -120,7 +120,7 @@ def test_an_empty_file_of_bars_keeps_the_columns() -> None:
 
 
 def test_columns_besides_the_bars_can_be_written_too() -> None:
-    rejected = table(ROWS[:1]).append_column("reason", pa.array(["the bar has no volume"]))
+    rejected = bar_table(ROWS[:1]).append_column("reason", pa.array(["the bar has no volume"]))
 
     assert read(ParquetWriter("zstd").encode(rejected, METADATA))["reason"].to_pylist() == ["the bar has no volume"]
 
@@ -130,5 +130,5 @@ def test_a_digest_is_the_sha256_of_the_bytes() -> None:
 
 
 def _encoded_with(name: str, column: pa.Array) -> bytes:
-    bars = table(ROWS[:2])
+    bars = bar_table(ROWS[:2])
     return ParquetWriter("zstd").encode_bars(bars.set_column(bars.column_names.index(name), name, column), METADATA)

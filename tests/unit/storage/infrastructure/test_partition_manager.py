@@ -24,8 +24,9 @@ from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 from marketpipe.storage.infrastructure.parquet_files import read_metadata, sha256
 from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
+from marketpipe.testing import bar, bar_table
 from tests.support.bar_stores import at, word
-from tests.support.builders import CALENDAR, bar, columnar, day, table
+from tests.support.builders import CALENDAR, columnar, day
 from tests.support.store_on_disk import NOTHING, NothingRecorded, StoreOnDisk, tree
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")
@@ -67,7 +68,7 @@ def test_the_figures_are_those_of_the_file_however_its_bars_came(tmp_path: Path)
         for store, parts in zip(stores, ways, strict=True)
     ]
 
-    expected = FigureCalculator(CALENDAR).of_day(AAPL.trading_date, table(MINUTES))
+    expected = FigureCalculator(CALENDAR).of_day(AAPL.trading_date, bar_table(MINUTES))
     assert expected is not None
     assert [result.figures for result in written] == [expected] * len(ways)
     for store in stores:
@@ -119,7 +120,7 @@ def test_rejected_bars_keep_their_reasons_and_raw_values(tmp_path: Path) -> None
         "reason": "the bar has its high below its low",
         "raw": '{"h":-1}',
     }
-    rejected = table([at(0, -1.0), at(1, -2.0)])
+    rejected = bar_table([at(0, -1.0), at(1, -2.0)])
     for name, text in words.items():
         rejected = rejected.append_column(name, pa.array([text, None]))
 
@@ -157,7 +158,9 @@ def test_a_damaged_file_is_kept_and_named(tmp_path: Path, content: bytes) -> Non
 def test_a_file_that_another_program_rewrote_fails_alone(tmp_path: Path) -> None:
     store = StoreOnDisk(tmp_path)
     store.keep((AAPL, [at(0)]))
-    nanoseconds = table([at(0)]).set_column(0, "timestamp", table([at(0)])["timestamp"].cast(pa.timestamp("ns", "UTC")))
+    nanoseconds = bar_table([at(0)]).set_column(
+        0, "timestamp", bar_table([at(0)])["timestamp"].cast(pa.timestamp("ns", "UTC"))
+    )
     pq.write_table(nanoseconds, tmp_path / DAY_FILE)
 
     foreign, sound = store.keep((AAPL, [at(1)]), (MSFT, [at(1)]), whole=False)

@@ -11,9 +11,9 @@ from attrs import evolve
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
+from marketpipe.testing import FakeClock
 from tests.support.bar_stores import at
 from tests.support.builders import columnar, day
-from tests.support.fake_clock import FakeClock
 from tests.support.store_on_disk import StoreOnDisk, tree
 from tests.support.system_calls import SystemCalls
 

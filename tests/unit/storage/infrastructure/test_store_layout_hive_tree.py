@@ -13,7 +13,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from tests.support.builders import bar, columnar, day
+from marketpipe.testing import bar
+from tests.support.builders import columnar, day
 from tests.support.store_on_disk import StoreOnDisk
 
 Rows = list[tuple[str, int, str, float, int | None]]

@@ -10,7 +10,8 @@ from marketpipe.shared_kernel.domain.errors import DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.store_on_disk import IDENTITY, StoreOnDisk, tree
 
 AAPL = (day("AAPL", "2024-01-02"), [bar("2024-01-02T15:00:00Z")])

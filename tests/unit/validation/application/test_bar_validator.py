@@ -17,9 +17,9 @@ from marketpipe.shared_kernel.events import (
     StoredBarsRead,
     StoredBarsValidated,
 )
+from marketpipe.testing import FakeClock, bar, bars_request
 from marketpipe.validation.application.bar_validator import BarValidator, Validate, ValidationResult
-from tests.support.builders import bar, columnar, day, request
-from tests.support.fake_clock import FakeClock
+from tests.support.builders import columnar, day
 
 DAY = day("AAPL", "2024-01-02")
 BARS = columnar((DAY, [bar("2024-01-02T15:00:00Z"), bar("2024-01-02T15:01:00Z")]), (day("MSFT", "2024-01-02"), []))
@@ -62,7 +62,7 @@ class Ring:
 
 
 def test_fetched_bars_are_validated_and_published_under_the_same_request() -> None:
-    ring, asked = Ring(), request(["AAPL", "MSFT"], "2024-01-02", "2024-01-02", batch_id=7)
+    ring, asked = Ring(), bars_request(["AAPL", "MSFT"], "2024-01-02", "2024-01-02", batch_id=7)
     ring.bus.publish(BarsFetched(asked, BARS))
     (validated,) = ring.published
     assert isinstance(validated, BarsValidated)
@@ -83,7 +83,7 @@ def test_bars_are_validated_at_the_current_time_of_the_clock() -> None:
     ring = Ring(validation, clock)
     ring.bus.publish(StoredBarsRead(BARS))
     clock.advance(90)
-    ring.bus.publish(BarsFetched(request(["AAPL"], "2024-01-02", "2024-01-02"), REJECTED))
+    ring.bus.publish(BarsFetched(bars_request(["AAPL"], "2024-01-02", "2024-01-02"), REJECTED))
     assert validation.calls == [
         (BARS, Timestamp.parse("2024-01-02T15:00:00Z")),
         (REJECTED, Timestamp.parse("2024-01-02T15:01:30Z")),
@@ -93,5 +93,5 @@ def test_bars_are_validated_at_the_current_time_of_the_clock() -> None:
 def test_an_error_of_the_validation_reaches_the_publisher_and_nothing_is_published() -> None:
     ring = Ring(failing)
     with pytest.raises(ConfigurationError):
-        ring.bus.publish(BarsFetched(request(["AAPL"], "2024-01-02", "2024-01-02"), BARS))
+        ring.bus.publish(BarsFetched(bars_request(["AAPL"], "2024-01-02", "2024-01-02"), BARS))
     assert ring.published == []

@@ -16,9 +16,10 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.events import RuleFinding
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
+from marketpipe.testing import bar
 from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS
 from tests.support.bar_strategies import Part, Row, parts
-from tests.support.builders import bar, columnar, day
+from tests.support.builders import columnar, day
 from tests.support.examples import examples
 from tests.support.validating import (
     LAX_SCHEMA,

@@ -9,8 +9,9 @@ import pytest
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.events import RuleFinding
+from marketpipe.testing import bar
 from tests.support.bar_strategies import Row
-from tests.support.builders import bar, columnar, day
+from tests.support.builders import columnar, day
 from tests.support.validating import Setting, column, validated
 
 AAPL, MSFT = day("AAPL", "2024-01-02"), day("MSFT", "2024-01-02")

@@ -6,7 +6,8 @@ from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.shared_kernel.events import RuleFinding
-from tests.support.builders import bar, columnar, day
+from marketpipe.testing import bar
+from tests.support.builders import columnar, day
 from tests.support.validating import Setting, column, validated
 
 EXTENDED, REGULAR = SessionKind.EXTENDED, SessionKind.REGULAR

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.testing import bar
 from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
 from tests.support.bar_strategies import Part, parts
-from tests.support.builders import bar, day
+from tests.support.builders import day
 from tests.support.examples import examples
 from tests.support.validating import SCHEMA, with_property
 from tests.support.watched_columns import nonconforming, watched_columns

@@ -12,7 +12,7 @@ from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt,
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from tests.support.builders import sessions
+from marketpipe.testing import sessions
 from tests.support.coverage_grids import Records, empty, full, traded, verdicts
 from tests.support.coverage_grids import without as silent
 

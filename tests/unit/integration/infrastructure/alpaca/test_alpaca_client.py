@@ -11,12 +11,12 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
+from marketpipe.testing import bars_in, bars_request, read_pages, sessions
 from tests.support.alpaca_loopback import AlpacaLoopback, record
-from tests.support.builders import request, sessions
-from tests.support.clients import AlpacaSetting, exchange, owned_rows, read, scripted_alpaca
+from tests.support.clients import AlpacaSetting, exchange, scripted_alpaca
 from tests.support.scripted_transport import Answer
 
-MONDAY = request(("AAPL", "BRK.B"), "2024-03-11", "2024-03-11")
+MONDAY = bars_request(("AAPL", "BRK.B"), "2024-03-11", "2024-03-11")
 ALWAYS = {"timeframe": "1Min", "limit": "10000", "adjustment": "raw", "feed": "sip", "asof": "-", "sort": "asc"}
 OPEN = "2024-03-11T13:30:00Z"
 
@@ -28,14 +28,14 @@ def bars(*moments: str, token: str | None = None) -> Answer:
 def test_limit_feed_and_adjustment_are_sent_with_every_page() -> None:
     """Their defaults are a tenth of a page, or depend on the plan."""
     setting, transport = scripted_alpaca(bars(token="b"), bars(token="c"), bars(OPEN), feed="sip", adjustment="split")
-    read(setting.client, MONDAY)
+    read_pages(setting.client, MONDAY)
     asked = [(query["limit"], query["feed"], query["adjustment"]) for query in transport.queries]
     assert asked == [("10000", "sip", "split")] * 3
 
 
 def test_the_first_request_is_exactly_this() -> None:
     setting, transport = scripted_alpaca(bars(OPEN))
-    read(setting.client, MONDAY)
+    read_pages(setting.client, MONDAY)
     (sent,) = transport.requests
     assert sent.url.path == "/v2/stocks/bars"
     window = {"start": "2024-03-11T08:00:00Z", "end": "2024-03-11T23:59:59Z"}
@@ -45,7 +45,7 @@ def test_the_first_request_is_exactly_this() -> None:
 def test_other_parameters_stay_the_same_while_paging() -> None:
     token = "QUFQTHxNfDE3MTAxNjM4MDAwMDAwMDAwMDA="
     setting, transport = scripted_alpaca(bars(token=token), bars(OPEN))
-    read(setting.client, MONDAY)
+    read_pages(setting.client, MONDAY)
     first, second = transport.queries
     assert second == {**first, "page_token": token}
 
@@ -64,7 +64,7 @@ def test_both_ends_are_inclusive_so_the_last_second_is_requested_and_not_the_end
     kind: SessionKind, first: str, last: str, start: str, end: str
 ) -> None:
     setting, transport = scripted_alpaca(bars())
-    read(setting.client, request(("AAPL",), first, last, kind=kind))
+    read_pages(setting.client, bars_request(("AAPL",), first, last, kind=kind))
     assert (transport.queries[0]["start"], transport.queries[0]["end"]) == (start, end)
 
 
@@ -73,7 +73,7 @@ def test_a_bar_at_20_00_in_new_york_is_not_requested() -> None:
     day = [record(f"2024-03-1{at}Z") for at in ("1T07:59:00", "1T08:00:00", "1T23:59:00", "2T00:00:00")]
     with AlpacaLoopback({"AAPL": day}) as loopback:
         client = AlpacaSetting(exchange(loopback.url)).client
-        found = owned_rows(read(client, request(("AAPL",), "2024-03-11", "2024-03-11")))
+        found = bars_in(read_pages(client, bars_request(("AAPL",), "2024-03-11", "2024-03-11")))
         client.close()
     assert [str(Timestamp(row["timestamp"])) for _, row in found] == ["2024-03-11T08:00:00Z", "2024-03-11T23:59:00Z"]
 
@@ -91,7 +91,7 @@ def test_an_end_is_never_before_the_start_and_never_after_the_window(until: str,
     (session,) = MONDAY.sessions
     cut = evolve(MONDAY, sessions=(evolve(session, window=session.window.until(Timestamp.parse(until))),))
     setting, transport = scripted_alpaca(bars())
-    read(setting.client, cut)
+    read_pages(setting.client, cut)
     assert (transport.queries[0]["start"], transport.queries[0]["end"]) == ("2024-03-11T08:00:00Z", end)
 
 
@@ -103,7 +103,7 @@ def test_the_token_alone_ends_paging_and_not_a_short_or_empty_page() -> None:
         Answer(body={"next_page_token": "e"}),
         bars("2024-03-11T13:31:00Z", token=""),
     )
-    pages = read(setting.client, MONDAY)
+    pages = read_pages(setting.client, MONDAY)
     assert [page.num_rows for page in pages] == [1, 0, 0, 0, 1]
     assert [query.get("page_token") for query in transport.queries] == [None, "b", "c", "d", "e"]
 
@@ -132,7 +132,7 @@ def test_official_days_are_requested_from_midnight_to_midnight_in_new_york(
 ) -> None:
     setting, transport = scripted_alpaca(bars(start), feed="sip", adjustment="split")
     asked = tuple(map(official_day_of, sessions(first, last)))
-    read(setting.client, evolve(MONDAY, sessions=asked, timeframe=Timeframe.DAY_1))
+    read_pages(setting.client, evolve(MONDAY, sessions=asked, timeframe=Timeframe.DAY_1))
     (query,) = transport.queries
     changed = {"timeframe": "1Day", "adjustment": "split", "start": start, "end": end}
     assert query == {"symbols": "AAPL,BRK.B", **ALWAYS, **changed}

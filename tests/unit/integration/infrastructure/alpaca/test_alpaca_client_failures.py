@@ -21,13 +21,12 @@ from marketpipe.shared_kernel.domain.errors import (
 )
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.events import RefusedSymbol, RequestCompleted
-from marketpipe.testing import Response
+from marketpipe.testing import READERS, Response, bars_in, bars_request, read_pages
 from tests.support.alpaca_loopback import AlpacaLoopback, Fault, record
-from tests.support.builders import request
-from tests.support.clients import READERS, AlpacaSetting, exchange, owned_rows, read, scripted_alpaca
+from tests.support.clients import AlpacaSetting, exchange, scripted_alpaca
 from tests.support.scripted_transport import Answer
 
-ASKED = request(("AAPL",), "2024-03-11", "2024-03-11")
+ASKED = bars_request(("AAPL",), "2024-03-11", "2024-03-11")
 SIP = b'{"code":42210000,"message":"subscription does not permit querying recent SIP data"}'
 HTML = b"<html>\r\n<head><title>401 Authorization Required</title></head>\r\n<body>nginx</body></html>"
 Reader = Callable[[MarketDataProvider, BarsRequest], list[RawMarketData]]
@@ -118,7 +117,7 @@ def refusing(message: Callable[[list[str]], str], bad: set[str], status: int = 4
 
 
 SYMBOLS = ("AAPL", "BAD", "IBM", "MSFT", "ODD", "TSLA")
-MONDAY = request(SYMBOLS, "2024-03-11", "2024-03-11")
+MONDAY = bars_request(SYMBOLS, "2024-03-11", "2024-03-11")
 BARS = {
     symbol: [record("2024-03-11T13:30:00Z"), record("2024-03-11T13:31:00Z")]
     for symbol in ("AAPL", "IBM", "MSFT", "TSLA")
@@ -146,7 +145,7 @@ def test_only_the_symbol_that_is_refused_is_left_out(
         setting = AlpacaSetting(exchange(loopback.url))
         pages = reader(setting.client, MONDAY)
         setting.client.close()
-    assert [symbol for symbol, _ in owned_rows(pages)] == [s for s in sorted(BARS) for _ in range(2)]
+    assert [symbol for symbol, _ in bars_in(pages)] == [s for s in sorted(BARS) for _ in range(2)]
     refused = [one for page in pages for one in page.refused]
     assert sorted(str(one.symbol) for one in refused) == ["BAD", "ODD"]
     assert all(one.reason.lower().startswith(f"alpaca answered {status}: invalid symbol") for one in refused)
@@ -175,4 +174,4 @@ def test_another_bad_request_refuses_no_symbol() -> None:
 def test_a_feed_that_the_plan_lacks_is_named_with_one_that_is_free() -> None:
     setting, _ = scripted_alpaca(Answer(403, SIP), feed="otc")
     with pytest.raises(EntitlementError, match="Feed otc needs another plan; feed sip is free for history"):
-        read(setting.client, ASKED)
+        read_pages(setting.client, ASKED)

@@ -11,8 +11,8 @@ from marketpipe.integration.infrastructure.alpaca.response_parser import Respons
 from marketpipe.shared_kernel.domain.errors import MalformedResponseError, WrongAnswerError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.testing import bars_in, page_rows
 from tests.support.alpaca_loopback import record
-from tests.support.clients import owned_rows, rows
 
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
 HALF_PAST = "2024-03-11T13:30:00Z"
@@ -28,7 +28,7 @@ def test_a_bar_becomes_a_canonical_row() -> None:
     bar = {"t": HALF_PAST, "o": 172.94, "h": 173.05, "l": 172.7, "c": 173.0, "v": 1234567, "n": 9876, "vw": 172.912345}
     page = parse({"bars": {"AAPL": [bar]}, "next_page_token": None})
     assert pa.table(page.columns).schema.equals(BAR_SCHEMA)
-    assert rows(page) == [
+    assert page_rows(page) == [
         {
             "timestamp": datetime(2024, 3, 11, 13, 30, tzinfo=UTC),
             "open": 172.94,
@@ -64,13 +64,13 @@ def test_a_bar_becomes_a_canonical_row() -> None:
 )
 def test_numbers_come_through_bit_for_bit(key: str, column: str, given: object, value: object) -> None:
     """Also those that no valid bar has: validation judges them."""
-    (row,) = rows(parse({"bars": {"AAPL": [record(HALF_PAST, **{key: given})]}}))
+    (row,) = page_rows(parse({"bars": {"AAPL": [record(HALF_PAST, **{key: given})]}}))
     assert row[column] == value
     assert row.get("raw") is None
 
 
 def test_older_bars_without_trade_count_and_vwap_have_nulls_there() -> None:
-    (row,) = rows(parse({"bars": {"AAPL": [{"t": HALF_PAST, "o": 1, "h": 1, "l": 1, "c": 1, "v": 1}]}}))
+    (row,) = page_rows(parse({"bars": {"AAPL": [{"t": HALF_PAST, "o": 1, "h": 1, "l": 1, "c": 1, "v": 1}]}}))
     assert (row["trade_count"], row["vwap"]) == (None, None)
 
 
@@ -91,7 +91,7 @@ def test_unknown_fields_are_ignored() -> None:
     ],
 )
 def test_timestamps_are_utc_to_the_microsecond(text: str, moment: str) -> None:
-    (row,) = rows(parse({"bars": {"AAPL": [record(text)]}}))
+    (row,) = page_rows(parse({"bars": {"AAPL": [record(text)]}}))
     assert row["timestamp"] == datetime.fromisoformat(moment)
     assert row.get("raw") is None
 
@@ -128,7 +128,7 @@ def test_an_empty_page_may_have_a_page_after_it(bars: str) -> None:
 def test_unrequested_symbols_are_dropped_and_counted() -> None:
     found = {"AAPL": [record(HALF_PAST)], "TSLA": [record(HALF_PAST)] * 3, "aapl": [record(HALF_PAST)], "GONE": None}
     page = parse({"bars": found})
-    assert ([symbol for symbol, _ in owned_rows([page])], page.unrequested) == (["AAPL"], 4)
+    assert ([symbol for symbol, _ in bars_in([page])], page.unrequested) == (["AAPL"], 4)
 
 
 def test_symbols_are_sorted_and_their_bars_are_not() -> None:
@@ -136,7 +136,7 @@ def test_symbols_are_sorted_and_their_bars_are_not() -> None:
     late, early = record("2024-03-11T13:31:00Z"), record(HALF_PAST)
     page = parse({"bars": {"MSFT": [late, early], "AAPL": [early, late]}})
     assert page.runs == (SymbolRun(AAPL, 2), SymbolRun(MSFT, 2))
-    assert [(symbol, row["timestamp"].minute) for symbol, row in owned_rows([page])] == [
+    assert [(symbol, row["timestamp"].minute) for symbol, row in bars_in([page])] == [
         ("AAPL", 30),
         ("AAPL", 31),
         ("MSFT", 31),

@@ -17,15 +17,15 @@ from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAs
 from marketpipe.shared_kernel.domain.errors import MalformedResponseError, ProviderError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
+from marketpipe.testing import bars_request, page_rows
 from tests.support.alpaca_loopback import record
-from tests.support.builders import request
-from tests.support.clients import rows, scripted_alpaca
+from tests.support.clients import scripted_alpaca
 from tests.support.examples import examples
 from tests.support.scripted_transport import Answer
 
 LONG = "<5,000 digits>"
 """Stands for an integer that Python does not write but a provider may."""
-ASKED = request(("AAPL", "MSFT"), "2024-03-11", "2024-03-12")
+ASKED = bars_request(("AAPL", "MSFT"), "2024-03-11", "2024-03-12")
 SCALARS = (
     st.none()
     | st.booleans()
@@ -136,8 +136,8 @@ def test_a_bad_record_anywhere_leaves_the_good_ones_as_they_are(
     good: list[dict[str, Any]], bad: object, at: int
 ) -> None:
     parser = ResponseParser((Symbol("AAPL"),))
-    found = rows(parser.parse(_written({"bars": {"AAPL": [*good[:at], bad, *good[at:]]}})))
-    alone = rows(parser.parse(_written({"bars": {"AAPL": good}})))
+    found = page_rows(parser.parse(_written({"bars": {"AAPL": [*good[:at], bad, *good[at:]]}})))
+    alone = page_rows(parser.parse(_written({"bars": {"AAPL": good}})))
     del found[min(at, len(good))]
     assert [{**row, "raw": None} for row in alone] == [{"raw": None, **row} for row in found]
     assert all(math.isfinite(row["open"]) for row in found)

@@ -11,8 +11,8 @@ import pytest
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.alpaca.response_parser import ResponseParser
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.testing import page_rows
 from tests.support.alpaca_loopback import record
-from tests.support.clients import rows
 
 BEFORE = record("2024-03-11T13:30:00Z", 139.882513, vw=512.992729, v=1234.567891)
 AFTER = record("2024-03-11T13:32:00Z", 0.1 + 0.2, n=None, vw=None, v=2**53)
@@ -29,8 +29,8 @@ def parse(*written: str) -> RawMarketData:
 def among_neighbours(written: str) -> dict[str, object]:
     """Return the parsed record, after checking that its neighbours are unharmed."""
     page = parse(json.dumps(BEFORE), written, json.dumps(AFTER))
-    before, bad, after = rows(page)
-    good = rows(parse(json.dumps(BEFORE), json.dumps(AFTER)))
+    before, bad, after = page_rows(page)
+    good = page_rows(parse(json.dumps(BEFORE), json.dumps(AFTER)))
     assert [before, after] == [{**row, "raw": None} for row in good]
     assert (page.next_cursor, page.runs) == ("b", (SymbolRun(Symbol("AAPL"), 3),))
     return bad
@@ -53,7 +53,7 @@ def test_a_number_that_cannot_be_read_becomes_null_and_its_record_is_kept(key: s
     assert bad[COLUMNS[key]] is None
     assert _loose(str(bad["raw"])) == _loose(written)
     others = {column: bad[column] for name, column in COLUMNS.items() if name != key}
-    (good,) = rows(parse(GOOD))
+    (good,) = page_rows(parse(GOOD))
     assert others == {column: good[column] for name, column in COLUMNS.items() if name != key}
     assert bad["timestamp"] == datetime(2024, 3, 11, 13, 31, tzinfo=UTC)
 
@@ -81,7 +81,7 @@ def test_a_trade_count_is_whole_and_fits(value: str) -> None:
 
 @pytest.mark.parametrize("value", [str(2**53 - 1), str(2**53), str(2**63), "9007199254740994.0", "1e16"])
 def test_a_huge_volume_that_a_double_holds_is_still_a_number(value: str) -> None:
-    (row,) = rows(parse(changed("v", value)))
+    (row,) = page_rows(parse(changed("v", value)))
     assert row["volume"] == float(value)
     assert row.get("raw") is None
 
@@ -149,21 +149,21 @@ def test_a_time_that_cannot_be_read_becomes_null_and_its_record_is_kept(text: st
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
 def test_a_time_outside_the_calendar_beside_another_damaged_record_is_null(text: str) -> None:
     page = parse(changed("t", f'"{text}"'), "null", GOOD)
-    assert [row["timestamp"] is None for row in rows(page)] == [True, True, False]
+    assert [row["timestamp"] is None for row in page_rows(page)] == [True, True, False]
 
 
 def test_damaged_records_of_unrequested_symbols_are_only_counted() -> None:
     body = '{"bars":{"AAPL":[' + GOOD + '],"TSLA":[5,null,"x"]}}'
     page = ResponseParser((Symbol("AAPL"),)).parse(body.encode())
     assert (page.num_rows, page.unrequested) == (1, 3)
-    assert rows(page)[0]["raw"] is None
+    assert page_rows(page)[0]["raw"] is None
 
 
 def test_a_page_read_record_by_record_puts_symbols_in_order_too() -> None:
     body = '{"bars":{"MSFT":[null],"AAPL":[' + GOOD + "]}}"
     page = ResponseParser((Symbol("AAPL"), Symbol("MSFT"))).parse(body.encode())
     assert page.runs == (SymbolRun(Symbol("AAPL"), 1), SymbolRun(Symbol("MSFT"), 1))
-    assert [row["raw"] for row in rows(page)] == [None, "null"]
+    assert [row["raw"] for row in page_rows(page)] == [None, "null"]
 
 
 def test_raw_is_a_column_of_text_beside_the_canonical_ones() -> None:

@@ -14,18 +14,19 @@ from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
-from tests.support.builders import request, sessions
-from tests.support.clients import Row, owned_rows, read
+from marketpipe.testing import BarRow, bars_in, bars_request, read_pages, sessions
 from tests.support.examples import examples
 
 NAMES = ("AAPL", "BRK.B", "IBM", "MSFT", "TSLA")
 
 
-def bars(seed: int, symbol: str, first: str, last: str, kind: SessionKind = SessionKind.EXTENDED) -> list[Row]:
-    return [row for _, row in owned_rows(read(SyntheticClient(seed), request((symbol,), first, last, kind=kind)))]
+def bars(seed: int, symbol: str, first: str, last: str, kind: SessionKind = SessionKind.EXTENDED) -> list[BarRow]:
+    return [
+        row for _, row in bars_in(read_pages(SyntheticClient(seed), bars_request((symbol,), first, last, kind=kind)))
+    ]
 
 
-def times(rows: list[Row]) -> list[Timestamp]:
+def times(rows: list[BarRow]) -> list[Timestamp]:
     return [Timestamp(row["timestamp"]) for row in rows]
 
 
@@ -37,8 +38,8 @@ def times(rows: list[Row]) -> list[Timestamp]:
 )
 def test_a_symbol_day_is_the_same_whatever_else_is_requested(symbols: list[str], first: int, length: int) -> None:
     days = [str(session.trading_date) for session in sessions("2024-03-06", "2024-03-14")]
-    asked = request(symbols, days[first], days[first + length])
-    found = owned_rows(read(SyntheticClient(7), asked))
+    asked = bars_request(symbols, days[first], days[first + length])
+    found = bars_in(read_pages(SyntheticClient(7), asked))
     alone = [
         (symbol, row)
         for symbol in symbols
@@ -118,17 +119,17 @@ def test_a_regular_session_is_a_part_of_the_extended_one(date: str, minutes: int
 @examples(30)
 @given(minute=st.integers(0, 960), second=st.sampled_from([0, 1, 59]))
 def test_a_cut_window_cuts_the_same_bars_short(minute: int, second: int) -> None:
-    (session,) = request(("AAPL",), "2024-03-11", "2024-03-11").sessions
+    (session,) = bars_request(("AAPL",), "2024-03-11", "2024-03-11").sessions
     until = session.window.start.plus(timedelta(minutes=minute, seconds=second))
     cut = BarsRequest(1, (Symbol("AAPL"),), (evolve(session, window=session.window.until(until), final=False),))
-    found = [row for _, row in owned_rows(read(SyntheticClient(7), cut))]
+    found = [row for _, row in bars_in(read_pages(SyntheticClient(7), cut))]
     whole = bars(7, "AAPL", "2024-03-11", "2024-03-11")
     assert found == [row for row in whole if Timestamp(row["timestamp"]) < until]
 
 
 def test_pages_are_cut_between_symbol_days_before_they_exceed_10_000_bars() -> None:
-    asked = request(NAMES, "2024-03-01", "2024-03-15")
-    pages = read(SyntheticClient(7), asked)
+    asked = bars_request(NAMES, "2024-03-01", "2024-03-15")
+    pages = read_pages(SyntheticClient(7), asked)
     sizes = [page.num_rows for page in pages]
     assert sum(sizes) > 2 * BARS_PER_PAGE
     assert max(sizes) <= BARS_PER_PAGE == 10_000
@@ -142,9 +143,9 @@ def runs(page: RawMarketData) -> list[int]:
 
 
 def test_a_window_without_a_minute_is_one_empty_page() -> None:
-    (session,) = request(("AAPL",), "2024-03-11", "2024-03-11").sessions
+    (session,) = bars_request(("AAPL",), "2024-03-11", "2024-03-11").sessions
     nothing = BarsRequest(1, (Symbol("AAPL"),), (evolve(session, window=session.window.until(session.window.start)),))
-    (page,) = read(SyntheticClient(7), nothing)
+    (page,) = read_pages(SyntheticClient(7), nothing)
     assert (page.num_rows, page.next_cursor, len(pa.table(page.columns))) == (0, None, 0)
 
 

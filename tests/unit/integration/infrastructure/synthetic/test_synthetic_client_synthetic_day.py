@@ -15,7 +15,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from tests.support.builders import sessions
+from marketpipe.testing import sessions
 from tests.support.examples import examples
 
 YEAR = sessions("2024-01-02", "2024-12-31")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from tests.support.builders import sessions
+from marketpipe.testing import sessions
 from tests.support.examples import examples
 from tests.support.reference_aggregation import NEW_YORK, aggregate_days
 from tests.support.sparse_minutes import FULL, HALF, Month, MonthOfMinutes

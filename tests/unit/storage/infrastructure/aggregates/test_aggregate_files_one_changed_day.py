@@ -14,8 +14,9 @@ from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles
 from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator, Made, Minutes
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
+from marketpipe.testing import bar
 from tests.support.aggregated_store import FILES, daily_closes, files_of, keep
-from tests.support.builders import CALENDAR, bar, columnar, day
+from tests.support.builders import CALENDAR, columnar, day
 from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
 
 SYMBOLS = ("AAPL", "MSFT")

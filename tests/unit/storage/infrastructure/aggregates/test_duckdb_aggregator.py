@@ -19,7 +19,8 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import DayFilesOfMonth
 from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
-from tests.support.builders import CALENDAR, bar, day
+from marketpipe.testing import bar
+from tests.support.builders import CALENDAR, day
 from tests.support.examples import examples
 from tests.support.sparse_minutes import FULL_DAYS, MonthOfMinutes, months_of_minutes
 from tests.support.store_on_disk import StoreOnDisk

@@ -22,7 +22,8 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods, first_sessions
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
-from tests.support.builders import CALENDAR, bar, day, sessions, table
+from marketpipe.testing import bar, bar_table, sessions
+from tests.support.builders import CALENDAR, day
 from tests.support.examples import examples
 from tests.support.reference_aggregation import aggregate_periods, merge_days
 from tests.support.sparse_minutes import MonthOfMinutes, months_of_minutes
@@ -38,7 +39,7 @@ def keep_official(store: StoreOnDisk, symbol: str, *rows: Row) -> None:
         path = store.layout.official_days(Symbol(symbol), year)
         path.parent.mkdir(parents=True, exist_ok=True)
         some = [row for row in rows if row["timestamp"].year == year]
-        path.write_bytes(ParquetWriter("zstd").encode_bars(table(some), {}))
+        path.write_bytes(ParquetWriter("zstd").encode_bars(bar_table(some), {}))
 
 
 def official(text: str, price: float = 100.0, **changes: Any) -> Row:

@@ -11,7 +11,7 @@ from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, Ra
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.temporary_files import temporary_name
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.storage.infrastructure.reading.bar_comparer import ParquetBarComparer, compare_bars
+from marketpipe.testing import bar_table
 from tests.support.bar_stores import at
-from tests.support.builders import columnar, day, table
+from tests.support.builders import columnar, day
 from tests.support.store_on_disk import NOTHING, StoreOnDisk, tree
 
 AAPL = day("AAPL", "2024-01-02")
@@ -24,7 +25,7 @@ def rows(said: dict[int, tuple[float, int | None]]) -> list[Row]:
 
 
 def compared(old: list[Row], new: list[Row]) -> DayComparison:
-    return compare_bars(DayComparison(AAPL), table(old), table(new))
+    return compare_bars(DayComparison(AAPL), bar_table(old), bar_table(new))
 
 
 @given(DAYS, DAYS)

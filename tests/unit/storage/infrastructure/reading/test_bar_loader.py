@@ -16,7 +16,8 @@ from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckD
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA
 from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
 from tests.support.system_calls import SystemCalls
 

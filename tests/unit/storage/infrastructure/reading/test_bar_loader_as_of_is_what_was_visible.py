@@ -17,7 +17,8 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from tests.support.builders import CALENDAR, bar, columnar, day
+from marketpipe.testing import bar
+from tests.support.builders import CALENDAR, columnar, day
 from tests.support.examples import examples
 from tests.support.sparse_minutes import FULL_DAYS
 from tests.support.store_on_disk import AGGREGATED, NOTHING, StoreOnDisk

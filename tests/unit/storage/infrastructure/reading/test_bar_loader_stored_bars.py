@@ -9,7 +9,8 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.infrastructure.reading.bar_loader import ParquetStoredBars
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
 
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")

@@ -9,7 +9,8 @@ import pytest
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.store_on_disk import AGGREGATED, StoreOnDisk
 
 VIEWS = ("bars", *(f"bars_{timeframe}" for timeframe in Timeframe if timeframe is not Timeframe.MINUTE_1))

@@ -8,7 +8,8 @@ import pytest
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
 
 DAYS = [(day(symbol, "2024-01-02"), [bar("2024-01-02T15:00:00Z")]) for symbol in ("AAPL", "MSFT", "ZM")]

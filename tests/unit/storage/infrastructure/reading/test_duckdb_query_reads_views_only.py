@@ -8,7 +8,8 @@ import pytest
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
-from tests.support.builders import CALENDAR, bar, day
+from marketpipe.testing import bar
+from tests.support.builders import CALENDAR, day
 from tests.support.store_on_disk import StoreOnDisk
 
 NOT_A_VIEW = [

@@ -9,7 +9,8 @@ import duckdb
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import QueryError
-from tests.support.builders import bar, day, table
+from marketpipe.testing import bar, bar_table
+from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk, tree
 
 SECRET = "the keys of the kingdom"
@@ -105,7 +106,7 @@ UNLOCKING = [
     *("INSTALL httpfs", "LOAD httpfs", "LOAD '/tmp/x.duckdb_extension'", "ATTACH '/tmp/x.db'", "ATTACH '{state}'"),
     *("CREATE PERSISTENT SECRET s (TYPE s3)", "EXPORT DATABASE '/tmp/x'", "COPY (SELECT 1) TO '/tmp/x.csv'"),
 ]
-local_bars = table([bar("2024-01-02T14:30:00Z")])
+local_bars = bar_table([bar("2024-01-02T14:30:00Z")])
 """A query cannot see the variables of the program."""
 
 

@@ -17,7 +17,8 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.bar_selection import BarSelection
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.examples import examples
 from tests.support.sparse_minutes import FULL_DAYS, MonthOfMinutes, months_of_minutes
 from tests.support.store_on_disk import StoreOnDisk

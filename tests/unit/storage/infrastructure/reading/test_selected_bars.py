@@ -9,7 +9,8 @@ import pytest
 
 from marketpipe import ConfigurationError, SessionKind, load_ohlcv
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from tests.support.builders import bar, day
+from marketpipe.testing import bar
+from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
 
 HALF_DAY, AFTER_IT = "2024-11-29", "2024-12-02"
