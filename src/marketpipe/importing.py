@@ -23,7 +23,7 @@ from marketpipe.reports import ImportReport, IngestionReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.store import Store
 
 from . import composition, side_rings
@@ -133,7 +133,9 @@ class ImportingStore(Store):
         self._remove_leftovers()
         wanted = {symbol: frozenset(dates) for symbol, dates in bars.dates().items()}
         dates = frozenset[TradingDate]().union(*wanted.values())
-        scope = IngestionScope(tuple(wanted), min(dates), max(dates), self._session())
+        # regular hours are stated: a store of extended ones refuses them, and loses no bar of other hours
+        kind = SessionKind.REGULAR if self._config.session is SessionKind.REGULAR else self._session()
+        scope = IngestionScope(tuple(wanted), min(dates), max(dates), kind)
         started = self._parts.clock.monotonic()
         own = side_rings.parts_of_import(self._parts, bars, scope)
         with closing(own) as parts, self._parts.stopping_meanwhile(parts):

@@ -230,6 +230,7 @@ class CoverageReport:
 
     ``session`` is the kind of hours that each session was checked for: extended or regular. ``lost`` are the paths of
     recorded files of these symbols and dates, other than day files, that do not exist: each begins with its area.
+    ``identity`` is that of the stored bars, None if there are none.
     """
 
     first: TradingDate
@@ -237,6 +238,7 @@ class CoverageReport:
     session: SessionKind
     symbols: tuple[SymbolCoverage, ...] = field(repr=lambda symbols: f"<{len(symbols)} symbols>")
     lost: tuple[str, ...] = ()
+    identity: DatasetIdentity | None = None
 
     @property
     def ok(self) -> bool:

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from marketpipe.config import config_of_import
 from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.errors import StateError
@@ -97,7 +99,8 @@ def read_own_bars(parts: Parts, table: object, settings: ImportSettings) -> OwnB
 
 def parts_of_import(parts: Parts, bars: OwnBars, scope: IngestionScope) -> Parts:
     """Make the parts of a ring that requests these bars of their table. The observers of ``parts`` see its events."""
-    config = config_of_import(parts.config, bars.preview.provider, scope.symbols, scope.first, scope.last)
+    store = evolve(parts.config, session=scope.session_kind)
+    config = config_of_import(store, bars.preview.provider, scope.symbols, scope.first, scope.last)
     return Parts(
         config,
         clock=parts.clock,

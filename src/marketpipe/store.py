@@ -152,7 +152,8 @@ class Store:
         assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(scope)
         recorded = side_rings.new_recorded_files(self._parts, composition.new_stored_files(self._parts))
         lost = recorded.lost(scope.symbols, scope.first, scope.last)
-        report = CoverageReport(scope.first, scope.last, scope.session_kind, assessed, lost)
+        identity = composition.stored_identity(self._parts).read()
+        report = CoverageReport(scope.first, scope.last, scope.session_kind, assessed, lost, identity)
         if not report.dates:
             raise ConfigurationError(
                 f"no session between {scope.first} and {scope.last} has begun: nothing was checked"

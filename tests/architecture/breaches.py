@@ -29,6 +29,7 @@ SCHEDULER: Final = "ingestion/application/job_scheduler.py"
 RULES: Final = "validation/domain/validation_rule.py"
 BASE_CLIENT: Final = "integration/infrastructure/base_api_client.py"
 SYNTHETIC: Final = "integration/infrastructure/synthetic/synthetic_client.py"
+IMPORTED: Final = "integration/infrastructure/imported/table_files.py"
 BUS: Final = "shared_kernel/event_bus.py"
 
 LAYERS: Final = [
@@ -45,6 +46,7 @@ LAYERS: Final = [
     Breach("composition_imports_worker_pool", "composition.py", "def f():\n    import marketpipe.worker_pool", "1 9"),
     Breach("parts_import_composition", "parts.py", "import marketpipe.composition", "1 7d 9"),
     Breach("store_imports_pipeline", "store.py", "import marketpipe.pipeline", "1 9"),
+    Breach("importing_imports_pipeline", "importing.py", "import marketpipe.pipeline", "1 9"),
     Breach("terminal_imports_cli", "terminal/process.py", "def again():\n    import marketpipe.cli", "1 9"),
     Breach("commands_import_cli", "commands/setup.py", "def again():\n    import marketpipe.cli", "1 9"),
     Breach("terminal_imports_commands", "terminal/output.py", "import marketpipe.commands.options", "1 9"),
@@ -87,6 +89,7 @@ INDEPENDENCE: Final = [
     Breach(
         "kernel_imports_a_context", "shared_kernel/domain/ohlcv_bar.py", "import marketpipe.storage.domain", "1 4a 9"
     ),
+    Breach("imports_use_a_provider", IMPORTED, "import marketpipe.integration.infrastructure.synthetic", "4b"),
     Breach("a_provider_imports_another", SYNTHETIC, "import marketpipe.integration.infrastructure.alpaca", "4b"),
 ]
 

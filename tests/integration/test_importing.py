@@ -229,3 +229,26 @@ def test_a_regular_session_without_its_auction(tmp_path: Path) -> None:
     assert report.ingestion is not None
     assert report.ingestion.count(Outcome.COMPLETE) == 2
     assert_stored(tmp_path, market)
+
+
+def test_a_store_of_regular_hours_stays_one(tmp_path: Path) -> None:
+    market = Market()
+    with store(tmp_path, session="regular") as pipeline:
+        pipeline.import_table(Market(last=FIRST).table(), name="mine", symbol="AAPL")
+    assert imported(tmp_path, market.table(), symbol="AAPL").ok
+    assert_stored(tmp_path, Market(extended=False))
+    assert quarantined_rows(tmp_path, "AAPL", LAST) == []
+
+
+def test_regular_hours_alone_are_refused_by_a_store_of_all_hours(tmp_path: Path) -> None:
+    imported(tmp_path, Market(last=FIRST).table(), symbol="AAPL")
+    with store(tmp_path, session="regular") as pipeline, pytest.raises(DatasetMismatchError, match="extended"):
+        pipeline.import_table(Market().table(), name="mine", symbol="AAPL")
+
+
+def test_coverage_names_whose_bars_it_judged(tmp_path: Path) -> None:
+    imported(tmp_path, Market().table(), symbol="AAPL")
+    with store(tmp_path) as pipeline:
+        identity = pipeline.coverage("AAPL", FIRST, LAST).identity
+    assert identity is not None
+    assert identity.provider == "import:mine"

@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
+from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import StatusReport, ValidationReport
@@ -119,7 +120,9 @@ def print_status(report: StatusReport, *, as_json: bool) -> None:
         out()
         days, files = count_of(report.missing, "symbol-day"), "file is" if report.missing == 1 else "files are"
         out(f"{days} missing: the recorded {files} gone")
-        out("'marketpipe verify' lists what is gone; 'marketpipe ingest' requests it again")
+        imported = report.identity is not None and is_imported(report.identity.provider)
+        again = "'marketpipe import' brings their bars again" if imported else "'marketpipe ingest' requests it again"
+        out(f"'marketpipe verify' lists what is gone; {again}")
     for summary in report.symbols:
         if summary.error is not None:
             err(f"{summary.symbol}: the numbers are those on record: {summary.error}")
