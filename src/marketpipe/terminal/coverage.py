@@ -98,7 +98,7 @@ def _conclusion(report: CoverageReport) -> str:
 def _advice(report: CoverageReport) -> Iterator[str]:
     findings = [gap.finding for gap in report.gaps()]
     if findings and report.identity is not None and is_imported(report.identity.provider):
-        yield "these bars were imported, and nothing can be requested: 'marketpipe import' brings files with what is short"
+        yield "these bars were imported, so nothing can be requested: 'marketpipe import' brings files with more"
         return
     suspicions = {found.suspicion for found in findings if found.suspicion and found.verdict is Verdict.SUSPECT}
     if any(finding.verdict is Verdict.SHORT for finding in findings):
