@@ -12,7 +12,7 @@ import pytest
 
 from marketpipe import BarsRequest, BarsStored, ConfigurationError, Pipeline, PipelineClosedError
 from marketpipe.integration.domain.raw_market_data import RawMarketData
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pipeline, stored_rows
 from tests.support.scripted_provider import ScriptedProvider
 

@@ -27,8 +27,7 @@ from marketpipe import (
     Timestamp,
 )
 from marketpipe.integration.domain.raw_market_data import RawMarketData
-from tests.support.builders import bar
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock, bar
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pipeline, stored_rows
 from tests.support.scripted_provider import ScriptedProvider
 
