@@ -165,6 +165,10 @@ REVEALING_FUNCTIONS: Final = frozenset(
     }
 )
 """Scalar functions that reveal more than their arguments: settings, the machine, the catalog, SQL in a string."""
+OPEN_PIVOT: Final = (
+    "PIVOT must name its values, as in PIVOT bars_1d ON symbol IN ('AAPL', 'MSFT') USING first(close) GROUP BY "
+    "trading_date; without IN (…) DuckDB would first create a type, and a query creates nothing"
+)
 VIEW_NAMES: Final = '"tables"'
 """The name that SHOW TABLES has in the tree."""
 CATALOG: Final = "SELECT view_name FROM duckdb_views() WHERE internal UNION SELECT table_name FROM duckdb_tables()"
@@ -178,8 +182,11 @@ def refuse_all_but_reading(connection: Connection, sql: str, views: Collection[s
     and some functions run SQL from a string. So DuckDB's own syntax tree is searched, in its JSON form, in which no
     text of the user can look like a key.
     """
-    statements = connection.extract_statements(sql)
-    parts = list(_parts(_tree(connection, EXPLAIN.sub("", sql, count=1) if EXPLAIN.match(sql) else sql)))
+    explained = EXPLAIN.sub("", sql, count=1) if EXPLAIN.match(sql) else sql
+    statements = connection.extract_statements(explained)
+    if [statement.type for statement in statements] == [duckdb.StatementType.MULTI]:
+        raise QueryError(OPEN_PIVOT)
+    parts = list(_parts(_tree(connection, explained)))
     nodes = {part["type"] for part in parts if str(part.get("type")).endswith("_NODE")}
     if len(statements) != 1 or not nodes or not nodes <= READING_NODES:
         raise QueryError("one SELECT statement at a time; nothing in the store can be changed by a query")

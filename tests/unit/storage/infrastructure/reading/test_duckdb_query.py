@@ -104,6 +104,28 @@ def test_a_query_may_be_explained(filled: StoreOnDisk, explain: str) -> None:
     assert "PARQUET" in str(row).upper()
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "PIVOT bars_1d ON symbol IN ('AAPL', 'NULL') USING first(close) GROUP BY trading_date ORDER BY trading_date",
+        "FROM bars_1d PIVOT (first(close) FOR symbol IN ('AAPL', 'NULL') GROUP BY trading_date) ORDER BY ALL",
+    ],
+)
+def test_closes_may_be_put_side_by_side(filled: StoreOnDisk, sql: str) -> None:
+    assert ask(filled, sql) == [
+        {"trading_date": date(2024, 1, 2), "AAPL": 10.5, "NULL": 30.5},
+        {"trading_date": date(2024, 2, 1), "AAPL": 15.5, "NULL": 35.5},
+    ]
+
+
+@pytest.mark.parametrize("start", ["", "EXPLAIN ", "WITH wide AS ("])
+def test_a_pivot_without_its_values_is_refused_with_what_to_write(filled: StoreOnDisk, start: str) -> None:
+    end = ") FROM wide" if "(" in start else ""
+
+    with pytest.raises(QueryError, match=r"PIVOT must name its values, as in PIVOT bars_1d ON symbol IN \("):
+        ask(filled, f"{start}PIVOT bars_1d ON symbol USING first(close) GROUP BY trading_date{end}")
+
+
 @pytest.mark.parametrize("sql", ["SHOW TABLES", "SELECT * FROM (SHOW TABLES)"])
 def test_the_views_can_be_listed(filled: StoreOnDisk, sql: str) -> None:
     assert [row["name"] for row in ask(filled, sql)] == sorted(VIEWS)
