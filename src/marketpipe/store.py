@@ -199,13 +199,13 @@ class Store:
         return self._aggregate(chosen, first, last, wanted)
 
     def query(self, sql: str) -> pa.Table:
-        """Run one SELECT in DuckDB's dialect over the views ``bars``, ``bars_5m`` … ``bars_1d``, ``bars_1w``,
-        ``bars_1mo``.
+        """Run one SELECT in DuckDB's dialect over the views ``bars``, ``bars_2m`` … ``bars_1d``, ``bars_1w``,
+        ``bars_1mo``; what has no file is made of the minutes.
 
-        The last three have the column source, as ``load`` describes it.
-
-        Timestamps are UTC, the left edge of the bar. Rows come in the order that the query asks for. Raises
-        ``QueryError`` for anything but one SELECT and for one that fails.
+        The last three have the column source, as ``load`` describes it; the others have session: "early", "regular" or
+        "late", null outside of the exchange's sessions. Timestamps are UTC, the left edge of the bar. Rows come in the
+        order that the query asks for. Raises ``QueryError`` for anything but one SELECT and for one that fails, and
+        ``ConfigurationError`` for a view of which there are no bars.
         """
         return derived.query(self._parts).run(sql)
 

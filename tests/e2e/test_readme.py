@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 (EXAMPLE,) = re.findall(r"<!-- tests/e2e/test_readme.py runs this example -->\n```python\n(.*?)```", README, re.S)
 
+(FRAMES,) = re.findall(r"<!-- tests/e2e/test_readme.py runs these lines too -->\n```python\n(.*?)```", README, re.S)
 (PROVIDER,) = re.findall(r"<!-- tests/e2e/test_readme.py runs this provider -->\n```python\n(.*?)```", README, re.S)
 
 
@@ -35,6 +36,11 @@ def test_the_library_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("completed ")
     assert "AAPL 2024-11-25 complete" in done.stdout
+
+    found = "\nprint(closes.shape[1], len(volumes), len(last.fetchall()), len(days))"
+    done = run([sys.executable, "-c", FRAMES + found], cwd=tmp_path, env=environment())
+    assert (done.returncode, done.stdout) == (0, "2 8 2 4\n"), done.stderr  # 28 November is a holiday
+    assert (tmp_path / "aapl.html").exists()
 
 
 def test_every_command_and_option_named_in_the_readme_exists(tmp_path: Path) -> None:

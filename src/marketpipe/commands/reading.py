@@ -14,7 +14,7 @@ from marketpipe.terminal.process import open_store
 def query(
     sql: Annotated[
         str,
-        typer.Argument(help="One SELECT over bars, bars_5m, bars_15m, bars_30m, bars_1h, bars_4h, bars_1d, _1w, _1mo."),
+        typer.Argument(help="One SELECT over bars (minutes), bars_2m, bars_5m … bars_1d, bars_1w, bars_1mo."),
     ],
     config: Config = None,
     file_format: Annotated[
