@@ -152,7 +152,7 @@ class QueryViews:
         return [_quoted(root / month.folder / DAY_FILE) for month in months if self._layout.day_files(month)]
 
     def _nothing(self, timeframe: Timeframe) -> str:
-        data = self._layout.data
+        data = self._layout.data.absolute()
         reason = "it holds no bars" if data.is_dir() else "there is no such folder"
         raise ConfigurationError(
             f"the view {view_of(timeframe)} has no bars: {data}: {reason}; correct output_path, or ingest first"
