@@ -22,7 +22,7 @@ class Measurement(NamedTuple):
 
 
 Results = Mapping[str, Sequence[Measurement]]
-MAY_BE_ZERO = ("latency_ms", "port")
+MAY_BE_ZERO = ("latency_ms", "port", "seed", "show")
 
 
 def parse_options(parser: argparse.ArgumentParser) -> argparse.Namespace:

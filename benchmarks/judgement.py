@@ -23,6 +23,7 @@ from attrs import Factory, define
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.comparison import parse_options
 from benchmarks.drawn_market import DrawnBars, DrawnMarket, characters
 from benchmarks.injected_faults import FAULTS, Fault, Injection
 from benchmarks.judged_store import StoredSymbol, SymbolReader, judge
@@ -165,7 +166,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the kinds of faults whose name contains this text")
     parser.add_argument("--show", type=int, default=0, help="show so many of the missed faults and false suspicions")
     parser.add_argument("--official-days", choices=("with", "without", "both"), default="both")
-    options = parser.parse_args()
+    options = parse_options(parser)
     began = time.perf_counter()
     bench = Bench.of(options)
     print(

@@ -47,7 +47,7 @@ from marketpipe.shared_kernel.events import Event
 from marketpipe.storage.application.aggregate_refresher import STOPPED
 from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.dataset_lock import DatasetLock
-from marketpipe.storage.domain.integrity import IntegrityReport
+from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 from . import composition, derived, exports, side_rings
@@ -326,12 +326,14 @@ class Store:
         """Build a new state from the stored files if the old state is lost or damaged; ``force`` archives a good one.
 
         Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` if the state
-        can be read, or if there is neither a state nor a bar, and ``StoreBusyError`` while an ingestion runs.
+        can be read, if there is neither a state nor a bar, or if there are files and none names its dataset, and
+        ``StoreBusyError`` while an ingestion runs.
         """
         recoverer, parts = composition.new_recoverer(self._parts), self._parts
         recoverer.must_archive(force)  # refused before a lock file is made
         if not parts.config.state_path.exists() and not composition.new_stored_files(parts).symbols():
             raise ConfigurationError("nothing was recovered: no bars are stored here, and there is no state")
+        composition.stored_identity(parts).refuse_nameless()
         with self._runs.run(), composition.update_lock(parts).acquired():
             files, set_aside = composition.new_stored_files(parts), recoverer.archive_state(force)
             found = composition.stored_identity(parts).prevailing()
@@ -411,8 +413,11 @@ class Store:
             made = [*composition.layout(parts).timeframes(), *side_rings.recorded_timeframes(parts)]
             timeframes = tuple(dict.fromkeys([*self._config.timeframes, *made]))
         stored = composition.stored_identity(parts)
-        if not timeframes or (identity := stored.read()) is None:
+        if not timeframes:
             return AggregationReport(0, 0)
+        if (identity := stored.read()) is None:
+            unreadable = f"{self._config.output_path}: no file of bars can be read; {REPAIRED_BY}"
+            return AggregationReport(0, 0, (unreadable,) if any(composition.layout(parts).any_day_files()) else ())
         stored.check(identity)
         if parts.is_stopped:  # without a wait for the lock, which another process may have
             return AggregationReport(0, 0, (STOPPED,))

@@ -16,7 +16,7 @@ from tests.support.inventories import Harness, InMemory, OnDisk, Recorded
 
 DATES = ("2023-12-29", "2024-01-02", "2024-01-31", "2024-02-01")
 ALL = ("2023-01-01", "2024-12-31")
-GONE, ALTERED, UNRECORDED = VersionCondition
+GONE, ALTERED, UNRECORDED, _ = VersionCondition
 
 
 @pytest.fixture(params=["files", "in_memory"])

@@ -7,6 +7,7 @@ from typing import Protocol
 from attrs import define, field
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, VersionCondition, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -25,7 +26,8 @@ class InMemoryInventory:
     """A ``StoreInventory`` in which every recorded file exists as it was recorded, with exceptions.
 
     Files in ``lost`` are gone, files in ``altered`` have other bytes, files in ``unrecorded`` exist without a record.
-    ``stale`` has the timeframes whose aggregates are stale, by day.
+    ``stale`` has the timeframes whose aggregates are stale, by day. The folders of the days in ``unreadable`` cannot be
+    read.
     """
 
     checkpoints: Records
@@ -33,6 +35,7 @@ class InMemoryInventory:
     altered: set[SymbolDay] = field(factory=set)
     unrecorded: set[SymbolDay] = field(factory=set)
     stale: dict[SymbolDay, tuple[str, ...]] = field(factory=dict)
+    unreadable: set[SymbolDay] = field(factory=set)
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
         return frozenset(self._files(symbol, first, last))
@@ -43,6 +46,7 @@ class InMemoryInventory:
     def conditions(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, recorded: Mapping[TradingDate, RecordedVersion]
     ) -> Mapping[TradingDate, VersionCondition]:
+        self._refuse_unreadable(symbol, first, last)
         files = self._files(symbol, first, last)
         expected = {day: file for day, file in recorded.items() if first <= day <= last}
         gone = dict.fromkeys(expected.keys() - files.keys(), VersionCondition.GONE)
@@ -54,7 +58,12 @@ class InMemoryInventory:
     def stale_aggregates(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> Mapping[TradingDate, tuple[str, ...]]:
+        self._refuse_unreadable(symbol, first, last)
         return {day: self.stale[SymbolDay(symbol, day)] for day in _of(self.stale, symbol, first, last)}
+
+    def _refuse_unreadable(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> None:
+        for day in _of(self.unreadable, symbol, first, last):
+            raise StorageError(f"cannot read the folder of {day}")
 
     def _files(
         self, symbol: Symbol, first: TradingDate, last: TradingDate

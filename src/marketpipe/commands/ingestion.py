@@ -22,6 +22,7 @@ from marketpipe.commands.options import (
     Symbols,
     Workers,
     chosen,
+    configured,
     listed,
     overrides,
 )
@@ -45,12 +46,11 @@ def plan(
 
     Sends no request and changes nothing.
     """
-    from marketpipe.config import load_config
     from marketpipe.terminal.ingestion import print_plan
 
     scope = {"start": start, "end": end, "session": session}
     changed = overrides(symbols, feed, **scope, provider=provider, output_path=output_path)
-    with open_pipeline(load_config(config, changed)) as pipeline:
+    with open_pipeline(configured(config, changed)) as pipeline:
         print_plan(pipeline.plan(retry_suspect=retry_suspect), as_json=json)
 
 
@@ -73,14 +73,13 @@ def ingest(
 
     Then refreshes the aggregates. If it was stopped, run it again to continue. Exit code 1 if anything failed.
     """
-    from marketpipe.config import load_config
     from marketpipe.terminal.ingestion import print_ingestion
     from marketpipe.terminal.progress import show_progress
 
     scope = {"start": start, "end": end, "session": session}
     others = {"workers": workers, "executor": executor, "compression": compression}
     changed = overrides(symbols, feed, **scope, **others, provider=provider, output_path=output_path)
-    with open_pipeline(load_config(config, changed), HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
+    with open_pipeline(configured(config, changed), HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
         report = pipeline.ingest(retry_suspect=retry_suspect)
     if is_wanted(report.ok, json):
         print_ingestion(report, as_json=json)
@@ -146,11 +145,19 @@ def aggregate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Bring the aggregates up to date with the minute bars."""
+    """Bring the aggregates up to date with the minute bars.
+
+    Without --config and --timeframes these are the timeframes that the store has aggregates of.
+    """
+    from marketpipe.config import StoreConfig, load_config
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError
     from marketpipe.terminal.store import print_aggregation
 
-    with open_store(config) as pipeline:
+    settings = StoreConfig(timeframes=()) if config is None else load_config(config)
+    with open_pipeline(settings) as pipeline:
         report = pipeline.aggregate(chosen(pipeline, symbols), start, end, listed(timeframes))
+    if config is None and timeframes is None and report.ok and not report.written + report.unchanged:
+        raise ConfigurationError("this store has no aggregates yet: give --timeframes, or --config with its timeframes")
     if is_wanted(report.ok, json):
         print_aggregation(report, as_json=json)
     exit_with(report.ok)

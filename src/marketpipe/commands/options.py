@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from marketpipe.config import PipelineConfig
     from marketpipe.shared_kernel.domain.symbol import Symbol
     from marketpipe.store import Store
 
+ALPACA, FEED = "alpaca", "alpaca.feed"
+"""The provider whose section --feed belongs to, and the key that it overrides."""
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file with the configuration.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Symbols = Annotated[
@@ -47,8 +50,22 @@ RetrySuspect = Annotated[
 
 def overrides(symbols: list[str] | None, feed: str | None, **others: object) -> dict[str, object]:
     """Return the options that were given, by the keys of the configuration that they override."""
-    options = {"symbols": listed(symbols), "alpaca.feed": feed, **others}
+    options = {"symbols": listed(symbols), FEED: feed, **others}
     return {key: value for key, value in options.items() if value is not None}
+
+
+def configured(file: Path | None, changed: Mapping[str, object]) -> PipelineConfig:
+    """Return the configuration of ``file``, changed by options.
+
+    Raises ``ConfigurationError`` for an option that would have no effect.
+    """
+    from marketpipe.config import load_config
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError
+
+    config = load_config(file, changed)
+    if FEED in changed and config.provider != ALPACA:
+        raise ConfigurationError(f"--feed is of the provider {ALPACA}, and the configured one is {config.provider}")
+    return config
 
 
 def listed(given: str | Sequence[str] | None) -> list[str] | None:

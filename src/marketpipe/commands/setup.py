@@ -21,6 +21,7 @@ from marketpipe.commands.options import (
     Start,
     Symbols,
     Workers,
+    configured,
     listed,
     overrides,
 )
@@ -67,14 +68,14 @@ def show_config(
     """
     import os
 
-    from marketpipe.config import load_config, load_store_config, values_in_force
+    from marketpipe.config import load_store_config, values_in_force
     from marketpipe.terminal.configuration import print_values
     from marketpipe.terminal.process import open_pipeline
 
     scope = {"start": start, "end": end, "session": session}
     others = {"workers": workers, "executor": executor, "compression": compression}
     changed = overrides(symbols, feed, **scope, **others, provider=provider, output_path=output_path)
-    settings = load_config(config, changed) if changed else load_store_config(config)
+    settings = configured(config, changed) if changed else load_store_config(config)
     with open_pipeline(settings) as pipeline:  # refuses what an ingestion would refuse
         values = values_in_force(pipeline.config, config, changed, os.environ)
     print_values(values, config, as_json=json)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 
 from attrs import evolve, frozen
 
-from marketpipe.ingestion.application.ingestion_planner import Checked, examine
+from marketpipe.ingestion.application.ingestion_planner import Checked, Conditions, examine
 from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
 from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier, suspect_if_dated_ahead
@@ -16,10 +17,11 @@ from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
 from marketpipe.ingestion.domain.coverage.market import MarketSession, MarketSurvey, SymbolDays
 from marketpipe.ingestion.domain.coverage.reconciliation import UsualRatios
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, SymbolCoverage, Verdict
-from marketpipe.ingestion.domain.ingestion_checkpoint import CLOCKS_DIFFER, premature_reason
+from marketpipe.ingestion.domain.ingestion_checkpoint import CLOCKS_DIFFER, IngestionCheckpoint, premature_reason
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality, even_sample
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
-from marketpipe.shared_kernel.domain.store_inventory import OfficialDays, StoreInventory
+from marketpipe.shared_kernel.domain.store_inventory import OfficialDays, StoreInventory, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
@@ -163,18 +165,46 @@ class CoverageAssessor:
     def _assess(self, symbol: Symbol, run: _Run, copied: Mapping[int, Symbol] | None = None) -> SymbolCoverage:
         scope, grid = run.scope, run.classifier.grid
         first, last = min((scope.first, *grid.dates[:1])), max((scope.last, *grid.dates[-1:]))
-        checked, conditions = examine(symbol, first, last, self._checkpoints, self._inventory)
+        checked, conditions = self._examined(symbol, first, last)
         checked = _without_premature(symbol, checked, run.premature)
         official = self._official_days(symbol, grid)
         days = SymbolDays.of(symbol, grid, checked, conditions, run.spans.get(symbol), official)
         run.figures.remember(symbol, FigureSeries.of(grid, days))
-        stale = self._inventory.stale_aggregates(symbol, scope.first, scope.last)
+        stale = self._stale(symbol, scope)
         unrecorded = conditions.keys() - frozenset(grid.dates) if conditions else ()
         strays = [date for date in unrecorded if scope.first <= date <= scope.last]
         part = grid.within(scope.first, scope.last)
         findings = run.classifier.classify(days, stale, copied, part)[part]
         findings = suspect_if_dated_ahead(findings, days.records[part], self._clock.now().plus(CLOCKS_DIFFER))
         return SymbolCoverage.of(days.cut(part), grid.cut(part), findings, strays)
+
+    def _examined(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> tuple[Checked, Conditions]:
+        """Examine the files of a symbol. Those of a month that cannot be read have a condition of their own.
+
+        So a folder that cannot be read costs the verdicts on its own days, and not those on the whole store.
+        """
+        try:
+            return examine(symbol, first, last, self._checkpoints, self._inventory)
+        except StorageError:
+            checked = self._checkpoints.between(symbol, first, last)
+        found, conditions = dict[TradingDate, IngestionCheckpoint](), dict[TradingDate, VersionCondition]()
+        for _, days in groupby(checked, key=lambda date: (date.day.year, date.day.month)):
+            dates = list(days)
+            try:
+                known, differing = examine(symbol, dates[0], dates[-1], self._checkpoints, self._inventory)
+            except StorageError:
+                known = {date: checked[date] for date in dates}
+                differing = {date: VersionCondition.UNREADABLE for date in dates if checked[date].version is not None}
+            found.update(known)
+            conditions.update(differing)
+        return found, conditions
+
+    def _stale(self, symbol: Symbol, scope: IngestionScope) -> Mapping[TradingDate, tuple[str, ...]]:
+        """Return none if a folder cannot be read: its days, or the aggregates in it, are reported by themselves."""
+        try:
+            return self._inventory.stale_aggregates(symbol, scope.first, scope.last)
+        except StorageError:
+            return {}
 
 
 def _without_premature(symbol: Symbol, checked: Checked, premature: Mapping[SymbolDay, Timestamp]) -> Checked:

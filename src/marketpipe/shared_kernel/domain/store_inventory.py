@@ -89,6 +89,7 @@ class VersionCondition(Enum):
     GONE = "its file is gone"
     ALTERED = "its file is not the recorded one: it was cut short, damaged or changed by another program"
     UNRECORDED = "a file exists that the state does not know"
+    UNREADABLE = "its folder cannot be read: make it readable, 'marketpipe verify' names it"
 
     def __str__(self) -> str:
         return self.value

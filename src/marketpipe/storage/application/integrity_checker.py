@@ -64,7 +64,11 @@ class IntegrityChecker:
         counts = IntegrityCounts()
         counts.problems += map(_stray, self._files.strays() if symbols is None else ())
         for symbol in sorted(chosen):
-            self._check(symbol, first, last, counts)
+            try:
+                self._check(symbol, first, last, counts)
+            except StorageError as error:  # of one symbol: the others are checked all the same
+                reason = f"{error}. Other files of {symbol} may not have been checked"
+                counts.problems.append(IntegrityProblem(f"{StoreArea.DATA}/symbol={symbol}", Damage.UNREADABLE, reason))
         if self._recorded is not None:
             self._recorded.note_leftovers(each.path for each in counts.problems if each.damage is Damage.LEFTOVER)
         return counts.report()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from attrs import field, frozen
 
@@ -21,6 +22,9 @@ class StoreArea(StrEnum):
     QUARANTINE = "quarantine"
     REVISIONS = "revisions"
     OFFICIAL = "official"
+
+
+REPAIRED_BY: Final = "run 'marketpipe verify', then 'marketpipe ingest', which requests the damaged days again"
 
 
 class Damage(StrEnum):

@@ -155,8 +155,9 @@ class StoreLayout:
         return [month for month in found if is_folder(self.month(month))]
 
     def timeframes(self) -> list[Timeframe]:
-        """Return the timeframes that were aggregated at least once."""
-        return [timeframe for timeframe in Timeframe if self.aggregates_of(timeframe).is_dir()]
+        """Return the timeframes that were aggregated at least once. Raises ``StorageError``."""
+        with translating(self.aggregates):
+            return [timeframe for timeframe in Timeframe if self.aggregates_of(timeframe).is_dir()]
 
 
 DayFile = tuple[str, int, int]
@@ -208,11 +209,16 @@ def _day_files_in(descriptor: int) -> list[DayFile]:
 
 
 def is_folder(path: Path | str) -> bool:
-    """Return whether a folder has that name, and not a file or a link that leads out of the store."""
+    """Return whether a folder has that name, and not a file or a link that leads out of the store.
+
+    Raises ``StorageError`` if that cannot be found out: what may not be read must not pass for what is gone.
+    """
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in LEADS_NOWHERE:
+            return False
+        raise unreadable(path, error) from error
 
 
 def link_below(root: Path, folder: str) -> str | None:

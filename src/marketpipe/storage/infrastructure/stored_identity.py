@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError, PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.storage.domain.storage_metadata import identity_in
 from marketpipe.storage.infrastructure.parquet_files import read_metadata
@@ -36,6 +36,15 @@ class StoredIdentity:
         """Return that of most of some hundred files, for one may have been copied here from another store."""
         counted = Counter(self._found_in(FILES_COUNTED)).most_common(1)
         return counted[0][0] if counted else None
+
+    def refuse_nameless(self) -> None:
+        """Raise ``ConfigurationError`` if there are day files, and none of some hundred names its dataset."""
+        if any(self._layout.any_day_files()) and self.prevailing() is None:
+            raise ConfigurationError(
+                f"nothing was recovered: no file in {self._layout.data} names its dataset: MarketPipe did not write "
+                "them, or they are damaged. 'marketpipe verify' lists each with the reason; 'marketpipe import' takes "
+                "in bars of other programs"
+            )
 
     def check(self, identity: DatasetIdentity) -> None:
         """Refuse another dataset than the stored one with ``DatasetMismatchError``; change nothing.

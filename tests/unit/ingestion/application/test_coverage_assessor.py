@@ -82,3 +82,21 @@ def test_a_loss_that_began_long_before_a_scope_is_found_in_it(first: str) -> Non
     (coverage,) = assessor.assess(scope)
 
     assert {str(found.finding.suspicion) for found in coverage.days()} == {"lasting change"}
+
+
+def test_a_folder_that_cannot_be_read_costs_the_verdicts_on_its_own_month_alone() -> None:
+    state = InMemoryIngestionState()
+    dates = [str(session.trading_date) for session in sessions("2024-02-27", "2024-03-05")]
+    record(state, [answer(symbol, date, minutes=FULL) for symbol in ("AAPL", "MSFT") for date in dates])
+    inventory, finality = InMemoryInventory(state.checkpoints), SessionFinality(timedelta())
+    inventory.unreadable = {day("AAPL", "2024-03-04")}
+    inventory.lost = {day("AAPL", "2024-02-28")}
+    assessor = CoverageAssessor(CALENDAR, finality, state.checkpoints, inventory, FakeClock(), THRESHOLDS)
+    scope = IngestionScope(["AAPL", "MSFT"], TradingDate.parse(dates[0]), TradingDate.parse(dates[-1]))
+
+    aapl, msft = assessor.assess(scope)
+
+    found = [str(each.finding.suspicion or each.verdict) for each in aapl.days()]
+    assert found == ["complete", "missing", "complete", *["cannot be read"] * 3]
+    assert {str(each.verdict) for each in msft.days()} == {"complete"}
+    assert assessor.suspect(scope) == frozenset()  # another request would not help

@@ -226,3 +226,25 @@ def test_a_checkpoint_that_comes_between_two_looks_explains_the_file() -> None:
     """Whatever the reason: an ingestion recorded it after the first look, in which nothing was being written."""
     assert check(Files([FILE]), Register([{}, {}, {DATE: RECORDED}])).ok
     assert damages(check(Files([FILE]), Register([{}]))) == [Damage.UNRECORDED]
+
+
+class UnreadableFiles(Files):
+    """The folder of AAPL cannot be listed."""
+
+    def strays_of(self, symbol: Symbol) -> Sequence[str]:
+        if symbol == AAPL:
+            raise StorageError("cannot read data/symbol=AAPL: Permission denied")
+        return []
+
+
+def test_a_symbol_whose_folder_cannot_be_read_is_a_problem_and_the_others_are_checked() -> None:
+    other = evolve(FILE, symbol=Symbol("MSFT"), path="data/y.parquet", sha256=BAD)
+    checker = IntegrityChecker(
+        UnreadableFiles([FILE, other]), Register([{DATE: RECORDED}]), IDENTITY, lambda _: frozenset()
+    )
+    report = checker.check(None, DISTANT_PAST, DISTANT_FUTURE)
+
+    problems = {problem.path: problem.damage for problem in report.problems}
+    assert problems["data/symbol=AAPL"] is Damage.UNREADABLE
+    assert problems["data/y.parquet"] is Damage.ALTERED
+    assert "Permission denied" in str([problem.reason for problem in report.problems])

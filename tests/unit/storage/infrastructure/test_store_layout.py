@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, is_folder, unreadable
 from tests.support.builders import day
 
 AAPL = Symbol("AAPL")
@@ -85,3 +86,24 @@ def test_foreign_files_are_passed_over(layout: StoreLayout) -> None:
     assert layout.symbols() == [AAPL]
     assert layout.months(AAPL) == [JANUARY]
     assert layout.day_files(JANUARY) == [month / "day=02.parquet"]
+
+
+def test_what_cannot_be_examined_does_not_pass_for_gone(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert not is_folder(tmp_path / "missing")
+    assert not is_folder(tmp_path / "file" / "below")
+    with pytest.raises(StorageError, match="cannot read"):
+        is_folder(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize(
+    ("path", "named", "shown"),
+    [
+        ("data/symbol=AAPL", "data/symbol=AAPL", "data/symbol=AAPL"),
+        ("data/symbol=AAPL", "day=02.parquet", "data/symbol=AAPL/day=02.parquet"),
+        ("data", "data", "data"),
+    ],
+)
+def test_an_error_names_each_path_once(path: str, named: str, shown: str) -> None:
+    assert str(unreadable(path, PermissionError(13, "Permission denied", named))).startswith(f"cannot read {shown}: ")

@@ -346,11 +346,17 @@ def _withheld(detail: str, market: MarketSession) -> Finding:
     return suspect(Suspicion.WITHHELD, f"{detail}. {market.traded:,} of {others:,} other symbols traded")
 
 
+_SUSPICION_OF = {
+    VersionCondition.ALTERED: Suspicion.ALTERED,
+    VersionCondition.UNRECORDED: Suspicion.UNRECORDED,
+    VersionCondition.UNREADABLE: Suspicion.UNREADABLE,
+}
+
+
 def _changed(condition: VersionCondition) -> Finding:
     if condition is VersionCondition.GONE:
         return Finding(Verdict.MISSING, str(condition))
-    unrecorded = condition is VersionCondition.UNRECORDED
-    return suspect(Suspicion.UNRECORDED if unrecorded else Suspicion.ALTERED, str(condition))
+    return suspect(_SUSPICION_OF[condition], str(condition))
 
 
 def suspect_if_dated_ahead(

@@ -92,6 +92,7 @@ class Suspicion(Enum):
     REJECTED = "all rejected"
     ALTERED = "file altered"
     UNRECORDED = "file not recorded"
+    UNREADABLE = "cannot be read"
     CLOCK = "clock was ahead"
     STALE_AGGREGATE = "stale aggregate"
     FORMER_SCALE = "former scale"
@@ -106,10 +107,10 @@ class Suspicion(Enum):
         """Whether ``--retry-suspect`` requests it again.
 
         A stale aggregate is rebuilt instead; bars that are dated by a clock that was ahead are right by themselves. A
-        session with an unrecorded file needs no retry: it is planned anyway.
+        session with an unrecorded file needs no retry: it is planned anyway. What cannot be read may be good.
         """
         others = Suspicion.STALE_AGGREGATE, Suspicion.UNRECORDED, Suspicion.FORMER_SCALE, Suspicion.CLOCK
-        return self not in others
+        return self not in (*others, Suspicion.UNREADABLE)
 
     @property
     def evidence(self) -> Evidence:
@@ -124,6 +125,7 @@ _EVIDENCE = {
     Suspicion.REJECTED: Evidence.RECORD,
     Suspicion.ALTERED: Evidence.RECORD,
     Suspicion.UNRECORDED: Evidence.RECORD,
+    Suspicion.UNREADABLE: Evidence.RECORD,
     Suspicion.CLOCK: Evidence.RECORD,
     Suspicion.STALE_AGGREGATE: Evidence.RECORD,
     Suspicion.FORMER_SCALE: Evidence.RECORD,

@@ -25,6 +25,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
+from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.domain.storage_metadata import (
     AggregationReport,
     StorageMetadata,
@@ -369,7 +370,7 @@ class DayFilesOfMonth:
         try:
             tables = [bars_in(content, f"{self.folder}/{name}") for name, content in self._contents.items()]
         except PartitionUnreadableError as error:
-            raise PartitionUnreadableError(f"{error}. Remove the damaged file, then ingest again") from error
+            raise PartitionUnreadableError(f"{error.args[0].rstrip('.')}; {REPAIRED_BY}") from error
         return pa.concat_tables([BAR_SCHEMA.empty_table(), *tables])
 
     def _digests_in(self, aggregate: str) -> str | None:

@@ -25,6 +25,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.infrastructure.aggregates.cascade import cascade
 from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods, first_sessions, periods_sql
 from marketpipe.storage.infrastructure.parquet_files import Int64s, times_of
@@ -136,7 +137,7 @@ class DuckDBAggregator:
             return _answer(statement, tables)
         except duckdb.Error as error:
             reason, span = str(error).partition("\n")[0], f"{months[0].symbol} between {months[0]} and {months[-1]}"
-            raise PartitionUnreadableError(f"cannot aggregate {span}: {reason}; ingest these months again") from error
+            raise PartitionUnreadableError(f"cannot aggregate {span}: {reason}; {REPAIRED_BY}") from error
 
     def _cut(self, made: pa.Table, months: Sequence[MonthPartition], timeframes: Sequence[Timeframe]) -> Made:
         """Split bars that are ordered by timeframe, then time."""

@@ -22,7 +22,7 @@ from tests.support.system_calls import SystemCalls
 TODAY, YESTERDAY = day("AAPL", "2024-01-03"), day("AAPL", "2024-01-02")
 FIRST, LAST = YESTERDAY.trading_date, TODAY.trading_date
 EARLIER_NS = 1_000_000_000_000_000_000
-GONE, ALTERED, UNRECORDED = VersionCondition
+GONE, ALTERED, UNRECORDED, _ = VersionCondition
 
 
 @pytest.fixture
