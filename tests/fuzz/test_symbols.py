@@ -26,10 +26,9 @@ CONFIG = {
     "end": "2024-01-02",
     "timeframes": ["1d"],
 }
+COMMANDS = typer.main.get_group(app_for(TABLE)).commands
 TAKING_SYMBOLS = sorted(
-    name
-    for name, command in typer.main.get_group(app_for(TABLE)).commands.items()
-    if {"symbols", "config"} <= {option.name for option in command.params}
+    name for name, command in COMMANDS.items() if {"symbols", "config"} <= {option.name for option in command.params}
 )
 FOUND = [name for name in NO_SYMBOLS if name and "/" not in name and name not in (".", "..") and len(name) < 200]
 """The texts that can be in the name of a folder."""
@@ -63,7 +62,9 @@ def test_text_that_is_no_symbol_is_refused_by_every_command(watched: WatchedFold
         name for name in NO_SYMBOLS if name == name.strip(" \t\r\n\u00a0")
     ]:  # empty parts between commas are ignored
         command = next(commands)
-        ended = run_in_process(command, "--config", "config.yaml", "--symbols", f"AAPL,{name}", cwd=watched.cwd)
+        files = ["new.csv" for each in COMMANDS[command].params if each.param_type_name == "argument"]
+        words = [command, *files, "--config", "config.yaml", "--symbols", f"AAPL,{name}"]
+        ended = run_in_process(*words, cwd=watched.cwd)
         assert (ended.code, ended.out) == (2, ""), (command, name)
         assert "is not a symbol" in ended.err
     assert not watched.changed()

@@ -46,6 +46,8 @@ def test_symbols_that_are_repeated_add_up(store: Path) -> None:
 def test_quiet_prints_nothing_of_what_goes_well_and_names_what_fails(store: Path) -> None:
     assert ingest(store, "--quiet") == Ended(0, "", "")
     assert run_in_process("validate", "-q", cwd=store) == Ended(0, "", "")
+    assert run_in_process("export", "bars.csv", "-q", cwd=store) == Ended(0, "", "")
+    assert run_in_process("query", "SELECT 42 AS n", "-q", "--json", cwd=store).out  # what was asked to be seen
     next((store / "data").rglob("day=02.parquet")).write_bytes(b"damaged")
 
     done = run_in_process("validate", "-q", cwd=store)

@@ -9,6 +9,7 @@ import typer
 
 from marketpipe.commands.options import Config, End, Json, Overwrite, Start, Symbols, chosen, listed
 from marketpipe.terminal.process import open_store
+from marketpipe.terminal.verbosity import is_wanted
 
 
 def query(
@@ -39,7 +40,8 @@ def query(
             print_answer(pipeline.query(sql), printed)
         else:
             report = pipeline.export_query(output, sql, format=file_format, overwrite=overwrite)
-            print_export(report, as_json=json)
+            if is_wanted(ok=True, as_json=json):
+                print_export(report, as_json=json)
 
 
 def export(
@@ -84,7 +86,8 @@ def export(
             columns=listed(columns),
             tz=tz,
         )
-    print_export(report, as_json=json)
+    if is_wanted(ok=True, as_json=json):
+        print_export(report, as_json=json)
 
 
 def status(config: Config = None, json: Json = False) -> None:

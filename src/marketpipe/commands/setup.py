@@ -25,6 +25,7 @@ from marketpipe.commands.options import (
     listed,
     overrides,
 )
+from marketpipe.terminal.verbosity import is_wanted
 
 LATEST, FIRST_DATE = "latest", "2024-01-02"
 
@@ -112,6 +113,8 @@ def init(
         file.write_text(starter_text(str(file), source, names, first, last), encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{file} cannot be written: {error}") from error
+    if not is_wanted(ok=True, as_json=False):
+        return
     keys = "set ALPACA_KEY and ALPACA_SECRET in the environment or in .env, then run " if source == "alpaca" else "run "
     out(f"{file} is written. Next: {keys}marketpipe plan --config {file}, and marketpipe ingest --config {file}")
 
@@ -158,4 +161,6 @@ def new_plugin(name: ProviderName, folder: Folder = None) -> None:
     from marketpipe.plugin_skeleton import write_plugin
     from marketpipe.terminal.setup import print_new_plugin
 
-    print_new_plugin(write_plugin(name, folder))
+    written = write_plugin(name, folder)
+    if is_wanted(ok=True, as_json=False):
+        print_new_plugin(written)
