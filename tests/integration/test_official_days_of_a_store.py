@@ -230,11 +230,11 @@ def test_an_update_finds_what_the_provider_has_changed_and_requests_its_minutes_
         report = opened.update()
         assert len(provider.official_requests) == 1
         assert provider.asked == [f"AAPL {MONDAY}"]
+        reader = OfficialRows(composition.layout(opened._parts))
 
     assert report.ok
     assert [str(day) for day in report.official.changed] == [f"AAPL {MONDAY}"]
     assert closes(tmp_path) == {FRIDAY: 100.5, MONDAY: 70.5, TUESDAY: 100.5}
-    reader = OfficialRows(composition.layout(opened._parts))
     former = reader.of(Symbol(AAPL), 2024, 2024, before)
     assert former["close"].to_pylist() == [100.5, 100.5, 100.5]
     assert reader.of(Symbol(AAPL), 2024, 2024)["close"].to_pylist() == [100.5, 70.5, 100.5]
