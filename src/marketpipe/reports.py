@@ -140,7 +140,9 @@ class IngestionReport:
             "bars": self.bars,
             "rejected bars": self.rejected or None,
             "requests": self.requests,
+            "retries": self.retries or None,
             "seconds": self.seconds,
+            "of them waiting for the rate limit": round(self.rate_limit_seconds) or None,
         }
         failures = [f"{day}: {reason}" for day, reason in sorted(self.failures.items())]
         broken = [f"{count:,} stored bars break the rule {rule}" for rule, count in sorted(self.warnings.items())]
@@ -207,19 +209,8 @@ class StatusReport:
         """Return what a notebook shows: the dataset, and a table of its symbols."""
         hours = str(self.session or "")
         title = report_html.facts("Store", {"dataset": self.identity or "nothing is stored here yet", "session": hours})
-        head = (
-            "symbol",
-            "first",
-            "last",
-            "complete",
-            "empty",
-            "partial",
-            "failed",
-            "missing",
-            "bars",
-            "rejected",
-            "bytes",
-        )
+        days = ("complete", "empty", "partial", "failed", "missing")
+        head = ("symbol", "first", "last", *days, "bars", "rejected", "bytes")
         rows = [[getattr(row, {"bytes": "size_bytes"}.get(name, name)) for name in head] for row in self.symbols]
         return title + (report_html.table(head, rows) if rows else "")
 

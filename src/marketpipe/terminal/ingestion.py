@@ -164,7 +164,8 @@ def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> N
     for restatement in report.restatements:
         out(f"{restatement.comparison.symbol_day}: {_differences(restatement)}")
     for adjustment in report.adjustments:
-        out(f"{_adjusted_history(adjustment)}: {_adopt_command(adjustment, config)}")
+        out(f"{_adjusted_history(adjustment)}:")
+        out(f"  {_adopt_command(adjustment, config)}", is_prose=False)
     for day, reason in sorted(report.failures.items()):
         err(f"failed: {day}: {reason}")
     differing = len(report.restatements)

@@ -73,7 +73,7 @@ def _integrity_as_json(report: IntegrityReport, lock: DatasetLock | None) -> dic
 
 def print_lock(lock: DatasetLock, *, as_json: bool) -> None:
     if not as_json:
-        out(lock.text().removesuffix("\n"))
+        out(lock.text().removesuffix("\n"), is_prose=False)
         return
     files = [{"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256} for file in lock.files]
     dataset, scope = asdict(lock.identity), None

@@ -11,18 +11,21 @@ import typer
 from marketpipe.shared_kernel.domain.secret_text import visible
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.storage.domain.exported_file import json_value
-from marketpipe.terminal.verbosity import write_error_line
+from marketpipe.terminal.verbosity import folded, width_of, write_error_line
 
 ASCII = str.maketrans({"█": "#", "▒": "o", "○": "~", "·": ".", "…": "..."})
 
 
-def out(line: str = "") -> None:
-    """Print a line to standard output. What it quotes of others is made visible, see ``visible``."""
-    typer.echo(visible(line))
+def out(line: str = "", *, is_prose: bool = True) -> None:
+    """Print a line to standard output. What it quotes of others is made visible, see ``visible``.
+
+    A terminal gets prose folded between words; what is no prose may be copied, so it stays one line.
+    """
+    typer.echo(folded(visible(line), width_of(sys.stdout)) if is_prose else visible(line))
 
 
 def err(line: str) -> None:
-    """Print a line to standard error. What it quotes of others is made visible, see ``visible``."""
+    """Print a line to standard error, as ``out`` does."""
     write_error_line(visible(line), "warning")
 
 
@@ -46,7 +49,7 @@ def megabytes(size_bytes: int) -> str:
 
 def print_json(value: object) -> None:
     """Print the value as JSON. NaN and infinities become null, bytes become hexadecimal, moments become RFC 3339."""
-    out(json.dumps(json_value(value), indent=2, allow_nan=False))
+    out(json.dumps(json_value(value), indent=2, allow_nan=False), is_prose=False)
 
 
 def reasons_as_json(reasons: Mapping[SymbolDay, str], name: str) -> list[dict[str, str]]:

@@ -165,7 +165,7 @@ def print_metrics(pipeline: Pipeline, *, as_json: bool) -> None:
         samples = [sample for family in registry.collect() for sample in family.samples]
         print_json([{"name": s.name, "labels": s.labels, "value": s.value} for s in samples])
     else:
-        out(generate_latest(registry).decode().rstrip())
+        out(generate_latest(registry).decode().rstrip(), is_prose=False)
 
 
 def serve_metrics(pipeline: Pipeline) -> None:

@@ -6,10 +6,12 @@ Results go to standard output, everything else to standard error. Nothing heavy 
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import typer
 
@@ -68,11 +70,42 @@ def _log_shown(chosen: Verbosity) -> Iterator[None]:
 
 
 def write_error_line(line: str, level: str) -> None:
-    """Write a line to standard error: as it is, or as the log's JSON with ``level``, such as "warning"."""
+    """Write a line to standard error: folded on a terminal, or as the log's JSON with ``level``, such as "warning"."""
     if verbosity().as_json:
         import logging
 
         from marketpipe.terminal.log_lines import as_json
 
         line = as_json(logging.makeLogRecord({"name": "marketpipe", "levelname": level.upper(), "msg": line}))
+    else:
+        line = folded(line, width_of(sys.stderr))
     typer.echo(line, err=True)
+
+
+def folded(text: str, width: int | None) -> str:
+    """Break lines that are longer than ``width`` between words, never within one. None: leave them as they are."""
+    if width is None or len(text) <= width:
+        return text
+    import textwrap
+
+    return "\n".join(
+        textwrap.fill(
+            *(line, width),
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=True,
+            replace_whitespace=False,
+        )
+        if len(line) > width
+        else line
+        for line in text.split("\n")
+    )
+
+
+def width_of(stream: TextIO) -> int | None:
+    """Return the columns of the terminal that the stream is; None if it is a file or a pipe."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else None
+    except (OSError, ValueError):  # ValueError: a closed stream, or one without a descriptor
+        return None

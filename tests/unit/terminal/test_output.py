@@ -4,6 +4,7 @@ import pytest
 
 from marketpipe.terminal.output import count_of, err, out, print_json
 from marketpipe.terminal.tables import print_table
+from marketpipe.terminal.verbosity import folded
 
 
 def test_whatever_is_printed_obeys_no_foreign_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,3 +28,14 @@ def test_one_is_singular_and_every_other_number_is_plural() -> None:
     assert [count_of(number, "symbol-day") for number in (0, 1, 2_000)] == [
         *("0 symbol-days", "1 symbol-day", "2,000 symbol-days")
     ]
+
+
+def test_prose_is_folded_between_words_for_a_terminal() -> None:
+    line = "12 symbols, 61 sessions, 2024-01-02 to 2024-03-28: NOT complete"
+    assert folded(line, 40).split("\n") == ["12 symbols, 61 sessions, 2024-01-02 to", "  2024-03-28: NOT complete"]
+    assert folded(line, None) == folded(line, 80) == line
+
+
+def test_a_path_is_never_folded() -> None:
+    path = "aggregates/timeframe=5m/symbol=SYMA/year=2024/month=01.parquet"
+    assert folded(f"{path}: lost", 20).split("\n") == [f"{path}:", "  lost"]
