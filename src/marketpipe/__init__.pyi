@@ -54,6 +54,7 @@ from .reports import IngestionReport as IngestionReport
 from .reports import PlanReport as PlanReport
 from .reports import StatusReport as StatusReport
 from .reports import ValidationReport as ValidationReport
+from .shared_kernel.domain.errors import AddressInUseError as AddressInUseError
 from .shared_kernel.domain.errors import BadRequestError as BadRequestError
 from .shared_kernel.domain.errors import ClockError as ClockError
 from .shared_kernel.domain.errors import ConfigurationError as ConfigurationError
@@ -115,6 +116,8 @@ from .shared_kernel.events import BarsValidated as BarsValidated
 from .shared_kernel.events import Event as Event
 from .shared_kernel.events import JobFinished as JobFinished
 from .shared_kernel.events import JobStarted as JobStarted
+from .shared_kernel.events import MetricsNotServed as MetricsNotServed
+from .shared_kernel.events import MetricsServed as MetricsServed
 from .shared_kernel.events import OfficialDayChange as OfficialDayChange
 from .shared_kernel.events import OfficialDaysChanged as OfficialDaysChanged
 from .shared_kernel.events import OfficialDaysFetched as OfficialDaysFetched

@@ -26,6 +26,8 @@ from marketpipe.shared_kernel.events import (
     Event,
     JobFinished,
     JobStarted,
+    MetricsNotServed,
+    MetricsServed,
     OfficialDaysChanged,
     OfficialDaysStored,
     PartitionFoundDamaged,
@@ -108,6 +110,10 @@ def log_event(event: Event) -> None:
             )
         case RateLimitWaited():
             logger.info("waiting %.1f s for the rate limit of %s", event.seconds, event.provider)
+        case MetricsServed():
+            logger.info("metrics are served at %s", event.address)
+        case MetricsNotServed():
+            logger.warning("no metrics are served: %s", event.reason)
         case BarsExhausted() if event.unrequested:
             logger.warning(
                 "the provider returned %d bars that were not requested; they were dropped", event.unrequested

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS
 from marketpipe.ingestion.domain.restatement import SampleShare, SymbolAdjustment, adjustments, adoptable, readjustments
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.metrics import Registry
-from marketpipe.metrics_server import MetricsServer
+from marketpipe.metrics_server import metrics_served
 from marketpipe.parts import WorkerProcesses
 from marketpipe.provider_registry import refuse_imported, settings_of
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
@@ -130,7 +130,8 @@ class Pipeline(ImportingStore):
             self._check(scope)
             is_first = composition.stored_identity(self._parts).read() is None
             report = self._ingest(scope, suspect=self._suspect_days(scope) if retry_suspect else ())
-            return evolve(report, notices=_notices(composition.capabilities(self._parts))) if is_first else report
+            of_feed = _notices(composition.capabilities(self._parts)) if is_first else ()
+            return evolve(report, notices=(*of_feed, *report.notices))
 
     def update(self, symbols: Symbols | None = None) -> IngestionReport:
         """Ingest from each symbol's last settled session to the newest final one, whatever the configured end.
@@ -295,8 +296,7 @@ class Pipeline(ImportingStore):
         composition.scanned_years(self._parts).forget()
         self._remove_leftovers()
         started = self._parts.clock.monotonic()
-        metrics, registry = self._config.metrics, self._metrics.registry
-        with MetricsServer(registry, metrics.host, metrics.port) if metrics.enabled else nullcontext():
+        with self._metrics_served() as notices:
             coordinator = composition.coordinator(self._parts, side_rings.official_days)
             jobs = list[IngestionJob]()
             if renew is None and again is None and not self._is_raw:
@@ -307,7 +307,13 @@ class Pipeline(ImportingStore):
                 jobs.append(coordinator.ingest_restated(scope, again))
             if again is None and (growing := scale.growing(scope)) is not None:
                 jobs.append(coordinator.ingest(growing, suspect, recheck))
-        return self._report(scope, scale, [*scale.jobs, *jobs], started)
+        return evolve(self._report(scope, scale, [*scale.jobs, *jobs], started), notices=notices)
+
+    def _metrics_served(self) -> AbstractContextManager[tuple[str, ...]]:
+        wanted = self._config.metrics
+        if not wanted.enabled:
+            return nullcontext(())
+        return metrics_served(self._metrics.registry, wanted.host, wanted.port, self._parts.bus.publish)
 
     def _report(
         self, scope: IngestionScope, scale: ScaleReport, jobs: Sequence[IngestionJob], started: float

@@ -79,7 +79,7 @@ class IngestionReport:
     to the number of bars that break it; they are stored nevertheless. ``estimate`` is what the plan expected.
     ``readjusted`` are the symbols whose adjusted prices the provider has changed: their whole history was requested
     again. ``state`` is "completed", "failed" or "interrupted". ``seconds`` do not include the time for the aggregates.
-    ``notices`` are what should be known of the feed, if this ingestion began the store.
+    ``notices`` are what should be known of the feed, if this ingestion began the store, and of a server for metrics.
     ``official`` is what became of the official days, whose requests count among the ``requests``.
     ``faults`` maps a ``ProviderError.kind`` to the number of requests that failed so; ``retries`` were sent again.
     ``rate_limit_seconds`` are those in which at least one request waited for the rate limit.

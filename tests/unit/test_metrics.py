@@ -12,7 +12,17 @@ from urllib.parse import urlsplit
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from marketpipe import ConfigurationError, Credentials, MetricsConfig, Pipeline, PipelineConfig
+from marketpipe import (
+    ConfigurationError,
+    Credentials,
+    Event,
+    IngestionReport,
+    MetricsConfig,
+    MetricsNotServed,
+    MetricsServed,
+    Pipeline,
+    PipelineConfig,
+)
 from marketpipe.metrics import BACKLOG, DEFAULT, ERRORS, LATENCY, REQUESTS, metrics_in
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.shared_kernel.events import JobStarted
@@ -130,15 +140,54 @@ def test_metrics_are_served_while_an_ingestion_runs_if_the_configuration_enables
     assert 'marketpipe_backlog_symbol_days{provider="synthetic"} 2.0' in seen[0]
 
 
-def test_an_address_in_use_is_a_configuration_error_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_second_ingestion_with_the_same_port_runs_without_metrics_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = list[Event]()
     with MetricsServer(CollectorRegistry(), port=0) as taken:
         port = int(taken.address.split(":")[2].split("/")[0])
         config = _config(tmp_path, metrics=MetricsConfig(enabled=True, port=port))
-        with (
-            Pipeline(config, registry=CollectorRegistry()) as pipeline,
-            pytest.raises(ConfigurationError, match="port"),
-        ):
-            pipeline.ingest()
+        with Pipeline(config, registry=CollectorRegistry()) as pipeline, caplog.at_level("INFO", "marketpipe"):
+            pipeline.subscribe(MetricsNotServed, events.append)
+            report = pipeline.ingest()
+
+    assert report.ok
+    (notice,) = report.notices
+    assert notice.startswith(f"no metrics were served: metrics: cannot listen on 127.0.0.1:{port} (Address already in")
+    assert [type(event) for event in events] == [MetricsNotServed]
+    (logged,) = (record for record in caplog.records if "metrics" in record.message)
+    assert (logged.levelname, "set another metrics.port, or 0" in logged.message) == ("WARNING", True)
+
+
+def test_two_ingestions_of_one_store_serve_their_metrics_at_free_ports_which_they_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = _config(tmp_path, metrics=MetricsConfig(enabled=True, port=0))
+    inner, addresses = list[IngestionReport](), list[str]()
+
+    def ingest_beside(_: JobStarted) -> None:
+        with Pipeline(config, registry=CollectorRegistry()) as second:
+            second.subscribe(MetricsServed, lambda event: addresses.append(event.address))
+            inner.append(second.ingest())
+
+    with Pipeline(config, registry=CollectorRegistry()) as first, caplog.at_level("INFO", "marketpipe"):
+        first.subscribe(MetricsServed, lambda event: addresses.append(event.address))
+        first.subscribe(JobStarted, ingest_beside)
+        report = first.ingest()
+
+    assert (report.ok, inner[0].ok) == (True, True)
+    assert len(set(addresses)) == 2
+    assert report.notices == (f"metrics were served at {addresses[0]}",)
+    assert f"metrics are served at {addresses[0]}" in caplog.text
+
+
+def test_an_address_of_another_machine_is_a_configuration_error_before_anything_is_written(tmp_path: Path) -> None:
+    config = _config(tmp_path, metrics=MetricsConfig(enabled=True, host="192.0.2.1", port=0))
+    with (
+        Pipeline(config, registry=CollectorRegistry()) as pipeline,
+        pytest.raises(ConfigurationError, match=r"correct metrics\.host"),
+    ):
+        pipeline.ingest()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,6 +19,7 @@ from tests.support.child_processes import run
 FORMER_NAMES = {"ProviderTraits": "ProviderCapabilities"}
 _ASKED = bars_request(["AAPL"], "2024-01-02", "2024-01-02")
 PUBLIC_NAMES = [
+    "AddressInUseError",
     "AggregatesRefreshed",
     "AggregationReport",
     "AskedSession",
@@ -81,6 +82,8 @@ PUBLIC_NAMES = [
     "MarketDataProvider",
     "MarketPipeError",
     "MetricsConfig",
+    "MetricsNotServed",
+    "MetricsServed",
     "OHLCVBar",
     "OfficialDay",
     "OfficialDayChange",

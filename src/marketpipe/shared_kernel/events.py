@@ -291,6 +291,20 @@ class JobFinished(Event):
 
 
 @frozen
+class MetricsServed(Event):
+    """The metrics of a run can be scraped at ``address``, a URL, until the run ends."""
+
+    address: str
+
+
+@frozen
+class MetricsNotServed(Event):
+    """A run goes on without a server for its metrics, for this ``reason``."""
+
+    reason: str
+
+
+@frozen
 class StoredBarsRead(Event):
     """Bars were read back from the store, to be validated again."""
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from marketpipe.pipeline import Pipeline
-from marketpipe.shared_kernel.events import Event
+from marketpipe.shared_kernel.events import Event, MetricsNotServed, MetricsServed
 from marketpipe.terminal.notebook import notebook_bar
 from marketpipe.terminal.output import count_of, err, printable
 from marketpipe.terminal.run_counts import RunCounts
@@ -44,11 +44,19 @@ def show_progress(pipeline: Pipeline) -> Iterator[None]:
         return
     if not console.is_terminal or verbosity().verbose:  # lines of the log would tear a bar apart
         follow(pipeline, ProgressLines(err).show)
+        _announce_metrics(pipeline, err)
         yield
         return
     with progress_bar(console) as show:
         follow(pipeline, show)
+        _announce_metrics(pipeline, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
         yield
+
+
+def _announce_metrics(pipeline: Pipeline, write: Callable[[str], None]) -> None:
+    """Write where the metrics are, or that there are none, as the run begins: they are gone when it has ended."""
+    pipeline.subscribe(MetricsServed, lambda event: write(f"metrics are served at {event.address}"))
+    pipeline.subscribe(MetricsNotServed, lambda event: write(f"warning: no metrics are served: {event.reason}"))
 
 
 def follow(pipeline: Pipeline, show: Callable[[RunCounts], None]) -> None:

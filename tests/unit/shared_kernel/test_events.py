@@ -53,6 +53,8 @@ def test_events_are_these() -> None:
         "BarsValidated",
         "JobFinished",
         "JobStarted",
+        "MetricsNotServed",
+        "MetricsServed",
         "OfficialDaysChanged",
         "OfficialDaysFetched",
         "OfficialDaysRequested",

@@ -2,7 +2,8 @@
 
     MarketPipeError
     ├── ConfigurationError               the user's input is wrong; nothing has been changed (exit code 2)
-    │   └── DatasetMismatchError         the folder has bars of another provider, feed or adjustment
+    │   ├── DatasetMismatchError         the folder has bars of another provider, feed or adjustment
+    │   └── AddressInUseError            another program listens on this address
     ├── ValidationError                  a value that cannot exist: a symbol, a date, an OHLCV bar (also a ValueError)
     ├── ProviderError                    the market data provider did not deliver
     │   ├── TransientProviderError       a retry may help
@@ -56,6 +57,10 @@ class ConfigurationError(MarketPipeError):
 
 class DatasetMismatchError(ConfigurationError):
     """The message names both datasets: the one in the folder and the one asked for."""
+
+
+class AddressInUseError(ConfigurationError):
+    """Another program, or another ingestion, listens on this address already."""
 
 
 class ValidationError(MarketPipeError, ValueError):
