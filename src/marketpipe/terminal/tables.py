@@ -26,6 +26,8 @@ GAPS = (2, 1)
 """Spaces between columns: as many as there is room for."""
 NARROWEST_TEXT = len("2024-01-02 to")
 """A column of text is not folded to fewer characters."""
+LONGEST_WORD = 32
+"""Characters of a word that is never broken: longer than any number or date."""
 SHORTEST_DECIMALS, MOST_DECIMALS, EVERY_DECIMAL = 2, 6, 17
 """Of a column with fractions: on a terminal, a fraction below a millionth has six significant digits instead."""
 SIGNIFICANT = 6
@@ -54,10 +56,10 @@ class Column:
 
     @property
     def narrowest(self) -> int:
-        """The width to which the column may be folded: no word is broken."""
+        """The width to which the column may be folded: no word is broken but a path or another very long one."""
         if not self.is_text:
             return self.width
-        words = (cell_len(word) for text in [self.name, *self.texts] for word in text.split())
+        words = (min(LONGEST_WORD, cell_len(word)) for text in [self.name, *self.texts] for word in text.split())
         return min(self.width, max(NARROWEST_TEXT, max(words, default=0)))
 
 
@@ -115,7 +117,9 @@ def _table(columns: Sequence[Column], gap: int) -> Table:
     table = Table(box=None, header_style=HEAD_STYLE, pad_edge=False, padding=(0, gap, 0, 0))
     for column in columns:
         justify: JustifyMethod = "right" if column.is_number else "left"
-        table.add_column(Text(column.name), justify=justify, no_wrap=not column.folded, width=column.width)
+        table.add_column(
+            Text(column.name), justify=justify, no_wrap=not column.folded, overflow="fold", width=column.width
+        )
     for row in zip(*(column.texts for column in columns), strict=True):
         table.add_row(*map(Text, row))
     return table

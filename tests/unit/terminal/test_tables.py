@@ -96,6 +96,13 @@ def test_text_is_folded_between_words_and_never_within_one() -> None:
     ]
 
 
+def test_a_path_is_broken_rather_than_every_row_a_record() -> None:
+    path = "/home/user/abc/markets/store/state/marketpipe.sqlite"
+    printed = lines(["key", "value", "from"], [["state_path", path, "default"]], 60)
+    assert printed[0].split() == ["key", "value", "from"]
+    assert "".join(line[11:52].strip() for line in printed[1:]) == path
+
+
 def test_a_moment_of_a_query_is_not_folded() -> None:
     assert lines(["symbol", "timestamp"], [["AAPL", MORNING]], 26)[1] == "timestamp: 2024-01-02 14:30:00Z"
 
