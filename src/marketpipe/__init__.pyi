@@ -23,6 +23,7 @@ from .ingestion.domain.official_days import OfficialDaysReport as OfficialDaysRe
 from .ingestion.domain.restatement import Restatement as Restatement
 from .ingestion.domain.restatement import RestatementKind as RestatementKind
 from .ingestion.domain.restatement import SymbolAdjustment as SymbolAdjustment
+from .ingestion.domain.store_status import DropReport as DropReport
 from .ingestion.domain.store_status import RecoveryReport as RecoveryReport
 from .integration.domain.table_import import ImportPreview as ImportPreview
 from .loader import load_ohlcv as load_ohlcv

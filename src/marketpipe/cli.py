@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "ingest": ingestion.ingest,
     "update": ingestion.update,
     "import": own_bars.import_files,
+    "drop": own_bars.drop,
     "coverage": checking.coverage,
     "audit": ingestion.audit,
     "verify": checking.verify,

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.application.ports import MarketDataProvider
-    from marketpipe.shared_kernel.domain.store_inventory import OfficialDays, StoreInventory
+    from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, OfficialDays, StoreInventory
     from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
     from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
@@ -316,12 +316,16 @@ def storer(parts: Parts, guard: LeaseGuard) -> BarStorer:
 
 @once
 def bar_store(parts: Parts) -> BarStore:
+    return new_bar_store(parts, capabilities(parts).identity)
+
+
+def new_bar_store(parts: Parts, identity: DatasetIdentity) -> BarStore:
     from marketpipe.ingestion.application.recovery import RecordedVersions
     from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
     from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
     writer, register = ParquetWriter(parts.config.compression), RecordedVersions(state(parts).checkpoints)
-    store = layout(parts), capabilities(parts).identity, writer, files(parts)
+    store = layout(parts), identity, writer, files(parts)
     return PartitionManager(*store, parts.clock, register, figure_calculator(parts))
 
 

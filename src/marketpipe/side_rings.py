@@ -61,7 +61,9 @@ if TYPE_CHECKING:
     from marketpipe.storage.application.integrity_checker import IntegrityChecker
     from marketpipe.storage.application.ports import StoredFiles
     from marketpipe.storage.application.recorded_files import RecordedFiles
+    from marketpipe.storage.infrastructure.inventory.symbol_removal import SymbolRemoval
     from marketpipe.storage.infrastructure.official.official_check import OfficialYearCheck
+    from marketpipe.storage.infrastructure.official.official_files import OfficialFiles
     from marketpipe.validation.application.bar_validator import OfficialDayValidator
 
 
@@ -160,13 +162,17 @@ def official_validator(parts: Parts) -> OfficialDayValidator:
 def official_storer(parts: Parts) -> OfficialDayStorer:
     """Make the handler that publishes files of official days, under a lock of all processes that share the state."""
     from marketpipe.storage.application.bar_handlers import OfficialDayStorer
+
+    stored = new_official_files(parts, composition.capabilities(parts).identity)
+    return OfficialDayStorer(stored, official_lock(parts).acquired, parts.bus)
+
+
+def new_official_files(parts: Parts, identity: DatasetIdentity) -> OfficialFiles:
     from marketpipe.storage.infrastructure.official.official_files import OfficialFiles
     from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 
     writer, register = ParquetWriter(parts.config.compression), composition.state(parts).official_years
-    identity = composition.capabilities(parts).identity
-    stored = OfficialFiles(composition.layout(parts), identity, writer, composition.files(parts), parts.clock, register)
-    return OfficialDayStorer(stored, official_lock(parts).acquired, parts.bus)
+    return OfficialFiles(composition.layout(parts), identity, writer, composition.files(parts), parts.clock, register)
 
 
 def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> None:
@@ -252,6 +258,12 @@ def new_integrity_checker(parts: Parts) -> IntegrityChecker:
     identity = dataset[0] if dataset else composition.stored_identity(parts).prevailing()
     register, with_digests = RecordedVersions(recorded.checkpoints), new_recorded_files(parts, files)
     return IntegrityChecker(files, register, identity, recorded.leases.being_written, with_digests)
+
+
+def new_symbol_removal(parts: Parts) -> SymbolRemoval:
+    from marketpipe.storage.infrastructure.inventory.symbol_removal import SymbolRemoval
+
+    return SymbolRemoval(composition.layout(parts), composition.files(parts))
 
 
 def record_figures(parts: Parts, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate) -> None:

@@ -50,7 +50,7 @@ from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import composition, derived, exports, side_rings
+from . import composition, derived, dropping, exports, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -259,7 +259,7 @@ class Store:
             )
         return derived.loader(self._parts).load(self._chosen(symbols), first, last, length, moment, wanted, selection)
 
-    export, export_query = exports.export, exports.export_query
+    export, export_query, drop = exports.export, exports.export_query, dropping.drop
     """Methods like the others: what they need is in a module of its own."""
 
     def status(self) -> StatusReport:

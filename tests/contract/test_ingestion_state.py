@@ -727,3 +727,12 @@ def test_the_latest_settled_dates_are_those_of_complete_or_empty_days(state: Ing
     latest = state.checkpoints.latest_settled()
 
     assert {str(symbol): str(date) for symbol, date in latest.items()} == {"AAPL": "2024-01-04", "Z": "2023-12-29"}
+
+
+def test_a_forgotten_symbol_has_no_checkpoint_and_others_keep_theirs(state: IngestionState) -> None:
+    record(state, [aapl(), answer("MSFT", "2024-01-02", COMPLETE, 390)])
+    state.checkpoints.forget(Symbol("AAPL"))
+    assert known(state, "AAPL", "MSFT") == {"MSFT 2024-01-02"}
+    assert set(state.checkpoints.requested_spans()) == set(state.checkpoints.stored_spans()) == {Symbol("MSFT")}
+    record(state, [aapl(PARTIAL, 10)])
+    assert record_of_aapl(state).answers == 1

@@ -10,12 +10,14 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from marketpipe import Timestamp, load_ohlcv
 from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.json_server import JsonServer
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, current, files, known, settled
@@ -124,6 +126,41 @@ def test_an_adoption_killed_at_any_moment_ends_as_if_it_had_not_been(cli: DyingC
 
     assert code == 0
     assert kills * STRIDE > 120, kills
+
+
+@pytest.mark.slow
+def test_a_drop_killed_at_any_moment_keeps_every_version_and_ends_with_the_next_one(
+    cli: DyingCli, scratch: Path
+) -> None:
+    dropped, other, kills, code = *SYMBOLS[:2], 0, KILLED
+    drop = ("drop", dropped, "--yes")
+    with AlpacaLoopback(bars()) as provider:
+        old = configure(scratch / "old", provider.url)
+        assert cli.run(old, "ingest") == 0
+        before, then = load_ohlcv(dropped, DAYS[0], DAYS[-1], root=old), Timestamp(datetime.now(UTC))
+        assert before.num_rows
+        for moment in range(1, 100_000, STRIDE):
+            folder = scratch / "killed"
+            shutil.copytree(old, folder)
+            code = cli.run(folder, *drop, die_at=moment)
+            if code != KILLED:
+                break
+            kills += 1
+            for _ in range(2):
+                assert load_ohlcv(dropped, DAYS[0], DAYS[-1], root=folder, as_of=then).equals(before), moment
+                assert load_ohlcv(other, DAYS[0], DAYS[-1], root=folder).equals(
+                    load_ohlcv(other, DAYS[0], DAYS[-1], root=old)
+                )
+                assert cli.run(folder, *drop) == 0, (moment, (folder / "output.txt").read_text())
+            assert {path.parts[-1] for path in (folder / "data").iterdir()} == {f"symbol={s}" for s in SYMBOLS} - {
+                f"symbol={dropped}"
+            }
+            assert cli.run(folder, "verify") == 0, moment
+            assert dropped not in {symbol for symbol, _ in settled(folder)}, moment
+            shutil.rmtree(folder)
+
+    assert code == 0
+    assert kills * STRIDE > 60, kills
 
 
 def revised(folder: Path, root: str = "revisions") -> set[bytes]:

@@ -19,7 +19,7 @@ from tests.support.forked_cli import run_forked, warm_up
 from tests.support.json_server import serve
 
 CHANGES = {
-    "posix": {"write", "fsync", "replace", "rename", "link", "unlink", "utime", "mkdir"},
+    "posix": {"write", "fsync", "replace", "rename", "link", "unlink", "utime", "mkdir", "rmdir"},
     None: {"execute", "executemany"},
 }
 

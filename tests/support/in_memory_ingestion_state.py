@@ -192,6 +192,13 @@ class InMemoryCheckpoints:
             if day.figures and file and file.sha256 == day.sha256 and file.figures is None:
                 self._memory.files[day.symbol_day] = evolve(file, figures=day.figures)
 
+    def forget(self, symbol: Symbol) -> None:
+        with self._memory.lock:
+            self._memory.changes += 1
+            for part in (self._memory.known, self._memory.checked, self._memory.change_of, self._memory.files):
+                for day in [day for day in part if day.symbol == symbol]:
+                    del part[day]
+
     def premature(self, latest: Timestamp) -> Mapping[SymbolDay, Timestamp]:
         with self._memory.lock:
             settled = [day for day, known in self._memory.known.items() if known.outcome.is_settled]

@@ -56,6 +56,7 @@ PUBLIC_NAMES = [
     "DayFigures",
     "DaySource",
     "DaysOfYear",
+    "DropReport",
     "EndlessPagingError",
     "EntitlementError",
     "Event",

@@ -1,4 +1,4 @@
-"""The commands with which a user's own bars come into a store."""
+"""The commands with which a user's own bars come into a store, and with which symbols leave it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from marketpipe.commands.options import Config, Json, OutputPath, Session
-from marketpipe.terminal.process import HOW_TO_CONTINUE, exit_with, open_pipeline
+from marketpipe.commands.options import Config, Json, OutputPath, Session, chosen
+from marketpipe.terminal.process import HOW_TO_CONTINUE, exit_with, open_pipeline, open_store
 from marketpipe.terminal.verbosity import is_wanted
 
 if TYPE_CHECKING:
@@ -94,6 +94,26 @@ def import_files(
     if report.preview.questions:
         raise typer.Exit(2)
     exit_with(report.ok)
+
+
+def drop(
+    symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="Symbols, @FILE or @NAME.")],
+    config: Config = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Drop symbols: remove their bars and aggregates, and forget that they were requested.
+
+    Asks before. The bars stay as revisions: --as-of still returns them. Exit code 1 if you say no.
+    """
+    from marketpipe.terminal.exports import is_confirmed, print_drop
+
+    with open_store(config) as pipeline:
+        names = chosen(pipeline, symbols) or ()
+        if not yes and not is_confirmed(pipeline.drop(names, dry_run=True)):
+            exit_with(ok=False)
+        report = pipeline.drop(names)
+        print_drop(report, getattr(pipeline.config, "symbols", ()), as_json=json)
 
 
 def _store(config: Path | None, output_path: str | None, session: str | None) -> StoreConfig:

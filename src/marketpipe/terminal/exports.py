@@ -1,13 +1,17 @@
-"""What was written to a file for other programs, and the answer to a query on standard output."""
+"""What leaves a store: files for other programs, answers to queries, and symbols that are dropped."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import typer
 from attrs import asdict
 
+from marketpipe.ingestion.domain.store_status import DropReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, QueryError, did_you_mean
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.storage.domain.exported_file import ExportReport
 from marketpipe.terminal.output import count_of, err, print_json
 from marketpipe.terminal.store import print_rows
@@ -16,6 +20,7 @@ from marketpipe.terminal.verbosity import is_wanted
 if TYPE_CHECKING:
     import pyarrow as pa
 
+SYMBOLS_SHOWN = 10
 PRINTED, FILES_ONLY = ("table", "json", "csv"), ("parquet", "arrow")
 
 
@@ -24,6 +29,29 @@ def print_export(report: ExportReport, *, as_json: bool) -> None:
         print_json(asdict(report))
     elif is_wanted(ok=True, as_json=False):
         err(f"{count_of(report.rows, 'row')} written to {report.path} ({report.format}, {report.size_bytes:,} bytes)")
+
+
+def is_confirmed(report: DropReport) -> bool:
+    """Ask whether to drop what the report names. Raises ``ConfigurationError`` without a terminal to ask at."""
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{_dropped(report)} would be dropped; confirm with --yes")
+    err(f"{_dropped(report)} will be dropped; the bars stay as revisions, for --as-of")
+    return typer.confirm("Drop?", err=True)
+
+
+def print_drop(report: DropReport, configured: Collection[Symbol], *, as_json: bool) -> None:
+    """Print what was dropped; ``configured`` are the symbols that the next ingestion requests."""
+    if as_json:
+        print_json(asdict(report, recurse=False))
+    elif is_wanted(ok=True, as_json=False):
+        err(f"{_dropped(report)} dropped; with --as-of, 'marketpipe export' still returns the bars")
+    if again := [str(symbol) for symbol in report.symbols if symbol in configured]:
+        err(f"the configuration still names {', '.join(again)}: the next ingest or update requests it again")
+
+
+def _dropped(report: DropReport) -> str:
+    names = ", ".join(map(str, report.symbols[:SYMBOLS_SHOWN])) + (" …" if len(report.symbols) > SYMBOLS_SHOWN else "")
+    return f"{names} ({count_of(report.symbol_days, 'symbol-day')}, {count_of(report.bars, 'bar')})"
 
 
 def print_answer(table: pa.Table, file_format: str | None) -> None:

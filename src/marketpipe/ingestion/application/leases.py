@@ -52,6 +52,24 @@ class LeaseGuard:
         self.unpin(request)
 
 
+@contextmanager
+def leased_for_removal(leases: SymbolDayLeases, days: Collection[SymbolDay], clock: Clock) -> Iterator[None]:
+    """Lease all of the days, however long their removal takes. Raises ``StoreBusyError`` if others have some leased."""
+    now = clock.now()
+    taken = leases.take(dict.fromkeys(days, SessionHours.EXTENDED), None, now, now.plus(LEASE))
+    try:
+        if taken.busy:
+            day = min(taken.busy)
+            raise StoreBusyError(
+                f"another process works on {day}: nothing of {day.symbol} was dropped. Stop that ingestion, or let it "
+                "end, and try again"
+            )
+        leases.pin(taken.lease, now.plus(LEASE))
+        yield
+    finally:
+        leases.release(taken.lease)
+
+
 class LeasedBatches:
     """Leases the symbol-days of a job's batches; those that other processes have leased are postponed."""
 

@@ -72,6 +72,9 @@ class Checkpoints(Protocol):
     def add_figures(self, days: Iterable[StoredSymbolDay]) -> None:
         """Record the figures of stored days whose recorded bytes are these and lack them; nothing else changes."""
 
+    def forget(self, symbol: Symbol) -> None:
+        """Remove the checkpoints of a symbol with their versions, as if none of its days was ever requested."""
+
     def premature(self, latest: Timestamp) -> Mapping[SymbolDay, Timestamp]:
         """Return the settled days that no right clock can have recorded, with the moment of their record.
 

@@ -73,6 +73,15 @@ class JobRecord:
     failed: int
 
 
+@frozen
+class DropReport:
+    """What was dropped: symbols, their symbol-days with a file or a record, and minute bars."""
+
+    symbols: tuple[Symbol, ...]
+    symbol_days: int = 0
+    bars: int = 0
+
+
 class StateCondition(Enum):
     """Whether a state can be used, as seen from outside."""
 

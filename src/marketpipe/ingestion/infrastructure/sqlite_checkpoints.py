@@ -66,6 +66,10 @@ ADD_FIGURES: Final = (
     "UPDATE partitions SET figures = ? "
     "WHERE store_id = ? AND symbol = ? AND trading_date = ? AND sha256 = ? AND figures IS NULL"
 )
+DELETE_SYMBOL: Final = (
+    "DELETE FROM partitions WHERE store_id = ? AND symbol = ?",
+    "DELETE FROM checkpoints WHERE store_id = ? AND symbol = ?",
+)
 DELETE_PARTITION: Final = "DELETE FROM partitions WHERE store_id = ? AND symbol = ? AND trading_date = ?"
 
 # SQLite has no skip scan for DISTINCT: the recursion jumps from one symbol to the next in the primary key, which takes
@@ -135,6 +139,12 @@ class SQLiteCheckpoints:
         ]
         with self._file.transaction() as connection:
             connection.executemany(ADD_FIGURES, values)
+
+    def forget(self, symbol: Symbol) -> None:
+        with self._file.transaction(durable=True) as connection:
+            connection.execute(COUNT_CHANGE, (self._file.store_id,)).fetchall()
+            for delete in DELETE_SYMBOL:
+                connection.execute(delete, (self._file.store_id, str(symbol)))
 
     def premature(self, latest: Timestamp) -> Mapping[SymbolDay, Timestamp]:
         with self._file.rows(SELECT_PREMATURE, str(latest)) as rows:

@@ -99,6 +99,24 @@ class OfficialFiles:
                 attempts += [[one] for one in some if len(some) > 1]
         return tuple(stored[each.symbol, each.year] for each in answers)
 
+    def withdraw(self, symbol: Symbol) -> None:
+        """Remove the official days of a symbol durably. As of any moment before, they are still there.
+
+        The caller holds the lock of ``OfficialDayStorer``. Raises ``StorageError``.
+        """
+        years = self._layout.official_years(symbol)
+        recorded = self._register.years(symbol, years[0], years[-1]) if years else {}
+        with self._files.group() as group:
+            for year in years:
+                path = self._layout.official_days(symbol, year)
+                history = history_or_none(self._layout.official_history(symbol, year))
+                stated = StorageMetadata(self._identity, symbol, f"{year:04d}", Timeframe.DAY_1, SCHEMA_VERSION)
+                rows = closed_history(history, find_stored(path, stated.as_mapping), recorded.get(year), self._clock)
+                group.add(self._layout.official_history(symbol, year), encode_history(rows))
+        for year in years:
+            self._files.remove(self._layout.official_days(symbol, year))
+        self._files.confirm([self._layout.official_days(symbol, year) for year in years])
+
     def _store(self, answers: Sequence[_Answer], announce: Announce) -> list[StoredOfficialYear]:
         now = self._clock.now()
         years = [self._year(each, now) for each in answers]
@@ -238,8 +256,7 @@ class _Year:
         times = times_of(priced)
         gone = np.isin(times, self.answer.answered) & ~np.isin(times, times_of(self.merged))
         rows = pa.concat_tables([lacking, withdrawn_rows(priced.filter(pa.array(gone)))])
-        since = pa.repeat(pa.scalar(self._since().moment, TIMESTAMP), len(rows))
-        return rows.append_column(HISTORY_SCHEMA.field("known_since"), since)
+        return _since(rows, self._since())
 
     def _newest(self) -> pa.Table:
         """Return the days as they were known before: the stored ones, or those of the history if the file is lost."""
@@ -267,6 +284,26 @@ def _result(year: _Year, group: FileGroup) -> StoredOfficialYear:
     return StoredOfficialYear(
         answer.symbol, answer.year, answered, answer.failed, replaces=year.replaces, version=version
     )
+
+
+def closed_history(
+    history: pa.Table, stored: StoredVersion | None, recorded: RecordedOfficialYear | None, clock: Clock
+) -> pa.Table:
+    """Return the history with the stored days that it lacks, and after them every day as withdrawn."""
+    bars = stored.bars.select(BAR_SCHEMA.names) if stored is not None else BAR_SCHEMA.empty_table()
+    lacking = bars.filter(pa.array(~same_rows(bars, newest_of(history))))
+    if stored is not None and len(lacking):  # of an earlier version of MarketPipe, which kept no history
+        known = recorded.version.known_since if recorded and recorded.version else None
+        history = pa.concat_tables([history, _since(lacking, known or stored.modified)])
+        history = history.sort_by([("timestamp", "ascending"), ("known_since", "ascending")])
+    latest = Timestamp(pc.max(history["known_since"]).as_py()) if len(history) else clock.now()
+    now = max(clock.now(), latest.plus(MICROSECOND))
+    return pa.concat_tables([history, _since(withdrawn_rows(with_prices(newest_of(history))), now)])
+
+
+def _since(rows: pa.Table, moment: Timestamp) -> pa.Table:
+    since = pa.repeat(pa.scalar(moment.moment, TIMESTAMP), len(rows))
+    return rows.append_column(HISTORY_SCHEMA.field("known_since"), since)
 
 
 def _is_recorded(stored: StoredVersion | None, recorded: RecordedOfficialYear | None) -> bool:

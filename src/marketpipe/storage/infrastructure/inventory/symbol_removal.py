@@ -1,0 +1,39 @@
+"""Removing what is made of a symbol's bars, and the folders that are empty without them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.storage.domain.integrity import StoreArea
+from marketpipe.storage.infrastructure.inventory.store_walk import StoreWalk
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+EMPTIED: Final = (StoreArea.DATA, StoreArea.AGGREGATES, StoreArea.QUARANTINE, StoreArea.OFFICIAL)
+"""The areas that have nothing of a dropped symbol. Its former versions stay, in the area of revisions."""
+
+
+class SymbolRemoval:
+    """Removes files of one symbol; those that MarketPipe did not name are left where they are.
+
+    Raises ``StorageError``.
+    """
+
+    def __init__(self, layout: StoreLayout, files: DurableFiles) -> None:
+        self._walk, self._files = StoreWalk(layout), files
+
+    def remove(self, symbol: Symbol, area: StoreArea) -> None:
+        for found in self._walk.of_symbol(symbol):
+            if not isinstance(found, str) and found.area is area:
+                self._files.remove(Path(found.on_disk))
+
+    def prune(self, symbol: Symbol) -> None:
+        """Remove the empty folders of a symbol: a folder would let it count as stored."""
+        for folder in self._walk.folders_of(symbol, EMPTIED):
+            for inner, _, _ in os.walk(self._walk.on_disk(folder), topdown=False):
+                with suppress(OSError):  # it has something in it, or a link is in its place
+                    os.rmdir(inner)
