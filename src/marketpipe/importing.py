@@ -21,6 +21,7 @@ from marketpipe.integration.domain.table_import import (
 )
 from marketpipe.reports import ImportReport, IngestionReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.store_inventory import RecordedOfficialYear
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
@@ -28,6 +29,7 @@ from marketpipe.store import Store
 
 from . import composition, side_rings
 
+Spans = Mapping[Symbol, tuple[TradingDate, TradingDate]]
 BarCounts = Mapping[Symbol, Mapping[TradingDate, int]]
 SHOWN: Final = 3
 
@@ -112,19 +114,37 @@ class ImportingStore(Store):
         shown = bars.preview
         provided = capabilities_of_import(shown.provider, shown.adjustment, shown.timeframe)
         composition.stored_identity(self._parts).check(provided.identity)
-        if shown.timeframe is Timeframe.DAY_1:
+        if shown.last is None:
             return shown
-        checkpoints, counts = composition.known_state(self._parts).checkpoints, bars.dates()
-        questions = list[str]()
-        if not replace:
-            stored = {
-                symbol: {date: known.rows for date, known in checkpoints.between(symbol, min(some), max(some)).items()}
-                for symbol, some in counts.items()
-            }
-            questions += shortened(stored, counts)
+        counts, state = bars.dates(), composition.known_state(self._parts)
+        if shown.timeframe is Timeframe.DAY_1:
+            spans = official_spans({symbol: state.official_years.years(symbol, 1, 9999) for symbol in counts})
+            questions = self._not_final(shown.last)
+        else:
+            spans = state.checkpoints.stored_spans()
+            questions = self._not_begun(shown.last)
+            if not replace:
+                known = counts.keys() & spans.keys()
+                stored = {s: state.checkpoints.between(s, min(counts[s]), max(counts[s])) for s in sorted(known)}
+                rows = {s: {date: each.rows for date, each in days.items()} for s, days in stored.items()}
+                questions += shortened(rows, counts)
         if shown.adjustment != UNADJUSTED:
-            questions += left_in_another_scale(checkpoints.stored_spans(), counts)
+            questions += left_in_another_scale(spans, counts)
         return evolve(shown, questions=(*shown.questions, *questions))
+
+    def _not_begun(self, last: TradingDate) -> list[str]:
+        session = composition.calendar(self._parts).sessions(last, last)[0]
+        if session.extended.start <= self._parts.clock.now():
+            return []
+        return [
+            f"the table has bars of {last}, which has not begun: are the time zone and the order of the dates right?"
+        ]
+
+    def _not_final(self, last: TradingDate) -> list[str]:
+        newest = self._latest_final()
+        if last <= newest:
+            return []
+        return [f"the table has a daily bar of {last}, which is not final: the newest final session is {newest}"]
 
     def _import(self, bars: OwnBars) -> IngestionReport:
         """Send the bars through a ring of their own, whose provider reads the table."""
@@ -182,7 +202,13 @@ def shortened(stored: BarCounts, given: BarCounts) -> list[str]:
     ]
 
 
-def left_in_another_scale(spans: Mapping[Symbol, tuple[TradingDate, TradingDate]], given: BarCounts) -> list[str]:
+def official_spans(years: Mapping[Symbol, Mapping[int, RecordedOfficialYear]]) -> Spans:
+    """Return the first and the last day that each symbol has an answer for; a symbol without any is left out."""
+    found = {symbol: [date for year in some.values() for date in year.answered.dates] for symbol, some in years.items()}
+    return {symbol: (min(dates), max(dates)) for symbol, dates in found.items() if dates}
+
+
+def left_in_another_scale(spans: Spans, given: BarCounts) -> list[str]:
     """Return a refusal if adjusted prices would replace only a part of a symbol's history: that has one scale."""
     split = [symbol for symbol, dates in given.items() if symbol in spans and _reaches_beyond(spans[symbol], dates)]
     if not split:

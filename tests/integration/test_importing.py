@@ -252,3 +252,29 @@ def test_coverage_names_whose_bars_it_judged(tmp_path: Path) -> None:
         identity = pipeline.coverage("AAPL", FIRST, LAST).identity
     assert identity is not None
     assert identity.provider == "import:mine"
+
+
+def test_bars_of_sessions_that_have_not_begun_are_a_question(tmp_path: Path) -> None:
+    later = Market(first="2026-06-01", last="2026-06-01")
+    asked = imported(tmp_path, later.table(), symbol="AAPL", dry_run=True).preview.questions
+    assert asked[-1].startswith("the table has bars of 2026-06-01, which has not begun")
+    asked = imported(tmp_path, later.days(), symbol="AAPL", timeframe="1d", dry_run=True).preview.questions
+    assert asked[-1].startswith("the table has a daily bar of 2026-06-01, which is not final")
+
+
+def test_a_part_of_an_adjusted_history_of_days_is_refused(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1d", "adjustment": "split"}
+    imported(tmp_path, Market().days(), **options)
+    with pytest.raises(ConfigurationError, match="Import the whole history at once"):
+        imported(tmp_path, Market(first=LAST, last="2024-01-04").days(), **options)
+    assert imported(tmp_path, Market(last="2024-01-04").days(), **options).ok
+
+
+def test_the_state_of_imported_bars_is_recovered_from_their_files(tmp_path: Path) -> None:
+    imported(tmp_path, Market().table(), symbol="AAPL")
+    (tmp_path / "state" / "marketpipe.sqlite").unlink()
+    with store(tmp_path) as pipeline:
+        assert pipeline.recover().ok
+    with store(tmp_path) as pipeline:
+        assert pipeline.coverage("AAPL", FIRST, LAST).ok
+        assert pipeline.verify().ok

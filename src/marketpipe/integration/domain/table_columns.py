@@ -37,14 +37,15 @@ _NOISE, _NUMBERED = re.compile(r"[^a-z0-9]"), re.compile(r"^\d+(?=[a-z])")
 
 @frozen
 class Layout:
-    """A documented format. ``whole_prices`` is the unit of prices that are whole numbers, None if they are dollars.
+    """A documented format. ``integers`` is the unit of prices in columns of integers, ``decimals`` of all others.
 
     ``timezone`` is that of local times, "" if it has none. ``symbol_in_name``: the file is named after its symbol.
     """
 
     title: str
     names: frozenset[str]
-    whole_prices: str | None = None
+    integers: str = "dollars"
+    decimals: str = "dollars"
     timezone: str = ""
     symbol_in_name: bool = False
 
@@ -53,10 +54,10 @@ DATABENTO: Final = Layout(
     "Databento OHLCV", frozenset({"tsevent", "rtype", "instrumentid", *PRICES, "volume"}), "nano-dollars"
 )
 MASSIVE: Final = Layout(
-    "Massive (Polygon) flat file", frozenset({"ticker", "windowstart", "transactions", *PRICES, "volume"}), "dollars"
+    "Massive (Polygon) flat file", frozenset({"ticker", "windowstart", "transactions", *PRICES, "volume"})
 )
 QUANTCONNECT: Final = Layout(
-    "QuantConnect LEAN", frozenset(), "deci-cents", timezone="America/New_York", symbol_in_name=True
+    "QuantConnect LEAN", frozenset(), "deci-cents", "deci-cents", timezone="America/New_York", symbol_in_name=True
 )
 YAHOO: Final = Layout("Yahoo Finance history", frozenset({"date", *PRICES, ADJUSTED_CLOSE, "volume"}))
 NAMED_LAYOUTS: Final = (DATABENTO, MASSIVE, YAHOO)

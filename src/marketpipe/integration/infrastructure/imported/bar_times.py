@@ -42,6 +42,7 @@ class BarTimes:
     timezone: str = ""
     dates_only: bool = False
     questions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def check_timezone(name: str | None) -> None:
@@ -73,7 +74,9 @@ def read_times(table: pa.Table, columns: dict[str, str], settings: ImportSetting
     if found.question:
         return BarTimes(None, questions=(found.question,))
     if found.zone:
-        return BarTimes(found.micros, UTC_NAME)
+        unused = settings.timezone not in (None, UTC_NAME)
+        note = "the times name their moment in UTC: the stated time zone is not used"
+        return BarTimes(found.micros, UTC_NAME, notes=(note,) if unused else ())
     if found.is_date:
         return BarTimes(found.micros, dates_only=True)
     if not stated:

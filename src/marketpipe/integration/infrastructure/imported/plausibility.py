@@ -5,7 +5,7 @@ Nothing here is a guess that is applied: what looks wrong becomes a question.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -199,9 +199,10 @@ def _shifted(shift: int, stamps: Stamps | None, notes: list[str]) -> list[str]:
     ]
 
 
-def as_sorted(owners: Int64s, micros: Int64s) -> Any:
+def as_sorted(owners: Int64s, micros: Int64s) -> Int64s | None:
     """Return the order of the rows by symbol, then time, as they came for equal times; None if they have it."""
     steps = np.diff(owners)
     if ((steps > 0) | ((steps == 0) & (np.diff(micros) >= 0))).all():
         return None
-    return np.lexsort((micros, owners))
+    order: Int64s = np.lexsort((micros, owners))
+    return order

@@ -14,7 +14,7 @@ import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 from attrs import frozen
 
-from marketpipe.integration.domain.table_columns import HEADERLESS, QUANTCONNECT
+from marketpipe.integration.domain.table_columns import HEADERLESS, QUANTCONNECT, recognised
 from marketpipe.integration.domain.table_import import PRICES
 from marketpipe.integration.infrastructure.imported.table_reader import FILE_SYMBOL, SourceTable
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -71,6 +71,7 @@ def read_files(paths: Sequence[str | Path]) -> SourceTable:
     first = read[0]
     for path, part in zip(paths, read, strict=False) if len(paths) == len(read) else ():
         _check_same(str(paths[0]), first, str(path), part)
+    _check_units(read)
     try:
         table = pa.concat_tables([part.table for part in read], promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -81,6 +82,19 @@ def read_files(paths: Sequence[str | Path]) -> SourceTable:
         raise ConfigurationError("the files have different columns: import those that are alike together")
     notes = tuple(dict.fromkeys(note for part in read for note in part.notes))
     return SourceTable(table.unify_dictionaries(), first.layout, notes)
+
+
+def _check_units(parts: Sequence[SourceTable]) -> None:
+    """Raise ``ConfigurationError`` if some files have prices in one unit of their format, and some in another."""
+    layout = recognised(parts[0].table.column_names)
+    if layout is None or layout.integers == layout.decimals:
+        return
+    prices = [part.table[name].type for part in parts for name in PRICES if name in part.table.column_names]
+    if len({pa.types.is_integer(kind) for kind in prices}) > 1:
+        raise ConfigurationError(
+            f"some files have prices in {layout.integers}, and some in {layout.decimals}: import those that are alike "
+            "together"
+        )
 
 
 def _check_same(one: str, first: SourceTable, other: str, part: SourceTable) -> None:

@@ -28,7 +28,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP, differing_rows
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 
 Int64s = npt.NDArray[np.int64]
@@ -38,6 +38,10 @@ UNDEFINED: Final = 2**63 - 1
 """Databento's price of nothing."""
 SWAPPED: Final = 0.1
 """If so many bars have a high below their open or close, the columns are in another order."""
+DEAREST: Final = 10_000.0
+"""Dollars. One US share costs more."""
+REPEATED: Final = 0.01
+"""If so many bars repeat another one with other values, the file has bars of several venues."""
 SAMPLE, NAMES_SHOWN = 3, 5
 
 
@@ -130,6 +134,7 @@ class _Reading:
         table, columns = self.source.table, dict(preview.columns)
         times = read_times(table, columns, self.settings, "" if layout is None else layout.timezone)
         self.questions += times.questions
+        self.notes += times.notes
         symbols, owners = self._symbols(columns, layout)
         unit, prices = self._prices(columns, layout)
         preview = evolve(preview, timezone=times.timezone, price_unit=unit)
@@ -197,22 +202,33 @@ class _Reading:
         return symbols, owners
 
     def _prices(self, columns: Mapping[str, str], layout: Layout | None) -> tuple[str, list[pa.Array]]:
+        """Return the unit of the prices, and open, high, low, close and volume."""
         table = self.source.table
         found = [_numbers(table[columns[role]], columns[role]) for role in PRICES]
-        unit = self.settings.price_unit or "dollars"
-        if all(_are_whole(column) for column in found) and self.settings.price_unit is None:
-            if layout is not None and layout.whole_prices is not None:
-                unit = layout.whole_prices
-            else:
-                example = found[0][0].as_py()
-                self.questions.append(
-                    f"all prices are whole numbers, such as {example:,.0f}: state what they are with --price-unit "
-                    f"{', '.join(PRICE_UNITS)}"
-                )
+        unit = self.settings.price_unit or self._documented_unit(layout, found)
+        if unit is None:
+            unit = "dollars"
+            self._ask_for_the_unit(found)
         scaled = [_in_dollars(column, PRICE_UNITS[unit]) for column in found]
         self._check_order(scaled)
         volume = _numbers(table[columns["volume"]], columns["volume"]).cast(pa.float64(), safe=False)
         return unit, [*scaled, volume]
+
+    def _documented_unit(self, layout: Layout | None, prices: list[pa.Array]) -> str | None:
+        if layout is None:
+            return None
+        return layout.integers if all(pa.types.is_integer(column.type) for column in prices) else layout.decimals
+
+    def _ask_for_the_unit(self, prices: list[pa.Array]) -> None:
+        closes = prices[-1].to_numpy(zero_copy_only=False).astype(np.float64)
+        median = float(np.median(closes[np.isfinite(closes)])) if np.isfinite(closes).any() else 0.0
+        if all(_are_whole(column) for column in prices):
+            why = f"all prices are whole numbers, such as {median:,.0f}"
+        elif median > DEAREST:
+            why = f"the prices are about {median:,.0f}, and nearly no share costs so many dollars"
+        else:
+            return
+        self.questions.append(f"{why}: state what they are with --price-unit {', '.join(PRICE_UNITS)}")
 
     def _check_order(self, prices: list[pa.Array]) -> None:
         opens, highs, lows, closes = (column.to_numpy(zero_copy_only=False) for column in prices)
@@ -247,12 +263,31 @@ class _Reading:
             found = doubts(micros[some], days[some], owners[some], volumes, sessions, self.settings.stamps)
             self.notes += found.notes
             self.questions += found.questions
+        kept &= ~self._repetitions(bars, owners, micros, order)
         self._count("symbols that cannot be stored", owners < 0)
         self._count("days on which the exchange was closed", ~open_day & (owners >= 0))
         if order is not None or not kept.all():
             rows = np.flatnonzero(kept) if order is None else order[kept[order]]
             bars, owners, days = bars.take(pa.array(rows)), owners[rows], days[rows]
         return self._finished(preview, bars.combine_chunks(), symbols, owners, days)
+
+    def _repetitions(self, bars: pa.Table, owners: Int64s, micros: Int64s, order: Int64s | None) -> Bools:
+        """Return which bars have the symbol, the time and all values of another; ask if many have other values."""
+        found = np.zeros(len(micros), np.bool_)
+        rows = np.arange(len(micros)) if order is None else order
+        later = 1 + np.flatnonzero((np.diff(owners[rows]) == 0) & (np.diff(micros[rows]) == 0))
+        if not len(later):
+            return found
+        former, latter = (bars.take(pa.array(rows[some])) for some in (later - 1, later))
+        differs = differing_rows(former, latter)
+        found[rows[later[~differs]]] = True
+        self._count("repetitions of the same bar", found)
+        if differs.sum() > REPEATED * len(micros):
+            self.questions.append(
+                f"{differs.sum() / len(micros):.0%} of the bars have the symbol and time of another bar, and other "
+                "values: leave the bars of one venue in the file, or import files that overlap one by one"
+            )
+        return found
 
     def _count(self, reason: str, rows: Bools) -> None:
         if count := int(rows.sum()):

@@ -11,6 +11,8 @@ import pytest
 from marketpipe.integration.infrastructure.imported.table_files import read_files, read_source, symbol_in
 from marketpipe.integration.infrastructure.imported.table_reader import FILE_SYMBOL
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from tests.support import own_files
+from tests.support.own_files import Market
 
 HEAD, ROW = "timestamp,open,high,low,close,volume", "2024-01-02T14:30:00Z,1.5,2.5,1.25,2.25,100"
 
@@ -103,6 +105,12 @@ def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 def test_files_with_other_columns_are_refused(tmp_path: Path) -> None:
     paths = [written(tmp_path / "A.csv", f"{HEAD}\n{ROW}\n"), written(tmp_path / "B.csv", f"{HEAD},n\n{ROW},1\n")]
     with pytest.raises(ConfigurationError, match=r"B\.csv has other columns than .*A\.csv"):
+        read_files(paths)
+
+
+def test_files_with_prices_in_two_units_of_their_format_are_refused(tmp_path: Path) -> None:
+    paths = [own_files.databento(tmp_path / f"{pretty}.csv", [Market()], pretty=pretty) for pretty in (True, False)]
+    with pytest.raises(ConfigurationError, match="some files have prices in nano-dollars, and some in dollars"):
         read_files(paths)
 
 

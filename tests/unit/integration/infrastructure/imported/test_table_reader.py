@@ -37,6 +37,46 @@ def test_whole_prices_are_asked_about_and_become_exact_dollars(kind: pa.DataType
     assert found.select(PRICES).to_pydict() == DAY.table().select(PRICES).to_pydict()
 
 
+def test_prices_that_no_share_has_are_asked_about() -> None:
+    table = DAY.table()
+    for name in PRICES:
+        values = [price * 10_000 + 0.5 for price in table[name].to_pylist()]
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    (question,) = read(table, symbol="A").preview.questions
+    assert "nearly no share costs so many dollars" in question
+
+
+@pytest.mark.parametrize(("kind", "unit"), [(pa.int64(), "nano-dollars"), (pa.float64(), "dollars")], ids=str)
+def test_whole_prices_of_databento_are_what_their_column_is(kind: pa.DataType, unit: str) -> None:
+    table = scaled(10**9 if unit == "nano-dollars" else 1, kind).rename_columns(
+        ["ts_event", *PRICES, "volume", "trade_count"]
+    )
+    constants = {"rtype": 33, "instrument_id": 1}
+    for name, value in constants.items():
+        table = table.append_column(name, pa.array([value] * len(table)))
+    preview = read(table, symbol="AAPL").preview
+    assert (preview.price_unit, preview.questions) == (unit, ())
+
+
+def test_repetitions_of_the_same_bar_are_left_out_and_counted() -> None:
+    table = DAY.table()
+    found = read(pa.concat_tables([table, table.slice(0, 50)]), symbol="AAPL")
+    assert found.preview.left_out == {"repetitions of the same bar": 50}
+    assert found.table.equals(table.combine_chunks())
+
+
+def test_bars_of_several_venues_are_asked_about() -> None:
+    table = DAY.table()
+    other = table.set_column(5, "volume", pa.array([1.0] * len(table)))
+    (question,) = read(pa.concat_tables([table, other]), symbol="AAPL").preview.questions
+    assert question.startswith("50% of the bars have the symbol and time of another bar")
+
+
+def test_a_stated_time_zone_that_is_not_used_is_a_note() -> None:
+    notes = read(DAY.table(), symbol="AAPL", timezone="America/New_York").preview.notes
+    assert notes == ("the times name their moment in UTC: the stated time zone is not used",)
+
+
 def test_bars_are_sorted_by_symbol_and_time() -> None:
     table = pa.concat_tables(
         [Market(name, last="2024-01-02").table().append_column("symbol", pa.array([name] * n)) for name, n in _sizes()]
