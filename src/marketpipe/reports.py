@@ -162,6 +162,23 @@ class ImportReport:
         """Whether all bars are stored or in quarantine; without an ingestion, whether they can be imported."""
         return self.preview.ok if self.ingestion is None else self.ingestion.ok
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: how the table was understood, then what became of it."""
+        shown = self.preview
+        named = {
+            "columns": ", ".join(f"{role}={name}" for role, name in shown.columns.items()),
+            "format": shown.layout or None,
+            "times": shown.timezone or None,
+            "prices": f"{shown.adjustment}, in {shown.price_unit}",
+            "symbols": len(shown.symbols),
+            "symbol-days": shown.symbol_days,
+            "bars": shown.bars,
+        }
+        left_out = [f"left out: {count:,} bars of {reason}" for reason, count in shown.left_out.items()]
+        questions = [f"question: {question}" for question in shown.questions]
+        understood = report_html.facts(f"Import into {shown.provider}", named, (*left_out, *shown.notes, *questions))
+        return understood if self.ingestion is None else understood + self.ingestion._repr_html_()
+
 
 @frozen
 class ValidationReport:

@@ -5,8 +5,10 @@ from xml.etree import ElementTree
 from marketpipe.ingestion.domain.coverage.market import SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding, SymbolCoverage, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
-from marketpipe.reports import CoverageReport, IngestionReport, PlanReport, StatusReport, ValidationReport
+from marketpipe.integration.domain.table_import import ImportPreview
+from marketpipe.reports import CoverageReport, ImportReport, IngestionReport, PlanReport, StatusReport, ValidationReport
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from tests.support.coverage_grids import grid
 
@@ -41,6 +43,23 @@ def test_an_ingestion_shows_what_failed_and_why() -> None:
     assert "Ingestion 7: failed" in shown
     assert "AAPL 2024-01-02: HTTP 500 <br>" in shown
     assert "2 stored bars break the rule no_jump" in shown
+
+
+def test_an_import_shows_how_the_table_was_understood_and_its_questions() -> None:
+    preview = ImportPreview(
+        "import:mine",
+        "raw",
+        Timeframe.MINUTE_1,
+        {"open": "o"},
+        bars=390,
+        left_out={"closed days": 2},
+        questions=("which?",),
+    )
+
+    shown = text_of(ImportReport(preview, IngestionReport(7, "completed", 1, 0, 0, 0, 1.5, {})))
+
+    for expected in ("Import into import:mine", "open=o", "2 bars of closed days", "question: which?", "Ingestion 7"):
+        assert expected in shown
 
 
 def test_coverage_shows_its_conclusion_and_its_gaps() -> None:

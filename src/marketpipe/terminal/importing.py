@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from attrs import asdict
 
 from marketpipe.integration.domain.table_import import ImportPreview
-from marketpipe.reports import ImportReport
+from marketpipe.reports import ImportReport, IngestionReport
+from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.terminal.ingestion import ingestion_as_json, print_ingestion
+from marketpipe.terminal.ingestion import ingestion_as_json, print_failures
 from marketpipe.terminal.output import count_of, err, out, print_json
 from marketpipe.terminal.tables import print_table
 from marketpipe.terminal.verbosity import verbosity
@@ -56,13 +57,37 @@ def print_import(report: ImportReport, *, as_json: bool) -> None:
     if as_json:
         print_json(_as_json(report))
     elif report.ingestion is not None:
-        print_ingestion(report.ingestion, as_json=False)
+        for line in _stored(report.ingestion, report.preview.timeframe):
+            out(line)
+        print_failures(report.ingestion)
     elif report.preview.ok:
         out("nothing was written; leave out --dry-run to import these bars")
     else:
         for question in report.preview.questions:
             err(f"question: {question}")
         err("nothing was written: answer the questions with the options that they name")
+
+
+def _stored(report: IngestionReport, timeframe: Timeframe) -> Iterator[str]:
+    if timeframe is Timeframe.DAY_1:
+        yield f"job {report.job_id} {report.state}: {count_of(report.official.answered, 'official day')} stored"
+        if changed := len(report.official.changed):
+            yield (
+                f"{count_of(changed, 'official day')} changed: minutes that are stored of them count as missing "
+                "until you import them again"
+            )
+        return
+    counts = ", ".join(f"{count:,} {outcome}" for outcome in Outcome if (count := report.count(outcome)))
+    left = f"; {report.left:,} not imported" if report.left else ""
+    pace = f", {report.bars / report.seconds:,.0f} bars/s" if report.seconds and report.bars else ""
+    yield f"job {report.job_id} {report.state}. Symbol-days: {counts or 'none'}{left}"
+    yield f"{count_of(report.bars, 'bar')}, {report.rejected:,} rejected, {report.seconds:.1f} s{pace}"
+    for rule, count in sorted(report.warnings.items()):
+        yield f"warning: {count_of(count, 'bar')} against the rule {rule}; stored nevertheless"
+    if report.rejected:
+        yield "the rejected bars are in quarantine, each with its rule and reason"
+    made = report.aggregates
+    yield f"aggregates: {count_of(made.written, 'file')} written, {made.unchanged:,} unchanged"
 
 
 def _as_json(report: ImportReport) -> dict[str, object]:

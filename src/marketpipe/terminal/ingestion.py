@@ -68,9 +68,7 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     out(f"aggregates: {count_of(report.aggregates.written, 'file')} written, {report.aggregates.unchanged:,} unchanged")
     for notice in report.notices:
         out(f"note: {notice}")
-    for failure in report.aggregates.failures:
-        err(f"failed: {failure}")
-    _print_failures(report)
+    print_failures(report)
 
 
 def _trouble(report: IngestionReport) -> Iterator[str]:
@@ -102,7 +100,10 @@ def _counts(report: IngestionReport) -> str:
     return ", ".join(parts) + (f"; {report.left:,} not requested" if report.left else "")
 
 
-def _print_failures(report: IngestionReport) -> None:
+def print_failures(report: IngestionReport) -> None:
+    """Print to standard error what failed, and what to do."""
+    for failure in report.aggregates.failures:
+        err(f"failed: {failure}")
     failures = sorted(report.failures.items())
     for day, reason in failures[:FAILURES_SHOWN]:
         err(f"failed: {day}: {reason}")

@@ -152,6 +152,17 @@ def test_known_days_are_requested_again_from_the_date_of_a_recheck_on() -> None:
     ]
 
 
+def test_just_the_wanted_dates_are_requested_again() -> None:
+    asking = Asking()
+    asking.ask("AAPL")
+    asking.requests.clear()
+    wanted = {Symbol("AAPL"): [FIRST, LAST], Symbol("MSFT"): [LAST]}
+    report = asking.coordinator.ask_again(IngestionScope(("AAPL", "MSFT"), FIRST, LAST), wanted)
+    requested = {day for request in asking.requests for day in request.symbol_days}
+    assert requested == {day("AAPL", DATES[0]), day("AAPL", DATES[-1]), day("MSFT", DATES[-1])}
+    assert (report.requested, report.answered, report.left) == (3, 3, 0)
+
+
 def test_a_symbol_that_is_wanted_from_a_later_date_on_is_requested_from_there() -> None:
     asking = Asking()
     scope = IngestionScope(["AAPL"], FIRST, LAST, since={Symbol("AAPL"): TradingDate.parse(DATES[1])})
