@@ -13,7 +13,7 @@ from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.storage.domain.exported_file import json_value
 from marketpipe.terminal.verbosity import folded, width_of, write_error_line
 
-ASCII = str.maketrans({"█": "#", "▒": "o", "○": "~", "·": ".", "…": "..."})
+ASCII = str.maketrans({"█": "#", "▒": "o", "○": "~", "·": ".", "…": "...", "━": "=", "─": "-"})
 
 
 def out(line: str = "", *, is_prose: bool = True) -> None:
@@ -29,10 +29,10 @@ def err(line: str) -> None:
     write_error_line(visible(line), "warning")
 
 
-def printable(text: str) -> str:
-    """Return the text as it is, or in ASCII if the encoding of standard output lacks one of its characters."""
+def printable(text: str, encoding: str | None = None) -> str:
+    """Return the text, in ASCII if the encoding (by default that of standard output) lacks one of its characters."""
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode(encoding or sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
         return text.translate(ASCII)
     return text

@@ -77,7 +77,7 @@ def progress_bar(console: Console) -> Iterator[Callable[[RunCounts], None]]:
     shown: list[RunCounts] = []
 
     def line() -> Text:  # drawn several times a second, so that waits count down while nothing happens
-        return progress_line(shown[0], console.width) if shown else Text("planning")
+        return progress_line(shown[0], console.width, console.encoding) if shown else Text("planning")
 
     with Live(console=console, get_renderable=line, refresh_per_second=REFRESHES_PER_SECOND) as live:
 
@@ -88,34 +88,36 @@ def progress_bar(console: Console) -> Iterator[Callable[[RunCounts], None]]:
         live.refresh()
 
 
-def progress_line(counts: RunCounts, width: int) -> Text:
-    """Return one line of at most ``width`` columns.
+def progress_line(counts: RunCounts, width: int, encoding: str = "utf-8") -> Text:
+    """Return one line of at most ``width`` columns, in ASCII if the encoding lacks one of its characters.
 
     Activity, count, percentage and time to go are always there, then as much as fits: first what the run waits for.
     """
-    line = Text(counts.activity, style="bold", no_wrap=True, overflow="crop")
-    line = Text.assemble(line, *_position(counts, width))
+    line = Text(no_wrap=True, overflow="crop")
+    for text, style in ((counts.activity, "bold"), *_position(counts, width)):
+        line.append(printable(text, encoding), style)
+    separator = printable(SEPARATOR, encoding)
     for text, style in _details(counts):
-        if len(line) + len(SEPARATOR) + len(text) <= width:
-            line.append(SEPARATOR, "bright_black").append(text, style)
-    line.no_wrap, line.overflow = True, "crop"
-    return line if printable(line.plain) == line.plain else Text(printable(line.plain), no_wrap=True)
+        shown = printable(text, encoding)
+        if len(line) + len(separator) + len(shown) <= width:
+            line.append(separator, "bright_black").append(shown, style)
+    return line
 
 
-def _position(counts: RunCounts, width: int) -> Iterator[str | tuple[str, str]]:
+def _position(counts: RunCounts, width: int) -> Iterator[tuple[str, str]]:
     if not counts.planned:
-        yield " nothing to request" if counts.planned == 0 else ""
+        yield " nothing to request" if counts.planned == 0 else "", ""
         return
     for least, cells in BAR_WIDTHS:
         if width >= least:
             done = int(cells * counts.share)
-            yield from (" ", ("━" * done, "green"), ("━" * (cells - done), "bright_black"))
+            yield from ((" ", ""), ("━" * done, "green"), ("─" * (cells - done), "bright_black"))
             break
-    yield f" {counts.done:,}/{counts.planned:,} {counts.percent}%"
+    yield f" {counts.done:,}/{counts.planned:,} {counts.percent}%", ""
     if counts.all_done:
-        yield f" in {_clock(counts.elapsed())}"
+        yield f" in {_clock(counts.elapsed())}", ""
     elif (seconds := counts.seconds_left()) is not None:
-        yield f" ETA {_clock(seconds)}"
+        yield f" ETA {_clock(seconds)}", ""
 
 
 def _details(counts: RunCounts) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.shared_kernel.events import (
@@ -11,7 +14,7 @@ from marketpipe.shared_kernel.events import (
     RequestRetried,
     SymbolDaysRecorded,
 )
-from marketpipe.terminal.progress import ProgressLines, progress_line
+from marketpipe.terminal.progress import ProgressLines, progress_bar, progress_line
 from marketpipe.terminal.run_counts import RunCounts
 from marketpipe.testing import FakeClock, bars_request
 from tests.support.builders import day
@@ -70,6 +73,22 @@ def test_the_last_line_has_no_pace_beside_that_of_the_summary() -> None:
     line = progress_line(counts, 140).plain
     assert "2/2 100% in 0:01:23 · 780 bars" in line
     assert "bars/s" not in line
+
+
+def test_the_live_line_has_its_signs_although_standard_output_is_replaced_meanwhile() -> None:
+    output = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with progress_bar(Console(file=output, force_terminal=True, width=100, color_system="standard")) as show:
+        show(a_run_in_progress(FakeClock()))
+    output.seek(0)
+    drawn = output.read()
+    assert " · " in drawn
+    assert "\x1b[1mingesting" in drawn
+
+
+def test_a_terminal_without_unicode_gets_ascii() -> None:
+    line = progress_line(a_run_in_progress(FakeClock()), 140, "ascii").plain
+    assert line.isascii()
+    assert "ingesting ------------------------ 10,000/250,000 4%" in line
 
 
 def test_an_ingestion_without_anything_to_request_shows_that() -> None:
