@@ -17,13 +17,13 @@ from marketpipe.terminal.output import count_of, out, print_json, printable
 from marketpipe.terminal.tables import print_table
 
 SIGNS = {
-    Verdict.MISSING: ("x", "bold red"),
+    Verdict.MISSING: ("x", "bold bright_red"),
     Verdict.SUSPECT: ("?", "bold magenta"),
     Verdict.SHORT: ("s", "bold yellow"),
     Verdict.PARTIAL: ("▒", "yellow"),
     Verdict.PENDING: ("○", "cyan"),
     Verdict.COMPLETE: ("█", "green"),
-    Verdict.EMPTY: ("·", "blue"),
+    Verdict.EMPTY: ("·", "bright_blue"),
     Verdict.UNLISTED: ("-", "bright_black"),
 }
 """The sign and the style of each verdict, the worst verdict first."""
@@ -57,8 +57,10 @@ def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
         console.print(drawn if printable(drawn.plain) == drawn.plain else printable(drawn.plain), soft_wrap=True)
     for gap in (*report.notes(), *report.gaps()):
         out(_line(gap))
+    if report.lost:
+        out(f"{count_of(len(report.lost), 'recorded file')} besides the minutes gone:")
     for path in report.lost[:LOST_SHOWN]:
-        out(f"{path}: lost: it was recorded, and does not exist")
+        out(f"{path}: lost")
     if len(report.lost) > LOST_SHOWN:
         out(f"… and {count_of(len(report.lost) - LOST_SHOWN, 'more lost file')}")
     out(_conclusion(report))
