@@ -278,3 +278,13 @@ def test_the_state_of_imported_bars_is_recovered_from_their_files(tmp_path: Path
     with store(tmp_path) as pipeline:
         assert pipeline.coverage("AAPL", FIRST, LAST).ok
         assert pipeline.verify().ok
+
+
+def test_days_between_those_of_the_table_keep_their_official_bars(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1d"}
+    days = Market(last="2024-01-05").days()
+    imported(tmp_path, days, **options)
+    report = imported(tmp_path, days.take([0, 3]), **options)
+    assert report.ingestion is not None
+    assert (report.ingestion.official.answered, report.ingestion.official.changed) == (2, ())
+    assert len(loaded(tmp_path, timeframe="1d", last="2024-01-05")) == 4

@@ -76,12 +76,12 @@ class OfficialDaysPlanner:
         return OfficialPlan(tuple(requests), wanted, sum(pages for _, pages in bundles))
 
     def plan_again(self, scope: IngestionScope, wanted: Mapping[Symbol, Collection[TradingDate]]) -> OfficialPlan:
-        """Plan just the ``wanted`` dates of the scope that are final, whatever is known of them."""
+        """Plan just the ``wanted`` dates of the scope that are final, whatever is known of them, and none between."""
         now = self._clock.now()
         sessions = self._calendar.sessions(scope.first, scope.last)
         asked = [official_day_of(session) for session in sessions if self._finality.is_final(session, now)]
         missing = {s: [i for i, at in enumerate(asked) if at.trading_date in wanted[s]] for s in sorted(wanted)}
-        bundles = list(self._limits.bundles({symbol: some for symbol, some in missing.items() if some}))
+        bundles = list(self._limits.exact({symbol: some for symbol, some in missing.items() if some}))
         requests = (self._request(symbols, asked[first : last + 1]) for (symbols, (first, last)), _ in bundles)
         return OfficialPlan(tuple(requests), sum(map(len, missing.values())), sum(pages for _, pages in bundles))
 

@@ -87,6 +87,12 @@ class OfficialLimits:
             for part in self._parts(rectangle):
                 yield part, self._pages_of(part)
 
+    def exact(self, wanted: Mapping[Symbol, Sequence[int]]) -> Iterator[tuple[Rectangle, int]]:
+        """Yield rectangles of just these symbols and sessions, each with its number of pages."""
+        for rectangle in rectangles(wanted):
+            for part in self._parts(rectangle):
+                yield part, self._pages_of(part)
+
     def _pages(self, rectangle: Rectangle) -> int:
         return sum(map(self._pages_of, self._parts(rectangle)))
 
