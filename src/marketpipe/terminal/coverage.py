@@ -58,9 +58,9 @@ def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
     for gap in (*report.notes(), *report.gaps()):
         out(_line(gap))
     if report.lost:
-        out(f"{count_of(len(report.lost), 'recorded file')} besides the minutes gone:")
+        out(f"{count_of(len(report.lost), 'file')} other than day files lost, which means recorded and gone:")
     for path in report.lost[:LOST_SHOWN]:
-        out(f"{path}: lost")
+        out(f"  {path}")
     if len(report.lost) > LOST_SHOWN:
         out(f"… and {count_of(len(report.lost) - LOST_SHOWN, 'more lost file')}")
     out(_conclusion(report))
