@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "update": ingestion.update,
     "import": own_bars.import_files,
     "drop": own_bars.drop,
+    "sample": own_bars.sample,
     "coverage": checking.coverage,
     "audit": ingestion.audit,
     "verify": checking.verify,

@@ -28,7 +28,9 @@ CONFIG = {
 }
 COMMANDS = typer.main.get_group(app_for(TABLE)).commands
 TAKING_SYMBOLS = sorted(
-    name for name, command in COMMANDS.items() if {"symbols", "config"} <= {option.name for option in command.params}
+    name
+    for name, command in COMMANDS.items()
+    if {"--symbols", "--config"} <= {spelling for option in command.params for spelling in option.opts}
 )
 FOUND = [name for name in NO_SYMBOLS if name and "/" not in name and name not in (".", "..") and len(name) < 200]
 """The texts that can be in the name of a folder."""

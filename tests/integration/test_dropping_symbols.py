@@ -191,7 +191,11 @@ def test_the_command_drops_and_says_what_the_configuration_still_names(folder: P
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(("AAPL",), "would be dropped; confirm with --yes"), (("APL", "--yes"), "did you mean 'AAPL'")],
+    [
+        (("AAPL",), "would be dropped; confirm with --yes"),
+        (("APL", "--yes"), "did you mean 'AAPL'"),
+        (("AAPL,../x", "--yes"), "is not a symbol"),
+    ],
 )
 def test_the_command_drops_nothing_that_was_not_confirmed(words: tuple[str, ...], message: str, folder: Path) -> None:
     ended = run(folder, "drop", *words)

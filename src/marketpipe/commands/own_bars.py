@@ -116,6 +116,41 @@ def drop(
         print_drop(report, getattr(pipeline.config, "symbols", ()), as_json=json)
 
 
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Folder for the store of the sample.")] = Path("sample"),
+    json: Json = False,
+) -> None:
+    """Make a small store of real daily bars, without keys and without a network.
+
+    AAPL, FB, GOOG, IBM and MSFT from 2000 to 2013, as traded: Quandl WIKI Prices, which are in the public domain. They
+    come with the package bokeh-sampledata, an extra of this one: pip install 'marketpipe[sample]'.
+    """
+    from marketpipe.config import StoreConfig
+    from marketpipe.terminal.importing import print_sample
+
+    file = _sample_file()
+    with open_pipeline(StoreConfig(output_path=folder / "data"), HOW_TO_CONTINUE) as pipeline:
+        report = pipeline.import_table([str(file)], name="quandl-wiki", timeframe="1d", adjustment="raw")
+    print_sample(report, folder, as_json=json)
+    exit_with(report.ok)
+
+
+def _sample_file() -> Path:
+    """Return the file of the sample. Its package is not imported, as that would import what it needs itself."""
+    from importlib.util import find_spec
+
+    from marketpipe.shared_kernel.domain.errors import ConfigurationError
+
+    found = find_spec("bokeh_sampledata")
+    file = Path(found.origin).parent / "_data" / "stocks.csv.gz" if found and found.origin else None
+    if file is None or not file.is_file():  # before 2026.1 it had prices of Yahoo, in other files
+        raise ConfigurationError(
+            "the sample is in a package of its own: pip install 'bokeh-sampledata>=2026.1', or the extra [sample] of "
+            "marketpipe; then run 'marketpipe sample' again"
+        )
+    return file
+
+
 def _store(config: Path | None, output_path: str | None, session: str | None) -> StoreConfig:
     from marketpipe.config import StoreConfig, load_config
 

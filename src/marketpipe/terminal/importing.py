@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from attrs import asdict
 
@@ -13,7 +14,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.terminal.ingestion import ingestion_as_json, print_failures
 from marketpipe.terminal.output import count_of, err, out, print_json
 from marketpipe.terminal.tables import print_table
-from marketpipe.terminal.verbosity import verbosity
+from marketpipe.terminal.verbosity import is_wanted, verbosity
 
 SYMBOLS_SHOWN = 6
 
@@ -88,6 +89,19 @@ def _stored(report: IngestionReport, timeframe: Timeframe) -> Iterator[str]:
         yield "the rejected bars are in quarantine, each with its rule and reason"
     made = report.aggregates
     yield f"aggregates: {count_of(made.written, 'file')} written, {made.unchanged:,} unchanged"
+
+
+def print_sample(report: ImportReport, folder: Path, *, as_json: bool) -> None:
+    """Print what the sample is, where it comes from, and what to do with it."""
+    if as_json or not report.ok:
+        print_import(report, as_json=as_json)
+        return
+    if is_wanted(report.ok, as_json):
+        shown, names = report.preview, ", ".join(map(str, report.preview.symbols))
+        out(f"{count_of(shown.bars, 'real daily bar')} of {names}, {shown.first} to {shown.last}, in {folder}")
+        out("as traded, so prices jump at splits; there are no minutes in it")
+        out("source: Quandl WIKI Prices, in the public domain; packaged by bokeh-sampledata")
+        out(f'try: marketpipe export weeks.csv --timeframe 1w --root "{folder}"')
 
 
 def _as_json(report: ImportReport) -> dict[str, object]:

@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,12 @@ Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
 
+NOTICE: Final = (
+    "these bars are invented: the synthetic provider computes them from its seed, whatever the symbol. Nothing in them "
+    "was ever traded; 'marketpipe sample' has real ones without keys"
+)
+
+
 class SyntheticClient:
     """Gives invented bars that look real and are the same on every machine.
 
@@ -42,7 +49,7 @@ class SyntheticClient:
     @property
     def capabilities(self) -> ProviderCapabilities:
         """The seed is part of the feed's name, because two seeds are two datasets, which a store must not mix."""
-        feed = DataFeed(f"seed-{self._seed}", timedelta())
+        feed = DataFeed(f"seed-{self._seed}", timedelta(), NOTICE)
         return ProviderCapabilities(
             "synthetic", feed, "raw", BARS_PER_PAGE, 1000, official_days=True, closing_auction=AT_THE_CLOSE
         )
