@@ -288,3 +288,15 @@ def test_days_between_those_of_the_table_keep_their_official_bars(tmp_path: Path
     assert report.ingestion is not None
     assert (report.ingestion.official.answered, report.ingestion.official.changed) == (2, ())
     assert len(loaded(tmp_path, timeframe="1d", last="2024-01-05")) == 4
+
+
+def test_a_stopped_import_is_finished_by_the_same_one(tmp_path: Path) -> None:
+    market = Market(last="2024-02-23")  # several pages
+    with store(tmp_path) as pipeline:
+        pipeline.subscribe(BarsStored, lambda _: pipeline.stop())
+        stopped = pipeline.import_table(market.table(), name="mine", symbol="AAPL").ingestion
+    assert stopped is not None
+    assert stopped.state == "interrupted"
+    report = imported(tmp_path, market.table(), symbol="AAPL", replace=True)
+    assert report.ok
+    assert_stored(tmp_path, market)
