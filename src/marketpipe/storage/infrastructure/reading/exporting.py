@@ -24,7 +24,7 @@ from marketpipe.storage.domain.exported_file import ExportReport, FileFormat, js
 from marketpipe.storage.infrastructure.publishing.temporary_files import sweep, temporary_name
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
-ROWS_OF_A_GROUP: Final = 1_000_000
+ROWS_OF_A_GROUP: Final = 250_000
 LONGEST_PERIOD: Final = 31
 """Days of a month, the longest bar."""
 Batches = Iterable[pa.Table]
@@ -77,6 +77,7 @@ class TableFile:
                 with self._translating():
                     writer.write(batch)
                 rows += batch.num_rows
+                del batch  # or it would be kept until the next one is made
             with self._translating():
                 open_writer.close()
         return rows
@@ -234,12 +235,14 @@ def write_bars(file: TableFile, tables: Iterator[pa.Table], stated: Mapping[str,
 
 
 def in_groups(tables: Batches) -> Iterator[pa.Table]:
-    """Join small tables to row groups of a million rows and more: ten thousand symbols must not make as many groups."""
+    """Join small tables to row groups of 250,000 rows and more: ten thousand symbols must not make as many groups."""
     waiting, rows = list[pa.Table](), 0
     for table in tables:
         waiting, rows = [*waiting, table], rows + table.num_rows
         if rows >= ROWS_OF_A_GROUP:
-            yield pa.concat_tables(waiting)
-            waiting, rows = [], 0
+            group, waiting, rows = pa.concat_tables(waiting), [], 0
+            del table
+            yield group
+            del group
     if rows:
         yield pa.concat_tables(waiting)

@@ -5,7 +5,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
@@ -109,3 +111,18 @@ def test_what_a_format_cannot_hold_is_refused(
 def test_small_tables_share_a_row_group_and_large_ones_do_not_wait() -> None:
     small, large = pa.table({"n": range(10)}), pa.table({"n": range(ROWS_OF_A_GROUP)})
     assert [len(table) for table in in_groups([small, small, large, small])] == [ROWS_OF_A_GROUP + 20, 10]
+
+
+def test_no_more_than_a_group_and_the_next_part_of_it_is_kept_in_memory(tmp_path: Path) -> None:
+    rows, part = ROWS_OF_A_GROUP // 5, np.zeros(ROWS_OF_A_GROUP // 5)
+    before, allocated = pa.total_allocated_bytes(), list[int]()
+
+    def tables() -> Iterator[pa.Table]:
+        for _ in range(20):
+            allocated.append(pa.total_allocated_bytes() - before)
+            yield pa.table({"n": pc.add(pa.array(part), 1.0)})
+
+    schema = pa.schema([("n", pa.float64())])
+    report = TableFile(tmp_path / "out.arrow", FileFormat.ARROW).write(schema, in_groups(tables()))
+    assert report.rows == 20 * rows
+    assert max(allocated) < 1.1 * ROWS_OF_A_GROUP * 8
