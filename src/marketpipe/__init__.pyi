@@ -117,6 +117,7 @@ from .shared_kernel.events import BarsValidated as BarsValidated
 from .shared_kernel.events import Event as Event
 from .shared_kernel.events import JobFinished as JobFinished
 from .shared_kernel.events import JobStarted as JobStarted
+from .shared_kernel.events import LeasesAwaited as LeasesAwaited
 from .shared_kernel.events import MetricsNotServed as MetricsNotServed
 from .shared_kernel.events import MetricsServed as MetricsServed
 from .shared_kernel.events import OfficialDayChange as OfficialDayChange

@@ -26,6 +26,7 @@ from marketpipe.shared_kernel.events import (
     Event,
     JobFinished,
     JobStarted,
+    LeasesAwaited,
     MetricsNotServed,
     MetricsServed,
     OfficialDaysChanged,
@@ -114,6 +115,9 @@ def log_event(event: Event) -> None:
             logger.info("metrics are served at %s", event.address)
         case MetricsNotServed():
             logger.warning("no metrics are served: %s", event.reason)
+        case LeasesAwaited():
+            what = "official days, requested by" if event.official else "symbol-days, leased by"
+            logger.info("waiting for %d %s %s, for %.0f s by now", event.symbol_days, what, event.others, event.seconds)
         case BarsExhausted() if event.unrequested:
             logger.warning(
                 "the provider returned %d bars that were not requested; they were dropped", event.unrequested

@@ -64,6 +64,7 @@ def test_a_free_day_is_leased(sharing: Sharing) -> None:
     taken = take(sharing.one, MONDAY, TUESDAY, OTHER_SYMBOL)
 
     assert (taken.ours, dict(taken.settled), taken.busy) == ({MONDAY, TUESDAY, OTHER_SYMBOL}, {}, set())
+    assert taken.holders == set()
 
 
 def test_a_day_that_another_has_leased_is_not_taken_until_it_is_released(sharing: Sharing) -> None:
@@ -71,6 +72,7 @@ def test_a_day_that_another_has_leased_is_not_taken_until_it_is_released(sharing
 
     second = take(sharing.other, TUESDAY, WEDNESDAY, OTHER_SYMBOL)
     assert (second.ours, second.busy) == ({WEDNESDAY, OTHER_SYMBOL}, {TUESDAY})
+    assert len(second.holders) == 1
     assert take(sharing.one, WEDNESDAY).busy == {WEDNESDAY}
 
     sharing.one.release(first.lease)

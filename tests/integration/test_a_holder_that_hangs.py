@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from marketpipe import BarsRequest, BarsStored, IngestionReport, Pipeline
+from marketpipe import BarsRequest, BarsStored, IngestionReport, LeasesAwaited, Pipeline
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.testing import FakeClock
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pipeline, stored_rows
@@ -123,10 +124,13 @@ def test_days_of_a_holder_that_hangs_while_writing_are_waited_for(tmp_path: Path
         clock = _WakingClock(hung.wake)
         taking, provider = other(tmp_path, clock)
         with taking:
+            waits = list[LeasesAwaited]()
+            taking.subscribe(LeasesAwaited, waits.append)
             report = taking.ingest()
 
             assert (report.state, len(report.outcomes)) == ("completed", 2)
             assert len(clock.slept) >= 3
+            assert waits == [LeasesAwaited(2, 0.0, (f"process {os.getpid()}",))]
             assert provider.requests == []
             assert stored_rows(tmp_path, "AAPL", TUESDAY)[0]["open"] == 100.0
             assert taking.verify().ok

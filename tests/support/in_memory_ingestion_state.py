@@ -399,11 +399,13 @@ class InMemoryLeases:
                     del self._leases[number]
             settled = {day: self._memory.checkpoint(day) for day in self._changed(since)}
             settled = {d: r for d, r in settled.items() if d in wanted and r.settled_hours.covers(wanted[d])}
-            others = [lease.days for lease in self._leases.values() if lease.holder != self._holder]
-            held = (frozenset(wanted) - settled.keys()) & frozenset[SymbolDay]().union(*others)
+            others = [lease for lease in self._leases.values() if lease.holder != self._holder]
+            open_days = frozenset(wanted) - settled.keys()
+            held = open_days & frozenset[SymbolDay]().union(*(lease.days for lease in others))
+            holders = frozenset(lease.holder for lease in others if lease.days & held)
             number = self._memory.latest_lease = self._memory.latest_lease + 1
             self._leases[number] = InMemoryLease(self._holder, frozenset(wanted) - settled.keys() - held, until)
-            return LeasedDays(number, self._leases[number].days, settled, held)
+            return LeasedDays(number, self._leases[number].days, settled, held, holders)
 
     def pin(self, lease: int, until: Timestamp) -> bool:
         with self._memory.lock:

@@ -12,6 +12,7 @@ from marketpipe.shared_kernel.events import (
     Event,
     JobFinished,
     JobStarted,
+    LeasesAwaited,
     RateLimitWaited,
     RequestRetried,
     SymbolDaysRecorded,
@@ -34,6 +35,16 @@ GOOD = SymbolDayOutcome(day("MSFT", "2024-01-02"), Outcome.COMPLETE, rows=390)
         (JobFinished(3, "alpaca", "completed"), "INFO", "job 3: completed"),
         (SymbolDaysRecorded(3, "alpaca", (GOOD, FAILED)), "WARNING", "job 3: AAPL 2024-01-02 failed: no answer"),
         (RequestRetried("alpaca", 2, 0.5, "alpaca answered 500"), "INFO", "attempt 2 failed (alpaca answered 500)"),
+        (
+            LeasesAwaited(12, 20.0, ("process 4711", "process 4712", "process 4713")),
+            "INFO",
+            "waiting for 12 symbol-days, leased by process 4711 and 2 others, for 20 s by now",
+        ),
+        (
+            LeasesAwaited(3, 0.0, official=True),
+            "INFO",
+            "waiting for 3 official days, requested by another process",
+        ),
         (RateLimitWaited("alpaca", 12.25), "INFO", "waiting 12.2 s for the rate limit of alpaca"),
         (
             BarsExhausted(bars_request(["A"], "2024-01-02", "2024-01-02"), (), 7),

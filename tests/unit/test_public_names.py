@@ -77,6 +77,7 @@ PUBLIC_NAMES = [
     "JobFinished",
     "JobStarted",
     "JobStoppingError",
+    "LeasesAwaited",
     "LockScope",
     "LockedFile",
     "MalformedResponseError",

@@ -262,6 +262,29 @@ class RateLimitWaited(Event):
 
 
 @frozen
+class LeasesAwaited(Event):
+    """A run waits for symbol-days that other processes work on; it requests what these do not settle.
+
+    Published when the wait begins, with ``seconds`` 0, and every ten seconds of it. ``holders`` name those processes as
+    far as they are known, such as "process 4711". ``official``: it is the official days of the symbol-days that another
+    process requests.
+    """
+
+    symbol_days: int
+    seconds: float
+    holders: tuple[str, ...] = ()
+    official: bool = False
+
+    @property
+    def others(self) -> str:
+        """The processes as text, such as "process 4711 and 2 others"."""
+        if not self.holders:
+            return "another process"
+        more = len(self.holders) - 1
+        return self.holders[0] + (f" and {more} other{'s' if more > 1 else ''}" if more else "")
+
+
+@frozen
 class JobStarted(Event):
     """An ingestion begins. Counts are symbol-days: ``planned`` will be requested, ``settled`` need no request."""
 

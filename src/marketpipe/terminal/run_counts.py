@@ -17,6 +17,7 @@ from marketpipe.shared_kernel.events import (
     Event,
     JobFinished,
     JobStarted,
+    LeasesAwaited,
     OfficialDaysRequested,
     OfficialDaysStored,
     RateLimitWaited,
@@ -56,6 +57,8 @@ class RunCounts:
     _limited_until: float = -math.inf
     _trouble: str | None = None
     _tried_at: float = -math.inf
+    _others: str | None = None
+    _awaited_since: float = -math.inf
 
     def add(self, event: Event) -> bool:
         """Return whether the event is one of those that are counted."""
@@ -74,6 +77,9 @@ class RunCounts:
                 self.activity = "requesting official days"
             case OfficialDaysStored():
                 self.official += len(event.request.symbols) * len(event.request.sessions)
+            case LeasesAwaited():
+                self._others, self._awaited_since = event.others, self.now() - event.seconds
+                return True
             case JobFinished():
                 self._trouble, self._limited_until = None, -math.inf
                 self.activity = "interrupted" if event.state == "interrupted" else "refreshing aggregates"
@@ -81,6 +87,7 @@ class RunCounts:
                 self.activity = "ingested"
             case _:
                 return self._add_request(event)
+        self._others = None  # the run has gone on
         if self.all_done and self._finished is None:
             self._finished = self.now()
         return True
@@ -150,6 +157,8 @@ class RunCounts:
     def waits(self) -> Iterator[str]:
         """Yield what the run waits for now, each with its seconds."""
         limited, retried = self._limited_until - self.now(), self._tried_at - self.now()
+        if self._others is not None:
+            yield f"waiting for {self._others}: {math.floor(self.now() - self._awaited_since)} s"
         if limited >= SHORTEST_SHOWN:
             yield f"rate limit: {math.ceil(limited)} s"
         if self._trouble is not None:

@@ -53,6 +53,7 @@ def test_events_are_these() -> None:
         "BarsValidated",
         "JobFinished",
         "JobStarted",
+        "LeasesAwaited",
         "MetricsNotServed",
         "MetricsServed",
         "OfficialDaysChanged",

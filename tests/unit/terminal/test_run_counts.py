@@ -7,6 +7,7 @@ from marketpipe.shared_kernel.events import (
     BarsStored,
     JobFinished,
     JobStarted,
+    LeasesAwaited,
     RateLimitWaited,
     RequestCompleted,
     RequestRetried,
@@ -40,6 +41,18 @@ def test_a_wait_for_the_rate_limit_counts_down_and_ends() -> None:
     counts.add(RequestCompleted("p", 0.1))  # of another worker: the others still wait
     assert list(counts.waits()) == ["rate limit: 30 s"]
     clock.advance(30)
+    assert list(counts.waits()) == []
+
+
+def test_a_wait_for_another_process_counts_up_until_the_run_goes_on() -> None:
+    clock = FakeClock()
+    counts = started(2, clock)
+    counts.add(LeasesAwaited(2, 0.0, ("process 4711",)))
+    clock.advance(12)
+    assert list(counts.waits()) == ["waiting for process 4711: 12 s"]
+    counts.add(LeasesAwaited(2, 20.0, ("process 4711", "process 4712")))
+    assert list(counts.waits()) == ["waiting for process 4711 and 1 other: 20 s"]
+    counts.add(recorded(390))
     assert list(counts.waits()) == []
 
 

@@ -87,7 +87,8 @@ class IngestionCoordinator:
         self._withdraw, self._confirmations = withdraw, confirmations
         self._begun: dict[int, BatchProgress] = {}
         self._ended = deque[BatchProgress]()
-        self._batches, self._bisection = LeasedBatches(state.leases, planner, clock), RequestBisection(planner)
+        self._batches = LeasedBatches(state.leases, planner, clock, bus.publish)
+        self._bisection = RequestBisection(planner)
 
     def ingest(
         self, scope: IngestionScope, suspect: Collection[SymbolDay] = (), recheck: TradingDate | None = None

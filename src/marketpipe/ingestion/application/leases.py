@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -17,11 +17,14 @@ from marketpipe.shared_kernel.domain.errors import IngestionInterrupted, StoreBu
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
+from marketpipe.shared_kernel.events import Event, LeasesAwaited
 
 LEASE = timedelta(minutes=10)
 """Longer than a provider may ask to wait. It matters only if a holder hangs: the leases of a dead one end at once."""
 RETRY_SECONDS = 0.25
 """How long to wait before busy symbol-days are tried again."""
+SECONDS_BETWEEN_EVENTS = 10.0
+"""Of a wait that goes on."""
 
 
 class LeaseGuard:
@@ -70,18 +73,49 @@ def leased_for_removal(leases: SymbolDayLeases, days: Collection[SymbolDay], clo
         leases.release(taken.lease)
 
 
+class WaitForOthers:
+    """Publishes ``LeasesAwaited`` as a wait begins and while it goes on."""
+
+    def __init__(self, clock: Clock, publish: Callable[[Event], None], *, official: bool = False) -> None:
+        self._clock, self._publish, self._official = clock, publish, official
+        self._began: float | None = None
+        self._published = 0.0
+
+    def go_on(self, symbol_days: int, holders: tuple[str, ...] = ()) -> None:
+        """Begin to wait for so many symbol-days, or wait on."""
+        now = self._clock.monotonic()
+        if self._began is None:
+            self._began = now
+        elif now - self._published < SECONDS_BETWEEN_EVENTS:
+            return
+        self._published = now
+        self._publish(LeasesAwaited(symbol_days, now - self._began, holders, self._official))
+
+    def end(self) -> None:
+        self._began = None
+
+
 class LeasedBatches:
     """Leases the symbol-days of a job's batches; those that other processes have leased are postponed."""
 
-    def __init__(self, leases: SymbolDayLeases, planner: IngestionPlanner, clock: Clock) -> None:
+    def __init__(
+        self,
+        leases: SymbolDayLeases,
+        planner: IngestionPlanner,
+        clock: Clock,
+        publish: Callable[[Event], None] = lambda _: None,
+    ) -> None:
         self._leases, self._planner, self._clock = leases, planner, clock
         self._since: int | None = None
         self._postponed: list[BarsRequest] = []
+        self._holders, self._wait = set[str](), WaitForOthers(clock, publish)
 
     def begin(self, *, again: bool = False) -> None:
         """Call before the job is planned. ``again``: days that other processes settle meanwhile are requested too."""
         self._since = None if again else self._leases.position()
         self._postponed.clear()
+        self._holders.clear()
+        self._wait.end()
 
     @contextmanager
     def leased(self, request: BarsRequest) -> Iterator[tuple[LeasedDays, tuple[BarsRequest, ...]]]:
@@ -90,6 +124,9 @@ class LeasedBatches:
         days = self._leases.take(_wanted(request), self._since, now, now.plus(LEASE))
         try:
             self.postpone(request, days.busy)
+            self._holders.update(days.holders)
+            if days.ours or days.settled:
+                self._wait.end()
             all_ours = not days.busy and not days.settled
             parts = (request,) if all_ours else self._planner.narrowed(request, days.ours)
             yield days, tuple(evolve(part, lease=days.lease) for part in parts)
@@ -103,7 +140,9 @@ class LeasedBatches:
     def take_postponed(self) -> tuple[BarsRequest, ...]:
         """Return what was postponed, after a short wait; nothing if the job is interrupted meanwhile."""
         postponed, self._postponed = tuple(self._postponed), []
+        holders, self._holders = tuple(sorted(self._holders)), set()
         if postponed:
+            self._wait.go_on(sum(len(request.symbol_days) for request in postponed), holders)
             try:
                 self._clock.sleep(RETRY_SECONDS)
             except IngestionInterrupted:

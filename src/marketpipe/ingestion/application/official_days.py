@@ -11,6 +11,7 @@ from typing import Final
 from attrs import define, evolve, field
 
 from marketpipe.ingestion.application.batch_runner import RequestBisection
+from marketpipe.ingestion.application.leases import WaitForOthers
 from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, SessionFinality
 from marketpipe.ingestion.domain.official_days import (
@@ -182,9 +183,9 @@ class OfficialDaysCoordinator:
         """
         self._progress = _Progress()
         with ExitStack() as turn:
-            if not self._planner.plan(scope, recheck, again).requests:
+            if not (plan := self._planner.plan(scope, recheck, again)).requests:
                 return self._progress.report()
-            self._take_turn(turn, stopping)
+            self._take_turn(turn, stopping, plan.wanted)
             self._ask_all(deque(self._planner.plan(scope, recheck, again).requests), stopping)
         return self._progress.report()
 
@@ -197,7 +198,7 @@ class OfficialDaysCoordinator:
         """Request just the ``wanted`` dates of the scope, whatever is known of them, until ``stopping`` is true."""
         self._progress = _Progress()
         with ExitStack() as turn:
-            self._take_turn(turn, stopping)
+            self._take_turn(turn, stopping, sum(map(len, wanted.values())))
             self._ask_all(deque(self._planner.plan_again(scope, wanted).requests), stopping)
         return self._progress.report()
 
@@ -232,13 +233,15 @@ class OfficialDaysCoordinator:
             days = [SymbolDay(refused.symbol, date) for date in dates]
             progress.failures.update(dict.fromkeys(days, refused.reason))
 
-    def _take_turn(self, turn: ExitStack, stopping: Callable[[], bool]) -> None:
+    def _take_turn(self, turn: ExitStack, stopping: Callable[[], bool], wanted: int) -> None:
+        wait = WaitForOthers(self._clock, self._bus.publish, official=True)
         for _ in range(MOST_WAITS):
             if stopping():
                 break
             try:
                 turn.enter_context(self._turn())
             except StoreBusyError:
+                wait.go_on(wanted)
                 continue
             break
 

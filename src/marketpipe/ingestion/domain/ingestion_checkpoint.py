@@ -107,7 +107,7 @@ class LeasedDays:
     """The result of an attempt to lease symbol-days: each is in one of the three.
 
     ``ours`` are leased under the number ``lease``; the ``settled`` were settled by another process meanwhile; the
-    ``busy`` are leased by another process.
+    ``busy`` are leased by other processes: the ``holders``, named as a user may find them.
     """
 
     lease: int
@@ -116,3 +116,4 @@ class LeasedDays:
         factory=dict, repr=lambda days: f"<{len(days)} symbol-days>"
     )
     busy: frozenset[SymbolDay] = field(factory=frozenset, repr=lambda days: f"<{len(days)} symbol-days>")
+    holders: frozenset[str] = frozenset()

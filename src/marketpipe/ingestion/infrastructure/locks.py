@@ -76,7 +76,8 @@ class HolderLock:
     def __init__(self, state_path: Path) -> None:
         self._folder, self._prefix = state_path.parent, f"{state_path.name}.holder-"
         self._lock: FileLock | None = None
-        self._name, self._process = uuid.uuid4().hex, os.getpid()
+        self._process = os.getpid()
+        self._name = f"{self._process}-{uuid.uuid4().hex}"
 
     def name(self) -> str:
         """Return our own name; others see from the first call on that we live."""
@@ -120,6 +121,12 @@ class HolderLock:
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{self._prefix}{name}"
+
+
+def process_of(name: str) -> str:
+    """Return which process bears this name, for its user to find it."""
+    number, has_one, _ = name.partition("-")
+    return f"process {number}" if has_one else "a process of an earlier version"
 
 
 def _file_lock(file: Path, timeout_seconds: float) -> FileLock:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint, LeasedDays
+from marketpipe.ingestion.infrastructure.locks import process_of
 from marketpipe.ingestion.infrastructure.sqlite_checkpoints import SELECT_CHANGED_DAYS, parsed_checkpoints
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_symbol
@@ -50,8 +51,9 @@ class SQLiteLeases:
             _delete(connection, "holder <> ? AND until <= ?", ours, now.epoch_micros)
             settled = {} if since is None else self._settled(connection, wanted, since)
             busy = self._busy(connection, [day for day in wanted if day not in settled], ours)
-            free = frozenset(wanted) - settled.keys() - busy
-            return LeasedDays(self._lease(connection, free, ours, until), free, settled, busy)
+            free = frozenset(wanted) - settled.keys() - busy.keys()
+            others = frozenset(process_of(holder) for holder in busy.values())
+            return LeasedDays(self._lease(connection, free, ours, until), free, settled, frozenset(busy), others)
 
     def pin(self, lease: int, until: Timestamp) -> bool:
         with self._file.transaction() as connection:
@@ -85,14 +87,15 @@ class SQLiteLeases:
             if (hours := wanted.get(SymbolDay(symbol, date))) and record.settled_hours.covers(hours)
         }
 
-    def _busy(self, connection: sqlite3.Connection, days: Iterable[SymbolDay], ours: str) -> frozenset[SymbolDay]:
+    def _busy(self, connection: sqlite3.Connection, days: Iterable[SymbolDay], ours: str) -> dict[SymbolDay, str]:
+        """Return those of the days that others have leased, each with its holder."""
         wanted = frozenset(days)
         found = (
-            SymbolDay(symbol, TradingDate.parse(date))
+            (SymbolDay(symbol, TradingDate.parse(date)), holder)
             for symbol, span in self._spans(wanted)
-            for date, _ in connection.execute(SELECT_BUSY, (*span, ours))
+            for date, holder in connection.execute(SELECT_BUSY, (*span, ours))
         )
-        return wanted & frozenset(found)
+        return {day: holder for day, holder in found if day in wanted}
 
     def _lease(self, connection: sqlite3.Connection, days: Iterable[SymbolDay], ours: str, until: Timestamp) -> int:
         cursor = connection.execute(

@@ -14,7 +14,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.shared_kernel.domain.errors import CredentialsError, ProviderUnavailableError
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
-from marketpipe.shared_kernel.events import BarsRequested, BarsValidated, Event, SymbolDaysRecorded
+from marketpipe.shared_kernel.events import BarsRequested, BarsValidated, Event, LeasesAwaited, SymbolDaysRecorded
 from marketpipe.testing import FakeClock
 from tests.support.builders import day
 from tests.support.checkpoints import answer, record
@@ -86,6 +86,30 @@ def test_what_another_holds_is_waited_for_and_counts_when_it_is_settled(new_exec
     assert clock.slept == [RETRY_SECONDS] * 3
     told = [str(one.symbol_day) for e in parts.events if isinstance(e, SymbolDaysRecorded) for one in e.outcomes]
     assert sorted(told) == sorted(DAYS)
+
+
+def test_a_wait_for_another_is_an_event_as_it_begins_and_every_ten_seconds(new_executor: NewExecutor) -> None:
+    parts, neighbour, clock = shared(new_executor)
+    held = [day("AAPL", str(FIRST)), day("AAPL", str(LAST))]
+    neighbour.takes(*held)
+    clock.after = {50: lambda: (neighbour.settles(*held), neighbour.lets_go())[0]}
+
+    parts.ingest("AAPL", "MSFT")
+
+    waits = [event for event in parts.events if isinstance(event, LeasesAwaited)]
+    assert waits == [LeasesAwaited(2, 0.0, ("neighbour",)), LeasesAwaited(2, 10.0, ("neighbour",))]
+
+
+def test_each_wait_begins_at_zero(new_executor: NewExecutor) -> None:
+    parts, neighbour, clock = shared(new_executor)
+    held = [day("AAPL", str(FIRST)), day("AAPL", str(LAST))]
+    neighbour.takes(*held)
+    clock.after = {2: lambda: neighbour.settles(held[0]), 4: lambda: neighbour.settles(held[1])}
+
+    parts.ingest("AAPL")
+
+    waits = [event for event in parts.events if isinstance(event, LeasesAwaited)]
+    assert waits == [LeasesAwaited(2, 0.0, ("neighbour",)), LeasesAwaited(1, 0.0, ("neighbour",))]
 
 
 def test_what_another_drops_is_taken_over(new_executor: NewExecutor) -> None:

@@ -31,6 +31,8 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
+    Event,
+    LeasesAwaited,
     OfficialDayChange,
     OfficialDaysChanged,
     OfficialDaysRequested,
@@ -86,6 +88,12 @@ class Asking:
     def ask(self, *symbols: str, recheck: str | None = None) -> OfficialDaysReport:
         scope = IngestionScope(symbols, FIRST, LAST)
         return self.coordinator.ask(scope, None if recheck is None else TradingDate.parse(recheck))
+
+    def observed(self, kind: type[Event]) -> list[Event]:
+        """Return a list that gets the events of this kind from now on."""
+        found = list[Event]()
+        self._bus.observe(kind, found.append)
+        return found
 
     def _on_requested(self, event: OfficialDaysRequested) -> None:
         self.requests.append(event.request)
@@ -263,7 +271,9 @@ def test_what_another_process_has_requested_meanwhile_is_not_requested_again() -
 
     turn = Turn(busy=3, then=others)
     asking.turn = turn.take
+    waits = asking.observed(LeasesAwaited)
     report = asking.ask("AAPL", "MSFT")
+    assert waits == [LeasesAwaited(8, 0.0, official=True)]
     assert {str(symbol) for request in asking.requests for symbol in request.symbols} == {"MSFT"}
     assert (report.requested, report.answered, report.left) == (4, 4, 0)
     assert (turn.waits, turn.ended) == (4, 1)
