@@ -152,7 +152,7 @@ def test_a_second_ingestion_with_the_same_port_runs_without_metrics_and_says_so(
             report = pipeline.ingest()
 
     assert report.ok
-    (notice,) = report.notices
+    *_, notice = report.notices
     assert notice.startswith(f"no metrics were served: metrics: cannot listen on 127.0.0.1:{port} (Address already in")
     assert [type(event) for event in events] == [MetricsNotServed]
     (logged,) = (record for record in caplog.records if "metrics" in record.message)
@@ -177,7 +177,7 @@ def test_two_ingestions_of_one_store_serve_their_metrics_at_free_ports_which_the
 
     assert (report.ok, inner[0].ok) == (True, True)
     assert len(set(addresses)) == 2
-    assert report.notices == (f"metrics were served at {addresses[0]}",)
+    assert report.notices[-1] == f"metrics were served at {addresses[0]}"
     assert f"metrics are served at {addresses[0]}" in caplog.text
 
 
