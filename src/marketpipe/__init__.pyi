@@ -63,6 +63,8 @@ from .shared_kernel.domain.errors import CredentialsError as CredentialsError
 from .shared_kernel.domain.errors import DatasetMismatchError as DatasetMismatchError
 from .shared_kernel.domain.errors import EndlessPagingError as EndlessPagingError
 from .shared_kernel.domain.errors import EntitlementError as EntitlementError
+from .shared_kernel.domain.errors import IncompleteError as IncompleteError
+from .shared_kernel.domain.errors import IncompleteWarning as IncompleteWarning
 from .shared_kernel.domain.errors import IngestionInterrupted as IngestionInterrupted
 from .shared_kernel.domain.errors import JobStoppingError as JobStoppingError
 from .shared_kernel.domain.errors import MalformedResponseError as MalformedResponseError

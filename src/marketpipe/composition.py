@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.batch_runner import BatchRunner
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
-    from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
+    from marketpipe.ingestion.application.ingestion_planner import GapFinder, IngestionPlanner
     from marketpipe.ingestion.application.leases import LeaseGuard
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
     from marketpipe.ingestion.application.ports import IngestionState
@@ -174,6 +174,12 @@ def planner(parts: Parts, recorded: IngestionState) -> IngestionPlanner:
     limits = PackingLimits(provided.bars_per_page, provided.symbols_per_request, workers)
     scheduler = JobScheduler(calendar(parts), finality(parts), limits)
     return IngestionPlanner(scheduler, recorded.checkpoints, recorded.statistics, inventory(parts), parts.clock)
+
+
+def gap_finder(parts: Parts, recorded: IngestionState) -> GapFinder:
+    from marketpipe.ingestion.application.ingestion_planner import GapFinder
+
+    return GapFinder(calendar(parts), finality(parts), recorded.checkpoints, inventory(parts), parts.clock)
 
 
 @once

@@ -121,3 +121,10 @@ def query(parts: Parts) -> DuckDBQuery:
         lambda first, last: composition.calendar(parts).reaching(first, last),
         lambda: composition.closing_auction(parts),
     )
+
+
+def last_day_of(first: TradingDate, last: TradingDate, timeframe: Timeframe) -> TradingDate:
+    """Return the last date of the days that the bars between these dates, both inclusive, are made of."""
+    from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods
+
+    return days_of_periods(first, last, timeframe)[1] if timeframe.is_made_of_days else last

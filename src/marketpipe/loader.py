@@ -7,6 +7,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marketpipe.completeness import WARN, Complete
 from marketpipe.config import DATA, StoreConfig, root_folder
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
@@ -27,6 +28,7 @@ def load_ohlcv(
     *,
     as_of: AnyMoment | None = None,
     source: str | DaySource | None = None,
+    complete: Complete = WARN,
     session: str | SessionKind | None = None,
     columns: str | Iterable[str] | None = None,
     tz: str | tzinfo | None = None,
@@ -65,6 +67,7 @@ def load_ohlcv(
             timeframe,
             as_of=as_of,
             source=source,
+            complete=complete,
             session=session,
             columns=columns,
             tz=tz,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from attrs import evolve
 
+from marketpipe.completeness import WARN, Complete
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
 from marketpipe.ingestion.application.ingestion_planner import present_summaries
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
@@ -50,7 +51,7 @@ from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import composition, derived, dropping, exports, side_rings
+from . import completeness, composition, derived, dropping, exports, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -147,8 +148,7 @@ class Store:
         """
         scope = self._known_scope(symbols, start, end)
         if symbols is not None:
-            configured = self._chosen(self._config.symbols) if isinstance(self._config, PipelineConfig) else ()
-            refuse_unknown(scope.symbols, self._known_symbols() | frozenset(configured), self._config.output_path)
+            refuse_unknown(scope.symbols, self._named_symbols(), self._config.output_path)
         assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(scope)
         recorded = side_rings.new_recorded_files(self._parts, composition.new_stored_files(self._parts))
         lost = recorded.lost(scope.symbols, scope.first, scope.last)
@@ -218,6 +218,7 @@ class Store:
         *,
         as_of: AnyMoment | None = None,
         source: str | DaySource | None = None,
+        complete: Complete = WARN,
         session: str | SessionKind | None = None,
         columns: str | Iterable[str] | None = None,
         tz: str | tzinfo | None = None,
@@ -244,20 +245,31 @@ class Store:
         as "America/New_York"; the moments stay the same. ``trading_date``: add the column trading_date (a date, New
         York) after symbol, or as the last of ``columns``.
 
-        Raises ``ValidationError`` for arguments that are not valid, ``ConfigurationError`` for a session that is not
-        stored, and ``PartitionUnreadableError`` for a damaged file.
+        ``complete``: "warn" issues an ``IncompleteWarning`` if ``ingest`` would request something of this range again;
+        "require" raises ``IncompleteError`` for all that ``coverage`` finds missing, partial or suspect in it; both
+        name the gaps, and "ignore" does neither.
+
+        Raises ``ValidationError`` for arguments that are not valid, ``ConfigurationError`` for symbols, a session or a
+        timeframe that are not stored, and ``PartitionUnreadableError`` for a damaged file.
         """
-        first, last = as_trading_date(start), as_trading_date(end)
+        scope = IngestionScope(self._chosen(symbols), as_trading_date(start), as_trading_date(end))
+        required, length = completeness.as_complete(complete), Timeframe.parse(timeframe)
         moment = None if as_of is None else as_timestamp(as_of)
         wanted = None if source is None else DaySource.parse(source)
-        length = Timeframe.parse(timeframe)
         selection = BarSelection.of(length, session, columns, tz, trading_date=trading_date)
         if selection.extended_hours and self._recorded_session() is SessionKind.REGULAR:
             raise ConfigurationError(
                 f"session: {self._config.output_path} holds regular sessions only; leave session out, or ingest with "
                 "session: extended into another output_path"
             )
-        return derived.loader(self._parts).load(self._chosen(symbols), first, last, length, moment, wanted, selection)
+        completeness.refuse_unstored(self._parts, scope.symbols, length, self._named_symbols)
+        completeness.check(self._parts, scope, length, required, selection.session, moment)
+        bars = derived.loader(self._parts).load(
+            scope.symbols, scope.first, scope.last, length, moment, wanted, selection
+        )
+        if not len(bars):
+            completeness.refuse_unmade(self._parts, scope.symbols, length)
+        return bars
 
     export, export_query, drop = exports.export, exports.export_query, dropping.drop
     """Methods like the others: what they need is in a module of its own."""
@@ -361,6 +373,11 @@ class Store:
         """Return the symbols that have a file, or a record."""
         recorded = composition.known_state(self._parts).checkpoints.requested_spans()
         return composition.new_stored_files(self._parts).symbols() | frozenset(recorded)
+
+    def _named_symbols(self) -> frozenset[Symbol]:
+        """Return the symbols that have a file, a record, or a place in the configuration."""
+        configured = self._chosen(self._config.symbols) if isinstance(self._config, PipelineConfig) else ()
+        return self._known_symbols() | frozenset(configured)
 
     def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
         """Reach to the last date ever asked for, even if that is after the configured end."""

@@ -199,6 +199,20 @@ def test_settled_hours_and_marks_agree_with_the_checkpoints(
     assert dict(marks) == ({FIRST.day: mark or NO_MARK} if known.version else {})
 
 
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("hours", [NONE, EXTENDED, REGULAR | EARLY])
+@pytest.mark.parametrize("wanted", [REGULAR, EXTENDED])
+def test_settled_dates_agree_with_the_checkpoints(
+    state: IngestionState, outcome: Outcome, hours: SessionHours, wanted: SessionHours
+) -> None:
+    record(state, [aapl(outcome, hours=hours)])
+    record(state, [answer(*day) for day in (("AAPL", "2023-12-29"), ("AAPL", "2024-01-08"), ("A", "2024-01-02"))])
+
+    settled = state.checkpoints.settled_dates(Symbol("AAPL"), FIRST, LAST, wanted)
+
+    assert settled == ({FIRST.day} if record_of_aapl(state).settled_hours.covers(wanted) else set())
+
+
 def test_spans_are_between_the_first_and_the_last_date_asked_for(state: IngestionState) -> None:
     asked = [("AAPL", "2024-01-03", 390), ("AAPL", "2024-01-08", 0), ("BRK.B", "2024-01-02", 0)]
     record(state, [answer(name, date, COMPLETE if rows else EMPTY, rows) for name, date, rows in asked])

@@ -216,6 +216,14 @@ class InMemoryCheckpoints:
         days = sorted(day for day in known if day.symbol == symbol and first <= day.trading_date <= last)
         return {day.trading_date: self._memory.checkpoint(day) for day in days}
 
+    def settled_dates(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, hours: SessionHours
+    ) -> frozenset[dt.date]:
+        known = self.between(symbol, first, last).items()
+        return frozenset(
+            date.day for date, found in known if found.outcome.is_settled and found.settled_hours.covers(hours)
+        )
+
     def settled_hours_and_marks(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> tuple[Mapping[TradingDate, SessionHours], Mapping[dt.date, VersionMark]]:

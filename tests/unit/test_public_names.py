@@ -70,6 +70,8 @@ PUBLIC_NAMES = [
     "HttpExchange",
     "ImportPreview",
     "ImportReport",
+    "IncompleteError",
+    "IncompleteWarning",
     "IngestionInterrupted",
     "IngestionReport",
     "IntegrityProblem",

@@ -76,12 +76,9 @@ def _row(coverage: SymbolCoverage, shown: Iterable[Verdict]) -> list[object]:
 
 
 def _line(gap: Gap) -> str:
-    span = f"{gap.first}" if gap.sessions == 1 else f"{gap.first} to {gap.last} ({count_of(gap.sessions, 'session')})"
-    reason = f": {gap.finding.detail}" if gap.finding.detail else ""
-    kind = f" ({gap.finding.suspicion})" if gap.finding.suspicion else ""
     evidence = gap.finding.evidence
     compared = f" [evidence: {evidence}]" if evidence and evidence is not Evidence.RECORD else ""
-    return f"{gap.symbol} {span} {gap.finding.verdict}{kind}{reason}{compared}"
+    return f"{gap}{compared}"
 
 
 def _conclusion(report: CoverageReport) -> str:

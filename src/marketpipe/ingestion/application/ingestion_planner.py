@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from itertools import takewhile
 
 from attrs import evolve, frozen
 
 from marketpipe.ingestion.application.job_scheduler import JobScheduler, KnownHours, WantedDates
 from marketpipe.ingestion.application.ports import Checkpoints, Statistics
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Gap, gaps_in
 from marketpipe.ingestion.domain.ingestion_checkpoint import CLOCKS_DIFFER, IngestionCheckpoint
-from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope, TypicalVolumes
+from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope, SessionFinality, TypicalVolumes
 from marketpipe.ingestion.domain.store_status import SymbolSummary
-from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import StoreInventory, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
-from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
+from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingCalendar, TradingDate
 
 MOST_READINGS = 5
 DAYS_A_SESSION, LONGEST_HOLIDAY = 2, 7
@@ -127,6 +129,70 @@ def _present(
         return summary
     files = statistics.recorded_files(symbol)
     return summary.without([file for date, file in files.items() if date.day in lost])
+
+
+class GapFinder:
+    """Finds the sessions that a plan would request, each with its reason. Changes nothing.
+
+    It reads checkpoints and lists folders, and opens no file that has its recorded mark. What the bars themselves show
+    is left to ``CoverageAssessor``, and what a clock that was ahead has recorded too.
+    """
+
+    def __init__(
+        self,
+        calendar: TradingCalendar,
+        finality: SessionFinality,
+        checkpoints: Checkpoints,
+        inventory: StoreInventory,
+        clock: Clock,
+    ) -> None:
+        self._calendar, self._finality, self._clock = calendar, finality, clock
+        self._checkpoints, self._inventory = checkpoints, inventory
+
+    def gaps(self, scope: IngestionScope, reads_minutes: Collection[Symbol]) -> list[Gap]:
+        """Return what is missing, partial or altered by symbol, then date; a session that is not final is no gap.
+
+        Only for the symbols whose minutes are to be read are the files compared with their records.
+        """
+        sessions, found, wanted = self._begun(scope), list[Gap](), scope.session_kind.hours
+        dates, read = [session.trading_date for session in sessions], frozenset(reads_minutes)
+        for symbol in scope.symbols if sessions else ():
+            settled = self._settled(symbol, scope, with_files=symbol in read)
+            open_days = [session for session in sessions if session.trading_date.day not in settled]
+            if open_days:
+                found += gaps_in(symbol, dates, self._findings(symbol, open_days, wanted))
+        return found
+
+    def gaps_on(self, scope: IngestionScope, findings: Mapping[Symbol, Mapping[TradingDate, Finding]]) -> list[Gap]:
+        """Return the gaps that these findings on sessions of the scope make, by symbol, then date."""
+        dates = [session.trading_date for session in self._begun(scope)]
+        return [gap for symbol in scope.symbols for gap in gaps_in(symbol, dates, findings.get(symbol, {}))]
+
+    def _settled(self, symbol: Symbol, scope: IngestionScope, *, with_files: bool) -> Collection[date]:
+        wanted, first = scope.session_kind.hours, scope.first_of(symbol)
+        if not with_files:
+            return self._checkpoints.settled_dates(symbol, first, scope.last, wanted)
+        known = known_days(evolve(scope, symbols=[symbol]), self._checkpoints, self._inventory).hours[symbol]
+        return {date.day for date, hours in known.items() if hours.covers(wanted)}
+
+    def _begun(self, scope: IngestionScope) -> list[AskedSession]:
+        now, kind = self._clock.now(), scope.session_kind
+        asked = (self._finality.ask(each, kind, now) for each in self._calendar.reaching(scope.first, scope.last))
+        return [session for session in asked if session is not None]
+
+    def _findings(
+        self, symbol: Symbol, sessions: Sequence[AskedSession], wanted: SessionHours
+    ) -> Mapping[TradingDate, Finding]:
+        from marketpipe.ingestion.domain.coverage.classification import finding_on_record
+
+        first, last = sessions[0].trading_date, sessions[-1].trading_date
+        checked, conditions = examine(symbol, first, last, self._checkpoints, self._inventory)
+        found = {
+            date: finding_on_record(checked.get(date), conditions.get(date), wanted, is_final=asked.final)
+            for asked in sessions
+            for date in (asked.trading_date,)
+        }
+        return {date: finding for date, finding in found.items() if finding is not None and finding.verdict.is_gap}
 
 
 def unconfirmed_ends(

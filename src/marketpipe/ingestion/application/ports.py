@@ -86,6 +86,14 @@ class Checkpoints(Protocol):
     ) -> Mapping[TradingDate, IngestionCheckpoint]:
         """Return one symbol's days between the dates, both inclusive; ascending."""
 
+    def settled_dates(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, hours: SessionHours
+    ) -> frozenset[date]:
+        """Return the dates between these, both inclusive, that are settled for all of ``hours``.
+
+        It is the quickest way to learn that a range is settled, as far as the record tells.
+        """
+
     def settled_hours_and_marks(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> tuple[Mapping[TradingDate, SessionHours], Mapping[date, VersionMark]]:

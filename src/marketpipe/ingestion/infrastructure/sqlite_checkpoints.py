@@ -33,6 +33,10 @@ _DAYS: Final = (
 )
 SELECT_DAYS: Final = f"{_DAYS} ORDER BY trading_date"
 SELECT_HOURS_AND_MARKS: Final = f"SELECT trading_date, outcome, hours, mark {_OF_DAYS} ORDER BY trading_date"
+SELECT_SETTLED_DATES: Final = (
+    "SELECT trading_date FROM checkpoints WHERE store_id = ? AND symbol = ? AND trading_date BETWEEN ? AND ? "
+    f"AND outcome IN ({SETTLED}) AND hours & ?5 = ?5"
+)
 SELECT_CHANGED_DAYS: Final = f"{_DAYS} AND change > ?"
 SELECT_DATE_OF_ANSWER: Final = (
     "SELECT substr(checked_at, 1, 10) FROM checkpoints WHERE store_id = ? AND symbol = ? AND trading_date = ?"
@@ -157,6 +161,12 @@ class SQLiteCheckpoints:
     ) -> Mapping[TradingDate, IngestionCheckpoint]:
         with self._file.rows(SELECT_DAYS, str(symbol), str(first), str(last)) as rows:
             return parsed_checkpoints(rows)
+
+    def settled_dates(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, hours: SessionHours
+    ) -> frozenset[dt.date]:
+        with self._file.rows(SELECT_SETTLED_DATES, str(symbol), str(first), str(last), hours.value) as rows:
+            return frozenset(dt.date.fromisoformat(text) for (text,) in rows)
 
     def settled_hours_and_marks(
         self, symbol: Symbol, first: TradingDate, last: TradingDate

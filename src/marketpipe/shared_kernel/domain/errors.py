@@ -25,9 +25,12 @@
     │   └── QueryError                   a query is wrong, or tries what a query may not do
     ├── StateError                       the database of jobs and checkpoints
     │   └── StoreBusyError               another process works on this store; nothing was done
+    ├── IncompleteError                  stored bars are not complete, and the caller requires that
     ├── WorkerLostError                  a worker process ended before its work was done
     ├── PipelineClosedError              a method was called after close
     └── IngestionInterrupted             the user asked to stop
+
+``IncompleteWarning`` is the one warning: the same as ``IncompleteError``, for a caller who has not required it.
 
 An error of another library is translated once, by the adapter that calls the library, with ``from``. A message says
 what failed, on what, and what to do about it.
@@ -37,6 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 from marketpipe.shared_kernel.domain.secret_text import visible
 
@@ -191,6 +195,18 @@ class StateError(MarketPipeError):
 
 class StoreBusyError(StateError):
     """Nothing was done: try again when the other process has ended."""
+
+
+class IncompleteError(MarketPipeError):
+    """``gaps``: what is missing, partial or suspect, each a ``Gap``; none if the store has no record of what it has."""
+
+    def __init__(self, message: str, gaps: Iterable[Any] = ()) -> None:
+        super().__init__(message)
+        self.gaps = tuple(gaps)
+
+
+class IncompleteWarning(UserWarning):
+    """The loaded bars are not complete, or it cannot be told whether they are."""
 
 
 class WorkerLostError(MarketPipeError):

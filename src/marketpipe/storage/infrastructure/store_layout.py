@@ -154,6 +154,29 @@ class StoreLayout:
         found = (MonthPartition(symbol, year, month) for year, at in folders for month in _numbers_in(at, _MONTH))
         return [month for month in found if is_folder(self.month(month))]
 
+    def has_folder(self, symbol: Symbol) -> bool:
+        """Return whether a symbol has a folder of minute bars, with files or without; a link counts too."""
+        return os.path.lexists(f"{self.data}/symbol={symbol}")
+
+    def timeframes_of(self, symbol: Symbol) -> list[Timeframe]:
+        """Return the timeframes whose bars are stored for a symbol, or can be made of those that are.
+
+        Raises ``StorageError``.
+        """
+        if any(map(self.day_files, self.months(symbol))):
+            return list(Timeframe)
+        of_days = bool(self.official_years(symbol))
+        return [
+            timeframe
+            for timeframe in Timeframe
+            if self.has_aggregates(symbol, timeframe) or (of_days and not timeframe.is_intraday)
+        ]
+
+    def has_aggregates(self, symbol: Symbol, timeframe: Timeframe) -> bool:
+        """Return whether a folder has what bars of this timeframe are read from or, for weeks and months, made of."""
+        stored = Timeframe.DAY_1 if timeframe.is_made_of_days else timeframe
+        return is_folder(f"{self.aggregates_of(stored)}/symbol={symbol}")
+
     def timeframes(self) -> list[Timeframe]:
         """Return the timeframes that were aggregated at least once. Raises ``StorageError``."""
         with translating(self.aggregates):

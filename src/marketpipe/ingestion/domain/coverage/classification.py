@@ -187,31 +187,14 @@ class CoverageClassifier:
     def _finding(self, position: int, of: SymbolEvidence) -> Finding:
         record, date = of.days.records[position], self.grid.dates[position]
         condition = of.days.conditions.get(date) if of.days.conditions else None
-        if record is None or not record.outcome.is_settled:
-            return self._unsettled(position, record, condition)
-        if condition is not None:
-            return _changed(condition)
-        if not record.hours.covers(self._wanted):
-            return Finding(Verdict.PARTIAL, "only the regular session was requested")
+        found = finding_on_record(record, condition, self._wanted, is_final=self.grid.sessions[position].final)
+        if record is None or found is not None:
+            return found or PENDING  # there is a finding on every session without a record
         if record.outcome is Outcome.EMPTY:
             return self._empty(position, record, of)
         if of.stale and date in of.stale:
             return suspect(Suspicion.STALE_AGGREGATE, f"{', '.join(of.stale[date])} was made from other minute bars")
         return self._complete(position, record, of)
-
-    def _unsettled(
-        self, position: int, record: IngestionCheckpoint | None, condition: VersionCondition | None
-    ) -> Finding:
-        if record is None:
-            if condition is not None:
-                return Finding(Verdict.MISSING, f"never requested; {condition}")
-            return NEVER_ASKED if self.grid.sessions[position].final else PENDING
-        if record.error == FORMER_SCALE:
-            return suspect(Suspicion.FORMER_SCALE, f"{FORMER_SCALE}; the next ingestion requests them again")
-        if record.outcome is Outcome.FAILED:
-            return Finding(Verdict.MISSING, record.error)
-        final = self.grid.sessions[position].final
-        return Finding(Verdict.PARTIAL, f"requested before it was final{'; it is final now' if final else ''}")
 
     def _complete(self, position: int, record: IngestionCheckpoint, of: SymbolEvidence) -> Finding:
         if not record.rows:
@@ -351,6 +334,35 @@ _SUSPICION_OF = {
     VersionCondition.UNRECORDED: Suspicion.UNRECORDED,
     VersionCondition.UNREADABLE: Suspicion.UNREADABLE,
 }
+
+
+def finding_on_record(
+    record: IngestionCheckpoint | None, condition: VersionCondition | None, wanted: SessionHours, *, is_final: bool
+) -> Finding | None:
+    """Return what the record of a session alone shows, without a look at its bars.
+
+    None if it is settled for the ``wanted`` hours and its file is the recorded one. ``condition`` is how the file
+    differs from its record; None if it does not.
+    """
+    if record is None or not record.outcome.is_settled:
+        return _unsettled(record, condition, is_final)
+    if condition is not None:
+        return _changed(condition)
+    if not record.hours.covers(wanted):
+        return Finding(Verdict.PARTIAL, "only the regular session was requested")
+    return None
+
+
+def _unsettled(record: IngestionCheckpoint | None, condition: VersionCondition | None, is_final: bool) -> Finding:
+    if record is None:
+        if condition is not None:
+            return Finding(Verdict.MISSING, f"never requested; {condition}")
+        return NEVER_ASKED if is_final else PENDING
+    if record.error == FORMER_SCALE:
+        return suspect(Suspicion.FORMER_SCALE, f"{FORMER_SCALE}; the next ingestion requests them again")
+    if record.outcome is Outcome.FAILED:
+        return Finding(Verdict.MISSING, record.error)
+    return Finding(Verdict.PARTIAL, f"requested before it was final{'; it is final now' if is_final else ''}")
 
 
 def _changed(condition: VersionCondition) -> Finding:

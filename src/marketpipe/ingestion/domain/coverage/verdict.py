@@ -205,6 +205,25 @@ class Gap:
     sessions: int
     finding: Finding
 
+    def __str__(self) -> str:
+        span = f"{self.first}" if self.sessions == 1 else f"{self.first} to {self.last} ({self.sessions:,} sessions)"
+        kind = f" ({self.finding.suspicion})" if self.finding.suspicion else ""
+        reason = f": {self.finding.detail}" if self.finding.detail else ""
+        return f"{self.symbol} {span} {self.finding.verdict}{kind}{reason}"
+
+
+def gaps_in(symbol: Symbol, dates: Sequence[TradingDate], findings: Mapping[TradingDate, Finding]) -> list[Gap]:
+    """Join findings on a symbol into gaps: equal ones on ``dates`` that follow one another are one gap.
+
+    ``dates`` are the sessions, ascending; a session without a finding ends a gap.
+    """
+    gaps = []
+    for finding, group in groupby(dates, key=findings.get):
+        if finding is not None:
+            first, *rest = group
+            gaps.append(Gap(symbol, first, rest[-1] if rest else first, 1 + len(rest), finding))
+    return gaps
+
 
 @frozen
 class SymbolCoverage:

@@ -295,6 +295,13 @@ class BarLoader:
             found, names = [(BAR_SCHEMA if timeframe.is_intraday else DAY_SCHEMA).empty_table()], [""]
         return selected(found, names, selection)
 
+    def dates_at(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, as_of: Timestamp
+    ) -> frozenset[TradingDate]:
+        """Return the dates between these, both inclusive, of which minutes were stored at ``as_of``."""
+        versions = self._as_of.versions(BarRange(symbol, first, last, Timeframe.MINUTE_1), as_of)
+        return frozenset(version.symbol_day.trading_date for version in versions)
+
     def _bars(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
         """Return what was made from minutes, in the columns of bars."""
         if as_of is not None:

@@ -1,0 +1,176 @@
+"""What ``load`` refuses or warns of: names that the store does not have, and a range of bars that is not complete."""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final, Literal, cast, get_args
+
+from attrs import evolve
+
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Gap, Verdict
+from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.parts import Parts
+from marketpipe.scoping import refuse_unknown
+from marketpipe.shared_kernel.domain.errors import (
+    ConfigurationError,
+    IncompleteError,
+    IncompleteWarning,
+    StateError,
+    ValidationError,
+    did_you_mean,
+)
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
+
+from . import composition, derived
+
+Complete = Literal["ignore", "warn", "require"]
+IGNORE, WARN, REQUIRE = CHOICES = cast(tuple[Complete, Complete, Complete], get_args(Complete))
+REFUSED: Final = (Verdict.MISSING, Verdict.PARTIAL, Verdict.SUSPECT)
+"""What is short is not: the provider was asked again, and has no more."""
+SHOWN: Final = 5
+"""Gaps, and symbols of a command, that a message names."""
+RECOVER: Final = "'marketpipe recover' makes one from the stored files"
+PACKAGE: Final = __name__.partition(".")[0]
+
+
+def as_complete(text: str) -> Complete:
+    """Read ignore, warn or require. Raises ``ValidationError``."""
+    for choice in CHOICES:
+        if text == choice:
+            return choice
+    raise ValidationError(f"complete: {text!r} is not allowed; {did_you_mean(str(text), CHOICES)}")
+
+
+def refuse_unstored(
+    parts: Parts, symbols: Sequence[Symbol], timeframe: Timeframe, known: Callable[[], Collection[Symbol]]
+) -> None:
+    """Raise ``ConfigurationError`` if the store has nothing of a symbol, or nothing to make its bars of ``timeframe``.
+
+    ``known`` returns all symbols that have a file or a record. It is called only if a symbol has no folder of minutes.
+    """
+    layout = composition.layout(parts)
+    without = [symbol for symbol in symbols if not layout.has_folder(symbol)]
+    if without:
+        refuse_unknown(without, known(), parts.config.output_path)
+        refuse_unmade(parts, without, timeframe)
+
+
+def refuse_unmade(parts: Parts, symbols: Sequence[Symbol], timeframe: Timeframe) -> None:
+    """Raise ``ConfigurationError`` if bars of other timeframes than this one are all that is left of a symbol."""
+    for symbol in symbols:
+        made = composition.layout(parts).timeframes_of(symbol)
+        if made and timeframe not in made:
+            near = min(made, key=lambda each: abs(math.log(each.minutes / timeframe.minutes)))
+            raise ConfigurationError(
+                f"timeframe: {parts.config.output_path} has no bars of {timeframe} of {symbol}, and no minutes to make "
+                f"them from; did you mean '{near}'? It has {', '.join(map(str, made))}"
+            )
+
+
+def check(
+    parts: Parts,
+    scope: IngestionScope,
+    timeframe: Timeframe,
+    complete: Complete,
+    selected: SessionKind | None = None,
+    as_of: Timestamp | None = None,
+) -> None:
+    """Warn of gaps in the range, or raise ``IncompleteError`` for them.
+
+    A warning takes what a plan would request for the ``selected`` hours: so it costs little. To require takes all that
+    ``coverage`` finds. With ``as_of`` a session that was not stored yet at that moment is missing too.
+    """
+    if complete == IGNORE:
+        return
+    scope = evolve(scope, last=derived.last_day_of(scope.first, scope.last, timeframe))
+    try:
+        stored_hours = _stored_hours(parts)
+        if complete == REQUIRE:
+            found = _required(parts, evolve(scope, session_kind=stored_hours))
+        else:
+            hours = (selected or stored_hours) if timeframe.is_intraday else SessionKind.REGULAR
+            found = _planned(parts, evolve(scope, session_kind=hours), timeframe)
+        late = [] if as_of is None else _not_stored_yet(parts, scope, as_of)
+    except (StateError, ConfigurationError) as error:
+        reason = f"it cannot be told whether {parts.config.output_path} is complete: {error}"
+        if complete == REQUIRE:
+            raise IncompleteError(reason) from error
+        _warn(reason)
+        return
+    _report(parts, scope, complete, found, late)
+
+
+def _stored_hours(parts: Parts) -> SessionKind:
+    """Return the hours that the store holds. Raises ``StateError`` if it has no record of them."""
+    if (dataset := composition.known_state(parts).dataset()) is None:
+        raise StateError(f"there is no record of it in {parts.config.state_path}; {RECOVER}")
+    return dataset[1]
+
+
+def _report(parts: Parts, scope: IngestionScope, complete: Complete, found: Sequence[Gap], late: Sequence[Gap]) -> None:
+    gaps = [*found, *late]
+    if not gaps:
+        return
+    message = f"{_described(parts, scope, gaps)}\n{'; '.join(_advice(found, late))}"
+    if complete == REQUIRE:
+        raise IncompleteError(message, gaps)
+    _warn(f'{message}; complete="ignore" loads without this warning')
+
+
+def _planned(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list[Gap]:
+    """Return what a plan would request; aggregates that are stored have the bars of a file that was lost since."""
+    layout = composition.layout(parts)
+    reads_minutes = [symbol for symbol in scope.symbols if not layout.has_aggregates(symbol, timeframe)]
+    return composition.gap_finder(parts, composition.known_state(parts)).gaps(scope, reads_minutes)
+
+
+def _required(parts: Parts, scope: IngestionScope) -> list[Gap]:
+    assessed = composition.assessor(parts, composition.known_state(parts)).assess(scope)
+    return [gap for symbol in assessed for gap in symbol.gaps() if gap.finding.verdict in REFUSED]
+
+
+def _not_stored_yet(parts: Parts, scope: IngestionScope, as_of: Timestamp) -> list[Gap]:
+    late, found = Finding(Verdict.MISSING, f"not stored yet at {as_of}"), dict[Symbol, dict[TradingDate, Finding]]()
+    for symbol in scope.symbols:
+        now = composition.inventory(parts).dates(symbol, scope.first, scope.last)
+        then = derived.loader(parts).dates_at(symbol, scope.first, scope.last, as_of)
+        found[symbol] = dict.fromkeys(now - then, late)
+    return composition.gap_finder(parts, composition.known_state(parts)).gaps_on(scope, found)
+
+
+def _described(parts: Parts, scope: IngestionScope, gaps: Sequence[Gap]) -> str:
+    days = sum(gap.sessions for gap in gaps)
+    wanted = f"{len(scope.symbols):,} symbols" if len(scope.symbols) > 1 else str(scope.symbols[0])
+    more = [f"… and {len(gaps) - SHOWN:,} more"] if len(gaps) > SHOWN else []
+    head = (
+        f"{parts.config.output_path} is not complete for {wanted} from {scope.first} to {scope.last}: "
+        f"{days:,} symbol-day{'' if days == 1 else 's'}"
+    )
+    return "\n  ".join([head, *map(str, gaps[:SHOWN]), *more])
+
+
+def _advice(found: Sequence[Gap], late: Sequence[Gap]) -> Iterator[str]:
+    """Yield the commands that fill the gaps and show them; what was stored too late is no gap any more."""
+    if late:
+        yield "a later as_of has more"
+    if found:
+        symbols = sorted({str(gap.symbol) for gap in found})
+        some = f"--symbols {','.join(symbols)} " if len(symbols) <= SHOWN else ""
+        options = f"{some}--start {min(gap.first for gap in found)} --end {max(gap.last for gap in found)}"
+        retry = any(gap.finding.suspicion is not None and gap.finding.suspicion.asking_helps for gap in found)
+        yield f"'marketpipe ingest --config FILE {options}{' --retry-suspect' if retry else ''}' requests them"
+        yield f"'marketpipe coverage {options}' shows all of them"
+
+
+def _warn(message: str) -> None:
+    """Warn, on the line of the first caller outside of this package."""
+    frame, level = sys._getframe(1), 2
+    while (above := frame.f_back) is not None and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
+        frame, level = above, level + 1
+    warnings.warn(message, IncompleteWarning, stacklevel=level)
