@@ -47,6 +47,15 @@ def as_complete(text: str) -> Complete:
     raise ValidationError(f"complete: {text!r} is not allowed; {did_you_mean(str(text), CHOICES)}")
 
 
+def refuse_hours(stored: SessionKind | None, place: object) -> None:
+    """Raise ``ConfigurationError`` if the extended hours are wanted of a store that holds the regular ones."""
+    if stored is SessionKind.REGULAR:
+        raise ConfigurationError(
+            f"session: {place} holds regular sessions only; leave session out, or ingest with session: extended into "
+            "another output_path"
+        )
+
+
 def refuse_unstored(
     parts: Parts, symbols: Sequence[Symbol], timeframe: Timeframe, known: Callable[[], Collection[Symbol]]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from marketpipe.completeness import WARN, Complete
 from marketpipe.config import DATA, StoreConfig, root_folder
-from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.scoping import Symbols
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def load_ohlcv(
-    symbols: str | Symbol | Iterable[str | Symbol],
+    symbols: Symbols,
     start: AnyDate,
     end: AnyDate,
     timeframe: str | Timeframe = "1m",
@@ -36,9 +36,9 @@ def load_ohlcv(
 ) -> pa.Table:
     """Return stored OHLCV bars as one Arrow table, by symbol, then time. Asks no provider and writes nothing.
 
-    ``start`` and ``end`` are trading dates (New York), both inclusive: text, a date, or a midnight of ``datetime``,
-    pandas or numpy, without a time zone or in New York. ``timeframe`` is "1m", "2m", "3m", "5m", "10m",
-    "15m", "30m", "1h", "2h", "4h", "1d", "1w" or "1mo"; what has no file is made of the minutes.
+    ``start`` and ``end`` are trading dates (New York), both inclusive: text, a date, a midnight of ``datetime``,
+    pandas or numpy, without a time zone or in New York, or "latest", the newest final session. ``timeframe`` is "1m",
+    "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "4h", "1d", "1w" or "1mo"; what has no file is made of minutes.
     ``root`` is the folder that holds ``data``, ``aggregates``, ``official`` and ``revisions``, or an ``output_path`` of
     another name than ``data``: the areas of that store are found beside it. ``as_of`` is a moment with a time zone, as
     a ``Timestamp``, an aware datetime or RFC 3339 text: the bars are then those that the store held at that moment.
@@ -53,9 +53,14 @@ def load_ohlcv(
     ``trading_date``: add the column trading_date (a date, New York) after symbol, or as the last of ``columns``.
 
     Columns: symbol (text), timestamp (microseconds, UTC, left edge of the bar), open, high, low, close, volume,
-    trade_count (nullable), vwap (nullable). Bars that are not stored are not in the table: no row is invented. Raises
-    ``ValidationError`` for arguments that are not valid, ``ConfigurationError`` for a ``root`` that is a URL, and
-    ``PartitionUnreadableError`` for a damaged file.
+    trade_count (nullable), vwap (nullable). Bars that are not stored are not in the table: no row is invented.
+
+    ``complete``: "warn" issues an ``IncompleteWarning`` that names what is missing from this range; "require" raises
+    ``IncompleteError`` for all that ``coverage`` finds missing, partial or suspect in it; "ignore" does neither.
+
+    Raises ``ValidationError`` for arguments that are not valid, ``ConfigurationError`` for a root that is a URL or has
+    no store, and for symbols, a session or a timeframe that are not stored, and ``PartitionUnreadableError`` for a
+    damaged file.
     """
     folder = root_folder(root)
     is_output_path = not (folder / DATA).exists() and any(folder.glob("symbol=*"))

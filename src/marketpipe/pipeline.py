@@ -25,7 +25,14 @@ from marketpipe.metrics_server import metrics_served
 from marketpipe.parts import WorkerProcesses
 from marketpipe.provider_registry import refuse_imported, settings_of
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
-from marketpipe.scoping import AnyEnd, Symbols, extended_back_to, recent_sessions, refuse_unknown, update_scope
+from marketpipe.scoping import (
+    Symbols,
+    extended_back_to,
+    recent_sessions,
+    refuse_unknown,
+    resolved,
+    update_scope,
+)
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
@@ -84,7 +91,7 @@ class Pipeline(ImportingStore):
         self,
         symbols: Symbols | None = None,
         start: AnyDate | None = None,
-        end: AnyEnd | None = None,
+        end: AnyDate | None = None,
         *,
         retry_suspect: bool = False,
     ) -> PlanReport:
@@ -110,13 +117,13 @@ class Pipeline(ImportingStore):
         self,
         symbols: Symbols | None = None,
         start: AnyDate | None = None,
-        end: AnyEnd | None = None,
+        end: AnyDate | None = None,
         *,
         retry_suspect: bool = False,
     ) -> IngestionReport:
         """Ask the provider for what is missing between ``start`` and ``end``, and store it.
 
-        ``start`` and ``end`` are trading dates (New York), both inclusive; ``end`` may be "latest", the newest final
+        ``start`` and ``end`` are trading dates (New York), both inclusive; either may be "latest", the newest final
         session. Arguments that are left out are the configured ones. A complete symbol-day is not asked for again;
         ``retry_suspect`` asks again for those that ``coverage`` finds suspect. Aggregates are refreshed at the end. If
         the configuration enables metrics, they are served over HTTP while this runs.
@@ -155,7 +162,7 @@ class Pipeline(ImportingStore):
         self,
         symbols: Symbols | None = None,
         start: AnyDate | None = None,
-        end: AnyEnd | None = None,
+        end: AnyDate | None = None,
         *,
         sample: str | float | None = None,
         adopt: bool = False,
@@ -273,7 +280,8 @@ class Pipeline(ImportingStore):
         """Return from which date on an update requests official days again; None if the provider has none."""
         if not composition.capabilities(self._parts).official_days:
             return None
-        return recent_sessions(composition.calendar(self._parts), self._parts.pipeline_config.start, newest)
+        start = resolved(self._parts.pipeline_config.start, lambda: newest)
+        return recent_sessions(composition.calendar(self._parts), start, newest)
 
     def _suspect_days(self, scope: IngestionScope) -> frozenset[SymbolDay]:
         return composition.assessor(self._parts, composition.known_state(self._parts)).suspect(scope)

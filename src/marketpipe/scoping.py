@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import evolve
 
-from marketpipe.config import LATEST, Latest, PipelineConfig, StoreConfig, expanded
+from marketpipe.config import LATEST, PipelineConfig, StoreConfig, expanded
 from marketpipe.ingestion.domain.ingestion_plan import LONGEST_CLOSURES, IngestionScope
 from marketpipe.ingestion.domain.official_days import RECENT_SESSIONS
 from marketpipe.ingestion.domain.store_status import JobRecord
@@ -25,11 +25,15 @@ from marketpipe.shared_kernel.domain.trading_date import (
 CLOSE: Final = 0.5
 SHOWN: Final = 10
 Symbols = str | Symbol | Iterable[str | Symbol]
-AnyEnd = AnyDate | Latest
 Spans = Mapping[Symbol, tuple[TradingDate, TradingDate]]
 """The first and the last date for which each symbol was ever requested, both inclusive."""
 Newest = Callable[[], TradingDate]
 """Returns the trading date of the newest final session. Called only if it is needed: it reads the calendar."""
+
+
+def resolved(value: AnyDate, newest: Newest) -> TradingDate:
+    """Return the trading date that a caller or a configuration gave. Raises ``ValidationError``."""
+    return newest() if isinstance(value, str) and value == LATEST else as_trading_date(value)
 
 
 WRITING_CANONICALLY: Final = ("alpaca", "synthetic")
@@ -56,16 +60,15 @@ def chosen_symbols(
 
 
 def configured_scope(
-    config: PipelineConfig, newest: Newest, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None
+    config: PipelineConfig, newest: Newest, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
 ) -> IngestionScope:
     """Complete the arguments from the configuration.
 
     Raises ``ConfigurationError`` for no symbols, and for an end before the start.
     """
     wanted = config.end if end is None else end
-    first = config.start if start is None else as_trading_date(start)
-    last = newest() if wanted == LATEST else as_trading_date(wanted)
-    if wanted == LATEST and last < first:
+    first, last = resolved(config.start if start is None else start, newest), resolved(wanted, newest)
+    if isinstance(wanted, str) and wanted == LATEST and last < first:
         raise ConfigurationError(f"end: latest is {last}, the newest final session, which is before start {first}")
     return IngestionScope(config.symbols if symbols is None else as_symbols(symbols), first, last, config.session)
 
@@ -77,7 +80,7 @@ def recorded_scope(
     newest: Newest,
     symbols: Symbols | None,
     start: AnyDate | None,
-    end: AnyEnd | None,
+    end: AnyDate | None,
 ) -> IngestionScope:
     """Complete the arguments from the state: by default everything that any job ever requested.
 
@@ -89,8 +92,8 @@ def recorded_scope(
             "If bars are stored here and the state was lost, 'marketpipe recover' rebuilds it"
         )
     ranges = [*spans.values(), *((job.first, job.last) for job in jobs)]
-    first = min(first for first, _ in ranges) if start is None else as_trading_date(start)
-    last = max(last for _, last in ranges) if end is None else newest() if end == LATEST else as_trading_date(end)
+    first = min(first for first, _ in ranges) if start is None else resolved(start, newest)
+    last = max(last for _, last in ranges) if end is None else resolved(end, newest)
     return IngestionScope(list(spans) if symbols is None else as_symbols(symbols), first, last, kind)
 
 
@@ -150,8 +153,8 @@ def update_scope(
     ``ConfigurationError`` if no session since the configured start is final.
     """
     chosen = config.symbols if symbols is None else as_symbols(symbols)
-    latest = newest if recheck is None else min(newest, recheck)
-    since = {symbol: min(latest, settled.get(symbol, config.start)) for symbol in chosen}
-    if newest < config.start:
-        raise ConfigurationError(f"start: {config.start} is after {newest}, the newest final session")
+    latest, start = newest if recheck is None else min(newest, recheck), resolved(config.start, lambda: newest)
+    since = {symbol: min(latest, settled.get(symbol, start)) for symbol in chosen}
+    if newest < start:
+        raise ConfigurationError(f"start: {start} is after {newest}, the newest final session")
     return IngestionScope(chosen, min(since.values()), newest, config.session, since)

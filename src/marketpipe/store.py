@@ -24,13 +24,13 @@ from marketpipe.parts import NewWorkerPool, Parts, check_platform
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
 from marketpipe.runs import Runs
 from marketpipe.scoping import (
-    AnyEnd,
     Symbols,
     chosen_symbols,
     configured_scope,
     extended_to_the_last,
     recorded_scope,
     refuse_unknown,
+    resolved,
 )
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -42,7 +42,6 @@ from marketpipe.shared_kernel.domain.trading_date import (
     AnyDate,
     SessionKind,
     TradingDate,
-    as_trading_date,
 )
 from marketpipe.shared_kernel.events import Event
 from marketpipe.storage.application.aggregate_refresher import STOPPED
@@ -137,11 +136,11 @@ class Store:
         self._parts.bus.observe(event_type, observer)
 
     def coverage(
-        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyEnd | None = None
+        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None
     ) -> CoverageReport:
         """Return a verdict with its evidence for every symbol in every session of the range.
 
-        ``start`` and ``end`` are trading dates (New York), both inclusive; ``end`` may be "latest", the newest final
+        ``start`` and ``end`` are trading dates (New York), both inclusive; either may be "latest", the newest final
         session. Without arguments the range is the configured one, extended to the last date that was ever asked for;
         without a configured provider it is everything that was ever asked for. Asks no provider and changes nothing.
         Raises ``ConfigurationError`` if nothing was ever ingested and the arguments do not name the range.
@@ -226,10 +225,10 @@ class Store:
     ) -> pa.Table:
         """Return stored bars as one Arrow table, by symbol, then time.
 
-        ``start`` and ``end`` are trading dates (New York), both inclusive; a week or month belongs to the date on which
-        it begins, its first session. Columns: symbol, timestamp (microseconds, UTC, left edge of the bar), open, high,
-        low, close, volume, trade_count (nullable), vwap (nullable). What is not stored is not in the table: no row is
-        invented.
+        ``start`` and ``end`` are trading dates (New York) or "latest", both inclusive; a week or month belongs to the
+        date on which it begins, its first session. Columns: symbol, timestamp (microseconds, UTC, left edge of the
+        bar), open, high, low, close, volume, trade_count (nullable), vwap (nullable). What is not stored is not in the
+        table: no row is invented.
 
         "1d" is the exchange's daily bar where the provider gave one, and else made from minutes, which is an estimate
         of it; "1w" and "1mo" are made of these days. They have a last column, source: "official" or "minutes", or
@@ -252,16 +251,14 @@ class Store:
         Raises ``ValidationError`` for arguments that are not valid, ``ConfigurationError`` for symbols, a session or a
         timeframe that are not stored, and ``PartitionUnreadableError`` for a damaged file.
         """
-        scope = IngestionScope(self._chosen(symbols), as_trading_date(start), as_trading_date(end))
+        first, last = (resolved(day, self._latest_final) for day in (start, end))
+        scope = IngestionScope(self._chosen(symbols), first, last)
         required, length = completeness.as_complete(complete), Timeframe.parse(timeframe)
         moment = None if as_of is None else as_timestamp(as_of)
         wanted = None if source is None else DaySource.parse(source)
         selection = BarSelection.of(length, session, columns, tz, trading_date=trading_date)
-        if selection.extended_hours and self._recorded_session() is SessionKind.REGULAR:
-            raise ConfigurationError(
-                f"session: {self._config.output_path} holds regular sessions only; leave session out, or ingest with "
-                "session: extended into another output_path"
-            )
+        if selection.extended_hours:
+            completeness.refuse_hours(self._recorded_session(), self._config.output_path)
         completeness.refuse_unstored(self._parts, scope.symbols, length, self._named_symbols)
         completeness.check(self._parts, scope, length, required, selection.session, moment)
         bars = derived.loader(self._parts).load(
@@ -379,7 +376,7 @@ class Store:
         configured = self._chosen(self._config.symbols) if isinstance(self._config, PipelineConfig) else ()
         return self._known_symbols() | frozenset(configured)
 
-    def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
+    def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None) -> IngestionScope:
         """Reach to the last date ever asked for, even if that is after the configured end."""
         state = composition.known_state(self._parts)
         if isinstance(self._config, PipelineConfig):
@@ -400,7 +397,7 @@ class Store:
         """Return the hours that the store holds, or the configured ones before anything was ingested."""
         return self._recorded_session() or self._config.session
 
-    def _scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyEnd | None) -> IngestionScope:
+    def _scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None) -> IngestionScope:
         config = self._parts.pipeline_config
         chosen = self._chosen(config.symbols if symbols is None else symbols)
         return configured_scope(config, self._latest_final, chosen, start, end)
@@ -412,8 +409,8 @@ class Store:
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
     ) -> tuple[tuple[Symbol, ...], TradingDate, TradingDate]:
         chosen = composition.stored_bars(self._parts).symbols() if symbols is None else self._chosen(symbols)
-        first = DISTANT_PAST if start is None else as_trading_date(start)
-        return chosen, first, DISTANT_FUTURE if end is None else as_trading_date(end)
+        first = DISTANT_PAST if start is None else resolved(start, self._latest_final)
+        return chosen, first, DISTANT_FUTURE if end is None else resolved(end, self._latest_final)
 
     def _aggregate(
         self,

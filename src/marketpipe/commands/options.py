@@ -26,8 +26,8 @@ Symbols = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
-Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD.")]
-End = Annotated[str | None, typer.Option("--end", help="Last trading date, YYYY-MM-DD, inclusive.")]
+Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD or 'latest'.")]
+End = Annotated[str | None, typer.Option("--end", help="Last trading date, inclusive, YYYY-MM-DD or 'latest'.")]
 EndOrLatest = Annotated[
     str | None, typer.Option("--end", help="Last trading date, inclusive, or 'latest': the newest final session.")
 ]

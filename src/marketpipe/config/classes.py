@@ -23,7 +23,7 @@ from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate, as_trading_date
+from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
 
 FEEDS = ("sip", "iex", "otc")
 FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path")
@@ -159,15 +159,15 @@ _frozen = frozen(kw_only=True)
 class PipelineConfig(StoreConfig):
     """A store and what to ingest into it.
 
-    ``start`` and ``end`` are trading dates, both inclusive; ``end`` may be "latest", the newest final session.
+    ``start`` and ``end`` are trading dates, both inclusive; either may be "latest", the newest final session.
     ``workers`` is how many batches run at the same time. ``provider_options`` is the section of the file with the
     name of a provider that was installed as a plugin.
     """
 
     provider: str = setting(values.text)
     symbols: tuple[Symbol, ...] = setting_by_others(values.named_symbols)
-    start: TradingDate = setting(as_trading_date)
-    end: TradingDate | Latest = setting(values.end_date)
+    start: TradingDate | Latest = setting(values.date_or_latest)
+    end: TradingDate | Latest = setting(values.date_or_latest)
     workers: int = setting(values.whole_number(1, 64), 4)
     executor: str = setting(values.one_of(*EXECUTORS), THREADS)
     alpaca: ClientConfig = setting(values.section(ClientConfig), factory=ClientConfig)
@@ -207,7 +207,7 @@ class PipelineConfig(StoreConfig):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        if isinstance(self.end, TradingDate) and self.end < self.start:
+        if isinstance(self.start, TradingDate) and isinstance(self.end, TradingDate) and self.end < self.start:
             raise ConfigurationError(f"end: {self.end} is before start {self.start}")
 
 

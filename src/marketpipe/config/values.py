@@ -200,8 +200,8 @@ def named_symbols(value: Any, config: Any) -> tuple[Symbol, ...]:
     return symbols(value)
 
 
-def end_date(value: Any) -> TradingDate | Latest:
-    return LATEST if value == LATEST else as_trading_date(value)
+def date_or_latest(value: Any) -> TradingDate | Latest:
+    return LATEST if isinstance(value, str) and value == LATEST else as_trading_date(value)
 
 
 def timeframes(value: Any) -> tuple[Timeframe, ...]:
