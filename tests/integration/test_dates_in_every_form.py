@@ -61,7 +61,7 @@ def test_all_forms_of_dates_mean_the_same(made: Pipeline, name: str) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_moment_is_refused_by_all(made: Pipeline, name: str) -> None:
-    with pytest.raises(ValidationError, match="a moment and no trading date"):
+    with pytest.raises(ValidationError, match="is not a trading date: give YYYY-MM-DD"):
         CALLS[name](made, pd.Timestamp(f"{TUESDAY} 09:30"), WEDNESDAY)
 
 
