@@ -7,6 +7,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from marketpipe.completeness import IGNORE
 from marketpipe.config import StoreConfig
 from marketpipe.parts import Parts
 from marketpipe.scoping import Symbols, refuse_unknown
@@ -76,7 +77,13 @@ def export(
     names = None if columns is None or isinstance(columns, str) else tuple(columns)  # read once for each symbol
 
     def load(symbol: Symbol, since: TradingDate, until: TradingDate) -> pa.Table:
-        form = {"session": session, "columns": names or columns, "tz": tz, "trading_date": trading_date}
+        form = {
+            "complete": IGNORE,
+            "session": session,
+            "columns": names or columns,
+            "tz": tz,
+            "trading_date": trading_date,
+        }
         return self.load(symbol, since, until, length, as_of=moment, source=source, **form)
 
     return derived.export_bars(self._parts, written, chosen, (first, last), length, load, moment)

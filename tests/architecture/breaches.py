@@ -45,6 +45,7 @@ LAYERS: Final = [
     Breach("composition_imports_pipeline", "composition.py", "from marketpipe.pipeline import Pipeline", "1 9"),
     Breach("composition_imports_worker_pool", "composition.py", "def f():\n    import marketpipe.worker_pool", "1 9"),
     Breach("parts_import_composition", "parts.py", "import marketpipe.composition", "1 7d 9"),
+    Breach("completeness_imports_side_rings", "completeness.py", "import marketpipe.side_rings", "1"),
     Breach("store_imports_pipeline", "store.py", "import marketpipe.pipeline", "1 9"),
     Breach("importing_imports_pipeline", "importing.py", "import marketpipe.pipeline", "1 9"),
     Breach("terminal_imports_cli", "terminal/process.py", "def again():\n    import marketpipe.cli", "1 9"),
