@@ -11,6 +11,7 @@ from .config import StoreConfig as StoreConfig
 from .config import SyntheticConfig as SyntheticConfig
 from .config import ValidationConfig as ValidationConfig
 from .config import load_config as load_config
+from .getter import get as get
 from .ingestion.domain.coverage.verdict import Evidence as Evidence
 from .ingestion.domain.coverage.verdict import Finding as Finding
 from .ingestion.domain.coverage.verdict import Gap as Gap

@@ -115,6 +115,16 @@ def check(
     _report(parts, scope, complete, found, late)
 
 
+def check_names(parts: Parts, scope: IngestionScope, complete: Complete) -> None:
+    """Warn of symbols that were requested, and of which the provider has never had a bar: a name may be wrong."""
+    known = composition.known_state(parts).checkpoints
+    answered, stored = known.latest_settled(), known.stored_spans()
+    silent = [str(symbol) for symbol in scope.symbols if symbol in answered and symbol not in stored]
+    if silent and complete != IGNORE:
+        names = ", ".join(silent[:SHOWN]) + (" …" if len(silent) > SHOWN else "")
+        _warn(f"the provider has never had a bar of {names}: is the symbol right?")
+
+
 def _stored_hours(parts: Parts) -> SessionKind:
     """Return the hours that the store holds. Raises ``StateError`` if it has no record of them."""
     if (dataset := composition.known_state(parts).dataset()) is None:

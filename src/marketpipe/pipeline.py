@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import tzinfo
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from marketpipe.config import Credentials, PipelineConfig, StoreConfig, load_config
+from marketpipe.completeness import WARN, Complete
+from marketpipe.config import LATEST, Credentials, PipelineConfig, StoreConfig, load_config
 from marketpipe.importing import ImportingStore
 from marketpipe.ingestion.application.audit_coordinator import ScaleKeeper, ScaleReport
 from marketpipe.ingestion.application.ingestion_planner import unconfirmed_ends
@@ -36,10 +39,14 @@ from marketpipe.scoping import (
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
-from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate
+from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
+from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 
-from . import composition, side_rings
+from . import completeness, composition, derived, side_rings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 UNADJUSTED = "raw"
 
@@ -139,6 +146,47 @@ class Pipeline(ImportingStore):
             report = self._ingest(scope, suspect=self._suspect_days(scope) if retry_suspect else ())
             of_feed = _notices(composition.capabilities(self._parts)) if is_first else ()
             return evolve(report, notices=(*of_feed, *report.notices))
+
+    def get(
+        self,
+        symbols: Symbols,
+        start: AnyDate,
+        end: AnyDate = LATEST,
+        timeframe: str | Timeframe = Timeframe.MINUTE_1,
+        *,
+        source: str | DaySource | None = None,
+        complete: Complete = WARN,
+        session: str | SessionKind | None = None,
+        columns: str | Iterable[str] | None = None,
+        tz: str | tzinfo | None = None,
+        trading_date: bool = False,
+    ) -> pa.Table:
+        """Ingest the minutes that are missing from this range, then return what ``load`` with these arguments returns.
+
+        If nothing is missing, no request is sent, and no credentials are needed. Sessions that are not final yet are
+        requested each time; none of them is in a range whose ``end`` is "latest". A symbol-day that fails is warned of
+        or refused, as ``complete`` says. A symbol of which the provider has never had a bar is warned of too.
+        """
+        length = Timeframe.parse(timeframe)
+        wanted = self._scope(symbols, start, end)
+        last = derived.last_day_of(wanted.first, wanted.last, length)
+        plan = self.plan(wanted.symbols, wanted.first, last)
+        if plan.planned or plan.official_days:
+            self.ingest(wanted.symbols, wanted.first, last)
+        bars = self.load(
+            wanted.symbols,
+            wanted.first,
+            wanted.last,
+            length,
+            source=source,
+            complete=complete,
+            session=session,
+            columns=columns,
+            tz=tz,
+            trading_date=trading_date,
+        )
+        completeness.check_names(self._parts, wanted, complete)
+        return bars
 
     def update(self, symbols: Symbols | None = None) -> IngestionReport:
         """Ingest from each symbol's last settled session to the newest final one, whatever the configured end.

@@ -87,6 +87,16 @@ def _alpaca_capabilities(config: PipelineConfig) -> ProviderCapabilities:
     return alpaca_capabilities(alpaca.feed, alpaca.adjustment, alpaca.rate_limit_per_min, alpaca.asof)
 
 
+def overrides_of(stored: DatasetIdentity) -> dict[str, str | int]:
+    """Return the keys of a configuration that make a built-in provider give just this dataset; else its name alone."""
+    named: dict[str, str | int] = {"provider": stored.provider}
+    if stored.provider == "synthetic":
+        return named | {"synthetic.seed": int(stored.feed.removeprefix("seed-"))}
+    if stored.provider == "alpaca":
+        return named | {f"alpaca.{name}": getattr(stored, name) for name in ("feed", "adjustment", "asof")}
+    return named
+
+
 def settings_of(stored: DatasetIdentity, wanted: DatasetIdentity) -> str | None:
     """Return how a configuration for the ``stored`` dataset differs from one for the ``wanted``.
 

@@ -33,6 +33,7 @@ from marketpipe.scoping import (
     resolved,
 )
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, Clock, as_timestamp
@@ -271,6 +272,10 @@ class Store:
     export, export_query, drop = exports.export, exports.export_query, dropping.drop
     """Methods like the others: what they need is in a module of its own."""
 
+    def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
+        """Return the dataset that the store holds, and for which hours; None before anything was ingested."""
+        return composition.known_state(self._parts).dataset()
+
     def status(self) -> StatusReport:
         """Return what is stored and what is missing. Lists the files, and opens none but one for the dataset.
 
@@ -390,7 +395,7 @@ class Store:
         return composition.latest_final(self._parts)
 
     def _recorded_session(self) -> SessionKind | None:
-        dataset = composition.known_state(self._parts).dataset()
+        dataset = self.dataset()
         return dataset[1] if dataset else None
 
     def _session(self) -> SessionKind:

@@ -161,6 +161,7 @@ PUBLIC_NAMES = [
     "Verdict",
     "WorkerLostError",
     "WrongAnswerError",
+    "get",
     "load_config",
     "load_ohlcv",
     "show_progress",

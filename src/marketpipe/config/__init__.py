@@ -27,7 +27,7 @@ from marketpipe.config.classes import (
     ValidationConfig,
     config_of_import,
 )
-from marketpipe.config.credentials import Credentials, find_credentials
+from marketpipe.config.credentials import Credentials, find_credentials, place_of_credentials
 from marketpipe.config.file import load_config, load_store_config
 from marketpipe.config.origins import ValueInForce, values_in_force
 from marketpipe.config.starter import starter_text
@@ -56,6 +56,7 @@ __all__ = [
     "find_credentials",
     "load_config",
     "load_store_config",
+    "place_of_credentials",
     "root_folder",
     "starter_text",
     "values_in_force",
