@@ -146,7 +146,7 @@ def _planned(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list[
     """Return what a plan would request; aggregates that are stored have the bars of a file that was lost since."""
     layout = composition.layout(parts)
     reads_minutes = [symbol for symbol in scope.symbols if not layout.has_aggregates(symbol, timeframe)]
-    return composition.gap_finder(parts, composition.known_state(parts)).gaps(scope, reads_minutes)
+    return composition.new_gap_finder(parts, composition.known_state(parts)).gaps(scope, reads_minutes)
 
 
 def _required(parts: Parts, scope: IngestionScope) -> list[Gap]:
@@ -160,7 +160,7 @@ def _not_stored_yet(parts: Parts, scope: IngestionScope, as_of: Timestamp) -> li
         now = composition.inventory(parts).dates(symbol, scope.first, scope.last)
         then = derived.loader(parts).dates_at(symbol, scope.first, scope.last, as_of)
         found[symbol] = dict.fromkeys(now - then, late)
-    return composition.gap_finder(parts, composition.known_state(parts)).gaps_on(scope, found)
+    return composition.new_gap_finder(parts, composition.known_state(parts)).gaps_on(scope, found)
 
 
 def _described(parts: Parts, scope: IngestionScope, gaps: Sequence[Gap]) -> str:

@@ -176,7 +176,7 @@ def planner(parts: Parts, recorded: IngestionState) -> IngestionPlanner:
     return IngestionPlanner(scheduler, recorded.checkpoints, recorded.statistics, inventory(parts), parts.clock)
 
 
-def gap_finder(parts: Parts, recorded: IngestionState) -> GapFinder:
+def new_gap_finder(parts: Parts, recorded: IngestionState) -> GapFinder:
     from marketpipe.ingestion.application.ingestion_planner import GapFinder
 
     return GapFinder(calendar(parts), finality(parts), recorded.checkpoints, inventory(parts), parts.clock)

@@ -225,9 +225,11 @@ def test_the_stub_lists_the_same_names_and_modules() -> None:
         assert getattr(import_module(module), name) is getattr(marketpipe, name)
 
 
-def test_dir_lists_the_public_names() -> None:
-    assert set(PUBLIC_NAMES) <= set(dir(marketpipe))
-    assert dir(marketpipe) == sorted(dir(marketpipe))
+@pytest.mark.parametrize("before", ["", "marketpipe.Symbol", "import marketpipe.config, marketpipe.pipeline"])
+def test_dir_lists_the_public_names_and_nothing_else(before: str) -> None:
+    script = f"import json, marketpipe\n{before}\nprint(json.dumps(dir(marketpipe)))"
+
+    assert json.loads(_python("-c", script)) == PUBLIC_NAMES
 
 
 @pytest.mark.parametrize("name", ["Ticker", "pipelines", "_HOMES_", "__wrapped__"])

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
+from marketpipe.config.arguments import with_stated_arguments
 from marketpipe.config.values import setting, symbols
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError, did_you_mean
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -116,9 +117,17 @@ def _of(key: str, read: Callable[[Any], T], value: Any) -> T:
         raise ValidationError(f"{key}: {error}") from error
 
 
-@frozen(kw_only=True)
+@with_stated_arguments
+@frozen(kw_only=True, init=False)
 class CalendarConfig:
     """Section ``calendar``: dates on which the exchange's calendar is wrong, and halts that are no outages."""
 
     exceptions: tuple[CalendarException, ...] = setting(exceptions, ())
     halts: tuple[HaltConfig, ...] = setting(halts, ())
+
+    def __init__(
+        self,
+        *,
+        exceptions: Sequence[CalendarException | Mapping[str, object]] = ...,
+        halts: Sequence[HaltConfig | Mapping[str, object]] = ...,
+    ) -> None: ...

@@ -7,14 +7,16 @@ given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 from attrs import Factory, evolve, field, fields, frozen
 
 from marketpipe.config import values
+from marketpipe.config.arguments import with_stated_arguments
 from marketpipe.config.calendar import CalendarConfig
 from marketpipe.config.symbol_lists import symbol_lists
 from marketpipe.config.values import Latest, setting, setting_by_others
@@ -23,7 +25,7 @@ from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
+from marketpipe.shared_kernel.domain.trading_date import NumpyDate, SessionKind, TradingDate
 
 FEEDS = ("sip", "iex", "otc")
 FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path")
@@ -31,6 +33,7 @@ EXECUTORS = THREADS, PROCESSES = ("threads", "processes")
 ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 
 
+@with_stated_arguments
 @frozen(kw_only=True)
 class ClientConfig:
     """Section ``alpaca``: what to ask of Alpaca, and how often.
@@ -46,6 +49,7 @@ class ClientConfig:
     rate_limit_per_min: int = setting(values.whole_number(1, 1_000_000), 200)
 
 
+@with_stated_arguments
 @frozen(kw_only=True)
 class SyntheticConfig:
     """Section ``synthetic``: the provider of made-up bars, which are always the same for a seed."""
@@ -53,13 +57,17 @@ class SyntheticConfig:
     seed: int = setting(values.whole_number(0, 2**31 - 1), 7)
 
 
-@frozen(kw_only=True)
+@with_stated_arguments
+@frozen(kw_only=True, init=False)
 class ValidationConfig:
     """Section ``validation``: severities by rule name; a rule that is not named keeps its default."""
 
     severities: Mapping[str, Severity] = setting(values.severities, factory=dict)
 
+    def __init__(self, *, severities: Mapping[str, Severity | str] = ...) -> None: ...
 
+
+@with_stated_arguments
 @frozen(kw_only=True)
 class MetricsConfig:
     """Section ``metrics``: Prometheus metrics over HTTP while an ingestion runs. Port 0 lets the system choose."""
@@ -69,6 +77,7 @@ class MetricsConfig:
     port: int = setting(values.whole_number(0, 65_535), 8000)
 
 
+@with_stated_arguments
 @frozen(kw_only=True)
 class CoverageConfig:
     """Section ``coverage``: when a symbol-day is suspect. The README and docs/adr/0008 explain each number."""
@@ -109,7 +118,8 @@ def _state_place(config: StoreConfig) -> Path:
     return beside_data("state", config) / STATE_FILE
 
 
-@frozen(kw_only=True)
+@with_stated_arguments
+@frozen(kw_only=True, init=False)
 class StoreConfig:
     """Everything about a store: enough to query, load, validate and aggregate without a provider.
 
@@ -137,6 +147,26 @@ class StoreConfig:
     calendar: CalendarConfig = setting(values.section(CalendarConfig), factory=CalendarConfig)
     metrics: MetricsConfig = setting(values.section(MetricsConfig), factory=MetricsConfig)
 
+    def __init__(
+        self,
+        *,
+        root: Path | str = ...,
+        session: SessionKind | str = ...,
+        output_path: Path | str = ...,
+        aggregates_path: Path | str = ...,
+        quarantine_path: Path | str = ...,
+        revisions_path: Path | str = ...,
+        official_path: Path | str = ...,
+        state_path: Path | str = ...,
+        compression: str = ...,
+        timeframes: Iterable[str | Timeframe] = ...,
+        symbol_lists: Mapping[str, str | Iterable[str | Symbol]] = ...,
+        validation: ValidationConfig | Mapping[str, object] = ...,
+        coverage: CoverageConfig | Mapping[str, object] = ...,
+        calendar: CalendarConfig | Mapping[str, object] = ...,
+        metrics: MetricsConfig | Mapping[str, object] = ...,
+    ) -> None: ...
+
     def __attrs_post_init__(self) -> None:
         values.folders_apart({name: getattr(self, name) for name in FOLDERS})
 
@@ -151,11 +181,8 @@ PLACES = (*FOLDERS[1:], "state_path")
 FORMER = StoreConfig()
 
 
-# mypy's plugin for attrs does not recognise it under this name, so that the __init__ declared below is used.
-_frozen = frozen(kw_only=True)
-
-
-@_frozen
+@with_stated_arguments
+@frozen(kw_only=True, init=False)
 class PipelineConfig(StoreConfig):
     """A store and what to ingest into it.
 
@@ -172,38 +199,38 @@ class PipelineConfig(StoreConfig):
     executor: str = setting(values.one_of(*EXECUTORS), THREADS)
     alpaca: ClientConfig = setting(values.section(ClientConfig), factory=ClientConfig)
     synthetic: SyntheticConfig = setting(values.section(SyntheticConfig), factory=SyntheticConfig)
-    provider_options: Mapping[str, Any] = field(factory=dict, repr=lambda options: f"<{', '.join(map(str, options))}>")
+    provider_options: Mapping[str, object] = field(
+        factory=dict, repr=lambda options: f"<{', '.join(map(str, options))}>"
+    )
 
-    if TYPE_CHECKING:  # what the fields accept; a type checker cannot see it through ``setting``
-
-        def __init__(
-            self,
-            *,
-            provider: str,
-            symbols: str | Sequence[str | Symbol],
-            start: AnyDate,
-            end: AnyDate,
-            root: Path | str = ...,
-            session: SessionKind | str = ...,
-            output_path: Path | str = ...,
-            aggregates_path: Path | str = ...,
-            quarantine_path: Path | str = ...,
-            revisions_path: Path | str = ...,
-            official_path: Path | str = ...,
-            state_path: Path | str = ...,
-            compression: str = ...,
-            workers: int = ...,
-            executor: str = ...,
-            timeframes: Sequence[str | Timeframe] = ...,
-            symbol_lists: Mapping[str, str | Sequence[str | Symbol]] = ...,
-            alpaca: ClientConfig | Mapping[str, Any] = ...,
-            synthetic: SyntheticConfig | Mapping[str, Any] = ...,
-            validation: ValidationConfig | Mapping[str, Any] = ...,
-            coverage: CoverageConfig | Mapping[str, Any] = ...,
-            calendar: CalendarConfig | Mapping[str, Any] = ...,
-            metrics: MetricsConfig | Mapping[str, Any] = ...,
-            provider_options: Mapping[str, Any] = ...,
-        ) -> None: ...
+    def __init__(
+        self,
+        *,
+        provider: str,
+        symbols: str | Symbol | Iterable[str | Symbol],
+        start: TradingDate | date | str | NumpyDate,
+        end: TradingDate | date | str | NumpyDate,
+        root: Path | str = ...,
+        session: SessionKind | str = ...,
+        output_path: Path | str = ...,
+        aggregates_path: Path | str = ...,
+        quarantine_path: Path | str = ...,
+        revisions_path: Path | str = ...,
+        official_path: Path | str = ...,
+        state_path: Path | str = ...,
+        compression: str = ...,
+        workers: int = ...,
+        executor: str = ...,
+        timeframes: Iterable[str | Timeframe] = ...,
+        symbol_lists: Mapping[str, str | Iterable[str | Symbol]] = ...,
+        alpaca: ClientConfig | Mapping[str, object] = ...,
+        synthetic: SyntheticConfig | Mapping[str, object] = ...,
+        validation: ValidationConfig | Mapping[str, object] = ...,
+        coverage: CoverageConfig | Mapping[str, object] = ...,
+        calendar: CalendarConfig | Mapping[str, object] = ...,
+        metrics: MetricsConfig | Mapping[str, object] = ...,
+        provider_options: Mapping[str, object] = ...,
+    ) -> None: ...
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()

@@ -7,7 +7,7 @@ with what was expected; ``setting`` puts the name of the field before that.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from ipaddress import ip_address
 from itertools import permutations
@@ -186,18 +186,26 @@ def root_folder(value: str | Path) -> Path:
 
 
 def symbols(value: Any) -> tuple[Symbol, ...]:
-    if not isinstance(value, list | tuple) or not value:
+    """Read one symbol, or several of them in any collection."""
+    listed = _listed(value)
+    is_text_of_many = isinstance(value, str) and "," in value
+    if not listed or is_text_of_many or not all(isinstance(item, str | Symbol) for item in listed):
         raise ValidationError(f"expected a list such as [AAPL, BRK.B], not {value!r}")
-    return as_symbols(value)
+    return as_symbols(listed)
+
+
+def _listed(value: Any) -> list[Any]:
+    if isinstance(value, str | Symbol):
+        return [value]
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes) else []
 
 
 def named_symbols(value: Any, config: Any) -> tuple[Symbol, ...]:
     """Read symbols in which ``@name`` stands for a list of ``config.symbol_lists`` or a file."""
-    if isinstance(value, str) and value.startswith(MARK):
-        value = [value]
-    if isinstance(value, list | tuple) and any(isinstance(item, str) and item.startswith(MARK) for item in value):
-        return expanded(value, config.symbol_lists, config.root)
-    return symbols(value)
+    listed = _listed(value)
+    if any(isinstance(item, str) and item.startswith(MARK) for item in listed):
+        return expanded(listed, config.symbol_lists, config.root)
+    return symbols(listed or value)
 
 
 def date_or_latest(value: Any) -> TradingDate | Latest:
@@ -205,7 +213,7 @@ def date_or_latest(value: Any) -> TradingDate | Latest:
 
 
 def timeframes(value: Any) -> tuple[Timeframe, ...]:
-    if not isinstance(value, list | tuple):
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
         raise ValidationError(f"expected a list such as [5m, 1d], not {value!r}")
     parsed = {Timeframe.parse(item) for item in value}
     if Timeframe.MINUTE_1 in parsed:
