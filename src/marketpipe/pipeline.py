@@ -253,7 +253,7 @@ class Pipeline(ImportingStore):
         self,
         symbols: Symbols | None = None,
         start: AnyDate | None = None,
-        end: AnyEnd | None = None,
+        end: AnyDate | None = None,
         *,
         retry_suspect: bool = False,
     ) -> IngestionReport:
@@ -272,7 +272,7 @@ class Pipeline(ImportingStore):
         self,
         symbols: Symbols | None = None,
         start: AnyDate | None = None,
-        end: AnyEnd | None = None,
+        end: AnyDate | None = None,
         *,
         sample: str | float | None = None,
         adopt: bool = False,

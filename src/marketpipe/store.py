@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from datetime import tzinfo
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from attrs import evolve
 
-from marketpipe.completeness import WARN, Complete
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
 from marketpipe.ingestion.application.ingestion_planner import present_summaries
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
@@ -35,8 +33,8 @@ from marketpipe.scoping import (
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
-from marketpipe.shared_kernel.domain.timestamp import AnyMoment, Clock, as_timestamp
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import (
     DISTANT_FUTURE,
     DISTANT_PAST,
@@ -46,12 +44,11 @@ from marketpipe.shared_kernel.domain.trading_date import (
 )
 from marketpipe.shared_kernel.events import Event
 from marketpipe.storage.application.aggregate_refresher import STOPPED
-from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import completeness, composition, derived, dropping, exports, side_rings
+from . import composition, derived, dropping, exports, reading, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -209,67 +206,7 @@ class Store:
         """
         return derived.query(self._parts).run(sql)
 
-    def load(
-        self,
-        symbols: Symbols,
-        start: AnyDate,
-        end: AnyDate,
-        timeframe: str | Timeframe = Timeframe.MINUTE_1,
-        *,
-        as_of: AnyMoment | None = None,
-        source: str | DaySource | None = None,
-        complete: Complete = WARN,
-        session: str | SessionKind | None = None,
-        columns: str | Iterable[str] | None = None,
-        tz: str | tzinfo | None = None,
-        trading_date: bool = False,
-    ) -> pa.Table:
-        """Return stored bars as one Arrow table, by symbol, then time.
-
-        ``start`` and ``end`` are trading dates (New York) or "latest", both inclusive; a week or month belongs to the
-        date on which it begins, its first session. Columns: symbol, timestamp (microseconds, UTC, left edge of the
-        bar), open, high, low, close, volume, trade_count (nullable), vwap (nullable). What is not stored is not in the
-        table: no row is invented.
-
-        "1d" is the exchange's daily bar where the provider gave one, and else made from minutes, which is an estimate
-        of it; "1w" and "1mo" are made of these days. They have a last column, source: "official" or "minutes", or
-        "mixed" for a week or month of both. With ``source``, only the bars that are from there.
-
-        ``as_of`` is a moment with a time zone: a ``Timestamp``, an aware datetime or RFC 3339 text. The bars are then
-        those that this store held at that moment, whatever was restated since.
-
-        ``session``: "regular" for bars from the open to the close of each regular session only, by the exchange's
-        calendar, half days too; the minute of the closing auction begins at the close and is not one of them.
-        "extended", or nothing, for all that are stored; it is refused by a store of regular sessions. ``columns``: the
-        table has only these, in this order, and no others are read. ``tz``: the time zone of the column timestamp, such
-        as "America/New_York"; the moments stay the same. ``trading_date``: add the column trading_date (a date, New
-        York) after symbol, or as the last of ``columns``.
-
-        ``complete``: "warn" issues an ``IncompleteWarning`` if ``ingest`` would request something of this range again;
-        "require" raises ``IncompleteError`` for all that ``coverage`` finds missing, partial or suspect in it; both
-        name the gaps, and "ignore" does neither.
-
-        Raises ``ValidationError`` for arguments that are not valid, ``ConfigurationError`` for symbols, a session or a
-        timeframe that are not stored, and ``PartitionUnreadableError`` for a damaged file.
-        """
-        first, last = (resolved(day, self._latest_final) for day in (start, end))
-        scope = IngestionScope(self._chosen(symbols), first, last)
-        required, length = completeness.as_complete(complete), Timeframe.parse(timeframe)
-        moment = None if as_of is None else as_timestamp(as_of)
-        wanted = None if source is None else DaySource.parse(source)
-        selection = BarSelection.of(length, session, columns, tz, trading_date=trading_date)
-        if selection.extended_hours:
-            completeness.refuse_hours(self._recorded_session(), self._config.output_path)
-        completeness.refuse_unstored(self._parts, scope.symbols, length, self._named_symbols)
-        completeness.check(self._parts, scope, length, required, selection.session, moment)
-        bars = derived.loader(self._parts).load(
-            scope.symbols, scope.first, scope.last, length, moment, wanted, selection
-        )
-        if not len(bars):
-            completeness.refuse_unmade(self._parts, scope.symbols, length)
-        return bars
-
-    export, export_query, drop = exports.export, exports.export_query, dropping.drop
+    load, export, export_query, drop = reading.load, exports.export, exports.export_query, dropping.drop
     """Methods like the others: what they need is in a module of its own."""
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:

@@ -13,7 +13,7 @@ import pytest
 
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 

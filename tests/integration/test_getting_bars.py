@@ -8,8 +8,8 @@ import pytest
 
 import marketpipe
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, IncompleteError, IncompleteWarning
+from marketpipe.testing import FakeClock
 from tests.support.alpaca_loopback import AlpacaLoopback, record
-from tests.support.fake_clock import FakeClock
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 

@@ -21,7 +21,7 @@ from marketpipe.shared_kernel.domain.errors import (
     ValidationError,
 )
 from marketpipe.store import Store
-from tests.support.fake_clock import FakeClock
+from marketpipe.testing import FakeClock
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -71,11 +71,12 @@ def test_what_was_never_requested_is_warned_of_with_the_command_that_requests_it
     with pytest.warns(IncompleteWarning) as caught:
         load(stored, "AAPL", "2023-12-28", "2024-01-09", timeframe)
 
-    message = str(caught[0].message)
+    (warning,) = [each for each in caught if each.category is IncompleteWarning]
+    message = str(warning.message)
     assert "is not complete for AAPL from 2023-12-28 to 2024-01-09: 4 symbol-days" in message
     assert "\n  AAPL 2023-12-28 to 2023-12-29 (2 sessions) missing: never requested\n" in message
     assert "ingest --config FILE --symbols AAPL --start 2023-12-28 --end 2024-01-09' requests them" in message
-    assert caught[0].filename == __file__
+    assert warning.filename == __file__
 
 
 def test_the_warning_is_on_the_line_of_the_caller_of_store_and_pipeline_too(stored: Path) -> None:
