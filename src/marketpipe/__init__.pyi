@@ -60,6 +60,7 @@ from .shared_kernel.domain.errors import AddressInUseError as AddressInUseError
 from .shared_kernel.domain.errors import BadRequestError as BadRequestError
 from .shared_kernel.domain.errors import ClockError as ClockError
 from .shared_kernel.domain.errors import ConfigurationError as ConfigurationError
+from .shared_kernel.domain.errors import ConnectionFailedError as ConnectionFailedError
 from .shared_kernel.domain.errors import CredentialsError as CredentialsError
 from .shared_kernel.domain.errors import DatasetMismatchError as DatasetMismatchError
 from .shared_kernel.domain.errors import EndlessPagingError as EndlessPagingError
@@ -75,6 +76,7 @@ from .shared_kernel.domain.errors import PipelineClosedError as PipelineClosedEr
 from .shared_kernel.domain.errors import ProviderError as ProviderError
 from .shared_kernel.domain.errors import ProviderTimeoutError as ProviderTimeoutError
 from .shared_kernel.domain.errors import ProviderUnavailableError as ProviderUnavailableError
+from .shared_kernel.domain.errors import ProviderUnreachableError as ProviderUnreachableError
 from .shared_kernel.domain.errors import QueryError as QueryError
 from .shared_kernel.domain.errors import RateLimitedError as RateLimitedError
 from .shared_kernel.domain.errors import StateError as StateError

@@ -14,7 +14,7 @@ import pytest
 
 from marketpipe.integration.infrastructure.rate_limiter import LONGEST_PAUSE
 from marketpipe.reports import IngestionReport
-from marketpipe.shared_kernel.domain.errors import CredentialsError
+from marketpipe.shared_kernel.domain.errors import CredentialsError, ProviderUnreachableError
 from marketpipe.testing import FakeClock, Response
 from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.provider_faults import WEEK, all_days, ingested, market, wrongly_stored
@@ -124,6 +124,15 @@ def test_a_provider_that_is_down_is_a_clear_failure_of_every_day_after_a_few_min
     assert set(report.failures.values()) == {"alpaca answered 503: too many requests"}
     assert requests < 80
     assert report.seconds < 600
+
+
+def test_a_provider_that_cannot_be_reached_ends_the_job_after_seconds_with_the_reason(tmp_path: Path) -> None:
+    with AlpacaLoopback(BARS) as gone:
+        pass
+    clock = FakeClock()
+    with pytest.raises(ProviderUnreachableError, match=r"cannot connect to 127\.0\.0\.1:\d+ \(Connection refused\)"):
+        ingested(tmp_path, gone, clock=clock, **SCOPE)
+    assert sum(clock.slept) < 10
 
 
 def test_refused_keys_end_the_job_at_once(tmp_path: Path) -> None:

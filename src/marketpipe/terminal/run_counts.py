@@ -31,6 +31,7 @@ SHORTEST_SHOWN = 1.0
 LONGEST_REASON = 32
 """Characters of a provider's error that are shown on one line."""
 STATUS = re.compile(r"answered (\d{3})\b")
+UNREACHABLE = re.compile(r"cannot connect to \S+ \(([^)]*)")
 
 
 @define
@@ -166,8 +167,10 @@ class RunCounts:
 
 
 def _short(reason: str) -> str:
-    """Return such as "HTTP 503" for a status, else the beginning of the reason."""
+    """Return such as "HTTP 503" for a status, what the network reports, or the beginning of the reason."""
     if status := STATUS.search(reason):
         return f"HTTP {status[1]}"
+    if unreachable := UNREACHABLE.match(reason):
+        reason = unreachable[1]
     first = reason.partition(" (")[0].splitlines()[0] if reason else "no answer"
     return first if len(first) <= LONGEST_REASON else f"{first[: LONGEST_REASON - 1]}…"

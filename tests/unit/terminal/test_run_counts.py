@@ -79,6 +79,10 @@ def test_a_provider_in_trouble_is_named_until_it_answers() -> None:
     ("reason", "expected"),
     [
         ("the connection broke (RemoteProtocolError: peer closed)", "provider: the connection broke, try 2"),
+        (
+            "cannot connect to data.alpaca.markets (Name or service not known): check the network",
+            "provider: Name or service not known, try 2",
+        ),
         ("", "provider: no answer, try 2"),
         ("x" * 50, f"provider: {'x' * 31}…, try 2"),
     ],

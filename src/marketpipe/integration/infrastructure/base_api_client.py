@@ -7,9 +7,10 @@ What happens on a 429, or on any other failure, can be read here from top to bot
    Any other response that allows no further request, or has a ``Retry-After``, causes the same pause.
 2. ``classify_failure`` turns the response into an error: ``RateLimitedError`` for a 429, which is transient.
 3. ``RetryPolicy`` decides whether and when to try again: transient errors are, after a backoff, up to 8 times (3 times
-   for a probing request). After a 429 the backoff is 0 if the pause of step 1 is at least
-   as long: the pause does the waiting.
-4. The next attempt waits in ``RateLimiter.acquire`` until the pause ends. After the last one the error is raised.
+   for a probing request, or if the provider was never reached). After a 429 the backoff is 0 if the pause of step 1 is
+   at least as long: the pause does the waiting.
+4. The next attempt waits in ``RateLimiter.acquire`` until the pause ends. After the last one the error is raised; if no
+   connection was made, as ``ProviderUnreachableError``, which ends the job.
 
 Every attempt publishes ``RequestCompleted``, every retry ``RequestRetried``, every wait ``RateLimitWaited``.
 """
@@ -38,7 +39,14 @@ from marketpipe.integration.infrastructure.rate_limiter import (
 from marketpipe.integration.infrastructure.retry import RetryPolicy, classify_status
 from marketpipe.integration.infrastructure.whole_day_assembler import canonical, time_spans
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import ClockError, ProviderError, SymbolRefusedError, TransientProviderError
+from marketpipe.shared_kernel.domain.errors import (
+    ClockError,
+    ConnectionFailedError,
+    ProviderError,
+    ProviderUnreachableError,
+    SymbolRefusedError,
+    TransientProviderError,
+)
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.events import Event, RequestCompleted, RequestRetried
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
@@ -160,6 +168,8 @@ class BaseApiClient(ABC):
                                 ahead.coming = thread.submit(self._send, ahead)
                             page = self._page(exchange, reply, limit)
                             walk.check_answer(page, spans := time_spans(page))
+                except ConnectionFailedError as error:
+                    raise ProviderUnreachableError(str(error)) from error
                 except SymbolRefusedError as error:
                     page = RawMarketData(BAR_SCHEMA.empty_table(), refused=walk.refuse(error))
                 else:
@@ -179,6 +189,8 @@ class BaseApiClient(ABC):
                             reply = await self._http.get_async(*self._target(call))
                         page = self._page(exchange, reply, self._obey_rate_limit(exchange, reply))
                         walk.check_answer(page, spans := time_spans(page))
+            except ConnectionFailedError as error:
+                raise ProviderUnreachableError(str(error)) from error
             except SymbolRefusedError as error:
                 page = RawMarketData(BAR_SCHEMA.empty_table(), refused=walk.refuse(error))
             else:

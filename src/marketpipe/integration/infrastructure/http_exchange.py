@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import ssl
 import threading
 import time
@@ -21,6 +22,7 @@ from isal import isal_zlib
 from marketpipe.integration.infrastructure.auth import AuthStrategy
 from marketpipe.integration.infrastructure.redaction import Redactor
 from marketpipe.shared_kernel.domain.errors import (
+    ConnectionFailedError,
     MalformedResponseError,
     ProviderError,
     ProviderTimeoutError,
@@ -88,6 +90,7 @@ class HttpExchange:
         _bound_in_time(self._client, self._deadline)
         self._new_async_client = partial(httpx.AsyncClient, **settings, transport=async_transport)
         self._async: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+        self._reached = False
 
     def get(self, path: str, params: Mapping[str, str]) -> HttpReply:
         """Return the response, whatever its status. Raises ``ProviderError`` if there is none that can be used."""
@@ -130,6 +133,7 @@ class HttpExchange:
         return pooled[1]
 
     def _reply(self, response: httpx.Response, packed: _BoundedBody) -> HttpReply:
+        self._reached = True
         headers = httpx.Headers([(name, self._redactor.redact_text(text)) for name, text in response.headers.items()])
         body = _unpacked(headers.get("content-encoding", "").strip().lower(), packed.joined(), self._largest)
         return HttpReply(response.status_code, headers, self._redactor.redact(body))
@@ -146,7 +150,18 @@ class HttpExchange:
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             self._redactor.redact_error(error)
             # LocalProtocolError quotes a header that cannot be sent: a secret, perhaps one too short to be redacted.
-            raise _translate(error) from (None if isinstance(error, httpx.LocalProtocolError) else error)
+            raise self._translate(error) from (None if isinstance(error, httpx.LocalProtocolError) else error)
+
+    def _translate(self, error: Exception) -> ProviderError:
+        if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+            return _translate(error)
+        url = self._client.base_url
+        address = url.host if url.port is None else f"{url.host}:{url.port}"
+        # the number of an error of the operating system helps nobody, and the log of the connection has it
+        reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or "no answer in time"
+        return ConnectionFailedError(
+            f"cannot connect to {address} ({reason}): check the network and base_url, then run again", self._reached
+        )
 
 
 class _BoundedBody:

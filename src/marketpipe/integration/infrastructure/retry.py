@@ -21,6 +21,7 @@ from tenacity import (
 from marketpipe.integration.infrastructure.rate_limiter import RateLimitReport
 from marketpipe.shared_kernel.domain.errors import (
     BadRequestError,
+    ConnectionFailedError,
     CredentialsError,
     EntitlementError,
     ProviderError,
@@ -87,9 +88,13 @@ class RetryPolicy:
         }
 
     def _is_last(self, state: RetryCallState) -> bool:
-        # Unlike a server in trouble, one that answers another question seldom comes to answer the right one.
-        wrong = isinstance(_error_of(state), WrongAnswerError)
-        return state.attempt_number >= (self.probing.attempts if wrong else self.attempts)
+        # Unlike a server in trouble, one that answers another question seldom comes to answer the right one, and one
+        # that was never reached is seldom reached in a minute: an address is wrong, or there is no network.
+        error = _error_of(state)
+        is_hopeless = isinstance(error, WrongAnswerError) or (
+            isinstance(error, ConnectionFailedError) and not error.reached_before
+        )
+        return state.attempt_number >= (self.probing.attempts if is_hopeless else self.attempts)
 
     def _wait(self) -> Callable[[RetryCallState], float]:
         backoff = wait_exponential_jitter(multiplier=self.first_wait, max=self.longest_wait, jitter=self.first_wait)

@@ -10,11 +10,13 @@
     │   │   ├── RateLimitedError         HTTP 429
     │   │   ├── ProviderTimeoutError     no response in time
     │   │   ├── ProviderUnavailableError HTTP 5xx, or a broken connection
+    │   │   │   └── ConnectionFailedError no connection was made
     │   │   └── MalformedResponseError   the response does not have the documented form
     │   │       └── WrongAnswerError     ... or answers another question than the request
     │   └── TerminalProviderError        a retry will not help
     │       ├── JobStoppingError         every further request would fail as well
     │       │   ├── CredentialsError     the keys were refused
+    │       │   ├── ProviderUnreachableError no connection can be made, however often it is tried
     │       │   └── ClockError           this machine's clock is ahead of the provider's
     │       ├── EntitlementError         the account may not have these data
     │       ├── BadRequestError          the provider refused the request
@@ -110,6 +112,19 @@ class ProviderUnavailableError(TransientProviderError):
     kind = "unavailable"
 
 
+class ConnectionFailedError(ProviderUnavailableError):
+    """No connection was made: refused, no such host, no network.
+
+    ``reached_before``: whether this client has had an answer before. One that never had is not worth many retries.
+    """
+
+    kind = "connection_failed"
+
+    def __init__(self, message: str, reached_before: bool = False) -> None:
+        super().__init__(message, reached_before)
+        self.reached_before = reached_before
+
+
 class MalformedResponseError(TransientProviderError):
     """The response does not have the documented form."""
 
@@ -135,6 +150,12 @@ class JobStoppingError(TerminalProviderError):
     """Every further request would fail as well: the whole job ends."""
 
     kind = "job_stopping"
+
+
+class ProviderUnreachableError(JobStoppingError):
+    """No connection to the provider can be made, and retries have not helped."""
+
+    kind = "unreachable"
 
 
 class CredentialsError(JobStoppingError):

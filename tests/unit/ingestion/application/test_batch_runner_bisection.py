@@ -23,6 +23,7 @@ from marketpipe.shared_kernel.domain.errors import (
     MarketPipeError,
     ProviderTimeoutError,
     ProviderUnavailableError,
+    ProviderUnreachableError,
     RateLimitedError,
     StorageError,
 )
@@ -141,7 +142,14 @@ def test_an_error_that_one_symbol_day_may_cause_is_bisected(error: MarketPipeErr
 
 @pytest.mark.parametrize(
     "error",
-    [CredentialsError(""), EntitlementError(""), BadRequestError(""), StorageError(""), RateLimitedError("")],
+    [
+        CredentialsError(""),
+        ProviderUnreachableError(""),
+        EntitlementError(""),
+        BadRequestError(""),
+        StorageError(""),
+        RateLimitedError(""),
+    ],
     ids=repr,
 )
 def test_an_error_that_has_nothing_to_do_with_what_was_asked_for_is_not(error: MarketPipeError) -> None:

@@ -278,7 +278,7 @@ def test_a_probing_request_is_sent_three_times(reader: Reader) -> None:
 
 
 def test_a_timeout_that_does_not_pass_is_raised_as_one() -> None:
-    setting, transport = scripted_alpaca(httpx.ConnectTimeout("slow"))
+    setting, transport = scripted_alpaca(httpx.ReadTimeout("slow"))
     with pytest.raises(ProviderTimeoutError):
         read_pages(setting.client, ASKED)
     assert len(transport.requests) == 8

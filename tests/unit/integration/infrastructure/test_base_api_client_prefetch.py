@@ -103,7 +103,7 @@ def test_a_failed_request_that_was_sent_ahead_is_retried_in_its_place() -> None:
 
     assert [page.num_rows for page in read_pages(setting.client, ASKED)] == [1, 1]
     kinds = [event.error_kind for event in setting.events if isinstance(event, RequestCompleted)]
-    assert kinds == [None, "unavailable", "unavailable", None]
+    assert kinds == [None, "unavailable", "connection_failed", None]
     assert sum(isinstance(event, RequestRetried) for event in setting.events) == 2
     assert [query.get("page_token") for query in transport.queries] == [None, "b", "b", "b"]
 

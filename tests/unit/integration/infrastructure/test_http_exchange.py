@@ -12,6 +12,7 @@ import pytest
 
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
 from marketpipe.shared_kernel.domain.errors import (
+    ConnectionFailedError,
     MalformedResponseError,
     ProviderTimeoutError,
     ProviderUnavailableError,
@@ -177,9 +178,14 @@ def test_an_endless_body_is_cut_off_while_it_comes(ask: Get) -> None:
     ("error", "translated", "message"),
     [
         (httpx.ReadTimeout("slow"), ProviderTimeoutError, r"no answer in time \(ReadTimeout\)"),
-        (httpx.ConnectTimeout("slow"), ProviderTimeoutError, r"no answer in time \(ConnectTimeout\)"),
+        (
+            httpx.ConnectTimeout(""),
+            ConnectionFailedError,
+            r"cannot connect to api\.test \(no answer in time\): check",
+        ),
         (httpx.PoolTimeout("busy"), ProviderTimeoutError, r"no answer in time \(PoolTimeout\)"),
-        (httpx.ConnectError("refused"), ProviderUnavailableError, r"the connection broke \(ConnectError: refused\)"),
+        (httpx.ConnectError("[Errno 111] no"), ConnectionFailedError, r"cannot connect to api\.test \(no\): check"),
+        (httpx.ProxyError("407"), ConnectionFailedError, r"cannot connect to api\.test \(407\): check"),
         (httpx.ReadError("reset"), ProviderUnavailableError, r"the connection broke \(ReadError: reset\)"),
         (httpx.RemoteProtocolError("odd"), ProviderUnavailableError, r"\(RemoteProtocolError: odd\)"),
         (httpx.TooManyRedirects("no"), ProviderUnavailableError, r"the exchange failed \(TooManyRedirects\)"),

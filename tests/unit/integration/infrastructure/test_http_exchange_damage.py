@@ -8,6 +8,7 @@ import pytest
 
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
 from marketpipe.shared_kernel.domain.errors import (
+    ConnectionFailedError,
     ProviderError,
     ProviderTimeoutError,
     ProviderUnavailableError,
@@ -100,13 +101,16 @@ def test_a_body_that_stops_coming_is_a_timeout() -> None:
         ask(server, seconds=0.05)
 
 
-def test_an_address_without_a_server_makes_the_provider_unavailable() -> None:
-    with WireServer(http(b"{}")) as server:
-        url = server.url
-    http_ = exchange(url)
-    with pytest.raises(ProviderUnavailableError, match=r"the connection broke \(ConnectError"):
-        http_.get("/x", {})
-    http_.close()
+def test_an_address_without_a_server_makes_the_provider_unreachable() -> None:
+    with WireServer(Wire(http(b"{}").sent)) as server:
+        http_ = exchange(server.url)
+        reached = exchange(server.url)
+        reached.get("/x", {})
+    for client, before in ((http_, False), (reached, True)):
+        with pytest.raises(ConnectionFailedError, match=r"to 127\.0\.0\.1:\d+ \(Connection refused\)") as caught:
+            client.get("/x", {})
+        assert caught.value.reached_before is before
+        client.close()
 
 
 def test_a_connection_that_broke_is_replaced() -> None:

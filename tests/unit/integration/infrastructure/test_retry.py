@@ -7,6 +7,7 @@ import pytest
 
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.errors import (
+    ConnectionFailedError,
     CredentialsError,
     IngestionInterrupted,
     ProviderUnavailableError,
@@ -94,6 +95,16 @@ def test_an_answer_to_another_question_is_asked_for_twice_more_at_most(play: Pla
     with pytest.raises(WrongAnswerError, match="of MSFT"):
         play(RetryPolicy(attempts=allowed), attempts, FakeClock(), retries)
     assert (attempts.made, len(retries)) == (sent, sent - 1)
+
+
+@BOTH
+@pytest.mark.parametrize(("reached_before", "sent"), [(False, 3), (True, 8)])
+def test_a_provider_that_was_never_reached_gets_few_retries(play: Play, reached_before: bool, sent: int) -> None:
+    clock, attempts = FakeClock(), Attempts(*[ConnectionFailedError("refused", reached_before)] * 9)
+    with pytest.raises(ConnectionFailedError, match="refused"):
+        play(RetryPolicy(), attempts, clock, Retries())
+    assert attempts.made == sent
+    assert sum(clock.slept) < (3 if sent == 3 else 120)
 
 
 @BOTH
