@@ -104,8 +104,8 @@ def folded(text: str, width: int | None) -> str:
 
 
 def width_of(stream: TextIO) -> int | None:
-    """Return the columns of the terminal that the stream is; None if it is a file or a pipe."""
+    """Return the columns of the terminal that the stream is; None if it is a file, a pipe, or a terminal of no size."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else None
+        return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
     except (OSError, ValueError):  # ValueError: a closed stream, or one without a descriptor
         return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 
 import pytest
 
-from marketpipe.terminal.verbosity import Verbosity, in_force, is_wanted, write_error_line
+from marketpipe.terminal.verbosity import Verbosity, in_force, is_wanted, width_of, write_error_line
 
 LOG = logging.getLogger("marketpipe.ingestion")
 
@@ -53,3 +54,9 @@ def test_json_lines_hold_time_level_logger_message_and_exception(capsys: pytest.
     assert logged["time"].endswith("Z")
     assert "ValueError: why" in logged["exception"]
     assert (written["level"], written["message"]) == ("warning", "failed: AAPL")
+
+
+def test_a_terminal_that_does_not_tell_its_size_folds_nothing() -> None:
+    ours, theirs = os.openpty()  # a new one has no columns, as under some runners of containers and of tests
+    with os.fdopen(ours), os.fdopen(theirs, "w") as stream:
+        assert width_of(stream) is None

@@ -7,8 +7,8 @@ What happens on a 429, or on any other failure, can be read here from top to bot
    Any other response that allows no further request, or has a ``Retry-After``, causes the same pause.
 2. ``classify_failure`` turns the response into an error: ``RateLimitedError`` for a 429, which is transient.
 3. ``RetryPolicy`` decides whether and when to try again: transient errors are, after a backoff, up to 8 times (3 times
-   for a probing request, or if the provider was never reached). After a 429 the backoff is 0 if the pause of step 1 is
-   at least as long: the pause does the waiting.
+   for a probing request, while the provider answers nothing, and if it was never reached). After a 429 the backoff is
+   0 if the pause of step 1 is at least as long: the pause does the waiting.
 4. The next attempt waits in ``RateLimiter.acquire`` until the pause ends. After the last one the error is raised; if no
    connection was made, as ``ProviderUnreachableError``, which ends the job.
 
@@ -43,6 +43,8 @@ from marketpipe.shared_kernel.domain.errors import (
     ClockError,
     ConnectionFailedError,
     ProviderError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
     ProviderUnreachableError,
     SymbolRefusedError,
     TransientProviderError,
@@ -93,6 +95,7 @@ class BaseApiClient(ABC):
     ) -> None:
         self._capabilities, self._http, self._limiter, self._clock = capabilities, http, limiter, clock
         self._retry_policy, self._publish = retry or RetryPolicy(), publish
+        self._unanswered = 0
 
     @property
     def capabilities(self) -> ProviderCapabilities:
@@ -206,7 +209,10 @@ class BaseApiClient(ABC):
         await self._http.aclose()
 
     def _policy(self, request: BarsRequest) -> RetryPolicy:
-        return self._retry_policy.probing if request.probing else self._retry_policy
+        # A request has had its full retries in vain, and nothing was answered since: to wait a minute for each of the
+        # others as well would not help them.
+        is_down = self._unanswered >= self._retry_policy.attempts
+        return self._retry_policy.probing if request.probing or is_down else self._retry_policy
 
     def _send(self, exchange: _Exchange) -> HttpReply:
         """Wait for a turn, then send. Runs on the caller's thread, or ahead of it on the prefetch thread."""
@@ -266,9 +272,11 @@ class BaseApiClient(ABC):
         """Publish ``RequestCompleted`` at the end, unless the request never had its turn."""
         try:
             yield exchange
-            exchange.error_kind = None
+            exchange.error_kind, self._unanswered = None, 0
         except ProviderError as error:
             exchange.error_kind = error.kind
+            is_answer = not isinstance(error, ProviderUnavailableError | ProviderTimeoutError)
+            self._unanswered = 0 if is_answer else self._unanswered + 1
             raise
         finally:
             if exchange.sent is not None:

@@ -270,6 +270,22 @@ def test_pages_of_one_new_bar_each_are_no_circle(reader: Reader) -> None:
 
 
 @BOTH
+def test_while_a_provider_answers_nothing_only_the_first_request_gets_full_retries(reader: Reader) -> None:
+    setting, transport = scripted_alpaca(*[Answer(503)] * 14, page(*BARS), Answer(503))
+    sent = []
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailableError):
+            reader(setting.client, ASKED)
+        sent.append(len(transport.requests))
+    assert sent == [8, 11, 14]
+
+    reader(setting.client, ASKED)
+    with pytest.raises(ProviderUnavailableError):
+        reader(setting.client, ASKED)
+    assert len(transport.requests) == 14 + 1 + 8, "it had answered again"
+
+
+@BOTH
 def test_a_probing_request_is_sent_three_times(reader: Reader) -> None:
     setting, transport = scripted_alpaca(Answer(503))
     with pytest.raises(ProviderUnavailableError):
