@@ -1,4 +1,4 @@
-"""The method of ``Store`` that drops symbols: their bars become revisions, and nothing else is left of them."""
+"""The method of ``Store`` that drops symbols: their bars become revisions, and what is made of them is removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST
-from marketpipe.storage.domain.integrity import StoreArea
 
 from . import composition, derived, side_rings
 
@@ -39,11 +38,11 @@ class DroppableStore(Protocol):
 
 
 def drop(self: DroppableStore, symbols: Symbols, *, dry_run: bool = False) -> DropReport:
-    """Drop symbols: remove their bars, aggregates and rejected bars, and forget that they were requested.
+    """Drop symbols: remove their bars and aggregates, and forget that they were requested.
 
-    Minute bars and official days stay as revisions: with ``as_of``, ``load`` returns them as before. A later ``ingest``
-    that names a symbol requests it again; so remove it from the configuration too. With ``dry_run`` the report is
-    returned and nothing is changed. If it is killed, call it again to finish.
+    Minute bars and official days stay as revisions: with ``as_of``, ``load`` returns them as before. Rejected bars stay
+    in quarantine. A later ``ingest`` that names a symbol requests it again; so remove it from the configuration too.
+    With ``dry_run`` the report is returned and nothing is changed. If it is killed, call it again to finish.
 
     Raises ``ConfigurationError`` for symbols that the store does not know, and ``StoreBusyError`` while another process
     updates the store or works on days of a symbol: that symbol is then as it was.
@@ -66,7 +65,7 @@ def drop(self: DroppableStore, symbols: Symbols, *, dry_run: bool = False) -> Dr
 def _drop(parts: Parts, symbol: Symbol, identity: DatasetIdentity) -> None:
     """Drop one symbol. The state forgets it last, so that what a crash leaves is found and dropped by another call."""
     state, removal = composition.state(parts), side_rings.new_symbol_removal(parts)
-    removal.remove(symbol, StoreArea.AGGREGATES)  # first: they must not outlive their minutes
+    removal.remove_aggregates(symbol)  # first: they must not outlive their minutes
     stored = composition.new_bar_store(parts, identity)
     days = _days(parts, symbol)
     for start in range(0, len(days), DAYS_AT_A_TIME):
@@ -74,7 +73,6 @@ def _drop(parts: Parts, symbol: Symbol, identity: DatasetIdentity) -> None:
     with side_rings.official_lock(parts).acquired():
         side_rings.new_official_files(parts, identity).withdraw(symbol)
         state.official_years.forget(symbol)
-    removal.remove(symbol, StoreArea.QUARANTINE)
     state.checkpoints.forget(symbol)
     removal.prune(symbol)
 

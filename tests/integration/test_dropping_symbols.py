@@ -1,4 +1,4 @@
-"""Dropped symbols: only their versions are left, other symbols are untouched, and an ingestion starts anew."""
+"""Dropped symbols: versions and rejected bars stay, other symbols are untouched, and an ingestion starts anew."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tests.support.scripted_provider import ScriptedProvider
 TUESDAY, WEDNESDAY = "2024-01-02", "2024-01-03"
 AAPL, FIRST = Symbol("AAPL"), day("AAPL", TUESDAY)
 REJECTED = bar(f"{TUESDAY}T16:30:00Z", 100.0, high=1.0)
+QUARANTINED = "quarantine/symbol=AAPL/year=2024/month=01/day=02.parquet"
 CLI = f"{{provider: synthetic, symbols: [AAPL, MSFT], start: {TUESDAY}, end: 2024-01-05, timeframes: [5m, 1d]}}"
 
 
@@ -39,19 +40,21 @@ def left(root: Path, symbol: str) -> set[str]:
     return {path.relative_to(root).parts[0] for path in root.rglob(f"symbol={symbol}")}
 
 
-def test_nothing_is_left_of_a_dropped_symbol_but_its_versions(tmp_path: Path) -> None:
+def test_what_is_left_of_a_dropped_symbol_are_its_versions_and_its_rejected_bars(tmp_path: Path) -> None:
     made, _, clock = begin(tmp_path)
     with made:
         timeframes = ("1m", "5m", "1d")
         before, then = {each: made.load("AAPL", TUESDAY, WEDNESDAY, each) for each in timeframes}, clock.now()
         others = {each: made.load("MSFT", TUESDAY, WEDNESDAY, each) for each in timeframes}
         assert left(tmp_path, "AAPL") == {"data", "aggregates", "quarantine", "revisions"}
+        rejected = (tmp_path / QUARANTINED).read_bytes()
         clock.advance(60)
 
         report = made.drop("AAPL")
 
         assert (report.symbols, report.symbol_days, report.bars) == ((AAPL,), 2, 12)
-        assert left(tmp_path, "AAPL") == {"revisions"}
+        assert left(tmp_path, "AAPL") == {"quarantine", "revisions"}
+        assert (tmp_path / QUARANTINED).read_bytes() == rejected
         for each in timeframes:
             assert made.load("AAPL", TUESDAY, WEDNESDAY, each, as_of=then).equals(before[each])
             assert made.load("MSFT", TUESDAY, WEDNESDAY, each).equals(others[each])

@@ -104,7 +104,8 @@ def drop(
 ) -> None:
     """Drop symbols: remove their bars and aggregates, and forget that they were requested.
 
-    Asks before. The bars stay as revisions: --as-of still returns them. Exit code 1 if you say no.
+    Asks before. The bars stay as revisions: --as-of still returns them. Rejected bars stay in quarantine. Exit code 1
+    if you say no.
     """
     from marketpipe.terminal.exports import is_confirmed, print_drop
 

@@ -156,11 +156,14 @@ class ParquetStoredFiles:
             for area in (StoreArea.QUARANTINE, StoreArea.DATA)
         )
         rejected = {file.trading_date: len(rows) for file, rows in quarantined if rows is not None and not file.problem}
+        has_day_files = False
         for file, rows in stored:
             if day := file.symbol_day:
+                has_day_files = True
                 found = _stored_day(day, file, rows, identity, rejected.pop(day.trading_date, 0), moments)
                 yield found if rows is None or found.error else self._with_figures(found, rows)
-        for quarantined_on, count in rejected.items():  # days of which every bar was rejected
+        # Days of which every bar was rejected. A symbol that has rejected bars alone was dropped, as far as files tell.
+        for quarantined_on, count in rejected.items() if has_day_files else ():
             if quarantined_on is not None:
                 yield StoredSymbolDay(SymbolDay(symbol, quarantined_on), 0, count, final=True)
 

@@ -13,8 +13,8 @@ from marketpipe.storage.infrastructure.inventory.store_walk import StoreWalk
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
-EMPTIED: Final = (StoreArea.DATA, StoreArea.AGGREGATES, StoreArea.QUARANTINE, StoreArea.OFFICIAL)
-"""The areas that have nothing of a dropped symbol. Its former versions stay, in the area of revisions."""
+EMPTIED: Final = (StoreArea.DATA, StoreArea.AGGREGATES, StoreArea.OFFICIAL)
+"""The areas that have nothing of a dropped symbol. Its former versions and its rejected bars stay."""
 
 
 class SymbolRemoval:
@@ -26,9 +26,9 @@ class SymbolRemoval:
     def __init__(self, layout: StoreLayout, files: DurableFiles) -> None:
         self._walk, self._files = StoreWalk(layout), files
 
-    def remove(self, symbol: Symbol, area: StoreArea) -> None:
+    def remove_aggregates(self, symbol: Symbol) -> None:
         for found in self._walk.of_symbol(symbol):
-            if not isinstance(found, str) and found.area is area:
+            if not isinstance(found, str) and found.area is StoreArea.AGGREGATES:
                 self._files.remove(Path(found.on_disk))
 
     def prune(self, symbol: Symbol) -> None:
