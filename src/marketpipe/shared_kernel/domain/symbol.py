@@ -22,10 +22,12 @@ _ROOT = r"([A-Z0-9]{1,6})"
 _SPELLINGS: Final = tuple(
     (re.compile(_ROOT + form), canonical)
     for form, canonical in (
-        (r"[ /.\-]([A-Z])", r"\1.\2"),  # BRK/B, BRK-B, BRK B: a class of shares
-        (r"([a-oqs-v])", r"\1.\2"),  # BRKb; p, r and w mean other things there, see _NEAR
+        (r"[/.\-]([A-Z])", r"\1.\2"),  # BRK/B, BRK-B: a class of shares
+        (r" ([ABC])", r"\1.\2"),  # BRK B; "AAP L" is rather a slip, see _NEAR
+        (r"([abc])", r"\1.\2"),  # BRKb; so is "AAPl"
         (r"[ /.]PR", r"\1.PR"),  # preferred shares; Yahoo's ABC-PR is series R
-        (r"[ /.\-]?(?:p|(?<=[ /.\-])(?:PR|P))[ /.\-]?([A-Z])", r"\1.PR\2"),  # ABC PR A, ABC-PA, ABCpA
+        (r"(?:p|[ /.\-]PR)[ /.\-]?([A-Z])", r"\1.PR\2"),  # ABCpA, ABC PR A
+        (r"(?:-P|[ /.\-]P[ /.\-])([A-Z])", r"\1.PR\2"),  # Yahoo's ABC-PA, but no other "AA PL": see _NEAR
         (r"[$^]([A-Z])", r"\1.PR\2"),  # ABC^A, ABC$A: preferred shares, series A
         (r"[ /.\-](?:WS|WT)", r"\1.WS"),
         (r"\+", r"\1.WS"),  # warrants
@@ -37,6 +39,8 @@ _SPELLINGS: Final = tuple(
 )
 """How a kind of security is written elsewhere (CQS, CMS, Nasdaq, Yahoo), and its canonical form. docs/adr/0034."""
 _NEAR: Final = (
+    (re.compile(_ROOT + "[ /]P([A-Z])"), r"preferred shares, series \2, are written \1.PR\2, and one word \1P\2"),
+    (re.compile(_ROOT + " ([A-Z])"), r"a class of shares is written \1.\2, and one word \1\2"),
     (re.compile(_ROOT + "r"), r"rights are written \1.RT, and a class of shares \1.R"),
     (re.compile(_ROOT + "w"), r"when-issued shares are written \1.WI, and a class of shares \1.W"),
     (re.compile(_ROOT + "p"), r"preferred shares are written \1.PR, with a series \1.PRA"),

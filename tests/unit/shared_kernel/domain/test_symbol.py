@@ -121,6 +121,7 @@ OTHER_SPELLINGS = {
     "ABC PR A": "ABC.PRA",
     "ABC PRA": "ABC.PRA",
     "ABC/PR/A": "ABC.PRA",
+    "ABC P A": "ABC.PRA",
     "ABCpA": "ABC.PRA",
     "ABC^A": "ABC.PRA",
     "ABC$A": "ABC.PRA",
@@ -149,7 +150,7 @@ def test_a_valid_symbol_stays_as_it_is_and_has_a_canonical_form(spelling: str, f
     assert canonical(Symbol(spelling)) == Symbol(form)
 
 
-@pytest.mark.parametrize("text", ["AAPL", "BRK.B", "ABC.PRA", "ABC.WS.A", "BTC-USD", "005930.KS", "A.B.C.D"])
+@pytest.mark.parametrize("text", ["AAPL", "BRK.B", "ABC.PRA", "ABC.WS.A", "BTC-USD", "005930.KS", "MC.PA", "A.B.C.D"])
 def test_canonical_leaves_what_follows_no_other_convention(text: str) -> None:
     assert canonical(Symbol(text)) == Symbol(text)
 
@@ -167,6 +168,11 @@ def test_canonical_leaves_what_follows_no_other_convention(text: str) -> None:
         ("^GSPC", "indices are not covered"),
         ("ES=F", "futures, currencies and coins are not covered"),
         ("BTC/USD", "futures, currencies and coins are not covered"),
+        ("AA PL", "preferred shares, series L, are written AA.PRL, and one word AAPL"),
+        ("AA/PL", "preferred shares, series L, are written AA.PRL, and one word AAPL"),
+        ("AAP L", "a class of shares is written AAP.L, and one word AAPL"),
+        ("AAPl", "did you mean 'AAPL'?"),
+        ("GOOGl", "did you mean 'GOOGL'?"),
         ("AAPL US", "write AAPL, without the exchange"),
         ("NASDAQ:AAPL", "write AAPL, without the exchange"),
     ],
