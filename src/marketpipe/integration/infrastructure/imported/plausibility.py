@@ -14,7 +14,7 @@ from attrs import frozen
 from marketpipe.integration.domain.table_import import Stamps
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
-from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
+from marketpipe.shared_kernel.infrastructure.new_york_days import DAY, day_numbers, trading_date
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -33,6 +33,8 @@ RARE: Final = 0.02
 SHIFTS: Final = tuple(minutes + edge for minutes in range(-570, 571, STEP) for edge in (0, 1) if minutes)
 BURST: Final = 4.0
 """So many times the volume of the minutes before, or the jump at the open, is a burst."""
+DENSE: Final = 200
+"""Bars of a symbol on one day from which on that day alone tells when the market opened."""
 BUSY, QUIET = 0.3, 0.001
 """Shares of the busiest minutes: a burst is at least so busy, and nothing counts as quieter than that."""
 
@@ -91,8 +93,9 @@ def doubts(
     questions += _off_grid(micros) or _steps(micros, days, owners)
     if not questions:
         at = open_day & within
-        shift = _shift(micros[at], days[at], owners[at], volumes[at], sessions, places[at])
-        questions += _shifted(shift, stamps, notes)
+        minutes = _Minutes(micros[at], days[at], owners[at], volumes[at], places[at], sessions)
+        shift = minutes.shift()
+        questions += _shifted(shift, stamps, notes) if shift else _shifted_in_part(minutes)
     return Doubts(tuple(notes), tuple(questions))
 
 
@@ -138,23 +141,83 @@ def _steps(micros: Int64s, days: Int64s, owners: Int64s) -> list[str]:
     return [f"the bars are {least} minutes apart: only bars of one minute are imported"]
 
 
-def _shift(
-    micros: Int64s, days: Int64s, owners: Int64s, volumes: Floats, sessions: SessionTable, places: Int64s
-) -> int:
-    """Return by how many minutes the market seems to open after its open: 0 if that cannot be told."""
-    if not len(micros):
-        return 0
-    starts = np.flatnonzero(np.append(True, (np.diff(days) != 0) | (np.diff(owners) != 0)))
-    ends = np.append(starts[1:], len(micros)) - 1
-    offsets = (micros - sessions.opens[places]) // MICROS_PER_MINUTE
-    firsts, lasts = offsets[starts], (micros[ends] - sessions.closes[places[ends]]) // MICROS_PER_MINUTE
-    first = int(np.quantile(firsts, RARE, method="lower"))
-    last = int(np.quantile(lasts, 1 - RARE, method="higher"))
-    shift = STEP * round((first + last) / 2 / STEP)
-    if max(abs(first - shift), abs(last - shift)) > SPARSE:  # other hours than those of a regular session
-        return _burst(offsets, volumes)
-    has_open, has_close = (offsets == 0).sum() > RARE * len(starts), (lasts == 0).any()
-    return shift if shift else int(has_close and not has_open)
+@frozen
+class _Minutes:
+    """Bars within the hours of their sessions, by symbol, then time; ``places`` are those of their sessions."""
+
+    micros: Int64s
+    days: Int64s
+    owners: Int64s
+    volumes: Floats
+    places: Int64s
+    sessions: SessionTable
+
+    def of(self, rows: Bools) -> _Minutes:
+        days, owners, places = self.days[rows], self.owners[rows], self.places[rows]
+        return _Minutes(self.micros[rows], days, owners, self.volumes[rows], places, self.sessions)
+
+    def starts(self) -> Int64s:
+        """Return where each symbol-day begins."""
+        return np.flatnonzero(np.append(True, (np.diff(self.days) != 0) | (np.diff(self.owners) != 0)))
+
+    def ends(self) -> tuple[Int64s, Int64s]:
+        """Return by how many minutes the first bar of each symbol-day is after the open, its last after the close."""
+        firsts = self.starts()
+        lasts = np.append(firsts[1:], len(self.micros)) - 1
+        opens, closes = (edges[self.places] for edges in (self.sessions.opens, self.sessions.closes))
+        return (
+            (self.micros[firsts] - opens[firsts]) // MICROS_PER_MINUTE,
+            (self.micros[lasts] - closes[lasts]) // MICROS_PER_MINUTE,
+        )
+
+    def shift(self) -> int:
+        """Return by how many minutes the market seems to open after its open: 0 if that cannot be told."""
+        if not len(self.micros):
+            return 0
+        offsets = (self.micros - self.sessions.opens[self.places]) // MICROS_PER_MINUTE
+        firsts, lasts = self.ends()
+        first = int(np.quantile(firsts, RARE, method="lower"))
+        last = int(np.quantile(lasts, 1 - RARE, method="higher"))
+        shift = STEP * round((first + last) / 2 / STEP)
+        if max(abs(first - shift), abs(last - shift)) > SPARSE:  # other hours than those of a regular session
+            return _burst(offsets, self.volumes)
+        has_open, has_close = (offsets == 0).sum() > RARE * len(firsts), (lasts == 0).any()
+        return shift if shift else int(has_close and not has_open)
+
+
+def _shifted_in_part(minutes: _Minutes) -> list[str]:
+    """Return the question about clocks that change on other days than those of the stated zone, as -05:00 never does.
+
+    All days with the same offset of New York from UTC are examined together, and each day that has many bars alone.
+    """
+    if not len(minutes.micros):
+        return []
+    starts = minutes.sessions.starts[minutes.places] % DAY
+    for start in np.unique(starts):
+        season = minutes.of(starts == start)
+        shift = season.shift() if len(season.micros) > DENSE * len(season.starts()) else 0
+        if abs(shift) >= STEP - 1:
+            return [_other_clock(shift, season.days)]
+    firsts, lasts = minutes.ends()
+    shifts = STEP * np.round((firsts + lasts) / 2 / STEP).astype(np.int64)
+    dense = np.diff(np.append(minutes.starts(), len(minutes.micros))) >= DENSE
+    regular = np.maximum(np.abs(firsts - shifts), np.abs(lasts - shifts)) <= SPARSE
+    odd = dense & regular & (shifts != 0)
+    if odd.sum() <= FEW * len(odd):
+        return []
+    return [_other_clock(int(shifts[odd][0]), minutes.days[minutes.starts()][odd])]
+
+
+def _other_clock(shift: int, days: Int64s) -> str:
+    return (
+        f"on {len(np.unique(days)):,} days, such as {trading_date(int(days[0]))}, the market seems to open "
+        f"{_minutes_off(shift)}, on others on time: the clock of the file changes on other dates than the one that you "
+        "state, or never. State its zone with --timezone"
+    )
+
+
+def _minutes_off(shift: int) -> str:
+    return f"{STEP * round(abs(shift) / STEP)} minutes too {'late' if shift > 0 else 'early'}"
 
 
 def _burst(offsets: Int64s, volumes: Floats) -> int:
@@ -190,12 +253,10 @@ def _shifted(shift: int, stamps: Stamps | None, notes: list[str]) -> list[str]:
             "the times look like the ends of the minutes, as trading begins one minute after the open: state --stamps "
             "right if they are the ends, or left if they are the beginnings"
         ]
-    if abs(shift) < 29:
+    if abs(shift) < STEP - 1:
         return []
-    way = "late" if shift > 0 else "early"
     return [
-        f"the market seems to open {abs(shift) // 30 * 30} minutes too {way}: the times are of another time zone. "
-        "State it with --timezone"
+        f"the market seems to open {_minutes_off(shift)}: the times are of another time zone. State it with --timezone"
     ]
 
 

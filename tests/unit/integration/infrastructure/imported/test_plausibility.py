@@ -46,6 +46,21 @@ def test_times_of_another_zone_are_asked_about(market: Market, minutes: int) -> 
     assert "--timezone" in examined(market, minutes).questions[0]
 
 
+@pytest.mark.parametrize("extended", [True, False])
+def test_a_clock_that_changes_on_other_days_is_asked_about(extended: bool) -> None:
+    table = Market(first="2024-03-07", last="2024-03-12", extended=extended).table()
+    within = SessionTable.around(CALENDAR, day_numbers(table["timestamp"].cast(pa.int64()).to_numpy()))
+    micros = table["timestamp"].cast(pa.int64()).to_numpy().copy()
+    days = day_numbers(micros)
+    late = days > day_numbers(micros[:1])[0] + 3
+    micros[late] += 60 * MICROS_PER_MINUTE  # as -05:00 would have it after the clocks were set forward
+    places, _ = within.places(days)
+    inside = micros < within.ends[places]
+    micros, days, volumes = micros[inside], days[inside], table["volume"].to_numpy()[inside]
+    found = doubts(micros, days, np.zeros(len(days), np.int64), volumes, within, None)
+    assert "on 2 days, such as 2024-03-11, the market seems to open 60 minutes too late" in found.questions[0]
+
+
 def test_bars_of_five_minutes_are_asked_about() -> None:
     table = Market(last="2024-01-02", extended=False).table()
     micros = table["timestamp"].cast(pa.int64()).to_numpy()
