@@ -22,6 +22,8 @@ UTC_NAME: Final = "UTC"
 EPOCHS: Final = ((10**8, 10**11, "s", 10**6), (10**11, 10**14, "ms", 10**3), (10**14, 10**17, "us", 1))
 """From, to, unit and microseconds of it: for the years from 1973 on, a number can be of one unit only."""
 NANOSECONDS: Final = 10**17
+EXCEL_DAYS: Final = (25_569, 73_416)
+"""From 1970-01-01 on, to the end of 2100, counted since 1899-12-30."""
 _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 _TEXT: Final = (
     r"^\s*(?P<a>\d{1,4})[-/.](?P<b>\d{1,2})[-/.](?P<c>\d{1,4})(?:[T ]\s*(?P<time>\d{1,2}:\d\d.*?))?\s*"
@@ -47,11 +49,11 @@ class BarTimes:
 
 def check_timezone(name: str | None) -> None:
     """Raise ``ConfigurationError`` for a time zone that is neither an IANA name nor an offset."""
-    if name is None or _OFFSET.fullmatch(name):
-        return
     try:
+        if name is None or _OFFSET.fullmatch(name):
+            return
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
         raise ConfigurationError(
             f"timezone: {name!r} is no time zone; write America/New_York, UTC, or an offset such as -05:00"
         ) from error
@@ -102,8 +104,8 @@ def _to_utc(local: Int64s, zone: str, settings: ImportSettings) -> Int64s:
 
 
 def _clock_change(zone: str, reason: str) -> str:
-    moment = re.search(r"'([^']+)'", reason)
-    found = f"the local time {moment.group(1)}" if moment else "a local time"
+    moment = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", reason)
+    found = f"the local time {moment.group()}" if moment else "a local time"
     if "ambiguous" in reason:
         return (
             f"{found} exists twice in {zone}, as clocks are set back then: state which of both is meant with "
@@ -170,6 +172,11 @@ def _from_numbers(column: pa.ChunkedArray, name: str, order: str | None) -> _Mom
             return _Moments(np.round(numbers * factor).astype(np.int64), zone=True)
     if low >= NANOSECONDS:
         return _Moments(numbers.astype(np.int64) // 1000, zone=True)
+    if EXCEL_DAYS[0] <= low and high < EXCEL_DAYS[1]:
+        raise ConfigurationError(
+            f"the column {name} has numbers from {low} to {high}, which seem to be days as Excel counts them: save "
+            "them as text, such as 2024-01-02 09:30"
+        )
     raise ConfigurationError(
         f"the column {name} has numbers from {low:,} to {high:,}, which are no times since 1970: if they are times of "
         "day, name a column with the date too, with --map date=…,time=…"
@@ -182,11 +189,8 @@ def _from_text(column: pa.ChunkedArray, name: str, order: str | None) -> _Moment
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()
     texts, codes = coded.dictionary, coded.indices.to_numpy()
-    for pattern in (_TEXT, _DIGITS):
-        parts = pc.extract_regex(texts, pattern)
-        if not parts.null_count:
-            break
-    else:
+    parts = min((pc.extract_regex(texts, pattern) for pattern in (_TEXT, _DIGITS)), key=_unread)
+    if _unread(parts):
         row = int(np.flatnonzero(np.isin(codes, np.flatnonzero(parts.is_null().to_numpy(False))))[0])
         raise ConfigurationError(f"the column {name} has {column[row].as_py()!r} in row {row + 1:,}, which is no time")
     days, question = _days(parts, name, order)
@@ -204,6 +208,10 @@ def _from_text(column: pa.ChunkedArray, name: str, order: str | None) -> _Moment
     if has_zone.any() and not has_zone.all():
         raise ConfigurationError(f"the column {name} has times with a zone and times without one")
     return _Moments((micros - offsets)[codes], zone=bool(has_zone.any()))
+
+
+def _unread(parts: pa.StructArray) -> int:
+    return int(parts.null_count)
 
 
 def _numbers(parts: pa.StructArray, name: str) -> Int64s:

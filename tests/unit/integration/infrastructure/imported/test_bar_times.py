@@ -118,14 +118,14 @@ def test_the_zone_of_a_documented_format_needs_no_answer() -> None:
 
 def test_a_time_that_exists_twice_is_refused_unless_stated() -> None:
     values, zone = ["2024-11-03 01:30"], "America/New_York"
-    with pytest.raises(ConfigurationError, match=r"exists twice in America/New_York.*--ambiguous"):
+    with pytest.raises(ConfigurationError, match=r"2024-11-03 01:30:00 exists twice in America/New_York.*--ambiguous"):
         read(values, timezone=zone)
     early, late = (moments(read(values, timezone=zone, ambiguous=which))[0] for which in ("earliest", "latest"))
     assert (early.hour, late.hour) == (5, 6)
 
 
 def test_a_time_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="does not exist in America/New_York"):
+    with pytest.raises(ConfigurationError, match="2024-03-10 02:30:00 does not exist in America/New_York"):
         read(["2024-03-10 02:30"], timezone="America/New_York", ambiguous="earliest")
 
 
@@ -137,6 +137,8 @@ def test_a_time_that_does_not_exist_is_refused() -> None:
         (["2024-13-40 09:30"], "no date of the calendar"),
         (["2024-01-02 29:30"], "no clock shows"),
         ([34_200_000], "times of day"),
+        ([45_293.395833, 45_293.4], "as Excel counts them"),
+        (["20240102 0930", "20240102 0931", "2024-01-02 0x32"], "'2024-01-02 0x32' in row 3"),
         ([True], "has no times"),
         (["2024-01-02T14:30:00Z", "2024-01-02T14:30:00"], "with a zone and times without one"),
     ],
@@ -146,7 +148,7 @@ def test_what_is_no_time_is_refused_with_its_row(values: list[Any], words: str) 
         read(values)
 
 
-@pytest.mark.parametrize("name", ["Mars/Olympus", "EDT", "../etc", "5"])
-def test_an_unknown_time_zone_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["Mars/Olympus", "EDT", "../etc", "5", 5, b"UTC"])
+def test_an_unknown_time_zone_is_refused(name: Any) -> None:
     with pytest.raises(ConfigurationError, match="is no time zone"):
         check_timezone(name)
