@@ -14,6 +14,7 @@ table ``claims`` lists the symbol-days of each lease; its name is part of the sc
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
@@ -226,8 +227,22 @@ def prepare(connection: sqlite3.Connection) -> None:
             while (version := version_of(connection)) != VERSION:
                 for statement in STEPS[version]:
                     connection.execute(statement)
-    connection.execute("PRAGMA journal_mode = WAL")  # it is written into the file: not before it is known to be ours
+    _write_ahead(connection)  # it is written into the file: not before it is known to be ours
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Set WAL mode. Raises ``sqlite3.OperationalError`` if others write for longer than the connection's timeout."""
+    deadline = time.monotonic() + _pragma(connection, "busy_timeout") / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        with transaction(connection):
+            """SQLite waits for another writer when a transaction begins, but not when the mode changes."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

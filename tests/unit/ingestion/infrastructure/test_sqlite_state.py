@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
-from marketpipe.ingestion.infrastructure.sqlite_schema import APPLICATION_ID, VERSION
+from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
+from marketpipe.ingestion.infrastructure.sqlite_schema import APPLICATION_ID, NEW, STEPS, VERSION
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
@@ -33,6 +35,16 @@ def bars_a_day(state: SQLiteState) -> float | None:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "marketpipe.sqlite"
+
+
+@contextmanager
+def another_that_writes(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that has made the tables and writes again before WAL mode is set."""
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        for statement in ("BEGIN IMMEDIATE", *STEPS[NEW], "COMMIT", "BEGIN IMMEDIATE"):
+            other.execute(statement)
+        yield other
 
 
 def foreign_database(path: Path, *statements: str) -> bytes:
@@ -206,6 +218,23 @@ def test_stores_that_open_a_new_file_at_the_same_moment_all_succeed(path: Path) 
         thread.join(60)
 
     assert failures == []
+
+
+def test_a_store_that_opens_a_new_file_waits_while_another_writes_there(path: Path) -> None:
+    with another_that_writes(path) as other:
+        end = threading.Timer(0.1, other.execute, ["COMMIT"])
+        end.start()
+
+        state = SQLiteState(path, "../data")
+        end.join()
+
+    record(state, [answer("AAPL", "2024-01-02")])
+    state.close()
+
+
+def test_a_store_that_opens_a_new_file_does_not_wait_for_ever(path: Path) -> None:
+    with another_that_writes(path), pytest.raises(StateError, match="is locked by another process"):
+        SQLiteFile(path, "../data", timeout_seconds=0.05)
 
 
 @pytest.mark.parametrize(
