@@ -12,6 +12,7 @@ from attrs import evolve
 
 from marketpipe.ingestion.domain.coverage.verdict import Finding, Gap, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
+from marketpipe.integration.domain.table_import import ONLY_FILES_BRING_MORE
 from marketpipe.parts import Parts
 from marketpipe.scoping import refuse_unknown
 from marketpipe.shared_kernel.domain.errors import (
@@ -136,7 +137,8 @@ def _report(parts: Parts, scope: IngestionScope, complete: Complete, found: Sequ
     gaps = [*found, *late]
     if not gaps:
         return
-    message = f"{_described(parts, scope, gaps)}\n{'; '.join(_advice(found, late))}"
+    imported = composition.holds_imported_bars(composition.known_state(parts))
+    message = f"{_described(parts, scope, gaps)}\n{'; '.join(_advice(found, late, imported=imported))}"
     if complete == REQUIRE:
         raise IncompleteError(message, gaps)
     _warn(f'{message}; complete="ignore" loads without this warning')
@@ -146,7 +148,8 @@ def _planned(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list[
     """Return what a plan would request; aggregates that are stored have the bars of a file that was lost since."""
     layout = composition.layout(parts)
     reads_minutes = [symbol for symbol in scope.symbols if not layout.has_aggregates(symbol, timeframe)]
-    return composition.new_gap_finder(parts, composition.known_state(parts)).gaps(scope, reads_minutes)
+    finder = composition.new_gap_finder(parts, composition.known_state(parts))
+    return finder.gaps(scope, reads_minutes, by_day=not timeframe.is_intraday)
 
 
 def _required(parts: Parts, scope: IngestionScope) -> list[Gap]:
@@ -174,7 +177,7 @@ def _described(parts: Parts, scope: IngestionScope, gaps: Sequence[Gap]) -> str:
     return "\n  ".join([head, *map(str, gaps[:SHOWN]), *more])
 
 
-def _advice(found: Sequence[Gap], late: Sequence[Gap]) -> Iterator[str]:
+def _advice(found: Sequence[Gap], late: Sequence[Gap], *, imported: bool) -> Iterator[str]:
     """Yield the commands that fill the gaps and show them; what was stored too late is no gap any more."""
     if late:
         yield "a later as_of has more"
@@ -183,7 +186,8 @@ def _advice(found: Sequence[Gap], late: Sequence[Gap]) -> Iterator[str]:
         some = f"--symbols {','.join(symbols)} " if len(symbols) <= SHOWN else ""
         options = f"{some}--start {min(gap.first for gap in found)} --end {max(gap.last for gap in found)}"
         retry = any(gap.finding.suspicion is not None and gap.finding.suspicion.asking_helps for gap in found)
-        yield f"'marketpipe ingest --config FILE {options}{' --retry-suspect' if retry else ''}' requests them"
+        more = f"'marketpipe ingest --config FILE {options}{' --retry-suspect' if retry else ''}' requests them"
+        yield ONLY_FILES_BRING_MORE if imported else more
         yield f"'marketpipe coverage {options}' shows all of them"
 
 

@@ -20,6 +20,7 @@ from attrs import asdict, evolve
 from marketpipe.config import PROCESSES, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.integration.domain.data_feed import USUAL_DELAY, ProviderCapabilities
+from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.parts import Parts, WorkerProcesses, once
 from marketpipe.provider_registry import capabilities_without_keys, closing_auction_of, needed_credentials, new_provider
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -176,10 +177,11 @@ def planner(parts: Parts, recorded: IngestionState) -> IngestionPlanner:
     return IngestionPlanner(scheduler, recorded.checkpoints, recorded.statistics, inventory(parts), parts.clock)
 
 
-def new_gap_finder(parts: Parts, recorded: IngestionState) -> GapFinder:
+def new_gap_finder(parts: Parts, recorded: SQLiteState) -> GapFinder:
     from marketpipe.ingestion.application.ingestion_planner import GapFinder
 
-    return GapFinder(calendar(parts), finality(parts), recorded.checkpoints, inventory(parts), parts.clock)
+    days = stored_official_days(parts, recorded) if holds_imported_bars(recorded) else None
+    return GapFinder(calendar(parts), finality(parts), recorded.checkpoints, inventory(parts), parts.clock, days)
 
 
 @once
@@ -199,7 +201,20 @@ def assessor(parts: Parts, recorded: SQLiteState) -> CoverageAssessor:
         thresholds,
         (*KNOWN_HALTS, *halts),
         stored_official_days(parts, recorded),
+        partial(holds_imported_bars, recorded),
     )
+
+
+def known_identity(parts: Parts) -> DatasetIdentity | None:
+    """Return the dataset that the minute bars name, or else the one on record; None before anything was stored."""
+    recorded = known_state(parts).dataset()
+    return stored_identity(parts).read() or (recorded[0] if recorded else None)
+
+
+def holds_imported_bars(recorded: IngestionState) -> bool:
+    """Return whether the bars come from files of the user, so that none can be requested."""
+    dataset = recorded.dataset()
+    return dataset is not None and is_imported(dataset[0].provider)
 
 
 def finality(parts: Parts) -> SessionFinality:

@@ -96,7 +96,7 @@ def export_bars(
     """Write what ``load`` returns for these symbols and dates, and in the metadata what they are."""
     from marketpipe.storage.infrastructure.reading.exporting import loaded_in_parts, write_bars
 
-    identity, moment = composition.stored_identity(parts).read(), "" if as_of is None else str(as_of)
+    identity, moment = composition.known_identity(parts), "" if as_of is None else str(as_of)
     stated = {"marketpipe.dataset": str(identity or ""), "marketpipe.timeframe": str(timeframe)}
     bars = loaded_in_parts(composition.layout(parts), symbols, dates, timeframe, load)
     return write_bars(file, bars, {**stated, "marketpipe.as_of": moment})

@@ -91,8 +91,7 @@ def _days(parts: Parts, symbol: Symbol) -> Sequence[SymbolDay]:
 
 
 def _identity(parts: Parts) -> DatasetIdentity:
-    dataset = composition.known_state(parts).dataset()
-    if (found := composition.stored_identity(parts).read() or (dataset and dataset[0])) is None:
+    if (found := composition.known_identity(parts)) is None:
         raise ConfigurationError(
             f"{parts.config.output_path} holds nothing that states its dataset; 'marketpipe recover' rebuilds the state"
         )

@@ -20,8 +20,8 @@ from marketpipe.integration.domain.table_import import (
     provider_name,
 )
 from marketpipe.reports import ImportReport, IngestionReport
+from marketpipe.scoping import Spans, official_spans
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.store_inventory import RecordedOfficialYear
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
@@ -29,7 +29,6 @@ from marketpipe.store import Store
 
 from . import composition, side_rings
 
-Spans = Mapping[Symbol, tuple[TradingDate, TradingDate]]
 BarCounts = Mapping[Symbol, Mapping[TradingDate, int]]
 SHOWN: Final = 3
 
@@ -118,7 +117,7 @@ class ImportingStore(Store):
             return shown
         counts, state = bars.dates(), composition.known_state(self._parts)
         if shown.timeframe is Timeframe.DAY_1:
-            spans = official_spans({symbol: state.official_years.years(symbol, 1, 9999) for symbol in counts})
+            spans = official_spans(state.official_years, counts)
             questions = self._not_final(shown.last)
         else:
             spans = state.checkpoints.stored_spans()
@@ -200,12 +199,6 @@ def shortened(stored: BarCounts, given: BarCounts) -> list[str]:
         f"{len(days):,} stored symbol-days would lose bars: {shown}{more}. State --replace to replace them (the stored "
         "bars are kept as revisions), or leave these dates out"
     ]
-
-
-def official_spans(years: Mapping[Symbol, Mapping[int, RecordedOfficialYear]]) -> Spans:
-    """Return the first and the last day that each symbol has an answer for; a symbol without any is left out."""
-    found = {symbol: [date for year in some.values() for date in year.answered.dates] for symbol, some in years.items()}
-    return {symbol: (min(dates), max(dates)) for symbol, dates in found.items() if dates}
 
 
 def left_in_another_scale(spans: Spans, given: BarCounts) -> list[str]:

@@ -13,6 +13,7 @@ from marketpipe.ingestion.domain.ingestion_plan import LONGEST_CLOSURES, Ingesti
 from marketpipe.ingestion.domain.official_days import RECENT_SESSIONS
 from marketpipe.ingestion.domain.store_status import JobRecord
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.store_inventory import OfficialYearRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, as_symbols, canonical
 from marketpipe.shared_kernel.domain.trading_date import (
     AnyDate,
@@ -24,6 +25,7 @@ from marketpipe.shared_kernel.domain.trading_date import (
 
 CLOSE: Final = 0.5
 SHOWN: Final = 10
+EVERY_YEAR: Final = (1, 9999)
 Symbols = str | Symbol | Iterable[str | Symbol]
 Spans = Mapping[Symbol, tuple[TradingDate, TradingDate]]
 """The first and the last date for which each symbol was ever requested, both inclusive."""
@@ -73,6 +75,13 @@ def configured_scope(
     return IngestionScope(config.symbols if symbols is None else as_symbols(symbols), first, last, config.session)
 
 
+def official_spans(register: OfficialYearRegister, symbols: Iterable[Symbol]) -> Spans:
+    """Return the first and the last official day that each symbol has an answer for; symbols without any are absent."""
+    years = {symbol: register.years(symbol, *EVERY_YEAR).values() for symbol in symbols}
+    found = {symbol: [date for year in some for date in year.answered.dates] for symbol, some in years.items()}
+    return {symbol: (min(dates), max(dates)) for symbol, dates in found.items() if dates}
+
+
 def recorded_scope(
     spans: Spans,
     jobs: Sequence[JobRecord],
@@ -88,7 +97,7 @@ def recorded_scope(
     """
     if not spans and (symbols is None or start is None or end is None):
         raise ConfigurationError(
-            "nothing was ever ingested here: give a configuration, or symbols, start and end. "
+            "nothing was ever ingested or imported here: give a configuration, or symbols, start and end. "
             "If bars are stored here and the state was lost, 'marketpipe recover' rebuilds it"
         )
     ranges = [*spans.values(), *((job.first, job.last) for job in jobs)]
@@ -105,7 +114,7 @@ def refuse_unknown(named: Iterable[Symbol], known: Collection[Symbol], place: ob
     if not known:
         raise ConfigurationError(
             f"there is no store at {place}: no bars are stored there, and none were ever requested. Run "
-            "'marketpipe ingest' first, or name the configuration of the store"
+            "'marketpipe ingest' or 'marketpipe import' first, or name the configuration of the store"
         )
     unknown = [symbol for symbol in named if symbol not in known]
     if unknown:

@@ -26,6 +26,7 @@ from marketpipe.scoping import (
     chosen_symbols,
     configured_scope,
     extended_to_the_last,
+    official_spans,
     recorded_scope,
     refuse_unknown,
     resolved,
@@ -149,7 +150,7 @@ class Store:
         assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(scope)
         recorded = side_rings.new_recorded_files(self._parts, composition.new_stored_files(self._parts))
         lost = recorded.lost(scope.symbols, scope.first, scope.last)
-        identity = composition.stored_identity(self._parts).read()
+        identity = composition.known_identity(self._parts)
         report = CoverageReport(scope.first, scope.last, scope.session_kind, assessed, lost, identity)
         if not report.dates:
             raise ConfigurationError(
@@ -219,12 +220,11 @@ class Store:
         A recorded file that is gone counts as missing. Writes nothing.
         """
         state = composition.known_state(self._parts)
-        recorded, session = state.dataset() or (None, None)
         return StatusReport(
-            composition.stored_identity(self._parts).read() or recorded,
+            composition.known_identity(self._parts),
             tuple(present_summaries(state.statistics, state.checkpoints, composition.inventory(self._parts))),
             tuple(state.jobs.latest(JOBS_IN_STATUS)),
-            session,
+            self._recorded_session(),
         )
 
     def verify(
@@ -324,7 +324,8 @@ class Store:
         if isinstance(self._config, PipelineConfig):
             scope = self._scope(symbols, start, end)
             return scope if end is not None else extended_to_the_last(scope, state.checkpoints.requested_spans())
-        spans, jobs = state.checkpoints.requested_spans(), state.jobs.latest(EVERY_JOB)
+        requested, jobs = state.checkpoints.requested_spans(), state.jobs.latest(EVERY_JOB)
+        spans = {**official_spans(state.official_years, state.official_years.symbols()), **requested}
         named = None if symbols is None else self._chosen(symbols)
         return recorded_scope(spans, jobs, self._session(), self._latest_final, named, start, end)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Suspicion, SymbolCoverage, Verdict
-from marketpipe.integration.domain.table_import import is_imported
+from marketpipe.integration.domain.table_import import ONLY_FILES_BRING_MORE, is_imported
 from marketpipe.reports import CoverageReport, day_as_row
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.terminal.output import count_of, out, print_json, printable
@@ -97,7 +97,7 @@ def _conclusion(report: CoverageReport) -> str:
 def _advice(report: CoverageReport) -> Iterator[str]:
     findings = [gap.finding for gap in report.gaps()]
     if findings and report.identity is not None and is_imported(report.identity.provider):
-        yield "these bars were imported, so nothing can be requested: 'marketpipe import' brings files with more"
+        yield ONLY_FILES_BRING_MORE
         return
     suspicions = {found.suspicion for found in findings if found.suspicion and found.verdict is Verdict.SUSPECT}
     if any(finding.verdict is Verdict.SHORT for finding in findings):

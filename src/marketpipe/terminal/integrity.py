@@ -7,13 +7,17 @@ from collections.abc import Iterator, Sequence
 from attrs import asdict
 
 from marketpipe.ingestion.domain.store_status import RecoveryReport
+from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
 from marketpipe.terminal.output import count_of, err, megabytes, out, print_json, reasons_as_json
 
 SHOWN_OF_A_KIND = 10
 """Files that are printed of a kind that may comprise the whole store, as when its state was lost."""
-REPAIRED_BY_INGEST = frozenset({Damage.ALTERED, Damage.UNREADABLE, Damage.MISLABELLED, Damage.GONE})
+REPAIRABLE = frozenset({Damage.ALTERED, Damage.UNREADABLE, Damage.MISLABELLED, Damage.GONE})
+
+REPAIRED_BY_INGEST = "'marketpipe ingest' requests damaged and lost minute bars again, and rebuilds aggregates"
+REPAIRED_BY_IMPORT = "'marketpipe import' brings damaged and lost bars again, from your files, and rebuilds aggregates"
 
 
 def print_integrity(report: IntegrityReport, lock: DatasetLock | None, *, as_json: bool) -> None:
@@ -53,8 +57,9 @@ def _advice(report: IntegrityReport) -> Iterator[str]:
     if report.suspect:
         days = count_of(report.suspect, "damaged day")
         yield f"{days} with the recorded size and time: now marked as failed in the state"
-    if damages & REPAIRED_BY_INGEST:
-        yield "'marketpipe ingest' requests damaged and lost minute bars again, and rebuilds aggregates"
+    if damages & REPAIRABLE:
+        imported = report.identity is not None and is_imported(report.identity.provider)
+        yield REPAIRED_BY_IMPORT if imported else REPAIRED_BY_INGEST
     if Damage.UNRECORDED in damages:
         yield "'marketpipe recover' records the stored files again if the state was lost"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 
 from attrs import evolve, frozen
@@ -11,6 +11,7 @@ from marketpipe.ingestion.application.ingestion_planner import Checked, Conditio
 from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
 from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier, suspect_if_dated_ahead
+from marketpipe.ingestion.domain.coverage.daily import daily_coverage
 from marketpipe.ingestion.domain.coverage.figures.market import Copies, FigureSurvey
 from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
 from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
@@ -63,9 +64,13 @@ class CoverageAssessor:
         thresholds: CoverageThresholds,
         halts: Iterable[TradingHalt] = KNOWN_HALTS,
         official: OfficialDays | None = None,
+        takes_days_alone: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``halts``: minutes in which no bars are expected. ``official``: None if the store has no official days."""
-        self._official = official
+        """``halts``: minutes in which no bars are expected. ``official``: None if the store has no official days.
+
+        ``takes_days_alone``: a symbol may have daily bars and no minutes, as in a store of imported bars.
+        """
+        self._official, self._takes_days_alone = official, takes_days_alone
         self._halts = tuple(halts)
         self._calendar, self._finality, self._clock = calendar, finality, clock
         self._checkpoints, self._inventory, self._thresholds = checkpoints, inventory, thresholds
@@ -86,7 +91,13 @@ class CoverageAssessor:
         )
         premature = self._checkpoints.premature(self._clock.now().plus(CLOCKS_DIFFER))
         run = _Run(scope, classifier, spans, figures, premature)
-        found = {symbol: self._assess(symbol, run) for symbol in scope.symbols}
+        of_days = self._of_days_alone(scope)
+        found = {
+            symbol: self._of_days(symbol, grid.cut(grid.within(scope.first, scope.last)))
+            if symbol in of_days
+            else self._assess(symbol, run)
+            for symbol in scope.symbols
+        }
         for symbol, copied in self._copied(figures).items():
             if symbol in found:  # only now the bars of all symbols are known
                 found[symbol] = self._assess(symbol, run, copied)
@@ -142,6 +153,14 @@ class CoverageAssessor:
                 ratios.add(days.figures(profiles), self._official_days(symbol, grid))
             figures.add(symbol, FigureSeries.of(grid, days))
         return survey.sessions()
+
+    def _of_days_alone(self, scope: IngestionScope) -> frozenset[Symbol]:
+        if not self._takes_days_alone():
+            return frozenset()
+        return frozenset(scope.symbols) - self._checkpoints.requested_spans().keys()
+
+    def _of_days(self, symbol: Symbol, grid: SessionGrid) -> SymbolCoverage:
+        return daily_coverage(symbol, grid, self._official_days(symbol, grid))
 
     def _official_days(self, symbol: Symbol, grid: SessionGrid) -> Mapping[TradingDate, OfficialDay | None]:
         return self._official.between(symbol, grid.dates[0], grid.dates[-1]) if self._official and grid.dates else {}

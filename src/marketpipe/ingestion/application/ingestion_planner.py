@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import takewhile
 
@@ -16,7 +16,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionS
 from marketpipe.ingestion.domain.store_status import SymbolSummary
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.shared_kernel.domain.store_inventory import StoreInventory, VersionCondition
+from marketpipe.shared_kernel.domain.store_inventory import OfficialDays, StoreInventory, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingCalendar, TradingDate
@@ -145,19 +145,24 @@ class GapFinder:
         checkpoints: Checkpoints,
         inventory: StoreInventory,
         clock: Clock,
+        days: OfficialDays | None = None,
     ) -> None:
+        """``days``: daily bars that may be stored without minutes, as in a store of imported bars."""
         self._calendar, self._finality, self._clock = calendar, finality, clock
-        self._checkpoints, self._inventory = checkpoints, inventory
+        self._checkpoints, self._inventory, self._days = checkpoints, inventory, days
 
-    def gaps(self, scope: IngestionScope, reads_minutes: Collection[Symbol]) -> list[Gap]:
+    def gaps(self, scope: IngestionScope, reads_minutes: Collection[Symbol], *, by_day: bool = False) -> list[Gap]:
         """Return what is missing, partial or altered by symbol, then date; a session that is not final is no gap.
 
-        Only for the symbols whose minutes are to be read are the files compared with their records.
+        Only for the symbols whose minutes are to be read are the files compared with their records. ``by_day``: a
+        session has no gap either if its daily bar is stored without minutes.
         """
         sessions, found, wanted = self._begun(scope), list[Gap](), scope.session_kind.hours
         dates, read = [session.trading_date for session in sessions], frozenset(reads_minutes)
         for symbol in scope.symbols if sessions else ():
             settled = self._settled(symbol, scope, with_files=symbol in read)
+            if by_day and self._days is not None:
+                settled = {*settled, *_answered(self._days, symbol, scope)}
             open_days = [session for session in sessions if session.trading_date.day not in settled]
             if open_days:
                 found += gaps_in(symbol, dates, self._findings(symbol, open_days, wanted))
@@ -193,6 +198,11 @@ class GapFinder:
             for date in (asked.trading_date,)
         }
         return {date: finding for date, finding in found.items() if finding is not None and finding.verdict.is_gap}
+
+
+def _answered(days: OfficialDays, symbol: Symbol, scope: IngestionScope) -> Iterator[date]:
+    for answered in days.answered(symbol, scope.first.day.year, scope.last.day.year).values():
+        yield from (each.day for each in answered.dates)
 
 
 def unconfirmed_ends(

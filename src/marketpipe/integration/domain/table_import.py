@@ -23,6 +23,9 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 E = TypeVar("E", bound=Enum)
 PREFIX: Final = "import:"
 FEED: Final = "files"
+ONLY_FILES_BRING_MORE: Final = (
+    "these bars were imported, so nothing can be requested: 'marketpipe import' brings files with more"
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,39}")
 
 PRICES: Final = ("open", "high", "low", "close")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionRegister
@@ -15,6 +15,7 @@ from marketpipe.storage.application.ports import StoredFiles
 from marketpipe.storage.application.recorded_files import RecordedFiles
 from marketpipe.storage.domain.dataset_lock import FROZEN, DatasetLock, LockedFile, LockScope
 from marketpipe.storage.domain.integrity import (
+    REPAIRED_BY,
     CheckedFile,
     Damage,
     IntegrityProblem,
@@ -71,7 +72,7 @@ class IntegrityChecker:
                 counts.problems.append(IntegrityProblem(f"{StoreArea.DATA}/symbol={symbol}", Damage.UNREADABLE, reason))
         if self._recorded is not None:
             self._recorded.note_leftovers(each.path for each in counts.problems if each.damage is Damage.LEFTOVER)
-        return counts.report()
+        return evolve(counts.report(), identity=self._identity)
 
     def _check(self, symbol: Symbol, first: TradingDate, last: TradingDate, counts: IntegrityCounts) -> None:
         suspect = dict[TradingDate, str]()
@@ -123,7 +124,7 @@ class IntegrityChecker:
         for finding in [finding for finding in damaged if not finding.may_be_newer] or self._confirmed(damaged):
             raise StorageError(
                 f"a damaged store is not frozen: {finding.problem.path}: {finding.problem.reason}. "
-                "'marketpipe verify' lists all damage, 'marketpipe ingest' repairs it; then freeze again"
+                f"{REPAIRED_BY}; then freeze again"
             )
 
     def _findings(

@@ -24,7 +24,10 @@ class StoreArea(StrEnum):
     OFFICIAL = "official"
 
 
-REPAIRED_BY: Final = "run 'marketpipe verify', then 'marketpipe ingest', which requests the damaged days again"
+REPAIRED_BY: Final = (
+    "'marketpipe verify' lists all damage; 'marketpipe ingest' repairs it, or 'marketpipe import' if the bars were "
+    "imported"
+)
 
 
 class Damage(StrEnum):
@@ -93,7 +96,8 @@ class IntegrityReport:
     """The result of reading every byte. ``extra`` are files that are not in the lock that was compared.
 
     ``suspect`` counts damaged days whose files have the recorded mark. The check marked them as failed in the state, so
-    that the next ingestion requests them again; nothing else would notice them.
+    that the next ingestion requests them again; nothing else would notice them. ``identity`` is the dataset of the
+    store, None if it is not known.
     """
 
     files: int
@@ -101,6 +105,7 @@ class IntegrityReport:
     problems: tuple[IntegrityProblem, ...]
     extra: tuple[str, ...] = ()
     suspect: int = 0
+    identity: DatasetIdentity | None = None
 
     @property
     def ok(self) -> bool:

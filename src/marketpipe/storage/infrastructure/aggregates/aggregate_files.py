@@ -343,7 +343,7 @@ class DayFilesOfMonth:
         for name, size, _ in found:
             if size < 0:
                 kind = "a broken link" if size == GONE else "not a file"
-                raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}; remove it, then ingest again")
+                raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}: remove it. {REPAIRED_BY}")
         return found
 
     @cached_property

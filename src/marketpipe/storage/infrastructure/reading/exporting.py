@@ -227,7 +227,7 @@ def write_bars(file: TableFile, tables: Iterator[pa.Table], stated: Mapping[str,
     if (first := next(tables, None)) is None:
         raise ConfigurationError(
             "nothing was exported: no bars of these symbols, dates and timeframe are stored. 'marketpipe status' shows "
-            "what is, and 'marketpipe ingest' requests what is missing"
+            "what is, and 'marketpipe coverage' what is missing"
         )
     formed = (file.formed(table) for table in in_groups(chain([first], tables)))
     schema = file.formed(first.slice(0, 0)).schema.with_metadata(dict(stated))

@@ -1,0 +1,29 @@
+"""The coverage of a symbol of which only daily bars were imported: there are no minutes to judge."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import evolve
+
+from marketpipe.ingestion.domain.coverage.baseline import SessionGrid
+from marketpipe.ingestion.domain.coverage.market import SymbolDays
+from marketpipe.ingestion.domain.coverage.verdict import Finding, SymbolCoverage, Verdict
+from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+
+STORED, NO_BAR, PENDING = Finding(Verdict.COMPLETE), Finding(Verdict.EMPTY), Finding(Verdict.PENDING)
+NOT_STORED: Final = Finding(Verdict.MISSING, "neither its daily bar nor its minutes are stored")
+
+
+def daily_coverage(symbol: Symbol, grid: SessionGrid, days: Mapping[TradingDate, OfficialDay | None]) -> SymbolCoverage:
+    """Return whether each session has its daily bar, which counts as one bar. ``days`` are as in ``OfficialDays``."""
+    findings = [
+        (NO_BAR if days[date] is None else STORED) if date in days else (NOT_STORED if item.final else PENDING)
+        for date, item in zip(grid.dates, grid.sessions, strict=True)
+    ]
+    without_minutes = SymbolCoverage.of(SymbolDays(symbol, [None] * len(grid), {}), grid, findings)
+    return evolve(without_minutes, bars=array("l", [finding is STORED for finding in findings]))
