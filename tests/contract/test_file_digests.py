@@ -30,7 +30,7 @@ def test_a_file_has_both_digests_while_it_is_replaced_and_one_afterwards(digests
     digests.settle({ONE: "aa"})
     digests.expect({ONE: "bb", OTHER: "cc"})
 
-    assert digests.below(FOLDER) == {ONE: {"aa", "bb"}, OTHER: {"cc"}}
+    assert digests.below(FOLDER) == {ONE: {"aa", "bb"}, OTHER: {"cc", ABSENT}}
 
     digests.settle({ONE: "bb", OTHER: "cc"})
     assert digests.below(FOLDER) == {ONE: {"bb"}, OTHER: {"cc"}}
@@ -52,7 +52,7 @@ def test_only_what_is_not_recorded_is_adopted(digests: FileDigests) -> None:
 
     digests.adopt({ONE: "bb", OTHER: "bb"})
 
-    assert digests.below(FOLDER) == {ONE: {"aa"}, OTHER: {"bb"}}
+    assert digests.below(FOLDER) == {ONE: {"aa", ABSENT}, OTHER: {"bb"}}
 
 
 def test_a_folder_has_the_files_below_it_and_no_others(digests: FileDigests) -> None:

@@ -119,6 +119,7 @@ def test_an_adoption_killed_at_any_moment_ends_as_if_it_had_not_been(cli: DyingC
             # a death after all days were marked as failed leaves nothing to compare: the ingestion requests them again
             assert cli.run(folder, *adopt) == (0 if settled(folder) else 2), moment
             assert cli.run(folder, "ingest") == 0, moment
+            assert cli.run(folder, "verify") == 0, moment
             assert current(folder) == current(whole), moment
             assert known(folder) == known(whole), moment
             assert revised(folder) >= revised(old, root="data"), moment

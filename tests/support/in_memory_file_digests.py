@@ -20,7 +20,7 @@ class InMemoryFileDigests:
 
     def expect(self, digests: Mapping[str, str]) -> None:
         for path, digest in digests.items():
-            self._of[path].add(digest)
+            self._of.setdefault(path, {ABSENT}).add(digest)
 
     def settle(self, digests: Mapping[str, str]) -> None:
         for path, digest in digests.items():

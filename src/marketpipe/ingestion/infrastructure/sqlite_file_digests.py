@@ -41,6 +41,7 @@ class SQLiteFileDigests:
 
     def expect(self, digests: Mapping[str, str]) -> None:
         with self._file.transaction() as connection:
+            connection.executemany(ADOPT, self._rows(dict.fromkeys(digests, ABSENT)))
             connection.executemany(ADD, self._rows(digests))
 
     def settle(self, digests: Mapping[str, str]) -> None:

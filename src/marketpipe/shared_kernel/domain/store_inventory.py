@@ -170,7 +170,10 @@ class FileDigests(Protocol):
         """Return whether any file is recorded whose path begins with ``folder``."""
 
     def expect(self, digests: Mapping[str, str]) -> None:
-        """Add these digests, by path, before files are published or removed; ``ABSENT`` for one that is removed."""
+        """Add these digests, by path, before files are published or removed; ``ABSENT`` for one that is removed.
+
+        One that was not recorded may be ``ABSENT`` too: a crash may come before it is published.
+        """
 
     def settle(self, digests: Mapping[str, str]) -> None:
         """Record that each path has just this digest now; one that is ``ABSENT`` is recorded no more."""
