@@ -309,6 +309,11 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "ConfigurationError" in done.stderr
 
 
+def test_an_error_has_its_exit_code_although_standard_error_is_closed(tmp_path: Path) -> None:
+    shell = f"exec '{sys.executable}' -m marketpipe status --config missing.yaml 2>&-"
+    assert run(["sh", "-c", shell], cwd=tmp_path, env=environment()).returncode == 2
+
+
 def test_keys_may_come_from_a_dotenv_file(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text("APCA_API_KEY_ID=from-file\nAPCA_API_SECRET_KEY=hidden\n")

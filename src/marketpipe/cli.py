@@ -144,6 +144,9 @@ def _words_to_complete() -> list[str]:
 
 def main() -> None:
     """Run the command line."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as with 2>&-: a file that is opened later must not get its number
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows a question mark instead of failing
             stream.reconfigure(errors="replace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +32,17 @@ def as_json(record: logging.LogRecord) -> str:
     if record.exc_info:
         fields["exception"] = logging.Formatter().formatException(record.exc_info)
     return json.dumps(fields)
+
+
+class WarningLines(logging.Handler):
+    """Gives each record to ``write``, as a line of text and its level."""
+
+    def __init__(self, write: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(f"{record.levelname.lower()}: {visible(record.getMessage())}", record.levelname)
 
 
 class _JsonLines(logging.Formatter):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from marketpipe.terminal.verbosity import verbosity, write_error_line
+from marketpipe.terminal.verbosity import warnings_shown, write_error_line
 
 if TYPE_CHECKING:
     from marketpipe.config import StoreConfig
@@ -45,27 +45,15 @@ def open_pipeline(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]
     """Open a pipeline that stop signals end cleanly; ``advice`` is added to the message printed then."""
     from marketpipe.pipeline import Pipeline
 
-    _print_warnings()
     stop = _StopSignal()
     before = {number: signal.signal(number, stop) for number in _stop_signals()}
     try:
-        with Pipeline(settings) as pipeline:
+        with warnings_shown(), Pipeline(settings) as pipeline:
             yield pipeline
     except KeyboardInterrupt:
         _fail(f"interrupted{advice}", stop.exit_code)
     for number, handler in before.items():  # what is left is to be printed
         signal.signal(number, handler)
-
-
-def _print_warnings() -> None:
-    """Print what the configuration warns of. The rest of the log is printed with ``--verbose`` only."""
-    if verbosity().verbose or verbosity().as_json:
-        return
-    import logging
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
-    logging.getLogger("marketpipe.config").addHandler(handler)
 
 
 def _stop_signals() -> list[int]:

@@ -114,7 +114,7 @@ def _position(counts: RunCounts, width: int) -> Iterator[tuple[str, str]]:
             yield from ((" ", ""), ("━" * done, "green"), ("─" * (cells - done), "bright_black"))
             break
     yield f" {counts.done:,}/{counts.planned:,} {counts.percent}%", ""
-    if counts.all_done:
+    if counts.has_ended:
         yield f" in {_clock(counts.elapsed())}", ""
     elif (seconds := counts.seconds_left()) is not None:
         yield f" ETA {_clock(seconds)}", ""
@@ -165,6 +165,6 @@ def _as_line(counts: RunCounts) -> str:
     details = ", ".join(text for text, _ in _details(counts))
     if counts.planned is None:
         return f"{counts.activity}, {details}"
-    left = None if counts.all_done else counts.seconds_left()
+    left = None if counts.has_ended else counts.seconds_left()
     position = f", {counts.percent}%, ETA {_clock(left)}" if left is not None else ""
     return f"{counts.done:,} of {count_of(counts.planned, 'symbol-day')}{position}, {details}"

@@ -83,6 +83,7 @@ class RunCounts:
                 return True
             case JobFinished():
                 self._trouble, self._limited_until = None, -math.inf
+                self._finished = self._finished or self.now()
                 self.activity = "interrupted" if event.state == "interrupted" else "refreshing aggregates"
             case AggregatesRefreshed():
                 self.activity = "ingested"
@@ -124,6 +125,11 @@ class RunCounts:
         return self.planned is not None and self.done >= self.planned
 
     @property
+    def has_ended(self) -> bool:
+        """Whether no more symbol-days come: all are done, or the job was interrupted or has failed."""
+        return self._finished is not None
+
+    @property
     def share(self) -> float:
         return min(1.0, self.done / self.planned) if self.planned else 1.0
 
@@ -136,7 +142,7 @@ class RunCounts:
         return "1 retry" if self.retries == 1 else f"{self.retries:,} retries"
 
     def elapsed(self) -> float:
-        """Return the seconds since the first request, until the last symbol-day was done."""
+        """Return the seconds since the first request, until the last symbol-day was done or the job ended."""
         end = self.now() if self._finished is None else self._finished
         return 0.0 if self._started is None else end - self._started
 
@@ -148,7 +154,7 @@ class RunCounts:
 
     def pace(self) -> float | None:
         """Return the bars per second so far. None at the end: the summary has the pace of the whole run."""
-        return None if self.all_done or not self.bars else self.bars / max(0.001, self.elapsed())
+        return None if self.has_ended or not self.bars else self.bars / max(0.001, self.elapsed())
 
     def longest_wait(self) -> float:
         """Return for how many seconds from now it is known that a request waits."""

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple, TextIO
 
-import typer
-
 
 class Verbosity(NamedTuple):
     """``quiet``: no progress, and no summary of what went well. ``verbose``: show the log. ``as_json``: log as JSON."""
@@ -69,8 +67,29 @@ def _log_shown(chosen: Verbosity) -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Print within the block what the configuration warns of, unless the whole log is shown anyway."""
+    if verbosity().verbose or verbosity().as_json:
+        yield
+        return
+    import logging
+
+    from marketpipe.terminal.log_lines import WarningLines
+
+    logger, shown = logging.getLogger("marketpipe.config"), WarningLines(write_error_line)
+    logger.addHandler(shown)
+    try:
+        yield
+    finally:
+        logger.removeHandler(shown)
+
+
 def write_error_line(line: str, level: str) -> None:
-    """Write a line to standard error: folded on a terminal, or as the log's JSON with ``level``, such as "warning"."""
+    """Write a line to standard error: folded on a terminal, or as the log's JSON with ``level``, such as "warning".
+
+    It goes through ``sys.stderr`` as that is now: while a line of progress is drawn, rich puts it above that line.
+    """
     if verbosity().as_json:
         import logging
 
@@ -79,7 +98,8 @@ def write_error_line(line: str, level: str) -> None:
         line = as_json(logging.makeLogRecord({"name": "marketpipe", "levelname": level.upper(), "msg": line}))
     else:
         line = folded(line, width_of(sys.stderr))
-    typer.echo(line, err=True)
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def folded(text: str, width: int | None) -> str:

@@ -13,6 +13,7 @@ from marketpipe.shared_kernel.events import (
     RequestRetried,
     SymbolDaysRecorded,
 )
+from marketpipe.terminal.progress import progress_line
 from marketpipe.terminal.run_counts import RunCounts
 from marketpipe.testing import FakeClock, bars_request
 from tests.support.builders import day
@@ -125,3 +126,18 @@ def test_nothing_is_waited_for_after_the_job() -> None:
 
 def test_events_that_are_not_counted_are_told_apart() -> None:
     assert not RunCounts(FakeClock().monotonic).add(BarsStored(bars_request(["AAPL"], TUESDAY, TUESDAY), ()))
+
+
+def test_an_interrupted_run_has_neither_a_pace_nor_time_to_go() -> None:
+    clock = FakeClock()
+    counts = started(4, clock)
+    clock.advance(10)
+    counts.add(recorded(390))
+    assert not counts.has_ended
+    counts.add(JobFinished(1, "p", "interrupted"))
+    clock.advance(60)
+    assert counts.has_ended
+    assert counts.elapsed() == 10
+    assert counts.pace() is None
+    assert "interrupted" in progress_line(counts, 80).plain
+    assert "1/4 25% in 0:00:10" in progress_line(counts, 80).plain

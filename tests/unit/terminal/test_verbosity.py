@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
-from marketpipe.terminal.verbosity import Verbosity, in_force, is_wanted, width_of, write_error_line
+from marketpipe.terminal.verbosity import Verbosity, in_force, is_wanted, warnings_shown, width_of, write_error_line
 
 LOG = logging.getLogger("marketpipe.ingestion")
 
@@ -60,3 +63,25 @@ def test_a_terminal_that_does_not_tell_its_size_folds_nothing() -> None:
     ours, theirs = os.openpty()  # a new one has no columns, as under some runners of containers and of tests
     with os.fdopen(ours), os.fdopen(theirs, "w") as stream:
         assert width_of(stream) is None
+
+
+def test_a_warning_of_the_configuration_is_shown_once_and_only_within_the_block(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = logging.getLogger("marketpipe.config")
+    with warnings_shown():
+        logger.warning(".env can be read by %s", "others")
+    with warnings_shown():
+        pass
+    logger.warning("later")
+    assert lines(capsys) == ["warning: .env can be read by others"]
+
+
+def test_lines_are_put_above_a_line_of_progress_that_is_drawn() -> None:
+    output = io.StringIO()
+    with Live("progress", console=Console(file=output, force_terminal=True, width=40), auto_refresh=False) as live:
+        live.refresh()
+        write_error_line("stopping", "warning")
+    _, _, after_the_first_drawing = output.getvalue().partition("progress")
+    assert not after_the_first_drawing.startswith("stopping")
+    assert "\x1b[2Kstopping" in after_the_first_drawing
