@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from marketpipe.completeness import WARN, Complete
 from marketpipe.config import (
     LATEST,
+    USUAL_FILE,
     Credentials,
     PipelineConfig,
     StoreConfig,
     load_config,
     place_of_credentials,
     root_folder,
+    usual_file,
 )
 from marketpipe.pipeline import Pipeline
 from marketpipe.provider_registry import overrides_of
@@ -37,8 +39,6 @@ VARIABLES: Final = {
     "alpaca.feed": "MARKETPIPE_FEED",
 }
 """What each argument of ``get`` may be given by instead."""
-USUAL_FILE: Final = "marketpipe.yaml"
-"""The configuration that is taken from ``root`` if none is named."""
 
 
 def get(
@@ -115,9 +115,7 @@ def found_settings(
         return arguments["config"]
     given = {name: value for name in VARIABLES if (value := _given(name, arguments, environment)) is not None}
     file, root = given.pop("config", None), given.get("root")
-    usual = root_folder(root or ".") / USUAL_FILE
-    if file is None and usual.is_file():
-        file = usual
+    file = file or usual_file(root_folder(root or "."))
     if file is None:
         given = {**_of_the_store(given), **given}
         if "provider" not in given:

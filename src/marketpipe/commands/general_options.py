@@ -79,7 +79,7 @@ def with_general_options(command: Callable[..., None]) -> Callable[..., None]:
     def run(context: typer.Context, **options: Any) -> None:
         given = GeneralOptions(**{name: options.pop(name) for name in GeneralOptions._fields})
         with _applied((context.obj or GeneralOptions()).and_then(given)):
-            command(**options)
+            command(**_with_the_usual_file(options))
 
     parameters = {**own.parameters, **general.parameters}  # typer reads both, and calls with keywords
     named = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters.values()]
@@ -87,6 +87,15 @@ def with_general_options(command: Callable[..., None]) -> Callable[..., None]:
     run.__annotations__ = {name: each.annotation for name, each in parameters.items()}
     run.__doc__ = command.__doc__
     return run
+
+
+def _with_the_usual_file(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with marketpipe.yaml as ``config`` if none is named and the current folder has that file."""
+    if options.get("config", ...) is not None:
+        return options
+    from marketpipe.config import usual_file
+
+    return {**options, "config": usual_file()}
 
 
 @contextmanager

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 ALPACA, FEED = "alpaca", "alpaca.feed"
 """The provider whose section --feed belongs to, and the key that it overrides."""
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file with the configuration.")]
+REQUIRED = ("provider", "symbols", "start", "end")
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file with the configuration; marketpipe.yaml if not given.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Symbols = Annotated[
     list[str] | None,
@@ -59,9 +62,14 @@ def configured(file: Path | None, changed: Mapping[str, object]) -> PipelineConf
 
     Raises ``ConfigurationError`` for an option that would have no effect.
     """
-    from marketpipe.config import load_config
+    from marketpipe.config import USUAL_FILE, load_config
     from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
+    if file is None and (missing := [f"--{key}" for key in REQUIRED if key not in changed]):
+        raise ConfigurationError(
+            f"there is no {USUAL_FILE} in {Path.cwd()}: 'marketpipe init' writes one, --config names another file, and "
+            f"without a file {', '.join(missing)} must be given"
+        )
     config = load_config(file, changed)
     if FEED in changed and config.provider != ALPACA:
         raise ConfigurationError(f"--feed is of the provider {ALPACA}, and the configured one is {config.provider}")

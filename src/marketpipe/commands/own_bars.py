@@ -56,7 +56,7 @@ def import_files(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show how the files are understood, and write nothing.")
     ] = False,
-    config: Config = None,
+    config_file: Config = None,
     output_path: OutputPath = None,
     session: Session = None,
     json: Json = False,
@@ -70,7 +70,7 @@ def import_files(
     from marketpipe.terminal.importing import print_import, show_preview
     from marketpipe.terminal.progress import show_progress
 
-    store = _store(config, output_path, session)
+    store = _store(config_file, output_path, session)
     with open_pipeline(store, HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
         report = pipeline.import_table(
             files,
@@ -152,12 +152,17 @@ def _sample_file() -> Path:
     return file
 
 
-def _store(config: Path | None, output_path: str | None, session: str | None) -> StoreConfig:
-    from marketpipe.config import StoreConfig, load_config
+def _store(file: Path | None, output_path: str | None, session: str | None) -> StoreConfig:
+    from marketpipe.config import StoreConfig, load_config, usual_file
+    from marketpipe.integration.domain.table_import import is_imported
 
     stated = {"output_path": output_path, "session": session}
     given: dict[str, Any] = {key: value for key, value in stated.items() if value is not None}
-    return load_config(config, given) if config is not None else StoreConfig(**given)
+    if file is not None:
+        return load_config(file, given)
+    usual = usual_file()  # often that of another store, whose bars are ingested
+    found = None if usual is None else load_config(usual, given)
+    return found if found and is_imported(found.provider) else StoreConfig(**given)
 
 
 def _mapped(options: list[str] | None) -> dict[str, str]:

@@ -27,7 +27,7 @@ from marketpipe.commands.options import (
 )
 from marketpipe.terminal.verbosity import is_wanted
 
-LATEST, FIRST_DATE = "latest", "2024-01-02"
+LATEST, FIRST_DATE, USUAL = "latest", "2024-01-02", "marketpipe.yaml"
 
 ProviderName = Annotated[str, typer.Argument(help="Name of the provider, such as acme.", metavar="NAME")]
 Folder = Annotated[
@@ -83,7 +83,7 @@ def show_config(
 
 
 def init(
-    file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("config.yaml"),
+    file: Annotated[Path, typer.Argument(help="The file to write.")] = Path(USUAL),
     provider: Provider = None,
     symbols: Symbols = None,
     start: Start = None,
@@ -116,7 +116,8 @@ def init(
     if not is_wanted(ok=True, as_json=False):
         return
     keys = "set ALPACA_KEY and ALPACA_SECRET in the environment or in .env, then run " if source == "alpaca" else "run "
-    out(f"{file} is written. Next: {keys}marketpipe plan --config {file}, and marketpipe ingest --config {file}")
+    named = "" if str(file) == USUAL else f" --config {file}"
+    out(f"{file} is written. Next: {keys}marketpipe plan{named}, and marketpipe ingest{named}")
 
 
 def _answer(question: str, check: Callable[[str], Any], default: str | None = None) -> str:

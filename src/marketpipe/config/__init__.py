@@ -28,7 +28,7 @@ from marketpipe.config.classes import (
     config_of_import,
 )
 from marketpipe.config.credentials import Credentials, find_credentials, place_of_credentials
-from marketpipe.config.file import load_config, load_store_config
+from marketpipe.config.file import USUAL_FILE, load_config, load_store_config, usual_file
 from marketpipe.config.origins import ValueInForce, values_in_force
 from marketpipe.config.starter import starter_text
 from marketpipe.config.symbol_lists import SymbolLists, expanded
@@ -38,6 +38,7 @@ __all__ = [
     "DATA",
     "LATEST",
     "PROCESSES",
+    "USUAL_FILE",
     "CalendarConfig",
     "ClientConfig",
     "CoverageConfig",
@@ -59,5 +60,6 @@ __all__ = [
     "place_of_credentials",
     "root_folder",
     "starter_text",
+    "usual_file",
     "values_in_force",
 ]

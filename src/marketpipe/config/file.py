@@ -20,6 +20,8 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_m
 LARGEST_FILE = 1_000_000
 """Bytes."""
 COMMAND_LINE = "the command line"
+USUAL_FILE = "marketpipe.yaml"
+"""The configuration that is taken from the folder of a store if none is named."""
 _SECRET = re.compile(r"secret|password|token|(?:^|[_-])key(?:$|[_-])|key_id|api_?key", re.IGNORECASE)
 
 
@@ -47,6 +49,12 @@ def load_config(
     except ConfigurationError as error:
         key = str(error).partition(":")[0]
         raise ConfigurationError(f"{_origin(key, source, overrides)}: {error}") from error
+
+
+def usual_file(root: Path | None = None) -> Path | None:
+    """Return the file marketpipe.yaml in ``root`` or the current folder; None if there is none."""
+    file = Path(USUAL_FILE) if root is None else root / USUAL_FILE
+    return file if file.is_file() else None
 
 
 def load_store_config(file: str | Path | None, *, root: str | Path | None = None) -> StoreConfig:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Sequence
 from string import Template
 
+from marketpipe.config.file import USUAL_FILE
+
 _TEXT = """\
 # What MarketPipe keeps complete, and where.
-#   marketpipe config show --config $name    shows what is in force, and where each value comes from
-#   marketpipe plan --config $name           shows what an ingestion would request
+#   marketpipe config show$named    shows what is in force, and where each value comes from
+#   marketpipe plan$named           shows what an ingestion would request
 # 'marketpipe providers' lists all providers. alpaca needs ALPACA_KEY and ALPACA_SECRET, in the environment or in .env.
 provider: $provider
 symbols: $symbols    # or "@universe.txt", a file with one a line
@@ -65,9 +67,10 @@ def starter_text(name: str, provider: str, symbols: Sequence[str], start: str, e
 
     They are written between quotation marks where YAML could take them for something else.
     """
+    named = "" if name == USUAL_FILE else f" --config {name}"
     listed = "[" + ", ".join(map(_quoted, symbols)) + "]"
     return Template(_TEXT).substitute(
-        name=name, provider=_quoted(provider), symbols=listed, start=_quoted(start), end=_quoted(end)
+        named=named, provider=_quoted(provider), symbols=listed, start=_quoted(start), end=_quoted(end)
     )
 
 

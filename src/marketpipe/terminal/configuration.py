@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from marketpipe.config import ValueInForce
+from marketpipe.config import USUAL_FILE, ValueInForce
 from marketpipe.terminal.output import out, print_json
 from marketpipe.terminal.tables import print_table
 
@@ -17,7 +17,7 @@ def print_values(values: Sequence[ValueInForce], file: Path | None, *, as_json: 
     if as_json:
         print_json([{"key": each.key, "value": each.value, "from": each.origin} for each in values])
         return
-    out(f"configuration: {file.absolute()}" if file else "no configuration file was named; --config names one")
+    out(f"configuration: {file.absolute()}" if file else f"there is no {USUAL_FILE} here; --config names another file")
     print_table(("key", "value", "from"), ((each.key, _text(each.value), str(each.origin)) for each in values))
 
 

@@ -24,10 +24,10 @@ def test_init_asks_three_questions_and_repeats_one_whose_answer_is_not_valid(tmp
     done = run(tmp_path, ["init"], "acme\nsynthetic\n!\nAAPL, BRK.B\n2024-02-30\n2024-01-02\n")
 
     assert done.exit_code == 0, done.output
-    config = load_config(tmp_path / "config.yaml")
+    config = load_config(tmp_path / "marketpipe.yaml")
     assert (config.provider, str(config.start), config.end) == ("synthetic", "2024-01-02", "latest")
     assert [*map(str, config.symbols)] == ["AAPL", "BRK.B"]
-    assert "marketpipe ingest --config config.yaml" in done.output
+    assert done.output.endswith("marketpipe plan, and marketpipe ingest\n")
 
 
 def test_init_with_options_asks_nothing(tmp_path: Path) -> None:
@@ -35,18 +35,19 @@ def test_init_with_options_asks_nothing(tmp_path: Path) -> None:
 
     assert done.exit_code == 0, done.output
     assert [*map(str, load_config(tmp_path / "bars.yaml").symbols)] == ["AAPL", "BRK.B"]
+    assert done.output.endswith("marketpipe plan --config bars.yaml, and marketpipe ingest --config bars.yaml\n")
 
 
 def test_init_replaces_a_file_only_if_it_is_forced(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("mine")
+    (tmp_path / "marketpipe.yaml").write_text("mine")
     refused = run(tmp_path, FLAGS)
-    kept = (tmp_path / "config.yaml").read_text()
+    kept = (tmp_path / "marketpipe.yaml").read_text()
     forced = run(tmp_path, [*FLAGS, "--force"])
 
     assert (refused.exit_code, kept) == (2, "mine")
     assert "--force" in refused.output
     assert forced.exit_code == 0
-    assert load_config(tmp_path / "config.yaml").provider == "synthetic"
+    assert load_config(tmp_path / "marketpipe.yaml").provider == "synthetic"
 
 
 def test_init_without_answers_names_the_options_and_writes_nothing(tmp_path: Path) -> None:
@@ -65,23 +66,23 @@ def test_init_refuses_what_does_not_load(tmp_path: Path) -> None:
 
 def test_config_show_names_values_and_origins_and_makes_nothing(tmp_path: Path) -> None:
     run(tmp_path, FLAGS)
-    done = run(tmp_path, ["config", "show", "--config", "config.yaml", "--workers", "2", "--json"])
+    done = run(tmp_path, ["config", "show", "--workers", "2", "--json"])
 
     shown = {row["key"]: (row["value"], row["from"]) for row in json.loads(done.output)}
     assert (shown["workers"], shown["provider"]) == ((2, "option"), ("synthetic", "file"))
     assert shown["output_path"] == (str(tmp_path / "data"), "default")
-    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["marketpipe.yaml"]
 
 
 def test_config_show_prints_a_table(tmp_path: Path) -> None:
     run(tmp_path, FLAGS)
-    text = run(tmp_path, ["config", "show", "-c", "config.yaml"]).output
+    text = run(tmp_path, ["config", "show"]).output
 
-    assert str(tmp_path / "config.yaml") in text
+    assert str(tmp_path / "marketpipe.yaml") in text
     assert any(line.split() == ["symbols", "AAPL,", "BRK.B", "file"] for line in text.splitlines())
 
 
 def test_config_show_refuses_a_configuration_that_an_ingestion_refuses(tmp_path: Path) -> None:
     run(tmp_path, FLAGS)
 
-    assert run(tmp_path, ["config", "show", "-c", "config.yaml", "--provider", "acme"]).exit_code == 2
+    assert run(tmp_path, ["config", "show", "--provider", "acme"]).exit_code == 2
