@@ -24,6 +24,7 @@ from marketpipe.scoping import Spans, official_spans
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.store import Store
 
@@ -121,7 +122,7 @@ class ImportingStore(Store):
             questions = self._not_final(shown.last)
         else:
             spans = state.checkpoints.stored_spans()
-            questions = self._not_begun(shown.last)
+            questions = self._not_begun(shown.last) or self._not_ended(bars.newest)
             if not replace:
                 known = counts.keys() & spans.keys()
                 stored = {s: state.checkpoints.between(s, min(counts[s]), max(counts[s])) for s in sorted(known)}
@@ -138,6 +139,11 @@ class ImportingStore(Store):
         return [
             f"the table has bars of {last}, which has not begun: are the time zone and the order of the dates right?"
         ]
+
+    def _not_ended(self, newest: Timestamp | None) -> list[str]:
+        if newest is None or newest.epoch_micros + MICROS_PER_MINUTE <= self._parts.clock.now().epoch_micros:
+            return []
+        return [f"the table has a bar of {newest}, a minute that has not ended: leave out what is later than now"]
 
     def _not_final(self, last: TradingDate) -> list[str]:
         newest = self._latest_final()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -15,6 +17,7 @@ from marketpipe.reports import ImportReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.events import BarsStored, Event, JobFinished
+from marketpipe.shared_kernel.infrastructure.arrow_bars import TIMESTAMP
 from marketpipe.testing import FakeClock
 from tests.support import own_files
 from tests.support.own_files import FIRST, LAST, Market
@@ -158,6 +161,29 @@ def test_days_that_would_lose_bars_are_a_question(tmp_path: Path) -> None:
     assert report.ingestion is not None
     assert report.ingestion.bars == 100
     assert len(list((tmp_path / "revisions").rglob("*.parquet"))) == 1
+
+
+def test_bars_of_minutes_that_have_not_ended_are_a_question(tmp_path: Path) -> None:
+    table = Market(first="2025-06-02", last="2025-06-02").table()  # now is 12:00 UTC
+    asked = imported(tmp_path, table, symbol="AAPL", dry_run=True).preview.questions
+    assert "a minute that has not ended: leave out what is later than now" in asked[-1]
+    ended = table.filter(pc.less(table["timestamp"], datetime(2025, 6, 2, 12, tzinfo=UTC)))
+    report = imported(tmp_path, ended, symbol="AAPL")
+    assert report.ok
+    assert report.ingestion is not None
+    assert report.ingestion.bars == len(ended)
+
+
+def test_bars_outside_the_hours_of_trading_are_left_out_and_counted(tmp_path: Path) -> None:
+    table = Market().table()
+    nights = table.slice(0, 2).set_column(
+        0, "timestamp", pa.array([datetime(2024, 1, 2, 8, tzinfo=UTC), datetime(2024, 1, 4, 2, tzinfo=UTC)], TIMESTAMP)
+    )
+    report = imported(tmp_path, pa.concat_tables([table, nights]), symbol="AAPL")
+    assert report.ingestion is not None
+    assert (report.ok, report.ingestion.rejected) == (True, 0)
+    assert report.preview.left_out == {"hours without trading": 2}
+    assert_stored(tmp_path, Market())
 
 
 def test_a_part_of_an_adjusted_history_is_refused(tmp_path: Path) -> None:

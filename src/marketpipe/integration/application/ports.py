@@ -11,6 +11,7 @@ from marketpipe.integration.domain.table_import import ImportPreview
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 
@@ -25,7 +26,10 @@ class MarketDataProvider(Protocol):
     def capabilities(self) -> ProviderCapabilities: ...
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
-        """Yield the pages that answer ``request``; no bar outside its windows. Raises ``ProviderError``."""
+        """Yield the pages that answer ``request``. Raises ``ProviderError``.
+
+        No bar is outside ``request.window``; bars in the closed hours between its sessions are left out later.
+        """
 
     def async_fetch_batch(self, request: BarsRequest) -> AsyncIterator[RawMarketData]:
         """Yield the same pages as ``fetch_batch``. Raises ``ProviderError``.
@@ -45,6 +49,10 @@ class OwnBars(Protocol):
 
     def dates(self) -> Mapping[Symbol, Mapping[TradingDate, int]]:
         """Return the number of bars of each symbol on each of its dates; both ascend. No symbol is without bars."""
+
+    @property
+    def newest(self) -> Timestamp | None:
+        """The time of the newest bar; None if there are no bars."""
 
     def provider(self) -> MarketDataProvider:
         """Return a provider whose bars these are."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from attrs import frozen
 
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
@@ -14,9 +15,9 @@ from marketpipe.integration.domain.table_import import ImportPreview, ImportSett
 from marketpipe.integration.infrastructure.imported.table_reader import BarTable, SourceTable, read_bars
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers
 
 
 @frozen
@@ -37,6 +38,11 @@ class ImportedBars:
     def dates(self) -> Mapping[Symbol, Mapping[TradingDate, int]]:
         return self.bars.dates()
 
+    @property
+    def newest(self) -> Timestamp | None:
+        newest = pc.max(self.bars.table["timestamp"].cast(pa.int64())).as_py()
+        return None if newest is None else Timestamp.from_epoch_micros(newest)
+
     def provider(self) -> ImportedClient:
         return ImportedClient(self.bars)
 
@@ -44,8 +50,7 @@ class ImportedBars:
 class ImportedClient:
     """Answers requests from a table in memory: pages are slices of it, and nothing is copied.
 
-    A requested session is answered with all bars of its New York date, also those outside its hours: so validation
-    rejects them, and they can be seen in quarantine.
+    Bars outside the hours of trading are not in the table: the preview has counted them.
     """
 
     def __init__(self, bars: BarTable) -> None:
@@ -79,17 +84,16 @@ class ImportedClient:
         self._bars = None
 
     def _tables(self, request: BarsRequest) -> Iterator[tuple[Symbol, pa.Table]]:
-        """Yield the bars of each symbol on the requested dates, which are consecutive sessions."""
+        """Yield the bars of each symbol in the requested window."""
         if (bars := self._bars) is None:
             return
-        edges = np.array([at.window.start.epoch_micros for at in (request.sessions[0], request.sessions[-1])], np.int64)
-        first, last = day_numbers(edges)
+        stamps = bars.table["timestamp"].cast(pa.int64()).to_numpy()
+        edges = np.array([request.window.start.epoch_micros, request.window.end.epoch_micros], np.int64)
         for symbol in sorted(request.symbols):
             if (place := self._places.get(symbol)) is None:
                 continue
             begin, end = bars.bounds[place], bars.bounds[place + 1]
-            days = bars.days[begin:end]
-            start, stop = days.searchsorted(first), days.searchsorted(last, side="right")
+            start, stop = stamps[begin:end].searchsorted(edges)
             yield symbol, bars.table.slice(int(begin + start), int(stop - start))
 
 

@@ -64,6 +64,12 @@ class SessionTable:
         places = np.clip(np.searchsorted(self.numbers, days), 0, len(self.numbers) - 1)
         return places, self.numbers[places] == days
 
+    def hours(self, micros: Int64s, places: Int64s, open_day: Bools) -> Bools:
+        """Return which moments are in the extended hours of their session, from what ``places`` returned."""
+        if not len(self.numbers):
+            return open_day
+        return open_day & (self.starts[places] <= micros) & (micros < self.ends[places])
+
 
 @frozen
 class Doubts:
@@ -85,14 +91,12 @@ def doubts(
             f"{_share(closed, len(days))} of the bars are on days on which the exchange was closed, such as "
             f"{trading_date(int(days[~open_day][0]))}: is the time zone right, and are these US equities?"
         )
-    within = (
-        (sessions.starts[places] <= micros) & (micros < sessions.ends[places]) if len(sessions.numbers) else open_day
-    )
+    within = sessions.hours(micros, places, open_day)
     outside = open_day & ~within
     questions += _outside(outside, micros, notes)
     questions += _off_grid(micros) or _steps(micros, days, owners)
     if not questions:
-        at = open_day & within
+        at = within
         minutes = _Minutes(micros[at], days[at], owners[at], volumes[at], places[at], sessions)
         shift = minutes.shift()
         questions += _shifted(shift, stamps, notes) if shift else _shifted_in_part(minutes)
@@ -113,7 +117,7 @@ def _outside(outside: Bools, micros: Int64s, notes: list[str]) -> list[str]:
             f"{_share(count, len(outside))} of the bars are outside the hours of trading (04:00 to 20:00 in New York), "
             f"such as {example}Z: state the time zone of the file with --timezone"
         ]
-    notes.append(f"{count:,} bars are outside the hours of trading, such as {example}Z: they go to quarantine")
+    notes.append(f"{count:,} bars are outside the hours of trading, such as {example}Z")
     return []
 
 

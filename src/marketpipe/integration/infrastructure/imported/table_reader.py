@@ -254,7 +254,7 @@ class _Reading:
     ) -> BarTable:
         days = day_numbers(micros)
         sessions = SessionTable.around(self.calendar, days)
-        _, open_day = sessions.places(days)
+        places, open_day = sessions.places(days)
         kept = open_day & (owners >= 0)
         order = as_sorted(owners, micros)
         if self.settings.timeframe is Timeframe.MINUTE_1:
@@ -263,6 +263,9 @@ class _Reading:
             found = doubts(micros[some], days[some], owners[some], volumes, sessions, self.settings.stamps)
             self.notes += found.notes
             self.questions += found.questions
+            hours = sessions.hours(micros, places, open_day)
+            self._count("hours without trading", kept & ~hours)
+            kept &= hours
         kept &= ~self._repetitions(bars, owners, micros, order)
         self._count("symbols that cannot be stored", owners < 0)
         self._count("days on which the exchange was closed", ~open_day & (owners >= 0))
