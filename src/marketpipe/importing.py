@@ -202,8 +202,8 @@ def shortened(stored: BarCounts, given: BarCounts) -> list[str]:
     shown = ", ".join(f"{day} ({count:,} instead of {before:,})" for day, before, count in days[:SHOWN])
     more = " …" if len(days) > SHOWN else ""
     return [
-        f"{len(days):,} stored symbol-days would lose bars: {shown}{more}. State --replace to replace them (the stored "
-        "bars are kept as revisions), or leave these dates out"
+        f"{len(days):,} stored symbol-days would lose bars: {shown}{more}. State replace=True to replace them (the "
+        "stored bars are kept as revisions), or leave these dates out"
     ]
 
 

@@ -16,7 +16,7 @@ def test_days_that_would_lose_bars_are_counted_and_named() -> None:
     stored, given = {AAPL: dict.fromkeys(DAYS, 390)}, {AAPL: dict.fromkeys(DAYS, 100)}
     (question,) = shortened(stored, given)
     assert question.startswith("4 stored symbol-days would lose bars: AAPL 2024-01-02 (100 instead of 390), ")
-    assert " …. State --replace" in question
+    assert " …. State replace=True" in question
 
 
 def test_adjusted_prices_that_replace_a_whole_history_are_no_question() -> None:

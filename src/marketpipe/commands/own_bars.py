@@ -67,11 +67,11 @@ def import_files(
     tell is asked about, and nothing is written before it is answered. Exit code 1 if anything failed, 2 for an open
     question.
     """
-    from marketpipe.terminal.importing import print_import, show_preview
+    from marketpipe.terminal.importing import naming_options, print_import, show_preview
     from marketpipe.terminal.progress import show_progress
 
     store = _store(config_file, output_path, session)
-    with open_pipeline(store, HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
+    with open_pipeline(store, HOW_TO_CONTINUE) as pipeline, show_progress(pipeline), naming_options():
         report = pipeline.import_table(
             files,
             name=name,

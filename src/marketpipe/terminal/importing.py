@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from attrs import asdict
+from attrs import asdict, fields
 
-from marketpipe.integration.domain.table_import import ImportPreview
+from marketpipe.integration.domain.table_import import ImportPreview, ImportSettings
 from marketpipe.reports import ImportReport, IngestionReport
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.terminal.ingestion import ingestion_as_json, print_failures
@@ -17,6 +20,30 @@ from marketpipe.terminal.tables import print_table
 from marketpipe.terminal.verbosity import is_wanted, verbosity
 
 SYMBOLS_SHOWN = 6
+_COLUMNS = re.compile(r"\bcolumns=\{([^}]*)\}")
+_NAMES = "|".join(each.name for each in fields(ImportSettings) if each.name != "columns") + "|replace"
+_ARGUMENT = re.compile(rf'\b({_NAMES})=(?:True\b|("[^"]*"(?:(?:, | or )"[^"]*")*))')
+
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Name options in the message of an error, not arguments of ``Pipeline.import_table``."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise type(error)(_with_options(str(error))) from error
+
+
+def _with_options(message: str) -> str:
+    """Return the message with ``--map open=…`` in place of ``columns={"open": "…"}``, and so on."""
+    named = _COLUMNS.sub(lambda found: "--map " + _bare(found[1]).replace(": ", "=").replace(", ", ","), message)
+    return _ARGUMENT.sub(
+        lambda found: f"--{found[1].replace('_', '-')}" + (f" {_bare(found[2])}" if found[2] else ""), named
+    )
+
+
+def _bare(quoted: str) -> str:
+    return quoted.replace('"', "")
 
 
 def show_preview(preview: ImportPreview) -> None:
@@ -65,7 +92,7 @@ def print_import(report: ImportReport, *, as_json: bool) -> None:
         out("nothing was written; leave out --dry-run to import these bars")
     else:
         for question in report.preview.questions:
-            err(f"question: {question}")
+            err(f"question: {_with_options(question)}")
         err("nothing was written: answer the questions with the options that they name")
 
 
@@ -107,6 +134,7 @@ def print_sample(report: ImportReport, folder: Path, *, as_json: bool) -> None:
 def _as_json(report: ImportReport) -> dict[str, object]:
     shown = asdict(report.preview, recurse=False)
     shown |= {"symbols": [str(symbol) for symbol in report.preview.symbols]}
+    shown |= {"questions": [_with_options(question) for question in report.preview.questions]}
     shown |= {"sample": [dict(row) for row in report.preview.sample]}
     return {
         "ok": report.ok,

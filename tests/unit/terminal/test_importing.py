@@ -8,9 +8,10 @@ from attrs import evolve
 from marketpipe.ingestion.domain.official_days import OfficialDaysReport
 from marketpipe.integration.domain.table_import import ImportPreview
 from marketpipe.reports import ImportReport, IngestionReport
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.terminal.importing import print_import, show_preview
+from marketpipe.terminal.importing import naming_options, print_import, show_preview
 from tests.support.builders import day
 
 DAY = day("AAPL", "2024-01-02")
@@ -77,3 +78,24 @@ def test_json_has_the_preview_and_the_ingestion(capsys: pytest.CaptureFixture[st
     print_import(ImportReport(PREVIEW, STORED), as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["preview"]["symbols"], found["ingestion"]["bars"]) == (True, ["AAPL"], 390)
+
+
+@pytest.mark.parametrize(
+    ("question", "shown"),
+    [
+        ('state it with timezone="…", such as UTC', "state it with --timezone …, such as UTC"),
+        ('with columns={"open": "…", "low": "…"}', "with --map open=…,low=…"),
+        ('state price_unit="dollars", "cents" or "nano-dollars"', "state --price-unit dollars, cents or nano-dollars"),
+        ("State replace=True to replace them", "State --replace to replace them"),
+        ('the table has a="1" and "b"', 'the table has a="1" and "b"'),
+    ],
+)
+def test_questions_name_options(capsys: pytest.CaptureFixture[str], question: str, shown: str) -> None:
+    report = ImportReport(evolve(PREVIEW, questions=(question,)))
+    print_import(report, as_json=False)
+    assert capsys.readouterr().err.startswith(f"question: {shown}\n")
+    print_import(report, as_json=True)
+    assert json.loads(capsys.readouterr().out)["preview"]["questions"] == [shown]
+    with pytest.raises(DatasetMismatchError) as raised, naming_options():
+        raise DatasetMismatchError(question)
+    assert str(raised.value) == shown

@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-from marketpipe.integration.domain.table_import import PRICES, ROLES
+from marketpipe.integration.domain.table_import import PRICES, ROLES, columns_argument
 
 _USUAL: Final[Mapping[str, str]] = {
     "timestamp": "timestamp ts tsevent windowstart datetime dateandtime t utc timestamputc bartime starttime begins",
@@ -97,7 +97,7 @@ def assign(names: Sequence[str], stated: Mapping[str, str]) -> ColumnRoles:
             continue
         found[role] = usual[0]
         if len(usual) > 1:
-            questions.append(f"{', '.join(usual)} may each be the {role}: name it with --map {role}=…")
+            questions.append(f"{', '.join(usual)} may each be the {role}: name it with {columns_argument([role])}")
     columns = _with_one_time({role: found[role] for role in ROLES if role in found}, stated)
     ignored = tuple(name for name in names if name not in columns.values())
     return ColumnRoles(columns, ignored, (*questions, *_missing(columns, names)))
@@ -127,7 +127,7 @@ def _missing(columns: Mapping[str, str], names: Sequence[str]) -> list[str]:
         missing.insert(0, "timestamp")
     if not missing:
         return []
-    example = ",".join(f"{role}=…" for role in missing)
     return [
-        f"no column is named like {', '.join(missing)}; the table has {', '.join(names)}: name it with --map {example}"
+        f"no column is named like {', '.join(missing)}; the table has {', '.join(names)}: name it with "
+        f"{columns_argument(missing)}"
     ]

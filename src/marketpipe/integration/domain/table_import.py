@@ -7,7 +7,7 @@ shown; what they do not tell is a question, and an import with an open question 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import Enum
 from typing import Final, TypeVar
@@ -66,6 +66,11 @@ class SymbolFrom(Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+def columns_argument(roles: Iterable[str]) -> str:
+    """Return how a message names the argument ``columns``. Messages name arguments as Python has them."""
+    return "columns={" + ", ".join(f'"{role}": "…"' for role in roles) + "}"
 
 
 def provider_name(name: str) -> str:

@@ -50,7 +50,7 @@ def test_two_columns_of_one_role_are_a_question() -> None:
 def test_missing_columns_are_named() -> None:
     found = assign(["timestamp", "open", "high", "low", "price"], {})
     assert "no column is named like close, volume" in found.questions[0]
-    assert "--map close=…,volume=…" in found.questions[0]
+    assert 'columns={"close": "…", "volume": "…"}' in found.questions[0]
 
 
 def test_a_stated_column_that_does_not_exist_is_named() -> None:

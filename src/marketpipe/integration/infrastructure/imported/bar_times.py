@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from attrs import frozen
 
-from marketpipe.integration.domain.table_import import ImportSettings
+from marketpipe.integration.domain.table_import import ImportSettings, columns_argument
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 Int64s = npt.NDArray[np.int64]
@@ -84,7 +84,7 @@ def read_times(table: pa.Table, columns: dict[str, str], settings: ImportSetting
     if not stated:
         question = (
             f"the times, such as {_shown(int(found.micros[0]))}, are local times without a zone: state it with "
-            "--timezone, such as America/New_York or UTC"
+            'timezone="…", such as America/New_York or UTC'
         )
         return BarTimes(None, questions=(question,))
     return BarTimes(_to_utc(found.micros, stated, settings), stated)
@@ -109,12 +109,12 @@ def _clock_change(zone: str, reason: str) -> str:
     if "ambiguous" in reason:
         return (
             f"{found} exists twice in {zone}, as clocks are set back then: state which of both is meant with "
-            "--ambiguous earliest or latest"
+            'ambiguous="earliest" or "latest"'
         )
     if "exist" in reason:
         return (
             f"{found} does not exist in {zone}, as clocks are set forward then: the times are of another time zone. "
-            "State it with --timezone"
+            'State it with timezone="…"'
         )
     return f"the times cannot be read as those of {zone}: {reason}"
 
@@ -149,7 +149,9 @@ class _Moments:
 
     def plus(self, time_of_day: Int64s) -> _Moments:
         if not self.is_date:
-            raise ConfigurationError("the date column has times of day as well: name it as the timestamp with --map")
+            raise ConfigurationError(
+                "the date column has times of day as well: name it with " + columns_argument(["timestamp"])
+            )
         return _Moments(self.micros + time_of_day)
 
 
@@ -179,7 +181,7 @@ def _from_numbers(column: pa.ChunkedArray, name: str, order: str | None) -> _Mom
         )
     raise ConfigurationError(
         f"the column {name} has numbers from {low:,} to {high:,}, which are no times since 1970: if they are times of "
-        "day, name a column with the date too, with --map date=…,time=…"
+        f"day, name a column with the date too, with {columns_argument(['date', 'time'])}"
     )
 
 
@@ -232,7 +234,7 @@ def _days(parts: pa.StructArray, name: str, order: str | None) -> tuple[Int64s, 
             example = f"{a[0]:02}/{b[0]:02}/{c[0]}"
             return c, (
                 f"dates such as {example} in the column {name} may begin with the month or the day: state which with "
-                "--date-order MDY or DMY"
+                'date_order="MDY" or "DMY"'
             )
         if chosen == "YMD":
             year, month, day = a, b, c

@@ -115,7 +115,7 @@ def _outside(outside: Bools, micros: Int64s, notes: list[str]) -> list[str]:
     if count > FEW * len(outside):
         return [
             f"{_share(count, len(outside))} of the bars are outside the hours of trading (04:00 to 20:00 in New York), "
-            f"such as {example}Z: state the time zone of the file with --timezone"
+            f'such as {example}Z: state the time zone of the file with timezone="…"'
         ]
     notes.append(f"{count:,} bars are outside the hours of trading, such as {example}Z")
     return []
@@ -138,7 +138,7 @@ def _steps(micros: Int64s, days: Int64s, owners: Int64s) -> list[str]:
         return []
     if not len(steps):
         many = len(np.unique(days)) > 1
-        return ["no day has two bars: are these daily bars? Then state --timeframe 1d"] if many else []
+        return ['no day has two bars: are these daily bars? Then state timeframe="1d"'] if many else []
     least = int(np.gcd.reduce(steps))
     if least < 2:
         return []
@@ -216,7 +216,7 @@ def _other_clock(shift: int, days: Int64s) -> str:
     return (
         f"on {len(np.unique(days)):,} days, such as {trading_date(int(days[0]))}, the market seems to open "
         f"{_minutes_off(shift)}, on others on time: the clock of the file changes on other dates than the one that you "
-        "state, or never. State its zone with --timezone"
+        'state, or never. State its zone with timezone="…"'
     )
 
 
@@ -254,13 +254,14 @@ def _shifted(shift: int, stamps: Stamps | None, notes: list[str]) -> list[str]:
             notes.append("the times look like the ends of the minutes: they are taken as you stated")
             return []
         return [
-            "the times look like the ends of the minutes, as trading begins one minute after the open: state --stamps "
-            "right if they are the ends, or left if they are the beginnings"
+            "the times look like the ends of the minutes, as trading begins one minute after the open: state "
+            'stamps="right" if they are the ends, or stamps="left" if they are the beginnings'
         ]
     if abs(shift) < STEP - 1:
         return []
     return [
-        f"the market seems to open {_minutes_off(shift)}: the times are of another time zone. State it with --timezone"
+        f"the market seems to open {_minutes_off(shift)}: the times are of another time zone. State it with "
+        'timezone="…"'
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from marketpipe.integration.domain.table_import import (
     ImportSettings,
     Stamps,
     SymbolFrom,
+    columns_argument,
 )
 from marketpipe.integration.infrastructure.imported.bar_times import BarTimes, check_timezone, read_times
 from marketpipe.integration.infrastructure.imported.plausibility import SessionTable, as_sorted, doubts
@@ -121,7 +122,7 @@ class _Reading:
         if any(plain(name) == ADJUSTED_CLOSE for name in names) and settings.adjustment is None:
             self.questions.append(
                 "the table has an adjusted close beside the prices: state how the prices are adjusted with "
-                "--adjustment raw, split or all (Yahoo's are adjusted for splits)"
+                'adjustment="raw", "split" or "all" (those of Yahoo are adjusted for splits)'
             )
         if roles.questions or not len(table):
             return self._unread(preview)
@@ -149,7 +150,7 @@ class _Reading:
 
     def _check_timeframe(self, times: BarTimes) -> None:
         if self.settings.timeframe is Timeframe.MINUTE_1 and times.dates_only:
-            self.questions.append("the bars have dates without a time of day: for daily bars state --timeframe 1d")
+            self.questions.append('the bars have dates without a time of day: for daily bars state timeframe="1d"')
 
     def _left_edges(self, times: BarTimes) -> Int64s:
         micros = times.micros
@@ -169,8 +170,8 @@ class _Reading:
         name = FILE_SYMBOL if wanted is SymbolFrom.NAME else columns.get("symbol")
         if name is None or name not in table.column_names:
             self.questions.append(
-                "whose bars are these? State --symbol, or --symbol-from name if the files are named after their "
-                "symbols, or name a column with --map symbol=…"
+                'whose bars are these? State symbol="…", or symbol_from="name" if the files are named after their '
+                f"symbols, or name a column with {columns_argument(['symbol'])}"
             )
             return (), np.zeros(len(table), np.int64)
         return self._named_symbols(table[name])
@@ -228,7 +229,7 @@ class _Reading:
             why = f"the prices are about {median:,.0f}, and nearly no share costs so many dollars"
         else:
             return
-        self.questions.append(f"{why}: state what they are with --price-unit {', '.join(PRICE_UNITS)}")
+        self.questions.append(f"{why}: state what they are with price_unit={_alternatives(PRICE_UNITS)}")
 
     def _check_order(self, prices: list[pa.Array]) -> None:
         opens, highs, lows, closes = (column.to_numpy(zero_copy_only=False) for column in prices)
@@ -237,7 +238,7 @@ class _Reading:
         if odd.sum() > SWAPPED * len(odd):
             self.questions.append(
                 f"{odd.mean():.0%} of the bars have a high below, or a low above, their open or close: the columns are "
-                "not what they are taken for. Name them with --map open=…,high=…,low=…,close=…"
+                f"not what they are taken for. Name them with {columns_argument(PRICES)}"
             )
 
     def _optional(self, columns: Mapping[str, str], unit: str) -> list[pa.Array]:
@@ -355,6 +356,11 @@ def _numbers(column: pa.ChunkedArray, name: str) -> pa.Array:
             ) from error
     found = found.combine_chunks()
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def _alternatives(values: Iterable[str]) -> str:
+    *others, last = (f'"{value}"' for value in values)
+    return f"{', '.join(others)} or {last}"
 
 
 def _are_whole(prices: pa.Array) -> bool:

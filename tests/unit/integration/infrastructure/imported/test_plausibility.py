@@ -31,7 +31,7 @@ def test_left_edges_in_the_right_zone_raise_no_question(market: Market) -> None:
 
 @pytest.mark.parametrize("market", [EXTENDED, REGULAR])
 def test_right_edges_are_asked_about(market: Market) -> None:
-    assert "--stamps right" in examined(market, 1).questions[0]
+    assert 'stamps="right"' in examined(market, 1).questions[0]
 
 
 def test_right_edges_that_were_stated_as_left_are_a_note() -> None:
@@ -43,7 +43,7 @@ def test_right_edges_that_were_stated_as_left_are_a_note() -> None:
 @pytest.mark.parametrize("market", [EXTENDED, REGULAR])
 @pytest.mark.parametrize("minutes", [-180, -60, 60, 61, 300])
 def test_times_of_another_zone_are_asked_about(market: Market, minutes: int) -> None:
-    assert "--timezone" in examined(market, minutes).questions[0]
+    assert 'timezone="…"' in examined(market, minutes).questions[0]
 
 
 @pytest.mark.parametrize("extended", [True, False])

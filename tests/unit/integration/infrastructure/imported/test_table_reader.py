@@ -32,7 +32,7 @@ def scaled(factor: int, kind: pa.DataType) -> pa.Table:
 @pytest.mark.parametrize(("unit", "factor"), [("cents", 100), ("deci-cents", 10_000), ("nano-dollars", 10**9)])
 def test_whole_prices_are_asked_about_and_become_exact_dollars(kind: pa.DataType, unit: str, factor: int) -> None:
     table = scaled(factor, kind)
-    assert "--price-unit" in read(table, symbol="AAPL").preview.questions[0]
+    assert 'price_unit="dollars", "cents"' in read(table, symbol="AAPL").preview.questions[0]
     found = read(table, symbol="AAPL", price_unit=unit).table
     assert found.select(PRICES).to_pydict() == DAY.table().select(PRICES).to_pydict()
 
