@@ -21,6 +21,7 @@ from marketpipe.shared_kernel.domain.errors import (
     IncompleteWarning,
     StateError,
     ValidationError,
+    count_of,
     did_you_mean,
 )
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -172,7 +173,7 @@ def _described(parts: Parts, scope: IngestionScope, gaps: Sequence[Gap]) -> str:
     more = [f"… and {len(gaps) - SHOWN:,} more"] if len(gaps) > SHOWN else []
     head = (
         f"{parts.config.output_path} is not complete for {wanted} from {scope.first} to {scope.last}: "
-        f"{days:,} symbol-day{'' if days == 1 else 's'}"
+        f"{count_of(days, 'symbol-day')}"
     )
     return "\n  ".join([head, *map(str, gaps[:SHOWN]), *more])
 

@@ -21,7 +21,7 @@ from marketpipe.integration.domain.table_import import (
 )
 from marketpipe.reports import ImportReport, IngestionReport
 from marketpipe.scoping import Spans, official_spans
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, count_of
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
@@ -202,8 +202,8 @@ def shortened(stored: BarCounts, given: BarCounts) -> list[str]:
     shown = ", ".join(f"{day} ({count:,} instead of {before:,})" for day, before, count in days[:SHOWN])
     more = " …" if len(days) > SHOWN else ""
     return [
-        f"{len(days):,} stored symbol-days would lose bars: {shown}{more}. State replace=True to replace them (the "
-        "stored bars are kept as revisions), or leave these dates out"
+        f"{count_of(len(days), 'stored symbol-day')} would lose bars: {shown}{more}. State replace=True to replace "
+        "them (the stored bars are kept as revisions), or leave these dates out"
     ]
 
 

@@ -243,6 +243,9 @@ class Pipeline(ImportingStore):
                 self._adjustments(days),
                 self._run.requests,
                 self._parts.clock.monotonic() - started,
+                retries=self._run.retries,
+                faults=self._run.faults,
+                rate_limit_seconds=self._run.rate_limit_seconds,
             )
             if adopt:
                 side_rings.auditor(self._parts).mark_withdrawn(found)

@@ -17,6 +17,7 @@ from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS, Official
 from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustment
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.integration.domain.table_import import ImportPreview
+from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
@@ -145,7 +146,9 @@ class IngestionReport:
             "of them waiting for the rate limit": round(self.rate_limit_seconds) or None,
         }
         failures = [f"{day}: {reason}" for day, reason in sorted(self.failures.items())]
-        broken = [f"{count:,} stored bars break the rule {rule}" for rule, count in sorted(self.warnings.items())]
+        broken = [
+            f"against the rule {rule}: {count_of(count, 'stored bar')}" for rule, count in sorted(self.warnings.items())
+        ]
         title = f"Ingestion {self.job_id}: {self.state}"
         return report_html.facts(title, named, (*self.notices, *self.aggregates.failures, *failures, *broken))
 
@@ -174,7 +177,7 @@ class ImportReport:
             "symbol-days": shown.symbol_days,
             "bars": shown.bars,
         }
-        left_out = [f"left out: {count:,} bars of {reason}" for reason, count in shown.left_out.items()]
+        left_out = [f"left out: {count_of(count, 'bar')} of {reason}" for reason, count in shown.left_out.items()]
         questions = [f"question: {question}" for question in shown.questions]
         understood = report_html.facts(f"Import into {shown.provider}", named, (*left_out, *shown.notes, *questions))
         return understood if self.ingestion is None else understood + self.ingestion._repr_html_()
@@ -201,7 +204,9 @@ class ValidationReport:
         """Return what a notebook shows: the counts, damaged files, and the findings."""
         named = {"bars": self.bars, "symbol-days": self.symbol_days}
         damaged = [f"{day}: damaged: {reason}" for day, reason in sorted(self.damaged.items())]
-        found = [f"{each.symbol_day}: {each.rule} ({each.severity}): {each.count:,} bars" for each in self.findings]
+        found = [
+            f"{each.symbol_day}: {each.rule} ({each.severity}): {count_of(each.count, 'bar')}" for each in self.findings
+        ]
         return report_html.facts("Valid" if self.ok else "NOT valid", named, (*damaged, *found))
 
 
@@ -324,7 +329,8 @@ class AuditReport:
 
     Every audited symbol-day is in ``compared`` or, with its reason, in ``failures``. ``adjustments`` are splits and
     dividends that affect the whole history of a symbol. ``adopted`` is the ingestion that replaced the days that
-    differ; None if ``adopt`` was not given or nothing could be replaced. ``seconds`` do not include that ingestion.
+    differ; None if ``adopt`` was not given or nothing could be replaced. ``seconds``, ``requests``, ``retries``,
+    ``faults`` and ``rate_limit_seconds``, which are those of ``IngestionReport``, do not include that ingestion.
     """
 
     compared: Mapping[SymbolDay, DayComparison] = field(repr=lambda days: f"<{len(days)} symbol-days>")
@@ -333,6 +339,9 @@ class AuditReport:
     requests: int
     seconds: float
     adopted: IngestionReport | None = None
+    retries: int = 0
+    faults: Mapping[str, int] = field(factory=dict)
+    rate_limit_seconds: float = 0.0
 
     @property
     def restatements(self) -> list[Restatement]:

@@ -12,7 +12,7 @@ from marketpipe.config import LATEST, PipelineConfig, StoreConfig, expanded
 from marketpipe.ingestion.domain.ingestion_plan import LONGEST_CLOSURES, IngestionScope
 from marketpipe.ingestion.domain.official_days import RECENT_SESSIONS
 from marketpipe.ingestion.domain.store_status import JobRecord
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, count_of
 from marketpipe.shared_kernel.domain.store_inventory import OfficialYearRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, as_symbols, canonical
 from marketpipe.shared_kernel.domain.trading_date import (
@@ -122,7 +122,9 @@ def refuse_unknown(named: Iterable[Symbol], known: Collection[Symbol], place: ob
         near = get_close_matches(str(unknown[0]), names, n=1, cutoff=CLOSE)
         listed = ", ".join(map(str, unknown[:SHOWN])) + (" …" if len(unknown) > SHOWN else "")
         advice = (
-            f"did you mean {near[0]!r}?" if near else f"it has {len(names):,} symbols; 'marketpipe status' lists them"
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"it has {count_of(len(names), 'symbol')}; 'marketpipe status' lists what it has"
         )
         raise ConfigurationError(f"the store at {place} has nothing of {listed}: {advice}")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from marketpipe import load_ohlcv
-from marketpipe.testing import sessions
+from marketpipe.testing import Response, sessions
 from tests.support.alpaca_loopback import AlpacaLoopback, Bars, Fault, Record, record
 from tests.support.cli_process import marketpipe, result_of, start_marketpipe
 
@@ -137,11 +137,13 @@ def test_a_restated_day_is_found_and_adopted_and_both_versions_can_be_loaded(tmp
     known = load_ohlcv("AAPL", FIRST, LAST, root=tmp_path)
     moment = _newest_moment(tmp_path)
     restated = [{**bar, "c": 100.75} if bar["t"].startswith(MIDDLE) else bar for bar in liquid()]
-    with alpaca(tmp_path, {"AAPL": restated, "MSFT": liquid(50.0)}):
+    first_fails: Fault = lambda number, _: Response(503) if number == 0 else None  # noqa: E731
+    with alpaca(tmp_path, {"AAPL": restated, "MSFT": liquid(50.0)}, first_fails):
         seen = run(tmp_path, "audit", "--symbols", "AAPL", "--start", DATES[5], "--end", DATES[7])
         assert seen.returncode == 1
         assert f"AAPL {MIDDLE}: 130 changed" in seen.stdout
-        assert "3 symbol-days compared in 1 request, 1 of them differs" in seen.stdout
+        assert "3 symbol-days compared in 2 requests, 1 of them differs" in seen.stdout
+        assert "faults of the provider: 1 unavailable; 1 retry" in seen.stdout
         assert load_ohlcv("AAPL", FIRST, LAST, root=tmp_path).equals(known)
 
         assert run(tmp_path, "audit", "--symbols", "AAPL", "--adopt").returncode == 0

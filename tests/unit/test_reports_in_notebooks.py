@@ -42,7 +42,7 @@ def test_an_ingestion_shows_what_failed_and_why() -> None:
 
     assert "Ingestion 7: failed" in shown
     assert "AAPL 2024-01-02: HTTP 500 <br>" in shown
-    assert "2 stored bars break the rule no_jump" in shown
+    assert "against the rule no_jump: 2 stored bars" in shown
 
 
 def test_an_import_shows_how_the_table_was_understood_and_its_questions() -> None:

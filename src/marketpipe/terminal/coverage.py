@@ -12,8 +12,9 @@ from rich.text import Text
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Suspicion, SymbolCoverage, Verdict
 from marketpipe.integration.domain.table_import import ONLY_FILES_BRING_MORE, is_imported
 from marketpipe.reports import CoverageReport, day_as_row
+from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.terminal.output import count_of, out, print_json, printable
+from marketpipe.terminal.output import out, print_json, printable
 from marketpipe.terminal.tables import print_table
 
 SIGNS = {

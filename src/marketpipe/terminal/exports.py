@@ -10,10 +10,10 @@ import typer
 from attrs import asdict
 
 from marketpipe.ingestion.domain.store_status import DropReport
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, QueryError, did_you_mean
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, QueryError, count_of, did_you_mean
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.storage.domain.exported_file import ExportReport
-from marketpipe.terminal.output import count_of, err, print_json
+from marketpipe.terminal.output import err, print_json
 from marketpipe.terminal.store import print_rows
 from marketpipe.terminal.verbosity import is_wanted
 

@@ -11,11 +11,11 @@ from attrs import asdict, fields
 
 from marketpipe.integration.domain.table_import import ImportPreview, ImportSettings
 from marketpipe.reports import ImportReport, IngestionReport
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, count_of
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.terminal.ingestion import ingestion_as_json, print_failures
-from marketpipe.terminal.output import count_of, err, out, print_json
+from marketpipe.terminal.output import err, out, print_json
 from marketpipe.terminal.tables import print_table
 from marketpipe.terminal.verbosity import is_wanted, verbosity
 

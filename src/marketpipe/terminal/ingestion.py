@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from attrs import asdict
@@ -11,8 +11,9 @@ from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
 from marketpipe.ingestion.domain.official_days import OfficialDaysReport
 from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustment
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
-from marketpipe.shared_kernel.domain.symbol import Outcome
-from marketpipe.terminal.output import count_of, err, megabytes, out, print_json, reasons_as_json
+from marketpipe.shared_kernel.domain.errors import count_of
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
+from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
 
 FAILURES_SHOWN = 20
 
@@ -71,7 +72,7 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     print_failures(report)
 
 
-def _trouble(report: IngestionReport) -> Iterator[str]:
+def _trouble(report: IngestionReport | AuditReport) -> Iterator[str]:
     """Yield what went wrong between this machine and the provider, and was overcome or not."""
     if report.faults or report.retries:
         kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in sorted(report.faults.items()))
@@ -104,18 +105,17 @@ def print_failures(report: IngestionReport) -> None:
     """Print to standard error what failed, and what to do."""
     for failure in report.aggregates.failures:
         err(f"failed: {failure}")
-    failures = sorted(report.failures.items())
-    for day, reason in failures[:FAILURES_SHOWN]:
-        err(f"failed: {day}: {reason}")
+    _print_first(report.failures)
+    _print_first(report.official.failures, "the official day of ")
+    if report.failures or report.official.failures:
+        err("run the same command again to retry only what failed")
+
+
+def _print_first(failures: Mapping[SymbolDay, str], of: str = "") -> None:
+    for day, reason in sorted(failures.items())[:FAILURES_SHOWN]:
+        err(f"failed: {of}{day}: {reason}")
     if len(failures) > FAILURES_SHOWN:
         err(f"… and {len(failures) - FAILURES_SHOWN:,} more; --json lists all of them")
-    official = sorted(report.official.failures.items())
-    for day, reason in official[:FAILURES_SHOWN]:
-        err(f"failed: the official day of {day}: {reason}")
-    if len(official) > FAILURES_SHOWN:
-        err(f"… and {count_of(len(official) - FAILURES_SHOWN, 'more official day')}; --json lists all of them")
-    if failures or official:
-        err("run the same command again to retry only what failed")
 
 
 def ingestion_as_json(report: IngestionReport) -> dict[str, object]:
@@ -129,10 +129,7 @@ def ingestion_as_json(report: IngestionReport) -> dict[str, object]:
         "bars": report.bars,
         "rejected": report.rejected,
         "requests": report.requests,
-        "seconds": round(report.seconds, 3),
-        "retries": report.retries,
-        "faults": dict(report.faults),
-        "rate_limit_seconds": round(report.rate_limit_seconds, 3),
+        **_trouble_as_json(report),
         "estimate": None if report.estimate is None else asdict(report.estimate),
         "warnings": dict(report.warnings),
         "notices": list(report.notices),
@@ -148,6 +145,15 @@ def ingestion_as_json(report: IngestionReport) -> dict[str, object]:
             ],
             "failures": reasons_as_json(report.official.failures, "error"),
         },
+    }
+
+
+def _trouble_as_json(report: IngestionReport | AuditReport) -> dict[str, object]:
+    return {
+        "seconds": round(report.seconds, 3),
+        "retries": report.retries,
+        "faults": dict(report.faults),
+        "rate_limit_seconds": round(report.rate_limit_seconds, 3),
     }
 
 
@@ -167,11 +173,12 @@ def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> N
     for adjustment in report.adjustments:
         out(f"{_adjusted_history(adjustment)}:")
         out(f"  {_adopt_command(adjustment, config)}", is_prose=False)
-    for day, reason in sorted(report.failures.items()):
-        err(f"failed: {day}: {reason}")
+    _print_first(report.failures)
     differing = len(report.restatements)
     requests, differ = count_of(report.requests, "request"), "differs" if differing == 1 else "differ"
     out(f"{count_of(len(report.compared), 'symbol-day')} compared in {requests}, {differing:,} of them {differ}")
+    for line in _trouble(report):
+        out(line)
     if report.adopted is not None:
         print_ingestion(report.adopted, as_json=False)
         out("the former bars of these days are kept: read them with load_ohlcv(..., as_of=...)")
@@ -217,7 +224,7 @@ def _audit_as_json(report: AuditReport, config: Path | None) -> dict[str, object
         "ok": report.ok,
         "compared": len(report.compared),
         "requests": report.requests,
-        "seconds": round(report.seconds, 3),
+        **_trouble_as_json(report),
         "restatements": [_restatement_as_json(restatement) for restatement in report.restatements],
         "adjustments": [
             {

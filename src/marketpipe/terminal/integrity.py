@@ -8,9 +8,10 @@ from attrs import asdict
 
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.domain.table_import import is_imported
+from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
-from marketpipe.terminal.output import count_of, err, megabytes, out, print_json, reasons_as_json
+from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
 
 SHOWN_OF_A_KIND = 10
 """Files that are printed of a kind that may comprise the whole store, as when its state was lost."""

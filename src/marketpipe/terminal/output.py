@@ -38,11 +38,6 @@ def printable(text: str, encoding: str | None = None) -> str:
     return text
 
 
-def count_of(number: int, noun: str) -> str:
-    """Return such as "1 symbol" or "2,000 symbols"."""
-    return f"{number:,} {noun if number == 1 else noun + 's'}"
-
-
 def megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:,.1f} MB"
 

@@ -12,9 +12,10 @@ from rich.live import Live
 from rich.text import Text
 
 from marketpipe.pipeline import Pipeline
+from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.events import Event, MetricsNotServed, MetricsServed
 from marketpipe.terminal.notebook import notebook_bar
-from marketpipe.terminal.output import count_of, err, printable
+from marketpipe.terminal.output import err, printable
 from marketpipe.terminal.run_counts import RunCounts
 from marketpipe.terminal.verbosity import verbosity
 

@@ -18,10 +18,10 @@ from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import StatusReport, ValidationReport
-from marketpipe.shared_kernel.domain.errors import QueryError
+from marketpipe.shared_kernel.domain.errors import QueryError, count_of
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.storage.domain.storage_metadata import AggregationReport
-from marketpipe.terminal.output import count_of, err, out, print_json, reasons_as_json
+from marketpipe.terminal.output import err, out, print_json, reasons_as_json
 from marketpipe.terminal.tables import print_table, text_of
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import pytest
 from attrs import evolve
 
 from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
-from marketpipe.reports import IngestionReport, PlanReport
+from marketpipe.reports import AuditReport, IngestionReport, PlanReport
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
-from marketpipe.terminal.ingestion import print_ingestion, print_plan
+from marketpipe.terminal.ingestion import print_audit, print_ingestion, print_plan
 from tests.support.builders import day
 
 DAY = day("AAPL", "2024-01-02")
@@ -35,6 +35,25 @@ def test_retries_waits_and_faults_are_in_the_summary(capsys: pytest.CaptureFixtu
     print_ingestion(report, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["retries"], found["faults"]["unavailable"], found["rate_limit_seconds"]) == (3, 2, 42.4)
+
+
+def test_retries_waits_and_faults_are_in_the_summary_of_an_audit(capsys: pytest.CaptureFixture[str]) -> None:
+    faults = {"unavailable": 1}
+    report = AuditReport({}, {DAY: "it failed"}, (), 3, 2.0, retries=1, faults=faults, rate_limit_seconds=7.0)
+    print_audit(report, None, as_json=False)
+    printed = capsys.readouterr()
+    assert "failed: AAPL 2024-01-02: it failed\n" in printed.err
+    assert "faults of the provider: 1 unavailable; 1 retry\nwaited 7 s for the rate limit\n" in printed.out
+    print_audit(report, None, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["retries"], found["faults"], found["rate_limit_seconds"]) == (1, faults, 7.0)
+
+
+def test_of_many_failures_the_first_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    days = {day("AAPL", f"2024-01-{date:02}"): "it failed" for date in range(2, 31)}
+    print_audit(AuditReport({}, days, (), 1, 2.0), None, as_json=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[20:] == ["… and 9 more; --json lists all of them"]
 
 
 def test_one_is_singular_in_a_plan(capsys: pytest.CaptureFixture[str]) -> None:

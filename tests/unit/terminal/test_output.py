@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from marketpipe.terminal.output import count_of, err, out, print_json
+from marketpipe.shared_kernel.domain.errors import count_of
+from marketpipe.terminal.output import err, out, print_json
 from marketpipe.terminal.tables import print_table
 from marketpipe.terminal.verbosity import folded
 

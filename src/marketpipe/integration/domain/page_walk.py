@@ -19,6 +19,7 @@ from marketpipe.shared_kernel.domain.errors import (
     SymbolRefusedError,
     ValidationError,
     WrongAnswerError,
+    count_of,
 )
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -108,7 +109,7 @@ class PageWalk:
         """
         request = self._calls[0].request
         if (spans or page.unrequested) and not self._has_requested and not _some_requested(request, spans):
-            foreign = _spans_as_text(spans) if spans else f"{page.unrequested:,} bars of other symbols"
+            foreign = _spans_as_text(spans) if spans else f"{count_of(page.unrequested, 'bar')} of other symbols"
             raise WrongAnswerError(f"the response has no bar of {request}, which was requested, but {foreign}")
         check_timeframe(request, spans)
 

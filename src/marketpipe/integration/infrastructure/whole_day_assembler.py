@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 from marketpipe.integration.domain.page_walk import SymbolSpan, check_timeframe, is_daily
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
-from marketpipe.shared_kernel.domain.errors import MalformedResponseError, WrongAnswerError
+from marketpipe.shared_kernel.domain.errors import MalformedResponseError, WrongAnswerError, count_of
 from marketpipe.shared_kernel.domain.ohlcv_bar import ArrowStream, SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -119,9 +119,10 @@ class WholeDayAssembler:
         open_days = (day for day in self._request.symbol_days if day.trading_date in final)
         left = [day for day in open_days if day not in self._emitted and day.symbol not in refused]
         if left:
+            others = f" and {count_of(len(left) - 1, 'other symbol-day')}" if len(left) > 1 else ""
             raise WrongAnswerError(
-                f"the response has {self._unrequested:,} bars of other symbols or dates than requested, and none of "
-                f"{left[0]}{f' and {len(left) - 1:,} other symbol-days' if len(left) > 1 else ''}"
+                f"the response has {count_of(self._unrequested, 'bar')} of other symbols or dates than requested, and "
+                f"none of {left[0]}{others}"
             )
 
     def _read(self, page: RawMarketData) -> _Rows:

@@ -242,6 +242,11 @@ class IngestionInterrupted(MarketPipeError):
     """The user asked to stop."""
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return such as "1 symbol" or "2,000 symbols"."""
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the end of an error message about ``word``: the most similar known word, or all known words."""
     words = sorted(known)

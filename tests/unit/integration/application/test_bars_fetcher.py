@@ -142,7 +142,7 @@ def test_bars_exhausted_reports_refused_symbols_and_unrequested_bars() -> None:
 )
 def test_other_bars_in_place_of_a_symbol_day_do_not_make_it_empty(pages: list[RawMarketData]) -> None:
     scene = Scene(*pages)
-    with pytest.raises(WrongAnswerError, match=r"1 bars of other .* and none of MSFT 2024-03-12$"):
+    with pytest.raises(WrongAnswerError, match=r"1 bar of other .* and none of MSFT 2024-03-12$"):
         scene.play()
     assert "AAPL 2024-03-11: 1" in " ".join(scene.log)  # what was answered is kept
     assert scene.exhausted == []

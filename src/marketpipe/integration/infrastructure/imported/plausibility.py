@@ -12,6 +12,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from marketpipe.integration.domain.table_import import Stamps
+from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
 from marketpipe.shared_kernel.infrastructure.new_york_days import DAY, day_numbers, trading_date
@@ -117,7 +118,7 @@ def _outside(outside: Bools, micros: Int64s, notes: list[str]) -> list[str]:
             f"{_share(count, len(outside))} of the bars are outside the hours of trading (04:00 to 20:00 in New York), "
             f'such as {example}Z: state the time zone of the file with timezone="…"'
         ]
-    notes.append(f"{count:,} bars are outside the hours of trading, such as {example}Z")
+    notes.append(f"outside the hours of trading: {count_of(count, 'bar')}, such as {example}Z")
     return []
 
 
@@ -214,7 +215,7 @@ def _shifted_in_part(minutes: _Minutes) -> list[str]:
 
 def _other_clock(shift: int, days: Int64s) -> str:
     return (
-        f"on {len(np.unique(days)):,} days, such as {trading_date(int(days[0]))}, the market seems to open "
+        f"on {count_of(len(np.unique(days)), 'day')}, such as {trading_date(int(days[0]))}, the market seems to open "
         f"{_minutes_off(shift)}, on others on time: the clock of the file changes on other dates than the one that you "
         'state, or never. State its zone with timezone="…"'
     )

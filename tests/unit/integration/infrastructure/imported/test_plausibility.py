@@ -90,4 +90,4 @@ def test_few_odd_bars_are_a_note() -> None:
     sessions = SessionTable.around(CALENDAR, days)
     found = doubts(micros, days, np.zeros(len(days), np.int64), table["volume"].to_numpy(), sessions, None)
     assert found.questions == ()
-    assert "1 bars are outside the hours" in found.notes[0]
+    assert "outside the hours of trading: 1 bar, such as" in found.notes[0]
