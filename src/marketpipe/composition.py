@@ -141,9 +141,14 @@ def state(parts: Parts) -> SQLiteState:
 
 
 def known_state(parts: Parts) -> SQLiteState:
-    """Return the state for a command that only reads: if there is no state file, an empty one in memory."""
+    """Return the state for a command that only reads: if there is no state file, an empty one in memory.
+
+    Raises ``StateError``.
+    """
+    from marketpipe.ingestion.infrastructure.sqlite_file import state_exists
+
     path = parts.config.state_path
-    return _state_in(parts, path if parts.has(_state_in, path) or path.exists() else Path(":memory:"))
+    return _state_in(parts, path if parts.has(_state_in, path) or state_exists(path) else Path(":memory:"))
 
 
 @once

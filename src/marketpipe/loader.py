@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import tzinfo
 from pathlib import Path
@@ -63,7 +64,7 @@ def load_ohlcv(
     damaged file.
     """
     folder = root_folder(root)
-    is_output_path = not (folder / DATA).exists() and any(folder.glob("symbol=*"))
+    is_output_path = not os.path.exists(folder / DATA) and any(folder.glob("symbol=*"))
     with Store(StoreConfig(output_path=folder if is_output_path else folder / DATA)) as store:
         return store.load(
             symbols,

@@ -27,13 +27,14 @@ for path in (root, *root.rglob("*")):
     path.chmod(0o777)
 data = settings.output_path
 places = [data / "symbol=AAPL", data / "symbol=AAPL" / "year=2024" / "month=01", data, settings.aggregates_path]
+places += [settings.state_path.parent, root]
 for place in places:
     place.chmod(0)
     if (child := os.fork()) == 0:
         os.setgid(65534), os.setuid(65534)
         found = {}
         with pipeline(settings, ScriptedProvider(bars)) as store:
-            for name in ("coverage", "verify", "plan"):
+            for name in ("coverage", "verify", "plan", "status"):
                 try:
                     found[name] = getattr(store, name)()
                 except MarketPipeError as error:
@@ -41,7 +42,8 @@ for place in places:
         days = getattr(found["coverage"], "days", list)()
         verdicts = [f"{day.symbol_day.symbol} {day.finding.suspicion or day.verdict}" for day in days]
         problems = [f"{each.path} {each.damage}" for each in getattr(found["verify"], "problems", ())]
-        print(json.dumps([verdicts, problems, str(found["plan"]), getattr(found["coverage"], "lost", ())]))
+        refused = [answer for answer in found.values() if isinstance(answer, str)]
+        print(json.dumps([verdicts, problems, str(found["plan"]), getattr(found["coverage"], "lost", ()), refused]))
         sys.stdout.flush()
         os._exit(0)
     os.waitpid(child, 0)
@@ -54,9 +56,9 @@ def test_a_folder_that_may_not_be_read_costs_its_own_verdicts_alone(tmp_path: Pa
     for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
     done = run([sys.executable, "-c", AS_NOBODY, str(tmp_path / "store")], cwd=Path(__file__).parents[2], check=True)
-    of_symbol, of_month, of_all, of_aggregates = map(json.loads, done.stdout.splitlines())
+    of_symbol, of_month, of_all, of_aggregates, *of_state = map(json.loads, done.stdout.splitlines())
 
-    for verdicts, problems, plan, _ in (of_symbol, of_month):
+    for verdicts, problems, plan, _, _ in (of_symbol, of_month):
         assert verdicts == ["AAPL cannot be read", "MSFT complete"]
         assert problems == ["data/symbol=AAPL unreadable"]
         assert "cannot read" in plan
@@ -65,3 +67,6 @@ def test_a_folder_that_may_not_be_read_costs_its_own_verdicts_alone(tmp_path: Pa
     assert "cannot read" in of_all[2]  # it must not request the whole store again
     assert of_aggregates[0] == ["AAPL complete", "MSFT complete"]
     assert len(of_aggregates[3]) == 2
+    assert [len(refused) for *_, refused in of_state] == [4, 4]  # of the state, and of the whole store
+    assert all(text.startswith("the state file ") and "allow writing there" in text for text in of_state[0][-1])
+    assert all("Permission denied" in text for text in of_state[1][-1])

@@ -7,6 +7,7 @@ program passes on from its own users must not open files (docs/adr/0034).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -71,7 +72,7 @@ def expanded(
 def _members(name: str, lists: SymbolLists, root: Path | None) -> tuple[Symbol, ...]:
     if name in lists:
         return lists[name]
-    if root is not None and (not lists or not _NAME.fullmatch(name) or (root / name).exists()):
+    if root is not None and (not lists or not _NAME.fullmatch(name) or os.path.exists(root / name)):
         return symbols_in(root, name)
     if not lists:
         raise ConfigurationError(f"{MARK}{name}: there is no such list; 'symbol_lists' in the configuration has none")

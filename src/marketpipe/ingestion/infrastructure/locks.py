@@ -37,7 +37,7 @@ class ExclusiveFileLock:
 
     @contextmanager
     def acquired(self) -> Iterator[None]:
-        if self._waits and not self._path.parent.exists():
+        if self._waits and not os.path.exists(self._path.parent):
             yield
             return
         lock, process = self._acquired(), os.getpid()

@@ -171,7 +171,7 @@ class SQLiteStateFile:
         self._path, self._location = path, location
 
     def condition(self) -> StateCondition:
-        if not self._path.exists():
+        if not state_exists(self._path):
             return StateCondition.ABSENT
         with _translated(self._path):
             try:
@@ -187,7 +187,7 @@ class SQLiteStateFile:
 
         Leaves no file: a connection that may only read would not remove what SQLite makes beside the database.
         """
-        if not self._path.is_file():
+        if not os.path.isfile(self._path):
             return False
         try:
             with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
@@ -222,6 +222,16 @@ class SQLiteStateFile:
             return StateCondition.DAMAGED
         store = connection.execute("SELECT provider FROM stores WHERE location = ?", (self._location,)).fetchone()
         return StateCondition.USABLE if store and store[0] is not None else StateCondition.UNCLAIMED
+
+
+def state_exists(path: Path) -> bool:
+    """Return whether there is a state file. Raises ``StateError`` if its folder may not be read."""
+    with _translated(path):
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
 
 @contextmanager

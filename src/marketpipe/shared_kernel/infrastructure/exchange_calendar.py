@@ -8,6 +8,7 @@ that it does not know (ADR 0024); ``CalendarCache`` keeps the result in a file (
 from __future__ import annotations
 
 import hashlib
+import os
 from bisect import bisect_left, bisect_right
 from calendar import isleap
 from collections.abc import Callable, Iterable, Mapping
@@ -197,7 +198,7 @@ class CalendarCache:
 
     def save(self) -> None:
         """Write the table if that was not possible before; call it once the state has been created."""
-        if self._unsaved is None or not self._state.is_file():
+        if self._unsaved is None or not os.path.isfile(self._state):
             return
         try:
             self._publish({self._file: self._unsaved.encode(self._title)})
@@ -211,7 +212,7 @@ class CalendarCache:
 
 
 def _content_of(file: Path) -> bytes | None:
-    if not file.is_file():  # opening a named pipe would wait for ever
+    if not os.path.isfile(file):  # opening a named pipe would wait for ever
         return None
     try:
         with file.open("rb") as stream:

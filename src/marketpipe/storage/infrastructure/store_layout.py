@@ -128,8 +128,13 @@ class StoreLayout:
         return max((revision.known_since for name in names if (revision := month.revision(name))), default=None)
 
     def any_day_files(self) -> Iterator[Path]:
-        """Yield day files in no particular order, and list no more folders than the caller needs."""
-        for folder in self.data.glob("symbol=*"):
+        """Yield day files in no particular order, and list no more folders than the caller needs.
+
+        Raises ``StorageError`` if the folder of the store may not be read.
+        """
+        with translating(self.data):
+            folders = list(self.data.glob("symbol=*"))
+        for folder in folders:
             if symbol_of(folder.name) is not None and is_folder(folder):
                 yield from (path for path in any_files(folder) if _DAY_FILE.fullmatch(path.name))
 

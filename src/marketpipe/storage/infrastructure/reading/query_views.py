@@ -153,7 +153,7 @@ class QueryViews:
 
     def _nothing(self, timeframe: Timeframe) -> str:
         data = self._layout.data.absolute()
-        reason = "it holds no bars" if data.is_dir() else "there is no such folder"
+        reason = "it holds no bars" if os.path.isdir(data) else "there is no such folder"
         raise ConfigurationError(
             f"the view {view_of(timeframe)} has no bars: {data}: {reason}; correct output_path, or ingest first"
         )
