@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from marketpipe.completeness import WARN, Complete
 from marketpipe.config import (
+    CONFIG_VARIABLE,
     LATEST,
+    ROOT_VARIABLE,
     USUAL_FILE,
     Credentials,
     PipelineConfig,
@@ -20,6 +22,7 @@ from marketpipe.config import (
     root_folder,
     usual_file,
 )
+from marketpipe.config.arguments import with_known_arguments
 from marketpipe.pipeline import Pipeline
 from marketpipe.provider_registry import overrides_of
 from marketpipe.scoping import Symbols
@@ -33,14 +36,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VARIABLES: Final = {
-    "config": "MARKETPIPE_CONFIG",
-    "root": "MARKETPIPE_ROOT",
+    "config": CONFIG_VARIABLE,
+    "root": ROOT_VARIABLE,
     "provider": "MARKETPIPE_PROVIDER",
     "alpaca.feed": "MARKETPIPE_FEED",
 }
 """What each argument of ``get`` may be given by instead."""
 
 
+@with_known_arguments
 def get(
     symbols: Symbols,
     start: AnyDate,

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marketpipe.completeness import WARN, Complete
-from marketpipe.config import DATA, StoreConfig, root_folder
+from marketpipe.config import (
+    CONFIG_VARIABLE,
+    DATA,
+    ROOT_VARIABLE,
+    StoreConfig,
+    load_store_config,
+    root_folder,
+    usual_file,
+)
+from marketpipe.config.arguments import with_known_arguments
 from marketpipe.scoping import Symbols
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment
@@ -20,12 +29,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+@with_known_arguments
 def load_ohlcv(
     symbols: Symbols,
     start: AnyDate,
     end: AnyDate,
     timeframe: str | Timeframe = "1m",
-    root: str | Path = ".",
+    root: str | Path | None = None,
     *,
     as_of: AnyMoment | None = None,
     source: str | DaySource | None = None,
@@ -41,8 +51,10 @@ def load_ohlcv(
     pandas or numpy, without a time zone or in New York, or "latest", the newest final session. ``timeframe`` is "1m",
     "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "4h", "1d", "1w" or "1mo"; what has no file is made of minutes.
     ``root`` is the folder that holds ``data``, ``aggregates``, ``official`` and ``revisions``, or an ``output_path`` of
-    another name than ``data``: the areas of that store are found beside it. ``as_of`` is a moment with a time zone, as
-    a ``Timestamp``, an aware datetime or RFC 3339 text: the bars are then those that the store held at that moment.
+    another name than ``data``: the areas of that store are found beside it. Without ``root`` it is the store that
+    ``get`` takes: in MARKETPIPE_ROOT or else the current folder, and where MARKETPIPE_CONFIG or the file
+    marketpipe.yaml in that folder has it. ``as_of`` is a moment with a time zone, as a ``Timestamp``, an aware datetime
+    or RFC 3339 text: the bars are then those that the store held at that moment.
 
     "1d" is the exchange's daily bar where the provider gave one, and else made from minutes, an estimate of it; "1w"
     and "1mo" are made of these days and belong to the date on which they begin. They have a last column, source:
@@ -63,9 +75,7 @@ def load_ohlcv(
     no store, and for symbols, a session or a timeframe that are not stored, and ``PartitionUnreadableError`` for a
     damaged file.
     """
-    folder = root_folder(root)
-    is_output_path = not os.path.exists(folder / DATA) and any(folder.glob("symbol=*"))
-    with Store(StoreConfig(output_path=folder if is_output_path else folder / DATA)) as store:
+    with Store(found_store(root, os.environ)) as store:
         return store.load(
             symbols,
             start,
@@ -79,3 +89,18 @@ def load_ohlcv(
             tz=tz,
             trading_date=trading_date,
         )
+
+
+def found_store(root: str | Path | None, environment: Mapping[str, str]) -> StoreConfig:
+    """Return the configuration of the store in ``root``; without one, of the store that ``get`` takes.
+
+    Raises ``ConfigurationError``.
+    """
+    if root is None:
+        root = environment.get(ROOT_VARIABLE) or None
+        file = environment.get(CONFIG_VARIABLE) or usual_file(root_folder(root or "."))
+        if file:
+            return load_store_config(file, root=root)
+    folder = root_folder(root or ".")
+    is_output_path = not os.path.exists(folder / DATA) and any(folder.glob("symbol=*"))
+    return StoreConfig(output_path=folder if is_output_path else folder / DATA)

@@ -13,6 +13,7 @@ from attrs import evolve
 
 from marketpipe.completeness import WARN, Complete
 from marketpipe.config import LATEST, Credentials, PipelineConfig, StoreConfig, load_config
+from marketpipe.config.arguments import with_known_arguments
 from marketpipe.importing import ImportingStore
 from marketpipe.ingestion.application.audit_coordinator import ScaleKeeper, ScaleReport
 from marketpipe.ingestion.application.ingestion_planner import unconfirmed_ends
@@ -147,6 +148,7 @@ class Pipeline(ImportingStore):
             of_feed = _notices(composition.capabilities(self._parts)) if is_first else ()
             return evolve(report, notices=(*of_feed, *report.notices))
 
+    @with_known_arguments
     def get(
         self,
         symbols: Symbols,

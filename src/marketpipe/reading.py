@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from marketpipe.completeness import WARN, Complete
 from marketpipe.config import StoreConfig
+from marketpipe.config.arguments import with_known_arguments
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.parts import Parts
 from marketpipe.scoping import Symbols, resolved
@@ -41,6 +42,7 @@ class LoadingStore(Protocol):
     def _named_symbols(self) -> frozenset[Symbol]: ...
 
 
+@with_known_arguments
 def load(
     self: LoadingStore,
     symbols: Symbols,

@@ -28,16 +28,25 @@ from marketpipe.config.classes import (
     config_of_import,
 )
 from marketpipe.config.credentials import Credentials, find_credentials, place_of_credentials
-from marketpipe.config.file import USUAL_FILE, load_config, load_store_config, usual_file
+from marketpipe.config.file import (
+    CONFIG_VARIABLE,
+    ROOT_VARIABLE,
+    USUAL_FILE,
+    load_config,
+    load_store_config,
+    usual_file,
+)
 from marketpipe.config.origins import ValueInForce, values_in_force
 from marketpipe.config.starter import starter_text
 from marketpipe.config.symbol_lists import SymbolLists, expanded
 from marketpipe.config.values import LATEST, Latest, root_folder
 
 __all__ = [
+    "CONFIG_VARIABLE",
     "DATA",
     "LATEST",
     "PROCESSES",
+    "ROOT_VARIABLE",
     "USUAL_FILE",
     "CalendarConfig",
     "ClientConfig",

@@ -1,17 +1,20 @@
-"""The constructors of the configuration classes: they state what they accept, and name the nearest valid argument."""
+"""Arguments that are named wrongly: constructors of the configuration, and functions, name the nearest valid one."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import wraps
 from inspect import Parameter, Signature
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from attrs import NOTHING, Attribute, Factory, fields
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 
 C = TypeVar("C", bound=type)
+P = ParamSpec("P")
+T = TypeVar("T")
 STATED = "__init__"
 GENERATED = "__attrs_init__"
 """The name of the constructor that attrs makes of a class that states one itself."""
@@ -45,6 +48,21 @@ def with_stated_arguments(cls: C) -> C:
     if GENERATED in vars(cls):
         delattr(cls, GENERATED)
     return cls
+
+
+def with_known_arguments(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function name the nearest argument in the ``TypeError`` for an unknown one. ``help`` shows it as it was."""
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name in kwargs:
+            if name not in known:
+                near = did_you_mean(name, known)
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}; {near}")
+        return function(*args, **kwargs)
+
+    return checked
 
 
 class _Text(str):

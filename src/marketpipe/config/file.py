@@ -6,6 +6,7 @@ a configuration must mean to MarketPipe what it means to its reader.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Hashable, Mapping
 from io import BytesIO
@@ -22,6 +23,8 @@ LARGEST_FILE = 1_000_000
 COMMAND_LINE = "the command line"
 USUAL_FILE = "marketpipe.yaml"
 """The configuration that is taken from the folder of a store if none is named."""
+CONFIG_VARIABLE, ROOT_VARIABLE = "MARKETPIPE_CONFIG", "MARKETPIPE_ROOT"
+"""What names the configuration and the folder of the store if a program does not."""
 _SECRET = re.compile(r"secret|password|token|(?:^|[_-])key(?:$|[_-])|key_id|api_?key", re.IGNORECASE)
 
 
@@ -54,7 +57,7 @@ def load_config(
 def usual_file(root: Path | None = None) -> Path | None:
     """Return the file marketpipe.yaml in ``root`` or the current folder; None if there is none."""
     file = Path(USUAL_FILE) if root is None else root / USUAL_FILE
-    return file if file.is_file() else None
+    return file if os.path.isfile(file) else None
 
 
 def load_store_config(file: str | Path | None, *, root: str | Path | None = None) -> StoreConfig:

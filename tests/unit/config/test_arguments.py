@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import pydoc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from attrs import evolve, fields
 
+import marketpipe
 from marketpipe import config as configuration
 from marketpipe.config import ClientConfig, PipelineConfig, StoreConfig, ValidationConfig
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -89,3 +91,21 @@ def test_a_configuration_is_copied_changed_and_sent_to_another_process(tmp_path:
     assert evolve(made, workers=7) == PipelineConfig(
         **NAMED, output_path=tmp_path / "data", timeframes=["1h"], workers=7
     )
+
+
+@pytest.mark.parametrize(
+    ("function", "unknown", "near"),
+    [
+        (marketpipe.get, "interval", "use one of: columns, complete, config, "),
+        (marketpipe.get, "timefram", "did you mean 'timeframe'"),
+        (marketpipe.load_ohlcv, "colums", "did you mean 'columns'"),
+        (marketpipe.Pipeline.get, "sessions", "did you mean 'session'"),
+        (marketpipe.Pipeline.load, "asof", "did you mean 'as_of'"),
+    ],
+)
+def test_a_function_names_the_nearest_argument_and_states_its_types(
+    function: Callable[..., Any], unknown: str, near: str
+) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{unknown}'; {near}"):
+        function("AAPL", "2024-01-02", "2024-01-03", **{unknown: 1})
+    assert inspect.signature(function).parameters["complete"].annotation == "Complete"
