@@ -75,7 +75,7 @@ def columns_argument(roles: Iterable[str]) -> str:
 
 def provider_name(name: str) -> str:
     """Return the provider that a store of imported bars names. Raises ``ConfigurationError`` for a name not in form."""
-    plain = name.removeprefix(PREFIX)
+    plain = str(name).removeprefix(PREFIX)
     if not _NAME.fullmatch(plain):
         raise ConfigurationError(
             f"name: {name!r} is not the name of an import: write 1 to 40 lower-case letters, digits, dots, hyphens or "
@@ -131,15 +131,15 @@ def _as_symbol_from(value: str | SymbolFrom | None) -> SymbolFrom | None:
 
 
 def _as_price_unit(value: str | None) -> str | None:
-    return None if value is None else _word(tuple(PRICE_UNITS), value)
+    return None if value is None else _word(tuple(PRICE_UNITS), str(value))
 
 
 def _as_date_order(value: str | None) -> str | None:
-    return None if value is None else _word(DATE_ORDERS, value)
+    return None if value is None else _word(DATE_ORDERS, str(value))
 
 
 def _as_adjustment(value: str | None) -> str | None:
-    return None if value is None else _word(ADJUSTMENTS, value)
+    return None if value is None else _word(ADJUSTMENTS, str(value))
 
 
 def _as_symbol(value: str | Symbol | None) -> Symbol | None:
@@ -147,8 +147,12 @@ def _as_symbol(value: str | Symbol | None) -> Symbol | None:
 
 
 def _as_columns(value: Mapping[str, str] | None) -> Mapping[str, str]:
+    if not isinstance(value, Mapping | None):
+        raise ValidationError(f"columns: {value!r} is no mapping; write {columns_argument(['open'])}")
     columns = dict(value or {})
-    for role in columns:
+    for role, name in columns.items():
+        if not isinstance(name, str):
+            raise ValidationError(f"columns: the name of the column for {role} is text, not {name!r}")
         if role not in ROLES:
             raise ValidationError(f"columns: {role!r} is not a column of a bar; {did_you_mean(role, ROLES)}")
     return columns

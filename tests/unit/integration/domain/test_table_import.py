@@ -15,8 +15,8 @@ def test_a_provider_is_named_after_the_import() -> None:
     assert not is_imported("alpaca")
 
 
-@pytest.mark.parametrize("name", ["", "Kibot", "a b", "import:", "../x", "x" * 41])
-def test_a_name_not_in_form_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["", "Kibot", "a b", "import:", "../x", "x" * 41, -1])
+def test_a_name_not_in_form_is_refused(name: Any) -> None:
     with pytest.raises(ConfigurationError, match="not the name of an import"):
         provider_name(name)
 
@@ -32,6 +32,9 @@ def test_a_name_not_in_form_is_refused(name: str) -> None:
         ({"ambiguous": "both"}, "not allowed"),
         ({"adjustment": "splits"}, "did you mean 'split'"),
         ({"date_order": "YDM"}, "not allowed"),
+        *[({name: 1}, "'1' is not allowed") for name in ("stamps", "price_unit", "adjustment", "date_order")],
+        ({"columns": {"open": 5}}, "the column for open is text, not 5"),
+        ({"columns": "open=o"}, "is no mapping; write columns="),
     ],
 )
 def test_what_cannot_be_stated_is_refused(settings: dict[str, Any], words: str) -> None:

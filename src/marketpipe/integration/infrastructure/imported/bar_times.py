@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,6 +23,8 @@ EPOCHS: Final = ((10**8, 10**11, "s", 10**6), (10**11, 10**14, "ms", 10**3), (10
 NANOSECONDS: Final = 10**17
 EXCEL_DAYS: Final = (25_569, 73_416)
 """From 1970-01-01 on, to the end of 2100, counted since 1899-12-30."""
+FARTHEST: Final = 14
+"""Hours from UTC, on Kiribati."""
 _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 _TEXT: Final = (
     r"^\s*(?P<a>\d{1,4})[-/.](?P<b>\d{1,2})[-/.](?P<c>\d{1,4})(?:[T ]\s*(?P<time>\d{1,2}:\d\d.*?))?\s*"
@@ -143,7 +144,7 @@ class _Moments:
             return cls(_ints(column.cast(pa.timestamp("us"))), is_date=True)
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
             return _from_numbers(column, name, order)
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
             return _from_text(column.cast(pa.string()), name, order)
         raise ConfigurationError(f"the column {name}, {kind}, has no times")
 
@@ -163,6 +164,8 @@ def _ints(stamps: Any) -> Int64s:
 def _from_numbers(column: pa.ChunkedArray, name: str, order: str | None) -> _Moments:
     """Read seconds, milli-, micro- or nanoseconds since 1970, or digits such as 20240102 and 20240102093000."""
     numbers = column.to_numpy()
+    if not np.isfinite(numbers).all():
+        raise ConfigurationError(f"the column {name} has numbers that are not finite, which are no times")
     if (numbers != np.floor(numbers)).any() and not (numbers < EPOCHS[0][1]).all():
         raise ConfigurationError(f"the column {name} has numbers with fractions, which are no times")
     low, high = int(numbers.min()), int(numbers.max())
@@ -206,7 +209,7 @@ def _from_text(column: pa.ChunkedArray, name: str, order: str | None) -> _Moment
         times = pc.if_else(pa.array(with_time), times, "00:00")
     micros = days * DAY_MICROS + _clock_times(times, name)
     zones = pc.struct_field(parts, "zone")
-    offsets, has_zone = _offsets(zones)
+    offsets, has_zone = _offsets(zones, name)
     if has_zone.any() and not has_zone.all():
         raise ConfigurationError(f"the column {name} has times with a zone and times without one")
     return _Moments((micros - offsets)[codes], zone=bool(has_zone.any()))
@@ -279,21 +282,23 @@ def _clock_times(texts: pa.Array, name: str) -> Int64s:
     return found
 
 
-def _offsets(zones: pa.Array) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+def _offsets(zones: pa.Array, name: str) -> tuple[Int64s, npt.NDArray[np.bool_]]:
     """Return the offset from UTC of each text in microseconds, and which texts have one."""
-    found = [_offset(text) for text in zones.unique().to_pylist()]
+    found = [_offset(text, name) for text in zones.unique().to_pylist()]
     places = pc.index_in(zones, zones.unique()).to_numpy()
     offsets = np.array([offset or 0 for offset in found], np.int64)[places]
     return offsets, np.array([offset is not None for offset in found], np.bool_)[places]
 
 
-def _offset(text: str) -> int | None:
+def _offset(text: str, name: str) -> int | None:
     if not text:
         return None
     if text in ("Z", UTC_NAME):
         return 0
-    offset = datetime.strptime(text.replace(":", ""), "%z").utcoffset()
-    return 0 if offset is None else int(offset.total_seconds()) * 1_000_000
+    hours, minutes = int(text[1:3]), int(text[-2:])
+    if hours > FARTHEST or minutes > 59:
+        raise ConfigurationError(f"the column {name} has the offset {text} from UTC, which no clock has")
+    return (-1 if text[0] == "-" else 1) * (hours * 60 + minutes) * 60_000_000
 
 
 def _time_of_day(column: pa.ChunkedArray, name: str) -> Int64s:

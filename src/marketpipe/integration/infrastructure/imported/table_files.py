@@ -16,12 +16,13 @@ from attrs import frozen
 
 from marketpipe.integration.domain.table_columns import HEADERLESS, QUANTCONNECT, recognised
 from marketpipe.integration.domain.table_import import PRICES
-from marketpipe.integration.infrastructure.imported.table_reader import FILE_SYMBOL, SourceTable
+from marketpipe.integration.infrastructure.imported.table_reader import FILE_SYMBOL, SourceTable, refuse_repeated
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 PARQUET: Final = (".parquet", ".pq")
 TEXT_ENDS: Final = (".csv", ".txt", ".tsv")
 COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"(\xb5\x2f\xfd": "zstd", b"BZ": "bz2"}
+UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 ZIP, PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
 DELIMITERS: Final = ",;\t|"
 DAILY: Final = ("date", *PRICES, "volume")
@@ -114,7 +115,7 @@ def _read(path: Path) -> Iterator[SourceTable]:
         else:
             compression = next((name for begin, name in COMPRESSED.items() if magic.startswith(begin)), None)
             yield _read_text(_opened(path.name, path, lambda: pa.input_stream(str(path), compression=compression)))
-    except (OSError, zipfile.BadZipFile, pa.ArrowInvalid, UnicodeDecodeError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:  # also a path with a null character
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
 
 
@@ -135,6 +136,8 @@ def _opened(name: str, path: Path, open_again: Any) -> _Opened:
 
 
 def _read_text(file: _Opened) -> SourceTable:
+    if file.first.startswith(UTF_16):
+        raise ConfigurationError(f"{file.path} is UTF-16: save it as UTF-8, as programs do that write CSV")
     lines = [line for line in file.first.decode("utf-8-sig", "replace").splitlines() if line.strip()]
     if not lines:
         raise ConfigurationError(f"{file.path} is empty")
@@ -174,7 +177,9 @@ def _parsed(file: _Opened, delimiter: str, names: list[str] | None) -> pa.Table:
         strings_can_be_null=True, auto_dict_encode=True, auto_dict_max_cardinality=100_000
     )
     with file.stream as stream:
-        return pc_csv.read_csv(stream, reading, parsing, converting)
+        table = pc_csv.read_csv(stream, reading, parsing, converting)
+    refuse_repeated(table.column_names)  # reads the names, so that those that are not UTF-8 are refused here
+    return table
 
 
 def symbol_in(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -103,6 +103,7 @@ class _Reading:
     def read(self) -> BarTable:
         table, settings = self.source.table, self.settings
         names = [name for name in table.column_names if name != FILE_SYMBOL]
+        refuse_repeated(names)
         roles = assign(names, settings.columns)
         layout = self.source.layout or recognised(names)
         self.notes += self.source.notes
@@ -210,6 +211,7 @@ class _Reading:
         if unit is None:
             unit = "dollars"
             self._ask_for_the_unit(found)
+        self._ask_for_empty_columns(dict(zip(PRICES, found, strict=True)), columns)
         scaled = [_in_dollars(column, PRICE_UNITS[unit]) for column in found]
         self._check_order(scaled)
         volume = _numbers(table[columns["volume"]], columns["volume"]).cast(pa.float64(), safe=False)
@@ -230,6 +232,12 @@ class _Reading:
         else:
             return
         self.questions.append(f"{why}: state what they are with price_unit={_alternatives(PRICE_UNITS)}")
+
+    def _ask_for_empty_columns(self, prices: Mapping[str, pa.Array], columns: Mapping[str, str]) -> None:
+        empty = [role for role, column in prices.items() if not pc.any(pc.is_finite(column)).as_py()]
+        if empty:
+            names = ", ".join(columns[role] for role in empty)
+            self.questions.append(f"no bar has a value of {names}: name other columns with {columns_argument(empty)}")
 
     def _check_order(self, prices: list[pa.Array]) -> None:
         opens, highs, lows, closes = (column.to_numpy(zero_copy_only=False) for column in prices)
@@ -324,6 +332,12 @@ class _Reading:
         return {"left_out": self.left_out, "notes": tuple(self.notes), "questions": tuple(self.questions)}
 
 
+def refuse_repeated(names: Sequence[str]) -> None:
+    """Raise ``ConfigurationError`` if two columns have the same name."""
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigurationError(f"two columns are named {repeated[0]!r}: rename one of them, or leave it out")
+
+
 def _symbol(text: str) -> Symbol | None:
     """Return the symbol, in whatever convention it is written; a text in small letters only is one, too."""
     try:
@@ -342,7 +356,9 @@ def _dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
 def _numbers(column: pa.ChunkedArray, name: str) -> pa.Array:
     """Return integers or doubles. Raises ``ConfigurationError`` for a column of text that is no number."""
     kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_null(kind):
+    if kind == pa.uint64() and (pc.max(column).as_py() or 0) > UNDEFINED:
+        found = column.cast(pa.float64(), safe=False)
+    elif pa.types.is_integer(kind) or pa.types.is_null(kind):
         found = column.cast(pa.int64())
     elif pa.types.is_floating(kind):
         found = column.cast(pa.float64())

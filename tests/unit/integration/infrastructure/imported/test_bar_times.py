@@ -137,6 +137,8 @@ def test_a_time_that_does_not_exist_is_refused() -> None:
         (["2024-13-40 09:30"], "no date of the calendar"),
         (["2024-01-02 29:30"], "no clock shows"),
         ([34_200_000], "times of day"),
+        ([float("inf")], "not finite"),
+        (["2024-01-02 09:30+99:99"], "the offset \\+99:99 from UTC, which no clock has"),
         ([45_293.395833, 45_293.4], "as Excel counts them"),
         (["20240102 0930", "20240102 0931", "2024-01-02 0x32"], "'2024-01-02 0x32' in row 3"),
         ([True], "has no times"),
@@ -146,6 +148,10 @@ def test_a_time_that_does_not_exist_is_refused() -> None:
 def test_what_is_no_time_is_refused_with_its_row(values: list[Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         read(values)
+
+
+def test_text_of_polars_is_read() -> None:
+    assert moments(read(["2024-01-02T14:30:00Z"], kind=pa.string_view())) == [MOMENT]
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "EDT", "../etc", "5", 5, b"UTC"])

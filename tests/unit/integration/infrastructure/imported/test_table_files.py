@@ -126,3 +126,23 @@ def test_what_is_no_table_is_refused(given: object) -> None:
 )
 def test_the_symbol_in_a_name(name: str, symbol: str) -> None:
     assert symbol_in(name) == symbol
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (f"{HEAD}\n{ROW}\n".encode("utf-16"), "is UTF-16: save it as UTF-8"),
+        (f"{HEAD},caf\xe9\n{ROW},x\n".encode("latin-1"), "cannot be read: 'utf-8' codec"),
+        (f"{HEAD},open\n{ROW},1.5\n".encode(), "two columns are named 'open'"),
+    ],
+)
+def test_text_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "AAPL.csv"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=words):
+        read_files([path])
+
+
+def test_a_path_that_cannot_exist_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: embedded null"):
+        read_files(["A\0.csv"])

@@ -166,3 +166,25 @@ def test_the_dates_of_a_preview() -> None:
     preview = read(Market().table(), symbol="AAPL").preview
     assert (preview.first, preview.last) == (TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-03"))
     assert preview.symbol_days == 2
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    table = DAY.table()
+    twice = pa.Table.from_arrays([*table.columns, table["open"]], names=[*table.column_names, "open"])
+    with pytest.raises(ConfigurationError, match="two columns are named 'open'"):
+        read(twice, symbol="AAPL", columns={"open": "open"})
+
+
+def test_a_volume_that_no_market_has_does_not_end_the_import() -> None:
+    table = DAY.table()
+    volumes = pa.array([2**63 + 2**20] * len(table), pa.uint64())
+    found = read(table.set_column(table.schema.get_field_index("volume"), "volume", volumes), symbol="AAPL")
+    assert found.table["volume"][0].as_py() == float(2**63 + 2**20)  # for validation to reject
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_a_column_of_prices_without_values_is_a_question(value: float | None) -> None:
+    table = DAY.table()
+    lows = pa.array([value] * len(table), pa.float64())
+    preview = read(table.set_column(table.schema.get_field_index("low"), "low", lows), symbol="AAPL").preview
+    assert preview.questions == ('no bar has a value of low: name other columns with columns={"low": "…"}',)
