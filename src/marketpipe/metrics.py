@@ -86,10 +86,10 @@ def metrics_in(registry: Registry | None) -> PipelineMetrics:
 
 
 class MetricsObserver:
-    """Updates the metrics of one provider from the events on a bus."""
+    """Updates the metrics from the events on a bus. Stored bars are those of the provider whose job started last."""
 
-    def __init__(self, provider: str, metrics: PipelineMetrics) -> None:
-        self._provider, self._metrics = provider, metrics
+    def __init__(self, metrics: PipelineMetrics) -> None:
+        self._provider, self._metrics = "", metrics
 
     def observe(self, bus: EventBus) -> None:
         bus.observe(RequestCompleted, self.on_request_completed)
@@ -120,6 +120,7 @@ class MetricsObserver:
         self._metrics.bars_rejected.labels(self._provider).inc(sum(day.rejected for day in event.days))
 
     def on_job_started(self, event: JobStarted) -> None:
+        self._provider = event.provider
         self._metrics.backlog.labels(event.provider).set(event.planned)
 
     def on_symbol_days_recorded(self, event: SymbolDaysRecorded) -> None:

@@ -93,8 +93,7 @@ class Store:
         self._run.observe(self._parts.bus)
         self._review.observe(self._parts.bus)
         self._metrics = metrics_in(registry)
-        if isinstance(config, PipelineConfig):
-            MetricsObserver(config.provider, self._metrics).observe(self._parts.bus)
+        MetricsObserver(self._metrics).observe(self._parts.bus)
         self._parts.bus.observe(Event, log_event)
 
     @property

@@ -1,4 +1,4 @@
-"""A store of imported daily bars alone: complete by its days, and what its messages advise."""
+"""A store of imported bars: daily bars alone are complete by themselves; what its messages advise, and its metrics."""
 
 from __future__ import annotations
 
@@ -109,3 +109,13 @@ def test_messages_about_imported_bars_advise_to_import(tmp_path: Path, capsys: p
     import_minutes(tmp_path)
     with store(tmp_path) as pipeline:
         assert pipeline.verify().ok
+
+
+def test_imported_bars_are_counted_in_the_metrics_of_a_store(tmp_path: Path) -> None:
+    registry, market = CollectorRegistry(), Market()
+    config = StoreConfig(output_path=tmp_path / "data", timeframes=[])
+    with Pipeline(config, registry=registry, clock=FakeClock()) as pipeline:
+        assert pipeline.import_table(market.table(), name="mine", symbol="AAPL").ok
+    labels = {"provider": "import:mine"}
+    assert registry.get_sample_value("marketpipe_bars_ingested_total", labels) == market.table().num_rows
+    assert registry.get_sample_value("marketpipe_partitions_written_total", labels) == 2
