@@ -125,8 +125,8 @@ class StoreConfig:
 
     The five folders must not be inside one another. A path that is not given is beside ``output_path``, with a name of
     its own: another ``output_path`` is another store. Relative paths begin in ``root``; without it, in the current
-    folder of each moment. ``timeframes`` are those of the aggregates.
-    ``symbol_lists`` has names for lists of symbols, so that ``@tech`` stands for those of the list tech.
+    folder of each moment. ``timeframes`` are those of the aggregates. ``symbol_lists`` has names for lists of symbols,
+    so that ``@tech`` stands for those of the list tech.
     """
 
     root: Path = setting(values.root_of_paths, Path())

@@ -61,14 +61,7 @@ def setting_by_others(
 
 def place(default: Any) -> Any:
     """Return an attrs field for the place of a file or folder. A relative path begins in the field ``root``."""
-
-    def convert(value: Any, instance: Any, attribute: Attribute[Any]) -> Path:
-        try:
-            return Path(instance.root) / location(value)
-        except ValidationError as error:
-            raise _NestedError(f"{attribute.name}: {error}") from error
-
-    return field(default=default, converter=Converter(convert, takes_self=True, takes_field=True))
+    return setting_by_others(lambda value, config: Path(config.root) / location(value), default)
 
 
 class _NestedError(ConfigurationError):

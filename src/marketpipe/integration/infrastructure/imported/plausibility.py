@@ -74,7 +74,7 @@ class SessionTable:
 
 @frozen
 class Doubts:
-    """What is odd about the times. ``left_out`` and ``notes`` are shown, ``questions`` have to be answered."""
+    """What is odd about the times. ``notes`` are shown, ``questions`` have to be answered."""
 
     notes: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()

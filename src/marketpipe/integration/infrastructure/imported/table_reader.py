@@ -143,21 +143,19 @@ class _Reading:
         self._check_timeframe(times)
         if self.questions or times.micros is None:
             return self._unread(preview)
-        micros = self._left_edges(times)
+        micros = self._left_edges(times.micros, dates_only=times.dates_only)
         bars = pa.table(
             [pa.array(micros, pa.int64()).cast(TIMESTAMP), *prices, *self._optional(columns, unit)], schema=BAR_SCHEMA
         )
-        return self._ordered(evolve(preview, sample=()), bars, symbols, owners, micros)
+        return self._ordered(preview, bars, symbols, owners, micros)
 
     def _check_timeframe(self, times: BarTimes) -> None:
         if self.settings.timeframe is Timeframe.MINUTE_1 and times.dates_only:
             self.questions.append('the bars have dates without a time of day: for daily bars state timeframe="1d"')
 
-    def _left_edges(self, times: BarTimes) -> Int64s:
-        micros = times.micros
-        assert micros is not None
+    def _left_edges(self, micros: Int64s, *, dates_only: bool) -> Int64s:
         if self.settings.timeframe is Timeframe.DAY_1:
-            return _midnights(micros, times.dates_only)
+            return _midnights(micros, dates_only)
         return micros - MICROS_PER_MINUTE if self.settings.stamps is Stamps.RIGHT else micros
 
     def _symbols(self, columns: Mapping[str, str], layout: Layout | None) -> tuple[tuple[Symbol, ...], Int64s]:
