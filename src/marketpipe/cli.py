@@ -15,8 +15,9 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from io import TextIOWrapper
+from itertools import pairwise
 from typing import Annotated, NamedTuple
 
 import typer
@@ -31,7 +32,8 @@ from marketpipe.commands.general_options import (
     keep_for_the_command,
     with_general_options,
 )
-from marketpipe.terminal.process import report_errors
+from marketpipe.commands.help_layout import SectionedCommand, SectionedGroup
+from marketpipe.terminal.process import report_errors, run_app
 
 PROGRAM, COMPLETES = "marketpipe", "_MARKETPIPE_COMPLETE"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
@@ -45,30 +47,42 @@ class Group(NamedTuple):
     commands: Mapping[str, Command]
 
 
-COMMANDS: Mapping[str, Command | Group] = {
-    "plan": ingestion.plan,
-    "ingest": ingestion.ingest,
-    "update": ingestion.update,
-    "import": own_bars.import_files,
-    "drop": own_bars.drop,
-    "sample": own_bars.sample,
-    "coverage": checking.coverage,
-    "audit": ingestion.audit,
-    "verify": checking.verify,
-    "recover": checking.recover,
-    "freeze": checking.freeze,
-    "validate": checking.validate,
-    "aggregate": ingestion.aggregate,
-    "query": reading.query,
-    "export": reading.export,
-    "status": reading.status,
-    "metrics": reading.metrics,
-    "providers": setup.providers,
-    "init": setup.init,
-    "config": Group("Show what is in force.", {"show": setup.show_config}),
-    "plugin": Group("Write a market data provider of your own.", {"new": setup.new_plugin}),
+SECTIONS: Mapping[str, Mapping[str, Command | Group]] = {
+    "Bars of a provider": {
+        "plan": ingestion.plan,
+        "ingest": ingestion.ingest,
+        "update": ingestion.update,
+        "audit": ingestion.audit,
+    },
+    "Bars in the store": {
+        "status": reading.status,
+        "query": reading.query,
+        "export": reading.export,
+        "aggregate": ingestion.aggregate,
+        "drop": own_bars.drop,
+        "metrics": reading.metrics,
+    },
+    "Your own bars, and samples": {
+        "import": own_bars.import_files,
+        "sample": own_bars.sample,
+    },
+    "Completeness and integrity": {
+        "coverage": checking.coverage,
+        "validate": checking.validate,
+        "verify": checking.verify,
+        "freeze": checking.freeze,
+        "recover": checking.recover,
+    },
+    "Set-up": {
+        "init": setup.init,
+        "config": Group("Show what is in force.", {"show": setup.show_config}),
+        "providers": setup.providers,
+        "plugin": Group("Write a market data provider of your own.", {"new": setup.new_plugin}),
+    },
 }
 """In the order of the help. A name in it is what the user types; the function may have another name."""
+TITLES = {name: title for title, commands in SECTIONS.items() for name in commands}
+COMMANDS = {name: command for commands in SECTIONS.values() for name, command in commands.items()}
 
 
 def app_for(arguments: Collection[str], commands: Mapping[str, Command | Group] = COMMANDS) -> typer.Typer:
@@ -86,6 +100,7 @@ def app_for(arguments: Collection[str], commands: Mapping[str, Command | Group] 
 def _app(name: str, help_text: str | None, *, completes: bool = False) -> typer.Typer:
     return typer.Typer(
         name=name,
+        cls=SectionedGroup,
         help=help_text,
         no_args_is_help=True,
         add_completion=completes,
@@ -99,14 +114,14 @@ def _add(app: typer.Typer, commands: Mapping[str, Command | Group], arguments: C
     for name, command in commands.items():
         if not isinstance(command, Group):
             shown = with_general_options(command) if name in arguments else _name_only
-            app.command(name, help=command.__doc__)(shown)
+            app.command(name, cls=SectionedCommand, help=command.__doc__, rich_help_panel=TITLES.get(name))(shown)
         elif name not in arguments:
-            app.command(name, help=command.help)(_name_only)
+            app.command(name, help=command.help, rich_help_panel=TITLES.get(name))(_name_only)
         else:
             group = _app(name, command.help)
             group.callback()(keep_for_the_command)
             _add(group, command.commands, arguments)
-            app.add_typer(group)
+            app.add_typer(group, rich_help_panel=TITLES.get(name))
 
 
 def _name_only() -> None:
@@ -135,6 +150,11 @@ def _global_options(
     keep_for_the_command(context, root, quiet, verbose, log_format, debug)
 
 
+def _json_is_asked_for(words: Sequence[str]) -> bool:
+    """Return whether errors are to be JSON. Asked before the words are parsed: they may be wrong."""
+    return any(pair == ("--log-format", "json") for pair in pairwise(words)) or "--log-format=json" in words
+
+
 def _words_to_complete() -> list[str]:
     """Return what the user has typed so far, if a shell has started this process to complete it."""
     if COMPLETES not in os.environ:
@@ -155,4 +175,5 @@ def main() -> None:
     # At exit the interpreter would collect garbage once more, though every object ends with the process anyway.
     atexit.register(gc.freeze)
     with report_errors("--debug" in sys.argv[1:]):
-        app_for([*sys.argv[1:], *_words_to_complete()])(prog_name=PROGRAM)
+        words = sys.argv[1:]
+        run_app(app_for([*words, *_words_to_complete()]), PROGRAM, as_json=_json_is_asked_for(words))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cli_process import marketpipe
 from tests.support.in_process_cli import Ended, run_in_process
 
 CONFIG = "provider: synthetic\nsymbols: [AAPL]\nstart: 2024-01-02\nend: 2024-01-02\ntimeframes: [1d]\n"
@@ -70,3 +71,19 @@ def test_standard_error_is_json_only_if_it_is_asked_for(store: Path) -> None:
     [line] = map(json.loads, bad.err.splitlines())
     assert line["level"] == "error"
     assert "workers" in line["message"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--log-format", "json", "ingest", "--worker", "2"), "--workers"),
+        (("ingset", "--log-format=json"), "ingest"),
+        (("query", "--log-format=json"), "sql"),
+    ],
+)
+def test_a_command_line_that_cannot_be_parsed_is_json(tmp_path: Path, words: tuple[str, ...], expected: str) -> None:
+    done = marketpipe(*words, cwd=tmp_path)
+
+    [line] = map(json.loads, done.stderr.splitlines())
+    assert (done.returncode, line["level"]) == (2, "error")
+    assert expected in line["message"].lower()

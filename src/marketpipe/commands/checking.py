@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marketpipe.commands.options import Config, End, EndOrLatest, Json, Start, Symbols, chosen
+from marketpipe.commands.options import Config, End, Json, Start, Symbols, chosen
 from marketpipe.terminal.process import exit_with, open_store
 from marketpipe.terminal.verbosity import is_wanted
 
@@ -19,7 +19,7 @@ def coverage(
     config: Config = None,
     symbols: Symbols = None,
     start: Start = None,
-    end: EndOrLatest = None,
+    end: End = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also if anything is short.")] = False,
     json: Json = False,
 ) -> None:
@@ -27,6 +27,8 @@ def coverage(
 
     Prints a summary, a map, and every gap with its reason. Exit code 1 if anything is missing, suspect or lost; with
     --strict also if it is short: the provider repeated its answer, and the evidence is still against it.
+
+    marketpipe coverage --symbols AAPL --start 2024-01-02
     """
     from marketpipe.terminal.coverage import print_coverage
 
@@ -43,12 +45,17 @@ def verify(
     symbols: Symbols = None,
     start: Start = None,
     end: End = None,
-    lock: Annotated[Path | None, typer.Option("--lock", help="File written by 'marketpipe freeze'.")] = None,
+    lock: Annotated[
+        Path | None, typer.Option("--lock", metavar="FILE", help="File written by 'marketpipe freeze'.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Read every byte, and list damaged, lost or foreign files.
 
     With --lock, prove that the frozen files are unchanged. Exit code 1 if there is any problem.
+
+    marketpipe verify
+    marketpipe verify --lock marketpipe.lock
     """
     from marketpipe.terminal.integrity import print_integrity
 
@@ -84,6 +91,8 @@ def freeze(
     """Print a lock: the hash of the dataset and of each of its files.
 
     'marketpipe verify --lock' checks it, later or on another machine. Fails if the store is damaged.
+
+    marketpipe freeze --symbols AAPL,MSFT --end 2024-12-31 > marketpipe.lock
     """
     from marketpipe.terminal.integrity import print_lock
 

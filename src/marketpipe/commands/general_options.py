@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from marketpipe.commands.help_layout import GENERAL
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.terminal.process import report_errors
 from marketpipe.terminal.verbosity import Verbosity, in_force
@@ -26,17 +27,19 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+def _general(*names: str, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=GENERAL, **more)
+
+
 Root = Annotated[
     Path | None,
-    typer.Option("--root", metavar="DIR", help="Folder in which all relative paths begin; by default the current one."),
+    _general("--root", metavar="DIR", help="Folder in which relative paths begin, instead of this one."),
 ]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print no progress, and nothing about what went well; for cron.")
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log on standard error.")]
+Quiet = Annotated[bool, _general("--quiet", "-q", help="Print only what fails, and results: for cron.")]
+Debug = Annotated[bool, _general("--debug", help="Show tracebacks.")]
+Verbose = Annotated[bool, _general("--verbose", "-v", help="Show the log on standard error.")]
 LogFormatOption = Annotated[
-    LogFormat | None, typer.Option("--log-format", help="Form of standard error: text, or one JSON object a line.")
+    LogFormat | None, _general("--log-format", help="Standard error as text, or as one JSON object a line.")
 ]
 
 

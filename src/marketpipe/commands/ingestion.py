@@ -10,7 +10,6 @@ from marketpipe.commands.options import (
     Compression,
     Config,
     End,
-    EndOrLatest,
     ExecutorKind,
     Feed,
     Json,
@@ -34,7 +33,7 @@ def plan(
     config: Config = None,
     symbols: Symbols = None,
     start: Start = None,
-    end: EndOrLatest = None,
+    end: End = None,
     provider: Provider = None,
     feed: Feed = None,
     output_path: OutputPath = None,
@@ -45,6 +44,9 @@ def plan(
     """Show what ingest would request, and what it would cost.
 
     Sends no request and changes nothing.
+
+    marketpipe plan
+    marketpipe plan --symbols SPY,QQQ --start 2020-01-02
     """
     from marketpipe.terminal.ingestion import print_plan
 
@@ -58,7 +60,7 @@ def ingest(
     config: Config = None,
     symbols: Symbols = None,
     start: Start = None,
-    end: EndOrLatest = None,
+    end: End = None,
     workers: Workers = None,
     executor: ExecutorKind = None,
     provider: Provider = None,
@@ -72,6 +74,9 @@ def ingest(
     """Request, validate and store the bars that are missing.
 
     Then refreshes the aggregates. If it was stopped, run it again to continue. Exit code 1 if anything failed.
+
+    marketpipe ingest
+    marketpipe ingest --provider alpaca --symbols AAPL --start 2024-01-02 --end latest
     """
     from marketpipe.terminal.ingestion import print_ingestion
     from marketpipe.terminal.progress import show_progress
@@ -91,6 +96,8 @@ def update(config: Config = None, symbols: Symbols = None, json: Json = False) -
 
     Begins with each symbol's last settled session and ignores the configured end. Safe to run from cron: if another
     update of the same store is running, this one prints a message, does nothing and ends with exit code 0.
+
+    marketpipe update --root /srv/bars --quiet
     """
     from marketpipe.shared_kernel.domain.errors import StoreBusyError
     from marketpipe.terminal.ingestion import print_ingestion
@@ -113,8 +120,10 @@ def audit(
     config: Config = None,
     symbols: Symbols = None,
     start: Start = None,
-    end: EndOrLatest = None,
-    sample: Annotated[str | None, typer.Option(help="Share of the sessions to compare, such as 2%.")] = None,
+    end: End = None,
+    sample: Annotated[
+        str | None, typer.Option("--sample", metavar="SHARE", help="Share of the sessions to compare, such as 2%.")
+    ] = None,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Replace bars that differ; the old ones are kept as a revision.")
     ] = False,
@@ -123,6 +132,9 @@ def audit(
     """Request stored sessions again, and compare them bar by bar.
 
     Changes nothing without --adopt. Exit code 1 if the provider's bars differ from the stored ones.
+
+    marketpipe audit --sample 2%
+    marketpipe audit --symbols AAPL --start 2024-06-03 --end 2024-06-07 --adopt
     """
     from marketpipe.terminal.ingestion import print_audit
     from marketpipe.terminal.progress import show_progress
@@ -141,13 +153,17 @@ def aggregate(
     end: End = None,
     timeframes: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="Such as 5m,1h,1d; by default those configured or already stored."),
+        typer.Option(
+            "--timeframes", metavar="LIST", help="Such as 5m,1h,1d; by default those configured or already stored."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Bring the aggregates up to date with the minute bars.
 
-    Without --config and --timeframes these are the timeframes that the store has aggregates of.
+    Without a configuration and --timeframes these are the timeframes that the store has aggregates of.
+
+    marketpipe aggregate --timeframes 5m,1h
     """
     from marketpipe.config import StoreConfig, load_config
     from marketpipe.shared_kernel.domain.errors import ConfigurationError

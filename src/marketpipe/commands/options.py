@@ -17,34 +17,49 @@ ALPACA, FEED = "alpaca", "alpaca.feed"
 """The provider whose section --feed belongs to, and the key that it overrides."""
 REQUIRED = ("provider", "symbols", "start", "end")
 Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file with the configuration; marketpipe.yaml if not given.")
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="YAML file with the configuration; marketpipe.yaml if not given."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Symbols = Annotated[
     list[str] | None,
     typer.Option(
         "--symbols",
-        metavar="TEXT",
+        metavar="SYMBOLS",
         help="Symbols, separated by commas; @FILE for one a line, @NAME for a list of the configuration.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
-Start = Annotated[str | None, typer.Option("--start", help="First trading date, YYYY-MM-DD or 'latest'.")]
-End = Annotated[str | None, typer.Option("--end", help="Last trading date, inclusive, YYYY-MM-DD or 'latest'.")]
-EndOrLatest = Annotated[
-    str | None, typer.Option("--end", help="Last trading date, inclusive, or 'latest': the newest final session.")
+Start = Annotated[
+    str | None, typer.Option("--start", metavar="DATE", help="First trading date, YYYY-MM-DD or 'latest'.")
 ]
-Workers = Annotated[int | None, typer.Option(help="Number of batches that run at the same time.")]
+End = Annotated[
+    str | None,
+    typer.Option("--end", metavar="DATE", help="Last trading date, inclusive; 'latest' is the newest final one."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="Number of batches that run at the same time.")
+]
 ExecutorKind = Annotated[
-    str | None, typer.Option("--executor", help="threads, or processes (faster if there are processors for them).")
+    str | None,
+    typer.Option("--executor", metavar="KIND", help="threads, or processes (faster if there are processors for them)."),
 ]
-Provider = Annotated[str | None, typer.Option(help="Market data provider; 'marketpipe providers' lists them.")]
-Feed = Annotated[str | None, typer.Option(help="Alpaca data feed: sip (all US exchanges), iex or otc.")]
-OutputPath = Annotated[str | None, typer.Option(help="Folder for the minute bars.")]
-Compression = Annotated[str | None, typer.Option(help="Parquet compression: zstd or snappy.")]
+Provider = Annotated[
+    str | None,
+    typer.Option("--provider", metavar="NAME", help="Market data provider; 'marketpipe providers' lists them."),
+]
+Feed = Annotated[
+    str | None, typer.Option("--feed", metavar="FEED", help="Alpaca data feed: sip (all US exchanges), iex or otc.")
+]
+OutputPath = Annotated[str | None, typer.Option("--output-path", metavar="DIR", help="Folder for the minute bars.")]
+Compression = Annotated[
+    str | None, typer.Option("--compression", metavar="CODEC", help="Parquet compression: zstd or snappy.")
+]
 Session = Annotated[
     str | None,
-    typer.Option("--session", help="Hours to store: extended (04:00-20:00 ET) or regular."),
+    typer.Option("--session", metavar="HOURS", help="Hours to store: extended (04:00-20:00 ET) or regular."),
 ]
 RetrySuspect = Annotated[
     bool, typer.Option("--retry-suspect", help="Request again what 'marketpipe coverage' reports as suspect.")

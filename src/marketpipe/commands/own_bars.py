@@ -21,34 +21,63 @@ Columns = Annotated[
 
 
 def import_files(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILES...", help="CSV (also gzip, zstd or zip) and Parquet files.")
-    ],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="CSV (also gzip, zstd or zip) and Parquet files.")],
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the source, such as kibot: the store is of import:kibot.")
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Name of the source, such as kibot: the store is of import:kibot.",
+        ),
     ] = None,
     columns: Columns = None,
-    symbol: Annotated[str | None, typer.Option("--symbol", help="The symbol of all bars.")] = None,
+    symbol: Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL", help="The symbol of all bars.")] = None,
     symbol_from: Annotated[
-        str | None, typer.Option("--symbol-from", help="column, or name: the files are named after their symbols.")
+        str | None,
+        typer.Option(
+            "--symbol-from",
+            metavar="WHERE",
+            help="column, or name: the files are named after their symbols.",
+        ),
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option("--timezone", help="Zone of local times: America/New_York, UTC or -05:00.")
+        str | None,
+        typer.Option(
+            "--timezone",
+            metavar="ZONE",
+            help="Zone of local times: America/New_York, UTC or -05:00.",
+        ),
     ] = None,
-    timeframe: Annotated[str, typer.Option("--timeframe", help="1m, or 1d for official days.")] = "1m",
+    timeframe: Annotated[
+        str,
+        typer.Option(
+            "--timeframe",
+            metavar="TIMEFRAME",
+            help="1m, or 1d for official days.",
+        ),
+    ] = "1m",
     stamps: Annotated[
-        str | None, typer.Option("--stamps", help="Edge of a bar that its time is: left or right.")
+        str | None, typer.Option("--stamps", metavar="EDGE", help="Edge of a bar that its time is: left or right.")
     ] = None,
     price_unit: Annotated[
-        str | None, typer.Option("--price-unit", help="dollars, cents, deci-cents or nano-dollars.")
+        str | None, typer.Option("--price-unit", metavar="UNIT", help="dollars, cents, deci-cents or nano-dollars.")
     ] = None,
-    date_order: Annotated[str | None, typer.Option("--date-order", help="MDY, DMY or YMD.")] = None,
+    date_order: Annotated[str | None, typer.Option("--date-order", metavar="ORDER", help="MDY, DMY or YMD.")] = None,
     ambiguous: Annotated[
         str | None,
-        typer.Option("--ambiguous", help="earliest or latest, for local times that a clock shows twice in autumn."),
+        typer.Option(
+            "--ambiguous",
+            metavar="WHICH",
+            help="earliest or latest, for local times that a clock shows twice in autumn.",
+        ),
     ] = None,
     adjustment: Annotated[
-        str | None, typer.Option("--adjustment", help="How prices are adjusted: raw, split, dividend, spin-off or all.")
+        str | None,
+        typer.Option(
+            "--adjustment",
+            metavar="KIND",
+            help="How prices are adjusted: raw, split, dividend, spin-off or all.",
+        ),
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace stored days even if they have more bars than the files.")
@@ -66,6 +95,8 @@ def import_files(
     Shows how they are understood, then validates and stores them as if a provider had sent them. What the files do not
     tell is asked about, and nothing is written before it is answered. Exit code 1 if anything failed, 2 for an open
     question.
+
+    marketpipe import AAPL.csv --name mine --symbol AAPL --timezone America/New_York --dry-run
     """
     from marketpipe.terminal.importing import naming_options, print_import, show_preview
     from marketpipe.terminal.progress import show_progress
@@ -97,15 +128,17 @@ def import_files(
 
 
 def drop(
-    symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="Symbols, @FILE or @NAME.")],
+    symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL", help="Symbols, @FILE or @NAME.")],
     config: Config = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
-    """Drop symbols: remove their bars and aggregates, and forget that they were requested.
+    """Remove symbols from the store.
 
-    Asks before. The bars stay as revisions: --as-of still returns them. Rejected bars stay in quarantine. Exit code 1
-    if you say no.
+    Removes their bars and aggregates, and forgets that they were requested. Asks before. The bars stay as revisions:
+    --as-of still returns them. Rejected bars stay in quarantine. Exit code 1 if you say no.
+
+    marketpipe drop AAPL MSFT
     """
     from marketpipe.terminal.exports import is_confirmed, print_drop
 
@@ -118,10 +151,12 @@ def drop(
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(help="Folder for the store of the sample.")] = Path("sample"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder for the store of the sample.")] = Path(
+        "sample",
+    ),
     json: Json = False,
 ) -> None:
-    """Make a small store of real daily bars, without keys and without a network.
+    """Make a small store of real daily bars, without keys.
 
     AAPL, FB, GOOG, IBM and MSFT from 2000 to 2013, as traded: Quandl WIKI Prices, which are in the public domain. They
     come with the package bokeh-sampledata, an extra of this one: pip install 'marketpipe[sample]'.

@@ -15,13 +15,20 @@ from marketpipe.terminal.verbosity import is_wanted
 def query(
     sql: Annotated[
         str,
-        typer.Argument(help="One SELECT over bars (minutes), bars_2m, bars_5m … bars_1d, bars_1w, bars_1mo."),
+        typer.Argument(
+            metavar="SQL", help="One SELECT over bars (minutes), bars_2m, bars_5m … bars_1d, bars_1w, bars_1mo."
+        ),
     ],
     config: Config = None,
     file_format: Annotated[
-        str | None, typer.Option("--format", help="table, json, csv, parquet or arrow; a table without --output.")
+        str | None,
+        typer.Option(
+            "--format", metavar="FORMAT", help="table, json, csv, parquet or arrow; a table without --output."
+        ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for all rows of the answer.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File for all rows of the answer.")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -29,6 +36,9 @@ def query(
 
     Prints a table of the first rows; with --output all rows are written to a file, however many. A query can change
     nothing, and can read nothing outside the store.
+
+    marketpipe query "SELECT symbol, max(close) FROM bars_1d GROUP BY ALL"
+    marketpipe query "SELECT * FROM bars_5m WHERE symbol = 'AAPL'" --output aapl.csv
     """
     from marketpipe.terminal.exports import check_printable, print_answer, print_export
 
@@ -45,28 +55,44 @@ def query(
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="File to write: .parquet, .csv, .arrow or .json.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write: .parquet, .csv, .arrow or .json.")],
     config: Config = None,
     symbols: Symbols = None,
     start: Start = None,
     end: End = None,
-    timeframe: Annotated[str, typer.Option("--timeframe", help="Such as 1m, 5m, 1h, 1d, 1w or 1mo.")] = "1m",
+    timeframe: Annotated[
+        str, typer.Option("--timeframe", metavar="TIMEFRAME", help="Such as 1m, 5m, 1h, 1d, 1w or 1mo.")
+    ] = "1m",
     as_of: Annotated[
-        str | None, typer.Option("--as-of", help="The bars as they were stored at this moment, 2024-06-03T12:00:00Z.")
+        str | None,
+        typer.Option(
+            "--as-of", metavar="MOMENT", help="The bars as they were stored at this moment, 2024-06-03T12:00:00Z."
+        ),
     ] = None,
-    source: Annotated[str | None, typer.Option("--source", help="For 1d, 1w, 1mo: official or minutes.")] = None,
-    session: Annotated[str | None, typer.Option("--session", help="regular: only bars of the regular hours.")] = None,
-    columns: Annotated[str | None, typer.Option("--columns", help="Columns, separated by commas.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="SOURCE", help="For 1d, 1w, 1mo: official or minutes.")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option("--session", metavar="HOURS", help="regular: only bars of the regular hours.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="LIST", help="Columns, separated by commas.")
+    ] = None,
     tz: Annotated[
-        str | None, typer.Option("--tz", help="Time zone of the timestamps, such as America/New_York.")
+        str | None, typer.Option("--tz", metavar="ZONE", help="Time zone of the timestamps, such as America/New_York.")
     ] = None,
-    file_format: Annotated[str | None, typer.Option("--format", help="parquet, csv, arrow or json.")] = None,
+    file_format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="parquet, csv, arrow or json.")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Write stored bars to one file for other programs: Parquet, CSV, Arrow or JSON.
+    """Write stored bars to one file for other programs.
 
     Without options it is all minute bars. The file appears when it is complete.
+
+    marketpipe export bars.parquet --symbols AAPL --start 2024-01-02
+    marketpipe export days.csv --timeframe 1d --tz America/New_York
     """
     from marketpipe.terminal.exports import print_export
 
@@ -106,6 +132,8 @@ def metrics(
     """Print or serve Prometheus metrics of the store.
 
     An ingestion serves its own metrics while it runs, if metrics.enabled is true.
+
+    marketpipe metrics --serve
     """
     from marketpipe.terminal.store import print_metrics, serve_metrics
 

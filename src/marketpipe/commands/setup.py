@@ -11,7 +11,7 @@ import typer
 from marketpipe.commands.options import (
     Compression,
     Config,
-    EndOrLatest,
+    End,
     ExecutorKind,
     Feed,
     Json,
@@ -31,7 +31,12 @@ LATEST, FIRST_DATE, USUAL = "latest", "2024-01-02", "marketpipe.yaml"
 
 ProviderName = Annotated[str, typer.Argument(help="Name of the provider, such as acme.", metavar="NAME")]
 Folder = Annotated[
-    Path | None, typer.Option("--folder", help="Folder of the package, new or empty; marketpipe-NAME if not given.")
+    Path | None,
+    typer.Option(
+        "--folder",
+        metavar="DIR",
+        help="Folder of the package, new or empty; marketpipe-NAME if not given.",
+    ),
 ]
 
 
@@ -52,7 +57,7 @@ def show_config(
     config: Config = None,
     symbols: Symbols = None,
     start: Start = None,
-    end: EndOrLatest = None,
+    end: End = None,
     workers: Workers = None,
     executor: ExecutorKind = None,
     provider: Provider = None,
@@ -83,16 +88,19 @@ def show_config(
 
 
 def init(
-    file: Annotated[Path, typer.Argument(help="The file to write.")] = Path(USUAL),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(USUAL),
     provider: Provider = None,
     symbols: Symbols = None,
     start: Start = None,
-    end: EndOrLatest = None,
+    end: End = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Write a commented configuration file.
 
     Asks for the market data provider, the symbols and the first date, as far as options do not give them.
+
+    marketpipe init
+    marketpipe init --provider alpaca --symbols AAPL,MSFT --start 2024-01-02
     """
     from marketpipe.config import load_config, starter_text
     from marketpipe.provider_registry import check_provider
@@ -158,6 +166,8 @@ def new_plugin(name: ProviderName, folder: Folder = None) -> None:
     """Write a package for a market data provider of your own.
 
     Its tests pass as it is; a README in it says what to change. Overwrites nothing.
+
+    marketpipe plugin new acme
     """
     from marketpipe.plugin_skeleton import write_plugin
     from marketpipe.terminal.setup import print_new_plugin

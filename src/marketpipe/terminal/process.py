@@ -11,14 +11,14 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
-from marketpipe.terminal.verbosity import warnings_shown, write_error_line
+from marketpipe.terminal.verbosity import Verbosity, in_force, warnings_shown, write_error_line
 
 if TYPE_CHECKING:
     from marketpipe.config import StoreConfig
@@ -105,6 +105,20 @@ def report_errors(debug: bool) -> Iterator[None]:
         _discard(sys.stdout)
         message = f"error: the operating system reports: {error}; free space or grant access, then try again"
         _fail(message, SOMETHING_FAILED)
+
+
+def run_app(app: Callable[..., Any], program: str, *, as_json: bool) -> None:
+    """Run the app to its end. What typer refuses, such as an unknown option, becomes a line of JSON if ``as_json``."""
+    if not as_json:
+        app(prog_name=program)
+    usage_error = cast("type[Any]", typer.BadParameter.__base__)  # typer does not export it
+    with in_force(Verbosity(as_json=True)):
+        try:
+            sys.exit(app(prog_name=program, standalone_mode=False))
+        except usage_error as error:
+            _fail(f"error: {error.format_message()}", WRONG_USAGE)
+        except typer.Abort:
+            _fail("error: aborted", SOMETHING_FAILED)
 
 
 def _fail(message: str, exit_code: int) -> None:
