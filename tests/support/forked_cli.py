@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 PRINTED = "output.txt"
@@ -20,22 +21,31 @@ PRINTED = "output.txt"
 
 
 def warm_up() -> None:
-    import duckdb  # noqa: F401 - what the commands need, loaded before the forks
-    import httpx  # noqa: F401
+    import anyio  # noqa: F401 - what the commands need, and httpx and typer import late, loaded before the forks
+    import duckdb  # noqa: F401
+    import h11  # noqa: F401
+    import httpx
+    import numpy as np
     import pyarrow.dataset
     import pyarrow.parquet  # noqa: F401
     import rich.console  # noqa: F401
 
     import marketpipe
     from marketpipe.composition import CALENDAR_DAYS_AHEAD
+    from marketpipe.integration.infrastructure.http_exchange import HttpExchange
     from marketpipe.shared_kernel.domain.trading_date import TradingDate
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar
+    from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers
     from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
     from marketpipe.testing import sessions
 
+    with suppress(ImportError):
+        import typer._adapters  # noqa: F401
     for module in pkgutil.walk_packages(marketpipe.__path__, "marketpipe."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    day_numbers(np.array([0]))
+    HttpExchange("http://127.0.0.1", httpx.BasicAuth("", ""))
     sessions("2024-03-04", "2024-03-05")  # making a calendar takes longer than the rest of a run
     today = TradingDate.of(SystemClock().now())
     ExchangeCalendar(latest=today.plus_days(CALENDAR_DAYS_AHEAD)).sessions(today.plus_days(-14), today)
