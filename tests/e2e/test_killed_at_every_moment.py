@@ -1,7 +1,7 @@
 """The real command line, killed with SIGKILL before and after system calls that change something, and run again.
 
-A run has some hundred such moments. One of 24 is tried by default, and each time the run after it is killed too, after
-a random time. CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the environment.
+A run has some hundred such moments. One of 96 is tried by default (of a drop, which has fewer, one of 32), and each time
+the run after it is killed too, after a random time. CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the environment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tests.support.json_server import JsonServer
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, current, files, known, settled
 
 KILLED = -signal.SIGKILL
-STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "48"))
+STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "96"))
+DROP_STRIDE = max(1, STRIDE // 3)
 HALVES = (0, 1)
 """The moments of a run are dealt out to two tests, which run on different processors."""
 AT_MOST_SECONDS = 0.3
@@ -140,7 +141,7 @@ def test_a_drop_killed_at_any_moment_keeps_every_version_and_ends_with_the_next_
         assert cli.run(old, "ingest") == 0
         before, then = load_ohlcv(dropped, DAYS[0], DAYS[-1], root=old), Timestamp(datetime.now(UTC))
         assert before.num_rows
-        for moment in range(1, 100_000, STRIDE):
+        for moment in range(1, 100_000, DROP_STRIDE):
             folder = scratch / "killed"
             shutil.copytree(old, folder)
             code = cli.run(folder, *drop, die_at=moment)
@@ -161,7 +162,7 @@ def test_a_drop_killed_at_any_moment_keeps_every_version_and_ends_with_the_next_
             shutil.rmtree(folder)
 
     assert code == 0
-    assert kills * STRIDE > 60, kills
+    assert kills * DROP_STRIDE > 60, kills
 
 
 def revised(folder: Path, root: str = "revisions") -> set[bytes]:
