@@ -1,7 +1,8 @@
 """The real command line, killed with SIGKILL before and after system calls that change something, and run again.
 
-A run has some hundred such moments. One of 96 is tried by default (of a drop, which has fewer, one of 32), and each time
-the run after it is killed too, after a random time. CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the environment.
+A run has some hundred such moments. One of 96 is tried by default (of a drop, which has fewer, one of 32), and each
+time the run after it is killed too, after a random time. CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the
+environment.
 """
 
 from __future__ import annotations
