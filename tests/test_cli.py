@@ -276,6 +276,33 @@ def test_a_failed_symbol_exits_1_is_named_and_is_requested_again(tmp_path: Path)
     assert (again["planned"], again["already_settled"]) == (1, 1)
 
 
+def test_a_refused_symbol_is_one_line_however_many_days_it_lacks(tmp_path: Path) -> None:
+    def refuse_nope(_: int, query: object) -> Response | None:
+        return Response(400, b'{"message":"invalid symbol: NOPE"}') if "NOPE" in str(query) else None
+
+    with AlpacaLoopback({"AAPL": [record("2024-03-04T15:00:00Z")]}, fault=refuse_nope) as provider:
+        config = _alpaca(tmp_path, provider.url, symbols="[AAPL, NOPE]", end="2024-05-31")
+        done = marketpipe("ingest", "--config", config, cwd=tmp_path)
+
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("failed: "))
+    assert line.startswith("failed: NOPE 2024-03-04 to 2024-05-31 (63 sessions): ")
+
+
+@pytest.mark.parametrize("command", ["ingest", "update"])
+def test_a_symbol_without_any_bar_is_warned_of_even_if_quiet(tmp_path: Path, command: str) -> None:
+    bars = {"AAPL": [record("2024-03-04T15:00:00Z")], "APPL": []}
+    with AlpacaLoopback(bars) as provider:
+        config = _alpaca(tmp_path, provider.url, symbols="[AAPL, APPL]")
+        done = marketpipe(command, "--config", config, "--quiet", cwd=tmp_path)
+        again = marketpipe(command, "--config", config, "--json", cwd=tmp_path)
+        right = marketpipe(command, "--config", config, "--symbols", "AAPL", "--quiet", cwd=tmp_path)
+
+    warning = "warning: the provider has never had a bar of APPL: is the symbol right?\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", warning)
+    assert result_of(again)["symbols_without_bars"] == ["APPL"]
+    assert (right.returncode, right.stderr) == (0, "")
+
+
 def test_another_dataset_is_refused_with_both_named(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(SYNTHETIC)
     marketpipe("ingest", "--config", "config.yaml", cwd=tmp_path)

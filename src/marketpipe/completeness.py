@@ -14,6 +14,7 @@ from marketpipe.ingestion.domain.coverage.verdict import Finding, Gap, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.integration.domain.table_import import ONLY_FILES_BRING_MORE
 from marketpipe.parts import Parts
+from marketpipe.reports import doubt_of_names
 from marketpipe.scoping import refuse_unknown
 from marketpipe.shared_kernel.domain.errors import (
     ConfigurationError,
@@ -119,12 +120,16 @@ def check(
 
 def check_names(parts: Parts, scope: IngestionScope, complete: Complete) -> None:
     """Warn of symbols that were requested, and of which the provider has never had a bar: a name may be wrong."""
-    known = composition.known_state(parts).checkpoints
+    if complete != IGNORE and (silent := symbols_without_bars(parts, scope.symbols)):
+        _warn(doubt_of_names(silent))
+
+
+def symbols_without_bars(parts: Parts, symbols: Sequence[Symbol]) -> tuple[Symbol, ...]:
+    """Return those of the symbols of which the provider was asked, and has never had a bar."""
+    known, layout = composition.known_state(parts).checkpoints, composition.layout(parts)
     answered, stored = known.latest_settled(), known.stored_spans()
-    silent = [str(symbol) for symbol in scope.symbols if symbol in answered and symbol not in stored]
-    if silent and complete != IGNORE:
-        names = ", ".join(silent[:SHOWN]) + (" …" if len(silent) > SHOWN else "")
-        _warn(f"the provider has never had a bar of {names}: is the symbol right?")
+    silent = (symbol for symbol in symbols if symbol in answered and symbol not in stored)
+    return tuple(symbol for symbol in silent if not layout.official_years(symbol))
 
 
 def _stored_hours(parts: Parts) -> SessionKind:

@@ -404,6 +404,7 @@ class Pipeline(ImportingStore):
             retries=self._run.retries,
             faults=self._run.faults,
             rate_limit_seconds=self._run.rate_limit_seconds,
+            without_bars=completeness.symbols_without_bars(self._parts, scope.symbols),
         )
 
     def _lacks_official_days(self, scope: IngestionScope) -> bool:

@@ -6,7 +6,7 @@ storage, ``RecoveryReport`` of ingestion.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
@@ -19,7 +19,7 @@ from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.integration.domain.table_import import ImportPreview
 from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, DayComparison
-from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.shared_kernel.events import RuleFinding
 from marketpipe.storage.domain.storage_metadata import AggregationReport
@@ -34,6 +34,13 @@ DAY_COLUMNS = (
     *("symbol", "trading_date", "verdict", "suspicion", "detail", "bars", "rejected", "first", "last"),
     "evidence",
 )
+NAMES_SHOWN: Final = 5
+
+
+def doubt_of_names(symbols: Sequence[Symbol]) -> str:
+    """Return what is said of symbols of which the provider has never had a bar: they may be misspelt."""
+    names = ", ".join(map(str, symbols[:NAMES_SHOWN])) + (" …" if len(symbols) > NAMES_SHOWN else "")
+    return f"the provider has never had a bar of {names}: is the symbol right?"
 
 
 @frozen
@@ -84,6 +91,7 @@ class IngestionReport:
     ``official`` is what became of the official days, whose requests count among the ``requests``.
     ``faults`` maps a ``ProviderError.kind`` to the number of requests that failed so; ``retries`` were sent again.
     ``rate_limit_seconds`` are those in which at least one request waited for the rate limit.
+    ``without_bars`` are the symbols of which the provider has never had a bar: they may be misspelt.
     """
 
     job_id: int
@@ -104,6 +112,7 @@ class IngestionReport:
     retries: int = 0
     faults: Mapping[str, int] = field(factory=dict)
     rate_limit_seconds: float = 0.0
+    without_bars: tuple[Symbol, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -150,7 +159,8 @@ class IngestionReport:
             f"against the rule {rule}: {count_of(count, 'stored bar')}" for rule, count in sorted(self.warnings.items())
         ]
         title = f"Ingestion {self.job_id}: {self.state}"
-        return report_html.facts(title, named, (*self.notices, *self.aggregates.failures, *failures, *broken))
+        doubts = [doubt_of_names(self.without_bars)] if self.without_bars else []
+        return report_html.facts(title, named, (*doubts, *self.notices, *self.aggregates.failures, *failures, *broken))
 
 
 @frozen

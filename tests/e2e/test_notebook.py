@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebooks" / "quickstart.ipynb"
+PROJECT = Path(__file__).parents[2]
+NOTEBOOK = PROJECT / "docs" / "notebooks" / "quickstart.ipynb"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,12 @@ def test_the_notebook_shows_what_was_not_stored_yet_at_an_earlier_moment(outputs
     (compared,) = [html for output in outputs if "close_then" in (html := output.get("text/html", ""))]
 
     assert compared.count("<td>NaN</td>") == 2  # the two sessions that were ingested afterwards
+
+
+def test_the_extra_installs_what_shows_a_figure_that_ends_a_cell() -> None:
+    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+
+    assert {"nbformat", "plotly"} <= {re.split("[>=<]", each)[0] for each in extras["notebook"]}
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:

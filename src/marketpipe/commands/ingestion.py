@@ -78,7 +78,7 @@ def ingest(
     marketpipe ingest
     marketpipe ingest --provider alpaca --symbols AAPL --start 2024-01-02 --end latest
     """
-    from marketpipe.terminal.ingestion import print_ingestion
+    from marketpipe.terminal.ingestion import print_run
     from marketpipe.terminal.progress import show_progress
 
     scope = {"start": start, "end": end, "session": session}
@@ -86,8 +86,7 @@ def ingest(
     changed = overrides(symbols, feed, **scope, **others, provider=provider, output_path=output_path)
     with open_pipeline(configured(config, changed), HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
         report = pipeline.ingest(retry_suspect=retry_suspect)
-    if is_wanted(report.ok, json):
-        print_ingestion(report, as_json=json)
+    print_run(report, as_json=json)
     exit_with(report.ok)
 
 
@@ -100,7 +99,7 @@ def update(config: Config = None, symbols: Symbols = None, json: Json = False) -
     marketpipe update --root /srv/bars --quiet
     """
     from marketpipe.shared_kernel.domain.errors import StoreBusyError
-    from marketpipe.terminal.ingestion import print_ingestion
+    from marketpipe.terminal.ingestion import print_run
     from marketpipe.terminal.output import err
     from marketpipe.terminal.progress import show_progress
 
@@ -111,8 +110,7 @@ def update(config: Config = None, symbols: Symbols = None, json: Json = False) -
         if is_wanted(ok=True, as_json=False):
             err(str(busy))
         return
-    if is_wanted(report.ok, json):
-        print_ingestion(report, as_json=json)
+    print_run(report, as_json=json)
     exit_with(report.ok)
 
 

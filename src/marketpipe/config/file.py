@@ -126,7 +126,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
             raise ConfigurationError(f"{file}: larger than {LARGEST_FILE:,} bytes")
         found = yaml.load(BytesIO(content), _StrictLoader)  # given text, its errors would quote a line: maybe a secret
     except OSError as error:
-        raise ConfigurationError(f"{file}: cannot be read ({error.strerror})") from error
+        raise ConfigurationError(f"{file.absolute()}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigurationError(f"{file}: not valid YAML: {_problem_of(error)}") from error
     if not isinstance(found, dict):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from attrs import asdict
@@ -10,10 +11,11 @@ from attrs import asdict
 from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
 from marketpipe.ingestion.domain.official_days import OfficialDaysReport
 from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustment
-from marketpipe.reports import AuditReport, IngestionReport, PlanReport
+from marketpipe.reports import AuditReport, IngestionReport, PlanReport, doubt_of_names
 from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
 from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
+from marketpipe.terminal.verbosity import is_wanted
 
 FAILURES_SHOWN = 20
 
@@ -41,6 +43,14 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
 def _estimated(estimate: PlanEstimate) -> str:
     bars, requests = count_of(estimate.bars, "bar"), count_of(estimate.requests, "request")
     return f"about {bars} in {requests}, {megabytes(estimate.size_bytes)}"
+
+
+def print_run(report: IngestionReport, *, as_json: bool) -> None:
+    """Print an ingestion as far as it is wanted, and always a warning of symbols that may be misspelt."""
+    if is_wanted(report.ok, as_json):
+        print_ingestion(report, as_json=as_json)
+    if report.without_bars:
+        err(f"warning: {doubt_of_names(report.without_bars)}")
 
 
 def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
@@ -105,17 +115,28 @@ def print_failures(report: IngestionReport) -> None:
     """Print to standard error what failed, and what to do."""
     for failure in report.aggregates.failures:
         err(f"failed: {failure}")
-    _print_first(report.failures)
-    _print_first(report.official.failures, "the official day of ")
+    _print_first(report.failures, report.outcomes)
+    _print_first(report.official.failures, report.official.failures, "the official day of ")
     if report.failures or report.official.failures:
         err("run the same command again to retry only what failed")
 
 
-def _print_first(failures: Mapping[SymbolDay, str], of: str = "") -> None:
-    for day, reason in sorted(failures.items())[:FAILURES_SHOWN]:
-        err(f"failed: {of}{day}: {reason}")
-    if len(failures) > FAILURES_SHOWN:
-        err(f"… and {len(failures) - FAILURES_SHOWN:,} more; --json lists all of them")
+def _print_first(failures: Mapping[SymbolDay, str], requested: Iterable[SymbolDay], of: str = "") -> None:
+    """Print failures in ranges: days of a symbol that failed for one reason, and no ``requested`` day between them."""
+    ranges = [
+        (list(days), reason)
+        for (_, reason), days in groupby(sorted(requested), lambda day: (day.symbol, failures.get(day)))
+        if reason is not None
+    ]
+    for days, reason in ranges[:FAILURES_SHOWN]:
+        err(f"failed: {of}{_range(days)}: {reason}")
+    if left := sum(len(days) for days, _ in ranges[FAILURES_SHOWN:]):
+        err(f"… and {count_of(left, 'more symbol-day')}; --json lists all of them")
+
+
+def _range(days: Sequence[SymbolDay]) -> str:
+    sessions = f" to {days[-1].trading_date} ({len(days):,} sessions)" if len(days) > 1 else ""
+    return f"{days[0]}{sessions}"
 
 
 def ingestion_as_json(report: IngestionReport) -> dict[str, object]:
@@ -133,6 +154,7 @@ def ingestion_as_json(report: IngestionReport) -> dict[str, object]:
         "estimate": None if report.estimate is None else asdict(report.estimate),
         "warnings": dict(report.warnings),
         "notices": list(report.notices),
+        "symbols_without_bars": list(map(str, report.without_bars)),
         "aggregates": asdict(report.aggregates),
         "failures": reasons_as_json(report.failures, "error"),
         "readjusted": [_readjustment_as_json(adjustment) for adjustment in report.readjusted],
@@ -173,7 +195,7 @@ def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> N
     for adjustment in report.adjustments:
         out(f"{_adjusted_history(adjustment)}:")
         out(f"  {_adopt_command(adjustment, config)}", is_prose=False)
-    _print_first(report.failures)
+    _print_first(report.failures, {*report.failures, *report.compared})
     differing = len(report.restatements)
     requests, differ = count_of(report.requests, "request"), "differs" if differing == 1 else "differ"
     out(f"{count_of(len(report.compared), 'symbol-day')} compared in {requests}, {differing:,} of them {differ}")

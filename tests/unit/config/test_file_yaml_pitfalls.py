@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,8 @@ def test_file_that_cannot_be_read_is_named_with_the_reason(name: str, reason: st
         with pytest.raises(ConfigurationError) as refused:
             load(tmp_path / name)
         assert str(refused.value) == f"{tmp_path / name}: cannot be read ({reason})"
+
+
+def test_file_that_cannot_be_read_is_named_with_its_folder(tmp_path: Path) -> None:
+    with chdir(tmp_path), pytest.raises(ConfigurationError, match=re.escape(f"{tmp_path / 'nowhere.yaml'}: ")):
+        load_config("nowhere.yaml")

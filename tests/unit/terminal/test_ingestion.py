@@ -50,10 +50,26 @@ def test_retries_waits_and_faults_are_in_the_summary_of_an_audit(capsys: pytest.
 
 
 def test_of_many_failures_the_first_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    days = {day("AAPL", f"2024-01-{date:02}"): "it failed" for date in range(2, 31)}
+    days = {day("AAPL", f"2024-01-{date:02}"): f"it failed at {date}" for date in range(2, 31)}
     print_audit(AuditReport({}, days, (), 1, 2.0), None, as_json=False)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[20:] == ["… and 9 more; --json lists all of them"]
+    assert lines[20:] == ["… and 9 more symbol-days; --json lists all of them"]
+
+
+def test_days_that_failed_for_one_reason_are_one_range(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [("AAPL", 2), ("AAPL", 3), ("AAPL", 5), ("AAPL", 8), ("MSFT", 2), ("MSFT", 3), ("MSFT", 4)]
+    reasons = {day(name, f"2024-01-{date:02}"): "it failed" for name, date in names}
+    reasons[day("MSFT", "2024-01-04")] = "it is too late"
+    outcomes = {each: SymbolDayOutcome(each, Outcome.FAILED, error=why) for each, why in reasons.items()}
+    stored = day("AAPL", "2024-01-04")
+    outcomes[stored] = SymbolDayOutcome(stored, Outcome.COMPLETE, 390)
+    print_ingestion(evolve(ONE_OF_ALL, outcomes=outcomes), as_json=False)
+    assert capsys.readouterr().err.splitlines()[:4] == [
+        "failed: AAPL 2024-01-02 to 2024-01-03 (2 sessions): it failed",
+        "failed: AAPL 2024-01-05 to 2024-01-08 (2 sessions): it failed",
+        "failed: MSFT 2024-01-02 to 2024-01-03 (2 sessions): it failed",
+        "failed: MSFT 2024-01-04: it is too late",
+    ]
 
 
 def test_one_is_singular_in_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
