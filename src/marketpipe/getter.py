@@ -27,7 +27,7 @@ from marketpipe.pipeline import Pipeline
 from marketpipe.provider_registry import overrides_of
 from marketpipe.scoping import Symbols
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol import listed
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind
 from marketpipe.store import Store
@@ -42,6 +42,7 @@ VARIABLES: Final = {
     "alpaca.feed": "MARKETPIPE_FEED",
 }
 """What each argument of ``get`` may be given by instead."""
+ORIGIN: Final = "the arguments of get"
 
 
 @with_known_arguments
@@ -124,7 +125,8 @@ def found_settings(
         given = {**_of_the_store(given), **given}
         if "provider" not in given:
             given["provider"] = _usual_provider(environment, root_folder(root or "."), has_keys)
-    return load_config(file, {**given, "symbols": _listed(symbols), "start": start, "end": end})
+    given |= {"symbols": listed(symbols), "start": start, "end": end}
+    return load_config(file, given, origin=ORIGIN)
 
 
 def _given(name: str, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
@@ -148,7 +150,3 @@ def _usual_provider(environment: Mapping[str, str], root: Path, has_keys: bool) 
         f"environment or in {root / '.env'}. Or give provider='synthetic', for made-up bars without keys; or write a "
         f"configuration: marketpipe init {root / USUAL_FILE}"
     )
-
-
-def _listed(symbols: Symbols) -> list[str | Symbol]:
-    return [symbols] if isinstance(symbols, (str, Symbol)) else list(symbols)

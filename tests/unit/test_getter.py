@@ -107,3 +107,10 @@ def test_a_configuration_object_says_it_all(tmp_path: Path) -> None:
     assert found({"MARKETPIPE_PROVIDER": "alpaca"}, config=settings) is settings
     with pytest.raises(ConfigurationError, match="provider: the PipelineConfig says it already"):
         found({}, config=settings, provider="alpaca")
+
+
+def test_an_argument_that_is_not_valid_is_said_to_be_one_of_get() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^the arguments of get: alpaca\.feed: 'ipx' is not allowed; did you mean"
+    ):
+        found({}, provider="alpaca", feed="ipx")

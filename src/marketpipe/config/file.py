@@ -29,20 +29,25 @@ _SECRET = re.compile(r"secret|password|token|(?:^|[_-])key(?:$|[_-])|key_id|api_
 
 
 def load_config(
-    file: str | Path | None, overrides: Mapping[str, Any] | None = None, *, root: str | Path | None = None
+    file: str | Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    root: str | Path | None = None,
+    origin: str = COMMAND_LINE,
 ) -> PipelineConfig:
     """Return the configuration of ``file`` with ``overrides``, which are values by key and win over the file.
 
     The key of a value in a section is written ``alpaca.feed``. Without a file all values come from ``overrides``.
     ``root`` is the folder in which the relative paths of the configuration begin; without it, that of the key ``root``,
-    or the current folder. The path ``file`` itself always begins in the current folder.
-    Raises ``ConfigurationError``. Only the file is read; nothing is written.
+    or the current folder. The path ``file`` itself always begins in the current folder. ``origin`` is what errors call
+    the place where the overrides were given. Raises ``ConfigurationError``. Only the file is read; nothing is written.
     """
     overrides = {**(overrides or {}), **({} if root is None else {"root": root})}
     given = {} if file is None else read_yaml(Path(file))
-    source = COMMAND_LINE if file is None else str(file)
+    source = origin if file is None else str(file)
+    origins = dict.fromkeys(overrides, origin)
     merged = _merged(given, overrides, source)
-    _check_keys(merged, source, overrides)
+    _check_keys(merged, source, origins)
     name = str(merged.get("provider"))
     options = _section(merged.pop(name), f"{source}: {name}") if _has_plugin_section(merged) else {}
     if missing := [key for key in ("provider", "symbols", "start", "end") if merged.get(key) is None]:
@@ -51,7 +56,7 @@ def load_config(
         return PipelineConfig(**merged, provider_options=options)
     except ConfigurationError as error:
         key = str(error).partition(":")[0]
-        raise ConfigurationError(f"{_origin(key, source, overrides)}: {error}") from error
+        raise ConfigurationError(f"{_origin(key, source, origins)}: {error}") from error
 
 
 def usual_file(root: Path | None = None) -> Path | None:
@@ -67,8 +72,8 @@ def load_store_config(file: str | Path | None, *, root: str | Path | None = None
     return StoreConfig() if root is None else StoreConfig(root=Path(root))
 
 
-def _origin(key: str, source: str, overrides: Mapping[str, Any]) -> str:
-    return COMMAND_LINE if key in overrides or key.partition(".")[0] in overrides else source
+def _origin(key: str, source: str, origins: Mapping[str, str]) -> str:
+    return origins.get(key) or origins.get(key.partition(".")[0], source)
 
 
 def _merged(given: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -95,14 +100,14 @@ def _has_plugin_section(given: Mapping[str, Any]) -> bool:
     return isinstance(provider, str) and provider not in known_keys(PipelineConfig) and provider in given
 
 
-def _check_keys(given: Mapping[str, Any], source: str, overrides: Mapping[str, Any]) -> None:
+def _check_keys(given: Mapping[str, Any], source: str, origins: Mapping[str, str]) -> None:
     known = known_keys(PipelineConfig)
     plugin = [str(given.get("provider"))] if _has_plugin_section(given) else []
     for key, value in given.items():
-        _check_key(key, [*known, *plugin], _origin(str(key), source, overrides), "")
+        _check_key(key, [*known, *plugin], _origin(str(key), source, origins), "")
         if key in SECTIONS and isinstance(value, Mapping):
             for inner in value:
-                origin = _origin(f"{key}.{inner}", source, overrides)
+                origin = _origin(f"{key}.{inner}", source, origins)
                 _check_key(inner, known_keys(SECTIONS[key]), origin, f"{key}.")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError, did_you_mean
-from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbol, as_symbols
+from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbol, as_symbols, listed
 
 SymbolLists = Mapping[str, tuple[Symbol, ...]]
 MARK: Final = "@"
@@ -59,9 +59,8 @@ def expanded(
     ``root`` is where the paths of files begin; without it no file is read. Raises ``ValidationError`` for what is no
     symbol, ``ConfigurationError`` for a list that does not exist.
     """
-    given = [values] if isinstance(values, str | Symbol) else values
     found = list[str | Symbol]()
-    for value in given:
+    for value in listed(values):
         if isinstance(value, str) and value.startswith(MARK):
             found += _members(value.removeprefix(MARK), lists, root)
         else:

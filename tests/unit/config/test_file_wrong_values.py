@@ -129,7 +129,8 @@ def test_section_that_is_no_mapping_is_refused(section: str, text: str, load_tex
         (
             "timeframes",
             "[4m]",
-            "'4m' is not a timeframe; use one of: 1m, 2m, 3m, 5m, 10m, 15m, 30m, 1h, 2h, 4h, 1d, 1w, 1mo",
+            "'4m' is not a timeframe; did you mean '5m'? "
+            "Use one of: 1m, 2m, 3m, 5m, 10m, 15m, 30m, 1h, 2h, 4h, 1d, 1w, 1mo",
         ),
         ("start", "2024-1-2", "'2024-1-2' is not a date written YYYY-MM-DD"),
         ("metrics.enabled", "yes", "expected true or false, not 'yes'"),

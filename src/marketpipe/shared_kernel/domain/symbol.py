@@ -65,7 +65,7 @@ class Symbol:
     @value.validator
     def _well_formed(self, _: object, value: object) -> None:
         if not isinstance(value, str) or len(value) > MAX_LENGTH or not _FORM.fullmatch(value) or ".." in value:
-            near = _near(value) if isinstance(value, str) and len(value) <= MAX_LENGTH else ""
+            near = _near(value) if isinstance(value, str) else ""
             raise ValidationError(
                 f"{str(value)[:40]!r} is not a symbol: 1 to {MAX_LENGTH} upper-case letters, digits, "
                 f"single dots or hyphens, such as AAPL or BRK.B{near}"
@@ -109,6 +109,10 @@ def _spelled(text: str) -> str | None:
 
 def _near(text: str) -> str:
     """Return an explanation of what is nearly a symbol, as the end of a message."""
+    if "," in text:
+        return "; give several symbols as a list"
+    if len(text) > MAX_LENGTH:
+        return ""
     for form, hint in _NEAR:
         if match := form.fullmatch(text):
             return f"; {match.expand(hint)}"
@@ -117,10 +121,18 @@ def _near(text: str) -> str:
     return f"; did you mean {found!r}?" if found and ".." not in found else ""
 
 
+def listed(values: str | Symbol | Iterable[str | Symbol]) -> list[str | Symbol]:
+    """Return what was given as symbols as a list. Raises ``ValidationError`` for what is neither one nor several."""
+    if isinstance(values, str | Symbol):
+        return [values]
+    if not isinstance(values, Iterable):
+        raise ValidationError(f"symbols: expected one, or a list such as ['AAPL', 'MSFT'], not {values!r}")
+    return list(values)
+
+
 def as_symbols(values: str | Symbol | Iterable[str | Symbol]) -> tuple[Symbol, ...]:
     """Return the symbols sorted and without repetitions; a single one need not be in a list. See ``as_symbol``."""
-    listed = [values] if isinstance(values, (str, Symbol)) else values
-    distinct = {as_symbol(value) for value in listed}
+    distinct = {as_symbol(value) for value in listed(values)}
     return tuple(sorted(distinct, key=attrgetter("value")))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from enum import Enum
+from typing import Final
 
-from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.errors import ValidationError, did_you_mean
 
 
 class Timeframe(Enum):
@@ -30,12 +33,22 @@ class Timeframe(Enum):
 
     @classmethod
     def parse(cls, text: str | Timeframe) -> Timeframe:
-        """Read text such as 5m or 1d. Raises ``ValidationError``."""
+        """Read text such as 5m or 1d. Raises ``ValidationError`` with the nearest one."""
         try:
             return cls(text)
         except ValueError as error:
-            known = ", ".join(member.value for member in cls)
-            raise ValidationError(f"{text!r} is not a timeframe; use one of: {known}") from error
+            known, near = ", ".join(member.value for member in cls), cls._nearest(str(text))
+            advice = f"did you mean '{near}'? Use one of: {known}" if near else f"use one of: {known}"
+            raise ValidationError(f"{text!r} is not a timeframe; {advice}") from error
+
+    @classmethod
+    def _nearest(cls, text: str) -> Timeframe | None:
+        """Return the member of nearly this length, of a text such as 60m, 1D, 5min or 1M, a month; None for others."""
+        month = _MONTHS.fullmatch(text)
+        if (match := month or _LENGTH.fullmatch(text.lower())) is None:
+            return None
+        minutes = int(match[1]) * _MINUTES["1mo" if month else f"1{match[2]}"]
+        return min(cls, key=lambda each: abs(math.log(each.minutes / minutes)))
 
     @property
     def minutes(self) -> int:
@@ -67,6 +80,8 @@ _MINUTES = dict(
         strict=True,
     )
 )
+_LENGTH: Final = re.compile(r"\s*([1-9]\d{0,3})\s*(mo|m|h|d|w)[a-z]*\s*")
+_MONTHS: Final = re.compile(r"([1-9]\d{0,3})M")
 
 
 class DaySource(Enum):
@@ -85,8 +100,8 @@ class DaySource(Enum):
         try:
             return cls(text)
         except ValueError as error:
-            known = ", ".join(member.value for member in cls)
-            raise ValidationError(f"{text!r} is not the source of a bar; use one of: {known}") from error
+            known = (member.value for member in cls)
+            raise ValidationError(f"{text!r} is not the source of a bar; {did_you_mean(str(text), known)}") from error
 
     def __str__(self) -> str:
         return self.value

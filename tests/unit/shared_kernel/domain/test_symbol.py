@@ -195,3 +195,16 @@ def test_a_spelling_is_a_symbol_or_refused_and_its_canonical_form_is_stable(text
 def test_as_symbols_refuses_all_if_one_is_wrong(values: Any) -> None:
     with pytest.raises(ValidationError):
         as_symbols(values)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "symbols: expected one, or a list such as"),
+        (5, "symbols: expected one, or a list such as"),
+        ("AAPL,MSFT,GOOG,IBM,FB", "give several symbols as a list"),
+    ],
+)
+def test_what_is_neither_one_symbol_nor_several_is_refused_with_words(given: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        as_symbols(given)

@@ -23,7 +23,19 @@ def test_parse_reads_what_str_writes(text: str) -> None:
     assert Timeframe.parse(Timeframe.parse(text)) is Timeframe.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "1M", "1D", "4m", "60m", "1min", "1Min", " 1m", "m", 1, 5.0, None, True, [], {}])
+NEAREST = {"1M": "1mo", "1D": "1d", "4m": "5m", "60m": "1h", "90m": "2h", "1min": "1m", "1Min": "1m", " 1m": "1m"}
+NEAREST |= {"7d": "1w", "1wk": "1w", "3mo": "1mo", "240 minutes": "4h"}
+
+
+@pytest.mark.parametrize("text", NEAREST)
+def test_parse_names_the_nearest_length(text: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Timeframe.parse(text)
+    known = ", ".join(MINUTES)
+    assert str(refusal.value) == f"{text!r} is not a timeframe; did you mean '{NEAREST[text]}'? Use one of: {known}"
+
+
+@pytest.mark.parametrize("text", ["", "m", "0m", "daily", 1, 5.0, None, True, [], {}])
 def test_parse_refuses_other_lengths_and_names_the_known_ones(text: Any) -> None:
     with pytest.raises(ValidationError) as refusal:
         Timeframe.parse(text)
@@ -45,7 +57,7 @@ def test_the_source_of_a_bar_is_one_of_three(text: str) -> None:
     assert DaySource.parse(DaySource.parse(text)) is DaySource.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "Official", "exchange", None, 1])
+@pytest.mark.parametrize("text", ["", "Official", "mix", None, 1])
 def test_another_source_is_refused_by_name(text: Any) -> None:
-    with pytest.raises(ValidationError, match="use one of: official, minutes, mixed"):
+    with pytest.raises(ValidationError, match=r"is not the source of a bar; (use one of: minutes, mixed|did you mean)"):
         DaySource.parse(text)
