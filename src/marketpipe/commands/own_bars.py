@@ -98,11 +98,10 @@ def import_files(
 
     marketpipe import AAPL.csv --name mine --symbol AAPL --timezone America/New_York --dry-run
     """
-    from marketpipe.terminal.importing import naming_options, print_import, show_preview
-    from marketpipe.terminal.progress import show_progress
+    from marketpipe.terminal.importing import print_import, shown
 
     store = _store(config_file, output_path, session)
-    with open_pipeline(store, HOW_TO_CONTINUE) as pipeline, show_progress(pipeline), naming_options():
+    with open_pipeline(store, HOW_TO_CONTINUE) as pipeline, shown(pipeline, dry_run=dry_run, as_json=json) as preview:
         report = pipeline.import_table(
             files,
             name=name,
@@ -118,7 +117,7 @@ def import_files(
             adjustment=adjustment,
             replace=replace,
             dry_run=dry_run,
-            on_preview=None if json else show_preview,
+            on_preview=preview,
         )
     if is_wanted(report.ok, json):
         print_import(report, as_json=json)

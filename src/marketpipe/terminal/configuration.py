@@ -27,6 +27,8 @@ def _text(value: object) -> str:
             return ""
         case bool():
             return str(value).lower()
+        case float():
+            return f"{value:g}"
         case dict():
             return ", ".join(f"{key}: {_text(inner)}" for key, inner in value.items()) or "none"
         case list():

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from attrs import asdict, fields
 
 from marketpipe.integration.domain.table_import import ImportPreview, ImportSettings
+from marketpipe.pipeline import Pipeline
 from marketpipe.reports import ImportReport, IngestionReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, count_of
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.terminal.ingestion import ingestion_as_json, print_failures
 from marketpipe.terminal.output import err, out, print_json
+from marketpipe.terminal.progress import show_progress
 from marketpipe.terminal.tables import print_table
 from marketpipe.terminal.verbosity import is_wanted, verbosity
 
@@ -23,6 +25,20 @@ SYMBOLS_SHOWN = 6
 _COLUMNS = re.compile(r"\bcolumns=\{([^}]*)\}")
 _NAMES = "|".join(each.name for each in fields(ImportSettings) if each.name != "columns") + "|replace"
 _ARGUMENT = re.compile(rf'\b({_NAMES})=(?:True\b|("[^"]*"(?:(?:, | or )"[^"]*")*))')
+
+
+@contextmanager
+def shown(pipeline: Pipeline, *, dry_run: bool, as_json: bool) -> Iterator[Callable[[ImportPreview], None]]:
+    """Yield what shows the preview of an import, and below it, if there is something to import, the progress."""
+    with naming_options(), ExitStack() as drawn:
+
+        def show(preview: ImportPreview) -> None:
+            if not as_json:
+                show_preview(preview)
+            if preview.ok and not dry_run:
+                drawn.enter_context(show_progress(pipeline))
+
+        yield show
 
 
 @contextmanager

@@ -80,7 +80,13 @@ def progress_bar(console: Console) -> Iterator[Callable[[RunCounts], None]]:
     def line() -> Text:  # drawn several times a second, so that waits count down while nothing happens
         return progress_line(shown[0], console.width, console.encoding) if shown else Text("planning")
 
-    with Live(console=console, get_renderable=line, refresh_per_second=REFRESHES_PER_SECOND) as live:
+    live = Live(
+        console=console,
+        get_renderable=line,
+        refresh_per_second=REFRESHES_PER_SECOND,
+        redirect_stdout=False,  # what is printed to a file must not go to the terminal
+    )
+    with live:
 
         def show(counts: RunCounts) -> None:
             shown[:] = [counts]

@@ -79,7 +79,9 @@ def test_config_show_prints_a_table(tmp_path: Path) -> None:
     text = run(tmp_path, ["config", "show"]).output
 
     assert str(tmp_path / "marketpipe.yaml") in text
-    assert any(line.split() == ["symbols", "AAPL,", "BRK.B", "file"] for line in text.splitlines())
+    rows = [line.split() for line in text.splitlines()]
+    assert ["symbols", "AAPL,", "BRK.B", "file"] in rows
+    assert ["coverage.stop_bars", "9", "default"] in rows
 
 
 def test_config_show_refuses_a_configuration_that_an_ingestion_refuses(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -83,6 +84,12 @@ def test_the_live_line_has_its_signs_although_standard_output_is_replaced_meanwh
     drawn = output.read()
     assert " · " in drawn
     assert "\x1b[1mingesting" in drawn
+
+
+def test_what_is_printed_to_a_file_meanwhile_does_not_go_to_the_terminal() -> None:
+    before = sys.stdout
+    with progress_bar(Console(file=io.StringIO(), force_terminal=True)):
+        assert sys.stdout is before
 
 
 def test_a_terminal_without_unicode_gets_ascii() -> None:
