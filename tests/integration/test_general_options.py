@@ -62,6 +62,13 @@ def test_verbose_shows_the_log_on_standard_error(store: Path) -> None:
     assert "INFO marketpipe.ingestion: job 1: completed" in ingest(store, "-v").err
 
 
+def test_every_record_of_the_log_is_one_line_of_json(store: Path) -> None:
+    done = marketpipe("ingest", "--config", "config.yaml", "--log-format", "json", "-v", cwd=store)
+
+    messages = [json.loads(line)["message"] for line in done.stderr.splitlines()]
+    assert messages.count("job 1: completed") == 1
+
+
 def test_standard_error_is_json_only_if_it_is_asked_for(store: Path) -> None:
     good = ingest(store, "--log-format", "json", "-v")
     bad = ingest(store, "--log-format", "json", "--workers", "0")

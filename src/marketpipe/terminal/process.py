@@ -112,13 +112,14 @@ def run_app(app: Callable[..., Any], program: str, *, as_json: bool) -> None:
     if not as_json:
         app(prog_name=program)
     usage_error = cast("type[Any]", typer.BadParameter.__base__)  # typer does not export it
+    try:
+        sys.exit(app(prog_name=program, standalone_mode=False))
+    except usage_error as error:
+        message, code = f"error: {error.format_message()}", WRONG_USAGE
+    except typer.Abort:
+        message, code = "error: aborted", SOMETHING_FAILED
     with in_force(Verbosity(as_json=True)):
-        try:
-            sys.exit(app(prog_name=program, standalone_mode=False))
-        except usage_error as error:
-            _fail(f"error: {error.format_message()}", WRONG_USAGE)
-        except typer.Abort:
-            _fail("error: aborted", SOMETHING_FAILED)
+        _fail(message, code)
 
 
 def _fail(message: str, exit_code: int) -> None:
