@@ -14,7 +14,7 @@ from marketpipe.scoping import Symbols, refuse_unknown
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
-from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, EVERY_YEAR
 
 from . import composition, derived, side_rings
 
@@ -80,7 +80,10 @@ def _drop(parts: Parts, symbol: Symbol, identity: DatasetIdentity) -> None:
 def _report(parts: Parts, symbols: Sequence[Symbol]) -> DropReport:
     days = sum(len(_days(parts, symbol)) for symbol in symbols)
     summaries = composition.known_state(parts).statistics.summaries()
-    return DropReport(tuple(symbols), days, sum(each.bars for each in summaries if each.symbol in symbols))
+    bars = sum(each.bars for each in summaries if each.symbol in symbols)
+    official = composition.stored_official_days(parts, composition.known_state(parts))
+    known = (len(year) for symbol in symbols for year in official.answered(symbol, *EVERY_YEAR).values())
+    return DropReport(tuple(symbols), days, bars, sum(known))
 
 
 def _days(parts: Parts, symbol: Symbol) -> Sequence[SymbolDay]:

@@ -37,6 +37,8 @@ class ReadableStore(Protocol):
 
     def _known_symbols(self) -> frozenset[Symbol]: ...
 
+    def _stored_symbols(self) -> tuple[Symbol, ...]: ...
+
     def _stored_range(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
     ) -> tuple[tuple[Symbol, ...], TradingDate, TradingDate]: ...
@@ -61,7 +63,8 @@ def export(
 ) -> ExportReport:
     """Write stored bars to one file, by symbol, then time: what ``load`` returns, however large it is.
 
-    Without ``symbols``, ``start`` or ``end``, everything stored is meant. ``format`` is "parquet", "csv", "arrow" (an
+    Without ``symbols``, ``start`` or ``end``, everything stored is meant: for bars shorter than a day, the symbols with
+    minutes. ``format`` is "parquet", "csv", "arrow" (an
     IPC file) or "json"; by default it is that of the ending of ``file``. The other arguments are those of ``load``. The
     file appears when it is complete; Parquet and Arrow files have the dataset, timeframe and ``as_of`` in their
     metadata. While an ingestion writes, each symbol and year is read as it is at that moment; with ``as_of`` all are of
@@ -72,8 +75,10 @@ def export(
     """
     written = derived.table_file(self._parts, file, format, overwrite=overwrite)
     chosen, first, last = self._stored_range(symbols, start, end)
-    refuse_unknown(chosen, self._known_symbols(), self.config.output_path)
     length, moment = Timeframe.parse(timeframe), None if as_of is None else as_timestamp(as_of)
+    if symbols is None and not (chosen and length.is_intraday):  # days are also stored without minutes
+        chosen = self._stored_symbols()
+    refuse_unknown(chosen, self._known_symbols(), self.config.output_path)
     names = None if columns is None or isinstance(columns, str) else tuple(columns)  # read once for each symbol
 
     def load(symbol: Symbol, since: TradingDate, until: TradingDate) -> pa.Table:

@@ -79,7 +79,8 @@ def get(
     5. the defaults. ``root`` is the current folder; the provider is Alpaca if its keys are found.
 
     Keys are ``credentials``, or ALPACA_KEY and ALPACA_SECRET in the environment or in the file .env in ``root``. A
-    ``config`` that is a ``PipelineConfig`` says it all, and takes no other settings.
+    ``config`` that is a ``PipelineConfig`` says it all, and takes no other settings. From a store of imported bars,
+    what it has is loaded: nothing can be requested.
 
     The other arguments are those of ``load_ohlcv``. Raises ``ConfigurationError`` if no provider is found and for
     values that are not valid, ``CredentialsError`` for keys that the provider refuses, and what ``load_ohlcv`` raises.

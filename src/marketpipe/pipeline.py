@@ -24,6 +24,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.official_days import NO_OFFICIAL_DAYS
 from marketpipe.ingestion.domain.restatement import SampleShare, SymbolAdjustment, adjustments, adoptable, readjustments
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
+from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.metrics import Registry
 from marketpipe.metrics_server import metrics_served
 from marketpipe.parts import WorkerProcesses
@@ -167,14 +168,18 @@ class Pipeline(ImportingStore):
 
         If nothing is missing, no request is sent, and no credentials are needed. Sessions that are not final yet are
         requested each time; none of them is in a range whose ``end`` is "latest". A symbol-day that fails is warned of
-        or refused, as ``complete`` says. A symbol of which the provider has never had a bar is warned of too.
+        or refused, as ``complete`` says. A symbol of which the provider has never had a bar is warned of too. Of
+        imported bars nothing can be requested: what is stored is loaded.
         """
         length = Timeframe.parse(timeframe)
         wanted = self._scope(symbols, start, end)
         last = derived.last_day_of(wanted.first, wanted.last, length)
-        plan = self.plan(wanted.symbols, wanted.first, last)
-        if plan.planned or plan.official_days:
-            self.ingest(wanted.symbols, wanted.first, last)
+        if is_imported(self._parts.pipeline_config.provider):
+            refuse_unknown(wanted.symbols, self._known_symbols(), self._config.output_path)
+        else:
+            plan = self.plan(wanted.symbols, wanted.first, last)
+            if plan.planned or plan.official_days:
+                self.ingest(wanted.symbols, wanted.first, last)
         bars = self.load(
             wanted.symbols,
             wanted.first,

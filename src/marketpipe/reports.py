@@ -242,8 +242,9 @@ class StatusReport:
         hours = str(self.session or "")
         title = report_html.facts("Store", {"dataset": self.identity or "nothing is stored here yet", "session": hours})
         days = ("complete", "empty", "partial", "failed", "missing")
-        head = ("symbol", "first", "last", *days, "bars", "rejected", "bytes")
-        rows = [[getattr(row, {"bytes": "size_bytes"}.get(name, name)) for name in head] for row in self.symbols]
+        head = ("symbol", "first", "last", *days, "bars", "official days", "rejected", "bytes")
+        fields = {"bytes": "size_bytes", "official days": "official_days"}
+        rows = [[getattr(row, fields.get(name, name)) for name in head] for row in self.symbols]
         return title + (report_html.table(head, rows) if rows else "")
 
 

@@ -16,6 +16,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, count_of
 from marketpipe.shared_kernel.domain.store_inventory import OfficialYearRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, as_symbols, canonical
 from marketpipe.shared_kernel.domain.trading_date import (
+    EVERY_YEAR,
     AnyDate,
     SessionKind,
     TradingCalendar,
@@ -25,7 +26,6 @@ from marketpipe.shared_kernel.domain.trading_date import (
 
 CLOSE: Final = 0.5
 SHOWN: Final = 10
-EVERY_YEAR: Final = (1, 9999)
 Symbols = str | Symbol | Iterable[str | Symbol]
 Spans = Mapping[Symbol, tuple[TradingDate, TradingDate]]
 """The first and the last date for which each symbol was ever requested, both inclusive."""

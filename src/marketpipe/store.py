@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from attrs import evolve
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
-from marketpipe.ingestion.application.ingestion_planner import present_summaries
+from marketpipe.ingestion.application.ingestion_planner import present_summaries, with_official_days
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.application.ports import MarketDataProvider
@@ -173,7 +173,7 @@ class Store:
             side_rings.reviewer(self._parts).review(chosen, first, last)
             report = self._review.report()
         if not report.symbol_days and not report.damaged:
-            raise ConfigurationError("nothing was validated: no bars of these symbols and dates are stored here")
+            raise ConfigurationError("nothing was validated: no minute bars of these symbols and dates are stored here")
         return report
 
     def aggregate(
@@ -219,9 +219,11 @@ class Store:
         A recorded file that is gone counts as missing. Writes nothing.
         """
         state = composition.known_state(self._parts)
+        present = present_summaries(state.statistics, state.checkpoints, composition.inventory(self._parts))
+        official = composition.stored_official_days(self._parts, state)
         return StatusReport(
             composition.known_identity(self._parts),
-            tuple(present_summaries(state.statistics, state.checkpoints, composition.inventory(self._parts))),
+            tuple(with_official_days(present, state.official_years.symbols(), official)),
             tuple(state.jobs.latest(JOBS_IN_STATUS)),
             self._recorded_session(),
         )
@@ -345,7 +347,12 @@ class Store:
         return configured_scope(config, self._latest_final, chosen, start, end)
 
     def _chosen(self, symbols: Symbols) -> tuple[Symbol, ...]:
-        return chosen_symbols(symbols, self._config, composition.stored_bars(self._parts).symbols)
+        return chosen_symbols(symbols, self._config, self._stored_symbols)
+
+    def _stored_symbols(self) -> tuple[Symbol, ...]:
+        """Return the symbols with minute bars or official days, ascending."""
+        layout = composition.layout(self._parts)
+        return tuple(sorted({*layout.symbols(), *layout.official_symbols()}))
 
     def _stored_range(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None

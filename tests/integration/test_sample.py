@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,6 +41,9 @@ def test_the_sample_is_a_store_of_daily_bars_as_traded(package: Path, tmp_path: 
         604.0,
         595.32,
     ]
+    advised = shlex.split(ended.out.rpartition("try: marketpipe ")[2])
+    exported = run_in_process(*advised, cwd=tmp_path)
+    assert (exported.code, "3 rows written" in exported.err) == (0, True), exported.err
     again = json.loads(run_in_process("sample", "--json", cwd=tmp_path).out)
     assert (again["ok"], again["preview"]["provider"]) == (True, "import:quandl-wiki")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -10,12 +11,15 @@ from prometheus_client import CollectorRegistry
 
 from marketpipe.completeness import IGNORE, REQUIRE, WARN
 from marketpipe.config import StoreConfig
+from marketpipe.getter import get
 from marketpipe.ingestion.domain.coverage.verdict import Verdict
 from marketpipe.pipeline import Pipeline
-from marketpipe.shared_kernel.domain.errors import IncompleteError, IncompleteWarning, StorageError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, IncompleteError, IncompleteWarning, StorageError
 from marketpipe.terminal.coverage import print_coverage
 from marketpipe.terminal.integrity import print_integrity
+from marketpipe.terminal.store import print_status
 from marketpipe.testing import FakeClock
+from tests.support.in_process_cli import run_in_process
 from tests.support.own_files import FIRST, Market
 
 LAST = "2024-01-05"
@@ -119,3 +123,61 @@ def test_imported_bars_are_counted_in_the_metrics_of_a_store(tmp_path: Path) -> 
     labels = {"provider": "import:mine"}
     assert registry.get_sample_value("marketpipe_bars_ingested_total", labels) == market.table().num_rows
     assert registry.get_sample_value("marketpipe_partitions_written_total", labels) == 2
+
+
+@pytest.mark.parametrize("timeframe", ["1d", "1w", "1mo"])
+def test_an_export_of_everything_has_symbols_with_days_alone(without_the_third: Path, timeframe: str) -> None:
+    with store(without_the_third) as pipeline:
+        rows = pipeline.export(without_the_third / "days.parquet", timeframe=timeframe).rows
+    assert rows == (3 if timeframe == "1d" else 1)
+    with store(without_the_third) as pipeline:
+        assert pipeline.import_table(Market("MSFT").table(), name="mine", symbol="MSFT").ok
+        assert pipeline.export(without_the_third / "both.parquet", timeframe=timeframe).rows > rows
+        minutes = pipeline.export(without_the_third / "minutes.parquet")  # of MSFT, which has minutes
+    assert minutes.rows == Market("MSFT").table().num_rows
+
+
+def test_bars_shorter_than_a_day_are_refused_with_what_there_is(without_the_third: Path) -> None:
+    with store(without_the_third) as pipeline:
+        with pytest.raises(ConfigurationError, match="no minutes to make them from; did you mean '1d'"):
+            pipeline.export(without_the_third / "minutes.parquet")
+        with pytest.raises(ConfigurationError, match="daily bars and no minutes; query bars_1d"):
+            pipeline.query("SELECT * FROM bars")
+        assert pipeline.query("SELECT * FROM bars_1w").num_rows == 1
+
+
+def test_the_status_counts_days_alone(without_the_third: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with store(without_the_third) as pipeline:
+        (summary,) = pipeline.status().symbols
+        assert (str(summary.first), str(summary.last), summary.official_days, summary.bars) == (FIRST, LAST, 3, 0)
+        print_status(pipeline.status(), as_json=False)
+    assert re.search(r"official days.*\nAAPL +2024-01-02 +2024-01-05", capsys.readouterr().out)
+    with store(without_the_third) as pipeline:
+        assert pipeline.import_table(Market("MSFT").table(), name="mine", symbol="MSFT").ok
+        counts = [(str(each.symbol), each.complete, each.official_days) for each in pipeline.status().symbols]
+    assert counts == [("AAPL", 0, 3), ("MSFT", 2, 0)]
+
+
+def test_a_drop_counts_days_alone(without_the_third: Path) -> None:
+    with store(without_the_third) as pipeline:
+        assert pipeline.drop("AAPL", dry_run=True).official_days == 3
+    asked = run_in_process("drop", "AAPL", "--root", str(without_the_third), cwd=without_the_third)
+    assert (asked.code, "AAPL (3 official days) would be dropped" in asked.err) == (2, True), asked.err
+    with store(without_the_third) as pipeline:
+        assert pipeline.drop("AAPL").official_days == 3
+        assert pipeline.status().symbols == ()
+
+
+def test_get_loads_what_was_imported_and_warns_of_the_rest(without_the_third: Path) -> None:
+    import_minutes(without_the_third)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", IncompleteWarning)
+        assert get("AAPL", FIRST, DATES[1], "1d", root=without_the_third).num_rows == 2
+        assert get("AAPL", FIRST, DATES[1], root=without_the_third).num_rows == Market().table().num_rows
+        assert get("AAPL", FIRST, LAST, "1d", root=without_the_third, complete=IGNORE).num_rows == 3
+    with pytest.warns(IncompleteWarning, match="2024-01-04 missing(?s:.)*'marketpipe import' brings files with more"):
+        get("AAPL", FIRST, LAST, "1d", root=without_the_third)
+    with pytest.raises(IncompleteError, match="2024-01-04"):
+        get("AAPL", FIRST, LAST, "1d", root=without_the_third, complete=REQUIRE)
+    with pytest.raises(ConfigurationError, match="has nothing of MSFT"):
+        get("MSFT", FIRST, LAST, "1d", root=without_the_third)

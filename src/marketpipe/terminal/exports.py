@@ -51,7 +51,10 @@ def print_drop(report: DropReport, configured: Collection[Symbol], *, as_json: b
 
 def _dropped(report: DropReport) -> str:
     names = ", ".join(map(str, report.symbols[:SYMBOLS_SHOWN])) + (" …" if len(report.symbols) > SYMBOLS_SHOWN else "")
-    return f"{names} ({count_of(report.symbol_days, 'symbol-day')}, {count_of(report.bars, 'bar')})"
+    minutes = (count_of(report.symbol_days, "symbol-day"), count_of(report.bars, "bar"))
+    official = count_of(report.official_days, "official day")
+    counts = minutes if not report.official_days else (*minutes, official) if report.symbol_days else (official,)
+    return f"{names} ({', '.join(counts)})"
 
 
 def print_answer(table: pa.Table, file_format: str | None) -> None:

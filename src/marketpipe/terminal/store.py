@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 100
 """Rows of a query result that are printed as a table."""
 OUTCOMES = ("complete", "empty", "partial", "failed", "missing")
-SYMBOL_HEAD = ("symbol", "first", "last", *OUTCOMES, "bars", "rejected", "MB")
+SYMBOL_HEAD = ("symbol", "first", "last", *OUTCOMES, "bars", "official days", "rejected", "MB")
 JOB_HEAD = ("job", "state", "started", "finished", "symbols", "dates", "planned", "done", "failed")
-SPARE = ("empty", "partial", "failed", "missing", "rejected")
+SPARE = ("empty", "partial", "failed", "missing", "rejected", "official days")
 
 
 def print_validation(report: ValidationReport, *, as_json: bool) -> None:
@@ -133,7 +133,7 @@ def print_status(report: StatusReport, *, as_json: bool) -> None:
 
 def _symbol_row(summary: SymbolSummary) -> list[object]:
     counts = [getattr(summary, outcome) for outcome in OUTCOMES]
-    sums = [summary.bars, summary.rejected, round(summary.size_bytes / 1e6, 2)]
+    sums = [summary.bars, summary.official_days, summary.rejected, round(summary.size_bytes / 1e6, 2)]
     return [summary.symbol, summary.first, summary.last, *counts, *sums]
 
 
@@ -199,6 +199,7 @@ class StoreCollector(Collector):
         yield _gauge("missing_symbol_days", "Symbol-days whose recorded file is gone.", status.missing)
         yield _gauge("symbols", "Symbols that were ever requested.", len(symbols))
         yield _gauge("bars", "Minute bars stored.", sum(symbol.bars for symbol in symbols))
+        yield _gauge("official_days", "Official days known.", sum(symbol.official_days for symbol in symbols))
         yield _gauge("rejected_bars", "Bars in quarantine.", sum(symbol.rejected for symbol in symbols))
         yield _gauge("bytes", "Bytes of the minute bars on disk.", sum(symbol.size_bytes for symbol in symbols))
 

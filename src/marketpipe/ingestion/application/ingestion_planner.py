@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import takewhile
 
@@ -19,7 +19,7 @@ from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import OfficialDays, StoreInventory, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Clock
-from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingCalendar, TradingDate
+from marketpipe.shared_kernel.domain.trading_date import EVERY_YEAR, SessionHours, TradingCalendar, TradingDate
 
 MOST_READINGS = 5
 DAYS_A_SESSION, LONGEST_HOLIDAY = 2, 7
@@ -129,6 +129,24 @@ def _present(
         return summary
     files = statistics.recorded_files(symbol)
     return summary.without([file for date, file in files.items() if date.day in lost])
+
+
+def with_official_days(
+    summaries: Iterable[SymbolSummary], symbols: Iterable[Symbol], official: OfficialDays
+) -> Sequence[SymbolSummary]:
+    """Add to the summaries what is stored of official days, also of ``symbols`` without a checkpoint; ascending."""
+    found: dict[Symbol, SymbolSummary] = {summary.symbol: summary for summary in summaries}
+    for symbol in symbols:
+        known = found.get(symbol)
+        try:
+            of_days = SymbolSummary.of_days(symbol, official.answered(symbol, *EVERY_YEAR).values())
+        except StorageError as error:
+            if known is not None:
+                found[symbol] = evolve(known, error=str(error))
+            continue
+        if added := of_days if known is None else known.with_days(of_days):
+            found[symbol] = added
+    return [found[symbol] for symbol in sorted(found)]
 
 
 class GapFinder:

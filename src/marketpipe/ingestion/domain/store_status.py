@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 
 from attrs import evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
-from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
+from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, SessionKind, TradingDate
 
 
 @frozen
@@ -18,8 +18,8 @@ class SymbolSummary:
     """Sums over one symbol. Counts are symbol-days, except for ``bars``, ``rejected`` and ``size_bytes``.
 
     ``first`` and ``last`` are the first and last date that was ever requested. ``missing`` counts days that would be
-    complete or partial if their recorded files were not gone. ``error`` is why the files cannot be examined: then all
-    that are recorded are counted.
+    complete or partial if their recorded files were not gone. ``official_days`` counts the dates of which the official
+    day is known. ``error`` is why the files cannot be examined: then all that are recorded are counted.
     """
 
     symbol: Symbol
@@ -34,6 +34,24 @@ class SymbolSummary:
     size_bytes: int
     missing: int = 0
     error: str | None = None
+    official_days: int = 0
+
+    @classmethod
+    def of_days(cls, symbol: Symbol, years: Iterable[DaysOfYear]) -> SymbolSummary | None:
+        """Return the summary of a symbol without minutes that has official days of these ``years``; None if it has
+        none.
+        """
+        dates = [date for days in years for date in days.dates]
+        if not dates:
+            return None
+        return cls(symbol, min(dates), max(dates), *(0,) * 7, official_days=len(dates))
+
+    def with_days(self, other: SymbolSummary | None) -> SymbolSummary:
+        """Add the official days of ``other``, which has no minutes."""
+        if other is None:
+            return self
+        first, last = min(self.first, other.first), max(self.last, other.last)
+        return evolve(self, first=first, last=last, official_days=other.official_days)
 
     def without(self, lost: Collection[RecordedFile]) -> SymbolSummary:
         """Return the summary of a symbol whose recorded files ``lost`` are gone."""
@@ -75,11 +93,12 @@ class JobRecord:
 
 @frozen
 class DropReport:
-    """What was dropped: symbols, their symbol-days with a file or a record, and minute bars."""
+    """What was dropped: symbols, their symbol-days with a file or a record, minute bars, and known official days."""
 
     symbols: tuple[Symbol, ...]
     symbol_days: int = 0
     bars: int = 0
+    official_days: int = 0
 
 
 class StateCondition(Enum):

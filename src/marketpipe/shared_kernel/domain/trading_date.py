@@ -95,6 +95,8 @@ class TradingDate:
 
 
 DISTANT_PAST, DISTANT_FUTURE = TradingDate(date.min), TradingDate(date.max)
+EVERY_YEAR = (1, 9999)
+"""The first and the last year that dates have."""
 """Bounds of a range without bounds."""
 
 

@@ -142,6 +142,10 @@ class StoreLayout:
         """Return the symbols that have a folder of minute bars, ascending. Raises ``StorageError``."""
         return sorted(symbol for name in names_in(self.data) if (symbol := symbol_of(name)))
 
+    def official_symbols(self) -> list[Symbol]:
+        """Return the symbols that have a folder of official days, ascending. Raises ``StorageError``."""
+        return sorted(symbol for name in names_in(self.official) if (symbol := symbol_of(name)))
+
     def years(self, symbol: Symbol) -> list[int]:
         """Return the years that have a folder, ascending. Raises ``StorageError``."""
         root = f"{self.data}/symbol={symbol}"

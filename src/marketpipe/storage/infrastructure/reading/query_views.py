@@ -152,6 +152,11 @@ class QueryViews:
         return [_quoted(root / month.folder / DAY_FILE) for month in months if self._layout.day_files(month)]
 
     def _nothing(self, timeframe: Timeframe) -> str:
+        if timeframe.is_intraday and self._layout.official_symbols():
+            raise ConfigurationError(
+                f"the view {view_of(timeframe)} has no bars: this store has daily bars and no minutes; query bars_1d, "
+                "bars_1w or bars_1mo"
+            )
         data = self._layout.data.absolute()
         reason = "it holds no bars" if os.path.isdir(data) else "there is no such folder"
         raise ConfigurationError(
