@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from marketpipe import testing
+from marketpipe import Pipeline, StoreConfig, testing
+from marketpipe.metrics import metrics_in
+from marketpipe.terminal.store import StoreCollector
 from marketpipe.validation.domain.business_rules import ALWAYS_ERRORS, BUSINESS_RULES, SEQUENCE_RULES
 from tests.support.child_processes import run
 from tests.support.cli_process import environment, marketpipe
@@ -19,6 +22,24 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 (FRAMES,) = re.findall(r"<!-- tests/e2e/test_readme.py runs these lines too -->\n```python\n(.*?)```", README, re.S)
 (PROVIDER,) = re.findall(r"<!-- tests/e2e/test_readme.py runs this provider -->\n```python\n(.*?)```", README, re.S)
+
+(METRICS,) = re.findall(r"<!-- tests/e2e/test_readme.py runs these metrics -->\n```python\n(.*?)```", README, re.S)
+(IMPORT,) = re.findall(r"<!-- tests/e2e/test_readme.py runs this import -->\n```python\n(.*?)```", README, re.S)
+
+
+def test_a_file_is_read_and_imported_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "AAPL.txt").write_text("01/02/2024,09:30,187.15,187.4,187.1,187.3,12000\n")
+    done = run([sys.executable, "-c", IMPORT], cwd=tmp_path, env=environment())
+    assert (done.returncode, done.stdout) == (0, "True 1\n"), done.stderr
+
+
+def test_every_metric_is_in_the_readme(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    metrics_in(registry)
+    names = {f"{family.name}{'_total' if family.type == 'counter' else ''}" for family in registry.collect()}
+    with Pipeline(StoreConfig(root=tmp_path)) as pipeline:
+        names |= {family.name for family in StoreCollector(pipeline).collect()}
+    assert names == set(re.findall(r"`(marketpipe_\w+)`", README))
 
 
 def test_an_object_with_the_methods_of_the_port_is_a_provider(tmp_path: Path) -> None:
@@ -36,6 +57,10 @@ def test_the_library_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("completed ")
     assert "AAPL 2024-11-25 complete" in done.stdout
+    (config,) = re.findall(r"^config = .*?^\)", EXAMPLE, re.S | re.M)
+    lines = f"from marketpipe import Pipeline, PipelineConfig\n{config}\n{METRICS}"
+    done = run([sys.executable, "-c", lines], cwd=tmp_path, env=environment())
+    assert 'marketpipe_backlog_symbol_days{provider="synthetic"} 0.0' in done.stdout, done.stderr
 
     found = "\nprint(closes.shape[1], len(volumes), len(last.fetchall()), len(days))"
     done = run([sys.executable, "-c", FRAMES + found], cwd=tmp_path, env=environment())

@@ -38,6 +38,20 @@ def test_with_a_root_a_command_works_as_if_it_was_started_there(store: Path) -> 
     assert json.loads(status.out)["symbols"][0]["complete"] == 1
 
 
+def test_a_root_that_does_not_exist_is_made_for_a_new_store_alone(tmp_path: Path) -> None:
+    asked = ("--provider", "synthetic", "--symbols", "AAPL", "--start", "2024-01-02")
+    new = ("--root", "new")
+    refused = [
+        run_in_process("ingest", *asked, "--end", "2024-01-01", *new, cwd=tmp_path),
+        run_in_process("status", *new, cwd=tmp_path),
+    ]
+    left = list(tmp_path.iterdir())
+    done = run_in_process("ingest", *asked, "--end", "2024-01-02", *new, cwd=tmp_path)
+
+    assert ([each.code for each in refused], left, done.code) == ([2, 2], [], 0)
+    assert (tmp_path / "new" / "data" / "symbol=AAPL").is_dir()
+
+
 def test_symbols_that_are_repeated_add_up(store: Path) -> None:
     done = ingest(store, "--symbols", "AAPL", "--symbols", "MSFT,IBM", "--json")
 

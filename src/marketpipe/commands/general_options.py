@@ -9,10 +9,10 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -20,6 +20,9 @@ from marketpipe.commands.help_layout import GENERAL
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.terminal.process import report_errors
 from marketpipe.terminal.verbosity import Verbosity, in_force
+
+BEGINNING: Final = frozenset({"ingest", "import", "init", "sample"})
+"""Commands that may begin a store, in a folder that does not exist yet."""
 
 
 class LogFormat(StrEnum):
@@ -81,7 +84,8 @@ def with_general_options(command: Callable[..., None]) -> Callable[..., None]:
 
     def run(context: typer.Context, **options: Any) -> None:
         given = GeneralOptions(**{name: options.pop(name) for name in GeneralOptions._fields})
-        with _applied((context.obj or GeneralOptions()).and_then(given)):
+        begins_a_store = context.info_name in BEGINNING
+        with _applied((context.obj or GeneralOptions()).and_then(given), begins_a_store):
             command(**_with_the_usual_file(options))
 
     parameters = {**own.parameters, **general.parameters}  # typer reads both, and calls with keywords
@@ -102,18 +106,34 @@ def _with_the_usual_file(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _applied(options: GeneralOptions) -> Iterator[None]:
+def _applied(options: GeneralOptions, begins_a_store: bool) -> Iterator[None]:
     as_json = options.log_format is LogFormat.JSON
     with in_force(Verbosity(options.quiet, options.verbose, as_json)), report_errors(options.debug):
-        if options.root is not None:
-            _enter(options.root)
-        yield
+        if options.root is None:
+            yield
+        else:
+            with _entered(options.root, begins_a_store):
+                yield
 
 
-def _enter(root: Path) -> None:
-    """Make ``root`` the current folder: so every relative path begins there, also those of .env and of files named."""
+@contextmanager
+def _entered(root: Path, begins_a_store: bool) -> Iterator[None]:
+    """Make ``root`` the current folder: so every relative path begins there, also those of .env and of files named.
+
+    A command that begins a store makes the folder, but leaves none behind if nothing was written to it.
+    """
     try:
-        os.chdir(root.expanduser())
+        folder = root.expanduser().absolute()
+        is_new = begins_a_store and not folder.exists()
+        if is_new:
+            folder.mkdir()
+        os.chdir(folder)
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"--root: {root} is not a folder that can be entered: {reason}") from error
+    try:
+        yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
