@@ -37,7 +37,7 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
     from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 
     if (identity := composition.stored_identity(parts).read()) is None:
-        raise ConfigurationError(f"{parts.config.output_path} holds no bars to aggregate; ingest some first")
+        raise ConfigurationError(f"{parts.config.output_path} holds no bars to aggregate; ingest or import some first")
     scanned, make = composition.scanned_years(parts) if files_just_scanned else None, lambda: aggregator(parts)
     writer = ParquetWriter(parts.config.compression)
     auction = composition.closing_auction(parts)

@@ -53,7 +53,7 @@ def coverage(title: str, symbols: Sequence[SymbolCoverage], lost: Sequence[str])
 
     Of more than sixty symbols those with the most gaps are drawn, by symbol.
     """
-    lines = [*map(_of_gap, (gap for row in symbols for gap in row.gaps())), *(f"{path}: lost" for path in lost)]
+    lines = [*(str(gap) for row in symbols for gap in row.gaps()), *(f"{path}: lost" for path in lost)]
     shown = sorted(sorted(symbols, key=_worst_first)[:MOST_ROWS], key=lambda row: row.symbol)
     left = len(symbols) - len(shown)
     below = f"<div>… and {left:,} more symbols, none of them worse than these</div>" if left else ""
@@ -89,7 +89,7 @@ def _strips(row: SymbolCoverage, scale: float) -> Iterator[str]:
         colour = COLOURS[run.finding.verdict]
         yield (
             f'<rect x="{left:.1f}" y="1" width="{width:.1f}" height="{ROW_HEIGHT - 2}" fill="{colour}">'
-            f"<title>{_text(_of_gap(run))}</title></rect>"
+            f"<title>{_text(run)}</title></rect>"
         )
 
 
@@ -101,13 +101,6 @@ def _worst_first(row: SymbolCoverage) -> tuple[int, int]:
 def _counts(row: SymbolCoverage) -> str:
     counts = ", ".join(f"{count:,} {verdict}" for verdict in Verdict if (count := row.count(verdict)))
     return f"{row.symbol}: {counts}"
-
-
-def _of_gap(gap: Gap) -> str:
-    span = f"{gap.first}" if gap.sessions <= 1 else f"{gap.first} to {gap.last} ({gap.sessions:,} sessions)"
-    suspicion = f" ({gap.finding.suspicion})" if gap.finding.suspicion else ""
-    detail = f": {gap.finding.detail}" if gap.finding.detail else ""
-    return f"{gap.symbol} {span} {gap.finding.verdict}{suspicion}{detail}"
 
 
 def _list(lines: Sequence[str]) -> str:

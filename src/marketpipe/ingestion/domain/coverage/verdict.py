@@ -197,7 +197,10 @@ _EVIDENCES = tuple(map(Evidence, range(16)))
 
 @frozen
 class Gap:
-    """Consecutive sessions of one symbol with the same verdict and reason; both dates are inclusive."""
+    """Consecutive sessions of one symbol with the same verdict and reason; both dates are inclusive.
+
+    ``sessions`` is 0 for a file on a date without a session.
+    """
 
     symbol: Symbol
     first: TradingDate
@@ -206,7 +209,7 @@ class Gap:
     finding: Finding
 
     def __str__(self) -> str:
-        span = f"{self.first}" if self.sessions == 1 else f"{self.first} to {self.last} ({self.sessions:,} sessions)"
+        span = f"{self.first}" if self.sessions <= 1 else f"{self.first} to {self.last} ({self.sessions:,} sessions)"
         kind = f" ({self.finding.suspicion})" if self.finding.suspicion else ""
         reason = f": {self.finding.detail}" if self.finding.detail else ""
         return f"{self.symbol} {span} {self.finding.verdict}{kind}{reason}"

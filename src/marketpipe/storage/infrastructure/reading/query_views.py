@@ -160,7 +160,8 @@ class QueryViews:
         data = self._layout.data.absolute()
         reason = "it holds no bars" if os.path.isdir(data) else "there is no such folder"
         raise ConfigurationError(
-            f"the view {view_of(timeframe)} has no bars: {data}: {reason}; correct output_path, or ingest first"
+            f"the view {view_of(timeframe)} has no bars: {data}: {reason}; "
+            "correct output_path, or ingest or import bars first"
         )
 
     def _months(self) -> Iterator[MonthPartition]:

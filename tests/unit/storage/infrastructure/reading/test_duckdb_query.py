@@ -140,7 +140,9 @@ def test_a_view_without_bars_is_an_error_and_not_an_empty_answer(tmp_path: Path,
     with pytest.raises(ConfigurationError, match=f"view bars(_1d)? has no bars|view {view} has no bars") as missing:
         StoreOnDisk(tmp_path).query.run(f"SELECT count(*) FROM {view}")
 
-    assert f"{tmp_path / 'data'}: there is no such folder; correct output_path, or ingest first" in str(missing.value)
+    assert f"{tmp_path / 'data'}: there is no such folder; correct output_path, or ingest or import bars first" in str(
+        missing.value
+    )
     assert list(tmp_path.iterdir()) == []
 
 
