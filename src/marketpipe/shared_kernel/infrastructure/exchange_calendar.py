@@ -43,6 +43,7 @@ USUAL_HOURS: Final = (time(9, 30), time(16))
 Exceptions = tuple[CalendarException, ...]
 
 
+@lru_cache(maxsize=8)
 def exchange_table(last_year: int, exceptions: Exceptions = ()) -> SessionTable:
     """Return all sessions from ``EARLIEST`` to the end of ``last_year``.
 
@@ -263,12 +264,7 @@ class SessionTable:
 
     def sessions(self, year: int) -> tuple[TradingSession, ...]:
         """Return the sessions of one year, ascending."""
-        first = date(year, 1, 1).toordinal()
-        return tuple(
-            self._session(TradingDate(date.fromordinal(first + number)), letter)
-            for number, letter in enumerate(self.years[year])
-            if letter != CLOSED
-        )
+        return _sessions_of(year, self.years[year], tuple(self.hours.items()))
 
     def encode(self, title: str) -> bytes:
         """Return the table as text: ``title``, a line for each letter, a line for each year, a SHA-256 of all that.
@@ -291,6 +287,14 @@ class SessionTable:
         hours = {each[0]: (time.fromisoformat(each[1]), time.fromisoformat(each[2])) for each in words if each[2:]}
         return cls(hours, {int(each[0]): each[1] for each in words if not each[2:]})
 
-    def _session(self, day: TradingDate, letter: str) -> TradingSession:
-        opens, closes = self.hours[letter]
-        return TradingSession(day, day.at(opens), day.at(closes))
+
+@lru_cache(maxsize=64)
+def _sessions_of(year: int, letters: str, hours: tuple[tuple[str, Hours], ...]) -> tuple[TradingSession, ...]:
+    """Make them once for all pipelines of a process: a session is an object with two moments."""
+    first, hours_of = date(year, 1, 1).toordinal(), dict(hours)
+    days = ((TradingDate(date.fromordinal(first + number)), letter) for number, letter in enumerate(letters))
+    return tuple(
+        TradingSession(day, day.at(hours_of[letter][0]), day.at(hours_of[letter][1]))
+        for day, letter in days
+        if letter != CLOSED
+    )

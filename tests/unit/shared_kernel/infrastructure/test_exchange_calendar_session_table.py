@@ -70,3 +70,10 @@ def test_neither_a_cut_nor_a_stitched_table_is_accepted(place: int, filler: byte
 def test_foreign_bytes_are_no_table(content: bytes) -> None:
     assert SessionTable.decode(content, TITLE) is None
     assert SessionTable.decode(f"{TITLE}\n".encode() + content, TITLE) is None
+
+
+def test_sessions_of_a_year_are_made_once_for_equal_tables() -> None:
+    decoded = SessionTable.decode(ENCODED, TITLE)
+    assert decoded is not None
+    assert decoded.sessions(2024) is exchange_table(2027).sessions(2024)
+    assert decoded.sessions(2024) != decoded.sessions(2025)
