@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
@@ -67,9 +65,9 @@ HIDDEN_BY_WITH = [
 ]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> StoreOnDisk:
-    store = StoreOnDisk(tmp_path)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> StoreOnDisk:
+    store = StoreOnDisk(tmp_path_factory.mktemp("store"))
     store.keep((day("AAPL", "2024-01-02"), [bar("2024-01-02T14:30:00Z")]))
     return store
 

@@ -110,10 +110,10 @@ local_bars = bar_table([bar("2024-01-02T14:30:00Z")])
 """A query cannot see the variables of the program."""
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> StoreOnDisk:
-    """With a neighbour's secrets all around it, and links to them inside."""
-    store = StoreOnDisk(tmp_path / "it's [a] store")
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> StoreOnDisk:
+    """With a neighbour's secrets all around it, and links to them inside. No query changes it."""
+    store = StoreOnDisk(tmp_path_factory.mktemp("sandbox") / "it's [a] store")
     store.keep((day("AAPL", "2024-01-02"), [bar("2024-01-02T14:30:00Z")]))
     for secret in ("state/marketpipe.sqlite", "data-backup/secret.txt", ".tmp/secret.txt"):
         (store.root / secret).parent.mkdir()
