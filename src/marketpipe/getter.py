@@ -86,6 +86,7 @@ def get(
     values that are not valid, ``CredentialsError`` for keys that the provider refuses, and what ``load_ohlcv`` raises.
     """
     given = {"config": config, "root": root, "provider": provider, "alpaca.feed": feed}
+    symbols = listed(symbols)
     settings = found_settings(given, os.environ, symbols, start, end, has_keys=credentials is not None)
     with Pipeline.from_config(settings, credentials=credentials) as pipeline:
         return pipeline.get(
@@ -127,7 +128,10 @@ def found_settings(
         if "provider" not in given:
             given["provider"] = _usual_provider(environment, root_folder(root or "."), has_keys)
     given |= {"symbols": listed(symbols), "start": start, "end": end}
-    return load_config(file, given, origin=ORIGIN)
+    settings = load_config(file, given, origin=ORIGIN)
+    if arguments["alpaca.feed"] is not None and settings.provider != "alpaca":
+        raise ConfigurationError(f"feed: it is one of Alpaca, and the provider is {settings.provider}; give no feed")
+    return settings
 
 
 def _given(name: str, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> Any:

@@ -12,6 +12,7 @@ from marketpipe.config.arguments import with_known_arguments
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.parts import Parts
 from marketpipe.scoping import Symbols, resolved
+from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import AnyMoment, as_timestamp
@@ -90,7 +91,7 @@ def load(
     scope = IngestionScope(self._chosen(symbols), first, last)
     required, length = completeness.as_complete(complete), Timeframe.parse(timeframe)
     moment = None if as_of is None else as_timestamp(as_of)
-    wanted = None if source is None else DaySource.parse(source)
+    wanted = day_source(source, length)
     selection = BarSelection.of(length, session, columns, tz, trading_date=trading_date)
     if selection.extended_hours:
         completeness.refuse_hours(self._recorded_session(), self.config.output_path)
@@ -100,3 +101,10 @@ def load(
     if not len(bars):
         completeness.refuse_unmade(self._parts, scope.symbols, length)
     return bars
+
+
+def day_source(source: str | DaySource | None, timeframe: Timeframe) -> DaySource | None:
+    """Read the argument ``source``. Raises ``ValidationError`` for what is no source, and for bars that have none."""
+    if source is not None and timeframe.is_intraday:
+        raise ValidationError(f"source: bars of {timeframe} have none; give 1d, 1w or 1mo, or no source")
+    return None if source is None else DaySource.parse(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,32 @@ def test_all_days_of_a_week_are_ingested(tmp_path: Path) -> None:
     with pipeline(config(tmp_path, ["AAPL"], FIRST, FIRST, timeframes=["1d"]), source) as made:
         assert made.get("AAPL", "2024-01-01", FIRST, "1w").num_rows == 1
     assert source.asked == [f"AAPL {date}" for date in DATES]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"columns": ["clse"]}, {"tz": "NY"}, {"session": "day"}, {"source": "official"}, {"complete": "yes"}],
+    ids=str,
+)
+def test_wrong_arguments_are_refused_before_anything_is_ingested(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    source = provider("AAPL")
+    with pipeline(config(tmp_path, ["AAPL"], FIRST, FIRST), source) as made:
+        with pytest.raises(marketpipe.ValidationError):
+            made.get("AAPL", FIRST, LAST, **wrong)
+        assert source.asked == []
+
+
+def test_extended_hours_of_a_store_of_regular_ones_are_refused_before_anything_is_ingested(tmp_path: Path) -> None:
+    source = provider("AAPL")
+    with pipeline(config(tmp_path, ["AAPL"], FIRST, FIRST, session="regular"), source) as made:
+        with pytest.raises(ConfigurationError, match="holds regular sessions only"):
+            made.get("AAPL", FIRST, LAST, session="extended")
+        assert source.asked == []
+
+
+def test_symbols_and_columns_may_be_iterators(tmp_path: Path) -> None:
+    made = marketpipe.get(iter(["AAPL"]), FIRST, FIRST, root=tmp_path, provider="synthetic", columns=iter(["close"]))
+    assert made.column_names == ["close"]
 
 
 def test_what_fails_is_warned_of_or_refused(tmp_path: Path) -> None:

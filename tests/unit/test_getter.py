@@ -53,7 +53,7 @@ def test_arguments_win_over_the_environment_and_both_over_a_file(tmp_path: Path)
 
     assert found({}, root=tmp_path).synthetic.seed == 11
     assert (found(environment).provider, found(environment).alpaca.feed) == ("alpaca", "iex")
-    assert found(environment, provider="synthetic", feed="otc").provider == "synthetic"
+    assert found(environment, provider="synthetic").provider == "synthetic"
     assert found(environment, feed="otc").alpaca.feed == "otc"
     assert found(environment | {"MARKETPIPE_PROVIDER": ""}).provider == "synthetic"
 
@@ -114,3 +114,9 @@ def test_an_argument_that_is_not_valid_is_said_to_be_one_of_get() -> None:
         ConfigurationError, match=r"^the arguments of get: alpaca\.feed: 'ipx' is not allowed; did you mean"
     ):
         found({}, provider="alpaca", feed="ipx")
+
+
+def test_a_feed_that_the_provider_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="feed: it is one of Alpaca, and the provider is synthetic"):
+        found({}, root=tmp_path, provider="synthetic", feed="sip")
+    assert found({"MARKETPIPE_FEED": "sip"}, root=tmp_path, provider="synthetic").provider == "synthetic"

@@ -73,6 +73,8 @@ def _chosen(timeframe: Timeframe, columns: str | Iterable[str] | None, trading_d
     known = _columns_of(timeframe)
     if columns is None:
         return tuple(name for name in known if trading_date or name != TRADING_DATE)
+    if not isinstance(columns, Iterable):
+        raise ValidationError(f"columns: {columns!r} is neither a name nor a list of names")
     names = (columns,) if isinstance(columns, str) else tuple(columns)
     if not names:
         raise ValidationError(f"columns: no column is named; use one of: {', '.join(known)}")

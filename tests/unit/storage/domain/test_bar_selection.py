@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -25,6 +26,12 @@ def test_a_selection_of_nothing_in_particular_has_every_column_in_utc() -> None:
 def test_the_columns_keep_the_order_in_which_they_are_named() -> None:
     assert BarSelection.of(MINUTE, columns=["close", "symbol", "close"]).columns == ("close", "symbol")
     assert BarSelection.of(MINUTE, columns="close").columns == ("close",)
+
+
+def test_columns_that_are_no_list_are_refused() -> None:
+    wrong: Any = 5
+    with pytest.raises(ValidationError, match="columns: 5 is neither a name nor a list of names"):
+        BarSelection.of(MINUTE, columns=wrong)
 
 
 def test_the_trading_date_follows_the_symbol_or_is_the_last_of_the_named_columns() -> None:

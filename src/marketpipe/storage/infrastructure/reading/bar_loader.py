@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, ValidationError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -272,10 +272,8 @@ class BarLoader:
         """Return the bars by symbol, in the given order, then by time; as they are now, or as of a moment.
 
         With a ``source``, only those that are from there. Without a ``selection``, all columns and hours, in UTC.
-        Raises ``PartitionUnreadableError``, and ``ValidationError`` for a source of bars that have none.
+        Bars shorter than a day have no source. Raises ``PartitionUnreadableError``.
         """
-        if timeframe.is_intraday and source is not None:
-            raise ValidationError(f"source: bars of {timeframe} have none; give 1d, 1w or 1mo, or no source")
         selection = selection or BarSelection.of(timeframe)
         # days and longer are merged from several files, and are few: all their columns are read
         read = selection.stored if timeframe.is_intraday else tuple(BAR_SCHEMA.names)

@@ -14,7 +14,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, ValidationError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -190,12 +190,6 @@ def test_a_source_narrows(tmp_path: Path, source: str | None, opens: list[float]
     found = load(store, Timeframe.DAY_1, "2024-01-01", "2024-01-31", source=wanted)
 
     assert [row["open"] for row in found] == opens
-
-
-@pytest.mark.parametrize("timeframe", [each for each in Timeframe if each.is_intraday])
-def test_bars_that_have_no_source_cannot_be_narrowed(tmp_path: Path, timeframe: Timeframe) -> None:
-    with pytest.raises(ValidationError, match=f"source: bars of {timeframe} have none"):
-        load(StoreOnDisk(tmp_path), timeframe, "2024-01-01", "2024-01-31", source=DaySource.MINUTES)
 
 
 @pytest.mark.parametrize("timeframe", list(DAYS))
