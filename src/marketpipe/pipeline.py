@@ -29,7 +29,7 @@ from marketpipe.metrics import Registry
 from marketpipe.metrics_server import metrics_served
 from marketpipe.parts import WorkerProcesses
 from marketpipe.provider_registry import refuse_imported, settings_of
-from marketpipe.reading import day_source
+from marketpipe.reading import checked_form
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
 from marketpipe.scoping import (
     Symbols,
@@ -45,7 +45,6 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, S
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.storage.domain.bar_selection import BarSelection
 
 from . import completeness, composition, derived, side_rings
 
@@ -174,10 +173,8 @@ class Pipeline(ImportingStore):
         imported bars nothing can be requested: what is stored is loaded.
         """
         length = Timeframe.parse(timeframe)
-        names = tuple(columns) if isinstance(columns, Iterable) and not isinstance(columns, str) else columns
-        selection = BarSelection.of(length, session, names, tz, trading_date=trading_date)
-        kind, required = day_source(source, length), completeness.as_complete(complete)
-        if selection.extended_hours:
+        form = checked_form(length, source, complete, session, columns, tz, trading_date=trading_date)
+        if form["session"] is SessionKind.EXTENDED:
             completeness.refuse_hours(self._session(), self._config.output_path)
         wanted = self._scope(symbols, start, end)
         last = derived.last_day_of(wanted.first, wanted.last, length)
@@ -187,19 +184,8 @@ class Pipeline(ImportingStore):
             plan = self.plan(wanted.symbols, wanted.first, last)
             if plan.planned or plan.official_days:
                 self.ingest(wanted.symbols, wanted.first, last)
-        bars = self.load(
-            wanted.symbols,
-            wanted.first,
-            wanted.last,
-            length,
-            source=kind,
-            complete=required,
-            session=session,
-            columns=names,
-            tz=tz,
-            trading_date=trading_date,
-        )
-        completeness.check_names(self._parts, wanted, required)
+        bars = self.load(wanted.symbols, wanted.first, wanted.last, length, **form)
+        completeness.check_names(self._parts, wanted, form["complete"])
         return bars
 
     def update(self, symbols: Symbols | None = None) -> IngestionReport:

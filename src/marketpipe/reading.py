@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from marketpipe.completeness import WARN, Complete
 from marketpipe.config import StoreConfig
@@ -101,6 +101,29 @@ def load(
     if not len(bars):
         completeness.refuse_unmade(self._parts, scope.symbols, length)
     return bars
+
+
+def checked_form(
+    timeframe: Timeframe,
+    source: str | DaySource | None,
+    complete: Complete,
+    session: str | SessionKind | None,
+    columns: str | Iterable[str] | None,
+    tz: str | tzinfo | None,
+    *,
+    trading_date: bool,
+) -> dict[str, Any]:
+    """Return these arguments for ``load``, before anything is ingested. Raises ``ValidationError`` as ``load`` does."""
+    names = tuple(columns) if isinstance(columns, Iterable) and not isinstance(columns, str) else columns
+    BarSelection.of(timeframe, session, names, tz, trading_date=trading_date)
+    return {
+        "source": day_source(source, timeframe),
+        "complete": completeness.as_complete(complete),
+        "session": None if session is None else SessionKind.parse(session),
+        "columns": names,
+        "tz": tz,
+        "trading_date": trading_date,
+    }
 
 
 def day_source(source: str | DaySource | None, timeframe: Timeframe) -> DaySource | None:
