@@ -48,8 +48,6 @@ def drop(self: DroppableStore, symbols: Symbols, *, dry_run: bool = False) -> Dr
     updates the store or works on days of a symbol: that symbol is then as it was.
     """
     parts, chosen = self._parts, self._chosen(symbols)
-    if not chosen:
-        raise ConfigurationError("symbols: none is given, so nothing was dropped")
     refuse_unknown(chosen, self._known_symbols(), self.config.output_path)
     if dry_run:
         return _report(parts, chosen)

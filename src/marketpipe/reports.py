@@ -101,7 +101,9 @@ class IngestionReport:
     not_begun: int
     requests: int
     seconds: float
-    outcomes: Mapping[SymbolDay, SymbolDayOutcome] = field(repr=lambda outcomes: f"<{len(outcomes)} symbol-days>")
+    outcomes: Mapping[SymbolDay, SymbolDayOutcome] = field(
+        repr=lambda outcomes: f"<{count_of(len(outcomes), 'symbol-day')}>"
+    )
     warnings: Mapping[str, int] = field(factory=dict)
     aggregates: AggregationReport = NOTHING_AGGREGATED
     estimate: PlanEstimate | None = None
@@ -260,7 +262,7 @@ class CoverageReport:
     first: TradingDate
     last: TradingDate
     session: SessionKind
-    symbols: tuple[SymbolCoverage, ...] = field(repr=lambda symbols: f"<{len(symbols)} symbols>")
+    symbols: tuple[SymbolCoverage, ...] = field(repr=lambda symbols: f"<{count_of(len(symbols), 'symbol')}>")
     lost: tuple[str, ...] = ()
     identity: DatasetIdentity | None = None
 
@@ -344,7 +346,7 @@ class AuditReport:
     ``faults`` and ``rate_limit_seconds``, which are those of ``IngestionReport``, do not include that ingestion.
     """
 
-    compared: Mapping[SymbolDay, DayComparison] = field(repr=lambda days: f"<{len(days)} symbol-days>")
+    compared: Mapping[SymbolDay, DayComparison] = field(repr=lambda days: f"<{count_of(len(days), 'symbol-day')}>")
     failures: Mapping[SymbolDay, str]
     adjustments: tuple[SymbolAdjustment, ...]
     requests: int

@@ -49,9 +49,11 @@ def chosen_symbols(
 
     What is stored under exactly this name is meant; else what is stored in the canonical form, which is also how
     built-in providers are asked. ``stored`` is called only if a symbol is not in that form. Raises ``ValidationError``
-    for what is no symbol, and ``ConfigurationError`` for a list that the configuration does not name.
+    for what is no symbol, and ``ConfigurationError`` for none and for a list that the configuration does not name.
     """
     named = expanded(symbols, config.symbol_lists)
+    if not named:
+        raise ConfigurationError("symbols: name at least one")
     forms = {symbol: canonical(symbol) for symbol in named}
     if all(symbol == form for symbol, form in forms.items()):
         return named

@@ -302,8 +302,7 @@ class Store:
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
     ) -> tuple[tuple[Symbol, ...] | None, TradingDate, TradingDate]:
         """Return no symbols for all of them, also those that no record names."""
-        _, first, last = self._stored_range((), start, end)
-        return None if symbols is None else self._chosen(symbols), first, last
+        return None if symbols is None else self._chosen(symbols), *self._dates(start, end)
 
     def _remove_leftovers(self) -> None:
         files = composition.new_stored_files(self._parts)
@@ -358,8 +357,11 @@ class Store:
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
     ) -> tuple[tuple[Symbol, ...], TradingDate, TradingDate]:
         chosen = composition.stored_bars(self._parts).symbols() if symbols is None else self._chosen(symbols)
+        return chosen, *self._dates(start, end)
+
+    def _dates(self, start: AnyDate | None, end: AnyDate | None) -> tuple[TradingDate, TradingDate]:
         first = DISTANT_PAST if start is None else resolved(start, self._latest_final)
-        return chosen, first, DISTANT_FUTURE if end is None else resolved(end, self._latest_final)
+        return first, DISTANT_FUTURE if end is None else resolved(end, self._latest_final)
 
     def _aggregate(
         self,

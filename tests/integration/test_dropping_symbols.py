@@ -111,7 +111,7 @@ def test_a_dry_run_reports_and_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbols", "message"), [([], "none is given"), ("AAP", "did you mean 'AAPL'"), (["MSFT", "X"], "nothing of X")]
+    ("symbols", "message"), [([], "name at least one"), ("AAP", "did you mean 'AAPL'"), (["MSFT", "X"], "nothing of X")]
 )
 def test_what_is_not_there_is_refused_before_anything_is_dropped(
     symbols: str | list[str], message: str, tmp_path: Path

@@ -56,6 +56,17 @@ def test_what_is_refused_takes_no_lock(tmp_path: Path, ask: Callable[[Pipeline],
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_no_symbols_are_refused_by_every_method(tmp_path: Path) -> None:
+    methods = ["plan", "ingest", "update", "audit", "coverage", "validate", "aggregate", "verify", "freeze", "drop"]
+    with pipeline(config(tmp_path, ["AAPL"], TUESDAY, TUESDAY), provider()) as store:
+        store.ingest()
+        for name in methods:
+            with pytest.raises(ConfigurationError, match="symbols: name at least one"):
+                getattr(store, name)([])
+        with pytest.raises(ConfigurationError, match="symbols: name at least one"):
+            store.export(tmp_path / "out.csv", [])
+
+
 def test_an_update_that_would_begin_in_the_future_makes_nothing(tmp_path: Path) -> None:
     settings = config(tmp_path, ["AAPL"], "2030-01-02", "2030-01-03")
 

@@ -105,41 +105,41 @@ def capabilities_of_import(
     )
 
 
-def _member(kind: type[E], value: str | E | None) -> E | None:
+def _member(argument: str, kind: type[E], value: str | E | None) -> E | None:
     if value is None or isinstance(value, kind):
         return value
     words = {str(member.value): member for member in kind}
-    return words[_word(tuple(words), str(value))]
+    return words[_word(argument, tuple(words), str(value))]
 
 
-def _word(words: tuple[str, ...], value: str) -> str:
+def _word(argument: str, words: tuple[str, ...], value: str) -> str:
     if value not in words:
-        raise ValidationError(f"{value!r} is not allowed; {did_you_mean(value, words)}")
+        raise ValidationError(f"{argument}: {value!r} is not allowed; {did_you_mean(value, words)}")
     return value
 
 
 def _as_stamps(value: str | Stamps | None) -> Stamps | None:
-    return _member(Stamps, value)
+    return _member("stamps", Stamps, value)
 
 
 def _as_clock_change(value: str | ClockChange | None) -> ClockChange | None:
-    return _member(ClockChange, value)
+    return _member("ambiguous", ClockChange, value)
 
 
 def _as_symbol_from(value: str | SymbolFrom | None) -> SymbolFrom | None:
-    return _member(SymbolFrom, value)
+    return _member("symbol_from", SymbolFrom, value)
 
 
 def _as_price_unit(value: str | None) -> str | None:
-    return None if value is None else _word(tuple(PRICE_UNITS), str(value))
+    return None if value is None else _word("price_unit", tuple(PRICE_UNITS), str(value))
 
 
 def _as_date_order(value: str | None) -> str | None:
-    return None if value is None else _word(DATE_ORDERS, str(value))
+    return None if value is None else _word("date_order", DATE_ORDERS, str(value))
 
 
 def _as_adjustment(value: str | None) -> str | None:
-    return None if value is None else _word(ADJUSTMENTS, str(value))
+    return None if value is None else _word("adjustment", ADJUSTMENTS, str(value))
 
 
 def _as_symbol(value: str | Symbol | None) -> Symbol | None:

@@ -24,15 +24,15 @@ def test_a_name_not_in_form_is_refused(name: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"stamps": "rigth"}, "did you mean 'right'"),
+        ({"stamps": "rigth"}, "^stamps: 'rigth' is not allowed; did you mean 'right'"),
         ({"price_unit": "cent"}, "did you mean 'cents'"),
         ({"timeframe": "5m"}, "bars of 5m cannot be imported"),
         ({"columns": {"opn": "x"}}, "did you mean 'open'"),
         ({"symbol": "AAPL", "symbol_from": "name"}, "symbol or symbol_from"),
-        ({"ambiguous": "both"}, "not allowed"),
+        ({"ambiguous": "both"}, "^ambiguous: 'both' is not allowed"),
         ({"adjustment": "splits"}, "did you mean 'split'"),
         ({"date_order": "YDM"}, "not allowed"),
-        *[({name: 1}, "'1' is not allowed") for name in ("stamps", "price_unit", "adjustment", "date_order")],
+        *[({name: 1}, f"^{name}: '1' is not allowed") for name in ("stamps", "price_unit", "adjustment", "date_order")],
         ({"columns": {"open": 5}}, "the column for open is text, not 5"),
         ({"columns": "open=o"}, "is no mapping; write columns="),
     ],
