@@ -107,7 +107,8 @@ class Parts:
         """Return the configuration for work that needs a provider. Raises ``ConfigurationError`` if there is none."""
         if not isinstance(self.config, PipelineConfig):
             raise ConfigurationError(
-                "this needs a provider: give a configuration (--config) with provider, symbols, start and end"
+                "this needs a provider: give a configuration with provider, symbols, start and end. 'marketpipe init' "
+                "writes marketpipe.yaml, and --config names another file"
             )
         return self.config
 

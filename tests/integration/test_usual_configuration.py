@@ -53,6 +53,15 @@ def test_without_any_configuration_the_ways_to_give_one_are_named(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [("update",), ("audit", "--sample", "2%")])
+def test_what_needs_a_provider_names_the_configuration_too(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = run_in_process(*words, cwd=tmp_path)
+
+    assert done.code == 2
+    assert "marketpipe init" in done.err
+    assert "--config" in done.err
+
+
 def test_an_import_takes_it_only_if_it_is_that_of_an_import(folder: Path) -> None:
     (folder / "AAPL.csv").write_text(BARS)
     words = ("import", "AAPL.csv", "--name", "mine", "--symbol", "AAPL", "--output-path", "mine/data")

@@ -45,19 +45,19 @@ def show_progress(pipeline: Pipeline) -> Iterator[None]:
         return
     if not console.is_terminal or verbosity().verbose:  # lines of the log would tear a bar apart
         follow(pipeline, ProgressLines(err).show)
-        _announce_metrics(pipeline, err)
+        _announce_metrics(pipeline)
         yield
         return
     with progress_bar(console) as show:
         follow(pipeline, show)
-        _announce_metrics(pipeline, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
+        _announce_metrics(pipeline)
         yield
 
 
-def _announce_metrics(pipeline: Pipeline, write: Callable[[str], None]) -> None:
+def _announce_metrics(pipeline: Pipeline) -> None:
     """Write where the metrics are, or that there are none, as the run begins: they are gone when it has ended."""
-    pipeline.subscribe(MetricsServed, lambda event: write(f"metrics are served at {event.address}"))
-    pipeline.subscribe(MetricsNotServed, lambda event: write(f"warning: no metrics are served: {event.reason}"))
+    pipeline.subscribe(MetricsServed, lambda event: err(f"metrics are served at {event.address}"))
+    pipeline.subscribe(MetricsNotServed, lambda event: err(f"warning: no metrics are served: {event.reason}"))
 
 
 def follow(pipeline: Pipeline, show: Callable[[RunCounts], None]) -> None:
