@@ -92,8 +92,12 @@ def test_every_file_a_page_points_to_exists(page: str) -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
     paths = re.findall(r"`((?:src|tests|config|docs|schema)/[\w/.-]+)`", text)
     assert links or paths
-    for path in [*links, *paths]:
+    for path in [*(link for link in links if not link.startswith("#")), *paths]:
         assert (ROOT / path).exists(), path
+    headings = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.M)
+    }
+    assert {link.removeprefix("#") for link in links if link.startswith("#")} <= headings
 
 
 def test_the_library_example_satisfies_a_strict_type_checker(tmp_path: Path) -> None:
