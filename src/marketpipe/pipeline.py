@@ -28,7 +28,7 @@ from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.metrics import Registry
 from marketpipe.metrics_server import metrics_served
 from marketpipe.parts import WorkerProcesses
-from marketpipe.provider_registry import refuse_imported, settings_of
+from marketpipe.provider_registry import refuse_imported, settings_of, with_known_provider
 from marketpipe.reading import checked_form
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
 from marketpipe.scoping import (
@@ -85,7 +85,7 @@ class Pipeline(ImportingStore):
         ALPACA_KEY and ALPACA_SECRET, in the environment or in .env, when the provider is first asked. Raises
         ``ConfigurationError`` for a file that cannot be read and for a value that is not valid.
         """
-        ready = config if isinstance(config, StoreConfig) else load_config(Path(config))
+        ready = config if isinstance(config, StoreConfig) else with_known_provider(load_config(Path(config)), config)
         return cls(ready, credentials=credentials, registry=registry)
 
     def stop(self) -> None:

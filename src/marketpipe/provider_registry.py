@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from attrs import frozen
 
-from marketpipe.config import Credentials, PipelineConfig, find_credentials
+from marketpipe.config import Credentials, PipelineConfig, StoreConfig, find_credentials
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.data_feed import AT_THE_CLOSE, ProviderCapabilities, ProviderContext
 from marketpipe.integration.domain.table_import import capabilities_of_import, is_imported, provider_name
@@ -25,6 +25,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.events import Event, RateLimitWaited
 
+Config = TypeVar("Config", bound=StoreConfig)
 GROUP: Final = "marketpipe.providers"
 BUILT_IN: Final[Mapping[str, str]] = {
     "alpaca": "Alpaca Market Data API v2 (needs a key and a secret)",
@@ -43,6 +44,19 @@ def check_provider(name: str) -> None:
         provider_name(name)
     elif name not in known_providers():
         raise ConfigurationError(f"provider: no provider is called {name!r}; {did_you_mean(name, known_providers())}")
+
+
+def with_known_provider(config: Config, place: object) -> Config:
+    """Return the configuration that was read from ``place``.
+
+    Raises ``ConfigurationError``, which names the place, if no provider has the name in it.
+    """
+    if isinstance(config, PipelineConfig):
+        try:
+            check_provider(config.provider)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{place}: {error}") from error
+    return config
 
 
 def new_provider(

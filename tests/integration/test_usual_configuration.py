@@ -43,6 +43,18 @@ def test_a_configuration_that_is_named_wins(folder: Path) -> None:
     assert (folder / "other").is_dir()
 
 
+@pytest.mark.parametrize("command", ["ingest", "update", "status"])
+def test_the_configuration_with_an_unknown_provider_is_named(folder: Path, command: str) -> None:
+    file = folder / "marketpipe.yaml"
+    file.write_text(file.read_text().replace("provider: synthetic", "provider: syntetic"))
+    message = "provider: no provider is called 'syntetic'; did you mean 'synthetic'?"
+    with pytest.raises(marketpipe.ConfigurationError) as refused:
+        marketpipe.Pipeline.from_config(file)
+
+    assert run_in_process(command, cwd=folder).err == f"error: marketpipe.yaml: {message}\n"
+    assert str(refused.value) == f"{file}: {message}"
+
+
 @pytest.mark.parametrize("command", ["ingest", "plan"])
 def test_without_any_configuration_the_ways_to_give_one_are_named(tmp_path: Path, command: str) -> None:
     done = run_in_process(command, "--symbols", "AAPL", cwd=tmp_path)

@@ -77,7 +77,8 @@ def configured(file: Path | None, changed: Mapping[str, object]) -> PipelineConf
 
     Raises ``ConfigurationError`` for an option that would have no effect.
     """
-    from marketpipe.config import USUAL_FILE, load_config
+    from marketpipe.config import COMMAND_LINE, USUAL_FILE, load_config
+    from marketpipe.provider_registry import with_known_provider
     from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
     if file is None and (missing := [f"--{key}" for key in REQUIRED if key not in changed]):
@@ -85,7 +86,8 @@ def configured(file: Path | None, changed: Mapping[str, object]) -> PipelineConf
             f"there is no {USUAL_FILE} in {Path.cwd()}: 'marketpipe init' writes one, --config names another file, and "
             f"without a file {', '.join(missing)} must be given"
         )
-    config = load_config(file, changed)
+    place = COMMAND_LINE if file is None or "provider" in changed else file
+    config = with_known_provider(load_config(file, changed), place)
     if FEED in changed and config.provider != ALPACA:
         raise ConfigurationError(f"--feed is of the provider {ALPACA}, and the configured one is {config.provider}")
     return config

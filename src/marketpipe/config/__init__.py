@@ -29,6 +29,7 @@ from marketpipe.config.classes import (
 )
 from marketpipe.config.credentials import Credentials, find_credentials, place_of_credentials
 from marketpipe.config.file import (
+    COMMAND_LINE,
     CONFIG_VARIABLE,
     ROOT_VARIABLE,
     USUAL_FILE,
@@ -42,6 +43,7 @@ from marketpipe.config.symbol_lists import SymbolLists, expanded
 from marketpipe.config.values import LATEST, Latest, root_folder
 
 __all__ = [
+    "COMMAND_LINE",
     "CONFIG_VARIABLE",
     "DATA",
     "LATEST",

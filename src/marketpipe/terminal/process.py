@@ -36,8 +36,9 @@ def exit_with(ok: bool) -> None:
 def open_store(config: Path | None, advice: str = "") -> AbstractContextManager[Pipeline]:
     """Open the store of a configuration file, or that of the current folder if there is none."""
     from marketpipe.config import load_store_config
+    from marketpipe.provider_registry import with_known_provider
 
-    return open_pipeline(load_store_config(config), advice)
+    return open_pipeline(with_known_provider(load_store_config(config), config), advice)
 
 
 @contextmanager

@@ -111,11 +111,14 @@ def _near(text: str) -> str:
     """Return an explanation of what is nearly a symbol, as the end of a message."""
     if "," in text:
         return "; give several symbols as a list"
+    hints = (match.expand(hint) for form, hint in _NEAR if len(text) <= MAX_LENGTH and (match := form.fullmatch(text)))
+    if hint := next(hints, ""):
+        return f"; {hint}"
+    names = re.split(r"[\s;|]+", text)
+    if len(names) > 1 and all(map(_FORM.fullmatch, names)):
+        return "; give several symbols as a list, and on the command line with commas between them"
     if len(text) > MAX_LENGTH:
         return ""
-    for form, hint in _NEAR:
-        if match := form.fullmatch(text):
-            return f"; {match.expand(hint)}"
     bare = text.strip().upper()
     found = _spelled(text.strip()) or _spelled(bare) or (bare if bare.isascii() and _FORM.fullmatch(bare) else None)
     return f"; did you mean {found!r}?" if found and ".." not in found else ""

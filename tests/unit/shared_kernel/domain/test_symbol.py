@@ -203,6 +203,8 @@ def test_as_symbols_refuses_all_if_one_is_wrong(values: Any) -> None:
         (None, "symbols: expected one, or a list such as"),
         (5, "symbols: expected one, or a list such as"),
         ("AAPL,MSFT,GOOG,IBM,FB", "give several symbols as a list"),
+        ("AAPL BYND", "on the command line with commas between them"),
+        ("AAPL; MSFT; GOOG; IBM; FB", "on the command line with commas between them"),
     ],
 )
 def test_what_is_neither_one_symbol_nor_several_is_refused_with_words(given: Any, message: str) -> None:
