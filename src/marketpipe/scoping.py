@@ -79,9 +79,12 @@ def configured_scope(
 
 def official_spans(register: OfficialYearRegister, symbols: Iterable[Symbol]) -> Spans:
     """Return the first and the last official day that each symbol has an answer for; symbols without any are absent."""
-    years = {symbol: register.years(symbol, *EVERY_YEAR).values() for symbol in symbols}
-    found = {symbol: [date for year in some for date in year.answered.dates] for symbol, some in years.items()}
-    return {symbol: (min(dates), max(dates)) for symbol, dates in found.items() if dates}
+    found = dict[Symbol, tuple[TradingDate, TradingDate]]()
+    for symbol in symbols:
+        years = [year.answered for year in register.years(symbol, *EVERY_YEAR).values() if year.answered.bits]
+        if years:  # they ascend
+            found[symbol] = years[0].dates[0], years[-1].dates[-1]
+    return found
 
 
 def recorded_scope(

@@ -325,7 +325,8 @@ class Store:
             scope = self._scope(symbols, start, end)
             return scope if end is not None else extended_to_the_last(scope, state.checkpoints.requested_spans())
         requested, jobs = state.checkpoints.requested_spans(), state.jobs.latest(EVERY_JOB)
-        spans = {**official_spans(state.official_years, state.official_years.symbols()), **requested}
+        of_days = state.official_years.symbols() - requested.keys()
+        spans = {**official_spans(state.official_years, of_days), **requested}
         named = None if symbols is None else self._chosen(symbols)
         return recorded_scope(spans, jobs, self._session(), self._latest_final, named, start, end)
 
