@@ -22,6 +22,9 @@ def test_a_file_is_shown_asked_about_and_imported(tmp_path: Path) -> None:
     assert "--timezone" in refused.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["AAPL.txt"]
 
+    wrong = marketpipe(*command, "--timezone", "UTC", cwd=tmp_path)
+    assert (wrong.returncode, "--timezone UTC; is it --timezone America/New_York?" in wrong.stderr) == (2, True)
+
     done = marketpipe(*command, "--timezone", "America/New_York", "--map", "open=open", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "store of    import:kibot, prices all" in done.stdout

@@ -9,6 +9,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 from attrs import frozen
 
 from marketpipe.integration.domain.table_import import Stamps
@@ -25,6 +27,8 @@ FEW: Final = 0.01
 FEWEST_STEPS: Final = 20
 WINDOW: Final = 5
 """Minutes compared before and after a moment, to find the burst of volume at the open."""
+STATE_THE_ZONE: Final = 'state the time zone of the file with timezone="…"'
+USUAL_ZONES: Final = ("America/New_York", "UTC", "America/Chicago")
 STEP: Final = 30
 """Minutes: two time zones differ by a multiple of it."""
 SPARSE: Final = 10
@@ -104,6 +108,34 @@ def doubts(
     return Doubts(tuple(notes), tuple(questions))
 
 
+def advice_on_zone(
+    zone: str, is_stated: bool, micros: Int64s, owners: Int64s, volumes: Floats, calendar: TradingCalendar
+) -> str:
+    """Return what to say instead of ``STATE_THE_ZONE`` if the times were taken as those of ``zone``.
+
+    It names a usual zone that they fit. If ``zone`` is not stated, the times themselves, or their format, name it.
+    """
+    local = pc.local_timestamp(pa.array(micros, pa.int64()).cast(pa.timestamp("us", tz=zone)))
+
+    def fits(other: str) -> bool:
+        taken = pc.assume_timezone(local, other, ambiguous="earliest", nonexistent="earliest")
+        moments: Int64s = taken.cast(pa.int64()).to_numpy()
+        days = day_numbers(moments)
+        found = doubts(moments, days, owners, volumes, SessionTable.around(calendar, days), None)
+        return not any("zone" in question for question in found.questions)
+
+    fitting = next((other for other in USUAL_ZONES if other != zone and fits(other)), "")
+    if is_stated:
+        other = f'is it timezone="{fitting}"?' if fitting else "which other is it?"
+        return f'the times do not fit timezone="{zone}"; {other}'
+    if not fitting:
+        return f"the times name {zone} as their zone, and do not fit it"
+    return (
+        f"the times name {zone} as their zone, but look like those of {fitting}: remove the zone from them, and state "
+        f'timezone="{fitting}"'
+    )
+
+
 def _share(count: int, total: int) -> str:
     return f"{count / total:.0%}" if count >= FEW * total else f"{count:,}"
 
@@ -116,7 +148,7 @@ def _outside(outside: Bools, micros: Int64s, notes: list[str]) -> list[str]:
     if count > FEW * len(outside):
         return [
             f"{_share(count, len(outside))} of the bars are outside the hours of trading (04:00 to 20:00 in New York), "
-            f'such as {example}Z: state the time zone of the file with timezone="…"'
+            f"such as {example}Z: {STATE_THE_ZONE}"
         ]
     notes.append(f"outside the hours of trading: {count_of(count, 'bar')}, such as {example}Z")
     return []
@@ -260,10 +292,7 @@ def _shifted(shift: int, stamps: Stamps | None, notes: list[str]) -> list[str]:
         ]
     if abs(shift) < STEP - 1:
         return []
-    return [
-        f"the market seems to open {_minutes_off(shift)}: the times are of another time zone. State it with "
-        'timezone="…"'
-    ]
+    return [f"the market seems to open {_minutes_off(shift)}: {STATE_THE_ZONE}"]
 
 
 def as_sorted(owners: Int64s, micros: Int64s) -> Int64s | None:

@@ -23,7 +23,14 @@ from marketpipe.integration.domain.table_import import (
     columns_argument,
 )
 from marketpipe.integration.infrastructure.imported.bar_times import BarTimes, check_timezone, read_times
-from marketpipe.integration.infrastructure.imported.plausibility import SessionTable, as_sorted, doubts
+from marketpipe.integration.infrastructure.imported.plausibility import (
+    STATE_THE_ZONE,
+    Floats,
+    SessionTable,
+    advice_on_zone,
+    as_sorted,
+    doubts,
+)
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -256,6 +263,16 @@ class _Reading:
             vwap = _in_dollars(_numbers(table[name], name), PRICE_UNITS[unit])
         return [trades, vwap]
 
+    def _with_advice(
+        self, questions: Sequence[str], zone: str, micros: Int64s, owners: Int64s, volumes: Floats
+    ) -> list[str]:
+        """Return the questions; those about the time zone with what is known of it."""
+        advice = STATE_THE_ZONE
+        if zone and any(advice in question for question in questions):
+            is_stated = self.settings.timezone == zone
+            advice = advice_on_zone(zone, is_stated, micros, owners, volumes, self.calendar)
+        return [question.replace(STATE_THE_ZONE, advice) for question in questions]
+
     def _ordered(
         self, preview: ImportPreview, bars: pa.Table, symbols: tuple[Symbol, ...], owners: Int64s, micros: Int64s
     ) -> BarTable:
@@ -269,7 +286,7 @@ class _Reading:
             volumes = bars["volume"].to_numpy()[some]
             found = doubts(micros[some], days[some], owners[some], volumes, sessions, self.settings.stamps)
             self.notes += found.notes
-            self.questions += found.questions
+            self.questions += self._with_advice(found.questions, preview.timezone, micros[some], owners[some], volumes)
             hours = sessions.hours(micros, places, open_day)
             self._count("hours without trading", kept & ~hours)
             kept &= hours

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from marketpipe.integration.domain.table_import import ImportSettings
@@ -75,6 +76,28 @@ def test_bars_of_several_venues_are_asked_about() -> None:
 def test_a_stated_time_zone_that_is_not_used_is_a_note() -> None:
     notes = read(DAY.table(), symbol="AAPL", timezone="America/New_York").preview.notes
     assert notes == ("the times name their moment in UTC: the stated time zone is not used",)
+
+
+@pytest.mark.parametrize("extended", [True, False])
+@pytest.mark.parametrize("stated", ["UTC", "America/Chicago", "+03:00"])
+def test_a_stated_time_zone_that_does_not_fit_is_named_with_one_that_does(extended: bool, stated: str) -> None:
+    questions = read(_local_times(extended), symbol="AAPL", timezone=stated).preview.questions
+    wanted = f'the times do not fit timezone="{stated}"; is it timezone="America/New_York"?'
+    assert questions[-1].endswith(wanted)
+
+
+@pytest.mark.parametrize("stated", [None, "America/New_York"])
+def test_local_times_that_are_marked_as_utc_are_recognized(stated: str | None) -> None:
+    local = _local_times(extended=False)
+    marked = local.set_column(0, "timestamp", pc.assume_timezone(local["timestamp"], "UTC"))
+    (question,) = read(marked, symbol="AAPL", timezone=stated).preview.questions
+    assert "look like those of America/New_York: remove the zone from them, and state timezone=" in question
+
+
+def _local_times(extended: bool) -> pa.Table:
+    table = Market(first="2024-01-02", last="2024-01-05", extended=extended).table()
+    local = pc.local_timestamp(table["timestamp"].cast(pa.timestamp("us", "America/New_York")))
+    return table.set_column(0, "timestamp", local)
 
 
 def test_bars_are_sorted_by_symbol_and_time() -> None:

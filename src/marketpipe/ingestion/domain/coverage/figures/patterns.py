@@ -179,7 +179,7 @@ def _times_are_off(by: int) -> str:
             "its bars seem to be at other times: nearly no volume in the minutes of the open and of the closing auction"
         )
     times = f"{abs(by)} minute{'s' if abs(by) > 1 else ''} too {'late' if by > 0 else 'early'}"
-    return f"the busiest minutes of the open and the close are {times}: its bars seem to have other times"
+    return f"the busiest minutes, those of the open and of the close, are {times}: its bars seem to be at other times"
 
 
 def _part(volume: float, figures: DayFigures, near: Sequence[tuple[float, DayFigures]]) -> float:
