@@ -104,7 +104,7 @@ def check(
     try:
         stored_hours = _stored_hours(parts)
         if complete == REQUIRE:
-            found = _required(parts, evolve(scope, session_kind=stored_hours))
+            found = _required(parts, evolve(scope, session_kind=stored_hours), timeframe)
         else:
             hours = (selected or stored_hours) if timeframe.is_intraday else SessionKind.REGULAR
             found = _planned(parts, evolve(scope, session_kind=hours), timeframe)
@@ -158,9 +158,11 @@ def _planned(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list[
     return finder.gaps(scope, reads_minutes, by_day=not timeframe.is_intraday)
 
 
-def _required(parts: Parts, scope: IngestionScope) -> list[Gap]:
-    assessed = composition.assessor(parts, composition.known_state(parts)).assess(scope)
-    return [gap for symbol in assessed for gap in symbol.gaps() if gap.finding.verdict in REFUSED]
+def _required(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list[Gap]:
+    state = composition.known_state(parts)
+    assessed = composition.assessor(parts, state).assess(scope)
+    found = [gap for symbol in assessed for gap in symbol.gaps() if gap.finding.verdict in REFUSED]
+    return found if timeframe.is_intraday else composition.new_gap_finder(parts, state).without_days(scope, found)
 
 
 def _not_stored_yet(parts: Parts, scope: IngestionScope, as_of: Timestamp) -> list[Gap]:

@@ -84,8 +84,11 @@ def test_minutes_beside_the_days_are_judged_as_minutes(without_the_third: Path) 
         assert found.count(Verdict.MISSING) == 2
         with warnings.catch_warnings():
             warnings.simplefilter("error", IncompleteWarning)
-            assert len(pipeline.load("AAPL", FIRST, DATES[1], "1d")) == 2
-        with pytest.warns(IncompleteWarning):
+            for complete in (WARN, REQUIRE):
+                assert len(pipeline.load("AAPL", FIRST, DATES[1], "1d", complete=complete)) == 2
+        with pytest.raises(IncompleteError, match=r"1 symbol-day\n  AAPL 2024-01-04 missing"):
+            pipeline.load("AAPL", FIRST, LAST, "1d", complete=REQUIRE)
+        with pytest.warns(IncompleteWarning, match=r"AAPL 2024-01-04 to 2024-01-05 \(2 sessions\) missing"):
             pipeline.load("AAPL", FIRST, LAST)
 
 

@@ -19,12 +19,16 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 PAIRS = (("ALPACA_KEY", "ALPACA_SECRET"), ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"))
 
 
+def _secret(text: str) -> SecretText:
+    return SecretText(text)
+
+
 @frozen
 class Credentials:
     """A key and its secret. Neither is ever shown: not in a repr, a log, an error, a dump or a file."""
 
-    key: str = field(repr=False, converter=SecretText)
-    secret: str = field(repr=False, converter=SecretText)
+    key: str = field(repr=False, converter=_secret)
+    secret: str = field(repr=False, converter=_secret)
 
 
 def find_credentials(environment: Mapping[str, str], dotenv: Path = Path(".env")) -> Credentials:

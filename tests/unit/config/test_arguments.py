@@ -21,9 +21,10 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 
 NAMED: dict[str, Any] = {"provider": "synthetic", "symbols": ["AAPL"], "start": "2024-01-02", "end": "2024-01-05"}
 CLASSES = [each for name in configuration.__all__ if name.endswith("Config") for each in [getattr(configuration, name)]]
+TYPED = [*CLASSES, configuration.Credentials]
 
 
-@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("kind", TYPED)
 def test_help_states_types_and_leaves_none_open(kind: type) -> None:
     assert "Any" not in pydoc.render_doc(kind, renderer=pydoc.plaintext)  # type: ignore[attr-defined]
     assert all(each.annotation is not inspect.Parameter.empty for each in inspect.signature(kind).parameters.values())

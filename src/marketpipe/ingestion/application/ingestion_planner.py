@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from marketpipe.ingestion.application.job_scheduler import JobScheduler, KnownHours, WantedDates
 from marketpipe.ingestion.application.ports import Checkpoints, Statistics
-from marketpipe.ingestion.domain.coverage.verdict import Finding, Gap, gaps_in
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Gap, Verdict, gaps_in
 from marketpipe.ingestion.domain.ingestion_checkpoint import CLOCKS_DIFFER, IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_plan import IngestionPlan, IngestionScope, SessionFinality, TypicalVolumes
 from marketpipe.ingestion.domain.store_status import SymbolSummary
@@ -190,6 +190,20 @@ class GapFinder:
         """Return the gaps that these findings on sessions of the scope make, by symbol, then date."""
         dates = [session.trading_date for session in self._begun(scope)]
         return [gap for symbol in scope.symbols for gap in gaps_in(symbol, dates, findings.get(symbol, {}))]
+
+    def without_days(self, scope: IngestionScope, gaps: Sequence[Gap]) -> list[Gap]:
+        """Return the gaps without the sessions that lack only minutes: their daily bars are stored."""
+        if self._days is None:
+            return list(gaps)
+        dates, found = [session.trading_date for session in self._begun(scope)], list[Gap]()
+        for gap in gaps:
+            if gap.finding.verdict not in (Verdict.MISSING, Verdict.PARTIAL):
+                found.append(gap)
+                continue
+            known = frozenset(_answered(self._days, gap.symbol, scope))
+            within = [date for date in dates if gap.first <= date <= gap.last]
+            found += gaps_in(gap.symbol, within, {date: gap.finding for date in within if date.day not in known})
+        return found
 
     def _settled(self, symbol: Symbol, scope: IngestionScope, *, with_files: bool) -> Collection[date]:
         wanted, first = scope.session_kind.hours, scope.first_of(symbol)
