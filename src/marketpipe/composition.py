@@ -225,7 +225,10 @@ def holds_imported_bars(recorded: IngestionState) -> bool:
 def finality(parts: Parts) -> SessionFinality:
     if not isinstance(parts.config, PipelineConfig):
         return SessionFinality(USUAL_DELAY)
-    provided = capabilities(parts)
+    try:
+        provided = capabilities(parts)
+    except ConfigurationError:  # the secret of a plugin is not set: what is stored is read without it
+        return SessionFinality(USUAL_DELAY)
     return SessionFinality(provided.feed.delay, provided.closing_auction)
 
 

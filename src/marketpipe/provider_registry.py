@@ -10,13 +10,14 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from attrs import frozen
 
-from marketpipe.config import Credentials, PipelineConfig, StoreConfig, find_credentials
+from marketpipe.config import Credentials, PipelineConfig, StoreConfig, find_credentials, find_secret
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.data_feed import AT_THE_CLOSE, ProviderCapabilities, ProviderContext
 from marketpipe.integration.domain.table_import import capabilities_of_import, is_imported, provider_name
@@ -75,7 +76,9 @@ def new_provider(
 
         return SyntheticClient(config.synthetic.seed)
     make = _registered_factory(config.provider)
-    return cast(MarketDataProvider, with_capabilities(make(ProviderContext(config.provider_options, clock, publish))))
+    find = partial(find_secret, environment=os.environ, dotenv=config.root / ".env")
+    context = ProviderContext(config.provider_options, clock, publish, find)
+    return cast(MarketDataProvider, with_capabilities(make(context)))
 
 
 def capabilities_without_keys(config: PipelineConfig) -> ProviderCapabilities | None:

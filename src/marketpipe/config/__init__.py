@@ -5,7 +5,7 @@
     values.py        the reader of each kind of value, and what it refuses
     symbol_lists.py  lists of symbols: named ones, and files
     file.py          YAML and overrides; unknown keys, and credentials in the wrong place
-    credentials.py   keys for Alpaca, from the environment or .env
+    credentials.py   keys for Alpaca and secrets of plugins, from the environment or .env
     origins.py       where each value comes from
     starter.py       the text of a new file
 
@@ -27,7 +27,7 @@ from marketpipe.config.classes import (
     ValidationConfig,
     config_of_import,
 )
-from marketpipe.config.credentials import Credentials, find_credentials, place_of_credentials
+from marketpipe.config.credentials import Credentials, find_credentials, find_secret, place_of_credentials
 from marketpipe.config.file import (
     COMMAND_LINE,
     CONFIG_VARIABLE,
@@ -66,6 +66,7 @@ __all__ = [
     "config_of_import",
     "expanded",
     "find_credentials",
+    "find_secret",
     "load_config",
     "load_store_config",
     "place_of_credentials",

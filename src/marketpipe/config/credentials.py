@@ -1,10 +1,10 @@
-"""Keys for Alpaca, from the environment or from a .env file."""
+"""Secrets, from the environment or from a .env file: keys for Alpaca, and what a plugin asks for."""
 
 from __future__ import annotations
 
 import logging
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from attrs import field, frozen
@@ -32,35 +32,88 @@ class Credentials:
 
 
 def find_credentials(environment: Mapping[str, str], dotenv: Path = Path(".env")) -> Credentials:
-    """Return the first complete pair of ``PAIRS``: from the environment, otherwise from the file ``dotenv``.
+    """Return the first complete pair of ``PAIRS`` in the environment; otherwise the first with the file ``dotenv``.
 
-    Raises ``ConfigurationError`` if there is none. Logs a warning if other users of the machine can read the file.
+    Each variable of the environment wins over that of the file, so a pair may come from both; a logged warning says so.
+    Raises ``ConfigurationError`` if there is none; it names the half that was found, and where. Logs a warning if other
+    users of the machine can read the file.
     """
     if (found := _pair_in(environment)) is not None:
         return found
-    if (found := _pair_in(_dotenv(dotenv))) is not None:
+    both = _with_file(environment, dotenv)
+    if (found := _pair_in(both)) is not None:
         _warn_of_readers(dotenv)
+        _warn_of_two_places(environment, dotenv, both)
         return found
-    del environment  # a traceback with local variables must not show it
+    halves = list(_halves(environment, dotenv, both))
+    del environment, both  # a traceback with local variables must not show them
     names = " or ".join(" and ".join(pair) for pair in PAIRS)
-    raise ConfigurationError(f"no credentials for Alpaca: set {names} in the environment or in {dotenv}")
+    found_halves = f"{'; '.join(halves)}. Set" if halves else "set"
+    raise ConfigurationError(
+        f"no credentials for Alpaca: {found_halves} {names} in the environment or in {dotenv.absolute()}"
+    )
 
 
-def place_of_credentials(environment: Mapping[str, str], dotenv: Path) -> tuple[tuple[str, str], bool] | None:
-    """Return the names of the pair that ``find_credentials`` would take, and whether it is in the file; or None."""
-    for source, is_file in ((environment, False), (_dotenv(dotenv), True)):
+def place_of_credentials(environment: Mapping[str, str], dotenv: Path) -> Mapping[str, bool] | None:
+    """Return the names of the pair that ``find_credentials`` would take, each with whether it is in the file.
+
+    None if there is none.
+    """
+    for source, is_alone in ((environment, True), (_with_file(environment, dotenv), False)):
         for names in PAIRS:
-            if all((source.get(name) or "").strip() for name in names):
-                return names, is_file
+            if all(_text(source, name) for name in names):
+                return {name: not is_alone and not _text(environment, name) for name in names}
     return None
+
+
+def find_secret(name: str, environment: Mapping[str, str], dotenv: Path) -> str:
+    """Return the secret of a plugin that the environment has under ``name``; otherwise that of the file ``dotenv``.
+
+    Raises ``ConfigurationError`` if there is none. Logs a warning if other users of the machine can read the file.
+    """
+    if found := _text(environment, name):
+        return SecretText(found)
+    if found := _text(_dotenv(dotenv), name):
+        _warn_of_readers(dotenv)
+        return SecretText(found)
+    del environment
+    raise ConfigurationError(f"the secret {name} is not set: set {name} in the environment or in {dotenv.absolute()}")
 
 
 def _pair_in(source: Mapping[str, str | None]) -> Credentials | None:
     for names in PAIRS:
-        found = [(source.get(name) or "").strip() for name in names]
+        found = [_text(source, name) for name in names]
         if all(found):
             return Credentials(*found)
     return None
+
+
+def _text(source: Mapping[str, str | None], name: str) -> str:
+    return (source.get(name) or "").strip()
+
+
+def _with_file(environment: Mapping[str, str], dotenv: Path) -> dict[str, str | None]:
+    """Return what the environment and the file have under the names of ``PAIRS``."""
+    file = _dotenv(dotenv)
+    names = (name for pair in PAIRS for name in pair)
+    return {name: SecretText(_text(environment, name) or _text(file, name)) for name in names}
+
+
+def _halves(environment: Mapping[str, str], dotenv: Path, both: Mapping[str, str | None]) -> Iterator[str]:
+    for pair in PAIRS:
+        for name, other in (pair, pair[::-1]):
+            if _text(both, name):
+                place = "the environment" if _text(environment, name) else str(dotenv.absolute())
+                yield f"{name} is in {place}, but {other} is neither in the environment nor in {dotenv.absolute()}"
+
+
+def _warn_of_two_places(environment: Mapping[str, str], dotenv: Path, both: Mapping[str, str | None]) -> None:
+    names = next(pair for pair in PAIRS if all(_text(both, name) for name in pair))
+    if given := [name for name in names if _text(environment, name)]:
+        (other,) = (name for name in names if name not in given)
+        logger.warning(
+            "%s is taken from the environment and %s from %s: do they belong together?", *given, other, dotenv
+        )
 
 
 def _warn_of_readers(file: Path) -> None:

@@ -50,7 +50,7 @@ def values_in_force(
     if isinstance(config, PipelineConfig):
         found += [ValueInForce(f"{config.provider}.{key}", HIDDEN, Origin.FILE) for key in config.provider_options]
     if getattr(config, "provider", None) == ALPACA:
-        found.append(_credentials(environment, config.root / ".env"))
+        found += _credentials(environment, config.root / ".env")
     return tuple(found)
 
 
@@ -76,12 +76,14 @@ def _origin(key: str, given: Mapping[str, Any], overrides: Mapping[str, Any]) ->
     return Origin.NOWHERE if key in ("provider", "symbols", "start", "end") else Origin.DEFAULT
 
 
-def _credentials(environment: Mapping[str, str], dotenv: Path) -> ValueInForce:
-    place = place_of_credentials(environment, dotenv)
-    if place is None:
-        return ValueInForce(" and ".join(PAIRS[0]), None, Origin.NOWHERE)
-    names, is_file = place
-    return ValueInForce(" and ".join(names), HIDDEN, Origin.DOTENV if is_file else Origin.ENVIRONMENT)
+def _credentials(environment: Mapping[str, str], dotenv: Path) -> list[ValueInForce]:
+    """Return the pair as one value, or as two if its halves come from two places."""
+    places = place_of_credentials(environment, dotenv)
+    if places is None:
+        return [ValueInForce(" and ".join(PAIRS[0]), None, Origin.NOWHERE)]
+    names = [" and ".join(places)] if len({*places.values()}) == 1 else [*places]
+    origins = [Origin.DOTENV if is_file else Origin.ENVIRONMENT for is_file in places.values()]
+    return [ValueInForce(name, HIDDEN, origin) for name, origin in zip(names, origins, strict=False)]
 
 
 def plain(value: Any) -> object:

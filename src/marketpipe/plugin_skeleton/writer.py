@@ -46,7 +46,12 @@ def write_plugin(name: str, folder: Path | None = None) -> NewPlugin:
     _check_name(name)
     place = folder or Path(f"marketpipe-{name.replace('_', '-')}")
     _check_folder(place)
-    words = {"name": name, "Name": name.title().replace("_", ""), "package": f"marketpipe-{name.replace('_', '-')}"}
+    words = {
+        "name": name,
+        "Name": name.title().replace("_", ""),
+        "NAME": name.upper(),
+        "package": f"marketpipe-{name.replace('_', '-')}",
+    }
     written = []
     for path, template in FILES.items():
         written.append(Template(path).substitute(words))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import ClassVar, Final
 
 import pytest
 from attrs import field, frozen
@@ -70,7 +70,10 @@ class HttpProviderContract(MarketDataProviderContract):
     """The contract of a provider over HTTP: a subclass makes the provider, and says what its server answers.
 
     No test waits: give the clock of the context to your provider, as ``BaseApiClient`` and ``RateLimiter`` take it.
+    ``secrets`` are what ``context.secret`` returns, by name.
     """
+
+    secrets: ClassVar[Mapping[str, str]] = {}
 
     def new_provider(self, url: str, context: ProviderContext) -> MarketDataProvider:
         """Return your provider for a server at ``url``. The options of ``context`` are empty."""
@@ -91,7 +94,7 @@ class HttpProviderContract(MarketDataProviderContract):
         """Do the same, and show the server, the clock and the events too."""
         clock, events = FakeClock(), list[Event]()
         with LoopbackServer(lambda request: self.respond(request, market, page_size)) as server:
-            provider = self.new_provider(server.url, ProviderContext({}, clock, events.append))
+            provider = self.new_provider(server.url, ProviderContext({}, clock, events.append, self.secrets.get))
             try:
                 yield Connection(provider, server, clock, events)
             finally:

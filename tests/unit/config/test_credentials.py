@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.config import Credentials, find_credentials
+from marketpipe.config import Credentials, find_credentials, find_secret
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 SHORT = {"ALPACA_KEY": "short-key", "ALPACA_SECRET": "short-secret"}
@@ -50,12 +50,46 @@ def test_environment_wins_over_the_dotenv_file_with_either_pair(tmp_path: Path) 
         {"ALPACA_KEY": "  ", "ALPACA_SECRET": "s"},
     ],
 )
-def test_half_a_pair_is_never_completed_from_elsewhere(environment: dict[str, str], tmp_path: Path) -> None:
+def test_half_a_pair_is_never_completed_from_the_other_pair(environment: dict[str, str], tmp_path: Path) -> None:
     assert find_credentials({**environment, **LONG}, tmp_path / ".env") == OF_LONG
-    assert find_credentials(environment, dotenv(tmp_path, lines(LONG))) == OF_LONG
-    other_half = {name: value for name, value in SHORT.items() if not environment.get(name)}
+    if environment.keys().isdisjoint(LONG):
+        assert find_credentials(environment, dotenv(tmp_path, lines(LONG))) == OF_LONG
     with pytest.raises(ConfigurationError, match="no credentials for Alpaca"):
-        find_credentials(environment, dotenv(tmp_path, lines({**other_half, "ALPACA_KEY": ""})))
+        find_credentials(environment, dotenv(tmp_path, ""))
+
+
+@pytest.mark.parametrize("file", [SHORT, {"ALPACA_SECRET": "short-secret"}])
+def test_each_variable_wins_over_that_of_the_file_and_both_places_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: dict[str, str]
+) -> None:
+    path = dotenv(tmp_path, lines(file))
+    path.chmod(0o600)
+    assert find_credentials({"ALPACA_KEY": "mine"}, path) == Credentials("mine", "short-secret")
+    (logged,) = caplog.messages
+    assert f"ALPACA_KEY is taken from the environment and ALPACA_SECRET from {path}" in logged
+    assert "mine" not in logged
+
+
+@pytest.mark.parametrize(("found", "missing"), [("ALPACA_KEY", "ALPACA_SECRET"), ("ALPACA_SECRET", "ALPACA_KEY")])
+@pytest.mark.parametrize("is_in_file", [False, True])
+def test_the_message_says_which_half_was_found_and_where(
+    tmp_path: Path, found: str, missing: str, is_in_file: bool
+) -> None:
+    half = {found: SHORT[found]}
+    path = dotenv(tmp_path, lines(half) if is_in_file else "")
+    place = path if is_in_file else "the environment"
+    with pytest.raises(ConfigurationError, match=f"{found} is in {place}, but {missing} is neither") as refused:
+        find_credentials({} if is_in_file else half, path)
+    assert SHORT[found] not in str(refused.value)
+
+
+def test_a_secret_of_a_plugin_is_of_the_environment_or_else_of_the_file(tmp_path: Path) -> None:
+    path = dotenv(tmp_path, "ACME_TOKEN= of-the-file \n")
+    assert find_secret("ACME_TOKEN", {"ACME_TOKEN": "of-the-environment"}, path) == "of-the-environment"
+    found = find_secret("ACME_TOKEN", {"ACME_TOKEN": " "}, path)
+    assert (found, repr(found)) == ("of-the-file", "'***'")
+    with pytest.raises(ConfigurationError, match=rf"set OTHER_TOKEN in the environment or in {path}"):
+        find_secret("OTHER_TOKEN", {}, path)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,15 @@ def test_of_credentials_only_the_place_is_shown(
     assert "public" not in str(values)
 
 
+def test_the_halves_of_a_pair_from_two_places_are_shown_with_theirs(config_file: Path) -> None:
+    config_file.write_text(yaml_text({"provider": "alpaca"}))
+    (config_file.parent / ".env").write_text("ALPACA_KEY=hidden\nALPACA_SECRET=hidden\n")
+    values = found(config_file, {}, ALPACA_KEY="public")
+
+    assert values["ALPACA_KEY"].origin == Origin.ENVIRONMENT
+    assert values["ALPACA_SECRET"].origin == Origin.DOTENV
+
+
 def test_of_the_section_of_a_plugin_only_the_keys_are_shown(config_file: Path) -> None:
     config_file.write_text(yaml_text({"provider": "acme"}) + "\nacme: {url: hidden}\n")
     values = found(config_file, {})

@@ -9,6 +9,8 @@ from typing import Any, Final
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, optional
 
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.secret_text import SecretText
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.events import Event
@@ -65,15 +67,30 @@ class ProviderCapabilities:
         return DatasetIdentity(self.name, self.feed.name, self.adjustment, self.asof)
 
 
+def _no_secret(_: str) -> None:
+    return None
+
+
 @frozen
 class ProviderContext:
     """What a pipeline gives to the factory of a provider.
 
     ``options`` is the configuration section that bears the provider's name. ``clock`` is the only clock to use.
     ``publish`` takes the provider's events (``RequestCompleted``, ``RequestRetried``, ``RateLimitWaited``), from which
-    progress and metrics are made.
+    progress and metrics are made. ``secret`` returns keys and tokens; in a test, ``find_secret`` may be
+    ``{"ACME_TOKEN": "…"}.get``.
     """
 
     options: Mapping[str, Any] = field(repr=False)  # it may hold a token
     clock: Clock
     publish: Callable[[Event], None] = field(repr=False)
+    find_secret: Callable[[str], str | None] = field(default=_no_secret, repr=False)
+
+    def secret(self, name: str) -> str:
+        """Return the secret ``name``, such as ACME_TOKEN: of the environment, or else of .env in the store's root.
+
+        Its repr shows nothing of it. Raises ``ConfigurationError`` if it is not set, which says where to set it.
+        """
+        if not (found := (self.find_secret(name) or "").strip()):
+            raise ConfigurationError(f"the secret {name} is not set: set {name} in the environment or in .env")
+        return SecretText(found)

@@ -51,7 +51,9 @@ class HeaderTokenAuth(AuthStrategy):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return tuple(self.headers.values())
+        """Return the values, and what comes after a scheme such as Bearer: a server may repeat the token alone."""
+        values = tuple(self.headers.values())
+        return (*values, *(value.rpartition(" ")[2] for value in values if " " in value))
 
     def sign(self, request: httpx.Request) -> None:
         request.headers.update(self.headers)

@@ -32,3 +32,7 @@ def test_a_secret_that_no_header_can_carry_is_refused_without_being_shown(secret
 
 def test_a_bearer_token_may_hold_the_space_after_its_scheme() -> None:
     assert HeaderTokenAuth({"Authorization": "Bearer abc.def-123=="}).headers["Authorization"].endswith("==")
+
+
+def test_a_token_is_secret_without_its_scheme_too() -> None:
+    assert HeaderTokenAuth({"Authorization": "Bearer abc.def"}).secrets == ("Bearer abc.def", "abc.def")
