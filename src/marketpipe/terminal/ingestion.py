@@ -72,8 +72,7 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
     for adjustment in report.readjusted:
         out(_renewed_history(adjustment))
     for rule, count in sorted(report.warnings.items()):
-        breach = "bar breaks" if count == 1 else "bars break"
-        out(f"warning: {count:,} {breach} the rule {rule}; stored nevertheless")
+        out(f"warning: {count_of(count, 'bar breaks', 'bars break')} the rule {rule}; stored nevertheless")
     if report.rejected:
         out("the rejected bars are in quarantine, each with its rule and reason")
     out(f"aggregates: {count_of(report.aggregates.written, 'file')} written, {report.aggregates.unchanged:,} unchanged")
@@ -86,7 +85,7 @@ def _trouble(report: IngestionReport | AuditReport) -> Iterator[str]:
     """Yield what went wrong between this machine and the provider, and was overcome or not."""
     if report.faults or report.retries:
         kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in sorted(report.faults.items()))
-        retries = "1 retry" if report.retries == 1 else f"{report.retries:,} retries"
+        retries = count_of(report.retries, "retry", "retries")
         yield f"faults of the provider: {kinds or 'none'}; {retries}"
     if report.rate_limit_seconds >= 1:
         yield f"waited {report.rate_limit_seconds:,.0f} s for the rate limit"

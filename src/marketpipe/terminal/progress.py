@@ -137,7 +137,7 @@ def _details(counts: RunCounts) -> Iterator[tuple[str, str]]:
     if counts.rejected:
         yield f"{counts.rejected:,} rejected", ""
     if counts.retries:
-        yield counts.retries_as_text, ""
+        yield count_of(counts.retries, "retry", "retries"), ""
     if (pace := counts.pace()) is not None:
         yield f"{pace:,.0f} bars/s", ""
     yield count_of(counts.requests, "request"), ""

@@ -137,10 +137,6 @@ class RunCounts:
     def percent(self) -> int:
         return int(100 * self.share)
 
-    @property
-    def retries_as_text(self) -> str:
-        return "1 retry" if self.retries == 1 else f"{self.retries:,} retries"
-
     def elapsed(self) -> float:
         """Return the seconds since the first request, until the last symbol-day was done or the job ended."""
         end = self.now() if self._finished is None else self._finished

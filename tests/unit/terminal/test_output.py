@@ -29,6 +29,7 @@ def test_one_is_singular_and_every_other_number_is_plural() -> None:
     assert [count_of(number, "symbol-day") for number in (0, 1, 2_000)] == [
         *("0 symbol-days", "1 symbol-day", "2,000 symbol-days")
     ]
+    assert [count_of(number, "retry", "retries") for number in (1, 2)] == ["1 retry", "2 retries"]
 
 
 def test_prose_is_folded_between_words_for_a_terminal() -> None:

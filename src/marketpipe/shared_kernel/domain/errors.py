@@ -242,9 +242,9 @@ class IngestionInterrupted(MarketPipeError):
     """The user asked to stop."""
 
 
-def count_of(number: int, noun: str) -> str:
-    """Return such as "1 symbol" or "2,000 symbols"."""
-    return f"{number:,} {noun if number == 1 else noun + 's'}"
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """Return such as "1 symbol" or "2,000 symbols"; ``plural`` is needed if it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
