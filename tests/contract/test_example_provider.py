@@ -1,17 +1,37 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import marketpipe
 import tests.support.example_provider as example
-from marketpipe import ConfigurationError, CredentialsError, MalformedResponseError, ProviderContext
-from marketpipe.testing import FakeClock, bars_request, read_pages
+from marketpipe import (
+    BadRequestError,
+    ConfigurationError,
+    CredentialsError,
+    HttpExchange,
+    MalformedResponseError,
+    ProviderContext,
+    RateLimiter,
+    RateWindow,
+)
+from marketpipe.testing import (
+    FakeClock,
+    LoopbackRequest,
+    LoopbackServer,
+    Response,
+    bars_in,
+    bars_request,
+    read_pages,
+)
 from tests.support.clients import exchange
 from tests.support.scripted_transport import Answer, ScriptedTransport
 
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 DAY = bars_request(("AAPL",), "2024-03-11", "2024-03-11")
 
 
@@ -55,6 +75,32 @@ def test_acme_reads_milliseconds_and_follows_next_url() -> None:
     )
     assert [(page.num_rows, page.next_cursor, page.unrequested) for page in pages] == [(1, "abc", 0), (0, None, 1)]
     assert pages[0].columns["timestamp"].to_pylist()[0].isoformat() == "2024-03-11T13:30:00+00:00"
+
+
+def test_a_key_in_the_query_and_an_unknown_symbol_are_as_the_readme_has_them() -> None:
+    (text,) = re.findall(r"test_example_provider.py runs these classes -->\n```python\n(.*?)```", README, re.S)
+    given: dict[str, Any] = {}
+    exec(text, given)
+    client = type("Client", (given["AcmeClient"], example.AcmeClient), {})
+    bar = {"symbol": "AAPL", "t": 1710163800000, "o": 1, "h": 2, "l": 0.5, "c": 1.5, "v": 10.25}
+
+    def answer(request: LoopbackRequest) -> Response:
+        if request.query.get("apikey") != "s3cret":
+            return Response(401)
+        return Response(404) if "ZZZZ" in request.query["symbols"] else Response(body={"results": [bar]})
+
+    with LoopbackServer(answer) as server:
+        http = HttpExchange(server.url, given["KeyInTheQuery"]("s3cret"))
+        provider = client(example.CAPABILITIES, http, RateLimiter([RateWindow(100)], FakeClock()), FakeClock())
+        pages = read_pages(provider, bars_request(("AAPL", "ZZZZ"), "2024-03-11", "2024-03-11"))
+        server.fail_always(lambda _: Response(400, {"message": "the key s3cret is too old"}))
+        with pytest.raises(BadRequestError) as refused:
+            read_pages(provider, DAY)
+        provider.close()
+
+    assert [symbol for symbol, _ in bars_in(pages)] == ["AAPL"]
+    assert [str(each.symbol) for page in pages for each in page.refused] == ["ZZZZ"]
+    assert "s3cret" not in str(refused.value)
 
 
 def test_acme_leaves_failures_to_the_base_client() -> None:

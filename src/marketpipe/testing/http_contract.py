@@ -33,7 +33,7 @@ from marketpipe.testing.loopback import (
     slow_body,
 )
 from marketpipe.testing.market import Market
-from marketpipe.testing.pages import Reader, bars_in, read_pages
+from marketpipe.testing.pages import Reader, assert_same_bars, bars_in, read_pages
 from marketpipe.testing.provider_contract import EACH_READER, LARGEST_PAGE, ONE_DAY, MarketDataProviderContract
 
 WAIT: Final = 7.0
@@ -106,7 +106,7 @@ class HttpProviderContract(MarketDataProviderContract):
         request = self._one_day()
         with self.connection(self.market(), LARGEST_PAGE) as made:
             made.server.fail_next(FAULTS[fault])
-            assert bars_in(reader(made.provider, request)) == self.market().answer(request)
+            assert_same_bars(bars_in(reader(made.provider, request)), self.market().answer(request))
 
     @pytest.mark.parametrize("fault", FAULTS)
     def test_a_fault_between_two_pages_loses_no_bar_and_repeats_none(self, fault: str) -> None:
@@ -115,7 +115,7 @@ class HttpProviderContract(MarketDataProviderContract):
         request = self._one_day()
         with self.connection(self.market(), SMALL_PAGE) as made:
             made.server.fail_next(None, FAULTS[fault])
-            assert bars_in(read_pages(made.provider, request)) == self.market().answer(request)
+            assert_same_bars(bars_in(read_pages(made.provider, request)), self.market().answer(request))
 
     @pytest.mark.parametrize("fault", LASTING)
     def test_a_lasting_fault_ends_with_an_error_that_may_pass(self, fault: str) -> None:

@@ -18,6 +18,8 @@ from marketpipe.testing.bars import BarRow, bar, sessions
 STEP: Final = timedelta(minutes=5)
 """Between bars: the open, the close and the first minute of extended hours have one, and a day has fewer than 200."""
 MINUTE: Final = timedelta(minutes=1)
+MAY_BE_ABSENT: Final = ("trade_count", "vwap")
+"""Columns that a provider need not have."""
 LOWEST_PRICE, PRICE_STEP = 50.0, 100.0
 """Of the first symbol, and between symbols: prices of two symbols never meet."""
 
@@ -47,14 +49,29 @@ class Market:
         """Return a market with every n-th minute only, and the same official days."""
         return Market({symbol: rows[::every] for symbol, rows in self.bars.items()}, self.official)
 
+    def without(self, columns: Sequence[str]) -> Market:
+        """Return a market with None in these columns, as providers have it that do not serve them."""
+        if wrong := [name for name in columns if name not in MAY_BE_ABSENT]:
+            allowed = " and ".join(MAY_BE_ABSENT)
+            raise ValueError(f"absent_columns: bars need {wrong[0]!r}; only {allowed} may be absent")
+        absent: BarRow = dict.fromkeys(columns)
+        bars, days = (
+            {symbol: [{**row, **absent} for row in rows] for symbol, rows in each.items()}
+            for each in (self.bars, self.official)
+        )
+        return Market(bars, days)
+
 
 @cache
-def invented_market(symbols: tuple[str, ...], first: str, last: str) -> Market:
+def invented_market(symbols: tuple[str, ...], first: str, last: str, *, absent_columns: tuple[str, ...] = ()) -> Market:
     """Return a market with bars in all extended hours between two dates (YYYY-MM-DD), both inclusive.
 
     There is a bar every five minutes and in the last minute of each day; no two are alike. The official days agree
-    with the minutes.
+    with the minutes. Bars have None in the ``absent_columns``, which may be those of ``MAY_BE_ABSENT``: otherwise
+    raises ``ValueError``.
     """
+    if absent_columns:
+        return invented_market(symbols, first, last).without(absent_columns)
     bars, official = dict[str, list[BarRow]](), dict[str, list[BarRow]]()
     for number, symbol in enumerate(sorted(symbols)):
         base = LOWEST_PRICE + PRICE_STEP * number

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from marketpipe.provider_kit import BarsRequest, MarketDataProvider, RawMarketData
 from marketpipe.testing.bars import BarRow
+from marketpipe.testing.market import MAY_BE_ABSENT
 
 Reader = Callable[[MarketDataProvider, BarsRequest], list[RawMarketData]]
 
@@ -53,3 +54,20 @@ def row_symbols(page: RawMarketData) -> list[str]:
 def bars_in(pages: Sequence[RawMarketData]) -> list[tuple[str, BarRow]]:
     """Return the bars of pages in their order, each with its symbol."""
     return [pair for page in pages for pair in zip(row_symbols(page), page_rows(page), strict=True)]
+
+
+def assert_same_bars(found: Sequence[tuple[str, BarRow]], expected: Sequence[tuple[str, BarRow]]) -> None:
+    """Fail if these are not the expected bars, with the first that differs and what the cause may be."""
+    assert found == expected, _difference(found, expected)
+
+
+def _difference(found: Sequence[tuple[str, BarRow]], expected: Sequence[tuple[str, BarRow]]) -> str:
+    columns = [name for name in MAY_BE_ABSENT if {row.get(name, "") for _, row in found} == {None}]
+    wanted = [(symbol, row | dict.fromkeys(columns)) for symbol, row in expected]
+    if columns and found == wanted:
+        names = ", ".join(f'"{name}"' for name in columns)
+        return f"no bar has a value in {names}: if your provider has none, set absent_columns = ({names},) in the class"
+    pairs = enumerate(zip(found, expected, strict=False))
+    at = next((position for position, (one, other) in pairs if one != other), min(len(found), len(expected)))
+    first, second = (some[at] if at < len(some) else "none" for some in (found, expected))
+    return f"{len(found)} bars, expected {len(expected)}; the first that differs is {first}, expected {second}"

@@ -285,6 +285,46 @@ class WithBarsOfItsOwn(Contract):
     serves_market = False
 
 
+class HasNoVwap(MarketProvider):
+    def bars(self, request: BarsRequest) -> Bars:
+        return [(symbol, {**row, "vwap": None}) for symbol, row in super().bars(request)]
+
+
+class WithoutVwap(Contract):
+    absent_columns = ("vwap",)
+
+
+@pytest.mark.parametrize(
+    ("test", "arguments"),
+    [
+        ("every_requested_bar_is_returned_and_no_other", READERS[0] | TIMEFRAMES[0]),
+        ("every_requested_bar_is_returned_and_no_other", READERS[0] | TIMEFRAMES[1]),
+        ("an_ingestion_stores_every_bar", {}),
+    ],
+    ids=_id,
+)
+def test_a_provider_without_a_column_says_so_or_is_told_how(
+    test: str, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    run(WithoutVwap(HasNoVwap), test, arguments, tmp_path / "said")
+    with pytest.raises(AssertionError, match=r'set absent_columns = \("vwap",\)'):
+        run(Contract(HasNoVwap), test, arguments, tmp_path / "unsaid")
+
+
+def test_bars_that_differ_are_shown_by_the_first_of_them() -> None:
+    test = "every_requested_bar_is_returned_and_no_other"
+    with pytest.raises(AssertionError, match=r"bars, expected \d+; the first that differs is none, expected \('MSFT'"):
+        run(Contract(LosesTheLastBar), test, READERS[0] | TIMEFRAMES[0], Path())
+
+
+def test_a_column_that_bars_need_cannot_be_absent() -> None:
+    class WithoutVolume(Contract):
+        absent_columns = ("volume",)
+
+    with pytest.raises(ValueError, match="bars need 'volume'; only trade_count and vwap may be absent"):
+        WithoutVolume(MarketProvider).market()
+
+
 @pytest.mark.parametrize(
     ("contract", "test", "arguments", "reason"),
     [
