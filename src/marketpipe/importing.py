@@ -104,7 +104,9 @@ class ImportingStore(Store):
                 "them a store of their own, with another output_path"
             )
         if (wanted := name or configured) is None:
-            raise ConfigurationError("name: an import has a name, such as kibot; the provider is then import:kibot")
+            raise ConfigurationError(
+                'an import needs the name of its source: state name="kibot", for instance, for a store of import:kibot'
+            )
         if configured is not None and provider_name(wanted) != configured:
             raise ConfigurationError(f"name: {wanted!r} is not the configured {configured}")
         return provider_name(wanted)

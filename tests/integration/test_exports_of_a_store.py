@@ -163,6 +163,7 @@ def test_a_query_prints_csv_and_json(folder: Path) -> None:
         (("--format", "tabel"), "did you mean 'table'"),
         (("--format", "table", "-o", "x.csv"), "'table' is not allowed"),
         (("-o", "data/x.csv"), "is inside the store"),
+        (("--json", "--format", "csv"), "--json and --format csv contradict each other"),
     ],
 )
 def test_what_a_query_cannot_write_is_wrong_usage(options: tuple[str, ...], message: str, folder: Path) -> None:

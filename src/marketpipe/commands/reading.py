@@ -44,7 +44,7 @@ def query(
 
     printed = "json" if json and file_format is None else file_format
     if output is None:
-        check_printable(printed)
+        check_printable(printed, as_json=json)
     with open_store(config) as pipeline:
         if output is None:
             print_answer(pipeline.query(sql), printed)

@@ -65,8 +65,10 @@ def print_answer(table: pa.Table, file_format: str | None) -> None:
         print_rows(table, as_json=file_format == "json")
 
 
-def check_printable(file_format: str | None) -> None:
-    """Raise ``ConfigurationError`` for a format that is not printed."""
+def check_printable(file_format: str | None, *, as_json: bool) -> None:
+    """Raise ``ConfigurationError`` for a format that is not printed, or is another one than --json asks for."""
+    if as_json and file_format in PRINTED and file_format != "json":
+        raise ConfigurationError(f"--json and --format {file_format} contradict each other: give one of them")
     if file_format in FILES_ONLY:
         raise ConfigurationError(f"format: {file_format} is not printed; give a file with --output")
     if file_format is not None and file_format not in PRINTED:

@@ -87,7 +87,7 @@ def print_rows(table: pa.Table, *, as_json: bool) -> None:
         return
     print_table(table.column_names, rows)
     if table.num_rows > ROWS_SHOWN:
-        err(f"the first {ROWS_SHOWN} of {table.num_rows:,} rows; use LIMIT, or --json for all of them")
+        err(f"the first {ROWS_SHOWN} of {table.num_rows:,} rows; use LIMIT, or --json or --output FILE for all of them")
 
 
 def _values(column: pa.ChunkedArray) -> list[object]:
