@@ -285,9 +285,15 @@ def official_problems(
     return official_check(parts, state).problems(sorted(every) if symbols is None else symbols, first, last)
 
 
-def recover_official_days(parts: Parts, symbols: Sequence[Symbol], identity: DatasetIdentity) -> None:
-    """Record the official days of the files. Days without one left no file: they are requested once more."""
-    state = composition.state(parts)
+def recover_official_days(parts: Parts, symbols: Sequence[Symbol], identity: DatasetIdentity) -> int:
+    """Record the official days of the files, and return their number.
+
+    Days without one left no file: they are requested once more.
+    """
+    state, recorded = composition.state(parts), 0
     check = official_check(parts, state)
     for symbol in symbols:
-        state.official_years.record(parts.clock.now(), list(check.stored(symbol, identity)))
+        years = list(check.stored(symbol, identity))
+        state.official_years.record(parts.clock.now(), years)
+        recorded += sum(len(year.answered) for year in years)
+    return recorded

@@ -294,9 +294,8 @@ class Store:
             for path in [*files.strays(), *(path for symbol in symbols for path in files.strays_of(symbol))]:
                 files.remove_leftover(path)
             report = recoverer.recover(found, days, set_aside)
-            if found is not None:
-                side_rings.recover_official_days(parts, symbols, found)
-            return report
+            recorded = 0 if found is None else side_rings.recover_official_days(parts, symbols, found)
+            return evolve(report, official_days=recorded)
 
     def _named_range(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None

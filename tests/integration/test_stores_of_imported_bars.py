@@ -15,6 +15,7 @@ from marketpipe.getter import get
 from marketpipe.ingestion.domain.coverage.verdict import Verdict
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, IncompleteError, IncompleteWarning, StorageError
+from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.terminal.coverage import print_coverage
 from marketpipe.terminal.integrity import print_integrity
 from marketpipe.terminal.store import print_status
@@ -184,3 +185,15 @@ def test_get_loads_what_was_imported_and_warns_of_the_rest(without_the_third: Pa
         get("AAPL", FIRST, LAST, "1d", root=without_the_third, complete=REQUIRE)
     with pytest.raises(ConfigurationError, match="has nothing of MSFT"):
         get("MSFT", FIRST, LAST, "1d", root=without_the_third)
+
+
+def test_the_state_of_days_alone_is_recovered_from_their_files(without_the_third: Path) -> None:
+    (without_the_third / "state" / "marketpipe.sqlite").unlink()
+    with store(without_the_third) as pipeline:
+        report = pipeline.recover()
+    assert (str(report.identity and report.identity.provider), report.official_days) == ("import:mine", 3)
+    assert report.session is SessionKind.EXTENDED  # minutes of all hours may be imported later
+    with store(without_the_third) as pipeline:
+        (found,) = pipeline.coverage("AAPL", FIRST, LAST).symbols
+        assert pipeline.verify().ok
+    assert found.count(Verdict.COMPLETE) == 3

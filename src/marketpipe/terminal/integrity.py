@@ -105,7 +105,10 @@ def print_recovery(report: RecoveryReport, *, as_json: bool) -> None:
         return
     out(f"dataset: {report.identity}, session {report.session}")
     recorded = f"{count_of(report.symbol_days, 'symbol-day')} recorded, {report.partial:,} of them partial"
-    out(f"{recorded}: {count_of(report.bars, 'bar')}")
-    outside = "some bars are" if str(report.session) == "extended" else "no bar is"
-    out(f"the session is inferred from the bars: {outside} outside regular hours")
-    out("days without bars have no file: the next ingestion requests them once more")
+    days = f", and {count_of(report.official_days, 'official day')}" if report.official_days else ""
+    out(f"{recorded}: {count_of(report.bars, 'bar')}{days}")
+    if report.bars:
+        outside = "some bars are" if str(report.session) == "extended" else "no bar is"
+        out(f"the session is inferred from the bars: {outside} outside regular hours")
+    if not is_imported(report.identity.provider):
+        out("days without bars have no file: the next ingestion requests them once more")

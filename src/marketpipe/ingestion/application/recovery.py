@@ -145,7 +145,8 @@ class StateRecoverer:
             if found:
                 self._record(state, found, counts)
                 counts.symbols.append(symbol)
-        kind = SessionKind.EXTENDED if counts.extended else SessionKind.REGULAR
+        has_days_alone = not counts.symbols  # whatever minutes may come: the hours of none of them are left out
+        kind = SessionKind.EXTENDED if counts.extended or has_days_alone else SessionKind.REGULAR
         if kind is SessionKind.EXTENDED:
             for symbol in counts.symbols:
                 self._widen(state, symbol)

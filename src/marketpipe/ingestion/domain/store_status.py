@@ -119,7 +119,8 @@ class StateCondition(Enum):
 class RecoveryReport:
     """What a new state was built from: the files of the store.
 
-    ``session`` is inferred: extended if any bar is outside the regular session of its date, else regular. ``session``
+    ``session`` is inferred: extended if any bar is outside the regular session of its date, or if there are daily bars
+    alone, else regular. ``official_days`` are those that were recorded. ``session``
     and ``identity`` are None if nothing is stored. ``partial`` counts those of the ``symbol_days`` that were stored
     before their session was final. ``damaged`` files were not recorded; the next ingestion requests them again.
     ``set_aside`` is the location of the archived former state, None if there was none.
@@ -133,6 +134,7 @@ class RecoveryReport:
     rejected: int = 0
     damaged: Mapping[SymbolDay, str] = field(factory=dict, repr=lambda damaged: f"<{len(damaged)} symbol-days>")
     set_aside: str | None = None
+    official_days: int = 0
 
     @property
     def ok(self) -> bool:

@@ -33,8 +33,12 @@ class StoredIdentity:
         return next(self._found_in(FILES_TRIED), None)
 
     def prevailing(self) -> DatasetIdentity | None:
-        """Return that of most of some hundred files, for one may have been copied here from another store."""
-        counted = Counter(self._found_in(FILES_COUNTED)).most_common(1)
+        """Return that of most of some hundred files, for one may have been copied here from another store.
+
+        Without files of minutes, that of official days: a store may have daily bars alone.
+        """
+        of_days = _identities(islice(any_files(self._layout.official), FILES_COUNTED))
+        counted = (Counter(self._found_in(FILES_COUNTED)) or Counter(of_days)).most_common(1)
         return counted[0][0] if counted else None
 
     def refuse_nameless(self) -> None:
