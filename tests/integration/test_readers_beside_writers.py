@@ -135,10 +135,7 @@ def _pipeline(settings: PipelineConfig, provider: ScriptedProvider) -> Pipeline:
     ("write", "readers", "versions"), [(_add, BESIDE_NEW_DAYS, {FIRST}), (_restate, READERS, {FIRST, RESTATED})]
 )
 def test_readers_never_fail_and_never_see_half_a_day(
-    tmp_path: Path,
-    write: Callable[[Path, Callable[[], bool]], None],
-    readers: Readers,
-    versions: set[tuple[int, float]],
+    tmp_path: Path, write: Write, readers: Readers, versions: set[tuple[int, float]]
 ) -> None:
     def seen_by_all() -> bool:
         return {len(found) for found in seen.values()} == {len(versions)}
