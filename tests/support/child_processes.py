@@ -62,7 +62,7 @@ def wait_until(is_so: Callable[[], object], seconds: float = LONGEST_SECONDS) ->
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"still not so after {seconds} s: {is_so}"
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 @contextmanager
