@@ -116,6 +116,7 @@ def _watched(folder: Path, processes: list[Popen[str]]) -> Iterator[Counter[tupl
     while any(process.poll() is None for process in processes):
         if list((folder / "data").rglob("*.parquet")):
             yield from _whole_days(folder).values()
+        time.sleep(0.02)
 
 
 def _whole_days(folder: Path) -> dict[str, Counter[tuple[str, str]]]:

@@ -33,13 +33,16 @@ def grid(first: str = "2024-01-02", last: str = "2024-01-31", *, final: bool = T
 
 def traded(minutes: Iterable[int], **changes: object) -> IngestionCheckpoint:
     """Return a complete day with a bar in each of these minutes after the open."""
-    bits = sum(1 << OPENS + minute for minute in set(minutes))
+    return _with_minutes(sum(1 << OPENS + minute for minute in set(minutes)), changes)
+
+
+def _with_minutes(bits: int, changes: Mapping[str, object]) -> IngestionCheckpoint:
     known = {"rows": bits.bit_count(), "version": VERSION, "minutes": TradedMinutes.of(bits)}
     return IngestionCheckpoint(Outcome.COMPLETE, SessionHours.EXTENDED, **{**known, **changes})  # type: ignore[arg-type]
 
 
 def full(**changes: object) -> IngestionCheckpoint:
-    return traded(range(REGULAR), **changes)
+    return _with_minutes(((1 << REGULAR) - 1) << OPENS, changes)
 
 
 def without(start: int, end: int, **changes: object) -> IngestionCheckpoint:

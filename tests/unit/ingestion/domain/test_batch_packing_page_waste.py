@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from functools import cache
 
 import pytest
 
@@ -20,14 +21,15 @@ MIX = {(750, 960): 0.15, (350, 700): 0.45, (120, 350): 0.25, (5, 120): 0.15}
 Volumes = dict[tuple[Symbol, int], int]
 
 
+@cache
 def mixed_volumes(seed: int, symbols: int = SYMBOLS, days: int = DAYS) -> Volumes:
     draw = random.Random(seed)
     volumes: Volumes = {}
     for number in range(symbols):
         ((least, most),) = draw.choices(list(MIX), weights=list(MIX.values()))
-        usual = draw.uniform(least, most)
+        symbol, usual = Symbol(f"S{number:04d}"), draw.uniform(least, most)
         for position in range(days):
-            volumes[Symbol(f"S{number:04d}"), position] = min(960, round(usual * draw.uniform(0.75, 1.25)))
+            volumes[symbol, position] = min(960, round(usual * draw.uniform(0.75, 1.25)))
     return volumes
 
 
