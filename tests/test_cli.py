@@ -95,7 +95,7 @@ def test_status_shows_what_is_stored(store: Path) -> None:
 def test_status_of_an_empty_folder_reports_that_and_creates_nothing(tmp_path: Path) -> None:
     done = marketpipe("status", cwd=tmp_path)
 
-    assert (done.returncode, done.stdout.strip()) == (0, "nothing is stored here yet")
+    assert (done.returncode, done.stdout.strip()) == (0, f"nothing is stored at {tmp_path / 'data'} yet")
     assert list(tmp_path.iterdir()) == []
 
 

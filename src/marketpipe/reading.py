@@ -40,7 +40,7 @@ class LoadingStore(Protocol):
 
     def _recorded_session(self) -> SessionKind | None: ...
 
-    def _named_symbols(self) -> frozenset[Symbol]: ...
+    def _loadable_symbols(self) -> frozenset[Symbol]: ...
 
 
 @with_known_arguments
@@ -95,7 +95,7 @@ def load(
     selection = BarSelection.of(length, session, columns, tz, trading_date=trading_date)
     if selection.extended_hours:
         completeness.refuse_hours(self._recorded_session(), self.config.output_path)
-    completeness.refuse_unstored(self._parts, scope.symbols, length, self._named_symbols)
+    completeness.refuse_unstored(self._parts, scope.symbols, length, self._loadable_symbols)
     completeness.check(self._parts, scope, length, required, selection.session, moment)
     bars = derived.loader(self._parts).load(scope.symbols, scope.first, scope.last, length, moment, wanted, selection)
     if not len(bars):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Final
 
 from attrs import evolve
@@ -95,15 +96,16 @@ def recorded_scope(
     symbols: Symbols | None,
     start: AnyDate | None,
     end: AnyDate | None,
+    place: Path,
 ) -> IngestionScope:
-    """Complete the arguments from the state: by default everything that any job ever requested.
+    """Complete the arguments from the state of the store at ``place``: by default all that any job ever requested.
 
     Raises ``ConfigurationError`` if nothing was ever requested and an argument is missing.
     """
     if not spans and (symbols is None or start is None or end is None):
         raise ConfigurationError(
-            "nothing was ever ingested or imported here: give a configuration, or symbols, start and end. "
-            "If bars are stored here and the state was lost, 'marketpipe recover' rebuilds it"
+            f"nothing was ever ingested or imported at {place.absolute()}: give a configuration, or symbols, start and "
+            "end. If bars are stored there and the state was lost, 'marketpipe recover' rebuilds it"
         )
     ranges = [*spans.values(), *((job.first, job.last) for job in jobs)]
     first = min(first for first, _ in ranges) if start is None else resolved(start, newest)
@@ -111,15 +113,21 @@ def recorded_scope(
     return IngestionScope(list(spans) if symbols is None else as_symbols(symbols), first, last, kind)
 
 
-def refuse_unknown(named: Iterable[Symbol], known: Collection[Symbol], place: object) -> None:
+def no_store_at(place: Path) -> str:
+    """Return that there is nothing; a relative path often begins in another folder than the one that was meant."""
+    why = "" if place.is_absolute() else "; relative paths begin in the current folder, or in root (--root)"
+    return f"there is no store at {place.absolute()}: no bars are stored there, and none were ever requested{why}"
+
+
+def refuse_unknown(named: Iterable[Symbol], known: Collection[Symbol], place: Path) -> None:
     """Raise ``ConfigurationError`` if the store at ``place`` has nothing, or nothing of a symbol that was named.
 
     A check that found nothing to check must not be taken for one that found nothing wrong.
     """
     if not known:
         raise ConfigurationError(
-            f"there is no store at {place}: no bars are stored there, and none were ever requested. Run "
-            "'marketpipe ingest' or 'marketpipe import' first, or name the configuration of the store"
+            f"{no_store_at(place)}. Run 'marketpipe ingest' or 'marketpipe import' first, or name the configuration of "
+            "the store"
         )
     unknown = [symbol for symbol in named if symbol not in known]
     if unknown:

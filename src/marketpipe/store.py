@@ -284,7 +284,8 @@ class Store:
         recoverer, parts = composition.new_recoverer(self._parts), self._parts
         recoverer.must_archive(force)  # refused before a lock file is made
         if not parts.config.state_path.exists() and not composition.new_stored_files(parts).symbols():
-            raise ConfigurationError("nothing was recovered: no bars are stored here, and there is no state")
+            place = parts.config.output_path.absolute()
+            raise ConfigurationError(f"nothing was recovered: no bars are stored at {place}, and there is no state")
         composition.stored_identity(parts).refuse_nameless()
         with self._runs.run(), composition.update_lock(parts).acquired():
             files, set_aside = composition.new_stored_files(parts), recoverer.archive_state(force)
@@ -317,6 +318,10 @@ class Store:
         configured = self._chosen(self._config.symbols) if isinstance(self._config, PipelineConfig) else ()
         return self._known_symbols() | frozenset(configured)
 
+    def _loadable_symbols(self) -> frozenset[Symbol]:
+        """Return none if there is no store: what is only configured is then no empty table."""
+        return self._named_symbols() if self._known_symbols() else frozenset()
+
     def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None) -> IngestionScope:
         """Reach to the last date ever asked for, even if that is after the configured end."""
         state = composition.known_state(self._parts)
@@ -326,8 +331,8 @@ class Store:
         requested, jobs = state.checkpoints.requested_spans(), state.jobs.latest(EVERY_JOB)
         of_days = state.official_years.symbols() - requested.keys()
         spans = {**official_spans(state.official_years, of_days), **requested}
-        named = None if symbols is None else self._chosen(symbols)
-        return recorded_scope(spans, jobs, self._session(), self._latest_final, named, start, end)
+        named, place = None if symbols is None else self._chosen(symbols), self._config.output_path
+        return recorded_scope(spans, jobs, self._session(), self._latest_final, named, start, end, place)
 
     def _latest_final(self) -> TradingDate:
         return composition.latest_final(self._parts)

@@ -36,7 +36,7 @@ def coverage(
         report = pipeline.coverage(chosen(pipeline, symbols), start, end)
     ok = report.strict_ok if strict else report.ok
     if is_wanted(ok, json):
-        print_coverage(report, as_json=json)
+        print_coverage(report, as_json=json, config=pipeline.config)
     exit_with(ok)
 
 

@@ -121,7 +121,7 @@ def status(config: Config = None, json: Json = False) -> None:
     from marketpipe.terminal.store import print_status
 
     with open_store(config) as pipeline:
-        print_status(pipeline.status(), as_json=json)
+        print_status(pipeline.status(), as_json=json, place=pipeline.config.output_path)
 
 
 def metrics(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from attrs import asdict
 from rich.console import Console
 from rich.text import Text
 
+from marketpipe.config import StoreConfig
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Suspicion, SymbolCoverage, Verdict
 from marketpipe.integration.domain.table_import import ONLY_FILES_BRING_MORE, is_imported
 from marketpipe.reports import CoverageReport, day_as_row
+from marketpipe.scoping import no_store_at
 from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.terminal.output import out, print_json, printable
+from marketpipe.terminal.output import err, out, print_json, printable
 from marketpipe.terminal.tables import print_table
 
 SIGNS = {
@@ -43,7 +46,10 @@ MIN_SIGNS = 20
 """Signs of a row on however narrow a terminal."""
 
 
-def print_coverage(report: CoverageReport, *, as_json: bool) -> None:
+def print_coverage(report: CoverageReport, *, as_json: bool, config: StoreConfig | None = None) -> None:
+    """Print what is stored; first that there is no store in any place of ``config``, if it is so."""
+    if config is not None and not any(map(Path.exists, (config.output_path, config.official_path, config.state_path))):
+        err(f"warning: {no_store_at(config.output_path)}")
     if as_json:
         print_json(_as_json(report))
         return

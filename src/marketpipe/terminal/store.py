@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import asdict
@@ -105,14 +106,15 @@ def _distinct(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def print_status(report: StatusReport, *, as_json: bool) -> None:
+def print_status(report: StatusReport, *, as_json: bool, place: Path = Path()) -> None:
+    """Print what the store at ``place`` has."""
     if as_json:
         symbols, jobs = ([asdict(row, recurse=False) for row in rows] for rows in (report.symbols, report.jobs))
         dataset = asdict(report.identity) if report.identity else None
         print_json({"dataset": dataset, "session": report.session, "symbols": symbols, "jobs": jobs})
         return
     hours = f", session {report.session}" if report.session else ""
-    out(f"dataset: {report.identity}{hours}" if report.identity else "nothing is stored here yet")
+    out(f"dataset: {report.identity}{hours}" if report.identity else f"nothing is stored at {place.absolute()} yet")
     if report.symbols:
         out()
         print_table(SYMBOL_HEAD, map(_symbol_row, report.symbols), spare=SPARE)
