@@ -41,6 +41,8 @@ FILE_WIDTH = 120
 MAX_ROWS = 60
 LOST_SHOWN = 10
 """Lost files that are printed: a whole folder of them may be gone."""
+MOST_LINES_ALIKE = 3
+"""Symbols with the same gap that have a line each."""
 LEGEND_SPACE = "  "
 MIN_SIGNS = 20
 """Signs of a row on however narrow a terminal."""
@@ -62,8 +64,8 @@ def print_coverage(report: CoverageReport, *, as_json: bool, config: StoreConfig
         print_table(head, (_row(coverage, shown) for coverage in report.symbols), spare=[*spare, "rejected"])
         drawn = Text("\n").join([Text(), *heat_map(report, width), Text()])
         console.print(drawn if printable(drawn.plain) == drawn.plain else printable(drawn.plain), soft_wrap=True)
-    for gap in (*report.notes(), *report.gaps()):
-        out(_line(gap))
+    for line in lines_of((*report.notes(), *report.gaps())):
+        out(line)
     if report.lost:
         out(f"{count_of(len(report.lost), 'file')} other than day files lost, which means recorded and gone:")
     for path in report.lost[:LOST_SHOWN]:
@@ -82,10 +84,24 @@ def _row(coverage: SymbolCoverage, shown: Iterable[Verdict]) -> list[object]:
     return [str(coverage.symbol), *map(coverage.count, shown), coverage.bars, coverage.rejected]
 
 
-def _line(gap: Gap) -> str:
+def lines_of(gaps: Sequence[Gap]) -> Iterator[str]:
+    """Yield a line for each gap, or one for all symbols that have the same, such as dates that were never requested."""
+    symbols_with = dict[str, list[str]]()
+    for gap in gaps:
+        symbols_with.setdefault(_without_symbol(gap), []).append(str(gap.symbol))
+    for gap in gaps:
+        text = _without_symbol(gap)
+        symbols = symbols_with[text]
+        if len(symbols) <= MOST_LINES_ALIKE:
+            yield f"{gap.symbol} {text}"
+        elif str(gap.symbol) == symbols[0]:
+            yield f"{len(symbols):,} symbols {text}: {', '.join(symbols)}"
+
+
+def _without_symbol(gap: Gap) -> str:
     evidence = gap.finding.evidence
     compared = f" [evidence: {evidence}]" if evidence and evidence is not Evidence.RECORD else ""
-    return f"{gap}{compared}"
+    return f"{gap}{compared}".removeprefix(f"{gap.symbol} ")
 
 
 def _conclusion(report: CoverageReport) -> str:
