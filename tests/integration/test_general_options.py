@@ -38,6 +38,14 @@ def test_with_a_root_a_command_works_as_if_it_was_started_there(store: Path) -> 
     assert json.loads(status.out)["symbols"][0]["complete"] == 1
 
 
+@pytest.mark.parametrize("words", [("status", "--root", ""), ("--root", " ", "status")])
+def test_an_empty_root_is_refused(tmp_path: Path, words: tuple[str, ...]) -> None:
+    ended = run_in_process(*words, cwd=tmp_path)
+
+    assert ended.code == 2
+    assert "the name is empty: give a folder" in " ".join(ended.err.split())
+
+
 def test_a_root_that_does_not_exist_is_made_for_a_new_store_alone(tmp_path: Path) -> None:
     asked = ("--provider", "synthetic", "--symbols", "AAPL", "--start", "2024-01-02")
     new = ("--root", "new")

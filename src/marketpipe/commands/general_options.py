@@ -34,9 +34,18 @@ def _general(*names: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=GENERAL, **more)
 
 
+def _folder(text: str) -> Path:
+    """An empty name is that of a variable which is not set: it does not mean the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("the name is empty: give a folder, such as . for this one")
+    return Path(text)
+
+
 Root = Annotated[
     Path | None,
-    _general("--root", metavar="DIR", help="Folder in which relative paths begin, instead of this one."),
+    _general(
+        "--root", metavar="DIR", parser=_folder, help="Folder in which relative paths begin, instead of this one."
+    ),
 ]
 Quiet = Annotated[bool, _general("--quiet", "-q", help="Print only what fails, and results: for cron.")]
 Debug = Annotated[bool, _general("--debug", help="Show tracebacks.")]

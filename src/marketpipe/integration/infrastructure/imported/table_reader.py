@@ -48,6 +48,8 @@ SWAPPED: Final = 0.1
 """If so many bars have a high below their open or close, the columns are in another order."""
 DEAREST: Final = 10_000.0
 """Dollars. One US share costs more."""
+MOST_DIGITS: Final = 6
+"""Decimal digits of a price after the point. No price of a share has more."""
 REPEATED: Final = 0.01
 """If so many bars repeat another one with other values, the file has bars of several venues."""
 SAMPLE, NAMES_SHOWN = 3, 5
@@ -375,6 +377,8 @@ def _numbers(column: pa.ChunkedArray, name: str) -> pa.Array:
         found = column.cast(pa.float64(), safe=False)
     elif pa.types.is_integer(kind) or pa.types.is_null(kind):
         found = column.cast(pa.int64())
+    elif pa.types.is_float32(kind):
+        found = _as_decimals(column)
     elif pa.types.is_floating(kind):
         found = column.cast(pa.float64())
     else:
@@ -387,6 +391,18 @@ def _numbers(column: pa.ChunkedArray, name: str) -> pa.Array:
             ) from error
     found = found.combine_chunks()
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def _as_decimals(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return for each 32-bit number the shortest decimal number that it stands for: 47.31, not 47.310001."""
+    numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    found, unread = numbers.copy(), np.isfinite(numbers)
+    for digits in range(MOST_DIGITS + 1):
+        rounded = np.round(numbers, digits)
+        same = unread & (rounded.astype(np.float32) == numbers)
+        found[same] = rounded[same]
+        unread &= ~same
+    return pa.chunked_array([pa.array(found, mask=column.is_null().to_numpy(zero_copy_only=False))])
 
 
 def _alternatives(values: Iterable[str]) -> str:

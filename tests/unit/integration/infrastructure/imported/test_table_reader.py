@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pyarrow as pa
@@ -211,3 +212,20 @@ def test_a_column_of_prices_without_values_is_a_question(value: float | None) ->
     lows = pa.array([value] * len(table), pa.float64())
     preview = read(table.set_column(table.schema.get_field_index("low"), "low", lows), symbol="AAPL").preview
     assert preview.questions == ('no bar has a value of low: name other columns with columns={"low": "…"}',)
+
+
+def test_prices_of_32_bits_are_the_decimal_numbers_that_were_meant() -> None:
+    table = DAY.table()
+    for name in PRICES:
+        values = table[name].cast(pa.float32())
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+    assert read(table, symbol="AAPL").table.select(PRICES).to_pydict() == DAY.table().select(PRICES).to_pydict()
+    odd = pa.array([1234.56, 0.0001, 1 / 3, None, float("nan"), 487_300.03], pa.float32())
+    rows = table.slice(0, len(odd)).drop_columns(["vwap"])
+    for name in PRICES:
+        rows = rows.set_column(rows.schema.get_field_index(name), name, odd)
+    *found, missing, nan, large = read(rows, symbol="AAPL", price_unit="dollars").table["open"].to_pylist()
+    assert found == [1234.56, 0.0001, pytest.approx(1 / 3)]
+    assert missing is None
+    assert math.isnan(nan)
+    assert large == 487_300.03
