@@ -191,6 +191,8 @@ class ImportSettings:
     def __attrs_post_init__(self) -> None:
         if self.symbol is not None and self.symbol_from is not None:
             raise ValidationError("give either symbol or symbol_from: both say whose bars these are")
+        if self.stamps is Stamps.RIGHT and self.timeframe is Timeframe.DAY_1:
+            raise ValidationError("stamps: a daily bar is one of a date, whose edge has no meaning; state no stamps")
 
 
 @frozen

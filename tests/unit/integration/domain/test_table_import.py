@@ -29,6 +29,7 @@ def test_a_name_not_in_form_is_refused(name: Any) -> None:
         ({"timeframe": "5m"}, "bars of 5m cannot be imported"),
         ({"columns": {"opn": "x"}}, "did you mean 'open'"),
         ({"symbol": "AAPL", "symbol_from": "name"}, "symbol or symbol_from"),
+        ({"timeframe": "1d", "stamps": "right"}, "stamps: a daily bar is one of a date"),
         ({"ambiguous": "both"}, "^ambiguous: 'both' is not allowed"),
         ({"adjustment": "splits"}, "did you mean 'split'"),
         ({"date_order": "YDM"}, "not allowed"),

@@ -24,6 +24,8 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 FEW: Final = 0.01
 """This share of the bars may be odd without a question: they go to quarantine, or are left out and counted."""
+SOME_DAYS: Final = 0.05
+"""This share of daily bars may be so. Dates that are off by one day put every fifth bar on a weekend."""
 FEWEST_STEPS: Final = 20
 WINDOW: Final = 5
 """Minutes compared before and after a moment, to find the burst of volume at the open."""
@@ -89,13 +91,7 @@ def doubts(
 ) -> Doubts:
     """Examine the minutes of all symbols, by symbol, then time. ``stamps`` is None if the edge was not stated."""
     places, open_day = sessions.places(days)
-    questions, notes = list[str](), list[str]()
-    closed = int((~open_day).sum())
-    if closed > FEW * len(days):
-        questions.append(
-            f"{_share(closed, len(days))} of the bars are on days on which the exchange was closed, such as "
-            f"{trading_date(int(days[~open_day][0]))}: is the time zone right, and are these US equities?"
-        )
+    questions, notes = on_closed_days(days, open_day, FEW), list[str]()
     within = sessions.hours(micros, places, open_day)
     outside = open_day & ~within
     questions += _outside(outside, micros, notes)
@@ -134,6 +130,17 @@ def advice_on_zone(
         f"the times name {zone} as their zone, but look like those of {fitting}: remove the zone from them, and state "
         f'timezone="{fitting}"'
     )
+
+
+def on_closed_days(days: Int64s, open_day: Bools, most: float = SOME_DAYS) -> list[str]:
+    """Return the question about bars on days without a session, if their share is above ``most``."""
+    closed = int((~open_day).sum())
+    if closed <= most * len(days):
+        return []
+    return [
+        f"{_share(closed, len(days))} of the bars are on days on which the exchange was closed, such as "
+        f"{trading_date(int(days[~open_day][0]))}: is the time zone right, and are these US equities?"
+    ]
 
 
 def _share(count: int, total: int) -> str:

@@ -30,6 +30,7 @@ from marketpipe.integration.infrastructure.imported.plausibility import (
     advice_on_zone,
     as_sorted,
     doubts,
+    on_closed_days,
 )
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbol
@@ -292,6 +293,8 @@ class _Reading:
             hours = sessions.hours(micros, places, open_day)
             self._count("hours without trading", kept & ~hours)
             kept &= hours
+        else:
+            self.questions += on_closed_days(days, open_day)
         kept &= ~self._repetitions(bars, owners, micros, order)
         self._count("symbols that cannot be stored", owners < 0)
         self._count("days on which the exchange was closed", ~open_day & (owners >= 0))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -229,3 +231,15 @@ def test_prices_of_32_bits_are_the_decimal_numbers_that_were_meant() -> None:
     assert missing is None
     assert math.isnan(nan)
     assert large == 487_300.03
+
+
+def test_daily_bars_that_are_off_by_a_day_are_asked_about() -> None:
+    days = Market(first="2024-01-02", last="2024-01-31").days()
+    own = [stamp.date() for stamp in days["timestamp"].to_pylist()]
+    settings: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1d"}
+    in_tokyo = pa.array([datetime(d.year, d.month, d.day, tzinfo=ZoneInfo("Asia/Tokyo")) for d in own])
+    (question,) = read(days.set_column(0, "date", in_tokyo), **settings).preview.questions
+    assert "on days on which the exchange was closed, such as 2024-01-01: is the time zone right" in question
+    holiday = pa.array([date(2024, 1, 1), *own[1:]])  # one placeholder, as some sources have
+    preview = read(days.set_column(0, "date", holiday), **settings).preview
+    assert (preview.questions, preview.left_out) == ((), {"days on which the exchange was closed": 1})
