@@ -100,7 +100,8 @@ def test_the_threads_that_sync_files_are_shut_down_last(parts: Parts) -> None:
 def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
     """One that makes a thing either says ``new_`` or is under ``@once``; the others only choose among things."""
     locks = {"update_lock", "store_lock"}
-    choosing = {"state", "known_state", "has_records", "latest_final", "finality", "capabilities", *locks}
+    answers = {"has_records", "holds_imported_bars", "known_identity", "latest_final", "capabilities"}
+    choosing = {"state", "known_state", "finality", *answers, *locks}
     makers = {
         name: function
         for name, function in inspect.getmembers(composition, inspect.isfunction)

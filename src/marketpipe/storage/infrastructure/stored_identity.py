@@ -37,8 +37,9 @@ class StoredIdentity:
 
         Without files of minutes, that of official days: a store may have daily bars alone.
         """
+        has_minutes = any(self._layout.any_day_files())
         of_days = _identities(islice(any_files(self._layout.official), FILES_COUNTED))
-        counted = (Counter(self._found_in(FILES_COUNTED)) or Counter(of_days)).most_common(1)
+        counted = Counter(self._found_in(FILES_COUNTED) if has_minutes else of_days).most_common(1)
         return counted[0][0] if counted else None
 
     def refuse_nameless(self) -> None:
