@@ -25,6 +25,8 @@ SHORTEST_MENTIONED = 5.0
 REFRESHES_PER_SECOND = 4
 BAR_WIDTHS = ((110, 24), (78, 10))
 """The least width of a terminal, and the width of the bar on it."""
+ECHO = "^C"
+"""What a terminal writes behind the line if Ctrl-C is pressed: on the same line, it is drawn over."""
 SEPARATOR = " · "
 
 
@@ -78,7 +80,8 @@ def progress_bar(console: Console) -> Iterator[Callable[[RunCounts], None]]:
     shown: list[RunCounts] = []
 
     def line() -> Text:  # drawn several times a second, so that waits count down while nothing happens
-        return progress_line(shown[0], console.width, console.encoding) if shown else Text("planning")
+        width = console.width - len(ECHO) - 1
+        return progress_line(shown[0], width, console.encoding) if shown else Text("planning")
 
     live = Live(
         console=console,

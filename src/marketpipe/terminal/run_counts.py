@@ -143,10 +143,14 @@ class RunCounts:
         return 0.0 if self._started is None else end - self._started
 
     def seconds_left(self) -> float | None:
-        """Return how long the rest takes at the pace so far, and the present wait; None if there is no pace yet."""
+        """Return how long the rest takes at the pace so far, and the present wait; None if there is no pace yet.
+
+        The whole present wait counts for the pace, as others like it will come. So this goes down while the run waits.
+        """
         if not self.done or self.planned is None:
             return None
-        return self.elapsed() / self.done * max(0, self.planned - self.done) + self.longest_wait()
+        wait = self.longest_wait()
+        return (self.elapsed() + wait) / self.done * max(0, self.planned - self.done) + wait
 
     def pace(self) -> float | None:
         """Return the bars per second so far. None at the end: the summary has the pace of the whole run."""

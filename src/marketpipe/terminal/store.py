@@ -86,7 +86,11 @@ def print_rows(table: pa.Table, *, as_json: bool) -> None:
     if as_json:
         print_json([dict(zip(_distinct(table.column_names), row, strict=True)) for row in rows])
         return
-    print_table(table.column_names, rows)
+    fitted = print_table(table.column_names, rows)
+    if fitted.left_out:
+        err(f"left out, as they are empty: {', '.join(fitted.left_out)}")
+    if fitted.is_records and len(rows) > 1:
+        err("the columns do not fit beside one another: name fewer of them, or write all to a file with --output FILE")
     if table.num_rows > ROWS_SHOWN:
         err(f"the first {ROWS_SHOWN} of {table.num_rows:,} rows; use LIMIT, or --json or --output FILE for all of them")
 

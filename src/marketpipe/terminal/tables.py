@@ -55,6 +55,14 @@ class Column:
         return self.folded or max(map(_width, [self.name, *self.texts]))
 
     @property
+    def is_empty(self) -> bool:
+        return bool(self.texts) and not any(self.texts)
+
+    @property
+    def broken_texts(self) -> Sequence[str]:
+        return self.texts if self.folded is None else [_broken(text, self.folded) for text in self.texts]
+
+    @property
     def narrowest(self) -> int:
         """The width to which the column may be folded: no word is broken but a path or another very long one."""
         if not self.is_text:
@@ -63,17 +71,26 @@ class Column:
         return min(self.width, max(NARROWEST_TEXT, max(words, default=0)))
 
 
+@frozen
+class Fitted:
+    """What it took to fit a table into a terminal: the empty columns that were left out; a record for each row."""
+
+    left_out: tuple[str, ...] = ()
+    is_records: bool = False
+
+
 def print_table(
     head: Sequence[str],
     rows: Iterable[Iterable[object]],
     *,
     spare: Collection[str] = (),
     console: Console | None = None,
-) -> None:
-    """Print a table of values. None is empty, numbers are on the right.
+) -> Fitted:
+    """Print a table of values, and return what it took to fit it. None is empty, numbers are on the right.
 
-    If a terminal is too narrow, the ``spare`` columns that are 0 in every row are left out, then text is folded between
-    words; if that does not help, each row is a record of ``name: value`` lines.
+    If a terminal is too narrow, the columns that are empty in every row are left out, and the ``spare`` ones that are 0
+    in every row; then text is folded between words, and paths after a slash; if that does not help, each row is a
+    record of ``name: value`` lines.
     """
     console = console or Console()
     values = list(zip(*rows, strict=True)) or [() for _ in head]
@@ -81,9 +98,14 @@ def print_table(
     if not console.is_terminal:
         console = Console(file=console.file, width=WIDEST, force_terminal=False)
     if (fitting := fit(columns, spare, console.width)) is not None:
-        console.print(_table(*fitting))
+        shown, gap = fitting
+        console.print(_table(shown, gap))
     else:
-        _print_records(columns, console)
+        shown = [column for column in columns if not column.is_empty] or columns
+        _print_records(shown, console)
+    names = {column.name for column in shown}
+    left_out = tuple(column.name for column in columns if column.is_empty and column.name not in names)
+    return Fitted(left_out, is_records=fitting is None)
 
 
 def column_of(name: str, values: Sequence[object], *, exact: bool = False) -> Column:
@@ -99,7 +121,8 @@ def column_of(name: str, values: Sequence[object], *, exact: bool = False) -> Co
 
 def fit(columns: Sequence[Column], spare: Collection[str], width: int) -> tuple[Sequence[Column], int] | None:
     """Return the columns as they fit into the width, and the spaces between them. None if they do not fit."""
-    needed = [column for column in columns if not (column.is_zero and column.name in spare)]
+    needed = [column for column in columns if not (column.is_empty or (column.is_zero and column.name in spare))]
+    needed = needed or list(columns)
     for choice in (columns, needed):
         for gap in GAPS:
             if sum(column.width + gap for column in choice) - gap <= width:
@@ -120,9 +143,18 @@ def _table(columns: Sequence[Column], gap: int) -> Table:
         table.add_column(
             Text(column.name), justify=justify, no_wrap=not column.folded, overflow="fold", width=column.width
         )
-    for row in zip(*(column.texts for column in columns), strict=True):
+    for row in zip(*(column.broken_texts for column in columns), strict=True):
         table.add_row(*map(Text, row))
     return table
+
+
+def _broken(text: str, width: int) -> str:
+    """Break what is longer than the width, and has no space to be broken at, after a slash."""
+    lines, rest = list[str](), text
+    while " " not in rest and cell_len(rest) > width and (end := rest.rfind("/", 0, width) + 1) > 1:
+        lines.append(rest[:end])
+        rest = rest[end:]
+    return "\n".join([*lines, rest])
 
 
 def _print_records(columns: Sequence[Column], console: Console) -> None:

@@ -102,7 +102,9 @@ def test_the_time_to_go_comes_from_the_pace_so_far_and_includes_the_present_wait
     counts.add(recorded(390, days=50))
     assert counts.seconds_left() == pytest.approx(10)
     counts.add(RateLimitWaited("p", 42.0))
-    assert counts.seconds_left() == pytest.approx(52)
+    assert counts.seconds_left() == pytest.approx(94)  # 52 seconds for the first half, and this wait
+    clock.advance(40)
+    assert counts.seconds_left() == pytest.approx(54)
 
 
 def test_the_pace_is_shown_only_while_the_run_lasts() -> None:

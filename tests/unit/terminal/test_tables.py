@@ -114,6 +114,21 @@ def test_spare_columns_of_zeros_are_left_out_if_the_terminal_is_narrow() -> None
     assert "failed:   1" in lines(head, [["AAPL", 250, 1]], 18, spare=["failed"])
 
 
+def test_a_path_is_broken_after_a_slash_if_it_has_one() -> None:
+    path = "/home/user/abc/markets/store/state/marketpipe.sqlite"
+    printed = lines(["key", "value", "from"], [["state_path", path, "default"]], 60)
+    assert [line[11:52].strip() for line in printed[1:]] == ["/home/user/abc/markets/store/state/", "marketpipe.sqlite"]
+    assert printed[1].endswith("default")
+
+
+def test_empty_columns_are_left_out_if_the_terminal_is_narrow() -> None:
+    row = [*BAR[:7], None, None]
+    assert "trade_count" in lines(BAR_NAMES, [row], 120)[0]
+    assert lines(BAR_NAMES, [row], 80)[0].split() == list(BAR_NAMES[:7])
+    assert not any("vwap" in line for line in lines(BAR_NAMES, [row], 30))
+    assert lines(["an_empty_column"], [[None]], 10) == ["an_empty_column:"]
+
+
 def test_a_pipe_gets_one_plain_table_with_every_digit() -> None:
     text = printed(BAR_NAMES, [(*BAR[:-1], 185.12345678901)], 20, terminal=False)
     assert "\x1b" not in text
