@@ -23,8 +23,8 @@ SECONDS_BETWEEN_LINES = 5.0
 SHORTEST_MENTIONED = 5.0
 """Seconds of a wait that has a line of its own."""
 REFRESHES_PER_SECOND = 4
-BAR_WIDTHS = ((110, 24), (78, 10))
-"""The least width of a terminal, and the width of the bar on it."""
+BAR_WIDTHS = ((107, 24), (75, 10))
+"""The least width of a line, and the width of the bar on it."""
 ECHO = "^C"
 """What a terminal writes behind the line if Ctrl-C is pressed: on the same line, it is drawn over."""
 SEPARATOR = " · "

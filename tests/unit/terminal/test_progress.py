@@ -99,6 +99,7 @@ def test_a_terminal_has_room_for_the_ctrl_c_that_it_writes_behind_the_line(width
             console.print()  # draws the line again
     drawn = re.findall(r"ingesting[^\r\n\x1b]*", output.getvalue())
     assert width - 20 < max(map(len, drawn)) <= width - 3
+    assert ("─" in drawn[0]) is (width >= 80)
 
 
 def test_what_is_printed_to_a_file_meanwhile_does_not_go_to_the_terminal() -> None:
