@@ -425,5 +425,8 @@ def test_the_shell_completes_commands_and_their_options(tmp_path: Path, words: s
     assert marketpipe(cwd=tmp_path, env=typed).stdout.split() == [expected]
 
 
-def test_the_script_for_completion_is_shown(tmp_path: Path) -> None:
-    assert "_MARKETPIPE_COMPLETE=complete_bash" in marketpipe("--show-completion", "bash", cwd=tmp_path).stdout
+def test_the_script_for_completion_is_that_of_the_shell_which_asks(tmp_path: Path) -> None:
+    asked = f'"{sys.executable}" -m marketpipe --show-completion; true'  # more than one command, or bash would not stay
+    shown = run(["bash", "-c", asked], cwd=tmp_path, env=environment())
+
+    assert "_MARKETPIPE_COMPLETE=complete_bash" in shown.stdout, shown
