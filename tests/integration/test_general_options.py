@@ -60,6 +60,22 @@ def test_a_root_that_does_not_exist_is_made_for_a_new_store_alone(tmp_path: Path
     assert (tmp_path / "new" / "data" / "symbol=AAPL").is_dir()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "--config", "gone"),
+        ("import", "gone", "--name", "x", "--symbol", "A"),
+        ("verify", "--lock", "gone"),
+    ],
+)
+def test_a_file_that_does_not_exist_is_named_with_the_folder_it_was_looked_for_in(
+    store: Path, words: tuple[str, ...]
+) -> None:
+    done = run_in_process(*words, "--root", "store", cwd=store.parent)
+
+    assert (done.code, f"{store / 'gone'}" in done.err, "[Errno" in done.err) == (2, True, False)
+
+
 def test_symbols_that_are_repeated_add_up(store: Path) -> None:
     done = ingest(store, "--symbols", "AAPL", "--symbols", "MSFT,IBM", "--json")
 

@@ -124,6 +124,7 @@ def _read_lock(file: Path) -> DatasetLock:
     try:
         return DatasetLock.parse(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read as a lock: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{file.absolute()} cannot be read as a lock: {reason}") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}") from error

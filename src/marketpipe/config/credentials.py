@@ -125,7 +125,7 @@ def _dotenv(file: Path) -> Mapping[str, str | None]:
     try:
         return dotenv_values(file, interpolate=False) if file.is_file() else {}
     except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+        raise ConfigurationError(f"{file.absolute()} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         problem = f"{error.encoding}, {error.reason} at byte {error.start}"
     # Outside the except block, and so not chained: the original error carries the bytes, which may be a secret.

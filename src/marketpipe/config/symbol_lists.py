@@ -88,7 +88,9 @@ def symbols_in(root: Path, name: str) -> tuple[Symbol, ...]:
         lines = content.decode("utf-8-sig").splitlines()
     except (OSError, RuntimeError, ValueError) as error:  # also a null character in the name, or an unknown user
         reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"the list of symbols {name!r} cannot be read: {reason}") from error
+        raise ConfigurationError(
+            f"the list of symbols {name!r} in {root.absolute()} cannot be read: {reason}"
+        ) from error
     found = [_in_line(name, number, line) for number, line in enumerate(lines, 1)]
     symbols = as_symbols(symbol for symbol in found if symbol is not None)
     if not symbols:

@@ -82,7 +82,7 @@ def test_an_option_may_name_a_list_of_the_file(load_text: LoadText) -> None:
         ("{tech: AAPL}", "symbol_lists: tech: expected a list such as"),
         ("{tech: [aapl]}", "symbol_lists: tech: 'aapl' is not a symbol"),
         ("{'a/b': [AAPL]}", "symbol_lists: 'a/b' is no name of a list"),
-        ("{tech: '@gone.txt'}", "symbol_lists: tech: the list of symbols 'gone.txt' cannot be read"),
+        ("{tech: '@gone.txt'}", "symbol_lists: tech: the list of symbols 'gone.txt' in /"),
     ],
 )
 def test_lists_that_are_none_are_refused(lists: str, message: str, load_text: LoadText) -> None:

@@ -116,7 +116,8 @@ def _read(path: Path) -> Iterator[SourceTable]:
             compression = next((name for begin, name in COMPRESSED.items() if magic.startswith(begin)), None)
             yield _read_text(_opened(path.name, path, lambda: pa.input_stream(str(path), compression=compression)))
     except (OSError, ValueError, zipfile.BadZipFile) as error:  # also a path with a null character
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{path.absolute()} cannot be read: {reason}") from error
 
 
 def _read_zip(path: Path) -> Iterator[SourceTable]:
