@@ -1,6 +1,6 @@
 """What watches a pipeline's events: the log, and the counters behind reports. Events come on several threads at once.
 
-Metrics are in metrics.py. An observer changes nothing: the bus keeps its errors from the pipeline.
+Metrics are in metrics/. An observer changes nothing: the bus keeps its errors from the pipeline.
 """
 
 from __future__ import annotations

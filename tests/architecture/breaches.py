@@ -35,9 +35,9 @@ BUS: Final = "shared_kernel/event_bus.py"
 LAYERS: Final = [
     Breach("new_top_level_module", "forecasts.py", "VERSION = 1", "1", creates=True),
     Breach("new_top_level_package", "reporting/__init__.py", "VERSION = 1", "1", creates=True),
-    Breach("metrics_import_config", "metrics.py", "import marketpipe.config", "1"),
+    Breach("metrics_import_config", "metrics/registered.py", "import marketpipe.config", "1"),
     Breach("metrics_server_imports_metrics_user", "metrics_server.py", "import marketpipe.observers", "1"),
-    Breach("metrics_imports_observers", "metrics.py", "import marketpipe.observers", "1"),
+    Breach("metrics_imports_observers", "metrics/observer.py", "import marketpipe.observers", "1"),
     Breach("config_imports_provider_registry", "config/values.py", "import marketpipe.provider_registry", "1 9"),
     Breach("config_imports_a_context", "config/values.py", "import marketpipe.storage.domain", "1"),
     Breach("a_context_imports_config", STORE, "from marketpipe.config import StoreConfig", "1"),

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
-from marketpipe.metrics import MetricsObserver, PipelineMetrics, metrics_in
+from marketpipe.metrics import MetricsObserver, PipelineMetrics, StoreLabels, metrics_in
 from marketpipe.observers import IngestionCounter, LoggedIsolation
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
 from marketpipe.shared_kernel.domain.predicate import Severity
@@ -118,13 +118,14 @@ def test_all_threads_get_the_same_metrics_of_a_registry() -> None:
 
 def test_metrics_count_what_comes_on_many_threads() -> None:
     bus, registry = EventBus(LoggedIsolation), CollectorRegistry()
-    MetricsObserver(metrics_in(registry)).observe(bus)
+    MetricsObserver(StoreLabels("s", "p", "extended"), metrics_in(registry)).observe(bus)
 
     again_and_again_at_once(lambda: bus.publish(RequestCompleted("p", 0.1)))
 
-    labels = {"provider": "p", "outcome": "success"}
-    assert registry.get_sample_value("marketpipe_requests_total", labels) == THREADS * TURNS
-    assert registry.get_sample_value("marketpipe_request_latency_seconds_count", {"provider": "p"}) == THREADS * TURNS
+    store = {"store": "s", "provider": "p", "session": "extended"}
+    succeeded = {**store, "outcome": "success"}
+    assert registry.get_sample_value("marketpipe_requests_total", succeeded) == THREADS * TURNS
+    assert registry.get_sample_value("marketpipe_request_latency_seconds_count", store) == THREADS * TURNS
 
 
 def test_a_tally_counts_what_comes_on_many_threads() -> None:

@@ -7,6 +7,7 @@ given.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import partial
@@ -70,11 +71,15 @@ class ValidationConfig:
 @with_stated_arguments
 @frozen(kw_only=True)
 class MetricsConfig:
-    """Section ``metrics``: Prometheus metrics over HTTP while an ingestion runs. Port 0 lets the system choose."""
+    """Section ``metrics``: Prometheus metrics over HTTP while an ingestion runs. Port 0 lets the system choose.
+
+    ``store`` is the value of the label of that name; None means the absolute path of the bars.
+    """
 
     enabled: bool = setting(values.boolean, False)
     host: str = setting(values.text, "127.0.0.1")
     port: int = setting(values.whole_number(0, 65_535), 8000)
+    store: str | None = setting(values.optional(values.label), None)
 
 
 @with_stated_arguments
@@ -146,6 +151,11 @@ class StoreConfig:
     coverage: CoverageConfig = setting(values.section(CoverageConfig), factory=CoverageConfig)
     calendar: CalendarConfig = setting(values.section(CalendarConfig), factory=CalendarConfig)
     metrics: MetricsConfig = setting(values.section(MetricsConfig), factory=MetricsConfig)
+
+    @property
+    def store_name(self) -> str:
+        """What metrics call the store: the configured name, or the absolute path of its bars, without links."""
+        return self.metrics.store or os.path.realpath(self.output_path)
 
     def __init__(
         self,

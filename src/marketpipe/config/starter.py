@@ -59,6 +59,7 @@ end: $end    # latest: the newest final session
 #  enabled: false                 # serve Prometheus metrics during an ingestion
 #  host: 127.0.0.1
 #  port: 8000
+#  store: null                    # what metrics call this store, such as us-equities; null: its path
 """
 
 

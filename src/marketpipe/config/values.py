@@ -28,6 +28,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate, as_trading
 Latest = Literal["latest"]
 LATEST: Final[Latest] = "latest"
 """Means the trading date of the newest session that is final."""
+LONGEST_LABEL: Final = 100
 OVERNIGHT_FEEDS: Final = ("boats", "overnight")
 _HOST = re.compile(r"[a-z0-9._:-]+")
 
@@ -76,6 +77,18 @@ def text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValidationError(f"expected text, not {value!r}")
     return value
+
+
+def label(value: Any) -> str:
+    """Read the value of a label in metrics: one line of text, short enough for every series to carry it."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > LONGEST_LABEL:
+        raise ValidationError(f"expected a name of 1 to {LONGEST_LABEL} characters such as us-equities, not {value!r}")
+    return value.strip()
+
+
+def optional(read: Reader[T]) -> Reader[T | None]:
+    """Return a reader that takes None, or null in a file, as the default."""
+    return lambda value: None if value is None else read(value)
 
 
 def boolean(value: Any) -> bool:

@@ -50,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "metrics.enabled": False,
     "metrics.host": "127.0.0.1",
     "metrics.port": 8000,
+    "metrics.store": None,
 }
 JANUARY = TradingDate.parse("2027-01-12")
 REQUIRED = ("provider", "symbols", "start", "end")
@@ -118,6 +119,8 @@ READ: list[tuple[str, str, Any]] = [
     ("metrics.host", "0.0.0.0", "0.0.0.0"),
     ("metrics.port", "0", 0),
     ("metrics.port", "65535", 65535),
+    ("metrics.store", "us-equities", "us-equities"),
+    ("metrics.store", "null", None),
 ]
 
 

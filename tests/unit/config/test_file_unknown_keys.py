@@ -64,7 +64,9 @@ def test_unknown_key_unlike_any_other_is_refused_with_all_of_them(key: str, load
 
 
 def test_unknown_key_in_a_section_unlike_any_other_is_refused_with_those_of_the_section(load_text: LoadText) -> None:
-    with pytest.raises(ConfigurationError, match=r"unknown key 'metrics\.zzz'; use one of: enabled, host, port$"):
+    with pytest.raises(
+        ConfigurationError, match=r"unknown key 'metrics\.zzz'; use one of: enabled, host, port, store$"
+    ):
         load_text(yaml_text({"metrics.zzz": "5"}))
 
 

@@ -91,6 +91,7 @@ WRONG: dict[str, list[str]] = {
     "metrics.enabled": ["null", "1", "0", "'true'", "yes", "on", "off", "no", "[true]", "{}"],
     "metrics.host": [*NO_WORD, "null"],
     "metrics.port": [*NO_COUNT, "65536", "22:22"],
+    "metrics.store": ["5", "''", "[]", '"a\\nb"', "a" * 101],
 }
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import CollectorRegistry
 
 from marketpipe import (
     ConfigurationError,
-    Credentials,
     Event,
     IngestionReport,
     MetricsConfig,
@@ -23,11 +22,9 @@ from marketpipe import (
     Pipeline,
     PipelineConfig,
 )
-from marketpipe.metrics import BACKLOG, DEFAULT, ERRORS, LATENCY, REQUESTS, metrics_in
+from marketpipe.metrics import metrics_in
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.shared_kernel.events import JobStarted
-from marketpipe.testing import Response
-from tests.support.alpaca_loopback import AlpacaLoopback, record
 
 
 def _config(folder: Path, **changes: object) -> PipelineConfig:
@@ -49,77 +46,15 @@ def _alpaca(folder: Path, url: str) -> PipelineConfig:
     return _config(folder, provider="alpaca", symbols=["AAPL"], alpaca={"base_url": url})
 
 
-def test_the_names_of_the_module_belong_to_the_default_registry() -> None:
-    assert (DEFAULT.requests, DEFAULT.errors, DEFAULT.latency, DEFAULT.backlog) == (REQUESTS, ERRORS, LATENCY, BACKLOG)
-    assert metrics_in(None) is metrics_in(REGISTRY) is DEFAULT
-    names = {family.name for family in REGISTRY.collect()}
-    assert {"marketpipe_requests", "marketpipe_errors", "marketpipe_request_latency_seconds"} <= names
-    assert "marketpipe_backlog_symbol_days" in names
-
-
-def test_a_registry_has_one_set_of_metrics_however_often_it_is_given() -> None:
-    registry = CollectorRegistry()
-
-    assert metrics_in(registry) is metrics_in(registry)
-    assert metrics_in(CollectorRegistry()) is not metrics_in(registry)
-
-
-def test_an_ingestion_is_counted_only_in_the_given_registry(tmp_path: Path) -> None:
-    registry, other = CollectorRegistry(), CollectorRegistry()
-    metrics_in(other)
-    with Pipeline(_config(tmp_path), registry=registry) as pipeline:
-        report = pipeline.ingest()
-
-    labels = {"provider": "synthetic"}
-    assert registry.get_sample_value("marketpipe_bars_ingested_total", labels) == report.bars > 0
-    assert registry.get_sample_value("marketpipe_partitions_written_total", labels) == 2
-    assert registry.get_sample_value("marketpipe_bars_rejected_total", labels) == 0
-    assert registry.get_sample_value("marketpipe_backlog_symbol_days", labels) == 0
-    assert other.get_sample_value("marketpipe_bars_ingested_total", labels) is None
-
-
-def test_requests_errors_retries_and_latency_are_counted(tmp_path: Path) -> None:
-    registry, labels = CollectorRegistry(), {"provider": "alpaca"}
-    bars = {"AAPL": [record("2024-11-29T15:00:00Z")]}
-    with AlpacaLoopback(bars, fault=lambda n, _: Response(500, b"{}") if n == 0 else None) as provider:
-        keys = Credentials("k", "s")
-        with Pipeline(_alpaca(tmp_path, provider.url), credentials=keys, registry=registry) as pipeline:
-            pipeline.ingest()
-
-    def value(name: str, **more: str) -> float | None:
-        return registry.get_sample_value(f"marketpipe_{name}", {**labels, **more})
-
-    assert (value("requests_total", outcome="success"), value("requests_total", outcome="error")) == (
-        2,
-        1,
-    )  # one for official days
-    assert value("errors_total", kind="unavailable") == 1
-    assert value("retries_total") == 1
-    assert value("request_latency_seconds_count") == 3
-
-
-def test_the_backlog_starts_at_the_number_of_planned_symbol_days(tmp_path: Path) -> None:
-    registry, seen = CollectorRegistry(), list[float | None]()
-    with Pipeline(_config(tmp_path), registry=registry) as pipeline:
-        pipeline.subscribe(
-            JobStarted,
-            lambda _: seen.append(
-                registry.get_sample_value("marketpipe_backlog_symbol_days", {"provider": "synthetic"})
-            ),
-        )
-        pipeline.ingest()
-    assert seen == [2]
-
-
 def test_the_server_serves_a_registry_on_loopback() -> None:
     registry = CollectorRegistry()
-    metrics_in(registry).retries.labels("alpaca").inc(3)
+    metrics_in(registry).retries.labels("us", "alpaca", "extended").inc(3)
     with MetricsServer(registry, port=0) as server:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", server.address)
         text = urllib.request.urlopen(server.address, timeout=60).read().decode()
         address = server.address
 
-    assert 'marketpipe_retries_total{provider="alpaca"} 3.0' in text
+    assert 'marketpipe_retries_total{provider="alpaca",session="extended",store="us"} 3.0' in text
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(address, timeout=1)
 
@@ -128,7 +63,7 @@ def test_metrics_are_served_while_an_ingestion_runs_if_the_configuration_enables
     registry = CollectorRegistry()
     with MetricsServer(CollectorRegistry(), port=0) as probe:
         port = int(probe.address.split(":")[2].split("/")[0])
-    config = _config(tmp_path, metrics=MetricsConfig(enabled=True, port=port))
+    config = _config(tmp_path, metrics=MetricsConfig(enabled=True, port=port, store="us"))
     seen: list[str] = []
 
     def scrape(_: JobStarted) -> None:
@@ -137,7 +72,7 @@ def test_metrics_are_served_while_an_ingestion_runs_if_the_configuration_enables
     with Pipeline(config, registry=registry) as pipeline:
         pipeline.subscribe(JobStarted, scrape)
         pipeline.ingest()
-    assert 'marketpipe_backlog_symbol_days{provider="synthetic"} 2.0' in seen[0]
+    assert 'marketpipe_backlog_symbol_days{provider="synthetic",session="extended",store="us"} 2.0' in seen[0]
 
 
 def test_a_second_ingestion_with_the_same_port_runs_without_metrics_and_says_so(
