@@ -120,9 +120,11 @@ from .shared_kernel.events import BarsRequested as BarsRequested
 from .shared_kernel.events import BarsStored as BarsStored
 from .shared_kernel.events import BarsValidated as BarsValidated
 from .shared_kernel.events import Event as Event
+from .shared_kernel.events import FilesSynced as FilesSynced
 from .shared_kernel.events import JobFinished as JobFinished
 from .shared_kernel.events import JobStarted as JobStarted
 from .shared_kernel.events import LeasesAwaited as LeasesAwaited
+from .shared_kernel.events import MetricsNotDelivered as MetricsNotDelivered
 from .shared_kernel.events import MetricsNotServed as MetricsNotServed
 from .shared_kernel.events import MetricsServed as MetricsServed
 from .shared_kernel.events import OfficialDayChange as OfficialDayChange
@@ -134,7 +136,10 @@ from .shared_kernel.events import OfficialDaysValidated as OfficialDaysValidated
 from .shared_kernel.events import RateLimitWaited as RateLimitWaited
 from .shared_kernel.events import RequestCompleted as RequestCompleted
 from .shared_kernel.events import RequestRetried as RequestRetried
+from .shared_kernel.events import RestatementsAdopted as RestatementsAdopted
+from .shared_kernel.events import RestatementsFound as RestatementsFound
 from .shared_kernel.events import RuleFinding as RuleFinding
+from .shared_kernel.events import RunFinished as RunFinished
 from .shared_kernel.events import StoredOfficialYear as StoredOfficialYear
 from .shared_kernel.events import StoredSymbolDay as StoredSymbolDay
 from .shared_kernel.events import SymbolDaysRecorded as SymbolDaysRecorded

@@ -32,6 +32,7 @@ from marketpipe.shared_kernel.events import (
     BarsRequested,
     BarsStored,
     BarsValidated,
+    FilesSynced,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -385,7 +386,9 @@ def files(parts: Parts) -> DurableFiles:
 
     at = layout(parts)
     recorder = DigestRecorder(at, lambda: known_state(parts).file_digests)
-    return parts.closing(DurableFiles(parts.syncing, [at.data, *at.derived().values()], recorder))
+    roots = [at.data, *at.derived().values()]
+    publish = parts.bus.publish
+    return parts.closing(DurableFiles(parts.syncing, roots, recorder, lambda count: publish(FilesSynced(count))))
 
 
 @once

@@ -84,7 +84,7 @@ class ImportingStore(Store):
             ambiguous=ambiguous,
             adjustment=adjustment,
         )
-        with self._runs.run():
+        with self._runs.run(), self._recorder.run("import") as ended:
             bars = side_rings.read_own_bars(self._parts, table, settings)
             preview = self._checked(bars, replace=replace)
             if on_preview is not None:
@@ -93,7 +93,7 @@ class ImportingStore(Store):
                 return ImportReport(preview)
             if preview.questions:
                 raise ConfigurationError(f"nothing was imported. {'. '.join(preview.questions)}")
-            return ImportReport(preview, self._import(bars))
+            return ended(ImportReport(preview, self._import(bars)))
 
     def _name_of_import(self, name: str | None) -> str:
         """Return the provider of an import: by its name, or the configured one; of both only the same."""

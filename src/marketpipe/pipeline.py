@@ -142,13 +142,13 @@ class Pipeline(ImportingStore):
         anything is touched, ``DatasetMismatchError`` if the store holds another provider's bars, and
         ``CredentialsError`` if the provider refuses the keys.
         """
-        with self._runs.run():
+        with self._runs.run(), self._recorder.run("ingest") as ended:
             scope = self._scope(symbols, start, end)
             self._check(scope)
             is_first = composition.stored_identity(self._parts).read() is None
             report = self._ingest(scope, suspect=self._suspect_days(scope) if retry_suspect else ())
             of_feed = _notices(composition.capabilities(self._parts)) if is_first else ()
-            return evolve(report, notices=(*of_feed, *report.notices))
+            return ended(evolve(report, notices=(*of_feed, *report.notices)))
 
     @with_known_arguments
     def get(
@@ -197,14 +197,14 @@ class Pipeline(ImportingStore):
         Raises ``StoreBusyError`` if another update of this store runs: nothing was done then. Other errors as for
         ``ingest``.
         """
-        with self._runs.run(), self._updating(symbols):
+        with self._runs.run(), self._recorder.run("update") as ended, self._updating(symbols):
             state, coverage = composition.state(self._parts), self._config.coverage
             scope = self._update_scope(state, symbols)
             silent = unconfirmed_ends(
                 scope.symbols, state.checkpoints, coverage.unlisted_sessions, coverage.confirmations
             )
             scope = extended_back_to(scope, silent)
-            return self._ingest(scope, suspect=silent, recheck=self._recheck(scope.last))
+            return ended(self._ingest(scope, suspect=silent, recheck=self._recheck(scope.last)))
 
     def audit(
         self,
@@ -224,7 +224,7 @@ class Pipeline(ImportingStore):
         if symbols is None and start is None and end is None and sample is None:
             raise ConfigurationError("this audit would request the whole store again: give a sample, symbols or dates")
         share = None if sample is None else SampleShare.of(sample)
-        with self._runs.run():
+        with self._runs.run(), self._recorder.run("audit") as ended:
             scope = evolve(self._scope(symbols, start, end), session_kind=self._session())
             self._check(scope)
             refuse_unknown(() if symbols is None else scope.symbols, self._known_symbols(), self._config.output_path)
@@ -250,7 +250,7 @@ class Pipeline(ImportingStore):
             if adopt:
                 side_rings.auditor(self._parts).mark_withdrawn(found)
                 report = evolve(report, adopted=self._adopt(scope, days))
-            return report
+            return ended(report)
 
     async def aingest(
         self,
@@ -357,6 +357,7 @@ class Pipeline(ImportingStore):
         started = self._parts.clock.monotonic()
         with self._metrics_served() as notices:
             coordinator = composition.coordinator(self._parts, side_rings.official_days)
+            self._observer.limit_is(composition.capabilities(self._parts).requests_per_minute)
             jobs = list[IngestionJob]()
             if renew is None and again is None and not self._is_raw:
                 compare_all = recheck is not None or self._lacks_official_days(scope)

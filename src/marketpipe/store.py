@@ -16,10 +16,11 @@ from marketpipe.ingestion.application.ingestion_planner import present_summaries
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.metrics import MetricsObserver, Registry, StoreLabels, metrics_in
+from marketpipe.metrics import MetricsObserver, Registry, RunTotals, StoreLabels, metrics_in
 from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
 from marketpipe.parts import NewWorkerPool, Parts, check_platform
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
+from marketpipe.run_recording import RunRecorder
 from marketpipe.runs import Runs
 from marketpipe.scoping import (
     Symbols,
@@ -95,7 +96,9 @@ class Store:
         self._metrics = metrics_in(registry)
         provider = config.provider if isinstance(config, PipelineConfig) else ""
         labels = StoreLabels(config.store_name, provider, str(config.session))
-        MetricsObserver(labels, self._metrics).observe(self._parts.bus)
+        totals = RunTotals()
+        self._observer, self._recorder = MetricsObserver(labels, self._metrics, totals), RunRecorder(parts, totals)
+        self._observer.observe(self._parts.bus)
         self._parts.bus.observe(Event, log_event)
 
     @property
@@ -195,7 +198,8 @@ class Store:
         chosen, first, last = self._stored_range(symbols, start, end)
         refuse_unknown(chosen, self._known_symbols(), self._config.output_path)
         wanted = None if timeframes is None else tuple(Timeframe.parse(t) for t in timeframes)
-        return self._aggregate(chosen, first, last, wanted)
+        with self._recorder.run("aggregate") as ended:
+            return ended(self._aggregate(chosen, first, last, wanted))
 
     def query(self, sql: str) -> pa.Table:
         """Run one SELECT in DuckDB's dialect over the views ``bars``, ``bars_2m`` … ``bars_1d``, ``bars_1w``,
@@ -247,19 +251,20 @@ class Store:
         chosen, first, last = self._named_range(symbols, start, end)
         if lock is None:
             refuse_unknown(chosen or (), self._known_symbols(), self._config.output_path)
-            report = side_rings.new_integrity_checker(self._parts).check(chosen, first, last)
-            side_rings.record_figures(self._parts, chosen, first, last)
-            report = evolve(
-                report, problems=(*report.problems, *side_rings.official_problems(self._parts, chosen, first, last))
-            )
-            if not report.files and not report.problems:
-                raise ConfigurationError(
-                    "nothing was verified: no file of these symbols and dates exists or was recorded"
-                )
-            return report
+            with self._recorder.run("verify") as ended:
+                return ended(self._verify(chosen, first, last))
         if (symbols, start, end) != (None, None, None):
             raise ConfigurationError("a lock cannot be combined with symbols or dates: it names its own")
         return compare_with_lock(composition.new_stored_files(self._parts), lock)
+
+    def _verify(self, chosen: tuple[Symbol, ...] | None, first: TradingDate, last: TradingDate) -> IntegrityReport:
+        found = side_rings.new_integrity_checker(self._parts).check(chosen, first, last)
+        side_rings.record_figures(self._parts, chosen, first, last)
+        official = side_rings.official_problems(self._parts, chosen, first, last)
+        report = evolve(found, problems=(*found.problems, *official))
+        if not report.files and not report.problems:
+            raise ConfigurationError("nothing was verified: no file of these symbols and dates exists or was recorded")
+        return report
 
     def freeze(
         self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None

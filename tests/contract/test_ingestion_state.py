@@ -18,7 +18,7 @@ from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
-from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
+from marketpipe.ingestion.domain.store_status import JobRecord, RunRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
@@ -750,3 +750,24 @@ def test_a_forgotten_symbol_has_no_checkpoint_and_others_keep_theirs(state: Inge
     assert set(state.checkpoints.requested_spans()) == set(state.checkpoints.stored_spans()) == {Symbol("MSFT")}
     record(state, [aapl(PARTIAL, 10)])
     assert record_of_aapl(state).answers == 1
+
+
+def test_the_last_run_of_each_kind_and_state_is_kept(state: IngestionState) -> None:
+    failed, former, later = (
+        RunRecord("update", kind, NOW.plus(timedelta(days=number)), 2.5)
+        for number, kind in enumerate(("failed", "completed", "completed"))
+    )
+    for run in (failed, former, later):
+        state.runs.record(run, {}, {})
+
+    assert list(state.runs.latest()) == [later, failed]
+
+
+def test_what_runs_counted_is_added_up_and_what_they_state_is_replaced(state: IngestionState) -> None:
+    errors, unadopted = ("errors_total", ("timeout",)), ("audit_unadopted_symbol_days", ())
+    for _ in range(2):
+        state.runs.record(RunRecord("audit", "completed", NOW, 1.0), {errors: 2}, {unadopted: 3})
+    assert state.runs.totals() == {errors: 4, unadopted: 3}
+
+    state.runs.state({unadopted: 0})
+    assert state.runs.totals() == {errors: 4, unadopted: 0}

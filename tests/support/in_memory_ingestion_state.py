@@ -12,7 +12,7 @@ from attrs import define, evolve
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, LeasedDays, contradiction
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
-from marketpipe.ingestion.domain.store_status import JobRecord, RecordedFile, SymbolSummary
+from marketpipe.ingestion.domain.store_status import JobRecord, RecordedFile, RunRecord, SymbolSummary, TotalKey
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import (
     NO_MARK,
@@ -41,6 +41,7 @@ class InMemoryIngestionState:
         memory = self._memory = memory or Memory()
         self.checkpoints = (new_checkpoints or InMemoryCheckpoints)(memory)
         self.jobs, self.statistics = InMemoryJobs(memory), InMemoryStatistics(memory)
+        self.runs = InMemoryRuns()
         self.leases, self.official_years = InMemoryLeases(memory, holder), InMemoryOfficialYears(memory)
 
     @property
@@ -327,6 +328,25 @@ class InMemoryOfficialYears:
     def forget(self, symbol: Symbol) -> None:
         for key in [key for key in self._memory.official_years if key[0] == symbol]:
             del self._memory.official_years[key]
+
+
+class InMemoryRuns:
+    def __init__(self) -> None:
+        self._runs, self._totals = dict[tuple[str, str], RunRecord](), dict[TotalKey, float]()
+
+    def record(self, run: RunRecord, counted: Mapping[TotalKey, float], stated: Mapping[TotalKey, float]) -> None:
+        self._runs[run.kind, run.state] = run
+        self._totals.update({key: self._totals.get(key, 0.0) + value for key, value in counted.items()})
+        self.state(stated)
+
+    def state(self, values: Mapping[TotalKey, float]) -> None:
+        self._totals.update(values)
+
+    def latest(self) -> Sequence[RunRecord]:
+        return [self._runs[key] for key in sorted(self._runs)]
+
+    def totals(self) -> Mapping[TotalKey, float]:
+        return dict(self._totals)
 
 
 @define

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from marketpipe.metrics.observer import MetricsObserver, StoreLabels
 from marketpipe.metrics.registered import PipelineMetrics, Registry, metrics_in
 from marketpipe.metrics.series import LATENCY_BUCKETS
+from marketpipe.metrics.totals import RunTotals
 
 __all__ = [
     "BACKLOG",
@@ -24,6 +25,7 @@ __all__ = [
     "MetricsObserver",
     "PipelineMetrics",
     "Registry",
+    "RunTotals",
     "StoreLabels",
     "metrics_in",
 ]

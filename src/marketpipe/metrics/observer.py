@@ -4,35 +4,36 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from itertools import product
 
 from attrs import astuple, evolve, frozen
 
+from marketpipe.metrics import series
 from marketpipe.metrics.registered import PipelineMetrics
-from marketpipe.shared_kernel.domain import errors
+from marketpipe.metrics.series import ERROR_KINDS, OTHER, SYMBOL_DAY_FAILED, Series
+from marketpipe.metrics.totals import RunTotals
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
     BarsStored,
     BarsValidated,
+    FilesSynced,
     JobFinished,
     JobStarted,
+    LeasesAwaited,
+    OfficialDaysChanged,
     OfficialDaysValidated,
     RateLimitWaited,
     RequestCompleted,
     RequestRetried,
+    RestatementsAdopted,
+    RestatementsFound,
+    RunFinished,
     SymbolDaysRecorded,
 )
 
-SYMBOL_DAY_FAILED, OTHER = "symbol_day_failed", "other"
-
-
-def _kinds_below(error: type[errors.ProviderError]) -> set[str]:
-    return {error.kind}.union(
-        *(_kinds_below(each) for each in error.__subclasses__() if each.__module__ == errors.__name__)
-    )
-
-
-ERROR_KINDS = tuple(sorted({*_kinds_below(errors.ProviderError), SYMBOL_DAY_FAILED, OTHER}))
-"""All values of the label ``kind``. A provider's own kind counts as "other": labels must stay few."""
+OFFICIAL_DAYS = "official_days"
+SECONDS_PER_MINUTE = 60
 
 
 @frozen
@@ -51,65 +52,111 @@ class StoreLabels:
 class MetricsObserver:
     """Updates the metrics of one pipeline from the events on a bus. Events come on several threads."""
 
-    def __init__(self, labels: StoreLabels, metrics: PipelineMetrics) -> None:
-        self._labels, self._metrics = labels, metrics
+    def __init__(self, labels: StoreLabels, metrics: PipelineMetrics, totals: RunTotals | None = None) -> None:
+        """``totals`` gets every count too, apart from what other pipelines count in the same registry."""
+        self._labels, self._metrics, self._totals = labels, metrics, totals or RunTotals()
         self._backlog = Counter[int]()
+        self._changed_days, self._lease_wait = set[SymbolDay](), 0.0
         self._lock = threading.Lock()
 
     def observe(self, bus: EventBus) -> None:
         bus.observe(RequestCompleted, self.on_request_completed)
-        bus.observe(RequestRetried, self.on_request_retried)
+        bus.observe(RequestRetried, lambda _: self._count(series.RETRIES))
         bus.observe(RateLimitWaited, self.on_rate_limit_waited)
+        bus.observe(LeasesAwaited, self.on_leases_awaited)
         bus.observe(BarsValidated, self.on_bars_validated)
         bus.observe(OfficialDaysValidated, self.on_bars_validated)
+        bus.observe(FilesSynced, lambda event: self._count(series.FILES_SYNCED, event.files))
         bus.observe(BarsStored, self.on_bars_stored)
         bus.observe(JobStarted, self.on_job_started)
         bus.observe(SymbolDaysRecorded, self.on_symbol_days_recorded)
         bus.observe(JobFinished, self.on_job_finished)
+        bus.observe(RunFinished, lambda event: self._count(series.JOBS, 1, event.kind, event.state))
+        bus.observe(OfficialDaysChanged, self.on_official_days_changed)
+        bus.observe(RestatementsFound, self.on_restatements)
+        bus.observe(RestatementsAdopted, self.on_restatements)
+
+    def limit_is(self, requests_per_minute: float | None) -> None:
+        """Show how many requests the configuration allows; None if there is no limit."""
+        gauge = self._metrics.gauge(series.RATE_LIMIT)
+        if requests_per_minute is not None:
+            gauge.labels(*self._labels.values).set(requests_per_minute / SECONDS_PER_MINUTE)
 
     def on_request_completed(self, event: RequestCompleted) -> None:
-        store, metrics = self._labels.values, self._metrics
-        metrics.requests.labels(*store, "error" if event.error_kind else "success").inc()
-        metrics.latency.labels(*store).observe(event.seconds)
+        self._count(series.REQUESTS, 1, "error" if event.error_kind else "success")
+        self._metrics.latency.labels(*self._labels.values).observe(event.seconds)
+        self._totals.add_latency(event.seconds)
         if event.error_kind:
-            metrics.errors.labels(*store, event.error_kind if event.error_kind in ERROR_KINDS else OTHER).inc()
+            self._count(series.ERRORS, 1, event.error_kind if event.error_kind in ERROR_KINDS else OTHER)
         if event.rate_limit_remaining is not None:
-            metrics.rate_limit_remaining.labels(*store).set(event.rate_limit_remaining)
-
-    def on_request_retried(self, _: RequestRetried) -> None:
-        self._metrics.retries.labels(*self._labels.values).inc()
+            remaining = self._metrics.gauge(series.RATE_LIMIT_REMAINING)
+            remaining.labels(*self._labels.values).set(event.rate_limit_remaining)
 
     def on_rate_limit_waited(self, event: RateLimitWaited) -> None:
-        self._metrics.waits.labels(*self._labels.values).inc()
-        self._metrics.waited.labels(*self._labels.values).inc(event.seconds)
+        self._count(series.RATE_LIMIT_WAITS)
+        self._count(series.RATE_LIMIT_WAIT_SECONDS, event.seconds)
+
+    def on_leases_awaited(self, event: LeasesAwaited) -> None:
+        if not event.seconds:
+            self._count(series.LEASE_WAITS)
+        with self._lock:
+            waited, self._lease_wait = event.seconds - (self._lease_wait if event.seconds else 0.0), event.seconds
+        self._count(series.LEASE_WAIT_SECONDS, max(0.0, waited))
 
     def on_bars_validated(self, event: BarsValidated | OfficialDaysValidated) -> None:
         for finding in event.findings:
-            labels = *self._labels.values, finding.rule, str(finding.severity)
-            self._metrics.rule_violations.labels(*labels).inc(finding.count)
+            self._count(series.RULE_VIOLATIONS, finding.count, finding.rule, str(finding.severity))
 
     def on_bars_stored(self, event: BarsStored) -> None:
-        store, written = self._labels.values, [day for day in event.days if day.sha256 is not None]
-        self._metrics.partitions.labels(*store).inc(len(written))
-        self._metrics.bars_ingested.labels(*store).inc(sum(day.rows for day in written))
-        self._metrics.bars_rejected.labels(*store).inc(sum(day.rejected for day in event.days))
+        written = [day for day in event.days if day.sha256 is not None]
+        self._count(series.PARTITIONS, len(written))
+        self._count(series.BARS_INGESTED, sum(day.rows for day in written))
+        self._count(series.BARS_REJECTED, sum(day.rejected for day in event.days))
 
     def on_job_started(self, event: JobStarted) -> None:
         self._labels = evolve(self._labels, provider=event.provider)  # an import has a provider of its own
+        self._begin_at_zero()
         self._change_backlog(event.job_id, event.planned)
 
     def on_symbol_days_recorded(self, event: SymbolDaysRecorded) -> None:
         self._change_backlog(event.job_id, -len(event.outcomes))
-        failed = sum(outcome.error is not None for outcome in event.outcomes)
+        failed = [outcome.symbol_day for outcome in event.outcomes if outcome.error is not None]
         if failed:
-            self._metrics.errors.labels(*self._labels.values, SYMBOL_DAY_FAILED).inc(failed)
+            self._count(series.ERRORS, len(failed), SYMBOL_DAY_FAILED)
+        with self._lock:
+            renewed = self._changed_days & {outcome.symbol_day for outcome in event.outcomes} - set(failed)
+            self._changed_days -= renewed
+        if renewed:
+            self._count(series.RESTATEMENTS_ADOPTED, len(renewed), OFFICIAL_DAYS)
 
     def on_job_finished(self, event: JobFinished) -> None:
         self._change_backlog(event.job_id, -self._backlog[event.job_id])
         del self._backlog[event.job_id]
+
+    def on_official_days_changed(self, event: OfficialDaysChanged) -> None:
+        with self._lock:
+            self._changed_days.update(change.symbol_day for change in event.changes)
+        self._count(series.RESTATEMENTS_FOUND, len(event.changes), OFFICIAL_DAYS)
+
+    def on_restatements(self, event: RestatementsFound | RestatementsAdopted) -> None:
+        found = isinstance(event, RestatementsFound)
+        self._count(
+            series.RESTATEMENTS_FOUND if found else series.RESTATEMENTS_ADOPTED, event.symbol_days, event.source
+        )
+
+    def _begin_at_zero(self) -> None:
+        """Show known values before the first event: a rise from nothing to one is none for Prometheus."""
+        for each in series.of_origin(series.Origin.RUN):
+            for labels in product(*(each.values.get(label, ()) for label in each.labels)):
+                if each.type is series.SeriesType.COUNTER:
+                    self._metrics.counter(each).labels(*self._labels.values, *labels)
 
     def _change_backlog(self, job_id: int, days: int) -> None:
         """Add to the backlog of all jobs of the store: other pipelines of this process may have some too."""
         with self._lock:
             self._backlog[job_id] += days
         self._metrics.backlog.labels(*self._labels.values).inc(days)
+
+    def _count(self, counter: Series, amount: float = 1, *labels: str) -> None:
+        self._metrics.counter(counter).labels(*self._labels.values, *labels).inc(amount)
+        self._totals.add(counter, labels, amount)

@@ -13,7 +13,7 @@ from attrs import define, field
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from marketpipe.metrics import series as table
-from marketpipe.metrics.series import LATENCY_BUCKETS, Series, SeriesType
+from marketpipe.metrics.series import LATENCY_BUCKETS, Origin, Series, SeriesType, of_origin
 
 Registry = CollectorRegistry
 _METRICS, _COLLECTORS = "_marketpipe_metrics", "_marketpipe_collectors"
@@ -28,24 +28,23 @@ class PipelineMetrics:
     registry: CollectorRegistry = field(repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.requests = self._counter(table.REQUESTS)
-        self.errors = self._counter(table.ERRORS)
-        self.retries = self._counter(table.RETRIES)
-        self.latency = cast(Histogram, collector_in(self.registry, table.LATENCY))
-        self.waits = self._counter(table.RATE_LIMIT_WAITS)
-        self.waited = self._counter(table.RATE_LIMIT_WAIT_SECONDS)
-        self.bars_ingested = self._counter(table.BARS_INGESTED)
-        self.bars_rejected = self._counter(table.BARS_REJECTED)
-        self.rule_violations = self._counter(table.RULE_VIOLATIONS)
-        self.partitions = self._counter(table.PARTITIONS)
-        self.backlog = self._gauge(table.BACKLOG)
-        self.rate_limit_remaining = self._gauge(table.RATE_LIMIT_REMAINING)
+        self._collectors = {
+            series.name: collector_in(self.registry, series) for series in of_origin(Origin.RUN, Origin.PROGRESS)
+        }
+        self.requests, self.errors = self.counter(table.REQUESTS), self.counter(table.ERRORS)
+        self.retries, self.latency = self.counter(table.RETRIES), self.histogram(table.LATENCY)
+        self.waits, self.waited = self.counter(table.RATE_LIMIT_WAITS), self.counter(table.RATE_LIMIT_WAIT_SECONDS)
+        self.bars_ingested, self.bars_rejected = self.counter(table.BARS_INGESTED), self.counter(table.BARS_REJECTED)
+        self.partitions, self.backlog = self.counter(table.PARTITIONS), self.gauge(table.BACKLOG)
 
-    def _counter(self, series: Series) -> Counter:
-        return cast(Counter, collector_in(self.registry, series))
+    def counter(self, series: Series) -> Counter:
+        return cast(Counter, self._collectors[series.name])
 
-    def _gauge(self, series: Series) -> Gauge:
-        return cast(Gauge, collector_in(self.registry, series))
+    def gauge(self, series: Series) -> Gauge:
+        return cast(Gauge, self._collectors[series.name])
+
+    def histogram(self, series: Series) -> Histogram:
+        return cast(Histogram, self._collectors[series.name])
 
 
 def collector_in(registry: CollectorRegistry, series: Series) -> Counter | Gauge | Histogram:

@@ -13,6 +13,8 @@ from typing import Final
 
 from attrs import field, frozen
 
+from marketpipe.shared_kernel.domain import errors
+
 PREFIX: Final = "marketpipe_"
 STORE_LABELS: Final = ("store", "provider", "session")
 """The labels that say which store a value is of. They come first."""
@@ -23,6 +25,17 @@ JOB_STATES: Final = ("completed", "failed", "interrupted")
 OUTCOMES: Final = ("complete", "empty", "partial", "failed")
 VERDICTS: Final = ("complete", "empty", "partial", "missing", "suspect", "short", "unlisted", "pending")
 """The values of ``Verdict``, which this package may not import."""
+SYMBOL_DAY_FAILED, OTHER = "symbol_day_failed", "other"
+
+
+def _kinds_below(error: type[errors.ProviderError]) -> set[str]:
+    """Return the kinds of MarketPipe's own errors, which are few; those that a provider defines are not among them."""
+    own = (each for each in error.__subclasses__() if each.__module__ == errors.__name__)
+    return {error.kind}.union(*map(_kinds_below, own))
+
+
+ERROR_KINDS: Final = (*sorted(_kinds_below(errors.ProviderError)), SYMBOL_DAY_FAILED, OTHER)
+"""A kind that a provider of your own defines counts as "other"."""
 SOURCES_OF_RESTATEMENTS: Final = ("audit", "official_days", "adjustment")
 
 
@@ -94,7 +107,7 @@ ERRORS: Final = _counter(
     "errors",
     "Failed requests and symbol-days, by kind of error. rate_limited: lower alpaca.rate_limit_per_min. credentials: "
     "renew the keys. symbol_day_failed: marketpipe status --json names them, and the next run requests them again.",
-    kind=(),
+    kind=ERROR_KINDS,
 )
 RETRIES: Final = _counter(
     "retries_total", "requests", "Requests that were repeated after a failure. Many: the provider is in trouble."

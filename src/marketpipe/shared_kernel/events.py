@@ -314,6 +314,45 @@ class JobFinished(Event):
 
 
 @frozen
+class RunFinished(Event):
+    """A run of the façade ended: ``kind`` is ingest, update, audit, import, aggregate or verify.
+
+    ``state`` is completed, failed or interrupted. A run that was refused before it began has no such event.
+    """
+
+    kind: str
+    state: str
+    finished_at: Timestamp
+    seconds: float
+
+
+@frozen
+class FilesSynced(Event):
+    """So many files were written, synced to the disk, and published."""
+
+    files: int
+
+
+@frozen
+class RestatementsFound(Event):
+    """The provider has changed so many ``symbol_days`` that are stored.
+
+    ``source`` is what showed it: audit, official_days or adjustment.
+    """
+
+    source: str
+    symbol_days: int
+
+
+@frozen
+class RestatementsAdopted(Event):
+    """The new bars of so many ``symbol_days`` were stored; the former ones are kept as revisions."""
+
+    source: str
+    symbol_days: int
+
+
+@frozen
 class MetricsServed(Event):
     """The metrics of a run can be scraped at ``address``, a URL, until the run ends."""
 
@@ -324,6 +363,14 @@ class MetricsServed(Event):
 class MetricsNotServed(Event):
     """A run goes on without a server for its metrics, for this ``reason``."""
 
+    reason: str
+
+
+@frozen
+class MetricsNotDelivered(Event):
+    """The metrics of a run did not reach ``place``, a file or a Pushgateway, for this ``reason``. The run is over."""
+
+    place: str
     reason: str
 
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 from marketpipe.ingestion.domain.coverage.verdict import Verdict
 from marketpipe.ingestion.domain.ingestion_job import JobState
 from marketpipe.metrics import metrics_in, series
-from marketpipe.metrics.observer import ERROR_KINDS
-from marketpipe.metrics.series import ALL, Series, SeriesType
+from marketpipe.metrics.series import ALL, ERROR_KINDS, Series, SeriesType
 from marketpipe.shared_kernel.domain.symbol import Outcome
 
 

@@ -10,7 +10,14 @@ from typing import Protocol
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, LeasedDays
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
-from marketpipe.ingestion.domain.store_status import JobRecord, RecordedFile, StateCondition, SymbolSummary
+from marketpipe.ingestion.domain.store_status import (
+    JobRecord,
+    RecordedFile,
+    RunRecord,
+    StateCondition,
+    SymbolSummary,
+    TotalKey,
+)
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, OfficialYearRegister, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -31,6 +38,9 @@ class IngestionState(Protocol):
 
     @property
     def statistics(self) -> Statistics: ...
+
+    @property
+    def runs(self) -> Runs: ...
 
     @property
     def leases(self) -> SymbolDayLeases: ...
@@ -148,6 +158,21 @@ class Jobs(Protocol):
 
     def latest(self, most: int) -> Sequence[JobRecord]:
         """Return at most so many jobs, the latest first."""
+
+
+class Runs(Protocol):
+    """How the last runs of one store ended, and what all of them counted. Raises ``StateError``."""
+
+    def record(self, run: RunRecord, counted: Mapping[TotalKey, float], stated: Mapping[TotalKey, float]) -> None:
+        """Commit a run: ``counted`` is added to the totals, and ``stated`` replaces them."""
+
+    def state(self, values: Mapping[TotalKey, float]) -> None:
+        """Replace these totals alone."""
+
+    def latest(self) -> Sequence[RunRecord]:
+        """Return the last run of each kind and state, by kind, then state."""
+
+    def totals(self) -> Mapping[TotalKey, float]: ...
 
 
 class Statistics(Protocol):

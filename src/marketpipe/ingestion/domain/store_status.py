@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, SessionKind, TradingDate
 
 
@@ -89,6 +90,20 @@ class JobRecord:
     planned: int
     done: int
     failed: int
+
+
+@frozen
+class RunRecord:
+    """The last run of its ``kind``, such as update, that ended in its ``state``: completed, failed or interrupted."""
+
+    kind: str
+    state: str
+    finished_at: Timestamp
+    seconds: float
+
+
+TotalKey = tuple[str, tuple[str, ...]]
+"""The name of a figure and the values of its labels."""
 
 
 @frozen

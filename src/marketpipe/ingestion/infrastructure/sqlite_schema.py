@@ -1,4 +1,4 @@
-"""The tables of state/marketpipe.sqlite, version 5, and the migrations from earlier versions.
+"""The tables of state/marketpipe.sqlite, version 6, and the migrations from earlier versions.
 
 Dates are ISO text and moments RFC 3339 in UTC; but ``known_since`` is microseconds since 1970, which is faster to read
 for hundreds of thousands of rows, and NULL in rows of version 1. ``mark`` is a ``VersionMark``, '' if it is unknown.
@@ -8,7 +8,8 @@ recorded; ``figures`` are packed ``DayFigures``, NULL likewise. ``changes`` coun
 and ``change`` is the number of the write that a checkpoint came with; 0 in rows of earlier versions. A ``holder`` is
 the name of a ``HolderLock``; ``until`` is microseconds since 1970. ``closing_auction`` is in minutes after the close,
 NULL if the provider does not declare it. ``answered`` has a bit for each day of a year, the lowest for 1 January. The
-table ``claims`` lists the symbol-days of each lease; its name is part of the schema and stays.
+table ``claims`` lists the symbol-days of each lease; its name is part of the schema and stays. ``runs`` has the last
+run of each kind and state; ``totals`` adds up what runs counted, ``labels`` being a JSON array.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Final, Literal
 
 from marketpipe.shared_kernel.domain.errors import StateError
 
-VERSION: Final = 5
+VERSION: Final = 6
 APPLICATION_ID: Final = 0x4D504950  # "MPIP"
 
 STORES: Final = """
@@ -136,8 +137,29 @@ CREATE TABLE files (
 ) STRICT, WITHOUT ROWID
 """
 
+RUNS: Final = """
+CREATE TABLE runs (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    finished_at TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (store_id, kind, state)
+) STRICT, WITHOUT ROWID
+"""
+
+TOTALS: Final = """
+CREATE TABLE totals (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    name TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (store_id, name, labels)
+) STRICT, WITHOUT ROWID
+"""
+
 SHARING: Final = (LEASES, CLAIMS, CLAIMS_BY_DAY)
-TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, OFFICIAL_YEARS, FILES, *SHARING)
+TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, OFFICIAL_YEARS, FILES, RUNS, TOTALS, *SHARING)
 
 
 @contextmanager
@@ -210,6 +232,7 @@ STEPS: Final = {
         "ALTER TABLE stores ADD COLUMN closing_auction INTEGER",
         "PRAGMA user_version = 5",
     ),
+    5: (RUNS, TOTALS, "PRAGMA user_version = 6"),
 }
 """For each version the statements that migrate it to a later one, step by step up to the present one."""
 

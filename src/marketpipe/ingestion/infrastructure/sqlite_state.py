@@ -14,6 +14,7 @@ from marketpipe.ingestion.infrastructure.sqlite_file import TIMEOUT_SECONDS, SQL
 from marketpipe.ingestion.infrastructure.sqlite_file_digests import SQLiteFileDigests
 from marketpipe.ingestion.infrastructure.sqlite_leases import SQLiteLeases
 from marketpipe.ingestion.infrastructure.sqlite_official_years import SQLiteOfficialYears
+from marketpipe.ingestion.infrastructure.sqlite_runs import SQLiteRuns
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
@@ -63,6 +64,7 @@ class SQLiteState:
         self.checkpoints = SQLiteCheckpoints(self._file)
         self.jobs = SQLiteJobs(self._file)
         self.statistics = SQLiteStatistics(self._file)
+        self.runs = SQLiteRuns(self._file)
         self.leases = SQLiteLeases(self._file)
         self.file_digests = SQLiteFileDigests(self._file)
         self.official_years = SQLiteOfficialYears(self._file)

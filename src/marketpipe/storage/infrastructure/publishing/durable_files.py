@@ -51,13 +51,15 @@ class DurableFiles:
         executor: Executor | None = None,
         roots: Collection[Path] = (),
         recorder: Recorder | None = None,
+        on_synced: Callable[[int], None] = lambda _: None,
     ) -> None:
         """``executor`` writes and syncs files: a disk commits many that wait together as quickly as one.
 
         Below the ``roots`` no link is followed, or files would be written, replaced and removed outside of the store.
-        ``recorder`` records what is published; None for what belongs to no store.
+        ``recorder`` records what is published; None for what belongs to no store. ``on_synced`` is called with the
+        number of files that were published, each synced.
         """
-        self._recorder = recorder or NothingRecorded()
+        self._recorder, self._on_synced = recorder or NothingRecorded(), on_synced
         self._lock, self._known, self._executor = threading.Lock(), set[Path](), executor or SameThread()
         self._roots, self._writing = frozenset(roots), WriterLock()
         self._unsynced = Counter[Path]()
@@ -86,6 +88,8 @@ class DurableFiles:
                 group.discard()
             # A rename is durable once its folder is synced; only then may the files be reported as stored.
             self._sync(group.folders)
+        if group.modified_ns:
+            self._on_synced(len(group.modified_ns))
 
     def keep(self, second_names: Mapping[Path, Path]) -> None:
         """Give each file a second name, under which it remains when another file is published over the first.

@@ -1,0 +1,51 @@
+"""How the last runs of a store ended, and what all of them counted, in the tables runs and totals."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from marketpipe.ingestion.domain.store_status import RunRecord, TotalKey
+from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+
+REPLACE_RUN: Final = "INSERT OR REPLACE INTO runs (store_id, kind, state, finished_at, seconds) VALUES (?,?,?,?,?)"
+SELECT_RUNS: Final = "SELECT kind, state, finished_at, seconds FROM runs WHERE store_id = ? ORDER BY kind, state"
+REPLACE_TOTAL: Final = "INSERT OR REPLACE INTO totals (store_id, name, labels, value) VALUES (?,?,?,?)"
+ADD_TO_TOTAL: Final = (
+    "INSERT INTO totals (store_id, name, labels, value) VALUES (?,?,?,?) "
+    "ON CONFLICT DO UPDATE SET value = value + excluded.value"
+)
+SELECT_TOTALS: Final = "SELECT name, labels, value FROM totals WHERE store_id = ?"
+
+
+class SQLiteRuns:
+    """``Runs`` of one store."""
+
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+
+    def record(self, run: RunRecord, counted: Mapping[TotalKey, float], stated: Mapping[TotalKey, float]) -> None:
+        ended = run.kind, run.state, str(run.finished_at), run.seconds
+        with self._file.transaction() as connection:
+            connection.execute(REPLACE_RUN, (self._file.store_id, *ended))
+            self._write(connection, ADD_TO_TOTAL, counted)
+            self._write(connection, REPLACE_TOTAL, stated)
+
+    def state(self, values: Mapping[TotalKey, float]) -> None:
+        with self._file.transaction() as connection:
+            self._write(connection, REPLACE_TOTAL, values)
+
+    def latest(self) -> Sequence[RunRecord]:
+        with self._file.rows(SELECT_RUNS) as rows:
+            return [RunRecord(kind, state, Timestamp.parse(at), seconds) for kind, state, at, seconds in rows]
+
+    def totals(self) -> Mapping[TotalKey, float]:
+        with self._file.rows(SELECT_TOTALS) as rows:
+            return {(name, tuple(json.loads(labels))): value for name, labels, value in rows}
+
+    def _write(self, connection: sqlite3.Connection, statement: str, values: Mapping[TotalKey, float]) -> None:
+        rows = [(self._file.store_id, name, json.dumps(labels), value) for (name, labels), value in values.items()]
+        connection.executemany(statement, rows)
