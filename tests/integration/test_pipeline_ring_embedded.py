@@ -16,8 +16,10 @@ from marketpipe.shared_kernel.events import (
     BarsStored,
     BarsValidated,
     Event,
+    FilesSynced,
     JobFinished,
     JobStarted,
+    RunFinished,
     SymbolDaysRecorded,
 )
 from tests.support.inline_executor import InlineExecutor
@@ -55,16 +57,19 @@ def test_a_subscriber_hears_of_everything_in_the_order_in_which_it_came_about(tm
         report = made.ingest()
 
     assert [type(event) for event in heard] == [
+        FilesSynced,  # the calendar
         JobStarted,
         BarsRequested,
         BarsFetched,
         BarsValidated,
+        FilesSynced,
         BarsStored,
         SymbolDaysRecorded,
         BarsExhausted,
         JobFinished,
+        RunFinished,
     ]
-    assert heard[-1] == JobFinished(report.job_id, "scripted", "completed")
+    assert heard[-2] == JobFinished(report.job_id, "scripted", "completed")
 
 
 def test_an_observers_errors_are_logged_and_break_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
