@@ -49,6 +49,7 @@ from .provider_kit import RawMarketData as RawMarketData
 from .provider_kit import RefusedSymbol as RefusedSymbol
 from .provider_kit import RetryPolicy as RetryPolicy
 from .provider_kit import SymbolRun as SymbolRun
+from .report_page.page import ReportPage as ReportPage
 from .reports import AuditReport as AuditReport
 from .reports import CoverageReport as CoverageReport
 from .reports import ImportReport as ImportReport

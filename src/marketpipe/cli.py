@@ -68,6 +68,7 @@ SECTIONS: Mapping[str, Mapping[str, Command | Group]] = {
     },
     "Completeness and integrity": {
         "coverage": checking.coverage,
+        "report": checking.report,
         "validate": checking.validate,
         "verify": checking.verify,
         "freeze": checking.freeze,

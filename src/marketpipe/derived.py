@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.timestamp import Timestamp
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+    from marketpipe.storage.infrastructure.aggregates.freshness_survey import FreshnessSurvey
     from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
     from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
     from marketpipe.storage.infrastructure.reading.exporting import Load, TableFile
+    from marketpipe.storage.infrastructure.reading.former_versions import FormerVersions
+    from marketpipe.storage.infrastructure.reading.quarantine import Quarantine, RuleExamples
 
 MOST_AGGREGATING_THREADS = 8
 
@@ -128,3 +131,40 @@ def last_day_of(first: TradingDate, last: TradingDate, timeframe: Timeframe) -> 
     from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods
 
     return days_of_periods(first, last, timeframe)[1] if timeframe.is_made_of_days else last
+
+
+# --- what a report page shows besides coverage
+def version_of(parts: Parts) -> object:
+    """Return what changes whenever an ingestion records something, or a job ends."""
+    state = composition.known_state(parts)
+    return id(state), state.leases.position(), [(job.job_id, job.state) for job in state.jobs.latest(1)]
+
+
+def quarantine(parts: Parts) -> Quarantine:
+    from marketpipe.storage.infrastructure.reading.quarantine import Quarantine
+
+    return Quarantine(composition.layout(parts))
+
+
+def new_rule_examples() -> RuleExamples:
+    from marketpipe.storage.infrastructure.reading.quarantine import RuleExamples
+
+    return RuleExamples()
+
+
+def former_versions(parts: Parts) -> FormerVersions:
+    from marketpipe.storage.infrastructure.reading.former_versions import FormerVersions
+
+    return FormerVersions(composition.layout(parts))
+
+
+def freshness_survey(parts: Parts) -> FreshnessSurvey:
+    from marketpipe.storage.infrastructure.aggregates.freshness_survey import FreshnessSurvey
+
+    return FreshnessSurvey(composition.layout(parts), lambda: composition.closing_auction(parts))
+
+
+def made_timeframes(parts: Parts) -> tuple[Timeframe, ...]:
+    """Return the configured timeframes, and all others that were ever aggregated, the shortest first."""
+    found = {*parts.config.timeframes, *composition.layout(parts).timeframes()}
+    return tuple(timeframe for timeframe in Timeframe if timeframe in found and timeframe.is_aggregated)

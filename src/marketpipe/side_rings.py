@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.official.official_check import OfficialYearCheck
     from marketpipe.storage.infrastructure.official.official_files import OfficialFiles
     from marketpipe.validation.application.bar_validator import OfficialDayValidator
+    from marketpipe.validation.infrastructure.broken_rules import BrokenRules
 
 
 def official_days(parts: Parts) -> OfficialDaysCoordinator:
@@ -223,6 +224,16 @@ def reviewer(parts: Parts) -> StoredBarsReviewer:
     parts.bus.subscribe(StoredBarsRead, validator.on_stored_bars_read)
     stored = composition.stored_bars(parts)
     return StoredBarsReviewer(stored.stored_days, stored.read, parts.bus)
+
+
+@once
+def broken_rules(parts: Parts) -> BrokenRules:
+    """Make what finds which stored bars break a rule, warnings included."""
+    from marketpipe.validation.infrastructure.broken_rules import BrokenRules
+    from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
+
+    rules = BusinessRuleValidator(RuleBook.with_severities(parts.config.validation.severities))
+    return BrokenRules(rules, composition.calendar(parts), parts.clock)
 
 
 def new_figure_recorder(parts: Parts) -> FigureRecorder | None:

@@ -50,10 +50,12 @@ from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import composition, derived, dropping, exports, reading, side_rings
+from . import composition, derived, dropping, exports, reading, reporting, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from marketpipe.ingestion.application.coverage_assessor import Watch
 
 E = TypeVar("E", bound=Event)
 JOBS_IN_STATUS, EVERY_JOB = 10, 1_000_000
@@ -148,10 +150,16 @@ class Store:
         without a configured provider it is everything that was ever asked for. Asks no provider and changes nothing.
         Raises ``ConfigurationError`` if nothing was ever ingested and the arguments do not name the range.
         """
+        return self._covered(symbols, start, end)
+
+    def _covered(
+        self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None, *watch: Watch
+    ) -> CoverageReport:
+        """Return the coverage; ``watch`` receives what each symbol is judged by."""
         scope = self._known_scope(symbols, start, end)
         if symbols is not None:
             refuse_unknown(scope.symbols, self._named_symbols(), self._config.output_path)
-        assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(scope)
+        assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(scope, *watch)
         recorded = side_rings.new_recorded_files(self._parts, composition.new_stored_files(self._parts))
         lost = recorded.lost(scope.symbols, scope.first, scope.last)
         identity = composition.known_identity(self._parts)
@@ -213,6 +221,7 @@ class Store:
         return derived.query(self._parts).run(sql)
 
     load, export, export_query, drop = reading.load, exports.export, exports.export_query, dropping.drop
+    report = reporting.report
     """Methods like the others: what they need is in a module of its own."""
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:

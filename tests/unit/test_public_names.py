@@ -124,6 +124,7 @@ PUBLIC_NAMES = [
     "RawMarketData",
     "RecoveryReport",
     "RefusedSymbol",
+    "ReportPage",
     "RequestCompleted",
     "RequestRetried",
     "Restatement",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marketpipe.commands.options import Config, End, Json, Start, Symbols, chosen
+from marketpipe.commands.options import Config, End, EndOrLatest, Json, Overwrite, Start, Symbols, chosen
 from marketpipe.terminal.process import exit_with, open_store
 from marketpipe.terminal.verbosity import is_wanted
 
@@ -38,6 +38,39 @@ def coverage(
     if is_wanted(ok, json):
         print_coverage(report, as_json=json, config=pipeline.config)
     exit_with(ok)
+
+
+def report(
+    config: Config = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("report.html"),
+    overwrite: Overwrite = False,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: EndOrLatest = None,
+    bars_mb: Annotated[float, typer.Option("--bars-mb", help="Megabytes of minute bars in the file.")] = 16.0,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it live on loopback until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option("--port", help="Port for --serve; 0 is any free one.")] = 0,
+    json: Json = False,
+) -> None:
+    """Write one HTML file that shows the store: completeness, gaps, quality, restatements, volumes, candle charts.
+
+    It opens from disk and makes no request. With --serve the same page is served to browsers on this machine, and
+    follows an ingestion that runs. Needs the extra: pip install 'marketpipe[report]'.
+    """
+    from marketpipe.report_page.page import check_installed, checked_target
+    from marketpipe.terminal.reporting import print_page, serve_report
+
+    check_installed()
+    with open_store(config) as pipeline:
+        chosen_symbols = chosen(pipeline, symbols)
+        if serve:
+            serve_report(pipeline, chosen_symbols, start, end, port)
+            return
+        checked_target(output, overwrite=overwrite)
+        page = pipeline.report(chosen_symbols, start, end, bars_mb=bars_mb)
+        written = page.write(output, overwrite=overwrite)
+    if is_wanted(ok=True, as_json=json):
+        print_page(page, written, as_json=json)
 
 
 def verify(

@@ -28,6 +28,8 @@ from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
 
 StoredSpan = tuple[TradingDate, TradingDate]
+Watch = Callable[[SymbolDays, SessionGrid], None]
+"""Is called with what is known of one symbol in the sessions of a scope; again if that symbol is assessed again."""
 SYMBOLS_OF_A_MARKET, SYMBOLS_COMPARED = 100, 20
 MUCH_BETTER = 0.8
 """Times the misfit of the other symbol: less, and the bars are the symbol's own."""
@@ -45,6 +47,11 @@ class _Run:
     spans: Mapping[Symbol, StoredSpan]
     figures: FigureSurvey
     premature: Mapping[SymbolDay, Timestamp]
+    watch: Watch
+
+
+def _unwatched(_: SymbolDays, __: SessionGrid) -> None:
+    pass
 
 
 class CoverageAssessor:
@@ -75,11 +82,12 @@ class CoverageAssessor:
         self._calendar, self._finality, self._clock = calendar, finality, clock
         self._checkpoints, self._inventory, self._thresholds = checkpoints, inventory, thresholds
 
-    def assess(self, scope: IngestionScope) -> tuple[SymbolCoverage, ...]:
+    def assess(self, scope: IngestionScope, watch: Watch = _unwatched) -> tuple[SymbolCoverage, ...]:
         """Return one coverage for each symbol, ascending, over the sessions of the scope that have begun.
 
-        The baseline includes the sessions around the scope and those of a year before it, and the market all symbols
-        of the store, wanted or not; an even sample of 100 if it has more.
+        ``watch`` receives what each symbol is judged by, so that it need not be read again. The baseline includes the
+        sessions around the scope and those of a year before it, and the market all symbols of the store, wanted or not;
+        an even sample of 100 if it has more.
         """
         spans = self._checkpoints.stored_spans()
         grid = self._grid(scope, min((first for first, _ in spans.values()), default=scope.first))
@@ -90,10 +98,10 @@ class CoverageAssessor:
             grid, market, scope.session_kind, self._thresholds, ratios.lowest(), figures.market()
         )
         premature = self._checkpoints.premature(self._clock.now().plus(CLOCKS_DIFFER))
-        run = _Run(scope, classifier, spans, figures, premature)
+        run = _Run(scope, classifier, spans, figures, premature, watch)
         of_days = self._of_days_alone(scope)
         found = {
-            symbol: self._of_days(symbol, grid.cut(grid.within(scope.first, scope.last)))
+            symbol: self._of_days(symbol, grid.cut(grid.within(scope.first, scope.last)), watch)
             if symbol in of_days
             else self._assess(symbol, run)
             for symbol in scope.symbols
@@ -159,8 +167,10 @@ class CoverageAssessor:
             return frozenset()
         return frozenset(scope.symbols) - self._checkpoints.requested_spans().keys()
 
-    def _of_days(self, symbol: Symbol, grid: SessionGrid) -> SymbolCoverage:
-        return daily_coverage(symbol, grid, self._official_days(symbol, grid))
+    def _of_days(self, symbol: Symbol, grid: SessionGrid, watch: Watch) -> SymbolCoverage:
+        official = self._official_days(symbol, grid)
+        watch(SymbolDays.of(symbol, grid, {}, {}, official=official), grid)
+        return daily_coverage(symbol, grid, official)
 
     def _official_days(self, symbol: Symbol, grid: SessionGrid) -> Mapping[TradingDate, OfficialDay | None]:
         return self._official.between(symbol, grid.dates[0], grid.dates[-1]) if self._official and grid.dates else {}
@@ -195,7 +205,9 @@ class CoverageAssessor:
         part = grid.within(scope.first, scope.last)
         findings = run.classifier.classify(days, stale, copied, part)[part]
         findings = suspect_if_dated_ahead(findings, days.records[part], self._clock.now().plus(CLOCKS_DIFFER))
-        return SymbolCoverage.of(days.cut(part), grid.cut(part), findings, strays)
+        wanted, sessions = days.cut(part), grid.cut(part)
+        run.watch(wanted, sessions)
+        return SymbolCoverage.of(wanted, sessions, findings, strays)
 
     def _examined(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> tuple[Checked, Conditions]:
         """Examine the files of a symbol. Those of a month that cannot be read have a condition of their own.

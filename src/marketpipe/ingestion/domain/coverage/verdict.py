@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, Flag
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import Factory, field, frozen
 
@@ -228,6 +228,20 @@ def gaps_in(symbol: Symbol, dates: Sequence[TradingDate], findings: Mapping[Trad
     return gaps
 
 
+class CoverageColumns(NamedTuple):
+    """The verdicts on one symbol as columns, with an entry for each session: objects would be slow for many symbols.
+
+    ``verdicts`` are positions in ``Verdict``, ``evidence`` the values of ``Evidence``. ``minutes`` has two entries for
+    each session: the first and the last minute with a bar, counted from 04:00 New York; -1 if there is none.
+    """
+
+    verdicts: bytes
+    evidence: bytes
+    bars: Sequence[int]
+    rejected: Sequence[int]
+    minutes: Sequence[int]
+
+
 @frozen
 class SymbolCoverage:
     """The verdicts on one symbol, one for each session of the range that has begun; dates ascend.
@@ -264,6 +278,10 @@ class SymbolCoverage:
         evidence = bytes(finding.evidence.value for finding in findings)
         explained = {i: finding for i, finding in enumerate(findings) if finding.detail is not None}
         return cls(days.symbol, grid, verdicts, bars, rejected, minutes, evidence, explained, tuple(sorted(strays)))
+
+    @property
+    def columns(self) -> CoverageColumns:
+        return CoverageColumns(self._verdicts, self._evidence, self._bars, self._rejected, self._minutes)
 
     @property
     def verdicts(self) -> list[Verdict]:

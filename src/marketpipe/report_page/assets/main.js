@@ -1,0 +1,108 @@
+// The page as a whole: which view is open, dark or light, and newer facts if the page is served live.
+
+const REFRESH_MS = 5000;
+const page = { facts: null, filled: new Set(), day: null };
+
+function contentOf(name) {
+  return name === "overview" ? document.getElementById("overview-more") : document.querySelector(`#${name} .content`);
+}
+
+async function openView() {
+  const [name, symbol, date] = location.hash.slice(1).split("/").map(decoded);
+  const view = document.getElementById(name)?.matches("main > section") ? name : "overview";
+  for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== view;
+  for (const link of document.querySelectorAll("nav a"))
+    link.getAttribute("href") === `#${view}` ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  if (view === "day") {
+    page.day ??= new DayView(page.facts, contentOf("day"));
+    await page.day.show(symbol, date);
+  } else if (!page.filled.has(view)) {
+    page.filled.add(view);
+    await VIEWS[view](page.facts, contentOf(view));
+  } else {
+    redraw();
+  }
+  document.documentElement.dataset.ready = view;
+}
+
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
+function redraw() {
+  redrawCharts();
+  for (const canvas of document.querySelectorAll("canvas.strip")) canvas.redraw?.();
+  contentOf("completeness").heatMap?.soon();
+}
+
+function toggleTheme() {
+  const root = document.documentElement, dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : dark;
+  root.dataset.theme = isDark ? "light" : "dark";
+  redraw();
+}
+
+function take(payload) {
+  page.facts = new Facts(payload);
+  page.filled.clear();
+  page.day = null;
+}
+
+// Asks the server for newer facts; what is typed or scrolled stays until something has changed.
+function keepCurrent() {
+  const pause = document.getElementById("pause"), made = document.getElementById("made");
+  let paused = false;
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.setAttribute("aria-pressed", paused);
+    pause.textContent = paused ? "Continue" : "Pause";
+  });
+  const again = async () => {
+    if (!paused) {
+      try {
+        const answer = await fetch("facts", { cache: "no-store", headers: { "If-None-Match": page.facts.tag ?? "" } });
+        if (answer.status === 200) {
+          const payload = await answer.json();
+          if (payload.tag !== page.facts.tag) {
+            const { scrollX, scrollY } = window;
+            take(payload);
+            renderOverview();
+            await openView();
+            window.scrollTo(scrollX, scrollY);
+          }
+        }
+        made.textContent = `live · as of ${momentOf(page.facts.made_at)} UTC`;
+      } catch {
+        made.textContent = `the server has ended · as of ${momentOf(page.facts.made_at)} UTC`;
+      }
+    }
+    setTimeout(again, REFRESH_MS);
+  };
+  setTimeout(again, REFRESH_MS);
+}
+
+// The numbers at the top, which the server has written for the first facts.
+function renderOverview() {
+  const { facts } = page, title = document.getElementById("overview-title");
+  title.textContent = facts.complete ? "Complete: nothing is missing or suspect" : "Not complete";
+  title.className = facts.complete ? "good" : "bad";
+  const values = [facts.symbols.length, facts.sessions, facts.totals.symbol_days, facts.totals.bars, facts.totals.rejected, facts.totals.restated, facts.totals.stale];
+  document.querySelectorAll("#overview .cards b").forEach((place, at) => { if (at < values.length) place.textContent = number(values[at]); });
+  const rows = Object.entries(facts.counts).map(([name, count]) => element("tr", {},
+    element("th", { scope: "row" }, chip(name), name), element("td", { class: "number" }, number(count)),
+    element("td", { class: "number" }, percent(count / (facts.totals.symbol_days || 1))), element("td", {}, facts.meanings[name])));
+  document.querySelector("#overview .verdicts tbody").replaceChildren(...rows);
+}
+
+function begin() {
+  take(JSON.parse(document.getElementById("facts").textContent));
+  document.getElementById("theme").addEventListener("click", toggleTheme);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  window.addEventListener("hashchange", () => openView());
+  window.addEventListener("beforeprint", redraw);
+  if (page.facts.live) keepCurrent();
+  openView();
+}
+
+// The chart library and the bars come after this script: they are not waited for.
+document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", begin) : begin();

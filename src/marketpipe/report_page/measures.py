@@ -1,0 +1,69 @@
+"""What the minutes of each symbol-day add up to, beside its official day: filled while coverage is assessed."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from marketpipe.ingestion.domain.coverage.baseline import GridSession, SessionGrid
+from marketpipe.ingestion.domain.coverage.market import SymbolDays
+from marketpipe.ingestion.domain.coverage.reconciliation import Comparison
+from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
+from marketpipe.shared_kernel.domain.ohlcv_bar import LOT, DayFigures, OfficialDay
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import MINUTES_A_DAY
+
+Floats = npt.NDArray[np.float32]
+UNKNOWN: Final = math.nan
+NAMES: Final = ("volume", "official_volume", "difference", "open", "high", "low", "close")
+"""By session: shares in the minutes, official shares, the largest relative difference of a price between both, and the
+official prices. ``UNKNOWN`` if there is none."""
+
+
+class DayMeasures:
+    """Seven columns of each symbol, with an entry for each session. ``add`` is a ``Watch`` of an assessment."""
+
+    def __init__(self) -> None:
+        self._of: dict[Symbol, tuple[array[float], ...]] = {}
+
+    def add(self, days: SymbolDays, grid: SessionGrid) -> None:
+        """Take the measures of one symbol, in the place of earlier ones."""
+        columns = tuple(array("f") for _ in NAMES)
+        official = days.official
+        for record, item in zip(days.records, grid.sessions, strict=True):
+            day = official.get(item.session.trading_date)
+            for column, value in zip(columns, _measured(record, item, day), strict=True):
+                column.append(value)
+        self._of[days.symbol] = columns
+
+    def columns(self, symbols: Iterable[Symbol], sessions: int) -> dict[str, Floats]:
+        """Return each column with a row for each of the symbols; unknown rows have no number."""
+        nothing = array("f", [UNKNOWN]) * sessions
+        rows = [self._of.get(symbol) or (nothing,) * len(NAMES) for symbol in symbols]
+        shape = len(rows), sessions
+        return {
+            name: np.array([row[number] for row in rows], np.float32).reshape(shape)
+            for number, name in enumerate(NAMES)
+        }
+
+
+def _measured(record: IngestionCheckpoint | None, item: GridSession, day: OfficialDay | None) -> Sequence[float]:
+    figures = record.figures if record is not None else None
+    volume = figures.total_volume if figures is not None else UNKNOWN
+    if day is None:
+        return volume, *(UNKNOWN,) * (len(NAMES) - 1)
+    return volume, day.volume, _difference(figures, item, day), day.open, day.high, day.low, day.close
+
+
+def _difference(figures: DayFigures | None, item: GridSession, day: OfficialDay) -> float:
+    """Return the largest relative difference of a price; figures of other hours are not compared."""
+    if figures is None or day.volume < LOT or not 0 <= item.opens < MINUTES_A_DAY:
+        return UNKNOWN
+    if figures.opens != item.opens or figures.closes - figures.opens != item.length:
+        return UNKNOWN
+    return max(map(abs, Comparison.of(figures, day).prices))

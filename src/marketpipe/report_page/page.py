@@ -1,0 +1,149 @@
+"""The finished page: the template filled with the facts, the styles, the scripts and the chart library."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+
+from marketpipe.report_page.facts import StoreFacts
+from marketpipe.report_page.payload import Json, payload
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+HERE: Final = Path(__file__).parent
+SCRIPTS: Final = ("columns", "elements", "tables", "heatmap", "charts", "day", "views", "main")
+"""In this order: each uses names of those before it. Together they are one script, and so have one hash."""
+POLICY: Final = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: blob:; "
+    "style-src 'unsafe-inline'; script-src {scripts}; connect-src {connect}"
+)
+"""No request leaves the page, whatever is in it. The charts set styles on their elements, which can load nothing."""
+INSTALL: Final = "the report page needs Jinja2 and plotly: pip install 'marketpipe[report]', then run this again"
+
+
+@frozen
+class ReportPage:
+    """One self-contained HTML file. ``html`` is its text; ``embedded`` symbol-days of ``stored`` have bars in it."""
+
+    html: str = field(repr=lambda html: f"<{len(html):,} characters>")
+    symbols: int
+    sessions: int
+    embedded: int
+    stored: int
+    complete: bool
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.html.encode())
+
+    def write(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the page to a file, which appears when it is complete, and return its path.
+
+        Raises ``ConfigurationError`` for a file that exists, unless ``overwrite``, and for a folder that does not;
+        ``StorageError`` if it cannot be written.
+        """
+        target = checked_target(path, overwrite=overwrite)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(self.html, "utf-8", newline="")
+            temporary.replace(target)
+        except OSError as error:
+            raise StorageError(f"{target} cannot be written: {error.strerror or error}") from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        return target
+
+
+def checked_target(path: str | Path, *, overwrite: bool) -> Path:
+    """Return the path of a page that can be written there. Raises ``ConfigurationError``; changes nothing."""
+    try:
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise ConfigurationError(f"{path} is a folder; name a file, such as {path}/report.html")
+        if not target.parent.is_dir():
+            raise ConfigurationError(f"{path}: there is no folder {target.parent}; make it first")
+        if target.exists() and not overwrite:
+            raise ConfigurationError(f"{path} exists: name another file, or overwrite it with --overwrite")
+    except ValueError as error:  # a null character
+        raise ConfigurationError(f"{str(path)!r} cannot be written: {error}") from error
+    return target
+
+
+def page_of(facts: StoreFacts) -> ReportPage:
+    """Return the page of these facts. Raises ``ConfigurationError`` if the extra ``report`` is not installed."""
+    return ReportPage(
+        rendered(payload(facts), "\n".join(facts.days.packed.values())),
+        len(facts.coverage.symbols),
+        len(facts.coverage.dates),
+        len(facts.days.packed),
+        facts.days.stored,
+        facts.coverage.ok,
+    )
+
+
+def rendered(content: Json, bars: str = "") -> str:
+    """Return the HTML of a payload. ``bars`` has a line of packed bars for each embedded symbol-day."""
+    template, library = page_template(), chart_library()
+    script = "\n".join((HERE / "assets" / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    scripts = " ".join(_source_of(text) for text in (script, library))
+    return template.render(
+        facts=content,
+        policy=POLICY.format(scripts=scripts, connect="'self'" if content["live"] else "'none'"),
+        styles=(HERE / "assets" / "page.css").read_text("utf-8"),
+        script=script,
+        library=packed_library(),
+        bars=bars,
+    )
+
+
+def check_installed() -> None:
+    """Raise ``ConfigurationError`` if the extra ``report`` is not installed: before a long survey, not after it."""
+    page_template(), chart_library()
+
+
+@lru_cache(1)
+def page_template() -> Template:
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(INSTALL) from error
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    number: Callable[[int], str] = "{:,}".format
+    environment.filters["number"] = number
+    return environment.get_template("page.html.j2")
+
+
+@lru_cache(1)
+def chart_library() -> str:
+    """Return the script that plotly's package ships. The package is not imported: that takes half a second."""
+    found = find_spec("plotly")
+    file = Path(found.origin).parent / "package_data" / "plotly.min.js" if found and found.origin else None
+    if file is None or not file.is_file():
+        raise ConfigurationError(INSTALL)
+    return file.read_text("utf-8")
+
+
+@lru_cache(1)
+def packed_library() -> str:
+    """Return the script compressed, as text: it is unpacked when the first chart is opened, not before."""
+    return base64.b64encode(zlib.compress(chart_library().encode(), 9)).decode()
+
+
+def _source_of(script: str) -> str:
+    """Return what allows a script of exactly this text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

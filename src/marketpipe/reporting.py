@@ -1,0 +1,246 @@
+"""The method of ``Store`` that makes the report page, and what the page is made of while it is served live.
+
+The facts are collected here, and nothing is changed: coverage, quarantine, former versions, aggregates, and the bars of
+the symbol-days that the page contains.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from attrs import frozen
+
+from marketpipe.config import StoreConfig
+from marketpipe.parts import Parts
+from marketpipe.reports import CoverageReport, StatusReport
+from marketpipe.scoping import Symbols
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, PartitionUnreadableError
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate
+from marketpipe.storage.domain.store_survey import QualitySurvey, RuleKey
+
+from . import composition, derived, side_rings
+
+if TYPE_CHECKING:
+    from marketpipe.ingestion.application.coverage_assessor import Watch
+    from marketpipe.report_page.embedded_days import EmbeddedDays
+    from marketpipe.report_page.facts import StoreFacts
+    from marketpipe.report_page.page import ReportPage
+
+MEGABYTE: Final = 1_000_000
+BARS_MB: Final = 16.0
+"""Megabytes of packed bars in a page, unless another number is given: about five thousand symbol-days."""
+MOST_QUARANTINE_FILES: Final = 20_000
+MOST_FORMER_VERSIONS: Final = 2_000
+STORED: Final = "stored"
+REST: Final = 4.0
+BYTES_CHECKED: Final = 2 * MEGABYTE
+"""Of packed bars, which a live page does not contain: the rules that they break are shown all the same."""
+Columns = Mapping[str, Any]
+"""Arrays of numpy, with a row for each symbol and a column for each session."""
+
+
+class ReportableStore(Protocol):
+    """What a report needs of a ``Store``."""
+
+    @property
+    def config(self) -> StoreConfig: ...
+
+    @property
+    def _parts(self) -> Parts: ...
+
+    def _covered(
+        self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None, *watch: Watch
+    ) -> CoverageReport: ...
+
+    def status(self) -> StatusReport: ...
+
+
+def report(
+    self: ReportableStore,
+    symbols: Symbols | None = None,
+    start: AnyDate | None = None,
+    end: AnyDate | None = None,
+    *,
+    bars_mb: float = BARS_MB,
+) -> ReportPage:
+    """Return one HTML file that shows the store: its ``html``, and ``write`` to save it.
+
+    It shows the verdict on every symbol-day, gaps with their evidence, rejected and warned bars, restated days,
+    official days, volumes, aggregates, and candle charts. It contains its scripts and makes no request. Bars of
+    symbol-days with a problem and of the newest ones are inside, up to ``bars_mb`` megabytes. ``symbols``, ``start``
+    and ``end`` are those of ``coverage``. Asks no provider and changes nothing.
+
+    Raises ``ConfigurationError`` as ``coverage`` does, and without Jinja2 and plotly: the extra ``report``.
+    """
+    from marketpipe.report_page.page import check_installed, page_of
+
+    check_installed()
+    if not bars_mb >= 0:
+        raise ConfigurationError(f"bars_mb: must be 0 or more megabytes, not {bars_mb}")
+    return page_of(collected(self, symbols, start, end, budget=int(bars_mb * MEGABYTE)))
+
+
+def collected(
+    store: ReportableStore, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None, *, budget: int
+) -> StoreFacts:
+    """Return the facts of a store, with at most ``budget`` bytes of packed bars."""
+    from marketpipe.report_page.facts import StoreFacts, coverage_columns
+    from marketpipe.report_page.measures import DayMeasures
+
+    measures, parts = DayMeasures(), store._parts
+    covered = store._covered(symbols, start, end, measures.add)
+    names = [each.symbol for each in covered.symbols]
+    columns: dict[str, Any] = {**coverage_columns(covered), **measures.columns(names, len(covered.dates))}
+    restated = derived.former_versions(parts).survey(names, covered.first, covered.last, MOST_FORMER_VERSIONS)
+    cells = Cells(names, covered.dates)
+    reader = DayReader(parts, cells, covered)
+    days = reader.embedded(columns, cells.of_days(day.comparison.symbol_day for day in restated.days), budget)
+    return StoreFacts(
+        _named(store.config),
+        parts.clock.now(),
+        covered,
+        columns,
+        store.status().jobs,
+        _rejected(parts, cells, covered, columns["rejected"]),
+        reader.broken(int((columns["bars"] > 0).sum())),
+        restated,
+        derived.freshness_survey(parts).survey(names, covered.first, covered.last, derived.made_timeframes(parts)),
+        days,
+    )
+
+
+@frozen
+class Cells:
+    """The symbol-days of a report by number: symbol times sessions, plus the number of the session."""
+
+    symbols: Sequence[Symbol]
+    dates: Sequence[TradingDate]
+
+    def day(self, cell: int) -> SymbolDay:
+        symbol, session = divmod(cell, len(self.dates))
+        return SymbolDay(self.symbols[symbol], self.dates[session])
+
+    def of_days(self, days: Iterable[SymbolDay]) -> list[int]:
+        """Return the cells of the days that are among these symbols and sessions."""
+        symbols = {symbol: number for number, symbol in enumerate(self.symbols)}
+        sessions = {date: number for number, date in enumerate(self.dates)}
+        known = (day for day in days if day.symbol in symbols and day.trading_date in sessions)
+        return [symbols[day.symbol] * len(self.dates) + sessions[day.trading_date] for day in known]
+
+
+def _named(config: StoreConfig) -> str:
+    """Return the last two folders of the store's path: enough to know it by, and no more of the machine's."""
+    return "/".join(Path(os.path.abspath(config.output_path)).parts[-2:])
+
+
+def _rejected(parts: Parts, cells: Cells, covered: CoverageReport, rejected: Any) -> QualitySurvey:
+    import numpy as np
+
+    found = np.flatnonzero(rejected)
+    newest_first = found[np.argsort(-(found % max(1, len(cells.dates))), kind="stable")].tolist()
+    days = [cells.day(cell) for cell in newest_first]
+    years = range(covered.first.day.year, covered.last.day.year + 1)
+    return derived.quarantine(parts).survey(days, cells.symbols, years, MOST_QUARANTINE_FILES)
+
+
+class DayReader:
+    """Reads the bars of symbol-days to be embedded, and finds which of them break a rule."""
+
+    def __init__(self, parts: Parts, cells: Cells, covered: CoverageReport) -> None:
+        self._parts, self._cells = parts, cells
+        self._starts = covered.symbols[0].grid.starts
+        self._examples, self._read, self._unreadable = derived.new_rule_examples(), 0, list[str]()
+
+    def embedded(self, columns: Columns, restated: Iterable[int], budget: int) -> EmbeddedDays:
+        """Return packed bars of the days that are worth it, and of the newest, as far as the budget reaches."""
+        from marketpipe.report_page.embedded_days import SHARE_OF_PROBLEMS, Budget, EmbeddedDays, worth_embedding
+
+        filled, (problems, others) = Budget(budget), worth_embedding(columns, restated)
+        filled.fill(problems, self._packed, SHARE_OF_PROBLEMS)
+        filled.fill(others, self._packed)
+        filled.fill([cell for cell in problems if cell not in filled.packed], self._packed)
+        return EmbeddedDays(filled.packed, len(problems) + len(others))
+
+    def broken(self, stored: int) -> QualitySurvey:
+        """Return which rules the bars break that were read, of so many symbol-days that are stored."""
+        return self._examples.survey(self._read, stored, self._unreadable)
+
+    def packed(self, day: SymbolDay) -> str | None:
+        """Return the packed bars of one symbol-day; None if it has none that can be read."""
+        cells = self._cells.of_days([day])
+        return next((text for _, text in self._packed(cells)), None) if cells else None
+
+    def _packed(self, cells: Sequence[int]) -> Iterator[tuple[int, str]]:
+        import pyarrow as pa
+
+        from marketpipe.report_page.embedded_days import packed_day
+
+        for bars in self._bars([self._cells.day(cell) for cell in cells]):
+            table, days = pa.table(bars), self._cells.of_days(part.symbol_day for part in bars.slices)
+            self._check(bars)
+            for part, cell in zip(bars.slices, days, strict=True):
+                start = self._starts[cell % len(self._starts)]
+                yield cell, packed_day(table.slice(part.offset, part.length), start)
+
+    def _bars(self, days: Sequence[SymbolDay]) -> Iterator[ColumnarBars]:
+        """Yield the bars of these days; a file that cannot be read costs its own day alone."""
+        try:
+            bars = composition.stored_bars(self._parts).read(days)
+        except PartitionUnreadableError as error:
+            if len(days) == 1:
+                self._unreadable.append(str(error))
+                return
+            for day in days:
+                yield from self._bars([day])
+        else:
+            yield bars
+
+    def _check(self, bars: ColumnarBars) -> None:
+        self._read += len(bars.slices)
+        for day, rule, severity, rows in side_rings.broken_rules(self._parts).of(bars):
+            key = RuleKey(rule, severity, STORED)
+            self._examples.add(key, day.symbol_day.symbol, day.symbol_day.trading_date, rows)
+
+
+class LiveReport:
+    """A store that changes while its page is open: the ``LiveStore`` of a server.
+
+    Facts are collected again if the state has changed, at most once in ``REST`` times as long as that takes: a large
+    store is not assessed without a pause.
+    """
+
+    def __init__(
+        self, store: ReportableStore, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
+    ) -> None:
+        self._store, self._scope = store, (symbols, start, end)
+        self._payload: dict[str, Any] | None = None
+        self._facts: StoreFacts | None = None
+        self._version: object = None
+        self._due = 0.0
+
+    def payload(self) -> dict[str, Any]:
+        """Return the facts, collected again if the store has changed."""
+        from marketpipe.report_page.payload import payload
+
+        clock, version = self._store._parts.clock, derived.version_of(self._store._parts)
+        if self._payload is None or (version != self._version and clock.monotonic() >= self._due):
+            began = clock.monotonic()
+            self._facts = collected(self._store, *self._scope, budget=BYTES_CHECKED)
+            self._payload = {**payload(self._facts, live=True), "tag": f"{version} {self._facts.made_at}"}
+            self._version, ended = version, clock.monotonic()
+            self._due = ended + REST * (ended - began)
+        return self._payload
+
+    def bars(self, symbol: str, date: str) -> str | None:
+        """Return the packed bars of a symbol-day of the report; None if it has none. Raises ``ValidationError``."""
+        self.payload()
+        covered = None if self._facts is None else self._facts.coverage
+        if covered is None:
+            return None
+        cells = Cells([each.symbol for each in covered.symbols], covered.dates)
+        return DayReader(self._store._parts, cells, covered).packed(SymbolDay(Symbol(symbol), TradingDate.parse(date)))
