@@ -6,7 +6,6 @@ the symbol-days that the page contains.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -134,8 +133,8 @@ class Cells:
 
 
 def _named(config: StoreConfig) -> str:
-    """Return the last two folders of the store's path: enough to know it by, and no more of the machine's."""
-    return "/".join(Path(os.path.abspath(config.output_path)).parts[-2:])
+    """Return the configured name, or the last two folders of the store's path: no more of the machine than needed."""
+    return config.metrics.store or "/".join(Path(config.store_name).parts[-2:])
 
 
 def _rejected(parts: Parts, cells: Cells, covered: CoverageReport, rejected: Any) -> QualitySurvey:
