@@ -34,7 +34,7 @@ BUS: Final = "shared_kernel/event_bus.py"
 
 LAYERS: Final = [
     Breach("new_top_level_module", "forecasts.py", "VERSION = 1", "1", creates=True),
-    Breach("new_top_level_package", "reporting/__init__.py", "VERSION = 1", "1", creates=True),
+    Breach("new_top_level_package", "billing/__init__.py", "VERSION = 1", "1", creates=True),
     Breach("metrics_import_config", "metrics/registered.py", "import marketpipe.config", "1"),
     Breach("metrics_server_imports_metrics_user", "metrics_server.py", "import marketpipe.observers", "1"),
     Breach("metrics_imports_observers", "metrics/observer.py", "import marketpipe.observers", "1"),

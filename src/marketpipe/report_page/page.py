@@ -26,8 +26,7 @@ HERE: Final = Path(__file__).parent
 SCRIPTS: Final = ("columns", "elements", "tables", "heatmap", "charts", "day", "views", "main")
 """In this order: each uses names of those before it. Together they are one script, and so have one hash."""
 POLICY: Final = (
-    "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: blob:; "
-    "style-src 'unsafe-inline'; script-src {scripts}; connect-src {connect}"
+    "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: blob:; style-src 'unsafe-inline'"
 )
 """No request leaves the page, whatever is in it. The charts set styles on their elements, which can load nothing."""
 INSTALL: Final = "the report page needs Jinja2 and plotly: pip install 'marketpipe[report]', then run this again"
@@ -99,9 +98,10 @@ def rendered(content: Json, bars: str = "") -> str:
     template, library = page_template(), chart_library()
     script = "\n".join((HERE / "assets" / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     scripts = " ".join(_source_of(text) for text in (script, library))
+    connect = "'self'" if content["live"] else "'none'"
     return template.render(
         facts=content,
-        policy=POLICY.format(scripts=scripts, connect="'self'" if content["live"] else "'none'"),
+        policy=f"{POLICY}; script-src {scripts}; connect-src {connect}",
         styles=(HERE / "assets" / "page.css").read_text("utf-8"),
         script=script,
         library=packed_library(),
