@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from attrs import evolve
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
-from marketpipe.ingestion.application.ingestion_planner import present_summaries
+from marketpipe.ingestion.application.ingestion_planner import present_summaries, with_official_days
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.application.ports import MarketDataProvider
@@ -186,7 +186,7 @@ class Store:
             side_rings.reviewer(self._parts).review(chosen, first, last)
             report = self._review.report()
         if not report.symbol_days and not report.damaged:
-            raise ConfigurationError("nothing was validated: no bars of these symbols and dates are stored here")
+            raise ConfigurationError("nothing was validated: no minute bars of these symbols and dates are stored here")
         return report
 
     def aggregate(
@@ -234,9 +234,11 @@ class Store:
         A recorded file that is gone counts as missing. Writes nothing.
         """
         state = composition.known_state(self._parts)
+        present = present_summaries(state.statistics, state.checkpoints, composition.inventory(self._parts))
+        official = composition.stored_official_days(self._parts, state)
         return StatusReport(
             composition.known_identity(self._parts),
-            tuple(present_summaries(state.statistics, state.checkpoints, composition.inventory(self._parts))),
+            tuple(with_official_days(present, state.official_years.symbols(), official)),
             tuple(state.jobs.latest(JOBS_IN_STATUS)),
             self._recorded_session(),
         )
@@ -298,7 +300,8 @@ class Store:
         recoverer, parts = composition.new_recoverer(self._parts), self._parts
         recoverer.must_archive(force)  # refused before a lock file is made
         if not parts.config.state_path.exists() and not composition.new_stored_files(parts).symbols():
-            raise ConfigurationError("nothing was recovered: no bars are stored here, and there is no state")
+            place = parts.config.output_path.absolute()
+            raise ConfigurationError(f"nothing was recovered: no bars are stored at {place}, and there is no state")
         composition.stored_identity(parts).refuse_nameless()
         with self._runs.run(), composition.update_lock(parts).acquired():
             files, set_aside = composition.new_stored_files(parts), recoverer.archive_state(force)
@@ -308,16 +311,14 @@ class Store:
             for path in [*files.strays(), *(path for symbol in symbols for path in files.strays_of(symbol))]:
                 files.remove_leftover(path)
             report = recoverer.recover(found, days, set_aside)
-            if found is not None:
-                side_rings.recover_official_days(parts, symbols, found)
-            return report
+            recorded = 0 if found is None else side_rings.recover_official_days(parts, symbols, found)
+            return evolve(report, official_days=recorded)
 
     def _named_range(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
     ) -> tuple[tuple[Symbol, ...] | None, TradingDate, TradingDate]:
         """Return no symbols for all of them, also those that no record names."""
-        _, first, last = self._stored_range((), start, end)
-        return None if symbols is None else self._chosen(symbols), first, last
+        return None if symbols is None else self._chosen(symbols), *self._dates(start, end)
 
     def _remove_leftovers(self) -> None:
         files = composition.new_stored_files(self._parts)
@@ -333,6 +334,10 @@ class Store:
         configured = self._chosen(self._config.symbols) if isinstance(self._config, PipelineConfig) else ()
         return self._known_symbols() | frozenset(configured)
 
+    def _loadable_symbols(self) -> frozenset[Symbol]:
+        """Return none if there is no store: what is only configured is then no empty table."""
+        return self._named_symbols() if self._known_symbols() else frozenset()
+
     def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None) -> IngestionScope:
         """Reach to the last date ever asked for, even if that is after the configured end."""
         state = composition.known_state(self._parts)
@@ -340,9 +345,10 @@ class Store:
             scope = self._scope(symbols, start, end)
             return scope if end is not None else extended_to_the_last(scope, state.checkpoints.requested_spans())
         requested, jobs = state.checkpoints.requested_spans(), state.jobs.latest(EVERY_JOB)
-        spans = {**official_spans(state.official_years, state.official_years.symbols()), **requested}
-        named = None if symbols is None else self._chosen(symbols)
-        return recorded_scope(spans, jobs, self._session(), self._latest_final, named, start, end)
+        of_days = state.official_years.symbols() - requested.keys()
+        spans = {**official_spans(state.official_years, of_days), **requested}
+        named, place = None if symbols is None else self._chosen(symbols), self._config.output_path
+        return recorded_scope(spans, jobs, self._session(), self._latest_final, named, start, end, place)
 
     def _latest_final(self) -> TradingDate:
         return composition.latest_final(self._parts)
@@ -361,14 +367,22 @@ class Store:
         return configured_scope(config, self._latest_final, chosen, start, end)
 
     def _chosen(self, symbols: Symbols) -> tuple[Symbol, ...]:
-        return chosen_symbols(symbols, self._config, composition.stored_bars(self._parts).symbols)
+        return chosen_symbols(symbols, self._config, self._stored_symbols)
+
+    def _stored_symbols(self) -> tuple[Symbol, ...]:
+        """Return the symbols with minute bars or official days, ascending."""
+        layout = composition.layout(self._parts)
+        return tuple(sorted({*layout.symbols(), *layout.official_symbols()}))
 
     def _stored_range(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None
     ) -> tuple[tuple[Symbol, ...], TradingDate, TradingDate]:
         chosen = composition.stored_bars(self._parts).symbols() if symbols is None else self._chosen(symbols)
+        return chosen, *self._dates(start, end)
+
+    def _dates(self, start: AnyDate | None, end: AnyDate | None) -> tuple[TradingDate, TradingDate]:
         first = DISTANT_PAST if start is None else resolved(start, self._latest_final)
-        return chosen, first, DISTANT_FUTURE if end is None else resolved(end, self._latest_final)
+        return first, DISTANT_FUTURE if end is None else resolved(end, self._latest_final)
 
     def _aggregate(
         self,

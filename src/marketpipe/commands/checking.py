@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marketpipe.commands.options import Config, End, EndOrLatest, Json, Overwrite, Start, Symbols, chosen
+from marketpipe.commands.options import Config, End, Json, Overwrite, Start, Symbols, chosen
 from marketpipe.terminal.process import exit_with, open_store
 from marketpipe.terminal.verbosity import is_wanted
 
@@ -46,7 +46,7 @@ def report(
     overwrite: Overwrite = False,
     symbols: Symbols = None,
     start: Start = None,
-    end: EndOrLatest = None,
+    end: End = None,
     bars_mb: Annotated[float, typer.Option("--bars-mb", help="Megabytes of minute bars in the file.")] = 16.0,
     serve: Annotated[bool, typer.Option("--serve", help="Serve it live on loopback until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option("--port", help="Port for --serve; 0 is any free one.")] = 0,

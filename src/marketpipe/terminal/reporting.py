@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from marketpipe.report_page.page import ReportPage
 from marketpipe.report_page.server import ReportServer
 from marketpipe.reporting import LiveReport
-from marketpipe.terminal.output import count_of, err, megabytes, out, print_json
+from marketpipe.shared_kernel.domain.errors import count_of
+from marketpipe.terminal.output import err, megabytes, out, print_json
 
 if TYPE_CHECKING:
     from marketpipe.pipeline import Pipeline
