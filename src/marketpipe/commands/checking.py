@@ -42,19 +42,24 @@ def coverage(
 
 def report(
     config: Config = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write.")] = Path(
+        "report.html"
+    ),
     overwrite: Overwrite = False,
     symbols: Symbols = None,
     start: Start = None,
     end: End = None,
-    bars_mb: Annotated[float, typer.Option("--bars-mb", help="Megabytes of minute bars in the file.")] = 16.0,
+    bars_mb: Annotated[
+        float, typer.Option("--bars-mb", metavar="MB", help="Megabytes of minute bars in the file.")
+    ] = 16.0,
     serve: Annotated[bool, typer.Option("--serve", help="Serve it live on loopback until Ctrl-C.")] = False,
-    port: Annotated[int, typer.Option("--port", help="Port for --serve; 0 is any free one.")] = 0,
+    port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port for --serve; 0 is any free one.")] = 0,
     json: Json = False,
 ) -> None:
-    """Write one HTML file that shows the store: completeness, gaps, quality, restatements, volumes, candle charts.
+    """Write an HTML page that shows what is stored, missing and odd.
 
-    It opens from disk and makes no request. With --serve the same page is served to browsers on this machine, and
+    One file has completeness, gaps, quality, restatements, volumes and candle charts of symbol-days. It opens from disk
+    and makes no request. With --serve the same page is served to browsers on this machine, and
     follows an ingestion that runs. Needs the extra: pip install 'marketpipe[report]'.
     """
     from marketpipe.report_page.page import check_installed, checked_target
