@@ -52,6 +52,8 @@ from .provider_kit import SymbolRun as SymbolRun
 from .report_page.page import ReportPage as ReportPage
 from .reports import AuditReport as AuditReport
 from .reports import CoverageReport as CoverageReport
+from .reports import HealthReason as HealthReason
+from .reports import HealthReport as HealthReport
 from .reports import ImportReport as ImportReport
 from .reports import IngestionReport as IngestionReport
 from .reports import PlanReport as PlanReport
@@ -72,6 +74,7 @@ from .shared_kernel.domain.errors import IngestionInterrupted as IngestionInterr
 from .shared_kernel.domain.errors import JobStoppingError as JobStoppingError
 from .shared_kernel.domain.errors import MalformedResponseError as MalformedResponseError
 from .shared_kernel.domain.errors import MarketPipeError as MarketPipeError
+from .shared_kernel.domain.errors import MetricsDeliveryError as MetricsDeliveryError
 from .shared_kernel.domain.errors import PartitionUnreadableError as PartitionUnreadableError
 from .shared_kernel.domain.errors import PipelineClosedError as PipelineClosedError
 from .shared_kernel.domain.errors import ProviderError as ProviderError

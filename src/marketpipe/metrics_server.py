@@ -1,17 +1,34 @@
-"""The HTTP server from which Prometheus scrapes metrics."""
+"""The HTTP server from which Prometheus scrapes metrics, and which says whether a store is ready.
+
+/metrics   the metrics; so does every other path
+/healthz   200 while the process serves
+/readyz    200 if the store is as fresh and as complete as configured, else 503, with the reasons as JSON
+"""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 
-from marketpipe.shared_kernel.domain.errors import AddressInUseError, ConfigurationError
+from marketpipe.shared_kernel.domain.errors import AddressInUseError, ConfigurationError, MarketPipeError
 from marketpipe.shared_kernel.events import Event, MetricsNotServed, MetricsServed
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+HEALTH, READINESS = "/healthz", "/readyz"
+OK, NOT_ALLOWED, NOT_READY = "200 OK", "405 Method Not Allowed", "503 Service Unavailable"
+
+
+ReadReadiness = Callable[[], tuple[bool, Mapping[str, Any]]]
+"""Returns whether the store is ready, and what /readyz answers beside that."""
 
 
 class MetricsServer:
@@ -20,8 +37,17 @@ class MetricsServer:
     It listens on loopback by default. Port 0 picks a free port.
     """
 
-    def __init__(self, registry: CollectorRegistry, host: str = "127.0.0.1", port: int = 8000) -> None:
-        """Raise ``AddressInUseError``, or another ``ConfigurationError``, if it cannot listen on the address."""
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        readiness: ReadReadiness | None = None,
+    ) -> None:
+        """``readiness`` is called for each request of /readyz; without it there is no such path.
+
+        Raises ``AddressInUseError``, or another ``ConfigurationError``, if it cannot listen on the address.
+        """
         try:
             self._server, self._thread = start_http_server(port, addr=host, registry=registry)
             self._process = os.getpid()
@@ -30,6 +56,7 @@ class MetricsServer:
             advice = "set another metrics.port, or 0 for a free one" if in_use else "correct metrics.host, metrics.port"
             message = f"metrics: cannot listen on {host}:{port} ({error.strerror}); {advice}"
             raise AddressInUseError(message) if in_use else ConfigurationError(message) from error
+        self._server.set_app(_with_health(make_wsgi_app(registry), readiness))
 
     @property
     def address(self) -> str:
@@ -50,9 +77,44 @@ class MetricsServer:
         self._thread.join()
 
 
+def _with_health(metrics: WSGIApplication, readiness: ReadReadiness | None) -> WSGIApplication:
+    def answer(environment: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        path = environment.get("PATH_INFO")
+        if path == HEALTH:
+            return _answer_json(environment, start, OK, {"status": "ok"})
+        if path == READINESS and readiness is not None:
+            return _answer_json(environment, start, *_readiness(readiness))
+        return metrics(environment, start)
+
+    return answer
+
+
+def _readiness(read: ReadReadiness) -> tuple[str, dict[str, Any]]:
+    try:
+        is_ready, found = read()
+    except MarketPipeError as error:  # such as that of a store which is closed by now
+        is_ready, found = False, {"reasons": [{"check": "readable", "message": str(error)}]}
+    return OK if is_ready else NOT_READY, {"ready": is_ready, **found}
+
+
+def _answer_json(
+    environment: WSGIEnvironment, start: StartResponse, status: str, content: dict[str, Any]
+) -> Iterable[bytes]:
+    if environment.get("REQUEST_METHOD") != "GET":
+        start(NOT_ALLOWED, [("Allow", "GET")])
+        return [b""]
+    body = json.dumps(content, default=str).encode() + b"\n"
+    start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
 @contextmanager
 def metrics_served(
-    registry: CollectorRegistry, host: str, port: int, publish: Callable[[Event], None]
+    registry: CollectorRegistry,
+    host: str,
+    port: int,
+    publish: Callable[[Event], None],
+    readiness: ReadReadiness | None = None,
 ) -> Iterator[tuple[str, ...]]:
     """Serve the metrics of a run inside a ``with``. Yields what its report should say about that.
 
@@ -61,7 +123,7 @@ def metrics_served(
     """
     server: MetricsServer | None = None
     try:
-        server = MetricsServer(registry, host, port)
+        server = MetricsServer(registry, host, port, readiness)
         publish(MetricsServed(server.address))
         notices = () if port else (f"metrics were served at {server.address}",)
     except AddressInUseError as error:

@@ -27,6 +27,7 @@ from marketpipe.shared_kernel.events import (
     JobFinished,
     JobStarted,
     LeasesAwaited,
+    MetricsNotDelivered,
     MetricsNotServed,
     MetricsServed,
     OfficialDaysChanged,
@@ -115,6 +116,8 @@ def log_event(event: Event) -> None:
             logger.info("metrics are served at %s", event.address)
         case MetricsNotServed():
             logger.warning("no metrics are served: %s", event.reason)
+        case MetricsNotDelivered():
+            logger.warning("the metrics of the run did not reach %s: %s", event.place, event.reason)
         case LeasesAwaited():
             what = "official days, requested by" if event.official else "symbol-days, leased by"
             logger.info("waiting for %d %s %s, for %.0f s by now", event.symbol_days, what, event.others, event.seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 
-from . import completeness, composition, derived, side_rings
+from . import completeness, composition, derived, monitoring, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -369,11 +369,16 @@ class Pipeline(ImportingStore):
                 jobs.append(coordinator.ingest(growing, suspect, recheck))
         return evolve(self._report(scope, scale, [*scale.jobs, *jobs], started), notices=notices)
 
-    def _metrics_served(self) -> AbstractContextManager[tuple[str, ...]]:
-        wanted = self._config.metrics
+    @contextmanager
+    def _metrics_served(self) -> Iterator[tuple[str, ...]]:
+        wanted, publish = self._config.metrics, self._parts.bus.publish
         if not wanted.enabled:
-            return nullcontext(())
-        return metrics_served(self._metrics.registry, wanted.host, wanted.port, self._parts.bus.publish)
+            yield ()
+            return
+        place = self._metrics.registry, wanted.host, wanted.port
+        readiness = partial(monitoring.readiness_during_a_run, self)
+        with monitoring.exposed_during_a_run(self), metrics_served(*place, publish, readiness) as notices:
+            yield notices
 
     def _report(
         self, scope: IngestionScope, scale: ScaleReport, jobs: Sequence[IngestionJob], started: float

@@ -20,6 +20,7 @@ from marketpipe.integration.domain.table_import import ImportPreview
 from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.shared_kernel.events import RuleFinding
 from marketpipe.storage.domain.storage_metadata import AggregationReport
@@ -248,6 +249,38 @@ class StatusReport:
         fields = {"bytes": "size_bytes", "official days": "official_days"}
         rows = [[getattr(row, fields.get(name, name)) for name in head] for row in self.symbols]
         return title + (report_html.table(head, rows) if rows else "")
+
+
+@frozen
+class HealthReason:
+    """Why a store is not ready: which ``check`` (readable, fresh or complete), and what to do.
+
+    ``value`` is what was measured, ``limit`` the configured bound that it is above; None if nothing could be measured.
+    """
+
+    check: str
+    message: str
+    value: float | None = None
+    limit: float | None = None
+
+
+@frozen
+class HealthReport:
+    """Whether a store is as fresh and as complete as ``metrics`` of its configuration demands.
+
+    ``measured_at`` is the moment at which the files were listed. ``lag_sessions``, ``missing`` and ``suspect`` are what
+    the limits are compared with; the last two count symbol-days of sessions that are older than the allowed lag.
+    """
+
+    reasons: tuple[HealthReason, ...]
+    measured_at: Timestamp
+    lag_sessions: int | None = None
+    missing: int | None = None
+    suspect: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        return not self.reasons
 
 
 @frozen

@@ -12,6 +12,7 @@ from attrs import define, field
 from marketpipe.ingestion.domain.restatement import SymbolAdjustment
 from marketpipe.ingestion.domain.store_status import RunRecord, TotalKey
 from marketpipe.metrics import RunTotals, series
+from marketpipe.metrics.series import COMPLETED, FAILED, INTERRUPTED
 from marketpipe.parts import Parts
 from marketpipe.reports import AuditReport, ImportReport, IngestionReport
 from marketpipe.shared_kernel.domain.errors import (
@@ -30,7 +31,6 @@ from . import composition
 
 logger = logging.getLogger("marketpipe.ingestion")
 T = TypeVar("T")
-COMPLETED, FAILED, INTERRUPTED = series.JOB_STATES
 NOT_BEGUN: Final = (ConfigurationError, StoreBusyError, PipelineClosedError)
 """Errors of a run that was refused: it did nothing, and the record of the last run stays."""
 AUDIT, ADJUSTMENT = "audit", "adjustment"
@@ -39,8 +39,9 @@ AUDIT, ADJUSTMENT = "audit", "adjustment"
 class RunRecorder:
     """Records the runs of one pipeline; ``totals`` are what they counted."""
 
-    def __init__(self, parts: Parts, totals: RunTotals) -> None:
-        self._parts, self._totals = parts, totals
+    def __init__(self, parts: Parts, totals: RunTotals, deliver: Callable[[bool], None]) -> None:
+        """``deliver`` writes and pushes the metrics; it is given whether to find the verdicts of coverage for them."""
+        self._parts, self._totals, self._deliver = parts, totals, deliver
 
     def run(self, kind: str) -> RecordedRun:
         """Return a run, to be used as ``with recorder.run("update") as ended: return ended(report)``."""
@@ -58,6 +59,7 @@ class RunRecorder:
             recorded.record(RunRecord(run.kind, state, now, seconds), self._totals.take(), stated)
         except StateError as error:  # such as that of a store that can only be read: the run itself is over
             logger.info("the end of the run was not recorded: %s", error)
+        self._deliver(state != INTERRUPTED)  # who stops a run does not wait for verdicts
 
 
 @define(eq=False)

@@ -17,6 +17,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.metrics import MetricsObserver, Registry, RunTotals, StoreLabels, metrics_in
+from marketpipe.monitoring import StoreMonitor
 from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
 from marketpipe.parts import NewWorkerPool, Parts, check_platform
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
@@ -50,7 +51,7 @@ from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import composition, derived, dropping, exports, reading, reporting, side_rings
+from . import composition, derived, dropping, exports, monitoring, reading, reporting, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,7 +100,12 @@ class Store:
         provider = config.provider if isinstance(config, PipelineConfig) else ""
         labels = StoreLabels(config.store_name, provider, str(config.session))
         totals = RunTotals()
-        self._observer, self._recorder = MetricsObserver(labels, self._metrics, totals), RunRecorder(parts, totals)
+        self._observer, self._recorder = (
+            MetricsObserver(labels, self._metrics, totals),
+            RunRecorder(parts, totals, lambda assess: monitoring.deliver(self, assess=assess)),
+        )
+        self._monitor = StoreMonitor(self)
+        monitoring.claim_name(self)
         self._observer.observe(self._parts.bus)
         self._parts.bus.observe(Event, log_event)
 
@@ -222,6 +228,9 @@ class Store:
 
     load, export, export_query, drop = reading.load, exports.export, exports.export_query, dropping.drop
     report = reporting.report
+    health, metrics_registry, expose_store = monitoring.health, monitoring.metrics_registry, monitoring.expose_store
+    serve_metrics, write_metrics = monitoring.serve_metrics, monitoring.write_metrics
+    push_metrics = monitoring.push_metrics
     """Methods like the others: what they need is in a module of its own."""
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:

@@ -453,6 +453,10 @@ class InMemoryLeases:
         with self._memory.lock:
             self._leases.pop(lease, None)
 
+    def count(self, now: Timestamp) -> int:
+        with self._memory.lock:
+            return sum(len(lease.days) for lease in self._leases.values() if lease.is_pinned or lease.until > now)
+
     def being_written(self, days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
         with self._memory.lock:
             pinned = [lease.days for lease in self._leases.values() if lease.is_pinned]

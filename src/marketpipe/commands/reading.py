@@ -127,18 +127,43 @@ def status(config: Config = None, json: Json = False) -> None:
 def metrics(
     config: Config = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the metrics over HTTP until Ctrl-C.")] = False,
+    host: Annotated[str | None, typer.Option("--host", help="With --serve: where to listen.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65_535, help="With --serve; 0 takes a free one.")
+    ] = None,
+    textfile: Annotated[
+        Path | None, typer.Option("--textfile", help="Write them to this .prom file, for node_exporter.")
+    ] = None,
+    push: Annotated[str | None, typer.Option("--push", help="Send them to the Pushgateway at this URL.")] = None,
     json: Json = False,
 ) -> None:
-    """Print or serve Prometheus metrics of the store.
+    """Print, serve, write or push Prometheus metrics of the store.
 
-    An ingestion serves its own metrics while it runs, if metrics.enabled is true.
+    With --serve there are /healthz and /readyz too. An ingestion serves its own metrics while it runs, if
+    metrics.enabled is true; after each run they are written to metrics.textfile and sent to metrics.pushgateway.
 
     marketpipe metrics --serve
     """
-    from marketpipe.terminal.store import print_metrics, serve_metrics
+    from marketpipe.terminal.store import deliver_metrics, print_metrics, serve_metrics
 
+    check_metrics_options(serve, host, port, textfile, push)
     with open_store(config) as pipeline:
         if serve:
-            serve_metrics(pipeline)
+            serve_metrics(pipeline, host, port)
+        elif textfile or push:
+            deliver_metrics(pipeline, textfile, push)
         else:
             print_metrics(pipeline, as_json=json)
+
+
+def check_metrics_options(
+    serve: bool, host: str | None, port: int | None, textfile: Path | None, push: str | None
+) -> None:
+    """Raise ``typer.BadParameter`` for options that contradict one another, and for a place that cannot be one."""
+    from marketpipe.config import MetricsConfig
+
+    if serve and (textfile or push):
+        raise typer.BadParameter("--serve goes on until Ctrl-C: give --textfile and --push to a command of their own")
+    if not serve and (host is not None or port is not None):
+        raise typer.BadParameter("--host and --port belong to --serve")
+    MetricsConfig(textfile=textfile, pushgateway=push)

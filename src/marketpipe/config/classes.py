@@ -73,13 +73,22 @@ class ValidationConfig:
 class MetricsConfig:
     """Section ``metrics``: Prometheus metrics over HTTP while an ingestion runs. Port 0 lets the system choose.
 
-    ``store`` is the value of the label of that name; None means the absolute path of the bars.
+    ``store`` is the value of the label of that name; None means the absolute path of the bars. After each run the
+    metrics are written to ``textfile`` and sent to ``pushgateway``, if they are given. A store is measured again after
+    ``refresh_seconds``. It is ready if it lags by at most ``max_lag_sessions``, and if at most ``max_missing`` and
+    ``max_suspect`` symbol-days of the sessions before are missing and suspect; None means that any number is allowed.
     """
 
     enabled: bool = setting(values.boolean, False)
     host: str = setting(values.text, "127.0.0.1")
     port: int = setting(values.whole_number(0, 65_535), 8000)
     store: str | None = setting(values.optional(values.label), None)
+    textfile: Path | None = setting(values.optional(values.textfile), None)
+    pushgateway: str | None = setting(values.optional(values.gateway_url), None)
+    refresh_seconds: int = setting(values.whole_number(1, 86_400), 60)
+    max_lag_sessions: int = setting(values.whole_number(0, 250), 1)
+    max_missing: int | None = setting(values.optional(values.whole_number(0, 1_000_000_000)), 0)
+    max_suspect: int | None = setting(values.optional(values.whole_number(0, 1_000_000_000)), None)
 
 
 @with_stated_arguments

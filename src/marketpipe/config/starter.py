@@ -60,6 +60,12 @@ end: $end    # latest: the newest final session
 #  host: 127.0.0.1
 #  port: 8000
 #  store: null                    # what metrics call this store, such as us-equities; null: its path
+#  textfile: null                 # after each run write the metrics here, for node_exporter: /…/marketpipe.prom
+#  pushgateway: null              # after each run send the metrics there: http://127.0.0.1:9091
+#  refresh_seconds: 60            # age at which 'marketpipe metrics --serve' measures the store again
+#  max_lag_sessions: 1            # /readyz: how many final sessions a store that is ready may lack
+#  max_missing: 0                 # /readyz: symbol-days of older sessions that may be missing; null: any number
+#  max_suspect: null              # /readyz: symbol-days of older sessions that may be suspect
 """
 
 

@@ -91,6 +91,27 @@ def optional(read: Reader[T]) -> Reader[T | None]:
     return lambda value: None if value is None else read(value)
 
 
+def textfile(value: Any) -> Path:
+    """Read the path of a file for node_exporter's textfile collector, which reads only names that end in .prom."""
+    path = location(value)
+    if path.suffix != ".prom":
+        raise ValidationError(f"expected a path that ends in .prom, as node_exporter reads no other, not {str(path)!r}")
+    return path
+
+
+def gateway_url(value: Any) -> str:
+    """Read the http or https URL of a Pushgateway. A refused URL is not in the message: it may have a password."""
+    wanted = "expected a URL such as http://127.0.0.1:9091, without a password"
+    try:
+        parts = urlsplit(text(value).strip())
+        bare = parts.port != 0 and not (parts.query or parts.fragment or "@" in parts.netloc)
+    except ValueError:
+        raise ValidationError(wanted) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
+        raise ValidationError(wanted)
+    return parts.geturl().rstrip("/")
+
+
 def boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValidationError(f"expected true or false, not {value!r}")

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import threading
 from typing import Any, Final, cast
+from weakref import WeakSet
 
 from attrs import define, field
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from marketpipe.metrics import series as table
 from marketpipe.metrics.series import LATENCY_BUCKETS, Origin, Series, SeriesType, of_origin
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 Registry = CollectorRegistry
-_METRICS, _COLLECTORS = "_marketpipe_metrics", "_marketpipe_collectors"
+_METRICS, _COLLECTORS, _NAMES = "_marketpipe_metrics", "_marketpipe_collectors", "_marketpipe_names"
 _LOCK: Final = threading.Lock()
 """Two pipelines that start at once with one registry must not both create its series."""
 
@@ -69,6 +71,37 @@ def _new(registry: CollectorRegistry, series: Series) -> Counter | Gauge | Histo
     if series.type is SeriesType.HISTOGRAM:
         return Histogram(*described, buckets=LATENCY_BUCKETS, registry=registry)
     return (Counter if series.type is SeriesType.COUNTER else Gauge)(*described, registry=registry)
+
+
+class StoreNames:
+    """Which store each value of the label ``store`` means in one registry: two stores must not be counted as one."""
+
+    def __init__(self) -> None:
+        self._lock, self._stores = threading.Lock(), dict[str, tuple[str, WeakSet[Any]]]()
+
+    def claim(self, name: str, place: str, owner: object) -> None:
+        """Let ``owner``, as long as it lives, or until ``release``, use the name for the store at ``place``.
+
+        Raises ``ConfigurationError`` if another owner uses it for another place.
+        """
+        with self._lock:
+            known, owners = self._stores.get(name, (place, WeakSet()))
+            if known != place and len(owners):
+                raise ConfigurationError(
+                    f"metrics.store: {name!r} is the name of two stores in one registry, {known} and {place}: their "
+                    "bars would be added up. Give each a name of its own, or close the first one"
+                )
+            self._stores[name] = place, owners if known == place else WeakSet()
+            self._stores[name][1].add(owner)
+
+    def release(self, name: str, owner: object) -> None:
+        with self._lock:
+            self._stores[name][1].discard(owner)
+
+
+def names_in(registry: CollectorRegistry) -> StoreNames:
+    names: StoreNames = vars(registry).setdefault(_NAMES, StoreNames())
+    return names
 
 
 def metrics_in(registry: Registry | None) -> PipelineMetrics:

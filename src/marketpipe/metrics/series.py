@@ -21,7 +21,7 @@ STORE_LABELS: Final = ("store", "provider", "session")
 LATENCY_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds in seconds."""
 JOB_KINDS: Final = ("ingest", "update", "audit", "import", "aggregate", "verify")
-JOB_STATES: Final = ("completed", "failed", "interrupted")
+JOB_STATES = COMPLETED, FAILED, INTERRUPTED = ("completed", "failed", "interrupted")
 OUTCOMES: Final = ("complete", "empty", "partial", "failed")
 VERDICTS: Final = ("complete", "empty", "partial", "missing", "suspect", "short", "unlisted", "pending")
 """The values of ``Verdict``, which this package may not import."""
@@ -36,6 +36,7 @@ def _kinds_below(error: type[errors.ProviderError]) -> set[str]:
 
 ERROR_KINDS: Final = (*sorted(_kinds_below(errors.ProviderError)), SYMBOL_DAY_FAILED, OTHER)
 """A kind that a provider of your own defines counts as "other"."""
+PARTS: Final = ("files", "coverage")
 SOURCES_OF_RESTATEMENTS: Final = ("audit", "official_days", "adjustment")
 
 
@@ -258,6 +259,9 @@ STORE_MISSING: Final = _gauge(
 )
 STORE_SYMBOLS: Final = _gauge(Origin.STORE, "store_symbols", "symbols", "Symbols that were ever requested.")
 STORE_BARS: Final = _gauge(Origin.STORE, "store_bars", "bars", "Minute bars in the day files that exist.")
+STORE_OFFICIAL: Final = _gauge(
+    Origin.STORE, "store_official_days", "symbol-days", "Official daily bars of the exchange that are stored."
+)
 STORE_REJECTED: Final = _gauge(Origin.STORE, "store_rejected_bars", "bars", "Bars in quarantine.")
 STORE_BYTES: Final = _gauge(Origin.STORE, "store_bytes", "bytes", "Size of the day files that exist.")
 STORE_COVERAGE: Final = _gauge(
@@ -337,10 +341,16 @@ STORE_MEASURED: Final = _gauge(
     Origin.STORE,
     "store_measured_timestamp_seconds",
     "Unix seconds",
-    "When the series marketpipe_store_* were measured. Older than metrics.refresh_seconds: the store cannot be read.",
+    "When the series marketpipe_store_* were measured; coverage, which costs more, is measured less often. Much older "
+    "than metrics.refresh_seconds: the store cannot be read, or no process serves or delivers its metrics.",
+    part=PARTS,
 )
 STORE_MEASURING: Final = _gauge(
-    Origin.STORE, "store_measuring_duration_seconds", "seconds", "How long it took to measure the store."
+    Origin.STORE,
+    "store_measuring_duration_seconds",
+    "seconds",
+    "How long it took to measure the store.",
+    part=PARTS,
 )
 
 ALL: Final = tuple(each for each in list(globals().values()) if isinstance(each, Series))

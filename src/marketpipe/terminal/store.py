@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import asdict
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import generate_latest
 
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.integration.domain.table_import import is_imported
-from marketpipe.metrics_server import MetricsServer
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import StatusReport, ValidationReport
 from marketpipe.shared_kernel.domain.errors import QueryError, count_of
-from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.terminal.output import err, out, print_json, reasons_as_json
 from marketpipe.terminal.tables import print_table, text_of
@@ -166,7 +162,7 @@ def print_providers(sources: Mapping[str, str], configured: str | None, *, as_js
 
 def print_metrics(pipeline: Pipeline, *, as_json: bool) -> None:
     """Print the metrics of the store in the text format of Prometheus, or its samples as JSON."""
-    registry = _registry(pipeline)
+    registry = pipeline.metrics_registry()
     if as_json:
         samples = [sample for family in registry.collect() for sample in family.samples]
         print_json([{"name": s.name, "labels": s.labels, "value": s.value} for s in samples])
@@ -174,41 +170,17 @@ def print_metrics(pipeline: Pipeline, *, as_json: bool) -> None:
         out(generate_latest(registry).decode().rstrip(), is_prose=False)
 
 
-def serve_metrics(pipeline: Pipeline) -> None:
-    """Serve the metrics of the store at the configured address until a signal ends the process."""
-    settings = pipeline.config.metrics
-    with MetricsServer(_registry(pipeline), settings.host, settings.port) as server:
-        err(f"serving metrics at {server.address}; press Ctrl-C to stop")
+def serve_metrics(pipeline: Pipeline, host: str | None, port: int | None) -> None:
+    """Serve the metrics of the store until a signal ends the process."""
+    with pipeline.serve_metrics(host, port) as server:
+        err(f"serving metrics at {server.address}, and /healthz and /readyz beside it; press Ctrl-C to stop")
         while True:
             time.sleep(3600)
 
 
-def _registry(pipeline: Pipeline) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    registry.register(StoreCollector(pipeline))
-    return registry
-
-
-class StoreCollector(Collector):
-    """Prometheus metrics of what is stored, read from the store at every scrape."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        status = self._pipeline.status()
-        symbols = status.symbols
-        days = GaugeMetricFamily("marketpipe_store_symbol_days", "Symbol-days by outcome.", labels=["outcome"])
-        for outcome in Outcome:
-            days.add_metric([str(outcome)], sum(getattr(symbol, str(outcome)) for symbol in symbols))
-        yield days
-        yield _gauge("missing_symbol_days", "Symbol-days whose recorded file is gone.", status.missing)
-        yield _gauge("symbols", "Symbols that were ever requested.", len(symbols))
-        yield _gauge("bars", "Minute bars stored.", sum(symbol.bars for symbol in symbols))
-        yield _gauge("official_days", "Official days known.", sum(symbol.official_days for symbol in symbols))
-        yield _gauge("rejected_bars", "Bars in quarantine.", sum(symbol.rejected for symbol in symbols))
-        yield _gauge("bytes", "Bytes of the minute bars on disk.", sum(symbol.size_bytes for symbol in symbols))
-
-
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"marketpipe_store_{name}", text, value=value)
+def deliver_metrics(pipeline: Pipeline, textfile: Path | None, url: str | None) -> None:
+    """Write the metrics to a file, send them to a Pushgateway, or both."""
+    if textfile is not None:
+        err(f"metrics were written to {pipeline.write_metrics(textfile)}")
+    if url is not None:
+        err(f"metrics were sent to {pipeline.push_metrics(url)}")

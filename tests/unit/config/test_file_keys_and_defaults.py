@@ -51,6 +51,12 @@ DEFAULTS: dict[str, Any] = {
     "metrics.host": "127.0.0.1",
     "metrics.port": 8000,
     "metrics.store": None,
+    "metrics.textfile": None,
+    "metrics.pushgateway": None,
+    "metrics.refresh_seconds": 60,
+    "metrics.max_lag_sessions": 1,
+    "metrics.max_missing": 0,
+    "metrics.max_suspect": None,
 }
 JANUARY = TradingDate.parse("2027-01-12")
 REQUIRED = ("provider", "symbols", "start", "end")
@@ -121,6 +127,12 @@ READ: list[tuple[str, str, Any]] = [
     ("metrics.port", "65535", 65535),
     ("metrics.store", "us-equities", "us-equities"),
     ("metrics.store", "null", None),
+    ("metrics.textfile", "/var/lib/node_exporter/mp.prom", Path("/var/lib/node_exporter/mp.prom")),
+    ("metrics.pushgateway", "http://10.0.0.5:9091/", "http://10.0.0.5:9091"),
+    ("metrics.refresh_seconds", "1", 1),
+    ("metrics.max_lag_sessions", "0", 0),
+    ("metrics.max_missing", "null", None),
+    ("metrics.max_suspect", "25", 25),
 ]
 
 

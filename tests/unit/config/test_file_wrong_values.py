@@ -92,6 +92,12 @@ WRONG: dict[str, list[str]] = {
     "metrics.host": [*NO_WORD, "null"],
     "metrics.port": [*NO_COUNT, "65536", "22:22"],
     "metrics.store": ["5", "''", "[]", '"a\\nb"', "a" * 101],
+    "metrics.textfile": ["5", "mp.txt", "''", "s3://bucket/mp.prom"],
+    "metrics.pushgateway": ["5", "127.0.0.1:9091", "ftp://host", "http://me:secret@host:9091", "'http://host/?a=b'"],
+    "metrics.refresh_seconds": [*NO_COUNT, "0", "86401"],
+    "metrics.max_lag_sessions": [*NO_COUNT, "-1", "251"],
+    "metrics.max_missing": ["-1", "1.5", "'3'", "[]"],
+    "metrics.max_suspect": ["-1", "1.5", "'3'", "[]"],
 }
 
 

@@ -224,6 +224,9 @@ class SymbolDayLeases(Protocol):
 
     def release(self, lease: int) -> None: ...
 
+    def count(self, now: Timestamp) -> int:
+        """Return how many symbol-days living processes have leased, those whose lease has run out not included."""
+
     def being_written(self, days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
         """Return those of the days that a living process has pinned: a file may be newer than its checkpoint."""
 

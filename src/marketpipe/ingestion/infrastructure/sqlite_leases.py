@@ -20,6 +20,10 @@ SELECT_LEASED: Final = (
 )
 SELECT_BUSY: Final = f"{SELECT_LEASED} AND holder <> ?"
 SELECT_PINNED: Final = f"{SELECT_LEASED} AND until = ?"
+COUNT_LEASED: Final = (
+    "SELECT holder, count(*) FROM claims JOIN leases USING (lease_id) "
+    "WHERE claims.store_id = ? AND until > ? GROUP BY holder"
+)
 DELETE_LEASED_DAYS: Final = "DELETE FROM claims WHERE lease_id IN (SELECT lease_id FROM leases WHERE {which})"
 EXTEND_LEASES: Final = (
     "UPDATE leases SET until = max(until, ?) WHERE holder = (SELECT holder FROM leases WHERE lease_id = ?)"
@@ -67,6 +71,11 @@ class SQLiteLeases:
     def release(self, lease: int) -> None:
         with self._file.transaction() as connection:
             _delete(connection, "lease_id = ?", lease)
+
+    def count(self, now: Timestamp) -> int:
+        found = self._file.query(COUNT_LEASED, (self._file.store_id, now.epoch_micros))
+        dead = frozenset(self._file.dead([holder for holder, _ in found]))
+        return sum(days for holder, days in found if holder not in dead)
 
     def being_written(self, days: Collection[SymbolDay]) -> frozenset[SymbolDay]:
         pinned = [

@@ -27,6 +27,7 @@
     │   └── QueryError                   a query is wrong, or tries what a query may not do
     ├── StateError                       the database of jobs and checkpoints
     │   └── StoreBusyError               another process works on this store; nothing was done
+    ├── MetricsDeliveryError             metrics did not reach a file or a Pushgateway; the run itself is over
     ├── IncompleteError                  stored bars are not complete, and the caller requires that
     ├── WorkerLostError                  a worker process ended before its work was done
     ├── PipelineClosedError              a method was called after close
@@ -216,6 +217,10 @@ class StateError(MarketPipeError):
 
 class StoreBusyError(StateError):
     """Nothing was done: try again when the other process has ended."""
+
+
+class MetricsDeliveryError(MarketPipeError):
+    """Metrics did not reach a file or a Pushgateway."""
 
 
 class IncompleteError(MarketPipeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, Flag
 from itertools import groupby
@@ -298,6 +299,16 @@ class SymbolCoverage:
     def count(self, verdict: Verdict) -> int:
         """Return the number of sessions with this verdict; stray files count as suspect."""
         return self._verdicts.count(_CODES[verdict]) + (len(self.strays) if verdict is Verdict.SUSPECT else 0)
+
+    def suspicions(self) -> Mapping[Suspicion, int]:
+        """Return how many sessions are suspect for each reason; stray files count as not recorded."""
+        found = Counter(
+            finding.suspicion
+            for finding in self._findings.values()
+            if finding.verdict is Verdict.SUSPECT and finding.suspicion is not None
+        )
+        found[Suspicion.UNRECORDED] += len(self.strays)
+        return found
 
     def days(self) -> Iterator[SessionVerdict]:
         """Yield the verdicts; dates ascend."""
