@@ -9,10 +9,22 @@ from marketpipe import (
     Pipeline,
     PipelineConfig,
 )
-from marketpipe.metrics import metrics_in
-from marketpipe.shared_kernel.events import JobStarted
-from marketpipe.testing import Response
+from marketpipe.metrics import MetricsObserver, StoreLabels, metrics_in
+from marketpipe.observers import LoggedIsolation
+from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events import (
+    JobStarted,
+    LeasesAwaited,
+    OfficialDayChange,
+    OfficialDaysChanged,
+    RequestCompleted,
+    SymbolDaysRecorded,
+)
+from marketpipe.testing import Response, bars_request
 from tests.support.alpaca_loopback import AlpacaLoopback, record
+from tests.support.builders import day
 
 
 def _config(folder: Path, **changes: object) -> PipelineConfig:
@@ -83,3 +95,67 @@ def test_the_backlog_starts_at_the_number_of_planned_symbol_days(tmp_path: Path)
         )
         pipeline.ingest()
     assert seen == [2]
+
+
+def _observed(registry: CollectorRegistry) -> EventBus:
+    bus = EventBus(LoggedIsolation)
+    MetricsObserver(StoreLabels("us", "p", "extended"), metrics_in(registry)).observe(bus)
+    return bus
+
+
+def _value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    store = {"store": "us", "provider": "p", "session": "extended"}
+    return registry.get_sample_value(f"marketpipe_{name}", {**store, **labels})
+
+
+def test_a_kind_of_error_that_a_plugin_defines_counts_as_other() -> None:
+    registry = CollectorRegistry()
+    bus = _observed(registry)
+    for kind in ("timeout", "quota of today", "quota of tomorrow"):
+        bus.publish(RequestCompleted("p", 0.1, error_kind=kind))
+
+    assert (_value(registry, "errors_total", kind="timeout"), _value(registry, "errors_total", kind="other")) == (1, 2)
+
+
+def test_a_wait_for_leases_is_counted_once_and_its_seconds_as_they_pass() -> None:
+    registry = CollectorRegistry()
+    bus = _observed(registry)
+    for seconds in (0.0, 10.0, 20.5, 0.0, 10.0):
+        bus.publish(LeasesAwaited(3, seconds))
+
+    assert _value(registry, "lease_waits_total") == 2
+    assert _value(registry, "lease_wait_seconds_total") == 30.5
+
+
+def test_the_limit_and_what_the_provider_still_allows_are_shown() -> None:
+    registry = CollectorRegistry()
+    observer = MetricsObserver(StoreLabels("us", "p", "extended"), metrics_in(registry))
+    observer.limit_is(None)
+    assert _value(registry, "rate_limit_requests_per_second") is None
+
+    observer.limit_is(120)
+    observer.on_request_completed(RequestCompleted("p", 0.1, rate_limit_remaining=7))
+
+    assert _value(registry, "rate_limit_requests_per_second") == 2
+    assert _value(registry, "rate_limit_remaining_requests") == 7
+
+
+def test_a_changed_official_day_is_a_restatement_which_is_adopted_when_its_minutes_are_recorded() -> None:
+    registry, official = CollectorRegistry(), OfficialDay(1.0, 1.0, 1.0, 1.0, 100.0)
+    bus, first, second = _observed(registry), day("AAPL", "2024-01-02"), day("AAPL", "2024-01-03")
+    changes = tuple(OfficialDayChange(each, official, None) for each in (first, second))
+    bus.publish(OfficialDaysChanged(bars_request(["AAPL"], "2024-01-02", "2024-01-03"), changes))
+    bus.publish(SymbolDaysRecorded(1, "p", (SymbolDayOutcome(first, Outcome.FAILED, error="timeout"),)))
+    bus.publish(SymbolDaysRecorded(1, "p", (SymbolDayOutcome(second, Outcome.COMPLETE),)))
+
+    assert _value(registry, "restatements_found_total", source="official_days") == 2
+    assert _value(registry, "restatements_adopted_total", source="official_days") == 1
+
+
+def test_a_job_begins_with_all_known_values_at_zero() -> None:
+    registry = CollectorRegistry()
+    _observed(registry).publish(JobStarted(1, "p", 3, 0, 1))
+
+    assert _value(registry, "errors_total", kind="credentials") == 0
+    assert _value(registry, "jobs_total", job_kind="update", state="failed") == 0
+    assert _value(registry, "backlog_symbol_days") == 3
