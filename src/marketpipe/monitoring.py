@@ -212,7 +212,9 @@ def readiness_during_a_run(store: MonitoredStore) -> tuple[bool, Mapping[str, An
 
 
 def _answer(measured: Measurement) -> tuple[bool, Mapping[str, Any]]:
-    return measured.health.ok, asdict(measured.health)
+    health = measured.health
+    reasons = [asdict(reason) for reason in health.reasons]
+    return health.ok, {**asdict(health, recurse=False), "reasons": reasons, "measured_at": str(health.measured_at)}
 
 
 @contextmanager

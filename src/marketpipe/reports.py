@@ -282,6 +282,12 @@ class HealthReport:
     def ok(self) -> bool:
         return not self.reasons
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: whether the store is ready, and why not."""
+        named = {"lag in sessions": self.lag_sessions, "missing": self.missing, "suspect": self.suspect}
+        title = f"{'Ready' if self.ok else 'NOT ready'} at {self.measured_at}"
+        return report_html.facts(title, named, [reason.message for reason in self.reasons])
+
 
 @frozen
 class CoverageReport:

@@ -224,7 +224,7 @@ def test_the_server_has_metrics_health_and_readiness(tmp_path: Path) -> None:
     assert alive == {"status": "ok"}
     assert (refusal.value.code, answer["ready"], answer["lag_sessions"]) == (503, False, 2)
     assert [reason["check"] for reason in answer["reasons"]] == ["fresh", "complete"]
-    assert ready["ready"] is True
+    assert (ready["ready"], ready["measured_at"]) == (True, AFTER_FRIDAY)
 
 
 def test_an_ingestion_serves_what_the_store_has_beside_its_own_counters(tmp_path: Path) -> None:

@@ -6,9 +6,19 @@ from marketpipe.ingestion.domain.coverage.market import SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding, SymbolCoverage, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
 from marketpipe.integration.domain.table_import import ImportPreview
-from marketpipe.reports import CoverageReport, ImportReport, IngestionReport, PlanReport, StatusReport, ValidationReport
+from marketpipe.reports import (
+    CoverageReport,
+    HealthReason,
+    HealthReport,
+    ImportReport,
+    IngestionReport,
+    PlanReport,
+    StatusReport,
+    ValidationReport,
+)
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from tests.support.coverage_grids import grid
 
@@ -76,3 +86,11 @@ def test_coverage_shows_its_conclusion_and_its_gaps() -> None:
 def test_validation_and_an_empty_store_say_what_they_are() -> None:
     assert "NOT valid" in text_of(ValidationReport(390, 1, (), {SymbolDay(AAPL, DAY): "cut short"}))
     assert "nothing is stored here yet" in text_of(StatusReport(None, (), ()))
+
+
+def test_the_health_of_a_store_shows_why_it_is_not_ready() -> None:
+    reason = HealthReason("fresh", "3 sessions lag behind; run 'marketpipe update' & see", 3, 1)
+    shown = text_of(HealthReport((reason,), Timestamp.parse("2024-01-09T06:00:00Z"), 3, 0))
+
+    for expected in ("NOT ready at 2024-01-09T06:00:00Z", "lag in sessions 3", "run 'marketpipe update' & see"):
+        assert expected in shown
