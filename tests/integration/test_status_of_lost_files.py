@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from marketpipe import PipelineConfig, StatusReport
-from marketpipe.terminal.store import StoreCollector, print_status
+from marketpipe.terminal.store import print_status
 from tests.support.pipeline_ring import FRIDAY, TUESDAY, WEDNESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -57,11 +57,11 @@ def test_nothing_counts_of_a_store_whose_data_were_moved_away(
     assert "'marketpipe verify'" in printed
     assert "'marketpipe ingest'" in printed
     with pipeline(settings, ScriptedProvider(BARS)) as opened:
-        samples = [sample for family in StoreCollector(opened).collect() for sample in family.samples]
-    values = {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+        samples = [sample for family in opened.metrics_registry().collect() for sample in family.samples]
+    values = {(sample.name, sample.labels.get("outcome")): sample.value for sample in samples}
     assert values["marketpipe_store_symbol_days", "complete"] == 0
-    assert values["marketpipe_store_missing_symbol_days",] == 6
-    assert values["marketpipe_store_bytes",] == 0
+    assert values["marketpipe_store_missing_symbol_days", None] == 6
+    assert values["marketpipe_store_bytes", None] == 0
 
 
 def test_a_copy_without_its_times_is_not_missing(settings: PipelineConfig) -> None:
