@@ -15,16 +15,17 @@ export PYTHONDONTWRITEBYTECODE :=
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
 THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_disk.py tests/unit tests/contract
 
-.PHONY: help demo test run-tests test-thoroughly bench lint format clean
+.PHONY: help demo test run-tests test-thoroughly bench docs lint format clean
 
 help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
 	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 12 minutes)"
 	@echo "make bench   install, then measure the figures of docs/performance.md (about 20 minutes)"
+	@echo "make docs    install, then build the site of the documentation into site/; a link that leads nowhere is an error"
 	@echo "make lint    the lints, type check and contracts of 'make test'"
 	@echo "make format  format and fix the code with ruff"
-	@echo "make clean   remove the virtual environment and the store of 'make demo'"
+	@echo "make clean   remove the virtual environment and the store of 'make demo' and the site"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -42,6 +43,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/marketpipe ingest --config $(CONFIG)
@@ -68,6 +73,11 @@ bench: $(VENV)/.installed-bench
 		echo; echo "== benchmarks/$$what.py"; $(BIN)/python benchmarks/$$what.py --folder $(BENCH_FOLDER) || failed="$$failed $$what"; \
 	done; test -z "$$failed" || { echo "short of their goals, or failed:$$failed"; exit 1; }
 
+# MkDocs prints advice about its next major version at every build; the extra allows none.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open $(CURDIR)/site/index.html"
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -79,4 +89,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .bench data aggregates quarantine revisions state build dist
+	rm -rf $(VENV) .bench site data aggregates quarantine revisions state build dist
