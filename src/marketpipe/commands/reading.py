@@ -127,14 +127,17 @@ def status(config: Config = None, json: Json = False) -> None:
 def metrics(
     config: Config = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the metrics over HTTP until Ctrl-C.")] = False,
-    host: Annotated[str | None, typer.Option("--host", help="With --serve: where to listen.")] = None,
+    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="With --serve: where to listen.")] = None,
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65_535, help="With --serve; 0 takes a free one.")
+        int | None, typer.Option("--port", metavar="PORT", min=0, max=65_535, help="With --serve; 0 takes a free one.")
     ] = None,
     textfile: Annotated[
-        Path | None, typer.Option("--textfile", help="Write them to this .prom file, for node_exporter.")
+        Path | None,
+        typer.Option("--textfile", metavar="FILE", help="Write them to this .prom file, for node_exporter."),
     ] = None,
-    push: Annotated[str | None, typer.Option("--push", help="Send them to the Pushgateway at this URL.")] = None,
+    push: Annotated[
+        str | None, typer.Option("--push", metavar="URL", help="Send them to the Pushgateway at this URL.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Print, serve, write or push Prometheus metrics of the store.
