@@ -15,6 +15,7 @@ from attrs import asdict, frozen
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from marketpipe.config import PipelineConfig
 from marketpipe.ingestion.domain.store_status import TotalKey
 from marketpipe.measuring import MICROS, PAUSE, MeasuredStore, Measurement, labels_of, measure, not_measured, unreadable
 from marketpipe.metrics import PipelineMetrics, series
@@ -27,8 +28,10 @@ from marketpipe.metrics.exposition import (
     families_of_totals,
     stores_in,
 )
+from marketpipe.metrics.observer import SECONDS_PER_MINUTE
 from marketpipe.metrics.registered import StoreNames, names_in
 from marketpipe.metrics_server import MetricsServer
+from marketpipe.provider_registry import capabilities_without_keys
 from marketpipe.reports import HealthReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, MetricsDeliveryError
 from marketpipe.shared_kernel.events import MetricsNotDelivered
@@ -256,7 +259,7 @@ def _registry_of(store: MonitoredStore, measured: ReadMeasurement) -> CollectorR
 
 def _all_families(store: MeasuredStore, measured: Measurement) -> list[Metric]:
     labels, totals = labels_of(store), composition.known_state(store._parts).runs.totals()
-    found = families_of(labels, (*_of_jobs(store, totals), *measured.samples))
+    found = families_of(labels, (*_of_limit(store), *_of_jobs(store, totals), *measured.samples))
     return [build_info(version(PACKAGE)), *families_of_totals(labels, totals), *found]
 
 
@@ -264,6 +267,13 @@ def _live_families(store: MonitoredStore, *, assess: bool) -> list[Metric]:
     """Return the families that a running process does not count itself."""
     totals = composition.known_state(store._parts).runs.totals()
     return families_of(labels_of(store), (*_of_jobs(store, totals), *store._monitor.recent(assess=assess).samples))
+
+
+def _of_limit(store: MeasuredStore) -> Iterator[Sample]:
+    config = store.config
+    provided = capabilities_without_keys(config) if isinstance(config, PipelineConfig) else None
+    if provided is not None and provided.requests_per_minute is not None:
+        yield Sample(series.RATE_LIMIT, provided.requests_per_minute / SECONDS_PER_MINUTE)
 
 
 def _of_jobs(store: MeasuredStore, totals: Mapping[TotalKey, float]) -> Iterator[Sample]:

@@ -16,7 +16,8 @@ from marketpipe.ingestion.application.ingestion_planner import present_summaries
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.metrics import MetricsObserver, Registry, RunTotals, StoreLabels, metrics_in
+from marketpipe.measuring import labels_of
+from marketpipe.metrics import MetricsObserver, Registry, RunTotals, metrics_in
 from marketpipe.monitoring import StoreMonitor
 from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
 from marketpipe.parts import NewWorkerPool, Parts, check_platform
@@ -97,11 +98,9 @@ class Store:
         self._run.observe(self._parts.bus)
         self._review.observe(self._parts.bus)
         self._metrics = metrics_in(registry)
-        provider = config.provider if isinstance(config, PipelineConfig) else ""
-        labels = StoreLabels(config.store_name, provider, str(config.session))
         totals = RunTotals()
         self._observer, self._recorder = (
-            MetricsObserver(labels, self._metrics, totals),
+            MetricsObserver(lambda: labels_of(self), self._metrics, totals),
             RunRecorder(parts, totals, lambda assess: monitoring.deliver(self, assess=assess)),
         )
         self._monitor = StoreMonitor(self)

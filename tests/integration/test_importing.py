@@ -16,7 +16,7 @@ from marketpipe.pipeline import Pipeline
 from marketpipe.reports import ImportReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.symbol import Outcome
-from marketpipe.shared_kernel.events import BarsStored, Event, JobFinished
+from marketpipe.shared_kernel.events import BarsStored, Event, JobFinished, RunFinished
 from marketpipe.shared_kernel.infrastructure.arrow_bars import TIMESTAMP
 from marketpipe.testing import FakeClock
 from tests.support import own_files
@@ -245,7 +245,7 @@ def test_observers_of_the_pipeline_see_the_import(tmp_path: Path) -> None:
         pipeline.subscribe(Event, seen.append)
         pipeline.import_table(Market().table(), name="mine", symbol="AAPL")
     assert sum(isinstance(event, BarsStored) for event in seen) == 1
-    assert isinstance(seen[-1], JobFinished)
+    assert [type(event) for event in seen[-2:]] == [JobFinished, RunFinished]
 
 
 def test_a_regular_session_without_its_auction(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import socket
 import threading
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +21,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from marketpipe import ConfigurationError, Event, MetricsDeliveryError, MetricsNotDelivered, Pipeline, TradingDate
+from marketpipe.config import StoreConfig
 from marketpipe.shared_kernel.events import JobStarted
+from marketpipe.store import Store
 from marketpipe.testing import FakeClock
 from tests.support.child_processes import start, wait_until
 from tests.support.pipeline_ring import FRIDAY, THURSDAY, TUESDAY, WEDNESDAY, config, minutes
@@ -40,9 +44,10 @@ def _store(
     now: str = AFTER_FRIDAY,
     registry: CollectorRegistry | None = None,
     provider: ScriptedProvider | None = None,
+    session: str = "extended",
     **metrics: Any,
 ) -> Iterator[Pipeline]:
-    settings = config(root, SYMBOLS, TUESDAY, end, metrics={"store": "us", **metrics})
+    settings = config(root, SYMBOLS, TUESDAY, end, session=session, metrics={"store": "us", **metrics})
     used = registry or CollectorRegistry(), provider or ScriptedProvider(BARS)
     with Pipeline(settings, registry=used[0], market_data_provider=used[1], clock=FakeClock(now)) as made:
         yield made
@@ -227,6 +232,34 @@ def test_the_server_has_metrics_health_and_readiness(tmp_path: Path) -> None:
     assert (ready["ready"], ready["measured_at"]) == (True, AFTER_FRIDAY)
 
 
+def test_a_store_without_a_configuration_has_the_labels_of_its_dataset(tmp_path: Path) -> None:
+    with _store(tmp_path, session="regular") as made:
+        made.ingest()
+    registry = CollectorRegistry()
+    with Store(StoreConfig(root=tmp_path), registry=registry) as store:
+        store.aggregate(timeframes=["5m"])
+        kept = generate_latest(store.metrics_registry()).decode()
+
+    labels = {"store": str(tmp_path / "data"), "provider": "scripted", "session": "regular"}
+    ended = {**labels, "job_kind": "aggregate", "state": "completed"}
+    assert registry.get_sample_value("marketpipe_jobs_total", ended) == 1
+    assert f'marketpipe_store_bars{{provider="scripted",session="regular",store="{tmp_path / "data"}"}} 40.0' in kept
+
+
+def test_the_registry_of_a_closed_pipeline_is_freed(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with _store(tmp_path, registry=registry) as made:
+        made.expose_store()
+        made.ingest()
+        list(registry.collect())
+    watched = weakref.ref(registry)
+
+    del made, registry
+    gc.collect()
+
+    assert watched() is None
+
+
 def test_an_ingestion_serves_what_the_store_has_beside_its_own_counters(tmp_path: Path) -> None:
     with _store(tmp_path) as made:
         made.ingest(end=WEDNESDAY)
@@ -236,6 +269,8 @@ def test_an_ingestion_serves_what_the_store_has_beside_its_own_counters(tmp_path
         made.ingest()
 
     text = seen[0].decode()
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    assert len({(sample.name, *sorted(sample.labels.items())) for sample in samples}) == len(samples)
     assert 'marketpipe_backlog_symbol_days{provider="scripted",session="extended",store="us"} 4.0' in text
     assert 'marketpipe_store_bars{provider="scripted",session="extended",store="us"} 20.0' in text
     assert 'marketpipe_job_last_success_timestamp_seconds{job_kind="ingest",' in text

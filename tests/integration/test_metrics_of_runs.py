@@ -55,6 +55,7 @@ def test_a_run_is_recorded_with_its_kind_its_state_and_what_it_counted(tmp_path:
         assert totals["jobs_total", (kind, "completed")] == 1
         assert _value(registry, tmp_path, "jobs_total", job_kind=kind, state="completed") == 1
         assert _value(registry, tmp_path, "jobs_total", job_kind=kind, state="failed") == 0
+        assert _value(registry, tmp_path, "job_seconds_total", job_kind=kind) == 0  # the clock stands still
 
 
 def test_the_totals_of_several_processes_add_up(tmp_path: Path) -> None:

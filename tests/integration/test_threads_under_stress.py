@@ -118,7 +118,7 @@ def test_all_threads_get_the_same_metrics_of_a_registry() -> None:
 
 def test_metrics_count_what_comes_on_many_threads() -> None:
     bus, registry = EventBus(LoggedIsolation), CollectorRegistry()
-    MetricsObserver(StoreLabels("s", "p", "extended"), metrics_in(registry)).observe(bus)
+    MetricsObserver(lambda: StoreLabels("s", "p", "extended"), metrics_in(registry)).observe(bus)
 
     again_and_again_at_once(lambda: bus.publish(RequestCompleted("p", 0.1)))
 

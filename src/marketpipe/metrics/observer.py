@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from itertools import product
 
 from attrs import astuple, evolve, frozen
@@ -52,9 +53,15 @@ class StoreLabels:
 class MetricsObserver:
     """Updates the metrics of one pipeline from the events on a bus. Events come on several threads."""
 
-    def __init__(self, labels: StoreLabels, metrics: PipelineMetrics, totals: RunTotals | None = None) -> None:
-        """``totals`` gets every count too, apart from what other pipelines count in the same registry."""
-        self._labels, self._metrics, self._totals = labels, metrics, totals or RunTotals()
+    def __init__(
+        self, read_labels: Callable[[], StoreLabels], metrics: PipelineMetrics, totals: RunTotals | None = None
+    ) -> None:
+        """``read_labels`` is called at the first event and as each job starts: only then a new store has a dataset.
+
+        ``totals`` gets every count too, apart from what other pipelines count in the same registry.
+        """
+        self._read_labels, self._metrics, self._totals = read_labels, metrics, totals or RunTotals()
+        self._known_labels: StoreLabels | None = None
         self._backlog = Counter[int]()
         self._changed_days, self._lease_wait = set[SymbolDay](), 0.0
         self._lock = threading.Lock()
@@ -71,7 +78,7 @@ class MetricsObserver:
         bus.observe(JobStarted, self.on_job_started)
         bus.observe(SymbolDaysRecorded, self.on_symbol_days_recorded)
         bus.observe(JobFinished, self.on_job_finished)
-        bus.observe(RunFinished, lambda event: self._count(series.JOBS, 1, event.kind, event.state))
+        bus.observe(RunFinished, self.on_run_finished)
         bus.observe(OfficialDaysChanged, self.on_official_days_changed)
         bus.observe(RestatementsFound, self.on_restatements)
         bus.observe(RestatementsAdopted, self.on_restatements)
@@ -114,7 +121,7 @@ class MetricsObserver:
         self._count(series.BARS_REJECTED, sum(day.rejected for day in event.days))
 
     def on_job_started(self, event: JobStarted) -> None:
-        self._labels = evolve(self._labels, provider=event.provider)  # an import has a provider of its own
+        self._known_labels = evolve(self._read_labels(), provider=event.provider)
         self._begin_at_zero()
         self._change_backlog(event.job_id, event.planned)
 
@@ -133,6 +140,10 @@ class MetricsObserver:
         self._change_backlog(event.job_id, -self._backlog[event.job_id])
         del self._backlog[event.job_id]
 
+    def on_run_finished(self, event: RunFinished) -> None:
+        self._count(series.JOBS, 1, event.kind, event.state)
+        self._count(series.JOB_SECONDS, event.seconds, event.kind)
+
     def on_official_days_changed(self, event: OfficialDaysChanged) -> None:
         with self._lock:
             self._changed_days.update(change.symbol_day for change in event.changes)
@@ -143,6 +154,13 @@ class MetricsObserver:
         self._count(
             series.RESTATEMENTS_FOUND if found else series.RESTATEMENTS_ADOPTED, event.symbol_days, event.source
         )
+
+    @property
+    def _labels(self) -> StoreLabels:
+        known = self._known_labels
+        if known is None:
+            known = self._known_labels = self._read_labels()
+        return known
 
     def _begin_at_zero(self) -> None:
         """Show known values before the first event: a rise from nothing to one is none for Prometheus."""

@@ -107,7 +107,7 @@ ERRORS: Final = _counter(
     "errors_total",
     "errors",
     "Failed requests and symbol-days, by kind of error. rate_limited: lower alpaca.rate_limit_per_min. credentials: "
-    "renew the keys. symbol_day_failed: marketpipe status --json names them, and the next run requests them again.",
+    "renew the keys. symbol_day_failed: marketpipe coverage names them, and the next run requests them again.",
     kind=ERROR_KINDS,
 )
 RETRIES: Final = _counter(
@@ -173,6 +173,13 @@ JOBS: Final = _counter(
     "Jobs that ended, by kind and state. failed: marketpipe status names the job; run the same command again.",
     job_kind=JOB_KINDS,
     state=JOB_STATES,
+)
+
+JOB_SECONDS: Final = _counter(
+    "job_seconds_total",
+    "seconds",
+    "Time that ended jobs took, by kind. Compare its rise with that of marketpipe_rate_limit_wait_seconds_total.",
+    job_kind=JOB_KINDS,
 )
 
 # --- how far a run is

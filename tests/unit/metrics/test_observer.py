@@ -99,7 +99,7 @@ def test_the_backlog_starts_at_the_number_of_planned_symbol_days(tmp_path: Path)
 
 def _observed(registry: CollectorRegistry) -> EventBus:
     bus = EventBus(LoggedIsolation)
-    MetricsObserver(StoreLabels("us", "p", "extended"), metrics_in(registry)).observe(bus)
+    MetricsObserver(lambda: StoreLabels("us", "p", "extended"), metrics_in(registry)).observe(bus)
     return bus
 
 
@@ -129,7 +129,7 @@ def test_a_wait_for_leases_is_counted_once_and_its_seconds_as_they_pass() -> Non
 
 def test_the_limit_and_what_the_provider_still_allows_are_shown() -> None:
     registry = CollectorRegistry()
-    observer = MetricsObserver(StoreLabels("us", "p", "extended"), metrics_in(registry))
+    observer = MetricsObserver(lambda: StoreLabels("us", "p", "extended"), metrics_in(registry))
     observer.limit_is(None)
     assert _value(registry, "rate_limit_requests_per_second") is None
 
