@@ -123,7 +123,10 @@ class CalendarConfig:
     """Section ``calendar``: dates on which the exchange's calendar is wrong, and halts that are no outages."""
 
     exceptions: tuple[CalendarException, ...] = setting(exceptions, ())
+    """Dates with other hours than the calendar says: {date: 2027-01-12, closed: true}, or opens and closes."""
     halts: tuple[HaltConfig, ...] = setting(halts, ())
+    """Minutes without trading: {date: 2024-06-03, from: '09:50', to: '11:35', symbols: [BRK.A]}; without symbols, of
+    the whole market."""
 
     def __init__(
         self,

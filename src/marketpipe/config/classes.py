@@ -44,10 +44,15 @@ class ClientConfig:
     """
 
     feed: str = setting(values.feed(*FEEDS), "sip")
+    """sip: all US exchanges. iex: one exchange, 3.5 % of the volume. otc: shares that no exchange lists."""
     adjustment: str = setting(values.one_of(*ADJUSTMENTS), "raw")
+    """How prices of former days are adjusted: raw (as traded), split, dividend, spin-off or all."""
     asof: str = setting(values.asof, NO_MAPPING)
+    """A dash, "-": symbols as they were on each day. A date: the security that had the symbol on that date."""
     base_url: str = setting(values.base_url, "https://data.alpaca.markets")
+    """Address of the service: https, or a loopback address for tests."""
     rate_limit_per_min: int = setting(values.whole_number(1, 1_000_000), 200)
+    """Requests a minute; 200 on Alpaca's free plan. Processes with the same key share the limit."""
 
 
 @with_stated_arguments
@@ -56,6 +61,7 @@ class SyntheticConfig:
     """Section ``synthetic``: the provider of made-up bars, which are always the same for a seed."""
 
     seed: int = setting(values.whole_number(0, 2**31 - 1), 7)
+    """Another number makes other bars. All of them are invented."""
 
 
 @with_stated_arguments
@@ -64,6 +70,7 @@ class ValidationConfig:
     """Section ``validation``: severities by rule name; a rule that is not named keeps its default."""
 
     severities: Mapping[str, Severity] = setting(values.severities, factory=dict)
+    """Name of a rule: error (to quarantine), warning (stored and counted) or off."""
 
     def __init__(self, *, severities: Mapping[str, Severity | str] = ...) -> None: ...
 
@@ -80,30 +87,48 @@ class MetricsConfig:
     """
 
     enabled: bool = setting(values.boolean, False)
+    """Serve the metrics over HTTP while an ingestion runs."""
     host: str = setting(values.text, "127.0.0.1")
+    """Address to serve on. The server has no password: an address other than loopback opens it to the network."""
     port: int = setting(values.whole_number(0, 65_535), 8000)
+    """Port to serve on; 0 takes a free one, which the progress and the log name."""
     store: str | None = setting(values.optional(values.label), None)
+    """What the label of that name says, such as us-equities; null: the absolute path of the bars."""
     textfile: Path | None = setting(values.optional(values.textfile), None)
+    """A .prom file to write after each run, for node_exporter's textfile collector."""
     pushgateway: str | None = setting(values.optional(values.gateway_url), None)
+    """URL of a Pushgateway to which the metrics are sent after each run."""
     refresh_seconds: int = setting(values.whole_number(1, 86_400), 60)
+    """Age at which a server of metrics measures the store again."""
     max_lag_sessions: int = setting(values.whole_number(0, 250), 1)
+    """/readyz answers 503 if the store lacks more final sessions than this."""
     max_missing: int | None = setting(values.optional(values.whole_number(0, 1_000_000_000)), 0)
+    """The same for symbol-days that are missing in older sessions; null: any number is allowed."""
     max_suspect: int | None = setting(values.optional(values.whole_number(0, 1_000_000_000)), None)
+    """The same for symbol-days that are suspect."""
 
 
 @with_stated_arguments
 @frozen(kw_only=True)
 class CoverageConfig:
-    """Section ``coverage``: when a symbol-day is suspect. The README and docs/adr/0008 explain each number."""
+    """Section ``coverage``: when a symbol-day is suspect. ADR 0008 and ADR 0023 explain each number."""
 
     hole_minutes: int = setting(values.whole_number(1, 390), 30)
+    """A silence in the regular session counts from this length on,"""
     hole_bars: float = setting(values.number(1, 390), 15.0)
+    """if at least this many bars are usual in it."""
     stop_minutes: int = setting(values.whole_number(1, 390), 10)
+    """The same for a silence that lasts until the close, or that the whole market has,"""
     stop_bars: float = setting(values.number(1, 390), 9.0)
+    """and the bars that are usual in it."""
     habit_factor: float = setting(values.number(1, 390), 3.0)
+    """A silence counts only if it is longer than the usual longest one times this factor."""
     neighbours: int = setting(values.whole_number(1, 250), 10)
+    """How many sessions before and after are compared."""
     unlisted_sessions: int = setting(values.whole_number(1, 250), 5)
+    """So many silent sessions in a row, at an end of the range, mean that the symbol is not listed."""
     confirmations: int = setting(values.whole_number(2, 100), 2)
+    """After so many equal answers of the provider in a row, a suspect symbol-day is short."""
 
 
 DATA, STATE_FILE = "data", "marketpipe.sqlite"
@@ -144,22 +169,39 @@ class StoreConfig:
     """
 
     root: Path = setting(values.root_of_paths, Path())
+    """Folder in which relative paths and .env begin, for a service or cron job that starts elsewhere."""
     session: SessionKind = setting(values.one_of(*SessionKind), SessionKind.EXTENDED)
+    """extended: 04:00 to 20:00 New York time (17:00 on half days). regular: from the open to the close of each date,
+    and the minute of the closing auction."""
     output_path: Path = values.place(Path(DATA))
+    """Folder of the minute bars, on a local disk. Another one is another store: what is not named below is beside
+    it."""
     aggregates_path: Path = values.place(Factory(partial(beside_data, "aggregates"), takes_self=True))
+    """Folder of the bars of other timeframes."""
     quarantine_path: Path = values.place(Factory(partial(beside_data, "quarantine"), takes_self=True))
+    """Folder of rejected bars, each with its rule, reason and raw values."""
     revisions_path: Path = values.place(Factory(partial(beside_data, "revisions"), takes_self=True))
+    """Folder of the former versions of replaced files; as_of reads them."""
     official_path: Path = values.place(Factory(_official_place, takes_self=True))
+    """Folder of the exchange's official daily bars."""
     state_path: Path = values.place(Factory(_state_place, takes_self=True))
+    """SQLite file with jobs, checkpoints and leases, on a disk of this machine."""
     compression: str = setting(values.one_of("zstd", "snappy"), "zstd")
+    """Of Parquet files: zstd or snappy."""
     timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
+    """Aggregates that are kept in files; [] for none. The others are made whenever they are read."""
     symbol_lists: Mapping[str, tuple[Symbol, ...]] = values.setting_by_others(
         lambda value, config: symbol_lists(value, config.root), factory=dict
     )
+    """Names for lists of symbols: {tech: [AAPL, MSFT], all: '@universe.txt'}. '@tech' then means them."""
     validation: ValidationConfig = setting(values.section(ValidationConfig), factory=ValidationConfig)
+    """Severities of the validation rules."""
     coverage: CoverageConfig = setting(values.section(CoverageConfig), factory=CoverageConfig)
+    """When a symbol-day is suspect."""
     calendar: CalendarConfig = setting(values.section(CalendarConfig), factory=CalendarConfig)
+    """What the exchange's calendar does not know."""
     metrics: MetricsConfig = setting(values.section(MetricsConfig), factory=MetricsConfig)
+    """Prometheus metrics, and when a store is ready."""
 
     @property
     def store_name(self) -> str:
@@ -211,16 +253,25 @@ class PipelineConfig(StoreConfig):
     """
 
     provider: str = setting(values.text)
+    """alpaca, synthetic, or the name of a provider that an installed package adds."""
     symbols: tuple[Symbol, ...] = setting_by_others(values.named_symbols)
+    """Symbols: a list, '@universe.txt' for a file with one a line, or '@tech' for one of symbol_lists."""
     start: TradingDate | Latest = setting(values.date_or_latest)
+    """First trading date, inclusive; or latest."""
     end: TradingDate | Latest = setting(values.date_or_latest)
+    """Last trading date, inclusive; latest is the newest session that is final."""
     workers: int = setting(values.whole_number(1, 64), 4)
+    """Number of batches that run at the same time."""
     executor: str = setting(values.one_of(*EXECUTORS), THREADS)
+    """threads, or processes: one process for each worker."""
     alpaca: ClientConfig = setting(values.section(ClientConfig), factory=ClientConfig)
+    """What to request from Alpaca, and how often."""
     synthetic: SyntheticConfig = setting(values.section(SyntheticConfig), factory=SyntheticConfig)
+    """The provider of invented bars."""
     provider_options: Mapping[str, object] = field(
         factory=dict, repr=lambda options: f"<{', '.join(map(str, options))}>"
     )
+    """The section of the file that has the name of an installed provider."""
 
     def __init__(
         self,
