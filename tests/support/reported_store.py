@@ -35,10 +35,10 @@ def provider() -> ScriptedProvider:
     return ScriptedProvider(bars, official=days, refused={"BRK.B": HOSTILE})
 
 
-def reported_store(root: Path, **changes: Any) -> Pipeline:
+def reported_store(root: Path, source: ScriptedProvider | None = None) -> Pipeline:
     """Return the pipeline of the store below ``root``, after an ingestion, an audit and an adopted restatement."""
-    source, clock = provider(), FakeClock()
-    made = pipeline(config(root, SYMBOLS, TUESDAY, FRIDAY, timeframes=["5m", "1d"], **changes), source, clock)
+    source, clock = source or provider(), FakeClock()
+    made = pipeline(config(root, SYMBOLS, TUESDAY, FRIDAY, timeframes=["5m", "1d"]), source, clock)
     made.ingest()
     clock.advance(AN_HOUR)
     source.bars["MSFT"][THURSDAY] = minutes(THURSDAY, 39, price=252.5)

@@ -31,6 +31,8 @@ DIFFERS: Final = 0.01
 SHARE_OF_PROBLEMS: Final = 0.6
 """Of the budget: the rest is for the newest days, so that a page of many problems shows these too."""
 DAYS_AT_A_TIME: Final = 64
+MOST_DAYS: Final = 10_000
+"""However few bars they have: a file is opened for each."""
 
 
 @frozen
@@ -117,9 +119,10 @@ class Budget:
         self, cells: Sequence[int], read: Callable[[Sequence[int]], Iterable[tuple[int, str]]], share: float = 1.0
     ) -> None:
         """Read cells in order, some at a time, until ``share`` of the budget is used."""
+        size, most = self.size * share, int(MOST_DAYS * share)
         for start in range(0, len(cells), DAYS_AT_A_TIME):
             for cell, text in read(cells[start : start + DAYS_AT_A_TIME]):
-                if self.used + len(text) > self.size * share:
+                if self.used + len(text) > size or len(self.packed) >= most:
                     return
                 self.packed[cell] = text
                 self.used += len(text) + 1

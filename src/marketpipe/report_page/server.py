@@ -13,7 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from marketpipe.report_page.page import rendered
 from marketpipe.report_page.payload import Json
-from marketpipe.shared_kernel.domain.errors import AddressInUseError, ConfigurationError, MarketPipeError
+from marketpipe.shared_kernel.domain.errors import (
+    AddressInUseError,
+    ConfigurationError,
+    MarketPipeError,
+    ValidationError,
+)
 
 LOOPBACK: Final = "127.0.0.1"
 TEXT, HTML, JSON = "text/plain; charset=utf-8", "text/html; charset=utf-8", "application/json"
@@ -85,6 +90,8 @@ class _Answers:
                     return self._facts(known)
                 if place.path == "/bars":
                     return self._bars(*(query.get(name, [""])[0] for name in ("symbol", "date")))
+        except ValidationError as error:
+            return HTTPStatus.BAD_REQUEST, TEXT, f"{error}\n".encode("utf-8", "replace")
         except MarketPipeError as error:
             return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{error}\n".encode()
         return HTTPStatus.NOT_FOUND, TEXT, b"there is no such page\n"

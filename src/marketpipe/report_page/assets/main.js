@@ -1,6 +1,6 @@
 // The page as a whole: which view is open, dark or light, and newer facts if the page is served live.
 
-const REFRESH_MS = 5000;
+const REFRESH_MS = 2000;
 const page = { facts: null, filled: new Set(), day: null };
 
 function contentOf(name) {

@@ -1,0 +1,185 @@
+"""The report page in a real Chromium: every view opens, a cell leads to its day, and text of others stays text."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from marketpipe import Pipeline
+from marketpipe.report_page.server import ReportServer
+from marketpipe.reporting import LiveReport
+from tests.support.browser import NARROW, WIDE, chromium, complaints, resize, wait_for
+from tests.support.pipeline_ring import FRIDAY, THURSDAY, WEDNESDAY, minutes
+from tests.support.reported_store import provider, reported_store
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+VIEWS = ("overview", "completeness", "gaps", "quality", "restatements", "official", "volumes", "aggregates", "day")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    with reported_store(tmp_path_factory.mktemp("browsed")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser(store: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    path = store.report().write(tmp_path_factory.mktemp("page") / "report.html")
+    with chromium() as made:
+        made.get(path.as_uri())
+        yield made
+
+
+def run(browser: Chrome, script: str, *arguments: Any) -> Any:
+    return browser.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+
+
+def opened(browser: Chrome, place: str) -> str:
+    """Open a view, wait until it and its charts are drawn, and return its text."""
+    run(browser, "document.documentElement.dataset.ready = ''; location.hash = ''; location.hash = arguments[0]", place)
+    view = place.partition("/")[0]
+    wait_for(lambda: run(browser, "return document.documentElement.dataset.ready") == view, f"the view {view}")
+    drawn = "return [...document.querySelectorAll('section:not([hidden]) .chart')].every(c => c.querySelector('svg'))"
+    wait_for(lambda: run(browser, drawn), f"the charts of {view}")
+    return str(run(browser, "return document.querySelector('section:not([hidden])').innerText"))
+
+
+def test_every_view_opens_without_a_complaint_wide_and_narrow(browser: Chrome) -> None:
+    for size in (NARROW, WIDE):
+        resize(browser, size)
+        for view in VIEWS:
+            assert len(opened(browser, view)) > 40, view
+            assert run(browser, "return document.documentElement.scrollWidth") <= size[0], f"{view} is too wide"
+            assert run(browser, "return document.querySelectorAll('section:not([hidden])').length") == 1
+
+    assert complaints(browser) == []
+
+
+def test_a_reason_that_is_a_script_is_shown_and_does_not_run(browser: Chrome) -> None:
+    text = opened(browser, "gaps")
+
+    assert "</script><script>window.hacked=1</script>" in text
+    assert "\\u202e" in text
+    assert run(browser, "return window.hacked === undefined && document.querySelector('img') === null")
+
+
+def test_a_click_on_a_cell_and_the_enter_key_open_the_day(browser: Chrome) -> None:
+    opened(browser, "completeness")
+    click = """
+        const map = document.querySelector('#completeness .content').heatMap, box = map.canvas.getBoundingClientRect();
+        const at = {clientX: box.left + map.margin + map.step * 1.5, clientY: box.top + 22 + 8, bubbles: true};
+        map.canvas.dispatchEvent(new MouseEvent('click', at));
+        return [location.hash, map.facts.symbols[map.order[0]]];
+    """
+    place, first = run(browser, click)
+    assert place == f"#day/{first}/{WEDNESDAY}"
+
+    opened(browser, "completeness")
+    keys = """
+        const box = document.querySelector('.map');
+        box.focus();
+        for (const key of arguments[0]) box.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));
+        return [location.hash, document.getElementById('map-cell').textContent];
+    """
+    place, spoken = run(browser, keys, ["Home", "ArrowRight", "ArrowRight", "ArrowRight", "Enter"])
+    assert place == f"#day/{spoken.partition(',')[0]}/{FRIDAY}"
+    assert spoken.startswith(f"{first}, {FRIDAY}: ")
+
+
+def test_a_symbol_day_has_its_candles_and_marks_the_minutes_without_bars(browser: Chrome) -> None:
+    text = opened(browser, f"day/MSFT/{THURSDAY}")
+
+    assert f"MSFT on {THURSDAY}" in text
+    assert "10:09 to 16:00" in text  # 39 bars from 09:30 on
+    found = run(browser, "const c = document.querySelector('#day .chart'); return [c.data, c.layout.shapes.length]")
+    (candles, volume), marks = found
+    assert (candles["type"], volume["type"], marks) == ("candlestick", "bar", 1)
+    assert candles["x"][0] == f"{THURSDAY} 09:30"
+    stored = minutes(THURSDAY, 39, price=252.5)
+    assert candles["close"] == [row["close"] for row in stored]
+    assert volume["y"] == [row["volume"] for row in stored]
+
+
+def test_a_day_without_bars_says_why(browser: Chrome) -> None:
+    text = opened(browser, f"day/BRK.B/{FRIDAY}")
+
+    assert "missing" in text
+    assert "window.hacked" in text
+    assert "No minute bars are stored" in text
+
+
+def test_dark_and_light_follow_the_system_and_the_button(browser: Chrome) -> None:
+    opened(browser, "overview")
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    light = run(browser, colour)
+    feature = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+    dark = run(browser, colour)
+    run(browser, "document.getElementById('theme').click()")
+
+    assert dark != light
+    assert run(browser, colour) == light
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    run(browser, "delete document.documentElement.dataset.theme")
+
+
+def test_everything_that_can_be_used_has_a_name(browser: Chrome) -> None:
+    nameless = """
+        const used = 'section:not([hidden]) :is(button, input, select, a, [role], canvas, [tabindex])';
+        return [...document.querySelectorAll(used)]
+            .filter(e => !e.closest('[aria-hidden=true], .chart, [role=presentation]') && !e.hidden)
+            .filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length))
+            .map(e => e.outerHTML.slice(0, 100));
+    """
+    for view in VIEWS:
+        opened(browser, view)
+        assert run(browser, nameless) == [], view
+
+
+def test_the_live_page_shows_what_has_changed_and_bars_that_are_in_no_file(tmp_path: Path) -> None:
+    source = provider()
+    with reported_store(tmp_path, source) as store, chromium() as browser:
+        server = ReportServer(LiveReport(store, None, None, None))
+        try:
+            browser.get(server.address)
+            assert "MSFT on" in opened(browser, f"day/MSFT/{WEDNESDAY}")
+            assert run(browser, "return document.querySelector('#day .chart').data[0].x.length") == 40
+            assert "Not complete" in opened(browser, "overview")
+            source.refused.clear()
+            assert store.ingest().ok
+            title = "return document.getElementById('overview-title').textContent"
+            wait_for(lambda: run(browser, title).startswith("Complete"), "newer facts")
+            assert complaints(browser) == []
+        finally:
+            server.close()
+
+
+def test_the_server_answers_this_machine_only(store: Pipeline) -> None:
+    server = ReportServer(LiveReport(store, None, None, None))
+    try:
+        with httpx.Client(base_url=server.address, trust_env=False) as client:
+            page, facts = client.get("/"), client.get("/facts")
+            again = client.get("/facts", headers={"If-None-Match": facts.json()["tag"]})
+            bars = client.get("/bars", params={"symbol": "MSFT", "date": THURSDAY})
+            absent = [
+                client.get("/bars", params={"symbol": "BRK.B", "date": THURSDAY}).status_code,
+                client.get("/bars", params={"symbol": "../x", "date": THURSDAY}).status_code,
+                client.get("/state/marketpipe.sqlite").status_code,
+            ]
+            foreign = client.get("/", headers={"Host": "attacker.example:80"})
+    finally:
+        server.close()
+
+    assert (page.status_code, facts.status_code, again.status_code, bars.status_code) == (200, 200, 304, 200)
+    assert "connect-src &#39;self&#39;" in page.text
+    assert page.headers["x-frame-options"] == "DENY"
+    assert absent == [404, 400, 404]
+    assert foreign.status_code == 403
+    assert not any(thread.name == "marketpipe-report" for thread in threading.enumerate())
