@@ -11,8 +11,11 @@ async function openView() {
   const [name, symbol, date] = location.hash.slice(1).split("/").map(decoded);
   const view = document.getElementById(name)?.matches("main > section") ? name : "overview";
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== view;
-  for (const link of document.querySelectorAll("nav a"))
-    link.getAttribute("href") === `#${view}` ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  for (const link of document.querySelectorAll("nav a")) {
+    const isOpen = link.getAttribute("href") === `#${view}`, nav = link.parentElement;
+    isOpen ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+    if (isOpen) nav.scrollLeft = link.offsetLeft - nav.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2;
+  }
   if (view === "day") {
     page.day ??= new DayView(page.facts, contentOf("day"));
     await page.day.show(symbol, date);
@@ -98,7 +101,10 @@ function begin() {
   take(JSON.parse(document.getElementById("facts").textContent));
   document.getElementById("theme").addEventListener("click", toggleTheme);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  window.addEventListener("hashchange", () => openView());
+  window.addEventListener("hashchange", async () => {
+    await openView();
+    window.scrollTo(0, 0); // the browser has scrolled to the section, past the links above it
+  });
   window.addEventListener("beforeprint", redraw);
   if (page.facts.live) keepCurrent();
   openView();

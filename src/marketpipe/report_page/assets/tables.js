@@ -33,7 +33,8 @@ function dataTable(caption, columns, rows, nothing = "none") {
 
   function cell(one, row) {
     const content = one.show ? one.show(row) : one.number ? number(one.value(row)) : String(one.value(row) ?? "");
-    return element("td", { class: one.number ? "number" : one.wide ? "wide" : null, "data-title": one.title }, content);
+    return element("td", { class: one.number ? "number" : one.wide ? "wide" : null, "data-title": one.title },
+      element("span", {}, content));
   }
 
   function draw() {

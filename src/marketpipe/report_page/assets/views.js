@@ -286,5 +286,5 @@ function bandChart(place, facts, compared, ratio) {
     { type: "scatter", mode: "lines", x: facts.dates, y: high, line: { width: 0 }, name: "95 of 100 are below", hoverinfo: "skip" },
     { type: "scatter", mode: "lines", x: facts.dates, y: low, fill: "tonexty", fillcolor: colourOf("band"), line: { width: 0 }, name: "5 of 100 are below" },
     { type: "scatter", mode: "lines", x: facts.dates, y: middle, line: { color: colourOf("accent"), width: 1.5 }, name: "median" },
-  ], () => ({ yaxis: { tickformat: ".0%", title: { text: "minutes / official" } } }));
+  ], () => ({ yaxis: { tickformat: ".1%", title: { text: "minutes / official" } } }));
 }
