@@ -5,18 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import re
+import signal
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from marketpipe import ConfigurationError, Pipeline, ReportPage
+from tests.support.child_processes import start
 from tests.support.in_process_cli import run_in_process
 from tests.support.pipeline_ring import FRIDAY, THURSDAY, TUESDAY, WEDNESDAY, fingerprints, minutes
 from tests.support.reported_store import DATES, SYMBOLS, facts_in, reported_store
+from tests.support.run_environment import environment
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +169,20 @@ def test_a_page_does_not_replace_a_file_unless_it_is_told_to(page: ReportPage, t
     with pytest.raises(ConfigurationError, match="is a folder"):
         page.write(tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_command_serves_the_page_until_it_is_interrupted(store: Pipeline, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "marketpipe", "--root", str(store.config.output_path.parent), "report", "--serve"]
+    served = start(command, cwd=tmp_path, env=environment())
+    line = served.stderr.readline()
+    address = re.search(r"http://127\.0\.0\.1:\d+/", line)
+    assert address is not None, line
+    page = httpx.get(address[0], trust_env=False)
+    served.send_signal(signal.SIGINT)
+
+    assert served.wait(60) == 130
+    assert facts_in(page.text)["live"] is True
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_the_command_writes_the_page_and_refuses_what_is_in_its_place(store: Pipeline, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ const VIEWS = {
         { title: "Symbol-day", value: (day) => `${day.symbol} ${day.date}`, show: (day) => linkToDay(day.symbol, day.date) },
         { title: "Kind", value: (day) => day.kind, show: (day) => day.error ? `${day.kind}: ${day.error}` : day.kind },
         { title: "Known since", value: (day) => day.since, show: (day) => momentOf(day.since) },
-        { title: "Replaced", value: (day) => day.until, show: (day) => momentOf(day.until) || "withdrawn" },
+        { title: "Replaced", value: (day) => day.until, show: (day) => momentOf(day.until) },
         ...["changed", "added", "removed", "unchanged"].map((title) => ({ title, value: (day) => day[title], number: true })),
         { title: "Largest move", value: (day) => day.move, number: true, show: (day) => day.move ? percent(day.move) : "" },
         { title: "New over old price", value: (day) => day.ratio, number: true, show: (day) => day.ratio ? day.ratio.toFixed(5) : "" },

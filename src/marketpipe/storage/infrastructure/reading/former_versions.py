@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from heapq import nlargest
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,9 +51,11 @@ class FormerVersions:
             if month.last < first or last < month.first:
                 continue
             for day, group in groupby(self._layout.revisions_of(month), key=lambda revision: revision.symbol_day):
-                versions = list(group)
+                versions: list[Revision | None] = list(group)
                 if first <= day.trading_date <= last:
-                    yield from (_Step(a, b) for a, b in zip(versions, [*versions[1:], None], strict=True))
+                    # the last revision of a withdrawn day states that it has no bars: nothing follows
+                    followed = [*versions, None] if self._layout.bars(day).exists() else versions
+                    yield from (_Step(a, b) for a, b in pairwise(followed) if a is not None)
 
     def _months(self, symbol: Symbol) -> Iterator[MonthPartition]:
         root = self._layout.revisions / f"symbol={symbol}"

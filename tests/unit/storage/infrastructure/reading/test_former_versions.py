@@ -28,14 +28,14 @@ def test_each_version_is_compared_with_the_one_that_followed_it_newest_first(tmp
     assert round(oldest.comparison.largest_move, 4) == 0.0101
 
 
-def test_a_withdrawn_day_has_no_version_that_followed(tmp_path: Path) -> None:
+def test_a_withdrawn_day_is_followed_by_no_bars(tmp_path: Path) -> None:
     store, key = StoreOnDisk(tmp_path), day("AAPL", TUESDAY)
     store.keep((key, minutes(TUESDAY, 6)))
     store.partitions.withdraw([key])
 
     (only,) = FormerVersions(store.layout).survey([AAPL], *EVER, most=10).days
 
-    assert only.until is None
+    assert only.until is not None
     assert (only.comparison.removed, only.comparison.changed) == (6, 0)
 
 
