@@ -143,9 +143,9 @@ def test_everything_that_can_be_used_has_a_name(browser: Chrome) -> None:
         assert run(browser, nameless) == [], view
 
 
-def test_the_live_page_shows_what_has_changed_and_bars_that_are_in_no_file(tmp_path: Path) -> None:
-    source = provider()
-    with reported_store(tmp_path, source) as store, chromium() as browser:
+def test_the_live_page_shows_what_has_changed_and_bars_that_are_in_no_file(browser: Chrome, tmp_path: Path) -> None:
+    source, page = provider(), browser.current_url
+    with reported_store(tmp_path, source) as store:
         server = ReportServer(LiveReport(store, None, None, None))
         try:
             browser.get(server.address)
@@ -158,6 +158,7 @@ def test_the_live_page_shows_what_has_changed_and_bars_that_are_in_no_file(tmp_p
             wait_for(lambda: run(browser, title).startswith("Complete"), "newer facts")
             assert complaints(browser) == []
         finally:
+            browser.get(page)
             server.close()
 
 

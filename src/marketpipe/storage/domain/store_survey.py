@@ -49,8 +49,8 @@ class QualitySurvey:
 class RestatedDay:
     """A version of a symbol-day that the store had from ``since`` to ``until``, compared with the one that followed.
 
-    ``until`` is None if it cannot be read. Counts are those of ``DayComparison``: "new" are the bars of the version that
-    followed, which has none if the provider withdrew the day.
+    ``until`` is None if it cannot be read. Counts are those of ``DayComparison``: "new" are the bars of the version
+    that followed, which has none if the provider withdrew the day.
     """
 
     comparison: DayComparison
