@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import evolve, frozen
@@ -24,7 +25,7 @@ from marketpipe.metrics.exposition import Sample
 from marketpipe.parts import Parts
 from marketpipe.reports import CoverageReport, HealthReason, HealthReport, StatusReport
 from marketpipe.scoping import Symbols, resolved
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError, count_of
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate, TradingSession
@@ -42,7 +43,9 @@ PAUSE: Final = 10.0
 """What takes long is done again only after this many times as long as it took: it costs a tenth of a core at most."""
 FIRST_SESSIONS, GROWTH = 16, 8
 """The newest sessions are looked at first, then so many times more, until a complete one is found."""
+PACKAGE: Final = __name__.partition(".")[0]
 MICROS: Final = 1_000_000
+Sessions = Sequence[TradingSession]
 
 
 class MeasuredStore(Protocol):
@@ -103,6 +106,7 @@ def measure(store: MeasuredStore, *, assess: bool) -> Measurement:
     seconds = parts.clock.monotonic() - started
     health = _health(store.config, fresh, found, now)
     samples = (
+        Sample(series.BUILD_INFO, 1, (version(PACKAGE),)),
         *_of_status(status),
         *_of_freshness(fresh),
         *_of_coverage(found),
@@ -140,14 +144,21 @@ def _freshness(store: MeasuredStore, scope: IngestionScope) -> Freshness:
     while True:
         part, last = sessions[-count:], sessions[-1].trading_date
         gaps = finder.gaps(evolve(scope, first=part[0].trading_date, last=last), (), by_day=by_day)
-        spans = {(gap.first, gap.last) for gap in gaps}
-        complete = [each for each in part if not any(first <= each.trading_date <= end for first, end in spans)]
+        complete = _without(part, {(gap.first, gap.last) for gap in gaps})
         if complete or count >= len(sessions):
             break
         count *= GROWTH
     newest, lagging = complete[-1] if complete else None, {gap.symbol for gap in gaps if gap.last == last}
     lag = len(sessions) if newest is None else len([each for each in part if each.trading_date > newest.trading_date])
     return Freshness(newest, sessions[-1], lag, len(lagging))
+
+
+def _without(sessions: Sessions, spans: Collection[tuple[TradingDate, TradingDate]]) -> Sessions:
+    """Return the sessions that are in none of the spans, whose dates are those of sessions."""
+    places, dates = {each.trading_date: i for i, each in enumerate(sessions)}, set[TradingDate]()
+    for first, last in spans:
+        dates.update(each.trading_date for each in sessions[places[first] : places[last] + 1])
+    return [each for each in sessions if each.trading_date not in dates]
 
 
 def _newest_wanted(store: MeasuredStore, scope: IngestionScope) -> TradingDate:
@@ -272,8 +283,8 @@ def _health(config: StoreConfig, fresh: Freshness, found: Mapping[TotalKey, floa
         int(value) if (value := found.get((OVERDUE, (name,)))) is not None else None for name in ("missing", "suspect")
     )
     if fresh.lag > limits.max_lag_sessions:
-        since = fresh.newest.trading_date if fresh.newest else "no session"
-        message = f"{fresh.lag:,} sessions lag behind: complete up to {since}; run 'marketpipe update', or see its log"
+        until = f"the last complete one is {fresh.newest.trading_date}" if fresh.newest else "none is complete"
+        message = f"{count_of(fresh.lag, 'session')} missing: {until}; run 'marketpipe update', or see its log"
         reasons.append(HealthReason("fresh", message, fresh.lag, limits.max_lag_sessions))
     if limits.max_missing is not None and (missing or 0) > limits.max_missing:
         message = f"{missing:,} symbol-days are missing or partial; 'marketpipe ingest' requests them"

@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -23,7 +22,6 @@ from marketpipe.metrics.delivery import push, write_textfile
 from marketpipe.metrics.exposition import (
     ReadFamilies,
     Sample,
-    build_info,
     families_of,
     families_of_totals,
     stores_in,
@@ -40,7 +38,6 @@ from . import composition
 
 LONGEST_FIRST_WAIT: Final = 2.0
 """Seconds that a scrape waits for the first measurement: Prometheus gives up after ten."""
-PACKAGE: Final = __name__.partition(".")[0]
 ReadMeasurement = Callable[[], Measurement]
 
 
@@ -260,7 +257,7 @@ def _registry_of(store: MonitoredStore, measured: ReadMeasurement) -> CollectorR
 def _all_families(store: MeasuredStore, measured: Measurement) -> list[Metric]:
     labels, totals = labels_of(store), composition.known_state(store._parts).runs.totals()
     found = families_of(labels, (*_of_limit(store), *_of_jobs(store, totals), *measured.samples))
-    return [build_info(version(PACKAGE)), *families_of_totals(labels, totals), *found]
+    return [*families_of_totals(labels, totals), *found]
 
 
 def _live_families(store: MonitoredStore, *, assess: bool) -> list[Metric]:

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -94,7 +95,7 @@ def test_a_store_whose_updates_stopped_lags_behind(tmp_path: Path) -> None:
     assert newest == _close_of(FRIDAY)
     reason, _ = health.reasons  # and the older session is missing, too
     assert (reason.check, reason.value, reason.limit) == ("fresh", 2, 1)
-    assert "complete up to 2024-01-05; run 'marketpipe update'" in reason.message
+    assert "2 sessions missing: the last complete one is 2024-01-05; run 'marketpipe update'" in reason.message
 
 
 def test_a_store_with_a_fixed_end_does_not_lag_until_an_update_has_gone_beyond_it(tmp_path: Path) -> None:
@@ -244,6 +245,17 @@ def test_a_store_without_a_configuration_has_the_labels_of_its_dataset(tmp_path:
     ended = {**labels, "job_kind": "aggregate", "state": "completed"}
     assert registry.get_sample_value("marketpipe_jobs_total", ended) == 1
     assert f'marketpipe_store_bars{{provider="scripted",session="regular",store="{tmp_path / "data"}"}} 40.0' in kept
+
+
+def test_imported_daily_bars_are_as_fresh_as_their_files(tmp_path: Path) -> None:
+    dates = [f"{date}T05:00:00Z" for date in (TUESDAY, WEDNESDAY)]
+    prices = {name: [100.25, 101.5] for name in ("open", "high", "low", "close")}
+    table = pa.table({"timestamp": dates, "symbol": ["A", "A"], **prices, "volume": [9, 9]})
+    with Pipeline(StoreConfig(root=tmp_path), registry=CollectorRegistry(), clock=FakeClock(AFTER_FRIDAY)) as made:
+        assert made.import_table(table, name="mine", timeframe="1d").ok
+        assert (made.health().ok, made.health().lag_sessions) == (True, 0)
+        kinds = _values(made, "job_last_success_timestamp_seconds", "job_kind")
+    assert set(kinds) == {"import"}
 
 
 def test_the_registry_of_a_closed_pipeline_is_freed(tmp_path: Path) -> None:

@@ -46,13 +46,6 @@ def _family(series: Series, store: StoreLabels, samples: Sequence[Sample]) -> Me
     return family
 
 
-def build_info(version: str) -> Metric:
-    info = table.BUILD_INFO
-    family = GaugeMetricFamily(info.full_name, info.help, labels=info.labels)
-    family.add_metric((version,), 1)
-    return family
-
-
 def families_of_totals(store: StoreLabels, totals: Mapping[TotalKey, float]) -> list[Metric]:
     """Return the counters and the histogram of all runs of a store. Values that are known begin at 0."""
     counters = [each for each in table.of_origin(Origin.RUN) if each.type is SeriesType.COUNTER]

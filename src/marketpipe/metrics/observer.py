@@ -130,11 +130,14 @@ class MetricsObserver:
         failed = [outcome.symbol_day for outcome in event.outcomes if outcome.error is not None]
         if failed:
             self._count(series.ERRORS, len(failed), SYMBOL_DAY_FAILED)
+        if self._changed_days:
+            self._adopt({outcome.symbol_day for outcome in event.outcomes} - set(failed))
+
+    def _adopt(self, recorded: set[SymbolDay]) -> None:
         with self._lock:
-            renewed = self._changed_days & {outcome.symbol_day for outcome in event.outcomes} - set(failed)
+            renewed = self._changed_days & recorded
             self._changed_days -= renewed
-        if renewed:
-            self._count(series.RESTATEMENTS_ADOPTED, len(renewed), OFFICIAL_DAYS)
+        self._count(series.RESTATEMENTS_ADOPTED, len(renewed), OFFICIAL_DAYS)
 
     def on_job_finished(self, event: JobFinished) -> None:
         self._change_backlog(event.job_id, -self._backlog[event.job_id])

@@ -1,6 +1,6 @@
 """The table of all Prometheus series: name, type, labels, unit and help. Metrics, dashboards and documents rely on it.
 
-Every series but ``marketpipe_build_info`` has the labels ``store``, ``provider`` and ``session``. ``store`` is the
+Every series has the labels ``store``, ``provider`` and ``session``. ``store`` is the
 configured ``metrics.store``, or else the absolute path of the bars; ``provider`` is the name of the market data
 provider; ``session`` is extended or regular. No series has a symbol as a label. Moments are Unix seconds.
 """
@@ -242,6 +242,9 @@ UNADOPTED: Final = _gauge(
 )
 
 # --- what the store has
+BUILD_INFO: Final = _gauge(
+    Origin.STORE, "build_info", "always 1", "The version of MarketPipe that measured the store, in a label.", version=()
+)
 STORE_INFO: Final = _gauge(
     Origin.STORE,
     "store_info",
@@ -361,11 +364,7 @@ STORE_MEASURING: Final = _gauge(
 )
 
 ALL: Final = tuple(each for each in list(globals().values()) if isinstance(each, Series))
-"""The whole table but ``marketpipe_build_info``, in the order of this file."""
-BUILD_INFO: Final = Series(
-    "build_info", SeriesType.GAUGE, Origin.STORE, "always 1", "The version of MarketPipe, in a label.", ("version",)
-)
-"""It has no labels of a store."""
+"""The whole table, in the order of this file."""
 
 
 def of_origin(*origins: Origin) -> Iterator[Series]:
