@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     pass
 
 FILES, COVERAGE = series.PARTS
-OVERDUE, STAMP = "coverage_overdue", "coverage_stamp"
-"""Names of kept figures that are no series: gaps before the allowed lag, and when, of what and how it was found."""
+STAMP = "coverage_stamp"
+"""The name of kept figures that are no series: when, of what and how coverage was found."""
 COVERAGE_MAX_AGE_SECONDS: Final = 3600.0
 PAUSE: Final = 10.0
 """What takes long is done again only after this many times as long as it took: it costs a tenth of a core at most."""
@@ -225,16 +225,22 @@ def _figures(report: CoverageReport, lag: int) -> dict[TotalKey, float]:
         **{(series.STORE_SUSPECT.name, (each.name.lower(),)): suspicions[each] for each in Suspicion},
         (series.STORE_STALE_AGGREGATES.name, ()): suspicions[Suspicion.STALE_AGGREGATE],
         (series.STORE_LOST_FILES.name, ()): len(report.lost),
-        (OVERDUE, ("missing",)): missing,
-        (OVERDUE, ("suspect",)): older[Verdict.SUSPECT],
+        (series.STORE_OVERDUE.name, ("missing",)): missing,
+        (series.STORE_OVERDUE.name, ("suspect",)): older[Verdict.SUSPECT],
     }
 
 
 _SERIES_OF_COVERAGE: Final = {
     each.name: each
-    for each in (series.STORE_COVERAGE, series.STORE_SUSPECT, series.STORE_STALE_AGGREGATES, series.STORE_LOST_FILES)
+    for each in (
+        series.STORE_COVERAGE,
+        series.STORE_SUSPECT,
+        series.STORE_OVERDUE,
+        series.STORE_STALE_AGGREGATES,
+        series.STORE_LOST_FILES,
+    )
 }
-_KEPT_NAMES: Final = frozenset({*_SERIES_OF_COVERAGE, OVERDUE, STAMP})
+_KEPT_NAMES: Final = frozenset({*_SERIES_OF_COVERAGE, STAMP})
 
 
 # --- samples and health
@@ -280,7 +286,8 @@ def _of_disk(config: StoreConfig) -> Sequence[Sample]:
 def _health(config: StoreConfig, fresh: Freshness, found: Mapping[TotalKey, float], now: Timestamp) -> HealthReport:
     limits, reasons = config.metrics, list[HealthReason]()
     missing, suspect = (
-        int(value) if (value := found.get((OVERDUE, (name,)))) is not None else None for name in ("missing", "suspect")
+        int(value) if (value := found.get((series.STORE_OVERDUE.name, (name,)))) is not None else None
+        for name in series.STORE_OVERDUE.values["verdict"]
     )
     if fresh.lag > limits.max_lag_sessions:
         until = f"the last complete one is {fresh.newest.trading_date}" if fresh.newest else "none is complete"

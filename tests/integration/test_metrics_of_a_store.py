@@ -120,6 +120,7 @@ def test_a_session_that_one_symbol_lacks_is_not_complete(tmp_path: Path) -> None
         assert _value(registry, "store_lagging_symbols") == 1
         assert _value(registry, "store_newest_complete_session_timestamp_seconds") == _close_of(WEDNESDAY)
         assert _value(registry, "store_coverage_symbol_days", verdict="missing") == 2
+        assert _value(registry, "store_overdue_symbol_days", verdict="missing") == 1
 
 
 def test_a_file_that_is_gone_is_no_bar_of_the_store(tmp_path: Path) -> None:

@@ -289,6 +289,14 @@ STORE_SUSPECT: Final = _gauge(
     "Suspect symbol-days by reason, such as holes or file_altered. marketpipe coverage shows each with its evidence.",
     suspicion=(),
 )
+STORE_OVERDUE: Final = _gauge(
+    Origin.STORE,
+    "store_overdue_symbol_days",
+    "symbol-days",
+    "Symbol-days that are missing (or partial) or suspect, of sessions before those that metrics.max_lag_sessions lets "
+    "lag. /readyz counts them. Missing above 0: marketpipe coverage shows each with its reason.",
+    verdict=("missing", "suspect"),
+)
 STORE_NEWEST_COMPLETE: Final = _gauge(
     Origin.STORE,
     "store_newest_complete_session_timestamp_seconds",
