@@ -48,6 +48,8 @@ class RunRecorder:
         return RecordedRun(kind, self._parts.clock.monotonic(), self._finish)
 
     def _finish(self, run: RecordedRun, state: str) -> None:
+        if run.kind == AUDIT and self._parts.is_stopped:  # its report does not tell: what it left has failed
+            state = INTERRUPTED
         clock, publish = self._parts.clock, self._parts.bus.publish
         now, seconds = clock.now(), clock.monotonic() - run.started
         for event in _restatements(run.report):

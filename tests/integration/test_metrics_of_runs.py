@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -10,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from marketpipe import ConfigurationError, Event, Pipeline, RunFinished
 from marketpipe.config import PipelineConfig
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.shared_kernel.events import JobStarted
+from marketpipe.shared_kernel.events import BarsCompared, JobStarted
 from marketpipe.testing import FakeClock, sessions
 from tests.support.pipeline_ring import FRIDAY, THURSDAY, TUESDAY, WEDNESDAY, config, minutes
 from tests.support.scripted_provider import ScriptedProvider
@@ -130,6 +131,35 @@ def test_an_audit_counts_what_it_found_and_what_was_adopted(tmp_path: Path) -> N
     state = _state(tmp_path)
     assert state.runs.totals()["audit_unadopted_symbol_days", ()] == 0
     state.close()
+
+
+def test_an_audit_that_was_stopped_is_not_taken_for_a_complete_one(tmp_path: Path) -> None:
+    settings, registry = config(tmp_path, ["AAPL", "MSFT"], TUESDAY, FRIDAY, workers=1), CollectorRegistry()
+    with _pipeline(settings, ScriptedProvider(BARS, symbols_per_request=1), registry) as made:
+        made.ingest()
+        made.subscribe(BarsCompared, lambda _: made.stop())
+        made.audit(start=TUESDAY)
+
+    assert _value(registry, tmp_path, "jobs_total", job_kind="audit", state="interrupted") == 1
+
+
+@pytest.mark.parametrize(("error", "state"), [(RuntimeError, "failed"), (KeyboardInterrupt, "interrupted")])
+def test_a_run_that_raises_has_failed_unless_it_was_stopped(
+    tmp_path: Path, error: type[BaseException], state: str
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    registry = CollectorRegistry()
+    settings, clock = config(tmp_path, ["AAPL"], TUESDAY, FRIDAY), FakeClock()
+    provider = ScriptedProvider(BARS)
+    with (
+        Pipeline(settings, registry=registry, market_data_provider=provider, clock=clock, new_executor=fail) as made,
+        pytest.raises(error),
+    ):
+        made.ingest()
+
+    assert _value(registry, tmp_path, "jobs_total", job_kind="ingest", state=state) == 1
 
 
 def test_a_violated_rule_is_counted_by_its_name_and_severity(tmp_path: Path) -> None:
