@@ -124,7 +124,7 @@ def test_imported_bars_are_counted_in_the_metrics_of_a_store(tmp_path: Path) -> 
     config = StoreConfig(output_path=tmp_path / "data", timeframes=[])
     with Pipeline(config, registry=registry, clock=FakeClock()) as pipeline:
         assert pipeline.import_table(market.table(), name="mine", symbol="AAPL").ok
-    labels = {"provider": "import:mine"}
+    labels = {"store": str(tmp_path / "data"), "provider": "import:mine", "session": "extended"}
     assert registry.get_sample_value("marketpipe_bars_ingested_total", labels) == market.table().num_rows
     assert registry.get_sample_value("marketpipe_partitions_written_total", labels) == 2
 
