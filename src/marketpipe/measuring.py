@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import zlib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -188,7 +189,8 @@ def _coverage(store: MeasuredStore, *, assess: bool) -> Mapping[TotalKey, float]
         return figures
     started = clock.monotonic()
     try:
-        found = _figures(store.coverage(), store.config.metrics.max_lag_sessions)
+        wanted = _newest_wanted(store, store._known_scope(None, None, None))
+        found = _figures(store.coverage(), wanted, store.config.metrics.max_lag_sessions)
     except ConfigurationError:  # no session of the range has begun
         return {}
     stamp = {"at": now, "position": position, "question": question, "seconds": clock.monotonic() - started}
@@ -213,12 +215,13 @@ def _is_recent(figures: Mapping[TotalKey, float], now: float, position: int, que
     return kept["position"] == position or age < PAUSE * kept["seconds"]
 
 
-def _figures(report: CoverageReport, lag: int) -> dict[TotalKey, float]:
+def _figures(report: CoverageReport, wanted: TradingDate, lag: int) -> dict[TotalKey, float]:
+    """``wanted`` is the newest session that is final and wanted; the last ``lag`` up to it may be missing."""
     suspicions, older = Counter[Suspicion](), Counter[Verdict]()
+    due = max(0, bisect_right(report.dates, wanted) - lag)
     for each in report.symbols:
         suspicions.update(each.suspicions())
-        verdicts = each.verdicts
-        older.update(verdicts[: len(verdicts) - lag])
+        older.update(each.verdicts[:due])
     missing = older[Verdict.MISSING] + older[Verdict.PARTIAL]
     return {
         **{(series.STORE_COVERAGE.name, (str(verdict),)): report.count(verdict) for verdict in Verdict},

@@ -123,6 +123,17 @@ def test_a_session_that_one_symbol_lacks_is_not_complete(tmp_path: Path) -> None
         assert _value(registry, "store_overdue_symbol_days", verdict="missing") == 1
 
 
+def test_a_session_that_is_not_final_is_not_overdue(tmp_path: Path) -> None:
+    bars = {symbol: {**days, MONDAY: minutes(MONDAY, 5)} for symbol, days in BARS.items()}
+    during_monday = "2024-01-08T18:00:00Z"
+    with _store(tmp_path, MONDAY, during_monday, provider=ScriptedProvider(bars), max_lag_sessions=0) as made:
+        made.ingest()
+        verdicts, health = _values(made, "store_coverage_symbol_days", "verdict"), made.health()
+
+    assert verdicts["partial"] == 2
+    assert (health.ok, health.lag_sessions, health.missing) == (True, 0, 0)
+
+
 def test_a_file_that_is_gone_is_no_bar_of_the_store(tmp_path: Path) -> None:
     with _store(tmp_path) as made:
         made.ingest()
