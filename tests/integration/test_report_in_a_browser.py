@@ -93,6 +93,49 @@ def test_a_click_on_a_cell_and_the_enter_key_open_the_day(browser: Chrome) -> No
     assert spoken.startswith(f"{first}, {FRIDAY}: ")
 
 
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+def test_every_session_of_a_large_store_is_drawn_also_if_several_share_a_pixel(
+    browser: Chrome, size: tuple[int, int]
+) -> None:
+    opened(browser, "completeness")
+    resize(browser, size)
+    drawn = """
+        const names = page.facts.verdicts, complete = names.indexOf('complete'), missing = names.indexOf('missing');
+        const bad = [];
+        for (const sessions of arguments[0]) {
+            const facts = {...page.facts, symbols: ['A'], sessions, dates: Array(sessions).fill('2024-01-02')};
+            facts.cell = (symbol, session) => session;
+            const verdicts = new Uint8Array(sessions).fill(complete), last = sessions - 1;
+            const map = new HeatMap(facts, verdicts, () => {});
+            document.getElementById('overview').hidden = false;
+            document.getElementById('overview').append(map.box);
+            const seen = (session, verdict) => {
+                map.draw();
+                const shared = Math.max(1, Math.ceil(LEAST_WIDTH / map.step)), first = session - session % shared;
+                const x = Math.round(map.margin + first * map.step);
+                const [r, g, b] = map.canvas.getContext('2d').getImageData(x, HEAD + 2, 1, 1).data;
+                const probe = document.createElement('p');
+                probe.style.color = map.colours[verdict];
+                document.body.append(probe);
+                const is = getComputedStyle(probe).color === `rgb(${r}, ${g}, ${b})`;
+                probe.remove();
+                return is;
+            };
+            if (!seen(last, complete)) bad.push([sessions, 'the last is complete']);
+            verdicts[last] = missing;
+            if (!seen(last, missing)) bad.push([sessions, 'the last is missing']);
+            verdicts[last] = complete; verdicts[sessions >> 1] = missing;
+            if (!seen(sessions >> 1, missing)) bad.push([sessions, 'one in the middle is missing']);
+            map.box.remove();
+        }
+        document.getElementById('overview').hidden = true;
+        return bad;
+    """
+    assert run(browser, drawn, [1, 2, 250, 251, 700, 701, 1256, 1257, 1258, 1259, 5000]) == []
+    resize(browser, WIDE)
+    complaints(browser)  # that pixels are read, which the page does not
+
+
 def test_a_symbol_day_has_its_candles_and_marks_the_minutes_without_bars(browser: Chrome) -> None:
     text = opened(browser, f"day/MSFT/{THURSDAY}")
 

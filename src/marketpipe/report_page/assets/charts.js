@@ -19,7 +19,7 @@ const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;"
 
 function layoutOf(more) {
   const [ink, paper, line] = ["ink", "paper", "line"].map(colourOf);
-  const axis = { gridcolor: line, linecolor: line, zerolinecolor: line };
+  const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true };
   const { xaxis, yaxis, yaxis2, ...rest } = more;
   return {
     paper_bgcolor: paper, plot_bgcolor: paper, font: { color: ink, family: "inherit", size: 12 },

@@ -42,7 +42,7 @@ class DayView {
 
   async show(symbolName, date) {
     const { facts } = this;
-    const name = symbolName ?? facts.symbols[0], day = date ?? facts.dates.at(-1);
+    const name = symbolName ?? facts.symbols[0], day = date || (await this.latest(name));
     this.symbolField.value = name ?? ""; this.dateField.value = day ?? "";
     const symbol = facts.symbolNumbers.get(name), session = facts.dateNumbers.get(day);
     const shown = this.shown = {};
@@ -56,6 +56,13 @@ class DayView {
     const bars = await this.bars(name, day, cell, values.bars);
     if (this.shown !== shown) return; // another day was chosen meanwhile
     this.draw(name, day, symbol, session, values, bars);
+  }
+
+  // Returns the date of the latest session with bars of a symbol, or of the last session.
+  async latest(name) {
+    const bars = await this.facts.column("bars"), start = this.facts.cell(this.facts.symbolNumbers.get(name) ?? 0, 0);
+    for (let session = this.facts.sessions - 1; session >= 0; session--) if (bars[start + session]) return this.facts.dates[session];
+    return this.facts.dates.at(-1);
   }
 
   async bars(name, date, cell, count) {

@@ -40,6 +40,12 @@ class HeatMap {
     this.soon();
   }
 
+  // On paper it has as many rows as fit a page.
+  print(isPrinted) {
+    this.printed = isPrinted ? HEAD + 50 * ROW : 0;
+    this.draw();
+  }
+
   soon() {
     if (!this.waiting) this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.draw(); });
   }
@@ -47,10 +53,10 @@ class HeatMap {
   measure() {
     const longest = this.facts.symbols.reduce((length, name) => Math.max(length, name.length), 4);
     this.margin = Math.min(120, 14 + 7 * longest);
-    const needed = HEAD + ROW * this.order.length + 20, most = Math.max(240, 0.72 * window.innerHeight);
+    const needed = HEAD + ROW * this.order.length + 20, most = this.printed || Math.max(240, 0.72 * window.innerHeight);
     this.box.style.height = `${Math.min(needed, most)}px`;
     this.width = this.box.clientWidth; this.height = this.box.clientHeight;
-    const room = Math.max(20, this.width - this.margin);
+    const room = Math.max(20, this.width - this.margin - 2 * LEAST_WIDTH);
     this.step = this.zoom || Math.min(WITH_SIGNS * 2, room / Math.max(1, this.facts.sessions));
     this.space.style.width = `${Math.max(this.width, this.margin + Math.ceil(this.step * this.facts.sessions))}px`;
     this.space.style.height = `${HEAD + ROW * this.order.length + 2}px`;
@@ -81,15 +87,16 @@ class HeatMap {
   }
 
   drawRow(pen, row, y, from, to, left) {
-    const base = this.order[row] * this.facts.sessions, x = (session) => this.margin + session * this.step - left;
+    const base = this.order[row] * this.facts.sessions, x = (session) => Math.round(this.margin + session * this.step - left);
     const shared = Math.max(1, Math.ceil(LEAST_WIDTH / this.step));
     let start = from - (from % shared), current = -1;
-    for (let session = start; session <= to; session += shared) {
+    for (let session = start; session < to + shared; session += shared) { // once more after the last: it ends the run
       const worst = session >= to ? -1 : this.worst(base, session, Math.min(session + shared, this.facts.sessions));
       if (worst === current) continue;
       if (current >= 0) {
         pen.fillStyle = this.colours[current];
-        pen.fillRect(x(start), y + 1, Math.max(LEAST_WIDTH, x(session) - x(start)) - (this.step > 5 ? 0.5 : 0), ROW - 2);
+        const at = x(start), end = Math.max(at + LEAST_WIDTH, x(session));
+        pen.fillRect(at, y + 1, end - at, ROW - 2);
       }
       start = session; current = worst;
     }
@@ -179,6 +186,7 @@ class HeatMap {
   }
 
   move(rows, sessions) {
+    this.measure();
     const within = (value, count) => Math.max(0, Math.min(count - 1, value));
     this.active = { row: within(this.active.row + rows, this.order.length), session: within(this.active.session + sessions, this.facts.sessions) };
     const y = this.active.row * ROW, x = this.active.session * this.step, { box } = this;

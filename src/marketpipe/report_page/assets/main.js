@@ -1,7 +1,7 @@
 // The page as a whole: which view is open, dark or light, and newer facts if the page is served live.
 
 const REFRESH_MS = 2000;
-const page = { facts: null, filled: new Set(), day: null };
+const page = { facts: null, filled: new Set(), day: null, theme: "" };
 
 function contentOf(name) {
   return name === "overview" ? document.getElementById("overview-more") : document.querySelector(`#${name} .content`);
@@ -25,6 +25,7 @@ async function openView() {
   } else {
     redraw();
   }
+  if (view === "gaps" && symbol) contentOf(view).narrow(symbol);
   document.documentElement.dataset.ready = view;
 }
 
@@ -42,6 +43,15 @@ function toggleTheme() {
   const root = document.documentElement, dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const isDark = root.dataset.theme ? root.dataset.theme === "dark" : dark;
   root.dataset.theme = isDark ? "light" : "dark";
+  redraw();
+}
+
+// Paper is light, whatever the screen is.
+function print(isPrinted) {
+  const root = document.documentElement;
+  if (isPrinted) page.theme = root.dataset.theme ?? "";
+  root.dataset.theme = isPrinted ? "light" : page.theme;
+  contentOf("completeness").heatMap?.print(isPrinted);
   redraw();
 }
 
@@ -105,7 +115,8 @@ function begin() {
     await openView();
     window.scrollTo(0, 0); // the browser has scrolled to the section, past the links above it
   });
-  window.addEventListener("beforeprint", redraw);
+  window.addEventListener("beforeprint", () => print(true));
+  window.addEventListener("afterprint", () => print(false));
   if (page.facts.live) keepCurrent();
   openView();
 }

@@ -66,10 +66,11 @@ const VIEWS = {
         return words.every((word) => text.includes(word));
       }));
     };
-    const kinds = [...new Set(rows.map(verdict))];
+    const kinds = [...new Set(rows.map(verdict))], search = searchField("Symbol, date or reason", (text) => { state.text = text; update(); });
+    content.narrow = (text) => { search.querySelector("input").value = state.text = text; update(); };
     content.replaceChildren(
       element("div", { class: "controls" },
-        searchField("Symbol, date or reason", (text) => { state.text = text; update(); }),
+        search,
         select("Show", [["problems", "gaps"], ["all", "gaps, and notes on complete days"], ...kinds.map((name) => [name, name])], "problems", (only) => { state.only = only; update(); })),
       gaps.all > rows.length ? note(`The first ${number(rows.length)} of ${number(gaps.all)} gaps. ‘marketpipe coverage --json’ has all of them.`) : "",
       table);
@@ -206,7 +207,7 @@ function worstSymbols(facts, verdicts) {
   const rows = facts.symbols.map((_, symbol) => symbol).filter((symbol) => badness(facts, counts[symbol]))
     .sort((a, b) => badness(facts, counts[b]) - badness(facts, counts[a])).slice(0, 20);
   return dataTable("Symbols", [
-    { title: "Symbol", value: (symbol) => facts.symbols[symbol], show: (symbol) => linkToDay(facts.symbols[symbol], facts.dates.at(-1), facts.symbols[symbol]) },
+    { title: "Symbol", value: (symbol) => facts.symbols[symbol], show: (symbol) => element("a", { href: `#gaps/${encodeURIComponent(facts.symbols[symbol])}` }, facts.symbols[symbol]) },
     ...seen.map((title) => ({ title, value: (symbol) => counts[symbol][facts.verdicts.indexOf(title)], number: true })),
   ], rows, "no symbol has a problem");
 }
@@ -281,10 +282,11 @@ function bandChart(place, facts, compared, ratio) {
   const bySession = facts.dates.map(() => []);
   for (const cell of compared) bySession[cell % facts.sessions].push(ratio(cell));
   const at = (share) => bySession.map((some) => some.length ? some.sort((a, b) => a - b)[Math.min(some.length - 1, Math.floor(share * some.length))] : null);
-  const [low, middle, high] = [at(0.05), at(0.5), at(0.95)];
+  const [low, middle, high] = [at(0.05), at(0.5), at(0.95)], known = (some) => some.filter((value) => value !== null);
+  const range = [Math.min(...known(low)) - 0.01, Math.max(...known(high)) + 0.01];
   chart(place, "Line chart of the ratio of volumes by session: its median, and the range of nine symbols of ten", () => [
     { type: "scatter", mode: "lines", x: facts.dates, y: high, line: { width: 0 }, name: "95 of 100 are below", hoverinfo: "skip" },
     { type: "scatter", mode: "lines", x: facts.dates, y: low, fill: "tonexty", fillcolor: colourOf("band"), line: { width: 0 }, name: "5 of 100 are below" },
     { type: "scatter", mode: "lines", x: facts.dates, y: middle, line: { color: colourOf("accent"), width: 1.5 }, name: "median" },
-  ], () => ({ yaxis: { tickformat: ".1%", title: { text: "minutes / official" } } }));
+  ], () => ({ yaxis: { tickformat: ".1%", range, title: { text: "minutes / official" } } }));
 }
