@@ -141,6 +141,7 @@ def test_a_symbol_day_has_its_candles_and_marks_the_minutes_without_bars(browser
 
     assert f"MSFT on {THURSDAY}" in text
     assert "10:09 to 16:00" in text  # 39 bars from 09:30 on
+    assert "Restated (dividend)" in text
     found = run(browser, "const c = document.querySelector('#day .chart'); return [c.data, c.layout.shapes.length]")
     (candles, volume), marks = found
     assert (candles["type"], volume["type"], marks) == ("candlestick", "bar", 1)
@@ -148,6 +149,8 @@ def test_a_symbol_day_has_its_candles_and_marks_the_minutes_without_bars(browser
     stored = minutes(THURSDAY, 39, price=252.5)
     assert candles["close"] == [row["close"] for row in stored]
     assert volume["y"] == [row["volume"] for row in stored]
+    (daily,) = run(browser, "return document.querySelectorAll('#day .chart')[1].data")
+    assert (daily["type"], daily["open"]) == ("candlestick", [250.0] * 4)
 
 
 def test_a_day_without_bars_says_why(browser: Chrome) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -19,6 +21,8 @@ from marketpipe.shared_kernel.domain.errors import (
     MarketPipeError,
     ValidationError,
 )
+
+logger = logging.getLogger("marketpipe.report")
 
 LOOPBACK: Final = "127.0.0.1"
 TEXT, HTML, JSON = "text/plain; charset=utf-8", "text/html; charset=utf-8", "application/json"
@@ -51,12 +55,11 @@ class ReportServer:
     def __init__(self, store: LiveStore, port: int = 0) -> None:
         """Raise ``AddressInUseError``, or another ``ConfigurationError``, if it cannot listen on the port."""
         try:
-            self._server = ThreadingHTTPServer((LOOPBACK, port), _handler(_Answers(store)))
+            self._server = _Server((LOOPBACK, port), _handler(_Answers(store)))
         except (OSError, OverflowError) as error:
             in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             message = f"--port: cannot listen on {LOOPBACK}:{port} ({error}); give another port, or 0 for a free one"
             raise AddressInUseError(message) if in_use else ConfigurationError(message) from error
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="marketpipe-report", daemon=True)
         self._thread.start()
 
@@ -68,6 +71,15 @@ class ReportServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the signature of its base
+        """Log what went wrong with one request, which another of the browser repeats; print no traceback."""
+        ended = isinstance(sys.exception(), ConnectionError)  # by a browser that was closed
+        logger.log(logging.DEBUG if ended else logging.WARNING, "a request for the report failed", exc_info=True)
 
 
 Answer = tuple[HTTPStatus, str, bytes]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from itertools import combinations
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from marketpipe.ingestion.domain.coverage.verdict import Verdict
 from marketpipe.report_page.page import HERE, SCRIPTS, chart_library, packed_library
+from tests.support.child_processes import run
 
 STYLES = (HERE / "assets" / "page.css").read_text("utf-8")
 EYES = {
@@ -58,6 +60,23 @@ def test_every_script_is_in_the_page_and_none_ends_its_element() -> None:
         assert "<!--" not in text
         assert "innerHTML" not in text, "names and reasons come from outside"
         assert len(text.splitlines()) <= 450
+
+
+def test_without_the_extra_the_command_says_what_to_install_before_it_reads_anything() -> None:
+    for absent in ("jinja2", "plotly"):
+        code = f"""
+import sys
+sys.modules[{absent!r}] = None
+from marketpipe import ConfigurationError
+from marketpipe.report_page.page import check_installed
+try:
+    check_installed()
+except ConfigurationError as error:
+    sys.exit(f"refused: {{error}}")
+"""
+        assert (
+            "refused: the report page needs Jinja2 and plotly: pip install" in run([sys.executable, "-c", code]).stderr
+        )
 
 
 def test_the_chart_library_is_far_smaller_than_six_megabytes() -> None:

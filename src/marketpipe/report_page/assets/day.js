@@ -92,8 +92,38 @@ class DayView {
     } else {
       parts.push(note("No minute bars are stored for this symbol-day."));
     }
+    parts.push(...this.events(name, date));
+    const daily = element("div", { class: "medium" });
+    if (values.open !== undefined) parts.push(element("h3", {}, `Official days of ${name}`), daily);
     this.body.replaceChildren(...parts);
     if (bars) this.chart(place, name, date, session, bars, silences);
+    if (values.open !== undefined) this.officialDays(daily, name, date, symbol);
+  }
+
+  // Former versions and rejected bars of this symbol-day, as far as they are among the facts.
+  events(name, date) {
+    const { restated, rejected } = this.facts, here = (one) => one.symbol === name && one.date === date;
+    return [
+      ...restated.days.filter(here).map((one) => note(
+        `Restated (${one.kind}): the bars known since ${momentOf(one.since)} UTC were replaced${one.until ? ` at ${momentOf(one.until)} UTC` : ""}: ${number(one.changed)} changed, ${number(one.added)} added, ${number(one.removed)} removed.`)),
+      ...rejected.examples.filter(here).map((one) => note(
+        `Rejected by ${one.rule} at ${momentOf(one.time)} UTC: ${one.reason} (open, high, low, close: ${one.values.slice(0, 4).join(", ")}).`)),
+    ];
+  }
+
+  async officialDays(place, name, date, symbol) {
+    const start = this.facts.cell(symbol, 0), names = ["open", "high", "low", "close"];
+    const columns = await Promise.all(names.map((each) => this.facts.column(each)));
+    const prices = Object.fromEntries(names.map((each, at) => [each, Array.from(
+      columns[at].subarray(start, start + this.facts.sessions), (value) => (Number.isNaN(value) ? null : Number(value.toPrecision(7))))]));
+    if (prices.open.every((value) => value === null)) return place.previousSibling.remove();
+    return chart(place, `Candle chart of the official days of ${name}; ${date} is marked`, () => [
+      { type: "candlestick", x: this.facts.dates, ...prices, name: "official",
+        increasing: { line: { color: colourOf("up"), width: 1 } }, decreasing: { line: { color: colourOf("down"), width: 1 } } },
+    ], () => ({
+      shapes: [{ type: "line", xref: "x", yref: "paper", x0: date, x1: date, y0: 0, y1: 1, line: { color: colourOf("focus"), width: 1, dash: "dot" } }],
+      xaxis: { rangeslider: { visible: false }, type: "date", rangebreaks: [{ bounds: ["sat", "mon"] }] }, yaxis: { title: { text: "price" } },
+    }));
   }
 
   table(values, opens, length) {
