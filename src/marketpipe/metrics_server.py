@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 HEALTH, READINESS = "/healthz", "/readyz"
-OK, NOT_ALLOWED, NOT_READY = "200 OK", "405 Method Not Allowed", "503 Service Unavailable"
+OK, NOT_FOUND, NOT_ALLOWED = "200 OK", "404 Not Found", "405 Method Not Allowed"
+NOT_READY = "503 Service Unavailable"
 
 
 ReadReadiness = Callable[[], tuple[bool, Mapping[str, Any]]]
@@ -44,7 +45,7 @@ class MetricsServer:
         port: int = 8000,
         readiness: ReadReadiness | None = None,
     ) -> None:
-        """``readiness`` is called for each request of /readyz; without it there is no such path.
+        """``readiness`` is called for each request of /readyz; without it there is no store to be ready.
 
         Raises ``AddressInUseError``, or another ``ConfigurationError``, if it cannot listen on the address.
         """
@@ -82,14 +83,16 @@ def _with_health(metrics: WSGIApplication, readiness: ReadReadiness | None) -> W
         path = environment.get("PATH_INFO")
         if path == HEALTH:
             return _answer_json(environment, start, OK, {"status": "ok"})
-        if path == READINESS and readiness is not None:
+        if path == READINESS:
             return _answer_json(environment, start, *_readiness(readiness))
         return metrics(environment, start)
 
     return answer
 
 
-def _readiness(read: ReadReadiness) -> tuple[str, dict[str, Any]]:
+def _readiness(read: ReadReadiness | None) -> tuple[str, dict[str, Any]]:
+    if read is None:
+        return NOT_FOUND, {"error": "this server shows the metrics of a registry, and knows no store"}
     try:
         is_ready, found = read()
     except MarketPipeError as error:  # such as that of a store which is closed by now

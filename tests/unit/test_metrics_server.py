@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import socket
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,6 +26,7 @@ from marketpipe import (
 )
 from marketpipe.metrics import metrics_in
 from marketpipe.metrics_server import MetricsServer
+from marketpipe.shared_kernel.domain.errors import PipelineClosedError
 from marketpipe.shared_kernel.events import JobStarted
 
 
@@ -133,6 +136,40 @@ def test_only_get_is_allowed(method: str) -> None:
         connection.request(method, "/metrics", body=b"x" if method in ("POST", "PUT", "PATCH") else None)
         assert connection.getresponse().status == 405
         connection.close()
+
+
+def _asked(server: MetricsServer, path: str, method: str = "GET") -> tuple[int, Any]:
+    connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=60)
+    connection.request(method, path)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response.status, json.loads(body) if body else None
+
+
+def _fail() -> NoReturn:
+    raise PipelineClosedError("this Store is closed")
+
+
+def test_health_and_readiness_are_answered_beside_the_metrics() -> None:
+    answers = {
+        "ready": lambda: (True, {"lag_sessions": 0}),
+        "stale": lambda: (False, {"reasons": [{"check": "fresh"}]}),
+        "closed": _fail,
+        "no store": None,
+    }
+    found = {}
+    for name, readiness in answers.items():
+        with MetricsServer(CollectorRegistry(), port=0, readiness=readiness) as server:
+            assert _asked(server, "/healthz?verbose=1") == (200, {"status": "ok"})
+            assert _asked(server, "/readyz", "POST") == (405, None)
+            found[name] = _asked(server, "/readyz")
+
+    assert found["ready"] == (200, {"ready": True, "lag_sessions": 0})
+    assert found["stale"] == (503, {"ready": False, "reasons": [{"check": "fresh"}]})
+    closed = {"check": "readable", "message": "this Store is closed"}
+    assert found["closed"] == (503, {"ready": False, "reasons": [closed]})
+    assert found["no store"][0] == 404
 
 
 def test_metrics_are_served_on_loopback_by_default() -> None:
