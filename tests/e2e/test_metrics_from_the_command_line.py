@@ -84,3 +84,13 @@ def test_metrics_that_do_not_reach_their_place_are_an_error(store: Path) -> None
 
     assert done.returncode == 1
     assert "http://127.0.0.1:1 did not take the metrics" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["ingest", "--quiet"], ["verify"], ["aggregate", "--quiet"]])
+def test_every_command_warns_of_metrics_that_did_not_reach_their_place(store: Path, words: list[str]) -> None:
+    (store / "marketpipe.yaml").write_text(CONFIG.replace("store: us", "store: us, textfile: no/mp.prom"))
+
+    done = marketpipe(*words, cwd=store)
+
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: metrics.textfile: no/mp.prom cannot be written (No such file or directory)")

@@ -23,6 +23,7 @@ from marketpipe.terminal.verbosity import Verbosity, in_force, warnings_shown, w
 if TYPE_CHECKING:
     from marketpipe.config import StoreConfig
     from marketpipe.pipeline import Pipeline
+    from marketpipe.shared_kernel.events import MetricsNotDelivered
 
 COMPLETE, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
 HOW_TO_CONTINUE = ". Checkpointed work is kept; run the same command again to continue"
@@ -45,16 +46,25 @@ def open_store(config: Path | None, advice: str = "") -> AbstractContextManager[
 def open_pipeline(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]:
     """Open a pipeline that stop signals end cleanly; ``advice`` is added to the message printed then."""
     from marketpipe.pipeline import Pipeline
+    from marketpipe.shared_kernel.events import MetricsNotDelivered
 
     stop = _StopSignal()
     before = {number: signal.signal(number, stop) for number in _stop_signals()}
     try:
         with warnings_shown(), Pipeline(settings) as pipeline:
+            pipeline.subscribe(MetricsNotDelivered, _warn_of_metrics)
             yield pipeline
     except KeyboardInterrupt:
         _fail(f"interrupted{advice}", stop.exit_code)
     for number, handler in before.items():  # what is left is to be printed
         signal.signal(number, handler)
+
+
+def _warn_of_metrics(event: MetricsNotDelivered) -> None:
+    """Write that metrics did not reach their place, whatever the command, and with --quiet too."""
+    from marketpipe.shared_kernel.domain.secret_text import visible
+
+    write_error_line(visible(f"warning: {event.reason}"), "warning")
 
 
 def _stop_signals() -> list[int]:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.errors import count_of
-from marketpipe.shared_kernel.events import Event, MetricsNotDelivered, MetricsNotServed, MetricsServed
+from marketpipe.shared_kernel.events import Event, MetricsNotServed, MetricsServed
 from marketpipe.terminal.notebook import notebook_bar
 from marketpipe.terminal.output import err, printable
 from marketpipe.terminal.run_counts import RunCounts
@@ -60,7 +60,6 @@ def _announce_metrics(pipeline: Pipeline) -> None:
     """Write where the metrics are, or that there are none, as the run begins: they are gone when it has ended."""
     pipeline.subscribe(MetricsServed, lambda event: err(f"metrics are served at {event.address}"))
     pipeline.subscribe(MetricsNotServed, lambda event: err(f"warning: no metrics are served: {event.reason}"))
-    pipeline.subscribe(MetricsNotDelivered, lambda event: err(f"warning: {event.reason}"))
 
 
 def follow(pipeline: Pipeline, show: Callable[[RunCounts], None]) -> None:
