@@ -106,7 +106,7 @@ def collected(
         columns,
         store.status().jobs,
         _rejected(parts, cells, covered, columns["rejected"]),
-        reader.broken(int((columns["bars"] > 0).sum())),
+        reader.broken(days.stored),
         restated,
         derived.freshness_survey(parts).survey(names, covered.first, covered.last, derived.made_timeframes(parts)),
         days,

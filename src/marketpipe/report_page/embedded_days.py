@@ -92,13 +92,19 @@ def worth_embedding(columns: Mapping[str, Any], restated: Iterable[int] = ()) ->
 
     A problem is also a cell that was ``restated``.
     """
-    has_bars = columns["bars"] > 0
+    has_bars = with_minutes(columns)
     marked = np.isin(columns["verdicts"], [list(Verdict).index(verdict) for verdict in PROBLEMS])
     marked |= columns["rejected"] > 0
     with np.errstate(invalid="ignore"):
         marked |= columns["difference"] > DIFFERS
     marked.reshape(-1)[np.fromiter(restated, np.int64)] = True
     return _newest_first(has_bars & marked), _newest_first(has_bars & ~marked)
+
+
+def with_minutes(columns: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+    """Return which symbol-days have minute bars. A daily bar without minutes counts as one bar at no minute."""
+    found: npt.NDArray[np.bool_] = (columns["bars"] > 1) | ((columns["bars"] > 0) & (columns["first"] >= 0))
+    return found
 
 
 def _newest_first(mask: npt.NDArray[np.bool_]) -> list[int]:

@@ -68,12 +68,25 @@ def test_problems_come_before_other_days_and_newest_sessions_first() -> None:
     codes = [list(Verdict).index(each) for each in (Verdict.COMPLETE, Verdict.SUSPECT, Verdict.MISSING)]
     columns = {
         "verdicts": np.array([[codes[0], codes[1], codes[0]], [codes[0], codes[0], codes[2]]], np.uint8),
-        "bars": np.array([[5, 5, 5], [5, 5, 0]]),
+        "bars": np.array([[5, 5, 1], [5, 5, 0]]),
+        "first": np.array([[-1, -1, 330], [330, 330, -1]]),
         "rejected": np.array([[0, 0, 0], [2, 0, 0]]),
         "difference": np.array([[0, 0, 0.5], [np.nan, 0, np.nan]]),
     }
 
     assert worth_embedding(columns, [4]) == ([2, 1, 4, 3], [0])
+
+
+def test_a_daily_bar_without_minutes_has_no_bars_to_embed() -> None:
+    columns = {
+        "verdicts": np.zeros((1, 2), np.uint8),
+        "bars": np.array([[1, 1]]),
+        "first": np.array([[-1, 330]]),
+        "rejected": np.zeros((1, 2)),
+        "difference": np.zeros((1, 2)),
+    }
+
+    assert worth_embedding(columns) == ([], [1])
 
 
 def test_a_budget_ends_with_the_bytes_the_share_or_the_number_of_days() -> None:

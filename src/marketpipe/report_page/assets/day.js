@@ -53,6 +53,7 @@ class DayView {
     const cell = facts.cell(symbol, session);
     const names = ["verdicts", "evidence", "bars", "rejected", "first", "last", "volume", "official_volume", "difference", "open", "high", "low", "close"];
     const values = Object.fromEntries(await Promise.all(names.map(async (each) => [each, (await facts.column(each))?.[cell]])));
+    if (values.bars === 1 && values.first < 0) values.bars = 0; // a daily bar without minutes
     const bars = await this.bars(name, day, cell, values.bars);
     if (this.shown !== shown) return; // another day was chosen meanwhile
     this.draw(name, day, symbol, session, values, bars);
