@@ -43,20 +43,13 @@ class StoreFacts:
 def coverage_columns(report: CoverageReport) -> dict[str, npt.NDArray[np.generic]]:
     """Return the verdicts, the evidence, the numbers of bars, and the first and the last minute, as columns."""
     shape = len(report.symbols), len(report.dates)
-    of_symbols = [symbol.columns for symbol in report.symbols]
-
-    def joined(name: str, kind: type[np.generic]) -> npt.NDArray[np.generic]:
-        rows = [getattr(columns, name) for columns in of_symbols]
-        flat = b"".join(rows) if rows and isinstance(rows[0], bytes) else None
-        found = np.array(rows, kind) if flat is None else np.frombuffer(flat, kind)
-        return found.reshape(shape if name != "minutes" else (*shape, 2))
-
-    minutes = joined("minutes", np.int16)
+    rows = [symbol.columns for symbol in report.symbols]
+    minutes = np.array([row.minutes for row in rows], np.int16).reshape(*shape, 2)
     return {
-        "verdicts": joined("verdicts", np.uint8),
-        "evidence": joined("evidence", np.uint8),
-        "bars": joined("bars", np.int32),
-        "rejected": joined("rejected", np.int32),
+        "verdicts": np.frombuffer(b"".join(row.verdicts for row in rows), np.uint8).reshape(shape),
+        "evidence": np.frombuffer(b"".join(row.evidence for row in rows), np.uint8).reshape(shape),
+        "bars": np.array([row.bars for row in rows], np.int32).reshape(shape),
+        "rejected": np.array([row.rejected for row in rows], np.int32).reshape(shape),
         "first": minutes[..., 0],
         "last": minutes[..., 1],
     }

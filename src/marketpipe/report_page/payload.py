@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from marketpipe.ingestion.domain.coverage.halts import TradingHalt
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Verdict
 from marketpipe.ingestion.domain.restatement import Restatement
 from marketpipe.report_page.embedded_days import Array
@@ -113,7 +114,8 @@ def _hours(report: CoverageReport) -> Json:
     return {"opens": [item.opens for item in sessions], "lengths": [item.length for item in sessions], "halts": halts}
 
 
-def _minutes_of(halt: Any) -> list[int]:
+def _minutes_of(halt: TradingHalt) -> list[int]:
+    """Return its first minute, and the first after it, counted from 04:00."""
     return [(moment.hour - 4) * 60 + moment.minute for moment in (halt.start, halt.end)]
 
 
