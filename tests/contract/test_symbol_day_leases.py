@@ -244,3 +244,17 @@ def test_a_dead_process_writes_nothing(sharing: Sharing) -> None:
     sharing.end_other()
 
     assert sharing.one.being_written([MONDAY]) == set()
+
+
+def test_leased_days_are_counted_until_they_are_released_run_out_or_their_process_ends(sharing: Sharing) -> None:
+    assert sharing.one.count(NOW) == 0
+    taken = take(sharing.one, MONDAY, OTHER_SYMBOL)
+    take(sharing.other, TUESDAY)
+    assert sharing.one.count(NOW) == sharing.other.count(NOW) == 3
+
+    assert sharing.one.pin(taken.lease, UNTIL)
+    assert sharing.other.count(UNTIL) == 2  # what is pinned does not run out
+    sharing.end_other()
+    assert sharing.one.count(NOW) == 2
+    sharing.one.release(taken.lease)
+    assert sharing.one.count(NOW) == 0

@@ -317,6 +317,18 @@ def test_after_each_run_the_metrics_are_in_the_textfile(tmp_path: Path) -> None:
     assert list(place.parent.iterdir()) == [place]
 
 
+def test_textfiles_of_two_stores_in_one_folder_have_no_sample_in_common(tmp_path: Path) -> None:
+    seen = list[tuple[object, ...]]()
+    for name in ("one", "two"):
+        with _store(tmp_path / name, store=name) as made:
+            made.ingest()
+            text = made.write_metrics(tmp_path / f"{name}.prom").read_text("utf-8")
+        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+        seen += [(sample.name, *sorted(sample.labels.items())) for sample in samples]
+
+    assert len(set(seen)) == len(seen)  # node_exporter refuses both files otherwise
+
+
 def test_metrics_that_cannot_be_delivered_are_a_warning_and_the_run_is_as_good(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
