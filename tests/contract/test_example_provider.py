@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,9 @@ from marketpipe.testing import (
     read_pages,
 )
 from tests.support.clients import exchange
+from tests.support.documented_pages import block_for
 from tests.support.scripted_transport import Answer, ScriptedTransport
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 DAY = bars_request(("AAPL",), "2024-03-11", "2024-03-11")
 
 
@@ -77,10 +76,9 @@ def test_acme_reads_milliseconds_and_follows_next_url() -> None:
     assert pages[0].columns["timestamp"].to_pylist()[0].isoformat() == "2024-03-11T13:30:00+00:00"
 
 
-def test_a_key_in_the_query_and_an_unknown_symbol_are_as_the_readme_has_them() -> None:
-    (text,) = re.findall(r"test_example_provider.py runs these classes -->\n```python\n(.*?)```", README, re.S)
+def test_a_key_in_the_query_and_an_unknown_symbol_are_as_the_documentation_has_them() -> None:
     given: dict[str, Any] = {}
-    exec(text, given)
+    exec(block_for("tests/contract/test_example_provider.py", "classes"), given)
     client = type("Client", (given["AcmeClient"], example.AcmeClient), {})
     bar = {"symbol": "AAPL", "t": 1710163800000, "o": 1, "h": 2, "l": 0.5, "c": 1.5, "v": 10.25}
 

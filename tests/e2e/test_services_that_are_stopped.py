@@ -1,8 +1,7 @@
-"""The README's service and job as processes of their own: SIGTERM ends them cleanly, and the next run continues."""
+"""The service and the job of the documentation as processes: SIGTERM ends them cleanly, and the next run continues."""
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import time
@@ -13,10 +12,9 @@ import pytest
 from marketpipe import Pipeline, PipelineConfig
 from tests.support.child_processes import start, wait_until
 from tests.support.cli_process import environment
+from tests.support.documented_pages import block_for
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-MARKED = r"<!-- tests/e2e/test_services_that_are_stopped.py runs this (\w+) -->\n```python\n(.*?)```"
-EXAMPLES = dict(re.findall(MARKED, README, re.S))
+EXAMPLES = {name: block_for("tests/e2e/test_services_that_are_stopped.py", name) for name in ("service", "job")}
 SETTINGS = """
 provider: synthetic
 symbols: [AAPL, MSFT]

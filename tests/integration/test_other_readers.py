@@ -1,9 +1,8 @@
-"""Other readers keep symbols that look like truth values, numbers or dates, with the arguments of the README."""
+"""Other readers keep symbols that look like truth values, numbers or dates, with the arguments of the documentation."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +12,13 @@ import pytest
 
 from marketpipe.testing import bar
 from tests.support.builders import day
+from tests.support.documented_pages import block_for
 from tests.support.store_on_disk import StoreOnDisk
 
 pytest.importorskip("pandas")
 pytest.importorskip("polars")
 
-ROOT = Path(__file__).parents[2]
-(LINES,) = re.findall(
-    r"<!-- tests/integration/test_other_readers.py runs these lines -->\n```python\n(.*?)```",
-    (ROOT / "README.md").read_text("utf-8"),
-    re.S,
-)
+LINES = block_for("tests/integration/test_other_readers.py", "readers")
 SYMBOLS: Final = ("TRUE", "FALSE", "INF", "NAN", "1E5", "005930", "NA", "NULL", "2024-01-01", "12.5", "AAPL")
 IMPORTS, *READERS = LINES.split("\n\n")
 

@@ -1,0 +1,166 @@
+"""The blocks of code of README.md and of the site, run as a reader would type them.
+
+All blocks of a page run in their order, in one folder. ``python`` runs in one interpreter for the page, ``sh`` in a
+shell, and a block with title="NAME" is written to a file of that name. ``text title="output"`` is what the block before
+it prints, with … in the place of what differs. A comment on the line before a block changes that:
+
+    <!-- not run: REASON -->                    such as: installs packages
+    <!-- run by tests/e2e/test_x.py: NAME -->   a test of its own takes it with ``block_for``
+    <!-- exit code 1 -->                        the shell ends with another code than 0
+    <!-- needs restic -->                       the block, and what follows on the page, needs this program
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.support.child_processes import PIPE, run, start
+from tests.support.cli_process import environment, marketpipe
+
+ROOT: Final = Path(__file__).parents[2]
+PAGES: Final = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name != "adr"),
+)
+_BLOCK: Final = re.compile(
+    r"(?:^<!-- (?P<comment>[^\n]*?) -->\n)?^```(?P<language>\w*)(?P<options>[^\n]*)\n(?P<text>.*?)^```$", re.M | re.S
+)
+_TITLE: Final = re.compile(r'title="([^"]+)"')
+_NOT_SIMPLE: Final = re.compile(r"[|<>&;$*?(){}]|\\$")
+OUTPUT: Final = "output"
+DONE: Final = "done"
+
+
+class Block(NamedTuple):
+    page: Path
+    line: int
+    language: str
+    title: str
+    comment: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def is_run(self) -> bool:
+        return not self.comment.startswith(("not run: ", "run by "))
+
+    @property
+    def program(self) -> str:
+        """The program that it needs, if it needs one that may be absent."""
+        return self.comment.removeprefix("needs ") if self.comment.startswith("needs ") else ""
+
+    @property
+    def exit_code(self) -> int:
+        return int(self.comment.removeprefix("exit code ")) if self.comment.startswith("exit code ") else 0
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text("utf-8")
+    for found in _BLOCK.finditer(text):
+        title = _TITLE.search(found["options"])
+        line = text.count("\n", 0, found.start("language")) + 1
+        yield Block(page, line, found["language"], title[1] if title else "", found["comment"] or "", found["text"])
+
+
+def block_for(test: str, name: str) -> str:
+    """Return the text of the block that says ``run by TEST: NAME``, on whatever page it is."""
+    (found,) = [each.text for page in PAGES for each in blocks(page) if each.comment == f"run by {test}: {name}"]
+    return found
+
+
+class Reader:
+    """A person who types what a page says, in an empty folder. A context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._printed = folder, ""
+        bin_folder = os.path.dirname(sys.executable)
+        self._environment = environment({"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200"})
+        self._python: Interpreter | None = None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._python is not None:
+            self._python.close()
+
+    def follow(self, block: Block) -> None:
+        if block.title == OUTPUT:
+            assert _as_pattern(block.text).fullmatch(self._printed.strip()), f"{block.place} is not {self._printed}"
+        elif block.title:
+            path = self._folder / block.title
+            assert path.resolve().is_relative_to(self._folder.resolve()), block.place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
+        elif block.language == "python":
+            if self._python is None:
+                self._python = Interpreter(self._folder, self._environment)
+            self._printed = self._python.run(block)
+        elif block.language == "sh":
+            self._printed = "".join(self._shell(block))
+        else:
+            assert block.language == "text", f"{block.place}: say how it runs, or why not"
+
+    def _shell(self, block: Block) -> Iterator[str]:
+        code = 0
+        for command in block.text.replace("\\\n", " ").splitlines():
+            words = shlex.split(command, comments=True)
+            if words[:1] == ["marketpipe"] and not _NOT_SIMPLE.search(command.partition('"')[0]):
+                done = marketpipe(*words[1:], cwd=self._folder, env=self._environment)
+            else:
+                done = run(["bash", "-ec", command], cwd=self._folder, env=self._environment)
+            assert done.returncode in (0, block.exit_code), f"{block.place}: {command}: {done.stdout}{done.stderr}"
+            code = max(code, done.returncode)
+            yield done.stdout
+        assert code == block.exit_code, f"{block.place} ends with {code}"
+
+
+class Interpreter:
+    """A Python that keeps its variables from block to block, as a notebook does."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        command = [sys.executable, "-c", _LOOP]
+        self._process = start(command, outlives_test=True, cwd=folder, env=variables, stdin=PIPE)
+
+    def run(self, block: Block) -> str:
+        stream, lines = self._process.stdin, list[str]()
+        assert stream is not None
+        stream.write(f"{block.text!r}\n")
+        stream.flush()
+        for line in self._process.stdout:  # type: ignore[union-attr]
+            if line.endswith(f"{DONE}\n"):
+                return "".join([*lines, line.removesuffix(f"{DONE}\n")])
+            lines.append(line)
+        raise AssertionError(f"{block.place}: {''.join(lines)}{self._process.stderr.read()}")  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+_LOOP: Final = f"""
+import ast, sys
+names = {{"__name__": "__main__"}}
+for line in sys.stdin:
+    exec(compile(ast.literal_eval(line), "page", "exec", dont_inherit=True), names)
+    print({DONE!r}, flush=True)
+"""
+
+
+def _as_pattern(text: str) -> re.Pattern[str]:
+    lines = (re.escape(line.rstrip()).replace("…", ".*") for line in text.strip().splitlines())
+    return re.compile(r"[ ]*\n".join(lines), re.S)
+
+
+def is_installed(program: str) -> bool:
+    return shutil.which(program) is not None
