@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from attrs import evolve, frozen
 
@@ -32,9 +32,6 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate, TradingSession
 
 from . import composition
-
-if TYPE_CHECKING:
-    pass
 
 FILES, COVERAGE = series.PARTS
 STAMP = "coverage_stamp"
@@ -165,8 +162,8 @@ def _without(sessions: Sessions, spans: Collection[tuple[TradingDate, TradingDat
 def _newest_wanted(store: MeasuredStore, scope: IngestionScope) -> TradingDate:
     """Return the date of the newest session that a fresh store has.
 
-    It is the newest final one, or the configured end, if no update has ever gone beyond that. Nobody requests what
-    follows imported bars.
+    It is the newest final one, or the configured end, if no update has ever gone beyond that. A store of imported bars
+    has what the last import had: sessions after it can come from the user's files only.
     """
     config, latest = store.config, store._latest_final()
     if composition.holds_imported_bars(composition.known_state(store._parts)):

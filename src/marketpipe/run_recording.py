@@ -61,7 +61,7 @@ class RunRecorder:
             recorded.record(RunRecord(run.kind, state, now, seconds), self._totals.take(), stated)
         except StateError as error:  # such as that of a store that can only be read: the run itself is over
             logger.info("the end of the run was not recorded: %s", error)
-        self._deliver(state != INTERRUPTED)  # who stops a run does not wait for verdicts
+        self._deliver(state != INTERRUPTED)  # a user who stops a run does not wait for verdicts
 
 
 @define(eq=False)

@@ -332,9 +332,9 @@ def test_textfiles_of_two_stores_in_one_folder_have_no_sample_in_common(tmp_path
 def test_metrics_that_cannot_be_delivered_are_a_warning_and_the_run_is_as_good(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    events, nobody = list[Event](), socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-    nobody.close()
+    events, free = list[Event](), socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    free.close()
     with _store(tmp_path, textfile=tmp_path / "no" / "folder.prom", pushgateway=url) as made:
         made.subscribe(MetricsNotDelivered, events.append)
         report = made.ingest()

@@ -165,7 +165,7 @@ LEASE_WAIT_SECONDS: Final = _counter(
     "lease_wait_seconds_total",
     "seconds",
     "Time that runs have waited for symbol-days of other processes, counted every ten seconds of a wait. Rising for "
-    "long: look whether the other process hangs; its leases end with it.",
+    "long: find out whether the other process hangs; its leases end with it.",
 )
 JOBS: Final = _counter(
     "jobs_total",
@@ -272,7 +272,12 @@ STORE_BARS: Final = _gauge(Origin.STORE, "store_bars", "bars", "Minute bars in t
 STORE_OFFICIAL: Final = _gauge(
     Origin.STORE, "store_official_days", "symbol-days", "Official daily bars of the exchange that are stored."
 )
-STORE_REJECTED: Final = _gauge(Origin.STORE, "store_rejected_bars", "bars", "Bars in quarantine.")
+STORE_REJECTED: Final = _gauge(
+    Origin.STORE,
+    "store_rejected_bars",
+    "bars",
+    "Bars in quarantine, with rule and reason. Rising: marketpipe_rule_violations_total names the rules.",
+)
 STORE_BYTES: Final = _gauge(Origin.STORE, "store_bytes", "bytes", "Size of the day files that exist.")
 STORE_COVERAGE: Final = _gauge(
     Origin.STORE,
