@@ -14,7 +14,7 @@ from attrs import frozen
 
 from marketpipe.config import StoreConfig
 from marketpipe.parts import Parts
-from marketpipe.reports import CoverageReport, StatusReport
+from marketpipe.reports import CoverageReport
 from marketpipe.scoping import Symbols
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, PartitionUnreadableError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
@@ -36,6 +36,7 @@ BARS_MB: Final = 16.0
 MOST_QUARANTINE_FILES: Final = 20_000
 MOST_FORMER_VERSIONS: Final = 2_000
 STORED: Final = "stored"
+JOBS_SHOWN: Final = 20
 REST: Final = 4.0
 BYTES_CHECKED: Final = 2 * MEGABYTE
 """Of packed bars, which a live page does not contain: the rules that they break are shown all the same."""
@@ -55,8 +56,6 @@ class ReportableStore(Protocol):
     def _covered(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None, *watch: Watch
     ) -> CoverageReport: ...
-
-    def status(self) -> StatusReport: ...
 
 
 def report(
@@ -104,7 +103,7 @@ def collected(
         parts.clock.now(),
         covered,
         columns,
-        store.status().jobs,
+        tuple(composition.known_state(parts).jobs.latest(JOBS_SHOWN)),
         _rejected(parts, cells, covered, columns["rejected"]),
         reader.broken(days.stored),
         restated,

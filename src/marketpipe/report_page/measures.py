@@ -23,40 +23,36 @@ UNKNOWN: Final = math.nan
 NAMES: Final = ("volume", "official_volume", "difference", "open", "high", "low", "close")
 """By session: shares in the minutes, official shares, the largest relative difference of a price between both, and the
 official prices. ``UNKNOWN`` if there is none."""
+NO_OFFICIAL_DAY: Final = (UNKNOWN,) * (len(NAMES) - 1)
 
 
 class DayMeasures:
     """Seven columns of each symbol, with an entry for each session. ``add`` is a ``Watch`` of an assessment."""
 
     def __init__(self) -> None:
-        self._of: dict[Symbol, tuple[array[float], ...]] = {}
+        self._of: dict[Symbol, array[float]] = {}
+        """Of each session one number for each of ``NAMES``."""
 
     def add(self, days: SymbolDays, grid: SessionGrid) -> None:
         """Take the measures of one symbol, in the place of earlier ones."""
-        columns = tuple(array("f") for _ in NAMES)
-        official = days.official
-        for record, item in zip(days.records, grid.sessions, strict=True):
-            day = official.get(item.session.trading_date)
-            for column, value in zip(columns, _measured(record, item, day), strict=True):
-                column.append(value)
-        self._of[days.symbol] = columns
+        measured, official = array("f"), days.official
+        for record, item, date in zip(days.records, grid.sessions, grid.dates, strict=True):
+            measured.extend(_measured(record, item, official.get(date)))
+        self._of[days.symbol] = measured
 
     def columns(self, symbols: Iterable[Symbol], sessions: int) -> dict[str, Floats]:
         """Return each column with a row for each of the symbols; unknown rows have no number."""
-        nothing = array("f", [UNKNOWN]) * sessions
-        rows = [self._of.get(symbol) or (nothing,) * len(NAMES) for symbol in symbols]
-        shape = len(rows), sessions
-        return {
-            name: np.array([row[number] for row in rows], np.float32).reshape(shape)
-            for number, name in enumerate(NAMES)
-        }
+        nothing = array("f", [UNKNOWN]) * (sessions * len(NAMES))
+        rows = [np.asarray(self._of.get(symbol, nothing)) for symbol in symbols]
+        found = np.array(rows, np.float32).reshape(len(rows), sessions, len(NAMES))
+        return {name: np.ascontiguousarray(found[..., number]) for number, name in enumerate(NAMES)}
 
 
 def _measured(record: IngestionCheckpoint | None, item: GridSession, day: OfficialDay | None) -> Sequence[float]:
     figures = record.figures if record is not None else None
-    volume = figures.total_volume if figures is not None else UNKNOWN
+    volume = figures.early_volume + figures.volume + figures.late_volume if figures is not None else UNKNOWN
     if day is None:
-        return volume, *(UNKNOWN,) * (len(NAMES) - 1)
+        return volume, *NO_OFFICIAL_DAY
     return volume, day.volume, _difference(figures, item, day), day.open, day.high, day.low, day.close
 
 
