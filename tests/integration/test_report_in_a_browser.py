@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 
 from marketpipe import Pipeline
+from marketpipe.report_page.measures import NAMES
+from marketpipe.report_page.page import rendered
+from marketpipe.report_page.payload import packed
 from marketpipe.report_page.server import ReportServer
 from marketpipe.reporting import LiveReport
 from tests.support.browser import NARROW, WIDE, chromium, complaints, resize, wait_for
 from tests.support.pipeline_ring import FRIDAY, THURSDAY, WEDNESDAY, minutes
-from tests.support.reported_store import provider, reported_store
+from tests.support.reported_store import facts_in, provider, reported_store
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -39,6 +44,24 @@ def browser(store: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def run(browser: Chrome, script: str, *arguments: Any) -> Any:
     return browser.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+
+
+def large_page(facts: dict[str, Any]) -> str:
+    """Return the page of 500 symbols and 1,250 sessions with random measures, and 16 MB of bars."""
+    random, shape = np.random.default_rng(7), (500, 1250)
+    dates = np.arange(1250).astype("datetime64[D]").astype(str).tolist()
+    columns = {name: random.random(shape, np.float32) for name in NAMES}
+    columns |= {name: random.integers(0, 390, shape) for name in ("bars", "rejected", "first", "last")}
+    columns |= {name: random.integers(0, 8, shape) for name in ("verdicts", "evidence")}
+    many = {
+        "symbols": [f"S{number:03}" for number in range(500)],
+        "dates": dates,
+        "counts": dict.fromkeys(facts["verdicts"], 78_125),
+        "hours": {"opens": [330] * 1250, "lengths": [390] * 1250, "halts": []},
+        "columns": {name: packed(column) for name, column in columns.items()},
+    }
+    bars = base64.b64encode(random.bytes(12_000_000)).decode()
+    return rendered({**facts, **many}, bars)
 
 
 def opened(browser: Chrome, place: str) -> str:
@@ -91,6 +114,31 @@ def test_a_click_on_a_cell_and_the_enter_key_open_the_day(browser: Chrome) -> No
     place, spoken = run(browser, keys, ["Home", "ArrowRight", "ArrowRight", "ArrowRight", "Enter"])
     assert place == f"#day/{spoken.partition(',')[0]}/{FRIDAY}"
     assert spoken.startswith(f"{first}, {FRIDAY}: ")
+
+
+def test_the_link_past_the_navigation_stays_in_the_view(browser: Chrome) -> None:
+    opened(browser, "gaps")
+    run(browser, "document.querySelector('.skip').click()")
+
+    assert run(browser, "return [document.activeElement.id, location.hash]") == ["main", "#gaps"]
+
+
+def test_500_symbols_and_1250_sessions_are_painted_within_three_seconds_and_60_megabytes(
+    store: Pipeline, browser: Chrome, tmp_path: Path
+) -> None:
+    before = browser.current_url
+    html = large_page(facts_in(store.report().html))
+    (tmp_path / "large.html").write_text(html, "utf-8")
+
+    browser.get((tmp_path / "large.html").as_uri())
+    wait_for(lambda: run(browser, "return document.documentElement.dataset.ready"), "the large page")
+    (paint,) = run(browser, "return performance.getEntriesByName('first-contentful-paint').map(e => e.startTime)")
+    text = opened(browser, "completeness")
+    browser.get(before)
+
+    assert 20e6 < len(html) < 60e6
+    assert paint < 3000
+    assert "500 symbols" in text
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE])

@@ -32,7 +32,7 @@ function layoutOf(more) {
 // Draws into an element, and again whenever the colours change. ``text`` is what a screen reader says of it.
 async function chart(place, text, traces, layout) {
   place.classList.add("chart");
-  place.setAttribute("role", "img");
+  place.setAttribute("role", "group"); // no image: its buttons can be reached
   place.setAttribute("aria-label", text);
   const plotly = await library();
   if (!place.isConnected) return;

@@ -110,6 +110,10 @@ function renderOverview() {
 function begin() {
   take(JSON.parse(document.getElementById("facts").textContent));
   document.getElementById("theme").addEventListener("click", toggleTheme);
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address names the view
+    document.getElementById("main").focus();
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   window.addEventListener("hashchange", async () => {
     await openView();
