@@ -25,6 +25,13 @@ JOB_STATES = COMPLETED, FAILED, INTERRUPTED = ("completed", "failed", "interrupt
 OUTCOMES: Final = ("complete", "empty", "partial", "failed")
 VERDICTS: Final = ("complete", "empty", "partial", "missing", "suspect", "short", "unlisted", "pending")
 """The values of ``Verdict``, which this package may not import."""
+RULES: Final = (
+    "schema",
+    *("prices_finite", "prices_positive", "high_is_highest", "low_is_lowest", "volume_not_negative"),
+    *("trade_count_not_negative", "vwap_not_negative", "volume_exact", "vwap_within_range", "timestamp_on_grid"),
+    *("on_trading_date", "within_session", "not_in_future", "unique_timestamp", "in_order", "no_jump", "no_gap"),
+)
+"""The names of the validation rules. A violation shows as a rise only if the count was 0 before."""
 SYMBOL_DAY_FAILED, OTHER = "symbol_day_failed", "other"
 
 
@@ -140,7 +147,7 @@ RULE_VIOLATIONS: Final = _counter(
     "bars",
     "Fetched bars that break a validation rule. Of severity error they are in quarantine, with their raw values; of "
     "severity warning they are stored. A bar that breaks two rules counts for both.",
-    rule=(),
+    rule=RULES,
     severity=("error", "warning"),
 )
 PARTITIONS: Final = _counter("partitions_written_total", "files", "Day files written.")
