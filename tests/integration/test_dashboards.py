@@ -41,7 +41,7 @@ def test_the_dashboard_is_of_the_current_json_model() -> None:
     assert {panel["type"] for panel in panels()} == CURRENT_TYPES
     ids = Counter(panel["id"] for panel in found["panels"])
     titles = Counter(panel["title"] for panel in found["panels"])
-    assert {count for count in (*ids.values(), *titles.values())} == {1}
+    assert {*ids.values(), *titles.values()} == {1}
 
 
 def test_each_panel_explains_itself_and_has_a_unit_and_the_chosen_data_source() -> None:
