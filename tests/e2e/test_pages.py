@@ -10,7 +10,8 @@ import pytest
 import typer
 
 from marketpipe.cli import COMMANDS, app_for
-from tests.support.documented_pages import PAGES, ROOT, Block, Reader, blocks, is_installed
+from tests.support.documented_pages import PAGES, ROOT, Block, Reader, blocks
+from tests.support.installed import require
 
 SOURCES = ROOT / "src" / "marketpipe"
 RUNNING = [page for page in PAGES if any(block.is_run and block.language != "text" for block in blocks(page))]
@@ -25,8 +26,8 @@ def name_of(page: Path) -> str:
 def test_what_a_page_says_works(page: Path, tmp_path: Path) -> None:
     with Reader(tmp_path) as reader:
         for block in blocks(page):
-            if block.program and not is_installed(block.program):
-                pytest.skip(f"{block.place} needs {block.program}, which is not installed")
+            if block.program:
+                require(block.program)
             if block.is_run:
                 reader.follow(block)
 

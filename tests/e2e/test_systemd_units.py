@@ -7,18 +7,17 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.support.child_processes import run
 from tests.support.cli_process import environment, marketpipe
-from tests.support.documented_pages import block_for, is_installed
+from tests.support.documented_pages import block_for
+from tests.support.installed import needs
 
 HERE = "tests/e2e/test_systemd_units.py"
 SERVICE, TIMER = (block_for(HERE, name) for name in ("service", "timer"))
 PROGRAM = "/srv/venv/bin/marketpipe"
 
 
-@pytest.mark.skipif(not is_installed("systemd-analyze"), reason="systemd-analyze is not installed")
+@needs("systemd-analyze")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     installed = os.path.join(os.path.dirname(sys.executable), "marketpipe")
     (tmp_path / "marketpipe-update.service").write_text(SERVICE.replace(PROGRAM, installed))
@@ -29,7 +28,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert (done.returncode, complaints) == (0, [])
 
 
-@pytest.mark.skipif(not is_installed("systemd-analyze"), reason="systemd-analyze is not installed")
+@needs("systemd-analyze")
 def test_the_timer_elapses_after_the_session_in_new_york() -> None:
     (when,) = re.findall(r"^OnCalendar=(.*)$", TIMER, re.M)
     done = run(["systemd-analyze", "calendar", when, "--iterations", "3"])

@@ -16,7 +16,7 @@ from marketpipe.cli import COMMANDS, app_for
 from marketpipe.metrics import series
 from tests.support.child_processes import run
 from tests.support.dashboard_files import FOLDER, RULE_TESTS, RULES, dashboard, panels, queries, rules
-from tests.support.installed import needs
+from tests.support.installed import PACKAGES, needs
 
 CURRENT_TYPES = {"bargauge", "heatmap", "state-timeline", "stat", "table", "timeseries"}
 """Panels of Grafana that are not deprecated, as graph and singlestat are."""
@@ -160,3 +160,9 @@ def test_every_alert_fires_when_it_should_and_only_then() -> None:
     done = run(["promtool", "test", "rules", str(RULE_TESTS)])
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ci_installs_every_program_that_tests_start() -> None:
+    listed = dict(re.findall(r"([\w-]+):([\w-]+)", (FOLDER.parent / ".ci" / "run").read_text("utf-8")))
+
+    assert {name: listed.get(name, listed.get(PACKAGES[name])) for name in PACKAGES} == PACKAGES

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import shutil
 import socket
 import threading
 import urllib.error
@@ -27,6 +26,7 @@ from marketpipe.shared_kernel.events import JobStarted
 from marketpipe.store import Store
 from marketpipe.testing import FakeClock
 from tests.support.child_processes import start, wait_until
+from tests.support.installed import needs
 from tests.support.pipeline_ring import FRIDAY, THURSDAY, TUESDAY, WEDNESDAY, config, minutes
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -355,7 +355,7 @@ def test_a_pushgateway_that_refuses_the_metrics_is_an_error_that_names_it(tmp_pa
         made.push_metrics(url)
 
 
-@pytest.mark.skipif(not shutil.which("prometheus-pushgateway"), reason="prometheus-pushgateway is not installed")
+@needs("prometheus-pushgateway")
 def test_a_real_pushgateway_has_the_metrics_of_each_store_after_its_run(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.support.installed import require
+
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
@@ -22,15 +24,13 @@ OPTIONS: Final = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-
 def chromium(size: tuple[int, int] = WIDE) -> Iterator[Chrome]:
     """Yield a browser whose window has this size. Skips the test if Chromium, its driver or selenium is absent."""
     selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("chromium and chromedriver are not installed: apt-get install chromium chromium-driver")
+    require("chromium", "chromedriver")
     options = selenium.ChromeOptions()
-    options.binary_location = program
+    options.binary_location = shutil.which("chromium")
     for option in OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = selenium.Chrome(options=options, service=selenium.ChromeService(driver))
+    browser = selenium.Chrome(options=options, service=selenium.ChromeService(shutil.which("chromedriver")))
     try:
         resize(browser, size)
         yield browser

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -160,7 +159,3 @@ for line in sys.stdin:
 def _as_pattern(text: str) -> re.Pattern[str]:
     lines = (re.escape(line.rstrip()).replace("…", ".*") for line in text.strip().splitlines())
     return re.compile(r"[ ]*\n".join(lines), re.S)
-
-
-def is_installed(program: str) -> bool:
-    return shutil.which(program) is not None
