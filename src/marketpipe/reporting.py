@@ -6,6 +6,7 @@ the symbol-days that the page contains.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -219,10 +220,18 @@ class LiveReport:
         self._payload: dict[str, Any] | None = None
         self._facts: StoreFacts | None = None
         self._version: object = None
-        self._due = 0.0
+        self._due, self._collecting = 0.0, threading.Lock()
 
     def payload(self) -> dict[str, Any]:
-        """Return the facts, collected again if the store has changed."""
+        """Return the facts, collected again if the store has changed; or, while a thread does that, the former ones."""
+        if not self._collecting.acquire(blocking=self._payload is None):
+            return self._payload or {}
+        try:
+            return self._current()
+        finally:
+            self._collecting.release()
+
+    def _current(self) -> dict[str, Any]:
         from marketpipe.report_page.payload import payload
 
         clock, version = self._store._parts.clock, derived.version_of(self._store._parts)
@@ -236,7 +245,8 @@ class LiveReport:
 
     def bars(self, symbol: str, date: str) -> str | None:
         """Return the packed bars of a symbol-day of the report; None if it has none. Raises ``ValidationError``."""
-        self.payload()
+        if self._facts is None:
+            self.payload()
         covered = None if self._facts is None else self._facts.coverage
         if covered is None:
             return None

@@ -141,6 +141,13 @@ def test_the_policy_of_the_page_allows_no_request_and_no_other_script(page: Repo
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page.html)
 
 
+def test_a_notebook_shows_what_the_page_has_and_not_the_page(page: ReportPage) -> None:
+    shown = page._repr_html_()
+
+    assert "symbol-days with bars in the page" in shown
+    assert len(shown) < 2000
+
+
 def test_a_report_changes_nothing(store: Pipeline) -> None:
     root = store.config.output_path.parent
     before = fingerprints(root)

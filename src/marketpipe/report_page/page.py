@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
+from marketpipe.report_html import facts as table_of_facts
 from marketpipe.report_page.facts import StoreFacts
 from marketpipe.report_page.payload import Json, payload
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
@@ -46,6 +47,17 @@ class ReportPage:
     @property
     def size_bytes(self) -> int:
         return len(self.html.encode())
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: how large the page is, and how it is saved."""
+        named = {
+            "symbols": self.symbols,
+            "sessions": self.sessions,
+            "symbol-days with bars in the page": self.embedded,
+            "symbol-days with bars": self.stored,
+            "MB": self.size_bytes / 1e6,
+        }
+        return table_of_facts("Report page", named, ('its method write("report.html") saves it',))
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the page to a file, which appears when it is complete, and return its path.

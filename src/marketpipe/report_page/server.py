@@ -36,7 +36,7 @@ HEADERS: Final = {
 
 
 class LiveStore(Protocol):
-    """What the server shows. Both may raise ``MarketPipeError``."""
+    """What the server shows, to several threads. Both may raise ``MarketPipeError``."""
 
     def payload(self) -> Json:
         """Return the facts as they are now; the same object while nothing has changed. ``tag`` names their version."""
@@ -86,22 +86,21 @@ Answer = tuple[HTTPStatus, str, bytes]
 
 
 class _Answers:
-    """Answers requests, one at a time: facts are collected once, however many windows are open."""
+    """Answers requests, several at a time."""
 
     def __init__(self, store: LiveStore) -> None:
-        self._store, self._lock = store, threading.Lock()
+        self._store = store
 
     def to(self, target: str, known: str | None) -> Answer:
         """Return the answer to a GET of ``target``; ``known`` is the version that the browser has."""
         place, query = urlsplit(target), parse_qs(urlsplit(target).query)
         try:
-            with self._lock:
-                if place.path == "/":
-                    return HTTPStatus.OK, HTML, rendered(self._store.payload()).encode()
-                if place.path == "/facts":
-                    return self._facts(known)
-                if place.path == "/bars":
-                    return self._bars(*(query.get(name, [""])[0] for name in ("symbol", "date")))
+            if place.path == "/":
+                return HTTPStatus.OK, HTML, rendered(self._store.payload()).encode()
+            if place.path == "/facts":
+                return self._facts(known)
+            if place.path == "/bars":
+                return self._bars(*(query.get(name, [""])[0] for name in ("symbol", "date")))
         except ValidationError as error:
             return HTTPStatus.BAD_REQUEST, TEXT, f"{error}\n".encode("utf-8", "replace")
         except MarketPipeError as error:
