@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MEGABYTE: Final = 1_000_000
 BARS_MB: Final = 16.0
 """Megabytes of packed bars in a page, unless another number is given: about five thousand symbol-days."""
+MOST_MB: Final = 2_000
+"""Browsers open no larger file."""
 MOST_QUARANTINE_FILES: Final = 20_000
 MOST_FORMER_VERSIONS: Final = 2_000
 STORED: Final = "stored"
@@ -79,8 +81,8 @@ def report(
     from marketpipe.report_page.page import check_installed, page_of
 
     check_installed()
-    if not bars_mb >= 0:
-        raise ConfigurationError(f"bars_mb: must be 0 or more megabytes, not {bars_mb}")
+    if not 0 <= bars_mb < MOST_MB:
+        raise ConfigurationError(f"bars_mb: must be from 0 to {MOST_MB:,} megabytes, not {bars_mb}")
     return page_of(collected(self, symbols, start, end, budget=int(bars_mb * MEGABYTE)))
 
 

@@ -25,6 +25,11 @@ from tests.support.reported_store import facts_in, provider, reported_store
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+TYPE = """
+const field = document.querySelector(arguments[0]);
+field.value = arguments[1];
+field.dispatchEvent(new InputEvent('input', {bubbles: true}));
+"""
 VIEWS = ("overview", "completeness", "gaps", "quality", "restatements", "official", "volumes", "aggregates", "day")
 
 
@@ -246,10 +251,16 @@ def test_the_live_page_shows_what_has_changed_and_bars_that_are_in_no_file(brows
             assert "MSFT on" in opened(browser, f"day/MSFT/{WEDNESDAY}")
             assert run(browser, "return document.querySelector('#day .chart').data[0].x.length") == 40
             assert "Not complete" in opened(browser, "overview")
+            assert "3 symbols" in opened(browser, "completeness")
+            run(browser, TYPE, "#completeness input", "msf")
+            wait_for(
+                lambda: "1 symbol" in opened(browser, "completeness").split("\n"), "the symbols that were asked for"
+            )
             source.refused.clear()
             assert store.ingest().ok
             title = "return document.getElementById('overview-title').textContent"
             wait_for(lambda: run(browser, title).startswith("Complete"), "newer facts")
+            assert "1 symbol" in opened(browser, "completeness").split("\n")
             assert complaints(browser) == []
         finally:
             browser.get(page)

@@ -9,6 +9,7 @@ class HeatMap {
     this.order = facts.symbols.map((_, symbol) => symbol);
     this.zoom = 0; // pixels for each session; 0: all sessions fit
     this.active = { row: 0, session: facts.sessions - 1 };
+    this.seen = { scrollLeft: 0, scrollTop: 0 };
     this.ranks = facts.verdicts.map((name) => RANKS[name]);
     this.canvas = element("canvas", { "aria-hidden": "true" });
     this.cellElement = element("div", { role: "gridcell", id: "map-cell" });
@@ -38,6 +39,15 @@ class HeatMap {
     this.box.setAttribute("aria-rowcount", order.length);
     this.describe(this.active);
     this.soon();
+  }
+
+  // Takes the place of a map of earlier facts: the same cell is active, and the same part is in view.
+  goOnFrom(other) {
+    const { scrollLeft, scrollTop } = other.seen;
+    if (other.active.row < this.order.length && other.active.session < this.facts.sessions) this.active = other.active;
+    this.describe(this.active);
+    this.measure();
+    Object.assign(this.box, { scrollLeft, scrollTop });
   }
 
   // On paper it has as many rows as fit a page.
@@ -73,6 +83,7 @@ class HeatMap {
     this.colours = this.facts.verdicts.map((name) => colourOf(`v-${name}`));
     this.inks = this.facts.verdicts.map((name) => colourOf(`i-${name}`));
     const left = this.box.scrollLeft, top = this.box.scrollTop;
+    this.seen = { scrollLeft: left, scrollTop: top };
     const from = Math.floor(left / this.step);
     const to = Math.min(this.facts.sessions, Math.ceil((left + this.width - this.margin) / this.step));
     pen.font = "11px ui-monospace, monospace"; pen.textBaseline = "middle";

@@ -1,7 +1,7 @@
 // The page as a whole: which view is open, dark or light, and newer facts if the page is served live.
 
 const REFRESH_MS = 2000;
-const page = { facts: null, filled: new Set(), day: null, theme: "" };
+const page = { facts: null, filled: new Set(), states: {}, day: null, theme: "" };
 
 function contentOf(name) {
   return name === "overview" ? document.getElementById("overview-more") : document.querySelector(`#${name} .content`);
@@ -21,11 +21,14 @@ async function openView() {
     await page.day.show(symbol, date);
   } else if (!page.filled.has(view)) {
     page.filled.add(view);
-    await VIEWS[view](page.facts, contentOf(view));
+    await VIEWS[view](page.facts, contentOf(view), page.states[view] ??= {});
   } else {
     redraw();
   }
-  if (view === "gaps" && symbol) contentOf(view).narrow(symbol);
+  if (view === "gaps" && symbol && page.narrowed !== location.hash) {
+    page.narrowed = location.hash; // once: what is typed afterwards stays
+    contentOf(view).narrow(symbol);
+  }
   document.documentElement.dataset.ready = view;
 }
 
@@ -61,7 +64,7 @@ function take(payload) {
   page.day = null;
 }
 
-// Asks the server for newer facts; what is typed or scrolled stays until something has changed.
+// Asks the server for newer facts, except while something is typed or chosen.
 function keepCurrent() {
   const pause = document.getElementById("pause"), made = document.getElementById("made");
   let paused = false;
@@ -71,7 +74,7 @@ function keepCurrent() {
     pause.textContent = paused ? "Continue" : "Pause";
   });
   const again = async () => {
-    if (!paused) {
+    if (!paused && !document.activeElement?.matches("main :is(input, select)")) {
       try {
         const answer = await fetch("facts", { cache: "no-store", headers: { "If-None-Match": page.facts.tag ?? "" } });
         if (answer.status === 200) {

@@ -1,4 +1,5 @@
-// The views: each function fills the content of its section. They are called when a view is first opened.
+// The views: each function fills the content of its section. They are called when a view is first opened, and again
+// with newer facts; ``state`` is what the reader has chosen there, and stays.
 
 const VIEWS = {
   async overview(facts, content) {
@@ -14,12 +15,12 @@ const VIEWS = {
       element("ul", {}, facts.lost.map((path) => element("li", {}, path))));
   },
 
-  async completeness(facts, content) {
+  async completeness(facts, content, state) {
     const verdicts = await facts.column("verdicts"), counts = countsBySymbol(facts, verdicts);
     const map = new HeatMap(facts, verdicts, (symbol, session) => {
       location.hash = `#day/${encodeURIComponent(facts.symbols[symbol])}/${facts.dates[session]}`;
     });
-    const state = { text: "", only: "all", order: "worst", zoom: "0" };
+    if (!state.map) Object.assign(state, { text: "", only: "all", order: "worst", zoom: "0" });
     const update = () => {
       const wanted = state.text.toUpperCase(), of = facts.verdicts.indexOf(state.only);
       const shown = facts.symbols.map((_, symbol) => symbol).filter((symbol) =>
@@ -32,16 +33,18 @@ const VIEWS = {
     const found = element("span", { class: "quiet", role: "status" });
     content.replaceChildren(
       element("div", { class: "controls" },
-        searchField("Symbols", change("text")),
-        select("With", [["all", "any verdict"], ...Object.keys(facts.counts).map((name) => [name, name])], "all", change("only")),
-        select("Order", [["worst", "worst first"], ["name", "by name"]], "worst", change("order")),
-        select("Width", [["0", "all sessions"], ["4", "narrow"], ["8", "medium"], ["14", "wide, with signs"]], "0", change("zoom")), found),
+        searchField("Symbols", change("text"), { value: state.text }),
+        select("With", [["all", "any verdict"], ...Object.keys(facts.counts).map((name) => [name, name])], state.only, change("only")),
+        select("Order", [["worst", "worst first"], ["name", "by name"]], state.order, change("order")),
+        select("Width", [["0", "all sessions"], ["4", "narrow"], ["8", "medium"], ["14", "wide, with signs"]], state.zoom, change("zoom")), found),
       legend(facts), map.box, map.status);
     content.heatMap = map;
     update();
+    if (state.map) map.goOnFrom(state.map);
+    state.map = map;
   },
 
-  gaps(facts, content) {
+  gaps(facts, content, state) {
     const { gaps } = facts, rows = gaps.symbol.map((_, at) => at);
     const dateOf = (at, name) => gaps[name][at] < 0 ? gaps.strays[at] : facts.dates[gaps[name][at]];
     const reason = (at) => gaps.reasons[gaps.reason[at]];
@@ -56,7 +59,7 @@ const VIEWS = {
       { title: "Reason", value: (at) => reason(at)[1], wide: true },
       { title: "Evidence", value: (at) => facts.evidence[gaps.evidence[at]] },
     ], [], "no gap");
-    const state = { text: "", only: "problems" };
+    state.text ??= ""; state.only ??= "problems";
     const update = () => {
       const words = state.text.toUpperCase().split(/\s+/).filter(Boolean);
       table.replace(rows.filter((at) => {
@@ -66,12 +69,12 @@ const VIEWS = {
         return words.every((word) => text.includes(word));
       }));
     };
-    const kinds = [...new Set(rows.map(verdict))], search = searchField("Symbol, date or reason", (text) => { state.text = text; update(); });
+    const kinds = [...new Set(rows.map(verdict))], search = searchField("Symbol, date or reason", (text) => { state.text = text; update(); }, { value: state.text });
     content.narrow = (text) => { search.querySelector("input").value = state.text = text; update(); };
     content.replaceChildren(
       element("div", { class: "controls" },
         search,
-        select("Show", [["problems", "gaps"], ["all", "gaps, and notes on complete days"], ...kinds.map((name) => [name, name])], "problems", (only) => { state.only = only; update(); })),
+        select("Show", [["problems", "gaps"], ["all", "gaps, and notes on complete days"], ...kinds.map((name) => [name, name])], state.only, (only) => { state.only = only; update(); })),
       gaps.all > rows.length ? note(`The first ${number(rows.length)} of ${number(gaps.all)} gaps. ‘marketpipe coverage --json’ has all of them.`) : "",
       table);
     update();
@@ -143,11 +146,12 @@ const VIEWS = {
     if (compared.length) bandChart(place, facts, compared, ratio);
   },
 
-  async volumes(facts, content) {
+  async volumes(facts, content, state) {
     const [volume, official] = await Promise.all(["volume", "official_volume"].map((name) => facts.column(name)));
     if (!volume && !official) return content.replaceChildren(note("No volumes are recorded for these symbol-days."));
     const place = element("div", { class: "medium" }), text = element("p", { class: "note", role: "status" });
     const show = (name) => {
+      state.symbol = name;
       const symbol = facts.symbolNumbers.get(name.toUpperCase());
       if (name && symbol === undefined) { text.textContent = `This page has no symbol ${name}.`; return; }
       const of = (column) => column && facts.dates.map((_, session) => sumOf(facts, column, session, symbol));
@@ -159,9 +163,9 @@ const VIEWS = {
       ], () => ({ showlegend: true, legend: { orientation: "h" }, yaxis: { title: { text: "shares" } } }));
     };
     content.replaceChildren(
-      element("div", { class: "controls" }, searchField("Symbol (empty: all)", show, { list: "symbol-names" })),
+      element("div", { class: "controls" }, searchField("Symbol (empty: all)", show, { list: "symbol-names", value: state.symbol ?? "" })),
       text, place, element("h3", {}, "By symbol"), volumeTable(facts, volume, official));
-    show("");
+    show(state.symbol ?? "");
   },
 
   aggregates(facts, content) {
