@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from docs.generate import commands, configuration, decisions, exit_codes, files, metrics, names, rules
+from docs.generate import alerts, commands, configuration, decisions, exit_codes, files, metrics, names, rules
 
 
 def pages() -> Mapping[str, str]:
@@ -19,6 +19,7 @@ def pages() -> Mapping[str, str]:
         "reference/configuration.md": configuration.page(),
         "reference/rules.md": rules.page(),
         "reference/metrics.md": metrics.page(),
+        "reference/alerts.md": alerts.page(),
         "reference/exit-codes.md": exit_codes.page(),
         "reference/files.md": files.page(),
         "explanation/decisions.md": decisions.page(),

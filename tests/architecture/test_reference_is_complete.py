@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from docs.generate import commands, configuration, exit_codes, files, metrics, names, pages, rules
+from docs.generate import alerts, commands, configuration, exit_codes, files, metrics, names, pages, rules
 
 import marketpipe
 from marketpipe import Pipeline, PipelineConfig, testing
@@ -16,6 +16,7 @@ from marketpipe.cli import COMMANDS, app_for
 from marketpipe.config.classes import SECTIONS, known_keys
 from marketpipe.metrics.series import ALL, BUILD_INFO
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES, OFFICIAL_DAY_RULES, SEQUENCE_RULES
+from tests.support import dashboard_files
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path.read_text("utf-8") for path in (ROOT / "src" / "marketpipe").rglob("*.py")]
@@ -73,10 +74,14 @@ def test_every_variable_of_the_environment_is_on_the_page() -> None:
     assert used <= {row[0] for row in rows(configuration.page())}
 
 
-def test_every_rule_metric_and_exit_code_is_on_its_page() -> None:
+def test_every_rule_metric_alert_and_exit_code_is_on_its_page() -> None:
     known = {rule.name for rule in (*BUSINESS_RULES, *SEQUENCE_RULES, *OFFICIAL_DAY_RULES)}
     assert {row[0] for row in rows(rules.page())} >= known
     assert {row[0] for row in rows(metrics.page())} >= {series.full_name for series in (*ALL, BUILD_INFO)}
+    assert {row[0] for row in rows(alerts.page())} >= {
+        *dashboard_files.rules("alert"),
+        *dashboard_files.rules("record"),
+    }
     assert {row[0] for row in rows(exit_codes.page())} >= set(map(str, exit_codes.codes().values()))
 
 

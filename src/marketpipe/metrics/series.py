@@ -30,6 +30,7 @@ RULES: Final = (
     *("prices_finite", "prices_positive", "high_is_highest", "low_is_lowest", "volume_not_negative"),
     *("trade_count_not_negative", "vwap_not_negative", "volume_exact", "vwap_within_range", "timestamp_on_grid"),
     *("on_trading_date", "within_session", "not_in_future", "unique_timestamp", "in_order", "no_jump", "no_gap"),
+    *("at_midnight", "one_a_day"),
 )
 """The names of the validation rules. A violation shows as a rise only if the count was 0 before."""
 SYMBOL_DAY_FAILED, OTHER = "symbol_day_failed", "other"

@@ -5,7 +5,12 @@ from marketpipe.ingestion.domain.ingestion_job import JobState
 from marketpipe.metrics import metrics_in, series
 from marketpipe.metrics.series import ALL, ERROR_KINDS, Series, SeriesType
 from marketpipe.shared_kernel.domain.symbol import Outcome
-from marketpipe.validation.domain.business_rules import BUSINESS_RULES, SCHEMA_RULE, SEQUENCE_RULES
+from marketpipe.validation.domain.business_rules import (
+    BUSINESS_RULES,
+    OFFICIAL_DAY_RULES,
+    SCHEMA_RULE,
+    SEQUENCE_RULES,
+)
 
 
 def test_names_follow_the_conventions_of_prometheus() -> None:
@@ -34,7 +39,7 @@ def test_the_values_of_labels_are_those_of_the_code() -> None:
     assert values(series.STORE_COVERAGE, "verdict") == {str(each) for each in Verdict}
     assert values(series.STORE_SYMBOL_DAYS, "outcome") == {str(each) for each in Outcome}
     assert values(series.JOBS, "state") == {str(each) for each in JobState} - {"running"}
-    rules = {rule.name for rule in (*BUSINESS_RULES, *SEQUENCE_RULES)}
+    rules = {rule.name for rule in (*BUSINESS_RULES, *SEQUENCE_RULES, *OFFICIAL_DAY_RULES)}
     assert values(series.RULE_VIOLATIONS, "rule") == rules | {SCHEMA_RULE}
     assert {"timeout", "credentials", "symbol_day_failed", "other"} <= set(ERROR_KINDS)
 
