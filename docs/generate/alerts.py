@@ -42,4 +42,10 @@ def page() -> str:
 def _row(rule: dict[str, Any]) -> tuple[str, ...]:
     runbook = rule["annotations"]["runbook"].replace("{{ $labels.job_kind }}", "…")
     advice = re.sub(r"'(marketpipe [^']+)'", r"`\1`", runbook)
-    return code(rule["alert"]), rule["labels"]["severity"], code(rule["expr"].strip()), rule.get("for", "at once"), advice
+    return (
+        code(rule["alert"]),
+        rule["labels"]["severity"],
+        code(rule["expr"].strip()),
+        rule.get("for", "at once"),
+        advice,
+    )
