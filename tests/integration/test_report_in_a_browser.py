@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from marketpipe import Pipeline
+from marketpipe import AddressInUseError, ConfigurationError, Pipeline
 from marketpipe.report_page.measures import NAMES
 from marketpipe.report_page.page import rendered
 from marketpipe.report_page.payload import packed
@@ -265,6 +265,19 @@ def test_the_live_page_shows_what_has_changed_and_bars_that_are_in_no_file(brows
         finally:
             browser.get(page)
             server.close()
+
+
+def test_a_port_that_is_taken_is_refused_with_advice(store: Pipeline) -> None:
+    live = LiveReport(store, None, None, None)
+    server = ReportServer(live)
+    port = int(server.address.rstrip("/").rpartition(":")[2])
+    try:
+        with pytest.raises(AddressInUseError, match=f"--port: .*:{port} .*; give another port"):
+            ReportServer(live, port)
+        with pytest.raises(ConfigurationError, match="--port"):
+            ReportServer(live, 99_999)
+    finally:
+        server.close()
 
 
 def test_the_server_answers_this_machine_only(store: Pipeline) -> None:

@@ -20,7 +20,8 @@ from marketpipe.shared_kernel.domain.trading_date import MINUTES_A_DAY
 
 Floats = npt.NDArray[np.float32]
 UNKNOWN: Final = math.nan
-NAMES: Final = ("volume", "official_volume", "difference", "open", "high", "low", "close")
+PRICES: Final = ("open", "high", "low", "close")
+NAMES: Final = ("volume", "official_volume", "difference", *PRICES)
 """By session: shares in the minutes, official shares, the largest relative difference of a price between both, and the
 official prices. ``UNKNOWN`` if there is none."""
 NO_OFFICIAL_DAY: Final = (UNKNOWN,) * (len(NAMES) - 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -20,12 +20,14 @@ from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Verdict
 from marketpipe.ingestion.domain.restatement import Restatement
 from marketpipe.report_page.embedded_days import Array
 from marketpipe.report_page.facts import StoreFacts
+from marketpipe.report_page.measures import PRICES
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.secret_text import visible
 from marketpipe.storage.domain.store_survey import QualitySurvey, RestatedDay, TimeframeFreshness
 
 MOST_GAPS: Final = 100_000
 MOST_LOST: Final = 1_000
+MOST_CELLS_WITH_PRICES: Final = 1_500_000
 RAW_LENGTH: Final = 2_000
 NUMBERS: Final = ("open", "high", "low", "close", "volume", "trade_count", "vwap")
 MEANINGS: Final = {
@@ -69,9 +71,16 @@ def payload(facts: StoreFacts, *, live: bool = False) -> Json:
         "broken": _quality(facts.broken),
         "restated": {"found": facts.restated.found, "days": [_restated(day) for day in facts.restated.days]},
         "aggregates": [_freshness(each) for each in facts.aggregates],
-        "columns": {name: packed(column) for name, column in facts.columns.items()},
+        "columns": {name: packed(column) for name, column in _columns(facts).items()},
         "embedded": {"cells": packed(np.array(embedded, np.int32)), "stored": facts.days.stored},
     }
+
+
+def _columns(facts: StoreFacts) -> Mapping[str, Array]:
+    """Return the columns that the page has: of very many symbol-days, none of official prices, which pack badly."""
+    if facts.columns["verdicts"].size <= MOST_CELLS_WITH_PRICES:
+        return facts.columns
+    return {name: column for name, column in facts.columns.items() if name not in PRICES}
 
 
 def packed(column: Array) -> Json:

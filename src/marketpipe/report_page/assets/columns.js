@@ -68,7 +68,7 @@ class Facts {
   }
 
   column(name) {
-    if (!this.unpacked.has(name)) this.unpacked.set(name, column(this.columns[name]));
+    if (!this.unpacked.has(name)) this.unpacked.set(name, column(this.columns[name] ?? { kind: "nothing" }));
     return this.unpacked.get(name);
   }
 
