@@ -222,7 +222,7 @@ class LiveReport:
         self._payload: dict[str, Any] | None = None
         self._facts: StoreFacts | None = None
         self._version: object = None
-        self._due, self._collecting = 0.0, threading.Lock()
+        self._due, self._collections, self._collecting = 0.0, 0, threading.Lock()
 
     def payload(self) -> dict[str, Any]:
         """Return the facts, collected again if the store has changed; or, while a thread does that, the former ones."""
@@ -238,9 +238,9 @@ class LiveReport:
 
         clock, version = self._store._parts.clock, derived.version_of(self._store._parts)
         if self._payload is None or (version != self._version and clock.monotonic() >= self._due):
-            began = clock.monotonic()
+            began, self._collections = clock.monotonic(), self._collections + 1
             self._facts = collected(self._store, *self._scope, budget=BYTES_CHECKED)
-            self._payload = {**payload(self._facts, live=True), "tag": f"{version} {self._facts.made_at}"}
+            self._payload = {**payload(self._facts, live=True), "tag": str(self._collections)}
             self._version, ended = version, clock.monotonic()
             self._due = ended + REST * (ended - began)
         return self._payload

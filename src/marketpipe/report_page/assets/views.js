@@ -160,7 +160,7 @@ const VIEWS = {
       chart(place, `Bar chart of ${text.textContent}`, () => [
         ...(traded ? [{ type: "bar", x: facts.dates, y: traded, name: "minutes", marker: { color: colourOf("volume") } }] : []),
         ...(stated ? [{ type: "scatter", mode: "lines", x: facts.dates, y: stated, name: "official", line: { color: colourOf("accent"), width: 1 } }] : []),
-      ], () => ({ showlegend: true, legend: { orientation: "h" }, yaxis: { title: { text: "shares" } } }));
+      ], () => ({ showlegend: true, legend: { orientation: "h", y: -0.18 }, yaxis: { title: { text: "shares" } } }));
     };
     content.replaceChildren(
       element("div", { class: "controls" }, searchField("Symbol (empty: all)", show, { list: "symbol-names", value: state.symbol ?? "" })),
