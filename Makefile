@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
 THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_disk.py tests/unit tests/contract
 
-.PHONY: help demo test run-tests test-thoroughly bench docs lint format clean
+.PHONY: help demo test run-tests test-thoroughly bench docs wheel lint format clean
 
 help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 12 minutes)"
 	@echo "make bench   install, then measure the figures of docs/performance.md (about 20 minutes)"
 	@echo "make docs    install, then build the site of the documentation into site/; a link that leads nowhere is an error"
+	@echo "make wheel   install, then build the wheel and run it in a new environment, with pipx and with uvx"
 	@echo "make lint    the lints, type check and contracts of 'make test'"
 	@echo "make format  format and fix the code with ruff"
 	@echo "make clean   remove the virtual environment and the store of 'make demo' and the site"
@@ -72,6 +73,11 @@ bench: $(VENV)/.installed-bench
 	@for what in $(BENCHMARKS); do \
 		echo; echo "== benchmarks/$$what.py"; $(BIN)/python benchmarks/$$what.py --folder $(BENCH_FOLDER) || failed="$$failed $$what"; \
 	done; test -z "$$failed" || { echo "short of their goals, or failed:$$failed"; exit 1; }
+
+# build and hatchling are in the extra dev; pipx and uv bring no package of their own into the wheel.
+wheel: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pipx uv
+	$(BIN)/python .ci/check_wheel.py
 
 # MkDocs prints advice about its next major version at every build; the extra allows none.
 docs: $(VENV)/.installed-docs

@@ -2,8 +2,8 @@
 
     python .ci/check_wheel.py        # "make wheel" installs what it needs first
 
-Every way ingests invented bars in an empty folder and checks that they are complete. It needs a package index, and so it
-is not part of "make test"; CI runs it.
+Every way ingests invented bars in an empty folder and checks that they are complete. It needs a package index, and so
+it is not part of "make test"; CI runs it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -30,6 +32,17 @@ def test_the_wheel_carries_the_schema_and_the_type_marker_and_no_tests(wheel: Pa
     assert "marketpipe/py.typed" in names
     assert "marketpipe/plugin_skeleton/client.py.txt" in names
     assert not [name for name in names if name.startswith(("tests", "config", "docs"))]
+
+
+def test_the_version_is_the_same_wherever_it_is_stated(wheel: Path) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    newest = re.search(r"^## \[(\d[^]]*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    assert wheel.name.startswith(f"marketpipe-{version}-")
+    assert newest is not None
+    assert newest[1] == version
+    for page in ("how-to/containers.md", "releasing.md"):
+        text = (ROOT / "docs" / page).read_text("utf-8")
+        assert set(re.findall(r"\b(?:v|marketpipe-|MarketPipe )(\d+\.\d+\.\d+)", text)) == {version}
 
 
 def test_what_is_in_the_wheel_ingests_from_any_folder(wheel: Path, tmp_path: Path) -> None:
