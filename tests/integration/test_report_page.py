@@ -111,6 +111,8 @@ def test_bars_of_problems_come_first_if_not_all_fit(store: Pipeline) -> None:
     everything = store.report()
 
     assert (everything.embedded, everything.stored) == (8, 8)
+    assert "Inside this file" not in everything.html
+    assert f"the bars of {small.embedded} of 8 symbol-days" in small.html
     assert 0 < small.embedded < 8
     cells = unpacked(facts_in(small.html)["embedded"]["cells"]).tolist()
     assert SYMBOLS.index("MSFT") * 4 + DATES.index(THURSDAY) in cells  # it was restated

@@ -72,7 +72,11 @@ def payload(facts: StoreFacts, *, live: bool = False) -> Json:
         "restated": {"found": facts.restated.found, "days": [_restated(day) for day in facts.restated.days]},
         "aggregates": [_freshness(each) for each in facts.aggregates],
         "columns": {name: packed(column) for name, column in _columns(facts).items()},
-        "embedded": {"cells": packed(np.array(embedded, np.int32)), "stored": facts.days.stored},
+        "embedded": {
+            "cells": packed(np.array(embedded, np.int32)),
+            "count": len(embedded),
+            "stored": facts.days.stored,
+        },
     }
 
 

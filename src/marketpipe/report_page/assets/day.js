@@ -16,6 +16,8 @@ function silencesOf(day, opens, length) {
   return found;
 }
 
+const stretches = (silences) => (silences.length === 1 ? "1 stretch" : `${number(silences.length)} stretches`);
+
 class DayView {
   constructor(facts, content) {
     this.facts = facts; this.content = content;
@@ -149,8 +151,8 @@ class DayView {
     const texts = silences.slice(0, 40).map(([from, to]) => `${clock(from)} to ${clock(to)}`);
     const more = silences.length > 40 ? `, and ${number(silences.length - 40)} more` : "";
     return note(silences.length
-      ? `Marked: ${countOf(silences.length, "stretch")} of five minutes or more of the regular session without a bar, ${number(minutes)} of its ${number(length)} minutes: ${texts.join(", ")}${more}.`.replace("stretchs", "stretches")
-      : "Nowhere in the regular session five minutes pass without a bar.");
+      ? `Marked: ${stretches(silences)} of five minutes or more of the regular session without a bar, ${number(minutes)} of its ${number(length)} minutes: ${texts.join(", ")}${more}.`
+      : "The regular session has no five minutes in a row without a bar.");
   }
 
   chart(place, name, date, session, bars, silences) {
@@ -160,7 +162,7 @@ class DayView {
       ...silences.map(([from, to]) => this.mark(date, from, to, colourOf("v-missing"), 0.18)),
       ...halts.map(([, [from, to]]) => this.mark(date, from, to, colourOf("v-pending"), 0.5)),
     ];
-    const text = `Candle chart of ${name} on ${date}: ${countOf(bars.count, "bar")}, ${countOf(silences.length, "stretch")} without a bar`;
+    const text = `Candle chart of ${name} on ${date}: ${countOf(bars.count, "bar")}, ${stretches(silences)} without a bar`;
     const [low, high] = [Math.min(...bars.low), Math.max(...bars.high)];
     chart(place, `${text}, prices from ${low} to ${high}`, () => [
       { type: "candlestick", x: times, open: bars.open, high: bars.high, low: bars.low, close: bars.close, name: "price",
