@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -43,6 +44,16 @@ def test_the_version_is_the_same_wherever_it_is_stated(wheel: Path) -> None:
     for page in ("how-to/containers.md", "releasing.md"):
         text = (ROOT / "docs" / page).read_text("utf-8")
         assert set(re.findall(r"\b(?:v|marketpipe-|MarketPipe )(\d+\.\d+\.\d+)", text)) == {version}
+
+
+def test_the_source_distribution_has_the_dashboards(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    run(command, check=True)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "dashboards").rglob("*") if path.is_file()} <= names
 
 
 def test_what_is_in_the_wheel_ingests_from_any_folder(wheel: Path, tmp_path: Path) -> None:

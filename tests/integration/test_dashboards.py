@@ -26,6 +26,11 @@ OF_GRAFANA = {"__rate_interval"}
 FINAL_SCHEMA = 42
 """The last version of this JSON model of dashboards."""
 COLUMNS = 24
+NOT_SHOWN = (
+    *(series.RATE_LIMIT_WAITS, series.LEASE_WAITS, series.JOB_END),
+    *(series.STORE_NEWEST_FINAL, series.STORE_SYMBOL_DAYS),
+)
+"""Of these, a panel shows what says more: seconds of waits, successes, the lag, verdicts."""
 OF_SCRAPES = {"job", "instance", "le"}
 ALERTS, RECORDS = rules("alert"), rules("record")
 EXPRESSIONS = {
@@ -78,9 +83,17 @@ def test_there_is_a_row_for_each_provider_and_every_variable_is_used() -> None:
     assert [variables[name]["multi"] for name in ("job", "store", "provider")] == [False, True, True]
 
 
+def test_every_series_is_in_a_panel_or_an_alert() -> None:
+    named = {
+        each.removesuffix("_bucket") for text in EXPRESSIONS.values() for each in re.findall(r"marketpipe_\w+", text)
+    }
+
+    assert {each.full_name for each in (*series.ALL, series.BUILD_INFO) if each not in NOT_SHOWN} <= named
+
+
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_a_query_names_series_and_labels_that_exist(name: str) -> None:
-    expression, table = EXPRESSIONS[name], {each.full_name: each for each in series.ALL}
+    expression, table = EXPRESSIONS[name], {each.full_name: each for each in (*series.ALL, series.BUILD_INFO)}
     named = {each.removesuffix("_bucket") for each in re.findall(r"(?<![\w:])marketpipe_\w+", expression)}
     recorded = set(re.findall(r"store:\w+(?::\w+)+", expression))
 

@@ -6,12 +6,14 @@ store's metrics, which has the totals of ended runs. Run it with ``-s`` to see t
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from marketpipe.testing import LoopbackRequest, Response, sessions
 from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.child_processes import wait_until
 from tests.support.clients import KEY, SECRET
-from tests.support.dashboard_files import RULES, queries, rules
+from tests.support.dashboard_files import RULES, dashboard, queries, replaced, rules
 from tests.support.installed import needs
 from tests.support.pipeline_ring import config
 from tests.support.prometheus_server import Labels, PrometheusServer, free_port, prometheus
@@ -204,8 +206,9 @@ def _of_the_store(seen: Observed) -> dict[str, list[Values]]:
         if (count := sum(of.suspicions().get(each, 0) for of in coverage.symbols))
     }
     table = [2, closes, missing, coverage.count(Verdict.SUSPECT), between(seen.during * 1000, seen.after * 1000)]
-    size = sum(each.size_bytes for each in seen.status.symbols)
-    table += [len(SYMBOLS), sum(each.bars for each in seen.status.symbols), size]
+    stored = seen.status.symbols
+    size, official = sum(each.size_bytes for each in stored), sum(each.official_days for each in stored)
+    table += [len(SYMBOLS), sum(each.bars for each in stored), BROKEN, official, size]
     return {
         "Sessions behind": [of_store(2)],
         "Newest complete session": [of_store(closes)],
@@ -223,6 +226,8 @@ def _of_the_store(seen: Observed) -> dict[str, list[Values]]:
         "Free disk space": [of_store(pytest.approx(_free_share(seen), abs=0.05))],
         "Size of the bars": [of_store(size)],
         "Leased symbol-days": [of_store(0)],
+        "Datasets": [{f"raw - sip alpaca extended {STORE}": 1}],
+        "Versions": [{version("marketpipe"): 1}],
         "Age of the measurement": [{f"coverage {STORE}": between(0, 60), f"files {STORE}": between(0, 60)}],
         "Duration of the measurement": [{f"coverage {STORE}": between(0, 30), f"files {STORE}": between(0, 30)}],
     }
@@ -299,6 +304,15 @@ def _print_table(found: Mapping[str, list[Values]]) -> None:
         for values in answers:
             shown = ", ".join(f"{name or '-'}: {value:g}" for name, value in values.items())
             print(f"{title:50} {shown or 'nothing'}")  # noqa: T201
+
+
+def test_the_variables_list_what_was_scraped(observed: Observed) -> None:
+    found = dict[str, set[str]]()
+    for each in dashboard()["templating"]["list"]:
+        if asked := re.fullmatch(r"label_values\((.+), (\w+)\)", each.get("definition", "")):
+            found[each["name"]] = observed.server.label_values(replaced(asked[1], {"store": STORE}), asked[2])
+
+    assert found == {"job": {SEEN, LIVE}, "store": {STORE}, "provider": {"alpaca"}}
 
 
 def test_panels_of_a_run_that_goes_on_show_how_far_it_is(observed: Observed) -> None:

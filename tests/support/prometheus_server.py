@@ -40,6 +40,10 @@ class PrometheusServer:
             return {(): float(result["result"][1])}
         return {labels_of(each["metric"]): float(each["value"][1]) for each in result["result"]}
 
+    def label_values(self, selector: str, label: str) -> set[str]:
+        """Return the values of a label of all series that were ever scraped, as Grafana reads those of a variable."""
+        return {*self._get(f"label/{label}/values", {"match[]": selector})}
+
     def rules(self) -> list[Mapping[str, Any]]:
         """Return all rules as the server has evaluated them."""
         return [rule for group in self._get("rules", {})["groups"] for rule in group["rules"]]
