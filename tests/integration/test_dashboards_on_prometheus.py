@@ -10,7 +10,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -24,25 +24,21 @@ from prometheus_client import CollectorRegistry
 from marketpipe import CoverageReport, CredentialsError, HealthReport, IngestionReport, Pipeline, StatusReport
 from marketpipe.config import ClientConfig, Credentials
 from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
+from marketpipe.shared_kernel.domain.trading_date import TradingSession
 from marketpipe.testing import LoopbackRequest, Response, sessions
-from tests.support.alpaca_loopback import AlpacaLoopback
+from tests.support.alpaca_loopback import AlpacaLoopback, Record, record
 from tests.support.child_processes import wait_until
 from tests.support.clients import KEY, SECRET
 from tests.support.dashboard_files import RULES, dashboard, queries, replaced, rules
 from tests.support.installed import needs
 from tests.support.pipeline_ring import config
 from tests.support.prometheus_server import Labels, PrometheusServer, free_port, prometheus
-from tests.support.provider_faults import market
 
 pytestmark = needs("prometheus")
 
 STORE, SYMBOLS, BARS_A_DAY = "us", ("AAPL", "MSFT", "NVDA"), 40
-DATES = [
-    str(each.trading_date)
-    for each in sessions(*(str(datetime.now(UTC).date() - timedelta(days=days)) for days in (14, 2)))
-][-5:]
-"""Sessions that are final by now. All symbols get the first three, and NVDA lacks the other two."""
-ALL_HAVE = DATES[2]
+BEFORE_UPDATE = 3
+"""Of the newest five final sessions: all symbols get these, and NVDA lacks the others."""
 PER_MINUTE, REMAINING, BROKEN = 1000, 137, 8
 SEEN, LIVE = "marketpipe", "marketpipe-run"
 """Jobs of Prometheus: the totals of ended runs, and the run that goes on."""
@@ -62,9 +58,10 @@ Values = dict[str, float]
 class FaultyProvider(AlpacaLoopback):
     """A provider that is slow, fails some requests, and sends some bars that break a rule."""
 
-    def __init__(self) -> None:
-        self.served = market(SYMBOLS, DATES, BARS_A_DAY)
-        for bar in [each for each in self.served["MSFT"] if each["t"].startswith(DATES[3])][:BROKEN]:
+    def __init__(self, days: Sequence[TradingSession]) -> None:
+        self.dates = [str(day.trading_date) for day in days]
+        self.served = {symbol: [bar for day in days for bar in _bars_from_the_open(day)] for symbol in SYMBOLS}
+        for bar in self.served["MSFT"][BEFORE_UPDATE * BARS_A_DAY :][:BROKEN]:
             bar["h"] = bar["l"] - 1
         super().__init__(self.served, page_size=30, fault=self._fault)
         self.seconds, self.refuses_keys, self.refusals = 0.1, False, 0
@@ -81,6 +78,11 @@ class FaultyProvider(AlpacaLoopback):
         if number == 3:
             return Response(429, {"message": "too many requests"}, {"Retry-After": "1"})
         return Response(500, {"message": "internal server error"}) if number == 6 else None
+
+
+def _bars_from_the_open(day: TradingSession) -> list[Record]:
+    moments = [day.regular.start.plus(timedelta(minutes=number)) for number in range(BARS_A_DAY)]
+    return [record(str(moment), 100.0 + number / 4) for number, moment in enumerate(moments)]
 
 
 @frozen
@@ -101,13 +103,17 @@ class Observed:
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     root, ports = tmp_path_factory.mktemp("observed"), {SEEN: free_port(), LIVE: free_port()}
-    with FaultyProvider() as provider, prometheus(root, ports, RULES) as server, _pipeline(root, provider) as store:
+    with (
+        prometheus(root, ports, RULES) as server,
+        FaultyProvider(_newest_final_sessions(root)) as provider,
+        _pipeline(root, provider) as store,
+    ):
         store.coverage()  # it loads the calendar, so that the first measurement is quick
         store.health()
         with store.serve_metrics(port=ports[SEEN]):
             wait_until(lambda: server.query(f'up{{job="{SEEN}"}} == 1'))
             with _pipeline(root, provider, enabled=True, port=ports[LIVE]) as made:
-                first, during = _watched(made, server)
+                first, during = _watched(made, server, provider.dates[BEFORE_UPDATE - 1])
                 runs = first, _run_the_rest(made, provider)
             wait_until(lambda: store.health().missing == 1, 60)
             for is_seen in (f'up{{job="{LIVE}"}} == 0', f'marketpipe_store_ready{{job="{SEEN}"}}', *LAST):
@@ -118,13 +124,21 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
             yield Observed(server, provider, runs, *facts, root, during, time.time())
 
 
+def _newest_final_sessions(root: Path) -> Sequence[TradingSession]:
+    """Return five sessions by the real time, as ``update`` goes on to the newest one, and Prometheus knows no other."""
+    settings = config(root, SYMBOLS, str(datetime.now(UTC).date() - timedelta(days=20)), "latest", provider="synthetic")
+    with Pipeline(settings, registry=CollectorRegistry()) as made:
+        found = made.coverage()
+    return sessions(str(found.first), str(found.last))[-5:]
+
+
 @contextmanager
 def _pipeline(root: Path, provider: FaultyProvider, **metrics: Any) -> Iterator[Pipeline]:
     settings = config(
         root,
         SYMBOLS,
-        DATES[0],
-        DATES[-1],
+        provider.dates[0],
+        provider.dates[-1],
         provider="alpaca",
         alpaca=ClientConfig(base_url=provider.url, rate_limit_per_min=PER_MINUTE),
         metrics={"store": STORE, "refresh_seconds": 1, **metrics},
@@ -133,10 +147,10 @@ def _pipeline(root: Path, provider: FaultyProvider, **metrics: Any) -> Iterator[
         yield made
 
 
-def _watched(made: Pipeline, server: PrometheusServer) -> tuple[IngestionReport, float]:
+def _watched(made: Pipeline, server: PrometheusServer, end: str) -> tuple[IngestionReport, float]:
     """Ingest while Prometheus scrapes. Return the report, and the time of the latest scrape of the run."""
     reports, during = list[IngestionReport](), 0.0
-    thread = threading.Thread(target=lambda: reports.append(made.ingest(end=ALL_HAVE)))
+    thread = threading.Thread(target=lambda: reports.append(made.ingest(end=end)))
     thread.start()
     while thread.is_alive():
         for scraped in server.query(f"timestamp({BACKLOG}) and {BACKLOG} > 0").values():
@@ -154,7 +168,7 @@ def _run_the_rest(made: Pipeline, provider: FaultyProvider) -> IngestionReport:
     provider.refuses_keys = False
     report = made.ingest(symbols=["AAPL", "MSFT"])
     provider.served["AAPL"][3]["c"] += 0.1
-    assert len(made.audit(symbols=["AAPL"], start=DATES[0], end=DATES[0]).restatements) == 1
+    assert len(made.audit(symbols=["AAPL"], start=provider.dates[0], end=provider.dates[0]).restatements) == 1
     return report
 
 
@@ -197,8 +211,8 @@ def _of_the_store(seen: Observed) -> dict[str, list[Values]]:
     coverage = seen.coverage
     missing = coverage.count(Verdict.MISSING) + coverage.count(Verdict.PARTIAL)
     settled = coverage.count(Verdict.COMPLETE) + coverage.count(Verdict.EMPTY)
-    due = len(SYMBOLS) * len(DATES) - coverage.count(Verdict.PENDING) - coverage.count(Verdict.UNLISTED)
-    (newest,) = sessions(ALL_HAVE, ALL_HAVE)
+    due = len(SYMBOLS) * len(seen.provider.dates) - coverage.count(Verdict.PENDING) - coverage.count(Verdict.UNLISTED)
+    (newest,) = sessions(*[seen.provider.dates[BEFORE_UPDATE - 1]] * 2)
     closes = newest.closes.epoch_micros / 1000
     suspicions = {
         each.name.lower(): count
@@ -236,7 +250,7 @@ def _of_the_store(seen: Observed) -> dict[str, list[Values]]:
 def _of_the_runs(seen: Observed) -> dict[str, list[Values]]:
     """What panels show of the runs that have ended."""
     first, second = seen.runs
-    refused, later = seen.provider.refusals, len(SYMBOLS) * len(DATES[3:])
+    refused, later = seen.provider.refusals, len(SYMBOLS) * len(seen.provider.dates[BEFORE_UPDATE:])
     errors = {"credentials": refused, "rate_limited": 1, "symbol_day_failed": later, "unavailable": 1}
     requests, failed = len(seen.provider.requests) + len(seen.provider.official), 2 + refused
     stored = len(first.outcomes) + len(second.outcomes)
@@ -318,7 +332,7 @@ def test_the_variables_list_what_was_scraped(observed: Observed) -> None:
 def test_panels_of_a_run_that_goes_on_show_how_far_it_is(observed: Observed) -> None:
     found = _panels(observed, LIVE, observed.during)
 
-    assert 0 < found["Backlog"][0][STORE] <= len(SYMBOLS) * 3
+    assert 0 < found["Backlog"][0][STORE] <= len(SYMBOLS) * BEFORE_UPDATE
     assert found["Requests that are still allowed"] == [of_store(REMAINING)]
     assert 0 < found["Requests by outcome"][0]["success"] * WINDOW < len(observed.provider.requests)
     assert all(between(0.1, 1) == each[""] for each in found["Latency"])
