@@ -82,7 +82,7 @@ wheel: $(VENV)/.installed-dev
 # MkDocs prints advice about its next major version at every build; the extra allows none.
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "open $(CURDIR)/site/index.html"
+	@echo "open $(CURDIR)/site/index.html, or with the search: python3 -m http.server --directory site 8080"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

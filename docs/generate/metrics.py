@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Final
 
-from docs.generate.tables import code, table
+from docs.generate.tables import code
 
 from marketpipe.metrics.series import ALL, BUILD_INFO, LATENCY_BUCKETS, STORE_LABELS, Origin, Series
 
@@ -33,18 +33,20 @@ def page() -> str:
     parts = [INTRODUCTION]
     for origin in Origin:
         title, text = SECTIONS[origin]
-        parts.append(f"\n## {title}\n\n{text}\n\n" + _table(each for each in ALL if each.origin is origin))
-    parts.append("\n## The program\n\n" + _table([BUILD_INFO]))
-    return "".join(parts)
+        parts += [f"\n## {title}\n\n{text}\n", *(_entry(each) for each in ALL if each.origin is origin)]
+    return "".join([*parts, "\n## The program\n", _entry(BUILD_INFO)])
 
 
-def _table(series: Iterable[Series]) -> str:
-    rows = [(code(each.full_name), f"{each.type}, {each.unit}", _labels(each), each.help) for each in series]
-    return table(("metric", "type and unit", "further labels", "meaning, and what to do"), rows)
-
-
-def _labels(series: Series) -> str:
-    return "; ".join(
-        f"{code(label)}: {', '.join(series.values[label])}" if label in series.values else code(label)
-        for label in series.labels
+def _entry(series: Series) -> str:
+    """A heading for each, because a name is too long for the column of a table, and can then be linked to."""
+    kind = (
+        f"A {series.type}; " + (series.unit if series.unit.startswith(("always", "1 ")) else f"in {series.unit}") + "."
     )
+    labels = "".join(f"- {each}\n" for each in _labels(series))
+    return f"\n### {series.full_name}\n\n{series.help}\n\n{kind}" + (f" Labels:\n\n{labels}" if labels else "\n")
+
+
+def _labels(series: Series) -> Iterator[str]:
+    for label in series.labels:
+        values = ", ".join(map(code, series.values.get(label, ())))
+        yield f"{code(label)}: {values}" if values else code(label)

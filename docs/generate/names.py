@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from marketpipe.pipeline import Pipeline
 
 SOURCE = Path(__file__).parents[2] / "src" / "marketpipe"
 STUB = SOURCE / "__init__.pyi"
@@ -65,7 +68,8 @@ KINDS: Final = (
 )
 """A name belongs to the first kind that has its module."""
 
-OPTIONS_OF_A_PIPELINE: Final = "    options:\n      inherited_members: true\n"
+OPTIONS_OF_A_PIPELINE: Final = "    options:\n      inherited_members: true\n      filters: [{filters}]\n"
+OPTIONS_OF_A_METHOD: Final = "    options:\n      heading_level: 4\n"
 
 
 def public_names() -> Iterator[Name]:
@@ -109,5 +113,21 @@ def _page(title: str, text: str, names: list[Name]) -> str:
 def _entry(name: Name) -> str:
     if name.name in FORMER:
         return f"### {name.name}\n\nThe former name of `{FORMER[name.name]}`. It keeps working.\n"
-    options = OPTIONS_OF_A_PIPELINE if name.name == "Pipeline" else ""
-    return f"::: marketpipe.{name.module}.{name.name}\n{options}"
+    if name.name == "Pipeline":
+        elsewhere = [_identifier(method) + OPTIONS_OF_A_METHOD for method in methods_of_other_modules()]
+        hidden = ", ".join(
+            f'"!^{pattern}$"' for pattern in ("_.*", *(each.name for each in methods_of_other_modules()))
+        )
+        return "\n".join([_identifier(name) + OPTIONS_OF_A_PIPELINE.format(filters=hidden), *elsewhere])
+    return _identifier(name)
+
+
+def _identifier(name: Name) -> str:
+    return f"::: marketpipe.{name.module}.{name.name}\n"
+
+
+def methods_of_other_modules() -> list[Name]:
+    """Return the methods of ``Pipeline`` that are functions of other modules: mkdocstrings takes them for attributes."""
+    found = [(name, getattr(Pipeline, name)) for name in dir(Pipeline) if not name.startswith("_")]
+    functions = [(name, each) for name, each in found if inspect.isfunction(each)]
+    return [Name(each.__module__.partition(".")[2], name) for name, each in functions if each.__qualname__ == name]

@@ -2,7 +2,7 @@
 
 A provider over HTTP extends ``BaseApiClient``, which pages, keeps the rate limit and retries. Any other provider
 implements ``MarketDataProvider``. An entry point of the group ``marketpipe.providers`` names a callable that takes a
-``ProviderContext`` and returns the provider. See "How to add a provider" in the README.
+``ProviderContext`` and returns the provider. See docs/how-to/write-a-provider.md.
 """
 
 from __future__ import annotations

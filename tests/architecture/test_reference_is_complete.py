@@ -14,7 +14,7 @@ import marketpipe
 from marketpipe import Pipeline, PipelineConfig, testing
 from marketpipe.cli import COMMANDS, app_for
 from marketpipe.config.classes import SECTIONS, known_keys
-from marketpipe.metrics.series import ALL, BUILD_INFO
+from marketpipe.metrics.series import ALL, BUILD_INFO, Origin, Series
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES, OFFICIAL_DAY_RULES, SEQUENCE_RULES
 from tests.support import dashboard_files
 
@@ -30,7 +30,9 @@ def rows(page: str) -> list[list[str]]:
 
 def test_every_public_name_is_on_one_page() -> None:
     listed = re.findall(r"^(?:::: marketpipe\.[\w.]+\.|### )(\w+)$", "".join(names.pages().values()), re.M)
-    assert sorted(listed) == sorted([*marketpipe.__all__, *testing.__all__])
+    methods = [each.name for each in names.methods_of_other_modules()]
+    assert sorted(listed) == sorted([*marketpipe.__all__, *testing.__all__, *methods])
+    assert {"load", "export", "health"} <= set(methods)
 
 
 def test_a_public_name_of_a_new_module_needs_a_page() -> None:
@@ -77,12 +79,16 @@ def test_every_variable_of_the_environment_is_on_the_page() -> None:
 def test_every_rule_metric_alert_and_exit_code_is_on_its_page() -> None:
     known = {rule.name for rule in (*BUSINESS_RULES, *SEQUENCE_RULES, *OFFICIAL_DAY_RULES)}
     assert {row[0] for row in rows(rules.page())} >= known
-    assert {row[0] for row in rows(metrics.page())} >= {series.full_name for series in (*ALL, BUILD_INFO)}
+    assert re.findall(r"^### (\w+)$", metrics.page(), re.M) == [series.full_name for series in _in_order()]
     assert {row[0] for row in rows(alerts.page())} >= {
         *dashboard_files.rules("alert"),
         *dashboard_files.rules("record"),
     }
     assert {row[0] for row in rows(exit_codes.page())} >= set(map(str, exit_codes.codes().values()))
+
+
+def _in_order() -> list[Series]:
+    return [*(series for origin in Origin for series in ALL if series.origin is origin), BUILD_INFO]
 
 
 def test_every_file_of_a_store_is_on_the_page(tmp_path: Path) -> None:

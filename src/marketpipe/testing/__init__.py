@@ -5,7 +5,7 @@
         def respond(self, request, market, page_size): ...
 
 ``HttpProviderContract`` runs your provider against a server in this process, which answers with ``respond`` and also
-fails. ``MarketDataProviderContract`` is for any other provider. See "How to add a provider" in the README.
+fails. ``MarketDataProviderContract`` is for any other provider. See docs/how-to/write-a-provider.md.
 """
 
 from __future__ import annotations
