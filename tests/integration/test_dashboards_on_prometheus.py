@@ -40,6 +40,7 @@ STORE, SYMBOLS, BARS_A_DAY = "us", ("AAPL", "MSFT", "NVDA"), 40
 BEFORE_UPDATE = 3
 """Of the newest five final sessions: all symbols get these, and NVDA lacks the others."""
 PER_MINUTE, REMAINING, BROKEN = 1000, 137, 8
+PAGES_BEFORE_SCRAPES = 10
 SEEN, LIVE = "marketpipe", "marketpipe-run"
 """Jobs of Prometheus: the totals of ended runs, and the run that goes on."""
 BACKLOG = "marketpipe_backlog_symbol_days"
@@ -65,6 +66,7 @@ class FaultyProvider(AlpacaLoopback):
             bar["h"] = bar["l"] - 1
         super().__init__(self.served, page_size=30, fault=self._fault)
         self.seconds, self.refuses_keys, self.refusals = 0.1, False, 0
+        self.was_scraped = threading.Event()
 
     def answer(self, request: LoopbackRequest) -> Response:
         time.sleep(self.seconds)
@@ -72,6 +74,8 @@ class FaultyProvider(AlpacaLoopback):
         return evolve(found, headers={**found.headers, "X-RateLimit-Remaining": str(REMAINING)})
 
     def _fault(self, number: int, _: Mapping[str, str]) -> Response | None:
+        if number >= PAGES_BEFORE_SCRAPES:
+            self.was_scraped.wait(60)
         if self.refuses_keys:
             self.refusals += 1
             return Response(401, {"message": "forbidden"})
@@ -113,7 +117,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
         with store.serve_metrics(port=ports[SEEN]):
             wait_until(lambda: server.query(f'up{{job="{SEEN}"}} == 1'))
             with _pipeline(root, provider, enabled=True, port=ports[LIVE]) as made:
-                first, during = _watched(made, server, provider.dates[BEFORE_UPDATE - 1])
+                first, during = _watched(made, provider, server)
                 runs = first, _run_the_rest(made, provider)
             wait_until(lambda: store.health().missing == 1, 60)
             for is_seen in (f'up{{job="{LIVE}"}} == 0', f'marketpipe_store_ready{{job="{SEEN}"}}', *LAST):
@@ -147,15 +151,14 @@ def _pipeline(root: Path, provider: FaultyProvider, **metrics: Any) -> Iterator[
         yield made
 
 
-def _watched(made: Pipeline, server: PrometheusServer, end: str) -> tuple[IngestionReport, float]:
-    """Ingest while Prometheus scrapes. Return the report, and the time of the latest scrape of the run."""
-    reports, during = list[IngestionReport](), 0.0
+def _watched(made: Pipeline, provider: FaultyProvider, server: PrometheusServer) -> tuple[IngestionReport, float]:
+    """Ingest, and let the last pages wait for Prometheus. Return the report, and the time of a scrape of the run."""
+    end, reports = provider.dates[BEFORE_UPDATE - 1], list[IngestionReport]()
     thread = threading.Thread(target=lambda: reports.append(made.ingest(end=end)))
     thread.start()
-    while thread.is_alive():
-        for scraped in server.query(f"timestamp({BACKLOG}) and {BACKLOG} > 0").values():
-            during = scraped
-        time.sleep(0.1)
+    wait_until(lambda: server.query(f"count_over_time({BACKLOG}[1m]) >= 3"), 60)
+    (during,) = server.query(f"timestamp({BACKLOG})").values()
+    provider.was_scraped.set()
     thread.join()
     return reports[0], during
 
