@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from marketpipe.cli import COMMANDS, app_for
+from marketpipe.config import load_config
 from tests.support.documented_pages import PAGES, ROOT, Block, Reader, blocks
 from tests.support.installed import require
 
@@ -44,6 +45,15 @@ def test_a_block_that_does_not_run_has_a_reason_or_a_test_of_its_own() -> None:
         if found := RUN_BY.match(block.comment):
             assert f'"{found[2]}"' in (ROOT / found[1]).read_text("utf-8"), block.place
         assert block.language, f"{block.place} has no language"
+
+
+def test_a_part_of_a_configuration_is_accepted(tmp_path: Path) -> None:
+    parts = [each for each in _blocks() if each.comment.startswith("not run: a part of a configuration")]
+    for part in parts:
+        file = tmp_path / "marketpipe.yaml"
+        file.write_text(f"provider: synthetic\nsymbols: [AAPL]\nstart: latest\nend: latest\n{part.text}")
+        assert load_config(file), part.place
+    assert len(parts) >= 3
 
 
 def test_no_block_escapes_the_tests_because_it_is_indented() -> None:

@@ -18,9 +18,10 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final, NamedTuple
 
-from tests.support.child_processes import PIPE, run, start
+from tests.support.child_processes import PIPE, CompletedProcess, run, start
 from tests.support.cli_process import environment, marketpipe
 
 ROOT: Final = Path(__file__).parents[2]
@@ -34,6 +35,7 @@ _BLOCK: Final = re.compile(
 )
 _TITLE: Final = re.compile(r'title="([^"]+)"')
 _NOT_SIMPLE: Final = re.compile(r"[|<>&;$*?(){}]|\\$")
+_PIPED: Final = re.compile(r"((?:[^\"|>]|\"[^\"]*\")*)(?:([|>])(.*))?")
 OUTPUT: Final = "output"
 DONE: Final = "done"
 
@@ -114,15 +116,27 @@ class Reader:
     def _shell(self, block: Block) -> Iterator[str]:
         code = 0
         for command in block.text.replace("\\\n", " ").splitlines():
-            words = shlex.split(command, comments=True)
-            if words[:1] == ["marketpipe"] and not _NOT_SIMPLE.search(command.partition('"')[0]):
-                done = marketpipe(*words[1:], cwd=self._folder, env=self._environment)
-            else:
-                done = run(["bash", "-ec", command], cwd=self._folder, env=self._environment)
+            done = self._run(command)
             assert done.returncode in (0, block.exit_code), f"{block.place}: {command}: {done.stdout}{done.stderr}"
             code = max(code, done.returncode)
             yield done.stdout
         assert code == block.exit_code, f"{block.place} ends with {code}"
+
+    def _run(self, command: str) -> CompletedProcess[str]:
+        """Run a command of ours in a warm process, and what it is piped or redirected to in a shell: it is cheaper."""
+        first, operator, rest = _PIPED.fullmatch(command).groups()  # type: ignore[union-attr]
+        words = shlex.split(first, comments=True)
+        if words[:1] != ["marketpipe"] or _NOT_SIMPLE.search(first.partition('"')[0]):
+            done: CompletedProcess[str] = run(["bash", "-ec", command], cwd=self._folder, env=self._environment)
+            return done
+        done = marketpipe(*words[1:], cwd=self._folder, env=self._environment)
+        if operator and done.returncode == 0:
+            with TemporaryFile("w+") as printed:
+                printed.write(done.stdout)
+                printed.seek(0)
+                shell = ["bash", "-ec", f"cat {operator} {rest}"]
+                done = run(shell, cwd=self._folder, env=self._environment, stdin=printed)
+        return done
 
 
 class Interpreter:
