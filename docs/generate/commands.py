@@ -15,13 +15,17 @@ from marketpipe.commands.help_layout import EXAMPLE, GENERAL
 INTRODUCTION: Final = """# Commands
 
 `marketpipe COMMAND --help` prints the same. Without `--config` a command takes `marketpipe.yaml` of the current folder
-(or of `--root`), if there is one. A configuration of another name has to be named.
+(or of `--root`), if there is one; `import` does so only if that is the configuration of an import. A configuration of another
+name has to be named. Without any file, commands that only read use the store in the current folder, and `ingest` takes
+everything from options. Options override the file. `--symbols` may be repeated; all of them count.
 
 `marketpipe --install-completion` lets your shell complete commands and options with the Tab key.
 
 ## General options
 
-Every command takes these, before its name or after it.
+Every command takes these, before its name or after it. `ingest`, `import`, `init` and `sample` make the folder of `--root` if
+there is none. `--quiet` prints no progress, and no summary if all went well; failures are printed, and so are `--json` and what
+you asked to see, such as the result of `query`.
 
 """
 COMPLETION: Final = "_completion"

@@ -24,7 +24,10 @@ OF_SIGNALS: Final = {
     signal.SIGTERM: "Another program stopped it, such as systemd.",
 }
 AFTERWARDS: Final = """
-A command that a signal stopped has kept everything that it had stored. Run it again: it continues.
+A command that a signal stopped has kept everything that it had stored. If an ingestion was stopped, was killed or failed in
+part, run it again: it continues. The same holds for a store that has lost files: an ingestion requests the symbol-days whose
+files are gone, cut short or altered, and nothing else. If the provider cannot be reached, a command ends after seconds, and
+names what the network reports; an outage of up to a minute in the middle of a run is waited out.
 
 In Python the same conditions are errors and reports: `ConfigurationError`, `QueryError` and `ValidationError` would be exit
 code 2, every other `MarketPipeError` exit code 1, and so would a report whose `ok` is false.

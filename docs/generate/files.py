@@ -19,8 +19,11 @@ from marketpipe.validation.infrastructure.columnar_validator import REJECTED_SCH
 
 INTRODUCTION: Final = """# Files and columns
 
-One folder has one dataset: bars of one provider, feed, adjustment and session. The symbol is in the path, in Hive
-partitions that pandas, Polars, DuckDB and Spark read. Every file is written under a temporary name, synced and renamed.
+One folder has one dataset: bars of one provider, feed, adjustment, `asof` and session. Bars of another are refused, and the
+message names the setting to go on with. (A store that was begun when `iex` was the default feed needs `alpaca: {feed: iex}`.) Another `output_path` is another store: beside `data` are `aggregates`, `state` and
+so on, and beside `data_sip` are `data_sip_aggregates`, `data_sip_state` and so on.
+
+The symbol is in the path, in Hive partitions that pandas, Polars, DuckDB and Spark read. Every file is written under a temporary name, synced and renamed.
 The same bars give the same bytes. A store may be copied by any means while no process writes to it
 ([Back up and restore](../how-to/back-up.md)).
 
