@@ -11,7 +11,7 @@ import typer
 
 from marketpipe.cli import COMMANDS, app_for
 from marketpipe.config import load_config
-from tests.support.documented_pages import PAGES, ROOT, Block, Reader, blocks
+from tests.support.documented_pages import PAGES, ROOT, Block, Interpreter, Reader, blocks
 from tests.support.installed import require
 
 SOURCES = ROOT / "src" / "marketpipe"
@@ -23,14 +23,20 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[Interpreter]:
+    with Interpreter() as running:
+        yield running
+
+
 @pytest.mark.parametrize("page", RUNNING, ids=name_of)
-def test_what_a_page_says_works(page: Path, tmp_path: Path) -> None:
-    with Reader(tmp_path) as reader:
-        for block in blocks(page):
-            if block.program:
-                require(block.program)
-            if block.is_run:
-                reader.follow(block)
+def test_what_a_page_says_works(page: Path, tmp_path: Path, interpreter: Interpreter) -> None:
+    reader = Reader(tmp_path, interpreter)
+    for block in blocks(page):
+        if block.program:
+            require(block.program)
+        if block.is_run:
+            reader.follow(block)
 
 
 def _blocks() -> Iterator[Block]:

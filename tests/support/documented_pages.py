@@ -16,7 +16,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final, NamedTuple
@@ -37,7 +37,7 @@ _TITLE: Final = re.compile(r'title="([^"]+)"')
 _NOT_SIMPLE: Final = re.compile(r"[|<>&;$*?(){}]|\\$")
 _PIPED: Final = re.compile(r"((?:[^\"|>]|\"[^\"]*\")*)(?:([|>])(.*))?")
 OUTPUT: Final = "output"
-DONE: Final = "done"
+DONE, FAILED = "done", "failed"
 
 
 class Block(NamedTuple):
@@ -81,20 +81,12 @@ def block_for(test: str, name: str) -> str:
 
 
 class Reader:
-    """A person who types what a page says, in an empty folder. A context manager."""
+    """A person who types what a page says, in an empty folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._printed = folder, ""
-        bin_folder = os.path.dirname(sys.executable)
-        self._environment = environment({"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200"})
-        self._python: Interpreter | None = None
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._python is not None:
-            self._python.close()
+    def __init__(self, folder: Path, interpreter: Interpreter) -> None:
+        self._folder, self._printed, self._environment = folder, "", _environment()
+        self._interpreter = interpreter
+        interpreter.begin(folder)
 
     def follow(self, block: Block) -> None:
         if block.title == OUTPUT:
@@ -105,9 +97,7 @@ class Reader:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text)
         elif block.language == "python":
-            if self._python is None:
-                self._python = Interpreter(self._folder, self._environment)
-            self._printed = self._python.run(block)
+            self._printed = self._interpreter.run(block)
         elif block.language == "sh":
             self._printed = "".join(self._shell(block))
         else:
@@ -139,34 +129,57 @@ class Reader:
         return done
 
 
-class Interpreter:
-    """A Python that keeps its variables from block to block, as a notebook does."""
+def _environment() -> dict[str, str]:
+    bin_folder = os.path.dirname(sys.executable)
+    return environment({"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200"})
 
-    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+
+class Interpreter:
+    """A Python that keeps its variables from block to block of a page, as a notebook does. A context manager.
+
+    The next page begins with no variables, but modules stay imported, which takes most of the time of a page.
+    """
+
+    def __init__(self) -> None:
         command = [sys.executable, "-c", _LOOP]
-        self._process = start(command, outlives_test=True, cwd=folder, env=variables, stdin=PIPE)
+        self._process = start(command, outlives_test=True, env=_environment(), stdin=PIPE)
+
+    def __enter__(self) -> Interpreter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def begin(self, folder: Path) -> None:
+        self._ask(f"names.clear(); names['__name__'] = '__main__'; os.chdir({str(folder)!r})", f"the folder {folder}")
 
     def run(self, block: Block) -> str:
+        return self._ask(f"exec(compile({block.text!r}, 'page', 'exec', dont_inherit=True), names)", block.place)
+
+    def _ask(self, statement: str, what: str) -> str:
         stream, lines = self._process.stdin, list[str]()
         assert stream is not None
-        stream.write(f"{block.text!r}\n")
+        stream.write(f"{statement}\n")
         stream.flush()
         for line in self._process.stdout:  # type: ignore[union-attr]
             if line.endswith(f"{DONE}\n"):
                 return "".join([*lines, line.removesuffix(f"{DONE}\n")])
             lines.append(line)
-        raise AssertionError(f"{block.place}: {''.join(lines)}{self._process.stderr.read()}")  # type: ignore[union-attr]
-
-    def close(self) -> None:
-        self._process.communicate()
+            if line.endswith(f"{FAILED}\n"):
+                break
+        raise AssertionError(f"{what}: {''.join(lines)}")
 
 
 _LOOP: Final = f"""
-import ast, sys
-names = {{"__name__": "__main__"}}
+import os, sys, traceback
+names = {{}}
 for line in sys.stdin:
-    exec(compile(ast.literal_eval(line), "page", "exec", dont_inherit=True), names)
-    print({DONE!r}, flush=True)
+    try:
+        exec(line)
+        print({DONE!r}, flush=True)
+    except Exception:
+        traceback.print_exc(file=sys.stdout)
+        print({FAILED!r}, flush=True)
 """
 
 
