@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from marketpipe.config import PipelineConfig, StoreConfig
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import ImportReport
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.events import BarsStored, Event, JobFinished
 from marketpipe.shared_kernel.infrastructure.arrow_bars import TIMESTAMP
@@ -113,6 +113,13 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert report.ingestion is None
     assert report.preview.bars == len(Market().table())
     assert report.preview.sample[0]["symbol"] == "AAPL"
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("flag", ["replace", "dry_run"])
+def test_a_flag_that_is_neither_true_nor_false_is_refused(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(ValidationError, match=f"^{flag}: expected True or False, not 'no'"):
+        imported(tmp_path / "store", Market().table(), symbol="AAPL", **{flag: "no"})
     assert not (tmp_path / "store").exists()
 
 

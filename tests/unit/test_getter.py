@@ -116,6 +116,19 @@ def test_an_argument_that_is_not_valid_is_said_to_be_one_of_get() -> None:
         found({}, provider="alpaca", feed="ipx")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("MARKETPIPE_PROVIDER", "alpacca", "^MARKETPIPE_PROVIDER: provider: no provider is called 'alpacca'; did you"),
+        ("MARKETPIPE_FEED", "iexx", r"^MARKETPIPE_FEED: alpaca\.feed: 'iexx' is not allowed; did you mean 'iex'"),
+        ("MARKETPIPE_CONFIG", "absent.yaml", "^MARKETPIPE_CONFIG: there is no file /.*/absent.yaml"),
+    ],
+)
+def test_a_variable_that_is_not_valid_is_named(tmp_path: Path, variable: str, value: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        found({**KEYS, variable: value}, root=tmp_path)
+
+
 def test_a_feed_that_the_provider_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="feed: it is one of Alpaca, and the provider is synthetic"):
         found({}, root=tmp_path, provider="synthetic", feed="sip")

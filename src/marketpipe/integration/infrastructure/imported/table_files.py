@@ -55,6 +55,11 @@ def read_source(given: object) -> SourceTable:
         return read_files([given])
     if isinstance(given, list | tuple) and all(isinstance(each, str | Path) for each in given):
         return read_files(given)
+    if getattr(getattr(given, "columns", None), "nlevels", 1) > 1:
+        raise ConfigurationError(
+            "the columns of the DataFrame have two levels, as those of yfinance have. For one symbol give "
+            'frame.droplevel(1, axis=1) and symbol="…", for several frame.stack(level=1).reset_index()'
+        )
     try:
         return SourceTable(pa.table(given))
     except (TypeError, ValueError, pa.ArrowInvalid, pa.ArrowTypeError) as error:

@@ -120,6 +120,14 @@ def test_what_is_no_table_is_refused(given: object) -> None:
         read_source(given)
 
 
+def test_a_frame_with_two_levels_of_columns_is_refused_with_how_to_make_one_of_them() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({("Close", "AAPL"): [1.5], ("Volume", "AAPL"): [100]})
+    with pytest.raises(ConfigurationError, match=r"two levels, .* give frame\.droplevel\(1, axis=1\) and symbol="):
+        read_source(frame)
+    assert read_source(frame.droplevel(1, axis=1)).table.column_names == ["Close", "Volume"]
+
+
 @pytest.mark.parametrize(
     ("name", "symbol"),
     [("AAPL.csv", "AAPL"), ("BRK.B.csv.gz", "BRK.B"), ("msft_2024.txt", "msft"), ("SPY 1 min.csv", "SPY")],
