@@ -150,9 +150,20 @@ def test_bars_shorter_than_a_day_are_refused_with_what_there_is(without_the_thir
         assert pipeline.query("SELECT * FROM bars_1w").num_rows == 1
 
 
+def test_aggregate_says_what_takes_its_place_in_a_store_of_days_alone(without_the_third: Path) -> None:
+    for options, code in ((), 2), (("--timeframes", "1w"), 0), (("--timeframes", "5m", "--json"), 0):
+        done = run_in_process("aggregate", "--root", str(without_the_third), *options, cwd=without_the_third)
+        assert done.code == code, done.err
+        assert "daily bars and no minutes to aggregate; 1w and 1mo are made when they are loaded" in done.err
+    import_minutes(without_the_third)
+    done = run_in_process("aggregate", "--root", str(without_the_third), "--timeframes", "5m", cwd=without_the_third)
+    assert (done.code, "no minutes" in done.err) == (0, False)
+
+
 def test_the_status_counts_days_alone(without_the_third: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with store(without_the_third) as pipeline:
-        (summary,) = pipeline.status().symbols
+        (summary,), (job,) = pipeline.status().symbols, pipeline.status().jobs
+        assert (job.planned, job.done, job.failed) == (3, 3, 0)
         assert (str(summary.first), str(summary.last), summary.official_days, summary.bars) == (FIRST, LAST, 3, 0)
         print_status(pipeline.status(), as_json=False)
     assert re.search(r"official days.*\nAAPL +2024-01-02 +2024-01-05", capsys.readouterr().out)
