@@ -167,10 +167,10 @@ class Pipeline(ImportingStore):
     ) -> pa.Table:
         """Ingest the minutes that are missing from this range, then return what ``load`` with these arguments returns.
 
-        If nothing is missing, no request is sent, and no credentials are needed. Sessions that are not final yet are
-        requested each time; none of them is in a range whose ``end`` is "latest". A symbol-day that fails is warned of
-        or refused, as ``complete`` says. A symbol of which the provider has never had a bar is warned of too. Of
-        imported bars nothing can be requested: what is stored is loaded.
+        If nothing is missing, no request is sent, and no credentials for Alpaca are needed. Sessions that are not final
+        yet are requested each time; none of them is in a range whose ``end`` is "latest". A symbol-day that fails is
+        warned of or refused, as ``complete`` says. A symbol of which the provider has never had a bar is warned of too.
+        Of imported bars nothing can be requested: what is stored is loaded.
         """
         length = Timeframe.parse(timeframe)
         form = checked_form(length, source, complete, session, columns, tz, trading_date=trading_date)

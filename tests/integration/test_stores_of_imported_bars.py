@@ -82,7 +82,10 @@ def test_minutes_beside_the_days_are_judged_as_minutes(without_the_third: Path) 
     import_minutes(without_the_third)
     with store(without_the_third) as pipeline:
         (found,) = pipeline.coverage("AAPL", FIRST, LAST).symbols
-        assert found.count(Verdict.MISSING) == 2
+        assert [str(gap) for gap in found.gaps()] == [
+            "AAPL 2024-01-04 missing: never requested",
+            "AAPL 2024-01-05 missing: its daily bar is stored, and no minutes were imported",
+        ]
         with warnings.catch_warnings():
             warnings.simplefilter("error", IncompleteWarning)
             for complete in (WARN, REQUIRE):

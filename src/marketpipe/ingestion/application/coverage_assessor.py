@@ -11,7 +11,7 @@ from marketpipe.ingestion.application.ingestion_planner import Checked, Conditio
 from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
 from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier, suspect_if_dated_ahead
-from marketpipe.ingestion.domain.coverage.daily import daily_coverage
+from marketpipe.ingestion.domain.coverage.daily import daily_coverage, with_days_alone
 from marketpipe.ingestion.domain.coverage.figures.market import Copies, FigureSurvey
 from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
 from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
@@ -45,6 +45,7 @@ class _Run:
     spans: Mapping[Symbol, StoredSpan]
     figures: FigureSurvey
     premature: Mapping[SymbolDay, Timestamp]
+    takes_days_alone: bool
 
 
 class CoverageAssessor:
@@ -90,8 +91,8 @@ class CoverageAssessor:
             grid, market, scope.session_kind, self._thresholds, ratios.lowest(), figures.market()
         )
         premature = self._checkpoints.premature(self._clock.now().plus(CLOCKS_DIFFER))
-        run = _Run(scope, classifier, spans, figures, premature)
-        of_days = self._of_days_alone(scope)
+        run = _Run(scope, classifier, spans, figures, premature, self._takes_days_alone())
+        of_days = self._of_days_alone(scope) if run.takes_days_alone else frozenset()
         found = {
             symbol: self._of_days(symbol, grid.cut(grid.within(scope.first, scope.last)))
             if symbol in of_days
@@ -155,8 +156,6 @@ class CoverageAssessor:
         return survey.sessions()
 
     def _of_days_alone(self, scope: IngestionScope) -> frozenset[Symbol]:
-        if not self._takes_days_alone():
-            return frozenset()
         return frozenset(scope.symbols) - self._checkpoints.requested_spans().keys()
 
     def _of_days(self, symbol: Symbol, grid: SessionGrid) -> SymbolCoverage:
@@ -195,6 +194,8 @@ class CoverageAssessor:
         part = grid.within(scope.first, scope.last)
         findings = run.classifier.classify(days, stale, copied, part)[part]
         findings = suspect_if_dated_ahead(findings, days.records[part], self._clock.now().plus(CLOCKS_DIFFER))
+        if run.takes_days_alone:
+            findings = with_days_alone(findings, grid.dates[part], official)
         return SymbolCoverage.of(days.cut(part), grid.cut(part), findings, strays)
 
     def _examined(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> tuple[Checked, Conditions]:
