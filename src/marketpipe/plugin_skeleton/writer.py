@@ -6,7 +6,6 @@ import keyword
 import re
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -85,8 +84,6 @@ def _check_name(name: str) -> None:
         )
     if name.startswith(PREFIX):
         raise ConfigurationError(f"the package of {name!r} would be {PREFIX}{name}: leave out the first word")
-    if find_spec(f"{PREFIX}{name}"):
-        raise ConfigurationError(f"a package {PREFIX}{name} is installed already: choose another name")
 
 
 def _check_folder(folder: Path) -> None:
