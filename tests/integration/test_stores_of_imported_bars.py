@@ -96,6 +96,35 @@ def test_minutes_beside_the_days_are_judged_as_minutes(without_the_third: Path) 
             pipeline.load("AAPL", FIRST, LAST)
 
 
+def test_as_of_an_earlier_moment_days_that_were_imported_later_are_missing(tmp_path: Path) -> None:
+    days, clock = Market(last=LAST).days(), FakeClock("2024-02-01T15:00:00Z")
+    with store(tmp_path, clock) as pipeline:
+        assert pipeline.import_table(days.slice(0, 2), name="mine", symbol="AAPL", timeframe="1d").ok
+        clock.sleep(86_400)
+        assert pipeline.import_table(days, name="mine", symbol="AAPL", timeframe="1d").ok
+        for moment, rows, missing in (
+            ("2024-01-31T15:00:00Z", 0, r"2024-01-02 to 2024-01-05 \(4 sessions\) missing: not stored yet"),
+            ("2024-02-02T03:00:00Z", 2, r"2024-01-04 to 2024-01-05 \(2 sessions\) missing: not stored yet"),
+        ):
+            with pytest.warns(IncompleteWarning, match=missing):
+                assert len(pipeline.load("AAPL", FIRST, LAST, "1d", as_of=moment)) == rows
+            for timeframe in ("1d", "1w"):
+                with pytest.raises(IncompleteError, match=missing):
+                    pipeline.load("AAPL", FIRST, LAST, timeframe, as_of=moment, complete=REQUIRE)
+        assert len(pipeline.load("AAPL", FIRST, LAST, "1d", as_of="2024-02-03T15:00:00Z", complete=REQUIRE)) == 4
+
+
+def test_days_made_from_minutes_are_refused_for_a_symbol_with_daily_bars_alone(without_the_third: Path) -> None:
+    with store(without_the_third) as pipeline:
+        for moment in (None, "2030-01-01T00:00:00Z"):
+            with pytest.raises(ConfigurationError, match=r"source: .* has no minutes of AAPL"):
+                pipeline.load("AAPL", FIRST, DATES[1], "1d", source="minutes", as_of=moment, complete=REQUIRE)
+        assert len(pipeline.load("AAPL", FIRST, DATES[1], "1d", source="official", complete=REQUIRE)) == 2
+    import_minutes(without_the_third)
+    with store(without_the_third) as pipeline:
+        assert len(pipeline.load("AAPL", FIRST, DATES[1], "1d", source="minutes")) == 0  # the official days hide them
+
+
 def test_an_export_states_the_dataset_of_days_alone(without_the_third: Path, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
