@@ -97,6 +97,14 @@ def test_yahoo_history_becomes_official_days(tmp_path: Path) -> None:
     assert found["close"].to_pylist() == Market().days()["close"].to_pylist()
 
 
+def test_a_row_of_nulls_in_a_history_of_yahoo_is_left_out_and_counted(tmp_path: Path) -> None:
+    path = own_files.yahoo(tmp_path / "AAPL.csv", Market())
+    path.write_text(path.read_text() + "2024-01-04,null,null,null,null,null,null\n")
+    report = imported(tmp_path, path, symbol="AAPL", timeframe="1d", adjustment="split")
+    assert (report.ok, report.preview.left_out) == (True, {"rows without any price": 1})
+    assert loaded(tmp_path, timeframe="1d", last="2024-01-04").num_rows == 2
+
+
 @pytest.mark.parametrize("kind", ["arrow", "pandas", "polars"])
 def test_tables_in_memory(tmp_path: Path, kind: str) -> None:
     table: Any = Market().table()

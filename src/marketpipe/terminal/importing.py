@@ -117,8 +117,8 @@ def _stored(report: IngestionReport, timeframe: Timeframe) -> Iterator[str]:
         yield f"job {report.job_id} {report.state}: {count_of(report.official.answered, 'official day')} stored"
         if changed := len(report.official.changed):
             yield (
-                f"{count_of(changed, 'official day')} changed: minutes that are stored of them count as missing "
-                "until you import them again"
+                f"{count_of(changed, 'official day')} changed: if the store has minutes of them too, these count as "
+                "missing until you import them again"
             )
         return
     counts = ", ".join(f"{count:,} {outcome}" for outcome in Outcome if (count := report.count(outcome)))
