@@ -182,6 +182,17 @@ def test_bars_shorter_than_a_day_are_refused_with_what_there_is(without_the_thir
         assert pipeline.query("SELECT * FROM bars_1w").num_rows == 1
 
 
+def test_without_a_configuration_no_command_asks_for_one_that_would_not_help(without_the_third: Path) -> None:
+    for command in ("plan",), ("ingest", "--symbols", "AAPL"), ("update",), ("audit",), ("audit", "--sample", "2%"):
+        done = run_in_process(*command, "--root", str(without_the_third), cwd=without_the_third)
+        assert done.code == 2
+        assert "the bars of import:mine come from your own files, and nothing can be requested" in done.err, command
+    with store(without_the_third) as pipeline:
+        for method in pipeline.plan, pipeline.ingest, pipeline.update, pipeline.audit:
+            with pytest.raises(ConfigurationError, match="'marketpipe import'"):
+                method()
+
+
 def test_aggregate_says_what_takes_its_place_in_a_store_of_days_alone(without_the_third: Path) -> None:
     for options, code in ((), 2), (("--timeframes", "1w"), 0), (("--timeframes", "5m", "--json"), 0):
         done = run_in_process("aggregate", "--root", str(without_the_third), *options, cwd=without_the_third)
