@@ -18,6 +18,7 @@ from marketpipe.config import (
     PipelineConfig,
     StoreConfig,
     file_of_environment,
+    half_pairs,
     load_config,
     place_of_credentials,
     root_folder,
@@ -152,8 +153,11 @@ def _of_the_store(given: Mapping[str, Any]) -> dict[str, Any]:
 def _usual_provider(environment: Mapping[str, str], root: Path, has_keys: bool) -> str:
     if has_keys or place_of_credentials(environment, root / ".env"):
         return "alpaca"
+    problem = "there are no keys for Alpaca: set ALPACA_KEY and ALPACA_SECRET"
+    for name, other in half_pairs(environment, root / ".env").items():
+        problem = f"of the keys for Alpaca {name} is set and {other} is not: set {other} as well,"
     raise ConfigurationError(
-        "provider: none is named, and there are no keys for Alpaca: set ALPACA_KEY and ALPACA_SECRET in the "
-        f"environment or in {root / '.env'}. Or give provider='synthetic', for made-up bars without keys; or write a "
-        f"configuration: marketpipe init {root / USUAL_FILE}"
+        f"provider: none is named, and {problem} in the environment or in {root / '.env'}. Or give "
+        "provider='synthetic', for made-up bars without keys; or write a configuration: marketpipe init "
+        f"{root / USUAL_FILE}"
     )

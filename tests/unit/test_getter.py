@@ -47,6 +47,12 @@ def test_without_keys_and_provider_the_error_names_what_to_do(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_half_a_pair_of_keys_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ALPACA_KEY=mine\n")
+    with pytest.raises(ConfigurationError, match=r"ALPACA_KEY is set and ALPACA_SECRET is not: set ALPACA_SECRET"):
+        found({}, root=tmp_path)
+
+
 def test_arguments_win_over_the_environment_and_both_over_a_file(tmp_path: Path) -> None:
     (tmp_path / "marketpipe.yaml").write_text(FILE)
     environment = {"MARKETPIPE_PROVIDER": "alpaca", "MARKETPIPE_FEED": "iex", "MARKETPIPE_ROOT": str(tmp_path)}

@@ -27,7 +27,7 @@ from marketpipe.config.classes import (
     ValidationConfig,
     config_of_import,
 )
-from marketpipe.config.credentials import Credentials, find_credentials, find_secret, place_of_credentials
+from marketpipe.config.credentials import Credentials, find_credentials, find_secret, half_pairs, place_of_credentials
 from marketpipe.config.file import (
     COMMAND_LINE,
     CONFIG_VARIABLE,
@@ -69,6 +69,7 @@ __all__ = [
     "file_of_environment",
     "find_credentials",
     "find_secret",
+    "half_pairs",
     "load_config",
     "load_store_config",
     "place_of_credentials",
