@@ -181,6 +181,7 @@ class Pipeline(ImportingStore):
         wanted = self._scope(symbols, start, end)
         last = derived.last_day_of(wanted.first, wanted.last, length)
         if is_imported(self._parts.pipeline_config.provider):
+            self._refuse_other_import()
             refuse_unknown(wanted.symbols, self._known_symbols(), self._config.output_path)
         else:
             plan = self.plan(wanted.symbols, wanted.first, last)

@@ -16,6 +16,7 @@ from marketpipe.ingestion.application.ingestion_planner import present_summaries
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.application.ports import MarketDataProvider
+from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.metrics import MetricsObserver, Registry, metrics_in
 from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
 from marketpipe.parts import NewWorkerPool, Parts, check_platform
@@ -31,7 +32,7 @@ from marketpipe.scoping import (
     refuse_unknown,
     resolved,
 )
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -141,8 +142,10 @@ class Store:
         ``start`` and ``end`` are trading dates (New York), both inclusive; either may be "latest", the newest final
         session. Without arguments the range is the configured one, extended to the last date that was ever asked for;
         without a configured provider it is everything that was ever asked for. Asks no provider and changes nothing.
-        Raises ``ConfigurationError`` if nothing was ever ingested and the arguments do not name the range.
+        Raises ``ConfigurationError`` if nothing was ever ingested and the arguments do not name the range, and
+        ``DatasetMismatchError`` if other imported bars are stored than the configured ones.
         """
+        self._refuse_other_import()
         scope = self._known_scope(symbols, start, end)
         if symbols is not None:
             refuse_unknown(scope.symbols, self._named_symbols(), self._config.output_path)
@@ -333,6 +336,17 @@ class Store:
         spans = {**official_spans(state.official_years, of_days), **requested}
         named, place = None if symbols is None else self._chosen(symbols), self._config.output_path
         return recorded_scope(spans, jobs, self._session(), self._latest_final, named, start, end, place)
+
+    def _refuse_other_import(self) -> None:
+        """Raise ``DatasetMismatchError`` if imported bars are configured, and others are stored, or the reverse."""
+        provider, stored = getattr(self._config, "provider", None), composition.known_identity(self._parts)
+        if provider is None or stored is None or self._parts.market_data_provider is not None:
+            return
+        if provider != stored.provider and (is_imported(provider) or is_imported(stored.provider)):
+            raise DatasetMismatchError(
+                f"{self._config.output_path} contains the dataset of {stored}, not that of {provider}. One folder is "
+                f"one dataset: give another output_path, or provider: {stored.provider}"
+            )
 
     def _latest_final(self) -> TradingDate:
         return composition.latest_final(self._parts)

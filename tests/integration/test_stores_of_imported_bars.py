@@ -10,11 +10,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from marketpipe.completeness import IGNORE, REQUIRE, WARN
-from marketpipe.config import StoreConfig
+from marketpipe.config import PipelineConfig, StoreConfig
 from marketpipe.getter import get
 from marketpipe.ingestion.domain.coverage.verdict import Verdict
 from marketpipe.pipeline import Pipeline
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, IncompleteError, IncompleteWarning, StorageError
+from marketpipe.shared_kernel.domain.errors import (
+    ConfigurationError,
+    DatasetMismatchError,
+    IncompleteError,
+    IncompleteWarning,
+    StorageError,
+)
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.terminal.coverage import print_coverage
 from marketpipe.terminal.integrity import print_integrity
@@ -239,6 +245,26 @@ def test_get_loads_what_was_imported_and_warns_of_the_rest(without_the_third: Pa
         get("AAPL", FIRST, LAST, "1d", root=without_the_third, complete=REQUIRE)
     with pytest.raises(ConfigurationError, match="has nothing of MSFT"):
         get("MSFT", FIRST, LAST, "1d", root=without_the_third)
+
+
+@pytest.mark.parametrize("other", ["import:other", "synthetic"])
+@pytest.mark.parametrize("timeframe", ["1d", "1m"])
+def test_bars_of_another_import_are_not_taken_for_those_that_are_named(
+    without_the_third: Path, timeframe: str, other: str
+) -> None:
+    if timeframe == "1m":
+        import_minutes(without_the_third)
+    with pytest.raises(DatasetMismatchError, match="import:mine"):
+        get("AAPL", FIRST, DATES[1], timeframe, root=without_the_third, provider=other)
+    mistyped = PipelineConfig(
+        provider=other, symbols=["AAPL"], start=FIRST, end=DATES[1], root=without_the_third, timeframes=[]
+    )
+    with (
+        Pipeline(mistyped, registry=CollectorRegistry(), clock=FakeClock()) as pipeline,
+        pytest.raises(DatasetMismatchError, match=r"import:mine(?s:.)*or provider: import:mine"),
+    ):
+        pipeline.coverage()
+    assert get("AAPL", FIRST, DATES[1], timeframe, root=without_the_third, provider="import:mine").num_rows
 
 
 def test_the_state_of_days_alone_is_recovered_from_their_files(without_the_third: Path) -> None:
