@@ -122,6 +122,8 @@ def _read(path: Path) -> Iterator[SourceTable]:
             yield _read_text(_opened(path.name, path, lambda: pa.input_stream(str(path), compression=compression)))
     except (OSError, ValueError, zipfile.BadZipFile) as error:  # also a path with a null character
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, FileNotFoundError) and not path.is_absolute():
+            reason = f"{reason}; relative paths begin in the current folder, or in --root"
         raise ConfigurationError(f"{path.absolute()} cannot be read: {reason}") from error
 
 

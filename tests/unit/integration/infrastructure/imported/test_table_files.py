@@ -100,6 +100,8 @@ def test_what_cannot_be_read_is_refused_with_the_file(tmp_path: Path, name: str,
 def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"missing\.csv cannot be read"):
         read_source(tmp_path / "missing.csv")
+    with pytest.raises(ConfigurationError, match="relative paths begin in the current folder, or in --root"):
+        read_source("missing.csv")
 
 
 def test_files_with_other_columns_are_refused(tmp_path: Path) -> None:
