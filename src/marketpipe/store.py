@@ -141,7 +141,8 @@ class Store:
 
         ``start`` and ``end`` are trading dates (New York), both inclusive; either may be "latest", the newest final
         session. Without arguments the range is the configured one, extended to the last date that was ever asked for;
-        without a configured provider it is everything that was ever asked for. Asks no provider and changes nothing.
+        without a configured provider it is everything that was ever asked for, and of imported bars, all that lies
+        between the first and the last of each symbol. Asks no provider and changes nothing.
         Raises ``ConfigurationError`` if nothing was ever ingested and the arguments do not name the range, and
         ``DatasetMismatchError`` if other imported bars are stored than the configured ones.
         """
@@ -149,7 +150,9 @@ class Store:
         scope = self._known_scope(symbols, start, end)
         if symbols is not None:
             refuse_unknown(scope.symbols, self._named_symbols(), self._config.output_path)
-        assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(scope)
+        assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(
+            scope, self._imported_spans(start, end)
+        )
         recorded = side_rings.new_recorded_files(self._parts, composition.new_stored_files(self._parts))
         lost = recorded.lost(scope.symbols, scope.first, scope.last)
         identity = composition.known_identity(self._parts)
@@ -331,11 +334,27 @@ class Store:
         if isinstance(self._config, PipelineConfig):
             scope = self._scope(symbols, start, end)
             return scope if end is not None else extended_to_the_last(scope, state.checkpoints.requested_spans())
-        requested, jobs = state.checkpoints.requested_spans(), state.jobs.latest(EVERY_JOB)
-        of_days = state.official_years.symbols() - requested.keys()
-        spans = {**official_spans(state.official_years, of_days), **requested}
+        spans, jobs = self._recorded_spans(), state.jobs.latest(EVERY_JOB)
         named, place = None if symbols is None else self._chosen(symbols), self._config.output_path
         return recorded_scope(spans, jobs, self._session(), self._latest_final, named, start, end, place)
+
+    def _recorded_spans(self) -> dict[Symbol, tuple[TradingDate, TradingDate]]:
+        """Return the first and the last recorded date of each symbol, of its official days if it has no minutes."""
+        state = composition.known_state(self._parts)
+        requested = state.checkpoints.requested_spans()
+        return {**official_spans(state.official_years, state.official_years.symbols() - requested.keys()), **requested}
+
+    def _imported_spans(
+        self, start: AnyDate | None, end: AnyDate | None
+    ) -> dict[Symbol, tuple[TradingDate, TradingDate]]:
+        """Return between which dates each symbol was imported: no others are expected unless a caller names them."""
+        imported = composition.holds_imported_bars(composition.known_state(self._parts))
+        if not imported or isinstance(self._config, PipelineConfig):
+            return {}
+        return {
+            symbol: (first if start is None else DISTANT_PAST, last if end is None else DISTANT_FUTURE)
+            for symbol, (first, last) in self._recorded_spans().items()
+        }
 
     def _refuse_other_import(self) -> None:
         """Raise ``DatasetMismatchError`` if imported bars are configured, and others are stored, or the reverse."""

@@ -44,6 +44,8 @@ def test_the_sample_is_a_store_of_daily_bars_as_traded(package: Path, tmp_path: 
     advised = shlex.split(ended.out.rpartition("try: marketpipe ")[2])
     exported = run_in_process(*advised, cwd=tmp_path)
     assert (exported.code, "3 rows written" in exported.err) == (0, True), exported.err
+    covered = run_in_process("coverage", "--root", "sample", cwd=tmp_path)  # FB was listed later
+    assert (covered.code, "complete, except for 1 unlisted" in covered.out) == (0, True), covered.out
     again = json.loads(run_in_process("sample", "--json", cwd=tmp_path).out)
     assert (again["ok"], again["preview"]["provider"]) == (True, "import:quandl-wiki")
 

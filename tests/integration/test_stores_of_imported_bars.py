@@ -62,6 +62,28 @@ def test_coverage_judges_a_symbol_without_minutes_by_its_days(without_the_third:
     assert str(gap) == "AAPL 2024-01-04 missing: neither its daily bar nor its minutes are stored"
 
 
+@pytest.mark.parametrize("of_minutes", [False, True])
+def test_only_what_lies_between_the_first_and_the_last_imported_bar_of_a_symbol_is_expected(
+    tmp_path: Path, of_minutes: bool
+) -> None:
+    markets = Market("AAPL", last=LAST), Market("FB", DATES[1], DATES[2])
+    with store(tmp_path) as pipeline:
+        for market in markets:
+            bars, timeframe = (market.table(), "1m") if of_minutes else (market.days(), "1d")
+            assert pipeline.import_table(bars, name="mine", symbol=market.symbol, timeframe=timeframe).ok
+    with store(tmp_path) as pipeline:
+        report = pipeline.coverage()
+        outside, inside = Verdict.UNLISTED, Verdict.COMPLETE
+        assert report.ok
+        assert report.symbols[1].verdicts == [outside, inside, inside, outside]
+        assert pipeline.coverage("FB", start=FIRST).symbols[0].count(Verdict.MISSING) == 1
+        assert pipeline.coverage(end=LAST).count(Verdict.MISSING) == 1
+        named = pipeline.coverage("FB", FIRST, LAST)
+        assert (named.ok, named.count(Verdict.MISSING)) == (False, 2)
+        with pytest.raises(IncompleteError, match="2 symbol-days"):
+            pipeline.load("FB", FIRST, LAST, "1m" if of_minutes else "1d", complete=REQUIRE)
+
+
 def test_a_session_that_is_not_final_is_pending(without_the_third: Path) -> None:
     with store(without_the_third, FakeClock("2024-01-08T15:00:00Z")) as pipeline:
         (found,) = pipeline.coverage("AAPL", LAST, "2024-01-08").symbols
