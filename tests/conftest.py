@@ -23,9 +23,11 @@ settings.load_profile("marketpipe")
 
 SHARED = Path(__file__).parents[2] / "shared"
 
+# In the background of a script, and with nohup, these are ignored. The processes that tests stop would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # In the background of a script. The processes that tests interrupt would inherit it, and never end.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(wrapper=True)
