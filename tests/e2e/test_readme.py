@@ -33,6 +33,12 @@ def test_a_file_is_read_and_imported_as_it_stands(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "True 1\n"), done.stderr
 
 
+def test_the_metrics_of_an_ingestion_are_printed(tmp_path: Path) -> None:
+    done = run([sys.executable, "-c", METRICS], cwd=tmp_path, env=environment())
+    assert 'marketpipe_backlog_symbol_days{provider="synthetic"} 0.0' in done.stdout, done.stderr
+    assert 'marketpipe_partitions_written_total{provider="synthetic"} 4.0' in done.stdout
+
+
 def test_every_metric_is_in_the_readme(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     metrics_in(registry)
@@ -57,10 +63,6 @@ def test_the_library_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("completed ")
     assert "AAPL 2024-11-25 complete" in done.stdout
-    (config,) = re.findall(r"^config = .*?^\)", EXAMPLE, re.S | re.M)
-    lines = f"from marketpipe import Pipeline, PipelineConfig\n{config}\n{METRICS}"
-    done = run([sys.executable, "-c", lines], cwd=tmp_path, env=environment())
-    assert 'marketpipe_backlog_symbol_days{provider="synthetic"} 0.0' in done.stdout, done.stderr
 
     found = "\nprint(closes.shape[1], len(volumes), len(last.fetchall()), len(days))"
     done = run([sys.executable, "-c", FRAMES + found], cwd=tmp_path, env=environment())

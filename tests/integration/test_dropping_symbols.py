@@ -99,6 +99,8 @@ def test_a_store_is_dropped_from_without_a_provider(tmp_path: Path) -> None:
     begin(tmp_path)[0].close()
     with Pipeline(StoreConfig(output_path=tmp_path / "data")) as store:
         assert store.drop(["AAPL", "MSFT"]).symbol_days == 4
+        with pytest.raises(ConfigurationError, match="all symbols were dropped"):
+            store.coverage()
         assert not list((tmp_path / "data").iterdir())
         assert store.verify().ok
 
