@@ -103,7 +103,7 @@ def print_import(report: ImportReport, *, as_json: bool) -> None:
     elif report.ingestion is not None:
         for line in _stored(report.ingestion, report.preview.timeframe):
             out(line)
-        print_failures(report.ingestion)
+        print_failures(report.ingestion, "correct what is wrong in the files, then run the same command again")
     elif report.preview.ok:
         out("nothing was written; leave out --dry-run to import these bars")
     else:

@@ -112,14 +112,16 @@ def _counts(report: IngestionReport) -> str:
     return ", ".join(parts) + (f"; {report.left:,} not requested" if report.left else "")
 
 
-def print_failures(report: IngestionReport) -> None:
+def print_failures(
+    report: IngestionReport, advice: str = "run the same command again to retry only what failed"
+) -> None:
     """Print to standard error what failed, and what to do."""
     for failure in report.aggregates.failures:
         err(f"failed: {failure}")
     _print_first(report.failures, report.outcomes)
     _print_first(report.official.failures, report.official.failures, "the official day of ")
     if report.failures or report.official.failures:
-        err("run the same command again to retry only what failed")
+        err(advice)
 
 
 def _print_first(failures: Mapping[SymbolDay, str], requested: Iterable[SymbolDay], of: str = "") -> None:
