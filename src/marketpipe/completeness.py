@@ -60,17 +60,22 @@ def refuse_hours(stored: SessionKind | None, place: object) -> None:
 
 
 def refuse_unstored(
-    parts: Parts, symbols: Sequence[Symbol], timeframe: Timeframe, known: Callable[[], Collection[Symbol]]
+    parts: Parts,
+    symbols: Sequence[Symbol],
+    timeframe: Timeframe,
+    as_of: Timestamp | None,
+    known: Callable[[], Collection[Symbol]],
 ) -> None:
     """Raise ``ConfigurationError`` if the store has nothing of a symbol, or nothing to make its bars of ``timeframe``.
 
-    ``known`` returns all symbols that have a file or a record. It is called only if a symbol has no folder of minutes.
+    With ``as_of`` those can be made of revisions, whatever is left of a dropped symbol. ``known`` returns all symbols that have a file or a record. It is called only if a symbol has no folder of minutes.
     """
     layout = composition.layout(parts)
     without = [symbol for symbol in symbols if not layout.has_folder(symbol)]
     if without:
         refuse_unknown(without, known(), parts.config.output_path)
-        refuse_unmade(parts, without, timeframe)
+        if as_of is None:
+            refuse_unmade(parts, without, timeframe)
 
 
 def refuse_without_minutes(parts: Parts, scope: IngestionScope, as_of: Timestamp | None) -> None:

@@ -96,7 +96,7 @@ def load(
     selection = BarSelection.of(length, session, columns, tz, trading_date=trading_date)
     if selection.extended_hours:
         completeness.refuse_hours(self._recorded_session(), self.config.output_path)
-    completeness.refuse_unstored(self._parts, scope.symbols, length, self._loadable_symbols)
+    completeness.refuse_unstored(self._parts, scope.symbols, length, moment, self._loadable_symbols)
     if wanted is DaySource.MINUTES:
         completeness.refuse_without_minutes(self._parts, scope, moment)
     completeness.check(self._parts, scope, length, required, selection.session, moment)

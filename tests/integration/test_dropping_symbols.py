@@ -64,6 +64,8 @@ def test_what_is_left_of_a_dropped_symbol_are_its_versions_and_its_rejected_bars
             "symbol"
         ].to_pylist() == ["MSFT"]
         assert made.verify().ok
+        (tmp_path / "aggregates/timeframe=5m/symbol=AAPL").mkdir()  # a drop that is killed may leave it
+        assert made.load("AAPL", TUESDAY, WEDNESDAY, as_of=then).equals(before["1m"])
 
 
 def test_a_later_ingestion_takes_a_dropped_symbol_again_and_keeps_all_moments(tmp_path: Path) -> None:
