@@ -68,7 +68,8 @@ def refuse_unstored(
 ) -> None:
     """Raise ``ConfigurationError`` if the store has nothing of a symbol, or nothing to make its bars of ``timeframe``.
 
-    With ``as_of`` those can be made of revisions, whatever is left of a dropped symbol. ``known`` returns all symbols that have a file or a record. It is called only if a symbol has no folder of minutes.
+    With ``as_of`` those can be made of revisions, whatever is left of a dropped symbol. ``known`` returns all symbols
+    that have a file or a record. It is called only if a symbol has no folder of minutes.
     """
     layout = composition.layout(parts)
     without = [symbol for symbol in symbols if not layout.has_folder(symbol)]
