@@ -60,17 +60,36 @@ def refuse_hours(stored: SessionKind | None, place: object) -> None:
 
 
 def refuse_unstored(
-    parts: Parts, symbols: Sequence[Symbol], timeframe: Timeframe, known: Callable[[], Collection[Symbol]]
+    parts: Parts,
+    symbols: Sequence[Symbol],
+    timeframe: Timeframe,
+    as_of: Timestamp | None,
+    known: Callable[[], Collection[Symbol]],
 ) -> None:
     """Raise ``ConfigurationError`` if the store has nothing of a symbol, or nothing to make its bars of ``timeframe``.
 
-    ``known`` returns all symbols that have a file or a record. It is called only if a symbol has no folder of minutes.
+    With ``as_of`` those can be made of revisions, whatever is left of a dropped symbol. ``known`` returns all symbols
+    that have a file or a record. It is called only if a symbol has no folder of minutes.
     """
     layout = composition.layout(parts)
     without = [symbol for symbol in symbols if not layout.has_folder(symbol)]
     if without:
         refuse_unknown(without, known(), parts.config.output_path)
-        refuse_unmade(parts, without, timeframe)
+        if as_of is None:
+            refuse_unmade(parts, without, timeframe)
+
+
+def refuse_without_minutes(parts: Parts, scope: IngestionScope, as_of: Timestamp | None) -> None:
+    """Raise ``ConfigurationError`` if days made from minutes are wanted of symbols that have daily bars alone."""
+    layout, loader = composition.layout(parts), derived.loader(parts)
+    for symbol in scope.symbols:
+        if layout.has_folder(symbol) or not layout.official_years(symbol):
+            continue
+        if as_of is None or not loader.dates_at(symbol, scope.first, scope.last, as_of):  # dropped ones are kept
+            raise ConfigurationError(
+                f"source: {parts.config.output_path} has no minutes of {symbol}; its days are the official ones: leave "
+                'source out, or give "official"'
+            )
 
 
 def refuse_unmade(parts: Parts, symbols: Sequence[Symbol], timeframe: Timeframe) -> None:
@@ -108,7 +127,7 @@ def check(
         else:
             hours = (selected or stored_hours) if timeframe.is_intraday else SessionKind.REGULAR
             found = _planned(parts, evolve(scope, session_kind=hours), timeframe)
-        late = [] if as_of is None else _not_stored_yet(parts, scope, as_of)
+        late = [] if as_of is None else _not_stored_yet(parts, scope, timeframe, as_of)
     except (StateError, ConfigurationError) as error:
         reason = f"it cannot be told whether {parts.config.output_path} is complete: {error}"
         if complete == REQUIRE:
@@ -165,11 +184,15 @@ def _required(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list
     return found if timeframe.is_intraday else composition.new_gap_finder(parts, state).without_days(scope, found)
 
 
-def _not_stored_yet(parts: Parts, scope: IngestionScope, as_of: Timestamp) -> list[Gap]:
+def _not_stored_yet(parts: Parts, scope: IngestionScope, timeframe: Timeframe, as_of: Timestamp) -> list[Gap]:
     late, found = Finding(Verdict.MISSING, f"not stored yet at {as_of}"), dict[Symbol, dict[TradingDate, Finding]]()
+    loader = derived.loader(parts)
     for symbol in scope.symbols:
         now = composition.inventory(parts).dates(symbol, scope.first, scope.last)
-        then = derived.loader(parts).dates_at(symbol, scope.first, scope.last, as_of)
+        then = loader.dates_at(symbol, scope.first, scope.last, as_of)
+        if not timeframe.is_intraday:  # an official day needs no minutes
+            now |= loader.official_dates(symbol, scope.first, scope.last)
+            then |= loader.official_dates(symbol, scope.first, scope.last, as_of)
         found[symbol] = dict.fromkeys(now - then, late)
     return composition.new_gap_finder(parts, composition.known_state(parts)).gaps_on(scope, found)
 

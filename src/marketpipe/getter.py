@@ -17,6 +17,8 @@ from marketpipe.config import (
     Credentials,
     PipelineConfig,
     StoreConfig,
+    file_of_environment,
+    half_pairs,
     load_config,
     place_of_credentials,
     root_folder,
@@ -24,7 +26,7 @@ from marketpipe.config import (
 )
 from marketpipe.config.arguments import with_known_arguments
 from marketpipe.pipeline import Pipeline
-from marketpipe.provider_registry import overrides_of
+from marketpipe.provider_registry import overrides_of, with_known_provider
 from marketpipe.scoping import Symbols
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.symbol import listed
@@ -120,22 +122,23 @@ def found_settings(
         if surplus := [name for name in VARIABLES if name != "config" and arguments[name] is not None]:
             raise ConfigurationError(f"{surplus[0]}: the PipelineConfig says it already; give one of them")
         return arguments["config"]
-    given = {name: value for name in VARIABLES if (value := _given(name, arguments, environment)) is not None}
-    file, root = given.pop("config", None), given.get("root")
-    file = file or usual_file(root_folder(root or "."))
-    if file is None:
+    given = {name: value for name in VARIABLES if (value := arguments[name]) is not None}
+    variables = {name: of for name, of in VARIABLES.items() if name not in given and environment.get(of)}
+    given = {**{name: environment[variable] for name, variable in variables.items()}, **given}
+    root, named = given.get("root"), given.pop("config", None)
+    if "config" in variables:
+        named = file_of_environment(environment)
+    if (file := named or usual_file(root_folder(root or "."))) is None:
         given = {**_of_the_store(given), **given}
         if "provider" not in given:
             given["provider"] = _usual_provider(environment, root_folder(root or "."), has_keys)
     given |= {"symbols": listed(symbols), "start": start, "end": end}
-    settings = load_config(file, given, origin=ORIGIN)
+    settings = load_config(file, given, origin=ORIGIN, origins=variables)
+    if "provider" in variables:
+        with_known_provider(settings, variables["provider"])
     if arguments["alpaca.feed"] is not None and settings.provider != "alpaca":
         raise ConfigurationError(f"feed: it is one of Alpaca, and the provider is {settings.provider}; give no feed")
     return settings
-
-
-def _given(name: str, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
-    return environment.get(VARIABLES[name]) or None if arguments[name] is None else arguments[name]
 
 
 def _of_the_store(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,8 +153,11 @@ def _of_the_store(given: Mapping[str, Any]) -> dict[str, Any]:
 def _usual_provider(environment: Mapping[str, str], root: Path, has_keys: bool) -> str:
     if has_keys or place_of_credentials(environment, root / ".env"):
         return "alpaca"
+    problem = "there are no keys for Alpaca: set ALPACA_KEY and ALPACA_SECRET"
+    for name, other in half_pairs(environment, root / ".env").items():
+        problem = f"of the keys for Alpaca {name} is set and {other} is not: set {other} as well,"
     raise ConfigurationError(
-        "provider: none is named, and there are no keys for Alpaca: set ALPACA_KEY and ALPACA_SECRET in the "
-        f"environment or in {root / '.env'}. Or give provider='synthetic', for made-up bars without keys; or write a "
-        f"configuration: marketpipe init {root / USUAL_FILE}"
+        f"provider: none is named, and {problem} in the environment or in {root / '.env'}. Or give "
+        "provider='synthetic', for made-up bars without keys; or write a configuration: marketpipe init "
+        f"{root / USUAL_FILE}"
     )

@@ -21,7 +21,7 @@ from marketpipe.integration.domain.table_import import (
 )
 from marketpipe.reports import ImportReport, IngestionReport
 from marketpipe.scoping import Spans, official_spans
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, count_of
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError, count_of
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
@@ -71,6 +71,7 @@ class ImportingStore(Store):
         local times that a clock shows twice, ``adjustment`` how prices are adjusted ("raw" if it is not stated).
         ``on_preview`` is called with the preview before anything is written; what it raises ends the import.
         """
+        check_flags(replace=replace, dry_run=dry_run)
         settings = ImportSettings(
             name=self._name_of_import(name),
             columns=columns,
@@ -189,6 +190,13 @@ class ImportingStore(Store):
             left=job.left,
             official=job.official,
         )
+
+
+def check_flags(**flags: object) -> None:
+    """Raise ``ValidationError`` for one that is neither true nor false: the text "no" would count as true."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ValidationError(f"{name}: expected True or False, not {value!r}")
 
 
 def shortened(stored: BarCounts, given: BarCounts) -> list[str]:

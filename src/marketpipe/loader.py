@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from marketpipe.completeness import WARN, Complete
 from marketpipe.config import (
-    CONFIG_VARIABLE,
     DATA,
     ROOT_VARIABLE,
     StoreConfig,
+    file_of_environment,
     load_store_config,
     root_folder,
     usual_file,
@@ -98,7 +98,7 @@ def found_store(root: str | Path | None, environment: Mapping[str, str]) -> Stor
     """
     if root is None:
         root = environment.get(ROOT_VARIABLE) or None
-        file = environment.get(CONFIG_VARIABLE) or usual_file(root_folder(root or "."))
+        file = file_of_environment(environment) or usual_file(root_folder(root or "."))
         if file:
             return load_store_config(file, root=root)
     folder = root_folder(root or ".")

@@ -10,7 +10,9 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import Any
 
@@ -98,9 +100,8 @@ def log_event(event: Event) -> None:
         case JobFinished():
             logger.info("job %d: %s", event.job_id, event.state)
         case SymbolDaysRecorded():
-            for outcome in event.outcomes:
-                if outcome.error is not None:
-                    logger.warning("job %d: %s failed: %s", event.job_id, outcome.symbol_day, outcome.error)
+            for days, reason in _ranges((outcome.symbol_day, outcome.error) for outcome in event.outcomes):
+                logger.warning("job %d: %s failed: %s", event.job_id, days, reason)
         case OfficialDaysChanged():
             for change in event.changes:
                 logger.info("the official day of %s has changed: its minutes are requested again", change.symbol_day)
@@ -127,12 +128,21 @@ def log_event(event: Event) -> None:
             )
 
 
+def _ranges(results: Iterable[tuple[SymbolDay, str | None]]) -> Iterator[tuple[str, str]]:
+    """Yield days of a symbol together that failed for one reason, as text; a day without a reason ends a range."""
+    for (_, reason), some in groupby(sorted(results, key=itemgetter(0)), lambda each: (each[0].symbol, each[1])):
+        if reason is not None:
+            days = [day for day, _ in some]
+            sessions = f" to {days[-1].trading_date} ({len(days):,} sessions)" if len(days) > 1 else ""
+            yield f"{days[0]}{sessions}", reason
+
+
 def _log_failed_official_days(event: OfficialDaysStored) -> None:
     for year in event.years:
         if year.error is not None:
             logger.warning("official days of %s in %d cannot be stored: %s", year.symbol, year.year, year.error)
-        for date, reason in year.failed.items():
-            logger.warning("%s %s: %s", year.symbol, date, reason)
+        for days, reason in _ranges((SymbolDay(year.symbol, date), reason) for date, reason in year.failed.items()):
+            logger.warning("%s: %s", days, reason)
     for refused in event.refused:
         logger.warning("official days of %s were refused: %s", refused.symbol, refused.reason)
 

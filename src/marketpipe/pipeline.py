@@ -109,6 +109,7 @@ class Pipeline(ImportingStore):
 
         Asks no provider, needs no credentials for Alpaca, and creates nothing on the disk.
         """
+        self._refuse_imported()
         scope = self._scope(symbols, start, end)
         provided = composition.capabilities(self._parts)
         self._check(scope, provided)
@@ -143,6 +144,7 @@ class Pipeline(ImportingStore):
         ``CredentialsError`` if the provider refuses the keys.
         """
         with self._runs.run(), self._recorder.run("ingest") as ended:
+            self._refuse_imported()
             scope = self._scope(symbols, start, end)
             self._check(scope)
             is_first = composition.stored_identity(self._parts).read() is None
@@ -167,10 +169,10 @@ class Pipeline(ImportingStore):
     ) -> pa.Table:
         """Ingest the minutes that are missing from this range, then return what ``load`` with these arguments returns.
 
-        If nothing is missing, no request is sent, and no credentials are needed. Sessions that are not final yet are
-        requested each time; none of them is in a range whose ``end`` is "latest". A symbol-day that fails is warned of
-        or refused, as ``complete`` says. A symbol of which the provider has never had a bar is warned of too. Of
-        imported bars nothing can be requested: what is stored is loaded.
+        If nothing is missing, no request is sent, and no credentials for Alpaca are needed. Sessions that are not final
+        yet are requested each time; none of them is in a range whose ``end`` is "latest". A symbol-day that fails is
+        warned of or refused, as ``complete`` says. A symbol of which the provider has never had a bar is warned of too.
+        Of imported bars nothing can be requested: what is stored is loaded.
         """
         length = Timeframe.parse(timeframe)
         form = checked_form(length, source, complete, session, columns, tz, trading_date=trading_date)
@@ -179,6 +181,7 @@ class Pipeline(ImportingStore):
         wanted = self._scope(symbols, start, end)
         last = derived.last_day_of(wanted.first, wanted.last, length)
         if is_imported(self._parts.pipeline_config.provider):
+            self._refuse_other_import()
             refuse_unknown(wanted.symbols, self._known_symbols(), self._config.output_path)
         else:
             plan = self.plan(wanted.symbols, wanted.first, last)
@@ -221,6 +224,7 @@ class Pipeline(ImportingStore):
         provider's new bars replace the stored ones, which are kept as a revision. Raises ``ConfigurationError`` if no
         argument narrows the audit down: it would ask for the whole store again. Other errors as for ``ingest``.
         """
+        self._refuse_imported()
         if symbols is None and start is None and end is None and sample is None:
             raise ConfigurationError("this audit would request the whole store again: give a sample, symbols or dates")
         share = None if sample is None else SampleShare.of(sample)
@@ -310,8 +314,14 @@ class Pipeline(ImportingStore):
             advice = f". To go on with what is stored, configure {settings}" if settings else ""
             raise DatasetMismatchError(f"{error}{advice}") from error
 
+    def _refuse_imported(self) -> None:
+        """Raise ``ConfigurationError`` if no configuration would help: the store has bars of its user's own files."""
+        if not isinstance(self._config, PipelineConfig) and (dataset := self.dataset()):
+            refuse_imported(dataset[0].provider)
+
     @contextmanager
     def _updating(self, symbols: Symbols | None) -> Iterator[None]:
+        self._refuse_imported()
         self._update_scope(composition.known_state(self._parts), symbols)  # refused before a lock file is made
         with composition.update_lock(self._parts).acquired():
             yield

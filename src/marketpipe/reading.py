@@ -68,7 +68,8 @@ def load(
 
     "1d" is the exchange's daily bar where the provider gave one, and else made from minutes, which is an estimate
     of it; "1w" and "1mo" are made of these days. They have a last column, source: "official" or "minutes", or
-    "mixed" for a week or month of both. With ``source``, only the bars that are from there.
+    "mixed" for a week or month of both. With ``source``, only the bars that are from there; "minutes" of a symbol that
+    has daily bars alone is refused.
 
     ``as_of`` is a moment with a time zone: a ``Timestamp``, an aware datetime or RFC 3339 text. The bars are then
     those that this store held at that moment, whatever was restated since.
@@ -95,7 +96,9 @@ def load(
     selection = BarSelection.of(length, session, columns, tz, trading_date=trading_date)
     if selection.extended_hours:
         completeness.refuse_hours(self._recorded_session(), self.config.output_path)
-    completeness.refuse_unstored(self._parts, scope.symbols, length, self._loadable_symbols)
+    completeness.refuse_unstored(self._parts, scope.symbols, length, moment, self._loadable_symbols)
+    if wanted is DaySource.MINUTES:
+        completeness.refuse_without_minutes(self._parts, scope, moment)
     completeness.check(self._parts, scope, length, required, selection.session, moment)
     bars = derived.loader(self._parts).load(scope.symbols, scope.first, scope.last, length, moment, wanted, selection)
     if not len(bars):

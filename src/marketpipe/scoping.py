@@ -103,9 +103,12 @@ def recorded_scope(
     Raises ``ConfigurationError`` if nothing was ever requested and an argument is missing.
     """
     if not spans and (symbols is None or start is None or end is None):
+        why = f"nothing was ever ingested or imported at {place.absolute()}"
+        if jobs:
+            why = f"nothing is stored at {place.absolute()}: all symbols were dropped, or no ingestion got far enough"
         raise ConfigurationError(
-            f"nothing was ever ingested or imported at {place.absolute()}: give a configuration, or symbols, start and "
-            "end. If bars are stored there and the state was lost, 'marketpipe recover' rebuilds it"
+            f"{why}: give a configuration, or symbols, start and end. If bars are stored there and the state was lost, "
+            "'marketpipe recover' rebuilds it"
         )
     ranges = [*spans.values(), *((job.first, job.last) for job in jobs)]
     first = min(first for first, _ in ranges) if start is None else resolved(start, newest)

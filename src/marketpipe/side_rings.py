@@ -142,7 +142,8 @@ def official_fetcher(parts: Parts) -> OfficialDaysFetcher:
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
     from marketpipe.integration.infrastructure.whole_day_assembler import WholeAnswerAssembler
 
-    return OfficialDaysFetcher(composition.provider(parts), WholeAnswerAssembler, parts.bus)
+    provider = composition.provider(parts)
+    return OfficialDaysFetcher(provider, WholeAnswerAssembler, parts.bus, lambda: parts.is_stopped)
 
 
 @once

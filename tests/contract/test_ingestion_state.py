@@ -18,6 +18,7 @@ from marketpipe.ingestion.application.ports import IngestionState
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
+from marketpipe.ingestion.domain.official_days import OfficialDaysReport
 from marketpipe.ingestion.domain.store_status import JobRecord, RunRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
@@ -580,6 +581,16 @@ def test_a_job_is_running_until_it_is_closed(state: IngestionState) -> None:
     assert list(state.jobs.latest(10)) == [
         JobRecord(number, "failed", str(NOW), str(LATER), 2, wanted.first, wanted.last, planned=3, done=1, failed=1)
     ]
+
+
+def test_a_job_of_official_days_alone_is_recorded_with_their_number(state: IngestionState) -> None:
+    wanted = scope("AAPL")
+    job = IngestionJob(state.jobs.open(wanted, NOW), wanted, planned=0)
+    job.official = OfficialDaysReport(requested=9, answered=7, failures={day("AAPL", "2024-01-02"): "no"}, left=1)
+    job.finish()
+    state.jobs.close(job, LATER)
+    (record,) = state.jobs.latest(10)
+    assert (record.planned, record.done, record.failed) == (9, 7, 1)
 
 
 def test_jobs_left_running_become_interrupted_when_the_next_one_opens(state: IngestionState) -> None:

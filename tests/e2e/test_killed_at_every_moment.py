@@ -73,6 +73,11 @@ def asked_for(requests: Sequence[Mapping[str, str]]) -> set[tuple[str, str]]:
     }
 
 
+def requests_of(run: str, provider: AlpacaLoopback) -> list[Mapping[str, str]]:
+    """Return the queries of this run: those of the run that was killed before it may be answered after its death."""
+    return [query for path, query in zip(provider.paths, provider.requests, strict=False) if path.startswith(f"{run}/")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("half", HALVES)
 def test_an_ingestion_killed_at_any_moment_resumes_to_the_same_end(cli: DyingCli, scratch: Path, half: int) -> None:
@@ -87,10 +92,10 @@ def test_an_ingestion_killed_at_any_moment_resumes_to_the_same_end(cli: DyingCli
                 break
             kills += 1
             for die_after in (random.uniform(0, AT_MOST_SECONDS), None):
-                had, before = settled(folder) | stored(folder), len(provider.requests)
-                code = cli.run(folder, "ingest", die_after=die_after)
+                had, run = settled(folder) | stored(folder), f"/run{kills}{'' if die_after else '-again'}"
+                code = cli.run(configure(folder, f"{provider.url}{run}"), "ingest", die_after=die_after)
                 assert code == 0 or (code == KILLED and die_after), (moment, (folder / "output.txt").read_text())
-                assert asked_for(provider.requests[before:]).isdisjoint(had), moment
+                assert asked_for(requests_of(run, provider)).isdisjoint(had), moment
                 kills += code == KILLED
             assert files(folder) == files(whole), moment
             assert known(folder) == known(whole), moment

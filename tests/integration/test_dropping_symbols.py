@@ -64,6 +64,8 @@ def test_what_is_left_of_a_dropped_symbol_are_its_versions_and_its_rejected_bars
             "symbol"
         ].to_pylist() == ["MSFT"]
         assert made.verify().ok
+        (tmp_path / "aggregates/timeframe=5m/symbol=AAPL").mkdir()  # a drop that is killed may leave it
+        assert made.load("AAPL", TUESDAY, WEDNESDAY, as_of=then).equals(before["1m"])
 
 
 def test_a_later_ingestion_takes_a_dropped_symbol_again_and_keeps_all_moments(tmp_path: Path) -> None:
@@ -99,6 +101,8 @@ def test_a_store_is_dropped_from_without_a_provider(tmp_path: Path) -> None:
     begin(tmp_path)[0].close()
     with Pipeline(StoreConfig(output_path=tmp_path / "data")) as store:
         assert store.drop(["AAPL", "MSFT"]).symbol_days == 4
+        with pytest.raises(ConfigurationError, match="all symbols were dropped"):
+            store.coverage()
         assert not list((tmp_path / "data").iterdir())
         assert store.verify().ok
 

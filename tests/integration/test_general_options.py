@@ -48,7 +48,7 @@ def test_an_empty_root_is_refused(tmp_path: Path, words: tuple[str, ...]) -> Non
 
 def test_a_root_that_does_not_exist_is_made_for_a_new_store_alone(tmp_path: Path) -> None:
     asked = ("--provider", "synthetic", "--symbols", "AAPL", "--start", "2024-01-02")
-    new = ("--root", "new")
+    new = ("--root", "a/new")  # with its parents
     refused = [
         run_in_process("ingest", *asked, "--end", "2024-01-01", *new, cwd=tmp_path),
         run_in_process("status", *new, cwd=tmp_path),
@@ -57,7 +57,7 @@ def test_a_root_that_does_not_exist_is_made_for_a_new_store_alone(tmp_path: Path
     done = run_in_process("ingest", *asked, "--end", "2024-01-02", *new, cwd=tmp_path)
 
     assert ([each.code for each in refused], left, done.code) == ([2, 2], [], 0)
-    assert (tmp_path / "new" / "data" / "symbol=AAPL").is_dir()
+    assert (tmp_path / "a" / "new" / "data" / "symbol=AAPL").is_dir()
 
 
 @pytest.mark.parametrize(

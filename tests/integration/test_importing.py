@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from marketpipe.config import PipelineConfig, StoreConfig
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import ImportReport
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.events import BarsStored, Event, JobFinished, RunFinished
 from marketpipe.shared_kernel.infrastructure.arrow_bars import TIMESTAMP
@@ -97,6 +97,14 @@ def test_yahoo_history_becomes_official_days(tmp_path: Path) -> None:
     assert found["close"].to_pylist() == Market().days()["close"].to_pylist()
 
 
+def test_a_row_of_nulls_in_a_history_of_yahoo_is_left_out_and_counted(tmp_path: Path) -> None:
+    path = own_files.yahoo(tmp_path / "AAPL.csv", Market())
+    path.write_text(path.read_text() + "2024-01-04,null,null,null,null,null,null\n")
+    report = imported(tmp_path, path, symbol="AAPL", timeframe="1d", adjustment="split")
+    assert (report.ok, report.preview.left_out) == (True, {"rows without any price": 1})
+    assert loaded(tmp_path, timeframe="1d", last="2024-01-04").num_rows == 2
+
+
 @pytest.mark.parametrize("kind", ["arrow", "pandas", "polars"])
 def test_tables_in_memory(tmp_path: Path, kind: str) -> None:
     table: Any = Market().table()
@@ -113,6 +121,13 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert report.ingestion is None
     assert report.preview.bars == len(Market().table())
     assert report.preview.sample[0]["symbol"] == "AAPL"
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("flag", ["replace", "dry_run"])
+def test_a_flag_that_is_neither_true_nor_false_is_refused(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(ValidationError, match=f"^{flag}: expected True or False, not 'no'"):
+        imported(tmp_path / "store", Market().table(), symbol="AAPL", **{flag: "no"})
     assert not (tmp_path / "store").exists()
 
 

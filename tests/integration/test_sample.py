@@ -44,8 +44,19 @@ def test_the_sample_is_a_store_of_daily_bars_as_traded(package: Path, tmp_path: 
     advised = shlex.split(ended.out.rpartition("try: marketpipe ")[2])
     exported = run_in_process(*advised, cwd=tmp_path)
     assert (exported.code, "3 rows written" in exported.err) == (0, True), exported.err
+    covered = run_in_process("coverage", "--root", "sample", cwd=tmp_path)  # FB was listed later
+    assert (covered.code, "complete, except for 1 unlisted" in covered.out) == (0, True), covered.out
     again = json.loads(run_in_process("sample", "--json", cwd=tmp_path).out)
     assert (again["ok"], again["preview"]["provider"]) == (True, "import:quandl-wiki")
+
+
+def test_with_another_root_the_advised_line_works_from_the_current_folder(package: Path, tmp_path: Path) -> None:
+    (package / "_data" / "stocks.csv.gz").write_bytes(gzip.compress(ROWS.encode()))
+    ended = run_in_process("sample", "--root", "elsewhere", cwd=tmp_path)
+    advised = shlex.split(ended.out.rpartition("try: marketpipe ")[2])
+    exported = run_in_process(*advised, cwd=tmp_path)
+    assert (exported.code, "3 rows written" in exported.err) == (0, True), exported.err
+    assert (tmp_path / "elsewhere" / "sample" / "official").is_dir()
 
 
 @pytest.mark.usefixtures("package")

@@ -122,6 +122,17 @@ def test_a_stop_while_official_days_are_requested_requests_no_minutes(tmp_path: 
         assert provider.requests == []
 
 
+def test_a_stop_ends_the_paging_of_official_days_which_the_next_run_requests_again(tmp_path: Path) -> None:
+    official = {s: {d: bar(f"{d}T05:00:00Z") for d in BARS[s]} for s in SYMBOLS}
+    with opened(tmp_path, ScriptedProvider(BARS, official=official, page_size=4)) as made:
+        once = iter([made.stop])
+        made.subscribe(OfficialDaysRequested, lambda _: next(once, lambda: None)())
+        stopped = made.ingest()
+        assert (stopped.state, stopped.official.answered, stopped.official.left) == ("interrupted", 0, 6)
+
+        assert made.ingest().official.answered == 6
+
+
 def test_a_stop_during_an_audit_ends_what_would_follow(tmp_path: Path) -> None:
     provider = ScriptedProvider(BARS, symbols_per_request=1)
     with opened(tmp_path, provider) as made:

@@ -10,11 +10,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from marketpipe.completeness import IGNORE, REQUIRE, WARN
-from marketpipe.config import StoreConfig
+from marketpipe.config import PipelineConfig, StoreConfig
 from marketpipe.getter import get
 from marketpipe.ingestion.domain.coverage.verdict import Verdict
 from marketpipe.pipeline import Pipeline
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, IncompleteError, IncompleteWarning, StorageError
+from marketpipe.shared_kernel.domain.errors import (
+    ConfigurationError,
+    DatasetMismatchError,
+    IncompleteError,
+    IncompleteWarning,
+    StorageError,
+)
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.terminal.coverage import print_coverage
 from marketpipe.terminal.integrity import print_integrity
@@ -56,6 +62,28 @@ def test_coverage_judges_a_symbol_without_minutes_by_its_days(without_the_third:
     assert str(gap) == "AAPL 2024-01-04 missing: neither its daily bar nor its minutes are stored"
 
 
+@pytest.mark.parametrize("of_minutes", [False, True])
+def test_only_what_lies_between_the_first_and_the_last_imported_bar_of_a_symbol_is_expected(
+    tmp_path: Path, of_minutes: bool
+) -> None:
+    markets = Market("AAPL", last=LAST), Market("FB", DATES[1], DATES[2])
+    with store(tmp_path) as pipeline:
+        for market in markets:
+            bars, timeframe = (market.table(), "1m") if of_minutes else (market.days(), "1d")
+            assert pipeline.import_table(bars, name="mine", symbol=market.symbol, timeframe=timeframe).ok
+    with store(tmp_path) as pipeline:
+        report = pipeline.coverage()
+        outside, inside = Verdict.UNLISTED, Verdict.COMPLETE
+        assert report.ok
+        assert report.symbols[1].verdicts == [outside, inside, inside, outside]
+        assert pipeline.coverage("FB", start=FIRST).symbols[0].count(Verdict.MISSING) == 1
+        assert pipeline.coverage(end=LAST).count(Verdict.MISSING) == 1
+        named = pipeline.coverage("FB", FIRST, LAST)
+        assert (named.ok, named.count(Verdict.MISSING)) == (False, 2)
+        with pytest.raises(IncompleteError, match="2 symbol-days"):
+            pipeline.load("FB", FIRST, LAST, "1m" if of_minutes else "1d", complete=REQUIRE)
+
+
 def test_a_session_that_is_not_final_is_pending(without_the_third: Path) -> None:
     with store(without_the_third, FakeClock("2024-01-08T15:00:00Z")) as pipeline:
         (found,) = pipeline.coverage("AAPL", LAST, "2024-01-08").symbols
@@ -82,7 +110,10 @@ def test_minutes_beside_the_days_are_judged_as_minutes(without_the_third: Path) 
     import_minutes(without_the_third)
     with store(without_the_third) as pipeline:
         (found,) = pipeline.coverage("AAPL", FIRST, LAST).symbols
-        assert found.count(Verdict.MISSING) == 2
+        assert [str(gap) for gap in found.gaps()] == [
+            "AAPL 2024-01-04 missing: never requested",
+            "AAPL 2024-01-05 missing: its daily bar is stored, and no minutes were imported",
+        ]
         with warnings.catch_warnings():
             warnings.simplefilter("error", IncompleteWarning)
             for complete in (WARN, REQUIRE):
@@ -91,6 +122,35 @@ def test_minutes_beside_the_days_are_judged_as_minutes(without_the_third: Path) 
             pipeline.load("AAPL", FIRST, LAST, "1d", complete=REQUIRE)
         with pytest.warns(IncompleteWarning, match=r"AAPL 2024-01-04 to 2024-01-05 \(2 sessions\) missing"):
             pipeline.load("AAPL", FIRST, LAST)
+
+
+def test_as_of_an_earlier_moment_days_that_were_imported_later_are_missing(tmp_path: Path) -> None:
+    days, clock = Market(last=LAST).days(), FakeClock("2024-02-01T15:00:00Z")
+    with store(tmp_path, clock) as pipeline:
+        assert pipeline.import_table(days.slice(0, 2), name="mine", symbol="AAPL", timeframe="1d").ok
+        clock.sleep(86_400)
+        assert pipeline.import_table(days, name="mine", symbol="AAPL", timeframe="1d").ok
+        for moment, rows, missing in (
+            ("2024-01-31T15:00:00Z", 0, r"2024-01-02 to 2024-01-05 \(4 sessions\) missing: not stored yet"),
+            ("2024-02-02T03:00:00Z", 2, r"2024-01-04 to 2024-01-05 \(2 sessions\) missing: not stored yet"),
+        ):
+            with pytest.warns(IncompleteWarning, match=missing):
+                assert len(pipeline.load("AAPL", FIRST, LAST, "1d", as_of=moment)) == rows
+            for timeframe in ("1d", "1w"):
+                with pytest.raises(IncompleteError, match=missing):
+                    pipeline.load("AAPL", FIRST, LAST, timeframe, as_of=moment, complete=REQUIRE)
+        assert len(pipeline.load("AAPL", FIRST, LAST, "1d", as_of="2024-02-03T15:00:00Z", complete=REQUIRE)) == 4
+
+
+def test_days_made_from_minutes_are_refused_for_a_symbol_with_daily_bars_alone(without_the_third: Path) -> None:
+    with store(without_the_third) as pipeline:
+        for moment in (None, "2030-01-01T00:00:00Z"):
+            with pytest.raises(ConfigurationError, match=r"source: .* has no minutes of AAPL"):
+                pipeline.load("AAPL", FIRST, DATES[1], "1d", source="minutes", as_of=moment, complete=REQUIRE)
+        assert len(pipeline.load("AAPL", FIRST, DATES[1], "1d", source="official", complete=REQUIRE)) == 2
+    import_minutes(without_the_third)
+    with store(without_the_third) as pipeline:
+        assert len(pipeline.load("AAPL", FIRST, DATES[1], "1d", source="minutes")) == 0  # the official days hide them
 
 
 def test_an_export_states_the_dataset_of_days_alone(without_the_third: Path, tmp_path: Path) -> None:
@@ -150,9 +210,31 @@ def test_bars_shorter_than_a_day_are_refused_with_what_there_is(without_the_thir
         assert pipeline.query("SELECT * FROM bars_1w").num_rows == 1
 
 
+def test_without_a_configuration_no_command_asks_for_one_that_would_not_help(without_the_third: Path) -> None:
+    for command in ("plan",), ("ingest", "--symbols", "AAPL"), ("update",), ("audit",), ("audit", "--sample", "2%"):
+        done = run_in_process(*command, "--root", str(without_the_third), cwd=without_the_third)
+        assert done.code == 2
+        assert "the bars of import:mine come from your own files, and nothing can be requested" in done.err, command
+    with store(without_the_third) as pipeline:
+        for method in pipeline.plan, pipeline.ingest, pipeline.update, pipeline.audit:
+            with pytest.raises(ConfigurationError, match="'marketpipe import'"):
+                method()
+
+
+def test_aggregate_says_what_takes_its_place_in_a_store_of_days_alone(without_the_third: Path) -> None:
+    for options, code in ((), 2), (("--timeframes", "1w"), 0), (("--timeframes", "5m", "--json"), 0):
+        done = run_in_process("aggregate", "--root", str(without_the_third), *options, cwd=without_the_third)
+        assert done.code == code, done.err
+        assert "daily bars and no minutes to aggregate; 1w and 1mo are made when they are loaded" in done.err
+    import_minutes(without_the_third)
+    done = run_in_process("aggregate", "--root", str(without_the_third), "--timeframes", "5m", cwd=without_the_third)
+    assert (done.code, "no minutes" in done.err) == (0, False)
+
+
 def test_the_status_counts_days_alone(without_the_third: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with store(without_the_third) as pipeline:
-        (summary,) = pipeline.status().symbols
+        (summary,), (job,) = pipeline.status().symbols, pipeline.status().jobs
+        assert (job.planned, job.done, job.failed) == (3, 3, 0)
         assert (str(summary.first), str(summary.last), summary.official_days, summary.bars) == (FIRST, LAST, 3, 0)
         print_status(pipeline.status(), as_json=False)
     assert re.search(r"official days.*\nAAPL +2024-01-02 +2024-01-05", capsys.readouterr().out)
@@ -185,6 +267,26 @@ def test_get_loads_what_was_imported_and_warns_of_the_rest(without_the_third: Pa
         get("AAPL", FIRST, LAST, "1d", root=without_the_third, complete=REQUIRE)
     with pytest.raises(ConfigurationError, match="has nothing of MSFT"):
         get("MSFT", FIRST, LAST, "1d", root=without_the_third)
+
+
+@pytest.mark.parametrize("other", ["import:other", "synthetic"])
+@pytest.mark.parametrize("timeframe", ["1d", "1m"])
+def test_bars_of_another_import_are_not_taken_for_those_that_are_named(
+    without_the_third: Path, timeframe: str, other: str
+) -> None:
+    if timeframe == "1m":
+        import_minutes(without_the_third)
+    with pytest.raises(DatasetMismatchError, match="import:mine"):
+        get("AAPL", FIRST, DATES[1], timeframe, root=without_the_third, provider=other)
+    mistyped = PipelineConfig(
+        provider=other, symbols=["AAPL"], start=FIRST, end=DATES[1], root=without_the_third, timeframes=[]
+    )
+    with (
+        Pipeline(mistyped, registry=CollectorRegistry(), clock=FakeClock()) as pipeline,
+        pytest.raises(DatasetMismatchError, match=r"import:mine(?s:.)*or provider: import:mine"),
+    ):
+        pipeline.coverage()
+    assert get("AAPL", FIRST, DATES[1], timeframe, root=without_the_third, provider="import:mine").num_rows
 
 
 def test_the_state_of_days_alone_is_recovered_from_their_files(without_the_third: Path) -> None:

@@ -37,7 +37,9 @@ def record(timestamp: str, price: float = 100.0, **changes: Any) -> Record:
 
 
 class AlpacaLoopback:
-    """A context manager. ``requests`` has every query for minutes, ``headers`` the headers of each.
+    """A context manager. ``requests`` has every query for minutes, ``headers`` the headers of each, ``paths`` its path.
+
+    A client may put a folder of its own before the path. It tells requests of a killed one, which can come late, apart.
 
     ``page_size`` and ``fault`` may be changed between requests. Official days are made from the minutes, or, if minutes
     are withheld, from those that were ``traded``; ``official`` has the queries for them, and ``official_fault`` is
@@ -56,6 +58,7 @@ class AlpacaLoopback:
         self.page_size, self.fault, self._lock = page_size, fault, threading.Lock()
         self.requests: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.official: list[dict[str, str]] = []
         self.official_fault: Fault | None = None
         self._server = LoopbackServer(self.answer)
@@ -79,9 +82,10 @@ class AlpacaLoopback:
             number = len(self.requests)
             self.requests.append(query)
             self.headers.append(dict(request.headers))
+            self.paths.append(request.path)
         if self.fault is not None and (reply := self.fault(number, query)) is not None:
             return reply
-        if request.path != "/v2/stocks/bars":
+        if not request.path.endswith("/v2/stocks/bars"):
             return Response(404, b'{"message":"endpoint not found."}')
         return alpaca_page(query, self._bars, self.page_size)
 

@@ -138,15 +138,15 @@ class InMemoryJobs:
         ]
 
     def close(self, job: IngestionJob, now: Timestamp) -> None:
-        failed = sum(result.outcome is Outcome.FAILED for result in job.outcomes.values())
+        planned, done, failed = job.totals
         with self._memory.lock:
             self._memory.check_open()
             self._memory.jobs[job.job_id] = evolve(
                 self._memory.jobs[job.job_id],
                 state=str(job.state),
                 finished_at=str(now),
-                planned=job.planned,
-                done=len(job.outcomes) - failed,
+                planned=planned,
+                done=done,
                 failed=failed,
             )
 

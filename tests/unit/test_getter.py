@@ -47,6 +47,12 @@ def test_without_keys_and_provider_the_error_names_what_to_do(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_half_a_pair_of_keys_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ALPACA_KEY=mine\n")
+    with pytest.raises(ConfigurationError, match=r"ALPACA_KEY is set and ALPACA_SECRET is not: set ALPACA_SECRET"):
+        found({}, root=tmp_path)
+
+
 def test_arguments_win_over_the_environment_and_both_over_a_file(tmp_path: Path) -> None:
     (tmp_path / "marketpipe.yaml").write_text(FILE)
     environment = {"MARKETPIPE_PROVIDER": "alpaca", "MARKETPIPE_FEED": "iex", "MARKETPIPE_ROOT": str(tmp_path)}
@@ -114,6 +120,19 @@ def test_an_argument_that_is_not_valid_is_said_to_be_one_of_get() -> None:
         ConfigurationError, match=r"^the arguments of get: alpaca\.feed: 'ipx' is not allowed; did you mean"
     ):
         found({}, provider="alpaca", feed="ipx")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("MARKETPIPE_PROVIDER", "alpacca", "^MARKETPIPE_PROVIDER: provider: no provider is called 'alpacca'; did you"),
+        ("MARKETPIPE_FEED", "iexx", r"^MARKETPIPE_FEED: alpaca\.feed: 'iexx' is not allowed; did you mean 'iex'"),
+        ("MARKETPIPE_CONFIG", "absent.yaml", "^MARKETPIPE_CONFIG: there is no file /.*/absent.yaml"),
+    ],
+)
+def test_a_variable_that_is_not_valid_is_named(tmp_path: Path, variable: str, value: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        found({**KEYS, variable: value}, root=tmp_path)
 
 
 def test_a_feed_that_the_provider_does_not_have_is_refused(tmp_path: Path) -> None:

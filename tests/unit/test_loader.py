@@ -22,6 +22,11 @@ def test_without_it_the_environment_names_the_folder(tmp_path: Path) -> None:
     assert found_store(None, {"MARKETPIPE_ROOT": ""}).output_path == Path("data")
 
 
+def test_a_configuration_that_is_not_there_is_named_with_its_variable() -> None:
+    with pytest.raises(ConfigurationError, match=r"^MARKETPIPE_CONFIG: there is no file /.*absent\.yaml"):
+        found_store(None, {"MARKETPIPE_CONFIG": "absent.yaml"})
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_the_configuration_that_get_takes_has_the_place_of_the_store(tmp_path: Path, named: bool) -> None:
     file = tmp_path / ("other.yaml" if named else "marketpipe.yaml")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from attrs import evolve
 
 from marketpipe.observers import LoggedIsolation, log_event
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
@@ -33,6 +34,11 @@ GOOD = SymbolDayOutcome(day("MSFT", "2024-01-02"), Outcome.COMPLETE, rows=390)
             "job 3: 20 symbol-days to request from alpaca, in 2 batches",
         ),
         (JobFinished(3, "alpaca", "completed"), "INFO", "job 3: completed"),
+        (
+            SymbolDaysRecorded(3, "alpaca", (evolve(FAILED, symbol_day=day("AAPL", "2024-01-03")), GOOD, FAILED)),
+            "WARNING",
+            "job 3: AAPL 2024-01-02 to 2024-01-03 (2 sessions) failed: no answer",
+        ),
         (SymbolDaysRecorded(3, "alpaca", (GOOD, FAILED)), "WARNING", "job 3: AAPL 2024-01-02 failed: no answer"),
         (RequestRetried("alpaca", 2, 0.5, "alpaca answered 500"), "INFO", "attempt 2 failed (alpaca answered 500)"),
         (

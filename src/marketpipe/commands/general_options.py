@@ -129,13 +129,13 @@ def _applied(options: GeneralOptions, begins_a_store: bool) -> Iterator[None]:
 def _entered(root: Path, begins_a_store: bool) -> Iterator[None]:
     """Make ``root`` the current folder: so every relative path begins there, also those of .env and of files named.
 
-    A command that begins a store makes the folder, but leaves none behind if nothing was written to it.
+    A command that begins a store makes the folder, with its parents, but leaves none behind if nothing was written.
     """
     try:
         folder = root.expanduser().absolute()
-        is_new = begins_a_store and not folder.exists()
-        if is_new:
-            folder.mkdir()
+        new = [each for each in (folder, *folder.parents) if begins_a_store and not each.exists()]
+        if new:
+            folder.mkdir(parents=True)
         os.chdir(folder)
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -143,6 +143,6 @@ def _entered(root: Path, begins_a_store: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        if is_new:
-            with suppress(OSError):  # it is not empty
-                folder.rmdir()
+        with suppress(OSError):  # one is not empty
+            for each in new:
+                each.rmdir()

@@ -28,6 +28,12 @@ from marketpipe.commands.options import (
 from marketpipe.terminal.process import HOW_TO_CONTINUE, exit_with, open_pipeline, open_store
 from marketpipe.terminal.verbosity import is_wanted
 
+NO_AGGREGATES = "this store has no aggregates yet: give --timeframes, or --config with its timeframes"
+DAYS_ALONE = (
+    "this store has daily bars and no minutes to aggregate; 1w and 1mo are made when they are loaded, and in queries "
+    "by the views bars_1w and bars_1mo"
+)
+
 
 def plan(
     config: Config = None,
@@ -165,13 +171,20 @@ def aggregate(
     """
     from marketpipe.config import StoreConfig, load_config
     from marketpipe.shared_kernel.domain.errors import ConfigurationError
+    from marketpipe.terminal.output import err
     from marketpipe.terminal.store import print_aggregation
 
     settings = StoreConfig(timeframes=()) if config is None else load_config(config)
     with open_pipeline(settings) as pipeline:
         report = pipeline.aggregate(chosen(pipeline, symbols), start, end, listed(timeframes))
-    if config is None and timeframes is None and report.ok and not report.written + report.unchanged:
-        raise ConfigurationError("this store has no aggregates yet: give --timeframes, or --config with its timeframes")
+        is_nothing = report.ok and not report.written + report.unchanged
+        stored = pipeline.status().symbols if is_nothing else ()
+    has_days_alone = any(each.official_days for each in stored) and not any(each.bars for each in stored)
+    advice = DAYS_ALONE if has_days_alone else NO_AGGREGATES
+    if is_nothing and config is None and timeframes is None:
+        raise ConfigurationError(advice)
     if is_wanted(report.ok, json):
         print_aggregation(report, as_json=json)
+        if has_days_alone:
+            err(f"note: {advice}")
     exit_with(report.ok)

@@ -82,6 +82,8 @@ def configured(file: Path | None, changed: Mapping[str, object]) -> PipelineConf
     from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
     if file is None and (missing := [f"--{key}" for key in REQUIRED if key not in changed]):
+        if "provider" not in changed:
+            _refuse_store_of_imports(changed)
         raise ConfigurationError(
             f"there is no {USUAL_FILE} in {Path.cwd()}: 'marketpipe init' writes one, --config names another file, and "
             f"without a file {', '.join(missing)} must be given"
@@ -91,6 +93,19 @@ def configured(file: Path | None, changed: Mapping[str, object]) -> PipelineConf
     if FEED in changed and config.provider != ALPACA:
         raise ConfigurationError(f"--feed is of the provider {ALPACA}, and the configured one is {config.provider}")
     return config
+
+
+def _refuse_store_of_imports(changed: Mapping[str, object]) -> None:
+    """Raise ``ConfigurationError`` if nothing can be requested for the store here: no configuration would help."""
+    from marketpipe.config import StoreConfig
+    from marketpipe.provider_registry import refuse_imported
+    from marketpipe.store import Store
+
+    place = changed.get("output_path")
+    with Store(StoreConfig() if place is None else StoreConfig(output_path=Path(str(place)))) as store:
+        dataset = store.dataset()
+    if dataset is not None:
+        refuse_imported(dataset[0].provider)
 
 
 def listed(given: str | Sequence[str] | None) -> list[str] | None:

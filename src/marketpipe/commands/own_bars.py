@@ -166,7 +166,7 @@ def sample(
     file = _sample_file()
     with open_pipeline(StoreConfig(output_path=folder / "data"), HOW_TO_CONTINUE) as pipeline:
         report = pipeline.import_table([str(file)], name="quandl-wiki", timeframe="1d", adjustment="raw")
-    print_sample(report, folder, as_json=json)
+    print_sample(report, folder.absolute(), as_json=json)  # --root has left the folder that the user is in
     exit_with(report.ok)
 
 

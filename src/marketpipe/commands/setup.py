@@ -145,6 +145,7 @@ def _answer(question: str, check: Callable[[str], Any], default: str | None = No
     try:
         return str(typer.prompt(question, default=default, value_proc=checked, err=True))
     except typer.Abort as error:
+        typer.echo(err=True)  # ends the line of the question
         raise ConfigurationError(
             "no answer could be read; give --provider, --symbols and --start instead: nothing is written"
         ) from error

@@ -27,12 +27,13 @@ from marketpipe.config.classes import (
     ValidationConfig,
     config_of_import,
 )
-from marketpipe.config.credentials import Credentials, find_credentials, find_secret, place_of_credentials
+from marketpipe.config.credentials import Credentials, find_credentials, find_secret, half_pairs, place_of_credentials
 from marketpipe.config.file import (
     COMMAND_LINE,
     CONFIG_VARIABLE,
     ROOT_VARIABLE,
     USUAL_FILE,
+    file_of_environment,
     load_config,
     load_store_config,
     usual_file,
@@ -65,8 +66,10 @@ __all__ = [
     "ValueInForce",
     "config_of_import",
     "expanded",
+    "file_of_environment",
     "find_credentials",
     "find_secret",
+    "half_pairs",
     "load_config",
     "load_store_config",
     "place_of_credentials",

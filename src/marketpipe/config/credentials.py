@@ -66,6 +66,11 @@ def place_of_credentials(environment: Mapping[str, str], dotenv: Path) -> Mappin
     return None
 
 
+def half_pairs(environment: Mapping[str, str], dotenv: Path) -> Mapping[str, str]:
+    """Return each name of ``PAIRS`` that is set while the other of its pair is not, with that other."""
+    return _alone(_with_file(environment, dotenv))
+
+
 def find_secret(name: str, environment: Mapping[str, str], dotenv: Path) -> str:
     """Return the secret of a plugin that the environment has under ``name``; otherwise that of the file ``dotenv``.
 
@@ -100,11 +105,14 @@ def _with_file(environment: Mapping[str, str], dotenv: Path) -> dict[str, str | 
 
 
 def _halves(environment: Mapping[str, str], dotenv: Path, both: Mapping[str, str | None]) -> Iterator[str]:
-    for pair in PAIRS:
-        for name, other in (pair, pair[::-1]):
-            if _text(both, name):
-                place = "the environment" if _text(environment, name) else str(dotenv.absolute())
-                yield f"{name} is in {place}, but {other} is neither in the environment nor in {dotenv.absolute()}"
+    for name, other in _alone(both).items():
+        place = "the environment" if _text(environment, name) else str(dotenv.absolute())
+        yield f"{name} is in {place}, but {other} is neither in the environment nor in {dotenv.absolute()}"
+
+
+def _alone(both: Mapping[str, str | None]) -> dict[str, str]:
+    pairs = (names for pair in PAIRS for names in (pair, pair[::-1]))
+    return {name: other for name, other in pairs if _text(both, name) and not _text(both, other)}
 
 
 def _warn_of_two_places(environment: Mapping[str, str], dotenv: Path, both: Mapping[str, str | None]) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Hashable, Mapping
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -34,18 +35,20 @@ def load_config(
     *,
     root: str | Path | None = None,
     origin: str = COMMAND_LINE,
+    origins: Mapping[str, str] = MappingProxyType({}),
 ) -> PipelineConfig:
     """Return the configuration of ``file`` with ``overrides``, which are values by key and win over the file.
 
     The key of a value in a section is written ``alpaca.feed``. Without a file all values come from ``overrides``.
     ``root`` is the folder in which the relative paths of the configuration begin; without it, that of the key ``root``,
     or the current folder. The path ``file`` itself always begins in the current folder. ``origin`` is what errors call
-    the place where the overrides were given. Raises ``ConfigurationError``. Only the file is read; nothing is written.
+    the place where the overrides were given, except those keys that ``origins`` has. Raises ``ConfigurationError``.
+    Only the file is read; nothing is written.
     """
     overrides = {**(overrides or {}), **({} if root is None else {"root": root})}
     given = {} if file is None else read_yaml(Path(file))
     source = origin if file is None else str(file)
-    origins = dict.fromkeys(overrides, origin)
+    origins = {**dict.fromkeys(overrides, origin), **origins}
     merged = _merged(given, overrides, source)
     _check_keys(merged, source, origins)
     name = str(merged.get("provider"))
@@ -57,6 +60,17 @@ def load_config(
     except ConfigurationError as error:
         key = str(error).partition(":")[0]
         raise ConfigurationError(f"{_origin(key, source, origins)}: {error}") from error
+
+
+def file_of_environment(environment: Mapping[str, str]) -> str | None:
+    """Return the configuration that MARKETPIPE_CONFIG names; None if it is not set.
+
+    Raises ``ConfigurationError``, which names the variable, if there is no such file.
+    """
+    file = environment.get(CONFIG_VARIABLE)
+    if file and not os.path.exists(file):
+        raise ConfigurationError(f"{CONFIG_VARIABLE}: there is no file {os.path.abspath(file)}")
+    return file or None
 
 
 def usual_file(root: Path | None = None) -> Path | None:

@@ -11,7 +11,7 @@ from attrs import asdict, frozen
 
 from marketpipe.config.calendar import HaltConfig
 from marketpipe.config.classes import SECTIONS, PipelineConfig, StoreConfig, known_keys
-from marketpipe.config.credentials import PAIRS, place_of_credentials
+from marketpipe.config.credentials import PAIRS, half_pairs, place_of_credentials
 from marketpipe.config.file import read_yaml
 from marketpipe.shared_kernel.domain.trading_date import CalendarException
 
@@ -77,13 +77,19 @@ def _origin(key: str, given: Mapping[str, Any], overrides: Mapping[str, Any]) ->
 
 
 def _credentials(environment: Mapping[str, str], dotenv: Path) -> list[ValueInForce]:
-    """Return the pair as one value, or as two if its halves come from two places."""
+    """Return the pair as one value, or as two if its halves come from two places, or one of them is not set."""
     places = place_of_credentials(environment, dotenv)
     if places is None:
-        return [ValueInForce(" and ".join(PAIRS[0]), None, Origin.NOWHERE)]
+        return [*_halves(environment, dotenv)] or [ValueInForce(" and ".join(PAIRS[0]), None, Origin.NOWHERE)]
     names = [" and ".join(places)] if len({*places.values()}) == 1 else [*places]
     origins = [Origin.DOTENV if is_file else Origin.ENVIRONMENT for is_file in places.values()]
     return [ValueInForce(name, HIDDEN, origin) for name, origin in zip(names, origins, strict=False)]
+
+
+def _halves(environment: Mapping[str, str], dotenv: Path) -> Iterator[ValueInForce]:
+    for name, other in half_pairs(environment, dotenv).items():
+        yield ValueInForce(name, HIDDEN, Origin.ENVIRONMENT if environment.get(name, "").strip() else Origin.DOTENV)
+        yield ValueInForce(other, None, Origin.NOWHERE)
 
 
 def plain(value: Any) -> object:

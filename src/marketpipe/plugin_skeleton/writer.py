@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -25,6 +27,9 @@ FILES: Final[Mapping[str, str]] = {
 }
 """The template of each file of the package."""
 LONGEST_NAME: Final = 40
+PREFIX: Final = "marketpipe_"
+"""What the name of the module begins with: so a provider may be called as its SDK, which may be installed."""
+IMPORTED: Final = frozenset({"marketpipe", "pytest"})
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", re.ASCII)
 
 
@@ -72,6 +77,13 @@ def _check_name(name: str) -> None:
         raise ConfigurationError(
             f"{name!r} is a key of the configuration, and a provider's section bears its name: choose another name"
         )
+    if keyword.iskeyword(name) or name in sys.stdlib_module_names or name in IMPORTED:
+        raise ConfigurationError(
+            f"{name!r} is a word of Python or the name of a module that the package uses: choose another name, such as "
+            f"'{name}_data'"
+        )
+    if name.startswith(PREFIX):
+        raise ConfigurationError(f"the package of {name!r} would be {PREFIX}{name}: leave out the first word")
 
 
 def _check_folder(folder: Path) -> None:

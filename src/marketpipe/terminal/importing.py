@@ -103,7 +103,7 @@ def print_import(report: ImportReport, *, as_json: bool) -> None:
     elif report.ingestion is not None:
         for line in _stored(report.ingestion, report.preview.timeframe):
             out(line)
-        print_failures(report.ingestion)
+        print_failures(report.ingestion, "correct what is wrong in the files, then run the same command again")
     elif report.preview.ok:
         out("nothing was written; leave out --dry-run to import these bars")
     else:
@@ -117,8 +117,8 @@ def _stored(report: IngestionReport, timeframe: Timeframe) -> Iterator[str]:
         yield f"job {report.job_id} {report.state}: {count_of(report.official.answered, 'official day')} stored"
         if changed := len(report.official.changed):
             yield (
-                f"{count_of(changed, 'official day')} changed: minutes that are stored of them count as missing "
-                "until you import them again"
+                f"{count_of(changed, 'official day')} changed: if the store has minutes of them too, these count as "
+                "missing until you import them again"
             )
         return
     counts = ", ".join(f"{count:,} {outcome}" for outcome in Outcome if (count := report.count(outcome)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import asdict
 
@@ -17,7 +18,8 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
 from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
 from marketpipe.terminal.verbosity import is_wanted
 
-FAILURES_SHOWN = 20
+T = TypeVar("T")
+RANGES_SHOWN = 20
 
 
 def print_plan(report: PlanReport, *, as_json: bool) -> None:
@@ -110,27 +112,37 @@ def _counts(report: IngestionReport) -> str:
     return ", ".join(parts) + (f"; {report.left:,} not requested" if report.left else "")
 
 
-def print_failures(report: IngestionReport) -> None:
+def print_failures(
+    report: IngestionReport, advice: str = "run the same command again to retry only what failed"
+) -> None:
     """Print to standard error what failed, and what to do."""
     for failure in report.aggregates.failures:
         err(f"failed: {failure}")
     _print_first(report.failures, report.outcomes)
     _print_first(report.official.failures, report.official.failures, "the official day of ")
     if report.failures or report.official.failures:
-        err("run the same command again to retry only what failed")
+        err(advice)
 
 
 def _print_first(failures: Mapping[SymbolDay, str], requested: Iterable[SymbolDay], of: str = "") -> None:
     """Print failures in ranges: days of a symbol that failed for one reason, and no ``requested`` day between them."""
-    ranges = [
-        (list(days), reason)
-        for (_, reason), days in groupby(sorted(requested), lambda day: (day.symbol, failures.get(day)))
-        if reason is not None
-    ]
-    for days, reason in ranges[:FAILURES_SHOWN]:
+    ranges = _ranges(requested, failures.get)
+    for days, reason in ranges[:RANGES_SHOWN]:
         err(f"failed: {of}{_range(days)}: {reason}")
-    if left := sum(len(days) for days, _ in ranges[FAILURES_SHOWN:]):
-        err(f"… and {count_of(left, 'more symbol-day')}; --json lists all of them")
+    if left := _more(ranges):
+        err(left)
+
+
+def _ranges(days: Iterable[SymbolDay], alike: Callable[[SymbolDay], T | None]) -> list[tuple[list[SymbolDay], T]]:
+    """Return those days of a symbol together between which all are ``alike``; none for which that is None."""
+    grouped = groupby(sorted(days), lambda day: (day.symbol, alike(day)))
+    return [(list(some), what) for (_, what), some in grouped if what is not None]
+
+
+def _more(ranges: Sequence[tuple[list[SymbolDay], object]]) -> str:
+    """Return the line in the place of the ranges that are not printed; "" if there are none."""
+    left = sum(len(days) for days, _ in ranges[RANGES_SHOWN:])
+    return f"… and {count_of(left, 'more symbol-day')}; --json lists all of them" if left else ""
 
 
 def _range(days: Sequence[SymbolDay]) -> str:
@@ -189,8 +201,7 @@ def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> N
     if as_json:
         print_json(_audit_as_json(report, config))
         return
-    for restatement in report.restatements:
-        out(f"{restatement.comparison.symbol_day}: {_differences(restatement)}")
+    _print_restatements(report)
     for adjustment in report.adjustments:
         out(f"{_adjusted_history(adjustment)}:")
         out(f"  {_adopt_command(adjustment, config)}", is_prose=False)
@@ -207,16 +218,35 @@ def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> N
         out("nothing was changed; --adopt replaces the bars that differ and keeps the old ones as a revision")
 
 
-def _differences(restatement: Restatement) -> str:
-    compared = restatement.comparison
-    if restatement.is_withdrawn:
-        return f"the provider returns no bars any more; the {compared.removed:,} stored bars are kept"
-    counts = {name: getattr(compared, name) for name in ("added", "removed", "changed", "unchanged")}
+def _print_restatements(report: AuditReport) -> None:
+    """Print the days that differ in ranges: compared days of a symbol that follow each other and differ alike."""
+    found = {restatement.comparison.symbol_day: restatement for restatement in report.restatements}
+    ranges = _ranges(report.compared, lambda day: _alike(found[day]) if day in found else None)
+    for days, _ in ranges[:RANGES_SHOWN]:
+        out(f"{_range(days)}: {_differences([found[day] for day in days])}")
+    if left := _more(ranges):
+        out(left)
+
+
+def _alike(restatement: Restatement) -> tuple[object, ...]:
+    return restatement.is_withdrawn, restatement.kind, _ratio(restatement)
+
+
+def _ratio(restatement: Restatement) -> str:
+    return "" if restatement.ratio is None else f"{restatement.ratio:.6g}"
+
+
+def _differences(alike: Sequence[Restatement]) -> str:
+    compared, first = [restatement.comparison for restatement in alike], alike[0]
+    names = ("added", "removed", "changed", "unchanged")
+    counts = {name: sum(getattr(day, name) for day in compared) for name in names}
+    if first.is_withdrawn:
+        return f"the provider returns no bars any more; the {counts['removed']:,} stored bars are kept"
     text = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    if compared.changed:
-        text += f"; prices changed by at most {compared.largest_move:.2%}"
-    if restatement.ratio is not None:
-        text += f"; all prices by the ratio {restatement.ratio:.6g}: likely a {restatement.kind}"
+    if counts["changed"]:
+        text += f"; prices changed by at most {max(day.largest_move for day in compared):.2%}"
+    if first.ratio is not None:
+        text += f"; all prices by the ratio {_ratio(first)}: likely a {first.kind}"
     return text
 
 

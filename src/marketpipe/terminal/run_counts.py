@@ -28,6 +28,8 @@ from marketpipe.shared_kernel.events import (
 
 SHORTEST_SHOWN = 1.0
 """Seconds of a wait that is shown: pacing consists of many shorter ones."""
+RATE_WINDOW = 60.0
+"""Providers count requests over so many seconds: if no wait begins so soon after another one, none is to come."""
 LONGEST_REASON = 32
 """Characters of a provider's error that are shown on one line."""
 STATUS = re.compile(r"answered (\d{3})\b")
@@ -56,6 +58,8 @@ class RunCounts:
     _started: float | None = None
     _finished: float | None = None
     _limited_until: float = -math.inf
+    _expected_end: float = -math.inf
+    _expected_until: float = -math.inf
     _trouble: str | None = None
     _tried_at: float = -math.inf
     _others: str | None = None
@@ -82,7 +86,7 @@ class RunCounts:
                 self._others, self._awaited_since = event.others, self.now() - event.seconds
                 return True
             case JobFinished():
-                self._trouble, self._limited_until = None, -math.inf
+                self._trouble, self._limited_until, self._expected_until = None, -math.inf, -math.inf
                 self._finished = self._finished or self.now()
                 self.activity = "interrupted" if event.state == "interrupted" else "refreshing aggregates"
             case AggregatesRefreshed():
@@ -96,7 +100,7 @@ class RunCounts:
 
     def _start(self, activity: str, planned: int) -> None:
         self.activity, self.planned, self.done, self.bars = activity, planned, 0, 0
-        self._started, self._finished = self.now(), None
+        self._started, self._finished, self._expected_until = self.now(), None, -math.inf
 
     def _add_outcomes(self, outcomes: Sequence[SymbolDayOutcome]) -> None:
         self.done += len(outcomes)
@@ -116,6 +120,8 @@ class RunCounts:
                 self._tried_at = self.now() + event.wait_seconds
             case RateLimitWaited():
                 self._limited_until = max(self._limited_until, self.now() + event.seconds)
+                if event.seconds >= SHORTEST_SHOWN and self.done:
+                    self._expect()
             case _:
                 return False
         return True
@@ -145,12 +151,24 @@ class RunCounts:
     def seconds_left(self) -> float | None:
         """Return how long the rest takes at the pace so far, and the present wait; None if there is no pace yet.
 
-        The whole present wait counts for the pace, as others like it will come. So this goes down while the run waits.
+        With a rate limit, bursts and waits take turns, and the pace swings. So it is measured when a wait begins, and
+        from there this goes down until the next wait does.
         """
         if not self.done or self.planned is None:
             return None
-        wait = self.longest_wait()
-        return (self.elapsed() + wait) / self.done * max(0, self.planned - self.done) + wait
+        if self.now() < self._expected_until:
+            return max(0.0, self._expected_end - self.now())
+        return self.elapsed() / self.done * self._rest + self.longest_wait()
+
+    @property
+    def _rest(self) -> int:
+        return max(0, (self.planned or 0) - self.done)
+
+    def _expect(self) -> None:
+        """Expect the end at the pace up to the end of this wait, which belongs to what is done: others will come."""
+        now, wait = self.now(), self._limited_until - self.now()
+        self._expected_end = now + max(wait, (self.elapsed() + wait) / self.done * self._rest)
+        self._expected_until = self._limited_until + RATE_WINDOW
 
     def pace(self) -> float | None:
         """Return the bars per second so far. None at the end: the summary has the pace of the whole run."""

@@ -30,6 +30,12 @@ def test_init_asks_three_questions_and_repeats_one_whose_answer_is_not_valid(tmp
     assert done.output.endswith("marketpipe plan, and marketpipe ingest\n")
 
 
+def test_init_without_an_answer_puts_its_error_on_a_line_of_its_own(tmp_path: Path) -> None:
+    done = run(tmp_path, ["init"])
+
+    assert (done.exit_code, "\nerror: no answer could be read" in done.output) == (2, True), done.output
+
+
 def test_init_with_options_asks_nothing(tmp_path: Path) -> None:
     done = run(tmp_path, [*FLAGS, "bars.yaml"])
 

@@ -88,3 +88,12 @@ def test_of_the_section_of_a_plugin_only_the_keys_are_shown(config_file: Path) -
 
     assert values["acme.url"].origin == Origin.FILE
     assert "hidden" not in str(values)
+
+
+def test_of_half_a_pair_of_credentials_each_name_is_shown(config_file: Path) -> None:
+    config_file.write_text(yaml_text({"provider": "alpaca"}))
+    (config_file.parent / ".env").write_text("ALPACA_SECRET=hidden\n")
+    values = found(config_file, {})
+
+    assert (values["ALPACA_SECRET"].origin, values["ALPACA_KEY"].origin) == (Origin.DOTENV, Origin.NOWHERE)
+    assert "hidden" not in str(values)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,9 @@ def test_an_empty_folder_is_used(tmp_path: Path) -> None:
     [
         *((name, "cannot be the name of a provider") for name in ("", "Acme", "9to5", "a-b", "a b", "../x", "a__b")),
         *((name, "cannot be the name of a provider") for name in ("_a", "a_", "é", "a\n", "a" * 41)),
+        *((name, "is a word of Python or the name of a module") for name in ("import", "class", "json", "pytest")),
+        ("marketpipe", "is a word of Python or the name of a module that the package uses"),
+        ("marketpipe_acme", "would be marketpipe_marketpipe_acme: leave out the first word"),
         ("alpaca", r"'alpaca' exists already \(Alpaca Market Data API"),
         ("symbols", "is a key of the configuration"),
         ("calendar", "is a key of the configuration"),
@@ -51,6 +55,11 @@ def test_a_name_that_no_provider_can_have_is_refused(tmp_path: Path, name: str, 
     with pytest.raises(ConfigurationError, match=complaint):
         write_plugin(name, tmp_path / "package")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_provider_may_be_called_as_an_installed_package_is(tmp_path: Path) -> None:
+    assert find_spec("httpx")
+    assert write_plugin("httpx", tmp_path / "package").name == "httpx"
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

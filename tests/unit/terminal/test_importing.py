@@ -61,7 +61,15 @@ def test_official_days_that_changed_are_named(capsys: pytest.CaptureFixture[str]
     official = OfficialDaysReport(1, 1, 0, (DAY,), {})
     report = ImportReport(evolve(PREVIEW, timeframe=Timeframe.DAY_1), evolve(STORED, official=official))
     print_import(report, as_json=False)
-    assert "1 official day changed: minutes that are stored" in capsys.readouterr().out
+    assert "1 official day changed: if the store has minutes of them too" in capsys.readouterr().out
+
+
+def test_what_failed_is_to_be_corrected_in_the_files(capsys: pytest.CaptureFixture[str]) -> None:
+    official = OfficialDaysReport(1, 0, 0, (), {DAY: "its official day was rejected"})
+    report = ImportReport(evolve(PREVIEW, timeframe=Timeframe.DAY_1), evolve(STORED, official=official))
+    print_import(report, as_json=False)
+    printed = capsys.readouterr().err
+    assert printed.endswith("rejected\ncorrect what is wrong in the files, then run the same command again\n")
 
 
 def test_questions_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from attrs import evolve
 
 from marketpipe.ingestion.domain.ingestion_plan import PlanEstimate
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
+from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
 from marketpipe.terminal.ingestion import print_audit, print_ingestion, print_plan
 from tests.support.builders import day
@@ -70,6 +71,36 @@ def test_days_that_failed_for_one_reason_are_one_range(capsys: pytest.CaptureFix
         "failed: MSFT 2024-01-02 to 2024-01-03 (2 sessions): it failed",
         "failed: MSFT 2024-01-04: it is too late",
     ]
+
+
+def test_days_that_differ_alike_are_one_range_of_an_audit(capsys: pytest.CaptureFixture[str]) -> None:
+    def compared(date: str, **counts: float) -> DayComparison:
+        return DayComparison(day("AAPL", date), **counts)  # type: ignore[arg-type]
+
+    days = [
+        compared("2024-01-02", changed=300, unchanged=90, largest_move=0.01),
+        compared("2024-01-03", changed=200, largest_move=0.02),
+        compared("2024-01-04", unchanged=390),
+        compared("2024-01-05", removed=390),
+        compared("2024-01-08", removed=380),
+        compared("2024-01-09", changed=390, largest_move=0.5, price_ratio=0.5, volume_ratio=2.0),
+    ]
+    print_audit(AuditReport({each.symbol_day: each for each in days}, {}, (), 1, 2.0), None, as_json=False)
+    withdrawn = "the provider returns no bars any more; the 770 stored bars are kept"
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "AAPL 2024-01-02 to 2024-01-03 (2 sessions): 500 changed, 90 unchanged; prices changed by at most 2.00%",
+        f"AAPL 2024-01-05 to 2024-01-08 (2 sessions): {withdrawn}",
+        "AAPL 2024-01-09: 390 changed; prices changed by at most 50.00%; all prices by the ratio 0.5: likely a split",
+    ]
+
+
+def test_of_many_days_that_differ_the_first_ranges_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    symbols = [day(f"A{chr(65 + number)}", "2024-01-02") for number in range(24)]
+    compared = {each: DayComparison(each, changed=1) for each in symbols}
+    print_audit(AuditReport(compared, {}, (), 1, 2.0), None, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[19].startswith("AT 2024-01-02: 1 changed")
+    assert lines[20] == "… and 4 more symbol-days; --json lists all of them"
 
 
 def test_one_is_singular_in_a_plan(capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,7 @@ def test_a_wait_comes_before_everything_that_may_be_left_out(width: int) -> None
     line = progress_line(counts, width).plain
     assert "rate limit: 42 s" in line
     assert "999,999" not in line
-    assert "ETA 4:17:30" in line
+    assert "ETA 4:16:48" in line
 
 
 def test_a_retry_is_on_the_line_of_a_narrow_terminal() -> None:
@@ -136,7 +136,7 @@ def test_plain_lines_come_every_five_seconds_and_once_if_a_long_wait_begins() ->
     event(1, RateLimitWaited("p", 30.0))
     event(0, RateLimitWaited("p", 30.0))
     assert written[1:] == [
-        "1 of 4 symbol-days, 25%, ETA 0:02:06, rate limit: 30 s, 390 bars, 195 bars/s, 0 requests",
+        "1 of 4 symbol-days, 25%, ETA 0:01:36, rate limit: 30 s, 390 bars, 195 bars/s, 0 requests",
     ]
     event(30, recorded(1))
     event(0, recorded(2))

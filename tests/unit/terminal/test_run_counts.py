@@ -102,9 +102,45 @@ def test_the_time_to_go_comes_from_the_pace_so_far_and_includes_the_present_wait
     counts.add(recorded(390, days=50))
     assert counts.seconds_left() == pytest.approx(10)
     counts.add(RateLimitWaited("p", 42.0))
-    assert counts.seconds_left() == pytest.approx(94)  # 52 seconds for the first half, and this wait
+    assert counts.seconds_left() == pytest.approx(52)  # as for the first half
     clock.advance(40)
-    assert counts.seconds_left() == pytest.approx(54)
+    assert counts.seconds_left() == pytest.approx(12)
+
+
+def test_under_a_rate_limit_the_time_to_go_neither_rises_nor_swings() -> None:
+    clock, shown = FakeClock(), list[float]()
+    counts = started(1000, clock)
+    for _ in range(5):  # 200 days in 5 seconds, then 55 of waiting: 245 seconds in all
+        for _ in range(5):
+            clock.advance(1)
+            counts.add(recorded(390, days=40))
+            counts.add(RateLimitWaited("p", 0.02))
+            shown.append(245 - clock.monotonic() - (counts.seconds_left() or 0.0))
+        counts.add(RateLimitWaited("p", 55.0))
+        for _ in range(11 * (counts.done < 1000)):
+            shown.append(245 - clock.monotonic() - (counts.seconds_left() or 0.0))
+            clock.advance(5)
+    assert max(map(abs, shown[5:])) <= 5.1, "before the first wait nothing is known of the limit"
+
+
+def test_when_waits_have_ended_the_pace_is_that_of_the_run_again() -> None:
+    clock = FakeClock()
+    counts = started(1000, clock)
+    clock.advance(10)
+    counts.add(recorded(390, days=100))
+    counts.add(RateLimitWaited("p", 30.0))
+    clock.advance(190)
+    counts.add(recorded(390, days=400))
+    assert counts.seconds_left() == pytest.approx(200)
+
+
+def test_a_wait_that_is_longer_than_the_rest_would_take_counts_as_a_whole() -> None:
+    clock = FakeClock()
+    counts = started(100, clock)
+    clock.advance(5)
+    counts.add(recorded(390, days=90))
+    counts.add(RateLimitWaited("p", 55.0))
+    assert counts.seconds_left() == pytest.approx(55)
 
 
 def test_the_pace_is_shown_only_while_the_run_lasts() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
+from types import MappingProxyType
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -11,7 +13,7 @@ from marketpipe.ingestion.application.ingestion_planner import Checked, Conditio
 from marketpipe.ingestion.application.ports import Checkpoints
 from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds, SessionGrid, grid_session
 from marketpipe.ingestion.domain.coverage.classification import CoverageClassifier, suspect_if_dated_ahead
-from marketpipe.ingestion.domain.coverage.daily import daily_coverage
+from marketpipe.ingestion.domain.coverage.daily import daily_coverage, with_days_alone, within_the_import
 from marketpipe.ingestion.domain.coverage.figures.market import Copies, FigureSurvey
 from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
 from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
@@ -30,6 +32,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, Tradin
 StoredSpan = tuple[TradingDate, TradingDate]
 Watch = Callable[[SymbolDays, SessionGrid], None]
 """Is called with what is known of one symbol in the sessions of a scope; again if that symbol is assessed again."""
+NO_SPANS: Final[Mapping[Symbol, StoredSpan]] = MappingProxyType({})
 SYMBOLS_OF_A_MARKET, SYMBOLS_COMPARED = 100, 20
 MUCH_BETTER = 0.8
 """Times the misfit of the other symbol: less, and the bars are the symbol's own."""
@@ -47,6 +50,8 @@ class _Run:
     spans: Mapping[Symbol, StoredSpan]
     figures: FigureSurvey
     premature: Mapping[SymbolDay, Timestamp]
+    takes_days_alone: bool
+    imported: Mapping[Symbol, StoredSpan]
     watch: Watch
 
 
@@ -82,12 +87,18 @@ class CoverageAssessor:
         self._calendar, self._finality, self._clock = calendar, finality, clock
         self._checkpoints, self._inventory, self._thresholds = checkpoints, inventory, thresholds
 
-    def assess(self, scope: IngestionScope, watch: Watch = _unwatched) -> tuple[SymbolCoverage, ...]:
+    def assess(
+        self,
+        scope: IngestionScope,
+        imported: Mapping[Symbol, StoredSpan] = NO_SPANS,
+        watch: Watch = _unwatched,
+    ) -> tuple[SymbolCoverage, ...]:
         """Return one coverage for each symbol, ascending, over the sessions of the scope that have begun.
 
         ``watch`` receives what each symbol is judged by, so that it need not be read again. The baseline includes the
         sessions around the scope and those of a year before it, and the market all symbols of the store, wanted or not;
-        an even sample of 100 if it has more.
+        an even sample of 100 if it has more. ``imported``: the first and the last date of symbols of which nothing is
+        expected before and after.
         """
         spans = self._checkpoints.stored_spans()
         grid = self._grid(scope, min((first for first, _ in spans.values()), default=scope.first))
@@ -98,10 +109,10 @@ class CoverageAssessor:
             grid, market, scope.session_kind, self._thresholds, ratios.lowest(), figures.market()
         )
         premature = self._checkpoints.premature(self._clock.now().plus(CLOCKS_DIFFER))
-        run = _Run(scope, classifier, spans, figures, premature, watch)
-        of_days = self._of_days_alone(scope)
+        run = _Run(scope, classifier, spans, figures, premature, self._takes_days_alone(), imported, watch)
+        of_days = self._of_days_alone(scope) if run.takes_days_alone else frozenset()
         found = {
-            symbol: self._of_days(symbol, grid.cut(grid.within(scope.first, scope.last)), watch)
+            symbol: self._of_days(symbol, grid.cut(grid.within(scope.first, scope.last)), run)
             if symbol in of_days
             else self._assess(symbol, run)
             for symbol in scope.symbols
@@ -163,14 +174,12 @@ class CoverageAssessor:
         return survey.sessions()
 
     def _of_days_alone(self, scope: IngestionScope) -> frozenset[Symbol]:
-        if not self._takes_days_alone():
-            return frozenset()
         return frozenset(scope.symbols) - self._checkpoints.requested_spans().keys()
 
-    def _of_days(self, symbol: Symbol, grid: SessionGrid, watch: Watch) -> SymbolCoverage:
+    def _of_days(self, symbol: Symbol, grid: SessionGrid, run: _Run) -> SymbolCoverage:
         official = self._official_days(symbol, grid)
-        watch(SymbolDays.of(symbol, grid, {}, {}, official=official), grid)
-        return daily_coverage(symbol, grid, official)
+        run.watch(SymbolDays.of(symbol, grid, {}, {}, official=official), grid)
+        return daily_coverage(symbol, grid, official, run.imported.get(symbol))
 
     def _official_days(self, symbol: Symbol, grid: SessionGrid) -> Mapping[TradingDate, OfficialDay | None]:
         return self._official.between(symbol, grid.dates[0], grid.dates[-1]) if self._official and grid.dates else {}
@@ -207,6 +216,9 @@ class CoverageAssessor:
         findings = suspect_if_dated_ahead(findings, days.records[part], self._clock.now().plus(CLOCKS_DIFFER))
         wanted, sessions = days.cut(part), grid.cut(part)
         run.watch(wanted, sessions)
+        if run.takes_days_alone:
+            findings = with_days_alone(findings, grid.dates[part], official)
+        findings = within_the_import(findings, grid.dates[part], run.imported.get(symbol))
         return SymbolCoverage.of(wanted, sessions, findings, strays)
 
     def _examined(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> tuple[Checked, Conditions]:

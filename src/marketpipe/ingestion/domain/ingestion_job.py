@@ -216,6 +216,18 @@ class IngestionJob:
     def counts(self) -> Mapping[Outcome, int]:
         return self._outcomes.counts()
 
+    @property
+    def totals(self) -> tuple[int, int, int]:
+        """How many symbol-days were planned, are done and have failed; of a job that needed no minutes, official days.
+
+        What is done has an outcome and has not failed.
+        """
+        official = self.official
+        if not self.planned and official.requested:
+            return official.requested, official.answered, len(official.failures)
+        failed = self.counts.get(Outcome.FAILED, 0)
+        return self.planned, len(self._outcomes) - failed, failed
+
     def absorb(self, outcomes: Iterable[SymbolDayOutcome]) -> None:
         if self._state is not JobState.RUNNING:
             raise StateError(f"job {self.job_id} is {self._state} and takes no more outcomes")

@@ -78,7 +78,10 @@ class RecordedFile:
 
 @frozen
 class JobRecord:
-    """Moments are RFC 3339 in UTC; ``finished_at`` is None while the job runs."""
+    """Moments are RFC 3339 in UTC; ``finished_at`` is None while the job runs.
+
+    ``planned``, ``done`` and ``failed`` are symbol-days; of a job that needed no minutes, official days.
+    """
 
     job_id: int
     state: str

@@ -132,11 +132,10 @@ class SQLiteJobs:
             return int(cursor.lastrowid or 0)
 
     def close(self, job: IngestionJob, now: Timestamp) -> None:
-        failed = job.counts.get(Outcome.FAILED, 0)
         with self._file.transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET state = ?, finished_at = ?, planned = ?, done = ?, failed = ? WHERE job_id = ?",
-                (str(job.state), str(now), job.planned, len(job.outcomes) - failed, failed, job.job_id),
+                (str(job.state), str(now), *job.totals, job.job_id),
             )
 
     def interrupted(self) -> Sequence[InterruptedJob]:

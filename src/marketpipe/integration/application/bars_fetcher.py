@@ -20,6 +20,7 @@ from concurrent.futures import Executor
 
 from marketpipe.integration.application.ports import AnswerAssembler, MarketDataProvider, SymbolDayAssembler
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
     BarsExhausted,
@@ -75,13 +76,20 @@ class OfficialDaysFetcher:
         provider: MarketDataProvider,
         assembler_for: Callable[[BarsRequest], AnswerAssembler],
         bus: EventBus,
+        is_stopped: Callable[[], bool],
     ) -> None:
         self._provider, self._assembler_for, self._bus = provider, assembler_for, bus
+        self._is_stopped = is_stopped
 
     def on_official_days_requested(self, event: OfficialDaysRequested) -> None:
-        """Return when the answer has been handled. Raises ``ProviderError`` and what handlers raise."""
+        """Return when the answer has been handled. Raises ``ProviderError`` and what handlers raise.
+
+        Raises ``IngestionInterrupted`` after the page in work if the run is to stop: nothing of the answer is stored.
+        """
         refused, assembler = list[RefusedSymbol](), self._assembler_for(event.request)
         for page in self._provider.fetch_batch(event.request):
+            if page.next_cursor is not None and self._is_stopped():
+                raise IngestionInterrupted("stopped between two pages of official days")
             refused.extend(page.refused)
             assembler.add(page)
         self._bus.publish(OfficialDaysFetched(event.request, assembler.close(), tuple(refused)))

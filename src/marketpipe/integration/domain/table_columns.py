@@ -26,6 +26,8 @@ _USUAL: Final[Mapping[str, str]] = {
 USUAL_NAMES: Final = {name: role for role, names in _USUAL.items() for name in names.split()}
 """Roles by the usual names of their columns, in lower case and without anything but letters and digits."""
 ADJUSTED_CLOSE: Final = "adjclose"
+UNNAMED_INDEX: Final = "__index_level_0__"
+"""The column that Arrow makes of the index of a pandas DataFrame if it has no name."""
 HEADERLESS: Final[Mapping[int, tuple[str, ...]]] = {
     5: ("timestamp", *PRICES),
     6: ("timestamp", *PRICES, "volume"),
@@ -127,7 +129,7 @@ def _missing(columns: Mapping[str, str], names: Sequence[str]) -> list[str]:
         missing.insert(0, "timestamp")
     if not missing:
         return []
-    return [
-        f"no column is named like {', '.join(missing)}; the table has {', '.join(names)}: name it with "
-        f"{columns_argument(missing)}"
-    ]
+    advice = f"name it with {columns_argument(missing)}"
+    if missing == ["timestamp"] and UNNAMED_INDEX in names:
+        advice = 'if the index of the DataFrame has the times, give frame.rename_axis("timestamp")'
+    return [f"no column is named like {', '.join(missing)}; the table has {', '.join(names)}: {advice}"]

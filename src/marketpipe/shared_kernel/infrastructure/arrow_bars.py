@@ -27,6 +27,7 @@ BAR_SCHEMA = pa.schema(
 )
 """The canonical columns. A table may have a further column ``raw``: the provider's text of records that could not be
 read."""
+PRICES = ("open", "high", "low", "close")
 VALUES = tuple(name for name in BAR_SCHEMA.names if name != "timestamp")
 SCHEMA_VERSION = 1
 """The version of these columns; it is in every day file."""
@@ -66,3 +67,13 @@ def differing_rows(before: pa.Table, after: pa.Table) -> npt.NDArray[np.bool_]:
         one_is_null = pc.xor(pc.is_null(before[name]), pc.is_null(after[name]))
         changed |= pc.or_(differs, one_is_null).to_numpy()
     return changed
+
+
+def has_price(bars: pa.Table) -> npt.NDArray[np.bool_]:
+    """Return for each row whether any of its prices is a value, if not a good one; null and NaN are none."""
+    import pyarrow.compute as pc
+
+    found = np.zeros(len(bars), np.bool_)
+    for name in PRICES:
+        found |= ~pc.is_null(bars[name], nan_is_null=True).to_numpy()
+    return found

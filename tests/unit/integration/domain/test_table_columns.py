@@ -53,6 +53,13 @@ def test_missing_columns_are_named() -> None:
     assert 'columns={"close": "…", "volume": "…"}' in found.questions[0]
 
 
+def test_an_index_of_pandas_without_a_name_is_to_be_named() -> None:
+    bars = [name for name in CANONICAL if name != "timestamp"]
+    (question,) = assign([*bars, "__index_level_0__"], {}).questions
+    assert question.endswith('if the index of the DataFrame has the times, give frame.rename_axis("timestamp")')
+    assert assign([*CANONICAL, "__index_level_0__"], {}).questions == ()
+
+
 def test_a_stated_column_that_does_not_exist_is_named() -> None:
     assert "no column 'px'" in assign(CANONICAL, {"open": "px"}).questions[0]
 

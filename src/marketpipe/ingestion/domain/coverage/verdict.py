@@ -37,7 +37,10 @@ class Verdict(Enum):
     SHORT = "short"
     """The provider repeated its answer, so it has no more; the evidence is still against it: see ``Suspicion``."""
     UNLISTED = "unlisted"
-    """Before the symbol's first bars or after its last: requested, and the provider had no bars."""
+    """Before the symbol's first bars or after its last: requested, and the provider had no bars.
+
+    Or of imported bars: before the symbol's first or after its last, if no dates are named.
+    """
     PENDING = "pending"
     """Not requested, and the session is not final yet."""
 

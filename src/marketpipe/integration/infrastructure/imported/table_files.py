@@ -55,6 +55,11 @@ def read_source(given: object) -> SourceTable:
         return read_files([given])
     if isinstance(given, list | tuple) and all(isinstance(each, str | Path) for each in given):
         return read_files(given)
+    if getattr(getattr(given, "columns", None), "nlevels", 1) > 1:
+        raise ConfigurationError(
+            "the columns of the DataFrame have two levels, as those of yfinance have. For one symbol give "
+            'frame.droplevel(1, axis=1) and symbol="…", for several frame.stack(level=1).reset_index()'
+        )
     try:
         return SourceTable(pa.table(given))
     except (TypeError, ValueError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -117,6 +122,8 @@ def _read(path: Path) -> Iterator[SourceTable]:
             yield _read_text(_opened(path.name, path, lambda: pa.input_stream(str(path), compression=compression)))
     except (OSError, ValueError, zipfile.BadZipFile) as error:  # also a path with a null character
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, FileNotFoundError) and not path.is_absolute():
+            reason = f"{reason}; relative paths begin in the current folder, or in --root"
         raise ConfigurationError(f"{path.absolute()} cannot be read: {reason}") from error
 
 

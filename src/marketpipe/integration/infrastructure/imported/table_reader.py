@@ -37,7 +37,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP, differing_rows
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP, differing_rows, has_price
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 
 Int64s = npt.NDArray[np.int64]
@@ -157,6 +157,10 @@ class _Reading:
         bars = pa.table(
             [pa.array(micros, pa.int64()).cast(TIMESTAMP), *prices, *self._optional(columns, unit)], schema=BAR_SCHEMA
         )
+        priced = has_price(bars)  # Yahoo has a row of nulls for a session that it lost
+        self._count("rows without any price", ~priced)
+        if not priced.all():
+            bars, owners, micros = bars.filter(pa.array(priced)), owners[priced], micros[priced]
         return self._ordered(preview, bars, symbols, owners, micros)
 
     def _check_timeframe(self, times: BarTimes) -> None:

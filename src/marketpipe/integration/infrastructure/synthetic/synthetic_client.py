@@ -25,6 +25,8 @@ from marketpipe.shared_kernel.domain.trading_date import MINUTES_A_DAY, TradingS
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 
 BARS_PER_PAGE = 10_000
+OFFICIAL_DAYS_PER_PAGE = 100
+"""Each is computed from the minutes of its day; a stop waits for the page in work."""
 TICK = 0.01
 """Prices are multiples of this, in dollars."""
 Floats = npt.NDArray[np.float64]
@@ -55,14 +57,15 @@ class SyntheticClient:
         )
 
     def fetch_batch(self, request: BarsRequest) -> Iterator[RawMarketData]:
-        """Yield pages of complete symbol-days, at most 10,000 bars each. Official days agree with the minutes."""
-        bars_of = self._official if request.timeframe is Timeframe.DAY_1 else self._day
+        """Yield pages of complete symbol-days: at most 10,000 minutes, or 100 official days, which agree with them."""
+        official = request.timeframe is Timeframe.DAY_1
+        bars_of, most = (self._official, OFFICIAL_DAYS_PER_PAGE) if official else (self._day, BARS_PER_PAGE)
         days: list[tuple[Symbol, pa.Table]] = []
         rows = 0
         for symbol in sorted(request.symbols):
             for asked in request.sessions:
                 day = bars_of(symbol, asked)
-                if days and rows + len(day) > BARS_PER_PAGE:
+                if days and rows + len(day) > most:
                     yield _page(days, next_cursor=f"{symbol}|{asked.trading_date}")
                     days, rows = [], 0
                 days.append((symbol, day))

@@ -300,6 +300,14 @@ class BarLoader:
         versions = self._as_of.versions(BarRange(symbol, first, last, Timeframe.MINUTE_1), as_of)
         return frozenset(version.symbol_day.trading_date for version in versions)
 
+    def official_dates(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, as_of: Timestamp | None = None
+    ) -> frozenset[TradingDate]:
+        """Return the dates between these, both inclusive, of which there are official days; now, or at ``as_of``."""
+        stored = self._official_as_of(as_of, BarRange(symbol, first, last, Timeframe.DAY_1))
+        times = stored["timestamp"].cast(pa.int64()).to_pylist()
+        return frozenset(TradingDate.of(Timestamp.from_epoch_micros(time)) for time in times)
+
     def _bars(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
         """Return what was made from minutes, in the columns of bars."""
         if as_of is not None:
@@ -381,7 +389,7 @@ class BarLoader:
         except PartitionUnreadableError as error:
             raise _damage(wanted, error) from error
 
-    def _official_as_of(self, as_of: Timestamp, wanted: BarRange) -> pa.Table:
+    def _official_as_of(self, as_of: Timestamp | None, wanted: BarRange) -> pa.Table:
         try:
             years = wanted.first.day.year, wanted.last.day.year
             return wanted.within(self._official.of(wanted.symbol, *years, as_of))

@@ -100,6 +100,8 @@ def test_what_cannot_be_read_is_refused_with_the_file(tmp_path: Path, name: str,
 def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"missing\.csv cannot be read"):
         read_source(tmp_path / "missing.csv")
+    with pytest.raises(ConfigurationError, match="relative paths begin in the current folder, or in --root"):
+        read_source("missing.csv")
 
 
 def test_files_with_other_columns_are_refused(tmp_path: Path) -> None:
@@ -118,6 +120,14 @@ def test_files_with_prices_in_two_units_of_their_format_are_refused(tmp_path: Pa
 def test_what_is_no_table_is_refused(given: object) -> None:
     with pytest.raises(ConfigurationError, match="is no table that can be imported"):
         read_source(given)
+
+
+def test_a_frame_with_two_levels_of_columns_is_refused_with_how_to_make_one_of_them() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({("Close", "AAPL"): [1.5], ("Volume", "AAPL"): [100]})
+    with pytest.raises(ConfigurationError, match=r"two levels, .* give frame\.droplevel\(1, axis=1\) and symbol="):
+        read_source(frame)
+    assert read_source(frame.droplevel(1, axis=1)).table.column_names == ["Close", "Volume"]
 
 
 @pytest.mark.parametrize(

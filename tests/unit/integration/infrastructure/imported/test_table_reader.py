@@ -143,6 +143,16 @@ def test_days_without_a_session_are_left_out_and_counted() -> None:
     assert found.preview.bars == len(table)
 
 
+def test_minutes_without_any_price_are_left_out_and_counted() -> None:
+    table = DAY.table()
+    gaps = table.slice(10, 2)
+    for name, value in zip(PRICES, (None, math.nan, None, None), strict=True):
+        gaps = gaps.set_column(gaps.schema.get_field_index(name), name, pa.array([value] * 2, pa.float64()))
+    found = read(pa.concat_tables([table.slice(0, 10), gaps, table.slice(12)]), symbol="AAPL")
+    assert found.preview.left_out == {"rows without any price": 2}
+    assert found.preview.bars == len(table) - 2
+
+
 def test_the_bars_of_each_date_are_counted() -> None:
     found = read(Market().table(), symbol="AAPL")
     counts = {str(date): count for date, count in found.dates()[found.symbols[0]].items()}
@@ -226,6 +236,8 @@ def test_prices_of_32_bits_are_the_decimal_numbers_that_were_meant() -> None:
     rows = table.slice(0, len(odd)).drop_columns(["vwap"])
     for name in PRICES:
         rows = rows.set_column(rows.schema.get_field_index(name), name, odd)
+    priced = pa.array([1234.56, 0.0001, 1 / 3, 5.0, 5.0, 487_300.03], pa.float32())  # else they are left out
+    rows = rows.set_column(rows.schema.get_field_index("close"), "close", priced)
     *found, missing, nan, large = read(rows, symbol="AAPL", price_unit="dollars").table["open"].to_pylist()
     assert found == [1234.56, 0.0001, pytest.approx(1 / 3)]
     assert missing is None

@@ -12,6 +12,7 @@ from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.synthetic.synthetic_client import BARS_PER_PAGE, SyntheticClient
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind
 from marketpipe.testing import BarRow, bars_in, bars_request, read_pages, sessions
@@ -136,6 +137,13 @@ def test_pages_are_cut_between_symbol_days_before_they_exceed_10_000_bars() -> N
     assert min(size + runs(following)[0] for size, following in zip(sizes, pages[1:], strict=False)) > BARS_PER_PAGE
     assert sum(len(page.runs) for page in pages) == len(asked.symbol_days)
     assert [page.next_cursor is None for page in pages] == [False] * (len(pages) - 1) + [True]
+
+
+def test_official_days_come_in_pages_of_100_so_that_a_stop_need_not_wait_for_all_of_them() -> None:
+    asked = evolve(bars_request(("AAPL", "IBM"), "2023-06-01", "2023-09-29"), timeframe=Timeframe.DAY_1)
+    pages = read_pages(SyntheticClient(7), asked)
+    assert [page.num_rows for page in pages] == [100, 68]
+    assert [page.next_cursor is None for page in pages] == [False, True]
 
 
 def runs(page: RawMarketData) -> list[int]:
