@@ -14,8 +14,8 @@ INTRODUCTION: Final = """# Exit codes
 """
 MEANINGS: Final = {
     "COMPLETE": "Everything is complete, or was done. Also if `update` found that another update is running.",
-    "SOMETHING_FAILED": "The command finished, but something failed, is missing, suspect, invalid or restated; or an error "
-    "of the provider, the store or the operating system ended it.",
+    "SOMETHING_FAILED": "The command finished, but something failed, is missing, suspect or invalid, or an audit found restated days and did not "
+    "adopt them; or an error of the provider, the store or the operating system ended it.",
     "WRONG_USAGE": "Wrong usage or configuration. No bars were written.",
 }
 OF_SIGNALS: Final = {
