@@ -14,6 +14,7 @@ from attrs import evolve
 from marketpipe.completeness import WARN, Complete
 from marketpipe.config import LATEST, Credentials, PipelineConfig, StoreConfig, load_config
 from marketpipe.config.arguments import with_known_arguments
+from marketpipe.imported_stores import refuse_other_import, refuse_requests
 from marketpipe.importing import ImportingStore
 from marketpipe.ingestion.application.audit_coordinator import ScaleKeeper, ScaleReport
 from marketpipe.ingestion.application.ingestion_planner import unconfirmed_ends
@@ -31,14 +32,7 @@ from marketpipe.parts import WorkerProcesses
 from marketpipe.provider_registry import refuse_imported, settings_of, with_known_provider
 from marketpipe.reading import checked_form
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
-from marketpipe.scoping import (
-    Symbols,
-    extended_back_to,
-    recent_sessions,
-    refuse_unknown,
-    resolved,
-    update_scope,
-)
+from marketpipe.scoping import Symbols, extended_back_to, recent_sessions, refuse_unknown, resolved, update_scope
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
@@ -109,7 +103,7 @@ class Pipeline(ImportingStore):
 
         Asks no provider, needs no credentials for Alpaca, and creates nothing on the disk.
         """
-        self._refuse_imported()
+        refuse_requests(self._parts)
         scope = self._scope(symbols, start, end)
         provided = composition.capabilities(self._parts)
         self._check(scope, provided)
@@ -144,7 +138,7 @@ class Pipeline(ImportingStore):
         ``CredentialsError`` if the provider refuses the keys.
         """
         with self._runs.run(), self._recorder.run("ingest") as ended:
-            self._refuse_imported()
+            refuse_requests(self._parts)
             scope = self._scope(symbols, start, end)
             self._check(scope)
             is_first = composition.stored_identity(self._parts).read() is None
@@ -181,7 +175,7 @@ class Pipeline(ImportingStore):
         wanted = self._scope(symbols, start, end)
         last = derived.last_day_of(wanted.first, wanted.last, length)
         if is_imported(self._parts.pipeline_config.provider):
-            self._refuse_other_import()
+            refuse_other_import(self._parts)
             refuse_unknown(wanted.symbols, self._known_symbols(), self._config.output_path)
         else:
             plan = self.plan(wanted.symbols, wanted.first, last)
@@ -224,7 +218,7 @@ class Pipeline(ImportingStore):
         provider's new bars replace the stored ones, which are kept as a revision. Raises ``ConfigurationError`` if no
         argument narrows the audit down: it would ask for the whole store again. Other errors as for ``ingest``.
         """
-        self._refuse_imported()
+        refuse_requests(self._parts)
         if symbols is None and start is None and end is None and sample is None:
             raise ConfigurationError("this audit would request the whole store again: give a sample, symbols or dates")
         share = None if sample is None else SampleShare.of(sample)
@@ -314,14 +308,9 @@ class Pipeline(ImportingStore):
             advice = f". To go on with what is stored, configure {settings}" if settings else ""
             raise DatasetMismatchError(f"{error}{advice}") from error
 
-    def _refuse_imported(self) -> None:
-        """Raise ``ConfigurationError`` if no configuration would help: the store has bars of its user's own files."""
-        if not isinstance(self._config, PipelineConfig) and (dataset := self.dataset()):
-            refuse_imported(dataset[0].provider)
-
     @contextmanager
     def _updating(self, symbols: Symbols | None) -> Iterator[None]:
-        self._refuse_imported()
+        refuse_requests(self._parts)
         self._update_scope(composition.known_state(self._parts), symbols)  # refused before a lock file is made
         with composition.update_lock(self._parts).acquired():
             yield

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from attrs import evolve
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
+from marketpipe.imported_stores import imported_spans, recorded_spans, refuse_other_import
 from marketpipe.ingestion.application.ingestion_planner import present_summaries, with_official_days
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.application.ports import MarketDataProvider
-from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.measuring import labels_of
 from marketpipe.metrics import MetricsObserver, Registry, RunTotals, metrics_in
 from marketpipe.monitoring import StoreMonitor
@@ -30,12 +30,11 @@ from marketpipe.scoping import (
     chosen_symbols,
     configured_scope,
     extended_to_the_last,
-    official_spans,
     recorded_scope,
     refuse_unknown,
     resolved,
 )
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError, StateError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -158,7 +157,7 @@ class Store:
         Raises ``ConfigurationError`` if nothing was ever ingested and the arguments do not name the range, and
         ``DatasetMismatchError`` if other imported bars are stored than the configured ones.
         """
-        self._refuse_other_import()
+        refuse_other_import(self._parts)
         return self._covered(symbols, start, end)
 
     def _covered(
@@ -169,7 +168,7 @@ class Store:
         if symbols is not None:
             refuse_unknown(scope.symbols, self._named_symbols(), self._config.output_path)
         assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(
-            scope, self._imported_spans(start, end), *watch
+            scope, imported_spans(self._parts, has_start=start is not None, has_end=end is not None), *watch
         )
         recorded = side_rings.new_recorded_files(self._parts, composition.new_stored_files(self._parts))
         lost = recorded.lost(scope.symbols, scope.first, scope.last)
@@ -358,38 +357,9 @@ class Store:
         if isinstance(self._config, PipelineConfig):
             scope = self._scope(symbols, start, end)
             return scope if end is not None else extended_to_the_last(scope, state.checkpoints.requested_spans())
-        spans, jobs = self._recorded_spans(), state.jobs.latest(EVERY_JOB)
+        spans, jobs = recorded_spans(self._parts), state.jobs.latest(EVERY_JOB)
         named, place = None if symbols is None else self._chosen(symbols), self._config.output_path
         return recorded_scope(spans, jobs, self._session(), self._latest_final, named, start, end, place)
-
-    def _recorded_spans(self) -> dict[Symbol, tuple[TradingDate, TradingDate]]:
-        """Return the first and the last recorded date of each symbol, of its official days if it has no minutes."""
-        state = composition.known_state(self._parts)
-        requested = state.checkpoints.requested_spans()
-        return {**official_spans(state.official_years, state.official_years.symbols() - requested.keys()), **requested}
-
-    def _imported_spans(
-        self, start: AnyDate | None, end: AnyDate | None
-    ) -> dict[Symbol, tuple[TradingDate, TradingDate]]:
-        """Return between which dates each symbol was imported: no others are expected unless a caller names them."""
-        imported = composition.holds_imported_bars(composition.known_state(self._parts))
-        if not imported or isinstance(self._config, PipelineConfig):
-            return {}
-        return {
-            symbol: (first if start is None else DISTANT_PAST, last if end is None else DISTANT_FUTURE)
-            for symbol, (first, last) in self._recorded_spans().items()
-        }
-
-    def _refuse_other_import(self) -> None:
-        """Raise ``DatasetMismatchError`` if imported bars are configured, and others are stored, or the reverse."""
-        provider, stored = getattr(self._config, "provider", None), composition.known_identity(self._parts)
-        if provider is None or stored is None or self._parts.market_data_provider is not None:
-            return
-        if provider != stored.provider and (is_imported(provider) or is_imported(stored.provider)):
-            raise DatasetMismatchError(
-                f"{self._config.output_path} contains the dataset of {stored}, not that of {provider}. One folder is "
-                f"one dataset: give another output_path, or provider: {stored.provider}"
-            )
 
     def _latest_final(self) -> TradingDate:
         return composition.latest_final(self._parts)
