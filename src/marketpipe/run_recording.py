@@ -21,6 +21,7 @@ from marketpipe.shared_kernel.domain.errors import (
     PipelineClosedError,
     StateError,
     StoreBusyError,
+    ValidationError,
 )
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.events import RestatementsAdopted, RestatementsFound, RunFinished
@@ -31,7 +32,7 @@ from . import composition
 
 logger = logging.getLogger("marketpipe.ingestion")
 T = TypeVar("T")
-NOT_BEGUN: Final = (ConfigurationError, StoreBusyError, PipelineClosedError)
+NOT_BEGUN: Final = (ConfigurationError, ValidationError, StoreBusyError, PipelineClosedError)
 """Errors of a run that was refused: it did nothing, and the record of the last run stays."""
 AUDIT, ADJUSTMENT = "audit", "adjustment"
 
