@@ -10,9 +10,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +18,7 @@ from attrs import field, frozen
 
 from marketpipe.reports import ValidationReport
 from marketpipe.shared_kernel.domain.predicate import Severity
-from marketpipe.shared_kernel.domain.symbol import SymbolDay
+from marketpipe.shared_kernel.domain.symbol import SymbolDay, range_as_text, ranges_alike
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
     BarsExhausted,
@@ -100,7 +98,7 @@ def log_event(event: Event) -> None:
         case JobFinished():
             logger.info("job %d: %s", event.job_id, event.state)
         case SymbolDaysRecorded():
-            for days, reason in _ranges((outcome.symbol_day, outcome.error) for outcome in event.outcomes):
+            for days, reason in _failed_ranges({each.symbol_day: each.error for each in event.outcomes}):
                 logger.warning("job %d: %s failed: %s", event.job_id, days, reason)
         case OfficialDaysChanged():
             for change in event.changes:
@@ -128,20 +126,17 @@ def log_event(event: Event) -> None:
             )
 
 
-def _ranges(results: Iterable[tuple[SymbolDay, str | None]]) -> Iterator[tuple[str, str]]:
+def _failed_ranges(reasons: Mapping[SymbolDay, str | None]) -> Iterator[tuple[str, str]]:
     """Yield days of a symbol together that failed for one reason, as text; a day without a reason ends a range."""
-    for (_, reason), some in groupby(sorted(results, key=itemgetter(0)), lambda each: (each[0].symbol, each[1])):
-        if reason is not None:
-            days = [day for day, _ in some]
-            sessions = f" to {days[-1].trading_date} ({len(days):,} sessions)" if len(days) > 1 else ""
-            yield f"{days[0]}{sessions}", reason
+    for days, reason in ranges_alike(reasons, reasons.get):
+        yield range_as_text(days), reason
 
 
 def _log_failed_official_days(event: OfficialDaysStored) -> None:
     for year in event.years:
         if year.error is not None:
             logger.warning("official days of %s in %d cannot be stored: %s", year.symbol, year.year, year.error)
-        for days, reason in _ranges((SymbolDay(year.symbol, date), reason) for date, reason in year.failed.items()):
+        for days, reason in _failed_ranges({SymbolDay(year.symbol, date): why for date, why in year.failed.items()}):
             logger.warning("%s: %s", days, reason)
     for refused in event.refused:
         logger.warning("official days of %s were refused: %s", refused.symbol, refused.reason)

@@ -7,6 +7,7 @@ from attrs import evolve
 
 from marketpipe.observers import LoggedIsolation, log_event
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.trading_date import DaysOfYear
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
     BarsExhausted,
@@ -14,14 +15,20 @@ from marketpipe.shared_kernel.events import (
     JobFinished,
     JobStarted,
     LeasesAwaited,
+    OfficialDaysStored,
     RateLimitWaited,
     RequestRetried,
+    StoredOfficialYear,
     SymbolDaysRecorded,
 )
 from marketpipe.testing import bars_request
 from tests.support.builders import day
 
 FAILED = SymbolDayOutcome(day("AAPL", "2024-01-02"), Outcome.FAILED, error="no answer in time")
+WRONG = dict.fromkeys(
+    (FAILED.symbol_day.trading_date, day("AAPL", "2024-01-03").trading_date), "its high is below its low"
+)
+YEAR = StoredOfficialYear(FAILED.symbol_day.symbol, 2024, DaysOfYear(2024), WRONG)
 GOOD = SymbolDayOutcome(day("MSFT", "2024-01-02"), Outcome.COMPLETE, rows=390)
 
 
@@ -40,6 +47,11 @@ GOOD = SymbolDayOutcome(day("MSFT", "2024-01-02"), Outcome.COMPLETE, rows=390)
             "job 3: AAPL 2024-01-02 to 2024-01-03 (2 sessions) failed: no answer",
         ),
         (SymbolDaysRecorded(3, "alpaca", (GOOD, FAILED)), "WARNING", "job 3: AAPL 2024-01-02 failed: no answer"),
+        (
+            OfficialDaysStored(bars_request(["AAPL"], "2024-01-02", "2024-01-03"), (YEAR,)),
+            "WARNING",
+            "AAPL 2024-01-02 to 2024-01-03 (2 sessions): its high is below its low",
+        ),
         (RequestRetried("alpaca", 2, 0.5, "alpaca answered 500"), "INFO", "attempt 2 failed (alpaca answered 500)"),
         (
             LeasesAwaited(12, 20.0, ("process 4711", "process 4712", "process 4713")),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from attrs import asdict
 
@@ -14,11 +12,10 @@ from marketpipe.ingestion.domain.official_days import OfficialDaysReport
 from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustment
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport, doubt_of_names
 from marketpipe.shared_kernel.domain.errors import count_of
-from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, range_as_text, ranges_alike
 from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
 from marketpipe.terminal.verbosity import is_wanted
 
-T = TypeVar("T")
 RANGES_SHOWN = 20
 
 
@@ -126,28 +123,17 @@ def print_failures(
 
 def _print_first(failures: Mapping[SymbolDay, str], requested: Iterable[SymbolDay], of: str = "") -> None:
     """Print failures in ranges: days of a symbol that failed for one reason, and no ``requested`` day between them."""
-    ranges = _ranges(requested, failures.get)
+    ranges = ranges_alike(requested, failures.get)
     for days, reason in ranges[:RANGES_SHOWN]:
-        err(f"failed: {of}{_range(days)}: {reason}")
+        err(f"failed: {of}{range_as_text(days)}: {reason}")
     if left := _more(ranges):
         err(left)
-
-
-def _ranges(days: Iterable[SymbolDay], alike: Callable[[SymbolDay], T | None]) -> list[tuple[list[SymbolDay], T]]:
-    """Return those days of a symbol together between which all are ``alike``; none for which that is None."""
-    grouped = groupby(sorted(days), lambda day: (day.symbol, alike(day)))
-    return [(list(some), what) for (_, what), some in grouped if what is not None]
 
 
 def _more(ranges: Sequence[tuple[list[SymbolDay], object]]) -> str:
     """Return the line in the place of the ranges that are not printed; "" if there are none."""
     left = sum(len(days) for days, _ in ranges[RANGES_SHOWN:])
     return f"… and {count_of(left, 'more symbol-day')}; --json lists all of them" if left else ""
-
-
-def _range(days: Sequence[SymbolDay]) -> str:
-    sessions = f" to {days[-1].trading_date} ({len(days):,} sessions)" if len(days) > 1 else ""
-    return f"{days[0]}{sessions}"
 
 
 def ingestion_as_json(report: IngestionReport) -> dict[str, object]:
@@ -221,9 +207,9 @@ def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> N
 def _print_restatements(report: AuditReport) -> None:
     """Print the days that differ in ranges: compared days of a symbol that follow each other and differ alike."""
     found = {restatement.comparison.symbol_day: restatement for restatement in report.restatements}
-    ranges = _ranges(report.compared, lambda day: _alike(found[day]) if day in found else None)
+    ranges = ranges_alike(report.compared, lambda day: _alike(found[day]) if day in found else None)
     for days, _ in ranges[:RANGES_SHOWN]:
-        out(f"{_range(days)}: {_differences([found[day] for day in days])}")
+        out(f"{range_as_text(days)}: {_differences([found[day] for day in days])}")
     if left := _more(ranges):
         out(left)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import field, frozen
 from attrs.converters import optional
@@ -16,6 +17,7 @@ from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.secret_text import visible
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
+T = TypeVar("T")
 MAX_LENGTH = 20
 _FORM = re.compile(r"[A-Z0-9](?:[A-Z0-9.\-]*[A-Z0-9])?")
 _ROOT = r"([A-Z0-9]{1,6})"
@@ -156,6 +158,21 @@ def dates_by_symbol(days: Iterable[SymbolDay]) -> Mapping[Symbol, list[TradingDa
     for day in days:
         dates[day.symbol].append(day.trading_date)
     return dates
+
+
+def ranges_alike(days: Iterable[SymbolDay], alike: Callable[[SymbolDay], T | None]) -> list[tuple[list[SymbolDay], T]]:
+    """Return those of the days together, ascending, of one symbol, between which all are ``alike``.
+
+    A day for which that is None is in no range, and ends one.
+    """
+    grouped = groupby(sorted(days), lambda day: (day.symbol, alike(day)))
+    return [(list(some), what) for (_, what), some in grouped if what is not None]
+
+
+def range_as_text(days: Sequence[SymbolDay]) -> str:
+    """Return such as "AAPL 2024-01-02", or "AAPL 2024-01-02 to 2024-01-31 (21 sessions)"; ``days`` ascend."""
+    sessions = f" to {days[-1].trading_date} ({len(days):,} sessions)" if len(days) > 1 else ""
+    return f"{days[0]}{sessions}"
 
 
 class Outcome(Enum):

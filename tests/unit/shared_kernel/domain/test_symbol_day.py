@@ -4,13 +4,28 @@ import pytest
 
 from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
-from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome
+from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, SymbolDayOutcome, range_as_text, ranges_alike
 from tests.support.builders import day
 
 
 def test_symbol_days_are_ordered_by_symbol_then_trading_date() -> None:
     days = [day("MSFT", "2024-01-02"), day("AAPL", "2024-01-03"), day("AAPL", "2023-12-29")]
     assert [str(symbol_day) for symbol_day in sorted(days)] == ["AAPL 2023-12-29", "AAPL 2024-01-03", "MSFT 2024-01-02"]
+
+
+def test_days_of_a_symbol_that_are_alike_are_one_range_until_another_comes_between() -> None:
+    kinds = {day("MSFT", "2024-01-02"): "a", day("AAPL", "2024-01-03"): "a", day("AAPL", "2024-01-02"): "a"}
+    kinds |= {day("AAPL", "2024-01-05"): "a", day("AAPL", "2024-01-08"): "b"}
+    between = day("AAPL", "2024-01-04")
+
+    ranges = ranges_alike([*kinds, between], kinds.get)
+
+    assert [(range_as_text(days), kind) for days, kind in ranges] == [
+        ("AAPL 2024-01-02 to 2024-01-03 (2 sessions)", "a"),
+        ("AAPL 2024-01-05", "a"),
+        ("AAPL 2024-01-08", "b"),
+        ("MSFT 2024-01-02", "a"),
+    ]
 
 
 def test_equal_symbol_days_are_one_key() -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from attrs import evolve
 
 from marketpipe.ingestion.domain.coverage.baseline import SessionGrid
-from marketpipe.ingestion.domain.coverage.classification import NEVER_ASKED
+from marketpipe.ingestion.domain.coverage.classification import NEVER_ASKED, PENDING
 from marketpipe.ingestion.domain.coverage.market import SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Finding, SymbolCoverage, Verdict
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
@@ -17,10 +17,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 Span = tuple[TradingDate, TradingDate]
-STORED, NO_BAR, PENDING = Finding(Verdict.COMPLETE), Finding(Verdict.EMPTY), Finding(Verdict.PENDING)
+STORED, NO_BAR = Finding(Verdict.COMPLETE), Finding(Verdict.EMPTY)
 NOT_IMPORTED: Final = Finding(Verdict.UNLISTED)
 NOT_STORED: Final = Finding(Verdict.MISSING, "neither its daily bar nor its minutes are stored")
-
 ONLY_ITS_DAY: Final = Finding(Verdict.MISSING, "its daily bar is stored, and no minutes were imported")
 
 
