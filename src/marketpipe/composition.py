@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from marketpipe.storage.application.ports import BarStore
     from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
     from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
+    from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
     from marketpipe.storage.infrastructure.reading.bar_loader import ParquetStoredBars
-    from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
     from marketpipe.validation.application.bar_validator import BarValidator
 
 READING_THREADS = 4
@@ -414,7 +414,7 @@ def stored_bars(parts: Parts) -> ParquetStoredBars:
 
 @once
 def stored_identity(parts: Parts) -> StoredIdentity:
-    from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
+    from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 
     return StoredIdentity(layout(parts))
 

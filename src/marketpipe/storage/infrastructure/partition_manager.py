@@ -42,6 +42,7 @@ from marketpipe.storage.infrastructure.day_versions import (
     joined_rejections,
     merge_bars,
 )
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     ParquetWriter,
@@ -55,7 +56,6 @@ from marketpipe.storage.infrastructure.parquet_files import (
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
-from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 
 logger = logging.getLogger("marketpipe.storage")
 

@@ -25,6 +25,7 @@ from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.domain.storage_metadata import identity_in
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity, identity_of, refuse_others
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
 from marketpipe.storage.infrastructure.official.official_reader import OfficialRows
 from marketpipe.storage.infrastructure.parquet_files import (
@@ -46,7 +47,6 @@ from marketpipe.storage.infrastructure.reading.selected_bars import (
     selected,
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, unreadable
-from marketpipe.storage.infrastructure.stored_identity import StoredIdentity, identity_of, refuse_others
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator

@@ -8,8 +8,8 @@ from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
-from marketpipe.storage.infrastructure.stored_identity import StoredIdentity
 from marketpipe.testing import bar
 from tests.support.builders import day
 from tests.support.store_on_disk import IDENTITY, StoreOnDisk, tree
