@@ -1,102 +1,144 @@
-"""Compare load_ohlcv with DuckDB and pyarrow.dataset, which are given the exact files to read.
+"""Compare reading from MarketPipe with ArcticDB, one Parquet file a symbol-year, and DuckDB over the same day files.
 
-    python benchmarks/read.py [--symbols 500] [--bars-a-day 390] [--runs 7] [--folder DIR]
+    python benchmarks/read.py [--symbols 500] [--years 40] [--bars-a-day 390] [--runs 7] [--folder DIR]
 
-It makes a store of day files and runs three queries: one symbol-year, 100 symbols x 1 month, one day of 500 symbols.
-All candidates return the same Arrow table, ordered by symbol and time: symbol, timestamp, prices, volume, trade count
-and VWAP. The peers get the files and symbols by hand, as from a user who knows the layout, so they list and filter no
-more of the tree than necessary. The tables are compared before anything is measured.
+All have the same bars: a month of ``symbols`` symbols, and a year of the first ``years``. Six questions, in interleaved
+runs with warm caches: one symbol-year; ``years`` symbols x 1 year; a fifth of the symbols x 1 month; one day, and the
+last close, of all symbols; the mean close of ``years`` symbols over the year. The answers are compared before anything
+is measured; the candidates are in readers.py. "day files" is MarketPipe without read copies. Then each candidate reads
+``years`` symbols x 1 year in a process of its own, to find its peak memory relative to the answer. ArcticDB is in the
+extra "bench".
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
-from benchmarks.comparison import measure_interleaved, parse_options, print_table
-from benchmarks.synthetic_store import FIRST, first_sessions, make_store, numbered_symbols
+import pyarrow.compute as pc
 
-from marketpipe import load_ohlcv
+from benchmarks import readers
+from benchmarks.comparison import Results, measure_interleaved, parse_options, print_table, ratio_of
+from benchmarks.readers import ARCTIC, DAY_FILES, LOADS, ONE_FILE, OURS, Reader, Span
+from benchmarks.synthetic_store import first_sessions, make_store, numbered_symbols
+from marketpipe.shared_kernel.domain.trading_date import TradingSession
 
-COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "trade_count", "vwap")
-HIVE = ds.partitioning(pa.schema([("symbol", pa.string()), ("year", pa.int32()), ("month", pa.int32())]), flavor="hive")
-Query = tuple[list[str], str, str, Sequence[str]]
-"""Symbols, first and last date, and the pattern of the files below the folder of each symbol."""
+SESSIONS = 252
+NEAR = 1e-9
+"""How far means may differ, relative to their size: a sum of doubles depends on the order of the additions."""
+AGAINST = {ARCTIC: "ArcticDB", ONE_FILE: "one file", f"{LOADS}, {DAY_FILES}": DAY_FILES}
+
+
+class Question(NamedTuple):
+    title: str
+    method: str
+    span: Span
+
+    def ask(self, reader: Reader) -> Any:
+        return getattr(reader, self.method)(self.span)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--symbols", type=int, default=500, help="symbols of the one-day query; the one-month query has a fifth of them"
-    )
+    parser.add_argument("--symbols", type=int, default=500)
+    parser.add_argument("--years", type=int, default=40, help="how many of the symbols have a year of bars")
     parser.add_argument("--bars-a-day", type=int, default=390)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--folder", type=Path)
     options = parse_options(parser)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        root = Path(folder)
-        for title, query in _make_queries(root, options.symbols, options.bars_a_day).items():
-            _measure(title, _candidates(root, query), options.runs)
+        root, year = Path(folder).resolve(), first_sessions(SESSIONS)
+        month = tuple(session for session in year if session.trading_date.day.month == year[-1].trading_date.day.month)
+        _make_stores(root, options, year, month)
+        questions = _questions(options, year, month)
+        candidates = readers.open_all(root)
+        found = {question.title: _measure(question, candidates, options.runs) for question in questions}
+        _print_ratios(found)
+        _print_peaks(root, list(candidates), questions[1].span)
 
 
-def _make_queries(root: Path, count: int, bars_a_day: int) -> dict[str, Query]:
-    """Make the stores and return the queries on them, by title."""
-    symbols, year = numbered_symbols(count), first_sessions(252)
-    month = [session for session in year if session.trading_date.day.month == FIRST.day.month]
-    some = [str(symbol) for symbol in symbols[: max(1, count // 5)]]
-    make_store(root, symbols[:1], year, bars_a_day, state=False)
-    make_store(root, symbols[: len(some)], month, bars_a_day, state=False)
-    make_store(root, symbols, month[1:2], bars_a_day, state=False)
-    first, last, day = month[0].trading_date, month[-1].trading_date, month[1].trading_date
-    within, one = f"year={first.day:%Y}/month={first.day:%m}", f"year={day.day:%Y}/month={day.day:%m}/day={day.day:%d}"
-    return {
-        "one symbol-year": ([some[0]], str(first), f"{first.day:%Y}-12-31", f"year={first.day:%Y}/*/*.parquet"),
-        f"{len(some)} symbols x 1 month": (some, str(first), str(last), f"{within}/*.parquet"),
-        f"one day of {count} symbols": ([str(symbol) for symbol in symbols], str(day), str(day), f"{one}.parquet"),
+def _make_stores(
+    root: Path, options: argparse.Namespace, year: tuple[TradingSession, ...], month: tuple[TradingSession, ...]
+) -> None:
+    """Make the day files once, with MarketPipe's copies of them, and the same bars in the peers' files."""
+    symbols, days = numbered_symbols(options.symbols), root / "days"
+    make_store(days, symbols[: options.years], year, options.bars_a_day)
+    make_store(days, symbols[options.years :], month, options.bars_a_day)
+    readers.make_copies(root)
+    tables = ((str(symbol), readers.day_files_of(days, str(symbol))) for symbol in symbols)
+    readers.write_peers(root, year[0].trading_date.day.year, tables)
+
+
+def _questions(
+    options: argparse.Namespace, year: tuple[TradingSession, ...], month: tuple[TradingSession, ...]
+) -> list[Question]:
+    names = [str(symbol) for symbol in numbered_symbols(options.symbols)]
+    years, some = names[: options.years], names[: max(1, len(names) // 5)]
+    first, begins, last = (session.trading_date for session in (year[0], month[0], month[-1]))
+    return [
+        Question("one symbol-year", "bars", Span(names[:1], first, last)),
+        Question(f"{len(years)} symbols x 1 year", "bars", Span(years, first, last)),
+        Question(f"{len(some)} symbols x 1 month", "bars", Span(some, begins, last)),
+        Question(f"one day of {len(names)} symbols", "bars", Span(names, last, last)),
+        Question(f"last close of {len(names)} symbols", "last_closes", Span(names, last, last)),
+        Question(f"mean close of {len(years)} x 1 year", "mean_closes", Span(years, first, last)),
+    ]
+
+
+def _measure(question: Question, candidates: Mapping[str, Reader], runs: int) -> Results:
+    asked: dict[str, Callable[[], Any]] = {
+        name: partial(question.ask, reader)
+        for name, reader in candidates.items()
+        if question.method not in readers.NOT_ASKED.get(name, ())
     }
-
-
-def _candidates(root: Path, query: Query) -> dict[str, Callable[[], pa.Table]]:
-    symbols, first, last, pattern = query
-    folders = [root / "data" / f"symbol={symbol}" for symbol in symbols]
-
-    connection = duckdb.connect()  # outside of the measurement
-
-    def read_with_duckdb() -> pa.Table:
-        files = [f"{folder}/{pattern}" for folder in folders]
-        read = f"SELECT {', '.join(COLUMNS)} FROM read_parquet({files}, hive_partitioning = true)"
-        return connection.sql(read).to_arrow_table()
-
-    def read_with_dataset() -> pa.Table:
-        files = [str(path) for folder in folders for path in sorted(folder.glob(pattern))]
-        return ds.dataset(files, format="parquet", partitioning=HIVE).to_table(columns=list(COLUMNS))
-
-    return {
-        "DuckDB": read_with_duckdb,
-        "pyarrow.dataset": read_with_dataset,
-        "MarketPipe: load_ohlcv": lambda: load_ohlcv(symbols, first, last, root=root),
-    }
-
-
-def _measure(title: str, candidates: dict[str, Callable[[], pa.Table]], runs: int) -> None:
-    tables = [candidate() for candidate in candidates.values()]  # warms up as well
-    ours = tables[-1]
-    for name, table in zip(candidates, tables, strict=True):
-        if not table.cast(ours.schema).equals(ours):
+    answers = {name: candidates[name].table_of(ask(), question.span) for name, ask in asked.items()}  # warms up as well
+    expected = answers[ONE_FILE]
+    for name, answer in answers.items():
+        if not _are_equal(answer, expected):
             raise SystemExit(
-                f"{name} read other bars than MarketPipe: {table.num_rows:,} rows, MarketPipe {ours.num_rows:,}"
+                f"{question.title}: {name} has {len(answer):,} other rows than {ONE_FILE}, {len(expected):,}"
             )
-    peers = list(candidates)[:-1]
-    print_table(f"{title}, {ours.num_rows:,} bars", measure_interleaved(candidates, runs), peers, ours.num_rows, "bars")
+    results = measure_interleaved(asked, runs)
+    title = f"{question.title}, {len(expected):,} rows"
+    print_table(title, results, [ARCTIC], len(expected), "rows")
+    return results
+
+
+def _are_equal(answer: pa.Table, expected: pa.Table) -> bool:
+    found = answer.select(expected.column_names).cast(expected.schema)
+    if len(expected.column_names) > 2 or len(found) != len(expected):
+        return bool(found.equals(expected))
+    closes, others = (table.sort_by("symbol")["close"] for table in (found, expected))
+    near = pc.less(pc.abs(pc.subtract(closes, others)), pc.multiply(pc.abs(others), NEAR))
+    return bool(pc.all(near).as_py())
+
+
+def _print_ratios(found: Mapping[str, Results]) -> None:
+    """Print how many times as long as others each of MarketPipe's ways takes: medians over the rounds."""
+    print(f"\n{'time relative to':<62}" + "".join(f"{name:>12}" for name in AGAINST.values()))
+    for title, results in found.items():
+        for name in results:
+            if name.startswith(OURS):
+                ratios = (ratio_of(results, name, other) if other in results else None for other in AGAINST)
+                figures = "".join(f"{'' if ratio is None else format(ratio, '.2f'):>12}" for ratio in ratios)
+                print(f"{title:<28}{name:<34}{figures}")
+
+
+def _print_peaks(root: Path, names: list[str], span: Span) -> None:
+    print(f"\npeak memory of {len(span.symbols)} symbols x 1 year, relative to the answer")
+    for name in names:
+        command = [sys.executable, readers.__file__, str(root), name, str(span.first), str(span.last), *span.symbols]
+        print(f"{name:<34}{subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip():>8}")
 
 
 if __name__ == "__main__":
