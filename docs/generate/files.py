@@ -31,7 +31,7 @@ The same bars give the same bytes. A store may be copied by any means while no p
 OTHERS: Final = """
 Each of the folders can be [configured](configuration.md). Locks of processes are beside the state (`….holder-…`,
 `….update-lock`, `….official-lock`, `….aggregation-lock`), as are the shared rate limit (`rate-limit-…`), the calendar cache
-(`sessions-….txt`) and states that `recover` has archived (`….bak`). The last two may be deleted at any time, the others only
+(`sessions-….txt`, if the sessions of the exchange are not those of the package) and states that `recover` has archived (`….bak`). The last two may be deleted at any time, the others only
 if no process uses the store.
 
 Every Parquet file states in its metadata, under keys that begin with `marketpipe.`, its symbol, trading date or period,

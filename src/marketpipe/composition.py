@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -441,6 +440,10 @@ def calendar_cache(parts: Parts) -> CalendarCache:
     given = parts.config.calendar.exceptions
     # without a configuration, as in load_ohlcv(), the store's own: those that its cache was made with
     exceptions = given if given or isinstance(parts.config, PipelineConfig) else None
-    return CalendarCache.beside(
-        parts.config.state_path, version("exchange_calendars"), files(parts).publish, exceptions
-    )
+    return CalendarCache(parts.config.state_path, _library_version, files(parts).publish, exceptions)
+
+
+def _library_version() -> str:
+    from importlib.metadata import version
+
+    return version("exchange_calendars")

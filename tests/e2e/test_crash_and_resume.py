@@ -11,7 +11,6 @@ from marketpipe.testing import Response
 from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.child_processes import wait_until
 from tests.support.cli_process import marketpipe, result_of, start_marketpipe
-from tests.support.remembered_sessions import remember_sessions
 
 SYMBOLS = [f"S{i:02d}" for i in range(6)]
 DAYS = ["2024-03-04", "2024-03-05", "2024-03-06", "2024-03-07", "2024-03-08"]
@@ -30,7 +29,6 @@ def _slow(_: int, __: object) -> Response | None:
 
 
 def _config(folder: Path, url: str) -> str:
-    remember_sessions(folder)
     file = folder / "config.yaml"
     file.write_text(
         f"provider: alpaca\nsymbols: [{', '.join(SYMBOLS)}]\nstart: 2024-03-04\nend: 2024-03-08\nworkers: 2\n"

@@ -26,10 +26,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_carries_the_schema_and_the_type_marker_and_no_tests(wheel: Path) -> None:
+def test_the_wheel_carries_the_files_beside_the_code_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
 
     assert "marketpipe/schema_v1.json" in names
+    assert "marketpipe/shared_kernel/infrastructure/sessions-XNYS.txt" in names
     assert "marketpipe/py.typed" in names
     assert "marketpipe/plugin_skeleton/client.py.txt" in names
     assert not [name for name in names if name.startswith(("tests", "config", "docs"))]

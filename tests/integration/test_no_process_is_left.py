@@ -17,7 +17,6 @@ from marketpipe.testing import Response
 from marketpipe.worker_pool import IMPORTED_BEFORE_FORKING
 from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.child_processes import Popen, run, start, wait_until
-from tests.support.remembered_sessions import remember_sessions
 from tests.support.run_environment import environment
 
 pytestmark = [
@@ -115,7 +114,6 @@ def _ingesting(root: Path, provider: str) -> Popen[str]:
         f"{provider}start: 2024-03-04\nend: 2024-06-28\ntimeframes: []\nworkers: 2\nexecutor: processes\n"
         "state_path: state/s.sqlite\n"
     )
-    remember_sessions(root)
     words = ["-m", "marketpipe", "ingest", "--config", "c.yaml"]
     return start([sys.executable, *words], cwd=root, env=environment())
 

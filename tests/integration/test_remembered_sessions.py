@@ -1,8 +1,9 @@
-"""Who finds the exchange's sessions beside the state asks neither exchange_calendars nor pandas for them."""
+"""Commands take the exchange's sessions from the package, and import only what they need."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -48,12 +49,12 @@ def modules_of(store: Path, command: str) -> tuple[int, set[str]]:
     return code, set(modules)
 
 
-def test_first_ingestion_remembers_the_sessions_beside_the_state(store: Path) -> None:
-    assert (store / "state" / f"sessions-XNYS-{version('exchange_calendars')}.txt").is_file()
+def test_an_ingestion_of_sessions_that_the_package_has_writes_no_cache(store: Path) -> None:
+    assert not list((store / "state").glob("sessions-*"))
 
 
 @pytest.mark.parametrize("command", ["plan", "ingest", "coverage", "status"])
-def test_no_later_command_asks_for_the_sessions_again(store: Path, command: str) -> None:
+def test_no_command_asks_exchange_calendars_for_the_sessions(store: Path, command: str) -> None:
     code, modules = modules_of(store, command)
     assert code == 0
     assert modules & SLOW_TO_ASK == set()
@@ -77,11 +78,16 @@ def test_an_ingestion_with_nothing_to_request_still_rebuilds_a_lost_aggregate(st
     assert (store / "aggregates" / file).is_file()
 
 
-@pytest.mark.parametrize("damage", [b"", b"garbage\n"])
-def test_a_damaged_calendar_cache_is_rebuilt_silently(store: Path, damage: bytes) -> None:
-    (file,) = (store / "state").glob("sessions-*")
-    whole = file.read_bytes()
-    file.write_bytes(damage)
-    done = marketpipe("coverage", "--config", "config.yaml", cwd=store)
+def test_exceptions_of_the_configuration_are_kept_beside_the_state(store: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "store"
+    shutil.copytree(store, copied)
+    with (copied / "config.yaml").open("a") as file:
+        file.write("calendar: {exceptions: [{date: 2024-11-29, closed: true}]}\n")
+    assert marketpipe("plan", "--config", "config.yaml", cwd=copied).returncode == 0
+    (cache,) = (copied / "state").glob("sessions-*")
+    assert cache.name == f"sessions-XNYS-{version('exchange_calendars')}.txt"
+    whole = cache.read_bytes()
+    cache.write_bytes(b"garbage\n")
+    done = marketpipe("coverage", "--config", "config.yaml", cwd=copied)
     assert (done.returncode, done.stderr) == (0, "")
-    assert file.read_bytes() == whole
+    assert cache.read_bytes() == whole

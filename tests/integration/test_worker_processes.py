@@ -23,7 +23,6 @@ from tests.support.alpaca_loopback import AlpacaLoopback, Fault, record
 from tests.support.child_processes import Popen, run, start
 from tests.support.cli_process import environment, marketpipe
 from tests.support.pipeline_ring import contents
-from tests.support.remembered_sessions import remember_sessions
 from tests.support.scripted_provider import ScriptedProvider
 
 pytestmark = pytest.mark.slow
@@ -212,7 +211,6 @@ def _start(root: Path, url: str, *words: str) -> Popen[str]:
         f"provider: alpaca\nsymbols: [{', '.join(SYMBOLS)}]\nstart: {DAYS[0]}\nend: {DAYS[1]}\ntimeframes: []\n"
         f"workers: 1\nstate_path: state/s.sqlite\nalpaca: {{base_url: '{url}', rate_limit_per_min: 100000}}\n"
     )
-    remember_sessions(root)
     command = [sys.executable, "-m", "marketpipe", "ingest", "--config", "c.yaml", "--executor", "processes", *words]
     return start(command, cwd=root, env=environment())
 

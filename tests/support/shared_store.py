@@ -21,7 +21,6 @@ from marketpipe.testing import Response
 from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.child_processes import LONGEST_SECONDS, Popen
 from tests.support.cli_process import KEYS
-from tests.support.remembered_sessions import remember_sessions
 
 SYMBOLS = [f"S{i:02d}" for i in range(8)]
 DAYS = ["2024-03-04", "2024-03-05", "2024-03-06", "2024-03-07", "2024-03-08"]
@@ -47,7 +46,6 @@ def slowly(seconds: float) -> Callable[[int, object], Response | None]:
 
 
 def write_config(folder: Path, url: str, *, rate: int = 100_000, symbols: list[str] = SYMBOLS) -> str:
-    remember_sessions(folder)
     file = folder / "config.yaml"
     file.write_text(
         f"provider: alpaca\nsymbols: [{', '.join(symbols)}]\nstart: 2024-03-04\nend: 2024-03-08\nworkers: 2\n"

@@ -1,8 +1,9 @@
-"""The sessions of the New York Stock Exchange: exchange_calendars, the exceptions over it, and a cache of the result.
+"""The sessions of the New York Stock Exchange: the shipped table or exchange_calendars, and the exceptions over both.
 
 ``ExchangeCalendar`` is the adapter of the port ``TradingCalendar``. Where its sessions come from is a function of the
-last year wanted: ``exchange_table`` asks the library, which takes a second in each process, and applies the exceptions
-that it does not know (ADR 0024); ``CalendarCache`` keeps the result in a file (ADR 0016).
+last year wanted: ``exchange_table`` takes the table of the package, or asks the library, which takes half a second in
+each process (ADR 0044), and applies the exceptions that the library does not know (ADR 0024). ``CalendarCache`` keeps
+in a file what the shipped table does not say (ADR 0016).
 """
 
 from __future__ import annotations
@@ -10,37 +11,38 @@ from __future__ import annotations
 import hashlib
 import os
 from bisect import bisect_left, bisect_right
-from calendar import isleap
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import date, time
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
-from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Final
-
-from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, CalendarException, TradingDate, TradingSession
 from marketpipe.shared_kernel.infrastructure.exchange_exceptions import KNOWN_EXCEPTIONS, LAST_OPENING_AT_TEN
+from marketpipe.shared_kernel.infrastructure.session_table import (
+    EXCHANGE,
+    LAST_SHIPPED_YEAR,
+    Hours,
+    SessionTable,
+    is_undamaged,
+    shipped_table,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-EXCHANGE: Final = "XNYS"
 EARLIEST: Final = date(1980, 1, 1)
 """The first date of the calendar."""
 LARGEST_FILE: Final = 1 << 20
 """Bytes that are read of a cache file at most: a table of fifty years takes 18 KB."""
 
-Hours = tuple[time, time]
-"""When a regular session opens and closes, by New York's wall clock."""
-
-
 USUAL_HOURS: Final = (time(9, 30), time(16))
 Exceptions = tuple[CalendarException, ...]
+FindTable = Callable[[int, Exceptions], SessionTable]
+FindShipped = Callable[[int, Exceptions], SessionTable | None]
 
 
 @lru_cache(maxsize=8)
@@ -50,17 +52,21 @@ def exchange_table(last_year: int, exceptions: Exceptions = ()) -> SessionTable:
     These are the ones that exchange_calendars knows, changed by ``KNOWN_EXCEPTIONS`` and then by ``exceptions``, those
     of the configuration. Raises ``ConfigurationError`` if they have too many different hours.
     """
-    sessions = dict(_library_sessions(last_year))
-    for exception in (*KNOWN_EXCEPTIONS, *exceptions):
-        if EARLIEST <= exception.trading_date.day <= date(last_year, 12, 31):
-            _apply(exception, sessions)
-    if len(set(sessions.values())) > len(LETTERS):
-        raise ConfigurationError(f"calendar: exceptions: more than {len(LETTERS)} different opening hours are too many")
-    return SessionTable.of(sessions, EARLIEST.year, last_year)
+    return shipped_exchange_table(last_year, exceptions) or _with_exceptions(library_table(last_year), exceptions)
+
+
+@lru_cache(maxsize=8)
+def shipped_exchange_table(last_year: int, exceptions: Exceptions = ()) -> SessionTable | None:
+    """Do the same without exchange_calendars: None if it must be asked.
+
+    That is so if its rules are others than those that the table of the package was made from, and for later years.
+    """
+    table = shipped_table() if last_year <= LAST_SHIPPED_YEAR else None
+    return None if table is None else _with_exceptions(table.until(last_year), exceptions)
 
 
 @lru_cache(maxsize=4)
-def _library_sessions(last_year: int) -> Mapping[date, Hours]:
+def library_table(last_year: int) -> SessionTable:
     """Return the sessions that exchange_calendars knows, those of 10:00 mended.
 
     Importing and asking the library takes about a second, so it is imported here and not at the top of the module.
@@ -71,16 +77,23 @@ def _library_sessions(last_year: int) -> Mapping[date, Hours]:
     schedule: DataFrame = exchange_calendars.get_calendar(EXCHANGE, start=start, end=end).schedule
     opens, closes = (schedule[column].dt.tz_convert(NEW_YORK).dt.time for column in ("open", "close"))
     days = zip(schedule.index.date, opens, closes, strict=True)
-    return {day: (time(10) if day <= LAST_OPENING_AT_TEN else first, last) for day, first, last in days}
+    sessions = {day: (time(10) if day <= LAST_OPENING_AT_TEN else first, last) for day, first, last in days}
+    return SessionTable.of(sessions, EARLIEST.year, last_year)
 
 
-def _apply(exception: CalendarException, sessions: dict[date, Hours]) -> None:
-    day = exception.trading_date.day
-    if exception.closed:
-        sessions.pop(day, None)
-        return
-    opens, closes = sessions.get(day, USUAL_HOURS)
-    sessions[day] = exception.opens or opens, exception.closes or closes
+def _with_exceptions(table: SessionTable, exceptions: Exceptions) -> SessionTable:
+    changes = dict[date, Hours | None]()
+    for exception in (*KNOWN_EXCEPTIONS, *exceptions):
+        day = exception.trading_date.day
+        if day.year in table.years:
+            before = changes[day] if day in changes else table.hours_on(day)
+            changes[day] = _changed(exception, before or USUAL_HOURS)
+    return table.with_changes(changes)
+
+
+def _changed(exception: CalendarException, hours: Hours) -> Hours | None:
+    opens, closes = hours
+    return None if exception.closed else (exception.opens or opens, exception.closes or closes)
 
 
 GIVEN: Final = ", of the configuration: "
@@ -143,57 +156,47 @@ class ExchangeCalendar:
 
 
 class CalendarCache:
-    """The sessions of an exchange, kept in a file so that other processes need not ask exchange_calendars again.
+    """What the shipped table does not say of the sessions, kept in a file beside the state.
 
-    A cache and no state: delete the file at any time. If it is damaged, belongs to something else or does not reach
-    far enough, it is rebuilt; if it cannot be written, as in a read-only folder, nothing is cached and nothing fails.
+    That is what exchange_calendars answered, so that other processes need not ask it again, and the exceptions of the
+    configuration, which a process without a configuration takes from here. A cache and no state: delete the file at any
+    time. If it is damaged, belongs to something else or does not reach far enough, it is rebuilt; if it cannot be
+    written, as in a read-only folder, nothing is cached and nothing fails.
     """
 
     def __init__(
         self,
-        file: Path,
         state: Path,
-        title: str,
-        find_table: Callable[[int], SessionTable],
+        made_by: Callable[[], str],
         publish: Callable[[Mapping[Path, bytes]], None],
+        exceptions: Iterable[CalendarException] | None = (),
+        find_table: FindTable = exchange_table,
+        find_shipped: FindShipped = shipped_exchange_table,
     ) -> None:
         """The cache is written only if the file ``state`` exists: a folder without a store must not be written into.
 
-        ``title`` names what the table was made from; a file with another title is rebuilt. ``find_table`` makes the
-        table, ``publish`` writes files under their final names, synced.
+        ``exceptions`` are those of the configuration; None, if there is none, for those that the newest cache in the
+        folder was made with. ``made_by`` returns the version of exchange_calendars. It is in the file's name, so that a
+        new version begins a new file. ``publish`` writes files under their final names, synced.
         """
-        self._file, self._state, self._title = file, state, title
-        self._find_table, self._publish = find_table, publish
+        self._state, self._made_by, self._publish = state, made_by, publish
+        remembered = _exceptions_of_a_cache(state.parent)
+        given = remembered if exceptions is None else sorted(exceptions, key=lambda each: each.trading_date)
+        self._exceptions = tuple(given)
+        self._must_remember = self._exceptions != remembered
+        self._find_table, self._find_shipped = find_table, find_shipped
         self._unsaved: SessionTable | None = None
 
-    @classmethod
-    def beside(
-        cls,
-        state: Path,
-        made_by: str,
-        publish: Callable[[Mapping[Path, bytes]], None],
-        exceptions: Iterable[CalendarException] | None = (),
-    ) -> CalendarCache:
-        """Make the cache of ``exchange_table`` beside the state file.
-
-        The version ``made_by`` of exchange_calendars is in the file's name: a new version begins a new file. See ADR
-        0016. ``exceptions`` are those of the configuration; None, if there is none, for those that the newest cache in
-        the folder was made with.
-        """
-        file = state.with_name(f"sessions-{EXCHANGE}-{made_by}.txt")
-        if exceptions is None:
-            exceptions = _exceptions_of_a_cache(state.parent)
-        given = tuple(sorted(exceptions, key=lambda each: each.trading_date))
-        known = hashlib.sha256(_text_of(KNOWN_EXCEPTIONS).encode()).hexdigest()[:16]
-        source = f"marketpipe 2: sessions of {EXCHANGE} by exchange_calendars {made_by}, exceptions {known}"
-        return cls(file, state, source + GIVEN + _text_of(given), partial(exchange_table, exceptions=given), publish)
-
     def __call__(self, last_year: int) -> SessionTable:
-        """Return a table that reaches at least to the end of ``last_year``, from the file or from ``find_table``."""
-        cached = self._read()
-        if cached is not None and last_year in cached.years:
-            return cached
-        table = self._unsaved = self._find_table(last_year)
+        """Return a table that reaches at least to ``last_year``, from the package, the file or the library."""
+        shipped = self._find_shipped(last_year, self._exceptions)
+        if shipped is None:
+            cached = self._read()
+            if cached is not None and last_year in cached.years:
+                return cached
+        elif not self._must_remember:
+            return shipped
+        table = self._unsaved = shipped or self._find_table(last_year, self._exceptions)
         self.save()
         return table
 
@@ -206,6 +209,17 @@ class CalendarCache:
         except StorageError:
             return
         self._unsaved = None
+
+    @cached_property
+    def _file(self) -> Path:
+        return self._state.with_name(f"sessions-{EXCHANGE}-{self._made_by()}.txt")
+
+    @cached_property
+    def _title(self) -> str:
+        """What the table was made from: a file with another title is rebuilt."""
+        known = hashlib.sha256(_text_of(KNOWN_EXCEPTIONS).encode()).hexdigest()[:16]
+        source = f"marketpipe 2: sessions of {EXCHANGE} by exchange_calendars {self._made_by()}, exceptions {known}"
+        return source + GIVEN + _text_of(self._exceptions)
 
     def _read(self) -> SessionTable | None:
         content = _content_of(self._file)
@@ -227,74 +241,7 @@ def _exceptions_of_a_cache(folder: Path) -> Exceptions:
     undamaged = []
     for file in folder.glob(f"sessions-{EXCHANGE}-*.txt"):
         with suppress(OSError):  # another process may delete it at this moment
-            if (content := _content_of(file)) and _is_undamaged(content):
+            if (content := _content_of(file)) and is_undamaged(content):
                 undamaged.append((file.stat().st_mtime_ns, content))
     title = max(undamaged)[1].partition(b"\n")[0].decode() if undamaged else ""
     return tuple(map(_exception_of, filter(None, title.partition(GIVEN)[2].split(","))))
-
-
-def _is_undamaged(content: bytes) -> bool:
-    body, newline, digest = content.rpartition(b"\n")
-    return digest == hashlib.sha256(body + newline).hexdigest().encode()
-
-
-CLOSED: Final = "."
-LETTERS: Final = ascii_letters + digits
-
-
-@frozen
-class SessionTable:
-    """All sessions of an exchange in little room: one letter for each date of a year.
-
-    ``years`` has a text of 365 or 366 letters for each year; ``CLOSED`` is a day without a session. ``hours`` has the
-    opening hours that each letter stands for. They are wall clock times, so that a later change of the tz database
-    changes the sessions that are made from an old table as well.
-    """
-
-    hours: Mapping[str, Hours]
-    years: Mapping[int, str]
-
-    @classmethod
-    def of(cls, sessions: Mapping[date, Hours], first_year: int, last_year: int) -> SessionTable:
-        letters = dict(zip(dict.fromkeys(sessions.values()), LETTERS, strict=False))
-        years = {year: [CLOSED] * (365 + isleap(year)) for year in range(first_year, last_year + 1)}
-        for day, hours in sessions.items():
-            years[day.year][day.toordinal() - date(day.year, 1, 1).toordinal()] = letters[hours]
-        return cls({letters[hours]: hours for hours in letters}, {year: "".join(days) for year, days in years.items()})
-
-    def sessions(self, year: int) -> tuple[TradingSession, ...]:
-        """Return the sessions of one year, ascending."""
-        return _sessions_of(year, self.years[year], tuple(self.hours.items()))
-
-    def encode(self, title: str) -> bytes:
-        """Return the table as text: ``title``, a line for each letter, a line for each year, a SHA-256 of all that.
-
-        The digest is there because a wrong session would silently mark good bars as bad: a file that was cut short or
-        changed must be noticed.
-        """
-        hours = [f"{letter} {opens:%H:%M} {closes:%H:%M}" for letter, (opens, closes) in self.hours.items()]
-        years = [f"{year} {days}" for year, days in self.years.items()]
-        body = "\n".join((title, *hours, *years, "")).encode()
-        return body + hashlib.sha256(body).hexdigest().encode()
-
-    @classmethod
-    def decode(cls, content: bytes, title: str) -> SessionTable | None:
-        """Return the table that ``encode`` wrote under that title; None for any other content."""
-        first, *lines = content.rpartition(b"\n")[0].split(b"\n")
-        if first != title.encode() or not _is_undamaged(content):
-            return None
-        words = [line.decode().split(" ") for line in lines]
-        hours = {each[0]: (time.fromisoformat(each[1]), time.fromisoformat(each[2])) for each in words if each[2:]}
-        return cls(hours, {int(each[0]): each[1] for each in words if not each[2:]})
-
-
-@lru_cache(maxsize=64)
-def _sessions_of(year: int, letters: str, hours: tuple[tuple[str, Hours], ...]) -> tuple[TradingSession, ...]:
-    """Make them once for all pipelines of a process: a session is an object with two moments."""
-    first, hours_of = date(year, 1, 1).toordinal(), dict(hours)
-    days = ((TradingDate(date.fromordinal(first + number)), letter) for number, letter in enumerate(letters))
-    return tuple(
-        TradingSession(day, day.at(hours_of[letter][0]), day.at(hours_of[letter][1]))
-        for day, letter in days
-        if letter != CLOSED
-    )

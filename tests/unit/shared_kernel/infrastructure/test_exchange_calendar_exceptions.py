@@ -120,7 +120,7 @@ def test_more_different_hours_than_a_table_can_have_are_refused() -> None:
 
 def cached(folder: Path, exceptions: tuple[CalendarException, ...] | None = ()) -> CalendarCache:
     (folder / "state.sqlite").touch()
-    return CalendarCache.beside(folder / "state.sqlite", "9.9", DurableFiles().publish, exceptions)
+    return CalendarCache(folder / "state.sqlite", lambda: "9.9", DurableFiles().publish, exceptions)
 
 
 def closed_in(cache: CalendarCache, day: CalendarException = MOURNING) -> bool:
@@ -146,7 +146,7 @@ def test_without_a_configuration_the_exceptions_of_the_cache_are_kept(tmp_path: 
     later = cached(tmp_path, None)(2029)  # next year's table is made with them too
     assert 2029 in later.years
     assert later.sessions(2026) == kept(2026).sessions(2026)
-    newer = CalendarCache.beside(tmp_path / "state.sqlite", "10.0", DurableFiles().publish, None)
+    newer = CalendarCache(tmp_path / "state.sqlite", lambda: "10.0", DurableFiles().publish, None)
     assert newer(2026).sessions(2026) == later.sessions(2026)  # and so is the one of a new version of the library
 
 

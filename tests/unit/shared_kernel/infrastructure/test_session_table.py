@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from datetime import date, time
+from pathlib import Path
 
 import exchange_calendars
 from hypothesis import given
@@ -8,8 +10,17 @@ from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, TradingSession
-from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar, SessionTable, exchange_table
+from marketpipe.shared_kernel.infrastructure.exchange_calendar import ExchangeCalendar, exchange_table, library_table
 from marketpipe.shared_kernel.infrastructure.exchange_exceptions import KNOWN_EXCEPTIONS
+from marketpipe.shared_kernel.infrastructure.session_table import (
+    LAST_SHIPPED_YEAR,
+    RULES,
+    SHIPPED,
+    SessionTable,
+    installed_rules,
+    shipped_table,
+    title,
+)
 
 TITLE = "sessions of an exchange"
 ENCODED = exchange_table(2027).encode(TITLE)
@@ -77,3 +88,47 @@ def test_sessions_of_a_year_are_made_once_for_equal_tables() -> None:
     assert decoded is not None
     assert decoded.sessions(2024) is exchange_table(2027).sessions(2024)
     assert decoded.sessions(2024) != decoded.sessions(2025)
+
+
+def test_the_shipped_table_is_what_the_library_answers() -> None:
+    """If this fails after an upgrade of exchange_calendars: python .ci/make_session_table.py."""
+    rules = installed_rules(sys.path)
+    assert rules is not None
+    assert SHIPPED.read_bytes() == library_table(LAST_SHIPPED_YEAR).encode(title(rules))
+    assert len(SHIPPED.read_bytes()) < 30_000
+
+
+def test_the_shipped_table_is_believed_for_the_rules_that_it_was_made_from() -> None:
+    shipped = shipped_table()
+    assert shipped is not None
+    assert (min(shipped.years), max(shipped.years)) == (1980, LAST_SHIPPED_YEAR)
+    assert SessionTable.decode(SHIPPED.read_bytes(), title("of another version")) is None
+
+
+def test_rules_are_those_of_the_library_that_would_be_imported(tmp_path: Path) -> None:
+    for version in ("older", "newer"):
+        folder = tmp_path / version / "exchange_calendars"
+        folder.mkdir(parents=True)
+        for name in ("__init__.py", *RULES):
+            (folder / name).write_text(f"# {version}")
+    older, newer = str(tmp_path / "older"), str(tmp_path / "newer")
+    assert installed_rules(["", str(tmp_path), older, newer]) == installed_rules([older])
+    assert installed_rules([older]) != installed_rules([newer])
+
+
+def test_a_library_without_these_files_has_no_known_rules(tmp_path: Path) -> None:
+    assert installed_rules([str(tmp_path)]) is None
+    folder = tmp_path / "exchange_calendars"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / RULES[0]).touch()
+    assert installed_rules([str(tmp_path), *sys.path]) is None
+
+
+def test_changes_leave_all_other_sessions_as_they_are() -> None:
+    table, christmas, monday, far = exchange_table(2027), date(2026, 12, 25), date(2026, 12, 28), date(2030, 1, 2)
+    changed = table.with_changes({christmas: (time(10), time(13)), monday: None, far: None})
+    assert changed.hours_on(christmas) == (time(10), time(13))
+    assert changed.hours_on(monday) is None
+    assert {year for year in table.years if changed.sessions(year) != table.sessions(year)} == {2026}
+    assert table.until(2020).years == {year: days for year, days in table.years.items() if year <= 2020}
