@@ -187,7 +187,7 @@ class StoreConfig:
     state_path: Path = values.place(Factory(_state_place, takes_self=True))
     """SQLite file with jobs, checkpoints and leases, on a disk of this machine."""
     compression: str = setting(values.one_of("zstd", "snappy"), "zstd")
-    """Of Parquet files: zstd or snappy."""
+    """Of Parquet files: zstd or snappy. With zstd, day files of up to 100 bars have snappy all the same."""
     timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
     """Aggregates that are kept in files; [] for none. The others are made whenever they are read."""
     symbol_lists: Mapping[str, tuple[Symbol, ...]] = values.setting_by_others(

@@ -170,11 +170,28 @@ class PartitionManager:
         if not len(bars):
             write.results.append(result)
             return None
-        content = self._writer.encode(bars.table, self._metadata(item.day))
+        content = self._content(item.day, bars.table, stored, recorded)
         digest, (first, last) = sha256(content), (Timestamp.from_epoch_micros(int(bars.times[row])) for row in (0, -1))
         stored_day = evolve(result, rows=len(bars), first=first, last=last, size_bytes=len(content), sha256=digest)
         write.results.append(evolve(stored_day, minutes=bars.minutes, figures=bars.figures))
         return NewVersion(item.day, self._layout, content, digest, write.now, stored, recorded, moments)
+
+    def _content(
+        self, day: SymbolDay, bars: pa.Table, stored: StoredVersion | None, recorded: RecordedVersion | None
+    ) -> bytes:
+        """Return the bytes of a day file. Those that an earlier version of MarketPipe wrote of the same bars stay.
+
+        Otherwise a small day would have a new version each time it is requested again in a store of that version, and
+        a lost file would not come back with the digest that is recorded and locked.
+        """
+        metadata = self._metadata(day)
+        content = self._writer.encode_day(bars, metadata)
+        unlike = stored is not None and stored.content != content
+        if (unlike or recorded is not None) and self._writer.has_two_forms(bars):
+            former = self._writer.encode(bars, metadata)
+            if (stored and stored.content == former) or (recorded and recorded.sha256 == sha256(former)):
+                return former
+        return content
 
     def _keep_versions(self, write: _Write, group: FileGroup) -> None:
         """Keep what is about to be replaced, and the moments of the new versions, before the first file is replaced.

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA
-from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256, versioned
 from marketpipe.testing import bar, bar_table
 
 COMPRESSIONS = ("zstd", "snappy")
@@ -24,6 +24,14 @@ ROWS = [
     bar((OPEN + timedelta(minutes=i)).isoformat(), 100 + i / 7, trade_count=None if i % 5 == 0 else i, vwap=None)
     for i in range(390)
 ]
+
+DIGESTS = {
+    ("zstd", 101): "4070432057d24918c055d3759772667a3f4818e57160822b4a9485b9ca3c898c",
+    ("zstd", 390): "fe3ca248af235417f482e98e9dd08021ceb7bd61fa1b187234cd8bd07151766f",
+    ("snappy", 101): "7980445582ad679a1ff0a8a7ffc96b4368ba2e8d46b8764fb3670340f8bfe01a",
+    ("snappy", 390): "1b629f42db13003f8e27359ee6dd34c9e9267a481afe23c8c65befb8146f28e5",
+}
+"""Of day files as the versions wrote them that had one codec for all; a file names the version of Arrow."""
 
 floats = st.floats(allow_nan=False)
 rows = st.lists(
@@ -90,6 +98,27 @@ def test_the_layout_of_the_bars_in_memory_does_not_show(compression: str, cuts: 
     writer = ParquetWriter(compression)
 
     assert writer.encode_bars(pa.concat_tables(chunks), METADATA) == writer.encode_bars(whole, METADATA)
+
+
+@pytest.mark.skipif(pa.__version__ != "26.0.1", reason="another Arrow gives other bytes")
+@pytest.mark.parametrize(("compression", "count"), DIGESTS)
+def test_day_files_of_over_100_rows_have_the_bytes_that_they_always_had(compression: str, count: int) -> None:
+    table = versioned(bar_table(ROWS[:count]))
+
+    assert sha256(ParquetWriter(compression).encode_day(table, METADATA)) == DIGESTS[compression, count]
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 100])
+def test_day_files_of_up_to_100_rows_are_compressed_with_snappy(count: int) -> None:
+    table = versioned(bar_table(ROWS[:count]))
+    by_default, snappy = ParquetWriter("zstd"), ParquetWriter("snappy")
+
+    content = by_default.encode_day(table, METADATA)
+
+    assert content == snappy.encode_day(table, METADATA) == snappy.encode(table, METADATA)
+    assert read(content).equals(table)
+    assert by_default.has_two_forms(table)
+    assert not snappy.has_two_forms(table)
 
 
 def test_the_value_behind_a_null_is_not_written() -> None:
