@@ -375,7 +375,7 @@ def stored_official_days(parts: Parts, recorded: SQLiteState) -> OfficialDays:
 @once
 def layout(parts: Parts) -> StoreLayout:
     config = parts.config
-    kept = config.revisions_path, config.official_path
+    kept = config.revisions_path, config.official_path, config.copies_path
     return StoreLayout(config.output_path, config.aggregates_path, config.quarantine_path, *kept)
 
 

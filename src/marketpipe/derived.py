@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marketpipe.config.classes import NO_COPIES, PARQUET_COPIES
 from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -45,12 +46,30 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
     writer = ParquetWriter(parts.config.compression)
     auction = composition.closing_auction(parts)
     aggregates = AggregateFiles(
-        composition.layout(parts), identity, make, writer, composition.files(parts), scanned, auction
+        composition.layout(parts),
+        identity,
+        make,
+        writer,
+        composition.files(parts),
+        scanned,
+        auction,
+        copy_format(parts),
     )
     # one thread more than there are processors, as one waits for the disk now and then; each holds a symbol's year
     threads = min(os.cpu_count() or 1, MOST_AGGREGATING_THREADS) + 1
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, threads, "marketpipe-aggregate")
     return AggregateRefresher(aggregates, parts.bus, new_executor, lambda: parts.is_stopped)
+
+
+def copy_format(parts: Parts) -> str:
+    """Return the form of read copies: the configured one, or that of the copies that exist, or Parquet."""
+    configured = parts.config.read_copies
+    return configured if configured != NO_COPIES else composition.layout(parts).copy_format() or PARQUET_COPIES
+
+
+def keeps_copies(parts: Parts) -> bool:
+    """Return whether read copies are configured, or were ever made."""
+    return parts.config.read_copies != NO_COPIES or composition.layout(parts).copy_format() is not None
 
 
 def aggregation_lock(parts: Parts) -> ExclusiveFileLock:

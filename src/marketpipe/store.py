@@ -408,7 +408,8 @@ class Store:
         parts = self._parts
         if timeframes is None:
             made = [*composition.layout(parts).timeframes(), *side_rings.recorded_timeframes(parts)]
-            timeframes = tuple(dict.fromkeys([*self._config.timeframes, *made]))
+            copies = [Timeframe.MINUTE_1] if derived.keeps_copies(parts) else []
+            timeframes = tuple(dict.fromkeys([*self._config.timeframes, *made, *copies]))
         stored = composition.stored_identity(parts)
         if not timeframes:
             return AggregationReport(0, 0)

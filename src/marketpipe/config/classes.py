@@ -29,7 +29,8 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import NumpyDate, SessionKind, TradingDate
 
 FEEDS = ("sip", "iex", "otc")
-FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path")
+FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path", "copies_path")
+READ_COPIES = NO_COPIES, PARQUET_COPIES, ARROW_COPIES = ("none", "parquet", "arrow")
 EXECUTORS = THREADS, PROCESSES = ("threads", "processes")
 ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 
@@ -162,7 +163,7 @@ def _state_place(config: StoreConfig) -> Path:
 class StoreConfig:
     """Everything about a store: enough to query, load, validate and aggregate without a provider.
 
-    The five folders must not be inside one another. A path that is not given is beside ``output_path``, with a name of
+    The six folders must not be inside one another. A path that is not given is beside ``output_path``, with a name of
     its own: another ``output_path`` is another store. Relative paths begin in ``root``; without it, in the current
     folder of each moment. ``timeframes`` are those of the aggregates. ``symbol_lists`` has names for lists of symbols,
     so that ``@tech`` stands for those of the list tech.
@@ -184,12 +185,17 @@ class StoreConfig:
     """Folder of the former versions of replaced files; as_of reads them."""
     official_path: Path = values.place(Factory(_official_place, takes_self=True))
     """Folder of the exchange's official daily bars."""
+    copies_path: Path = values.place(Factory(partial(beside_data, "copies"), takes_self=True))
+    """Folder of the read copies. It can be deleted at any time: 'marketpipe aggregate' makes them again."""
     state_path: Path = values.place(Factory(_state_place, takes_self=True))
     """SQLite file with jobs, checkpoints and leases, on a disk of this machine."""
     compression: str = setting(values.one_of("zstd", "snappy"), "zstd")
     """Of Parquet files: zstd or snappy. With zstd, day files of up to 100 bars have snappy all the same."""
     timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
     """Aggregates that are kept in files; [] for none. The others are made whenever they are read."""
+    read_copies: str = setting(values.one_of(*READ_COPIES), "none")
+    """Minutes are kept a second time, in one file a symbol and month that loads 10 to 50 times faster. parquet: 3.3 MB
+    a symbol and year of regular sessions. arrow: 6.3 MB, and the fastest. none: the store makes none by itself."""
     symbol_lists: Mapping[str, tuple[Symbol, ...]] = values.setting_by_others(
         lambda value, config: symbol_lists(value, config.root), factory=dict
     )
@@ -218,9 +224,11 @@ class StoreConfig:
         quarantine_path: Path | str = ...,
         revisions_path: Path | str = ...,
         official_path: Path | str = ...,
+        copies_path: Path | str = ...,
         state_path: Path | str = ...,
         compression: str = ...,
         timeframes: Iterable[str | Timeframe] = ...,
+        read_copies: str = ...,
         symbol_lists: Mapping[str, str | Iterable[str | Symbol]] = ...,
         validation: ValidationConfig | Mapping[str, object] = ...,
         coverage: CoverageConfig | Mapping[str, object] = ...,
@@ -287,11 +295,13 @@ class PipelineConfig(StoreConfig):
         quarantine_path: Path | str = ...,
         revisions_path: Path | str = ...,
         official_path: Path | str = ...,
+        copies_path: Path | str = ...,
         state_path: Path | str = ...,
         compression: str = ...,
         workers: int = ...,
         executor: str = ...,
         timeframes: Iterable[str | Timeframe] = ...,
+        read_copies: str = ...,
         symbol_lists: Mapping[str, str | Iterable[str | Symbol]] = ...,
         alpaca: ClientConfig | Mapping[str, object] = ...,
         synthetic: SyntheticConfig | Mapping[str, object] = ...,

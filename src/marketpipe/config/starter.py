@@ -27,11 +27,13 @@ end: $end    # latest: the newest final session
 #quarantine_path: quarantine      # rejected bars, with their rule and reason
 #revisions_path: revisions        # former versions of replaced day files
 #official_path: official          # the exchange's official daily bars
+#copies_path: copies              # read copies, which can be deleted at any time
 #state_path: state/marketpipe.sqlite
 #compression: zstd                # zstd | snappy
 #workers: 4                       # batches at the same time
 #executor: threads                # threads | processes: one process per worker
 #timeframes: [5m, 15m, 1h, 1d]    # aggregates that are kept in files; [] for none
+#read_copies: none                # none | parquet | arrow: minutes a second time, for loading 10 to 50 times faster
 #symbol_lists: {}                 # names for lists: {tech: [AAPL, MSFT], all: "@universe.txt"}
 #alpaca:
 #  feed: sip                      # sip: all US exchanges | iex: one exchange, 3.5 % of the volume | otc

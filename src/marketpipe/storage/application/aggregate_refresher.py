@@ -42,11 +42,12 @@ class AggregateRefresher:
     ) -> AggregationReport:
         """Refresh the months between the dates, both inclusive; None is no bound. Publishes ``AggregatesRefreshed``.
 
-        Weeks and months are made of days whenever they are read: to ask for them is to ask for daily bars.
+        Weeks and months are made of days whenever they are read: to ask for them is to ask for daily bars. The files of
+        one minute are read copies.
         An error of a symbol is among the ``failures``, in the order of the symbols; ``STOPPED`` is the last of them.
         """
         files = (Timeframe.DAY_1 if timeframe.is_made_of_days else timeframe for timeframe in timeframes)
-        wanted = [timeframe for timeframe in dict.fromkeys(files) if timeframe.is_aggregated]
+        wanted = list(dict.fromkeys(files))
         check = partial(self._aggregator.up_to_date, timeframes=wanted, first=first, last=last)
         refresh = partial(self._aggregator.refresh, timeframes=wanted, first=first, last=last)
         attempts = partial(self._attempted, check), partial(self._attempted, refresh)

@@ -141,13 +141,13 @@ def open_file(path: Path | str) -> BinaryIO:
 
 def file_in(content: bytes | pa.Buffer, path: str, *, columns: bool) -> tuple[pa.Table | None, Mapping[str, str]]:
     """Return the columns (None without ``columns``: then only the footer is decoded) and the key-value metadata."""
-    with _decoding(path), _opened(pa.BufferReader(content)) as file:
-        return file.read(use_threads=False) if columns else None, _as_text(file.metadata.metadata or {})
+    with decoding(path), _opened(pa.BufferReader(content)) as file:
+        return file.read(use_threads=False) if columns else None, as_text(file.metadata.metadata or {})
 
 
 def bars_in(content: pa.Buffer, path: str, columns: pa.Schema = BAR_SCHEMA) -> pa.Table:
     """Return these of the canonical columns of a file of bars, without its metadata; no other column is decoded."""
-    with _decoding(path):
+    with decoding(path):
         bars = _opened(pa.BufferReader(content)).read(columns=columns.names, use_threads=False)
     return checked_bars(bars, path, columns).replace_schema_metadata()
 
@@ -167,7 +167,7 @@ def _opened(source: Path | pa.NativeFile) -> pq.ParquetFile:
 
 def read_rows(path: Path) -> pa.Table:
     """Return every column of a file, of bars or of the quarantine."""
-    with _decoding(path):
+    with decoding(path):
         refuse_special(path)
         with _opened(path) as file:
             return file.read(use_threads=False)
@@ -175,17 +175,17 @@ def read_rows(path: Path) -> pa.Table:
 
 def read_metadata(path: Path) -> Mapping[str, str]:
     """Return the key-value metadata of a file."""
-    with _decoding(path):
+    with decoding(path):
         refuse_special(path)
-        return _as_text(pq.read_metadata(path).metadata or {})
+        return as_text(pq.read_metadata(path).metadata or {})
 
 
-def _as_text(metadata: Mapping[bytes, bytes]) -> Mapping[str, str]:
+def as_text(metadata: Mapping[bytes, bytes]) -> Mapping[str, str]:
     return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
 
 
 @contextmanager
-def _decoding(path: Path | str) -> Iterator[None]:
+def decoding(path: Path | str) -> Iterator[None]:
     """Translate whatever damaged bytes make Arrow raise: the only place that does."""
     try:
         yield

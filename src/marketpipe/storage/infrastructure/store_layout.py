@@ -30,6 +30,8 @@ MONTH_FOLDER: Final = f"{YEAR_FOLDER}/month={DIGITS}"
 DAY_FILE: Final = f"day={DIGITS}.parquet"
 """Names as patterns that a glob, Python's or DuckDB's, and a regular expression read alike, but for the dot."""
 
+ARROW, PARQUET = COPY_FORMATS = "arrow", "parquet"
+"""The forms of read copies, which are the endings of their names."""
 VERSION_INDEX: Final = "known_since.csv"
 """In a symbol's folder of revisions: since when each of its versions is known."""
 
@@ -41,13 +43,14 @@ _DAY_FILE: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
 
 @frozen
 class StoreLayout:
-    """The five roots of a store, and the path of each file below them."""
+    """The six roots of a store, and the path of each file below them."""
 
     data: Path
     aggregates: Path
     quarantine: Path
     revisions: Path
     official: Path = Factory(lambda self: self.revisions.with_name("official"), takes_self=True)
+    copies: Path = Factory(lambda self: self.revisions.with_name("copies"), takes_self=True)
 
     def derived(self) -> Mapping[str, Path]:
         """Return the roots of all areas but the minute bars, by the key of the configuration that names them."""
@@ -56,6 +59,7 @@ class StoreLayout:
             "quarantine_path": self.quarantine,
             "revisions_path": self.revisions,
             "official_path": self.official,
+            "copies_path": self.copies,
         }
 
     def bars(self, day: SymbolDay) -> Path:
@@ -106,6 +110,17 @@ class StoreLayout:
     def aggregate(self, timeframe: Timeframe, month: MonthPartition) -> str:
         """Return the path of the aggregate that has the bars of this month."""
         return f"{self.aggregates_of(timeframe)}/{month.folder if timeframe.is_intraday else month.year_folder}.parquet"
+
+    def copy(self, month: MonthPartition, form: str) -> str:
+        """Return the path of the read copy of this month, parquet or arrow."""
+        return f"{self.copies}/{month.folder}.{form}"
+
+    def copy_format(self) -> str | None:
+        """Return the form of a read copy that exists; None if there is none."""
+        for folder, _, names in os.walk(self.copies):
+            if "year=" in folder and (forms := [form for form in COPY_FORMATS if any(n.endswith(form) for n in names)]):
+                return forms[0]
+        return None
 
     def day_files(self, month: MonthPartition) -> list[Path]:
         """Return the day files of a month, ascending; none if it has no folder. Raises ``StorageError``."""

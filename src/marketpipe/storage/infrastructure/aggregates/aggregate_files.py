@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from attrs import define, frozen
+from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
@@ -25,11 +25,9 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
-from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.domain.storage_metadata import (
     AggregationReport,
     StorageMetadata,
-    day_digests,
     differing_days,
     identity_in,
     sources_in,
@@ -41,30 +39,25 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import 
     Months,
     ScannedYears,
     YearFingerprints,
-    described,
     fingerprint_of,
     newest,
 )
+from marketpipe.storage.infrastructure.aggregates.month_files import DayFilesOfMonth
+from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, Rows, encode_copy
 from marketpipe.storage.infrastructure.parquet_files import (
     ParquetWriter,
-    bars_in,
     checked_bars,
-    content_of,
     file_in,
     open_file,
     read_bars,
-    read_metadata,
-    sha256,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.store_layout import (
-    GONE,
-    DayFile,
+    COPY_FORMATS,
+    PARQUET,
     StoreLayout,
     date_of,
-    day_in,
     modified_ns,
-    scan_day_files,
 )
 
 if TYPE_CHECKING:
@@ -87,12 +80,14 @@ class AggregateFiles:
         files: DurableFiles,
         scanned: ScannedYears | None = None,
         closing_auction: int | None = None,
+        copy_format: str = PARQUET,
     ) -> None:
-        """``new_aggregator`` is called only if a file must be rebuilt, so a fresh store needs no DuckDB; it makes daily
-        bars with this ``closing_auction``. With ``scanned``, ``up_to_date`` does not repeat a scan that was just made.
+        """``new_aggregator`` is called only if an aggregate must be rebuilt, so a fresh store needs no DuckDB; it makes
+        daily bars with this ``closing_auction``. With ``scanned``, ``up_to_date`` does not repeat a scan that was just
+        made. The files of one minute, which are read copies, have the ``copy_format``.
         """
         self._layout, self._identity, self._new_aggregator = layout, identity, new_aggregator
-        self._closing_auction = closing_auction
+        self._closing_auction, self._copy_format = closing_auction, copy_format
         self._writer, self._files, self._scanned = writer, files, scanned
 
     def up_to_date(
@@ -103,7 +98,7 @@ class AggregateFiles:
         for year, wanted in years_between(self._layout, symbol, first, last):
             known = None if self._scanned is None else self._scanned.get(year)
             minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction, known)
-            for file in aggregate_files(self._layout, year, wanted, timeframes):
+            for file in aggregate_files(self._layout, year, wanted, timeframes, self._copy_format):
                 if not minutes.is_fresh(file):
                     return None
                 unchanged += 1
@@ -126,14 +121,14 @@ class AggregateFiles:
     def _refresh_year(
         self, year: Months, wanted: Months, timeframes: Sequence[Timeframe], errors: dict[str, None]
     ) -> AggregationReport:
-        files = list(aggregate_files(self._layout, year, wanted, timeframes))
+        files = list(aggregate_files(self._layout, year, wanted, timeframes, self._copy_format))
         # Scanned again, whatever a plan has scanned: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
         minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction)
         found = [item for item in minutes.stale(files, errors.setdefault) if self._is_ours(item, errors.setdefault)]
         bars = _readable(minutes, sorted({month for item in found for month in item.changed}), errors)
         if stale := [item for item in found if bars.keys() >= set(item.changed)]:
-            self._rebuild(stale, bars)
+            self._rebuild(stale, bars, minutes)
         return AggregationReport(len(stale), len(files) - len(stale))
 
     def _is_ours(self, item: StaleAggregate, refuse: Callable[[str, None], object]) -> bool:
@@ -141,21 +136,42 @@ class AggregateFiles:
             refuse(f"{item.file.path} is of {item.identity}; this store is of {self._identity}: move it away", None)
         return ours
 
-    def _rebuild(self, stale: Sequence[StaleAggregate], bars: Mapping[MonthPartition, pa.Table]) -> None:
+    def _rebuild(
+        self, stale: Sequence[StaleAggregate], bars: Mapping[MonthPartition, pa.Table], minutes: YearFreshness
+    ) -> None:
         """Make all bars in one pass over the minutes, for the first month costs most of it, and publish one group."""
-        timeframes = list(dict.fromkeys(item.file.timeframe for item in stale))
-        made = self._new_aggregator().aggregate(bars, timeframes)
+        timeframes = list(dict.fromkeys(item.file.timeframe for item in stale if not item.file.is_copy))
+        made = self._new_aggregator().aggregate(bars, timeframes) if timeframes else {}
         with self._files.group() as group:
             for item in stale:
-                group.add(Path(item.file.path), self._encoded(item, made), item.fingerprint)
+                content = self._copied(item, bars, minutes) if item.file.is_copy else self._encoded(item, made)
+                group.add(Path(item.file.path), content, item.fingerprint)
+        for item in stale:
+            if item.file.is_copy:
+                self._remove_other_form(item.file)
 
     def _encoded(self, item: StaleAggregate, made: Made) -> bytes:
-        file, symbol = item.file, item.file.months[0].symbol
+        file = item.file
         bars = pa.concat_tables([made[month][file.timeframe] for month in item.changed])
         if len(item.changed) < len(item.sources):
             bars = pa.concat_tables([_bars_to_keep(item), bars]).sort_by("timestamp")
-        metadata = StorageMetadata(self._identity, symbol, file.period, file.timeframe, SCHEMA_VERSION, item.sources)
-        return self._writer.encode_bars(bars, metadata.as_mapping())
+        return self._writer.encode_bars(bars, self._metadata_of(item))
+
+    def _copied(self, item: StaleAggregate, bars: Mapping[MonthPartition, pa.Table], minutes: YearFreshness) -> bytes:
+        (month,) = item.file.months
+        return encode_copy(bars[month], minutes.rows(month), self._metadata_of(item), self._copy_format)
+
+    def _metadata_of(self, item: StaleAggregate) -> Mapping[str, str]:
+        file, symbol = item.file, item.file.months[0].symbol
+        stated = self._identity, symbol, file.period, file.timeframe, SCHEMA_VERSION, item.sources
+        return StorageMetadata(*stated).as_mapping()
+
+    def _remove_other_form(self, file: AggregateFile) -> None:
+        """Remove the copy that was made before another form was configured."""
+        for form in COPY_FORMATS:
+            path = self._layout.copy(file.months[0], form)
+            if path != file.path and os.path.lexists(path):
+                self._files.remove(Path(path))
 
 
 def _readable(
@@ -198,15 +214,20 @@ def years_between(
 
 
 def aggregate_files(
-    layout: StoreLayout, year: Months, wanted: Months, timeframes: Sequence[Timeframe]
+    layout: StoreLayout,
+    year: Months,
+    wanted: Months,
+    timeframes: Sequence[Timeframe],
+    copy_format: str = PARQUET,
 ) -> Iterator[AggregateFile]:
     """Yield the files that the wanted months go into, in the order of the timeframes, whether they exist or not."""
     # What ``StoreLayout.aggregate`` returns, but each name is made only once: a check of all files passes through here.
     by_month, by_year = [(month.folder, (month,)) for month in wanted], [(year[0].year_folder, year)]
     for timeframe in timeframes:
-        folder = str(layout.aggregates_of(timeframe))
+        is_copy = timeframe is Timeframe.MINUTE_1
+        folder, ending = (layout.copies, copy_format) if is_copy else (layout.aggregates_of(timeframe), PARQUET)
         for period, months in by_month if timeframe.is_intraday else by_year:
-            yield AggregateFile(timeframe, f"{folder}/{period}.parquet", months)
+            yield AggregateFile(timeframe, f"{folder}/{period}.{ending}", months)
 
 
 class YearFreshness:
@@ -225,7 +246,8 @@ class YearFreshness:
     ) -> None:
         """``known`` are the fingerprints of a scan that is recent enough; None: folders are scanned when needed."""
         # The digests of a fresh intraday aggregate are reused for the daily file: the month need not be read again.
-        digest_source = next((timeframe for timeframe in timeframes if timeframe.is_intraday), None)
+        aggregated = (timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1)
+        digest_source = next((timeframe for timeframe in aggregated if timeframe.is_intraday), None)
         self._layout, self._year, self._digest_source, self._known = layout, year, digest_source, known
         self._closing_auction = closing_auction
 
@@ -234,7 +256,10 @@ class YearFreshness:
         layout, digest_source = self._layout, self._digest_source
         return {
             month: DayFilesOfMonth(
-                month, str(layout.month(month)), layout.aggregate(digest_source, month) if digest_source else None
+                month,
+                str(layout.month(month)),
+                layout.aggregate(digest_source, month) if digest_source else None,
+                tuple(layout.copy(month, form) for form in COPY_FORMATS),
             )
             for month in self._year
         }
@@ -281,8 +306,12 @@ class YearFreshness:
         """Return the bars of the very bytes that were compared. Raises ``PartitionUnreadableError``."""
         return self._months[month].bars()
 
+    def rows(self, month: MonthPartition) -> Rows:
+        """Return the numbers of the bars of each day among the ``bars`` of the month."""
+        return self._months[month].rows
+
     def _compare(self, file: AggregateFile) -> StaleAggregate:
-        recorded, identity = _recorded_in(Path(file.path))
+        recorded, identity = _recorded_in_copy(file) if file.is_copy else _recorded_in(Path(file.path))
         auction = None if file.timeframe.is_intraday else self._closing_auction
         now = {str(month): sources_of_days(self._months[month].digests, auction) for month in file.months}
         return StaleAggregate(file, recorded, {**recorded, **now}, self.fingerprint(file), identity)
@@ -327,61 +356,11 @@ def _recorded_in(aggregate: Path) -> tuple[Sources, DatasetIdentity | None]:
         return {}, None
 
 
-@define(slots=False, eq=False)
-class DayFilesOfMonth:
-    """The day files of a month: scanned when they are first needed, read when they are first needed, each once."""
-
-    month: MonthPartition
-    folder: str
-    digest_source: str | None = None
-    """An aggregate of this month alone. If it has the fingerprint of these files, its digests are theirs."""
-
-    @cached_property
-    def day_files(self) -> list[DayFile]:
-        """Scan the folder. Raises ``StorageError``."""
-        found = scan_day_files(self.folder)
-        for name, size, _ in found:
-            if size < 0:
-                kind = "a broken link" if size == GONE else "not a file"
-                raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}: remove it. {REPAIRED_BY}")
-        return found
-
-    @cached_property
-    def fingerprint(self) -> int:
-        return fingerprint_of(self.description, newest([self.day_files]))
-
-    @cached_property
-    def description(self) -> str:
-        return described(self.month.month, self.day_files)
-
-    @cached_property
-    def digests(self) -> str:
-        """Hash the day files, or take the digests of a fresh aggregate. Raises ``PartitionUnreadableError``."""
-        if (
-            self.digest_source
-            and modified_ns(self.digest_source) == self.fingerprint
-            and (found := self._digests_in(self.digest_source))
-        ):
-            return found
-        return day_digests({day_in(name): sha256(content) for name, content in self._contents.items()})
-
-    def bars(self) -> pa.Table:
-        """Read all bars of the month. Raises ``PartitionUnreadableError``: of half a month no aggregate is made."""
-        try:
-            tables = [bars_in(content, f"{self.folder}/{name}") for name, content in self._contents.items()]
-        except PartitionUnreadableError as error:
-            raise PartitionUnreadableError(f"{error.args[0].rstrip('.')}; {REPAIRED_BY}") from error
-        return pa.concat_tables([BAR_SCHEMA.empty_table(), *tables])
-
-    def _digests_in(self, aggregate: str) -> str | None:
-        try:
-            return sources_in(read_metadata(Path(aggregate))).get(str(self.month))
-        except PartitionUnreadableError:
-            return None
-
-    @cached_property
-    def _contents(self) -> Mapping[str, pa.Buffer]:
-        year, month = self.month.year, self.month.month
-        names = (name for name, _, _ in self.day_files if date_of(year, month, name))  # no foreign day=99.parquet
-        found = ((name, content_of(f"{self.folder}/{name}")) for name in names)
-        return {name: content for name, content in found if content is not None}
+def _recorded_in_copy(file: AggregateFile) -> tuple[Sources, DatasetIdentity | None]:
+    try:
+        if (copy := ReadCopy.open(file.path)) is None or modified_ns(file.path) == INVALID:
+            return {}, None
+        copy.intact_bars()
+        return dict(copy.sources) if copy.is_of(file.months[0]) else {}, identity_in(copy.metadata)
+    except PartitionUnreadableError:
+        return {}, None

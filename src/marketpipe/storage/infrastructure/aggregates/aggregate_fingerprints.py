@@ -25,11 +25,18 @@ Months = tuple[MonthPartition, ...]
 
 @frozen
 class AggregateFile:
-    """An aggregate file, and the months it is made from: one for intraday bars, a year's for daily bars."""
+    """An aggregate file, and the months it is made from: one for intraday bars, a year's for daily bars.
+
+    That of a timeframe of one minute is a read copy.
+    """
 
     timeframe: Timeframe
     path: str
     months: Months = field(repr=False)
+
+    @property
+    def is_copy(self) -> bool:
+        return self.timeframe is Timeframe.MINUTE_1
 
     @property
     def period(self) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import calendar
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain, groupby, islice
 from pathlib import Path
@@ -22,14 +20,13 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 from marketpipe.storage.domain.bar_selection import BarSelection
-from marketpipe.storage.domain.data_partition import MonthPartition, day_file
+from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import identity_in
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity, identity_of, refuse_others
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
 from marketpipe.storage.infrastructure.official.official_reader import OfficialRows
 from marketpipe.storage.infrastructure.parquet_files import (
-    bars_at,
     bars_in,
     content_of,
     each,
@@ -37,89 +34,19 @@ from marketpipe.storage.infrastructure.parquet_files import (
     read_bars,
     scan_bars,
     sha256,
-    times_of,
 )
 from marketpipe.storage.infrastructure.reading.selected_bars import (
     SYMBOL,
+    RegularHours,
     Sessions,
-    in_regular_hours,
     repeated,
     selected,
 )
+from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, StoredMinutes, damaged, in_one
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, unreadable
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
-
-
-@frozen
-class BarRange:
-    """The bars of one symbol and timeframe between two trading dates, both inclusive."""
-
-    symbol: Symbol
-    first: TradingDate
-    last: TradingDate
-    timeframe: Timeframe
-    columns: tuple[str, ...] = tuple(BAR_SCHEMA.names)
-    """Those of the canonical columns that are wanted; ``timestamp`` is one of them."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        return pa.schema([BAR_SCHEMA.field(name) for name in self.columns])
-
-    @property
-    def is_of_minutes(self) -> bool:
-        return self.timeframe is Timeframe.MINUTE_1
-
-    def days(self) -> Iterator[SymbolDay]:
-        count = (self.last.day - self.first.day).days + 1
-        return (SymbolDay(self.symbol, self.first.plus_days(i)) for i in range(count))
-
-    def files(self, layout: StoreLayout) -> list[str]:
-        """Return the paths where these bars would be, ascending by time; they are computed, and no folder is listed."""
-        if self.is_of_minutes:
-            months = ((f"{layout.data}/{month.folder}", days) for month, days in self.months())
-            return [f"{folder}/{day_file(day)}" for folder, days in months for day in days]
-        return list(self.months_of_aggregates(layout))
-
-    def months_of_aggregates(self, layout: StoreLayout) -> dict[str, list[MonthPartition]]:
-        """Return the paths where these bars would be, each with those of its months that are wanted, ascending."""
-        found = defaultdict[str, list[MonthPartition]](list)
-        for month, _ in self.months():
-            found[layout.aggregate(self.timeframe, month)].append(month)
-        return found
-
-    def day_files(self, layout: StoreLayout) -> Iterator[tuple[MonthPartition, list[Path]]]:
-        """Yield the months, each with the day files that it has between the dates. Raises ``StorageError``."""
-        for month, days in self.months():
-            names = {day_file(day) for day in days}
-            yield month, [path for path in layout.day_files(month) if path.name in names]
-
-    def official_files(self, layout: StoreLayout) -> list[str]:
-        """Return the paths where the exchange's own days would be, ascending."""
-        years = range(self.first.day.year, self.last.day.year + 1)
-        return [str(layout.official_days(self.symbol, year)) for year in years]
-
-    def within(self, bars: pa.Table) -> pa.Table:
-        """Return the bars of these dates; a file of aggregates has others too."""
-        start, end = (day.midnight.epoch_micros for day in (self.first, self.last.plus_days(1)))
-        times = times_of(bars)
-        inside = (times >= start) & (times < end)
-        return bars if inside.all() else bars.filter(pa.array(inside))
-
-    def months(self) -> Iterator[tuple[MonthPartition, range]]:
-        """Yield the months, each with those of its days that are wanted."""
-        first, last = self.first.day, self.last.day
-        year, month = first.year, first.month
-        while (year, month) <= (last.year, last.month):
-            start = first.day if (year, month) == (first.year, first.month) else 1
-            ends_here = (year, month) == (last.year, last.month)
-            end = last.day if ends_here else calendar.monthrange(year, month)[1]
-            yield MonthPartition(self.symbol, year, month), range(start, end + 1)
-            year, month = year + month // 12, month % 12 + 1
-
-    def __str__(self) -> str:
-        return f"{self.symbol} between {self.first} and {self.last}"
 
 
 @frozen
@@ -136,6 +63,7 @@ class AsOfReader:
 
     def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
         self._layout, self._index, self._new_aggregator = layout, VersionIndex(layout), new_aggregator
+        self._minutes = StoredMinutes(layout)
 
     def read(self, wanted: BarRange, as_of: Timestamp) -> pa.Table:
         """Return the bars as they were at ``as_of``. Raises ``StorageError``, also for damaged files."""
@@ -182,13 +110,22 @@ class AsOfReader:
             current = self._layout.bars(version.symbol_day)
             if version.path != current:
                 refuse_others(version.path, identity_of(version.path), identity_of(current))
-        if wanted.is_of_minutes:
-            return scan_bars([version.path for version in versions], wanted.schema)
         months = groupby(versions, key=lambda version: MonthPartition.of(version.symbol_day))
-        minutes = {month: scan_bars([version.path for version in group]) for month, group in months}
+        columns = wanted.schema if wanted.is_of_minutes else BAR_SCHEMA
+        minutes = {month: self._month(month, list(group), columns) for month, group in months}
+        if wanted.is_of_minutes:
+            return pa.concat_tables([wanted.schema.empty_table(), *minutes.values()])
         made = self._new_aggregator().aggregate(minutes, [wanted.timeframe]) if minutes else {}
         bars = pa.concat_tables([BAR_SCHEMA.empty_table(), *(made[month][wanted.timeframe] for month in minutes)])
         return bars.select(wanted.columns)
+
+    def _month(self, month: MonthPartition, versions: Sequence[VersionFile], columns: pa.Schema) -> pa.Table:
+        """Read the versions of a month; those of the present, if they are all, from its copy."""
+        if all(version.path == self._layout.bars(version.symbol_day) for version in versions):
+            days = [version.symbol_day.trading_date.day.day for version in versions]
+            if (bars := self._minutes.of_copy(month, days, columns)) is not None:
+                return bars
+        return scan_bars([version.path for version in versions], columns)
 
 
 class _FileTimes:
@@ -255,7 +192,8 @@ class BarLoader:
         sessions: Sessions = lambda *_: (),
     ) -> None:
         """``sessions`` are asked for only if the regular hours are wanted."""
-        self._layout, self._as_of, self._sessions = layout, AsOfReader(layout, new_aggregator), sessions
+        self._layout, self._as_of, self._hours = layout, AsOfReader(layout, new_aggregator), RegularHours(sessions)
+        self._minutes = StoredMinutes(layout)
         self._new_aggregator, self._official = new_aggregator, OfficialRows(layout)
         self._identity: DatasetIdentity | None = None
 
@@ -280,14 +218,17 @@ class BarLoader:
         ranges = [BarRange(symbol, first, last, timeframe, read) for symbol in symbols]
         for wanted in ranges:
             self._refuse_links(wanted)
-        if timeframe.is_made_of_days:
+        hours = self._hours if selection.regular_hours else _all_hours
+        if timeframe is Timeframe.MINUTE_1 and as_of is None:
+            found = self._minutes.read(ranges, hours)
+        elif timeframe.is_made_of_days:
             found = self._periods(ranges, as_of)
         else:
             found = self._bars(ranges, as_of) if timeframe.is_intraday else self._days(ranges, as_of)
         if source is not None:
             found = [bars.filter(pa.array(bars["source"].to_numpy() == str(source))) for bars in found]
-        if selection.regular_hours:
-            found = [in_regular_hours(bars, self._sessions) for bars in found]
+        if as_of is not None or timeframe is not Timeframe.MINUTE_1:
+            found = list(map(hours, found))
         names = [str(symbol) for symbol in symbols]
         if not found:
             found, names = [(BAR_SCHEMA if timeframe.is_intraday else DAY_SCHEMA).empty_table()], [""]
@@ -309,13 +250,12 @@ class BarLoader:
         return frozenset(TradingDate.of(Timestamp.from_epoch_micros(time)) for time in times)
 
     def _bars(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
-        """Return what was made from minutes, in the columns of bars."""
+        """Return aggregates: what was made from minutes, in the columns of bars."""
         if as_of is not None:
             return [self._as_of_moment(as_of, wanted) for wanted in ranges]
-        stored = self._tables(ranges, [wanted.files(self._layout) for wanted in ranges])
-        if not all(wanted.is_of_minutes for wanted in ranges):
-            stored = [self._with_missing(wanted, tables) for wanted, tables in zip(ranges, stored, strict=True)]
-        return [_in_one(tables, wanted.schema) for wanted, tables in zip(ranges, stored, strict=True)]
+        stored = self._tables(ranges, [list(wanted.months_of_aggregates(self._layout)) for wanted in ranges])
+        complete = [self._with_missing(wanted, tables) for wanted, tables in zip(ranges, stored, strict=True)]
+        return [in_one(tables, wanted.schema) for wanted, tables in zip(ranges, complete, strict=True)]
 
     def _days(self, ranges: Sequence[BarRange], as_of: Timestamp | None) -> list[pa.Table]:
         """Return the exchange's own days, and where there is none, those made from minutes."""
@@ -336,7 +276,7 @@ class BarLoader:
         return [wanted.within(part) for wanted, part in zip(ranges, parts, strict=True)]
 
     def _now(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[pa.Table]:
-        return [_in_one(tables) for tables in self._tables(ranges, paths)]
+        return [in_one(tables) for tables in self._tables(ranges, paths)]
 
     def _tables(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[list[pa.Table | None]]:
         """Read the files of all symbols together: there may be a thousand symbols with a file each."""
@@ -361,40 +301,38 @@ class BarLoader:
         try:
             bars = {month: scan_bars(files) for month, files in minutes.items()}
         except PartitionUnreadableError as error:
-            raise _damage(wanted, error) from error
+            raise damaged(wanted, error) from error
         made = self._new_aggregator().aggregate(bars, [wanted.timeframe])
         of_files = ([made[month][wanted.timeframe] for month in some if month in made] for some in months)
         return [
-            wanted.within(_in_one(again).select(wanted.columns)) if bars is None and again else bars
+            wanted.within(in_one(again).select(wanted.columns)) if bars is None and again else bars
             for bars, again in zip(tables, of_files, strict=True)
         ]
 
     def _read(self, file: tuple[BarRange, str]) -> pa.Table | None:
-        """Read a file of minutes, or an aggregate of this dataset; None if it does not exist."""
+        """Read an aggregate of this dataset, or official days; None if the file does not exist."""
         wanted, path = file
         try:
-            if wanted.is_of_minutes:
-                return bars_at(path, wanted.schema)
             if (content := content_of(path)) is None:
                 return None
             self._identity = self._identity or StoredIdentity(self._layout).read()
             refuse_others(path, identity_in(file_in(content, path, columns=False)[1]), self._identity)
             return wanted.within(bars_in(content, path, wanted.schema))
         except PartitionUnreadableError as error:
-            raise _damage(wanted, error) from error
+            raise damaged(wanted, error) from error
 
     def _as_of_moment(self, as_of: Timestamp, wanted: BarRange) -> pa.Table:
         try:
             return self._as_of.read(wanted, as_of)
         except PartitionUnreadableError as error:
-            raise _damage(wanted, error) from error
+            raise damaged(wanted, error) from error
 
     def _official_as_of(self, as_of: Timestamp | None, wanted: BarRange) -> pa.Table:
         try:
             years = wanted.first.day.year, wanted.last.day.year
             return wanted.within(self._official.of(wanted.symbol, *years, as_of))
         except PartitionUnreadableError as error:
-            raise _damage(wanted, error) from error
+            raise damaged(wanted, error) from error
 
 
 def _days_of(wanted: BarRange) -> BarRange:
@@ -405,13 +343,8 @@ def _days_of(wanted: BarRange) -> BarRange:
     return BarRange(wanted.symbol, first, last, Timeframe.DAY_1)
 
 
-def _damage(wanted: BarRange, error: PartitionUnreadableError) -> PartitionUnreadableError:
-    return PartitionUnreadableError(f"a file of {wanted} is damaged: {error}")
-
-
-def _in_one(tables: Iterable[pa.Table | None], schema: pa.Schema = BAR_SCHEMA) -> pa.Table:
-    found = [bars for bars in tables if bars is not None]
-    return pa.concat_tables(found) if found else schema.empty_table()
+def _all_hours(bars: pa.Table) -> pa.Table:
+    return bars
 
 
 def _named(bars: pa.Table, symbols: Sequence[str], lengths: Sequence[int]) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Final
 
 import numpy as np
@@ -20,20 +21,30 @@ Sessions = Callable[[TradingDate, TradingDate], Sequence[TradingSession]]
 """Returns the sessions between two trading dates, both inclusive, ascending, as far as the calendar reaches."""
 
 
-def in_regular_hours(bars: pa.Table, sessions: Sessions) -> pa.Table:
-    """Return the bars that begin in a regular session of their date: a half day's ends early."""
-    times = times_of(bars)
-    if not len(times):
-        return bars
-    first, last = (TradingDate.of(Timestamp.from_epoch_micros(int(time))) for time in (times.min(), times.max()))
-    return bars.filter(pa.array(_are_regular(times, sessions(first, last))))
+class RegularHours:
+    """Cuts bars to the regular sessions of their dates: a half day's ends early. The sessions of a year are found once.
+
+    Several threads may call it.
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._bounds = lru_cache(maxsize=None)(partial(_bounds, sessions))
+
+    def __call__(self, bars: pa.Table) -> pa.Table:
+        """Return the bars that begin in a regular session."""
+        times = times_of(bars)
+        if not len(times):
+            return bars
+        first, last = (TradingDate.of(Timestamp.from_epoch_micros(int(time))) for time in (times.min(), times.max()))
+        # Opens and closes alternate and ascend, so a moment in a session has an odd number of them before or at it.
+        bounds = np.concatenate([self._bounds(year) for year in range(first.day.year, last.day.year + 1)])
+        inside: npt.NDArray[np.bool_] = np.searchsorted(bounds, times, side="right") % 2 == 1
+        return bars if inside.all() else bars.filter(pa.array(inside))
 
 
-def _are_regular(times: npt.NDArray[np.int64], sessions: Sequence[TradingSession]) -> npt.NDArray[np.bool_]:
-    # Opens and closes alternate and ascend, so a moment in a session has an odd number of them before or at it.
-    bounds = [moment.epoch_micros for session in sessions for moment in (session.opens, session.closes)]
-    inside: npt.NDArray[np.bool_] = np.searchsorted(np.array(bounds, np.int64), times, side="right") % 2 == 1
-    return inside
+def _bounds(sessions: Sessions, year: int) -> npt.NDArray[np.int64]:
+    found = sessions(TradingDate.parse(f"{year:04d}-01-01"), TradingDate.parse(f"{year:04d}-12-31"))
+    return np.array([moment.epoch_micros for each in found for moment in (each.opens, each.closes)], np.int64)
 
 
 def selected(bars: Sequence[pa.Table], symbols: Sequence[str], selection: BarSelection) -> pa.Table:

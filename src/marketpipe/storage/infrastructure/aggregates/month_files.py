@@ -1,0 +1,113 @@
+"""The day files of one month as aggregates and read copies are made from them: their fingerprint, digests and bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+from attrs import define
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.domain.integrity import REPAIRED_BY
+from marketpipe.storage.domain.storage_metadata import day_digests, sources_in
+from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
+from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, Rows
+from marketpipe.storage.infrastructure.parquet_files import bars_in, content_of, read_metadata, sha256
+from marketpipe.storage.infrastructure.store_layout import (
+    GONE,
+    DayFile,
+    date_of,
+    day_in,
+    modified_ns,
+    scan_day_files,
+)
+
+
+@define(slots=False, eq=False)
+class DayFilesOfMonth:
+    """The day files of a month: scanned when they are first needed, read when they are first needed, each once."""
+
+    month: MonthPartition
+    folder: str
+    digest_source: str | None = None
+    """An aggregate of this month alone. If it has the fingerprint of these files, its digests are theirs."""
+    copies: tuple[str, ...] = ()
+    """Where a read copy of this month may be. With that fingerprint its bars are theirs, too."""
+
+    @cached_property
+    def day_files(self) -> list[DayFile]:
+        """Scan the folder. Raises ``StorageError``."""
+        found = scan_day_files(self.folder)
+        for name, size, _ in found:
+            if size < 0:
+                kind = "a broken link" if size == GONE else "not a file"
+                raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}: remove it. {REPAIRED_BY}")
+        return found
+
+    @cached_property
+    def fingerprint(self) -> int:
+        return fingerprint_of(self.description, newest([self.day_files]))
+
+    @cached_property
+    def description(self) -> str:
+        return described(self.month.month, self.day_files)
+
+    @cached_property
+    def digests(self) -> str:
+        """Hash the day files, or take the digests of a fresh copy or aggregate. Raises ``PartitionUnreadableError``."""
+        if self._copy is not None:
+            return self._copy[0].sources[str(self.month)]
+        if (
+            self.digest_source
+            and modified_ns(self.digest_source) == self.fingerprint
+            and (found := self._digests_in(self.digest_source))
+        ):
+            return found
+        return day_digests({day_in(name): sha256(content) for name, content in self._contents.items()})
+
+    def bars(self) -> pa.Table:
+        """Read all bars of the month. Raises ``PartitionUnreadableError``: of half a month no aggregate is made."""
+        if self._copy is not None:
+            return self._copy[1]
+        return pa.concat_tables([BAR_SCHEMA.empty_table(), *self._tables.values()])
+
+    @property
+    def rows(self) -> Rows:
+        """The number of bars of each day. Raises ``PartitionUnreadableError``."""
+        return self._copy[0].rows if self._copy else {day: len(bars) for day, bars in self._tables.items()}
+
+    @cached_property
+    def _tables(self) -> Mapping[int, pa.Table]:
+        try:
+            return {day_in(name): bars_in(content, f"{self.folder}/{name}") for name, content in self._contents.items()}
+        except PartitionUnreadableError as error:
+            raise PartitionUnreadableError(f"{error.args[0].rstrip('.')}; {REPAIRED_BY}") from error
+
+    @cached_property
+    def _copy(self) -> tuple[ReadCopy, pa.Table] | None:
+        """A fresh copy and its bars, which were compared with their digest: they go into files that last."""
+        for path in self.copies:
+            with suppress(PartitionUnreadableError):
+                if modified_ns(path) == self.fingerprint and (copy := ReadCopy.open(path)) is not None:
+                    bars = copy.intact_bars()
+                    if modified_ns(path) == self.fingerprint and copy.is_of(self.month):
+                        return copy, bars
+        return None
+
+    def _digests_in(self, aggregate: str) -> str | None:
+        try:
+            return sources_in(read_metadata(Path(aggregate))).get(str(self.month))
+        except PartitionUnreadableError:
+            return None
+
+    @cached_property
+    def _contents(self) -> Mapping[str, pa.Buffer]:
+        year, month = self.month.year, self.month.month
+        names = (name for name, _, _ in self.day_files if date_of(year, month, name))  # no foreign day=99.parquet
+        found = ((name, content_of(f"{self.folder}/{name}")) for name in names)
+        return {name: content for name, content in found if content is not None}

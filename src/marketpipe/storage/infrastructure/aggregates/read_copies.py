@@ -1,0 +1,204 @@
+"""Read copies: the minutes of a symbol's month a second time, in one file that is quick to read. See ADR 0041.
+
+A copy is kept as an aggregate of one minute would be: its modification time is the fingerprint of its day files, and
+its metadata has their digests. It also has the number of bars of each day, so that days are cut out without a search,
+and a digest of its bars, by which ``verify`` and aggregation know that they are what was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Mapping
+from itertools import accumulate
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from attrs import frozen
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.domain.storage_metadata import PREFIX, days_in, sources_in
+from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
+from marketpipe.storage.infrastructure.parquet_files import (
+    as_text,
+    checked_bars,
+    content_of,
+    decoding,
+    refuse_special,
+)
+from marketpipe.storage.infrastructure.store_layout import (
+    ARROW,
+    PARQUET,
+    StoreLayout,
+    modified_ns,
+    refuse_links,
+    scan_day_files,
+)
+
+ENCODINGS: Final = {
+    field.name: "BYTE_STREAM_SPLIT" if pa.types.is_floating(field.type) else "DELTA_BINARY_PACKED"
+    for field in BAR_SCHEMA
+}
+ROWS, DIGEST = f"{PREFIX}rows", f"{PREFIX}bars"
+Rows = Mapping[int, int]
+"""The number of bars of each day of the month that has a file, ascending."""
+
+
+def encode_copy(bars: pa.Table, rows: Rows, metadata: Mapping[str, str], form: str) -> bytes:
+    """Return the content of a copy of a month's bars, one day after another, with these numbers of ``rows``.
+
+    ``metadata`` is that of an aggregate; ``form`` is parquet or arrow. The same arguments give the same bytes.
+    """
+    bars = bars.select(BAR_SCHEMA.names).combine_chunks().replace_schema_metadata()
+    counts = " ".join(f"{day:02d}={count}" for day, count in rows.items())
+    described_bars = {**metadata, ROWS: counts, DIGEST: digest_of(bars)}
+    sink = pa.BufferOutputStream()
+    if form == ARROW:
+        with pa.ipc.new_file(sink, bars.schema.with_metadata(described_bars)) as writer:
+            writer.write_table(bars)
+    else:
+        # Chosen by measuring: as quick to read as no other encoding of this size, and to write. See ADR 0041.
+        options = {"use_dictionary": False, "column_encoding": ENCODINGS, "write_statistics": ["timestamp"]}
+        with pq.ParquetWriter(sink, bars.schema, compression="lz4", store_schema=False, **options) as writer:
+            writer.write_table(bars)
+            writer.add_key_value_metadata(described_bars)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def digest_of(bars: pa.Table) -> str:
+    """Return a digest of the values of all columns, whatever is in the places of nulls."""
+    digest = hashlib.sha256()
+    for column in bars.columns:
+        if column.null_count:
+            digest.update(column.is_null().combine_chunks().cast(pa.uint8()).to_numpy(zero_copy_only=False))
+            column = column.fill_null(0)
+        for chunk in column.chunks:
+            digest.update(chunk.view(pa.int64()).to_numpy())
+    return digest.hexdigest()
+
+
+@frozen(eq=False)
+class ReadCopy:
+    """An opened copy of a month. Raises ``PartitionUnreadableError``, also for a copy that is torn."""
+
+    path: str
+    metadata: Mapping[str, str]
+    source: pa.ipc.RecordBatchFileReader | pq.ParquetFile
+    is_mapped: bool
+
+    @classmethod
+    def open(cls, path: str, *, mapped: bool = True) -> ReadCopy | None:
+        """Open a copy; None if it does not exist. ``mapped``: of an Arrow file nothing is read before it is used."""
+        with decoding(path):
+            try:
+                refuse_special(path)
+                if path.endswith(f".{ARROW}"):
+                    file = pa.memory_map(path) if mapped else pa.OSFile(path)
+                    arrow = pa.ipc.open_file(file)
+                    return cls(path, as_text(arrow.schema.metadata or {}), arrow, mapped)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            if (content := content_of(path)) is None:
+                return None
+            parquet = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
+            return cls(path, as_text(parquet.metadata.metadata or {}), parquet, is_mapped=False)
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """For its month the digests of the day files that it was made from."""
+        return sources_in(self.metadata)
+
+    @property
+    def rows(self) -> Rows:
+        pairs = (part.partition("=") for part in self.metadata.get(ROWS, "").split())
+        with decoding(self.path):
+            return {int(day): int(count) for day, _, count in pairs}
+
+    def is_of(self, month: MonthPartition) -> bool:
+        """Return whether it is a copy of this month, and of all the days that it names."""
+        stated = self.metadata.get(f"{PREFIX}symbol"), self.metadata.get(f"{PREFIX}period")
+        return stated == (str(month.symbol), str(month)) and tuple(self.rows) == days_in(
+            self.sources.get(str(month), "")
+        )
+
+    def bars(self, columns: pa.Schema = BAR_SCHEMA, days: Collection[int] | None = None) -> pa.Table:
+        """Return these columns of the days, or of all. Days that it does not have are left out."""
+        with decoding(self.path):
+            if isinstance(self.source, pq.ParquetFile):
+                found = self.source.read(columns=columns.names, use_threads=False)
+            else:
+                found = self.source.read_all().select(columns.names)
+                found.validate()  # the lengths of its buffers, which may be beyond the end of a torn file
+            found = checked_bars(found.replace_schema_metadata(), self.path, columns)
+            rows = self.rows
+            if sum(rows.values()) != len(found):
+                raise PartitionUnreadableError(f"{self.path} has {len(found):,} bars, and names {sum(rows.values()):,}")
+            return found if days is None else self._of_days(found, rows, days)
+
+    def intact_bars(self) -> pa.Table:
+        """Return all bars, after they were compared with their digest."""
+        found = self.bars()
+        if digest_of(found) != self.metadata.get(DIGEST):
+            raise PartitionUnreadableError(f"{self.path} is damaged: its bars are not those that were written")
+        return found
+
+    def _of_days(self, bars: pa.Table, rows: Rows, days: Collection[int]) -> pa.Table:
+        ends = dict(zip(rows, accumulate(rows.values()), strict=True))
+        wanted = [day for day in rows if day in days]
+        if len(wanted) == len(rows):
+            return bars
+        start, end = (ends[wanted[0]] - rows[wanted[0]], ends[wanted[-1]]) if wanted else (0, 0)
+        found = bars.slice(start, end - start)
+        # A slice of decoded bars would keep the others in memory as long as it lives.
+        return found if self.is_mapped else found.take(np.arange(len(found)))
+
+
+class FreshCopies:
+    """Finds the copies that agree with their day files: by the modification time alone, as for aggregates."""
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._layout = layout
+        self._exist = os.path.isdir(layout.copies)
+
+    def of(self, month: MonthPartition) -> FreshCopy | None:
+        """Return the copy of a month; None if there is none, or a stale one. Raises ``StorageError``."""
+        if not self._exist:
+            return None
+        for form in (ARROW, PARQUET):
+            path = self._layout.copy(month, form)
+            if (modified := modified_ns(path)) is not None:
+                refuse_links(self._layout.copies, month.year_folder)
+                found = scan_day_files(self._layout.month(month))
+                if all(size >= 0 for _, size, _ in found):
+                    description = described(month.month, found)
+                    if modified == fingerprint_of(description, newest([found])):
+                        return FreshCopy(month, path, modified)
+        return None
+
+
+@frozen
+class FreshCopy:
+    """A copy that agreed with its day files when it was looked for."""
+
+    month: MonthPartition
+    path: str
+    fingerprint: int
+
+    @property
+    def is_arrow(self) -> bool:
+        return self.path.endswith(f".{ARROW}")
+
+    def opened(self, *, mapped: bool = True) -> ReadCopy | None:
+        """Open it; None if it is torn, or was replaced meanwhile."""
+        try:
+            copy = ReadCopy.open(self.path, mapped=mapped)
+            # Its time is read again after it was opened: what has it before and after is what was opened.
+            is_same = copy is not None and modified_ns(self.path) == self.fingerprint and copy.is_of(self.month)
+        except PartitionUnreadableError:
+            return None
+        return copy if is_same else None
