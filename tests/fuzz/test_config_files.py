@@ -127,7 +127,7 @@ def places(file: Path) -> list[Path]:
         config = load_config(file)
     except MarketPipeError:
         return []
-    names = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path")
+    names = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path", "copies_path")
     return [*(getattr(config, name) for name in names), config.state_path.parent]
 
 

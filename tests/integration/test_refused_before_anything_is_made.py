@@ -89,7 +89,8 @@ def test_aggregates_that_cannot_be_locked_do_not_hide_what_was_ingested(tmp_path
     assert failure.endswith("; free space or allow writing there")
 
 
-LOCATIONS = ["output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path", "state_path"]
+AREAS = ["output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path", "copies_path"]
+LOCATIONS = [*AREAS, "state_path"]
 URLS = ["s3://user:pass@bucket/x", "gs://bucket/x", "file:///srv/x", "S3:/bucket/x", "az+blob://x", "s3:"]
 YAML = "provider: synthetic\nsymbols: [A]\nstart: 2024-01-02\nend: 2024-01-02\n"
 

@@ -59,6 +59,7 @@ class StoreOnDisk:
     register: VersionRegister = field(factory=NothingRecorded)
     clock: FakeClock = field(factory=FakeClock)
     closing_auction: int | None = None
+    copy_format: str = "parquet"
 
     @property
     def layout(self) -> StoreLayout:
@@ -72,7 +73,8 @@ class StoreOnDisk:
     @property
     def aggregates(self) -> AggregateFiles:
         writer, auction = ParquetWriter(self.compression), self.closing_auction
-        return AggregateFiles(self.layout, self.identity, self.aggregator, writer, self.files, None, auction)
+        store = self.layout, self.identity, self.aggregator, writer, self.files
+        return AggregateFiles(*store, None, auction, self.copy_format)
 
     def aggregator(self) -> DuckDBAggregator:
         return DuckDBAggregator(CALENDAR, self.closing_auction)

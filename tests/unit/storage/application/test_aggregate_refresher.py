@@ -77,12 +77,12 @@ def test_every_symbol_is_refreshed_between_the_dates_and_counted() -> None:
     assert refreshing.published == [AggregatesRefreshed(4, 4)]
 
 
-def test_minutes_are_no_aggregate_of_themselves_and_weeks_and_months_have_no_file() -> None:
+def test_read_copies_are_the_files_of_minutes_and_weeks_and_months_have_no_file() -> None:
     refreshing = Refreshing()
 
     refreshing.refresher.refresh([AAPL], list(Timeframe))
 
-    with_files = [timeframe for timeframe in Timeframe if timeframe.is_aggregated]
+    with_files = [timeframe for timeframe in Timeframe if not timeframe.is_made_of_days]
     assert [timeframes for _, timeframes, _, _ in refreshing.aggregator.asked] == [with_files]
 
 
@@ -95,7 +95,7 @@ def test_for_weeks_and_months_daily_bars_are_refreshed(wanted: list[Timeframe]) 
     assert [timeframes for _, timeframes, _, _ in refreshing.aggregator.asked] == [[Timeframe.DAY_1]]
 
 
-@pytest.mark.parametrize(("symbols", "timeframes"), [([], [Timeframe.DAY_1]), ([AAPL], [Timeframe.MINUTE_1])])
+@pytest.mark.parametrize(("symbols", "timeframes"), [([], [Timeframe.DAY_1]), ([AAPL], [])])
 def test_nothing_to_refresh_calls_no_aggregator(symbols: list[Symbol], timeframes: list[Timeframe]) -> None:
     refreshing = Refreshing()
 
