@@ -26,11 +26,11 @@ if __name__ == "__main__":
 
 import pyarrow as pa
 import pyarrow.compute as pc
-
 from benchmarks import readers
 from benchmarks.comparison import Results, measure_interleaved, parse_options, print_table, ratio_of
 from benchmarks.readers import ARCTIC, DAY_FILES, LOADS, ONE_FILE, OURS, Reader, Span
 from benchmarks.synthetic_store import first_sessions, make_store, numbered_symbols
+
 from marketpipe.shared_kernel.domain.trading_date import TradingSession
 
 SESSIONS = 252
