@@ -34,6 +34,7 @@ from marketpipe.commands.general_options import (
 )
 from marketpipe.commands.help_layout import SectionedCommand, SectionedGroup
 from marketpipe.terminal.process import report_errors, run_app
+from marketpipe.unneeded_imports import keep_out_unneeded_imports
 
 PROGRAM, COMPLETES = "marketpipe", "_MARKETPIPE_COMPLETE"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
@@ -173,6 +174,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     # On import, numpy starts a BLAS thread for each processor: slower than the import itself, and none is used here.
     os.environ.setdefault(BLAS_THREADS, "1")
+    keep_out_unneeded_imports()
     # At exit the interpreter would collect garbage once more, though every object ends with the process anyway.
     atexit.register(gc.freeze)
     with report_errors("--debug" in sys.argv[1:]):

@@ -39,6 +39,11 @@ def known_providers() -> dict[str, str]:
     return {**{name: f"registered as {point.value}" for name, point in _registered().items()}, **BUILT_IN}
 
 
+def is_registered(name: str) -> bool:
+    """Return whether the provider, if it exists, is one that an installed package has registered."""
+    return name not in BUILT_IN and not is_imported(name)
+
+
 def check_provider(name: str) -> None:
     """Raise ``ConfigurationError`` for a name that no provider has."""
     if is_imported(name):

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from importlib.abc import MetaPathFinder
 from multiprocessing import current_process, get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
@@ -27,6 +25,7 @@ from attrs import define, evolve, field, frozen
 from marketpipe.composition import subscribe_ring
 from marketpipe.config import Credentials, PipelineConfig
 from marketpipe.parts import Parts
+from marketpipe.provider_registry import is_registered
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (
     ConfigurationError,
@@ -45,6 +44,7 @@ from marketpipe.shared_kernel.events import (
 )
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
+from marketpipe.unneeded_imports import keep_out_unneeded_imports
 
 SECONDS_BETWEEN_CHECKS: Final = 0.1
 """How often a worker looks whether it is asked to stop. That its parent died it sees at once."""
@@ -221,7 +221,8 @@ def start(config: PipelineConfig, keys: tuple[str, str] | None, stopping: Any) -
     clock = SystemClock()
     if (parent := parent_process()) is not None:  # watched before anything slow is done
         threading.Thread(target=_watch, args=(parent.sentinel, stopping, clock), daemon=True).start()
-    leave_pandas_out()
+    if not is_registered(config.provider):  # a provider that is not ours may make arrays of pandas objects
+        keep_out_unneeded_imports()
     _worker = Worker(Parts(config, Credentials(*keys) if keys else None, clock), stopping)
 
 
@@ -242,23 +243,3 @@ def _watch(parent: int, stopping: Any, clock: SystemClock) -> None:
         else:
             clock.resume()
     os._exit(1)
-
-
-class _NoPandas(MetaPathFinder):
-    def find_spec(self, fullname: str, *_: object) -> None:
-        if fullname == "pandas":
-            raise ImportError("pandas is not imported while the first array is made")
-
-
-def leave_pandas_out() -> None:
-    """Save half a second in a process of our own: pyarrow imports pandas, if installed, with its first array.
-
-    It finds none, and looks again only when a ``DataFrame`` is asked for. Not for a process in which a user may make
-    arrays of pandas objects.
-    """
-    if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, finder := _NoPandas())
-        try:
-            pa.array([0])
-        finally:
-            sys.meta_path.remove(finder)

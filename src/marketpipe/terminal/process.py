@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import typer
 
 from marketpipe.terminal.verbosity import Verbosity, in_force, warnings_shown, write_error_line
+from marketpipe.unneeded_imports import allow_all_imports
 
 if TYPE_CHECKING:
     from marketpipe.config import StoreConfig
@@ -45,9 +46,13 @@ def open_store(config: Path | None, advice: str = "") -> AbstractContextManager[
 @contextmanager
 def open_pipeline(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]:
     """Open a pipeline that stop signals end cleanly; ``advice`` is added to the message printed then."""
+    from marketpipe.config import PipelineConfig
     from marketpipe.pipeline import Pipeline
+    from marketpipe.provider_registry import is_registered
     from marketpipe.shared_kernel.events import MetricsNotDelivered
 
+    if isinstance(settings, PipelineConfig) and is_registered(settings.provider):
+        allow_all_imports()  # a provider that is not ours may make arrays of pandas objects
     stop = _StopSignal()
     before = {number: signal.signal(number, stop) for number in _stop_signals()}
     try:

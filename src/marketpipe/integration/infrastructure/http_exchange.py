@@ -82,7 +82,7 @@ class HttpExchange:
             "headers": {"Accept": "application/json", "Accept-Encoding": "gzip"},
             "timeout": timeout,
             "limits": LIMITS,
-            "verify": _trusted_authorities(),
+            "verify": _no_authority() if _is_plain_loopback(base_url) else _trusted_authorities(),
             # a proxy from the environment would see the keys that are meant for a server on this machine
             "trust_env": not _is_loopback(base_url),
         }
@@ -309,6 +309,15 @@ def _translate(error: Exception) -> ProviderError:
 def _trusted_authorities() -> ssl.SSLContext:
     """Read the hundreds of certificates once for all clients, because it is slow."""
     return httpx.create_ssl_context()
+
+
+def _no_authority() -> ssl.SSLContext:
+    """Trust no server: without TLS, which a server on this machine need not have, no certificate has to be read."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _is_plain_loopback(url: str) -> bool:
+    return url.startswith("http://") and _is_loopback(url)
 
 
 def _is_loopback(url: str) -> bool:

@@ -24,6 +24,8 @@ FIRST_DAY, YEARS = date(1970, 1, 1), range(1970, 2101)
 SECOND: Final = 1_000_000
 """In microseconds, like all moments here that are not named otherwise."""
 DAY: Final = 86_400 * SECOND
+HOUR: Final = 3_600
+"""In seconds."""
 LAST_MOMENT: Final = int(datetime(YEARS[-1], 12, 31, tzinfo=UTC).timestamp()) * SECOND
 
 
@@ -55,13 +57,15 @@ def _clock_changes() -> tuple[Int64s, Int64s]:
 
 
 def _changes_within(moments: list[int]) -> Iterator[int]:
-    """Find each change by bisection, in seconds since 1970; no month has two changes."""
+    """Find each change by bisection, in seconds since 1970; no month has two changes, and none is within an hour."""
+    offset = _offset(moments[0])
     for before, after in pairwise(moments):
-        if _offset(before) != _offset(after):
-            while after - before > 1:
-                middle = (before + after) // 2
-                before, after = (middle, after) if _offset(middle) == _offset(before) else (before, middle)
+        if _offset(after) != offset:
+            while after - before > HOUR:
+                middle = before + (after - before) // HOUR // 2 * HOUR
+                before, after = (middle, after) if _offset(middle) == offset else (before, middle)
             yield after
+            offset = _offset(after)
 
 
 def _offset(moment: int) -> int:

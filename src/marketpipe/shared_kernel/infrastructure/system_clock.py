@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from datetime import UTC, datetime
@@ -44,6 +43,8 @@ class SystemClock:
 
     async def sleep_async(self, seconds: float) -> None:
         """Sleep in short steps: an event loop cannot wait for what another thread does."""
+        import asyncio  # here, because few processes have an event loop, and it takes as long as all of --help
+
         until = time.monotonic() + seconds
         while not self._interrupted:
             if (left := until - time.monotonic()) <= 0:
