@@ -38,6 +38,8 @@ from marketpipe.unneeded_imports import keep_out_unneeded_imports
 
 PROGRAM, COMPLETES = "marketpipe", "_MARKETPIPE_COMPLETE"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+OBJECTS_BETWEEN_COLLECTIONS = 10_000
+"""Python's own 700 are right for a program that makes garbage from the start, and not for one that imports."""
 Command = Callable[..., None]
 
 
@@ -175,7 +177,9 @@ def main() -> None:
     # On import, numpy starts a BLAS thread for each processor: slower than the import itself, and none is used here.
     os.environ.setdefault(BLAS_THREADS, "1")
     keep_out_unneeded_imports()
-    # At exit the interpreter would collect garbage once more, though every object ends with the process anyway.
+    # Modules are not garbage: they are left alone, until a pipeline is open, and at exit, when all ends anyway.
+    gc.disable()
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     atexit.register(gc.freeze)
     with report_errors("--debug" in sys.argv[1:]):
         words = sys.argv[1:]

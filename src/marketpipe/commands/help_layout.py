@@ -12,6 +12,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from marketpipe.commands.plain_options import take_plain_values
+
 EXAMPLE = "marketpipe "
 GENERAL = "General options"
 Rows = list[tuple[str, str]]
@@ -19,6 +21,10 @@ Rows = list[tuple[str, str]]
 
 class SectionedCommand(TyperCommand):
     """A command whose help has its examples, and its options in sections."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        take_plain_values(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def format_help_text(self, _: Any, formatter: Any) -> None:
         _write_text(self.help, formatter)
@@ -29,6 +35,10 @@ class SectionedCommand(TyperCommand):
 
 class SectionedGroup(TyperGroup):
     """Commands with a common first word, or all of them; their help lists them in sections."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        take_plain_values(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def format_help_text(self, _: Any, formatter: Any) -> None:
         _write_text(self.help, formatter)

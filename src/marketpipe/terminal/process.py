@@ -7,6 +7,7 @@ number of the signal if a signal stopped it (130 for Ctrl-C, 143 for SIGTERM). N
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -58,6 +59,8 @@ def open_pipeline(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]
     try:
         with warnings_shown(), Pipeline(settings) as pipeline:
             pipeline.subscribe(MetricsNotDelivered, _warn_of_metrics)
+            gc.freeze()
+            gc.enable()
             yield pipeline
     except KeyboardInterrupt:
         _fail(f"interrupted{advice}", stop.exit_code)
