@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,8 @@ def coordinator(
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 
     pool = worker_pool(parts) if parts.pipeline_config.executor == PROCESSES else None
-    provided = capabilities(parts) if pool else provider(parts).capabilities  # the provider is made before the state
+    parts.check_keys()  # before the state is made
+    provided = capabilities(parts)
     recorded = state(parts)
     official = official_for(parts) if provided.official_days else None
     made = IngestionCoordinator(
@@ -330,7 +332,7 @@ def validator(parts: Parts, bus: EventBus, kind: SessionKind) -> BarValidator:
     rules = BusinessRuleValidator(RuleBook.with_severities(parts.config.validation.severities))
     minute = capabilities(parts).closing_auction if kind is SessionKind.REGULAR else None
     columns_of = partial(bar_columns, closing_auction=minute)
-    columnar = ColumnarValidator(SchemaValidator(bar_schema()), rules, calendar(parts), kind, columns_of)
+    columnar = ColumnarValidator(SchemaValidator(bar_schema(), is_ours=True), rules, calendar(parts), kind, columns_of)
     return BarValidator(columnar.validate, bus, parts.clock)
 
 
@@ -440,10 +442,5 @@ def calendar_cache(parts: Parts) -> CalendarCache:
     given = parts.config.calendar.exceptions
     # without a configuration, as in load_ohlcv(), the store's own: those that its cache was made with
     exceptions = given if given or isinstance(parts.config, PipelineConfig) else None
-    return CalendarCache(parts.config.state_path, _library_version, files(parts).publish, exceptions)
-
-
-def _library_version() -> str:
-    from importlib.metadata import version
-
-    return version("exchange_calendars")
+    made_by = partial(version, "exchange_calendars")
+    return CalendarCache(parts.config.state_path, made_by, files(parts).publish, exceptions)

@@ -15,7 +15,7 @@ from attrs import define, field
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.observers import Isolation
-from marketpipe.provider_registry import check_provider, with_capabilities
+from marketpipe.provider_registry import check_keys, check_provider, with_capabilities
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.event_bus import EventBus
@@ -111,6 +111,11 @@ class Parts:
                 "writes marketpipe.yaml, and --config names another file"
             )
         return self.config
+
+    def check_keys(self) -> None:
+        """Raise ``ConfigurationError`` if the configured provider has no keys, before it is made."""
+        if self.market_data_provider is None:
+            check_keys(self.pipeline_config, self.credentials)
 
     def get(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """Return what was made under this key, or make it now."""

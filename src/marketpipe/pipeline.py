@@ -297,7 +297,9 @@ class Pipeline(ImportingStore):
     def _check(self, scope: IngestionScope, provided: ProviderCapabilities | None = None) -> None:
         """Raise what can be raised before a file is made: for missing keys too, unless ``provided`` is known."""
         composition.calendar(self._parts).sessions(scope.first, scope.last)
-        provided = provided or composition.provider(self._parts).capabilities
+        if provided is None:
+            self._parts.check_keys()
+            provided = composition.capabilities(self._parts)
         refuse_imported(provided.name)
         stored = composition.stored_identity(self._parts)
         try:

@@ -48,7 +48,7 @@ def check_provider(name: str) -> None:
     """Raise ``ConfigurationError`` for a name that no provider has."""
     if is_imported(name):
         provider_name(name)
-    elif name not in known_providers():
+    elif name not in BUILT_IN and name not in known_providers():  # the packages are searched only if need be
         raise ConfigurationError(f"provider: no provider is called {name!r}; {did_you_mean(name, known_providers())}")
 
 
@@ -93,6 +93,13 @@ def capabilities_without_keys(config: PipelineConfig) -> ProviderCapabilities | 
     return _alpaca_capabilities(config) if config.provider == "alpaca" else None
 
 
+def check_keys(config: PipelineConfig, credentials: Credentials | None) -> None:
+    """Raise ``ConfigurationError`` for what ``new_provider`` would raise it for, if that is known before it is made."""
+    refuse_imported(config.provider)
+    if config.provider == "alpaca":
+        needed_credentials(credentials, config.root)
+
+
 def refuse_imported(provider: str) -> None:
     """Raise ``ConfigurationError`` if nothing can be requested of the provider, as its bars come from files."""
     if is_imported(provider):
@@ -103,7 +110,7 @@ def refuse_imported(provider: str) -> None:
 
 
 def _alpaca_capabilities(config: PipelineConfig) -> ProviderCapabilities:
-    from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_capabilities
+    from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import alpaca_capabilities
 
     alpaca = config.alpaca
     return alpaca_capabilities(alpaca.feed, alpaca.adjustment, alpaca.rate_limit_per_min, alpaca.asof)

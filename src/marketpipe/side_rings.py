@@ -155,7 +155,7 @@ def official_validator(parts: Parts) -> OfficialDayValidator:
     from marketpipe.validation.infrastructure.schema_validator import SchemaValidator, bar_schema
 
     rules = BusinessRuleValidator(RuleBook.of_official_days(parts.config.validation.severities))
-    schema, kind = SchemaValidator(bar_schema()), SessionKind.EXTENDED
+    schema, kind = SchemaValidator(bar_schema(), is_ours=True), SessionKind.EXTENDED
     columnar = ColumnarValidator(schema, rules, composition.calendar(parts), kind, official_day_columns)
     return OfficialDayValidator(columnar.validate, parts.bus, parts.clock)
 

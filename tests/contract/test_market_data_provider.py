@@ -14,7 +14,8 @@ import pytest
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.data_feed import ProviderContext
 from marketpipe.integration.domain.table_import import ImportSettings
-from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_capabilities
+from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import alpaca_capabilities
+from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient
 from marketpipe.integration.infrastructure.imported.imported_client import ImportedBars
 from marketpipe.integration.infrastructure.imported.table_reader import SourceTable
 from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from marketpipe import DatasetMismatchError, IngestionReport, Pipeline, StoreConfig
-from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_capabilities
+from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import alpaca_capabilities
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 

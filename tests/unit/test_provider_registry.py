@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_capabilities
+from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import alpaca_capabilities
+from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient
 from marketpipe.pipeline import Pipeline
 from marketpipe.provider_kit import BarsRequest, ProviderTraits, RawMarketData
 from marketpipe.provider_registry import with_capabilities

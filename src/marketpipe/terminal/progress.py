@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from typing import TYPE_CHECKING, Final
 
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.errors import count_of
@@ -19,10 +18,16 @@ from marketpipe.terminal.output import err, printable
 from marketpipe.terminal.run_counts import RunCounts
 from marketpipe.terminal.verbosity import verbosity
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
 SECONDS_BETWEEN_LINES = 5.0
 SHORTEST_MENTIONED = 5.0
 """Seconds of a wait that has a line of its own."""
 REFRESHES_PER_SECOND = 4
+TERMINAL_VARIABLES: Final = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+"""With one of them a user tells rich that standard error is a terminal, whatever it seems to be."""
 BAR_WIDTHS = ((107, 24), (75, 10))
 """The least width of a line, and the width of the bar on it."""
 ECHO = "^C"
@@ -39,6 +44,12 @@ def show_progress(pipeline: Pipeline) -> Iterator[None]:
     if verbosity().quiet or verbosity().as_json:
         yield
         return
+    if _is_a_plain_file():
+        _show_lines(pipeline)
+        yield
+        return
+    from rich.console import Console
+
     console = Console(stderr=True)
     if console.is_jupyter:
         with notebook_bar(_as_line) as show:
@@ -46,14 +57,24 @@ def show_progress(pipeline: Pipeline) -> Iterator[None]:
             yield
         return
     if not console.is_terminal or verbosity().verbose:  # lines of the log would tear a bar apart
-        follow(pipeline, ProgressLines(err).show)
-        _announce_metrics(pipeline)
+        _show_lines(pipeline)
         yield
         return
     with progress_bar(console) as show:
         follow(pipeline, show)
         _announce_metrics(pipeline)
         yield
+
+
+def _is_a_plain_file() -> bool:
+    """Return whether standard error is neither a terminal nor a notebook: then rich need not be imported to see it."""
+    is_terminal = sys.stderr.isatty() or any(os.environ.get(name) for name in TERMINAL_VARIABLES)
+    return not is_terminal and "IPython" not in sys.modules
+
+
+def _show_lines(pipeline: Pipeline) -> None:
+    follow(pipeline, ProgressLines(err).show)
+    _announce_metrics(pipeline)
 
 
 def _announce_metrics(pipeline: Pipeline) -> None:
@@ -77,6 +98,9 @@ def follow(pipeline: Pipeline, show: Callable[[RunCounts], None]) -> None:
 @contextmanager
 def progress_bar(console: Console) -> Iterator[Callable[[RunCounts], None]]:
     """Draw a line in place while the block runs. Yields the function that changes what it shows."""
+    from rich.live import Live
+    from rich.text import Text
+
     shown: list[RunCounts] = []
 
     def line() -> Text:  # drawn several times a second, so that waits count down while nothing happens
@@ -103,6 +127,8 @@ def progress_line(counts: RunCounts, width: int, encoding: str = "utf-8") -> Tex
 
     Activity, count, percentage and time to go are always there, then as much as fits: first what the run waits for.
     """
+    from rich.text import Text
+
     line = Text(no_wrap=True, overflow="crop")
     for text, style in ((counts.activity, "bold"), *_position(counts, width)):
         line.append(printable(text, encoding), style)

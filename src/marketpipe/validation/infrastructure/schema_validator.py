@@ -2,20 +2,20 @@
 
 jsonschema takes one Python object a record, which is far too slow for every bar. So each keyword is compiled to a
 predicate if one with exactly the same meaning exists, and only the rows that fail are given to jsonschema, which
-decides and words the error.
+decides and words the error. It is imported then: most processes never see such a row.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import numpy as np
 import pyarrow as pa
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.predicate import AllOf, Field, IsNull, Predicate
@@ -23,6 +23,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA, SCHEMA_VERSION
 from marketpipe.validation.infrastructure.column_masks import BarColumns, Int64s, mask
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 ANNOTATIONS: Final = {"title", "description", "$comment", "examples", "default", "deprecated"}
 """Keywords that allow and forbid nothing."""
@@ -44,14 +47,15 @@ class SchemaValidator:
     Any valid schema is enforced in full: one with keywords that cannot be compiled is checked row by row, slowly.
     """
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        """Raises ``ConfigurationError`` for a schema that is not a valid JSON Schema."""
-        try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            raise ConfigurationError(f"the bar schema is not a JSON Schema: {error.message}") from error
-        self._validator = Draft202012Validator(schema)
-        self._predicates = _compile(schema)
+    def __init__(self, schema: Mapping[str, Any], *, is_ours: bool = False) -> None:
+        """``is_ours`` is a schema that ships with the package, as ``bar_schema`` returns it: it was checked by a test.
+
+        Raises ``ConfigurationError`` for another that is not a valid JSON Schema.
+        """
+        if not is_ours:
+            _check(schema)
+        self._schema, self._predicates = schema, _compile(schema)
+        self._is_good_symbol = compile_symbol(schema.get("properties", {}).get("symbol", True))
 
     def complaints(self, columns: BarColumns) -> Mapping[int, str]:
         """Return the rows that do not satisfy the schema, ascending, each with what is wrong with it."""
@@ -71,9 +75,16 @@ class SchemaValidator:
                 bad[part.offset : part.offset + part.length] = True
         return np.flatnonzero(bad)
 
+    @cached_property
+    def _validator(self) -> Draft202012Validator:
+        from jsonschema import Draft202012Validator
+
+        return Draft202012Validator(self._schema)
+
     def _allows(self, symbol: Symbol) -> bool:
-        schema = self._validator.schema
-        wanted = schema.get("properties", {}).get("symbol", True) if isinstance(schema, Mapping) else True
+        if self._is_good_symbol is not None:
+            return self._is_good_symbol(str(symbol))
+        wanted = self._schema.get("properties", {}).get("symbol", True)
         return bool(self._validator.evolve(schema=wanted).is_valid(str(symbol)))
 
     def _complaint(self, columns: BarColumns, row: int) -> str:
@@ -82,6 +93,28 @@ class SchemaValidator:
             return "; ".join(f"{'.'.join(map(str, error.path)) or 'bar'}: {error.message}" for error in errors)
         except (ArithmeticError, ValueError) as error:  # multipleOf cannot divide NaN or infinity
             return f"bar: cannot be checked against the schema: {error}"
+
+
+def _check(schema: Mapping[str, Any]) -> None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise ConfigurationError(f"the bar schema is not a JSON Schema: {error.message}") from error
+
+
+def compile_symbol(keywords: Mapping[str, Any] | bool) -> Callable[[str], bool] | None:
+    """Return a test with the meaning of the symbol's schema, for texts; None if a keyword cannot be compiled."""
+    rules = {} if keywords is True else keywords
+    if isinstance(rules, bool) or not set(rules) <= {"type", "minLength", "maxLength", "pattern", *ANNOTATIONS}:
+        return None
+    if rules.get("type", "string") != "string":
+        return None
+    shortest, longest = rules.get("minLength", 0), rules.get("maxLength", LARGEST_INTEGER)
+    pattern = re.compile(rules.get("pattern", ""))
+    return lambda text: shortest <= len(text) <= longest and pattern.search(text) is not None
 
 
 def _compile(schema: Mapping[str, Any]) -> tuple[Predicate, ...] | None:

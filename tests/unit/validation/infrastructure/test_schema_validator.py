@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.testing import bar
-from marketpipe.validation.infrastructure.schema_validator import SchemaValidator
+from marketpipe.validation.infrastructure.schema_validator import SchemaValidator, bar_schema, compile_symbol
 from tests.support.bar_strategies import Part, parts
 from tests.support.builders import day
 from tests.support.examples import examples
@@ -98,3 +100,31 @@ def test_a_number_that_cannot_be_divided_costs_its_own_bar_alone() -> None:
     assert list(complaints) == [1, 2, 3]
     assert complaints[1] == "bar: cannot be checked against the schema: cannot convert float NaN to integer"
     assert complaints[2] == "high: 101.1 is not a multiple of 0.25"
+
+
+def test_the_schema_of_the_package_is_a_json_schema() -> None:
+    columns = watched_columns((AAPL, ROWS))
+    assert SchemaValidator(bar_schema()).complaints(columns) == SchemaValidator(bar_schema(), is_ours=True).complaints(
+        watched_columns((AAPL, ROWS))
+    )
+
+
+@given(st.text(alphabet="AZaz09.-/é\n ", max_size=22))
+def test_symbols_are_judged_as_jsonschema_judges_them(text: str) -> None:
+    for keywords in (
+        SCHEMA["properties"]["symbol"],
+        {"type": "string", "maxLength": 3, "minLength": 2},
+        {"pattern": "A$", "description": "ends with A"},
+        {},
+        True,
+    ):
+        is_good = compile_symbol(keywords)
+        assert is_good is not None
+        assert is_good(text) == Draft202012Validator(keywords).is_valid(text)
+
+
+@pytest.mark.parametrize("keywords", [False, {"enum": ["AAPL"]}, {"type": ["string", "null"]}, {"type": "number"}])
+def test_other_rules_of_symbols_are_left_to_jsonschema(keywords: Any) -> None:
+    assert compile_symbol(keywords) is None
+    complaints = SchemaValidator(with_property("symbol", keywords)).complaints(watched_columns((AAPL, ROWS[:1])))
+    assert bool(complaints) != Draft202012Validator(keywords).is_valid("AAPL")

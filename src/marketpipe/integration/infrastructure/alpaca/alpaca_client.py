@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 
-from marketpipe.integration.domain.data_feed import AT_THE_CLOSE, DataFeed, ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData
+from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import BARS_PER_PAGE
 from marketpipe.integration.infrastructure.alpaca.response_parser import ResponseParser
 from marketpipe.integration.infrastructure.auth import HeaderTokenAuth
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
@@ -20,21 +20,10 @@ from marketpipe.shared_kernel.domain.errors import (
     ProviderError,
     SymbolRefusedError,
 )
-from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
-BARS_PER_PAGE = 10_000
-"""The largest ``limit`` that Alpaca takes; it counts bars over all symbols."""
-SYMBOLS_PER_REQUEST = 200
-SYMBOLS_PER_OFFICIAL_REQUEST = 2_000
-"""Their last five sessions fill one page; 10 kB of URL at most. A proxy that refuses such a URL gets shorter ones."""
 TIMEFRAMES = {Timeframe.MINUTE_1: "1Min", Timeframe.DAY_1: "1Day"}
-NOTICES = {
-    "iex": "feed iex has the trades of one exchange only, about a twenty-eighth of the volume of the whole tape: "
-    "minutes without a trade there have no bar, and prices and volumes are not the market's. Feed sip has all trades, "
-    "and is free for history older than 15 minutes"
-}
 LONGEST_END = 512
 """Bytes behind the bars of a page that are searched for the token."""
 _TOKEN_AT_THE_END = re.compile(rb'"next_page_token"\s*:\s*"([\w+/=|:.-]+)"\s*}\s*\Z', re.ASCII)
@@ -43,28 +32,6 @@ _REFUSED_SYMBOL = re.compile(r"invalid symbol(?:[^:]*:\s*(\S+))?", re.IGNORECASE
 
 def alpaca_auth(key: str, secret: str) -> HeaderTokenAuth:
     return HeaderTokenAuth({"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret})
-
-
-def alpaca_capabilities(
-    feed: str, adjustment: str, requests_per_minute: int | None = None, asof: str = NO_MAPPING
-) -> ProviderCapabilities:
-    """Feeds are sip, iex and otc; adjustments raw, split, dividend, spin-off and all; ``asof`` is a date or "-".
-
-    Free plans may request history of the feed sip once it is 15 minutes old.
-    """
-    delayed = DataFeed(feed, timedelta(minutes=15), NOTICES.get(feed, ""))
-    return ProviderCapabilities(
-        "alpaca",
-        delayed,
-        adjustment,
-        BARS_PER_PAGE,
-        SYMBOLS_PER_REQUEST,
-        requests_per_minute,
-        official_days=True,
-        symbols_per_official_request=SYMBOLS_PER_OFFICIAL_REQUEST,
-        asof=asof,
-        closing_auction=AT_THE_CLOSE,
-    )
 
 
 class AlpacaClient(BaseApiClient):

@@ -6,7 +6,8 @@ import pytest
 from attrs import evolve
 
 from marketpipe.ingestion.domain.official_days import official_day_of
-from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth, alpaca_capabilities
+from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import alpaca_capabilities
+from marketpipe.integration.infrastructure.alpaca.alpaca_client import alpaca_auth
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp

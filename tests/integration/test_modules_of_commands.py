@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.child_processes import run
 from tests.support.cli_process import environment, marketpipe, result_of
 
@@ -20,7 +21,17 @@ start: 2024-11-27
 end: 2024-12-02
 timeframes: [1h, 1d]
 """
+OF_ALPACA = """
+provider: alpaca
+symbols: [AAPL]
+start: {date}
+end: {date}
+timeframes: []
+alpaca: {{base_url: "{url}"}}
+"""
 SLOW_TO_ASK = {"exchange_calendars", "pandas"}
+NEVER_NEEDED = {"click", "pydantic", "tornado", "trio"}
+"""Packages that others import, if they are installed, for features that no command uses."""
 LIST_MODULES = """
 import json, sys
 from marketpipe.cli import main
@@ -57,13 +68,32 @@ def test_an_ingestion_of_sessions_that_the_package_has_writes_no_cache(store: Pa
 def test_no_command_asks_exchange_calendars_for_the_sessions(store: Path, command: str) -> None:
     code, modules = modules_of(store, command)
     assert code == 0
-    assert modules & SLOW_TO_ASK == set()
+    assert modules & {*SLOW_TO_ASK, *NEVER_NEEDED} == set()
 
 
 def test_an_ingestion_with_nothing_to_do_needs_neither_duckdb_nor_rules(store: Path) -> None:
     code, modules = modules_of(store, "ingest")
     assert code == 0
-    assert modules & {"duckdb", "jsonschema"} == set()
+    assert modules & {"duckdb", "jsonschema", "rich"} == set()
+
+
+@pytest.mark.parametrize("command", ["plan", "ingest"])
+def test_a_run_that_requests_nothing_of_alpaca_needs_no_http_client(tmp_path: Path, command: str) -> None:
+    (tmp_path / "config.yaml").write_text(OF_ALPACA.format(url="http://127.0.0.1:9", date="2024-11-28"))
+    code, modules = modules_of(tmp_path, command)
+    assert code == 0
+    assert modules & {"httpx", "tenacity", "pyrate_limiter", "duckdb", "jsonschema"} == set()
+
+
+def test_a_first_ingestion_and_the_next_one_import_only_what_they_use(tmp_path: Path) -> None:
+    bars = [record(f"{date}T15:{minute:02d}:00Z", 50) for date in ("2024-11-27", "2024-11-29") for minute in range(9)]
+    with AlpacaLoopback({"AAPL": bars}) as server:
+        for date in ("2024-11-27", "2024-11-29"):
+            (tmp_path / "config.yaml").write_text(OF_ALPACA.format(url=server.url, date=date))
+            code, modules = modules_of(tmp_path, "ingest")
+            assert code == 0
+            assert modules & {*SLOW_TO_ASK, *NEVER_NEEDED, "duckdb", "jsonschema", "rich"} == set()
+        assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
