@@ -57,7 +57,6 @@ def test_a_subscriber_hears_of_everything_in_the_order_in_which_it_came_about(tm
         report = made.ingest()
 
     assert [type(event) for event in heard] == [
-        FilesSynced,  # the calendar
         JobStarted,
         BarsRequested,
         BarsFetched,
