@@ -17,7 +17,14 @@ from typing import Any, Final, TypeVar, cast
 
 from attrs import frozen
 
-from marketpipe.config import Credentials, PipelineConfig, StoreConfig, find_credentials, find_secret
+from marketpipe.config import (
+    PROCESSES,
+    Credentials,
+    PipelineConfig,
+    StoreConfig,
+    find_credentials,
+    find_secret,
+)
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.data_feed import AT_THE_CLOSE, ProviderCapabilities, ProviderContext
 from marketpipe.integration.domain.table_import import capabilities_of_import, is_imported, provider_name
@@ -181,6 +188,7 @@ def _new_alpaca(
     config: PipelineConfig, keys: Credentials, clock: Clock, publish: Callable[[Event], None]
 ) -> MarketDataProvider:
     from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth
+    from marketpipe.integration.infrastructure.alpaca.fast_pages import FastPages
     from marketpipe.integration.infrastructure.http_exchange import HttpExchange
     from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
 
@@ -194,7 +202,10 @@ def _new_alpaca(
         shared_in=config.state_path.with_name(f"rate-limit-alpaca-{account}"),
     )
     http = HttpExchange(alpaca.base_url, alpaca_auth(keys.key, keys.secret))
-    return AlpacaClient(_alpaca_capabilities(config), http, limiter, clock, publish=publish)
+    client = AlpacaClient(_alpaca_capabilities(config), http, limiter, clock, publish=publish)
+    if config.executor != PROCESSES:  # each would have the machine code's 100 MB, and none waits for another's lock
+        client.fast_pages = FastPages()
+    return client
 
 
 def _registered_factory(name: str) -> Callable[[ProviderContext], MarketDataProvider]:

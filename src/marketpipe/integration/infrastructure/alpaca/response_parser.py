@@ -1,11 +1,11 @@
 """Alpaca's pages of bars: from JSON to canonical columns. Outside of this folder no Alpaca field name is known.
 
-A page is read in one of two ways. Nearly every page is well formed and is decoded fast, into structs that live no
-longer than the page. A page with a damaged record is read again with the standard library, record by record: what
-cannot be read becomes null, with the provider's own text in the column ``raw``, so that validation rejects that bar
-and keeps its neighbours. What must never be lost silently (a page that is no page, a symbol or token that occurs
-twice, a message instead of bars, bars under another spelling or in another currency) raises
-``MalformedResponseError``, which is retried.
+A page is read in one of three ways. Nearly every page is well formed and is decoded fast, into structs that live no
+longer than the page; with the extra ``fast`` it goes straight to columns (fast_pages.py). A page with a damaged record
+is read again with the standard library, record by record: what cannot be read becomes null, with the provider's own
+text in the column ``raw``, so that validation rejects that bar and keeps its neighbours. What must never be lost
+silently (a page that is no page, a symbol or token that occurs twice, a message instead of bars, bars under another
+spelling or in another currency) raises ``MalformedResponseError``, which is retried.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pyarrow as pa
 from attrs import frozen
 
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
+from marketpipe.integration.infrastructure.alpaca.fast_pages import FastPages
 from marketpipe.shared_kernel.domain.errors import MalformedResponseError, ValidationError, WrongAnswerError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -80,11 +81,19 @@ _DECODER = msgspec.json.Decoder(_Page | list[_Bar] | None)
 class ResponseParser:
     """Parses the pages of one request for ``symbols``."""
 
-    def __init__(self, symbols: Sequence[Symbol], timeframe: Timeframe = Timeframe.MINUTE_1) -> None:
+    def __init__(
+        self,
+        symbols: Sequence[Symbol],
+        timeframe: Timeframe = Timeframe.MINUTE_1,
+        fast_pages: FastPages | None = None,
+    ) -> None:
         self._wanted, self._timeframe = {str(symbol): symbol for symbol in symbols}, timeframe
+        self._fast_pages = fast_pages
 
     def parse(self, body: bytes) -> RawMarketData:
         """Return the page, symbols ascending. Raises ``MalformedResponseError``."""
+        if self._fast_pages and (found := self._fast_pages.read(body, self._wanted)):
+            return found
         try:
             page = _DECODER.decode(body)
             page = page if isinstance(page, _Page) else _Page(page)
