@@ -38,8 +38,8 @@ from marketpipe.unneeded_imports import keep_out_unneeded_imports
 
 PROGRAM, COMPLETES = "marketpipe", "_MARKETPIPE_COMPLETE"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
-OBJECTS_BETWEEN_COLLECTIONS = 10_000
-"""Python's own 700 are right for a program that makes garbage from the start, and not for one that imports."""
+OBJECTS_BETWEEN_COLLECTIONS = 100_000
+"""More than all imports of an ingestion make. With Python's own 700 it would search them for garbage 200 times."""
 Command = Callable[..., None]
 
 

@@ -1,8 +1,9 @@
 """Keeps packages out of a process of our own that others import for features which no command uses.
 
 pyarrow imports pandas with its first array, to recognise pandas objects: a quarter of a second. httpx imports click for
-a command line of its own, httpcore trio, tenacity tornado. Each of them goes on without, as if it was not installed.
-They are kept from these importers alone: exchange_calendars gets its pandas.
+a command line of its own, httpcore trio and anyio for event loops, tenacity tornado, prometheus_client snappy for a
+protocol that no server of ours speaks. Each of them goes on without, as if it was not installed. They are kept from
+these importers alone: exchange_calendars gets its pandas.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ UNNEEDED: Final = {
     "trio": ("httpcore",),
     "click": ("httpx",),
     "tornado": ("tenacity",),
+    "anyio": ("httpcore",),
+    "snappy": ("prometheus_client",),
 }
 """The packages, and who must not import them. Compiled code imports in the name of the Python code that called it."""
 MAKES_FRAMES: Final = "pyarrow.pandas_compat"

@@ -17,15 +17,17 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 from attrs.validators import ge, gt
-from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from marketpipe.integration.application.ports import RateLimitBackend
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
+
+if TYPE_CHECKING:
+    from pyrate_limiter import InMemoryBucket
 
 LONGEST_PAUSE: Final = 300.0
 """Seconds. A wrong clock or header must not stop ingestion for a day."""
@@ -182,6 +184,8 @@ class InMemoryRateLimit:
     def _reserve_in_windows(self, now_ms: int) -> float:
         if self._bucket is None:
             return 0.0
+        from pyrate_limiter import RateItem
+
         self._bucket.leak(now_ms)
         item = RateItem("request", now_ms)
         if self._bucket.put(item):
@@ -191,6 +195,8 @@ class InMemoryRateLimit:
 
 def _bucket(windows: Sequence[RateWindow]) -> InMemoryBucket | None:
     """Return None without windows. Raises ``ConfigurationError`` if one window makes another pointless."""
+    from pyrate_limiter import InMemoryBucket, Rate  # here, because processes that share a limit do not need it
+
     rates = sorted((Rate(w.limit, math.ceil(w.seconds * 1000)) for w in windows), key=lambda rate: rate.interval)
     try:
         return InMemoryBucket(rates) if rates else None
