@@ -30,7 +30,7 @@ timeframes: []
 alpaca: {{base_url: "{url}"}}
 """
 SLOW_TO_ASK = {"exchange_calendars", "pandas"}
-NEVER_NEEDED = {"click", "pydantic", "tornado", "trio"}
+NEVER_NEEDED = {"anyio", "click", "pydantic", "tornado", "trio"}
 """Packages that others import, if they are installed, for features that no command uses."""
 LIST_MODULES = """
 import json, sys
@@ -92,7 +92,7 @@ def test_a_first_ingestion_and_the_next_one_import_only_what_they_use(tmp_path: 
             (tmp_path / "config.yaml").write_text(OF_ALPACA.format(url=server.url, date=date))
             code, modules = modules_of(tmp_path, "ingest")
             assert code == 0
-            assert modules & {*SLOW_TO_ASK, *NEVER_NEEDED, "duckdb", "jsonschema", "rich"} == set()
+            assert modules & {*SLOW_TO_ASK, *NEVER_NEEDED, "duckdb", "jsonschema", "numba", "rich"} == set()
         assert len(server.requests) == 2
 
 
