@@ -114,6 +114,7 @@ from .shared_kernel.domain.trading_date import SessionKind as SessionKind
 from .shared_kernel.domain.trading_date import TradedMinutes as TradedMinutes
 from .shared_kernel.domain.trading_date import TradingDate as TradingDate
 from .shared_kernel.domain.trading_date import TradingSession as TradingSession
+from .shared_kernel.events import AggregatesPrepared as AggregatesPrepared
 from .shared_kernel.events import AggregatesRefreshed as AggregatesRefreshed
 from .shared_kernel.events import AuditFinished as AuditFinished
 from .shared_kernel.events import AuditStarted as AuditStarted

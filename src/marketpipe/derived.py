@@ -14,6 +14,7 @@ from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.events import BarsExhausted, BarsStored, BarsValidated
 from marketpipe.storage.domain.exported_file import ExportReport, FileFormat
 
 from . import composition
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.symbol import Symbol
     from marketpipe.shared_kernel.domain.timestamp import Timestamp
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+    from marketpipe.storage.infrastructure.aggregates.ahead import AggregatesAhead
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import FreshnessSurvey
     from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
@@ -70,6 +72,34 @@ def copy_format(parts: Parts) -> str:
 def keeps_copies(parts: Parts) -> bool:
     """Return whether read copies are configured, or were ever made."""
     return parts.config.read_copies != NO_COPIES or composition.layout(parts).copy_format() is not None
+
+
+@once
+def subscribe_aggregates_ahead(parts: Parts) -> None:
+    """Let the process that stores bars make aggregates of them, after the handlers of the ring. See ADR 0045."""
+    copies = [Timeframe.MINUTE_1] if keeps_copies(parts) else []
+    kept = *parts.config.timeframes, *composition.layout(parts).timeframes(), *copies
+    timeframes = tuple(dict.fromkeys(Timeframe.DAY_1 if each.is_made_of_days else each for each in kept))
+    leaves_it_to_workers = parts.has(composition.worker_pool)
+    if leaves_it_to_workers or not timeframes:
+        return
+    bus, made = parts.bus, partial(aggregates_ahead, parts, timeframes)
+    bus.subscribe_lazily(BarsStored, lambda: made().on_bars_stored)
+    bus.subscribe_lazily(BarsValidated, lambda: made().on_bars_validated)
+    bus.subscribe_lazily(BarsExhausted, lambda: made().on_bars_exhausted)
+
+
+@once
+def aggregates_ahead(parts: Parts, timeframes: tuple[Timeframe, ...]) -> AggregatesAhead:
+    from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles
+    from marketpipe.storage.infrastructure.aggregates.ahead import AggregatesAhead
+    from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
+
+    provided, writer = composition.capabilities(parts), ParquetWriter(parts.config.compression)
+    store, auction = composition.layout(parts), provided.closing_auction
+    make, files = lambda: aggregator(parts), composition.files(parts)
+    kept = AggregateFiles(store, provided.identity, make, writer, files, None, auction, copy_format(parts))
+    return AggregatesAhead(kept, timeframes, parts.bus)
 
 
 def aggregation_lock(parts: Parts) -> ExclusiveFileLock:

@@ -28,7 +28,7 @@ from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timesta
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.store import Store
 
-from . import composition, side_rings
+from . import composition, derived, side_rings
 
 BarCounts = Mapping[Symbol, Mapping[TradingDate, int]]
 SHOWN: Final = 3
@@ -168,6 +168,7 @@ class ImportingStore(Store):
         own = side_rings.parts_of_import(self._parts, bars, scope)
         with closing(own) as parts, self._parts.stopping_meanwhile(parts):
             coordinator = composition.coordinator(parts, side_rings.official_days)
+            derived.subscribe_aggregates_ahead(parts)
             if bars.preview.timeframe is Timeframe.DAY_1:
                 job = coordinator.ingest_official_days(scope, wanted)
             else:
@@ -186,7 +187,7 @@ class ImportingStore(Store):
             seconds,
             job.outcomes,
             self._run.warnings,
-            self._aggregate(scope.symbols, scope.first, scope.last),
+            self._aggregate(scope.symbols, scope.first, scope.last).with_prepared(self._run.prepared),
             left=job.left,
             official=job.official,
         )

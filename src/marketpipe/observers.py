@@ -21,6 +21,7 @@ from marketpipe.shared_kernel.domain.predicate import Severity
 from marketpipe.shared_kernel.domain.symbol import SymbolDay, range_as_text, ranges_alike
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
+    AggregatesPrepared,
     BarsExhausted,
     BarsValidated,
     Event,
@@ -145,7 +146,8 @@ def _log_failed_official_days(event: OfficialDaysStored) -> None:
 class IngestionCounter:
     """Counts requests, what went wrong with them, and warnings since ``reset``, from all worker threads.
 
-    ``rate_limit_seconds`` are those in which at least one request waited for the rate limit.
+    ``rate_limit_seconds`` are those in which at least one request waited for the rate limit. ``prepared`` are the files
+    of aggregates that were made before the refresh.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -153,7 +155,7 @@ class IngestionCounter:
         self.reset()
 
     def reset(self) -> None:
-        self.requests, self.retries, self.rate_limit_seconds = 0, 0, 0.0
+        self.requests, self.retries, self.rate_limit_seconds, self.prepared = 0, 0, 0.0, 0
         self._warnings, self._faults, self._limited_until = Counter[str](), Counter[str](), -math.inf
 
     def observe(self, bus: EventBus) -> None:
@@ -161,6 +163,7 @@ class IngestionCounter:
         bus.observe(RequestRetried, self._on_retry)
         bus.observe(RateLimitWaited, self._on_wait)
         bus.observe(BarsValidated, self._on_validated)
+        bus.observe(AggregatesPrepared, self._on_prepared)
 
     @property
     def warnings(self) -> Mapping[str, int]:
@@ -188,6 +191,10 @@ class IngestionCounter:
             until = max(self._limited_until, now + event.seconds)
             self.rate_limit_seconds += until - max(self._limited_until, now)
             self._limited_until = until
+
+    def _on_prepared(self, event: AggregatesPrepared) -> None:
+        with self._lock:
+            self.prepared += event.files
 
     def _on_validated(self, event: BarsValidated) -> None:
         with self._lock:

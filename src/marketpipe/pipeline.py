@@ -358,6 +358,7 @@ class Pipeline(ImportingStore):
         started = self._parts.clock.monotonic()
         with self._metrics_served() as notices:
             coordinator = composition.coordinator(self._parts, side_rings.official_days)
+            derived.subscribe_aggregates_ahead(self._parts)
             self._observer.limit_is(composition.capabilities(self._parts).requests_per_minute)
             jobs = list[IngestionJob]()
             if renew is None and again is None and not self._is_raw:
@@ -389,7 +390,7 @@ class Pipeline(ImportingStore):
         for job in jobs:
             scope = scope.including(job.scope)
         planned = sum(job.planned for job in jobs)
-        aggregates = self._aggregate(scope.symbols, scope.first, scope.last, files_just_scanned=not planned)
+        refreshed = self._aggregate(scope.symbols, scope.first, scope.last, files_just_scanned=not planned)
         blocked = {day: SymbolDayOutcome(day, Outcome.FAILED, error=why) for day, why in scale.blocked.items()}
         return IngestionReport(
             max((job.job_id for job in jobs), default=0),
@@ -401,7 +402,7 @@ class Pipeline(ImportingStore):
             seconds,
             jobs[0].outcomes if len(jobs) == 1 and not blocked else _merged(jobs, blocked),
             self._run.warnings,
-            aggregates,
+            refreshed.with_prepared(self._run.prepared),
             jobs[-1].estimate if jobs else None,
             sum(job.left for job in jobs),
             official=jobs[-1].official if jobs else NO_OFFICIAL_DAYS,

@@ -46,6 +46,8 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, Arrow
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 from marketpipe.unneeded_imports import keep_out_unneeded_imports
 
+from . import derived
+
 SECONDS_BETWEEN_CHECKS: Final = 0.1
 """How often a worker looks whether it is asked to stop. That its parent died it sees at once."""
 NO_BARS: Final = ArrowBars(pa.Table.from_batches([], BAR_SCHEMA), ())
@@ -189,6 +191,7 @@ class Worker:
     def __attrs_post_init__(self) -> None:
         self.parts.bus.observe(Event, self._note)
         subscribe_ring(self.parts, self._stop_if_asked, _leave_to_the_parent)
+        derived.subscribe_aggregates_ahead(self.parts)
 
     def carry_out(self, request: BarsRequest) -> RequestReport:
         self._events.clear()

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from marketpipe import Credentials, Pipeline, PipelineConfig
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, CredentialsError
-from marketpipe.shared_kernel.events import BarsStored, Event, RequestCompleted, SymbolDaysRecorded
+from marketpipe.shared_kernel.events import AggregatesPrepared, BarsStored, Event, RequestCompleted, SymbolDaysRecorded
 from marketpipe.testing import Response
 from tests.support.alpaca_loopback import AlpacaLoopback, Fault, record
 from tests.support.child_processes import Popen, run, start
@@ -78,12 +78,14 @@ def test_processes_and_threads_store_the_same_bytes_and_tell_the_same(tmp_path: 
         for executor in ("threads", "processes"):
             events: list[str] = []
             registry = CollectorRegistry()
-            with opened(config(tmp_path / executor, alpaca.url, executor=executor), registry) as pipeline:
-                for kind in (RequestCompleted, BarsStored, SymbolDaysRecorded):
+            settings = config(tmp_path / executor, alpaca.url, executor=executor, timeframes=["5m", "1d"])
+            with opened(settings, registry) as pipeline:
+                for kind in (RequestCompleted, BarsStored, SymbolDaysRecorded, AggregatesPrepared):
                     pipeline.subscribe(kind, partial(note, events))
                 report, again = pipeline.ingest(), pipeline.ingest()
                 counted = counts(registry)
             observed[executor] = report.ok, report.bars, report.requests, again.planned, sorted(events), counted
+            assert "AggregatesPrepared" in events
 
     assert contents(tmp_path / "processes") == contents(tmp_path / "threads")
     assert observed["processes"] == observed["threads"]

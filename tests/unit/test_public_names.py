@@ -20,6 +20,7 @@ FORMER_NAMES = {"ProviderTraits": "ProviderCapabilities"}
 _ASKED = bars_request(["AAPL"], "2024-01-02", "2024-01-02")
 PUBLIC_NAMES = [
     "AddressInUseError",
+    "AggregatesPrepared",
     "AggregatesRefreshed",
     "AggregationReport",
     "AskedSession",

@@ -423,6 +423,13 @@ class AuditFinished(Event):
 
 
 @frozen
+class AggregatesPrepared(Event):
+    """So many aggregate ``files`` were made of bars in memory, while their ingestion goes on."""
+
+    files: int
+
+
+@frozen
 class AggregatesRefreshed(Event):
     """Aggregate files were brought up to date: ``written`` were rebuilt, ``unchanged`` agreed with their minutes."""
 

@@ -42,6 +42,7 @@ EVENTS = [kind for kind in all_events() if kind is not Event]
 
 def test_events_are_these() -> None:
     assert sorted(kind.__name__ for kind in EVENTS) == [
+        "AggregatesPrepared",
         "AggregatesRefreshed",
         "AuditFinished",
         "AuditStarted",

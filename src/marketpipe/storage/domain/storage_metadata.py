@@ -109,6 +109,11 @@ class AggregationReport:
     def ok(self) -> bool:
         return not self.failures
 
+    def with_prepared(self, files: int) -> AggregationReport:
+        """Return the report of a run that made so many files before this refresh, which found them up to date."""
+        found = min(files, self.unchanged)
+        return AggregationReport(self.written + found, self.unchanged - found, self.failures)
+
     def __add__(self, other: AggregationReport) -> AggregationReport:
         return AggregationReport(
             self.written + other.written, self.unchanged + other.unchanged, self.failures + other.failures

@@ -42,7 +42,7 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import 
     fingerprint_of,
     newest,
 )
-from marketpipe.storage.infrastructure.aggregates.month_files import DayFilesOfMonth
+from marketpipe.storage.infrastructure.aggregates.month_files import NOT_IN_MEMORY, DayFilesOfMonth, Stored
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, Rows, encode_copy
 from marketpipe.storage.infrastructure.parquet_files import (
     ParquetWriter,
@@ -51,7 +51,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     open_file,
     read_bars,
 )
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.store_layout import (
     COPY_FORMATS,
     PARQUET,
@@ -113,22 +113,43 @@ class AggregateFiles:
         """
         errors, total = dict[str, None](), AggregationReport(0, 0)
         for year, wanted in years_between(self._layout, symbol, first, last):
-            total += self._refresh_year(year, wanted, timeframes, errors)
+            with self._files.group() as group:
+                total += self._refresh_year(year, wanted, timeframes, errors, group)
         if errors:
             raise PartitionUnreadableError("; ".join(errors))
         return total
 
+    def refresh_stored(self, years: Iterable[Stored], timeframes: Sequence[Timeframe]) -> AggregationReport:
+        """Rebuild what can be of years that were just stored, without reading a day file, and publish it together.
+
+        Whatever else is stale stays so. Raises ``StorageError`` if a file cannot be written.
+        """
+        total = AggregationReport(0, 0)
+        with self._files.group() as group:
+            for stored in years:
+                months = sorted(stored)
+                for year, _ in years_between(self._layout, months[0].symbol, months[0].first, months[-1].last):
+                    wanted = tuple(month for month in year if month in stored)
+                    total += self._refresh_year(year, wanted, timeframes, {}, group, stored)
+        return total
+
     def _refresh_year(
-        self, year: Months, wanted: Months, timeframes: Sequence[Timeframe], errors: dict[str, None]
+        self,
+        year: Months,
+        wanted: Months,
+        timeframes: Sequence[Timeframe],
+        errors: dict[str, None],
+        group: FileGroup,
+        stored: Stored | None = None,
     ) -> AggregationReport:
         files = list(aggregate_files(self._layout, year, wanted, timeframes, self._copy_format))
         # Scanned again, whatever a plan has scanned: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
-        minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction)
+        minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction, stored=stored)
         found = [item for item in minutes.stale(files, errors.setdefault) if self._is_ours(item, errors.setdefault)]
         bars = _readable(minutes, sorted({month for item in found for month in item.changed}), errors)
         if stale := [item for item in found if bars.keys() >= set(item.changed)]:
-            self._rebuild(stale, bars, minutes)
+            self._rebuild(stale, bars, minutes, group)
         return AggregationReport(len(stale), len(files) - len(stale))
 
     def _is_ours(self, item: StaleAggregate, refuse: Callable[[str, None], object]) -> bool:
@@ -137,16 +158,18 @@ class AggregateFiles:
         return ours
 
     def _rebuild(
-        self, stale: Sequence[StaleAggregate], bars: Mapping[MonthPartition, pa.Table], minutes: YearFreshness
+        self,
+        stale: Sequence[StaleAggregate],
+        bars: Mapping[MonthPartition, pa.Table],
+        minutes: YearFreshness,
+        group: FileGroup,
     ) -> None:
-        """Make all bars in one pass over the minutes, for the first month costs most of it, and publish one group."""
+        """Make all bars in one pass over the minutes, for the first month costs most of it."""
         timeframes = list(dict.fromkeys(item.file.timeframe for item in stale if not item.file.is_copy))
         made = self._new_aggregator().aggregate(bars, timeframes) if timeframes else {}
-        with self._files.group() as group:
-            for item in stale:
-                content = self._copied(item, bars, minutes) if item.file.is_copy else self._encoded(item, made)
-                group.add(Path(item.file.path), content, item.fingerprint)
         for item in stale:
+            content = self._copied(item, bars, minutes) if item.file.is_copy else self._encoded(item, made)
+            group.add(Path(item.file.path), content, item.fingerprint)
             if item.file.is_copy:
                 self._remove_other_form(item.file)
 
@@ -243,8 +266,13 @@ class YearFreshness:
         timeframes: Sequence[Timeframe],
         closing_auction: int | None = None,
         known: YearFingerprints | None = None,
+        stored: Stored | None = None,
     ) -> None:
-        """``known`` are the fingerprints of a scan that is recent enough; None: folders are scanned when needed."""
+        """``known`` are the fingerprints of a scan that is recent enough; None: folders are scanned when needed.
+
+        With ``stored`` no day file is read: a month that is not among these, or is another by now, is unreadable.
+        """
+        self._stored = stored
         # The digests of a fresh intraday aggregate are reused for the daily file: the month need not be read again.
         aggregated = (timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1)
         digest_source = next((timeframe for timeframe in aggregated if timeframe.is_intraday), None)
@@ -260,6 +288,7 @@ class YearFreshness:
                 str(layout.month(month)),
                 layout.aggregate(digest_source, month) if digest_source else None,
                 tuple(layout.copy(month, form) for form in COPY_FORMATS),
+                None if self._stored is None else self._stored.get(month, NOT_IN_MEMORY),
             )
             for month in self._year
         }

@@ -1,4 +1,4 @@
-"""The SQL that makes bars of every timeframe from minutes: for files of aggregates, and for views without files.
+"""What each timeframe is made of, and the SQL that makes it in views without files; files are made in ``buckets.py``.
 
 Buckets are counted from the start of their part of a session, so none crosses the open, the close or midnight, and each
 timeframe is made from a shorter one that divides it. Volume-weighted prices carry value and weight through the cascade.
@@ -6,7 +6,7 @@ timeframe is made from a shorter one that divides it. Volume-weighted prices car
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -27,70 +27,24 @@ MADE_FROM: Final = {
     Timeframe.DAY_1: Timeframe.MINUTE_5,
 }
 
-KEYS_OF_FILES: Final = "hours"
 KEYS_OF_VIEWS: Final = "symbol, trading_date, hours"
-OF_DAYS: Final = "of_days"
-AS_USUAL: Final = ""
-INLINED: Final = "NOT MATERIALIZED"
 KEYS_OF_DAYS: Final = "symbol, trading_date, hours, closes"
 
 MINUTES = """
-level_1 AS {kept} (
+level_1 AS NOT MATERIALIZED (
 SELECT {keys}, time, open, high, low, close, volume, trade_count,
        vwap * volume AS value, CASE WHEN vwap IS NOT NULL THEN volume END AS weight
 FROM minutes)"""
 
-# Of the auction's minute one price is the auction's, the first: those after it are of the late hours. Its volume cannot
-# be divided, and the auction is nearly all of it.
-WITH_AUCTIONS = """
-of_days AS (
-SELECT * FROM level_5 UNION ALL
-SELECT hours, time, open, open AS high, open AS low, open AS close, volume, trade_count,
-       vwap * volume AS value, CASE WHEN vwap IS NOT NULL THEN volume END AS weight
-FROM auctions),"""
 
-# On one thread DuckDB adds in the order of the rows, which is that of time.
-LEVEL = """
-{target} AS MATERIALIZED (
-SELECT hours, {bucket} AS time,
-       arg_min(open, time) AS open, max(high) AS high, min(low) AS low, arg_max(close, time) AS close,
-       fsum(volume) AS volume, sum(trade_count)::BIGINT AS trade_count, fsum(value) AS value, fsum(weight) AS weight
-FROM {source} GROUP BY hours, {bucket})"""
-
-READ = """
-SELECT {minutes} AS minutes, time, open, high, low, close, volume, trade_count,
-       CASE WHEN weight > 0 THEN value / weight END AS vwap
-FROM {source}"""
-
-
-def cascade(timeframes: Sequence[Timeframe]) -> str:
-    """Return the SQL that makes all bars of one symbol, ordered by the length of timeframe, then time.
-
-    The tables are ``minutes`` and, of these, the ``auctions``, which count as part of their regular sessions. DuckDB
-    has to run it on one thread.
-    """
-    reads = (READ.format(minutes=timeframe.minutes, source=_level(timeframe)) for timeframe in timeframes)
-    made = [MINUTES.format(keys=KEYS_OF_FILES, kept=AS_USUAL), *map(_level_of_files, _needed(timeframes))]
-    levels, selects = ",".join(made), " UNION ALL ".join(reads)
-    return f"WITH {levels} {selects} ORDER BY minutes, time"
-
-
-def _needed(timeframes: Iterable[Timeframe]) -> list[Timeframe]:
+def needed(timeframes: Iterable[Timeframe]) -> list[Timeframe]:
     """Return the timeframes that must be made, each after the one that it is made from."""
-    needed = set[Timeframe]()
+    found = set[Timeframe]()
     for timeframe in timeframes:
         while timeframe in MADE_FROM:
-            needed.add(timeframe)
+            found.add(timeframe)
             timeframe = MADE_FROM[timeframe]
-    return [timeframe for timeframe in MADE_FROM if timeframe in needed]
-
-
-def _level_of_files(timeframe: Timeframe) -> str:
-    source = _level(MADE_FROM[timeframe])
-    if timeframe is Timeframe.DAY_1:
-        return WITH_AUCTIONS + LEVEL.format(target=_level(timeframe), source=OF_DAYS, bucket=KEYS_OF_FILES)
-    bucket = _bucket(timeframe, source)
-    return LEVEL.format(target=_level(timeframe), source=source, bucket=bucket)
+    return [timeframe for timeframe in MADE_FROM if timeframe in found]
 
 
 def _bucket(timeframe: Timeframe, source: str) -> str:
@@ -154,7 +108,7 @@ def view_of_minutes(timeframe: Timeframe, minutes: str, sessions: str) -> str:
     """
     is_day = timeframe is Timeframe.DAY_1
     keys, view = (KEYS_OF_DAYS, VIEW_OF_DAYS) if is_day else (KEYS_OF_VIEWS, INTRADAY_VIEW)
-    made = [MINUTES.format(keys=keys, kept=INLINED), *(_level_of_view(each, keys) for each in _needed([timeframe]))]
+    made = [MINUTES.format(keys=keys), *(_level_of_view(each, keys) for each in needed([timeframe]))]
     levels = ",".join(made)
     return view.format(minutes=minutes, sessions=sessions, levels=levels, source=_level(timeframe))
 

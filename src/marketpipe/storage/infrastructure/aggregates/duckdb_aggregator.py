@@ -1,4 +1,4 @@
-"""Minute bars to bars of every timeframe, in one pass over the minutes, by the SQL of ``cascade.py``. See ADR 0006.
+"""Minute bars to bars of every timeframe, in one pass over the minutes (``buckets.py``). See ADR 0006 and ADR 0045.
 
 Each session has three parts: before the open, the regular session, after the close. A part makes one daily bar, and
 that of the regular session is chosen afterwards; the minute of the closing auction, which begins at the close or later,
@@ -10,9 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -26,9 +25,12 @@ from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, Tradin
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import REPAIRED_BY
-from marketpipe.storage.infrastructure.aggregates.cascade import cascade
+from marketpipe.storage.infrastructure.aggregates.buckets import made_of
 from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods, first_sessions, periods_sql
 from marketpipe.storage.infrastructure.parquet_files import Int64s, times_of
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 COLUMNS: Final = "open", "high", "low", "close", "volume", "trade_count", "vwap"
 
@@ -93,9 +95,9 @@ Made = Mapping[MonthPartition, Mapping[Timeframe, pa.Table]]
 
 
 class DuckDBAggregator:
-    """Aggregates minutes of one symbol by DuckDB on one thread, so that the same minutes give the same bars.
+    """Aggregates minutes of one symbol by columns, and days of many symbols to weeks and months by DuckDB.
 
-    Several threads may each aggregate a symbol at the same time.
+    The same minutes give the same bars. Several threads may each aggregate a symbol at the same time.
     """
 
     def __init__(self, calendar: TradingCalendar, closing_auction: int | None = None) -> None:
@@ -118,8 +120,12 @@ class DuckDBAggregator:
         hours = [self._hours(month.first, month.last) for month in months]
         keyed = [parts.keyed(minutes[month]) for month, parts in zip(months, hours, strict=True)]
         auctions = [parts.auctioned(bars) for bars, parts in zip(keyed, hours, strict=True)]
-        tables = {"minutes": pa.concat_tables(keyed).combine_chunks(), "auctions": pa.concat_tables(auctions)}
-        return self._cut(self._run(cascade(timeframes), tables, months), months, timeframes)
+        bars, at_closes = (pa.concat_tables(found).combine_chunks() for found in (keyed, auctions))
+        try:
+            return self._cut(made_of(bars, at_closes, timeframes), months, timeframes)
+        except OverflowError as error:
+            span = f"{months[0].symbol} between {months[0]} and {months[-1]}"
+            raise PartitionUnreadableError(f"cannot aggregate {span}: {error}; {REPAIRED_BY}") from error
 
     def periods(self, days: pa.Table, timeframe: Timeframe) -> pa.Table:
         """Return the weeks or months of days, in no order; both have the column symbol and those of ``DAY_SCHEMA``."""
@@ -131,13 +137,6 @@ class DuckDBAggregator:
         tables = {"bars": days, "first_sessions": first_sessions(sessions, timeframe)}
         made = _answer(periods_sql(timeframe, DATED, "first_sessions"), tables)
         return made.select(days.schema.names).cast(days.schema)
-
-    def _run(self, statement: str, tables: Mapping[str, pa.Table], months: Sequence[MonthPartition]) -> pa.Table:
-        try:
-            return _answer(statement, tables)
-        except duckdb.Error as error:
-            reason, span = str(error).partition("\n")[0], f"{months[0].symbol} between {months[0]} and {months[-1]}"
-            raise PartitionUnreadableError(f"cannot aggregate {span}: {reason}; {REPAIRED_BY}") from error
 
     def _cut(self, made: pa.Table, months: Sequence[MonthPartition], timeframes: Sequence[Timeframe]) -> Made:
         """Split bars that are ordered by timeframe, then time."""
@@ -162,12 +161,14 @@ def _answer(statement: str, tables: Mapping[str, pa.Table]) -> pa.Table:
         return cursor.sql(statement).to_arrow_table()
 
 
-def _cursor() -> duckdb.DuckDBPyConnection:
+def _cursor() -> DuckDBPyConnection:
     with _LOCK:
         return _database().cursor()
 
 
 @cache
-def _database() -> duckdb.DuckDBPyConnection:
+def _database() -> DuckDBPyConnection:
     """Return the process's database: in memory, without tables. To open one takes as long as a month of bars."""
+    import duckdb  # here: intraday and daily bars are made without it
+
     return duckdb.connect(config={"threads": 1})

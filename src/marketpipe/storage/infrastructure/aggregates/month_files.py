@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
-from attrs import define
+from attrs import define, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.store_inventory import VersionMark
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.domain.storage_metadata import day_digests, sources_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, Rows
+from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.parquet_files import bars_in, content_of, read_metadata, sha256
 from marketpipe.storage.infrastructure.store_layout import (
     GONE,
@@ -26,6 +29,43 @@ from marketpipe.storage.infrastructure.store_layout import (
     modified_ns,
     scan_day_files,
 )
+
+
+@frozen(eq=False)
+class StoredDay:
+    """A day file as it was stored: the mark and the digest of its version, and its bars."""
+
+    mark: VersionMark
+    digest: str
+    bars: pa.Table = field(repr=False)
+
+
+@frozen(eq=False)
+class MonthInMemory:
+    """Day files of a month as they were stored, by the day of the month."""
+
+    days: Mapping[int, StoredDay]
+
+    def checked(self, day_files: Iterable[DayFile]) -> MonthInMemory:
+        """Return this month if it has just these files, none else. Raises ``PartitionUnreadableError``."""
+        if {day_in(name): file_mark(size, time) for name, size, time in day_files} != {
+            number: day.mark for number, day in self.days.items()
+        }:
+            raise PartitionUnreadableError("the month has files that are not in memory")
+        return self
+
+    @property
+    def digests(self) -> str:
+        return day_digests({number: day.digest for number, day in self.days.items()})
+
+    @property
+    def tables(self) -> Mapping[int, pa.Table]:
+        return {number: self.days[number].bars for number in sorted(self.days)}
+
+
+NOT_IN_MEMORY: Final = MonthInMemory({})
+Stored = Mapping[MonthPartition, MonthInMemory]
+"""Months of one symbol and year."""
 
 
 @define(slots=False, eq=False)
@@ -38,6 +78,8 @@ class DayFilesOfMonth:
     """An aggregate of this month alone. If it has the fingerprint of these files, its digests are theirs."""
     copies: tuple[str, ...] = ()
     """Where a read copy of this month may be. With that fingerprint its bars are theirs, too."""
+    stored: MonthInMemory | None = None
+    """The same files as they were stored, which are used instead of reading any; None: they are read."""
 
     @cached_property
     def day_files(self) -> list[DayFile]:
@@ -68,6 +110,8 @@ class DayFilesOfMonth:
             and (found := self._digests_in(self.digest_source))
         ):
             return found
+        if self.stored is not None:
+            return self.stored.checked(self.day_files).digests
         return day_digests({day_in(name): sha256(content) for name, content in self._contents.items()})
 
     def bars(self) -> pa.Table:
@@ -83,6 +127,8 @@ class DayFilesOfMonth:
 
     @cached_property
     def _tables(self) -> Mapping[int, pa.Table]:
+        if self.stored is not None:
+            return self.stored.checked(self.day_files).tables
         try:
             return {day_in(name): bars_in(content, f"{self.folder}/{name}") for name, content in self._contents.items()}
         except PartitionUnreadableError as error:

@@ -1,0 +1,110 @@
+"""Aggregates and read copies ahead of the refresh: made of the bars that an ingestion has in memory. See ADR 0045.
+
+What is made here is what a refresh would make, to the byte, and has the same fingerprint; so the refresh at the end of
+the job finds it fresh. Whatever cannot be made here is left to that refresh: months whose other days were stored
+before, or by another worker, and everything after an error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+
+import pyarrow as pa
+from attrs import define, field
+
+from marketpipe.shared_kernel.domain.bars_request import BarsRequest
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.event_bus import EventBus
+from marketpipe.shared_kernel.events import (
+    AggregatesPrepared,
+    BarsExhausted,
+    BarsStored,
+    BarsValidated,
+    StoredSymbolDay,
+)
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles
+from marketpipe.storage.infrastructure.aggregates.month_files import MonthInMemory, StoredDay
+from marketpipe.storage.infrastructure.day_versions import are_in_order
+from marketpipe.storage.infrastructure.parquet_files import times_of
+
+Year = tuple[Symbol, int]
+
+
+@define(eq=False, slots=False)
+class _Batch:
+    """What one batch has stored, by symbol and year, and of which nothing was made yet."""
+
+    request: BarsRequest
+    stored: tuple[StoredSymbolDay, ...] = ()
+    years: defaultdict[Year, dict[MonthPartition, dict[int, StoredDay]]] = field(factory=lambda: defaultdict(dict))
+
+    @cached_property
+    def last_dates(self) -> Mapping[int, TradingDate]:
+        """The last date of each year that is requested; sessions ascend."""
+        dates = (asked.trading_date for asked in self.request.sessions)
+        return {date.day.year: date for date in dates}
+
+    def note(self, day: SymbolDay, stored: StoredDay) -> None:
+        months = self.years[day.symbol, day.trading_date.day.year]
+        months.setdefault(MonthPartition.of(day), {})[day.trading_date.day.day] = stored
+
+
+class AggregatesAhead:
+    """Makes the aggregates of a symbol's year when a batch has stored all that it has of it.
+
+    Its handlers come after those of the ring: bars are durable and recorded before anything is made of them. A batch
+    runs on the thread of one worker; of the symbols that it is done with nothing stays in memory.
+    """
+
+    def __init__(self, files: AggregateFiles, timeframes: Sequence[Timeframe], bus: EventBus) -> None:
+        self._files, self._timeframes, self._bus = files, timeframes, bus
+        self._threads = threading.local()
+
+    def on_bars_stored(self, event: BarsStored) -> None:
+        self._batch(event.request).stored = event.days
+
+    def on_bars_validated(self, event: BarsValidated) -> None:
+        """Comes after ``BarsStored`` of the same bars: that is published while they are handled."""
+        batch = self._batch(event.request)
+        stored = {day.symbol_day: day for day in batch.stored if day.error is None}
+        batch.stored = ()
+        table, parts, ended = pa.table(event.accepted), event.accepted.slices, set[Year]()
+        ascends = are_in_order(times_of(table), [part.length for part in parts])
+        for part, is_ordered in zip(parts, ascends, strict=True):
+            day, found = part.symbol_day, stored.get(part.symbol_day)
+            # As many bars are stored as were accepted: so these are the stored ones, and nothing was merged with them.
+            if found and found.rows == part.length and found.sha256 and found.mark and is_ordered:
+                batch.note(day, StoredDay(found.mark, found.sha256, table.slice(part.offset, part.length)))
+            year = day.trading_date.day.year
+            if day.trading_date == batch.last_dates.get(year):
+                ended.add((day.symbol, year))
+        self._make(batch, ended)
+
+    def on_bars_exhausted(self, event: BarsExhausted) -> None:
+        batch = self._batch(event.request)
+        self._make(batch, list(batch.years))
+        self._threads.batch = None
+
+    def _batch(self, request: BarsRequest) -> _Batch:
+        """Return that of the request; what a batch has left that ended with an error is left to the refresh."""
+        batch: _Batch | None = getattr(self._threads, "batch", None)
+        if batch is None or batch.request is not request:
+            batch = self._threads.batch = _Batch(request)
+        return batch
+
+    def _make(self, batch: _Batch, ended: Collection[Year]) -> None:
+        years = [batch.years.pop(year) for year in sorted(ended) if year in batch.years]
+        if not years:
+            return
+        stored = [{month: MonthInMemory(days) for month, days in months.items()} for months in years]
+        with suppress(StorageError):  # the refresh meets it again, and reports it
+            if made := self._files.refresh_stored(stored, self._timeframes).written:
+                self._bus.publish(AggregatesPrepared(made))

@@ -1,0 +1,196 @@
+"""Minutes to the bars of longer timeframes, column by column. See ADR 0045.
+
+Bars are ascending by time, so those of a bucket are neighbours, and a bucket is a slice of rows. The result is that of
+the SQL in ``cascade.py``, which views use, to the last bit: sums are compensated in the same way, in the order of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from attrs import evolve, frozen
+
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
+from marketpipe.shared_kernel.infrastructure.arrow_bars import PRICES
+from marketpipe.storage.infrastructure.aggregates.cascade import MADE_FROM, needed
+from marketpipe.storage.infrastructure.parquet_files import Int64s
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+BAR: Final = (*PRICES, "volume", "trade_count", "vwap")
+MOST: Final = np.iinfo(np.int64).max
+
+
+@frozen(eq=False)
+class Buckets:
+    """Bars of one symbol, ascending by time, in microseconds since 1970; a column of an array is a bar.
+
+    ``hours`` is the start of the part of the session that a bar is in. ``prices`` are open, high, low and close;
+    rows of ``sums`` are the volume, the VWAPs times their volume, and the volume that has a VWAP.
+    ``known`` and ``counted`` mark the sums and the trade counts that are not null; None for all.
+    """
+
+    hours: Int64s
+    time: Int64s
+    prices: Sequence[Floats]
+    sums: Floats
+    known: Flags | None
+    trade_counts: Int64s
+    counted: Flags | None
+
+    @classmethod
+    def of(cls, minutes: pa.Table) -> Buckets:
+        """Return minutes, which have the columns hours and time besides their own, in the order of time."""
+        time = minutes["time"].to_numpy()
+        if len(time) and not (time[1:] >= time[:-1]).all():  # a file that another program has written
+            minutes = minutes.take(pa.array(np.argsort(time, kind="stable")))
+        sums, known = _sums_of(minutes["volume"], minutes["vwap"])
+        trade_counts = minutes["trade_count"]
+        return cls(
+            minutes["hours"].to_numpy(),
+            minutes["time"].to_numpy(),
+            [minutes[name].to_numpy() for name in PRICES],
+            sums,
+            known,
+            trade_counts.fill_null(0).to_numpy(),
+            trade_counts.is_valid().to_numpy() if trade_counts.null_count else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def followed_by(self, others: Buckets) -> Buckets:
+        """Return these bars and the others, by the parts of sessions; in each these come first."""
+        if not len(others):
+            return self
+        both = [self, others]
+        hours = np.concatenate([each.hours for each in both])
+        rows = np.argsort(hours, kind="stable")
+        return Buckets(
+            hours[rows],
+            np.concatenate([each.time for each in both])[rows],
+            [np.concatenate(sides)[rows] for sides in zip(self.prices, others.prices, strict=True)],
+            np.concatenate([each.sums for each in both], axis=1)[:, rows],
+            np.concatenate([_or_all(each.known, each.sums) for each in both], axis=1)[:, rows],
+            np.concatenate([each.trade_counts for each in both])[rows],
+            np.concatenate([_or_all(each.counted, each.trade_counts) for each in both])[rows],
+        )
+
+    def at_one_price(self) -> Buckets:
+        """Return the bars as trades at their first price. Their volume cannot be divided."""
+        return evolve(self, prices=[self.prices[0]] * 4)
+
+    def merged(self, time: Int64s) -> Buckets:
+        """Return one bar for each run of equal times, which are those of the buckets that these bars belong to."""
+        if not len(self):
+            return self
+        starts = np.flatnonzero(np.append(True, time[1:] != time[:-1]))
+        lengths = np.diff(np.append(starts, len(time)))
+        open_, high, low, close = self.prices
+        highest, lowest = np.maximum.reduceat(high, starts), np.minimum.reduceat(low, starts)
+        return Buckets(
+            self.hours[starts],
+            time[starts],
+            [open_[starts], highest, lowest, close[starts + lengths - 1]],
+            _compensated_sums(self.sums, self.known, starts, lengths),
+            None if self.known is None else np.logical_or.reduceat(self.known, starts, axis=1),
+            np.add.reduceat(self.trade_counts, starts),
+            None if self.counted is None else np.logical_or.reduceat(self.counted, starts),
+        )
+
+    def columns(self, minutes: int) -> list[pa.Array]:
+        """Return the columns of the result: the length in minutes, the time, and those of a bar."""
+        volume, value, weight = self.sums
+        known = _or_all(self.known, self.sums)
+        has_vwap = known[2] & (weight > 0)
+        vwap = np.divide(value, weight, out=np.zeros_like(value), where=has_vwap)
+        return [
+            pa.array(np.full(len(self), minutes)),
+            pa.array(self.time),
+            *(pa.array(side, from_pandas=True) for side in self.prices),
+            pa.array(volume, mask=~known[0]),
+            pa.array(self.trade_counts, mask=None if self.counted is None else ~self.counted),
+            pa.array(vwap, mask=~has_vwap),
+        ]
+
+
+def made_of(minutes: pa.Table, auctions: pa.Table, timeframes: Sequence[Timeframe]) -> pa.Table:
+    """Return the bars of these timeframes, ordered by their length, then time.
+
+    ``minutes`` are in the parts of sessions that ``hours`` names; those of closing ``auctions`` are among them, and
+    here again, in their regular session, of which they are a part in a daily bar. Columns: the minutes of the
+    timeframe, time, open, high, low, close, volume, trade_count, vwap. A daily bar has the time of its part. Raises
+    ``OverflowError``.
+    """
+    counts = minutes["trade_count"].drop_null().to_numpy()
+    if len(counts) and counts.max() > MOST // len(counts):
+        raise OverflowError("the trade counts add up to more than 64 bits hold")
+    made = {Timeframe.MINUTE_1: Buckets.of(minutes)}
+    for timeframe in needed(timeframes):
+        source = made[MADE_FROM[timeframe]]
+        if timeframe is Timeframe.DAY_1:
+            of_days = source.followed_by(Buckets.of(auctions).at_one_price())
+            made[timeframe] = of_days.merged(of_days.hours)
+        else:
+            step = timeframe.minutes * MICROS_PER_MINUTE
+            made[timeframe] = source.merged(source.hours + (source.time - source.hours) // step * step)
+    wanted = sorted(timeframes, key=lambda timeframe: timeframe.minutes)
+    tables = [pa.table(made[each].columns(each.minutes), ["minutes", "time", *BAR]) for each in wanted]
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _sums_of(volumes: pa.ChunkedArray, vwaps: pa.ChunkedArray) -> tuple[Floats, Flags | None]:
+    """Return the ``sums`` and the ``known`` of minutes."""
+    if not volumes.null_count and not vwaps.null_count:
+        volume = volumes.to_numpy()
+        return np.stack([volume, vwaps.to_numpy() * volume, volume]), None
+    has_volume, has_vwap = (column.is_valid().to_numpy() for column in (volumes, vwaps))
+    volume, vwap = (column.fill_null(0.0).to_numpy() for column in (volumes, vwaps))
+    weighed = has_volume & has_vwap
+    return np.stack([volume, vwap * volume, np.where(has_vwap, volume, 0.0)]), np.stack([has_volume, weighed, weighed])
+
+
+def _compensated_sums(values: Floats, known: Flags | None, starts: Int64s, lengths: Int64s) -> Floats:
+    """Return the sums of runs of columns, as DuckDB's fsum adds them, by Neumaier: what an addition rounds away is
+    collected, and added at the end.
+
+    All runs are added at the same time, one column of each after the other. What is not known is 0, which changes
+    neither a sum nor what is collected. If all is known, the last row is equal to the first, and so are their sums.
+    """
+    values = values[:-1] if known is None else np.where(known, values, 0.0)
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    steps = values.reshape(len(values), -1, shortest) if shortest == longest else None
+    total, lost = values[:, starts] + 0.0, np.zeros((len(values), len(starts)))
+    for step in range(1, longest):
+        if steps is not None:
+            lost += _add(total, steps[:, :, step])
+        elif step < shortest:
+            lost += _add(total, values[:, starts + step])
+        else:
+            runs = np.flatnonzero(lengths > step)
+            some = total[:, runs]
+            lost[:, runs] += _add(some, values[:, starts[runs] + step])
+            total[:, runs] = some
+    total += lost
+    return total if known is not None else total[[0, 1, 0]]
+
+
+def _add(total: Floats, added: Floats) -> Floats:
+    """Add in place, and return what the additions round away, exactly."""
+    before = total.copy()
+    total += added
+    part = total - before
+    added = added - part
+    np.subtract(total, part, out=part)
+    np.subtract(before, part, out=before)
+    before += added
+    return before
+
+
+def _or_all(flags: Flags | None, values: npt.NDArray[Any]) -> Flags:
+    return np.ones(values.shape, np.bool_) if flags is None else flags

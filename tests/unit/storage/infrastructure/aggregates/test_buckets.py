@@ -1,0 +1,64 @@
+"""Bars of longer timeframes are those of DuckDB's SQL to the last bit, whatever the minutes are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.infrastructure.aggregates.buckets import made_of
+from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import SessionPartTable
+from tests.support.builders import CALENDAR
+from tests.support.sql_cascade import made_by_sql
+
+AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe.is_aggregated)
+MINUTE = 60_000_000
+SESSIONS = CALENDAR.sessions(TradingDate.parse("2024-03-01"), TradingDate.parse("2024-03-28"))
+
+
+def minutes_of_a_month(seed: int, kept: float, absent: float) -> pa.Table:
+    """Return minutes of March 2024, around the clocks' change. ``absent`` trade counts and VWAPs are null."""
+    random = np.random.default_rng(seed)
+    times = np.concatenate([session.extended.start.epoch_micros + np.arange(960) * MINUTE for session in SESSIONS])
+    times = times[random.random(len(times)) < kept]
+    count = len(times)
+    prices = random.lognormal(4, 0.3, (5, count))
+    columns = [times, *prices[:4], random.lognormal(3, 2, count)]
+    nulls = [random.random(count) < absent for _ in range(2)]
+    trades = pa.array(random.integers(0, 10**6, count), mask=nulls[0])
+    return pa.table([*columns, trades, pa.array(prices[4], mask=nulls[1])], BAR_SCHEMA.names).cast(BAR_SCHEMA)
+
+
+@pytest.mark.parametrize("closing_auction", [None, 0, 1])
+@pytest.mark.parametrize(("kept", "absent"), [(1.0, 0.0), (0.3, 0.5), (0.01, 1.0), (0.0, 0.0)])
+def test_the_bars_are_those_of_the_sql_to_the_last_bit(kept: float, absent: float, closing_auction: int | None) -> None:
+    bars = minutes_of_a_month(7, kept, absent)
+    parts = SessionPartTable.of(SESSIONS, closing_auction)
+    minutes = parts.keyed(bars)
+    auctions = parts.auctioned(minutes)
+
+    made, expected = made_of(minutes, auctions, AGGREGATED), made_by_sql(minutes, auctions, AGGREGATED)
+
+    assert made.equals(expected.cast(made.schema))
+
+
+def test_minutes_that_are_out_of_order_make_the_same_bars() -> None:
+    minutes = _keyed(minutes_of_a_month(1, 0.2, 0.2))
+    shuffled = minutes.take(pa.array(np.random.default_rng(2).permutation(len(minutes))))
+
+    assert made_of(shuffled, minutes[:0], AGGREGATED).equals(made_of(minutes, minutes[:0], AGGREGATED))
+
+
+def test_trade_counts_that_do_not_fit_are_refused() -> None:
+    minutes = _keyed(minutes_of_a_month(1, 0.01, 0.0))
+    huge = minutes.set_column(7, "trade_count", pa.array([2**62] * len(minutes)))
+
+    with pytest.raises(OverflowError, match="64 bits"):
+        made_of(huge, huge[:0], AGGREGATED)
+
+
+def _keyed(bars: pa.Table) -> pa.Table:
+    return SessionPartTable.of(SESSIONS).keyed(bars)
