@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from attrs import field, frozen
-from dotenv import dotenv_values
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.secret_text import SecretText
@@ -131,7 +130,11 @@ def _warn_of_readers(file: Path) -> None:
 
 def _dotenv(file: Path) -> Mapping[str, str | None]:
     try:
-        return dotenv_values(file, interpolate=False) if file.is_file() else {}
+        if not file.is_file():
+            return {}
+        from dotenv import dotenv_values  # here, because most stores have no such file
+
+        return dotenv_values(file, interpolate=False)
     except OSError as error:
         raise ConfigurationError(f"{file.absolute()} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
