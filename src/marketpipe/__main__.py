@@ -7,6 +7,7 @@ can end at once.
 
 from __future__ import annotations
 
+import gc
 import os
 
 STOPPED_BY_CTRL_C = 130
@@ -14,6 +15,7 @@ STOPPED_BY_CTRL_C = 130
 
 def main() -> None:
     """Run the command line. Where Ctrl-C is ignored, as in the background of a shell script, it stays ignored."""
+    gc.disable()  # modules are not garbage; a pipeline enables it when it is open
     try:
         import signal
 

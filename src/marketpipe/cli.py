@@ -159,6 +159,11 @@ def _json_is_asked_for(words: Sequence[str]) -> bool:
     return any(pair == ("--log-format", "json") for pair in pairwise(words)) or "--log-format=json" in words
 
 
+def _commands_for(words: Sequence[str]) -> Mapping[str, Command | Group]:
+    """Return the command that the first word names, as no other can be meant; else all of them."""
+    return {words[0]: COMMANDS[words[0]]} if words and words[0] in COMMANDS else COMMANDS
+
+
 def _words_to_complete() -> list[str]:
     """Return what the user has typed so far, if a shell has started this process to complete it."""
     if COMPLETES not in os.environ:
@@ -177,10 +182,11 @@ def main() -> None:
     # On import, numpy starts a BLAS thread for each processor: slower than the import itself, and none is used here.
     os.environ.setdefault(BLAS_THREADS, "1")
     keep_out_unneeded_imports()
-    # Modules are not garbage: they are left alone, until a pipeline is open, and at exit, when all ends anyway.
-    gc.disable()
+    # Modules are not garbage: they are left alone when they are imported, and at exit, when everything ends anyway.
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     atexit.register(gc.freeze)
     with report_errors("--debug" in sys.argv[1:]):
         words = sys.argv[1:]
-        run_app(app_for([*words, *_words_to_complete()]), PROGRAM, as_json=_json_is_asked_for(words))
+        run_app(
+            app_for([*words, *_words_to_complete()], _commands_for(words)), PROGRAM, as_json=_json_is_asked_for(words)
+        )
