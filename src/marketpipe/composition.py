@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from marketpipe.config import PROCESSES, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.integration.domain.data_feed import USUAL_DELAY, ProviderCapabilities
 from marketpipe.integration.domain.table_import import is_imported
-from marketpipe.parts import Parts, WorkerProcesses, once
+from marketpipe.parts import Parts, WorkerProcesses, installed_version, once
 from marketpipe.provider_registry import capabilities_without_keys, closing_auction_of, needed_credentials, new_provider
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
@@ -442,5 +441,5 @@ def calendar_cache(parts: Parts) -> CalendarCache:
     given = parts.config.calendar.exceptions
     # without a configuration, as in load_ohlcv(), the store's own: those that its cache was made with
     exceptions = given if given or isinstance(parts.config, PipelineConfig) else None
-    made_by = partial(version, "exchange_calendars")
+    made_by = partial(installed_version, "exchange_calendars")
     return CalendarCache(parts.config.state_path, made_by, files(parts).publish, exceptions)

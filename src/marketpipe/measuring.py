@@ -12,7 +12,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from typing import Final, Protocol
 
 from attrs import evolve, frozen
@@ -23,7 +22,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import TotalKey
 from marketpipe.metrics import StoreLabels, series
 from marketpipe.metrics.exposition import Sample
-from marketpipe.parts import Parts
+from marketpipe.parts import Parts, installed_version
 from marketpipe.reports import CoverageReport, HealthReason, HealthReport, StatusReport
 from marketpipe.scoping import Symbols, resolved
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError, count_of
@@ -104,7 +103,7 @@ def measure(store: MeasuredStore, *, assess: bool) -> Measurement:
     seconds = parts.clock.monotonic() - started
     health = _health(store.config, fresh, found, now)
     samples = (
-        Sample(series.BUILD_INFO, 1, (version(PACKAGE),)),
+        Sample(series.BUILD_INFO, 1, (installed_version(PACKAGE),)),
         *_of_status(status),
         *_of_freshness(fresh),
         *_of_coverage(found),

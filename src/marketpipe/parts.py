@@ -64,6 +64,12 @@ def check_platform(name: str) -> None:
         )
 
 
+def installed_version(package: str) -> str:
+    from importlib.metadata import version  # here, because few processes need it, and it reads mail headers
+
+    return version(package)
+
+
 def _or_system_clock(clock: Clock | None) -> Clock:
     return SystemClock() if clock is None else clock
 

@@ -11,9 +11,8 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from attrs import frozen
 
@@ -32,6 +31,9 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_m
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.events import Event, RateLimitWaited
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Config = TypeVar("Config", bound=StoreConfig)
 GROUP: Final = "marketpipe.providers"
@@ -217,4 +219,6 @@ def _registered_factory(name: str) -> Callable[[ProviderContext], MarketDataProv
 
 
 def _registered() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # here, because a built-in provider is found without it
+
     return {point.name: point for point in entry_points(group=GROUP)}

@@ -221,7 +221,8 @@ class FileRateLimit:
 
     def __init__(self, path: Path, windows: Sequence[RateWindow], clock: Clock) -> None:
         """The first request creates the file."""
-        _bucket(windows)  # raises ConfigurationError if one window makes another pointless
+        if len(windows) > 1:  # else pyrate-limiter need not be imported
+            _bucket(windows)  # raises ConfigurationError if one window makes another pointless
         self._path, self._clock = path, clock
         self._windows = [(min(w.limit, SLOTS), round(w.seconds * MICROSECONDS)) for w in windows]
         self._lock = threading.Lock()
