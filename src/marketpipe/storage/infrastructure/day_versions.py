@@ -33,7 +33,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     times_of,
     versioned,
 )
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import MonthListings, StoreLayout
 
 BEGINNING: Final = Timestamp.from_epoch_micros(0)
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -224,17 +224,14 @@ class NewVersion:
     """
 
     symbol_day: SymbolDay
-    layout: StoreLayout
+    path: Path
+    months: MonthListings = field(repr=False)
     content: bytes = field(repr=False)
     digest: str
     now: Timestamp
     stored: StoredVersion | None
     recorded: RecordedVersion | None
     moments: Callable[[Symbol], KnownMoments] = field(repr=False)
-
-    @cached_property
-    def path(self) -> Path:
-        return self.layout.bars(self.symbol_day)
 
     @property
     def is_stored(self) -> bool:
@@ -298,7 +295,7 @@ class NewVersion:
 
     @cached_property
     def _newest_revision(self) -> Timestamp | None:
-        return self.layout.newest_revision(self.symbol_day)
+        return self.months.newest_revision(self.symbol_day)
 
     def _was_visible(self, stored: StoredVersion) -> bool:
         """Whether the stored file was a version of the day, with a moment that follows that of the recorded one.
@@ -325,7 +322,7 @@ class NewVersion:
 
     def _is_taken(self, moment: Timestamp, stored: StoredVersion) -> bool:
         """Whether the revision of this moment is another version; one that a crash left is this one, or damaged."""
-        revision = self.layout.revision(Revision(self.symbol_day, moment))
+        revision = self.months.layout.revision(Revision(self.symbol_day, moment))
         found = find_stored(revision, dict)
         return found is not None and found.content != stored.content and not is_unreadable(found.content, revision)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, DayFigures, SymbolDaySlice
@@ -55,7 +55,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     versioned,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import MonthListings, StoreLayout
 
 logger = logging.getLogger("marketpipe.storage")
 
@@ -94,7 +94,7 @@ class PartitionManager:
             for items in attempts:
                 try:
                     with self._files.group() as group:
-                        write = _Write(self._recorded(item.day for item in items), self._clock.now())
+                        write = self._begun(item.day for item in items)
                         for file in self._new_files(items, write):
                             group.add(*file)  # written while the next is being encoded
                         self._keep_versions(write, group)
@@ -109,7 +109,7 @@ class PartitionManager:
         """See ``BarStore.withdraw``. What is removed stays as a revision, and a revision without bars follows it."""
         with self._locks.locked(days):
             self._check_identity()
-            write = _Write(self._recorded(days), self._clock.now())
+            write = self._begun(days)
             versions = [found for day in sorted(days) if (found := self._without_bars(day, write)).stored is not None]
             former = {version.path: revision for version in versions if (revision := version.revision)}
             self._files.keep({path: self._layout.revision(revision) for path, revision in former.items()})
@@ -123,9 +123,9 @@ class PartitionManager:
 
     def _without_bars(self, day: SymbolDay, write: _Write) -> NewVersion:
         content = self._writer.encode(versioned(BAR_SCHEMA.empty_table()), self._metadata(day))
-        moments, recorded = write.moments_from(self._index), write.recorded.get(day)
-        stored = self._find_stored(day, recorded, moments)
-        return NewVersion(day, self._layout, content, sha256(content), write.now, stored, recorded, moments)
+        moments, recorded, path = write.moments_from(self._index), write.recorded.get(day), self._layout.bars(day)
+        stored = self._find_stored(day, path, write, moments)
+        return NewVersion(day, path, write.months, content, sha256(content), write.now, stored, recorded, moments)
 
     def _new_files(self, items: Sequence[_Arrived], write: _Write) -> Iterator[FileToAdd]:
         """Yield the files to write, as ``FileGroup.add`` takes them; note the rest in ``write``."""
@@ -158,23 +158,23 @@ class PartitionManager:
 
     def _new_version(self, item: _Arrived, write: _Write) -> NewVersion | None:
         """Merge the bars with those that are stored; None if no bars are to be stored."""
-        part, recorded = item.part, write.recorded.get(item.day)
+        part, day, recorded = item.part, item.day, write.recorded.get(item.day)
         moments = write.moments_from(self._index)
-        stored = self._find_stored(item.day, recorded, moments)
+        stored = self._find_stored(day, item.path, write, moments)
         rejected = 0 if item.rejected is None else len(item.rejected)
-        result = StoredSymbolDay(item.day, 0, rejected, part.final_window is not None)
+        result = partial(StoredSymbolDay, day, rejected=rejected, final=part.final_window is not None)
         if stored and stored.damage and not (len(item.accepted) and covers_regular_hours(part)):
-            write.results.append(evolve(result, error=f"{stored.damage}; move it away"))
+            write.results[day] = partial(result, rows=0, error=f"{stored.damage}; move it away")
             return None
         bars = self._merged(stored, item)
         if not len(bars):
-            write.results.append(result)
+            write.results[day] = partial(result, rows=0)
             return None
-        content = self._content(item.day, bars.table, stored, recorded)
+        content = self._content(day, bars.table, stored, recorded)
         digest, (first, last) = sha256(content), (Timestamp.from_epoch_micros(int(bars.times[row])) for row in (0, -1))
-        stored_day = evolve(result, rows=len(bars), first=first, last=last, size_bytes=len(content), sha256=digest)
-        write.results.append(evolve(stored_day, minutes=bars.minutes, figures=bars.figures))
-        return NewVersion(item.day, self._layout, content, digest, write.now, stored, recorded, moments)
+        about = partial(result, rows=len(bars), first=first, last=last, size_bytes=len(content), sha256=digest)
+        write.results[day] = partial(about, minutes=bars.minutes, figures=bars.figures)
+        return NewVersion(day, item.path, write.months, content, digest, write.now, stored, recorded, moments)
 
     def _content(
         self, day: SymbolDay, bars: pa.Table, stored: StoredVersion | None, recorded: RecordedVersion | None
@@ -246,10 +246,7 @@ class PartitionManager:
         for each in write.changed:
             marks[each.symbol_day] = file_mark(len(each.content), group.modified_ns[each.path])
         since = {each.symbol_day: each.known_since for each in [*write.changed, *write.unchanged]}
-        return {
-            (day := result.symbol_day): evolve(result, known_since=since.get(day), mark=marks.get(day))
-            for result in write.results
-        }
+        return {day: result(known_since=since.get(day), mark=marks.get(day)) for day, result in write.results.items()}
 
     def _arrived(self, accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
         """Split by symbol-day. What can be computed for many days at once is: numpy and Arrow take as long for one."""
@@ -289,6 +286,9 @@ class PartitionManager:
             StoredIdentity(self._layout).check(self._identity)
             self._identity_checked = True
 
+    def _begun(self, days: Iterable[SymbolDay]) -> _Write:
+        return _Write(self._recorded(days), MonthListings(self._layout), self._clock.now())
+
     def _recorded(self, days: Iterable[SymbolDay]) -> dict[SymbolDay, RecordedVersion]:
         """Query by symbol: one query for each, and not one for each day."""
         found: dict[SymbolDay, RecordedVersion] = {}
@@ -298,15 +298,16 @@ class PartitionManager:
         return found
 
     def _find_stored(
-        self, day: SymbolDay, recorded: RecordedVersion | None, moments: Callable[[Symbol], KnownMoments]
+        self, day: SymbolDay, path: Path, write: _Write, moments: Callable[[Symbol], KnownMoments]
     ) -> StoredVersion | None:
         """Read the stored file. One that has rotted is damaged: no version of the day, and nothing to merge with.
 
         Rot shows in other bytes with the recorded time. A file with another time may be newer than its record; so may
         one that the index has: the clock of its file system may be coarse.
         """
-        path = self._layout.bars(day)
-        stored = find_stored(path, lambda: self._metadata(day))
+        if write.months.has_none(day, path.name):
+            return None
+        recorded, stored = write.recorded.get(day), find_stored(path, lambda: self._metadata(day))
         if stored is None or stored.damage or recorded is None:
             return stored
         if not have_same_time(stored.mark, recorded.mark) or stored.digest == recorded.sha256:
@@ -343,14 +344,18 @@ class SymbolDayLocks:
 
 @define
 class _Write:
-    """Symbol-days that are published together. ``emptied_quarantines``: quarantine files that have no rows now."""
+    """Symbol-days that are published together. ``emptied_quarantines``: quarantine files that have no rows now.
+
+    ``results`` make what is returned of each day, of the arguments ``known_since`` and ``mark``.
+    """
 
     recorded: Mapping[SymbolDay, RecordedVersion]
+    months: MonthListings
     now: Timestamp
     changed: list[NewVersion] = field(factory=list)
     unchanged: list[NewVersion] = field(factory=list)
     emptied_quarantines: list[Path] = field(factory=list)
-    results: list[StoredSymbolDay] = field(factory=list)
+    results: dict[SymbolDay, Callable[..., StoredSymbolDay]] = field(factory=dict)
     _moments: dict[Symbol, KnownMoments] = field(factory=dict)
 
     def moments_from(self, index: VersionIndex) -> Callable[[Symbol], KnownMoments]:

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from calendar import monthrange
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -138,9 +138,7 @@ class StoreLayout:
 
         Raises ``StorageError``.
         """
-        month, prefix = MonthPartition.of(day), DataPartition(day).name.removesuffix("parquet")
-        names = (name for name in names_in(self.revisions / month.folder) if name.startswith(prefix))
-        return max((revision.known_since for name in names if (revision := month.revision(name))), default=None)
+        return newest_revision(day, names_in(self.revisions / MonthPartition.of(day).folder))
 
     def any_day_files(self) -> Iterator[Path]:
         """Yield day files in no particular order, and list no more folders than the caller needs.
@@ -205,6 +203,43 @@ class StoreLayout:
         """Return the timeframes that were aggregated at least once. Raises ``StorageError``."""
         with translating(self.aggregates):
             return [timeframe for timeframe in Timeframe if self.aggregates_of(timeframe).is_dir()]
+
+
+@frozen
+class MonthListings:
+    """The folders of months, each listed once and not for each of its days: for one write, whose days are locked."""
+
+    layout: StoreLayout
+    _of_bars: dict[MonthPartition, frozenset[str] | None] = Factory(dict)
+    _of_revisions: dict[MonthPartition, list[str]] = Factory(dict)
+
+    def has_none(self, day: SymbolDay, name: str) -> bool:
+        """Return whether a symbol-day has no day file, which would have this name.
+
+        False also if its folder may not be listed: to open the file shows what is wrong.
+        """
+        month = MonthPartition.of(day)
+        if month not in self._of_bars:
+            try:
+                self._of_bars[month] = frozenset(names_in(self.layout.month(month)))
+            except StorageError:
+                self._of_bars[month] = None
+        names = self._of_bars[month]
+        return names is not None and name not in names
+
+    def newest_revision(self, day: SymbolDay) -> Timestamp | None:
+        """Return what ``StoreLayout.newest_revision`` returned when the month was first asked for."""
+        month = MonthPartition.of(day)
+        if month not in self._of_revisions:
+            self._of_revisions[month] = names_in(self.layout.revisions / month.folder)
+        return newest_revision(day, self._of_revisions[month]) if self._of_revisions[month] else None
+
+
+def newest_revision(day: SymbolDay, names: Iterable[str]) -> Timestamp | None:
+    """Return since when the newest revision of a symbol-day among the names in a month's folder was known."""
+    month, prefix = MonthPartition.of(day), DataPartition(day).name.removesuffix("parquet")
+    found = (month.revision(name) for name in names if name.startswith(prefix))
+    return max((revision.known_since for revision in found if revision), default=None)
 
 
 DayFile = tuple[str, int, int]

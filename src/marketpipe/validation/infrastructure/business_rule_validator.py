@@ -18,7 +18,7 @@ from marketpipe.validation.infrastructure.column_masks import (
     Floats,
     Int64s,
     SequenceColumns,
-    mask,
+    failing,
     offenders,
 )
 
@@ -67,8 +67,10 @@ class BusinessRuleValidator:
 
 
 def _of_bars(rule: ValidationRule, columns: BarColumns, malformed: Bools) -> Violation | None:
-    satisfied: Bools = mask(rule.predicate, columns.fields).to_numpy(zero_copy_only=False)
-    bad = ~satisfied & ~malformed
+    bad = failing(rule.predicate, columns.fields)
+    if bad is None:
+        return None
+    bad &= ~malformed
     return Violation(rule, bad) if bad.any() else None
 
 

@@ -141,14 +141,23 @@ def mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> pa.BooleanArra
     return result
 
 
+def failing(predicate: Predicate, fields: Mapping[str, pa.Array]) -> Bools | None:
+    """Return True for each row for which the predicate does not hold; None if it holds for all, as it mostly does.
+
+    That shows in the bits, without a byte for each row.
+    """
+    result = mask(predicate, fields)
+    return None if result.true_count == len(result) else ~result.to_numpy(zero_copy_only=False)
+
+
 def _mask(predicate: Predicate, fields: Mapping[str, pa.Array]) -> Any:
     match predicate:
         case Compare(operator, left, right):
             return _null_is_false(_COMPARISONS[operator](_values(left, fields), _values(right, fields)))
         case AllOf(parts):
-            return reduce(pc.and_, (_mask(part, fields) for part in parts), pa.scalar(True))
+            return reduce(pc.and_, (_mask(part, fields) for part in parts)) if parts else pa.scalar(True)
         case AnyOf(parts):
-            return reduce(pc.or_, (_mask(part, fields) for part in parts), pa.scalar(False))
+            return reduce(pc.or_, (_mask(part, fields) for part in parts)) if parts else pa.scalar(False)
         case Not(part):
             return pc.invert(_mask(part, fields))
         case IsNull(field):

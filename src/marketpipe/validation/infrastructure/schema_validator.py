@@ -22,7 +22,7 @@ from marketpipe.shared_kernel.domain.predicate import AllOf, Field, IsNull, Pred
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA, SCHEMA_VERSION
-from marketpipe.validation.infrastructure.column_masks import BarColumns, Int64s, mask
+from marketpipe.validation.infrastructure.column_masks import BarColumns, Int64s, failing
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -68,7 +68,8 @@ class SchemaValidator:
         fields = {"schema_version": versions, **columns.fields}
         bad = np.zeros(columns.num_rows, np.bool_)
         for predicate in self._predicates or ():
-            bad |= ~mask(predicate, fields).to_numpy(zero_copy_only=False)
+            if (found := failing(predicate, fields)) is not None:
+                bad |= found
         refused = {symbol for symbol in columns.symbols if not self._allows(symbol)}
         for part in columns.slices if refused else ():
             if part.symbol_day.symbol in refused:

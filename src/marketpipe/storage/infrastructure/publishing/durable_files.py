@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -203,12 +203,12 @@ class StagedFile:
     """A file that is durable under a temporary name, which no reader opens. ``modified_ns`` is the actual time."""
 
     path: Path
-    temporary: Path
+    temporary: str
     modified_ns: int
 
     def publish(self) -> None:
         """Give the file its name, and replace what has it. Raises ``OSError``."""
-        with _naming(self.path):
+        with _Naming(self.path):
             os.replace(self.temporary, self.path)
 
 
@@ -290,7 +290,7 @@ class FileGroup:
         for coming in self._coming:
             if coming.done() and coming.exception() is None:
                 for staged in coming.result():
-                    staged.temporary.unlink(missing_ok=True)
+                    _unlink(staged.temporary)
 
 
 def write_and_sync(files: Sequence[NewFile]) -> Sequence[StagedFile]:
@@ -300,24 +300,25 @@ def write_and_sync(files: Sequence[NewFile]) -> Sequence[StagedFile]:
     """
     with ExitStack() as undo:
         with ExitStack() as opened:
-            written = list[tuple[NewFile, Path, int]]()
+            written = list[tuple[NewFile, str, int]]()
             for file in files:
-                temporary = file.path.with_name(temporary_name(file.path.name))
-                with _naming(file.path):
+                folder, name = os.path.split(file.path)
+                temporary = f"{folder}/{temporary_name(name)}"
+                with _Naming(file.path):
                     descriptor = _new_file(temporary)
                     opened.callback(_close, file.path, descriptor)
-                    undo.callback(temporary.unlink, missing_ok=True)
-                    left = memoryview(file.content)
-                    while left:
-                        left = left[os.write(descriptor, left) :]
+                    undo.callback(_unlink, temporary)
+                    left = os.write(descriptor, file.content)
+                    while left < len(file.content):
+                        left += os.write(descriptor, memoryview(file.content)[left:])
                 written.append((file, temporary, descriptor))
             staged = [_synced(*each) for each in written]
         undo.pop_all()
     return staged
 
 
-def _synced(file: NewFile, temporary: Path, descriptor: int) -> StagedFile:
-    with _naming(file.path):
+def _synced(file: NewFile, temporary: str, descriptor: int) -> StagedFile:
+    with _Naming(file.path):
         if file.modified_ns is not None:  # before the sync, or a crash could lose it
             for later_ns in COARSE_STEPS_NS:
                 os.utime(descriptor, ns=(file.modified_ns + later_ns, file.modified_ns + later_ns))
@@ -328,34 +329,48 @@ def _synced(file: NewFile, temporary: Path, descriptor: int) -> StagedFile:
 
 
 def _close(path: Path, descriptor: int) -> None:
-    with _naming(path):
+    with _Naming(path):
         os.close(descriptor)
 
 
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Put the path into errors: one from a write names no file, and one from a temporary file names the wrong one."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = str(path)
-        raise
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
-def _new_file(path: Path) -> int:
+class _Naming:
+    """Puts the path into errors: one from a write names no file, and one from a temporary file names the wrong one.
+
+    A class, because it is entered four times for each file: a generator takes three times as long.
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            error.filename = str(self._path)
+
+
+def _new_file(path: str) -> int:
     """Open a new file, never an existing one: in a folder that others may write to that may be a link elsewhere."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
         return os.open(path, flags, 0o666)
     except FileExistsError:
-        path.unlink()
+        os.unlink(path)
         return os.open(path, flags, 0o666)
 
 
 def _append(path: Path, lines: bytes, flags: int = 0) -> bool:
     """Return False, and write nothing, if the file has a second name: it would change under that name too."""
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | flags, 0o666)
-    with _naming(path):
+    with _Naming(path):
         try:
             found = os.fstat(descriptor)
             if found.st_nlink > 1:
@@ -395,7 +410,7 @@ def _link_or_copy(path: Path, name: Path, undo: ExitStack) -> None:
         if error.errno not in NO_LINK:
             raise
         (staged,) = write_and_sync([NewFile(name, path.read_bytes(), path.stat().st_mtime_ns)])
-        undo.callback(staged.temporary.unlink, missing_ok=True)
+        undo.callback(_unlink, staged.temporary)
         staged.publish()
 
 
