@@ -108,6 +108,16 @@ def test_an_ingestion_with_nothing_to_request_still_rebuilds_a_lost_aggregate(st
     assert (store / "aggregates" / file).is_file()
 
 
+def test_the_library_loads_bars_without_pandas(store: Path) -> None:
+    load = (
+        "import json, sys, marketpipe; bars = marketpipe.load_ohlcv('AAPL', '2024-11-27', '2024-12-02', root='.'); "
+        "print(json.dumps([len(bars), set(bars['symbol'].to_pylist()) == {'AAPL'}, 'pandas' in sys.modules]))"
+    )
+    done = run([sys.executable, "-c", load], cwd=store, env=environment(), check=True)
+    count, is_right, has_pandas = json.loads(done.stdout.splitlines()[-1])
+    assert (count > 0, is_right, has_pandas) == (True, True, False)
+
+
 def test_exceptions_of_the_configuration_are_kept_beside_the_state(store: Path, tmp_path: Path) -> None:
     copied = tmp_path / "store"
     shutil.copytree(store, copied)

@@ -71,6 +71,13 @@ def _column(name: str, bars: pa.Table, symbols: Sequence[str], lengths: Sequence
 
 
 def repeated(symbols: Sequence[str], lengths: Sequence[int]) -> pa.Array:
-    """Return a column of symbols; ``lengths`` are the numbers of bars of each."""
-    which = pa.array(np.repeat(np.arange(len(symbols), dtype=np.int32), lengths))
-    return pa.DictionaryArray.from_arrays(which, pa.array(symbols, pa.string())).dictionary_decode()
+    """Return a column of symbols; ``lengths`` are the numbers of bars of each.
+
+    It is made of buffers: with ``pa.array`` pyarrow would import pandas, which takes a quarter of a second.
+    """
+    which = np.repeat(np.arange(len(symbols), dtype=np.int32), lengths)
+    codes = pa.Array.from_buffers(pa.int32(), len(which), [None, pa.py_buffer(which)])
+    texts = [symbol.encode() for symbol in symbols]
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    names = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
+    return pa.DictionaryArray.from_arrays(codes, names).dictionary_decode()
