@@ -9,6 +9,7 @@ pandas for each symbol, which it makes faster than tables of Arrow. What a user 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -40,7 +41,7 @@ DAY_FILES, ARCTIC, ONE_FILE, DUCKDB = (
     "one Parquet file a symbol-year",
     "DuckDB, day files",
 )
-FORMS = {DAY_FILES: "none"}
+FORMS = {DAY_FILES: "none", "Parquet copies": "parquet", "Arrow copies": "arrow"}
 """What MarketPipe reads, with the value of ``read_copies`` that makes it."""
 NOT_ASKED: dict[str, tuple[str, ...]] = {}
 
@@ -98,10 +99,7 @@ class MarketPipeQueries:
     """``Store.query``. The store is open."""
 
     def __init__(self, root: Path) -> None:
-        names = ("quarantine", "aggregates", "revisions")
-        paths = {f"{name}_path": root / name for name in names}
-        state = root / "state" / "marketpipe.sqlite"
-        self._query = Pipeline(StoreConfig(output_path=root / "data", state_path=state, **paths)).query
+        self._query = Pipeline(_store(root)).query
 
     def bars(self, span: Span) -> pa.Table:
         names = ", ".join(BARS.names)
@@ -242,12 +240,20 @@ def _as_table(symbol: str, frame: Any) -> pa.Table:
     return table.add_column(0, "symbol", pa.repeat(symbol, len(table)))
 
 
+def _store(root: Path, **changes: Any) -> StoreConfig:
+    paths = {f"{name}_path": root / name for name in ("quarantine", "aggregates", "revisions")}
+    state = root / "state" / "marketpipe.sqlite"
+    return StoreConfig(output_path=root / "data", state_path=state, timeframes=[], **paths, **changes)
+
+
 def make_copies(root: Path) -> None:
-    """Make a store for each form of read copies, with a link to the day files of "days"."""
+    """Make a store for each form of read copies, with links to the day files of "days"."""
     for form in FORMS.values():
-        (root / form).mkdir()
-        (root / form / "data").symlink_to(root / "days" / "data")
+        copytree(root / "days" / "data", root / form / "data", copy_function=os.link)
         copytree(root / "days" / "state", root / form / "state")
+        if form != "none":
+            with Pipeline(_store(root / form, read_copies=form)) as pipeline:
+                pipeline.aggregate()
 
 
 def write_peers(root: Path, year: int, bars: Iterable[tuple[str, pa.Table]]) -> None:
