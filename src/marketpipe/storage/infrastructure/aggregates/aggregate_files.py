@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from attrs import frozen
+from attrs import Factory, define, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
@@ -66,6 +66,18 @@ if TYPE_CHECKING:
 
 Sources = dict[str, str]
 """For each month ("2024-01") the digests of its day files."""
+MadeFile = tuple[Path, bytes, int]
+"""Its path, its content, and its modification time, which is a fingerprint."""
+
+
+@define
+class MadeFiles:
+    """Takes files as a ``FileGroup`` does, and keeps them in memory to be published later."""
+
+    files: list[MadeFile] = Factory(list)
+
+    def add(self, path: Path, content: bytes, modified_ns: int) -> None:
+        self.files.append((path, content, modified_ns))
 
 
 class AggregateFiles:
@@ -119,19 +131,22 @@ class AggregateFiles:
             raise PartitionUnreadableError("; ".join(errors))
         return total
 
-    def refresh_stored(self, years: Iterable[Stored], timeframes: Sequence[Timeframe]) -> AggregationReport:
-        """Rebuild what can be of years that were just stored, without reading a day file, and publish it together.
+    def made_of(self, stored: Stored, timeframes: Sequence[Timeframe]) -> list[MadeFile]:
+        """Make what can be made of months that were just stored, without reading a day file. Publishes nothing.
 
-        Whatever else is stale stays so. Raises ``StorageError`` if a file cannot be written.
+        Whatever else is stale stays so. Raises ``StorageError``.
         """
-        total = AggregationReport(0, 0)
+        made, months = MadeFiles(), sorted(stored)
+        for year, _ in years_between(self._layout, months[0].symbol, months[0].first, months[-1].last):
+            wanted = tuple(month for month in year if month in stored)
+            self._refresh_year(year, wanted, timeframes, {}, made, stored)
+        return made.files
+
+    def publish(self, files: Iterable[MadeFile]) -> None:
+        """Raises ``StorageError`` if a file cannot be written; then none is."""
         with self._files.group() as group:
-            for stored in years:
-                months = sorted(stored)
-                for year, _ in years_between(self._layout, months[0].symbol, months[0].first, months[-1].last):
-                    wanted = tuple(month for month in year if month in stored)
-                    total += self._refresh_year(year, wanted, timeframes, {}, group, stored)
-        return total
+            for file in files:
+                group.add(*file)
 
     def _refresh_year(
         self,
@@ -139,7 +154,7 @@ class AggregateFiles:
         wanted: Months,
         timeframes: Sequence[Timeframe],
         errors: dict[str, None],
-        group: FileGroup,
+        group: FileGroup | MadeFiles,
         stored: Stored | None = None,
     ) -> AggregationReport:
         files = list(aggregate_files(self._layout, year, wanted, timeframes, self._copy_format))
@@ -162,7 +177,7 @@ class AggregateFiles:
         stale: Sequence[StaleAggregate],
         bars: Mapping[MonthPartition, pa.Table],
         minutes: YearFreshness,
-        group: FileGroup,
+        group: FileGroup | MadeFiles,
     ) -> None:
         """Make all bars in one pass over the minutes, for the first month costs most of it."""
         timeframes = list(dict.fromkeys(item.file.timeframe for item in stale if not item.file.is_copy))

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from typing import Final
 
 import pyarrow as pa
 from attrs import define, field
@@ -30,21 +31,24 @@ from marketpipe.shared_kernel.events import (
     StoredSymbolDay,
 )
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles
+from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles, MadeFile
 from marketpipe.storage.infrastructure.aggregates.month_files import MonthInMemory, StoredDay
 from marketpipe.storage.infrastructure.day_versions import are_in_order
 from marketpipe.storage.infrastructure.parquet_files import times_of
 
+MOST_BYTES: Final = 8_000_000
+"""At most so much is kept until the batch ends."""
 Year = tuple[Symbol, int]
 
 
 @define(eq=False, slots=False)
 class _Batch:
-    """What one batch has stored, by symbol and year, and of which nothing was made yet."""
+    """What one batch has stored of which nothing was made yet, by symbol and year; and what was made of the rest."""
 
     request: BarsRequest
     stored: tuple[StoredSymbolDay, ...] = ()
     years: defaultdict[Year, dict[MonthPartition, dict[int, StoredDay]]] = field(factory=lambda: defaultdict(dict))
+    made: list[MadeFile] = field(factory=list)
 
     @cached_property
     def last_dates(self) -> Mapping[int, TradingDate]:
@@ -59,6 +63,8 @@ class _Batch:
 
 class AggregatesAhead:
     """Makes the aggregates of a symbol's year when a batch has stored all that it has of it.
+
+    They are published when the batch has ended, together, as each group of files is waited for.
 
     Its handlers come after those of the ring: bars are durable and recorded before anything is made of them. A batch
     runs on the thread of one worker; of the symbols that it is done with nothing stays in memory.
@@ -91,6 +97,7 @@ class AggregatesAhead:
     def on_bars_exhausted(self, event: BarsExhausted) -> None:
         batch = self._batch(event.request)
         self._make(batch, list(batch.years))
+        self._publish(batch)
         self._threads.batch = None
 
     def _batch(self, request: BarsRequest) -> _Batch:
@@ -101,10 +108,16 @@ class AggregatesAhead:
         return batch
 
     def _make(self, batch: _Batch, ended: Collection[Year]) -> None:
-        years = [batch.years.pop(year) for year in sorted(ended) if year in batch.years]
-        if not years:
-            return
-        stored = [{month: MonthInMemory(days) for month, days in months.items()} for months in years]
-        with suppress(StorageError):  # the refresh meets it again, and reports it
-            if made := self._files.refresh_stored(stored, self._timeframes).written:
-                self._bus.publish(AggregatesPrepared(made))
+        for year in sorted(set(ended) & batch.years.keys()):
+            stored = {month: MonthInMemory(days) for month, days in batch.years.pop(year).items()}
+            with suppress(StorageError):  # the refresh meets it again, and reports it
+                batch.made += self._files.made_of(stored, self._timeframes)
+        if sum(len(content) for _, content, _ in batch.made) > MOST_BYTES:
+            self._publish(batch)
+
+    def _publish(self, batch: _Batch) -> None:
+        files, batch.made = batch.made, []
+        if files:
+            with suppress(StorageError):
+                self._files.publish(files)
+                self._bus.publish(AggregatesPrepared(len(files)))

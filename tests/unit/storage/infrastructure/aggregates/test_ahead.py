@@ -39,7 +39,7 @@ class Ingestion:
         self._ahead.on_bars_stored(BarsStored(self._request, self._store.partitions.store(bars, NOTHING)))
         self._ahead.on_bars_validated(BarsValidated(self._request, bars, NOTHING))
 
-    def exhaust(self) -> None:
+    def end(self) -> None:
         self._ahead.on_bars_exhausted(BarsExhausted(self._request))
 
 
@@ -70,6 +70,7 @@ def test_all_files_are_those_of_a_refresh(tmp_path: Path, form: str, closing_auc
     ingestion = Ingestion(store)
     ingestion.keep(*(minutes("AAPL", date) for date in DATES), *(minutes("MSFT", date) for date in DATES[:3]))
     ingestion.keep(*(minutes("MSFT", date, 5.0) for date in DATES[3:]))
+    ingestion.end()
     found = made(store)
 
     assert [store.refresh(symbol, MADE).written for symbol in ("AAPL", "MSFT")] == [0, 0]
@@ -81,7 +82,7 @@ def test_a_symbol_without_bars_on_the_last_date_is_made_when_the_provider_has_no
     ingestion = Ingestion(store := StoreOnDisk(tmp_path))
     ingestion.keep(minutes("AAPL", "2024-01-02"), minutes("AAPL", "2024-01-03"))
     before = made(store)
-    ingestion.exhaust()
+    ingestion.end()
 
     assert not before
     assert store.refresh("AAPL", MADE).written == 0
@@ -95,6 +96,7 @@ def test_no_day_file_is_read(tmp_path: Path) -> None:
     path.write_bytes(b"x" * found.st_size)
     os.utime(path, ns=(found.st_mtime_ns, found.st_mtime_ns))
     ingestion.keep(parts[1])
+    ingestion.end()
 
     assert len(made(store)) == 7
 
@@ -102,7 +104,9 @@ def test_no_day_file_is_read(tmp_path: Path) -> None:
 def test_a_month_with_days_of_an_earlier_ingestion_is_left_to_the_refresh(tmp_path: Path) -> None:
     store = StoreOnDisk(tmp_path)
     store.keep(minutes("AAPL", "2024-01-02"))
-    Ingestion(store, DATES[3:]).keep(minutes("AAPL", "2024-01-03"), minutes("AAPL", "2024-02-01"))
+    ingestion = Ingestion(store, DATES[3:])
+    ingestion.keep(minutes("AAPL", "2024-01-03"), minutes("AAPL", "2024-02-01"))
+    ingestion.end()
 
     assert {name.split("/")[-1].split(".")[0] for name in made(store)} == {"month=02"}
     assert store.refresh("AAPL", MADE).written == 7
@@ -113,7 +117,9 @@ def test_a_year_with_earlier_months_that_are_fresh_is_extended(tmp_path: Path) -
     store = StoreOnDisk(tmp_path)
     store.keep(minutes("AAPL", "2024-01-02"))
     store.refresh("AAPL", MADE)
-    Ingestion(store, DATES[4:]).keep(minutes("AAPL", "2024-02-01"))
+    ingestion = Ingestion(store, DATES[4:])
+    ingestion.keep(minutes("AAPL", "2024-02-01"))
+    ingestion.end()
 
     assert store.refresh("AAPL", MADE).written == 0
     assert made(store) == rebuilt(store)
@@ -122,7 +128,9 @@ def test_a_year_with_earlier_months_that_are_fresh_is_extended(tmp_path: Path) -
 def test_bars_that_were_merged_with_stored_ones_are_left_to_the_refresh(tmp_path: Path) -> None:
     store = StoreOnDisk(tmp_path)
     store.keep(minutes("AAPL", "2024-01-02", 1.0, 2.0, 3.0), whole=False)
-    Ingestion(store, DATES[2:3]).keep(minutes("AAPL", "2024-01-02", 7.0), whole=False)
+    ingestion = Ingestion(store, DATES[2:3])
+    ingestion.keep(minutes("AAPL", "2024-01-02", 7.0), whole=False)
+    ingestion.end()
 
     assert not made(store)
 
@@ -132,6 +140,7 @@ def test_a_file_that_cannot_be_written_is_left_to_the_refresh(tmp_path: Path) ->
     ingestion = Ingestion(store, DATES[2:3])
     store.layout.aggregates.write_text("not a folder")
     ingestion.keep(minutes("AAPL", "2024-01-02"))
+    ingestion.end()
     store.layout.aggregates.unlink()
 
     assert store.refresh("AAPL", MADE).written == 7
@@ -141,6 +150,8 @@ def test_what_a_batch_left_that_ended_with_an_error_is_not_taken_for_the_next(tm
     store = StoreOnDisk(tmp_path)
     ahead = AggregatesAhead(store.aggregates, MADE, EventBus(Isolation()))
     Ingestion(store, DATES[2:4], ahead).keep(minutes("AAPL", "2024-01-02"))
-    Ingestion(store, DATES[3:4], ahead).keep(minutes("AAPL", "2024-01-03"))
+    ingestion = Ingestion(store, DATES[3:4], ahead)
+    ingestion.keep(minutes("AAPL", "2024-01-03"))
+    ingestion.end()
 
     assert not made(store)
