@@ -29,6 +29,7 @@ def _slow(_: int, __: object) -> Response | None:
 
 
 def _config(folder: Path, url: str) -> str:
+    folder.mkdir(exist_ok=True)
     file = folder / "config.yaml"
     file.write_text(
         f"provider: alpaca\nsymbols: [{', '.join(SYMBOLS)}]\nstart: 2024-03-04\nend: 2024-03-08\nworkers: 2\n"

@@ -46,6 +46,7 @@ def slowly(seconds: float) -> Callable[[int, object], Response | None]:
 
 
 def write_config(folder: Path, url: str, *, rate: int = 100_000, symbols: list[str] = SYMBOLS) -> str:
+    folder.mkdir(exist_ok=True)
     file = folder / "config.yaml"
     file.write_text(
         f"provider: alpaca\nsymbols: [{', '.join(symbols)}]\nstart: 2024-03-04\nend: 2024-03-08\nworkers: 2\n"
