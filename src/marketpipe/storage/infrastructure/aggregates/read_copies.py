@@ -202,3 +202,11 @@ class FreshCopy:
         except PartitionUnreadableError:
             return None
         return copy if is_same else None
+
+    def bars(self, columns: pa.Schema, days: Collection[int] | None = None, *, mapped: bool = True) -> pa.Table | None:
+        """Return these columns of the days, or of all; None if it is torn, or was replaced meanwhile."""
+        try:
+            copy = self.opened(mapped=mapped)
+            return None if copy is None else copy.bars(columns, days)
+        except PartitionUnreadableError:
+            return None

@@ -84,10 +84,16 @@ class DuckDBQuery:
 
     def _consistently(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
         views = self._views(sql)
-        return read_consistently(views.fingerprints, lambda: self._run(sql, answer, views))
+        try:
+            return read_consistently(views.fingerprints, lambda: self._run(sql, answer, views))
+        except StorageError:
+            if not views.reads_copies:
+                raise
+        of_day_files = self._views(sql, copies=False)  # a copy may be torn, and is then as good as none
+        return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, answer, of_day_files))
 
-    def _views(self, sql: str) -> QueryViews:
-        return QueryViews(self._layout, sql, self._sessions, self._closing_auction)
+    def _views(self, sql: str, *, copies: bool = True) -> QueryViews:
+        return QueryViews(self._layout, sql, self._sessions, self._closing_auction, copies=copies)
 
     def _run(self, sql: str, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
         def checked(connection: Connection) -> T:
@@ -123,7 +129,7 @@ class DuckDBQuery:
         return QueryError(f"the query is not valid: {message}")
 
     def _roots(self) -> tuple[Path, ...]:
-        return self._layout.data, self._layout.aggregates, self._layout.official
+        return self._layout.data, self._layout.aggregates, self._layout.official, self._layout.copies
 
     def _lock(self, connection: Connection) -> None:
         allowed = allowed_folders(self._roots())

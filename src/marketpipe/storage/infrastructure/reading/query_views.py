@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -29,9 +29,16 @@ from marketpipe.storage.infrastructure.official.daily_bars import (
     periods_sql,
 )
 from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerprints, fingerprints_below
+from marketpipe.storage.infrastructure.reading.minute_files import ABSENT, MinuteFiles
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 from marketpipe.storage.infrastructure.reading.session_hours import UNKNOWN, session_column, session_table
-from marketpipe.storage.infrastructure.store_layout import DAY_FILE, MONTH_FOLDER, YEAR_FOLDER, StoreLayout
+from marketpipe.storage.infrastructure.store_layout import (
+    DAY_FILE,
+    MONTH_FOLDER,
+    PARQUET,
+    YEAR_FOLDER,
+    StoreLayout,
+)
 
 Connection = duckdb.DuckDBPyConnection
 Unmade = Mapping[str, Sequence[MonthPartition]]
@@ -45,8 +52,11 @@ EMPTY: Final = (
 )
 BARS: Final = """
 SELECT symbol, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date, {columns}
-FROM read_parquet([{files}], hive_partitioning = true, hive_types = {types})
+FROM {source}
 """
+FILES: Final = "read_parquet([{files}], hive_partitioning = true, hive_types = {types})"
+COPIED: Final = "copied_minutes_{number}"
+COPY_TYPES: Final = "{'symbol': VARCHAR, 'year': INT}"
 MINUTE_FILES: Final = f"{MONTH_FOLDER}/{DAY_FILE}"
 MINUTE_TYPES: Final = "{'symbol': VARCHAR, 'year': INT, 'month': INT}"
 INTRADAY_TYPES: Final = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
@@ -61,8 +71,6 @@ SELECT * EXCLUDE (choice) FROM (
 ) WHERE choice = 1
 """
 SESSIONS: Final = "calendar.sessions"
-ABSENT: Final = (0, -1)
-"""The fingerprint of a file that does not exist."""
 
 
 class QueryViews:
@@ -72,25 +80,51 @@ class QueryViews:
     """
 
     def __init__(
-        self, layout: StoreLayout, sql: str, sessions: Sessions, closing_auction: Callable[[], int | None]
+        self,
+        layout: StoreLayout,
+        sql: str,
+        sessions: Sessions,
+        closing_auction: Callable[[], int | None],
+        *,
+        copies: bool = True,
     ) -> None:
-        """``sessions`` and ``closing_auction`` are asked for only if a view that the query names needs them."""
+        """``sessions`` and ``closing_auction`` are asked for only if a view that the query names needs them. Without
+        ``copies``, minutes are those of the day files.
+        """
         self._layout, self._sessions, self._closing_auction = layout, sessions, closing_auction
         self._needed = tuple(timeframe for timeframe in Timeframe if _is_needed(timeframe, sql))
         self._unmade: Mapping[Timeframe, Unmade] = {}
+        self._may_read_copies, self._tables = copies, 0
+        self._minutes: MinuteFiles | None = None
+        self._found: Fingerprints = {}
+
+    @property
+    def reads_copies(self) -> bool:
+        return self._minutes is not None and bool(self._minutes.copies)
 
     def fingerprints(self) -> Fingerprints:
         """Return the fingerprint of every file that the query may read, and of those that do not exist yet.
 
         So a query is run again if a file of aggregates appears meanwhile whose bars it has made of minutes.
         """
-        months = list(self._months()) if any(each.is_aggregated for each in self._needed) else []
-        self._unmade = {each: self._lacking(each, months) for each in self._needed if each.is_aggregated}
-        roots = [root for each in self._needed if not each.is_made_of_days for root in self._roots_of(each)]
-        if any(self._unmade.values()):
-            roots.append(self._layout.data)
+        months = list(self._months()) if any(each.is_aggregated for each in self._needed) else None
+        self._unmade = {each: self._lacking(each, months or ()) for each in self._needed if each.is_aggregated}
+        roots = [root for each in self._needed if each.is_aggregated for root in self._roots_of(each)]
         absent = dict.fromkeys((path for lacking in self._unmade.values() for path in lacking), ABSENT)
-        return {**absent, **fingerprints_below(list(dict.fromkeys(roots)))}
+        minutes: Fingerprints = {}
+        if Timeframe.MINUTE_1 in self._needed or any(self._unmade.values()):
+            minutes = self._fingerprints_of_minutes(months)
+        return {**absent, **minutes, **fingerprints_below(list(dict.fromkeys(roots)))}
+
+    def _fingerprints_of_minutes(self, months: Sequence[MonthPartition] | None) -> Fingerprints:
+        """Day files are compared with their copies once, and not again if the copies are still the same after it."""
+        if not self._may_read_copies or not os.path.isdir(self._layout.copies):
+            self._minutes = None
+            return fingerprints_below([self._layout.data])
+        if self._minutes is None or self._minutes.of_copies() != self._found:
+            self._minutes = MinuteFiles.found(self._layout, self._months() if months is None else months)
+            self._found = self._minutes.of_copies()
+        return self._minutes.fingerprints()
 
     def create(self, connection: Connection) -> None:
         """Create every view. Raises ``ConfigurationError`` if the query names one of which there are no bars."""
@@ -110,14 +144,14 @@ class QueryViews:
         name, session, bars = view_of(timeframe), UNKNOWN, EMPTY
         if timeframe in self._needed:
             session = session_column(self._dates)
-            bars = _union(self._stored_and_made(timeframe)) or self._nothing(timeframe)
+            bars = _union(self._stored_and_made(timeframe, connection)) or self._nothing(timeframe)
         connection.execute(INTRADAY.format(name=name, session=session, bars=bars))
 
     def _create_view_of_days(self, connection: Connection) -> None:
         timeframe, official, made = Timeframe.DAY_1, EMPTY, EMPTY
         if timeframe in self._needed:
             found = _files_below(self._layout.official, f"{YEAR_FOLDER}.parquet")
-            parts = self._stored_and_made(timeframe)
+            parts = self._stored_and_made(timeframe, connection)
             if not found and not parts:
                 self._nothing(timeframe)
             official, made = _bars_in(found, DAY_TYPES) if found else EMPTY, _union(parts) or EMPTY
@@ -132,24 +166,37 @@ class QueryViews:
         sql = periods_sql(timeframe, view_of(Timeframe.DAY_1), table)
         connection.execute(f"CREATE VIEW {view_of(timeframe)} AS {sql}")
 
-    def _stored_and_made(self, timeframe: Timeframe) -> list[str]:
+    def _stored_and_made(self, timeframe: Timeframe, connection: Connection) -> list[str]:
         """Return the SQL of the bars in files, and of those made of minutes, as far as there are any."""
         if timeframe is Timeframe.MINUTE_1:
-            files = _files_below(self._layout.data, MINUTE_FILES)
-            return [_bars_in(files, MINUTE_TYPES)] if files else []
+            return self._minutes_of(None, connection)
         is_day, root = timeframe is Timeframe.DAY_1, self._layout.aggregates_of(timeframe)
         files = _files_below(root, f"{YEAR_FOLDER if is_day else MONTH_FOLDER}.parquet")
         parts = [_bars_in(files, DAY_TYPES if is_day else INTRADAY_TYPES)] if files else []
         if unmade := self._unmade[timeframe]:
-            minutes = self._minutes_of(unmade) if files else _files_below(self._layout.data, MINUTE_FILES)
-            if minutes:
-                parts.append(view_of_minutes(timeframe, _bars_in(minutes, MINUTE_TYPES), SESSIONS))
+            months = {month for some in unmade.values() for month in some}
+            if minutes := _union(self._minutes_of(months if files else None, connection)):
+                parts.append(view_of_minutes(timeframe, minutes, SESSIONS))
         return parts
 
-    def _minutes_of(self, unmade: Unmade) -> list[str]:
-        """Return the patterns of these months' day files; none of a month without one, for DuckDB refuses such."""
-        root, months = _literal(self._layout.data.resolve()), (month for some in unmade.values() for month in some)
-        return [_quoted(root / month.folder / DAY_FILE) for month in months if self._layout.day_files(month)]
+    def _minutes_of(self, months: Collection[MonthPartition] | None, connection: Connection) -> list[str]:
+        """Return the SQL of the minutes of some months, or of all: of copies, and of day files."""
+        found = self._minutes
+        if found is None and months is None:
+            files = _files_below(self._layout.data, MINUTE_FILES)
+            return [_bars_in(files, MINUTE_TYPES)] if files else []
+        chosen = MinuteFiles(self._layout, (), sorted(months or ())) if found is None else found.among(months)
+        chosen, bars = chosen.opened()
+        root = _literal(self._layout.copies.resolve())
+        copies = [_quoted(root / f"{copy.month.folder}.{PARQUET}") for copy in chosen.copies]
+        parts = [_bars_in(copies, COPY_TYPES)] if copies else []
+        if bars is not None:
+            self._tables += 1
+            name = COPIED.format(number=self._tables)
+            connection.register(name, bars)
+            parts.append(BARS.format(columns=COLUMNS, source=name))
+        patterns = chosen.patterns(_quoted, _literal)
+        return [*parts, _bars_in(patterns, MINUTE_TYPES)] if patterns else parts
 
     def _nothing(self, timeframe: Timeframe) -> str:
         if timeframe.is_intraday and self._layout.official_symbols():
@@ -225,7 +272,7 @@ def _files_below(root: Path, pattern: str) -> list[str]:
 
 def _bars_in(files: Sequence[str], types: str) -> str:
     quoted = ", ".join(f"'{file}'" for file in files)
-    return BARS.format(columns=COLUMNS, files=quoted, types=types)
+    return BARS.format(columns=COLUMNS, source=FILES.format(files=quoted, types=types))
 
 
 def _union(parts: Iterable[str]) -> str:

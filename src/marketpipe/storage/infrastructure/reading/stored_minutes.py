@@ -21,7 +21,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
-from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy, ReadCopy
+from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy
 from marketpipe.storage.infrastructure.parquet_files import bars_at, each, times_of
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -132,11 +132,10 @@ class StoredMinutes:
         """Return these days of a month, all that are stored of it between the first and the last; None without a fresh
         copy, or if the copy has others between them.
         """
-        fresh, between = FreshCopies(self._layout).of(month), range(days[0], days[-1] + 1)
-        copy = None if fresh is None else fresh.opened()
-        if copy is None or [day for day in copy.rows if day in between] != list(days):
+        copy, between = FreshCopies(self._layout).of(month), range(days[0], days[-1] + 1)
+        if copy is None or (opened := copy.opened()) is None:
             return None
-        return _bars_of(copy, columns, between)
+        return copy.bars(columns, between) if [day for day in opened.rows if day in between] == [*days] else None
 
     def _parts(self, wanted: BarRange, copies: FreshCopies) -> Iterator[MonthPart]:
         for month, days in wanted.months():
@@ -154,8 +153,7 @@ class StoredMinutes:
 
     def _read(self, file: MonthPart | tuple[BarRange, str], hours: Hours, *, mapped: bool) -> pa.Table | None:
         if isinstance(file, MonthPart):
-            copy = None if file.copy is None else file.copy.opened(mapped=mapped)
-            bars = None if copy is None else _bars_of(copy, file.wanted.schema, file.days)
+            bars = None if file.copy is None else file.copy.bars(file.wanted.schema, file.days, mapped=mapped)
             if bars is None:  # a copy that is torn is as good as none
                 bars = in_one(map(self._day, self._day_files(file)), file.wanted.schema)
         else:
@@ -168,13 +166,6 @@ class StoredMinutes:
             return bars_at(path, wanted.schema)
         except PartitionUnreadableError as error:
             raise damaged(wanted, error) from error
-
-
-def _bars_of(copy: ReadCopy, columns: pa.Schema, days: range) -> pa.Table | None:
-    try:
-        return copy.bars(columns, days)
-    except PartitionUnreadableError:
-        return None
 
 
 def damaged(wanted: BarRange, error: PartitionUnreadableError) -> PartitionUnreadableError:
