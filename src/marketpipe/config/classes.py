@@ -241,9 +241,14 @@ class StoreConfig:
 
     def in_former_places(self) -> Self:
         """Return the same with every area that is not named where earlier versions had it: in the current folder."""
-        usual = StoreConfig(output_path=self.output_path)
-        unnamed = {area: getattr(FORMER, area) for area in PLACES if getattr(self, area) == getattr(usual, area)}
+        usual = {area: _usual_place(area, self) for area in PLACES}
+        unnamed = {area: getattr(FORMER, area) for area in PLACES if getattr(self, area) == usual[area]}
         return evolve(self, **unnamed)
+
+
+def _usual_place(area: str, config: StoreConfig) -> Path:
+    """Return where an area of this ``output_path`` is if no configuration names any place."""
+    return _state_place(config) if area == "state_path" else beside_data(area.removesuffix("_path"), config)
 
 
 PLACES = (*FOLDERS[1:], "state_path")

@@ -296,7 +296,7 @@ def folders_apart(folders: Mapping[str, Path]) -> None:
     """
     places = {name: _resolved(name, path) for name, path in folders.items()}
     for (name, place), (other, above) in permutations(places.items(), 2):
-        if place.is_relative_to(above):
+        if f"{place}/".startswith(f"{str(above).rstrip('/')}/"):
             raise ConfigurationError(
                 f"{name}: {folders[name]} is inside {other} {folders[other]}; give each a folder of its own"
             )

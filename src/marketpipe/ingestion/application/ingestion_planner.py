@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import takewhile
@@ -18,8 +19,14 @@ from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsReque
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import OfficialDays, StoreInventory, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
-from marketpipe.shared_kernel.domain.timestamp import Clock
-from marketpipe.shared_kernel.domain.trading_date import EVERY_YEAR, SessionHours, TradingCalendar, TradingDate
+from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
+from marketpipe.shared_kernel.domain.trading_date import (
+    EVERY_YEAR,
+    SessionHours,
+    TradingCalendar,
+    TradingDate,
+    TradingSession,
+)
 
 MOST_READINGS = 5
 DAYS_A_SESSION, LONGEST_HOLIDAY = 2, 7
@@ -175,7 +182,8 @@ class GapFinder:
         Only for the symbols whose minutes are to be read are the files compared with their records. ``by_day``: a
         session has no gap either if its daily bar is stored without minutes.
         """
-        sessions, found, wanted = self._begun(scope), list[Gap](), scope.session_kind.hours
+        now, found, wanted = self._clock.now(), list[Gap](), scope.session_kind.hours
+        sessions = self._begun(scope, now)
         dates, read = [session.trading_date for session in sessions], frozenset(reads_minutes)
         for symbol in scope.symbols if sessions else ():
             settled = self._settled(symbol, scope, with_files=symbol in read)
@@ -183,19 +191,20 @@ class GapFinder:
                 settled = {*settled, *_answered(self._days, symbol, scope)}
             open_days = [session for session in sessions if session.trading_date.day not in settled]
             if open_days:
-                found += gaps_in(symbol, dates, self._findings(symbol, open_days, wanted))
+                asked = [self._finality.ask(session, scope.session_kind, now) for session in open_days]
+                found += gaps_in(symbol, dates, self._findings(symbol, [each for each in asked if each], wanted))
         return found
 
     def gaps_on(self, scope: IngestionScope, findings: Mapping[Symbol, Mapping[TradingDate, Finding]]) -> list[Gap]:
         """Return the gaps that these findings on sessions of the scope make, by symbol, then date."""
-        dates = [session.trading_date for session in self._begun(scope)]
+        dates = [session.trading_date for session in self._begun(scope, self._clock.now())]
         return [gap for symbol in scope.symbols for gap in gaps_in(symbol, dates, findings.get(symbol, {}))]
 
     def without_days(self, scope: IngestionScope, gaps: Sequence[Gap]) -> list[Gap]:
         """Return the gaps without the sessions that lack only minutes: their daily bars are stored."""
         if self._days is None:
             return list(gaps)
-        dates, found = [session.trading_date for session in self._begun(scope)], list[Gap]()
+        dates, found = [session.trading_date for session in self._begun(scope, self._clock.now())], list[Gap]()
         for gap in gaps:
             if gap.finding.verdict not in (Verdict.MISSING, Verdict.PARTIAL):
                 found.append(gap)
@@ -212,10 +221,11 @@ class GapFinder:
         known = known_days(evolve(scope, symbols=[symbol]), self._checkpoints, self._inventory).hours[symbol]
         return {date.day for date, hours in known.items() if hours.covers(wanted)}
 
-    def _begun(self, scope: IngestionScope) -> list[AskedSession]:
-        now, kind = self._clock.now(), scope.session_kind
-        asked = (self._finality.ask(each, kind, now) for each in self._calendar.reaching(scope.first, scope.last))
-        return [session for session in asked if session is not None]
+    def _begun(self, scope: IngestionScope, now: Timestamp) -> list[TradingSession]:
+        """Return the sessions that may be requested at ``now``. Of a year nearly all are final, and begun for sure."""
+        found, kind = list(self._calendar.reaching(scope.first, scope.last)), scope.session_kind
+        final = bisect_left(found, True, key=lambda session: not self._finality.is_final(session, now))
+        return found[:final] + [each for each in found[final:] if self._finality.ask(each, kind, now) is not None]
 
     def _findings(
         self, symbol: Symbol, sessions: Sequence[AskedSession], wanted: SessionHours
