@@ -63,7 +63,7 @@ def drop(self: DroppableStore, symbols: Symbols, *, dry_run: bool = False) -> Dr
 def _drop(parts: Parts, symbol: Symbol, identity: DatasetIdentity) -> None:
     """Drop one symbol. The state forgets it last, so that what a crash leaves is found and dropped by another call."""
     state, removal = composition.state(parts), side_rings.new_symbol_removal(parts)
-    removal.remove_aggregates(symbol)  # first: they must not outlive their minutes
+    removal.remove_derived(symbol)  # first: aggregates must not outlive their minutes
     stored = composition.new_bar_store(parts, identity)
     days = _days(parts, symbol)
     for start in range(0, len(days), DAYS_AT_A_TIME):

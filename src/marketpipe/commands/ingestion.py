@@ -158,16 +158,19 @@ def aggregate(
     timeframes: Annotated[
         list[str] | None,
         typer.Option(
-            "--timeframes", metavar="LIST", help="Such as 5m,1h,1d; by default those configured or already stored."
+            "--timeframes",
+            metavar="LIST",
+            help="Such as 5m,1h,1d; 1m: read copies. By default those configured or stored.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Bring the aggregates up to date with the minute bars.
+    """Bring the aggregates and the read copies up to date with the minute bars.
 
-    Without a configuration and --timeframes these are the timeframes that the store has aggregates of.
+    Without a configuration and --timeframes these are the timeframes that the store has aggregates or copies of.
 
     marketpipe aggregate --timeframes 5m,1h
+    marketpipe aggregate --timeframes 1m
     """
     from marketpipe.config import StoreConfig, load_config
     from marketpipe.shared_kernel.domain.errors import ConfigurationError

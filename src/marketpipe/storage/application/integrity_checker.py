@@ -29,6 +29,7 @@ ATTEMPTS: Final = 5
 """So often a day is read again if its file is replaced each time."""
 WITH_DIGESTS: Final = (StoreArea.AGGREGATES, StoreArea.QUARANTINE, StoreArea.REVISIONS)
 """The areas whose files have no record of their own: official days have one, as day files have."""
+MADE_AGAIN: Final = (StoreArea.AGGREGATES, StoreArea.COPIES)
 TEMPORARY: Final = ".tmp"
 QUARANTINED: Final = f"{StoreArea.QUARANTINE}/"
 CONFIRMING_READINGS: Final = 2
@@ -58,8 +59,8 @@ class IntegrityChecker:
     def check(self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate) -> IntegrityReport:
         """Check the files between the dates, both inclusive. ``symbols`` is None for all, and for foreign files.
 
-        Damaged days whose files have the recorded mark are marked as failed in the register, and damaged aggregates
-        lose their fingerprint: nothing else would notice them.
+        Damaged days whose files have the recorded mark are marked as failed in the register. Damaged aggregates and
+        read copies lose their fingerprint: nothing else would notice them.
         """
         chosen = self._files.symbols() | self._register.symbols() if symbols is None else symbols
         counts = IntegrityCounts()
@@ -82,7 +83,7 @@ class IntegrityChecker:
         for finding in self._confirmed(self._findings(symbol, first, last, counts.add)):
             problem = finding.problem
             counts.problems.append(problem)
-            if finding.file and finding.file.area is StoreArea.AGGREGATES:
+            if finding.file and finding.file.area in MADE_AGAIN:
                 self._files.invalidate(finding.file)
             if finding.has_recorded_mark and problem.symbol_day:
                 suspect[problem.symbol_day.trading_date] = problem.reason

@@ -22,6 +22,7 @@ class StoreArea(StrEnum):
     QUARANTINE = "quarantine"
     REVISIONS = "revisions"
     OFFICIAL = "official"
+    COPIES = "copies"
 
 
 REPAIRED_BY: Final = (

@@ -95,18 +95,27 @@ class ReadCopy:
     def open(cls, path: str, *, mapped: bool = True) -> ReadCopy | None:
         """Open a copy; None if it does not exist. ``mapped``: of an Arrow file nothing is read before it is used."""
         with decoding(path):
+            if not path.endswith(f".{ARROW}"):
+                return None if (content := content_of(path)) is None else cls.of(content, path)
             try:
                 refuse_special(path)
-                if path.endswith(f".{ARROW}"):
-                    file = pa.memory_map(path) if mapped else pa.OSFile(path)
-                    arrow = pa.ipc.open_file(file)
-                    return cls(path, as_text(arrow.schema.metadata or {}), arrow, mapped)
+                return cls._of_arrow(pa.memory_map(path) if mapped else pa.OSFile(path), path, is_mapped=mapped)
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            if (content := content_of(path)) is None:
-                return None
+
+    @classmethod
+    def of(cls, content: pa.Buffer, path: str) -> ReadCopy:
+        """Return the copy in the content of a file."""
+        with decoding(path):
+            if path.endswith(f".{ARROW}"):
+                return cls._of_arrow(pa.BufferReader(content), path, is_mapped=False)
             parquet = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
             return cls(path, as_text(parquet.metadata.metadata or {}), parquet, is_mapped=False)
+
+    @classmethod
+    def _of_arrow(cls, file: pa.NativeFile, path: str, *, is_mapped: bool) -> ReadCopy:
+        found = pa.ipc.open_file(file)
+        return cls(path, as_text(found.schema.metadata or {}), found, is_mapped)
 
     @property
     def sources(self) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from marketpipe.storage.domain.data_partition import DataPartition, MonthPartiti
 from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, is_temporary
 from marketpipe.storage.infrastructure.store_layout import (
+    COPY_FORMATS,
     VERSION_INDEX,
     YEAR_PATH,
     StoreLayout,
@@ -48,7 +49,7 @@ class FoundFile:
 
 
 class StoreWalk:
-    """Finds every file below the five roots, foreign files and folders included.
+    """Finds every file below the six roots, foreign files and folders included.
 
     A stray file, which is not named as those of a store are, is its path, beginning with the area.
     """
@@ -60,6 +61,7 @@ class StoreWalk:
             StoreArea.QUARANTINE: layout.quarantine,
             StoreArea.REVISIONS: layout.revisions,
             StoreArea.OFFICIAL: layout.official,
+            StoreArea.COPIES: layout.copies,
         }
 
     def symbols(self) -> frozenset[Symbol]:
@@ -151,6 +153,7 @@ def _all_of(area: StoreArea, root: Path, name: str) -> Iterator[str]:
 
 _DAY_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)(\.[^/]+)?\.parquet", re.ASCII)
 _MONTH_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)\.parquet", re.ASCII)
+_COPY_PATH: Final = re.compile(rf"year=(\d{{4}})/month=(\d\d)\.({'|'.join(COPY_FORMATS)})", re.ASCII)
 _INDEX_PATH: Final = re.compile(rf"(year=(?!0000)\d{{4}}/)?{re.escape(VERSION_INDEX)}(/|$)", re.ASCII)
 """The version index of day files, and those of official days, one a year; what is in a folder of that name, too."""
 Span = tuple[str, TradingDate, TradingDate]
@@ -160,7 +163,10 @@ Span = tuple[str, TradingDate, TradingDate]
 def _span(area: StoreArea, timeframe: Timeframe, symbol: Symbol, below: str) -> Span | None:
     if area in (StoreArea.DATA, StoreArea.REVISIONS) or (area is StoreArea.QUARANTINE and timeframe.is_intraday):
         return _day_span(area, symbol, below)
-    match = (_MONTH_PATH if timeframe.is_intraday else YEAR_PATH).fullmatch(below)
+    if area is StoreArea.COPIES:
+        match = _COPY_PATH.fullmatch(below)
+    else:
+        match = (_MONTH_PATH if timeframe.is_intraday else YEAR_PATH).fullmatch(below)
     if match is None:
         return None
     year = int(match[1])

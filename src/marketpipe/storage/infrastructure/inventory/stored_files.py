@@ -33,6 +33,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea, problem_of
 from marketpipe.storage.domain.storage_metadata import days_in, identity_in, label_in, sources_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import INVALID
+from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy
 from marketpipe.storage.infrastructure.day_versions import (
     BEGINNING,
     KnownMoments,
@@ -233,7 +234,8 @@ def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | 
 
     Bytes with a ``proven`` hash were decoded before, or encoded here: of these only the footer is read.
     """
-    date = found.first if found.timeframe is Timeframe.MINUTE_1 else None
+    is_of_a_day = found.timeframe is Timeframe.MINUTE_1 and found.area is not StoreArea.COPIES
+    date = found.first if is_of_a_day else None
     dates = None if date is None else (date, date)
     file = CheckedFile(found.area, found.path, found.symbol, date, dates, 0, NO_MARK, BEGINNING, "")
     try:
@@ -252,8 +254,12 @@ def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | 
 
 def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bool) -> FileReading:
     try:
-        rows, metadata = file_in(content, found.path, columns=columns)
-        if rows is not None and found.area is not StoreArea.QUARANTINE:
+        if found.area is StoreArea.COPIES:
+            copy = ReadCopy.of(pa.py_buffer(content), found.path)
+            rows, metadata = copy.intact_bars(), copy.metadata
+        else:
+            rows, metadata = file_in(content, found.path, columns=columns)
+        if rows is not None and found.area not in (StoreArea.QUARANTINE, StoreArea.COPIES):
             checked_bars(rows, found.path)
     except PartitionUnreadableError as error:
         return _with_problem(file, Damage.UNREADABLE, str(error).partition(" ")[2]), None

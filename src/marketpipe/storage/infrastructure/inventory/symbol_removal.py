@@ -13,7 +13,8 @@ from marketpipe.storage.infrastructure.inventory.store_walk import StoreWalk
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
-EMPTIED: Final = (StoreArea.DATA, StoreArea.AGGREGATES, StoreArea.OFFICIAL)
+DERIVED: Final = (StoreArea.AGGREGATES, StoreArea.COPIES)
+EMPTIED: Final = (StoreArea.DATA, StoreArea.OFFICIAL, *DERIVED)
 """The areas that have nothing of a dropped symbol. Its former versions and its rejected bars stay."""
 
 
@@ -26,9 +27,10 @@ class SymbolRemoval:
     def __init__(self, layout: StoreLayout, files: DurableFiles) -> None:
         self._walk, self._files = StoreWalk(layout), files
 
-    def remove_aggregates(self, symbol: Symbol) -> None:
+    def remove_derived(self, symbol: Symbol) -> None:
+        """Remove the aggregates and the read copies."""
         for found in self._walk.of_symbol(symbol):
-            if not isinstance(found, str) and found.area is StoreArea.AGGREGATES:
+            if not isinstance(found, str) and found.area in DERIVED:
                 self._files.remove(Path(found.on_disk))
 
     def prune(self, symbol: Symbol) -> None:

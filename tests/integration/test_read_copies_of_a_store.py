@@ -1,0 +1,183 @@
+"""Read copies of a whole store: who makes them, reads them, checks them and removes them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from marketpipe import Pipeline
+from marketpipe.testing import FakeClock
+from tests.support.in_process_cli import run_in_process
+from tests.support.pipeline_ring import config, minutes, pipeline
+from tests.support.scripted_provider import ScriptedProvider
+
+DATES = ("2024-01-30", "2024-01-31", "2024-02-01", "2024-02-02")
+FIRST, LAST = DATES[0], DATES[-1]
+SYMBOLS = ("AAPL", "MSFT")
+FORMS = pytest.mark.parametrize("form", ["parquet", "arrow"])
+QUERY = "SELECT symbol, trading_date, session, count(*) AS bars, max(high) AS high FROM bars GROUP BY ALL ORDER BY ALL"
+MADE = "SELECT symbol, timestamp, open, high, low, close, volume, vwap FROM bars_10m ORDER BY ALL"
+
+
+def store(root: Path, form: str = "none", timeframes: tuple[str, ...] = ("5m", "1d")) -> tuple[Pipeline, FakeClock]:
+    bars = {symbol: {date: minutes(date, 6) for date in DATES} for symbol in SYMBOLS}
+    clock, settings = FakeClock("2024-02-05T12:00:00Z"), {"timeframes": timeframes, "read_copies": form}
+    made = pipeline(config(root, list(SYMBOLS), FIRST, LAST, **settings), ScriptedProvider(bars), clock)
+    return made, clock
+
+
+def ingested(root: Path, form: str = "none") -> Pipeline:
+    made, _ = store(root, form)
+    assert made.ingest().ok
+    return made
+
+
+def copies(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root / "copies")) for path in (root / "copies").rglob("*") if path.is_file())
+
+
+def named(form: str, symbols: tuple[str, ...] = SYMBOLS) -> list[str]:
+    return [f"symbol={symbol}/year=2024/month=0{month}.{form}" for symbol in symbols for month in (1, 2)]
+
+
+def damage(path: Path, content: bytes) -> None:
+    """Put another file in the place of one, with its time. What was loaded of the first stays what it was."""
+    found = path.stat()
+    path.unlink()
+    path.write_bytes(content)
+    os.utime(path, ns=(found.st_mtime_ns, found.st_mtime_ns))
+
+
+def without_day_files(root: Path) -> None:
+    """Make the day files unreadable under the sizes and times that they have: only copies can answer."""
+    for path in (root / "data").rglob("*.parquet"):
+        damage(path, bytes(path.stat().st_size))
+
+
+@FORMS
+def test_an_ingestion_makes_the_configured_copies(tmp_path: Path, form: str) -> None:
+    with ingested(tmp_path, form) as made:
+        assert copies(tmp_path) == named(form)
+        assert made.ingest().aggregates.written == 0
+
+
+def test_without_the_key_there_are_none(tmp_path: Path) -> None:
+    with ingested(tmp_path):
+        assert not (tmp_path / "copies").exists()
+
+
+@FORMS
+def test_loads_queries_and_exports_read_copies(tmp_path: Path, form: str) -> None:
+    with ingested(tmp_path, form) as made:
+        loaded, answer, of_ten = made.load("AAPL", FIRST, LAST), made.query(QUERY), made.query(MADE)
+        made.export(tmp_path / "before.arrow", "AAPL", FIRST, LAST)
+        without_day_files(tmp_path)
+
+        # Fewer than three days are faster from day files than from a copy in Parquet.
+        span = (FIRST, LAST) if form == "arrow" else ("2024-01-01", "2024-02-29")
+        assert made.load("AAPL", *span, complete="ignore").equals(loaded)
+        assert made.query(QUERY).equals(answer)
+        assert made.query(MADE).equals(of_ten)
+        made.export(tmp_path / "after.arrow", "AAPL", *span)
+        exported = [pa.ipc.open_file(tmp_path / name).read_all() for name in ("before.arrow", "after.arrow")]
+        assert exported[0].equals(exported[1])
+
+
+@FORMS
+@pytest.mark.parametrize("torn", [b"", b"PAR1 is no file", b"ARROW1" * 9])
+def test_no_torn_copy_is_read(tmp_path: Path, form: str, torn: bytes) -> None:
+    with ingested(tmp_path, form) as made:
+        loaded, answer = made.load("AAPL", FIRST, LAST), made.query(QUERY)
+        for name in copies(tmp_path):
+            damage(tmp_path / "copies" / name, torn)
+
+        assert made.load("AAPL", FIRST, LAST).equals(loaded)
+        assert made.load("AAPL", "2024-01-01", "2024-02-29", complete="ignore").equals(loaded)
+        assert made.query(QUERY).equals(answer)
+
+
+@FORMS
+def test_who_deletes_the_copies_loses_nothing(tmp_path: Path, form: str) -> None:
+    with ingested(tmp_path, form) as made:
+        loaded, answer = made.load(SYMBOLS, FIRST, LAST), made.query(QUERY)
+        shutil.rmtree(tmp_path / "copies")
+
+        assert made.verify().ok
+        assert made.load(SYMBOLS, FIRST, LAST).equals(loaded)
+        assert made.query(QUERY).equals(answer)
+        assert made.coverage().ok
+        assert made.aggregate().written == 4
+        assert copies(tmp_path) == named(form)
+
+
+@FORMS
+def test_verify_finds_a_flipped_bit_and_the_copy_is_made_again(tmp_path: Path, form: str) -> None:
+    with ingested(tmp_path, form) as made:
+        path = tmp_path / "copies" / named(form)[0]
+        good = path.read_bytes()
+        assert made.verify().ok
+        place = (
+            len(good) // 3
+            if form == "parquet"
+            else good.index(struct.pack("<d", made.load("AAPL", FIRST, FIRST)["open"][0].as_py()))
+        )
+        damage(path, good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+
+        (problem,) = made.verify().problems
+
+        assert problem.path == f"copies/{named(form)[0]}"
+        assert made.aggregate().written == 1
+        assert path.read_bytes() == good
+        assert made.verify().ok
+
+
+@FORMS
+def test_foreign_files_among_the_copies_are_found(tmp_path: Path, form: str) -> None:
+    with ingested(tmp_path, form) as made:
+        (tmp_path / "copies/symbol=AAPL/notes.txt").write_text("mine")
+
+        assert [problem.path for problem in made.verify().problems] == ["copies/symbol=AAPL/notes.txt"]
+
+
+@FORMS
+def test_copies_of_a_dropped_symbol_are_removed(tmp_path: Path, form: str) -> None:
+    with ingested(tmp_path, form) as made:
+        made.drop("AAPL")
+
+        assert copies(tmp_path) == named(form, ("MSFT",))
+        assert not (tmp_path / "copies/symbol=AAPL").exists()
+
+
+@FORMS
+def test_a_lock_does_not_name_copies(tmp_path: Path, form: str) -> None:
+    with ingested(tmp_path, form) as made:
+        lock = made.freeze()
+        shutil.rmtree(tmp_path / "copies")
+
+        assert made.freeze() == lock
+
+
+def test_the_command_makes_copies_and_keeps_their_form(tmp_path: Path) -> None:
+    with ingested(tmp_path, "arrow"):
+        pass
+    (tmp_path / "copies" / named("arrow")[0]).unlink()
+
+    assert run_in_process("aggregate", cwd=tmp_path).code == 0
+    assert copies(tmp_path) == named("arrow")
+    shutil.rmtree(tmp_path / "copies")
+    assert run_in_process("aggregate", "--timeframes", "1m", cwd=tmp_path).code == 0
+    assert copies(tmp_path) == named("parquet")
+
+
+def test_another_configured_form_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    with ingested(tmp_path, "parquet"):
+        pass
+    made, _ = store(tmp_path, "arrow")
+    with made:
+        assert made.ingest().ok
+        assert copies(tmp_path) == named("arrow")
