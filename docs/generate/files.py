@@ -14,7 +14,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import FILE_SCHEMA
 from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.infrastructure.official.official_history import HISTORY_SCHEMA
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import PARQUET, StoreLayout
 from marketpipe.validation.infrastructure.columnar_validator import REJECTED_SCHEMA
 
 INTRODUCTION: Final = """# Files and columns
@@ -70,12 +70,13 @@ def paths() -> dict[str, str]:
     """Return what each kind of file is, by the path that an example of it has in a store with the usual folders."""
     config = StoreConfig()
     folders = (config.output_path, config.aggregates_path, config.quarantine_path, config.revisions_path)
-    layout = StoreLayout(*folders, config.official_path)
+    layout = StoreLayout(*folders, config.official_path, config.copies_path)
     month, symbol, year = MonthPartition.of(_DAY), _DAY.symbol, _DAY.trading_date.day.year
     found: dict[Path | str, str] = {
         layout.bars(_DAY): "minute bars of one symbol on one trading date",
         layout.aggregate(Timeframe.MINUTE_5, month): "bars of a timeframe shorter than a day, of one month",
         layout.aggregate(Timeframe.DAY_1, month): "daily bars that were made from minutes, of one year",
+        layout.copy(month, PARQUET): "minute bars a second time, of one month, if read_copies is parquet; also .arrow",
         layout.official_days(symbol, year): "the exchange's official daily bars of one year",
         layout.rejected(_DAY): "minute bars that were rejected",
         layout.rejected_official_days(symbol, year): "official daily bars that were rejected",
