@@ -55,7 +55,7 @@ SELECT symbol, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS tradin
 FROM {source}
 """
 FILES: Final = "read_parquet([{files}], hive_partitioning = true, hive_types = {types})"
-COPIED: Final = "copied_minutes_{number}"
+COPIED: Final = "copied_minutes"
 COPY_TYPES: Final = "{'symbol': VARCHAR, 'year': INT}"
 MINUTE_FILES: Final = f"{MONTH_FOLDER}/{DAY_FILE}"
 MINUTE_TYPES: Final = "{'symbol': VARCHAR, 'year': INT, 'month': INT}"
@@ -192,9 +192,9 @@ class QueryViews:
         parts = [_bars_in(copies, COPY_TYPES)] if copies else []
         if bars is not None:
             self._tables += 1
-            name = COPIED.format(number=self._tables)
-            connection.register(name, bars)
-            parts.append(BARS.format(columns=COLUMNS, source=name))
+            source = f"{COPIED}_{self._tables}"
+            connection.register(source, bars)
+            parts.append(BARS.format(columns=COLUMNS, source=source))
         patterns = chosen.patterns(_quoted, _literal)
         return [*parts, _bars_in(patterns, MINUTE_TYPES)] if patterns else parts
 
@@ -272,7 +272,8 @@ def _files_below(root: Path, pattern: str) -> list[str]:
 
 def _bars_in(files: Sequence[str], types: str) -> str:
     quoted = ", ".join(f"'{file}'" for file in files)
-    return BARS.format(columns=COLUMNS, source=FILES.format(files=quoted, types=types))
+    source = FILES.format(files=quoted, types=types)
+    return BARS.format(columns=COLUMNS, source=source)
 
 
 def _union(parts: Iterable[str]) -> str:
