@@ -102,7 +102,7 @@ def measure(store: MeasuredStore, *, assess: bool) -> Measurement:
         return _unready(now, HealthReason("fresh", str(error)))
     found = _coverage(store, assess=assess)
     seconds = parts.clock.monotonic() - started
-    health = _health(store.config, fresh, found, now)
+    health = _health(store.config, fresh, found, status.missing, now)
     samples = (
         Sample(series.BUILD_INFO, 1, (version(PACKAGE),)),
         *_of_status(status),
@@ -283,12 +283,16 @@ def _of_disk(config: StoreConfig) -> Sequence[Sample]:
     return Sample(series.STORE_DISK_FREE, usage.free), Sample(series.STORE_DISK_SIZE, usage.total)
 
 
-def _health(config: StoreConfig, fresh: Freshness, found: Mapping[TotalKey, float], now: Timestamp) -> HealthReport:
+def _health(
+    config: StoreConfig, fresh: Freshness, found: Mapping[TotalKey, float], gone: int, now: Timestamp
+) -> HealthReport:
+    """``gone`` recorded files do not exist: that is known now, even if the verdicts were found before."""
     limits, reasons = config.metrics, list[HealthReason]()
     missing, suspect = (
         int(value) if (value := found.get((series.STORE_OVERDUE.name, (name,)))) is not None else None
         for name in series.STORE_OVERDUE.values["verdict"]
     )
+    missing = max(missing or 0, gone) if gone else missing
     if fresh.lag > limits.max_lag_sessions:
         until = f"the last complete one is {fresh.newest.trading_date}" if fresh.newest else "none is complete"
         message = f"{count_of(fresh.lag, 'session')} missing: {until}; run 'marketpipe update', or see its log"
@@ -299,4 +303,6 @@ def _health(config: StoreConfig, fresh: Freshness, found: Mapping[TotalKey, floa
     if limits.max_suspect is not None and (suspect or 0) > limits.max_suspect:
         message = f"{suspect:,} symbol-days are suspect; 'marketpipe coverage' explains each"
         reasons.append(HealthReason("complete", message, suspect, limits.max_suspect))
-    return HealthReport(tuple(reasons), now, fresh.lag, missing, suspect)
+    at = found.get((STAMP, ("at",)))
+    assessed = None if at is None else Timestamp.from_epoch_micros(round(at * MICROS))
+    return HealthReport(tuple(reasons), now, fresh.lag, missing, suspect, assessed)

@@ -83,6 +83,20 @@ def test_a_store_that_has_every_session_is_fresh_complete_and_ready(tmp_path: Pa
     assert sum(verdicts.values()) == 8
 
 
+def test_a_file_that_is_gone_is_missing_before_coverage_is_assessed_again(tmp_path: Path) -> None:
+    with _store(tmp_path) as made:
+        made.ingest()
+        assert made.health().ok
+    (tmp_path / "data" / "symbol=AAPL" / "year=2024" / "month=01" / "day=02.parquet").unlink()
+    with _store(tmp_path) as made:
+        health = made.health()
+        assert _values(made, "store_overdue_symbol_days", "verdict") == {}
+
+    (reason,) = health.reasons
+    assert (reason.check, reason.value, health.missing) == ("complete", 1, 1)
+    assert str(health.assessed_at) == AFTER_FRIDAY
+
+
 def test_a_store_whose_updates_stopped_lags_behind(tmp_path: Path) -> None:
     with _store(tmp_path, end="latest") as made:
         made.ingest()
@@ -359,7 +373,8 @@ def test_a_pushgateway_that_refuses_the_metrics_is_an_error_that_names_it(tmp_pa
 def test_a_real_pushgateway_has_the_metrics_of_each_store_after_its_run(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    start(["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}"], stdout=None, stderr=None)
+    options = [f"--web.listen-address=127.0.0.1:{port}", "--persistence.file="]  # Debian's keeps what others pushed
+    start(["prometheus-pushgateway", *options], stdout=None, stderr=None)
     url = f"http://127.0.0.1:{port}"
     wait_until(lambda: _is_listening(port))
     for name in ("us", "a/b ü"):

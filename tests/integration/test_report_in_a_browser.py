@@ -19,6 +19,7 @@ from marketpipe.report_page.payload import packed
 from marketpipe.report_page.server import ReportServer
 from marketpipe.reporting import LiveReport
 from tests.support.browser import NARROW, WIDE, chromium, complaints, resize, wait_for
+from tests.support.documented_pages import ROOT, Interpreter, Reader, blocks
 from tests.support.pipeline_ring import FRIDAY, THURSDAY, WEDNESDAY, minutes
 from tests.support.reported_store import facts_in, provider, reported_store
 
@@ -302,3 +303,18 @@ def test_the_server_answers_this_machine_only(store: Pipeline) -> None:
     assert absent == [404, 400, 404]
     assert foreign.status_code == 403
     assert not any(thread.name == "marketpipe-report" for thread in threading.enumerate())
+
+
+def test_the_plot_of_the_tutorial_is_drawn(browser: Chrome, tmp_path: Path) -> None:
+    needed = ("marketpipe init", "marketpipe ingest", "import plotly")
+    with Interpreter() as interpreter:
+        reader = Reader(tmp_path, interpreter)
+        for block in blocks(ROOT / "docs" / "tutorial.md"):
+            if block.language in ("sh", "python") and block.text.startswith(needed):
+                reader.follow(block)
+    complaints(browser)
+    browser.get((tmp_path / "aapl.html").as_uri())
+    candles = "return document.querySelectorAll('.boxlayer path.box').length"
+    drawn = wait_for(lambda: run(browser, candles), "the candles of the tutorial")
+    assert drawn == 2 * 92  # the slider below has them too
+    assert complaints(browser) == []
