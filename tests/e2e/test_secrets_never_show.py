@@ -25,7 +25,7 @@ from marketpipe.shared_kernel.domain.errors import MarketPipeError, ProviderErro
 from marketpipe.testing import READERS, FakeClock, Response, bars_request
 from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.child_processes import Popen
-from tests.support.cli_process import start_marketpipe
+from tests.support.cli_process import start_fresh_marketpipe
 from tests.support.clients import KEY, SECRET, AlpacaSetting, exchange
 from tests.support.echoing_answers import ANSWERS, DIFFERENTLY_WRITTEN, PAIR
 from tests.support.traces_of_secrets import dump_of, everything_in, found_in, pretty_dump_of
@@ -220,4 +220,4 @@ def _start(name: str, folder: Path) -> Popen[str]:
     words = ["--debug", "ingest", "--config", "marketpipe.yaml"]
     if name == "option":
         words += [f"--secret={SECRET}"]
-    return start_marketpipe(*words, cwd=folder, env={**ENVIRONMENT, "PYTHONFAULTHANDLER": "1"})
+    return start_fresh_marketpipe(*words, cwd=folder, env={**ENVIRONMENT, "PYTHONFAULTHANDLER": "1"})
