@@ -117,7 +117,7 @@ def _watched(folder: Path, processes: list[StartedCli]) -> Iterator[Counter[tupl
     while any(process.poll() is None for process in processes):
         if list((folder / "data").rglob("*.parquet")):
             yield from _whole_days(folder).values()
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def _whole_days(folder: Path) -> dict[str, Counter[tuple[str, str]]]:
