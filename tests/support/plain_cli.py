@@ -25,11 +25,13 @@ from tests.support.child_processes import LONGEST_SECONDS
 from tests.support.forked_cli import run_forked, start_forked, warm_up
 from tests.support.json_server import serve
 
+_codes: dict[int, int] = {}
+"""The exit codes of started processes that have ended."""
+
 
 def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
     if "ended" in asked:
-        pid, status = os.waitpid(asked["ended"], os.WNOHANG)
-        return {"code": os.waitstatus_to_exitcode(status) if pid else None}
+        return {"code": _code_of(asked["ended"])}
     if "stopped" in asked:
         os.waitid(os.P_PID, asked["stopped"], os.WSTOPPED | os.WNOWAIT)
         return {}
@@ -55,7 +57,19 @@ def _start(words: list[str], cwd: str, env: dict[str, str], out: str, errors: st
 
     with open(out, "w") as output, open(errors, "w") as error_output:
         streams = output.fileno(), error_output.fileno()
-        return {"pid": start_forked(words, cwd, prepare, *streams, _end_as_an_interpreter_does)}
+        pid = start_forked(words, cwd, prepare, *streams, _end_as_an_interpreter_does)
+    _codes.pop(pid, None)  # of an earlier process with this id
+    return {"pid": pid}
+
+
+def _code_of(pid: int) -> int | None:
+    """Return it each time: several threads may ask."""
+    if pid not in _codes:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended:
+            return None
+        _codes[pid] = os.waitstatus_to_exitcode(status)
+    return _codes[pid]
 
 
 def _prepare(env: Mapping[str, str]) -> None:
