@@ -326,12 +326,12 @@ def validator(parts: Parts, bus: EventBus, kind: SessionKind) -> BarValidator:
     from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
     from marketpipe.validation.infrastructure.column_masks import bar_columns
     from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
-    from marketpipe.validation.infrastructure.schema_validator import SchemaValidator, bar_schema
+    from marketpipe.validation.infrastructure.schema_validator import bar_schema_validator
 
     rules = BusinessRuleValidator(RuleBook.with_severities(parts.config.validation.severities))
     minute = capabilities(parts).closing_auction if kind is SessionKind.REGULAR else None
     columns_of = partial(bar_columns, closing_auction=minute)
-    columnar = ColumnarValidator(SchemaValidator(bar_schema()), rules, calendar(parts), kind, columns_of)
+    columnar = ColumnarValidator(bar_schema_validator(), rules, calendar(parts), kind, columns_of)
     return BarValidator(columnar.validate, bus, parts.clock)
 
 

@@ -136,7 +136,7 @@ def _again_and_again(
     """Each time as another process would: with a pipeline of its own, and not all the time."""
     try:
         while ended() is None:
-            time.sleep(0.05)
+            time.sleep(0.15)
             with opened(config, folder) as pipeline:
                 try:
                     work(pipeline)
