@@ -14,7 +14,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # Tests that try one moment, write, size or example of many try them all with these.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
 THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_disk.py tests/unit tests/contract tests/fuzz \
-	tests/architecture/test_contracts_can_break.py tests/integration/test_readers_beside_writers.py tests/integration/test_no_process_is_left.py
+	tests/architecture/test_contracts_can_break.py tests/integration/test_readers_beside_writers.py tests/integration/test_no_process_is_left.py \
+	tests/integration/test_provider_faults.py tests/integration/test_provider_withholds.py
 
 .PHONY: help demo test run-tests test-thoroughly bench docs wheel lint format clean
 
