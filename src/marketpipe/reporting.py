@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from attrs import frozen
 
 from marketpipe.config import StoreConfig
+from marketpipe.imported_stores import refuse_other_import
 from marketpipe.parts import Parts
 from marketpipe.reports import CoverageReport
 from marketpipe.scoping import Symbols
@@ -83,7 +84,15 @@ def report(
     check_installed()
     if not 0 <= bars_mb < MOST_MB:
         raise ConfigurationError(f"bars_mb: must be from 0 to {MOST_MB:,} megabytes, not {bars_mb}")
-    return page_of(collected(self, symbols, start, end, budget=int(bars_mb * MEGABYTE)))
+    facts = collected(self, symbols, start, end, budget=int(bars_mb * MEGABYTE))
+    return page_of(facts, derived.own_places(self._parts))
+
+
+def check_target(store: ReportableStore, path: Path, *, overwrite: bool) -> None:
+    """Raise ``ConfigurationError`` if the page must not be written there: before a long survey, not after it."""
+    from marketpipe.report_page.page import checked_page
+
+    checked_page(path, derived.own_places(store._parts), overwrite=overwrite)
 
 
 def collected(
@@ -94,6 +103,7 @@ def collected(
     from marketpipe.report_page.measures import DayMeasures
 
     measures, parts = DayMeasures(), store._parts
+    refuse_other_import(parts)
     covered = store._covered(symbols, start, end, measures.add)
     names = [each.symbol for each in covered.symbols]
     columns: dict[str, Any] = {**coverage_columns(covered), **measures.columns(names, len(covered.dates))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import signal
 import sys
@@ -175,9 +176,40 @@ def test_a_page_does_not_replace_a_file_unless_it_is_told_to(page: ReportPage, t
     page.write(path, overwrite=True)
     with pytest.raises(ConfigurationError, match="no folder"):
         page.write(tmp_path / "nowhere" / "report.html")
-    with pytest.raises(ConfigurationError, match="is a folder"):
+    with pytest.raises(ConfigurationError, match="is not a file"):
         page.write(tmp_path)
+    with pytest.raises(ConfigurationError, match="too long; give another name"):
+        page.write(tmp_path / ("a" * 300))
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "state/marketpipe.sqlite",
+        "state/report.html",
+        "data/symbol=AAPL/year=2024/month=01/day=02.parquet",
+        *(f"{area}/report.html" for area in ("data", "official", "revisions", "aggregates", "quarantine")),
+        "notes.yaml",
+        "pipe",
+    ],
+)
+def test_no_page_replaces_a_file_of_the_store_or_what_is_no_page(store: Pipeline, page: ReportPage, place: str) -> None:
+    root = store.config.output_path.parent
+    (root / "notes.yaml").write_text("symbols: []")
+    (root / "pipe").unlink(missing_ok=True)
+    os.mkfifo(root / "pipe")
+    before = fingerprints(root / "state") | fingerprints(root / "data")
+
+    with pytest.raises(ConfigurationError, match=r"inside the store|no HTML page|not a file"):
+        page.write(root / place, overwrite=True)
+    refused = run_in_process("report", "--output", place, "--overwrite", "--bars-mb", "-1", cwd=root)
+
+    assert refused.code == 2
+    assert "bars_mb" not in refused.err  # it is refused before anything else
+    assert fingerprints(root / "state") | fingerprints(root / "data") == before
+    (root / "pipe").unlink()
+    (root / "notes.yaml").unlink()
 
 
 def test_the_command_serves_the_page_until_it_is_interrupted(store: Pipeline, tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def report(
     and makes no request. With --serve the same page is served to browsers on this machine, and
     follows an ingestion that runs. Needs the extra: pip install 'marketpipe[report]'.
     """
-    from marketpipe.report_page.page import check_installed, checked_target
+    from marketpipe.report_page.page import check_installed
+    from marketpipe.reporting import check_target
     from marketpipe.terminal.reporting import print_page, serve_report
 
     check_installed()
@@ -71,7 +72,7 @@ def report(
         if serve:
             serve_report(pipeline, chosen_symbols, start, end, port)
             return
-        checked_target(output, overwrite=overwrite)
+        check_target(pipeline, output, overwrite=overwrite)
         page = pipeline.report(chosen_symbols, start, end, bars_mb=bars_mb)
         written = page.write(output, overwrite=overwrite)
     if is_wanted(ok=True, as_json=json):
