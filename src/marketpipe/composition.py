@@ -144,11 +144,13 @@ def state(parts: Parts) -> SQLiteState:
 def known_state(parts: Parts) -> SQLiteState:
     """Return the state for a command that only reads: if there is no state file, an empty one in memory.
 
-    Raises ``StateError``.
+    One that was replaced since, as by ``recover`` in another process, is opened again. Raises ``StateError``.
     """
     from marketpipe.ingestion.infrastructure.sqlite_file import state_exists
 
     path = parts.config.state_path
+    if parts.has(_state_in, path) and _state_in(parts, path).was_replaced():
+        parts.forget(_state_in, path)
     return _state_in(parts, path if parts.has(_state_in, path) or state_exists(path) else Path(":memory:"))
 
 

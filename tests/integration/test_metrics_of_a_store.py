@@ -193,6 +193,23 @@ def test_a_state_that_is_damaged_is_the_reason_why_a_store_is_not_ready(tmp_path
     assert (reason.check, "marketpipe recover" in reason.message) == ("readable", True)
 
 
+def test_a_state_that_another_process_has_replaced_is_opened_again(tmp_path: Path) -> None:
+    with _store(tmp_path) as made:
+        made.ingest(end=WEDNESDAY)
+    with _store(tmp_path) as reader:
+        lags = [reader.health().lag_sessions]
+        with _store(tmp_path) as other:
+            other.recover(force=True)
+        with _store(tmp_path) as other:
+            other.ingest()
+        lags.append(reader.health().lag_sessions)
+        (tmp_path / "state" / "marketpipe.sqlite").rename(tmp_path / "elsewhere.sqlite")
+        health = reader.health()
+
+    assert lags == [2, 0]
+    assert not health.ok
+
+
 def test_the_last_job_of_each_kind_is_shown_to_later_processes(tmp_path: Path) -> None:
     with _store(tmp_path) as made:
         made.ingest()
