@@ -84,9 +84,15 @@ class Freshness:
 
 def labels_of(store: MeasuredStore) -> StoreLabels:
     """Return the labels of the series of this store: its dataset as recorded, or else as configured."""
-    config, recorded = store.config, composition.known_state(store._parts).dataset()
-    provider = recorded[0].provider if recorded else getattr(config, "provider", "")
-    return StoreLabels(config.store_name, provider, str(recorded[1] if recorded else config.session))
+    recorded = composition.known_state(store._parts).dataset()
+    if recorded is None:
+        return configured_labels(store.config)
+    return StoreLabels(store.config.store_name, recorded[0].provider, str(recorded[1]))
+
+
+def configured_labels(config: StoreConfig) -> StoreLabels:
+    """Return the labels of the series of a store whose dataset is not known."""
+    return StoreLabels(config.store_name, getattr(config, "provider", ""), str(config.session))
 
 
 def measure(store: MeasuredStore, *, assess: bool) -> Measurement:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -14,9 +15,19 @@ from attrs import asdict, frozen
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from marketpipe.config import PipelineConfig
+from marketpipe.config import PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.store_status import TotalKey
-from marketpipe.measuring import MICROS, PAUSE, MeasuredStore, Measurement, labels_of, measure, not_measured, unreadable
+from marketpipe.measuring import (
+    MICROS,
+    PAUSE,
+    MeasuredStore,
+    Measurement,
+    configured_labels,
+    labels_of,
+    measure,
+    not_measured,
+    unreadable,
+)
 from marketpipe.metrics import PipelineMetrics, series
 from marketpipe.metrics.delivery import push, write_textfile
 from marketpipe.metrics.exposition import (
@@ -31,11 +42,12 @@ from marketpipe.metrics.registered import StoreNames, names_in
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.provider_registry import capabilities_without_keys
 from marketpipe.reports import HealthReport
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, MetricsDeliveryError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError
 from marketpipe.shared_kernel.events import MetricsNotDelivered
 
 from . import composition
 
+logger = logging.getLogger("marketpipe.metrics")
 LONGEST_FIRST_WAIT: Final = 2.0
 """Seconds that a scrape waits for the first measurement: Prometheus gives up after ten."""
 ReadMeasurement = Callable[[], Measurement]
@@ -144,7 +156,7 @@ def expose_store(self: MonitoredStore) -> None:
     as their pipeline; several stores may share one registry.
     """
     stores, name = stores_in(self._metrics.registry), self.config.store_name
-    stores[name] = lambda: _live_families(self, assess=True)
+    stores[name] = lambda: _or_not_ready(self.config, lambda: _live_families(self, assess=True))
     self._parts.closing(_Removal(stores, name, stores[name]))
 
 
@@ -155,7 +167,10 @@ def serve_metrics(self: MonitoredStore, host: str | None = None, port: int | Non
     counters are the totals of all runs that the state has recorded. Raises ``ConfigurationError`` if it cannot listen.
     """
     wanted, monitor = self.config.metrics, self._monitor
-    registry = _registry_of(self, monitor.recent)
+    registry = CollectorRegistry()
+    stores_in(registry)[self.config.store_name] = lambda: _or_not_ready(
+        self.config, lambda: _all_families(self, monitor.recent())
+    )
     address = wanted.host if host is None else host, wanted.port if port is None else port
     return MetricsServer(registry, *address, readiness=lambda: _answer(monitor.recent()))
 
@@ -197,12 +212,12 @@ def deliver(store: MonitoredStore, *, assess: bool) -> None:
     try:
         if wanted.textfile is not None:
             write_textfile(store.config.root / wanted.textfile, registry)
-    except MetricsDeliveryError as error:
+    except MarketPipeError as error:  # also of a state that cannot be read
         store._parts.bus.publish(MetricsNotDelivered(str(wanted.textfile), str(error)))
     try:
         if wanted.pushgateway is not None:
             push(wanted.pushgateway, store.config.store_name, registry)
-    except MetricsDeliveryError as error:
+    except MarketPipeError as error:
         store._parts.bus.publish(MetricsNotDelivered(wanted.pushgateway or "", str(error)))
 
 
@@ -225,8 +240,8 @@ def exposed_during_a_run(store: MonitoredStore) -> Iterator[None]:
     """
     stores, name = stores_in(store._metrics.registry), store.config.store_name
 
-    def read() -> list[Metric]:
-        return _live_families(store, assess=False)
+    def read() -> Iterable[Metric]:
+        return _or_not_ready(store.config, lambda: _live_families(store, assess=False))
 
     stores.setdefault(name, read)
     try:
@@ -252,6 +267,18 @@ def _registry_of(store: MonitoredStore, measured: ReadMeasurement) -> CollectorR
     registry = CollectorRegistry()
     stores_in(registry)[store.config.store_name] = lambda: _all_families(store, measured())
     return registry
+
+
+def _or_not_ready(config: StoreConfig, read: ReadFamilies) -> Iterable[Metric]:
+    """Return the families; of a store that cannot be read, or was closed, only that it is not ready.
+
+    A scrape of the other stores in the registry must not fail.
+    """
+    try:
+        return read()
+    except (MarketPipeError, OSError) as error:
+        logger.info("the metrics of %s cannot be read: %s", config.store_name, error)
+        return families_of(configured_labels(config), (Sample(series.STORE_READY, 0),))
 
 
 def _all_families(store: MeasuredStore, measured: Measurement) -> list[Metric]:

@@ -26,6 +26,7 @@ from marketpipe.shared_kernel.domain.errors import (
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.events import RestatementsAdopted, RestatementsFound, RunFinished
 from marketpipe.storage.application.aggregate_refresher import STOPPED
+from marketpipe.storage.domain.integrity import IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 from . import composition
@@ -56,11 +57,12 @@ class RunRecorder:
         for event in _restatements(run.report):
             publish(event)
         publish(RunFinished(run.kind, state, now, seconds))
-        stated = _stated(run.report)
+        counted = self._totals.take()
         try:
             recorded = composition.known_state(self._parts).runs
-            recorded.record(RunRecord(run.kind, state, now, seconds), self._totals.take(), stated)
+            recorded.record(RunRecord(run.kind, state, now, seconds), counted, _stated(run.report))
         except StateError as error:  # such as that of a store that can only be read: the run itself is over
+            self._totals.put_back(counted)
             logger.info("the end of the run was not recorded: %s", error)
         self._deliver(state != INTERRUPTED)  # a user who stops a run does not wait for verdicts
 
@@ -100,6 +102,8 @@ def _state_of(report: object) -> str | None:
             return _state_of(report.ingestion) if report.ingestion else None
         case AggregationReport():
             return INTERRUPTED if STOPPED in report.failures else COMPLETED if report.ok else FAILED
+        case IntegrityReport():
+            return COMPLETED if report.ok else FAILED
         case AuditReport():
             return FAILED if report.failures or not (report.adopted is None or report.adopted.ok) else COMPLETED
     return COMPLETED

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import json
 import socket
+import sqlite3
 import threading
 import urllib.error
 import urllib.request
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from marketpipe import ConfigurationError, Event, MetricsDeliveryError, MetricsNotDelivered, Pipeline, TradingDate
 from marketpipe.config import StoreConfig
-from marketpipe.shared_kernel.events import JobStarted
+from marketpipe.shared_kernel.events import JobStarted, RunFinished
 from marketpipe.store import Store
 from marketpipe.testing import FakeClock
 from tests.support.child_processes import start, wait_until
@@ -375,6 +376,40 @@ def test_metrics_that_cannot_be_delivered_are_a_warning_and_the_run_is_as_good(
     assert [record.levelname for record in caplog.records if "did not reach" in record.message] == ["WARNING"] * 2
     with _store(tmp_path) as made, pytest.raises(MetricsDeliveryError, match="make its folder"):
         made.write_metrics(tmp_path / "no" / "folder.prom")
+
+
+def test_a_state_that_cannot_be_read_after_a_run_is_a_warning_and_the_run_is_as_good(tmp_path: Path) -> None:
+    events = list[Event]()
+    with _store(tmp_path, textfile=tmp_path / "mp.prom") as made:
+        made.subscribe(MetricsNotDelivered, events.append)
+        made.subscribe(RunFinished, lambda _: _break_the_state(tmp_path))
+        report = made.ingest()
+
+    assert report.ok
+    assert [getattr(event, "place", None) for event in events] == [str(tmp_path / "mp.prom")]
+
+
+def test_one_store_that_cannot_be_read_leaves_the_scrapes_of_the_others(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with (
+        _store(tmp_path / "one", registry=registry) as one,
+        _store(tmp_path / "two", registry=registry, store="other") as two,
+    ):
+        for made in (one, two):
+            made.ingest()
+            made.expose_store()
+        _break_the_state(tmp_path / "one")
+        ready = [_value(registry, "store_ready", store=name) for name in ("us", "other")]
+        with one.serve_metrics(port=0) as server:
+            text = urllib.request.urlopen(server.address, timeout=60).read().decode()
+
+    assert ready == [0, 1]
+    assert 'marketpipe_store_ready{provider="scripted",session="extended",store="us"} 0.0' in text
+
+
+def _break_the_state(root: Path) -> None:
+    with closing(sqlite3.connect(root / "state" / "marketpipe.sqlite")) as connection:
+        connection.execute("DROP TABLE totals")
 
 
 def test_a_pushgateway_that_refuses_the_metrics_is_an_error_that_names_it(tmp_path: Path) -> None:

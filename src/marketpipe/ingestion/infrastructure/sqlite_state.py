@@ -91,7 +91,7 @@ class SQLiteState:
             return next((minute for (minute,) in rows), None)
 
     def was_replaced(self) -> bool:
-        """Return whether the file was moved away or replaced since it was opened: what is read of it is not the truth."""
+        """Return whether the file was moved away or replaced since it was opened, so that what it has is old."""
         return self._file.was_replaced()
 
     def close(self) -> None:
