@@ -31,6 +31,8 @@ const field = document.querySelector(arguments[0]);
 field.value = arguments[1];
 field.dispatchEvent(new InputEvent('input', {bubbles: true}));
 """
+CARDS = "return document.querySelector('.cards').innerText"
+BAD_CARDS = "return [...document.querySelectorAll('.cards li.bad')].map(card => card.dataset.total)"
 VIEWS = ("overview", "completeness", "gaps", "quality", "restatements", "official", "volumes", "aggregates", "day")
 
 
@@ -262,6 +264,15 @@ def test_the_live_page_shows_what_has_changed_and_bars_that_are_in_no_file(brows
             title = "return document.getElementById('overview-title').textContent"
             wait_for(lambda: run(browser, title).startswith("Complete"), "newer facts")
             assert "1 symbol" in opened(browser, "completeness").split("\n")
+            opened(browser, "overview")
+            assert run(browser, BAD_CARDS) == []
+            next((tmp_path / "revisions").rglob("*.parquet")).unlink()
+            source.bars["MSFT"][FRIDAY] = minutes(FRIDAY, 40, price=251.0)
+            store.audit("MSFT", FRIDAY, FRIDAY, adopt=True)
+            wait_for(lambda: run(browser, BAD_CARDS) == ["lost"], "the card of lost files")
+            live = run(browser, CARDS)
+            browser.refresh()
+            assert run(browser, CARDS) == live
             assert complaints(browser) == []
         finally:
             browser.get(page)

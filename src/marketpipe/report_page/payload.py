@@ -40,6 +40,8 @@ MEANINGS: Final = {
     "unlisted": "before the first bars of the symbol or after its last; the provider had none",
     "pending": "not requested, and the session is not final yet",
 }
+PROBLEMS: Final = (Verdict.MISSING, Verdict.PARTIAL, Verdict.SUSPECT)
+"""A store that has one of them is not complete."""
 Json = dict[str, Any]
 
 
@@ -107,8 +109,11 @@ def packed(column: Array) -> Json:
 def _totals(facts: StoreFacts) -> Json:
     report = facts.coverage
     return {
+        "symbols": len(report.symbols),
+        "sessions": len(report.dates),
         "symbol_days": len(report.symbols) * len(report.dates),
         "bars": sum(symbol.bars for symbol in report.symbols),
+        "problems": sum(map(report.count, PROBLEMS)),
         "rejected": sum(symbol.rejected for symbol in report.symbols),
         "restated": facts.restated.found,
         "stale": sum(each.stale + each.absent for each in facts.aggregates),

@@ -102,8 +102,12 @@ function renderOverview() {
   const { facts } = page, title = document.getElementById("overview-title");
   title.textContent = facts.complete ? "Complete: nothing is missing or suspect" : "Not complete";
   title.className = facts.complete ? "good" : "bad";
-  const values = [facts.symbols.length, facts.sessions, facts.totals.symbol_days, facts.totals.bars, facts.totals.rejected, facts.totals.restated, facts.totals.stale];
-  document.querySelectorAll("#overview .cards b").forEach((place, at) => { if (at < values.length) place.textContent = number(values[at]); });
+  for (const card of document.querySelectorAll("#overview .cards li")) {
+    const { total } = card.dataset, count = facts.totals[total];
+    card.querySelector("b").textContent = number(count);
+    card.classList.toggle("bad", count > 0 && (total === "problems" || total === "lost"));
+    card.hidden = total === "lost" && !count;
+  }
   const rows = Object.entries(facts.counts).map(([name, count]) => element("tr", {},
     element("th", { scope: "row" }, chip(name), name), element("td", { class: "number" }, number(count)),
     element("td", { class: "number" }, percent(count / (facts.totals.symbol_days || 1))), element("td", {}, facts.meanings[name])));
