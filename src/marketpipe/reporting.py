@@ -7,7 +7,7 @@ the symbol-days that the page contains.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -172,9 +172,9 @@ class DayReader:
         from marketpipe.report_page.embedded_days import SHARE_OF_PROBLEMS, Budget, EmbeddedDays, worth_embedding
 
         filled, (problems, others) = Budget(budget), worth_embedding(columns, restated)
-        filled.fill(problems, self._packed, SHARE_OF_PROBLEMS)
-        filled.fill(others, self._packed)
-        filled.fill([cell for cell in problems if cell not in filled.packed], self._packed)
+        filled.fill(problems, self._checked, SHARE_OF_PROBLEMS)
+        filled.fill(others, self._checked)
+        filled.fill([cell for cell in problems if cell not in filled.packed], self._checked)
         return EmbeddedDays(filled.packed, len(problems) + len(others))
 
     def broken(self, stored: int) -> QualitySurvey:
@@ -184,16 +184,19 @@ class DayReader:
     def packed(self, day: SymbolDay) -> str | None:
         """Return the packed bars of one symbol-day; None if it has none that can be read."""
         cells = self._cells.of_days([day])
-        return next((text for _, text in self._packed(cells)), None) if cells else None
+        return next((text for _, text in self._packed(cells, lambda _: None)), None) if cells else None
 
-    def _packed(self, cells: Sequence[int]) -> Iterator[tuple[int, str]]:
+    def _checked(self, cells: Sequence[int]) -> Iterator[tuple[int, str]]:
+        return self._packed(cells, self._check)
+
+    def _packed(self, cells: Sequence[int], check: Callable[[ColumnarBars], None]) -> Iterator[tuple[int, str]]:
         import pyarrow as pa
 
         from marketpipe.report_page.embedded_days import packed_day
 
         for bars in self._bars([self._cells.day(cell) for cell in cells]):
             table, days = pa.table(bars), self._cells.of_days(part.symbol_day for part in bars.slices)
-            self._check(bars)
+            check(bars)
             for part, cell in zip(bars.slices, days, strict=True):
                 start = self._starts[cell % len(self._starts)]
                 yield cell, packed_day(table.slice(part.offset, part.length), start)

@@ -119,6 +119,14 @@ def test_bars_of_problems_come_first_if_not_all_fit(store: Pipeline) -> None:
     assert SYMBOLS.index("MSFT") * 4 + DATES.index(THURSDAY) in cells  # it was restated
 
 
+@pytest.mark.parametrize(("megabytes", "read"), [(0, 0), (0.002, 8), (1, 8)])
+def test_no_symbol_day_is_checked_twice(store: Pipeline, megabytes: float, read: int) -> None:
+    broken = facts_in(store.report(bars_mb=megabytes).html)["broken"]
+
+    assert (broken["read"], broken["all"]) == (read, 8)
+    assert [rule["bars"] for rule in broken["rules"] if rule["rule"] == "vwap_within_range"] == [1] * bool(read)
+
+
 def test_no_text_of_others_can_leave_its_place(page: ReportPage) -> None:
     assert "window.hacked=1</script>" not in page.html
     assert "<img src=x" not in page.html

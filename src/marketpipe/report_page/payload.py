@@ -18,7 +18,7 @@ import pyarrow as pa
 from marketpipe.ingestion.domain.coverage.halts import TradingHalt
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Verdict
 from marketpipe.ingestion.domain.restatement import Restatement
-from marketpipe.report_page.embedded_days import Array
+from marketpipe.report_page.embedded_days import Array, planes
 from marketpipe.report_page.facts import StoreFacts
 from marketpipe.report_page.measures import PRICES
 from marketpipe.reports import CoverageReport
@@ -101,9 +101,8 @@ def packed(column: Array) -> Json:
         column = column.astype(f"<{kind}")
     elif column.dtype.kind == "f" and np.isnan(column).all():
         return {"kind": "nothing"}
-    planes = np.frombuffer(column.tobytes(), np.uint8).reshape(-1, column.dtype.itemsize).T.tobytes()
     name = f"{column.dtype.kind}{column.dtype.itemsize}"
-    return {"kind": name, "data": base64.b64encode(zlib.compress(planes, 6)).decode()}
+    return {"kind": name, "data": base64.b64encode(zlib.compress(planes(column), 6)).decode()}
 
 
 def _totals(facts: StoreFacts) -> Json:
