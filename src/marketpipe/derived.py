@@ -147,7 +147,7 @@ def last_day_of(first: TradingDate, last: TradingDate, timeframe: Timeframe) -> 
 def version_of(parts: Parts) -> object:
     """Return what changes whenever an ingestion records something, or a job ends."""
     state = composition.known_state(parts)
-    return id(state), state.leases.position(), [(job.job_id, job.state) for job in state.jobs.latest(1)]
+    return state, state.leases.position(), [(job.job_id, job.state) for job in state.jobs.latest(1)]
 
 
 def quarantine(parts: Parts) -> Quarantine:

@@ -6,6 +6,7 @@ the symbol-days that the page contains.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ MOST_FORMER_VERSIONS: Final = 2_000
 STORED: Final = "stored"
 JOBS_SHOWN: Final = 20
 REST: Final = 4.0
+LONGEST_AGE: Final = 60.0
 BYTES_CHECKED: Final = 2 * MEGABYTE
 """Of packed bars, which a live page does not contain: the rules that they break are shown all the same."""
 Columns = Mapping[str, Any]
@@ -224,8 +226,9 @@ class DayReader:
 class LiveReport:
     """A store that changes while its page is open: the ``LiveStore`` of a server.
 
-    Facts are collected again if the state has changed, at most once in ``REST`` times as long as that takes: a large
-    store is not assessed without a pause.
+    Facts are collected again if the state has changed, and if they are older than ``LONGEST_AGE`` seconds: a deleted
+    file, new aggregates and a session that ends change no state. At most once in ``REST`` times as long as that takes:
+    a large store is not assessed without a pause.
     """
 
     def __init__(
@@ -235,10 +238,11 @@ class LiveReport:
         self._payload: dict[str, Any] | None = None
         self._facts: StoreFacts | None = None
         self._version: object = None
-        self._due, self._collections, self._collecting = 0.0, 0, threading.Lock()
+        self._due, self._expires, self._collecting = 0.0, 0.0, threading.Lock()
+        self._server, self._changes = secrets.token_hex(8), 0  # no other server's tag is taken for one of this
 
     def payload(self) -> dict[str, Any]:
-        """Return the facts, collected again if the store has changed; or, while a thread does that, the former ones."""
+        """Return the facts, collected again if they may have changed; or, while a thread does that, the former ones."""
         if not self._collecting.acquire(blocking=self._payload is None):
             return self._payload or {}
         try:
@@ -247,16 +251,29 @@ class LiveReport:
             self._collecting.release()
 
     def _current(self) -> dict[str, Any]:
+        now, version = self._store._parts.clock.monotonic(), derived.version_of(self._store._parts)
+        has_changed = version != self._version and now >= self._due
+        if self._payload is None or has_changed or now >= self._expires:
+            found = self._collected(now)
+            self._payload, self._version = self._tagged(found), version
+        return self._payload
+
+    def _collected(self, began: float) -> dict[str, Any]:
         from marketpipe.report_page.payload import payload
 
-        clock, version = self._store._parts.clock, derived.version_of(self._store._parts)
-        if self._payload is None or (version != self._version and clock.monotonic() >= self._due):
-            began, self._collections = clock.monotonic(), self._collections + 1
-            self._facts = collected(self._store, *self._scope, budget=BYTES_CHECKED)
-            self._payload = {**payload(self._facts, live=True), "tag": str(self._collections)}
-            self._version, ended = version, clock.monotonic()
-            self._due = ended + REST * (ended - began)
-        return self._payload
+        self._facts = collected(self._store, *self._scope, budget=BYTES_CHECKED)
+        found = payload(self._facts, live=True)
+        ended = self._store._parts.clock.monotonic()
+        pause = REST * (ended - began)
+        self._due, self._expires = ended + pause, ended + max(pause, LONGEST_AGE)
+        return found
+
+    def _tagged(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the facts with a tag: the former one if they differ by nothing but their moment."""
+        former = self._payload or {}
+        if {**former, "made_at": found["made_at"]} != {**found, "tag": former.get("tag")}:
+            self._changes += 1
+        return {**found, "tag": f"{self._server}-{self._changes}"}
 
     def bars(self, symbol: str, date: str) -> str | None:
         """Return the packed bars of a symbol-day of the report; None if it has none. Raises ``ValidationError``."""

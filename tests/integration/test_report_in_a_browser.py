@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,13 @@ def large_page(facts: dict[str, Any]) -> str:
     }
     bars = base64.b64encode(random.bytes(12_000_000)).decode()
     return rendered({**facts, **many}, bars)
+
+
+def answer_to(server: ReportServer, request: str) -> str:
+    """Return the answer to a request as it is sent."""
+    with socket.create_connection(("127.0.0.1", int(server.address.rstrip("/").rpartition(":")[2])), 10) as connection:
+        connection.sendall(request.encode())
+        return connection.makefile().read()
 
 
 def opened(browser: Chrome, place: str) -> str:
@@ -207,6 +215,8 @@ def test_a_symbol_day_has_its_candles_and_marks_the_minutes_without_bars(browser
     assert volume["y"] == [row["volume"] for row in stored]
     (daily,) = run(browser, "return document.querySelectorAll('#day .chart')[1].data")
     assert (daily["type"], daily["open"]) == ("candlestick", [250.0] * 4)
+    opened(browser, f"day/MSFT/{FRIDAY}")
+    assert run(browser, "return [...drawn].every(chart => chart.isConnected)")
 
 
 def test_a_day_without_bars_says_why(browser: Chrome) -> None:
@@ -297,7 +307,9 @@ def test_the_server_answers_this_machine_only(store: Pipeline) -> None:
     try:
         with httpx.Client(base_url=server.address, trust_env=False) as client:
             page, facts = client.get("/"), client.get("/facts")
-            again = client.get("/facts", headers={"If-None-Match": facts.json()["tag"]})
+            known = {name: facts.json()[name] for name in ("tag", "made_at")}
+            again = client.get("/facts", headers={"If-None-Match": known["tag"]})
+            head, capital = client.head("/"), client.get("/facts", headers={"Host": "LOCALHOST:80"})
             bars = client.get("/bars", params={"symbol": "MSFT", "date": THURSDAY})
             absent = [
                 client.get("/bars", params={"symbol": "BRK.B", "date": THURSDAY}).status_code,
@@ -305,15 +317,27 @@ def test_the_server_answers_this_machine_only(store: Pipeline) -> None:
                 client.get("/state/marketpipe.sqlite").status_code,
             ]
             foreign = client.get("/", headers={"Host": "attacker.example:80"})
+            malformed = answer_to(server, "GET http://[bad/ HTTP/1.0\r\nHost: localhost\r\n\r\n")
     finally:
         server.close()
 
-    assert (page.status_code, facts.status_code, again.status_code, bars.status_code) == (200, 200, 304, 200)
+    assert (page.status_code, facts.status_code, capital.status_code, bars.status_code) == (200, 200, 200, 200)
+    assert again.json() == known
+    assert (head.status_code, head.text, head.headers["content-length"]) == (200, "", page.headers["content-length"])
+    assert malformed.startswith("HTTP/1.0 400")
     assert "connect-src &#39;self&#39;" in page.text
     assert page.headers["x-frame-options"] == "DENY"
     assert absent == [404, 400, 404]
     assert foreign.status_code == 403
     assert not any(thread.name == "marketpipe-report" for thread in threading.enumerate())
+
+
+def test_a_request_that_is_half_sent_keeps_no_thread(store: Pipeline) -> None:
+    server = ReportServer(LiveReport(store, None, None, None), longest_silence=0.1)
+    try:
+        assert answer_to(server, "GET / HTTP/1.0\r\nHost: loc") == ""
+    finally:
+        server.close()
 
 
 def test_the_plot_of_the_tutorial_is_drawn(browser: Chrome, tmp_path: Path) -> None:

@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 
 from marketpipe import ConfigurationError, Pipeline, ReportPage
+from marketpipe.reporting import LONGEST_AGE, LiveReport
+from marketpipe.testing import FakeClock
 from tests.support.child_processes import start
 from tests.support.in_process_cli import run_in_process
-from tests.support.pipeline_ring import FRIDAY, THURSDAY, TUESDAY, WEDNESDAY, fingerprints, minutes
-from tests.support.reported_store import DATES, SYMBOLS, facts_in, reported_store
+from tests.support.pipeline_ring import FRIDAY, THURSDAY, TUESDAY, WEDNESDAY, fingerprints, minutes, pipeline
+from tests.support.reported_store import DATES, SYMBOLS, facts_in, provider, reported_store
 from tests.support.run_environment import environment
 
 
@@ -125,6 +127,40 @@ def test_no_symbol_day_is_checked_twice(store: Pipeline, megabytes: float, read:
 
     assert (broken["read"], broken["all"]) == (read, 8)
     assert [rule["bars"] for rule in broken["rules"] if rule["rule"] == "vwap_within_range"] == [1] * bool(read)
+
+
+def test_a_live_page_shows_within_a_minute_what_changes_no_state(tmp_path: Path) -> None:
+    with reported_store(tmp_path) as store:
+        clock, live = store._parts.clock, LiveReport(store, None, None, None)
+        assert isinstance(clock, FakeClock)
+        first = live.payload()
+        next((tmp_path / "data" / "symbol=MSFT").rglob("*.parquet")).unlink()
+        assert live.payload() == first
+        clock.advance(LONGEST_AGE)
+        second = live.payload()
+        clock.advance(LONGEST_AGE)
+        third = live.payload()
+
+    assert second["tag"] != first["tag"]
+    assert second["totals"]["problems"] == first["totals"]["problems"] + 1
+    assert third == {**second, "made_at": third["made_at"]}  # nothing is drawn again
+    assert third["made_at"] > second["made_at"]
+
+
+def test_a_live_page_goes_on_with_the_state_that_was_recovered(tmp_path: Path) -> None:
+    with reported_store(tmp_path) as made:
+        settings = made.config
+    with pipeline(settings, provider(), FakeClock()) as reading:
+        live = LiveReport(reading, None, None, None)
+        jobs = live.payload()["jobs"]
+        assert run_in_process("recover", "--force", cwd=tmp_path).code == 0
+        assert (len(jobs), live.payload()["jobs"]) == (2, [])
+
+
+def test_the_facts_of_another_server_are_not_taken_for_those_of_this(store: Pipeline) -> None:
+    tags = {LiveReport(store, None, None, None).payload()["tag"] for _ in range(2)}
+
+    assert len(tags) == 2
 
 
 def test_no_text_of_others_can_leave_its_place(page: ReportPage) -> None:

@@ -64,6 +64,19 @@ function take(payload) {
   page.day = null;
 }
 
+// Shows newer facts, or the newer moment of the same ones.
+async function renew(payload) {
+  if (payload.tag === page.facts.tag) {
+    page.facts.made_at = payload.made_at;
+    return;
+  }
+  const { scrollX, scrollY } = window;
+  take(payload);
+  renderOverview();
+  await openView();
+  window.scrollTo(scrollX, scrollY);
+}
+
 // Asks the server for newer facts, except while something is typed or chosen.
 function keepCurrent() {
   const pause = document.getElementById("pause"), made = document.getElementById("made");
@@ -77,17 +90,12 @@ function keepCurrent() {
     if (!paused && !document.activeElement?.matches("main :is(input, select)")) {
       try {
         const answer = await fetch("facts", { cache: "no-store", headers: { "If-None-Match": page.facts.tag ?? "" } });
-        if (answer.status === 200) {
-          const payload = await answer.json();
-          if (payload.tag !== page.facts.tag) {
-            const { scrollX, scrollY } = window;
-            take(payload);
-            renderOverview();
-            await openView();
-            window.scrollTo(scrollX, scrollY);
-          }
+        if (answer.ok) {
+          await renew(await answer.json());
+          made.textContent = `live · as of ${momentOf(page.facts.made_at)} UTC`;
+        } else {
+          made.textContent = `${(await answer.text()).trim()} · as of ${momentOf(page.facts.made_at)} UTC`;
         }
-        made.textContent = `live · as of ${momentOf(page.facts.made_at)} UTC`;
       } catch {
         made.textContent = `the server has ended · as of ${momentOf(page.facts.made_at)} UTC`;
       }
