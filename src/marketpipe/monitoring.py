@@ -31,6 +31,7 @@ from marketpipe.measuring import (
 from marketpipe.metrics import PipelineMetrics, series
 from marketpipe.metrics.delivery import push, write_textfile
 from marketpipe.metrics.exposition import (
+    ExposedStores,
     ReadFamilies,
     Sample,
     families_of,
@@ -156,8 +157,12 @@ def expose_store(self: MonitoredStore) -> None:
     as their pipeline; several stores may share one registry.
     """
     stores, name = stores_in(self._metrics.registry), self.config.store_name
-    stores[name] = lambda: _or_not_ready(self.config, lambda: _live_families(self, assess=True))
-    self._parts.closing(_Removal(stores, name, stores[name]))
+
+    def read() -> Iterable[Metric]:
+        return _or_not_ready(self.config, lambda: _live_families(self, assess=True))
+
+    stores.add(name, read, before_others=True)
+    self._parts.closing(_Removal(stores, name, read))
 
 
 def serve_metrics(self: MonitoredStore, host: str | None = None, port: int | None = None) -> MetricsServer:
@@ -168,8 +173,8 @@ def serve_metrics(self: MonitoredStore, host: str | None = None, port: int | Non
     """
     wanted, monitor = self.config.metrics, self._monitor
     registry = CollectorRegistry()
-    stores_in(registry)[self.config.store_name] = lambda: _or_not_ready(
-        self.config, lambda: _all_families(self, monitor.recent())
+    stores_in(registry).add(
+        self.config.store_name, lambda: _or_not_ready(self.config, lambda: _all_families(self, monitor.recent()))
     )
     address = wanted.host if host is None else host, wanted.port if port is None else port
     return MetricsServer(registry, *address, readiness=lambda: _answer(monitor.recent()))
@@ -234,7 +239,7 @@ def _answer(measured: Measurement) -> tuple[bool, Mapping[str, Any]]:
 
 @contextmanager
 def exposed_during_a_run(store: MonitoredStore) -> Iterator[None]:
-    """Have the store in the pipeline's registry inside a ``with``, unless it is there already.
+    """Have the store in the pipeline's registry inside a ``with``; if it is there already, that is what is read.
 
     Coverage is not found again: the run has better uses for the processor.
     """
@@ -243,29 +248,28 @@ def exposed_during_a_run(store: MonitoredStore) -> Iterator[None]:
     def read() -> Iterable[Metric]:
         return _or_not_ready(store.config, lambda: _live_families(store, assess=False))
 
-    stores.setdefault(name, read)
+    stores.add(name, read)
     try:
         yield
     finally:
-        _Removal(stores, name, read).close()
+        stores.remove(name, read)
 
 
 @frozen(eq=False)
 class _Removal:
-    """Removes a store from a registry, if another pipeline has not taken its place there."""
+    """Removes from a registry what one pipeline has added."""
 
-    stores: dict[str, ReadFamilies]
+    stores: ExposedStores
     name: str
     read: ReadFamilies
 
     def close(self) -> None:
-        if self.stores.get(self.name) is self.read:
-            del self.stores[self.name]
+        self.stores.remove(self.name, self.read)
 
 
 def _registry_of(store: MonitoredStore, measured: ReadMeasurement) -> CollectorRegistry:
     registry = CollectorRegistry()
-    stores_in(registry)[store.config.store_name] = lambda: _all_families(store, measured())
+    stores_in(registry).add(store.config.store_name, lambda: _all_families(store, measured()))
     return registry
 
 

@@ -243,6 +243,22 @@ def test_several_stores_of_one_service_share_a_registry_until_they_are_closed(tm
     assert _value(registry, "bars_ingested_total") == 40  # what was counted stays
 
 
+def test_pipelines_of_one_store_share_its_place_in_a_registry_until_the_last_is_closed(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with _store(tmp_path, registry=registry) as made:
+        made.ingest()
+        with _store(tmp_path, registry=registry) as other:
+            other.expose_store()
+            made.expose_store()
+            both = generate_latest(registry).decode()
+            made.ingest()
+        one = _value(registry, "store_bars")
+
+    assert both.count("\nmarketpipe_store_bars{") == 1
+    assert one == 40
+    assert _value(registry, "store_bars") is None
+
+
 def test_two_open_stores_of_one_name_in_one_registry_are_refused(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with (
