@@ -41,6 +41,7 @@ PAUSE: Final = 10.0
 """What takes long is done again only after this many times as long as it took: it costs a tenth of a core at most."""
 FIRST_SESSIONS, GROWTH = 16, 8
 """The newest sessions are looked at first, then so many times more, until a complete one is found."""
+NOT_ASSESSED: Final = "what is missing is not known: coverage was not assessed yet; 'marketpipe metrics' assesses it"
 PACKAGE: Final = __name__.partition(".")[0]
 MICROS: Final = 1_000_000
 Sessions = Sequence[TradingSession]
@@ -108,7 +109,7 @@ def measure(store: MeasuredStore, *, assess: bool) -> Measurement:
         return _unready(now, HealthReason("fresh", str(error)))
     found = _coverage(store, assess=assess)
     seconds = parts.clock.monotonic() - started
-    health = _health(store.config, fresh, found, status.missing, now)
+    health = _health(store.config, fresh, found, _gone(store, status), now)
     samples = (
         Sample(series.BUILD_INFO, 1, (version(PACKAGE),)),
         *_of_status(status),
@@ -194,8 +195,8 @@ def _coverage(store: MeasuredStore, *, assess: bool) -> Mapping[TotalKey, float]
     try:
         wanted = _newest_wanted(store, store._known_scope(None, None, None))
         found = _figures(store.coverage(), wanted, store.config.metrics.max_lag_sessions)
-    except ConfigurationError:  # no session of the range has begun
-        return {}
+    except ConfigurationError:  # no session of the range has begun: nothing is overdue
+        return {(series.STORE_OVERDUE.name, (name,)): 0 for name in series.STORE_OVERDUE.values["verdict"]}
     stamp = {"at": now, "position": position, "question": question, "seconds": clock.monotonic() - started}
     found.update({(STAMP, (name,)): value for name, value in stamp.items()})
     with suppress(StateError):  # a store that can only be read: nothing is kept, and all is found again
@@ -289,6 +290,12 @@ def _of_disk(config: StoreConfig) -> Sequence[Sample]:
     return Sample(series.STORE_DISK_FREE, usage.free), Sample(series.STORE_DISK_SIZE, usage.total)
 
 
+def _gone(store: MeasuredStore, status: StatusReport) -> int:
+    """Return how many files are gone of the symbols that are wanted now: others may have been deleted on purpose."""
+    wanted = set(store._known_scope(None, None, None).symbols)
+    return sum(each.missing for each in status.symbols if each.symbol in wanted)
+
+
 def _health(
     config: StoreConfig, fresh: Freshness, found: Mapping[TotalKey, float], gone: int, now: Timestamp
 ) -> HealthReport:
@@ -303,12 +310,14 @@ def _health(
         until = f"the last complete one is {fresh.newest.trading_date}" if fresh.newest else "none is complete"
         message = f"{count_of(fresh.lag, 'session')} missing: {until}; run 'marketpipe update', or see its log"
         reasons.append(HealthReason("fresh", message, fresh.lag, limits.max_lag_sessions))
-    if limits.max_missing is not None and (missing or 0) > limits.max_missing:
-        message = f"{missing:,} symbol-days are missing or partial; 'marketpipe ingest' requests them"
-        reasons.append(HealthReason("complete", message, missing, limits.max_missing))
-    if limits.max_suspect is not None and (suspect or 0) > limits.max_suspect:
-        message = f"{suspect:,} symbol-days are suspect; 'marketpipe coverage' explains each"
-        reasons.append(HealthReason("complete", message, suspect, limits.max_suspect))
+    for limit, count, advice in (
+        (limits.max_missing, missing, "missing or partial; 'marketpipe ingest' requests them"),
+        (limits.max_suspect, suspect, "suspect; 'marketpipe coverage' explains each"),
+    ):
+        if limit is not None and (count or 0) > limit:
+            reasons.append(HealthReason("complete", f"{count:,} symbol-days are {advice}", count, limit))
+    if suspect is None and (limits.max_missing, limits.max_suspect) != (None, None):
+        reasons.append(HealthReason("complete", NOT_ASSESSED))
     at = found.get((STAMP, ("at",)))
     assessed = None if at is None else Timestamp.from_epoch_micros(round(at * MICROS))
     return HealthReport(tuple(reasons), now, fresh.lag, missing, suspect, assessed)
