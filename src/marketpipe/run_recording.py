@@ -126,15 +126,18 @@ def _is_of(adjustments: tuple[SymbolAdjustment, ...], day: SymbolDay) -> bool:
     return any(each.symbol == day.symbol and each.first <= day.trading_date <= each.last for each in adjustments)
 
 
+def _adoptable(audit: AuditReport) -> set[SymbolDay]:
+    """Return the days that differ and of which the provider has bars: no audit adopts that there are none."""
+    return {each.comparison.symbol_day for each in audit.restatements} - set(audit.withdrawn)
+
+
 def _adopted(audit: AuditReport) -> list[SymbolDay]:
     """Return the days that differed and whose new bars were stored."""
-    if audit.adopted is None:
-        return []
-    differing = {each.comparison.symbol_day for each in audit.restatements} - set(audit.withdrawn)
-    return [day for day, outcome in audit.adopted.outcomes.items() if day in differing and outcome.error is None]
+    outcomes = audit.adopted.outcomes if audit.adopted else {}
+    return [day for day in _adoptable(audit) if day in outcomes and outcomes[day].error is None]
 
 
 def _stated(report: object) -> Mapping[TotalKey, float]:
     if not isinstance(report, AuditReport):
         return {}
-    return {(series.UNADOPTED.name, ()): len(report.restatements) - len(_adopted(report))}
+    return {(series.UNADOPTED.name, ()): len(_adoptable(report)) - len(_adopted(report))}

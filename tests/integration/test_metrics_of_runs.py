@@ -164,6 +164,21 @@ def test_an_audit_counts_what_it_found_and_what_was_adopted(tmp_path: Path) -> N
     state.close()
 
 
+def test_a_day_that_the_provider_has_withdrawn_does_not_stay_unadopted_for_ever(tmp_path: Path) -> None:
+    provider = ScriptedProvider({"AAPL": dict(BARS["AAPL"])})
+    settings = config(tmp_path, ["AAPL"], TUESDAY, FRIDAY)
+    with _pipeline(settings, provider, CollectorRegistry()) as made:
+        made.ingest()
+        del provider.bars["AAPL"][WEDNESDAY]
+        provider.bars["AAPL"][THURSDAY] = minutes(THURSDAY, 5, price=101.0)
+        report = made.audit(start=TUESDAY)
+
+    state = _state(tmp_path)
+    assert (len(report.restatements), len(report.withdrawn)) == (2, 1)
+    assert state.runs.totals()["audit_unadopted_symbol_days", ()] == 1
+    state.close()
+
+
 def test_an_audit_that_was_stopped_is_not_taken_for_a_complete_one(tmp_path: Path) -> None:
     settings, registry = config(tmp_path, ["AAPL", "MSFT"], TUESDAY, FRIDAY, workers=1), CollectorRegistry()
     with _pipeline(settings, ScriptedProvider(BARS, symbols_per_request=1), registry) as made:

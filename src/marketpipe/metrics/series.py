@@ -245,8 +245,9 @@ UNADOPTED: Final = _gauge(
     Origin.JOBS,
     "audit_unadopted_symbol_days",
     "symbol-days",
-    "Symbol-days that the last audit found to differ from the provider and did not adopt. Above 0: run marketpipe "
-    "audit for them, and with --adopt to take the new bars.",
+    "Symbol-days that the last audit found to differ from the provider and did not adopt; days of which the provider "
+    "has no bars any more are left out. The next audit replaces it, whatever it compares. Above 0: repeat the audit of "
+    "the same symbols and dates, and with --adopt to take the new bars.",
 )
 
 # --- what the store has
@@ -373,7 +374,7 @@ STORE_MEASURED: Final = _gauge(
     "store_measured_timestamp_seconds",
     "Unix seconds",
     "When the series marketpipe_store_* were measured; coverage, which costs more, is measured less often. Much older "
-    "than metrics.refresh_seconds: the store cannot be read, or no process serves or delivers its metrics.",
+    "than metrics.refresh_seconds: no process serves or delivers its metrics. Absent: the store cannot be read.",
     part=PARTS,
 )
 STORE_MEASURING: Final = _gauge(
