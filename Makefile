@@ -23,7 +23,7 @@ help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
 	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 12 minutes)"
-	@echo "make bench   install, then measure the figures of docs/performance.md (about 20 minutes)"
+	@echo "make bench   install, then measure most figures of docs/performance.md again (about 20 minutes)"
 	@echo "make docs    install, then build the site of the documentation into site/; a link that leads nowhere is an error"
 	@echo "make wheel   install, then build the wheel and run it in a new environment, with pipx and with uvx"
 	@echo "make lint    the lints, type check and contracts of 'make test'"
@@ -97,4 +97,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .bench site data aggregates quarantine revisions state build dist
+	rm -rf $(VENV) .bench site data aggregates quarantine revisions official state build dist

@@ -6,6 +6,7 @@ the symbol-days that the page contains.
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -109,6 +110,8 @@ def collected(
     covered = store._covered(symbols, start, end, measures.add)
     names = [each.symbol for each in covered.symbols]
     columns: dict[str, Any] = {**coverage_columns(covered), **measures.columns(names, len(covered.dates))}
+    for name in ("volume", "difference"):  # what is recorded of minutes whose file is gone agrees with nothing
+        columns[name][columns["bars"] == 0] = math.nan
     restated = derived.former_versions(parts).survey(names, covered.first, covered.last, MOST_FORMER_VERSIONS)
     cells = Cells(names, covered.dates)
     reader = DayReader(parts, cells, covered)

@@ -106,6 +106,8 @@ def test_a_reason_that_is_a_script_is_shown_and_does_not_run(browser: Chrome) ->
 
     assert "</script><script>window.hacked=1</script>" in text
     assert "\\u202e" in text
+    assert "neighbours, the symbol's own sessions before and after" in text
+    assert run(browser, "return document.querySelector('#gaps td abbr').title").startswith("record: what was recorded")
     assert run(browser, "return window.hacked === undefined && document.querySelector('img') === null")
 
 

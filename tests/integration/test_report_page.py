@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from marketpipe import ConfigurationError, Pipeline, ReportPage
-from marketpipe.reporting import LONGEST_AGE, LiveReport
+from marketpipe.reporting import BARS_MB, LONGEST_AGE, LiveReport
 from marketpipe.testing import FakeClock
 from tests.support.child_processes import start
 from tests.support.in_process_cli import run_in_process
@@ -134,6 +134,7 @@ def test_a_live_page_shows_within_a_minute_what_changes_no_state(tmp_path: Path)
         clock, live = store._parts.clock, LiveReport(store, None, None, None)
         assert isinstance(clock, FakeClock)
         first = live.payload()
+        before = unpacked(first["columns"]["volume"])
         next((tmp_path / "data" / "symbol=MSFT").rglob("*.parquet")).unlink()
         assert live.payload() == first
         clock.advance(LONGEST_AGE)
@@ -142,6 +143,8 @@ def test_a_live_page_shows_within_a_minute_what_changes_no_state(tmp_path: Path)
         third = live.payload()
 
     assert second["tag"] != first["tag"]
+    gone = np.isnan(unpacked(second["columns"]["volume"])) & np.isfinite(before)
+    assert np.count_nonzero(gone) == 1  # the figures of its minutes agree with nothing
     assert second["totals"]["problems"] == first["totals"]["problems"] + 1
     assert third == {**second, "made_at": third["made_at"]}  # nothing is drawn again
     assert third["made_at"] > second["made_at"]
@@ -268,6 +271,21 @@ def test_the_command_serves_the_page_until_it_is_interrupted(store: Pipeline, tm
     assert served.wait(60) == 130
     assert facts_in(page.text)["live"] is True
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--serve", "--output", "x.html", "--bars-mb", "0"), "leave out --output, --bars-mb"),
+        (("--serve", "--overwrite", "--json"), "leave out --overwrite, --json"),
+        (("--port", "8780"), "--port belongs to --serve"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(options: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    refused = run_in_process("report", *options, cwd=tmp_path)
+
+    assert (refused.code, message in " ".join(refused.err.split())) == (2, True), refused.err
+    assert f"usually {BARS_MB:g}" in " ".join(run_in_process("report", "--help", cwd=tmp_path).out.split())
 
 
 def test_the_command_writes_the_page_and_refuses_what_is_in_its_place(store: Pipeline, tmp_path: Path) -> None:

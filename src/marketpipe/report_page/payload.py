@@ -40,6 +40,14 @@ MEANINGS: Final = {
     "unlisted": "before the first bars of the symbol or after its last; the provider had none",
     "pending": "not requested, and the session is not final yet",
 }
+EVIDENCE: Final = {
+    "nothing": "the provider's answer alone: nothing was found to compare it with",
+    "official": "the exchange's official day, which the provider publishes apart from the minutes",
+    "neighbours": "the symbol's own sessions before and after",
+    "market": "the other symbols of the store in the same session",
+    "record": "what was recorded of requests and files",
+}
+"""What a verdict rests on; several, such as official+neighbours, are possible."""
 PROBLEMS: Final = (Verdict.MISSING, Verdict.PARTIAL, Verdict.SUSPECT)
 """A store that has one of them is not complete."""
 Json = dict[str, Any]
@@ -61,6 +69,7 @@ def payload(facts: StoreFacts, *, live: bool = False) -> Json:
         "meanings": MEANINGS,
         "verdicts": [str(verdict) for verdict in Verdict],
         "evidence": [str(Evidence(value)) for value in range(16)],
+        "evidence_meanings": EVIDENCE,
         "counts": facts.counts(),
         "totals": _totals(facts),
         "symbols": [visible(str(symbol.symbol)) for symbol in report.symbols],

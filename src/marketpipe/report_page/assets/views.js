@@ -59,7 +59,7 @@ const VIEWS = {
       { title: "Verdict", value: verdict, show: (at) => [chip(verdict(at)), ` ${verdict(at)}`] },
       { title: "Suspicion", value: (at) => reason(at)[0] },
       { title: "Reason", value: (at) => reason(at)[1], wide: true },
-      { title: "Evidence", value: (at) => facts.evidence[gaps.evidence[at]] },
+      { title: "Evidence", value: (at) => facts.evidence[gaps.evidence[at]], show: (at) => evidenceOf(facts, gaps.evidence[at]) },
     ], [], "no gap");
     state.text ??= ""; state.only ??= "problems";
     const update = () => {
@@ -78,7 +78,8 @@ const VIEWS = {
         search,
         select("Show", [["problems", "gaps"], ["all", "gaps, and notes on complete days"], ...kinds.map((name) => [name, name])], state.only, (only) => { state.only = only; update(); })),
       gaps.all > rows.length ? note(`The first ${number(rows.length)} of ${number(gaps.all)} gaps. ‘marketpipe coverage --json’ has all of them.`) : "",
-      table);
+      table,
+      note(`Evidence is what a verdict rests on: ${Object.entries(facts.evidence_meanings).map(([name, meaning]) => `${name}, ${meaning}`).join("; ")}.`));
     update();
   },
 
