@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
@@ -69,7 +70,9 @@ class ReportPage:
         store, and for a folder that does not exist; ``StorageError`` if it cannot be written.
         """
         target = checked_page(path, self._own, overwrite=overwrite)
-        temporary = target.with_name(f".{os.getpid()}.report.tmp")  # as long a name as ``target`` may have fits
+        temporary = target.with_name(
+            f".report.{os.getpid()}-{get_ident()}.tmp"
+        )  # short: the name of the page may be long
         try:
             temporary.write_text(self.html, "utf-8", newline="")
             temporary.replace(target)
