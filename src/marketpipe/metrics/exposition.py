@@ -41,7 +41,7 @@ def families_of(store: StoreLabels, samples: Iterable[Sample]) -> list[Metric]:
 
 
 def _family(series: Series, store: StoreLabels, samples: Sequence[Sample]) -> Metric:
-    kind = CounterMetricFamily if series.type is SeriesType.COUNTER else GaugeMetricFamily
+    kind = CounterMetricFamily if series.type == SeriesType.COUNTER else GaugeMetricFamily
     family = kind(series.full_name, series.help, labels=series.all_labels)
     for sample in samples:
         family.add_metric((*store.values, *sample.labels), sample.value)
@@ -50,7 +50,7 @@ def _family(series: Series, store: StoreLabels, samples: Sequence[Sample]) -> Me
 
 def families_of_totals(store: StoreLabels, totals: Mapping[TotalKey, float]) -> list[Metric]:
     """Return the counters and the histogram of all runs of a store. Values that are known begin at 0."""
-    counters = [each for each in table.of_origin(Origin.RUN) if each.type is SeriesType.COUNTER]
+    counters = [each for each in table.of_origin(Origin.RUN) if each.type == SeriesType.COUNTER]
     known = {
         (each.name, labels): 0.0
         for each in counters

@@ -169,7 +169,7 @@ class MetricsObserver:
         """Show known values before the first event: a rise from nothing to one is none for Prometheus."""
         for each in series.of_origin(series.Origin.RUN):
             for labels in product(*(each.values.get(label, ()) for label in each.labels)):
-                if each.type is series.SeriesType.COUNTER:
+                if each.type == series.SeriesType.COUNTER:
                     self._metrics.counter(each).labels(*self._labels.values, *labels)
 
     def _change_backlog(self, job_id: int, days: int) -> None:

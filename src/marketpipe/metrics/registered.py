@@ -68,9 +68,9 @@ def collector_in(registry: CollectorRegistry, series: Series) -> Counter | Gauge
 
 def _new(registry: CollectorRegistry, series: Series) -> Counter | Gauge | Histogram:
     described = series.full_name, series.help, series.all_labels
-    if series.type is SeriesType.HISTOGRAM:
+    if series.type == SeriesType.HISTOGRAM:
         return Histogram(*described, buckets=LATENCY_BUCKETS, registry=registry)
-    return (Counter if series.type is SeriesType.COUNTER else Gauge)(*described, registry=registry)
+    return (Counter if series.type == SeriesType.COUNTER else Gauge)(*described, registry=registry)
 
 
 class StoreNames:

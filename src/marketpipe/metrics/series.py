@@ -8,7 +8,7 @@ provider; ``session`` is extended or regular. No series has a symbol as a label.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 from attrs import field, frozen
@@ -48,16 +48,15 @@ PARTS: Final = ("files", "coverage")
 SOURCES_OF_RESTATEMENTS: Final = ("audit", "official_days", "adjustment")
 
 
-class SeriesType(Enum):
+class SeriesType(StrEnum):
+    """Compared by value, as ``Origin`` is: modules may have those of a table that was loaded again since."""
+
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Origin(Enum):
+class Origin(StrEnum):
     """Where the values of a series come from."""
 
     RUN = "run"
@@ -68,9 +67,6 @@ class Origin(Enum):
     """The last jobs, as the state has recorded them."""
     STORE = "store"
     """The stored files and their record, measured from time to time."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @frozen
