@@ -15,7 +15,7 @@ from attrs import asdict, frozen
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from marketpipe.config import PipelineConfig, StoreConfig
+from marketpipe.config import MetricsConfig, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.store_status import TotalKey
 from marketpipe.measuring import (
     MICROS,
@@ -46,7 +46,7 @@ from marketpipe.reports import HealthReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError
 from marketpipe.shared_kernel.events import MetricsNotDelivered
 
-from . import composition
+from . import composition, derived
 
 logger = logging.getLogger("marketpipe.metrics")
 LONGEST_FIRST_WAIT: Final = 2.0
@@ -113,13 +113,16 @@ class StoreMonitor:
             """The store was closed meanwhile."""
 
 
-def claim_name(store: MonitoredStore) -> None:
-    """Use the store's name in its registry until the store is closed, or gone.
+def begin(store: MonitoredStore) -> None:
+    """Reserve the store's name in its registry until the store is closed, or gone.
 
-    Raises ``ConfigurationError`` if another store there has it.
+    Raises ``ConfigurationError`` if another store there has it, and for a textfile that is configured to be inside the
+    store.
     """
+    if store.config.metrics.textfile is not None:
+        _place_of_textfile(store, store.config.metrics.textfile)
     names, place = names_in(store._metrics.registry), os.path.realpath(store.config.output_path)
-    names.claim(store.config.store_name, place, store)
+    names.reserve(store.config.store_name, place, store)
     store._parts.closing(_NameRelease(names, store.config.store_name, weakref.ref(store)))
 
 
@@ -184,13 +187,21 @@ def write_metrics(self: MonitoredStore, path: Path | str | None = None) -> Path:
     """Write the metrics of the store to a file for node_exporter's textfile collector, and return its path.
 
     Without a ``path`` it is the configured ``metrics.textfile``. The file is replaced as a whole. Raises
-    ``ConfigurationError`` if there is no path, and ``MetricsDeliveryError`` if it cannot be written.
+    ``ConfigurationError`` if there is no path, or one inside the store, and ``MetricsDeliveryError`` if it cannot be
+    written.
     """
     wanted = self.config.metrics.textfile if path is None else path
     if wanted is None:
         raise ConfigurationError("metrics.textfile: give a path such as /var/lib/node_exporter/marketpipe.prom")
-    place = self.config.root / wanted
+    place = _place_of_textfile(self, wanted)
     write_textfile(place, metrics_registry(self))
+    return place
+
+
+def _place_of_textfile(store: MonitoredStore, wanted: Path | str) -> Path:
+    place = store.config.root / wanted
+    if (owner := derived.own_places(store._parts).owner_of(Path(os.path.realpath(place)))) is not None:
+        raise ConfigurationError(f"metrics.textfile: {place} is inside the store ({owner}): give a file elsewhere")
     return place
 
 
@@ -198,9 +209,10 @@ def push_metrics(self: MonitoredStore, url: str | None = None) -> str:
     """Send the metrics of the store to a Pushgateway, in place of those that were sent before, and return its URL.
 
     Without a ``url`` it is the configured ``metrics.pushgateway``. They are grouped by the job marketpipe and the
-    store. Raises ``ConfigurationError`` if there is no URL, and ``MetricsDeliveryError`` if they do not arrive.
+    store. Raises ``ConfigurationError`` if there is no URL, or one that cannot be the configured one, and
+    ``MetricsDeliveryError`` if they do not arrive.
     """
-    wanted = self.config.metrics.pushgateway if url is None else url
+    wanted = (self.config.metrics if url is None else MetricsConfig(pushgateway=url)).pushgateway
     if wanted is None:
         raise ConfigurationError("metrics.pushgateway: give a URL such as http://127.0.0.1:9091")
     push(wanted, self.config.store_name, metrics_registry(self))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from marketpipe import Event, MetricsDeliveryError, MetricsNotDelivered
+from marketpipe import ConfigurationError, Event, MetricsDeliveryError, MetricsNotDelivered
 from marketpipe.shared_kernel.events import RunFinished
 from tests.support.child_processes import start, wait_until
 from tests.support.installed import needs
@@ -85,6 +85,24 @@ def test_a_pushgateway_that_refuses_the_metrics_is_an_error_that_names_it(tmp_pa
         pytest.raises(MetricsDeliveryError, match=r"\(HTTP Error 400: Bad Request: pushed metrics are invalid\)"),
     ):
         made.push_metrics(url)
+
+
+@pytest.mark.parametrize("place", ["data/mp.prom", "quarantine/mp.prom"])
+def test_a_textfile_inside_the_store_is_refused_before_anything_is_done(tmp_path: Path, place: str) -> None:
+    with (
+        pytest.raises(ConfigurationError, match="is inside the store"),
+        measured_store(tmp_path, textfile=tmp_path / place),
+    ):
+        pass
+    with measured_store(tmp_path) as made, pytest.raises(ConfigurationError, match="is inside the store"):
+        made.write_metrics(tmp_path / place)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_password_in_the_url_of_a_pushgateway_is_refused_and_not_shown(tmp_path: Path) -> None:
+    with measured_store(tmp_path) as made, pytest.raises(ConfigurationError, match="without a password") as refusal:
+        made.push_metrics("http://user:hunter2@127.0.0.1:1")
+    assert "hunter2" not in str(refusal.value)
 
 
 @needs("prometheus-pushgateway")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import http.client
+import re
 import threading
 import urllib.error
 from collections.abc import Callable
@@ -19,6 +21,7 @@ JOB: Final = "marketpipe"
 """The value of the label ``job`` in a Pushgateway."""
 TIMEOUT_SECONDS: Final = 10.0
 LONGEST_REASON: Final = 300
+LONGEST_WRITING_SECONDS: Final = 60.0
 FAILURES: Final = (OSError, ValueError, http.client.HTTPException)
 
 
@@ -26,11 +29,21 @@ def write_textfile(path: Path, registry: CollectorRegistry) -> None:
     """Replace the file as a whole: a reader sees the old metrics or the new ones. Raises ``MetricsDeliveryError``."""
     try:
         write_to_textfile(str(path), registry)
+        _remove_leftovers(path)
     except OSError as error:
         raise MetricsDeliveryError(
             f"metrics.textfile: {path} cannot be written ({error.strerror}); make its folder, and let this user write "
             "there, or correct the path"
         ) from error
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed while they wrote have left: the file with two numbers after its name."""
+    written = path.stat().st_mtime
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.*"):
+        is_numbered = re.fullmatch(r"\.\d+\.\d+", left.name.removeprefix(path.name)) is not None
+        if is_numbered and left.stat().st_mtime < written - LONGEST_WRITING_SECONDS:
+            left.unlink(missing_ok=True)
 
 
 def push(url: str, store: str, registry: CollectorRegistry, seconds: float = TIMEOUT_SECONDS) -> None:

@@ -79,7 +79,7 @@ class StoreNames:
     def __init__(self) -> None:
         self._lock, self._stores = threading.Lock(), dict[str, tuple[str, WeakSet[Any]]]()
 
-    def claim(self, name: str, place: str, owner: object) -> None:
+    def reserve(self, name: str, place: str, owner: object) -> None:
         """Let ``owner``, as long as it lives, or until ``release``, use the name for the store at ``place``.
 
         Raises ``ConfigurationError`` if another owner uses it for another place.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -27,6 +28,20 @@ def test_a_textfile_is_replaced_as_a_whole_and_leaves_no_other_file(tmp_path: Pa
         assert "marketpipe_x 1.0" in open_before.read()
     assert "marketpipe_x 2.0" in place.read_text("utf-8")
     assert list(tmp_path.iterdir()) == [place]
+
+
+def test_what_a_killed_writer_has_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    left, others = (
+        tmp_path / "mp.prom.12.345",
+        [tmp_path / name for name in ("mp.prom.12.346", "mp.prom.1.old", "a.prom.1.2")],
+    )
+    for each in (left, *others):
+        each.touch()
+    for each in (left, *others[1:]):
+        os.utime(each, (0, 0))
+    write_textfile(tmp_path / "mp.prom", _registry(1))
+
+    assert {*tmp_path.iterdir()} == {tmp_path / "mp.prom", *others}
 
 
 def test_a_folder_in_the_place_of_the_file_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
