@@ -36,6 +36,8 @@ from . import composition
 FILES, COVERAGE = series.PARTS
 STAMP = "coverage_stamp"
 """The name of kept figures that are no series: when, of what and how coverage was found."""
+OUTDATED: Final[Mapping[TotalKey, float]] = {(STAMP, ("question",)): -1.0}
+"""Replaces what was kept of the last time, so that verdicts are found again: a run has written since."""
 COVERAGE_MAX_AGE_SECONDS: Final = 3600.0
 PAUSE: Final = 10.0
 """What takes long is done again only after this many times as long as it took: it costs a tenth of a core at most."""
@@ -205,10 +207,10 @@ def _coverage(store: MeasuredStore, *, assess: bool) -> Mapping[TotalKey, float]
 
 
 def _question(store: MeasuredStore) -> int:
-    """Return a number that changes with what is asked: symbols, dates, thresholds."""
+    """Return a number, at least 0, that changes with what is asked: symbols, dates, calendar, thresholds."""
     scope, config = store._known_scope(None, None, None), store.config
     asked = (scope.symbols, scope.first, scope.last, scope.session_kind, store._latest_final(), config.coverage)
-    return zlib.crc32(repr((*asked, config.metrics.max_lag_sessions)).encode())
+    return zlib.crc32(repr((*asked, config.calendar, config.metrics.max_lag_sessions)).encode())
 
 
 def _is_recent(figures: Mapping[TotalKey, float], now: float, position: int, question: int) -> bool:

@@ -11,6 +11,7 @@ from attrs import define, field
 
 from marketpipe.ingestion.domain.restatement import SymbolAdjustment
 from marketpipe.ingestion.domain.store_status import RunRecord, TotalKey
+from marketpipe.measuring import OUTDATED
 from marketpipe.metrics import RunTotals, series
 from marketpipe.metrics.series import COMPLETED, FAILED, INTERRUPTED
 from marketpipe.parts import Parts
@@ -60,7 +61,7 @@ class RunRecorder:
         counted = self._totals.take()
         try:
             recorded = composition.known_state(self._parts).runs
-            recorded.record(RunRecord(run.kind, state, now, seconds), counted, _stated(run.report))
+            recorded.record(RunRecord(run.kind, state, now, seconds), counted, _stated(run.report, counted))
         except StateError as error:  # such as that of a store that can only be read: the run itself is over
             self._totals.put_back(counted)
             logger.info("the end of the run was not recorded: %s", error)
@@ -137,7 +138,10 @@ def _adopted(audit: AuditReport) -> list[SymbolDay]:
     return [day for day in _adoptable(audit) if day in outcomes and outcomes[day].error is None]
 
 
-def _stated(report: object) -> Mapping[TotalKey, float]:
-    if not isinstance(report, AuditReport):
-        return {}
-    return {(series.UNADOPTED.name, ()): len(_adoptable(report)) - len(_adopted(report))}
+def _stated(report: object, counted: Mapping[TotalKey, float]) -> Mapping[TotalKey, float]:
+    """Return the totals that a run replaces."""
+    has_outcomes = isinstance(report, IngestionReport) and len(report.outcomes) > 0
+    stated = dict(OUTDATED if has_outcomes or (series.FILES_SYNCED.name, ()) in counted else {})
+    if isinstance(report, AuditReport):
+        stated[series.UNADOPTED.name, ()] = len(_adoptable(report)) - len(_adopted(report))
+    return stated

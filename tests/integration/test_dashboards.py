@@ -88,12 +88,12 @@ def test_every_series_is_in_a_panel_or_an_alert() -> None:
         each.removesuffix("_bucket") for text in EXPRESSIONS.values() for each in re.findall(r"marketpipe_\w+", text)
     }
 
-    assert {each.full_name for each in (*series.ALL, series.BUILD_INFO) if each not in NOT_SHOWN} <= named
+    assert {each.full_name for each in series.ALL if each not in NOT_SHOWN} <= named
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_a_query_names_series_and_labels_that_exist(name: str) -> None:
-    expression, table = EXPRESSIONS[name], {each.full_name: each for each in (*series.ALL, series.BUILD_INFO)}
+    expression, table = EXPRESSIONS[name], {each.full_name: each for each in series.ALL}
     named = {each.removesuffix("_bucket") for each in re.findall(r"(?<![\w:])marketpipe_\w+", expression)}
     recorded = set(re.findall(r"store:\w+(?::\w+)+", expression))
 

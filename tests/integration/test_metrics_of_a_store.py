@@ -27,6 +27,7 @@ from tests.support.measured_store import (
     AFTER_MONDAY,
     BARS,
     MONDAY,
+    SYMBOLS,
     break_the_state,
     close_of,
     measured_store,
@@ -140,6 +141,28 @@ def test_verdicts_are_found_once_and_again_when_checkpoints_were_written(tmp_pat
 
         assert "missing" not in verdicts
         assert values_of(made, "store_measured_timestamp_seconds", "part")["coverage"] == first + 600
+
+
+def test_verdicts_are_found_again_when_a_run_has_written_files_of_any_kind(tmp_path: Path) -> None:
+    found = list[float]()
+    for minute in (0, 10, 20):
+        with measured_store(tmp_path, now=f"2024-01-06T06:{minute:02}:00Z") as made:
+            made.ingest()
+            made.aggregate(timeframes=["5m"] if minute else None)
+            found.append(values_of(made, "store_measured_timestamp_seconds", "part")["coverage"])
+
+    assert [each - found[0] for each in found] == [0, 600, 600]  # the third aggregation had nothing to write
+
+
+def test_verdicts_are_found_again_when_the_calendar_has_changed(tmp_path: Path) -> None:
+    with measured_store(tmp_path) as made:
+        made.ingest()
+        assert sum(values_of(made, "store_coverage_symbol_days", "verdict").values()) == 8
+    calendar = {"exceptions": [{"date": WEDNESDAY, "closed": True}]}
+    settings = config(tmp_path, SYMBOLS, TUESDAY, FRIDAY, metrics={"store": "us"}, calendar=calendar)
+    clock, provider = FakeClock(AFTER_FRIDAY), ScriptedProvider(BARS)
+    with Pipeline(settings, registry=CollectorRegistry(), market_data_provider=provider, clock=clock) as made:
+        assert sum(values_of(made, "store_coverage_symbol_days", "verdict").values()) == 6
 
 
 def test_a_store_that_holds_nothing_yet_is_not_ready(tmp_path: Path) -> None:
