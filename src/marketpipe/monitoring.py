@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -43,7 +43,7 @@ from marketpipe.metrics.registered import StoreNames, names_in
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.provider_registry import capabilities_without_keys
 from marketpipe.reports import HealthReport
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, PipelineClosedError
 from marketpipe.shared_kernel.events import MetricsNotDelivered
 
 from . import composition, derived
@@ -69,8 +69,8 @@ class StoreMonitor:
     A thread makes another one if that is older than ``metrics.refresh_seconds``, and than ten times the time it took.
     """
 
-    def __init__(self, store: MeasuredStore) -> None:
-        self._store, self._lock = store, threading.Lock()
+    def __init__(self, store: MeasuredStore, longest_first_wait: float = LONGEST_FIRST_WAIT) -> None:
+        self._store, self._lock, self._first_wait = store, threading.Lock(), longest_first_wait
         self._latest = dict[bool, tuple[float, float, Measurement]]()
         self._threads = dict[bool, threading.Thread]()
 
@@ -95,7 +95,7 @@ class StoreMonitor:
                 self._threads[assess] = thread
                 thread.start()
         if assess not in self._latest and thread is not None:
-            thread.join(LONGEST_FIRST_WAIT)
+            thread.join(self._first_wait)
         known = self._latest.get(assess)
         return not_measured(self._store._parts.clock.now()) if known is None else known[2]
 
@@ -109,8 +109,16 @@ class StoreMonitor:
     def _again(self, assess: bool) -> None:
         try:
             self.now(assess=assess)
-        except (MarketPipeError, RuntimeError):
+        except PipelineClosedError:
             """The store was closed meanwhile."""
+        except RuntimeError:  # such as that of an executor which was closed
+            if self._is_open():
+                raise
+
+    def _is_open(self) -> bool:
+        with suppress(PipelineClosedError):
+            return self._store._parts is not None
+        return False
 
 
 def begin(store: MonitoredStore) -> None:
