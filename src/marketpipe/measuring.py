@@ -34,9 +34,9 @@ from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate, T
 from . import composition
 
 FILES, COVERAGE = series.PARTS
-STAMP = "coverage_stamp"
+ASSESSMENT = "coverage_assessment"
 """The name of kept figures that are no series: when, of what and how coverage was found."""
-OUTDATED: Final[Mapping[TotalKey, float]] = {(STAMP, ("question",)): -1.0}
+OUTDATED: Final[Mapping[TotalKey, float]] = {(ASSESSMENT, ("question",)): -1.0}
 """Replaces what was kept of the last time, so that verdicts are found again: a run has written since."""
 COVERAGE_MAX_AGE_SECONDS: Final = 3600.0
 PAUSE: Final = 10.0
@@ -199,10 +199,10 @@ def _coverage(store: MeasuredStore, *, assess: bool) -> Mapping[TotalKey, float]
         found = _figures(store.coverage(), wanted, store.config.metrics.max_lag_sessions)
     except ConfigurationError:  # no session of the range has begun: nothing is overdue
         return {(series.STORE_OVERDUE.name, (name,)): 0 for name in series.STORE_OVERDUE.values["verdict"]}
-    stamp = {"at": now, "position": position, "question": question, "seconds": clock.monotonic() - started}
-    found.update({(STAMP, (name,)): value for name, value in stamp.items()})
+    assessment = {"at": now, "position": position, "question": question, "seconds": clock.monotonic() - started}
+    found.update({(ASSESSMENT, (name,)): value for name, value in assessment.items()})
     with suppress(StateError):  # a store that can only be read: nothing is kept, and all is found again
-        recorded.runs.state(found)
+        recorded.runs.replace_totals(found)
     return found
 
 
@@ -214,7 +214,7 @@ def _question(store: MeasuredStore) -> int:
 
 
 def _is_recent(figures: Mapping[TotalKey, float], now: float, position: int, question: int) -> bool:
-    kept = {name: figures.get((STAMP, (name,)), -1.0) for name in ("at", "position", "question", "seconds")}
+    kept = {name: figures.get((ASSESSMENT, (name,)), -1.0) for name in ("at", "position", "question", "seconds")}
     age = now - kept["at"]
     if kept["question"] != question or not 0 <= age < COVERAGE_MAX_AGE_SECONDS:
         return False
@@ -249,7 +249,7 @@ _SERIES_OF_COVERAGE: Final = {
         series.STORE_LOST_FILES,
     )
 }
-_KEPT_NAMES: Final = frozenset({*_SERIES_OF_COVERAGE, STAMP})
+_KEPT_NAMES: Final = frozenset({*_SERIES_OF_COVERAGE, ASSESSMENT})
 
 
 # --- samples and health
@@ -279,9 +279,9 @@ def _of_coverage(found: Mapping[TotalKey, float]) -> Iterator[Sample]:
     for (name, labels), value in found.items():
         if name in _SERIES_OF_COVERAGE:
             yield Sample(_SERIES_OF_COVERAGE[name], value, labels)
-    if (at := found.get((STAMP, ("at",)))) is not None:
+    if (at := found.get((ASSESSMENT, ("at",)))) is not None:
         yield Sample(series.STORE_MEASURED, at, (COVERAGE,))
-        yield Sample(series.STORE_MEASURING, found[STAMP, ("seconds",)], (COVERAGE,))
+        yield Sample(series.STORE_MEASURING, found[ASSESSMENT, ("seconds",)], (COVERAGE,))
 
 
 def _of_disk(config: StoreConfig) -> Sequence[Sample]:
@@ -320,6 +320,6 @@ def _health(
             reasons.append(HealthReason("complete", f"{count:,} symbol-days are {advice}", count, limit))
     if suspect is None and (limits.max_missing, limits.max_suspect) != (None, None):
         reasons.append(HealthReason("complete", NOT_ASSESSED))
-    at = found.get((STAMP, ("at",)))
+    at = found.get((ASSESSMENT, ("at",)))
     assessed = None if at is None else Timestamp.from_epoch_micros(round(at * MICROS))
     return HealthReport(tuple(reasons), now, fresh.lag, missing, suspect, assessed)

@@ -52,7 +52,7 @@ def _alpaca(folder: Path, url: str) -> PipelineConfig:
 
 def test_the_server_serves_a_registry_on_loopback() -> None:
     registry = CollectorRegistry()
-    metrics_in(registry).retries.labels("us", "alpaca", "extended").inc(3)
+    metrics_in(registry).counter(series.RETRIES).labels("us", "alpaca", "extended").inc(3)
     with MetricsServer(registry, port=0) as server:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", server.address)
         text = urllib.request.urlopen(server.address, timeout=60).read().decode()
@@ -87,7 +87,7 @@ def test_a_server_that_listens_on_every_address_answers_by_any_name() -> None:
 
 def test_a_scrape_may_name_the_series_that_it_wants() -> None:
     registry = CollectorRegistry()
-    metrics_in(registry).retries.labels("us", "alpaca", "extended").inc(3)
+    metrics_in(registry).counter(series.RETRIES).labels("us", "alpaca", "extended").inc(3)
     labels = StoreLabels("us", "alpaca", "extended")
     stores_in(registry).add(
         "us", lambda: families_of(labels, [Sample(series.STORE_BARS, 3), Sample(series.STORE_LAG, 0)])

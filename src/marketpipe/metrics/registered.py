@@ -34,10 +34,7 @@ class PipelineMetrics:
             series.name: collector_in(self.registry, series) for series in of_origin(Origin.RUN, Origin.PROGRESS)
         }
         self.requests, self.errors = self.counter(table.REQUESTS), self.counter(table.ERRORS)
-        self.retries, self.latency = self.counter(table.RETRIES), self.histogram(table.LATENCY)
-        self.waits, self.waited = self.counter(table.RATE_LIMIT_WAITS), self.counter(table.RATE_LIMIT_WAIT_SECONDS)
-        self.bars_ingested, self.bars_rejected = self.counter(table.BARS_INGESTED), self.counter(table.BARS_REJECTED)
-        self.partitions, self.backlog = self.counter(table.PARTITIONS), self.gauge(table.BACKLOG)
+        self.latency, self.backlog = self.histogram(table.LATENCY), self.gauge(table.BACKLOG)
 
     def counter(self, series: Series) -> Counter:
         return cast(Counter, self._collectors[series.name])

@@ -77,7 +77,7 @@ def test_each_module_of_metrics_can_be_reloaded_alone(name: str) -> None:
 
 def test_series_that_got_another_label_since_the_first_import_are_replaced() -> None:
     registry = CollectorRegistry()
-    former = metrics_in(registry).retries
+    former = metrics_in(registry).counter(series.RETRIES)
 
     again = collector_in(registry, evolve(series.RETRIES, labels=("reason",)))
 
