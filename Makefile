@@ -13,7 +13,9 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 export PYTHONDONTWRITEBYTECODE :=
 # Tests that try one moment, write, size or example of many try them all with these.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
-THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_disk.py tests/unit tests/contract
+THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_disk.py tests/unit tests/contract tests/fuzz \
+	tests/architecture/test_contracts_can_break.py tests/integration/test_readers_beside_writers.py tests/integration/test_no_process_is_left.py \
+	tests/integration/test_provider_faults.py tests/integration/test_provider_withholds.py
 
 .PHONY: help demo test run-tests test-thoroughly bench docs wheel lint format clean
 
@@ -21,7 +23,7 @@ help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
 	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 12 minutes)"
-	@echo "make bench   install, then measure the figures of docs/performance.md (about 20 minutes)"
+	@echo "make bench   install, then measure most figures of docs/performance.md again (about 20 minutes)"
 	@echo "make docs    install, then build the site of the documentation into site/; a link that leads nowhere is an error"
 	@echo "make wheel   install, then build the wheel and run it in a new environment, with pipx and with uvx"
 	@echo "make lint    the lints, type check and contracts of 'make test'"
@@ -95,4 +97,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .bench site data aggregates quarantine revisions state build dist
+	rm -rf $(VENV) .bench site data aggregates quarantine revisions official state build dist

@@ -7,11 +7,11 @@ from typing import Final
 
 from docs.generate.tables import code
 
-from marketpipe.metrics.series import ALL, BUILD_INFO, LATENCY_BUCKETS, STORE_LABELS, Origin, Series
+from marketpipe.metrics.series import ALL, LATENCY_BUCKETS, STORE_LABELS, Origin, Series
 
 INTRODUCTION: Final = f"""# Metrics
 
-Every series but `marketpipe_build_info` has the labels {", ".join(map(code, STORE_LABELS))}, so that several stores in one
+Every series has the labels {", ".join(map(code, STORE_LABELS))}, so that several stores in one
 Prometheus are never added up. `store` is `metrics.store` of the configuration, or else the absolute path of the bars;
 `session` is `extended` or `regular`. No series has a symbol as a label. Moments are Unix seconds. The buckets of the
 histogram end at {", ".join(f"{each:g}" for each in LATENCY_BUCKETS)} seconds.
@@ -34,7 +34,7 @@ def page() -> str:
     for origin in Origin:
         title, text = SECTIONS[origin]
         parts += [f"\n## {title}\n\n{text}\n", *(_entry(each) for each in ALL if each.origin is origin)]
-    return "".join([*parts, "\n## The program\n", _entry(BUILD_INFO)])
+    return "".join(parts)
 
 
 def _entry(series: Series) -> str:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from typing import Final
+
+_BAR: Final = re.compile(r"(`[^`]*`)|\|")
+"""A vertical bar, but for those in code, where a backslash would be shown."""
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -16,4 +21,5 @@ def code(text: object) -> str:
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+    texts = (_BAR.sub(lambda found: found[1] or "\\|", " ".join(cell.split())) for cell in cells)
+    return f"| {' | '.join(texts)} |"

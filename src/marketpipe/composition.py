@@ -144,11 +144,13 @@ def state(parts: Parts) -> SQLiteState:
 def known_state(parts: Parts) -> SQLiteState:
     """Return the state for a command that only reads: if there is no state file, an empty one in memory.
 
-    Raises ``StateError``.
+    One that was replaced since, as by ``recover`` in another process, is opened again. Raises ``StateError``.
     """
     from marketpipe.ingestion.infrastructure.sqlite_file import state_exists
 
     path = parts.config.state_path
+    if parts.has(_state_in, path) and _state_in(parts, path).was_replaced():
+        parts.forget(_state_in, path)
     return _state_in(parts, path if parts.has(_state_in, path) or state_exists(path) else Path(":memory:"))
 
 
@@ -326,12 +328,12 @@ def validator(parts: Parts, bus: EventBus, kind: SessionKind) -> BarValidator:
     from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
     from marketpipe.validation.infrastructure.column_masks import bar_columns
     from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
-    from marketpipe.validation.infrastructure.schema_validator import SchemaValidator, bar_schema
+    from marketpipe.validation.infrastructure.schema_validator import bar_schema_validator
 
     rules = BusinessRuleValidator(RuleBook.with_severities(parts.config.validation.severities))
     minute = capabilities(parts).closing_auction if kind is SessionKind.REGULAR else None
     columns_of = partial(bar_columns, closing_auction=minute)
-    columnar = ColumnarValidator(SchemaValidator(bar_schema(), is_ours=True), rules, calendar(parts), kind, columns_of)
+    columnar = ColumnarValidator(bar_schema_validator(), rules, calendar(parts), kind, columns_of)
     return BarValidator(columnar.validate, bus, parts.clock)
 
 

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marketpipe.config.classes import NO_COPIES, PARQUET_COPIES
+from marketpipe.config.classes import FORMER, NO_COPIES, PARQUET_COPIES, beside_data
 from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import BarsExhausted, BarsStored, BarsValidated
+from marketpipe.shared_kernel.infrastructure.written_files import OwnPlaces
 from marketpipe.storage.domain.exported_file import ExportReport, FileFormat
 
 from . import composition
@@ -131,9 +132,17 @@ def table_file(parts: Parts, path: str | Path, given: str | FileFormat | None, *
     """Make the file that an export is written to. Raises ``ConfigurationError`` for a path that it must not have."""
     from marketpipe.storage.infrastructure.reading.exporting import TableFile
 
-    at = composition.layout(parts)
-    own = [at.data, *at.derived().values(), parts.config.state_path]
-    return TableFile(Path(path), FileFormat.of(str(path), given), own, overwrite=overwrite)
+    return TableFile(Path(path), FileFormat.of(str(path), given), own_places(parts), overwrite=overwrite)
+
+
+def own_places(parts: Parts) -> OwnPlaces:
+    """Return what no file of a user may replace. A folder that only the configuration chose for the state has others'
+    files too; the usual one has none.
+    """
+    at, state = composition.layout(parts), parts.config.state_path
+    usual = (beside_data("state", parts.config), FORMER.state_path.parent)
+    folders = (state.parent,) if os.path.realpath(state.parent) in map(os.path.realpath, usual) else ()
+    return OwnPlaces((at.data, *at.derived().values(), *folders), (state,))
 
 
 def export_bars(
@@ -186,7 +195,7 @@ def last_day_of(first: TradingDate, last: TradingDate, timeframe: Timeframe) -> 
 def version_of(parts: Parts) -> object:
     """Return what changes whenever an ingestion records something, or a job ends."""
     state = composition.known_state(parts)
-    return id(state), state.leases.position(), [(job.job_id, job.state) for job in state.jobs.latest(1)]
+    return state, state.leases.position(), [(job.job_id, job.state) for job in state.jobs.latest(1)]
 
 
 def quarantine(parts: Parts) -> Quarantine:

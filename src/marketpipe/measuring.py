@@ -33,13 +33,16 @@ from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate, T
 from . import composition
 
 FILES, COVERAGE = series.PARTS
-STAMP = "coverage_stamp"
+ASSESSMENT = "coverage_assessment"
 """The name of kept figures that are no series: when, of what and how coverage was found."""
+OUTDATED: Final[Mapping[TotalKey, float]] = {(ASSESSMENT, ("question",)): -1.0}
+"""Replaces what was kept of the last time, so that verdicts are found again: a run has written since."""
 COVERAGE_MAX_AGE_SECONDS: Final = 3600.0
 PAUSE: Final = 10.0
 """What takes long is done again only after this many times as long as it took: it costs a tenth of a core at most."""
 FIRST_SESSIONS, GROWTH = 16, 8
 """The newest sessions are looked at first, then so many times more, until a complete one is found."""
+NOT_ASSESSED: Final = "what is missing is not known: coverage was not assessed yet; 'marketpipe metrics' assesses it"
 PACKAGE: Final = __name__.partition(".")[0]
 MICROS: Final = 1_000_000
 Sessions = Sequence[TradingSession]
@@ -83,9 +86,15 @@ class Freshness:
 
 def labels_of(store: MeasuredStore) -> StoreLabels:
     """Return the labels of the series of this store: its dataset as recorded, or else as configured."""
-    config, recorded = store.config, composition.known_state(store._parts).dataset()
-    provider = recorded[0].provider if recorded else getattr(config, "provider", "")
-    return StoreLabels(config.store_name, provider, str(recorded[1] if recorded else config.session))
+    recorded = composition.known_state(store._parts).dataset()
+    if recorded is None:
+        return configured_labels(store.config)
+    return StoreLabels(store.config.store_name, recorded[0].provider, str(recorded[1]))
+
+
+def configured_labels(config: StoreConfig) -> StoreLabels:
+    """Return the labels of the series of a store whose dataset is not known."""
+    return StoreLabels(config.store_name, getattr(config, "provider", ""), str(config.session))
 
 
 def measure(store: MeasuredStore, *, assess: bool) -> Measurement:
@@ -101,7 +110,7 @@ def measure(store: MeasuredStore, *, assess: bool) -> Measurement:
         return _unready(now, HealthReason("fresh", str(error)))
     found = _coverage(store, assess=assess)
     seconds = parts.clock.monotonic() - started
-    health = _health(store.config, fresh, found, now)
+    health = _health(store.config, fresh, found, _gone(store, status), now)
     samples = (
         Sample(series.BUILD_INFO, 1, (installed_version(PACKAGE),)),
         *_of_status(status),
@@ -187,24 +196,24 @@ def _coverage(store: MeasuredStore, *, assess: bool) -> Mapping[TotalKey, float]
     try:
         wanted = _newest_wanted(store, store._known_scope(None, None, None))
         found = _figures(store.coverage(), wanted, store.config.metrics.max_lag_sessions)
-    except ConfigurationError:  # no session of the range has begun
-        return {}
-    stamp = {"at": now, "position": position, "question": question, "seconds": clock.monotonic() - started}
-    found.update({(STAMP, (name,)): value for name, value in stamp.items()})
+    except ConfigurationError:  # no session of the range has begun: nothing is overdue
+        return {(series.STORE_OVERDUE.name, (name,)): 0 for name in series.STORE_OVERDUE.values["verdict"]}
+    assessment = {"at": now, "position": position, "question": question, "seconds": clock.monotonic() - started}
+    found.update({(ASSESSMENT, (name,)): value for name, value in assessment.items()})
     with suppress(StateError):  # a store that can only be read: nothing is kept, and all is found again
-        recorded.runs.state(found)
+        recorded.runs.replace_totals(found)
     return found
 
 
 def _question(store: MeasuredStore) -> int:
-    """Return a number that changes with what is asked: symbols, dates, thresholds."""
+    """Return a number, at least 0, that changes with what is asked: symbols, dates, calendar, thresholds."""
     scope, config = store._known_scope(None, None, None), store.config
     asked = (scope.symbols, scope.first, scope.last, scope.session_kind, store._latest_final(), config.coverage)
-    return zlib.crc32(repr((*asked, config.metrics.max_lag_sessions)).encode())
+    return zlib.crc32(repr((*asked, config.calendar, config.metrics.max_lag_sessions)).encode())
 
 
 def _is_recent(figures: Mapping[TotalKey, float], now: float, position: int, question: int) -> bool:
-    kept = {name: figures.get((STAMP, (name,)), -1.0) for name in ("at", "position", "question", "seconds")}
+    kept = {name: figures.get((ASSESSMENT, (name,)), -1.0) for name in ("at", "position", "question", "seconds")}
     age = now - kept["at"]
     if kept["question"] != question or not 0 <= age < COVERAGE_MAX_AGE_SECONDS:
         return False
@@ -239,7 +248,7 @@ _SERIES_OF_COVERAGE: Final = {
         series.STORE_LOST_FILES,
     )
 }
-_KEPT_NAMES: Final = frozenset({*_SERIES_OF_COVERAGE, STAMP})
+_KEPT_NAMES: Final = frozenset({*_SERIES_OF_COVERAGE, ASSESSMENT})
 
 
 # --- samples and health
@@ -269,9 +278,9 @@ def _of_coverage(found: Mapping[TotalKey, float]) -> Iterator[Sample]:
     for (name, labels), value in found.items():
         if name in _SERIES_OF_COVERAGE:
             yield Sample(_SERIES_OF_COVERAGE[name], value, labels)
-    if (at := found.get((STAMP, ("at",)))) is not None:
+    if (at := found.get((ASSESSMENT, ("at",)))) is not None:
         yield Sample(series.STORE_MEASURED, at, (COVERAGE,))
-        yield Sample(series.STORE_MEASURING, found[STAMP, ("seconds",)], (COVERAGE,))
+        yield Sample(series.STORE_MEASURING, found[ASSESSMENT, ("seconds",)], (COVERAGE,))
 
 
 def _of_disk(config: StoreConfig) -> Sequence[Sample]:
@@ -282,20 +291,34 @@ def _of_disk(config: StoreConfig) -> Sequence[Sample]:
     return Sample(series.STORE_DISK_FREE, usage.free), Sample(series.STORE_DISK_SIZE, usage.total)
 
 
-def _health(config: StoreConfig, fresh: Freshness, found: Mapping[TotalKey, float], now: Timestamp) -> HealthReport:
+def _gone(store: MeasuredStore, status: StatusReport) -> int:
+    """Return how many files are gone of the symbols that are wanted now: others may have been deleted on purpose."""
+    wanted = set(store._known_scope(None, None, None).symbols)
+    return sum(each.missing for each in status.symbols if each.symbol in wanted)
+
+
+def _health(
+    config: StoreConfig, fresh: Freshness, found: Mapping[TotalKey, float], gone: int, now: Timestamp
+) -> HealthReport:
+    """``gone`` recorded files do not exist: that is known now, even if the verdicts were found before."""
     limits, reasons = config.metrics, list[HealthReason]()
     missing, suspect = (
         int(value) if (value := found.get((series.STORE_OVERDUE.name, (name,)))) is not None else None
         for name in series.STORE_OVERDUE.values["verdict"]
     )
+    missing = max(missing or 0, gone) if gone else missing
     if fresh.lag > limits.max_lag_sessions:
         until = f"the last complete one is {fresh.newest.trading_date}" if fresh.newest else "none is complete"
         message = f"{count_of(fresh.lag, 'session')} missing: {until}; run 'marketpipe update', or see its log"
         reasons.append(HealthReason("fresh", message, fresh.lag, limits.max_lag_sessions))
-    if limits.max_missing is not None and (missing or 0) > limits.max_missing:
-        message = f"{missing:,} symbol-days are missing or partial; 'marketpipe ingest' requests them"
-        reasons.append(HealthReason("complete", message, missing, limits.max_missing))
-    if limits.max_suspect is not None and (suspect or 0) > limits.max_suspect:
-        message = f"{suspect:,} symbol-days are suspect; 'marketpipe coverage' explains each"
-        reasons.append(HealthReason("complete", message, suspect, limits.max_suspect))
-    return HealthReport(tuple(reasons), now, fresh.lag, missing, suspect)
+    for limit, count, advice in (
+        (limits.max_missing, missing, "missing or partial; 'marketpipe ingest' requests them"),
+        (limits.max_suspect, suspect, "suspect; 'marketpipe coverage' explains each"),
+    ):
+        if limit is not None and (count or 0) > limit:
+            reasons.append(HealthReason("complete", f"{count:,} symbol-days are {advice}", count, limit))
+    if suspect is None and (limits.max_missing, limits.max_suspect) != (None, None):
+        reasons.append(HealthReason("complete", NOT_ASSESSED))
+    at = found.get((ASSESSMENT, ("at",)))
+    assessed = None if at is None else Timestamp.from_epoch_micros(round(at * MICROS))
+    return HealthReport(tuple(reasons), now, fresh.lag, missing, suspect, assessed)

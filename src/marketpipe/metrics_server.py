@@ -3,6 +3,9 @@
 /metrics   the metrics; so does every other path
 /healthz   200 while the process serves
 /readyz    200 if the store is as fresh and as complete as configured, else 503, with the reasons as JSON
+
+On loopback a request that names another host gets 403: a page of another site must not read the metrics through its
+own name for this address.
 """
 
 from __future__ import annotations
@@ -12,10 +15,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from ipaddress import ip_address
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qs, urlsplit
 
+from attrs import frozen
 from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+from prometheus_client.core import Metric
 
 from marketpipe.shared_kernel.domain.errors import AddressInUseError, ConfigurationError, MarketPipeError
 from marketpipe.shared_kernel.events import Event, MetricsNotServed, MetricsServed
@@ -25,7 +32,8 @@ if TYPE_CHECKING:
 
 HEALTH, READINESS = "/healthz", "/readyz"
 OK, NOT_FOUND, NOT_ALLOWED = "200 OK", "404 Not Found", "405 Method Not Allowed"
-NOT_READY = "503 Service Unavailable"
+FORBIDDEN, NOT_READY = "403 Forbidden", "503 Service Unavailable"
+LOCALHOST = "localhost"
 
 
 ReadReadiness = Callable[[], tuple[bool, Mapping[str, Any]]]
@@ -57,7 +65,9 @@ class MetricsServer:
             advice = "set another metrics.port, or 0 for a free one" if in_use else "correct metrics.host, metrics.port"
             message = f"metrics: cannot listen on {host}:{port} ({error.strerror}); {advice}"
             raise AddressInUseError(message) if in_use else ConfigurationError(message) from error
-        self._server.set_app(_with_health(make_wsgi_app(registry), readiness))
+        answer = _with_health(_metrics_of(registry), readiness)
+        bound = str(self._server.server_address[0])
+        self._server.set_app(_for_this_machine(answer) if _is_loopback(bound) else answer)
 
     @property
     def address(self) -> str:
@@ -76,6 +86,60 @@ class MetricsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _for_this_machine(answer: WSGIApplication) -> WSGIApplication:
+    """Refuse requests that name another host. A request that names none is not that of a browser."""
+
+    def checked(environment: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if _is_loopback(_host_of(environment)):
+            return answer(environment, start)
+        start(FORBIDDEN, [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"these metrics are served to this machine only\n"]
+
+    return checked
+
+
+def _host_of(environment: WSGIEnvironment) -> str:
+    try:
+        return urlsplit(f"//{environment.get('HTTP_HOST', LOCALHOST)}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == LOCALHOST or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@frozen
+class _Named:
+    """Collects the series of these names only. A registry can do that for collectors which state their names before."""
+
+    registry: CollectorRegistry
+    names: frozenset[str]
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self.registry.collect():
+            part = Metric(family.name, family.documentation, family.type)
+            part.samples = [sample for sample in family.samples if {family.name, sample.name} & self.names]
+            if part.samples:
+                yield part
+
+
+def _metrics_of(registry: CollectorRegistry) -> WSGIApplication:
+    everything = make_wsgi_app(registry)
+
+    def answer(environment: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        names = parse_qs(environment.get("QUERY_STRING", "")).get("name[]")
+        if names is None:
+            return cast("Iterable[bytes]", everything(environment, start))
+        named = make_wsgi_app(cast("CollectorRegistry", _Named(registry, frozenset(names))))
+        return cast("Iterable[bytes]", named({**environment, "QUERY_STRING": ""}, start))
+
+    return answer
 
 
 def _with_health(metrics: WSGIApplication, readiness: ReadReadiness | None) -> WSGIApplication:

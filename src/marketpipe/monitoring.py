@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -14,12 +15,23 @@ from attrs import asdict, frozen
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from marketpipe.config import PipelineConfig
+from marketpipe.config import MetricsConfig, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.store_status import TotalKey
-from marketpipe.measuring import MICROS, PAUSE, MeasuredStore, Measurement, labels_of, measure, not_measured, unreadable
+from marketpipe.measuring import (
+    MICROS,
+    PAUSE,
+    MeasuredStore,
+    Measurement,
+    configured_labels,
+    labels_of,
+    measure,
+    not_measured,
+    unreadable,
+)
 from marketpipe.metrics import PipelineMetrics, series
 from marketpipe.metrics.delivery import push, write_textfile
 from marketpipe.metrics.exposition import (
+    ExposedStores,
     ReadFamilies,
     Sample,
     families_of,
@@ -31,11 +43,12 @@ from marketpipe.metrics.registered import StoreNames, names_in
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.provider_registry import capabilities_without_keys
 from marketpipe.reports import HealthReport
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, MetricsDeliveryError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, PipelineClosedError
 from marketpipe.shared_kernel.events import MetricsNotDelivered
 
-from . import composition
+from . import composition, derived
 
+logger = logging.getLogger("marketpipe.metrics")
 LONGEST_FIRST_WAIT: Final = 2.0
 """Seconds that a scrape waits for the first measurement: Prometheus gives up after ten."""
 ReadMeasurement = Callable[[], Measurement]
@@ -56,8 +69,8 @@ class StoreMonitor:
     A thread makes another one if that is older than ``metrics.refresh_seconds``, and than ten times the time it took.
     """
 
-    def __init__(self, store: MeasuredStore) -> None:
-        self._store, self._lock = store, threading.Lock()
+    def __init__(self, store: MeasuredStore, longest_first_wait: float = LONGEST_FIRST_WAIT) -> None:
+        self._store, self._lock, self._first_wait = store, threading.Lock(), longest_first_wait
         self._latest = dict[bool, tuple[float, float, Measurement]]()
         self._threads = dict[bool, threading.Thread]()
 
@@ -82,7 +95,7 @@ class StoreMonitor:
                 self._threads[assess] = thread
                 thread.start()
         if assess not in self._latest and thread is not None:
-            thread.join(LONGEST_FIRST_WAIT)
+            thread.join(self._first_wait)
         known = self._latest.get(assess)
         return not_measured(self._store._parts.clock.now()) if known is None else known[2]
 
@@ -96,17 +109,28 @@ class StoreMonitor:
     def _again(self, assess: bool) -> None:
         try:
             self.now(assess=assess)
-        except (MarketPipeError, RuntimeError):
+        except PipelineClosedError:
             """The store was closed meanwhile."""
+        except RuntimeError:  # such as that of an executor which was closed
+            if self._is_open():
+                raise
+
+    def _is_open(self) -> bool:
+        with suppress(PipelineClosedError):
+            return self._store._parts is not None
+        return False
 
 
-def claim_name(store: MonitoredStore) -> None:
-    """Use the store's name in its registry until the store is closed, or gone.
+def begin(store: MonitoredStore) -> None:
+    """Reserve the store's name in its registry until the store is closed, or gone.
 
-    Raises ``ConfigurationError`` if another store there has it.
+    Raises ``ConfigurationError`` if another store there has it, and for a textfile that is configured to be inside the
+    store.
     """
+    if store.config.metrics.textfile is not None:
+        _place_of_textfile(store, store.config.metrics.textfile)
     names, place = names_in(store._metrics.registry), os.path.realpath(store.config.output_path)
-    names.claim(store.config.store_name, place, store)
+    names.reserve(store.config.store_name, place, store)
     store._parts.closing(_NameRelease(names, store.config.store_name, weakref.ref(store)))
 
 
@@ -144,8 +168,12 @@ def expose_store(self: MonitoredStore) -> None:
     as their pipeline; several stores may share one registry.
     """
     stores, name = stores_in(self._metrics.registry), self.config.store_name
-    stores[name] = lambda: _live_families(self, assess=True)
-    self._parts.closing(_Removal(stores, name, stores[name]))
+
+    def read() -> Iterable[Metric]:
+        return _or_not_ready(self.config, lambda: _live_families(self, assess=True))
+
+    stores.add(name, read, before_others=True)
+    self._parts.closing(_Removal(stores, name, read))
 
 
 def serve_metrics(self: MonitoredStore, host: str | None = None, port: int | None = None) -> MetricsServer:
@@ -155,7 +183,10 @@ def serve_metrics(self: MonitoredStore, host: str | None = None, port: int | Non
     counters are the totals of all runs that the state has recorded. Raises ``ConfigurationError`` if it cannot listen.
     """
     wanted, monitor = self.config.metrics, self._monitor
-    registry = _registry_of(self, monitor.recent)
+    registry = CollectorRegistry()
+    stores_in(registry).add(
+        self.config.store_name, lambda: _or_not_ready(self.config, lambda: _all_families(self, monitor.recent()))
+    )
     address = wanted.host if host is None else host, wanted.port if port is None else port
     return MetricsServer(registry, *address, readiness=lambda: _answer(monitor.recent()))
 
@@ -164,13 +195,21 @@ def write_metrics(self: MonitoredStore, path: Path | str | None = None) -> Path:
     """Write the metrics of the store to a file for node_exporter's textfile collector, and return its path.
 
     Without a ``path`` it is the configured ``metrics.textfile``. The file is replaced as a whole. Raises
-    ``ConfigurationError`` if there is no path, and ``MetricsDeliveryError`` if it cannot be written.
+    ``ConfigurationError`` if there is no path, or one inside the store, and ``MetricsDeliveryError`` if it cannot be
+    written.
     """
     wanted = self.config.metrics.textfile if path is None else path
     if wanted is None:
         raise ConfigurationError("metrics.textfile: give a path such as /var/lib/node_exporter/marketpipe.prom")
-    place = self.config.root / wanted
+    place = _place_of_textfile(self, wanted)
     write_textfile(place, metrics_registry(self))
+    return place
+
+
+def _place_of_textfile(store: MonitoredStore, wanted: Path | str) -> Path:
+    place = store.config.root / wanted
+    if (owner := derived.own_places(store._parts).owner_of(Path(os.path.realpath(place)))) is not None:
+        raise ConfigurationError(f"metrics.textfile: {place} is inside the store ({owner}): give a file elsewhere")
     return place
 
 
@@ -178,9 +217,10 @@ def push_metrics(self: MonitoredStore, url: str | None = None) -> str:
     """Send the metrics of the store to a Pushgateway, in place of those that were sent before, and return its URL.
 
     Without a ``url`` it is the configured ``metrics.pushgateway``. They are grouped by the job marketpipe and the
-    store. Raises ``ConfigurationError`` if there is no URL, and ``MetricsDeliveryError`` if they do not arrive.
+    store. Raises ``ConfigurationError`` if there is no URL, or one that cannot be the configured one, and
+    ``MetricsDeliveryError`` if they do not arrive.
     """
-    wanted = self.config.metrics.pushgateway if url is None else url
+    wanted = (self.config.metrics if url is None else MetricsConfig(pushgateway=url)).pushgateway
     if wanted is None:
         raise ConfigurationError("metrics.pushgateway: give a URL such as http://127.0.0.1:9091")
     push(wanted, self.config.store_name, metrics_registry(self))
@@ -197,12 +237,12 @@ def deliver(store: MonitoredStore, *, assess: bool) -> None:
     try:
         if wanted.textfile is not None:
             write_textfile(store.config.root / wanted.textfile, registry)
-    except MetricsDeliveryError as error:
+    except MarketPipeError as error:  # also of a state that cannot be read
         store._parts.bus.publish(MetricsNotDelivered(str(wanted.textfile), str(error)))
     try:
         if wanted.pushgateway is not None:
             push(wanted.pushgateway, store.config.store_name, registry)
-    except MetricsDeliveryError as error:
+    except MarketPipeError as error:
         store._parts.bus.publish(MetricsNotDelivered(wanted.pushgateway or "", str(error)))
 
 
@@ -219,39 +259,50 @@ def _answer(measured: Measurement) -> tuple[bool, Mapping[str, Any]]:
 
 @contextmanager
 def exposed_during_a_run(store: MonitoredStore) -> Iterator[None]:
-    """Have the store in the pipeline's registry inside a ``with``, unless it is there already.
+    """Have the store in the pipeline's registry inside a ``with``; if it is there already, that is what is read.
 
     Coverage is not found again: the run has better uses for the processor.
     """
     stores, name = stores_in(store._metrics.registry), store.config.store_name
 
-    def read() -> list[Metric]:
-        return _live_families(store, assess=False)
+    def read() -> Iterable[Metric]:
+        return _or_not_ready(store.config, lambda: _live_families(store, assess=False))
 
-    stores.setdefault(name, read)
+    stores.add(name, read)
     try:
         yield
     finally:
-        _Removal(stores, name, read).close()
+        stores.remove(name, read)
 
 
 @frozen(eq=False)
 class _Removal:
-    """Removes a store from a registry, if another pipeline has not taken its place there."""
+    """Removes from a registry what one pipeline has added."""
 
-    stores: dict[str, ReadFamilies]
+    stores: ExposedStores
     name: str
     read: ReadFamilies
 
     def close(self) -> None:
-        if self.stores.get(self.name) is self.read:
-            del self.stores[self.name]
+        self.stores.remove(self.name, self.read)
 
 
 def _registry_of(store: MonitoredStore, measured: ReadMeasurement) -> CollectorRegistry:
     registry = CollectorRegistry()
-    stores_in(registry)[store.config.store_name] = lambda: _all_families(store, measured())
+    stores_in(registry).add(store.config.store_name, lambda: _all_families(store, measured()))
     return registry
+
+
+def _or_not_ready(config: StoreConfig, read: ReadFamilies) -> Iterable[Metric]:
+    """Return the families; of a store that cannot be read, or was closed, only that it is not ready.
+
+    A scrape of the other stores in the registry must not fail.
+    """
+    try:
+        return read()
+    except (MarketPipeError, OSError) as error:
+        logger.info("the metrics of %s cannot be read: %s", config.store_name, error)
+        return families_of(configured_labels(config), (Sample(series.STORE_READY, 0),))
 
 
 def _all_families(store: MeasuredStore, measured: Measurement) -> list[Metric]:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -125,12 +125,20 @@ class Parts:
 
     def get(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """Return what was made under this key, or make it now."""
-        if key not in self._made:
-            with self._making:
-                if key not in self._made:
-                    self._made[key] = make()
-        made: T = self._made[key]
+        made: T
+        with suppress(KeyError):
+            made = self._made[key]
+            return made
+        with self._making:
+            if key not in self._made:
+                self._made[key] = make()
+            made = self._made[key]
         return made
+
+    def forget(self, function: Callable[..., object], *arguments: object) -> None:
+        """Let a function under ``@once`` make its thing anew. The former one may be in use, and ``close`` closes it."""
+        with self._making:
+            self._made.pop((function.__name__, *arguments), None)
 
     def has(self, function: Callable[..., object], *arguments: object) -> bool:
         """Return whether a function under ``@once`` has made its thing for these arguments."""

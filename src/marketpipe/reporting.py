@@ -6,14 +6,17 @@ the symbol-days that the page contains.
 
 from __future__ import annotations
 
+import math
+import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import frozen
 
 from marketpipe.config import StoreConfig
+from marketpipe.imported_stores import refuse_other_import
 from marketpipe.parts import Parts
 from marketpipe.reports import CoverageReport
 from marketpipe.scoping import Symbols
@@ -41,6 +44,7 @@ MOST_FORMER_VERSIONS: Final = 2_000
 STORED: Final = "stored"
 JOBS_SHOWN: Final = 20
 REST: Final = 4.0
+LONGEST_AGE: Final = 60.0
 BYTES_CHECKED: Final = 2 * MEGABYTE
 """Of packed bars, which a live page does not contain: the rules that they break are shown all the same."""
 Columns = Mapping[str, Any]
@@ -83,7 +87,15 @@ def report(
     check_installed()
     if not 0 <= bars_mb < MOST_MB:
         raise ConfigurationError(f"bars_mb: must be from 0 to {MOST_MB:,} megabytes, not {bars_mb}")
-    return page_of(collected(self, symbols, start, end, budget=int(bars_mb * MEGABYTE)))
+    facts = collected(self, symbols, start, end, budget=int(bars_mb * MEGABYTE))
+    return page_of(facts, derived.own_places(self._parts))
+
+
+def check_target(store: ReportableStore, path: Path, *, overwrite: bool) -> None:
+    """Raise ``ConfigurationError`` if the page must not be written there: before a long survey, not after it."""
+    from marketpipe.report_page.page import checked_page
+
+    checked_page(path, derived.own_places(store._parts), overwrite=overwrite)
 
 
 def collected(
@@ -94,9 +106,12 @@ def collected(
     from marketpipe.report_page.measures import DayMeasures
 
     measures, parts = DayMeasures(), store._parts
+    refuse_other_import(parts)
     covered = store._covered(symbols, start, end, measures.add)
     names = [each.symbol for each in covered.symbols]
     columns: dict[str, Any] = {**coverage_columns(covered), **measures.columns(names, len(covered.dates))}
+    for name in ("volume", "difference"):  # what is recorded of minutes whose file is gone agrees with nothing
+        columns[name][columns["bars"] == 0] = math.nan
     restated = derived.former_versions(parts).survey(names, covered.first, covered.last, MOST_FORMER_VERSIONS)
     cells = Cells(names, covered.dates)
     reader = DayReader(parts, cells, covered)
@@ -162,9 +177,9 @@ class DayReader:
         from marketpipe.report_page.embedded_days import SHARE_OF_PROBLEMS, Budget, EmbeddedDays, worth_embedding
 
         filled, (problems, others) = Budget(budget), worth_embedding(columns, restated)
-        filled.fill(problems, self._packed, SHARE_OF_PROBLEMS)
-        filled.fill(others, self._packed)
-        filled.fill([cell for cell in problems if cell not in filled.packed], self._packed)
+        filled.fill(problems, self._checked, SHARE_OF_PROBLEMS)
+        filled.fill(others, self._checked)
+        filled.fill([cell for cell in problems if cell not in filled.packed], self._checked)
         return EmbeddedDays(filled.packed, len(problems) + len(others))
 
     def broken(self, stored: int) -> QualitySurvey:
@@ -174,16 +189,19 @@ class DayReader:
     def packed(self, day: SymbolDay) -> str | None:
         """Return the packed bars of one symbol-day; None if it has none that can be read."""
         cells = self._cells.of_days([day])
-        return next((text for _, text in self._packed(cells)), None) if cells else None
+        return next((text for _, text in self._packed(cells, lambda _: None)), None) if cells else None
 
-    def _packed(self, cells: Sequence[int]) -> Iterator[tuple[int, str]]:
+    def _checked(self, cells: Sequence[int]) -> Iterator[tuple[int, str]]:
+        return self._packed(cells, self._check)
+
+    def _packed(self, cells: Sequence[int], check: Callable[[ColumnarBars], None]) -> Iterator[tuple[int, str]]:
         import pyarrow as pa
 
         from marketpipe.report_page.embedded_days import packed_day
 
         for bars in self._bars([self._cells.day(cell) for cell in cells]):
             table, days = pa.table(bars), self._cells.of_days(part.symbol_day for part in bars.slices)
-            self._check(bars)
+            check(bars)
             for part, cell in zip(bars.slices, days, strict=True):
                 start = self._starts[cell % len(self._starts)]
                 yield cell, packed_day(table.slice(part.offset, part.length), start)
@@ -211,8 +229,9 @@ class DayReader:
 class LiveReport:
     """A store that changes while its page is open: the ``LiveStore`` of a server.
 
-    Facts are collected again if the state has changed, at most once in ``REST`` times as long as that takes: a large
-    store is not assessed without a pause.
+    Facts are collected again if the state has changed, and if they are older than ``LONGEST_AGE`` seconds: a deleted
+    file, new aggregates and a session that ends change no state. At most once in ``REST`` times as long as that takes:
+    a large store is not assessed without a pause.
     """
 
     def __init__(
@@ -222,10 +241,11 @@ class LiveReport:
         self._payload: dict[str, Any] | None = None
         self._facts: StoreFacts | None = None
         self._version: object = None
-        self._due, self._collections, self._collecting = 0.0, 0, threading.Lock()
+        self._due, self._expires, self._collecting = 0.0, 0.0, threading.Lock()
+        self._server, self._changes = secrets.token_hex(8), 0  # no other server's tag is taken for one of this
 
     def payload(self) -> dict[str, Any]:
-        """Return the facts, collected again if the store has changed; or, while a thread does that, the former ones."""
+        """Return the facts, collected again if they may have changed; or, while a thread does that, the former ones."""
         if not self._collecting.acquire(blocking=self._payload is None):
             return self._payload or {}
         try:
@@ -234,16 +254,29 @@ class LiveReport:
             self._collecting.release()
 
     def _current(self) -> dict[str, Any]:
+        now, version = self._store._parts.clock.monotonic(), derived.version_of(self._store._parts)
+        has_changed = version != self._version and now >= self._due
+        if self._payload is None or has_changed or now >= self._expires:
+            found = self._collected(now)
+            self._payload, self._version = self._tagged(found), version
+        return self._payload
+
+    def _collected(self, began: float) -> dict[str, Any]:
         from marketpipe.report_page.payload import payload
 
-        clock, version = self._store._parts.clock, derived.version_of(self._store._parts)
-        if self._payload is None or (version != self._version and clock.monotonic() >= self._due):
-            began, self._collections = clock.monotonic(), self._collections + 1
-            self._facts = collected(self._store, *self._scope, budget=BYTES_CHECKED)
-            self._payload = {**payload(self._facts, live=True), "tag": str(self._collections)}
-            self._version, ended = version, clock.monotonic()
-            self._due = ended + REST * (ended - began)
-        return self._payload
+        self._facts = collected(self._store, *self._scope, budget=BYTES_CHECKED)
+        found = payload(self._facts, live=True)
+        ended = self._store._parts.clock.monotonic()
+        pause = REST * (ended - began)
+        self._due, self._expires = ended + pause, ended + max(pause, LONGEST_AGE)
+        return found
+
+    def _tagged(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the facts with a tag: the former one if they differ by nothing but their moment."""
+        former = self._payload or {}
+        if {**former, "made_at": found["made_at"]} != {**found, "tag": former.get("tag")}:
+            self._changes += 1
+        return {**found, "tag": f"{self._server}-{self._changes}"}
 
     def bars(self, symbol: str, date: str) -> str | None:
         """Return the packed bars of a symbol-day of the report; None if it has none. Raises ``ValidationError``."""

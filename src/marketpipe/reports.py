@@ -269,7 +269,9 @@ class HealthReport:
     """Whether a store is as fresh and as complete as ``metrics`` of its configuration demands.
 
     ``measured_at`` is the moment at which the files were listed. ``lag_sessions``, ``missing`` and ``suspect`` are what
-    the limits are compared with; the last two count symbol-days of sessions that are older than the allowed lag.
+    the limits are compared with; the last two count symbol-days of sessions that are older than the allowed lag, as of
+    ``assessed_at``, and files that are gone now. Coverage is assessed again if checkpoints were written, or after an
+    hour.
     """
 
     reasons: tuple[HealthReason, ...]
@@ -277,6 +279,7 @@ class HealthReport:
     lag_sessions: int | None = None
     missing: int | None = None
     suspect: int | None = None
+    assessed_at: Timestamp | None = None
 
     @property
     def ok(self) -> bool:

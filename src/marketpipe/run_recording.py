@@ -11,6 +11,7 @@ from attrs import define, field
 
 from marketpipe.ingestion.domain.restatement import SymbolAdjustment
 from marketpipe.ingestion.domain.store_status import RunRecord, TotalKey
+from marketpipe.measuring import OUTDATED
 from marketpipe.metrics import RunTotals, series
 from marketpipe.metrics.series import COMPLETED, FAILED, INTERRUPTED
 from marketpipe.parts import Parts
@@ -26,6 +27,7 @@ from marketpipe.shared_kernel.domain.errors import (
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.events import RestatementsAdopted, RestatementsFound, RunFinished
 from marketpipe.storage.application.aggregate_refresher import STOPPED
+from marketpipe.storage.domain.integrity import IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 from . import composition
@@ -56,11 +58,12 @@ class RunRecorder:
         for event in _restatements(run.report):
             publish(event)
         publish(RunFinished(run.kind, state, now, seconds))
-        stated = _stated(run.report)
+        counted = self._totals.take()
         try:
             recorded = composition.known_state(self._parts).runs
-            recorded.record(RunRecord(run.kind, state, now, seconds), self._totals.take(), stated)
+            recorded.record(RunRecord(run.kind, state, now, seconds), counted, _stated(run.report, counted))
         except StateError as error:  # such as that of a store that can only be read: the run itself is over
+            self._totals.put_back(counted)
             logger.info("the end of the run was not recorded: %s", error)
         self._deliver(state != INTERRUPTED)  # a user who stops a run does not wait for verdicts
 
@@ -100,6 +103,8 @@ def _state_of(report: object) -> str | None:
             return _state_of(report.ingestion) if report.ingestion else None
         case AggregationReport():
             return INTERRUPTED if STOPPED in report.failures else COMPLETED if report.ok else FAILED
+        case IntegrityReport():
+            return COMPLETED if report.ok else FAILED
         case AuditReport():
             return FAILED if report.failures or not (report.adopted is None or report.adopted.ok) else COMPLETED
     return COMPLETED
@@ -122,15 +127,21 @@ def _is_of(adjustments: tuple[SymbolAdjustment, ...], day: SymbolDay) -> bool:
     return any(each.symbol == day.symbol and each.first <= day.trading_date <= each.last for each in adjustments)
 
 
+def _adoptable(audit: AuditReport) -> set[SymbolDay]:
+    """Return the days that differ and of which the provider has bars: no audit adopts that there are none."""
+    return {each.comparison.symbol_day for each in audit.restatements} - set(audit.withdrawn)
+
+
 def _adopted(audit: AuditReport) -> list[SymbolDay]:
     """Return the days that differed and whose new bars were stored."""
-    if audit.adopted is None:
-        return []
-    differing = {each.comparison.symbol_day for each in audit.restatements} - set(audit.withdrawn)
-    return [day for day, outcome in audit.adopted.outcomes.items() if day in differing and outcome.error is None]
+    outcomes = audit.adopted.outcomes if audit.adopted else {}
+    return [day for day in _adoptable(audit) if day in outcomes and outcomes[day].error is None]
 
 
-def _stated(report: object) -> Mapping[TotalKey, float]:
-    if not isinstance(report, AuditReport):
-        return {}
-    return {(series.UNADOPTED.name, ()): len(report.restatements) - len(_adopted(report))}
+def _stated(report: object, counted: Mapping[TotalKey, float]) -> Mapping[TotalKey, float]:
+    """Return the totals that a run replaces."""
+    has_outcomes = isinstance(report, IngestionReport) and len(report.outcomes) > 0
+    stated = dict(OUTDATED if has_outcomes or (series.FILES_SYNCED.name, ()) in counted else {})
+    if isinstance(report, AuditReport):
+        stated[series.UNADOPTED.name, ()] = len(_adoptable(report)) - len(_adopted(report))
+    return stated

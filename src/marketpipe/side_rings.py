@@ -152,10 +152,10 @@ def official_validator(parts: Parts) -> OfficialDayValidator:
     from marketpipe.validation.infrastructure.business_rule_validator import BusinessRuleValidator
     from marketpipe.validation.infrastructure.column_masks import official_day_columns
     from marketpipe.validation.infrastructure.columnar_validator import ColumnarValidator
-    from marketpipe.validation.infrastructure.schema_validator import SchemaValidator, bar_schema
+    from marketpipe.validation.infrastructure.schema_validator import bar_schema_validator
 
     rules = BusinessRuleValidator(RuleBook.of_official_days(parts.config.validation.severities))
-    schema, kind = SchemaValidator(bar_schema(), is_ours=True), SessionKind.EXTENDED
+    schema, kind = bar_schema_validator(), SessionKind.EXTENDED
     columnar = ColumnarValidator(schema, rules, composition.calendar(parts), kind, official_day_columns)
     return OfficialDayValidator(columnar.validate, parts.bus, parts.clock)
 

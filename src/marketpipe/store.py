@@ -104,7 +104,7 @@ class Store:
             RunRecorder(parts, totals, lambda assess: monitoring.deliver(self, assess=assess)),
         )
         self._monitor = StoreMonitor(self)
-        monitoring.claim_name(self)
+        monitoring.begin(self)
         self._observer.observe(self._parts.bus)
         self._parts.bus.observe(Event, log_event)
 

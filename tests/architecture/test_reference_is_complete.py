@@ -14,7 +14,7 @@ import marketpipe
 from marketpipe import Pipeline, PipelineConfig, testing
 from marketpipe.cli import COMMANDS, app_for
 from marketpipe.config.classes import SECTIONS, known_keys
-from marketpipe.metrics.series import ALL, BUILD_INFO, Origin, Series
+from marketpipe.metrics.series import ALL, Origin, Series
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES, OFFICIAL_DAY_RULES, SEQUENCE_RULES
 from tests.support import dashboard_files
 
@@ -88,7 +88,7 @@ def test_every_rule_metric_alert_and_exit_code_is_on_its_page() -> None:
 
 
 def _in_order() -> list[Series]:
-    return [*(series for origin in Origin for series in ALL if series.origin is origin), BUILD_INFO]
+    return [series for origin in Origin for series in ALL if series.origin is origin]
 
 
 def test_every_file_of_a_store_is_on_the_page(tmp_path: Path) -> None:

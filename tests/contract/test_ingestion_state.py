@@ -780,5 +780,5 @@ def test_what_runs_counted_is_added_up_and_what_they_state_is_replaced(state: In
         state.runs.record(RunRecord("audit", "completed", NOW, 1.0), {errors: 2}, {unadopted: 3})
     assert state.runs.totals() == {errors: 4, unadopted: 3}
 
-    state.runs.state({unadopted: 0})
+    state.runs.replace_totals({unadopted: 0})
     assert state.runs.totals() == {errors: 4, unadopted: 0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,9 +133,10 @@ def _again_and_again(
     ended: Callable[[], object],
     errors: list[BaseException],
 ) -> None:
-    """Each time as another process would: with a pipeline of its own."""
+    """Each time as another process would: with a pipeline of its own, and not all the time."""
     try:
         while ended() is None:
+            time.sleep(0.15)
             with opened(config, folder) as pipeline:
                 try:
                     work(pipeline)

@@ -1,6 +1,6 @@
 """The real command line on disks that are full: real ones of a few KiB where they can be mounted, pretended ones else.
 
-Pretended is each write in a run of its own, of which every 30th is tried; real are disks that grow by 96 KiB. The
+Pretended is each write in a run of its own, of which every 60th is tried; real are disks that grow by 96 KiB. The
 environment variable MARKETPIPE_FULL_STRIDE=1 tries every write and every size.
 """
 
@@ -32,7 +32,7 @@ from tests.support.small_store import (
     settled,
 )
 
-WRITES = int(os.environ.get("MARKETPIPE_FULL_STRIDE", "30"))
+WRITES = int(os.environ.get("MARKETPIPE_FULL_STRIDE", "60"))
 PAGES = int(os.environ.get("MARKETPIPE_FULL_STRIDE", "24"))
 NO_ROOM = ("No space left on device", "disk is full", "disk I/O error", "unable to open database", "readonly database")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from attrs import define, field
 
 from marketpipe.testing import Response
 from tests.support.alpaca_loopback import AlpacaLoopback
-from tests.support.child_processes import Popen, wait_until
+from tests.support.child_processes import wait_until
 from tests.support.cli_process import KEYS, marketpipe, start_marketpipe
 from tests.support.shared_store import (
     BARS,
@@ -30,6 +29,7 @@ from tests.support.shared_store import (
     seed,
     write_config,
 )
+from tests.support.started_cli import StartedCli
 
 pytestmark = pytest.mark.slow
 VICTIM, OTHER = "key-of-the-victim", KEYS["ALPACA_KEY"]
@@ -68,7 +68,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @contextmanager
-def with_days_in_hand(market: _Market, folder: Path) -> Iterator[tuple[Popen[str], list[str]]]:
+def with_days_in_hand(market: _Market, folder: Path) -> Iterator[tuple[StartedCli, list[str]]]:
     """The victim, who has recorded something and waits for more, and the command that it was started with."""
     with market.provider:
         config = write_config(folder, market.provider.url)
@@ -162,14 +162,14 @@ def test_expired_leases_of_a_stopped_process_are_taken_over_and_not_written_agai
     assert states == [("completed",), ("completed",)]
 
 
-def _is_stopped_between_writes(victim: Popen[str], folder: Path) -> bool:
+def _is_stopped_between_writes(victim: StartedCli, folder: Path) -> bool:
     """One that is stopped while it stores, or writes to the state, is waited for without end (ADR 0012)."""
     with closing(connect(folder)) as state, state:
         state.execute("BEGIN IMMEDIATE")
         if state.execute(LEASES_HELD).fetchone():
             return False
         victim.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, victim.pid, os.WSTOPPED | os.WNOWAIT)
+        victim.wait_until_stopped()
     return True
 
 

@@ -1,6 +1,6 @@
 """The real command line, killed with SIGKILL before and after system calls that change something, and run again.
 
-A run has some hundred such moments. One of 96 is tried by default (of a drop, which has fewer, one of 32), and each
+A run has some hundred such moments. One of 192 is tried by default (of a drop, which has fewer, one of 64), and each
 time the run after it is killed too, after a random time. CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the
 environment.
 """
@@ -24,10 +24,10 @@ from tests.support.json_server import JsonServer
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, current, files, known, settled
 
 KILLED = -signal.SIGKILL
-STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "96"))
+STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "192"))
 DROP_STRIDE = max(1, STRIDE // 3)
-HALVES = (0, 1)
-"""The moments of a run are dealt out to two tests, which run on different processors."""
+HALVES = (0, 1) if STRIDE == 1 else (0,)
+"""If they are many, the moments of a run are dealt out to two tests, which run on different processors."""
 AT_MOST_SECONDS = 0.3
 """About as long as a run takes, most of which is spent before it changes anything."""
 

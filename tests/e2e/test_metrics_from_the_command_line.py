@@ -73,6 +73,7 @@ def test_metrics_are_written_to_a_file_for_node_exporter(store: Path) -> None:
     [
         (["--serve", "--textfile", "mp.prom"], "--serve goes on until Ctrl-C"),
         (["--port", "9000"], "--host and --port belong to --serve"),
+        (["--json", "--serve"], "--json prints the metrics: leave out --serve"),
         (["--textfile", "mp.txt"], "expected a path that ends in .prom"),
         (["--push", "127.0.0.1:9091"], "expected a URL such as http://127.0.0.1:9091"),
     ],

@@ -25,9 +25,10 @@ from marketpipe.shared_kernel.domain.errors import MarketPipeError, ProviderErro
 from marketpipe.testing import READERS, FakeClock, Response, bars_request
 from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.child_processes import Popen
-from tests.support.cli_process import start_marketpipe
+from tests.support.cli_process import start_fresh_marketpipe, start_marketpipe
 from tests.support.clients import KEY, SECRET, AlpacaSetting, exchange
 from tests.support.echoing_answers import ANSWERS, DIFFERENTLY_WRITTEN, PAIR
+from tests.support.started_cli import StartedCli
 from tests.support.traces_of_secrets import dump_of, everything_in, found_in, pretty_dump_of
 from tests.support.wire_server import SILENCE, Wire, WireServer
 
@@ -216,8 +217,10 @@ def _write(file: Path, url: str, feed: str) -> None:
     )
 
 
-def _start(name: str, folder: Path) -> Popen[str]:
+def _start(name: str, folder: Path) -> Popen[str] | StartedCli:
     words = ["--debug", "ingest", "--config", "marketpipe.yaml"]
     if name == "option":
         words += [f"--secret={SECRET}"]
-    return start_marketpipe(*words, cwd=folder, env={**ENVIRONMENT, "PYTHONFAULTHANDLER": "1"})
+    if name == "killed":  # a new interpreter dumps where it was
+        return start_fresh_marketpipe(*words, cwd=folder, env={**ENVIRONMENT, "PYTHONFAULTHANDLER": "1"})
+    return start_marketpipe(*words, cwd=folder, env=ENVIRONMENT)

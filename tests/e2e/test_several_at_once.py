@@ -14,7 +14,7 @@ import pytest
 
 from marketpipe import load_ohlcv
 from tests.support.alpaca_loopback import AlpacaLoopback
-from tests.support.child_processes import LONGEST_SECONDS, Popen, wait_until
+from tests.support.child_processes import LONGEST_SECONDS, wait_until
 from tests.support.cli_process import KEYS, marketpipe, result_of, start_marketpipe
 from tests.support.shared_store import (
     BARS,
@@ -31,6 +31,7 @@ from tests.support.shared_store import (
     slowly,
     write_config,
 )
+from tests.support.started_cli import StartedCli
 
 pytestmark = pytest.mark.slow
 
@@ -112,11 +113,11 @@ def test_one_limit_holds_for_all_processes_together(tmp_path: Path) -> None:
     assert not any(KEYS["ALPACA_KEY"] in name for name in names)
 
 
-def _watched(folder: Path, processes: list[Popen[str]]) -> Iterator[Counter[tuple[str, str]]]:
+def _watched(folder: Path, processes: list[StartedCli]) -> Iterator[Counter[tuple[str, str]]]:
     while any(process.poll() is None for process in processes):
         if list((folder / "data").rglob("*.parquet")):
             yield from _whole_days(folder).values()
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def _whole_days(folder: Path) -> dict[str, Counter[tuple[str, str]]]:

@@ -109,6 +109,7 @@ def test_an_export_as_of_a_moment_has_the_bars_of_then(tmp_path: Path) -> None:
         (("bars.csv", "A", "2024-01-03", "2024-01-05"), "nothing was exported"),
         (("bars.txt",), "the ending names no format"),
         (("store/data/bars.csv",), "is inside the store"),
+        (("store/state/bars.csv",), "is inside the store"),
     ],
 )
 def test_what_cannot_be_exported_leaves_no_file(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:

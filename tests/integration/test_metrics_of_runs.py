@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
@@ -57,6 +59,35 @@ def test_a_run_is_recorded_with_its_kind_its_state_and_what_it_counted(tmp_path:
         assert _value(registry, tmp_path, "jobs_total", job_kind=kind, state="completed") == 1
         assert _value(registry, tmp_path, "jobs_total", job_kind=kind, state="failed") == 0
         assert _value(registry, tmp_path, "job_seconds_total", job_kind=kind) == 0  # the clock stands still
+
+
+def test_a_verification_that_finds_damage_has_failed(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with _pipeline(config(tmp_path, ["AAPL"], TUESDAY, FRIDAY), ScriptedProvider(BARS), registry) as made:
+        made.ingest()
+        (file,) = (tmp_path / "data").rglob("day=03.parquet")
+        file.write_bytes(b"altered")
+        assert not made.verify().ok
+
+    assert _value(registry, tmp_path, "jobs_total", job_kind="verify", state="failed") == 1
+
+
+def test_what_a_run_counted_while_its_end_could_not_be_recorded_is_kept_by_the_next_one(tmp_path: Path) -> None:
+    settings, database = config(tmp_path, ["AAPL"], TUESDAY, FRIDAY), tmp_path / "state" / "marketpipe.sqlite"
+
+    def refuse_or_allow(event: RunFinished) -> None:
+        change = "runs RENAME TO hidden" if event.kind == "ingest" else "hidden RENAME TO runs"
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute(f"ALTER TABLE {change}")
+
+    with _pipeline(settings, ScriptedProvider(BARS), CollectorRegistry()) as made:
+        made.subscribe(RunFinished, refuse_or_allow)
+        made.ingest()
+        made.verify()
+
+    state = _state(tmp_path)
+    assert state.runs.totals()["bars_ingested_total", ()] == 20
+    state.close()
 
 
 def test_the_totals_of_several_processes_add_up(tmp_path: Path) -> None:
@@ -130,6 +161,21 @@ def test_an_audit_counts_what_it_found_and_what_was_adopted(tmp_path: Path) -> N
     assert _value(registry, tmp_path, "restatements_adopted_total", source="audit") == 2
     state = _state(tmp_path)
     assert state.runs.totals()["audit_unadopted_symbol_days", ()] == 0
+    state.close()
+
+
+def test_a_day_that_the_provider_has_withdrawn_does_not_stay_unadopted_for_ever(tmp_path: Path) -> None:
+    provider = ScriptedProvider({"AAPL": dict(BARS["AAPL"])})
+    settings = config(tmp_path, ["AAPL"], TUESDAY, FRIDAY)
+    with _pipeline(settings, provider, CollectorRegistry()) as made:
+        made.ingest()
+        del provider.bars["AAPL"][WEDNESDAY]
+        provider.bars["AAPL"][THURSDAY] = minutes(THURSDAY, 5, price=101.0)
+        report = made.audit(start=TUESDAY)
+
+    state = _state(tmp_path)
+    assert (len(report.restatements), len(report.withdrawn)) == (2, 1)
+    assert state.runs.totals()["audit_unadopted_symbol_days", ()] == 1
     state.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from marketpipe.report_page.payload import packed
 from marketpipe.report_page.server import ReportServer
 from marketpipe.reporting import LiveReport
 from tests.support.browser import NARROW, WIDE, chromium, complaints, resize, wait_for
+from tests.support.documented_pages import ROOT, Interpreter, Reader, blocks
 from tests.support.pipeline_ring import FRIDAY, THURSDAY, WEDNESDAY, minutes
 from tests.support.reported_store import facts_in, provider, reported_store
 
@@ -30,6 +32,8 @@ const field = document.querySelector(arguments[0]);
 field.value = arguments[1];
 field.dispatchEvent(new InputEvent('input', {bubbles: true}));
 """
+CARDS = "return document.querySelector('.cards').innerText"
+BAD_CARDS = "return [...document.querySelectorAll('.cards li.bad')].map(card => card.dataset.total)"
 VIEWS = ("overview", "completeness", "gaps", "quality", "restatements", "official", "volumes", "aggregates", "day")
 
 
@@ -69,6 +73,13 @@ def large_page(facts: dict[str, Any]) -> str:
     return rendered({**facts, **many}, bars)
 
 
+def answer_to(server: ReportServer, request: str) -> str:
+    """Return the answer to a request as it is sent."""
+    with socket.create_connection(("127.0.0.1", int(server.address.rstrip("/").rpartition(":")[2])), 10) as connection:
+        connection.sendall(request.encode())
+        return connection.makefile().read()
+
+
 def opened(browser: Chrome, place: str) -> str:
     """Open a view, wait until it and its charts are drawn, and return its text."""
     run(browser, "document.documentElement.dataset.ready = ''; location.hash = ''; location.hash = arguments[0]", place)
@@ -95,6 +106,8 @@ def test_a_reason_that_is_a_script_is_shown_and_does_not_run(browser: Chrome) ->
 
     assert "</script><script>window.hacked=1</script>" in text
     assert "\\u202e" in text
+    assert "neighbours, the symbol's own sessions before and after" in text
+    assert run(browser, "return document.querySelector('#gaps td abbr').title").startswith("record: what was recorded")
     assert run(browser, "return window.hacked === undefined && document.querySelector('img') === null")
 
 
@@ -204,6 +217,8 @@ def test_a_symbol_day_has_its_candles_and_marks_the_minutes_without_bars(browser
     assert volume["y"] == [row["volume"] for row in stored]
     (daily,) = run(browser, "return document.querySelectorAll('#day .chart')[1].data")
     assert (daily["type"], daily["open"]) == ("candlestick", [250.0] * 4)
+    opened(browser, f"day/MSFT/{FRIDAY}")
+    assert run(browser, "return [...drawn].every(chart => chart.isConnected)")
 
 
 def test_a_day_without_bars_says_why(browser: Chrome) -> None:
@@ -261,6 +276,15 @@ def test_the_live_page_shows_what_has_changed_and_bars_that_are_in_no_file(brows
             title = "return document.getElementById('overview-title').textContent"
             wait_for(lambda: run(browser, title).startswith("Complete"), "newer facts")
             assert "1 symbol" in opened(browser, "completeness").split("\n")
+            opened(browser, "overview")
+            assert run(browser, BAD_CARDS) == []
+            next((tmp_path / "revisions").rglob("*.parquet")).unlink()
+            source.bars["MSFT"][FRIDAY] = minutes(FRIDAY, 40, price=251.0)
+            store.audit("MSFT", FRIDAY, FRIDAY, adopt=True)
+            wait_for(lambda: run(browser, BAD_CARDS) == ["lost"], "the card of lost files")
+            live = run(browser, CARDS)
+            browser.refresh()
+            assert run(browser, CARDS) == live
             assert complaints(browser) == []
         finally:
             browser.get(page)
@@ -285,7 +309,9 @@ def test_the_server_answers_this_machine_only(store: Pipeline) -> None:
     try:
         with httpx.Client(base_url=server.address, trust_env=False) as client:
             page, facts = client.get("/"), client.get("/facts")
-            again = client.get("/facts", headers={"If-None-Match": facts.json()["tag"]})
+            known = {name: facts.json()[name] for name in ("tag", "made_at")}
+            again = client.get("/facts", headers={"If-None-Match": known["tag"]})
+            head, capital = client.head("/"), client.get("/facts", headers={"Host": "LOCALHOST:80"})
             bars = client.get("/bars", params={"symbol": "MSFT", "date": THURSDAY})
             absent = [
                 client.get("/bars", params={"symbol": "BRK.B", "date": THURSDAY}).status_code,
@@ -293,12 +319,39 @@ def test_the_server_answers_this_machine_only(store: Pipeline) -> None:
                 client.get("/state/marketpipe.sqlite").status_code,
             ]
             foreign = client.get("/", headers={"Host": "attacker.example:80"})
+            malformed = answer_to(server, "GET http://[bad/ HTTP/1.0\r\nHost: localhost\r\n\r\n")
     finally:
         server.close()
 
-    assert (page.status_code, facts.status_code, again.status_code, bars.status_code) == (200, 200, 304, 200)
+    assert (page.status_code, facts.status_code, capital.status_code, bars.status_code) == (200, 200, 200, 200)
+    assert again.json() == known
+    assert (head.status_code, head.text, head.headers["content-length"]) == (200, "", page.headers["content-length"])
+    assert malformed.startswith("HTTP/1.0 400")
     assert "connect-src &#39;self&#39;" in page.text
     assert page.headers["x-frame-options"] == "DENY"
     assert absent == [404, 400, 404]
     assert foreign.status_code == 403
     assert not any(thread.name == "marketpipe-report" for thread in threading.enumerate())
+
+
+def test_a_request_that_is_half_sent_keeps_no_thread(store: Pipeline) -> None:
+    server = ReportServer(LiveReport(store, None, None, None), longest_silence=0.1)
+    try:
+        assert answer_to(server, "GET / HTTP/1.0\r\nHost: loc") == ""
+    finally:
+        server.close()
+
+
+def test_the_plot_of_the_tutorial_is_drawn(browser: Chrome, tmp_path: Path) -> None:
+    needed = ("marketpipe init", "marketpipe ingest", "import plotly")
+    with Interpreter() as interpreter:
+        reader = Reader(tmp_path, interpreter)
+        for block in blocks(ROOT / "docs" / "tutorial.md"):
+            if block.language in ("sh", "python") and block.text.startswith(needed):
+                reader.follow(block)
+    complaints(browser)
+    browser.get((tmp_path / "aapl.html").as_uri())
+    candles = "return document.querySelectorAll('.boxlayer path.box').length"
+    drawn = wait_for(lambda: run(browser, candles), "the candles of the tutorial")
+    assert drawn == 2 * 92  # the slider below has them too
+    assert complaints(browser) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import signal
 import sys
@@ -17,10 +18,12 @@ import numpy as np
 import pytest
 
 from marketpipe import ConfigurationError, Pipeline, ReportPage
+from marketpipe.reporting import BARS_MB, LONGEST_AGE, LiveReport
+from marketpipe.testing import FakeClock
 from tests.support.child_processes import start
 from tests.support.in_process_cli import run_in_process
-from tests.support.pipeline_ring import FRIDAY, THURSDAY, TUESDAY, WEDNESDAY, fingerprints, minutes
-from tests.support.reported_store import DATES, SYMBOLS, facts_in, reported_store
+from tests.support.pipeline_ring import FRIDAY, THURSDAY, TUESDAY, WEDNESDAY, fingerprints, minutes, pipeline
+from tests.support.reported_store import DATES, SYMBOLS, facts_in, provider, reported_store
 from tests.support.run_environment import environment
 
 
@@ -118,6 +121,51 @@ def test_bars_of_problems_come_first_if_not_all_fit(store: Pipeline) -> None:
     assert SYMBOLS.index("MSFT") * 4 + DATES.index(THURSDAY) in cells  # it was restated
 
 
+@pytest.mark.parametrize(("megabytes", "read"), [(0, 0), (0.002, 8), (1, 8)])
+def test_no_symbol_day_is_checked_twice(store: Pipeline, megabytes: float, read: int) -> None:
+    broken = facts_in(store.report(bars_mb=megabytes).html)["broken"]
+
+    assert (broken["read"], broken["all"]) == (read, 8)
+    assert [rule["bars"] for rule in broken["rules"] if rule["rule"] == "vwap_within_range"] == [1] * bool(read)
+
+
+def test_a_live_page_shows_within_a_minute_what_changes_no_state(tmp_path: Path) -> None:
+    with reported_store(tmp_path) as store:
+        clock, live = store._parts.clock, LiveReport(store, None, None, None)
+        assert isinstance(clock, FakeClock)
+        first = live.payload()
+        before = unpacked(first["columns"]["volume"])
+        next((tmp_path / "data" / "symbol=MSFT").rglob("*.parquet")).unlink()
+        assert live.payload() == first
+        clock.advance(LONGEST_AGE)
+        second = live.payload()
+        clock.advance(LONGEST_AGE)
+        third = live.payload()
+
+    assert second["tag"] != first["tag"]
+    gone = np.isnan(unpacked(second["columns"]["volume"])) & np.isfinite(before)
+    assert np.count_nonzero(gone) == 1  # the figures of its minutes agree with nothing
+    assert second["totals"]["problems"] == first["totals"]["problems"] + 1
+    assert third == {**second, "made_at": third["made_at"]}  # nothing is drawn again
+    assert third["made_at"] > second["made_at"]
+
+
+def test_a_live_page_goes_on_with_the_state_that_was_recovered(tmp_path: Path) -> None:
+    with reported_store(tmp_path) as made:
+        settings = made.config
+    with pipeline(settings, provider(), FakeClock()) as reading:
+        live = LiveReport(reading, None, None, None)
+        jobs = live.payload()["jobs"]
+        assert run_in_process("recover", "--force", cwd=tmp_path).code == 0
+        assert (len(jobs), live.payload()["jobs"]) == (2, [])
+
+
+def test_the_facts_of_another_server_are_not_taken_for_those_of_this(store: Pipeline) -> None:
+    tags = {LiveReport(store, None, None, None).payload()["tag"] for _ in range(2)}
+
+    assert len(tags) == 2
+
+
 def test_no_text_of_others_can_leave_its_place(page: ReportPage) -> None:
     assert "window.hacked=1</script>" not in page.html
     assert "<img src=x" not in page.html
@@ -175,9 +223,41 @@ def test_a_page_does_not_replace_a_file_unless_it_is_told_to(page: ReportPage, t
     page.write(path, overwrite=True)
     with pytest.raises(ConfigurationError, match="no folder"):
         page.write(tmp_path / "nowhere" / "report.html")
-    with pytest.raises(ConfigurationError, match="is a folder"):
+    with pytest.raises(ConfigurationError, match="is not a file"):
         page.write(tmp_path)
+    with pytest.raises(ConfigurationError, match="too long; give another name"):
+        page.write(tmp_path / ("a" * 300))
+    page.write(tmp_path / ("a" * 255)).unlink()
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "state/marketpipe.sqlite",
+        "state/report.html",
+        "data/symbol=AAPL/year=2024/month=01/day=02.parquet",
+        *(f"{area}/report.html" for area in ("data", "official", "revisions", "aggregates", "quarantine")),
+        "notes.yaml",
+        "pipe",
+    ],
+)
+def test_no_page_replaces_a_file_of_the_store_or_what_is_no_page(store: Pipeline, page: ReportPage, place: str) -> None:
+    root = store.config.output_path.parent
+    (root / "notes.yaml").write_text("symbols: []")
+    (root / "pipe").unlink(missing_ok=True)
+    os.mkfifo(root / "pipe")
+    before = fingerprints(root / "state") | fingerprints(root / "data")
+
+    with pytest.raises(ConfigurationError, match=r"inside the store|no HTML page|not a file"):
+        page.write(root / place, overwrite=True)
+    refused = run_in_process("report", "--output", place, "--overwrite", "--bars-mb", "-1", cwd=root)
+
+    assert refused.code == 2
+    assert "bars_mb" not in refused.err  # it is refused before anything else
+    assert fingerprints(root / "state") | fingerprints(root / "data") == before
+    (root / "pipe").unlink()
+    (root / "notes.yaml").unlink()
 
 
 def test_the_command_serves_the_page_until_it_is_interrupted(store: Pipeline, tmp_path: Path) -> None:
@@ -192,6 +272,21 @@ def test_the_command_serves_the_page_until_it_is_interrupted(store: Pipeline, tm
     assert served.wait(60) == 130
     assert facts_in(page.text)["live"] is True
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--serve", "--output", "x.html", "--bars-mb", "0"), "leave out --output, --bars-mb"),
+        (("--serve", "--overwrite", "--json"), "leave out --overwrite, --json"),
+        (("--port", "8780"), "--port belongs to --serve"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(options: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    refused = run_in_process("report", *options, cwd=tmp_path)
+
+    assert (refused.code, message in " ".join(refused.err.split())) == (2, True), refused.err
+    assert f"usually {BARS_MB:g}" in " ".join(run_in_process("report", "--help", cwd=tmp_path).out.split())
 
 
 def test_the_command_writes_the_page_and_refuses_what_is_in_its_place(store: Pipeline, tmp_path: Path) -> None:

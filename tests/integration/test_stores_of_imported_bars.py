@@ -281,11 +281,10 @@ def test_bars_of_another_import_are_not_taken_for_those_that_are_named(
     mistyped = PipelineConfig(
         provider=other, symbols=["AAPL"], start=FIRST, end=DATES[1], root=without_the_third, timeframes=[]
     )
-    with (
-        Pipeline(mistyped, registry=CollectorRegistry(), clock=FakeClock()) as pipeline,
-        pytest.raises(DatasetMismatchError, match=r"import:mine(?s:.)*or provider: import:mine"),
-    ):
-        pipeline.coverage()
+    with Pipeline(mistyped, registry=CollectorRegistry(), clock=FakeClock()) as pipeline:
+        for judged in (pipeline.coverage, pipeline.report):
+            with pytest.raises(DatasetMismatchError, match=r"import:mine(?s:.)*or provider: import:mine"):
+                judged()
     assert get("AAPL", FIRST, DATES[1], timeframe, root=without_the_third, provider="import:mine").num_rows
 
 

@@ -15,9 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess, Popen
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-__all__ = ["PIPE", "CompletedProcess", "Popen", "ended_with_the_test", "guarded", "run", "start", "wait_until"]
+__all__ = [
+    "PIPE",
+    "CompletedProcess",
+    "Popen",
+    "ended_with_the_test",
+    "ends_with_the_test",
+    "guarded",
+    "run",
+    "start",
+    "wait_until",
+]
 
 RUN_MARK: Final = "MARKETPIPE_TEST_RUN"
 LONGEST_SECONDS: Final = 300
@@ -28,7 +38,30 @@ PROCESSES: Final = Path("/proc")
 OF_PYTHON: Final = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 """Helper processes that ``multiprocessing`` keeps until the interpreter that started them ends."""
 
-_started: list[Popen[Any]] = []
+
+class Started(Protocol):
+    """A process that leads a session of its own."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def close(self) -> None:
+        """Close its streams and wait for its end."""
+
+
+class _OfPopen:
+    def __init__(self, process: Popen[Any]) -> None:
+        self._process, self.pid = process, process.pid
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def close(self) -> None:
+        self._process.__exit__(None, None, None)
+
+
+_started: list[Started] = []
 
 
 def start(command: Sequence[str], *, outlives_test: bool = False, **options: Any) -> Popen[Any]:
@@ -40,8 +73,13 @@ def start(command: Sequence[str], *, outlives_test: bool = False, **options: Any
     settings = {"stdout": PIPE, "stderr": PIPE, "text": True, "start_new_session": True, **options}
     process: Popen[Any] = subprocess.Popen(command, **settings)
     if not outlives_test:
-        _started.append(process)
+        ends_with_the_test(_OfPopen(process))
     return process
+
+
+def ends_with_the_test(process: Started) -> None:
+    """Kill it, and close it, at the end of the test that runs."""
+    _started.append(process)
 
 
 def run(command: Sequence[str], *, check: bool = False, seconds: float = LONGEST_SECONDS, **options: Any) -> Any:
@@ -75,12 +113,11 @@ def ended_with_the_test() -> Iterator[None]:
         for process in _started[before:]:
             if process.poll() is None:
                 _kill_session(process)
-            with process:
-                """Close the streams of a process and wait for its end."""
+            process.close()
         del _started[before:]
 
 
-def _kill_session(process: Popen[Any]) -> None:
+def _kill_session(process: Started | Popen[Any]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 

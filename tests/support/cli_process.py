@@ -11,6 +11,7 @@ from typing import Any
 from tests.support.child_processes import CompletedProcess, Popen, run, start
 from tests.support.json_server import shared
 from tests.support.run_environment import KEYS, environment
+from tests.support.started_cli import StartedCli
 
 __all__ = [
     "KEYS",
@@ -18,6 +19,7 @@ __all__ = [
     "fresh_marketpipe",
     "marketpipe",
     "result_of",
+    "start_fresh_marketpipe",
     "start_marketpipe",
 ]
 
@@ -33,7 +35,12 @@ def fresh_marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = Non
     return run(_command(words), cwd=cwd, env=environment(env))
 
 
-def start_marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> Popen[str]:
+def start_marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> StartedCli:
+    """Start the command line in a fork as well, and leave it running."""
+    return StartedCli(shared("plain_cli"), words, cwd, environment(env))
+
+
+def start_fresh_marketpipe(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> Popen[str]:
     """Start the command line in a new interpreter and leave it running."""
     return start(_command(words), cwd=cwd, env=environment(env))
 

@@ -14,7 +14,7 @@ ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / "dashboards"
 DASHBOARD: Final = FOLDER / "grafana" / "marketpipe.json"
 RULES: Final = (FOLDER / "prometheus" / "recording_rules.yml", FOLDER / "prometheus" / "alerts.yml")
-RULE_TESTS: Final = FOLDER / "prometheus" / "tests" / "alerts_test.yml"
+RULE_TESTS: Final = [FOLDER / "prometheus" / "tests" / f"{name}_test.yml" for name in ("alerts", "weekends")]
 INTERVAL: Final = "$__rate_interval"
 """What Grafana replaces by four scrape intervals at least."""
 

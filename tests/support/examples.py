@@ -8,7 +8,7 @@ from typing import Final
 from hypothesis import settings
 
 ALL: Final = "MARKETPIPE_ALL_EXAMPLES" in os.environ
-SOME: Final = 6
+SOME: Final = 10
 """One of so many examples is tried in ``make test``, but at least ``FEWEST``."""
 FEWEST: Final = 3
 

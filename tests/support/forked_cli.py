@@ -66,19 +66,28 @@ def run_forked(
     Return its exit code, or minus the signal that killed it. Standard output goes to ``printed``; so does standard
     error, unless there is a file ``errors`` for it.
     """
+    place = Path(cwd)
+    with (place / printed).open("a") as output, (place / (errors or printed)).open("a") as error_output:
+        child = start_forked(words, cwd, prepare, output.fileno(), error_output.fileno(), end)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)  # if it has ended already, it is a zombie until its exit code is read
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def start_forked(
+    words: Sequence[str], cwd: str, prepare: Callable[[], None], output: int, error_output: int, end: Callable[[], None]
+) -> int:
+    """Start what ``run_forked`` runs, and return the id of the process. It writes to these file descriptors."""
     child = os.fork()
     if child:
-        if kill_after is not None:
-            time.sleep(kill_after)
-            os.kill(child, signal.SIGKILL)  # if it has ended already, it is a zombie until its exit code is read
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    os.chdir(cwd)
-    with printed.open("a") as output, (errors or printed).open("a") as error_output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(error_output.fileno(), 2)
-    sys.argv = ["marketpipe", *words]
+        return child
     code = 70
     try:
+        os.chdir(cwd)
+        os.dup2(output, 1)
+        os.dup2(error_output, 2)
+        sys.argv = ["marketpipe", *words]
         prepare()
         code = _command_line()
         end()

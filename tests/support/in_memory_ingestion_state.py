@@ -337,9 +337,9 @@ class InMemoryRuns:
     def record(self, run: RunRecord, counted: Mapping[TotalKey, float], stated: Mapping[TotalKey, float]) -> None:
         self._runs[run.kind, run.state] = run
         self._totals.update({key: self._totals.get(key, 0.0) + value for key, value in counted.items()})
-        self.state(stated)
+        self.replace_totals(stated)
 
-    def state(self, values: Mapping[TotalKey, float]) -> None:
+    def replace_totals(self, values: Mapping[TotalKey, float]) -> None:
         self._totals.update(values)
 
     def latest(self) -> Sequence[RunRecord]:

@@ -10,6 +10,8 @@ from attrs import frozen
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from tests.support.examples import ALL, FEWEST
+
 FACTOR = int(os.environ.get("MARKETPIPE_FUZZ_FACTOR", "1"))
 """Factor for the number of examples. If it is above 1, every run uses other examples."""
 
@@ -85,7 +87,9 @@ symbols = st.sampled_from(["AAPL", *ODD_SYMBOLS])
 
 
 def fuzzed(examples: int) -> settings:
-    return settings(max_examples=examples * FACTOR, derandomize=FACTOR == 1)
+    """Return the settings of a test that tries so many examples if all are wanted, else half of them."""
+    count = examples if ALL or FACTOR > 1 else max(FEWEST, examples // 2)
+    return settings(max_examples=count * FACTOR, derandomize=FACTOR == 1)
 
 
 @frozen

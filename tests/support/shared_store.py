@@ -19,8 +19,9 @@ from marketpipe import Pipeline
 from marketpipe.config import Credentials, load_config
 from marketpipe.testing import Response
 from tests.support.alpaca_loopback import AlpacaLoopback, record
-from tests.support.child_processes import LONGEST_SECONDS, Popen
+from tests.support.child_processes import LONGEST_SECONDS
 from tests.support.cli_process import KEYS
+from tests.support.started_cli import StartedCli
 
 SYMBOLS = [f"S{i:02d}" for i in range(8)]
 DAYS = ["2024-03-04", "2024-03-05", "2024-03-06", "2024-03-07", "2024-03-08"]
@@ -74,7 +75,7 @@ def new_york_date(moment: str) -> str:
     return str(datetime.fromisoformat(moment).astimezone(NEW_YORK).date())
 
 
-def ends_well(processes: list[Popen[str]]) -> None:
+def ends_well(processes: list[StartedCli]) -> None:
     try:
         for process in processes:
             _, errors = process.communicate(timeout=LONGEST_SECONDS)

@@ -24,7 +24,8 @@ from marketpipe import (
     Pipeline,
     PipelineConfig,
 )
-from marketpipe.metrics import metrics_in
+from marketpipe.metrics import StoreLabels, metrics_in, series
+from marketpipe.metrics.exposition import Sample, families_of, stores_in
 from marketpipe.metrics_server import MetricsServer
 from marketpipe.shared_kernel.domain.errors import PipelineClosedError
 from marketpipe.shared_kernel.events import JobStarted
@@ -51,7 +52,7 @@ def _alpaca(folder: Path, url: str) -> PipelineConfig:
 
 def test_the_server_serves_a_registry_on_loopback() -> None:
     registry = CollectorRegistry()
-    metrics_in(registry).retries.labels("us", "alpaca", "extended").inc(3)
+    metrics_in(registry).counter(series.RETRIES).labels("us", "alpaca", "extended").inc(3)
     with MetricsServer(registry, port=0) as server:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", server.address)
         text = urllib.request.urlopen(server.address, timeout=60).read().decode()
@@ -60,6 +61,43 @@ def test_the_server_serves_a_registry_on_loopback() -> None:
     assert 'marketpipe_retries_total{provider="alpaca",session="extended",store="us"} 3.0' in text
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(address, timeout=1)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "[bad"])
+def test_a_request_that_names_another_host_is_refused_on_loopback(host: str) -> None:
+    with MetricsServer(CollectorRegistry(), port=0) as server:
+        for place in ("/metrics", "/readyz"):
+            request = urllib.request.Request(server.address.replace("/metrics", place), headers={"Host": host})
+            with pytest.raises(urllib.error.HTTPError) as refusal:
+                urllib.request.urlopen(request, timeout=60)
+            with refusal.value as answer:
+                assert answer.code == 403
+        own = urllib.request.Request(server.address, headers={"Host": "LOCALHOST:8000"})
+        with urllib.request.urlopen(own, timeout=60) as answer:
+            assert answer.status == 200
+
+
+def test_a_server_that_listens_on_every_address_answers_by_any_name() -> None:
+    with MetricsServer(CollectorRegistry(), "0.0.0.0", 0) as server:
+        address = server.address.replace("0.0.0.0", "127.0.0.1")
+        request = urllib.request.Request(address, headers={"Host": "stores.example"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.status == 200
+
+
+def test_a_scrape_may_name_the_series_that_it_wants() -> None:
+    registry = CollectorRegistry()
+    metrics_in(registry).counter(series.RETRIES).labels("us", "alpaca", "extended").inc(3)
+    labels = StoreLabels("us", "alpaca", "extended")
+    stores_in(registry).add(
+        "us", lambda: families_of(labels, [Sample(series.STORE_BARS, 3), Sample(series.STORE_LAG, 0)])
+    )
+    with MetricsServer(registry, port=0) as server:
+        names = "name[]=marketpipe_store_bars&name[]=marketpipe_retries_total"
+        text = urllib.request.urlopen(f"{server.address}?{names}", timeout=60).read().decode()
+
+    values = [line.partition("{")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert sorted(values) == ["marketpipe_retries_total", "marketpipe_store_bars"]
 
 
 def test_metrics_are_served_while_an_ingestion_runs_if_the_configuration_enables_them(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,18 +43,20 @@ def coverage(
 
 def report(
     config: Config = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write.")] = Path(
-        "report.html"
-    ),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write; by default report.html.")
+    ] = None,
     overwrite: Overwrite = False,
     symbols: Symbols = None,
     start: Start = None,
     end: End = None,
     bars_mb: Annotated[
-        float, typer.Option("--bars-mb", metavar="MB", help="Megabytes of minute bars in the file.")
-    ] = 16.0,
+        float | None, typer.Option("--bars-mb", metavar="MB", help="Megabytes of minute bars in the file; usually 16.")
+    ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve it live on loopback until Ctrl-C.")] = False,
-    port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port for --serve; 0 is any free one.")] = 0,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", help="With --serve; by default a free one.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write an HTML page that shows what is stored, missing and odd.
@@ -62,20 +65,34 @@ def report(
     and makes no request. With --serve the same page is served to browsers on this machine, and
     follows an ingestion that runs. Needs the extra: pip install 'marketpipe[report]'.
     """
-    from marketpipe.report_page.page import check_installed, checked_target
+    from marketpipe.report_page.page import check_installed
+    from marketpipe.reporting import BARS_MB, check_target
     from marketpipe.terminal.reporting import print_page, serve_report
 
+    _check_report_options(
+        serve, port, {"--output": output, "--bars-mb": bars_mb, "--overwrite": overwrite, "--json": json}
+    )
     check_installed()
+    target = output or Path("report.html")
     with open_store(config) as pipeline:
         chosen_symbols = chosen(pipeline, symbols)
         if serve:
-            serve_report(pipeline, chosen_symbols, start, end, port)
+            serve_report(pipeline, chosen_symbols, start, end, port or 0)
             return
-        checked_target(output, overwrite=overwrite)
-        page = pipeline.report(chosen_symbols, start, end, bars_mb=bars_mb)
-        written = page.write(output, overwrite=overwrite)
+        check_target(pipeline, target, overwrite=overwrite)
+        page = pipeline.report(chosen_symbols, start, end, bars_mb=BARS_MB if bars_mb is None else bars_mb)
+        written = page.write(target, overwrite=overwrite)
     if is_wanted(ok=True, as_json=json):
         print_page(page, written, as_json=json)
+
+
+def _check_report_options(serve: bool, port: int | None, of_a_file: Mapping[str, object]) -> None:
+    """Raise ``typer.BadParameter`` for options that would be ignored."""
+    given = [name for name, value in of_a_file.items() if value is not None and value is not False]
+    if serve and given:
+        raise typer.BadParameter(f"--serve writes no file: leave out {', '.join(given)}")
+    if port is not None and not serve:
+        raise typer.BadParameter("--port belongs to --serve")
 
 
 def verify(

@@ -149,7 +149,7 @@ def metrics(
     """
     from marketpipe.terminal.store import deliver_metrics, print_metrics, serve_metrics
 
-    check_metrics_options(serve, host, port, textfile, push)
+    check_metrics_options(serve, host, port, textfile, push, as_json=json)
     with open_store(config) as pipeline:
         if serve:
             serve_metrics(pipeline, host, port)
@@ -160,7 +160,7 @@ def metrics(
 
 
 def check_metrics_options(
-    serve: bool, host: str | None, port: int | None, textfile: Path | None, push: str | None
+    serve: bool, host: str | None, port: int | None, textfile: Path | None, push: str | None, *, as_json: bool
 ) -> None:
     """Raise ``typer.BadParameter`` for options that contradict one another, and for a place that cannot be one."""
     from marketpipe.config import MetricsConfig
@@ -169,4 +169,6 @@ def check_metrics_options(
         raise typer.BadParameter("--serve goes on until Ctrl-C: give --textfile and --push to a command of their own")
     if not serve and (host is not None or port is not None):
         raise typer.BadParameter("--host and --port belong to --serve")
+    if as_json and (serve or textfile or push):
+        raise typer.BadParameter("--json prints the metrics: leave out --serve, --textfile and --push")
     MetricsConfig(textfile=textfile, pushgateway=push)

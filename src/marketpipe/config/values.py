@@ -101,10 +101,11 @@ def textfile(value: Any) -> Path:
 
 def gateway_url(value: Any) -> str:
     """Read the http or https URL of a Pushgateway. A refused URL is not in the message: it may have a password."""
-    wanted = "expected a URL such as http://127.0.0.1:9091, without a password"
+    wanted = "expected a URL such as http://127.0.0.1:9091, without a password, of ASCII characters and without spaces"
     try:
-        parts = urlsplit(text(value).strip())
-        bare = parts.port != 0 and not (parts.query or parts.fragment or "@" in parts.netloc)
+        parts = urlsplit(given := text(value).strip())
+        bare = given.isascii() and given.isprintable() and " " not in given
+        bare = bare and parts.port != 0 and not (parts.query or parts.fragment or "@" in parts.netloc)
     except ValueError:
         raise ValidationError(wanted) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or not bare:

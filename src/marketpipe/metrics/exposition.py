@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate, product
 from typing import Final
 
@@ -39,7 +41,7 @@ def families_of(store: StoreLabels, samples: Iterable[Sample]) -> list[Metric]:
 
 
 def _family(series: Series, store: StoreLabels, samples: Sequence[Sample]) -> Metric:
-    kind = CounterMetricFamily if series.type is SeriesType.COUNTER else GaugeMetricFamily
+    kind = CounterMetricFamily if series.type == SeriesType.COUNTER else GaugeMetricFamily
     family = kind(series.full_name, series.help, labels=series.all_labels)
     for sample in samples:
         family.add_metric((*store.values, *sample.labels), sample.value)
@@ -48,7 +50,7 @@ def _family(series: Series, store: StoreLabels, samples: Sequence[Sample]) -> Me
 
 def families_of_totals(store: StoreLabels, totals: Mapping[TotalKey, float]) -> list[Metric]:
     """Return the counters and the histogram of all runs of a store. Values that are known begin at 0."""
-    counters = [each for each in table.of_origin(Origin.RUN) if each.type is SeriesType.COUNTER]
+    counters = [each for each in table.of_origin(Origin.RUN) if each.type == SeriesType.COUNTER]
     known = {
         (each.name, labels): 0.0
         for each in counters
@@ -63,10 +65,31 @@ def families_of_totals(store: StoreLabels, totals: Mapping[TotalKey, float]) -> 
     return [*families_of(store, samples), histogram]
 
 
+class ExposedStores:
+    """What is collected from the stores in one registry. Pipelines of one store share its name: the first is read."""
+
+    def __init__(self) -> None:
+        self._lock, self._by_name = threading.Lock(), defaultdict[str, list[ReadFamilies]](list)
+
+    def add(self, name: str, read: ReadFamilies, *, before_others: bool = False) -> None:
+        with self._lock:
+            self._by_name[name].insert(0 if before_others else len(self._by_name[name]), read)
+
+    def remove(self, name: str, read: ReadFamilies) -> None:
+        """Remove what was added; of no effect if it was removed already."""
+        with self._lock, suppress(ValueError):
+            self._by_name[name].remove(read)
+
+    def chosen(self) -> list[ReadFamilies]:
+        """Return what reads each store."""
+        with self._lock:
+            return [reads[0] for reads in self._by_name.values() if reads]
+
+
 class StoresCollector(Collector):
     """Collects the families of all stores in one registry: a registry refuses a second family of the same name."""
 
-    def __init__(self, stores: Mapping[str, ReadFamilies]) -> None:
+    def __init__(self, stores: ExposedStores) -> None:
         self._stores = stores
 
     def describe(self) -> Iterable[Metric]:
@@ -75,7 +98,7 @@ class StoresCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         found = dict[str, Metric]()
-        for read in list(self._stores.values()):
+        for read in self._stores.chosen():
             for family in read():
                 if family.name in found:
                     found[family.name].samples.extend(family.samples)
@@ -84,11 +107,10 @@ class StoresCollector(Collector):
         yield from found.values()
 
 
-def stores_in(registry: CollectorRegistry) -> dict[str, ReadFamilies]:
-    """Return what is collected from the stores in a registry, by the name of each; add to it, or remove from it."""
-    stores: dict[str, ReadFamilies] = {}
-    known = vars(registry).setdefault(_STORES, stores)
+def stores_in(registry: CollectorRegistry) -> ExposedStores:
+    """Return what is collected from the stores in a registry; add to it, or remove from it."""
+    stores = ExposedStores()
+    known: ExposedStores = vars(registry).setdefault(_STORES, stores)
     if known is stores:
         registry.register(StoresCollector(stores))
-    found: dict[str, ReadFamilies] = known
-    return found
+    return known

@@ -63,7 +63,10 @@ class MetricsObserver:
         self._read_labels, self._metrics, self._totals = read_labels, metrics, totals or RunTotals()
         self._known_labels: StoreLabels | None = None
         self._backlog = Counter[int]()
-        self._changed_days, self._lease_wait = set[SymbolDay](), 0.0
+        self._changed_days = set[SymbolDay]()
+        self._limit: float | None = None
+        self._lease_waits = {False: 0.0, True: 0.0}
+        """How long the present wait for minutes has taken, and that for official days; they may overlap."""
         self._lock = threading.Lock()
 
     def observe(self, bus: EventBus) -> None:
@@ -84,10 +87,8 @@ class MetricsObserver:
         bus.observe(RestatementsAdopted, self.on_restatements)
 
     def limit_is(self, requests_per_minute: float | None) -> None:
-        """Show how many requests the configuration allows; None if there is no limit."""
-        gauge = self._metrics.gauge(series.RATE_LIMIT)
-        if requests_per_minute is not None:
-            gauge.labels(*self._labels.values).set(requests_per_minute / SECONDS_PER_MINUTE)
+        """Show from the start of the next job on how many requests are allowed; None if there is no limit."""
+        self._limit = requests_per_minute
 
     def on_request_completed(self, event: RequestCompleted) -> None:
         self._count(series.REQUESTS, 1, "error" if event.error_kind else "success")
@@ -107,7 +108,8 @@ class MetricsObserver:
         if not event.seconds:
             self._count(series.LEASE_WAITS)
         with self._lock:
-            waited, self._lease_wait = event.seconds - (self._lease_wait if event.seconds else 0.0), event.seconds
+            before = self._lease_waits[event.official] if event.seconds else 0.0
+            waited, self._lease_waits[event.official] = event.seconds - before, event.seconds
         self._count(series.LEASE_WAIT_SECONDS, max(0.0, waited))
 
     def on_bars_validated(self, event: BarsValidated | OfficialDaysValidated) -> None:
@@ -123,6 +125,8 @@ class MetricsObserver:
     def on_job_started(self, event: JobStarted) -> None:
         self._known_labels = evolve(self._read_labels(), provider=event.provider)
         self._begin_at_zero()
+        if self._limit is not None:
+            self._metrics.gauge(series.RATE_LIMIT).labels(*self._labels.values).set(self._limit / SECONDS_PER_MINUTE)
         self._change_backlog(event.job_id, event.planned)
 
     def on_symbol_days_recorded(self, event: SymbolDaysRecorded) -> None:
@@ -169,7 +173,7 @@ class MetricsObserver:
         """Show known values before the first event: a rise from nothing to one is none for Prometheus."""
         for each in series.of_origin(series.Origin.RUN):
             for labels in product(*(each.values.get(label, ()) for label in each.labels)):
-                if each.type is series.SeriesType.COUNTER:
+                if each.type == series.SeriesType.COUNTER:
                     self._metrics.counter(each).labels(*self._labels.values, *labels)
 
     def _change_backlog(self, job_id: int, days: int) -> None:

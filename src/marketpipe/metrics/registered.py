@@ -34,10 +34,7 @@ class PipelineMetrics:
             series.name: collector_in(self.registry, series) for series in of_origin(Origin.RUN, Origin.PROGRESS)
         }
         self.requests, self.errors = self.counter(table.REQUESTS), self.counter(table.ERRORS)
-        self.retries, self.latency = self.counter(table.RETRIES), self.histogram(table.LATENCY)
-        self.waits, self.waited = self.counter(table.RATE_LIMIT_WAITS), self.counter(table.RATE_LIMIT_WAIT_SECONDS)
-        self.bars_ingested, self.bars_rejected = self.counter(table.BARS_INGESTED), self.counter(table.BARS_REJECTED)
-        self.partitions, self.backlog = self.counter(table.PARTITIONS), self.gauge(table.BACKLOG)
+        self.latency, self.backlog = self.histogram(table.LATENCY), self.gauge(table.BACKLOG)
 
     def counter(self, series: Series) -> Counter:
         return cast(Counter, self._collectors[series.name])
@@ -68,9 +65,9 @@ def collector_in(registry: CollectorRegistry, series: Series) -> Counter | Gauge
 
 def _new(registry: CollectorRegistry, series: Series) -> Counter | Gauge | Histogram:
     described = series.full_name, series.help, series.all_labels
-    if series.type is SeriesType.HISTOGRAM:
+    if series.type == SeriesType.HISTOGRAM:
         return Histogram(*described, buckets=LATENCY_BUCKETS, registry=registry)
-    return (Counter if series.type is SeriesType.COUNTER else Gauge)(*described, registry=registry)
+    return (Counter if series.type == SeriesType.COUNTER else Gauge)(*described, registry=registry)
 
 
 class StoreNames:
@@ -79,7 +76,7 @@ class StoreNames:
     def __init__(self) -> None:
         self._lock, self._stores = threading.Lock(), dict[str, tuple[str, WeakSet[Any]]]()
 
-    def claim(self, name: str, place: str, owner: object) -> None:
+    def reserve(self, name: str, place: str, owner: object) -> None:
         """Let ``owner``, as long as it lives, or until ``release``, use the name for the store at ``place``.
 
         Raises ``ConfigurationError`` if another owner uses it for another place.

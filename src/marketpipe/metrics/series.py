@@ -8,7 +8,7 @@ provider; ``session`` is extended or regular. No series has a symbol as a label.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 from attrs import field, frozen
@@ -48,16 +48,15 @@ PARTS: Final = ("files", "coverage")
 SOURCES_OF_RESTATEMENTS: Final = ("audit", "official_days", "adjustment")
 
 
-class SeriesType(Enum):
+class SeriesType(StrEnum):
+    """Compared by value, as ``Origin`` is: modules may have those of a table that was loaded again since."""
+
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Origin(Enum):
+class Origin(StrEnum):
     """Where the values of a series come from."""
 
     RUN = "run"
@@ -68,9 +67,6 @@ class Origin(Enum):
     """The last jobs, as the state has recorded them."""
     STORE = "store"
     """The stored files and their record, measured from time to time."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @frozen
@@ -245,8 +241,9 @@ UNADOPTED: Final = _gauge(
     Origin.JOBS,
     "audit_unadopted_symbol_days",
     "symbol-days",
-    "Symbol-days that the last audit found to differ from the provider and did not adopt. Above 0: run marketpipe "
-    "audit for them, and with --adopt to take the new bars.",
+    "Symbol-days that the last audit found to differ from the provider and did not adopt; days of which the provider "
+    "has no bars any more are left out. The next audit replaces it, whatever it compares. Above 0: repeat the audit of "
+    "the same symbols and dates, and with --adopt to take the new bars.",
 )
 
 # --- what the store has
@@ -373,7 +370,7 @@ STORE_MEASURED: Final = _gauge(
     "store_measured_timestamp_seconds",
     "Unix seconds",
     "When the series marketpipe_store_* were measured; coverage, which costs more, is measured less often. Much older "
-    "than metrics.refresh_seconds: the store cannot be read, or no process serves or delivers its metrics.",
+    "than metrics.refresh_seconds: no process serves or delivers its metrics. Absent: the store cannot be read.",
     part=PARTS,
 )
 STORE_MEASURING: Final = _gauge(

@@ -38,3 +38,9 @@ class RunTotals:
         with self._lock:
             taken, self._values = self._values, defaultdict(float)
             return taken
+
+    def put_back(self, taken: Mapping[TotalKey, float]) -> None:
+        """Add what was taken and could not be kept, so that the next run keeps it."""
+        with self._lock:
+            for key, value in taken.items():
+                self._values[key] += value

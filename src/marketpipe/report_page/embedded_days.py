@@ -24,7 +24,6 @@ PRICE_UNITS: Final = 10_000
 """Prices are packed as whole multiples of 0.0001, if they all are, which real ones are."""
 LARGEST: Final = 2**30
 NEARLY: Final = 1e-4
-EXACT, ROUNDED = 1, 0
 PROBLEMS: Final = (Verdict.SUSPECT, Verdict.SHORT, Verdict.PARTIAL)
 DIFFERS: Final = 0.01
 """A symbol-day whose prices differ so much from its official day is worth a look."""
@@ -54,6 +53,7 @@ def packed_day(bars: pa.Table, start: int) -> str:
     times = bars["timestamp"].cast(pa.int64()).to_numpy()
     prices = np.array([bars[name].to_numpy() for name in ("open", "high", "low", "close")])
     volume = bars["volume"].to_numpy()
+    whole = _is_whole(volume)
     scaled = np.rint(prices * PRICE_UNITS)
     exact = bool(
         np.isfinite(prices).all()
@@ -62,12 +62,11 @@ def packed_day(bars: pa.Table, start: int) -> str:
     )
     parts = [
         np.array([exact, len(times)], "<i4").tobytes(),
-        _planes(np.diff((times - start) // MICROS_PER_MINUTE, prepend=0).astype("<i4")),
-        *([_planes(column) for column in _differences(scaled)] if exact else [prices.astype("<f8").tobytes()]),
-        volume.astype("<f8").tobytes() if not _is_whole(volume) else b"",
-        _planes(volume.astype("<i4")) if _is_whole(volume) else b"",
+        planes(np.diff((times - start) // MICROS_PER_MINUTE, prepend=0).astype("<i4")),
+        *([planes(column) for column in _differences(scaled)] if exact else [prices.astype("<f8").tobytes()]),
+        planes(volume.astype("<i4")) if whole else volume.astype("<f8").tobytes(),
     ]
-    return base64.b64encode(zlib.compress(b"".join([bytes([_is_whole(volume)]), *parts]), 6)).decode()
+    return base64.b64encode(zlib.compress(b"".join([bytes([whole]), *parts]), 6)).decode()
 
 
 def _is_whole(volume: npt.NDArray[np.float64]) -> bool:
@@ -82,7 +81,7 @@ def _differences(scaled: npt.NDArray[np.float64]) -> Iterator[Array]:
         yield column.astype("<i4")
 
 
-def _planes(column: Array) -> bytes:
+def planes(column: Array) -> bytes:
     """Return the first bytes of all numbers, then the second ones, and so on: that compresses much better."""
     return np.frombuffer(column.tobytes(), np.uint8).reshape(-1, column.dtype.itemsize).T.tobytes()
 
@@ -115,11 +114,13 @@ def _newest_first(mask: npt.NDArray[np.bool_]) -> list[int]:
 
 @define
 class Budget:
-    """Takes packed symbol-days until they fill the budget of ``size`` bytes."""
+    """Takes packed symbol-days until they fill the budget of ``size`` bytes. Reads none twice."""
 
     size: int
     packed: dict[int, str] = field(factory=dict)
     used: int = 0
+    _left: dict[int, str] = field(factory=dict, init=False)
+    """What was read and did not fit; empty for a day that cannot be read."""
 
     def fill(
         self, cells: Sequence[int], read: Callable[[Sequence[int]], Iterable[tuple[int, str]]], share: float = 1.0
@@ -127,8 +128,14 @@ class Budget:
         """Read cells in order, some at a time, until ``share`` of the budget is used."""
         size, most = self.size * share, int(MOST_DAYS * share)
         for start in range(0, len(cells), DAYS_AT_A_TIME):
-            for cell, text in read(cells[start : start + DAYS_AT_A_TIME]):
+            if self.used >= size or len(self.packed) >= most:
+                return
+            some = cells[start : start + DAYS_AT_A_TIME]
+            if unread := [cell for cell in some if cell not in self._left]:
+                self._left.update({**dict.fromkeys(unread, ""), **dict(read(unread))})
+            for cell in filter(self._left.get, some):
+                text = self._left[cell]
                 if self.used + len(text) > size or len(self.packed) >= most:
                     return
-                self.packed[cell] = text
+                self.packed[cell] = self._left.pop(cell)
                 self.used += len(text) + 1

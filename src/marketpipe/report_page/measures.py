@@ -18,12 +18,14 @@ from marketpipe.shared_kernel.domain.ohlcv_bar import LOT, DayFigures, OfficialD
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import MINUTES_A_DAY
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 UNKNOWN: Final = math.nan
 PRICES: Final = ("open", "high", "low", "close")
 NAMES: Final = ("volume", "official_volume", "difference", *PRICES)
 """By session: shares in the minutes, official shares, the largest relative difference of a price between both, and the
 official prices. ``UNKNOWN`` if there is none."""
+VOLUMES: Final = ("volume", "official_volume")
+"""They are shown to the last share, which a number of four bytes has only up to 16.7 million."""
 NO_OFFICIAL_DAY: Final = (UNKNOWN,) * (len(NAMES) - 1)
 
 
@@ -36,17 +38,18 @@ class DayMeasures:
 
     def add(self, days: SymbolDays, grid: SessionGrid) -> None:
         """Take the measures of one symbol, in the place of earlier ones."""
-        measured, official = array("f"), days.official
+        measured, official = array("d"), days.official
         for record, item, date in zip(days.records, grid.sessions, grid.dates, strict=True):
             measured.extend(_measured(record, item, official.get(date)))
         self._of[days.symbol] = measured
 
     def columns(self, symbols: Iterable[Symbol], sessions: int) -> dict[str, Floats]:
         """Return each column with a row for each of the symbols; unknown rows have no number."""
-        nothing = array("f", [UNKNOWN]) * (sessions * len(NAMES))
+        nothing = array("d", [UNKNOWN]) * (sessions * len(NAMES))
         rows = [np.asarray(self._of.get(symbol, nothing)) for symbol in symbols]
-        found = np.array(rows, np.float32).reshape(len(rows), sessions, len(NAMES))
-        return {name: np.ascontiguousarray(found[..., number]) for number, name in enumerate(NAMES)}
+        found = np.array(rows, np.float64).reshape(len(rows), sessions, len(NAMES))
+        kinds = {name: np.float64 if name in VOLUMES else np.float32 for name in NAMES}
+        return {name: found[..., number].astype(kinds[name]) for number, name in enumerate(NAMES)}
 
 
 def _measured(record: IngestionCheckpoint | None, item: GridSession, day: OfficialDay | None) -> Sequence[float]:

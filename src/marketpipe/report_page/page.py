@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
@@ -19,6 +20,7 @@ from marketpipe.report_html import facts as table_of_facts
 from marketpipe.report_page.facts import StoreFacts
 from marketpipe.report_page.payload import Json, payload
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
+from marketpipe.shared_kernel.infrastructure.written_files import NO_PLACES, OwnPlaces, checked_target
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -30,6 +32,7 @@ POLICY: Final = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: blob:; style-src 'unsafe-inline'"
 )
 """No request leaves the page, whatever is in it. The charts set styles on their elements, which can load nothing."""
+DOCTYPE: Final = b"<!doctype html"
 INSTALL: Final = "the report page needs Jinja2 and plotly: pip install 'marketpipe[report]', then run this again"
 
 
@@ -43,6 +46,7 @@ class ReportPage:
     embedded: int
     stored: int
     complete: bool
+    _own: OwnPlaces = field(default=NO_PLACES, repr=False)
 
     @property
     def size_bytes(self) -> int:
@@ -62,11 +66,13 @@ class ReportPage:
     def write(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the page to a file, which appears when it is complete, and return its path.
 
-        Raises ``ConfigurationError`` for a file that exists, unless ``overwrite``, and for a folder that does not;
-        ``StorageError`` if it cannot be written.
+        Raises ``ConfigurationError`` for a file that exists, unless ``overwrite`` and it is a page, for a path of the
+        store, and for a folder that does not exist; ``StorageError`` if it cannot be written.
         """
-        target = checked_target(path, overwrite=overwrite)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        target = checked_page(path, self._own, overwrite=overwrite)
+        temporary = target.with_name(
+            f".report.{os.getpid()}-{get_ident()}.tmp"
+        )  # short: the name of the page may be long
         try:
             temporary.write_text(self.html, "utf-8", newline="")
             temporary.replace(target)
@@ -78,23 +84,28 @@ class ReportPage:
         return target
 
 
-def checked_target(path: str | Path, *, overwrite: bool) -> Path:
-    """Return the path of a page that can be written there. Raises ``ConfigurationError``; changes nothing."""
+def checked_page(path: str | Path, own: OwnPlaces, *, overwrite: bool) -> Path:
+    """Return the path of a page that can be written there; ``own`` is the store's. Changes nothing.
+
+    Raises ``ConfigurationError``, also for a file that is not to be lost by a slip: one that is no page.
+    """
+    target = checked_target(path, own, overwrite=overwrite)
     try:
-        target = Path(os.path.realpath(path))
-        if target.is_dir():
-            raise ConfigurationError(f"{path} is a folder; name a file, such as {path}/report.html")
-        if not target.parent.is_dir():
-            raise ConfigurationError(f"{path}: there is no folder {target.parent}; make it first")
-        if target.exists() and not overwrite:
-            raise ConfigurationError(f"{path} exists: name another file, or overwrite it with --overwrite")
-    except ValueError as error:  # a null character
-        raise ConfigurationError(f"{str(path)!r} cannot be written: {error}") from error
+        with target.open("rb") as stream:
+            begins = stream.read(len(DOCTYPE) + 1).lower()
+    except FileNotFoundError:
+        return target
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}; name another file") from error
+    if begins and not begins.startswith(DOCTYPE):
+        raise ConfigurationError(f"{path} is no HTML page: name another file, or remove it first")
     return target
 
 
-def page_of(facts: StoreFacts) -> ReportPage:
-    """Return the page of these facts. Raises ``ConfigurationError`` if the extra ``report`` is not installed."""
+def page_of(facts: StoreFacts, own: OwnPlaces = NO_PLACES) -> ReportPage:
+    """Return the page of these facts; it will not be written to what is the store's ``own``.
+
+    Raises ``ConfigurationError`` if the extra ``report`` is not installed."""
     return ReportPage(
         rendered(payload(facts), "\n".join(facts.days.packed.values())),
         len(facts.coverage.symbols),
@@ -102,6 +113,7 @@ def page_of(facts: StoreFacts) -> ReportPage:
         len(facts.days.packed),
         facts.days.stored,
         facts.coverage.ok,
+        own,
     )
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from marketpipe.ingestion.domain.coverage.halts import TradingHalt
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Verdict
 from marketpipe.ingestion.domain.restatement import Restatement
-from marketpipe.report_page.embedded_days import Array
+from marketpipe.report_page.embedded_days import Array, planes
 from marketpipe.report_page.facts import StoreFacts
 from marketpipe.report_page.measures import PRICES
 from marketpipe.reports import CoverageReport
@@ -40,6 +40,16 @@ MEANINGS: Final = {
     "unlisted": "before the first bars of the symbol or after its last; the provider had none",
     "pending": "not requested, and the session is not final yet",
 }
+EVIDENCE: Final = {
+    "nothing": "the provider's answer alone: nothing was found to compare it with",
+    "official": "the exchange's official day, which the provider publishes apart from the minutes",
+    "neighbours": "the symbol's own sessions before and after",
+    "market": "the other symbols of the store in the same session",
+    "record": "what was recorded of requests and files",
+}
+"""What a verdict rests on; several, such as official+neighbours, are possible."""
+PROBLEMS: Final = (Verdict.MISSING, Verdict.PARTIAL, Verdict.SUSPECT)
+"""A store that has one of them is not complete."""
 Json = dict[str, Any]
 
 
@@ -59,6 +69,7 @@ def payload(facts: StoreFacts, *, live: bool = False) -> Json:
         "meanings": MEANINGS,
         "verdicts": [str(verdict) for verdict in Verdict],
         "evidence": [str(Evidence(value)) for value in range(16)],
+        "evidence_meanings": EVIDENCE,
         "counts": facts.counts(),
         "totals": _totals(facts),
         "symbols": [visible(str(symbol.symbol)) for symbol in report.symbols],
@@ -99,16 +110,18 @@ def packed(column: Array) -> Json:
         column = column.astype(f"<{kind}")
     elif column.dtype.kind == "f" and np.isnan(column).all():
         return {"kind": "nothing"}
-    planes = np.frombuffer(column.tobytes(), np.uint8).reshape(-1, column.dtype.itemsize).T.tobytes()
     name = f"{column.dtype.kind}{column.dtype.itemsize}"
-    return {"kind": name, "data": base64.b64encode(zlib.compress(planes, 6)).decode()}
+    return {"kind": name, "data": base64.b64encode(zlib.compress(planes(column), 6)).decode()}
 
 
 def _totals(facts: StoreFacts) -> Json:
     report = facts.coverage
     return {
+        "symbols": len(report.symbols),
+        "sessions": len(report.dates),
         "symbol_days": len(report.symbols) * len(report.dates),
         "bars": sum(symbol.bars for symbol in report.symbols),
+        "problems": sum(map(report.count, PROBLEMS)),
         "rejected": sum(symbol.rejected for symbol in report.symbols),
         "restated": facts.restated.found,
         "stale": sum(each.stale + each.absent for each in facts.aggregates),

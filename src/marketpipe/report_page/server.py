@@ -25,6 +25,8 @@ from marketpipe.shared_kernel.domain.errors import (
 logger = logging.getLogger("marketpipe.report")
 
 LOOPBACK: Final = "127.0.0.1"
+HOSTS: Final = (LOOPBACK, "localhost")
+LONGEST_SILENCE: Final = 30.0
 TEXT, HTML, JSON = "text/plain; charset=utf-8", "text/html; charset=utf-8", "application/json"
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -39,7 +41,7 @@ class LiveStore(Protocol):
     """What the server shows, to several threads. Both may raise ``MarketPipeError``."""
 
     def payload(self) -> Json:
-        """Return the facts as they are now; the same object while nothing has changed. ``tag`` names their version."""
+        """Return the facts as they are now. ``tag`` names their version: it stays while only ``made_at`` changes."""
 
     def bars(self, symbol: str, date: str) -> str | None:
         """Return the packed bars of a symbol-day; None if it has none."""
@@ -52,10 +54,13 @@ class ReportServer:
     for this address.
     """
 
-    def __init__(self, store: LiveStore, port: int = 0) -> None:
-        """Raise ``AddressInUseError``, or another ``ConfigurationError``, if it cannot listen on the port."""
+    def __init__(self, store: LiveStore, port: int = 0, longest_silence: float = LONGEST_SILENCE) -> None:
+        """A request may pause for ``longest_silence`` seconds, then its thread ends.
+
+        Raise ``AddressInUseError``, or another ``ConfigurationError``, if it cannot listen on the port.
+        """
         try:
-            self._server = _Server((LOOPBACK, port), _handler(_Answers(store)))
+            self._server = _Server((LOOPBACK, port), _handler(_Answers(store), longest_silence))
         except (OSError, OverflowError) as error:
             in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             message = f"--port: cannot listen on {LOOPBACK}:{port} ({error}); give another port, or 0 for a free one"
@@ -93,7 +98,11 @@ class _Answers:
 
     def to(self, target: str, known: str | None) -> Answer:
         """Return the answer to a GET of ``target``; ``known`` is the version that the browser has."""
-        place, query = urlsplit(target), parse_qs(urlsplit(target).query)
+        try:
+            place = urlsplit(target)
+        except ValueError as error:
+            return HTTPStatus.BAD_REQUEST, TEXT, f"{error}\n".encode("utf-8", "replace")
+        query = parse_qs(place.query)
         try:
             if place.path == "/":
                 return HTTPStatus.OK, HTML, rendered(self._store.payload()).encode()
@@ -110,7 +119,7 @@ class _Answers:
     def _facts(self, known: str | None) -> Answer:
         content = self._store.payload()
         if content["tag"] == known:
-            return HTTPStatus.NOT_MODIFIED, JSON, b""
+            content = {name: content[name] for name in ("tag", "made_at")}
         return HTTPStatus.OK, JSON, json.dumps(content).encode()
 
     def _bars(self, symbol: str, date: str) -> Answer:
@@ -120,14 +129,18 @@ class _Answers:
         return HTTPStatus.OK, TEXT, found.encode()
 
 
-def _handler(answers: _Answers) -> Callable[..., BaseHTTPRequestHandler]:
+def _handler(answers: _Answers, longest_silence: float) -> Callable[..., BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = longest_silence
+
         def do_GET(self) -> None:
-            host = (self.headers.get("Host") or "").rpartition(":")[0] or self.headers.get("Host")
-            if host in (LOOPBACK, "localhost"):
+            host = (self.headers.get("Host") or "").lower()
+            if host.rpartition(":")[0] in HOSTS or host in HOSTS:
                 self._send(*answers.to(self.path, self.headers.get("If-None-Match")))
             else:
                 self._send(HTTPStatus.FORBIDDEN, TEXT, b"this page is served to this machine only\n")
+
+        do_HEAD = do_GET
 
         def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
             self.send_response(status)
@@ -136,7 +149,8 @@ def _handler(answers: _Answers) -> Callable[..., BaseHTTPRequestHandler]:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
             """Log nothing: the command prints its own lines."""

@@ -16,7 +16,7 @@ def test_the_families_of_two_stores_are_one_family_in_a_registry() -> None:
     registry = CollectorRegistry()
     for store, bars in ((US, 3), (EU, 5)):
         samples = [Sample(series.STORE_BARS, bars), Sample(series.STORE_COVERAGE, 1, ("missing",))]
-        stores_in(registry)[store.store] = lambda store=store, samples=samples: families_of(store, samples)
+        stores_in(registry).add(store.store, lambda store=store, samples=samples: families_of(store, samples))
 
     text = generate_latest(registry).decode()
     assert text.count("# TYPE marketpipe_store_bars gauge") == 1
@@ -26,7 +26,7 @@ def test_the_families_of_two_stores_are_one_family_in_a_registry() -> None:
 
 def test_to_register_a_store_reads_nothing_and_a_second_one_is_collected_by_the_same_collector() -> None:
     registry, read = CollectorRegistry(auto_describe=True), list[str]()
-    stores_in(registry)["us"] = lambda: read.append("us") or []
+    stores_in(registry).add("us", lambda: read.append("us") or [])
     assert (stores_in(registry) is stores_in(registry), read) == (True, [])
 
     list(registry.collect())
@@ -35,7 +35,7 @@ def test_to_register_a_store_reads_nothing_and_a_second_one_is_collected_by_the_
 
 def test_names_of_stores_are_escaped() -> None:
     registry, odd = CollectorRegistry(), StoreLabels('a"b\\c\nd{e}', "p", "extended")
-    stores_in(registry)["odd"] = lambda: families_of(odd, [Sample(series.STORE_BARS, 1)])
+    stores_in(registry).add("odd", lambda: families_of(odd, [Sample(series.STORE_BARS, 1)]))
 
     (family,) = text_string_to_metric_families(generate_latest(registry).decode())
     assert [sample.labels["store"] for sample in family.samples] == [odd.store]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from marketpipe import (
     Credentials,
@@ -127,17 +127,30 @@ def test_a_wait_for_leases_is_counted_once_and_its_seconds_as_they_pass() -> Non
     assert _value(registry, "lease_wait_seconds_total") == 30.5
 
 
+def test_a_wait_for_official_days_and_one_for_minutes_are_counted_apart() -> None:
+    registry = CollectorRegistry()
+    bus = _observed(registry)
+    for seconds, official in ((0.0, False), (10.0, False), (0.0, True), (20.0, False), (10.0, True)):
+        bus.publish(LeasesAwaited(3, seconds, official=official))
+
+    assert _value(registry, "lease_waits_total") == 2
+    assert _value(registry, "lease_wait_seconds_total") == 30
+
+
 def test_the_limit_and_what_the_provider_still_allows_are_shown() -> None:
     registry = CollectorRegistry()
-    observer = MetricsObserver(lambda: StoreLabels("us", "p", "extended"), metrics_in(registry))
+    observer = MetricsObserver(lambda: StoreLabels("us", "as configured", "extended"), metrics_in(registry))
     observer.limit_is(None)
+    observer.on_job_started(JobStarted(1, "p", 3, 0, 1))
     assert _value(registry, "rate_limit_requests_per_second") is None
 
     observer.limit_is(120)
+    observer.on_job_started(JobStarted(2, "p", 3, 0, 1))
     observer.on_request_completed(RequestCompleted("p", 0.1, rate_limit_remaining=7))
 
     assert _value(registry, "rate_limit_requests_per_second") == 2
     assert _value(registry, "rate_limit_remaining_requests") == 7
+    assert b"as configured" not in generate_latest(registry)
 
 
 def test_a_changed_official_day_is_a_restatement_which_is_adopted_when_its_minutes_are_recorded() -> None:

@@ -7,12 +7,14 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from attrs import evolve
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 import marketpipe.metrics
 from marketpipe.metrics import BACKLOG, DEFAULT, ERRORS, LATENCY, REQUESTS, metrics_in, series
 from marketpipe.metrics.registered import collector_in
+from marketpipe.shared_kernel.events import JobStarted
 
 
 def test_the_names_of_the_module_belong_to_the_default_registry() -> None:
@@ -57,9 +59,25 @@ def test_a_second_import_finds_the_same_series() -> None:
     assert (again.REQUESTS, again.ERRORS, again.LATENCY, again.BACKLOG) == (REQUESTS, ERRORS, LATENCY, BACKLOG)
 
 
+@pytest.mark.parametrize("name", ["series", "totals", "registered", "observer", "exposition"])
+def test_each_module_of_metrics_can_be_reloaded_alone(name: str) -> None:
+    package, registry = marketpipe.metrics.__name__, CollectorRegistry()
+    with _forgotten(package):
+        loaded = importlib.import_module
+        exposition, observer = loaded(f"{package}.exposition"), loaded(f"{package}.observer")
+        importlib.reload(loaded(f"{package}.{name}"))
+        metrics, labels = loaded(f"{package}.registered").metrics_in(registry), observer.StoreLabels("us", "p", "x")
+        observer.MetricsObserver(lambda: labels, metrics).on_job_started(JobStarted(1, "p", 3, 0, 1))
+        families = exposition.families_of_totals(labels, {})
+
+    ended = {"store": "us", "provider": "p", "session": "x", "job_kind": "update", "state": "failed"}
+    assert registry.get_sample_value("marketpipe_jobs_total", ended) == 0
+    assert {"marketpipe_jobs", "marketpipe_request_latency_seconds"} <= {family.name for family in families}
+
+
 def test_series_that_got_another_label_since_the_first_import_are_replaced() -> None:
     registry = CollectorRegistry()
-    former = metrics_in(registry).retries
+    former = metrics_in(registry).counter(series.RETRIES)
 
     again = collector_in(registry, evolve(series.RETRIES, labels=("reason",)))
 

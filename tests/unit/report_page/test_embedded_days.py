@@ -103,8 +103,27 @@ def test_a_budget_ends_with_the_bytes_the_share_or_the_number_of_days() -> None:
     budget.fill(range(500, 1000), texts)
     assert len(budget.packed) == 10
     assert budget.used == 100
-    assert len(read) < 20
+    assert len(read) == 2 * embedded_days.DAYS_AT_A_TIME
 
     many = Budget(10**9)
     many.fill(range(embedded_days.MOST_DAYS * 2), texts)
     assert len(many.packed) == embedded_days.MOST_DAYS
+
+
+def test_no_day_is_read_twice_or_without_room() -> None:
+    read = list[int]()
+
+    def texts(cells: Iterable[int]) -> Iterator[tuple[int, str]]:
+        read.extend(cells)
+        return ((cell, "x" * 9) for cell in cells if cell != 3)  # one cannot be read
+
+    problems = range(64)
+    budget = Budget(200)
+    budget.fill(problems, texts, 0.3)
+    budget.fill([100], texts)
+    budget.fill([cell for cell in problems if cell not in budget.packed], texts)
+    assert list(budget.packed) == [0, 1, 2, 4, 5, 6, 100, *range(7, 20)]
+    assert read == [*range(64), 100]
+
+    Budget(0).fill(problems, texts)
+    assert len(read) == 65

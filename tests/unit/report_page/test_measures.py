@@ -48,6 +48,15 @@ def test_volume_and_prices_are_measured_against_the_official_day() -> None:
     assert found["close"][0, 3] == 100.0
 
 
+def test_volumes_are_exact_to_the_last_share() -> None:
+    figures = FIGURES._replace(volume=123_456_789.0, early_volume=0.0, late_volume=0.0)
+    official = {GRID.dates[0]: OfficialDay(100.0, 104.0, 98.0, 100.0, 2.0**40 + 1)}
+    found = measured(SymbolDays(AAPL, [full(figures=figures), *[None] * 3], {}, official=official))
+
+    assert (found["volume"][0, 0], found["official_volume"][0, 0]) == (123_456_789, 2**40 + 1)
+    assert found["close"].dtype == np.float32
+
+
 def test_figures_of_other_hours_are_not_compared() -> None:
     records = [full(figures=FIGURES._replace(closes=540)), *[None] * 3]
     found = measured(SymbolDays(AAPL, records, {}, official={GRID.dates[0]: OFFICIAL}))

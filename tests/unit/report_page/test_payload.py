@@ -6,8 +6,8 @@ import zlib
 import numpy as np
 import pytest
 
-from marketpipe.ingestion.domain.coverage.verdict import Verdict
-from marketpipe.report_page.payload import MEANINGS, packed
+from marketpipe.ingestion.domain.coverage.verdict import Evidence, Verdict
+from marketpipe.report_page.payload import EVIDENCE, MEANINGS, packed
 
 
 @pytest.mark.parametrize(
@@ -35,5 +35,6 @@ def test_a_column_without_any_number_is_nothing() -> None:
     assert packed(np.zeros((0, 3), np.float32)) == {"kind": "nothing"}
 
 
-def test_every_verdict_has_a_meaning() -> None:
+def test_every_verdict_and_all_evidence_have_a_meaning() -> None:
     assert list(MEANINGS) == [str(verdict) for verdict in Verdict]
+    assert list(EVIDENCE) == [str(Evidence.NOTHING), *map(str, Evidence)]

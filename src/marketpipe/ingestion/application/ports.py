@@ -166,7 +166,7 @@ class Runs(Protocol):
     def record(self, run: RunRecord, counted: Mapping[TotalKey, float], stated: Mapping[TotalKey, float]) -> None:
         """Commit a run: ``counted`` is added to the totals, and ``stated`` replaces them."""
 
-    def state(self, values: Mapping[TotalKey, float]) -> None:
+    def replace_totals(self, values: Mapping[TotalKey, float]) -> None:
         """Replace these totals alone."""
 
     def latest(self) -> Sequence[RunRecord]:

@@ -83,9 +83,13 @@ class SQLiteFile:
         Raises ``StateError`` also if the file was archived meanwhile: what is written there is never read again.
         """
         with self._used(), self._synced() if durable else nullcontext(), transaction(self._connection):
-            if _identity_of(self.path) != self._opened:
+            if self.was_replaced():
                 raise StateError("was moved away or replaced while it was in use; run again")
             yield self._connection
+
+    def was_replaced(self) -> bool:
+        """Return whether there is another file of this name now, or none."""
+        return _identity_of(self.path) != self._opened
 
     @contextmanager
     def _used(self) -> Iterator[None]:

@@ -34,7 +34,7 @@ class SQLiteRuns:
             self._write(connection, ADD_TO_TOTAL, counted)
             self._write(connection, REPLACE_TOTAL, stated)
 
-    def state(self, values: Mapping[TotalKey, float]) -> None:
+    def replace_totals(self, values: Mapping[TotalKey, float]) -> None:
         with self._file.transaction() as connection:
             self._write(connection, REPLACE_TOTAL, values)
 

@@ -90,6 +90,10 @@ class SQLiteState:
         with self._file.rows(SELECT_CLOSING_AUCTION) as rows:
             return next((minute for (minute,) in rows), None)
 
+    def was_replaced(self) -> bool:
+        """Return whether the file was moved away or replaced since it was opened, so that what it has is old."""
+        return self._file.was_replaced()
+
     def close(self) -> None:
         self._file.close()
 

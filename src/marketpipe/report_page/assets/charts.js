@@ -1,5 +1,6 @@
 // Charts by plotly. Its script is inside the file, and is unpacked when the first chart is opened.
 
+const drawn = new Set(); // plotly keeps each chart, and listens for it, until it is purged
 let libraryLoading = null;
 
 async function library() {
@@ -39,6 +40,8 @@ async function chart(place, text, traces, layout) {
   const options = { displaylogo: false, responsive: true, scrollZoom: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
   const draw = () => plotly.react(place, traces(), layoutOf(layout()), options);
   place.redraw = draw;
+  for (const former of drawn) if (!former.isConnected && drawn.delete(former)) plotly.purge(former);
+  drawn.add(place);
   await draw();
 }
 

@@ -1,7 +1,7 @@
 "use strict";
 // Unpacks what Python packed: columns of all symbol-days (payload.py), and the bars of one (embedded_days.py).
 
-const KINDS = { u1: Uint8Array, i1: Int8Array, i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
+const KINDS = { u1: Uint8Array, i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
 
 function bytesOf(text) {
   const binary = atob(text), bytes = new Uint8Array(binary.length);

@@ -135,7 +135,7 @@ class DayView {
       ["Rejected bars", number(values.rejected)],
       ["First and last bar", values.first >= 0 ? `${clock(values.first)} and ${clock(values.last)}` : ""],
       ["Regular session", `${clock(opens)} to ${clock(opens + length)}`],
-      ["Evidence", this.facts.evidence[values.evidence]],
+      ["Evidence", evidenceOf(this.facts, values.evidence)],
       ["Volume of the minutes", values.volume >= 0 ? number(Math.round(values.volume)) : ""],
       ["Official volume", values.official_volume >= 0 ? number(Math.round(values.official_volume)) : "no official day"],
       ["Volume compared", values.volume >= 0 && values.official_volume > 0 ? percent(values.volume / values.official_volume) : ""],

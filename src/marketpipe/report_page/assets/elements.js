@@ -38,6 +38,12 @@ function linkToDay(symbol, date, text) {
   return element("a", { href: `#day/${encodeURIComponent(symbol)}/${date}` }, text ?? `${symbol} ${date}`);
 }
 
+// What a verdict rests on, with what that means.
+function evidenceOf(facts, value) {
+  const text = facts.evidence[value], meanings = text.split("+").map((name) => `${name}: ${facts.evidence_meanings[name]}`);
+  return element("abbr", { title: meanings.join("; ") }, text);
+}
+
 function note(text) {
   return element("p", { class: "note" }, text);
 }

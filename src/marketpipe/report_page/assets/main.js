@@ -64,6 +64,19 @@ function take(payload) {
   page.day = null;
 }
 
+// Shows newer facts, or the newer moment of the same ones.
+async function renew(payload) {
+  if (payload.tag === page.facts.tag) {
+    page.facts.made_at = payload.made_at;
+    return;
+  }
+  const { scrollX, scrollY } = window;
+  take(payload);
+  renderOverview();
+  await openView();
+  window.scrollTo(scrollX, scrollY);
+}
+
 // Asks the server for newer facts, except while something is typed or chosen.
 function keepCurrent() {
   const pause = document.getElementById("pause"), made = document.getElementById("made");
@@ -77,17 +90,12 @@ function keepCurrent() {
     if (!paused && !document.activeElement?.matches("main :is(input, select)")) {
       try {
         const answer = await fetch("facts", { cache: "no-store", headers: { "If-None-Match": page.facts.tag ?? "" } });
-        if (answer.status === 200) {
-          const payload = await answer.json();
-          if (payload.tag !== page.facts.tag) {
-            const { scrollX, scrollY } = window;
-            take(payload);
-            renderOverview();
-            await openView();
-            window.scrollTo(scrollX, scrollY);
-          }
+        if (answer.ok) {
+          await renew(await answer.json());
+          made.textContent = `live · as of ${momentOf(page.facts.made_at)} UTC`;
+        } else {
+          made.textContent = `${(await answer.text()).trim()} · as of ${momentOf(page.facts.made_at)} UTC`;
         }
-        made.textContent = `live · as of ${momentOf(page.facts.made_at)} UTC`;
       } catch {
         made.textContent = `the server has ended · as of ${momentOf(page.facts.made_at)} UTC`;
       }
@@ -102,8 +110,12 @@ function renderOverview() {
   const { facts } = page, title = document.getElementById("overview-title");
   title.textContent = facts.complete ? "Complete: nothing is missing or suspect" : "Not complete";
   title.className = facts.complete ? "good" : "bad";
-  const values = [facts.symbols.length, facts.sessions, facts.totals.symbol_days, facts.totals.bars, facts.totals.rejected, facts.totals.restated, facts.totals.stale];
-  document.querySelectorAll("#overview .cards b").forEach((place, at) => { if (at < values.length) place.textContent = number(values[at]); });
+  for (const card of document.querySelectorAll("#overview .cards li")) {
+    const { total } = card.dataset, count = facts.totals[total];
+    card.querySelector("b").textContent = number(count);
+    card.classList.toggle("bad", count > 0 && (total === "problems" || total === "lost"));
+    card.hidden = total === "lost" && !count;
+  }
   const rows = Object.entries(facts.counts).map(([name, count]) => element("tr", {},
     element("th", { scope: "row" }, chip(name), name), element("td", { class: "number" }, number(count)),
     element("td", { class: "number" }, percent(count / (facts.totals.symbol_days || 1))), element("td", {}, facts.meanings[name])));

@@ -1,6 +1,8 @@
 // The views: each function fills the content of its section. They are called when a view is first opened, and again
 // with newer facts; ``state`` is what the reader has chosen there, and stays.
 
+const SHOWN = 0.00005; // a smaller difference is shown as 0.00 %
+
 const VIEWS = {
   async overview(facts, content) {
     const verdicts = await facts.column("verdicts");
@@ -57,7 +59,7 @@ const VIEWS = {
       { title: "Verdict", value: verdict, show: (at) => [chip(verdict(at)), ` ${verdict(at)}`] },
       { title: "Suspicion", value: (at) => reason(at)[0] },
       { title: "Reason", value: (at) => reason(at)[1], wide: true },
-      { title: "Evidence", value: (at) => facts.evidence[gaps.evidence[at]] },
+      { title: "Evidence", value: (at) => facts.evidence[gaps.evidence[at]], show: (at) => evidenceOf(facts, gaps.evidence[at]) },
     ], [], "no gap");
     state.text ??= ""; state.only ??= "problems";
     const update = () => {
@@ -76,7 +78,8 @@ const VIEWS = {
         search,
         select("Show", [["problems", "gaps"], ["all", "gaps, and notes on complete days"], ...kinds.map((name) => [name, name])], state.only, (only) => { state.only = only; update(); })),
       gaps.all > rows.length ? note(`The first ${number(rows.length)} of ${number(gaps.all)} gaps. ‘marketpipe coverage --json’ has all of them.`) : "",
-      table);
+      table,
+      note(`Evidence is what a verdict rests on: ${Object.entries(facts.evidence_meanings).map(([name, meaning]) => `${name}, ${meaning}`).join("; ")}.`));
     update();
   },
 
@@ -130,7 +133,7 @@ const VIEWS = {
     const ratio = (cell) => volume[cell] / official[cell], day = (cell) => [facts.symbols[Math.floor(cell / facts.sessions)], facts.dates[cell % facts.sessions]];
     const without = official.reduce((count, value, cell) => count + (!(value >= 0) && volume && volume[cell] >= 0), 0);
     const odd = compared.map((cell) => [cell, Math.max(Math.abs(ratio(cell) - 1), difference && difference[cell] >= 0 ? difference[cell] * 10 : 0)])
-      .sort((a, b) => b[1] - a[1]).slice(0, 1000).map(([cell]) => cell);
+      .filter(([, oddness]) => oddness >= SHOWN).sort((a, b) => b[1] - a[1]).slice(0, 1000).map(([cell]) => cell);
     const place = element("div", { class: "medium" });
     content.replaceChildren(
       note(`The exchange’s daily bar is compared with the sum of the minutes: ${countOf(compared.length, "symbol-day")}; ${number(without)} with minutes have no official day. Minutes leave out some trades that the official volume counts, so a ratio slightly below 100 % is usual; a day that falls out of its symbol’s own range is suspect.`),
@@ -142,7 +145,7 @@ const VIEWS = {
         { title: "Volume of the minutes", value: (cell) => Math.round(volume[cell]), number: true },
         { title: "Ratio", value: ratio, number: true, show: (cell) => percent(ratio(cell)) },
         { title: "Largest difference of a price", value: (cell) => difference ? difference[cell] : NaN, number: true, show: (cell) => difference ? percent(difference[cell]) : "" },
-      ], odd, "nothing could be compared"));
+      ], odd, compared.length ? "every one agrees with its minutes" : "nothing could be compared"));
     if (compared.length) bandChart(place, facts, compared, ratio);
   },
 

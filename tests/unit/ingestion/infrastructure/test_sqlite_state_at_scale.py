@@ -1,4 +1,4 @@
-"""100,000 checkpoints, as 400 symbols have in a year."""
+"""30,000 checkpoints, as 120 symbols have in a year; ``make test-thoroughly`` makes 100,000."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, S
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
+from tests.support.examples import ALL
 
 NOW = Timestamp.parse("2025-06-02T12:00:00Z")
-SYMBOLS = [Symbol(f"S{number:03d}") for number in range(400)]
+COUNT = 400 if ALL else 120
+FIFTH = COUNT // 5
+SYMBOLS = [Symbol(f"S{number:03d}") for number in range(COUNT)]
 DATES = [TradingDate(date(2023, 1, 2) + timedelta(days=number)) for number in range(250)]
 FIRST, LAST = DATES[0], DATES[-1]
 REGULAR_MINUTES = TradedMinutes.of(((1 << 390) - 1) << 330)
@@ -46,9 +49,9 @@ def seconds(work: Callable[[], object]) -> float:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SQLiteState, float, float]]:
     """The state, and seconds for the first and for the last fifth of its checkpoints."""
     state = SQLiteState(tmp_path_factory.mktemp("scale") / "marketpipe.sqlite", "../data")
-    first = record_all(state, SYMBOLS[:80])
-    record_all(state, SYMBOLS[80:320])
-    yield state, first, record_all(state, SYMBOLS[320:])
+    first = record_all(state, SYMBOLS[:FIFTH])
+    record_all(state, SYMBOLS[FIFTH:-FIFTH])
+    yield state, first, record_all(state, SYMBOLS[-FIFTH:])
     state.close()
 
 
@@ -60,15 +63,15 @@ def test_recording_takes_as_long_for_the_last_as_for_the_first(filled: tuple[SQL
 
 def test_the_records_of_every_symbol_are_read(filled: tuple[SQLiteState, float, float]) -> None:
     state, *_ = filled
-    assert [len(state.checkpoints.between(symbol, FIRST, LAST)) for symbol in SYMBOLS] == [250] * 400
+    assert [len(state.checkpoints.between(symbol, FIRST, LAST)) for symbol in SYMBOLS] == [250] * COUNT
 
 
 def test_what_concerns_one_symbol_does_not_read_the_others(filled: tuple[SQLiteState, float, float]) -> None:
     state, *_ = filled
 
-    of_one = min(seconds(lambda: state.checkpoints.between(SYMBOLS[200], FIRST, LAST)) for _ in range(5))
+    of_one = min(seconds(lambda: state.checkpoints.between(SYMBOLS[COUNT // 2], FIRST, LAST)) for _ in range(5))
     of_all = seconds(lambda: [state.checkpoints.between(symbol, FIRST, LAST) for symbol in SYMBOLS])
-    volume_of_one = min(seconds(lambda: state.statistics.typical_volumes([SYMBOLS[200]])) for _ in range(5))
+    volume_of_one = min(seconds(lambda: state.statistics.typical_volumes([SYMBOLS[COUNT // 2]])) for _ in range(5))
     volume_of_all = seconds(lambda: state.statistics.typical_volumes(SYMBOLS))
 
     assert of_one < of_all / 20
@@ -80,7 +83,7 @@ def test_counting_over_everything_is_exact(filled: tuple[SQLiteState, float, flo
 
     summaries = state.statistics.summaries()
 
-    assert (len(summaries), sum(summary.bars for summary in summaries)) == (400, 39_000_000)
+    assert (len(summaries), sum(summary.bars for summary in summaries)) == (COUNT, COUNT * 250 * 390)
     assert state.statistics.typical_volume() == TypicalVolume(
         390.0, 1000 / 390, 100 * 250
     )  # of a part that is large enough

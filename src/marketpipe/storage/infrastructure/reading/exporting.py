@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import date
@@ -20,6 +19,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, QueryErro
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.written_files import NO_PLACES, OwnPlaces, checked_target
 from marketpipe.storage.domain.exported_file import ExportReport, FileFormat, json_value
 from marketpipe.storage.infrastructure.publishing.temporary_files import sweep, temporary_name
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -33,19 +33,15 @@ Batches = Iterable[pa.Table]
 class TableFile:
     """One file to write a table to. It is written under a temporary name, synced and renamed when it is complete.
 
-    ``forbidden`` are folders that must not get it. Raises ``ConfigurationError`` for a path that cannot be written, or
-    is taken and not to be ``overwritten``.
+    Raises ``ConfigurationError`` for a path that cannot be written, is among the store's ``own`` ones, or is taken and
+    not to be overwritten.
     """
 
     def __init__(
-        self, path: Path, file_format: FileFormat, forbidden: Sequence[Path] = (), *, overwrite: bool = False
+        self, path: Path, file_format: FileFormat, own: OwnPlaces = NO_PLACES, *, overwrite: bool = False
     ) -> None:
-        try:
-            self._path = Path(os.path.realpath(path))
-        except ValueError as error:  # a null character
-            raise ConfigurationError(f"{str(path)!r} cannot be written: {error}") from error
+        self._path = checked_target(path, own, overwrite=overwrite)
         self._format, self._overwrite = file_format, overwrite
-        self._check(path, forbidden)
 
     def write(self, schema: pa.Schema, batches: Batches) -> ExportReport:
         """Write all batches, which have the ``schema``. Raises ``QueryError`` for what the format cannot hold."""
@@ -98,23 +94,6 @@ class TableFile:
             raise QueryError(f"{self._format} cannot hold the result: {error}; cast columns, or use parquet") from error
         except OSError as error:
             raise StorageError(f"{self._path} cannot be written: {error.strerror or error}") from error
-
-    def _check(self, path: Path, forbidden: Sequence[Path]) -> None:
-        for folder in forbidden:
-            if self._path.is_relative_to(os.path.realpath(folder)):
-                raise ConfigurationError(f"{path} is inside the store ({folder}): give a file elsewhere")
-        try:
-            found = os.stat(self._path)
-        except FileNotFoundError:
-            if not self._path.parent.is_dir():
-                raise ConfigurationError(f"{path}: there is no folder {self._path.parent}; make it first") from None
-        except OSError as error:
-            raise ConfigurationError(f"{path} cannot be written: {error}") from error
-        else:
-            if not stat.S_ISREG(found.st_mode):
-                raise ConfigurationError(f"{path} is not a file; give the name of a file")
-            if not self._overwrite:
-                raise ConfigurationError(f"{path} exists; give another name, or --overwrite (overwrite=True)")
 
     def _publish(self, temporary: Path) -> None:
         if self._overwrite:

@@ -82,10 +82,13 @@ class RuleExamples:
         self._kept = defaultdict[RuleKey, list[pa.Table]](list)
 
     def add(self, key: RuleKey, symbol: Symbol, date: TradingDate | None, rows: pa.Table) -> None:
-        """Take the bars of one symbol-day that broke one rule; ``rows`` may have the columns reason and raw."""
+        """Take the bars of one symbol-day that broke one rule; ``rows`` may have the columns reason and raw.
+
+        Without a ``date`` each of the bars is a symbol-day of its own.
+        """
         shown = sum(map(len, self._kept[key]))
         self._bars[key] += len(rows)
-        self._days[key] += 1
+        self._days[key] += 1 if date is not None else len(rows)
         if shown < EXAMPLES_OF_A_RULE:
             self._kept[key].append(_as_examples(key, symbol, date, rows.slice(0, EXAMPLES_OF_A_RULE - shown)))
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, PartitionUnreadableError, QueryError
+from marketpipe.shared_kernel.infrastructure.written_files import OwnPlaces
 from marketpipe.storage.domain.exported_file import FileFormat
 from marketpipe.storage.infrastructure.reading.exporting import ROWS_OF_A_GROUP, TableFile, in_groups
 
@@ -80,7 +81,7 @@ def test_the_folders_of_the_store_take_no_export(place: str, tmp_path: Path) -> 
     (tmp_path / "store" / "deep").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "store")
     with pytest.raises(ConfigurationError, match="is inside the store"):
-        TableFile(tmp_path / place, FileFormat.CSV, [tmp_path / "store"])
+        TableFile(tmp_path / place, FileFormat.CSV, OwnPlaces((tmp_path / "store",)))
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,14 @@ def test_rejected_bars_are_counted_by_rule_and_a_damaged_file_stops_nothing(tmp_
     assert "damaged" in damaged.unreadable[0]
 
 
+def test_each_rejected_official_day_counts_as_a_symbol_day() -> None:
+    examples = RuleExamples()
+    key = RuleKey("high_is_highest", "error", "official day")
+    examples.add(key, Symbol("AAPL"), None, bar_table(minutes(TUESDAY, 10)))  # a year of them is one file
+
+    assert [(each.bars, each.symbol_days) for each in examples.survey(1, 1, []).counts] == [(10, 10)]
+
+
 def test_few_examples_of_a_rule_are_kept_however_many_bars_broke_it() -> None:
     examples, key = RuleExamples(), RuleKey("no_jump", "warning", "stored")
     rows = bar_table(minutes(TUESDAY, 15))
