@@ -276,8 +276,13 @@ class _Rows:
     days: Int64s
 
     def pick(self, rows: npt.NDArray[Any]) -> _Rows:
-        """Return the rows that a mask selects, or those with the given positions in that order."""
+        """Return the rows that a mask selects, or those with the given positions in that order.
+
+        Rows that a mask selects one after another are not copied.
+        """
         picked = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        if rows.dtype == np.bool_ and len(picked) and picked[-1] - picked[0] + 1 == len(picked):
+            return self.part(int(picked[0]), int(picked[-1]) + 1)  # as of a page of one symbol
         table = self.table.take(pa.array(picked))
         return _Rows(table, self.symbols, self.owners[picked], self.micros[picked], self.days[picked])
 

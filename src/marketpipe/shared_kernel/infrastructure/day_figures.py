@@ -109,6 +109,7 @@ class _Days:
         )
         first, last = self._bars_at(regular[0], regular), self._bars_at(regular[1] - 1, regular)
         auction = self._bars_at(regular[1], (regular[1], self._rows_from(closes + 1)))
+        odd_lots = self._odd_lots(all_hours)
         sums = (
             first[OPEN],
             _over(np.maximum, self.columns[HIGH], regular),
@@ -120,11 +121,11 @@ class _Days:
             ),
             *auction[[OPEN, HIGH, LOW, VOLUME]],
             first[VOLUME],
-            self._odd_lots(all_hours) / np.maximum(1, all_hours[1] - all_hours[0]),
+            odd_lots / np.maximum(1, all_hours[1] - all_hours[0]),
         )
         peaks = zip(opens.tolist(), closes.tolist(), *(self._peaks(rows) for rows in (opening, closing)), strict=True)
         rounded = np.stack(sums, axis=1).astype(np.float32).tolist()
-        each = zip(peaks, self._in_lots(all_hours), rounded, self._hashes(all_hours), strict=True)
+        each = zip(peaks, self._in_lots(odd_lots, all_hours), rounded, self._hashes(all_hours), strict=True)
         return [DayFigures._make((*minutes, lots, *floats, digest)) for minutes, lots, floats, digest in each]
 
     @property
@@ -148,8 +149,8 @@ class _Days:
             found = begin + volume[begin:end].argmax() if begin < end else -1
             yield -1 if found < 0 else int(self.minutes[found]) - number * MINUTES_APART
 
-    def _in_lots(self, rows: Rows) -> list[bool]:
-        found: list[bool] = ((self._odd_lots(rows) == 0) & (_over(np.add, self._volume, rows) > 0)).tolist()
+    def _in_lots(self, odd_lots: Floats, rows: Rows) -> list[bool]:
+        found: list[bool] = ((odd_lots == 0) & (_over(np.add, self._volume, rows) > 0)).tolist()
         return found
 
     def _odd_lots(self, rows: Rows) -> Floats:

@@ -21,7 +21,7 @@ from marketpipe.shared_kernel.domain.predicate import (
 )
 from marketpipe.validation.domain.business_rules import BUSINESS_RULES
 from marketpipe.validation.domain.validation_rule import ValidationRule
-from marketpipe.validation.infrastructure.column_masks import mask
+from marketpipe.validation.infrastructure.column_masks import failing, mask
 from tests.support.bar_strategies import arrays, plausible_records, predicates, records
 from tests.support.examples import examples
 
@@ -98,3 +98,14 @@ def test_integers_are_compared_exactly_however_large() -> None:
     count = Field("trade_count")
     assert mask(count > 2**53, fields).to_pylist() == [False, True, True, False]
     assert mask(INVARIANTS["trade_count_not_negative"], fields).to_pylist() == [True, True, True, False]
+
+
+def test_what_every_row_satisfies_has_no_failing_rows() -> None:
+    price = Field("price")
+    fields = {"price": pa.array([1.0, 2.0, None])}
+
+    found = failing(price > 1, fields)
+
+    assert failing(IsNull(price) | (price > 0), fields) is None
+    assert found is not None
+    assert found.tolist() == [True, False, True]
