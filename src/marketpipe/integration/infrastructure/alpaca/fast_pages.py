@@ -26,6 +26,8 @@ WORTH_LOADING: Final = 50_000_000
 
 So it costs at most what it could have saved by then."""
 
+UNUSABLE: Final = "the extra fast does not work on this machine, pages are read without it: %s"
+
 ReadPage = Callable[[bytes, Mapping[str, Symbol]], RawMarketData | None]
 
 
@@ -54,15 +56,21 @@ class PageScanner:
 
 def _loaded() -> ReadPage | None:
     try:
+        from numba import config
         from numba.core.errors import NumbaError
-    except ImportError:
+    except ModuleNotFoundError:  # the extra is not installed
+        return None
+    except ImportError as error:  # with a numpy that this Numba does not know
+        logger.warning(UNUSABLE, error)
+        return None
+    if config.DISABLE_JIT:  # the scanner would be interpreted, and take a hundred times as long as msgspec
         return None
     try:
         from marketpipe.integration.infrastructure.alpaca import page_scanner
 
         _scan(page_scanner, b"{}")  # compiles it, or reads what was compiled
     except (NumbaError, ImportError, OSError, RuntimeError, LookupError, ValueError) as error:
-        logger.warning("the extra fast does not work on this machine, pages are read without it: %s", error)
+        logger.warning(UNUSABLE, error)
         return None
     return lambda body, wanted: _page(page_scanner, body, wanted)
 
