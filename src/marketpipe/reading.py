@@ -19,7 +19,7 @@ from marketpipe.shared_kernel.domain.timestamp import AnyMoment, as_timestamp
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
 from marketpipe.storage.domain.bar_selection import BarSelection
 
-from . import completeness, derived
+from . import completeness, composition, derived
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,8 +99,10 @@ def load(
     completeness.refuse_unstored(self._parts, scope.symbols, length, moment, self._loadable_symbols)
     if wanted is DaySource.MINUTES:
         completeness.refuse_without_minutes(self._parts, scope, moment)
+    scanned = composition.scanned_years(self._parts).from_now_on()  # the check scans what then is read
     completeness.check(self._parts, scope, length, required, selection.session, moment)
-    bars = derived.loader(self._parts).load(scope.symbols, scope.first, scope.last, length, moment, wanted, selection)
+    asked = scope.symbols, scope.first, scope.last, length, moment, wanted, selection
+    bars = derived.loader(self._parts).load(*asked, scanned)
     if not len(bars):
         completeness.refuse_unmade(self._parts, scope.symbols, length)
     return bars

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from marketpipe import Pipeline
+from marketpipe import IncompleteWarning, Pipeline
 from marketpipe.testing import FakeClock
 from tests.support.in_process_cli import run_in_process
 from tests.support.pipeline_ring import config, minutes, pipeline
@@ -181,3 +181,27 @@ def test_another_configured_form_takes_the_place_of_the_first(tmp_path: Path) ->
     with made:
         assert made.ingest().ok
         assert copies(tmp_path) == named("arrow")
+
+
+@FORMS
+def test_a_day_that_is_replaced_between_two_loads_is_in_the_second(tmp_path: Path, form: str) -> None:
+    """Also if both have checked what is missing: no load relies on what an earlier one has seen."""
+    with ingested(tmp_path, form) as made:
+        before, month = made.load("AAPL", FIRST, LAST), ("2024-01-01", "2024-01-31")
+        first = made.load("AAPL", *month, complete="ignore")
+        other = tmp_path / "data/symbol=MSFT/year=2024/month=01/day=30.parquet"
+        (tmp_path / "data/symbol=AAPL/year=2024/month=01/day=31.parquet").write_bytes(other.read_bytes())
+
+        assert made.load("AAPL", *month, complete="ignore").num_rows == first.num_rows
+        assert not made.load("AAPL", FIRST, LAST, complete="ignore").equals(before)
+        with pytest.warns(IncompleteWarning):
+            assert not made.load("AAPL", FIRST, LAST).equals(before)
+
+
+@FORMS
+def test_aggregates_without_files_are_made_of_copies(tmp_path: Path, form: str) -> None:
+    with ingested(tmp_path, form) as made:
+        expected = made.load("AAPL", FIRST, LAST, "10m")
+        without_day_files(tmp_path)
+
+        assert made.load("AAPL", FIRST, LAST, "10m", complete="ignore").equals(expected)

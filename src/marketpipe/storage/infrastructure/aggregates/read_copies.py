@@ -22,7 +22,12 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import PREFIX, days_in, sources_in
-from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
+from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import (
+    Scanned,
+    described,
+    fingerprint_of,
+    newest,
+)
 from marketpipe.storage.infrastructure.parquet_files import (
     as_text,
     checked_bars,
@@ -170,8 +175,9 @@ class ReadCopy:
 class FreshCopies:
     """Finds the copies that agree with their day files: by the modification time alone, as for aggregates."""
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
+    def __init__(self, layout: StoreLayout, scanned: Scanned = lambda _: None) -> None:
+        """``scanned`` returns fingerprints that need not be found again."""
+        self._layout, self._scanned = layout, scanned
         self._exist = os.path.isdir(layout.copies)
 
     def of(self, month: MonthPartition) -> FreshCopy | None:
@@ -182,12 +188,18 @@ class FreshCopies:
             path = self._layout.copy(month, form)
             if (modified := modified_ns(path)) is not None:
                 refuse_links(self._layout.copies, month.year_folder)
-                found = scan_day_files(self._layout.month(month))
-                if all(size >= 0 for _, size, _ in found):
-                    description = described(month.month, found)
-                    if modified == fingerprint_of(description, newest([found])):
-                        return FreshCopy(month, path, modified)
+                if modified == self._fingerprint(month):
+                    return FreshCopy(month, path, modified)
         return None
+
+    def _fingerprint(self, month: MonthPartition) -> int | None:
+        """Return that of the month's day files; None if one of them is no file."""
+        if (known := self._scanned(month)) is not None:
+            return known
+        found = scan_day_files(self._layout.month(month))
+        if any(size < 0 for _, size, _ in found):
+            return None
+        return fingerprint_of(described(month.month, found), newest([found]))
 
 
 @frozen

@@ -22,6 +22,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, Arrow
 from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import identity_in
+from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity, identity_of, refuse_others
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
@@ -43,7 +44,7 @@ from marketpipe.storage.infrastructure.reading.selected_bars import (
     selected,
 )
 from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, StoredMinutes, damaged, in_one
-from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, unreadable
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, day_in, refuse_links, unreadable
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
@@ -206,11 +207,13 @@ class BarLoader:
         as_of: Timestamp | None = None,
         source: DaySource | None = None,
         selection: BarSelection | None = None,
+        scanned: Scanned = lambda _: None,
     ) -> pa.Table:
         """Return the bars by symbol, in the given order, then by time; as they are now, or as of a moment.
 
         With a ``source``, only those that are from there. Without a ``selection``, all columns and hours, in UTC.
-        Bars shorter than a day have no source. Raises ``PartitionUnreadableError``.
+        Bars shorter than a day have no source. ``scanned`` returns fingerprints of day files that need not be found
+        again. Raises ``PartitionUnreadableError``.
         """
         selection = selection or BarSelection.of(timeframe)
         # days and longer are merged from several files, and are few: all their columns are read
@@ -220,7 +223,7 @@ class BarLoader:
             self._refuse_links(wanted)
         hours = self._hours if selection.regular_hours else _all_hours
         if timeframe is Timeframe.MINUTE_1 and as_of is None:
-            found = self._minutes.read(ranges, hours)
+            found = self._minutes.read(ranges, hours, scanned)
         elif timeframe.is_made_of_days:
             found = self._periods(ranges, as_of)
         else:
@@ -299,7 +302,7 @@ class BarLoader:
         if not minutes:
             return tables
         try:
-            bars = {month: scan_bars(files) for month, files in minutes.items()}
+            bars = {month: self._of_month(month, files) for month, files in minutes.items()}
         except PartitionUnreadableError as error:
             raise damaged(wanted, error) from error
         made = self._new_aggregator().aggregate(bars, [wanted.timeframe])
@@ -308,6 +311,10 @@ class BarLoader:
             wanted.within(in_one(again).select(wanted.columns)) if bars is None and again else bars
             for bars, again in zip(tables, of_files, strict=True)
         ]
+
+    def _of_month(self, month: MonthPartition, files: Sequence[Path]) -> pa.Table:
+        bars = self._minutes.of_copy(month, [day_in(path.name) for path in files], BAR_SCHEMA)
+        return scan_bars(files) if bars is None else bars
 
     def _read(self, file: tuple[BarRange, str]) -> pa.Table | None:
         """Read an aggregate of this dataset, or official days; None if the file does not exist."""

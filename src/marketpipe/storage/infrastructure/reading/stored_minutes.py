@@ -21,6 +21,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
+from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy
 from marketpipe.storage.infrastructure.parquet_files import bars_at, each, times_of
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -112,12 +113,14 @@ class StoredMinutes:
     def __init__(self, layout: StoreLayout) -> None:
         self._layout = layout
 
-    def read(self, ranges: Sequence[BarRange], hours: Hours = lambda bars: bars) -> list[pa.Table]:
+    def read(
+        self, ranges: Sequence[BarRange], hours: Hours = lambda bars: bars, scanned: Scanned = lambda _: None
+    ) -> list[pa.Table]:
         """Return the minutes of each range, by time. What is not wanted of a month is dropped as it is read.
 
-        Raises ``PartitionUnreadableError``.
+        ``scanned`` returns fingerprints that need not be found again. Raises ``PartitionUnreadableError``.
         """
-        copies = FreshCopies(self._layout)
+        copies = FreshCopies(self._layout, scanned)
         parts = [list(self._parts(wanted, copies)) for wanted in ranges]
         mapped = sum(map(len, parts)) <= MOST_MAPPED
         files = [list(chain.from_iterable(map(self._files, some))) for some in parts]
