@@ -37,7 +37,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
 )
 from marketpipe.storage.infrastructure.store_layout import (
     ARROW,
-    PARQUET,
+    COPY_FORMATS,
     StoreLayout,
     modified_ns,
     refuse_links,
@@ -177,26 +177,32 @@ class FreshCopies:
 
     def __init__(self, layout: StoreLayout, scanned: Scanned = lambda _: None) -> None:
         """``scanned`` returns fingerprints that need not be found again."""
-        self._layout, self._scanned = layout, scanned
+        # Thousands of months pass through here: paths are text, and each folder is tested for links once.
+        self._layout, self._scanned, self._examined = layout, scanned, set[str]()
+        self._data, self._copies = str(layout.data), str(layout.copies)
         self._exist = os.path.isdir(layout.copies)
 
     def of(self, month: MonthPartition) -> FreshCopy | None:
         """Return the copy of a month; None if there is none, or a stale one. Raises ``StorageError``."""
-        if not self._exist:
-            return None
-        for form in (ARROW, PARQUET):
-            path = self._layout.copy(month, form)
+        folder = month.folder if self._exist else ""
+        for form in COPY_FORMATS if self._exist else ():
+            path = f"{self._copies}/{folder}.{form}"
             if (modified := modified_ns(path)) is not None:
-                refuse_links(self._layout.copies, month.year_folder)
-                if modified == self._fingerprint(month):
+                self._refuse_links(folder.rpartition("/")[0])
+                if modified == self._fingerprint(month, f"{self._data}/{folder}"):
                     return FreshCopy(month, path, modified)
         return None
 
-    def _fingerprint(self, month: MonthPartition) -> int | None:
+    def _refuse_links(self, folder: str) -> None:
+        if folder not in self._examined:
+            refuse_links(self._layout.copies, folder)
+            self._examined.add(folder)
+
+    def _fingerprint(self, month: MonthPartition, folder: str) -> int | None:
         """Return that of the month's day files; None if one of them is no file."""
         if (known := self._scanned(month)) is not None:
             return known
-        found = scan_day_files(self._layout.month(month))
+        found = scan_day_files(folder)
         if any(size < 0 for _, size, _ in found):
             return None
         return fingerprint_of(described(month.month, found), newest([found]))

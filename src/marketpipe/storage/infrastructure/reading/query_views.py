@@ -187,8 +187,8 @@ class QueryViews:
             return [_bars_in(files, MINUTE_TYPES)] if files else []
         chosen = MinuteFiles(self._layout, (), sorted(months or ())) if found is None else found.among(months)
         chosen, bars = chosen.opened()
-        root = _literal(self._layout.copies.resolve())
-        copies = [_quoted(root / f"{copy.month.folder}.{PARQUET}") for copy in chosen.copies]
+        root = _quoted(_literal(self._layout.copies.resolve()))
+        copies = [f"{root}/{copy.month.folder}.{PARQUET}" for copy in chosen.copies]
         parts = [_bars_in(copies, COPY_TYPES)] if copies else []
         if bars is not None:
             self._tables += 1
