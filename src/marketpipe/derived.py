@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.symbol import Symbol
     from marketpipe.shared_kernel.domain.timestamp import Timestamp
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+    from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
     from marketpipe.storage.infrastructure.aggregates.ahead import AggregatesAhead
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import FreshnessSurvey
@@ -62,6 +63,11 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
     threads = min(os.cpu_count() or 1, MOST_AGGREGATING_THREADS) + 1
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, threads, "marketpipe-aggregate")
     return AggregateRefresher(aggregates, parts.bus, new_executor, lambda: parts.is_stopped)
+
+
+def scanned_from_now_on(parts: Parts) -> Scanned:
+    """Return what finds the fingerprints of day files that a check scans after this call."""
+    return composition.scanned_years(parts).from_now_on()
 
 
 def copy_format(parts: Parts) -> str:

@@ -19,7 +19,7 @@ from marketpipe.shared_kernel.domain.timestamp import AnyMoment, as_timestamp
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
 from marketpipe.storage.domain.bar_selection import BarSelection
 
-from . import completeness, composition, derived
+from . import completeness, derived
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,7 +99,7 @@ def load(
     completeness.refuse_unstored(self._parts, scope.symbols, length, moment, self._loadable_symbols)
     if wanted is DaySource.MINUTES:
         completeness.refuse_without_minutes(self._parts, scope, moment)
-    scanned = composition.scanned_years(self._parts).from_now_on()  # the check scans what then is read
+    scanned = derived.scanned_from_now_on(self._parts)  # the check scans what then is read
     completeness.check(self._parts, scope, length, required, selection.session, moment)
     asked = scope.symbols, scope.first, scope.last, length, moment, wanted, selection
     bars = derived.loader(self._parts).load(*asked, scanned)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from marketpipe import IncompleteWarning, Pipeline
+from marketpipe import IncompleteWarning, Pipeline, QueryError
 from marketpipe.testing import FakeClock
 from tests.support.in_process_cli import run_in_process
 from tests.support.pipeline_ring import config, minutes, pipeline
@@ -99,6 +99,24 @@ def test_no_torn_copy_is_read(tmp_path: Path, form: str, torn: bytes) -> None:
         assert made.load("AAPL", FIRST, LAST).equals(loaded)
         assert made.load("AAPL", "2024-01-01", "2024-02-29", complete="ignore").equals(loaded)
         assert made.query(QUERY).equals(answer)
+
+
+def test_a_copy_with_damaged_pages_is_no_reason_for_a_query_to_fail(tmp_path: Path) -> None:
+    with ingested(tmp_path, "parquet") as made:
+        answer = made.query(QUERY)
+        for name in named("parquet"):
+            content = (tmp_path / "copies" / name).read_bytes()
+            damage(tmp_path / "copies" / name, content[:4] + b"\xff" * 600 + content[604:])
+
+        assert made.query(QUERY).equals(answer)
+        assert len(made.verify().problems) == 4
+
+
+def test_a_wrong_query_is_refused_at_once(tmp_path: Path) -> None:
+    with ingested(tmp_path, "parquet") as made:
+        for sql in ("SELECT nothing FROM bars", "SELEC 1", "SELECT * FROM bars; SELECT 1"):
+            with pytest.raises(QueryError):
+                made.query(sql)
 
 
 @FORMS

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from itertools import accumulate
 from typing import Final
 
@@ -127,7 +128,7 @@ class ReadCopy:
         """For its month the digests of the day files that it was made from."""
         return sources_in(self.metadata)
 
-    @property
+    @cached_property
     def rows(self) -> Rows:
         pairs = (part.partition("=") for part in self.metadata.get(ROWS, "").split())
         with decoding(self.path):

@@ -42,6 +42,7 @@ UNITS: Final = {"bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
 SHARE_OF_AN_ANSWER: Final = 4
 """An answer is not part of the memory that DuckDB counts; it may take a quarter as much again."""
 OUT_OF_REACH: Final = "Permission Error"
+WRONG_SQL: Final = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 UNREADABLE: Final = ("IO Error", "Out of Memory Error", "FATAL Error")
 
 
@@ -86,8 +87,8 @@ class DuckDBQuery:
         views = self._views(sql)
         try:
             return read_consistently(views.fingerprints, lambda: self._run(sql, answer, views))
-        except StorageError:
-            if not views.reads_copies:
+        except StorageError as error:
+            if not views.reads_copies or not _may_be_of_a_file(error):
                 raise
         of_day_files = self._views(sql, copies=False)  # a copy may be torn, and is then as good as none
         return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, answer, of_day_files))
@@ -136,6 +137,12 @@ class DuckDBQuery:
         connection.execute(f"SET allowed_directories = [{allowed}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
+
+
+def _may_be_of_a_file(error: StorageError) -> bool:
+    """Return False if it is certain that the query itself is wrong, whatever the files have."""
+    cause = error.__cause__
+    return not isinstance(error, QueryError) or (cause is not None and not isinstance(cause, WRONG_SQL))
 
 
 def _bounded(connection: Connection, sql: str) -> pa.Table:

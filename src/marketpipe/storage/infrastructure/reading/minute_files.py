@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from attrs import evolve, frozen
@@ -22,7 +21,6 @@ from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerp
 from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL
 from marketpipe.storage.infrastructure.store_layout import DAY_FILE, StoreLayout
 
-Connection = duckdb.DuckDBPyConnection
 MOST_MAPPED: Final = 20_000
 """A process may map three times as many files. The day files of other months are read instead of their copies."""
 ABSENT: Final = (0, -1)
