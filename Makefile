@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CONFIG := config/example_config.yaml
 # must be on the disk that you want to measure: a file system in memory syncs nothing
 BENCH_FOLDER ?= $(CURDIR)/.bench
-BENCHMARKS := start_up read aggregate planning fewest_requests latency memory ingest
+BENCHMARKS := start_up read aggregate planning fewest_requests latency memory growth ingest
 
 # One more than there are processors, as some tests wait for a server, a lock or a second to pass.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')

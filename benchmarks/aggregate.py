@@ -1,12 +1,13 @@
-"""Aggregation 1m to 5m, 15m, 1h and 1d: MarketPipe against a hand-written DuckDB query over the same day files.
+"""Aggregation 1m to 5m, 15m, 1h and 1d: MarketPipe against a hand-written DuckDB query over the day files.
 
     python benchmarks/aggregate.py [--symbols 52] [--sessions 250] [--bars-a-day 390] [--runs 5] [--folder DIR]
 
-The query is in duckdb_aggregation.py. Both sides run in their own processes, so that each pays for its start, and
-write new files of the same kind. MarketPipe also syncs its files and records in each which minutes it was made from.
-After the first round the bars of both are compared. Then single days are changed, one after another, and the cost of
-bringing the aggregates up to date is compared with the cost of a full aggregation: once for the full store, as
-"marketpipe aggregate" does it, and once for the changed symbol and date only.
+The query is in duckdb_aggregation.py. MarketPipe reads the same day files, or read copies of them. The query and the
+command run in their own processes, so that each pays for its start. All write new files of the same kind; MarketPipe
+also syncs its files and records in each which minutes it was made from. In the first round the bars are compared. Then
+single days are changed, one after another, and the cost of bringing the aggregates up to date is compared with the
+cost of a full aggregation: once for the full store, as "marketpipe aggregate" does it, and once for the changed symbol
+and date only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -41,6 +42,8 @@ FROM peer AS one FULL JOIN ours AS other USING (symbol, timestamp)
 """
 QUERY = Path(__file__).parent / "duckdb_aggregation.py"
 PEER, OURS, LIBRARY = "DuckDB", "marketpipe aggregate", "Pipeline.aggregate"
+COPIES = {f"{LIBRARY}, {form} copies": form for form in ("parquet", "arrow")}
+"""What reads copies, with their form."""
 EVERYTHING, ONE_DAY = "after one changed day: everything", "after one changed day: that day"
 
 
@@ -61,16 +64,22 @@ class Aggregation:
 
     def __init__(self, root: Path, options: argparse.Namespace) -> None:
         self._root, self._run, self._changes, self._peaks = root, 0, 0, dict[str, float]()
+        self._first: Path | None = None
         self._symbols, self._sessions = numbered_symbols(options.symbols), first_sessions(options.sessions)
         self._bars_a_day = options.bars_a_day
         self._bars = make_store(root, self._symbols, self._sessions, options.bars_a_day, state=False)
         pq.write_table(_session_hours(self._sessions), root / "hours.parquet")
+        for form in COPIES.values():
+            self._make_folder(form)
+            self._aggregate(timeframes=["1m"], read_copies=form)
+            (self._folder / "copies").rename(root / form)
 
     def measure(self, runs: int) -> None:
         candidates: dict[str, Callable[[], object]] = {
             PEER: self._run_query,
             OURS: self._run_command,
             LIBRARY: self._run_library,
+            **dict.fromkeys(COPIES, self._run_library),
         }
         full = measure_interleaved(candidates, runs, before=self._make_folder, after=self._compare_bars)
         days = len(self._symbols) * len(self._sessions)
@@ -86,10 +95,12 @@ class Aggregation:
     def _folder(self) -> Path:
         return self._root / f"run-{self._run}"
 
-    def _make_folder(self, _: str) -> None:
+    def _make_folder(self, name: str) -> None:
         self._run += 1
         self._folder.mkdir()
         (self._folder / "data").symlink_to(self._root / "data")
+        if name in COPIES:
+            (self._folder / "copies").symlink_to(self._root / COPIES[name])
 
     def _run_query(self) -> None:
         self._run_process(PEER, str(QUERY), "data", str(self._root / "hours.parquet"), "query")
@@ -115,12 +126,15 @@ class Aggregation:
         symbol, session = self._changed_day
         return self._aggregate([symbol], session.trading_date, session.trading_date)
 
-    def _aggregate(self, *selection: object) -> AggregationReport:
+    def _aggregate(
+        self, *selection: object, timeframes: Sequence[str] = TIMEFRAMES.split(","), read_copies: str = "none"
+    ) -> AggregationReport:
         names = ("aggregates", "quarantine", "revisions")
         paths = {f"{name}_path": self._folder / name for name in names}
         state = self._folder / "state" / "marketpipe.sqlite"
-        with Pipeline(StoreConfig(output_path=self._folder / "data", state_path=state, **paths)) as pipeline:
-            return pipeline.aggregate(*selection, timeframes=TIMEFRAMES.split(","))
+        config = StoreConfig(output_path=self._folder / "data", state_path=state, read_copies=read_copies, **paths)
+        with Pipeline(config) as pipeline:
+            return pipeline.aggregate(*selection, timeframes=timeframes)
 
     def _change_one_day(self, _: str) -> None:
         """Write other bars for one day, as an ingestion that replaces its file does."""
@@ -134,9 +148,11 @@ class Aggregation:
         return self._symbols[self._changes % len(self._symbols)], self._sessions[-self._changes % len(self._sessions)]
 
     def _compare_bars(self, name: str, _: object) -> None:
-        if name == OURS and self._run == 2:
+        if name == PEER and self._first is None:
+            self._first = self._folder
+        elif name != PEER and self._run <= len(COPIES) + 5 and self._first is not None:
             for timeframe in TIMEFRAMES.split(","):
-                _check_timeframe(*(self._root / f"run-{run}" for run in (1, 2)), timeframe)
+                _check_timeframe(self._first, self._folder, timeframe)
 
 
 def _check_timeframe(peer: Path, ours: Path, timeframe: str) -> None:

@@ -3,10 +3,11 @@
     python benchmarks/ingest.py [--bars-a-day 390 900 20] [--symbols 20] [--sessions 60] [--workers 2] [--runs 5]
 
 Runs are interleaved, results are medians, each run writes into a new folder below --folder. MarketPipe does all its
-usual work: every rule, quarantine, checkpoints, metrics, durable files. The other candidates are in least_work.py and
-peers.py; --without-peers leaves out the slow ones. For the executor "processes" ignore the processor time: it does not
-include the workers. With thin symbols (20 bars) there are five times as many symbols, so that a run has enough to do.
-Nothing is deleted before the end: ext4 is slow for minutes after a deletion, which would distort the results.
+usual work: every rule, quarantine, checkpoints, metrics, durable files; also with four timeframes of aggregates, and
+with these and read copies. The other candidates are in least_work.py and peers.py; --without-peers leaves out the slow
+ones. For the executor "processes" ignore the processor time: it does not include the workers. With thin symbols (20
+bars) there are five times as many symbols, so that a run has enough to do. Nothing is deleted before the end: ext4 is
+slow for minutes after a deletion, which would distort the results.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -29,6 +30,14 @@ from benchmarks.pipelines import FIRST, ingest, last_date, numbered_symbols, pip
 
 LEAST = "least work"
 THIN = 50
+FOUR = {"timeframes": ["5m", "15m", "1h", "1d"]}
+KEPT: Mapping[str, Mapping[str, object]] = {
+    "": {},
+    ", 4 timeframes": FOUR,
+    ", 4 and Parquet": {**FOUR, "read_copies": "parquet"},
+    ", 4 and Arrow": {**FOUR, "read_copies": "arrow"},
+}
+"""What an ingestion makes besides day files: aggregates, and read copies."""
 Candidate = Callable[[Path], int]
 
 
@@ -72,8 +81,9 @@ def _compare(bars_a_day: int, count: int, root: str, options: argparse.Namespace
 def _candidates(url: str, symbols: list[str], last: str, options: argparse.Namespace) -> dict[str, Candidate]:
     span = url, symbols, str(FIRST), last
     marketpipe = {
-        f"MarketPipe, {executor}": partial(_ingest, url, symbols, last, options.workers, executor)
+        f"MarketPipe, {executor}{name}": partial(_ingest, url, symbols, last, options.workers, executor, kept)
         for executor in ("threads", "processes")
+        for name, kept in KEPT.items()
     }
     others: dict[str, Candidate] = {
         "Polars script, nothing synced": lambda folder: peers.polars_script(*span, folder, options.workers),
@@ -86,11 +96,12 @@ def _candidates(url: str, symbols: list[str], last: str, options: argparse.Names
     }
 
 
-def _ingest(url: str, symbols: list[str], last: str, workers: int, executor: str, folder: Path) -> int:
+def _ingest(
+    url: str, symbols: list[str], last: str, workers: int, executor: str, kept: Mapping[str, object], folder: Path
+) -> int:
     """Ingest the extended session, so that every bar the server sends is stored; return the number of bars."""
-    return ingest(
-        pipeline_config(folder, url, symbols, last, workers=workers, executor=executor, session="extended")
-    ).bars
+    changes = {"workers": workers, "executor": executor, "session": "extended", **kept}
+    return ingest(pipeline_config(folder, url, symbols, last, **changes)).bars
 
 
 def _in_new_folder(candidate: Candidate, root: str) -> int:
