@@ -1,8 +1,9 @@
 """Measure the peak memory of ingestions of 1, 4 and 16 million bars; it should not grow with the number of bars.
 
-    python benchmarks/memory.py [--millions 1 4 16] [--workers 4] [--executor threads] [--folder DIR]
+    python benchmarks/memory.py [--millions 1 4 16] [--workers 4] [--executor threads] [--kept none] [--folder DIR]
 
-It runs the real command line and samples it from outside, five times a second: the proportional set size (PSS, from
+``--kept`` parquet or arrow: also with four timeframes of aggregates, and read copies of this form. It runs the real
+command line and samples it from outside, five times a second: the proportional set size (PSS, from
 /proc/PID/smaps_rollup) of all its processes together, in which shared memory counts once.
 """
 
@@ -25,6 +26,7 @@ from benchmarks.page_server import PageServer
 from benchmarks.pipelines import FIRST, last_date, numbered_symbols
 
 BARS_A_DAY, SESSIONS = 390, 250
+FOUR = "[5m, 15m, 1h, 1d]"
 KEYS = {"ALPACA_KEY": "memory", "ALPACA_SECRET": "memory"}
 PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
@@ -34,6 +36,7 @@ def main() -> None:
     parser.add_argument("--millions", type=float, nargs="+", default=[1, 4, 16])
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--executor", default="threads", choices=["threads", "processes"])
+    parser.add_argument("--kept", default="none", choices=["none", "parquet", "arrow"])
     parser.add_argument("--folder", type=Path)
     options = parse_options(parser)
     last = last_date(SESSIONS)
@@ -51,7 +54,8 @@ def main() -> None:
 def _configure(folder: Path, url: str, count: int, last: str, options: argparse.Namespace) -> None:
     (folder / "config.yaml").write_text(
         f"provider: alpaca\nsymbols: [{', '.join(numbered_symbols(count))}]\nstart: {FIRST}\nend: {last}\n"
-        f"session: regular\nworkers: {options.workers}\nexecutor: {options.executor}\ntimeframes: []\n"
+        f"session: regular\nworkers: {options.workers}\nexecutor: {options.executor}\n"
+        f"timeframes: {'[]' if options.kept == 'none' else FOUR}\nread_copies: {options.kept}\n"
         f'alpaca: {{base_url: "{url}", rate_limit_per_min: 100000}}\n'
     )
 

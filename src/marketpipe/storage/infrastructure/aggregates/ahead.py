@@ -36,7 +36,7 @@ from marketpipe.storage.infrastructure.aggregates.month_files import MonthInMemo
 from marketpipe.storage.infrastructure.day_versions import are_in_order
 from marketpipe.storage.infrastructure.parquet_files import times_of
 
-MOST_BYTES: Final = 8_000_000
+MOST_BYTES: Final = 4_000_000
 """At most so much is kept until the batch ends."""
 Year = tuple[Symbol, int]
 
@@ -72,7 +72,7 @@ class AggregatesAhead:
 
     def __init__(self, files: AggregateFiles, timeframes: Sequence[Timeframe], bus: EventBus) -> None:
         self._files, self._timeframes, self._bus = files, timeframes, bus
-        self._threads = threading.local()
+        self._threads, self._one_at_a_time = threading.local(), threading.Lock()
 
     def on_bars_stored(self, event: BarsStored) -> None:
         self._batch(event.request).stored = event.days
@@ -110,7 +110,8 @@ class AggregatesAhead:
     def _make(self, batch: _Batch, ended: Collection[Year]) -> None:
         for year in sorted(set(ended) & batch.years.keys()):
             stored = {month: MonthInMemory(days) for month, days in batch.years.pop(year).items()}
-            with suppress(StorageError):  # the refresh meets it again, and reports it
+            # One at a time: what is computed takes several times the memory of its minutes.
+            with suppress(StorageError), self._one_at_a_time:  # the refresh meets an error again, and reports it
                 batch.made += self._files.made_of(stored, self._timeframes)
         if sum(len(content) for _, content, _ in batch.made) > MOST_BYTES:
             self._publish(batch)

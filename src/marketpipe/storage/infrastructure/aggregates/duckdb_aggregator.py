@@ -8,7 +8,7 @@ is added to it (ADR 0021).
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -89,6 +89,8 @@ def _hours(session: TradingSession) -> list[tuple[int, int, int, bool]]:
 
 DATED: Final = "(SELECT *, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date FROM bars)"
 MONTHS_CACHED: Final = 240
+ROWS_TOGETHER: Final = 40_000
+"""So many minutes are aggregated in one pass: more would not be faster, and take more memory."""
 _LOCK = threading.Lock()
 Minutes = Mapping[MonthPartition, pa.Table]
 Made = Mapping[MonthPartition, Mapping[Timeframe, pa.Table]]
@@ -112,11 +114,16 @@ class DuckDBAggregator:
 
         Raises ``PartitionUnreadableError`` for bars that cannot be aggregated.
         """
-        # All months in one pass: most of its cost is that of the first month. No bar spans two dates, so the result is
-        # that of each month alone.
-        if not minutes or not timeframes:
-            return {month: dict.fromkeys(timeframes, BAR_SCHEMA.empty_table()) for month in minutes}
-        months = sorted(minutes, key=lambda month: month.first)
+        # Several months in one pass: a part of its cost is that of the first month. No bar spans two dates, so the
+        # result is that of each month alone.
+        if not timeframes:
+            return {month: {} for month in minutes}
+        made = dict[MonthPartition, Mapping[Timeframe, pa.Table]]()
+        for months in _groups(minutes):
+            made.update(self._aggregate(months, minutes, timeframes))
+        return made
+
+    def _aggregate(self, months: Sequence[MonthPartition], minutes: Minutes, timeframes: Sequence[Timeframe]) -> Made:
         hours = [self._hours(month.first, month.last) for month in months]
         keyed = [parts.keyed(minutes[month]) for month, parts in zip(months, hours, strict=True)]
         auctions = [parts.auctioned(bars) for bars, parts in zip(keyed, hours, strict=True)]
@@ -152,6 +159,19 @@ class DuckDBAggregator:
                 is_daily = not timeframe.is_intraday
                 found[month][timeframe] = self._hours(month.first, month.last).days(part) if is_daily else part
         return found
+
+
+def _groups(minutes: Minutes) -> Iterator[list[MonthPartition]]:
+    """Yield the months, ascending, in groups of about ``ROWS_TOGETHER``."""
+    group, rows = list[MonthPartition](), 0
+    for month in sorted(minutes, key=lambda month: month.first):
+        if group and rows + len(minutes[month]) > ROWS_TOGETHER:
+            yield group
+            group, rows = [], 0
+        group.append(month)
+        rows += len(minutes[month])
+    if group:
+        yield group
 
 
 def _answer(statement: str, tables: Mapping[str, pa.Table]) -> pa.Table:
