@@ -43,7 +43,8 @@ DAY_FILES, ARCTIC, ONE_FILE, DUCKDB = (
 )
 FORMS = {DAY_FILES: "none", "Parquet copies": "parquet", "Arrow copies": "arrow"}
 """What MarketPipe reads, with the value of ``read_copies`` that makes it."""
-NOT_ASKED: dict[str, tuple[str, ...]] = {}
+NOT_ASKED = {f"{QUERIES}, {DAY_FILES}": ("bars", "last_closes")}
+"""Methods that would only cost time: this one lists and opens every file of the store, and takes half a minute."""
 
 
 class Span(NamedTuple):
