@@ -238,8 +238,10 @@ def _content_of(file: Path) -> bytes | None:
 
 def _exceptions_of_a_cache(folder: Path) -> Exceptions:
     """Return the exceptions of the configuration that the newest undamaged cache in this folder was made with."""
-    undamaged = []
-    for file in folder.glob(f"sessions-{EXCHANGE}-*.txt"):
+    undamaged, files = [], list[Path]()
+    with suppress(OSError):  # a folder that may not be read is named by what opens the state in it
+        files += folder.glob(f"sessions-{EXCHANGE}-*.txt")
+    for file in files:
         with suppress(OSError):  # another process may delete it at this moment
             if (content := _content_of(file)) and is_undamaged(content):
                 undamaged.append((file.stat().st_mtime_ns, content))
