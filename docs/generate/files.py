@@ -13,6 +13,7 @@ from marketpipe import StoreConfig, Symbol, SymbolDay, Timeframe, Timestamp, Tra
 from marketpipe.shared_kernel.infrastructure.arrow_bars import FILE_SCHEMA
 from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.official.official_history import HISTORY_SCHEMA
 from marketpipe.storage.infrastructure.store_layout import PARQUET, StoreLayout
 from marketpipe.validation.infrastructure.columnar_validator import REJECTED_SCHEMA
@@ -30,7 +31,7 @@ The same bars give the same bytes. A store may be copied by any means while no p
 """
 OTHERS: Final = """
 Each of the folders can be [configured](configuration.md). Locks of processes are beside the state (`….holder-…`,
-`….update-lock`, `….official-lock`, `….aggregation-lock`), as are the shared rate limit (`rate-limit-…`), the calendar cache
+`….update-lock`, `….official-lock`, `….months-lock`, `….aggregation-lock`), as are the shared rate limit (`rate-limit-…`), the calendar cache
 (`sessions-….txt`, if the sessions of the exchange are not those of the package) and states that `recover` has archived (`….bak`). The last two may be deleted at any time, the others only
 if no process uses the store.
 
@@ -74,6 +75,8 @@ def paths() -> dict[str, str]:
     month, symbol, year = MonthPartition.of(_DAY), _DAY.symbol, _DAY.trading_date.day.year
     found: dict[Path | str, str] = {
         layout.bars(_DAY): "minute bars of one symbol on one trading date",
+        layout.month(month)
+        / MONTH_FILE: "minute bars of one symbol in one month, in the place of its day files (`marketpipe compact`)",
         layout.aggregate(Timeframe.MINUTE_5, month): "bars of a timeframe shorter than a day, of one month",
         layout.aggregate(Timeframe.DAY_1, month): "daily bars that were made from minutes, of one year",
         layout.copy(month, PARQUET): "minute bars a second time, of one month, if read_copies is parquet; also .arrow",

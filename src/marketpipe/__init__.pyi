@@ -148,6 +148,8 @@ from .shared_kernel.events import RunFinished as RunFinished
 from .shared_kernel.events import StoredOfficialYear as StoredOfficialYear
 from .shared_kernel.events import StoredSymbolDay as StoredSymbolDay
 from .shared_kernel.events import SymbolDaysRecorded as SymbolDaysRecorded
+from .storage.domain.compaction import CompactedMonth as CompactedMonth
+from .storage.domain.compaction import CompactionReport as CompactionReport
 from .storage.domain.dataset_lock import DatasetLock as DatasetLock
 from .storage.domain.dataset_lock import LockedFile as LockedFile
 from .storage.domain.dataset_lock import LockScope as LockScope

@@ -62,6 +62,7 @@ SECTIONS: Mapping[str, Mapping[str, Command | Group]] = {
         "query": reading.query,
         "export": reading.export,
         "aggregate": ingestion.aggregate,
+        "compact": own_bars.compact,
         "drop": own_bars.drop,
         "metrics": reading.metrics,
     },

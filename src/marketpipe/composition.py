@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.batch_runner import BatchRunner
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
-    from marketpipe.ingestion.application.ingestion_planner import GapFinder, IngestionPlanner
+    from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
     from marketpipe.ingestion.application.leases import LeaseGuard
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
     from marketpipe.ingestion.application.ports import IngestionState
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
     from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
     from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
+    from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
     from marketpipe.storage.infrastructure.reading.bar_loader import ParquetStoredBars
     from marketpipe.validation.application.bar_validator import BarValidator
 
@@ -183,13 +184,6 @@ def planner(parts: Parts, recorded: IngestionState) -> IngestionPlanner:
     limits = PackingLimits(provided.bars_per_page, provided.symbols_per_request, workers)
     scheduler = JobScheduler(calendar(parts), finality(parts), limits)
     return IngestionPlanner(scheduler, recorded.checkpoints, recorded.statistics, inventory(parts), parts.clock)
-
-
-def new_gap_finder(parts: Parts, recorded: SQLiteState) -> GapFinder:
-    from marketpipe.ingestion.application.ingestion_planner import GapFinder
-
-    days = stored_official_days(parts, recorded) if holds_imported_bars(recorded) else None
-    return GapFinder(calendar(parts), finality(parts), recorded.checkpoints, inventory(parts), parts.clock, days)
 
 
 @once
@@ -358,7 +352,16 @@ def new_bar_store(parts: Parts, identity: DatasetIdentity) -> BarStore:
 
     writer, register = ParquetWriter(parts.config.compression), RecordedVersions(state(parts).checkpoints)
     store = layout(parts), identity, writer, files(parts)
-    return PartitionManager(*store, parts.clock, register, figure_calculator(parts))
+    return PartitionManager(*store, parts.clock, register, figure_calculator(parts), partial(month_folders, parts))
+
+
+@once
+def month_folders(parts: Parts) -> MonthFolders:
+    from marketpipe.storage.infrastructure.publishing.folder_exchange import FolderExchange
+    from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
+
+    exchange = FolderExchange(files(parts), layout(parts).revisions, parts.syncing)
+    return MonthFolders(layout(parts), files(parts), exchange, store_lock(parts, "months", waits=True).acquired)
 
 
 @once

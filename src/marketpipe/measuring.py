@@ -31,6 +31,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate, TradingSession
 
 from . import composition
+from .completeness import new_gap_finder
 
 FILES, COVERAGE = series.PARTS
 ASSESSMENT = "coverage_assessment"
@@ -145,7 +146,7 @@ def _freshness(store: MeasuredStore, scope: IngestionScope) -> Freshness:
     sessions = list(composition.calendar(parts).reaching(scope.first, wanted))
     if not sessions:
         return Freshness(None, None, 0, 0)
-    finder, by_day = composition.new_gap_finder(parts, recorded), composition.holds_imported_bars(recorded)
+    finder, by_day = new_gap_finder(parts), composition.holds_imported_bars(recorded)
     count = FIRST_SESSIONS
     while True:
         part, last = sessions[-count:], sessions[-1].trading_date

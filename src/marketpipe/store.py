@@ -52,7 +52,7 @@ from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import composition, derived, dropping, exports, monitoring, reading, reporting, side_rings
+from . import compacting, composition, derived, dropping, exports, monitoring, reading, reporting, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -232,6 +232,7 @@ class Store:
         return derived.query(self._parts).run(sql)
 
     load, export, export_query, drop = reading.load, exports.export, exports.export_query, dropping.drop
+    compact = compacting.compact
     report = reporting.report
     health, metrics_registry, expose_store = monitoring.health, monitoring.metrics_registry, monitoring.expose_store
     serve_metrics, write_metrics = monitoring.serve_metrics, monitoring.write_metrics

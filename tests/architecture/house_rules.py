@@ -36,7 +36,11 @@ PUT_INTO_SQL: Final = frozenset(
         *(("storage/infrastructure/reading/duckdb_query.py", name) for name in ("name", "allowed")),
         *(
             ("storage/infrastructure/reading/query_views.py", name)
-            for name in ("name", "table", "quoted", "types", "session", "bars", "official", "made", "source", "sql")
+            for name in ("name", "table", "session", "bars", "official", "made", "source", "sql")
+        ),
+        *(
+            ("storage/infrastructure/reading/minute_sources.py", name)
+            for name in ("names", "types", "source", "bars", "dates")
         ),
         ("storage/infrastructure/reading/query_views.py", "view_of(timeframe)"),
         *(("storage/infrastructure/reading/session_hours.py", name) for name in ("opens", "closes", "ends")),

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+from marketpipe.ingestion.application.leases import leased_if_free
 from marketpipe.ingestion.application.ports import IngestionState, SymbolDayLeases
 from marketpipe.ingestion.domain.ingestion_checkpoint import LeasedDays
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
+from marketpipe.testing import FakeClock
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import answer, record
@@ -258,3 +260,15 @@ def test_leased_days_are_counted_until_they_are_released_run_out_or_their_proces
     assert sharing.one.count(NOW) == 2
     sharing.one.release(taken.lease)
     assert sharing.one.count(NOW) == 0
+
+
+def test_what_others_have_not_leased_is_leased_for_as_long_as_the_work_takes(sharing: Sharing) -> None:
+    clock = FakeClock(str(NOW))
+    take(sharing.other, TUESDAY)
+
+    with leased_if_free(sharing.one, [MONDAY, TUESDAY, WEDNESDAY], clock) as busy:
+        assert busy == {TUESDAY}
+        clock.advance(3600)
+        later = sharing.other.take({MONDAY: EXTENDED}, None, clock.now(), clock.now().plus(timedelta(minutes=10)))
+        assert later.busy == {MONDAY}
+    assert take(sharing.other, MONDAY, WEDNESDAY).ours == {MONDAY, WEDNESDAY}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,12 +12,17 @@ from typing import Any, Protocol
 import pyarrow.parquet as pq
 from attrs import define, field
 
-from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import TimeWindow
+from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.storage.application.ports import BarStore
+from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition
+from marketpipe.storage.infrastructure.compacted.month_file import END_BYTES, MONTH_FILE, parts_at_the_end
+from marketpipe.storage.infrastructure.parquet_files import bars_at
 from marketpipe.testing import FakeClock, bar, bar_table
+from tests.support.builders import columnar, day
 from tests.support.in_memory_bar_store import InMemoryBarStore
 from tests.support.store_on_disk import StoreOnDisk
 
@@ -63,6 +69,52 @@ class OnDisk:
     def _rows(self, path: Path) -> list[Row]:
         names = bar_table([]).column_names
         return pq.ParquetFile(path).read().select(names).to_pylist() if path.exists() else []
+
+
+@define
+class Compacted(OnDisk):
+    """A store in which every month becomes one file whenever bars were stored."""
+
+    def __attrs_post_init__(self) -> None:
+        self.store = CompactingStore(StoreOnDisk(self.root, clock=self.clock))
+        for symbol in ("AAPL", "MSFT"):  # a month of one day stays as it is
+            self.store.store(columnar((day(symbol, "2024-01-31"), [at(0)])), columnar())
+
+    def bars(self, day: SymbolDay) -> list[Row]:
+        found = bars_at(str(StoreOnDisk(self.root).layout.bars(day)))
+        return [] if found is None else found.to_pylist()
+
+    def damage(self, day: SymbolDay) -> None:
+        """As after a failure of the disk, in a file that has kept its time."""
+        path = StoreOnDisk(self.root).layout.bars(day).with_name(MONTH_FILE)
+        content, before = bytearray(path.read_bytes()), path.stat()
+        end = parts_at_the_end(bytes(content)[-END_BYTES:], len(content))[DataPartition(day).name]
+        content[end.offset + end.size - 9] ^= 255
+        path.write_bytes(bytes(content))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@define
+class CompactingStore:
+    """A ``BarStore``. A compaction has leased the whole month: nothing is stored meanwhile."""
+
+    disk: StoreOnDisk
+    _turn: threading.Lock = field(factory=threading.Lock)
+
+    def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
+        with self._turn:
+            found = self.disk.partitions.store(accepted, rejected)
+            self._compact([each.symbol_day for each in found])
+        return found
+
+    def withdraw(self, days: Collection[SymbolDay]) -> None:
+        with self._turn:
+            self.disk.partitions.withdraw(days)
+            self._compact(days)
+
+    def _compact(self, days: Collection[SymbolDay]) -> None:
+        for month in {MonthPartition.of(each) for each in days}:
+            self.disk.compact(str(month.symbol), str(month))
 
 
 @define

@@ -22,6 +22,8 @@ CHANGES = {
     "posix": {"write", "fsync", "replace", "rename", "link", "unlink", "utime", "mkdir", "rmdir"},
     None: {"execute", "executemany"},
 }
+EXCHANGE = "exchange_folders"
+"""The name of our function whose system call is one of ctypes, which no profiler sees."""
 
 
 class Death:
@@ -34,8 +36,10 @@ class Death:
         threading.setprofile(self._see)
         sys.setprofile(self._see)
 
-    def _see(self, _: FrameType, event: str, function: Any) -> None:
-        if event in ("c_call", "c_return") and function.__name__ in CHANGES.get(function.__module__, ()):
+    def _see(self, frame: FrameType, event: str, function: Any) -> None:
+        exchanges = event in ("call", "return") and frame.f_code.co_name == EXCHANGE
+        called = event in ("c_call", "c_return") and function.__name__ in CHANGES.get(function.__module__, ())
+        if exchanges or called:
             with self._lock:
                 self._left -= 1
                 if not self._left:

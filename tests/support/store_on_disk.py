@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.storage.domain.compaction import CompactedMonth
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles
 from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
-from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
+from marketpipe.storage.infrastructure.compacted.day_access import read_day
+from marketpipe.storage.infrastructure.day_versions import file_mark
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.folder_exchange import FolderExchange
+from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
 from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
 from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from marketpipe.storage.infrastructure.store_layout import VERSION_INDEX, StoreLayout
@@ -68,7 +74,11 @@ class StoreOnDisk:
     @property
     def partitions(self) -> PartitionManager:
         store = self.layout, self.identity, ParquetWriter(self.compression), self.files
-        return PartitionManager(*store, self.clock, self.register, FigureCalculator(CALENDAR))
+        return PartitionManager(*store, self.clock, self.register, FigureCalculator(CALENDAR), lambda: self.months)
+
+    @property
+    def months(self) -> MonthFolders:
+        return MonthFolders(self.layout, self.files, FolderExchange(self.files, self.layout.revisions), nullcontext)
 
     @property
     def aggregates(self) -> AggregateFiles:
@@ -86,6 +96,11 @@ class StoreOnDisk:
     @property
     def query(self) -> DuckDBQuery:
         return DuckDBQuery(self.layout, CALENDAR.reaching, lambda: self.closing_auction)
+
+    def compact(self, symbol: str, month: str = "2024-01", *, dry_run: bool = False) -> CompactedMonth | None:
+        """Compact a month, written YYYY-MM, as if its days were recorded as they are."""
+        at = MonthPartition(Symbol(symbol), *map(int, month.split("-")))
+        return self.months.compact(at, recorded_as_stored(self.layout, at), self.identity, dry_run=dry_run)
 
     def keep(
         self, *parts: tuple[SymbolDay, Sequence[Row]], rejected: ArrowBars = NOTHING, whole: bool = True
@@ -114,6 +129,17 @@ class StoreOnDisk:
         """Return the bars of one file, without the column ``schema_version``."""
         found: list[Row] = pq.ParquetFile(path).read().drop_columns("schema_version").to_pylist()
         return found
+
+
+def recorded_as_stored(layout: StoreLayout, month: MonthPartition) -> dict[TradingDate, RecordedVersion]:
+    """Return what a state would have recorded of the days of a month as they are."""
+    days = [(path, day) for path in layout.day_files(month) if (day := read_day(str(path)))]
+    return {
+        TradingDate.parse(f"{month}-{path.name[4:6]}"): RecordedVersion(
+            file_mark(len(day.content), day.modified_ns), None, sha256(day.content)
+        )
+        for path, day in days
+    }
 
 
 def tree(root: Path) -> dict[str, bytes]:

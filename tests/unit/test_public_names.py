@@ -43,6 +43,8 @@ PUBLIC_NAMES = [
     "ClientConfig",
     "Clock",
     "ClockError",
+    "CompactedMonth",
+    "CompactionReport",
     "ConfigurationError",
     "ConnectionFailedError",
     "CoverageConfig",

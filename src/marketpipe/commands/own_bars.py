@@ -1,4 +1,4 @@
-"""The commands with which a user's own bars come into a store, and with which symbols leave it."""
+"""The commands with which a user's own bars come into a store, are put into fewer files, and leave it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from marketpipe.commands.options import Config, Json, OutputPath, Session, chosen
+from marketpipe.commands.options import Config, End, Json, OutputPath, Session, Start, Symbols, chosen
 from marketpipe.terminal.process import HOW_TO_CONTINUE, exit_with, open_pipeline, open_store
 from marketpipe.terminal.verbosity import is_wanted
 
@@ -123,6 +123,32 @@ def import_files(
         print_import(report, as_json=json)
     if report.preview.questions:
         raise typer.Exit(2)
+    exit_with(report.ok)
+
+
+def compact(
+    config: Config = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Write a file a day again, with the same bytes.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Make one file of each settled month.
+
+    A month is settled when it ended more than a week ago and its days are as they were recorded. Bars, versions, locks
+    and aggregates stay as they are, and DuckDB, Polars, pandas and Spark read each bar once. When bars of such a month
+    are stored again, it is a file a day until the next call.
+
+    marketpipe compact
+    marketpipe compact --symbols AAPL --end 2023-12-31 --dry-run
+    """
+    from marketpipe.terminal.exports import print_compaction
+
+    with open_store(config) as pipeline:
+        report = pipeline.compact(chosen(pipeline, symbols), start, end, undo=undo, dry_run=dry_run)
+    print_compaction(report, undo=undo, as_json=json)
     exit_with(report.ok)
 
 

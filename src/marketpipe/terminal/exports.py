@@ -12,6 +12,7 @@ from attrs import asdict
 from marketpipe.ingestion.domain.store_status import DropReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, QueryError, count_of, did_you_mean
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport
 from marketpipe.storage.domain.exported_file import ExportReport
 from marketpipe.terminal.output import err, print_json
 from marketpipe.terminal.store import print_rows
@@ -47,6 +48,28 @@ def print_drop(report: DropReport, configured: Collection[Symbol], *, as_json: b
         err(f"{_dropped(report)} dropped; with --as-of, 'marketpipe export' still returns the bars")
     if again := [str(symbol) for symbol in report.symbols if symbol in configured]:
         err(f"the configuration still names {', '.join(again)}: the next ingest or update requests it again")
+
+
+def print_compaction(report: CompactionReport, *, undo: bool, as_json: bool) -> None:
+    """Print how many months have another form now, and which do not, each with the reason."""
+    if as_json:
+        print_json({**asdict(report, recurse=False), "months": [_month(each) for each in report.months]})
+        return
+    for each in report.left:
+        err(f"{each.month.symbol} {each.month} {each.condition}: {each.reason}")
+    if is_wanted(report.ok, as_json=False):
+        verb = "would be written" if report.dry_run else "written"
+        form = "as files a day" if undo else "as one file each"
+        err(
+            f"{count_of(len(report.changed), 'month')} {verb} {form}: {count_of(report.files_before, 'file')} "
+            f"({report.bytes_before:,} bytes) before, {report.files_after:,} ({report.bytes_after:,} bytes) after"
+        )
+    if report.stopped:
+        err("stopped before all months were compacted: run marketpipe compact again")
+
+
+def _month(month: CompactedMonth) -> dict[str, object]:
+    return {"symbol": str(month.month.symbol), **asdict(month, recurse=False), "month": str(month.month)}
 
 
 def _dropped(report: DropReport) -> str:

@@ -73,6 +73,20 @@ def leased_for_removal(leases: SymbolDayLeases, days: Collection[SymbolDay], clo
         leases.release(taken.lease)
 
 
+@contextmanager
+def leased_if_free(
+    leases: SymbolDayLeases, days: Collection[SymbolDay], clock: Clock
+) -> Iterator[frozenset[SymbolDay]]:
+    """Lease those of the days that no other process has leased, however long the work takes; yield the others."""
+    now = clock.now()
+    taken = leases.take(dict.fromkeys(days, SessionHours.EXTENDED), None, now, now.plus(LEASE))
+    try:
+        leases.pin(taken.lease, now.plus(LEASE))
+        yield taken.busy
+    finally:
+        leases.release(taken.lease)
+
+
 class WaitForOthers:
     """Publishes ``LeasesAwaited`` as a wait begins and while it goes on."""
 

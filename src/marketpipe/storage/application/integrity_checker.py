@@ -80,6 +80,7 @@ class IntegrityChecker:
         counts.problems += map(_stray, self._files.strays_of(symbol))
         if index_problem := self._files.index_problem(symbol):
             counts.problems.append(index_problem)
+        counts.problems += self._files.month_problems(symbol, first, last)
         for finding in self._confirmed(self._findings(symbol, first, last, counts.add)):
             problem = finding.problem
             counts.problems.append(problem)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -16,6 +16,8 @@ from marketpipe.shared_kernel.events import (
     StoredOfficialYear,
     StoredSymbolDay,
 )
+from marketpipe.storage.domain.compaction import CompactedMonth
+from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import CheckedFile, IntegrityProblem, StoreArea
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
@@ -75,6 +77,33 @@ class Aggregator(Protocol):
         """Bring every month between the dates up to date with its minutes."""
 
 
+class MonthForms(Protocol):
+    """The two forms of a month of a symbol: a file a day, or one file for all. Raises ``StorageError``."""
+
+    def months(self, symbol: Symbol) -> Sequence[MonthPartition]:
+        """Return the months of a symbol that have a folder, ascending."""
+
+    def compact(
+        self,
+        month: MonthPartition,
+        recorded: Mapping[TradingDate, RecordedVersion],
+        identity: DatasetIdentity,
+        *,
+        dry_run: bool,
+    ) -> CompactedMonth | None:
+        """Make one file of a month; None if it has fewer than two.
+
+        It is skipped unless its days are just the ``recorded`` ones. No other process may write to the month meanwhile:
+        the caller has leased every day of it. Raises ``ConfigurationError`` where it is not possible.
+        """
+
+    def expand(self, month: MonthPartition, *, dry_run: bool) -> CompactedMonth | None:
+        """Make a file a day of a month again, with the bytes and times that they had; None if it is in that form."""
+
+    def sweep(self) -> None:
+        """Remove what a process that was killed has left."""
+
+
 class StoredFiles(Protocol):
     """Every file of a store, read to its last byte; for one walk through it.
 
@@ -89,6 +118,9 @@ class StoredFiles(Protocol):
 
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
         """Return the paths of files in a symbol's folders that are not named as those of a store are."""
+
+    def month_problems(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Sequence[IntegrityProblem]:
+        """Return what is wrong with files of whole months between the dates, besides the days in them."""
 
     def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
         """Return what is wrong with the record of since when a symbol's versions are known; None if nothing is."""

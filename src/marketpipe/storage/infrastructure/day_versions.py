@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,8 +27,8 @@ from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     checked_bars,
     file_in,
-    open_file,
     sha256,
+    stored_content,
     times_of,
     versioned,
 )
@@ -48,9 +47,9 @@ def have_same_time(mark: VersionMark, other: VersionMark) -> bool:
     return size_and_time_in(mark)[1] == size_and_time_in(other)[1]
 
 
-def moment_of(found: os.stat_result) -> Timestamp:
-    """Return the modification time to the microsecond."""
-    return Timestamp.from_epoch_micros(found.st_mtime_ns // 1000)
+def moment_of(modified_ns: int) -> Timestamp:
+    """Return a modification time, which is in nanoseconds since 1970, to the microsecond."""
+    return Timestamp.from_epoch_micros(modified_ns // 1000)
 
 
 INDEX_TITLE: Final = b"trading_date,known_since,sha256\n"
@@ -194,13 +193,13 @@ class StoredVersion:
 def find_stored(path: Path, expected: Callable[[], Mapping[str, str]]) -> StoredVersion | None:
     """Read a day file; None if there is none. A file whose metadata is not as ``expected`` is damaged."""
     try:
-        with open_file(path) as file:  # opened once, or time and bytes could be those of two versions
-            found, content = os.fstat(file.fileno()), file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        found = stored_content(path)
     except OSError as error:
         return StoredVersion(NO_MARK, BEGINNING, b"", damage=f"{path} cannot be read: {error.strerror}")
-    stored = StoredVersion(file_mark(found.st_size, found.st_mtime_ns), moment_of(found), content)
+    if found is None:
+        return None
+    content, modified_ns = found
+    stored = StoredVersion(file_mark(len(content), modified_ns), moment_of(modified_ns), content)
     try:
         rows, metadata = file_in(content, str(path), columns=True)
         bars, actual, wanted = checked_bars(rows, path), _description(metadata), _description(expected())

@@ -30,6 +30,7 @@ from marketpipe.shared_kernel.domain.trading_date import (
     TradingDate,
 )
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA, SCHEMA_VERSION
+from marketpipe.storage.infrastructure.compacted.day_access import read_day
 
 ENCODINGS: Final = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA if not pa.types.is_floating(field.type)}
 COMPRESSION_LEVELS: Final = {"zstd": 1, "snappy": None}
@@ -110,12 +111,17 @@ def read_bars(path: Path) -> pa.Table:
 
 
 def content_of(path: str) -> pa.Buffer | None:
-    """Return the content of a file, opened once and so of one version of it; None if it does not exist."""
+    """Return the content of a file, opened once and so of one version of it; None if it does not exist.
+
+    That of a day file may be in the file of its month.
+    """
     try:  # by Arrow: with several reading threads each return to Python costs a wait for the interpreter's lock
-        refuse_special(path)
-        return pa.OSFile(path).read_buffer()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        try:
+            refuse_special(path)
+            return pa.OSFile(path).read_buffer()
+        except (FileNotFoundError, NotADirectoryError):
+            found = read_day(path)
+            return None if found is None else pa.py_buffer(found.content)
     except (OSError, pa.ArrowException) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else _first_line(error)
         raise PartitionUnreadableError(f"{path} cannot be read: {reason}; move it away") from error
@@ -139,16 +145,35 @@ def open_file(path: Path | str) -> BinaryIO:
     return file
 
 
+def stored_content(path: Path | str) -> tuple[bytes, int] | None:
+    """Return the content and the modification time, in nanoseconds, of one version of a file; None if there is none.
+
+    Those of a day file may be in the file of its month. Raises ``OSError``, and ``PartitionUnreadableError``.
+    """
+    try:
+        with open_file(path) as file:  # opened once, or time and bytes could be those of two versions
+            return file.read(), os.fstat(file.fileno()).st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        found = read_day(str(path))
+        return None if found is None else (found.content, found.modified_ns)
+
+
 def file_in(content: bytes | pa.Buffer, path: str, *, columns: bool) -> tuple[pa.Table | None, Mapping[str, str]]:
     """Return the columns (None without ``columns``: then only the footer is decoded) and the key-value metadata."""
     with decoding(path), _opened(pa.BufferReader(content)) as file:
         return file.read(use_threads=False) if columns else None, as_text(file.metadata.metadata or {})
 
 
-def bars_in(content: pa.Buffer, path: str, columns: pa.Schema = BAR_SCHEMA) -> pa.Table:
-    """Return these of the canonical columns of a file of bars, without its metadata; no other column is decoded."""
-    with decoding(path):
-        bars = _opened(pa.BufferReader(content)).read(columns=columns.names, use_threads=False)
+def bars_in(
+    content: pa.Buffer, path: str, columns: pa.Schema = BAR_SCHEMA, groups: Sequence[int] | None = None
+) -> pa.Table:
+    """Return these of the canonical columns of a file of bars, without its metadata; no other column is decoded.
+
+    With ``groups``, those of these row groups alone.
+    """
+    with decoding(path), _opened(pa.BufferReader(content)) as file:
+        wanted = range(file.num_row_groups) if groups is None else groups
+        bars = file.read_row_groups(wanted, columns=columns.names, use_threads=False)
     return checked_bars(bars, path, columns).replace_schema_metadata()
 
 
@@ -160,7 +185,7 @@ def checked_bars(table: pa.Table, path: Path | str, schema: pa.Schema = FILE_SCH
     return table
 
 
-def _opened(source: Path | pa.NativeFile) -> pq.ParquetFile:
+def _opened(source: pa.NativeFile) -> pq.ParquetFile:
     """Open a file that is too small for several threads, or for reading ahead, to be worth it."""
     return pq.ParquetFile(source, pre_buffer=False)
 
@@ -168,16 +193,23 @@ def _opened(source: Path | pa.NativeFile) -> pq.ParquetFile:
 def read_rows(path: Path) -> pa.Table:
     """Return every column of a file, of bars or of the quarantine."""
     with decoding(path):
-        refuse_special(path)
-        with _opened(path) as file:
+        if (content := content_of(str(path))) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        with _opened(pa.BufferReader(content)) as file:
             return file.read(use_threads=False)
 
 
 def read_metadata(path: Path) -> Mapping[str, str]:
     """Return the key-value metadata of a file."""
     with decoding(path):
-        refuse_special(path)
-        return as_text(pq.read_metadata(path).metadata or {})
+        try:
+            refuse_special(path)
+            found = pq.read_metadata(path)
+        except FileNotFoundError:
+            if (day := read_day(str(path))) is None:
+                raise
+            found = pq.read_metadata(pa.BufferReader(day.content))
+        return as_text(found.metadata or {})
 
 
 def as_text(metadata: Mapping[bytes, bytes]) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
-from marketpipe.storage.domain.data_partition import Revision
+from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.day_versions import (
     KnownMoments,
@@ -57,6 +58,9 @@ from marketpipe.storage.infrastructure.parquet_files import (
 from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.store_layout import MonthListings, StoreLayout
 
+if TYPE_CHECKING:
+    from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
+
 logger = logging.getLogger("marketpipe.storage")
 
 FileToAdd = tuple[Path, bytes, int | None, Collection[int]]
@@ -74,9 +78,10 @@ class PartitionManager:
         clock: Clock,
         register: VersionRegister,
         calculator: FigureCalculator,
+        months: Callable[[], MonthFolders],
     ) -> None:
-        """``register`` has what was recorded of the stored files."""
-        self._calculator = calculator
+        """``register`` has what was recorded of the stored files. ``months`` is called for a month that is one file."""
+        self._calculator, self._months = calculator, months
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
         self._clock, self._register, self._index = clock, register, VersionIndex(layout)
         self._locks, self._refused = SymbolDayLocks(), dict[str, OSError]()
@@ -112,6 +117,8 @@ class PartitionManager:
             write = self._begun(days)
             versions = [found for day in sorted(days) if (found := self._without_bars(day, write)).stored is not None]
             former = {version.path: revision for version in versions if (revision := version.revision)}
+            for version in versions:
+                self._expand_month(version, write)
             self._files.keep({path: self._layout.revision(revision) for path, revision in former.items()})
             with self._files.group() as group:
                 for version in versions:
@@ -135,6 +142,7 @@ class PartitionManager:
             if version is not None and version.is_stored:
                 write.unchanged.append(version)
             elif version is not None:
+                self._expand_month(version, write)
                 write.changed.append(version)
                 modified_ns = version.known_since.epoch_micros * 1000
                 yield version.path, version.content, modified_ns, version.taken_times
@@ -146,6 +154,11 @@ class PartitionManager:
                 yield self._layout.rejected(item.day), content, None, ()
             elif old is not None:
                 write.emptied_quarantines.append(old)
+
+    def _expand_month(self, version: NewVersion, write: _Write) -> None:
+        """Bars of a month that became one file change: its days are files again, before the first is written."""
+        if write.months.is_one_file(month := MonthPartition.of(version.symbol_day)):
+            self._months().expand(month)
 
     def _own(self, quarantined: Path | None) -> Path | None:
         """Return the file. Raises ``StorageError`` for another dataset's, which must not be replaced."""

@@ -23,6 +23,8 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, Revision
+from marketpipe.storage.infrastructure.compacted.day_access import DAY_NAME, in_folder, listed, parts_in
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 
 DIGITS: Final = "[0-9][0-9]"
 YEAR_FOLDER: Final = f"year={DIGITS}{DIGITS}"
@@ -38,7 +40,6 @@ VERSION_INDEX: Final = "known_since.csv"
 _YEAR: Final = re.compile(r"year=(?!0000)(\d{4})", re.ASCII)
 _MONTH: Final = re.compile(r"month=(0[1-9]|1[0-2])", re.ASCII)
 YEAR_PATH: Final = re.compile(r"year=(\d{4})\.parquet", re.ASCII)
-_DAY_FILE: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
 
 
 @frozen
@@ -123,9 +124,12 @@ class StoreLayout:
         return None
 
     def day_files(self, month: MonthPartition) -> list[Path]:
-        """Return the day files of a month, ascending; none if it has no folder. Raises ``StorageError``."""
+        """Return the day files of a month, ascending, those in its month file too; none if it has no folder.
+
+        Raises ``StorageError``.
+        """
         folder = self.month(month)
-        names = (name for name in names_in(folder) if _DAY_FILE.fullmatch(name))
+        names = (name for name, _, _ in scan_day_files(folder))
         return [folder / name for name in names if date_of(month.year, month.month, name)]
 
     def revisions_of(self, month: MonthPartition) -> list[Revision]:
@@ -141,7 +145,7 @@ class StoreLayout:
         return newest_revision(day, names_in(self.revisions / MonthPartition.of(day).folder))
 
     def any_day_files(self) -> Iterator[Path]:
-        """Yield day files in no particular order, and list no more folders than the caller needs.
+        """Yield day files and month files in no particular order, and list no more folders than the caller needs.
 
         Raises ``StorageError`` if the folder of the store may not be read.
         """
@@ -149,7 +153,7 @@ class StoreLayout:
             folders = list(self.data.glob("symbol=*"))
         for folder in folders:
             if symbol_of(folder.name) is not None and is_folder(folder):
-                yield from (path for path in any_files(folder) if _DAY_FILE.fullmatch(path.name))
+                yield from (path for path in any_files(folder) if _is_of_minutes(path.name))
 
     def symbols(self) -> list[Symbol]:
         """Return the symbols that have a folder of minute bars, ascending. Raises ``StorageError``."""
@@ -216,16 +220,27 @@ class MonthListings:
     def has_none(self, day: SymbolDay, name: str) -> bool:
         """Return whether a symbol-day has no day file, which would have this name.
 
-        False also if its folder may not be listed: to open the file shows what is wrong.
+        False also if its folder may not be listed: to open the file shows what is wrong. And if it has a month file.
         """
         month = MonthPartition.of(day)
         if month not in self._of_bars:
-            try:
-                self._of_bars[month] = frozenset(names_in(self.layout.month(month)))
-            except StorageError:
-                self._of_bars[month] = None
+            self._of_bars[month] = self._names_in(str(self.layout.month(month)))
         names = self._of_bars[month]
         return names is not None and name not in names
+
+    @staticmethod
+    def _names_in(folder: str) -> frozenset[str] | None:
+        try:
+            found = in_folder(folder, os.listdir)
+        except (OSError, StorageError):
+            return None
+        if found is None:  # there is none, or what is in its place is no folder
+            return None if os.path.lexists(folder) else frozenset()
+        return None if MONTH_FILE in found else frozenset(found)
+
+    def is_one_file(self, month: MonthPartition) -> bool:
+        """Return whether a month that was asked for may have a month file."""
+        return self._of_bars.get(month, frozenset()) is None
 
     def newest_revision(self, day: SymbolDay) -> Timestamp | None:
         """Return what ``StoreLayout.newest_revision`` returned when the month was first asked for."""
@@ -257,27 +272,31 @@ LEADS_NOWHERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 def scan_day_files(folder: Path | str) -> list[DayFile]:
     """Return the day files in a month's folder, ascending by name; none if there is no such folder, or a link to one.
 
-    A foreign ``day=99.parquet`` is among them. Raises ``StorageError``.
+    Those in its month file are among them, and a foreign ``day=99.parquet``. Raises ``StorageError``.
     """
     # Hundreds of thousands of files pass through this loop on every plan. Files are examined relative to a descriptor
     # of their folder, so that the system does not walk the whole path for each; that saves an eighth of the time.
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            return sorted(_day_files_in(descriptor))
-        finally:
-            os.close(descriptor)
-    except (FileNotFoundError, NotADirectoryError):  # a link is no directory
-        return []
-    except OSError as error:
-        raise unreadable(folder, error) from error
+    with translating(folder):
+        return in_folder(str(folder), lambda descriptor: _scanned(descriptor, str(folder))) or []
 
 
-def _day_files_in(descriptor: int) -> list[DayFile]:
-    found, fits = list[DayFile](), _DAY_FILE.fullmatch
+def _scanned(descriptor: int, folder: str) -> list[DayFile]:
+    found, has_month_file = _day_files_in(descriptor)
+    if has_month_file:
+        names = {name for name, _, _ in found}
+        parts = parts_in(descriptor, folder).values()
+        found += [(part.name, part.size, part.modified_ns) for part in parts if part.name not in names]
+    return sorted(found)
+
+
+def _day_files_in(descriptor: int) -> tuple[list[DayFile], bool]:
+    """Return the day files of an open folder in no order, and whether it has a month file too."""
+    found, fits, has_month_file = list[DayFile](), DAY_NAME.fullmatch, False
     with os.scandir(descriptor) as entries:
         for entry in entries:
-            if fits(entry.name):
+            if entry.name == MONTH_FILE:
+                has_month_file = True
+            elif fits(entry.name):
                 try:
                     status = entry.stat()
                 except OSError as error:
@@ -287,7 +306,11 @@ def _day_files_in(descriptor: int) -> list[DayFile]:
                 else:
                     is_file = status.st_mode & FILE_TYPE == stat.S_IFREG
                     found.append((entry.name, *((status.st_size, status.st_mtime_ns) if is_file else NO_FILE)))
-    return found
+    return found, has_month_file
+
+
+def _is_of_minutes(name: str) -> bool:
+    return name == MONTH_FILE or DAY_NAME.fullmatch(name) is not None
 
 
 def is_folder(path: Path | str) -> bool:
@@ -320,10 +343,16 @@ def any_files(folder: Path) -> Iterator[Path]:
     """Yield the Parquet files below a folder in no particular order, and list no more folders than the caller needs."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=False) and _MONTH.fullmatch(entry.name):
+                yield from (Path(entry.path, name) for name in listed(entry.path) if _is_shown(name))
+            elif entry.is_dir(follow_symlinks=False):
                 yield from any_files(Path(entry.path))
-            elif entry.name.endswith(".parquet") and not entry.name.startswith("."):
+            elif _is_shown(entry.name):
                 yield Path(entry.path)
+
+
+def _is_shown(name: str) -> bool:
+    return name.endswith(".parquet") and not name.startswith(".")
 
 
 def modified_ns(path: str) -> int | None:

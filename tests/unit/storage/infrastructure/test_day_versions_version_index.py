@@ -320,10 +320,10 @@ def test_an_index_that_is_a_link_to_nowhere_is_replaced(tmp_path: Path) -> None:
 def refusing_the_index(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     opened = os.open
 
-    def refuse(path: str | Path, *rest: int) -> int:
+    def refuse(path: str | Path, *rest: int, **within: int | None) -> int:
         if "known_since" in str(path):
             raise OSError(code, os.strerror(code), str(path))
-        return opened(path, *rest)
+        return opened(path, *rest, **within)
 
     monkeypatch.setattr(os, "open", refuse)
 

@@ -27,6 +27,7 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_files import (
     years_between,
 )
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
+from marketpipe.storage.infrastructure.compacted.day_access import read_day
 from marketpipe.storage.infrastructure.day_versions import (
     file_mark,
 )
@@ -160,10 +161,15 @@ def _has_digest(path: str, digest: str, modified_us: int | None) -> bool:
     So the next scan of a tree that was copied without times is quick again. ``modified_us`` is in microseconds since
     1970; None if it is unknown.
     """
-    with open_file(path) as file:
-        if sha256(file.read()) != digest:
-            return False
-        if modified_us is not None:
-            with suppress(OSError):  # as in a read-only store: each comparison is a slow one then, and as true
-                os.utime(file.fileno(), ns=(modified_us * 1000, modified_us * 1000))
-        return True
+    try:
+        with open_file(path) as file:
+            if sha256(file.read()) != digest:
+                return False
+            if modified_us is not None:
+                with suppress(OSError):  # as in a read-only store: each comparison is a slow one then, and as true
+                    os.utime(file.fileno(), ns=(modified_us * 1000, modified_us * 1000))
+            return True
+    except FileNotFoundError:
+        if (found := read_day(path)) is None:
+            raise
+        return sha256(found.content) == digest  # a month file keeps the times that it has

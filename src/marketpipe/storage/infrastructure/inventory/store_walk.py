@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.errors import ValidationError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition
 from marketpipe.storage.domain.integrity import StoreArea
+from marketpipe.storage.infrastructure.compacted.day_access import listed
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, is_temporary
 from marketpipe.storage.infrastructure.store_layout import (
     COPY_FORMATS,
@@ -25,7 +28,9 @@ from marketpipe.storage.infrastructure.store_layout import (
     is_folder,
     link_below,
     names_in,
+    scan_day_files,
     symbol_of,
+    translating,
     unreadable,
 )
 
@@ -46,6 +51,14 @@ class FoundFile:
     period: str
     first: TradingDate
     last: TradingDate
+
+
+@frozen
+class MonthFile:
+    """A file with all days of a month. ``path`` begins with the store's area."""
+
+    month: MonthPartition
+    path: str
 
 
 class StoreWalk:
@@ -82,9 +95,35 @@ class StoreWalk:
                     continue  # a stray of its own
                 if os.path.lexists(folder := self._roots[area] / prefix.rstrip("/")) and not is_folder(folder):
                     yield f"{area}/{prefix.rstrip('/')}"
-                for below in _files_below(self._roots[area] / prefix, self._roots[area]):
-                    if area is not StoreArea.REVISIONS or not _INDEX_PATH.match(below):
+                names = _files_below(self._roots[area] / prefix, self._roots[area])
+                for below in names:
+                    if area is StoreArea.DATA and _MONTH_FILE_PATH.fullmatch(below):
+                        yield from self._days_in(symbol, below, frozenset(names))
+                    elif area is not StoreArea.REVISIONS or not _INDEX_PATH.match(below):
                         yield self._found(area, symbol, top, below) or f"{area}/{prefix}{below}"
+
+    def month_files(self, symbol: Symbol) -> list[MonthFile]:
+        """Return the month files of a symbol, ascending. Raises ``StorageError``."""
+        prefix = f"symbol={symbol}/"
+        found = _files_below(self._roots[StoreArea.DATA] / prefix, self._roots[StoreArea.DATA])
+        of_months = ((_MONTH_FILE_PATH.fullmatch(below), f"{prefix}{below}") for below in found)
+        return [
+            MonthFile(MonthPartition(symbol, int(match[1]), int(match[2])), f"{StoreArea.DATA}/{name}")
+            for match, name in of_months
+            if match
+        ]
+
+    def _days_in(self, symbol: Symbol, month_file: str, names: frozenset[str]) -> Iterator[FoundFile]:
+        """Yield the days of a month file as if they were files, but those that are ``names`` of files.
+
+        They may be files by now. A month file that is damaged has none.
+        """
+        folder = month_file.rpartition("/")[0]
+        with suppress(PartitionUnreadableError):
+            for name, _, _ in scan_day_files(self._roots[StoreArea.DATA] / f"symbol={symbol}" / folder):
+                found = self._found(StoreArea.DATA, symbol, "", f"{folder}/{name}")
+                if found is not None and f"{folder}/{name}" not in names:
+                    yield found
 
     def folders_of(self, symbol: Symbol, areas: Iterable[StoreArea]) -> list[str]:
         """Return the folders of a symbol, each with its area and a slash at the end."""
@@ -144,14 +183,19 @@ def _tops(area: StoreArea) -> list[str]:
 
 
 def _all_of(area: StoreArea, root: Path, name: str) -> Iterator[str]:
-    """Yield the file of that name, or every file in the folder of that name."""
-    if is_folder(root / name):
+    """Yield the file of that name, or every file in the folder of that name.
+
+    A temporary folder is one thing, and left out while its process may live.
+    """
+    if is_folder(root / name) and not is_temporary(name):
         yield from (f"{area}/{name}/{below}" for below in _files_below(root / name, root))
     elif _is_shown(name, root):
         yield f"{area}/{name}"
 
 
 _DAY_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)(\.[^/]+)?\.parquet", re.ASCII)
+_MONTH_FOLDER: Final = re.compile(r"year=\d{4}/month=\d\d", re.ASCII)
+_MONTH_FILE_PATH: Final = re.compile(rf"year=(?!0000)(\d{{4}})/month=(0[1-9]|1[0-2])/{re.escape(MONTH_FILE)}", re.ASCII)
 _MONTH_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)\.parquet", re.ASCII)
 _COPY_PATH: Final = re.compile(rf"year=(\d{{4}})/month=(\d\d)\.({'|'.join(COPY_FORMATS)})", re.ASCII)
 _INDEX_PATH: Final = re.compile(rf"(year=(?!0000)\d{{4}}/)?{re.escape(VERSION_INDEX)}(/|$)", re.ASCII)
@@ -199,6 +243,9 @@ def _files_below(folder: Path, area_root: Path) -> list[str]:
             # A link is not followed, and a folder in the place of a file is as foreign as what is in it.
             no_folders = [name for name in folders if name.endswith(".parquet") or os.path.islink(f"{inner}/{name}")]
             folders[:] = [name for name in folders if name not in no_folders]
+            if _MONTH_FOLDER.fullmatch(place):  # it may be exchanged while it is listed
+                with translating(inner):
+                    names = [name for name in listed(inner) if name not in {*folders, *no_folders}]
             found += [prefix + name for name in [*names, *no_folders] if _is_shown(name, area_root)]
     return sorted(found)
 

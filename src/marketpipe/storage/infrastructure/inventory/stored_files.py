@@ -6,6 +6,7 @@ Each file is opened once, so that its bytes, its time and its rows are those of 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -45,17 +46,20 @@ from marketpipe.storage.infrastructure.inventory.store_walk import FoundFile, St
 from marketpipe.storage.infrastructure.official.official_history import read_history
 from marketpipe.storage.infrastructure.parquet_files import (
     checked_bars,
+    content_of,
     file_in,
-    open_file,
     sha256,
+    stored_content,
     times_of,
     traded_minutes,
 )
+from marketpipe.storage.infrastructure.publishing.day_joining import problem_of as problem_of_month
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind
 from marketpipe.storage.infrastructure.store_layout import (
     VERSION_INDEX,
     StoreLayout,
+    is_folder,
 )
 
 FILES_AT_A_TIME: Final = 512
@@ -79,6 +83,20 @@ class ParquetStoredFiles:
 
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
         return [found for found in self._of(symbol) if isinstance(found, str)]
+
+    def month_problems(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Sequence[IntegrityProblem]:
+        found = list[IntegrityProblem]()
+        for file in self._walk.month_files(symbol):
+            if file.month.last < first or last < file.month.first:
+                continue
+            try:
+                content = content_of(self._walk.on_disk(file.path))
+                reason = None if content is None else problem_of_month(file.month, content.to_pybytes())
+            except PartitionUnreadableError as error:
+                reason = str(error).partition(" ")[2]
+            if reason is not None:
+                found.append(IntegrityProblem(file.path, Damage.UNREADABLE, reason))
+        return found
 
     def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
         reason, path = self._index.problem(symbol), f"{StoreArea.REVISIONS}/symbol={symbol}/{VERSION_INDEX}"
@@ -126,8 +144,9 @@ class ParquetStoredFiles:
 
     def remove_leftover(self, path: str) -> None:
         if is_left_behind(path.rpartition("/")[2], self._walk.root_of(path)):
+            place = self._walk.on_disk(path)
             with suppress(OSError):  # a read-only store, or removed by another
-                os.unlink(self._walk.on_disk(path))
+                shutil.rmtree(place) if is_folder(place) else os.unlink(place)
 
     def exists(self, path: str) -> bool:
         return os.path.exists(self._walk.on_disk(path))
@@ -239,16 +258,18 @@ def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | 
     dates = None if date is None else (date, date)
     file = CheckedFile(found.area, found.path, found.symbol, date, dates, 0, NO_MARK, BEGINNING, "")
     try:
-        with open_file(found.on_disk) as opened:  # once, or time and bytes could be those of two versions
-            status, content = os.fstat(opened.fileno()), opened.read()
-    except FileNotFoundError:
+        version = stored_content(found.on_disk)
+    except OSError as error:
+        return _with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"), None
+    except PartitionUnreadableError:  # the file of its month, which has a problem of its own
+        return None
+    if version is None:
         if os.path.islink(found.on_disk):
             return _with_problem(file, Damage.UNREADABLE, "is a link that leads nowhere; remove it"), None
         return None
-    except OSError as error:
-        return _with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"), None
-    mark = file_mark(status.st_size, status.st_mtime_ns)
-    file = evolve(file, size_bytes=len(content), mark=mark, modified=moment_of(status), sha256=sha256(content))
+    content, modified_ns = version
+    mark, since = file_mark(len(content), modified_ns), moment_of(modified_ns)
+    file = evolve(file, size_bytes=len(content), mark=mark, modified=since, sha256=sha256(content))
     return _decoded(file, found, content, columns=file.sha256 not in proven)
 
 

@@ -125,6 +125,6 @@ class OfficialRows:
         if as_of is not None and len(history := history_or_none(self._layout.official_history(symbol, year))):
             return known_at(history, as_of)
         found = bars_at(str(path))
-        if found is None or (as_of is not None and moment_of(os.stat(path)) > as_of):
+        if found is None or (as_of is not None and moment_of(os.stat(path).st_mtime_ns) > as_of):
             return BAR_SCHEMA.empty_table()
         return found

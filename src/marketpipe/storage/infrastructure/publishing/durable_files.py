@@ -122,6 +122,16 @@ class DurableFiles:
             with self._recorder.recorded({path: ABSENT} if self._recorder.records(path) else {}):
                 path.unlink(missing_ok=True)
 
+    def claim(self, folder: Path) -> None:
+        """Show other processes that files are staged below the root of this folder, until ``close``.
+
+        Raises ``StorageError`` if a folder on the way is a link.
+        """
+        with _translated(folder):
+            root = self._refuse_links(folder)
+            if root is not None:
+                self._writing.hold(root)
+
     def close(self) -> None:
         """Show other processes that this one has no staged files any more."""
         self._writing.close()
@@ -137,7 +147,7 @@ class DurableFiles:
 
     def _sync(self, folders: Collection[Path]) -> None:
         """Sync folders in any order; none is being synced any more when this returns or raises."""
-        futures = [self._executor.submit(_sync_folder, folder) for folder in folders]
+        futures = [self._executor.submit(sync_folder, folder) for folder in folders]
         wait(futures)
         for future in futures:
             future.result()
@@ -414,7 +424,7 @@ def _link_or_copy(path: Path, name: Path, undo: ExitStack) -> None:
         staged.publish()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -14,7 +14,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, diffe
 from marketpipe.storage.infrastructure.day_versions import merge_bars
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
-    read_bars,
+    bars_at,
     times_of,
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -48,11 +48,11 @@ class ParquetBarComparer:
         )
 
     def _compare(self, part: SymbolDaySlice, newer: pa.Table, rejected: Int64s) -> DayComparison:
-        path = self._layout.bars(part.symbol_day)
         try:
-            stored = read_bars(path).select(BAR_SCHEMA.names) if path.exists() else BAR_SCHEMA.empty_table()
+            found = bars_at(str(self._layout.bars(part.symbol_day)))
         except PartitionUnreadableError as error:
             return DayComparison(part.symbol_day, error=f"{error}; run 'marketpipe ingest' to repair it")
+        stored = BAR_SCHEMA.empty_table() if found is None else found
         merged = merge_bars(stored, newer, rejected, part.final_window)
         return compare_bars(DayComparison(part.symbol_day), stored, merged)
 

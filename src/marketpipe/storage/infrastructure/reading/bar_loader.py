@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain, groupby, islice
 from pathlib import Path
@@ -23,6 +22,7 @@ from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import identity_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
+from marketpipe.storage.infrastructure.compacted.day_access import DayStatus, day_status
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity, identity_of, refuse_others
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
@@ -44,7 +44,7 @@ from marketpipe.storage.infrastructure.reading.selected_bars import (
     selected,
 )
 from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, StoredMinutes, damaged, in_one
-from marketpipe.storage.infrastructure.store_layout import StoreLayout, day_in, refuse_links, unreadable
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, day_in, refuse_links, translating
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
@@ -133,21 +133,20 @@ class _FileTimes:
     """Since when the day files of one symbol are known. A file is read only if the index does not have its time."""
 
     def __init__(self, moments: KnownMoments) -> None:
-        self._moments, self._digests = moments, dict[tuple[str, int, int, int], str]()
+        self._moments, self._digests = moments, dict[tuple[str, DayStatus], str]()
 
     def known_since(self, day: SymbolDay, path: Path) -> Timestamp | None:
         """None if there is no file. Raises ``StorageError``; ``PartitionUnreadableError`` if it cannot be read."""
-        try:
-            found = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
+        with translating(path):
+            found = day_status(str(path))
+        if found is None:
             return None
-        except OSError as error:
-            raise unreadable(path, error) from error
-        return self._moments.since(day.trading_date, moment_of(found), lambda: self._digest(path, found))
+        modified = moment_of(found.modified_ns)
+        return self._moments.since(day.trading_date, modified, lambda: self._digest(path, found))
 
-    def _digest(self, path: Path, found: os.stat_result) -> str:
+    def _digest(self, path: Path, found: DayStatus) -> str:
         """Hash a file once for both scans, before and after its bars are read."""
-        key = str(path), found.st_ino, found.st_size, found.st_mtime_ns
+        key = str(path), found
         if key not in self._digests:
             content = content_of(str(path))
             self._digests[key] = "" if content is None else sha256(content)

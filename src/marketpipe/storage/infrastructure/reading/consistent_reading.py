@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
 from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.storage.infrastructure.compacted.day_access import in_folder
 from marketpipe.storage.infrastructure.store_layout import (
     NOT_FOLLOWED,
     refuse_links,
@@ -51,28 +52,37 @@ def fingerprints_below(roots: Collection[Path]) -> Fingerprints:
 
 def _below(folder: str) -> Iterator[tuple[str, tuple[int, int]]]:
     with translating(folder):
+        if folder.rpartition(os.sep)[2].startswith("month="):  # it may be exchanged while it is listed
+            yield from in_folder(folder, lambda descriptor: _found_in(folder, os.scandir(descriptor))) or ()
+            return
         try:
-            entries = list(os.scandir(folder))
+            yield from _found_in(folder, os.scandir(folder))
         except FileNotFoundError:
             return
-        for entry in entries:
-            if entry.name.endswith(".parquet"):
-                yield entry.path, _fingerprint(entry)
-            elif entry.is_dir():
-                if entry.is_symlink():
-                    if "=" not in entry.name:  # no folder of a store: no query reads it
-                        continue
-                    raise StorageError(f"{entry.path} is a link, which is not followed: {NOT_FOLLOWED}")
-                yield from _below(entry.path)
 
 
-def _fingerprint(entry: os.DirEntry[str]) -> tuple[int, int]:
+def _found_in(folder: str, entries: Iterable[os.DirEntry[str]]) -> list[tuple[str, tuple[int, int]]]:
+    found = list[tuple[str, tuple[int, int]]]()
+    for entry in list(entries):
+        path = f"{folder}{os.sep}{entry.name}"
+        if entry.name.endswith(".parquet"):
+            found.append((path, _fingerprint(entry, path)))
+        elif entry.is_dir():
+            if entry.is_symlink():
+                if "=" not in entry.name:  # no folder of a store: no query reads it
+                    continue
+                raise StorageError(f"{path} is a link, which is not followed: {NOT_FOLLOWED}")
+            found += _below(path)
+    return found
+
+
+def _fingerprint(entry: os.DirEntry[str], path: str) -> tuple[int, int]:
     try:
         found = entry.stat()
     except FileNotFoundError:  # removed since it was listed
         return 0, 0
     if not stat.S_ISREG(found.st_mode):  # DuckDB would wait for a pipe for ever
-        raise StorageError(f"{entry.path} is not a file; move away what is in its place")
+        raise StorageError(f"{path} is not a file; move away what is in its place")
     return found.st_ino, found.st_mtime_ns
 
 

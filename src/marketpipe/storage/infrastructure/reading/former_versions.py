@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from heapq import nlargest
 from itertools import groupby, pairwise
@@ -19,6 +18,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.domain.store_survey import RestatedDay, RestatementSurvey
+from marketpipe.storage.infrastructure.compacted.day_access import day_status
 from marketpipe.storage.infrastructure.day_versions import VersionIndex, moment_of
 from marketpipe.storage.infrastructure.parquet_files import bars_at, content_of, each, sha256
 from marketpipe.storage.infrastructure.reading.bar_comparer import compare_bars
@@ -54,7 +54,7 @@ class FormerVersions:
                 versions: list[Revision | None] = list(group)
                 if first <= day.trading_date <= last:
                     # the last revision of a withdrawn day states that it has no bars: nothing follows
-                    followed = [*versions, None] if self._layout.bars(day).exists() else versions
+                    followed = [*versions, None] if day_status(str(self._layout.bars(day))) else versions
                     yield from (_Step(a, b) for a, b in pairwise(followed) if a is not None)
 
     def _months(self, symbol: Symbol) -> Iterator[MonthPartition]:
@@ -78,12 +78,10 @@ class FormerVersions:
 
     def _stored_since(self, day: SymbolDay) -> Timestamp | None:
         """Return since when the day file is known; None if there is none."""
-        path = self._layout.bars(day)
-        try:
-            modified = moment_of(os.stat(path))
-        except (FileNotFoundError, NotADirectoryError):
+        path = str(self._layout.bars(day))
+        if (found := day_status(path)) is None:
             return None
-        content = content_of(str(path))
+        content, modified = content_of(path), moment_of(found.modified_ns)
         return self._index.of(day.symbol).since(day.trading_date, modified, lambda: sha256(content or b""))
 
 

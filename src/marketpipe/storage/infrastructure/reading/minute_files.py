@@ -6,8 +6,7 @@ A store without copies has one pattern for all of its day files.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,7 +18,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy
 from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerprints, fingerprints_below
 from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL
-from marketpipe.storage.infrastructure.store_layout import DAY_FILE, StoreLayout
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 MOST_MAPPED: Final = 20_000
 """A process may map three times as many files. The day files of other months are read instead of their copies."""
@@ -84,11 +83,6 @@ class MinuteFiles:
                 owners.append(str(copy.month.symbol))
         files = evolve(self, copies=left, others=[*self.others, *torn])
         return files, _with_symbols(tables, owners) if tables else None
-
-    def patterns(self, quoted: Callable[[Path], str], literal: Callable[[Path], Path]) -> list[str]:
-        """Return the patterns of the day files of the other months; none of a month without one: DuckDB refuses it."""
-        root = literal(self.layout.data.resolve())
-        return [quoted(root / month.folder / DAY_FILE) for month in self.others if self.layout.day_files(month)]
 
 
 def _with_symbols(tables: Sequence[pa.Table], owners: Sequence[str]) -> pa.Table:

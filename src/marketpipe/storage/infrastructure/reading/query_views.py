@@ -30,35 +30,29 @@ from marketpipe.storage.infrastructure.official.daily_bars import (
 )
 from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerprints, fingerprints_below
 from marketpipe.storage.infrastructure.reading.minute_files import ABSENT, MinuteFiles
+from marketpipe.storage.infrastructure.reading.minute_sources import (
+    BARS,
+    COLUMNS,
+    MinuteSources,
+    bars_in,
+    literal,
+    quoted,
+)
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 from marketpipe.storage.infrastructure.reading.session_hours import UNKNOWN, session_column, session_table
-from marketpipe.storage.infrastructure.store_layout import (
-    DAY_FILE,
-    MONTH_FOLDER,
-    PARQUET,
-    YEAR_FOLDER,
-    StoreLayout,
-)
+from marketpipe.storage.infrastructure.store_layout import MONTH_FOLDER, PARQUET, YEAR_FOLDER, StoreLayout
 
 Connection = duckdb.DuckDBPyConnection
 Unmade = Mapping[str, Sequence[MonthPartition]]
 """The files of aggregates that do not exist, each with the months whose minutes it would be made from."""
 
-COLUMNS: Final = "timestamp, open, high, low, close, volume, trade_count, vwap"
 EMPTY: Final = (
     "SELECT ''::VARCHAR AS symbol, DATE '1970-01-01' AS trading_date, "
     "TIMESTAMPTZ '1970-01-01 00:00:00Z' AS timestamp, 0.0::DOUBLE AS open, 0.0::DOUBLE AS high, 0.0::DOUBLE AS low, "
     "0.0::DOUBLE AS close, 0.0::DOUBLE AS volume, 0::BIGINT AS trade_count, 0.0::DOUBLE AS vwap WHERE false"
 )
-BARS: Final = """
-SELECT symbol, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date, {columns}
-FROM {source}
-"""
-FILES: Final = "read_parquet([{files}], hive_partitioning = true, hive_types = {types})"
 COPIED: Final = "copied_minutes"
 COPY_TYPES: Final = "{'symbol': VARCHAR, 'year': INT}"
-MINUTE_FILES: Final = f"{MONTH_FOLDER}/{DAY_FILE}"
-MINUTE_TYPES: Final = "{'symbol': VARCHAR, 'year': INT, 'month': INT}"
 INTRADAY_TYPES: Final = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
 DAY_TYPES: Final = "{'symbol': VARCHAR}"
 INTRADAY: Final = "CREATE VIEW {name} AS SELECT *, {session} AS session FROM ({bars})"
@@ -97,6 +91,7 @@ class QueryViews:
         self._may_read_copies, self._tables = copies, 0
         self._minutes: MinuteFiles | None = None
         self._found: Fingerprints = {}
+        self._sources = MinuteSources(layout)
 
     @property
     def reads_copies(self) -> bool:
@@ -114,6 +109,7 @@ class QueryViews:
         minutes: Fingerprints = {}
         if Timeframe.MINUTE_1 in self._needed or any(self._unmade.values()):
             minutes = self._fingerprints_of_minutes(months)
+            self._sources.survey(minutes)
         return {**absent, **minutes, **fingerprints_below(list(dict.fromkeys(roots)))}
 
     def _fingerprints_of_minutes(self, months: Sequence[MonthPartition] | None) -> Fingerprints:
@@ -154,7 +150,7 @@ class QueryViews:
             parts = self._stored_and_made(timeframe, connection)
             if not found and not parts:
                 self._nothing(timeframe)
-            official, made = _bars_in(found, DAY_TYPES) if found else EMPTY, _union(parts) or EMPTY
+            official, made = bars_in(found, DAY_TYPES) if found else EMPTY, _union(parts) or EMPTY
         connection.execute(DAYS.format(name=view_of(timeframe), official=official, made=made))
 
     def _create_view_of_periods(self, connection: Connection, timeframe: Timeframe) -> None:
@@ -172,7 +168,7 @@ class QueryViews:
             return self._minutes_of(None, connection)
         is_day, root = timeframe is Timeframe.DAY_1, self._layout.aggregates_of(timeframe)
         files = _files_below(root, f"{YEAR_FOLDER if is_day else MONTH_FOLDER}.parquet")
-        parts = [_bars_in(files, DAY_TYPES if is_day else INTRADAY_TYPES)] if files else []
+        parts = [bars_in(files, DAY_TYPES if is_day else INTRADAY_TYPES)] if files else []
         if unmade := self._unmade[timeframe]:
             months = {month for some in unmade.values() for month in some}
             if minutes := _union(self._minutes_of(months if files else None, connection)):
@@ -180,23 +176,20 @@ class QueryViews:
         return parts
 
     def _minutes_of(self, months: Collection[MonthPartition] | None, connection: Connection) -> list[str]:
-        """Return the SQL of the minutes of some months, or of all: of copies, and of day files."""
+        """Return the SQL of the minutes of some months, or of all: of copies, and of day files and month files."""
         found = self._minutes
-        if found is None and months is None:
-            files = _files_below(self._layout.data, MINUTE_FILES)
-            return [_bars_in(files, MINUTE_TYPES)] if files else []
-        chosen = MinuteFiles(self._layout, (), sorted(months or ())) if found is None else found.among(months)
-        chosen, bars = chosen.opened()
-        root = _quoted(_literal(self._layout.copies.resolve()))
+        if found is None:
+            return self._sources.of_all() if months is None else self._sources.of_months(sorted(months))
+        chosen, bars = found.among(months).opened()
+        root = quoted(literal(self._layout.copies.resolve()))
         copies = [f"{root}/{copy.month.folder}.{PARQUET}" for copy in chosen.copies]
-        parts = [_bars_in(copies, COPY_TYPES)] if copies else []
+        parts = [bars_in(copies, COPY_TYPES)] if copies else []
         if bars is not None:
             self._tables += 1
             source = f"{COPIED}_{self._tables}"
             connection.register(source, bars)
             parts.append(BARS.format(columns=COLUMNS, source=source))
-        patterns = chosen.patterns(_quoted, _literal)
-        return [*parts, _bars_in(patterns, MINUTE_TYPES)] if patterns else parts
+        return [*parts, *self._sources.of_months(chosen.others)]
 
     def _nothing(self, timeframe: Timeframe) -> str:
         if timeframe.is_intraday and self._layout.official_symbols():
@@ -248,7 +241,7 @@ def view_of(timeframe: Timeframe) -> str:
 
 def allowed_folders(roots: Iterable[Path]) -> str:
     """Return the resolved folders as SQL: each as it is, and with the characters escaped that a glob interprets."""
-    return ", ".join(f"'{_quoted(form)}/'" for root in roots for form in (root.resolve(), _literal(root.resolve())))
+    return ", ".join(f"'{quoted(form)}/'" for root in roots for form in (root.resolve(), literal(root.resolve())))
 
 
 def _is_needed(timeframe: Timeframe, sql: str) -> bool:
@@ -267,13 +260,7 @@ def _files_below(root: Path, pattern: str) -> list[str]:
     """Return the pattern of files below the folders of the symbols; none if no file has such a name."""
     if next(root.glob(f"symbol=*/{pattern}"), None) is None:
         return []
-    return [_quoted(_literal(root.resolve()) / f"symbol=*/{pattern}")]
-
-
-def _bars_in(files: Sequence[str], types: str) -> str:
-    quoted = ", ".join(f"'{file}'" for file in files)
-    source = FILES.format(files=quoted, types=types)
-    return BARS.format(columns=COLUMNS, source=source)
+    return [quoted(literal(root.resolve()) / f"symbol=*/{pattern}")]
 
 
 def _union(parts: Iterable[str]) -> str:
@@ -282,12 +269,3 @@ def _union(parts: Iterable[str]) -> str:
 
 def _end_of(year: int) -> TradingDate:
     return TradingDate.parse(f"{year:04d}-12-31")
-
-
-def _literal(path: Path) -> Path:
-    """Escape the characters of a path that a glob would interpret."""
-    return Path("".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path)))
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

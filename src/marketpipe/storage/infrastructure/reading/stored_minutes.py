@@ -23,7 +23,8 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy
-from marketpipe.storage.infrastructure.parquet_files import bars_at, each, times_of
+from marketpipe.storage.infrastructure.parquet_files import each, times_of
+from marketpipe.storage.infrastructure.reading.month_bars import minutes_at, places_of
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 DAYS_FASTER_ALONE: Final = 2
@@ -151,8 +152,7 @@ class StoredMinutes:
         return [part] if part.copy is not None else self._day_files(part)
 
     def _day_files(self, part: MonthPart) -> list[tuple[BarRange, str]]:
-        folder = self._layout.month(part.month)
-        return [(part.wanted, f"{folder}/{day_file(day)}") for day in part.days]
+        return [(part.wanted, place) for place in places_of(str(self._layout.month(part.month)), part.days)]
 
     def _read(self, file: MonthPart | tuple[BarRange, str], hours: Hours, *, mapped: bool) -> pa.Table | None:
         if isinstance(file, MonthPart):
@@ -164,9 +164,9 @@ class StoredMinutes:
         return None if bars is None else hours(bars)
 
     def _day(self, file: tuple[BarRange, str]) -> pa.Table | None:
-        wanted, path = file
+        wanted, place = file
         try:
-            return bars_at(path, wanted.schema)
+            return minutes_at(place, wanted.schema)
         except PartitionUnreadableError as error:
             raise damaged(wanted, error) from error
 

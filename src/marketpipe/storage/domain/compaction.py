@@ -1,0 +1,96 @@
+"""What a compaction did, month by month: which months became one file, and which did not, with the reason."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from attrs import field, frozen
+
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.domain.data_partition import MonthPartition
+
+SETTLED_DAYS: Final = 7
+"""A month is settled when so many days have passed since its last: providers correct and complete the newest days."""
+
+
+class Condition(Enum):
+    """What became of a month."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@frozen
+class CompactedMonth:
+    """A month of a symbol: its files and their bytes before and after. ``reason``: why it was skipped, or
+    has failed."""
+
+    month: MonthPartition
+    condition: Condition
+    files_before: int = 0
+    files_after: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    reason: str | None = None
+
+    @classmethod
+    def skipped(cls, month: MonthPartition, reason: str) -> CompactedMonth:
+        """Return a month that stays as it is for a reason that may pass."""
+        return cls(month, Condition.SKIPPED, reason=reason)
+
+    @classmethod
+    def failed(cls, month: MonthPartition, error: Exception) -> CompactedMonth:
+        """Return a month that could not be read or written; it stays as it was."""
+        return cls(month, Condition.FAILED, reason=str(error))
+
+
+@frozen
+class CompactionReport:
+    """What a compaction, or undoing one, did: the months that it looked at, by symbol, then month.
+
+    With ``dry_run`` it is what it would have done. ``stopped``: it was stopped before it had looked at all of them.
+    """
+
+    months: tuple[CompactedMonth, ...] = field(repr=lambda months: f"<{len(months)} months>")
+    dry_run: bool = False
+    stopped: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed, and all months were looked at. A month that was skipped may be right as it is."""
+        return not self.stopped and not any(month.condition is Condition.FAILED for month in self.months)
+
+    @property
+    def changed(self) -> tuple[CompactedMonth, ...]:
+        return tuple(month for month in self.months if month.condition is Condition.CHANGED)
+
+    @property
+    def left(self) -> tuple[CompactedMonth, ...]:
+        """The months that were skipped or have failed."""
+        return tuple(month for month in self.months if month.reason is not None)
+
+    @property
+    def files_before(self) -> int:
+        return sum(month.files_before for month in self.changed)
+
+    @property
+    def files_after(self) -> int:
+        return sum(month.files_after for month in self.changed)
+
+    @property
+    def bytes_before(self) -> int:
+        return sum(month.bytes_before for month in self.changed)
+
+    @property
+    def bytes_after(self) -> int:
+        return sum(month.bytes_after for month in self.changed)
+
+
+def is_settled(month: MonthPartition, today: TradingDate) -> bool:
+    return month.last.plus_days(SETTLED_DAYS) < today

@@ -1,0 +1,1 @@
+"""Months whose day files are one file: its format, and how days are found in it."""

@@ -1,0 +1,165 @@
+"""Access to the day files of a month, whether they are in its folder or in its month file.
+
+A compaction exchanges the folder of a month for another one, in one step. So what was not found counts only if the
+folder that was searched is still in its place afterwards. Readers take no lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.storage.infrastructure.compacted.month_file import (
+    MONTH_FILE,
+    DayPart,
+    MonthFileDamaged,
+    StoredDayFile,
+    parts_of,
+)
+
+DAY_NAME: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
+ATTEMPTS: Final = 50
+T = TypeVar("T")
+
+
+def in_folder(folder: str, look: Callable[[int], T], *, counts: Callable[[T], bool] = lambda _: False) -> T | None:
+    """Return what ``look`` returns, given the descriptor of a folder; None if there is no such folder, or a link.
+
+    It is called again if the folder has left its place meanwhile, unless what it returned ``counts`` all the same.
+    Raises ``OSError``, and ``StorageError`` if the folder never stays.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):  # a link is no directory
+            return None
+        try:
+            found = look(descriptor)
+            if counts(found) or _is_in_place(folder, descriptor):
+                return found
+        finally:
+            os.close(descriptor)
+    raise StorageError(f"{folder} was replaced again and again while it was read; try again")
+
+
+def read_day(path: str) -> StoredDayFile | None:
+    """Return a day file, of one moment; None if there is none, and for a path that is not one of a day file.
+
+    Raises ``OSError``, and ``PartitionUnreadableError`` for a damaged month file.
+    """
+    folder, _, name = path.rpartition(os.sep)
+    if not DAY_NAME.fullmatch(name):
+        return None
+    return in_folder(folder, lambda at: _read_in(at, folder, name), counts=lambda found: found is not None)
+
+
+class DayStatus(NamedTuple):
+    """What tells two versions of a day file apart without reading them. ``inode`` is that of the file that has it."""
+
+    size: int
+    modified_ns: int
+    inode: int
+
+
+def day_status(path: str) -> DayStatus | None:
+    """Return the status of a day file. Otherwise as ``read_day``."""
+    folder, _, name = path.rpartition(os.sep)
+    return in_folder(folder, lambda at: _status_in(at, folder, name), counts=lambda found: found is not None)
+
+
+def listed(folder: str) -> list[str]:
+    """Return the names in a folder of a month, of one moment, in no order; none if there is none, or a link.
+
+    Raises ``OSError``.
+    """
+    return in_folder(folder, os.listdir) or []
+
+
+def parts_in(descriptor: int, folder: str) -> dict[str, DayPart]:
+    """Return the days of the month file in an open folder; none if it has none.
+
+    ``folder`` is its path. Raises ``OSError``, and ``PartitionUnreadableError`` for a damaged month file.
+    """
+    try:
+        opened = _opened(MONTH_FILE, descriptor)
+    except FileNotFoundError:
+        return {}
+    try:
+        return _parts_of(opened, folder)
+    finally:
+        os.close(opened)
+
+
+def _read_in(descriptor: int, folder: str, name: str) -> StoredDayFile | None:
+    try:
+        opened = _opened(name, descriptor)
+    except FileNotFoundError:
+        return _read_of_month(descriptor, folder, name)
+    try:
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", f"{folder}{os.sep}{name}")
+        return StoredDayFile(name, _bytes_at(opened, 0, found.st_size), found.st_mtime_ns)
+    finally:
+        os.close(opened)
+
+
+def _read_of_month(descriptor: int, folder: str, name: str) -> StoredDayFile | None:
+    try:
+        opened = _opened(MONTH_FILE, descriptor)
+    except FileNotFoundError:
+        return None
+    try:
+        if (part := _parts_of(opened, folder).get(name)) is None:
+            return None
+        return StoredDayFile(name, _bytes_at(opened, part.offset, part.size), part.modified_ns)
+    finally:
+        os.close(opened)
+
+
+def _status_in(descriptor: int, folder: str, name: str) -> DayStatus | None:
+    try:
+        found = os.stat(name, dir_fd=descriptor)
+    except FileNotFoundError:
+        if (part := parts_in(descriptor, folder).get(name)) is None:
+            return None
+        inode = os.stat(MONTH_FILE, dir_fd=descriptor).st_ino
+        return DayStatus(part.size, part.modified_ns, inode)
+    return DayStatus(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _parts_of(opened: int, folder: str) -> dict[str, DayPart]:
+    path = f"{folder}{os.sep}{MONTH_FILE}"
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        raise PartitionUnreadableError(f"{path} is not a file; move away what is in its place")
+    try:
+        return parts_of(opened)
+    except MonthFileDamaged as error:
+        raise PartitionUnreadableError(
+            f"{path} is damaged: {error}. Move it away: the next ingestion requests its days again"
+        ) from error
+
+
+def _opened(name: str, descriptor: int) -> int:
+    """A pipe would be waited for for ever."""
+    return os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=descriptor)
+
+
+def _bytes_at(opened: int, offset: int, size: int) -> bytes:
+    found = os.pread(opened, size, offset)
+    while len(found) < size and (more := os.pread(opened, size - len(found), offset + len(found))):
+        found += more
+    return found
+
+
+def _is_in_place(folder: str, descriptor: int) -> bool:
+    try:
+        found, opened = os.lstat(folder), os.fstat(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return found.st_ino == opened.st_ino and found.st_dev == opened.st_dev

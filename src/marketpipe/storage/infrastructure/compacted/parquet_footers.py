@@ -1,0 +1,219 @@
+"""The footers of Parquet files: several files, one directly after the other, get one footer that describes them all.
+
+No page is decoded. A footer is a struct of Thrift's compact protocol; it is parsed as far as its structure goes, the
+offsets in it are moved, and it is written again. See https://parquet.apache.org/docs/file-format/metadata/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+MAGIC: Final = b"PAR1"
+LENGTH_AND_MAGIC: Final = 8
+"""The bytes behind a footer: its length, and the end of the file."""
+
+TRUE, FALSE, BYTE, INT_16, INT_32, INT_64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
+INTEGERS: Final = frozenset({INT_16, INT_32, INT_64})
+# Of the struct FileMetaData.
+SCHEMA, ROWS, ROW_GROUPS, KEY_VALUES = 2, 3, 4, 5
+ENCRYPTION: Final = frozenset({8, 9})
+# Of RowGroup, of its column chunks, and of their ColumnMetaData.
+COLUMNS, GROUP_OFFSET, ORDINAL = 1, 5, 7
+CHUNK_META: Final = 3
+CHUNK_OFFSETS: Final = (2, 4, 6)
+META_OFFSETS: Final = (9, 10, 11, 14)
+
+OTHER_STRUCTURE: Final = "its footer has another structure"
+MOST_LEVELS: Final = 16
+"""Structs within structs: a footer has six."""
+
+Struct = dict[int, tuple[int, Any]]
+"""A struct: the type and the value of each field, by its number."""
+
+
+class NotAFooter(ValueError):
+    """The bytes are not a footer, or one that cannot be joined with others."""
+
+
+def footer_of(content: bytes) -> bytes:
+    """Return the footer of a Parquet file. Raises ``NotAFooter``."""
+    length = int.from_bytes(content[-8:-4], "little")
+    start = len(content) - LENGTH_AND_MAGIC - length
+    if content[:4] != MAGIC or content[-4:] != MAGIC or start < len(MAGIC):
+        raise NotAFooter("it is not a Parquet file")
+    return content[start:-8]
+
+
+def joined_footer(files: Sequence[bytes], key_values: Mapping[str, str]) -> bytes:
+    """Return the end of a file that begins with these files, in this order, and is one Parquet file of all their rows.
+
+    ``key_values`` becomes its metadata, in this order. All must have the same columns, and one row group each: it has
+    in the new file the number of its file. Raises ``NotAFooter``.
+    """
+    footers, offset = list[Struct](), 0
+    for content in files:
+        footer = _parsed(footer_of(content))
+        for group in _items(footer, ROW_GROUPS):
+            _move(group, offset)
+        footers.append(footer)
+        offset += len(content)
+    first = footers[0]
+    if any(footer.get(SCHEMA) != first.get(SCHEMA) for footer in footers):
+        raise NotAFooter("their columns differ")
+    if any(len(_items(footer, ROW_GROUPS)) != 1 for footer in footers):
+        raise NotAFooter("one of them has not just one row group")
+    if any(ENCRYPTION & footer.keys() for footer in footers):
+        raise NotAFooter("one of them is encrypted")
+    groups = [group for footer in footers for group in _items(footer, ROW_GROUPS)]
+    for number, group in enumerate(groups):
+        group[ORDINAL] = (INT_16, number)
+    pairs = [{1: (BINARY, key.encode()), 2: (BINARY, value.encode())} for key, value in key_values.items()]
+    joined = {
+        **first,
+        ROWS: (INT_64, sum(footer[ROWS][1] for footer in footers)),
+        ROW_GROUPS: (LIST, (STRUCT, groups)),
+        KEY_VALUES: (LIST, (STRUCT, pairs)),
+    }
+    written = bytearray()
+    _write_struct(written, joined)
+    return bytes(written) + len(written).to_bytes(4, "little") + MAGIC
+
+
+def _move(group: Struct, offset: int) -> None:
+    """Add to the offsets of a row group. None is 0, where the file begins, unless there is nothing to point to."""
+    _add(group, (GROUP_OFFSET,), offset)
+    for chunk in _items(group, COLUMNS):
+        _add(chunk, CHUNK_OFFSETS, offset)
+        kind, meta = chunk.get(CHUNK_META, (STRUCT, Struct()))
+        if kind != STRUCT:
+            raise NotAFooter(OTHER_STRUCTURE)
+        _add(meta, META_OFFSETS, offset)
+
+
+def _add(struct: Struct, fields: Sequence[int], offset: int) -> None:
+    for field in fields:
+        kind, value = struct.get(field, (INT_64, 0))
+        if kind not in INTEGERS:
+            raise NotAFooter(OTHER_STRUCTURE)
+        if value:
+            struct[field] = kind, value + offset
+
+
+def _items(struct: Struct, field: int) -> list[Struct]:
+    kind, value = struct.get(field, (LIST, (STRUCT, [])))
+    if kind != LIST or (value[1] and value[0] != STRUCT):
+        raise NotAFooter(OTHER_STRUCTURE)
+    found: list[Struct] = value[1]
+    return found
+
+
+def _parsed(footer: bytes) -> Struct:
+    reader = _Reader(footer)
+    found = reader.struct()
+    if reader.at != len(footer) or found.get(ROWS, (0, 0))[0] != INT_64 or SCHEMA not in found:
+        raise NotAFooter(OTHER_STRUCTURE)
+    return found
+
+
+class _Reader:
+    """Reads Thrift's compact protocol. Raises ``NotAFooter`` for what is none, and for what it cannot write again."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self.at, self._depth = data, 0, 0
+
+    def struct(self) -> Struct:
+        self._depth += 1
+        if self._depth > MOST_LEVELS:
+            raise NotAFooter(OTHER_STRUCTURE)
+        found, number = Struct(), 0
+        while head := self._byte():
+            number = number + (head >> 4) if head >> 4 else self._zigzag()
+            found[number] = head & 15, self._value(head & 15, in_list=False)
+        self._depth -= 1
+        return found
+
+    def binary(self) -> bytes:
+        length = self._varint()
+        if self.at + length > len(self._data):
+            raise NotAFooter("its footer ends too early")
+        self.at += length
+        return self._data[self.at - length : self.at]
+
+    def _value(self, kind: int, *, in_list: bool) -> Any:
+        if kind in INTEGERS:
+            return self._zigzag()
+        if kind == BINARY:
+            return self.binary()
+        if kind == STRUCT:
+            return self.struct()
+        if kind in (LIST, SET):
+            head = self._byte()
+            length = head >> 4 if head >> 4 != 15 else self._varint()
+            if head & 15 in (LIST, SET):
+                raise NotAFooter(OTHER_STRUCTURE)
+            return head & 15, [self._value(head & 15, in_list=True) for _ in range(length)]
+        if kind in (TRUE, FALSE, BYTE):
+            return self._byte() if in_list or kind == BYTE else None
+        raise NotAFooter("its footer has values of an unknown type")
+
+    def _byte(self) -> int:
+        if self.at >= len(self._data):
+            raise NotAFooter("its footer ends too early")
+        self.at += 1
+        return self._data[self.at - 1]
+
+    def _varint(self) -> int:
+        value = shift = 0
+        while (byte := self._byte()) & 128:
+            value |= (byte & 127) << shift
+            shift += 7
+        return value | byte << shift
+
+    def _zigzag(self) -> int:
+        value = self._varint()
+        return value >> 1 ^ -(value & 1)
+
+
+def _write_struct(out: bytearray, struct: Struct) -> None:
+    before = 0
+    for number in sorted(struct):
+        kind, value = struct[number]
+        if 0 < number - before < 16:
+            out.append((number - before) << 4 | kind)
+        else:
+            out.append(kind)
+            _write_varint(out, _zigzagged(number))
+        _write_value(out, kind, value)
+        before = number
+    out.append(0)
+
+
+def _write_value(out: bytearray, kind: int, value: Any) -> None:
+    if kind in INTEGERS:
+        _write_varint(out, _zigzagged(value))
+    elif kind == BINARY:
+        _write_varint(out, len(value))
+        out += value
+    elif kind == STRUCT:
+        _write_struct(out, value)
+    elif kind in (LIST, SET):
+        of, items = value
+        out.append(min(len(items), 15) << 4 | of)
+        if len(items) >= 15:
+            _write_varint(out, len(items))
+        for item in items:
+            _write_value(out, of, item)
+    elif value is not None:
+        out.append(value)
+
+
+def _write_varint(out: bytearray, value: int) -> None:
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+
+
+def _zigzagged(value: int) -> int:
+    return value << 1 if value >= 0 else (-value << 1) - 1

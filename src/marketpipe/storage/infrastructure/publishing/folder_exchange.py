@@ -1,0 +1,152 @@
+"""Exchanging a folder for another one in a single step, so that no moment shows files of both, or of none.
+
+The new folder is made outside of the tree that it goes into: other programs read ``data/**/*.parquet``, and some find
+files in hidden folders too. What a crash leaves there is no more than a copy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
+from marketpipe.storage.infrastructure.publishing.durable_files import (
+    TOGETHER_FILES,
+    DurableFiles,
+    NewFile,
+    SameThread,
+    sync_folder,
+    write_and_sync,
+)
+from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, temporary_name
+
+STAGING: Final = "exchange"
+UNSUPPORTED: Final = frozenset(
+    {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTTY}
+)
+"""Of a file system without this call, of a system without it, and of two file systems."""
+HERE: Final = -100
+"""AT_FDCWD of Linux: a relative path begins in the current folder."""
+EXCHANGE: Final = 2
+"""RENAME_EXCHANGE of Linux, and RENAME_SWAP of macOS."""
+
+
+class Exchanged(Enum):
+    """How an attempt to replace a folder ended. Nothing is changed if it was not ``DONE``."""
+
+    DONE = auto()
+    UNSUPPORTED = auto()
+    CHANGED_MEANWHILE = auto()
+
+
+class FolderExchange:
+    """Replaces the files of a folder by others, all at once and durably. Raises ``StorageError``."""
+
+    def __init__(
+        self,
+        files: DurableFiles,
+        staging: Path,
+        executor: Executor | None = None,
+        exchange: Callable[[Path, Path], None] | None = None,
+    ) -> None:
+        """New folders are made in ``staging``, a root of the store on the same file system as the folders to replace.
+
+        ``exchange`` is ``exchange_folders``, or what stands in for it.
+        """
+        self._files, self._staging, self._executor = files, staging, executor or SameThread()
+        self._exchange = exchange or exchange_folders
+
+    def replace(
+        self, folder: Path, files: Sequence[StoredDayFile], is_as_expected: Callable[[Path], bool]
+    ) -> Exchanged:
+        """Put these files in the place of all that the folder has.
+
+        ``is_as_expected`` is called with the place of the former folder after the exchange. If it returns False, or if
+        it raises an error, the folder gets its place back.
+        """
+        self._files.claim(folder)
+        with _translated(folder):
+            staged = self._staged(folder.name, files)
+            try:
+                self._exchange(staged, folder)
+            except OSError as error:
+                shutil.rmtree(staged.parent, ignore_errors=True)
+                if error.errno in UNSUPPORTED:
+                    return Exchanged.UNSUPPORTED
+                raise
+            # From here on the staged folder is the former one: an error leaves it for ``sweep``.
+            kept = False
+            try:
+                kept = is_as_expected(staged)
+            finally:
+                if not kept:
+                    self._exchange(staged, folder)
+                for parent in (folder.parent, staged.parent):  # before the former files are removed
+                    sync_folder(parent)
+            shutil.rmtree(staged.parent, ignore_errors=True)
+            return Exchanged.DONE if kept else Exchanged.CHANGED_MEANWHILE
+
+    def sweep(self) -> None:
+        """Remove what processes that are gone have left."""
+        for path in self._staging.glob(f".{STAGING}.*"):
+            if is_left_behind(path.name, self._staging):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _staged(self, name: str, files: Sequence[StoredDayFile]) -> Path:
+        """Make a folder of this name with these files, durably, in a temporary folder of its own."""
+        self._staging.mkdir(parents=True, exist_ok=True)
+        self._files.claim(self._staging)
+        self.sweep()
+        above = self._staging / temporary_name(STAGING)
+        above.mkdir()
+        staged = above / name
+        try:
+            staged.mkdir()
+            new = [NewFile(staged / file.name, file.content, file.modified_ns) for file in files]
+            parts = [new[start : start + TOGETHER_FILES] for start in range(0, len(new), TOGETHER_FILES)]
+            for written in [self._executor.submit(write_and_sync, part) for part in parts]:
+                for file in written.result():
+                    file.publish()
+            sync_folder(staged)
+        except OSError:
+            shutil.rmtree(above, ignore_errors=True)
+            raise
+        return staged
+
+
+def exchange_folders(one: Path, other: Path) -> None:
+    """Exchange two folders: each has the name of the other afterwards. Raises ``OSError``."""
+    import ctypes  # here: only a compaction needs it
+
+    library = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(one), os.fsencode(other)
+    try:
+        if sys.platform == "darwin":
+            failed = library.renamex_np(*names, EXCHANGE)
+        else:
+            failed = library.renameat2(HERE, names[0], HERE, names[1], EXCHANGE)
+    except AttributeError:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(other)) from None
+    if failed:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(other))
+
+
+@contextmanager
+def _translated(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise StorageError(
+            f"cannot write {where}: {error.strerror}. Nothing was lost; free space or allow writing"
+        ) from error

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.folder_exchange import (
+    Exchanged,
+    FolderExchange,
+    exchange_folders,
+)
+from marketpipe.storage.infrastructure.publishing.temporary_files import is_temporary
+
+OLD, NEW = {"a": b"old a", "b": b"old b"}, [StoredDayFile("c", b"new c", 1_700_000_000_123_456_789)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def made(root: Path) -> Path:
+    folder = root / "data" / "month=01"
+    folder.mkdir(parents=True)
+    for name, content in OLD.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def exchange_in(root: Path, how: Callable[[Path, Path], None] = exchange_folders) -> FolderExchange:
+    return FolderExchange(DurableFiles(), root / "staging", None, how)
+
+
+def test_the_files_of_a_folder_are_replaced_and_the_former_ones_removed(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+
+    assert exchange_in(tmp_path).replace(folder, NEW, lambda _: True) is Exchanged.DONE
+
+    assert contents(folder) == {"c": b"new c"}
+    assert (folder / "c").stat().st_mtime_ns == NEW[0].modified_ns
+    assert contents(tmp_path / "staging") == {}
+
+
+def test_the_former_folder_is_seen_by_who_decides_and_gets_its_place_back(tmp_path: Path) -> None:
+    folder, seen = made(tmp_path), list[dict[str, bytes]]()
+
+    def is_as_expected(former: Path) -> bool:
+        seen.append(contents(former))
+        return False
+
+    assert exchange_in(tmp_path).replace(folder, NEW, is_as_expected) is Exchanged.CHANGED_MEANWHILE
+    assert seen == [OLD]
+    assert contents(folder) == OLD
+    assert contents(tmp_path / "staging") == {}
+
+
+def test_an_error_of_who_decides_gives_the_former_folder_its_place_back(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+
+    def refuse(_: Path) -> bool:
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(StorageError, match="broken"):
+        exchange_in(tmp_path).replace(folder, NEW, refuse)
+    assert contents(folder) == OLD
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EXDEV])
+def test_where_folders_cannot_be_exchanged_nothing_changes(tmp_path: Path, code: int) -> None:
+    folder = made(tmp_path)
+
+    def refuse(_: Path, other: Path) -> None:
+        raise OSError(code, os.strerror(code), str(other))
+
+    assert exchange_in(tmp_path, refuse).replace(folder, NEW, lambda _: True) is Exchanged.UNSUPPORTED
+    assert contents(folder) == OLD
+    assert contents(tmp_path / "staging") == {}
+
+
+def test_another_error_names_the_folder_and_changes_nothing(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+
+    def refuse(_: Path, other: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(other))
+
+    with pytest.raises(StorageError, match=r"month=01: No space left on device. Nothing was lost"):
+        exchange_in(tmp_path, refuse).replace(folder, NEW, lambda _: True)
+    assert contents(folder) == OLD
+    assert contents(tmp_path / "staging") == {}
+
+
+def test_the_new_files_are_synced_before_the_exchange_and_both_folders_before_the_former_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, steps = made(tmp_path), list[str]()
+    sync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        steps.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name.partition('.tmp')[0]}")
+        sync(descriptor)
+
+    def exchange(one: Path, other: Path) -> None:
+        steps.append("exchange")
+        exchange_folders(one, other)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    exchange_in(tmp_path, exchange).replace(folder, NEW, lambda _: not steps.append("kept"))
+
+    assert [step.partition(" .")[0] for step in steps] == [
+        "sync",
+        "sync month=01",
+        "exchange",
+        "kept",
+        "sync data",
+        "sync",
+    ]
+
+
+def test_what_a_process_that_is_gone_has_left_is_swept(tmp_path: Path) -> None:
+    exchange = exchange_in(tmp_path)
+    names = list[str]()
+
+    def keep_the_name(staged: Path, other: Path) -> None:
+        names.append(staged.parent.name)
+        exchange_folders(staged, other)
+
+    exchange_in(tmp_path, keep_the_name).replace(made(tmp_path), NEW, lambda _: True)
+    (ours,) = names
+    assert is_temporary(ours)
+    gone = tmp_path / "staging" / ".exchange.999999999-1.tmp"
+    for left in (gone, tmp_path / "staging" / ours, tmp_path / "staging" / "symbol=AAPL"):
+        (left / "month=01").mkdir(parents=True)
+
+    exchange.sweep()
+
+    assert {path.name for path in (tmp_path / "staging").iterdir()} == {ours, "symbol=AAPL"}

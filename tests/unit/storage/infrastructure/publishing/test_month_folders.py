@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, PartitionUnreadableError
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.domain.compaction import Condition
+from marketpipe.storage.domain.data_partition import MonthPartition, Revision
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
+from marketpipe.storage.infrastructure.publishing.folder_exchange import FolderExchange
+from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
+from tests.support.bar_stores import at
+from tests.support.builders import day
+from tests.support.store_on_disk import StoreOnDisk, recorded_as_stored, tree
+
+JANUARY = MonthPartition(Symbol("AAPL"), 2024, 1)
+DATES = ["2024-01-02", "2024-01-03", "2024-01-04"]
+FOLDER = "symbol=AAPL/year=2024/month=01"
+Tree = dict[str, tuple[bytes, int]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreOnDisk:
+    made = StoreOnDisk(tmp_path)
+    made.keep(*((day("AAPL", date), [at(0), at(1, 100.0 + n)]) for n, date in enumerate(DATES)))
+    return made
+
+
+def with_times(store: StoreOnDisk) -> Tree:
+    data = store.layout.data
+    return {name: (content, (data / name).stat().st_mtime_ns) for name, content in tree(data).items()}
+
+
+def unsupported(one: Path, other: Path) -> None:
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(one), None, str(other))
+
+
+def without_exchange(store: StoreOnDisk) -> MonthFolders:
+    exchange = FolderExchange(store.files, store.layout.revisions, None, unsupported)
+    return MonthFolders(store.layout, store.files, exchange, nullcontext)
+
+
+def test_a_month_becomes_one_file_and_its_day_files_again_with_the_same_bytes_and_times(store: StoreOnDisk) -> None:
+    before = with_times(store)
+    size = sum(len(content) for content, _ in before.values())
+
+    done = store.compact("AAPL")
+    assert done is not None
+    assert (done.condition, done.files_before, done.files_after, done.bytes_before) == (Condition.CHANGED, 3, 1, size)
+    ((name, (content, modified_ns)),) = with_times(store).items()
+    assert name == f"{FOLDER}/{MONTH_FILE}"
+    assert (len(content), modified_ns) == (done.bytes_after, max(time for _, time in before.values()))
+
+    undone = store.months.expand(JANUARY)
+    assert undone is not None
+    assert (undone.files_before, undone.files_after, undone.bytes_after) == (1, 3, size)
+    assert with_times(store) == before
+    assert not any(store.layout.revisions.glob(".*"))
+
+
+def test_a_dry_run_tells_the_same_and_changes_nothing(store: StoreOnDisk) -> None:
+    before = with_times(store)
+
+    would_be = store.compact("AAPL", dry_run=True)
+    assert with_times(store) == before
+    assert store.compact("AAPL") == would_be
+    compacted = with_times(store)
+    would_be = store.months.expand(JANUARY, dry_run=True)
+    assert with_times(store) == compacted
+    assert store.months.expand(JANUARY) == would_be
+
+
+def test_what_is_one_file_already_and_a_single_day_stay(store: StoreOnDisk) -> None:
+    store.keep((day("MSFT", DATES[0]), [at(0)]))
+    store.compact("AAPL")
+    before = with_times(store)
+
+    again = store.compact("AAPL")
+    assert again is not None
+    assert again.condition is Condition.UNCHANGED
+    assert store.compact("MSFT") is None
+    assert store.compact("GONE") is None
+    assert store.months.expand(MonthPartition(Symbol("MSFT"), 2024, 1)) is None
+    assert with_times(store) == before
+
+
+def test_a_day_beside_the_month_file_is_joined_with_it(store: StoreOnDisk) -> None:
+    days = with_times(store)
+    late = store.path(day("AAPL", "2024-01-05"))
+    store.compact("AAPL")
+    other = StoreOnDisk(store.root / "other")
+    other.keep((day("AAPL", "2024-01-05"), [at(0)]))
+    os.replace(other.path(day("AAPL", "2024-01-05")), late)
+    days |= {f"{FOLDER}/{late.name}": (late.read_bytes(), late.stat().st_mtime_ns)}
+
+    done = store.compact("AAPL")
+    assert done is not None
+    assert (done.condition, done.files_before, done.files_after) == (Condition.CHANGED, 2, 1)
+    store.months.expand(JANUARY)
+    assert with_times(store) == days
+
+
+def _unrecorded(store: StoreOnDisk, recorded: dict[TradingDate, RecordedVersion]) -> None:
+    del recorded[TradingDate.parse(DATES[1])]
+
+
+def _lost(store: StoreOnDisk, recorded: dict[TradingDate, RecordedVersion]) -> None:
+    store.path(day("AAPL", DATES[1])).unlink()
+
+
+def _altered(store: StoreOnDisk, recorded: dict[TradingDate, RecordedVersion]) -> None:
+    path = store.path(day("AAPL", DATES[1]))
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def _foreign(store: StoreOnDisk, recorded: dict[TradingDate, RecordedVersion]) -> None:
+    (store.layout.month(JANUARY) / "notes.txt").write_text("mine")
+
+
+def _link(store: StoreOnDisk, recorded: dict[TradingDate, RecordedVersion]) -> None:
+    path = store.path(day("AAPL", DATES[1]))
+    path.symlink_to(path.rename(store.root / "elsewhere"))
+
+
+def _of_another_dataset(store: StoreOnDisk, recorded: dict[TradingDate, RecordedVersion]) -> None:
+    other = store.path(day("AAPL", DATES[0])).read_bytes()
+    store.path(day("AAPL", DATES[1])).write_bytes(other)
+    recorded |= recorded_as_stored(store.layout, JANUARY)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_unrecorded, "2024-01-03 has a file and no record"),
+        (_lost, "2024-01-03 is recorded and has no file"),
+        (_altered, "the file of 2024-01-03 is not the recorded one"),
+        (_foreign, "notes.txt in its folder is not a file of the store"),
+        (_link, "day=03.parquet in its folder is not a file of the store"),
+        (_of_another_dataset, "is of AAPL 1m 2024-01-02"),
+    ],
+)
+def test_a_month_that_is_not_as_it_was_recorded_stays_and_tells_why(
+    store: StoreOnDisk, spoil: object, reason: str
+) -> None:
+    assert callable(spoil)
+    recorded = recorded_as_stored(store.layout, JANUARY)
+    spoil(store, recorded)
+    before = tree(store.layout.data)
+
+    done = store.months.compact(JANUARY, recorded, store.identity, dry_run=False)
+
+    assert done is not None
+    assert (done.condition, tree(store.layout.data)) == (Condition.SKIPPED, before)
+    assert reason in str(done.reason)
+
+
+def test_a_tree_that_was_copied_without_times_has_the_recorded_ones_in_the_month_file(store: StoreOnDisk) -> None:
+    recorded, before = recorded_as_stored(store.layout, JANUARY), with_times(store)
+    for date in DATES:
+        os.utime(store.path(day("AAPL", date)), ns=(1, 1))
+
+    store.months.compact(JANUARY, recorded, store.identity, dry_run=False)
+    store.months.expand(JANUARY)
+
+    assert with_times(store) == before
+
+
+def test_where_folders_cannot_be_exchanged_nothing_is_compacted(store: StoreOnDisk) -> None:
+    before = with_times(store)
+
+    with pytest.raises(ConfigurationError, match=r"nothing was compacted.*revisions_path"):
+        without_exchange(store).compact(
+            JANUARY, recorded_as_stored(store.layout, JANUARY), store.identity, dry_run=False
+        )
+    assert with_times(store) == before
+
+
+def test_where_folders_cannot_be_exchanged_a_month_becomes_day_files_all_the_same(store: StoreOnDisk) -> None:
+    before = with_times(store)
+    store.compact("AAPL")
+
+    without_exchange(store).expand(JANUARY)
+
+    assert with_times(store) == before
+
+
+def test_other_files_of_a_folder_stay_where_they_are(store: StoreOnDisk) -> None:
+    before = with_times(store)
+    store.compact("AAPL")
+    notes = store.layout.month(JANUARY) / "notes.txt"
+    notes.write_text("mine")
+
+    store.months.expand(JANUARY)
+
+    assert notes.read_text() == "mine"
+    notes.unlink()
+    assert with_times(store) == before
+
+
+def test_a_damaged_month_file_is_named_and_stays(store: StoreOnDisk) -> None:
+    store.compact("AAPL")
+    path = store.layout.month(JANUARY) / MONTH_FILE
+    path.write_bytes(path.read_bytes()[:-1])
+
+    with pytest.raises(PartitionUnreadableError, match=r"days\.parquet is damaged.*Move it away"):
+        store.months.expand(JANUARY)
+    assert path.exists()
+
+
+def test_a_correction_of_a_day_inside_is_as_if_the_month_had_not_been_one_file(tmp_path: Path) -> None:
+    stores = [StoreOnDisk(tmp_path / name) for name in ("plain", "compacted")]
+    for number, store in enumerate(stores):
+        store.keep(*((day("AAPL", date), [at(0), at(1)]) for date in DATES))
+        if number:
+            store.compact("AAPL")
+        store.clock.advance(60)
+        store.keep((day("AAPL", DATES[1]), [at(0, 200.0)]))
+        store.partitions.withdraw([day("AAPL", DATES[2])])
+
+    plain, compacted = (tree(store.root) for store in stores)
+    assert plain == compacted
+    assert with_times(stores[0]) == with_times(stores[1])
+    former = stores[1].layout.revisions_of(JANUARY)
+    assert [str(each.symbol_day.trading_date) for each in former] == [DATES[1], DATES[2], DATES[2]]
+    assert all(isinstance(each, Revision) for each in former)
