@@ -63,7 +63,7 @@ class FolderExchange:
         ``exchange`` is ``exchange_folders``, or what stands in for it.
         """
         self._files, self._staging, self._executor = files, staging, executor or SameThread()
-        self._exchange = exchange or exchange_folders
+        self._exchange, self._swept = exchange or exchange_folders, False
 
     def replace(
         self, folder: Path, files: Sequence[StoredDayFile], is_as_expected: Callable[[Path], bool]
@@ -96,7 +96,8 @@ class FolderExchange:
             return Exchanged.DONE if kept else Exchanged.CHANGED_MEANWHILE
 
     def sweep(self) -> None:
-        """Remove what processes that are gone have left."""
+        """Remove what processes that are gone have left. ``replace`` does it once."""
+        self._swept = True
         for path in self._staging.glob(f".{STAGING}.*"):
             if is_left_behind(path.name, self._staging):
                 shutil.rmtree(path, ignore_errors=True)
@@ -105,7 +106,8 @@ class FolderExchange:
         """Make a folder of this name with these files, durably, in a temporary folder of its own."""
         self._staging.mkdir(parents=True, exist_ok=True)
         self._files.claim(self._staging)
-        self.sweep()
+        if not self._swept:
+            self.sweep()
         above = self._staging / temporary_name(STAGING)
         above.mkdir()
         staged = above / name
