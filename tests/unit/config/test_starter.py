@@ -25,12 +25,20 @@ def test_the_file_loads_as_it_is_written(config_file: Path) -> None:
     assert (str(config.start), str(config.end)) == ("2024-01-02", "2024-01-05")
 
 
-def test_it_shows_every_key_with_its_default(config_file: Path) -> None:
+def test_a_new_store_keeps_read_copies_and_an_older_file_without_the_key_does_not(config_file: Path) -> None:
+    config_file.write_text(text_of())
+    assert load_config(config_file).read_copies == "parquet"
+
+    config_file.write_text("".join(line for line in text_of().splitlines(keepends=True) if "read_copies:" not in line))
+    assert load_config(config_file).read_copies == "none"
+
+
+def test_it_shows_every_key_and_the_default_of_each_that_it_does_not_set(config_file: Path) -> None:
     shown = re.sub(r"^#(?=[a-z ] *[a-z_]+:)", "", text_of(), flags=re.MULTILINE)
     config_file.write_text(shown)
     config = load_config(config_file)
 
-    assert {key: value_of(config, key) for key in DEFAULTS} == DEFAULTS
+    assert {key: value_of(config, key) for key in DEFAULTS} == {**DEFAULTS, "read_copies": "parquet"}
     for key in [*known_keys(type(config)), *(key for kind in SECTIONS.values() for key in known_keys(kind))]:
         assert re.search(rf"^ *{key}:", shown, re.MULTILINE), key
 
