@@ -13,7 +13,7 @@ from marketpipe.config.classes import FORMER, NO_COPIES, PARQUET_COPIES, beside_
 from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
 from marketpipe.shared_kernel.events import BarsExhausted, BarsStored, BarsValidated
 from marketpipe.shared_kernel.infrastructure.written_files import OwnPlaces
 from marketpipe.storage.domain.exported_file import ExportReport, FileFormat
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.symbol import Symbol
     from marketpipe.shared_kernel.domain.timestamp import Timestamp
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
+    from marketpipe.storage.domain.store_survey import TimeframeFreshness
     from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
     from marketpipe.storage.infrastructure.aggregates.ahead import AggregatesAhead
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
@@ -225,10 +226,22 @@ def former_versions(parts: Parts) -> FormerVersions:
 def freshness_survey(parts: Parts) -> FreshnessSurvey:
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import FreshnessSurvey
 
-    return FreshnessSurvey(composition.layout(parts), lambda: composition.closing_auction(parts))
+    return FreshnessSurvey(composition.layout(parts), lambda: composition.closing_auction(parts), copy_format(parts))
 
 
-def made_timeframes(parts: Parts) -> tuple[Timeframe, ...]:
-    """Return the configured timeframes, and all others that were ever aggregated, the shortest first."""
+def surveyed_timeframes(parts: Parts) -> tuple[Timeframe, ...]:
+    """Return the configured timeframes, and all others that were ever aggregated, the shortest first; one minute stands
+    for read copies.
+    """
     found = {*parts.config.timeframes, *composition.layout(parts).timeframes()}
-    return tuple(timeframe for timeframe in Timeframe if timeframe in found and timeframe.is_aggregated)
+    made = [timeframe for timeframe in Timeframe if timeframe in found and timeframe.is_aggregated]
+    return *([Timeframe.MINUTE_1] if keeps_copies(parts) else []), *made
+
+
+def copies_freshness(parts: Parts) -> TimeframeFreshness | None:
+    """Return how many read copies are fresh, stale and absent; None if the store keeps none."""
+    if not keeps_copies(parts):
+        return None
+    symbols = composition.layout(parts).symbols()
+    (found,) = freshness_survey(parts).survey(symbols, DISTANT_PAST, DISTANT_FUTURE, [Timeframe.MINUTE_1])
+    return found

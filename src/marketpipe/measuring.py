@@ -265,6 +265,9 @@ def _of_status(status: StatusReport) -> Iterator[Sample]:
     yield Sample(series.STORE_OFFICIAL, sum(each.official_days for each in symbols))
     yield Sample(series.STORE_REJECTED, sum(each.rejected for each in symbols))
     yield Sample(series.STORE_BYTES, sum(each.size_bytes for each in symbols))
+    if status.read_copies is not None:
+        for condition in series.FRESHNESS:
+            yield Sample(series.STORE_READ_COPIES, getattr(status.read_copies, condition), (condition,))
 
 
 def _of_freshness(fresh: Freshness) -> Iterator[Sample]:

@@ -125,7 +125,7 @@ def collected(
         _rejected(parts, cells, covered, columns["rejected"]),
         reader.broken(days.stored),
         restated,
-        derived.freshness_survey(parts).survey(names, covered.first, covered.last, derived.made_timeframes(parts)),
+        derived.freshness_survey(parts).survey(names, covered.first, covered.last, derived.surveyed_timeframes(parts)),
         days,
     )
 

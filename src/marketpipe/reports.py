@@ -24,6 +24,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.shared_kernel.events import RuleFinding
 from marketpipe.storage.domain.storage_metadata import AggregationReport
+from marketpipe.storage.domain.store_survey import TimeframeFreshness
 
 from . import report_html
 
@@ -228,13 +229,15 @@ class StatusReport:
     """What a store contains, by symbol, and its latest ``jobs``, the newest first.
 
     ``identity`` is None if nothing is stored yet, ``session`` is None if nothing was ever ingested. Files that are gone
-    do not count; ``missing`` is the number of their symbol-days.
+    do not count; ``missing`` is the number of their symbol-days. ``read_copies`` has the numbers of fresh, stale and
+    absent read copies, files of a symbol and month; None if the store keeps none.
     """
 
     identity: DatasetIdentity | None
     symbols: tuple[SymbolSummary, ...]
     jobs: tuple[JobRecord, ...]
     session: SessionKind | None = None
+    read_copies: TimeframeFreshness | None = None
 
     @property
     def missing(self) -> int:

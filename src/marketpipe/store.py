@@ -256,6 +256,7 @@ class Store:
             tuple(with_official_days(present, state.official_years.symbols(), official)),
             tuple(state.jobs.latest(JOBS_IN_STATUS)),
             self._recorded_session(),
+            derived.copies_freshness(self._parts),
         )
 
     def verify(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import struct
@@ -11,9 +12,12 @@ import pyarrow as pa
 import pytest
 
 from marketpipe import IncompleteWarning, Pipeline, QueryError
+from marketpipe.terminal.store import print_status
 from marketpipe.testing import FakeClock
 from tests.support.in_process_cli import run_in_process
+from tests.support.measured_store import values_of
 from tests.support.pipeline_ring import config, minutes, pipeline
+from tests.support.reported_store import facts_in
 from tests.support.scripted_provider import ScriptedProvider
 
 DATES = ("2024-01-30", "2024-01-31", "2024-02-01", "2024-02-02")
@@ -223,3 +227,36 @@ def test_aggregates_without_files_are_made_of_copies(tmp_path: Path, form: str) 
         without_day_files(tmp_path)
 
         assert made.load("AAPL", FIRST, LAST, "10m", complete="ignore").equals(expected)
+
+
+def test_status_metrics_and_the_report_page_count_fresh_stale_and_absent_copies(tmp_path: Path) -> None:
+    with ingested(tmp_path, "parquet") as made:
+        fresh = made.status()
+        (tmp_path / "copies" / "symbol=AAPL" / "year=2024" / "month=01.parquet").unlink()
+        os.utime(tmp_path / "copies" / "symbol=MSFT" / "year=2024" / "month=02.parquet", ns=(1, 1))
+        found, counted = made.status(), values_of(made, "store_read_copies", "condition")
+        (of_page,) = (each for each in facts_in(made.report().html)["aggregates"] if "copies" in each["timeframe"])
+
+    assert fresh.read_copies is not None
+    assert (fresh.read_copies.fresh, fresh.read_copies.stale, fresh.read_copies.absent) == (4, 0, 0)
+    assert found.read_copies is not None
+    assert found.read_copies.names == {"AAPL 2024-01": "absent", "MSFT 2024-02": "stale"}
+    assert counted == {"fresh": 2, "stale": 1, "absent": 1}
+    assert (of_page["fresh"], of_page["stale"], of_page["absent"]) == (2, 1, 1)
+
+
+def test_status_prints_copies_only_of_a_store_that_keeps_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ingested(tmp_path / "with", "arrow") as made, ingested(tmp_path / "without") as plain:
+        print_status(plain.status(), as_json=False)
+        assert "read copies" not in capsys.readouterr().out
+        print_status(made.status(), as_json=False)
+        assert "\nread copies: 4 fresh, 0 stale, 0 absent\n" in capsys.readouterr().out
+        (tmp_path / "with" / "copies" / "symbol=AAPL" / "year=2024" / "month=01.arrow").unlink()
+        print_status(made.status(), as_json=False)
+        assert "3 fresh, 0 stale, 1 absent; their minutes are read from day files until 'marketpipe aggregate'" in (
+            capsys.readouterr().out
+        )
+        print_status(made.status(), as_json=True)
+        assert json.loads(capsys.readouterr().out)["read_copies"] == {"fresh": 3, "stale": 0, "absent": 1}

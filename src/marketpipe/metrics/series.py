@@ -44,6 +44,7 @@ def _kinds_below(error: type[errors.ProviderError]) -> set[str]:
 
 ERROR_KINDS: Final = (*sorted(_kinds_below(errors.ProviderError)), SYMBOL_DAY_FAILED, OTHER)
 """A kind that a provider of your own defines counts as "other"."""
+FRESHNESS: Final = ("fresh", "stale", "absent")
 PARTS: Final = ("files", "coverage")
 SOURCES_OF_RESTATEMENTS: Final = ("audit", "official_days", "adjustment")
 
@@ -343,6 +344,13 @@ STORE_STALE_AGGREGATES: Final = _gauge(
     "store_stale_aggregate_symbol_days",
     "symbol-days",
     "Symbol-days whose bars an aggregate file does not have as they are now. Above 0: run marketpipe aggregate.",
+)
+STORE_READ_COPIES: Final = _gauge(
+    Origin.STORE,
+    "store_read_copies",
+    "files",
+    "Read copies, one a symbol and month. stale, absent: day files are read instead; run marketpipe aggregate.",
+    condition=FRESHNESS,
 )
 STORE_LOST_FILES: Final = _gauge(
     Origin.STORE,

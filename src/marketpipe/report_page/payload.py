@@ -23,8 +23,10 @@ from marketpipe.report_page.facts import StoreFacts
 from marketpipe.report_page.measures import PRICES
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.secret_text import visible
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.store_survey import QualitySurvey, RestatedDay, TimeframeFreshness
 
+READ_COPIES: Final = "1m, read copies"
 MOST_GAPS: Final = 100_000
 MOST_LOST: Final = 1_000
 MOST_CELLS_WITH_PRICES: Final = 1_500_000
@@ -221,4 +223,5 @@ def _restated(day: RestatedDay) -> Json:
 
 def _freshness(each: TimeframeFreshness) -> Json:
     numbers = {name: getattr(each, name) for name in ("fresh", "stale", "absent")}
-    return {"timeframe": str(each.timeframe), **numbers, "names": list(map(list, each.names.items()))}
+    title = READ_COPIES if each.timeframe is Timeframe.MINUTE_1 else str(each.timeframe)
+    return {"timeframe": title, **numbers, "names": list(map(list, each.names.items()))}

@@ -18,6 +18,7 @@ from marketpipe.pipeline import Pipeline
 from marketpipe.reports import StatusReport, ValidationReport
 from marketpipe.shared_kernel.domain.errors import QueryError, count_of
 from marketpipe.storage.domain.storage_metadata import AggregationReport
+from marketpipe.storage.domain.store_survey import TimeframeFreshness
 from marketpipe.terminal.output import err, out, print_json, reasons_as_json
 from marketpipe.terminal.tables import print_table, text_of
 
@@ -28,6 +29,8 @@ ROWS_SHOWN = 100
 """Rows of a query result that are printed as a table."""
 OUTCOMES = ("complete", "empty", "partial", "failed", "missing")
 SYMBOL_HEAD = ("symbol", "first", "last", *OUTCOMES, "bars", "official days", "rejected", "MB")
+CONDITIONS = ("fresh", "stale", "absent")
+"""Of read copies."""
 JOB_HEAD = ("job", "state", "started", "finished", "symbols", "dates", "planned", "done", "failed")
 SPARE = ("empty", "partial", "failed", "missing", "rejected", "official days")
 
@@ -111,7 +114,9 @@ def print_status(report: StatusReport, *, as_json: bool, place: Path = Path()) -
     if as_json:
         symbols, jobs = ([asdict(row, recurse=False) for row in rows] for rows in (report.symbols, report.jobs))
         dataset = asdict(report.identity) if report.identity else None
-        print_json({"dataset": dataset, "session": report.session, "symbols": symbols, "jobs": jobs})
+        copies = report.read_copies and {name: getattr(report.read_copies, name) for name in CONDITIONS}
+        found = {"dataset": dataset, "session": report.session, "symbols": symbols, "jobs": jobs}
+        print_json({**found, "read_copies": copies})
         return
     hours = f", session {report.session}" if report.session else ""
     out(f"dataset: {report.identity}{hours}" if report.identity else f"nothing is stored at {place.absolute()} yet")
@@ -125,12 +130,21 @@ def print_status(report: StatusReport, *, as_json: bool, place: Path = Path()) -
         imported = report.identity is not None and is_imported(report.identity.provider)
         again = "'marketpipe import' brings their bars again" if imported else "'marketpipe ingest' requests it again"
         out(f"'marketpipe verify' lists what is gone; {again}")
+    if report.read_copies is not None:
+        out()
+        _print_copies(report.read_copies)
     for summary in report.symbols:
         if summary.error is not None:
             err(f"{summary.symbol}: the numbers are those on record: {summary.error}")
     if report.jobs:
         out()
         print_table(JOB_HEAD, map(_job_row, report.jobs), spare=SPARE)
+
+
+def _print_copies(found: TimeframeFreshness) -> None:
+    counts = ", ".join(f"{getattr(found, name):,} {name}" for name in CONDITIONS)
+    advice = "; their minutes are read from day files until 'marketpipe aggregate' makes them again"
+    out(f"read copies: {counts}{advice if found.stale + found.absent else ''}")
 
 
 def _symbol_row(summary: SymbolSummary) -> list[object]:

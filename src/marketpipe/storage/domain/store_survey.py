@@ -68,7 +68,7 @@ class RestatementSurvey:
 
 @frozen
 class TimeframeFreshness:
-    """How the aggregate files of a timeframe compare with the minutes: numbers of files.
+    """How the aggregate files of a timeframe compare with the minutes: numbers of files. Those of 1m are read copies.
 
     ``stale`` must be rebuilt, ``absent`` do not exist. ``names`` has the first of both, each with its condition.
     """

@@ -1,4 +1,4 @@
-"""Counts of fresh, stale and absent aggregate files by timeframe. Opens no file of bars, and changes nothing."""
+"""Counts of fresh, stale and absent aggregates and read copies. Opens no file of bars, and changes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_files import (
     years_between,
 )
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import AggregateFile
-from marketpipe.storage.infrastructure.store_layout import StoreLayout, modified_ns
+from marketpipe.storage.infrastructure.store_layout import PARQUET, StoreLayout, modified_ns
 
 FRESH, STALE, ABSENT, UNREADABLE = "fresh", "stale", "absent", "cannot be examined"
 NAMES_SHOWN: Final = 200
@@ -29,19 +29,22 @@ class FreshnessSurvey:
     A file with another time may still have the right bars, as in a copy without times: a refresh finds that out.
     """
 
-    def __init__(self, layout: StoreLayout, closing_auction: Callable[[], int | None]) -> None:
-        self._layout, self._closing_auction = layout, closing_auction
+    def __init__(
+        self, layout: StoreLayout, closing_auction: Callable[[], int | None], copy_format: str = PARQUET
+    ) -> None:
+        """``copy_format`` is the form of the read copies, which are the files of a timeframe of one minute."""
+        self._layout, self._closing_auction, self._copy_format = layout, closing_auction, copy_format
 
     def survey(
         self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate, timeframes: Sequence[Timeframe]
     ) -> tuple[TimeframeFreshness, ...]:
         """Return the counts of each of the timeframes, for files with dates between these, both inclusive."""
         counts, names = Counter[tuple[Timeframe, str]](), defaultdict[Timeframe, dict[str, str]](dict)
-        auction = self._closing_auction() if timeframes else None
+        auction = self._closing_auction() if Timeframe.DAY_1 in timeframes else None
         for symbol in symbols if timeframes else ():
             for year, wanted in years_between(self._layout, symbol, first, last):
                 freshness = YearFreshness(self._layout, year, timeframes, auction)
-                for file in aggregate_files(self._layout, year, wanted, timeframes):
+                for file in aggregate_files(self._layout, year, wanted, timeframes, self._copy_format):
                     condition = _condition(freshness, file)
                     counts[file.timeframe, condition] += 1
                     if condition != FRESH and len(names[file.timeframe]) < NAMES_SHOWN:
