@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.reading.quarantine import Quarantine, RuleExamples
 
 MOST_AGGREGATING_THREADS = 8
+LONGEST_WAIT_AHEAD = 1.0
+"""Seconds that a batch waits for another aggregation; then what it has made is left to the refresh after the job."""
 
 
 def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> AggregateRefresher:
@@ -107,14 +109,15 @@ def aggregates_ahead(parts: Parts, timeframes: tuple[Timeframe, ...]) -> Aggrega
     store, auction = composition.layout(parts), provided.closing_auction
     make, files = lambda: aggregator(parts), composition.files(parts)
     kept = AggregateFiles(store, provided.identity, make, writer, files, None, auction, copy_format(parts))
-    return AggregatesAhead(kept, timeframes, parts.bus)
+    wait = {"longest_wait_seconds": LONGEST_WAIT_AHEAD}
+    return AggregatesAhead(kept, timeframes, parts.bus, lambda: aggregation_lock(parts, **wait).acquired())
 
 
-def aggregation_lock(parts: Parts) -> ExclusiveFileLock:
+def aggregation_lock(parts: Parts, **longest_wait: float) -> ExclusiveFileLock:
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
     path = parts.config.state_path
-    return ExclusiveFileLock(path.with_name(f"{path.name}.aggregation-lock"), waits=True)
+    return ExclusiveFileLock(path.with_name(f"{path.name}.aggregation-lock"), waits=True, **longest_wait)
 
 
 @once

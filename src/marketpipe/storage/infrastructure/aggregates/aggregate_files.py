@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from attrs import Factory, define, frozen
+from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
@@ -66,18 +66,15 @@ if TYPE_CHECKING:
 
 Sources = dict[str, str]
 """For each month ("2024-01") the digests of its day files."""
-MadeFile = tuple[Path, bytes, int]
-"""Its path, its content, and its modification time, which is a fingerprint."""
 
 
-@define
-class MadeFiles:
-    """Takes files as a ``FileGroup`` does, and keeps them in memory to be published later."""
+@frozen
+class MadeFile:
+    """A file that is to be published, and the ``fingerprint`` of the minutes that it was made from."""
 
-    files: list[MadeFile] = Factory(list)
-
-    def add(self, path: Path, content: bytes, modified_ns: int) -> None:
-        self.files.append((path, content, modified_ns))
+    file: AggregateFile
+    content: bytes = field(repr=False)
+    fingerprint: int
 
 
 class AggregateFiles:
@@ -126,7 +123,8 @@ class AggregateFiles:
         errors, total = dict[str, None](), AggregationReport(0, 0)
         for year, wanted in years_between(self._layout, symbol, first, last):
             with self._files.group() as group:
-                total += self._refresh_year(year, wanted, timeframes, errors, group)
+                add = partial(_add_to, group)
+                total += self._refresh_year(year, wanted, timeframes, errors, add)
         if errors:
             raise PartitionUnreadableError("; ".join(errors))
         return total
@@ -134,19 +132,37 @@ class AggregateFiles:
     def made_of(self, stored: Stored, timeframes: Sequence[Timeframe]) -> list[MadeFile]:
         """Make what can be made of months that were just stored, without reading a day file. Publishes nothing.
 
-        Whatever else is stale stays so. Raises ``StorageError``.
+        The months are of one symbol and year. Whatever else is stale stays so. Raises ``StorageError``.
         """
-        made, months = MadeFiles(), sorted(stored)
+        made, months = list[MadeFile](), sorted(stored)
         for year, _ in years_between(self._layout, months[0].symbol, months[0].first, months[-1].last):
             wanted = tuple(month for month in year if month in stored)
-            self._refresh_year(year, wanted, timeframes, {}, made, stored)
-        return made.files
+            self._refresh_year(year, wanted, timeframes, {}, made.append, stored)
+        return made
 
-    def publish(self, files: Iterable[MadeFile]) -> None:
-        """Raises ``StorageError`` if a file cannot be written; then none is."""
+    def publish(self, files: Sequence[MadeFile]) -> int:
+        """Publish those whose minutes are what they were, and return their number.
+
+        To be called under a lock of all that refresh aggregates: no file of newer minutes is replaced. Raises
+        ``StorageError`` if a file cannot be written; then none is.
+        """
+        by_year = groupby(files, key=lambda made: made.file.months[0].year_folder)
+        current = [made for _, some in by_year for made in self._current(list(some))]
         with self._files.group() as group:
-            for file in files:
-                group.add(*file)
+            for made in current:
+                _add_to(group, made)
+        return len(current)
+
+    def _current(self, files: Sequence[MadeFile]) -> Iterator[MadeFile]:
+        """Yield those of the files of one symbol's year that have the fingerprint of the minutes as they are now."""
+        last = files[0].file.months[-1]
+        for year, _ in years_between(self._layout, last.symbol, last.first, last.last):
+            minutes = YearFreshness(self._layout, year, (), self._closing_auction)
+            for made in files:
+                months = made.file.months
+                is_of_this_year = set(months) <= set(year) if made.file.timeframe.is_intraday else months == year
+                if is_of_this_year and minutes.fingerprint(made.file) == made.fingerprint:
+                    yield made
 
     def _refresh_year(
         self,
@@ -154,7 +170,7 @@ class AggregateFiles:
         wanted: Months,
         timeframes: Sequence[Timeframe],
         errors: dict[str, None],
-        group: FileGroup | MadeFiles,
+        add: Callable[[MadeFile], None],
         stored: Stored | None = None,
     ) -> AggregationReport:
         files = list(aggregate_files(self._layout, year, wanted, timeframes, self._copy_format))
@@ -164,7 +180,7 @@ class AggregateFiles:
         found = [item for item in minutes.stale(files, errors.setdefault) if self._is_ours(item, errors.setdefault)]
         bars = _readable(minutes, sorted({month for item in found for month in item.changed}), errors)
         if stale := [item for item in found if bars.keys() >= set(item.changed)]:
-            self._rebuild(stale, bars, minutes, group)
+            self._rebuild(stale, bars, minutes, add)
         return AggregationReport(len(stale), len(files) - len(stale))
 
     def _is_ours(self, item: StaleAggregate, refuse: Callable[[str, None], object]) -> bool:
@@ -177,14 +193,14 @@ class AggregateFiles:
         stale: Sequence[StaleAggregate],
         bars: Mapping[MonthPartition, pa.Table],
         minutes: YearFreshness,
-        group: FileGroup | MadeFiles,
+        add: Callable[[MadeFile], None],
     ) -> None:
         """Make all bars in one pass over the minutes, for the first month costs most of it."""
         timeframes = list(dict.fromkeys(item.file.timeframe for item in stale if not item.file.is_copy))
         made = self._new_aggregator().aggregate(bars, timeframes) if timeframes else {}
         for item in stale:
             content = self._copied(item, bars, minutes) if item.file.is_copy else self._encoded(item, made)
-            group.add(Path(item.file.path), content, item.fingerprint)
+            add(MadeFile(item.file, content, item.fingerprint))
             if item.file.is_copy:
                 self._remove_other_form(item.file)
 
@@ -210,6 +226,10 @@ class AggregateFiles:
             path = self._layout.copy(file.months[0], form)
             if path != file.path and os.path.lexists(path):
                 self._files.remove(Path(path))
+
+
+def _add_to(group: FileGroup, made: MadeFile) -> None:
+    group.add(Path(made.file.path), made.content, made.fingerprint)
 
 
 def _readable(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from typing import Final
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 from attrs import define, field
 
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.errors import StateError, StorageError, StoreBusyError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -70,8 +70,15 @@ class AggregatesAhead:
     runs on the thread of one worker; of the symbols that it is done with nothing stays in memory.
     """
 
-    def __init__(self, files: AggregateFiles, timeframes: Sequence[Timeframe], bus: EventBus) -> None:
-        self._files, self._timeframes, self._bus = files, timeframes, bus
+    def __init__(
+        self,
+        files: AggregateFiles,
+        timeframes: Sequence[Timeframe],
+        bus: EventBus,
+        new_lock: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """``new_lock`` makes the lock of all that refresh aggregates, which does not wait long for another process."""
+        self._files, self._timeframes, self._bus, self._new_lock = files, timeframes, bus, new_lock
         self._threads, self._one_at_a_time = threading.local(), threading.Lock()
 
     def on_bars_stored(self, event: BarsStored) -> None:
@@ -113,12 +120,12 @@ class AggregatesAhead:
             # One at a time: what is computed takes several times the memory of its minutes.
             with suppress(StorageError), self._one_at_a_time:  # the refresh meets an error again, and reports it
                 batch.made += self._files.made_of(stored, self._timeframes)
-        if sum(len(content) for _, content, _ in batch.made) > MOST_BYTES:
+        if sum(len(made.content) for made in batch.made) > MOST_BYTES:
             self._publish(batch)
 
     def _publish(self, batch: _Batch) -> None:
         files, batch.made = batch.made, []
         if files:
-            with suppress(StorageError):
-                self._files.publish(files)
-                self._bus.publish(AggregatesPrepared(len(files)))
+            with suppress(StorageError, StateError, StoreBusyError), self._new_lock():
+                if published := self._files.publish(files):
+                    self._bus.publish(AggregatesPrepared(published))

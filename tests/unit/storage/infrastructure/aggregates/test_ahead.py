@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from marketpipe.observers import Isolation
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
+from marketpipe.shared_kernel.domain.errors import StoreBusyError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -25,6 +27,10 @@ MADE = (*AGGREGATED, Timeframe.MINUTE_1)
 DATES = ("2023-12-28", "2023-12-29", "2024-01-02", "2024-01-03", "2024-02-01")
 
 
+def made_ahead(store: StoreOnDisk) -> AggregatesAhead:
+    return AggregatesAhead(store.aggregates, MADE, EventBus(Isolation()), nullcontext)
+
+
 class Ingestion:
     """A batch that stores what it is given, with aggregates made ahead."""
 
@@ -32,7 +38,10 @@ class Ingestion:
         sessions = [CALENDAR.sessions(date, date)[0] for date in map(TradingDate.parse, dates)]
         asked = tuple(AskedSession(session, session.extended, final=True) for session in sessions)
         self._request = BarsRequest(1, (Symbol("AAPL"), Symbol("MSFT")), asked)
-        self._store, self._ahead = store, ahead or AggregatesAhead(store.aggregates, MADE, EventBus(Isolation()))
+        self._store, self._ahead = (
+            store,
+            ahead or AggregatesAhead(store.aggregates, MADE, EventBus(Isolation()), nullcontext),
+        )
 
     def keep(self, *parts: tuple[SymbolDay, list[dict[str, object]]], whole: bool = True) -> None:
         bars = columnar(*parts, whole=whole)
@@ -148,10 +157,37 @@ def test_a_file_that_cannot_be_written_is_left_to_the_refresh(tmp_path: Path) ->
 
 def test_what_a_batch_left_that_ended_with_an_error_is_not_taken_for_the_next(tmp_path: Path) -> None:
     store = StoreOnDisk(tmp_path)
-    ahead = AggregatesAhead(store.aggregates, MADE, EventBus(Isolation()))
+    ahead = made_ahead(store)
     Ingestion(store, DATES[2:4], ahead).keep(minutes("AAPL", "2024-01-02"))
     ingestion = Ingestion(store, DATES[3:4], ahead)
     ingestion.keep(minutes("AAPL", "2024-01-03"))
+    ingestion.end()
+
+    assert not made(store)
+
+
+def test_a_file_of_newer_minutes_is_not_replaced(tmp_path: Path) -> None:
+    ingestion = Ingestion(store := StoreOnDisk(tmp_path), DATES[2:3])
+    ingestion.keep(minutes("AAPL", "2024-01-02"))
+    store.keep(minutes("AAPL", "2024-01-02", 7.0), minutes("AAPL", "2024-03-04"))
+    store.refresh("AAPL", MADE)
+    before = made(store)
+    ingestion.end()
+
+    assert made(store) == before
+    assert before == rebuilt(store)
+
+
+def test_what_was_made_while_another_aggregation_runs_is_left_to_the_refresh(tmp_path: Path) -> None:
+    @contextmanager
+    def busy() -> Iterator[None]:
+        raise StoreBusyError("another process aggregates")
+        yield
+
+    store = StoreOnDisk(tmp_path)
+    ahead = AggregatesAhead(store.aggregates, MADE, EventBus(Isolation()), busy)
+    ingestion = Ingestion(store, DATES[2:3], ahead)
+    ingestion.keep(minutes("AAPL", "2024-01-02"))
     ingestion.end()
 
     assert not made(store)
