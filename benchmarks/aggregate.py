@@ -33,6 +33,8 @@ from marketpipe import AggregationReport, Pipeline, StoreConfig, Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingSession
 
 TIMEFRAMES = "5m,15m,1h,1d"
+HALF_DAYS = 12
+"""More than there are in the years of the calendar."""
 COUNT_DIFFERENCES = """
 SELECT count(*), count(*) FILTER (
     (one.open, one.high, one.low, one.close, one.volume, one.trade_count) IS DISTINCT FROM
@@ -65,7 +67,7 @@ class Aggregation:
     def __init__(self, root: Path, options: argparse.Namespace) -> None:
         self._root, self._run, self._changes, self._peaks = root, 0, 0, dict[str, float]()
         self._first: Path | None = None
-        self._symbols, self._sessions = numbered_symbols(options.symbols), first_sessions(options.sessions)
+        self._symbols, self._sessions = numbered_symbols(options.symbols), _full_sessions(options.sessions)
         self._bars_a_day = options.bars_a_day
         self._bars = make_store(root, self._symbols, self._sessions, options.bars_a_day, state=False)
         pq.write_table(_session_hours(self._sessions), root / "hours.parquet")
@@ -168,6 +170,13 @@ def _check_timeframe(peer: Path, ours: Path, timeframe: str) -> None:
         ((count, differing),) = connection.execute(COUNT_DIFFERENCES).fetchall()
     if differing or not count:
         raise SystemExit(f"{timeframe}: {differing} of {count} bars differ")
+
+
+def _full_sessions(count: int) -> tuple[TradingSession, ...]:
+    """Return sessions that are no half days: those have bars after the close, and the query has no closing auction."""
+    sessions = first_sessions(count + HALF_DAYS)
+    length = max(session.closes.epoch_micros - session.opens.epoch_micros for session in sessions)
+    return tuple(s for s in sessions if s.closes.epoch_micros - s.opens.epoch_micros == length)[:count]
 
 
 def _session_hours(sessions: tuple[TradingSession, ...]) -> pa.Table:
