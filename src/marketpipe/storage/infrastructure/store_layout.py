@@ -339,6 +339,17 @@ def refuse_links(root: Path, folder: str) -> None:
         raise StorageError(f"{link} is a link, and no link below {root} is followed: {NOT_FOLLOWED}")
 
 
+def refuse_links_on_the_way(root: Path, folders: Iterable[str]) -> None:
+    """Raise ``StorageError`` as ``refuse_links`` of each folder; what is on the way to several is examined once."""
+    examined, place = set[str](), str(root)
+    for folder in folders:
+        while folder and folder not in examined:
+            examined.add(folder)
+            if os.path.islink(f"{place}/{folder}"):
+                refuse_links(root, folder)
+            folder = folder.rpartition("/")[0]
+
+
 def any_files(folder: Path) -> Iterator[Path]:
     """Yield the Parquet files below a folder in no particular order, and list no more folders than the caller needs."""
     with suppress(OSError), os.scandir(folder) as entries:

@@ -105,7 +105,8 @@ class ReadCopy:
                 return None if (content := content_of(path)) is None else cls.of(content, path)
             try:
                 refuse_special(path)
-                return cls._of_arrow(pa.memory_map(path) if mapped else pa.OSFile(path), path, is_mapped=mapped)
+                content = (pa.memory_map(path) if mapped else pa.OSFile(path)).read_buffer()
+                return cls._of_arrow(content, path, is_mapped=mapped)
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
@@ -114,13 +115,14 @@ class ReadCopy:
         """Return the copy in the content of a file."""
         with decoding(path):
             if path.endswith(f".{ARROW}"):
-                return cls._of_arrow(pa.BufferReader(content), path, is_mapped=False)
+                return cls._of_arrow(content, path, is_mapped=False)
             parquet = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
             return cls(path, as_text(parquet.metadata.metadata or {}), parquet, is_mapped=False)
 
     @classmethod
-    def _of_arrow(cls, file: pa.NativeFile, path: str, *, is_mapped: bool) -> ReadCopy:
-        found = pa.ipc.open_file(file)
+    def _of_arrow(cls, content: pa.Buffer, path: str, *, is_mapped: bool) -> ReadCopy:
+        # Of a buffer Arrow reads on this thread. From a file it would read by another one, which has to be waited for.
+        found = pa.ipc.open_file(content)
         return cls(path, as_text(found.schema.metadata or {}), found, is_mapped)
 
     @property
@@ -147,7 +149,8 @@ class ReadCopy:
             if isinstance(self.source, pq.ParquetFile):
                 found = self.source.read(columns=columns.names, use_threads=False)
             else:
-                found = self.source.read_all().select(columns.names)
+                batches = map(self.source.get_batch, range(self.source.num_record_batches))
+                found = pa.Table.from_batches(batches, self.source.schema).select(columns.names)
                 found.validate()  # the lengths of its buffers, which may be beyond the end of a torn file
             found = checked_bars(found.replace_schema_metadata(), self.path, columns)
             rows = self.rows

@@ -44,7 +44,13 @@ from marketpipe.storage.infrastructure.reading.selected_bars import (
     selected,
 )
 from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, StoredMinutes, damaged, in_one
-from marketpipe.storage.infrastructure.store_layout import StoreLayout, day_in, refuse_links, translating
+from marketpipe.storage.infrastructure.store_layout import (
+    StoreLayout,
+    day_in,
+    refuse_links,
+    refuse_links_on_the_way,
+    translating,
+)
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
@@ -218,8 +224,7 @@ class BarLoader:
         # days and longer are merged from several files, and are few: all their columns are read
         read = selection.stored if timeframe.is_intraday else tuple(BAR_SCHEMA.names)
         ranges = [BarRange(symbol, first, last, timeframe, read) for symbol in symbols]
-        for wanted in ranges:
-            self._refuse_links(wanted)
+        self._refuse_links(ranges, timeframe)
         hours = self._hours if selection.regular_hours else _all_hours
         if timeframe is Timeframe.MINUTE_1 and as_of is None:
             found = self._minutes.read(ranges, hours, scanned)
@@ -286,12 +291,13 @@ class BarLoader:
         read = iter(each(self._read, [*chain.from_iterable(files)]))
         return [[*islice(read, len(some))] for some in files]
 
-    def _refuse_links(self, wanted: BarRange) -> None:
+    def _refuse_links(self, ranges: Sequence[BarRange], timeframe: Timeframe) -> None:
         """A link that leads out of the store is named, and not followed. Raises ``StorageError``."""
-        for month, _ in wanted.months():
-            refuse_links(self._layout.data, month.folder)
-            if not wanted.is_of_minutes:
-                refuse_links(self._layout.aggregates, f"timeframe={wanted.timeframe}/{month.year_folder}")
+        months = [month for wanted in ranges for month, _ in wanted.months()]
+        refuse_links_on_the_way(self._layout.data, (month.folder for month in months))
+        if timeframe is not Timeframe.MINUTE_1:
+            folders = (f"timeframe={timeframe}/{month.year_folder}" for month in months)
+            refuse_links_on_the_way(self._layout.aggregates, folders)
 
     def _with_missing(self, wanted: BarRange, tables: list[pa.Table | None]) -> list[pa.Table | None]:
         """Make what lost aggregates had of the minutes that are stored: bars that exist must not be left out."""

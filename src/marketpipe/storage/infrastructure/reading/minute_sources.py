@@ -17,10 +17,13 @@ from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.store_layout import DAY_FILE, MONTH_FOLDER, StoreLayout, date_of
 
 COLUMNS: Final = "timestamp, open, high, low, close, volume, trade_count, vwap"
-BARS: Final = """
-SELECT symbol, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date, {columns}
-FROM {source}
-"""
+# DuckDB's time zones cost five times as much as all else of a query of a year. New York is five hours behind UTC, or a
+# little less, at most four: so the date five hours before is its date, but perhaps between 4 and 5 in UTC.
+NEW_YORK: Final = """
+CASE WHEN epoch_us(timestamp) >= 0 AND epoch_us(timestamp) % 86400000000 NOT BETWEEN 14400000000 AND 17999999999
+THEN CAST(make_timestamp(epoch_us(timestamp) - 18000000000) AS DATE)
+ELSE CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) END"""
+BARS: Final = f"SELECT symbol, {NEW_YORK} AS trading_date, {{columns}} FROM {{source}}"
 FILES: Final = "read_parquet([{files}], hive_partitioning = true, hive_types = {types})"
 TYPES: Final = "{'symbol': VARCHAR, 'year': INT, 'month': INT}"
 _PLACE: Final = re.compile(r".*/symbol=[^/]+/year=(\d{4})/month=(\d\d)", re.ASCII)
