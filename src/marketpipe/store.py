@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from attrs import evolve
 
 from marketpipe.config import Credentials, PipelineConfig, StoreConfig
+from marketpipe.config.classes import FORMER
 from marketpipe.imported_stores import imported_spans, recorded_spans, refuse_other_import
 from marketpipe.ingestion.application.ingestion_planner import present_summaries, with_official_days
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
@@ -435,6 +437,9 @@ def _where_it_is(config: StoreConfig) -> StoreConfig:
 
     Such a store has its records there and none beside its ``output_path``.
     """
+    records = config.root / FORMER.state_path
+    if config.state_path == records or not os.path.isfile(records):  # so it is of nearly all that are opened
+        return config
     former = config.in_former_places()
     if former == config or config.state_path == former.state_path or composition.has_records(config):
         return config
