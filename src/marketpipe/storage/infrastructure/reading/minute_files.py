@@ -87,9 +87,7 @@ class MinuteFiles:
 
 def _with_symbols(tables: Sequence[pa.Table], owners: Sequence[str]) -> pa.Table:
     names = sorted(set(owners))
-    numbers, dictionary = {name: number for number, name in enumerate(names)}, pa.array(names, pa.string())
-    parts = []
-    for bars, owner in zip(tables, owners, strict=True):
-        which = pa.array(np.full(len(bars), numbers[owner], np.int32))
-        parts.append(bars.append_column(SYMBOL.name, pa.DictionaryArray.from_arrays(which, dictionary)))
-    return pa.concat_tables(parts)
+    numbers = {name: number for number, name in enumerate(names)}
+    which = np.repeat(np.array([numbers[owner] for owner in owners], np.int32), list(map(len, tables)))
+    symbols = pa.DictionaryArray.from_arrays(pa.array(which), pa.array(names, pa.string()))
+    return pa.concat_tables(tables).append_column(SYMBOL.name, symbols)
