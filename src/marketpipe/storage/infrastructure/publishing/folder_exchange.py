@@ -30,10 +30,8 @@ from marketpipe.storage.infrastructure.publishing.durable_files import (
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, temporary_name
 
 STAGING: Final = "exchange"
-UNSUPPORTED: Final = frozenset(
-    {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTTY}
-)
-"""Of a file system without this call, of a system without it, and of two file systems."""
+UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY})
+"""Of a file system without this call, of a system without it, and of two file systems. Not of a missing permission."""
 HERE: Final = -100
 """AT_FDCWD of Linux: a relative path begins in the current folder."""
 EXCHANGE: Final = 2

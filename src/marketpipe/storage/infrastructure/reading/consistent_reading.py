@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.storage.infrastructure.compacted.day_access import in_folder
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.store_layout import (
     NOT_FOLLOWED,
     refuse_links,
@@ -27,7 +28,8 @@ def read_consistently(fingerprints: Callable[[], Fingerprints], read: Callable[[
 
     DuckDB takes a footer from one opening of a file and columns from another: if the file is replaced in between, it
     fails or makes up values. So files are compared before and after, and read again if one was replaced. Files that
-    are only added do no harm. Arrow opens a file once, and needs none of this.
+    are only added do no harm, but for a day of which both forms are read: a day file beside a month file, and a month
+    file. Arrow opens a file once, and needs none of this.
     """
     before = fingerprints()
     for _ in range(ATTEMPTS):
@@ -87,4 +89,12 @@ def _fingerprint(entry: os.DirEntry[str], path: str) -> tuple[int, int]:
 
 
 def _are_unchanged(before: Fingerprints, after: Fingerprints) -> bool:
-    return all(after.get(path) == fingerprint for path, fingerprint in before.items())
+    if not all(after.get(path) == fingerprint for path, fingerprint in before.items()):
+        return False
+    return len(after) == len(before) or not any(_may_double(path, before) for path in after.keys() - before.keys())
+
+
+def _may_double(added: str, before: Fingerprints) -> bool:
+    """Return whether an added file may have a day that another file has too."""
+    folder, _, name = added.rpartition(os.sep)
+    return name == MONTH_FILE or f"{folder}{os.sep}{MONTH_FILE}" in before

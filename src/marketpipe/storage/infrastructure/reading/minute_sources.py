@@ -17,8 +17,8 @@ from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.store_layout import DAY_FILE, MONTH_FOLDER, StoreLayout, date_of
 
 COLUMNS: Final = "timestamp, open, high, low, close, volume, trade_count, vwap"
-# DuckDB's time zones cost five times as much as all else of a query of a year. New York is five hours behind UTC, or a
-# little less, at most four: so the date five hours before is its date, but perhaps between 4 and 5 in UTC.
+# DuckDB's time zones cost five times as much as all else of a query of a year. New York is five hours behind UTC, or
+# less, but at least four: so the date five hours before is its date, but perhaps between 4 and 5 in UTC.
 NEW_YORK: Final = """
 CASE WHEN epoch_us(timestamp) >= 0 AND epoch_us(timestamp) % 86400000000 NOT BETWEEN 14400000000 AND 17999999999
 THEN CAST(make_timestamp(epoch_us(timestamp) - 18000000000) AS DATE)

@@ -82,13 +82,14 @@ def test_where_folders_cannot_be_exchanged_nothing_changes(tmp_path: Path, code:
     assert contents(tmp_path / "staging") == {}
 
 
-def test_another_error_names_the_folder_and_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EPERM, errno.EACCES])
+def test_another_error_names_the_folder_and_changes_nothing(tmp_path: Path, code: int) -> None:
     folder = made(tmp_path)
 
     def refuse(_: Path, other: Path) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(other))
+        raise OSError(code, os.strerror(code), str(other))
 
-    with pytest.raises(StorageError, match=r"month=01: No space left on device. Nothing was lost"):
+    with pytest.raises(StorageError, match=rf"month=01: {os.strerror(code)}. Nothing was lost"):
         exchange_in(tmp_path, refuse).replace(folder, NEW, lambda _: True)
     assert contents(folder) == OLD
     assert contents(tmp_path / "staging") == {}

@@ -7,7 +7,9 @@ import pytest
 from attrs import define
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.reading.consistent_reading import (
     ATTEMPTS,
     fingerprints_below,
@@ -74,6 +76,15 @@ def test_files_that_are_added_do_no_harm(path: Path) -> None:
     assert (read_consistently(lambda: fingerprints_below([path.parents[1]]), read), read.times) == ("first", 1)
 
 
+@pytest.mark.parametrize(("first", "added"), [("days", "day=03"), ("day=02", "days")])
+def test_what_was_read_while_days_were_added_in_another_form_is_read_again(path: Path, first: str, added: str) -> None:
+    path = path.with_name(f"{first}.parquet")
+    publish(path, "first")
+    read = Reading(path, [lambda: publish(path.with_name(f"{added}.parquet"), "new")])
+
+    assert (read_consistently(lambda: fingerprints_below([path.parents[1]]), read), read.times) == ("first", 2)
+
+
 def test_an_error_that_no_replacement_explains_is_raised_at_once(path: Path) -> None:
     read = Reading(path, [lambda: None], fails=True)
 
@@ -96,7 +107,7 @@ def test_only_parquet_files_count_and_a_store_need_not_exist(path: Path) -> None
     assert list(fingerprints_below([path.parents[1], path.parents[1] / "nowhere"])) == [str(path)]
 
 
-AAPL = day("AAPL", "2024-01-02")
+AAPL, JANUARY = day("AAPL", "2024-01-02"), MonthPartition(Symbol("AAPL"), 2024, 1)
 
 
 @define
@@ -114,7 +125,7 @@ class _Replacing:
 
 
 class _DisturbedQuery(DuckDBQuery):
-    def __init__(self, store: StoreOnDisk, disturb: _Replacing) -> None:
+    def __init__(self, store: StoreOnDisk, disturb: Callable[[], None]) -> None:
         super().__init__(store.layout, CALENDAR.reaching)
         self._disturb = disturb
 
@@ -163,3 +174,29 @@ def test_a_query_reads_again_if_bars_that_it_made_of_minutes_get_a_file_meanwhil
     found = _DisturbedQuery(store, disturb).run("SELECT open FROM bars_2m")
 
     assert (found["open"].to_pylist(), disturb.times) == ([100.0], 2)
+
+
+def test_a_query_beside_undoing_a_compaction_without_exchange_has_each_bar_once(tmp_path: Path) -> None:
+    """Another file in the folder must stay: so the day files are written beside the month file, which goes last."""
+    store = StoreOnDisk(tmp_path)
+    store.keep(*((day("AAPL", f"2024-01-0{number}"), [at(0)]) for number in (2, 3, 4)))
+    contents = {path.name: path.read_bytes() for path in store.layout.day_files(JANUARY)}
+    store.compact("AAPL")
+    path = store.layout.month(JANUARY) / "day=02.parquet"
+    path.write_bytes(contents[path.name])  # so the pattern of all day files is read
+    asked = list[str]()
+
+    class UndoneInSteps(_DisturbedQuery):
+        def _run(self, sql: str, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
+            if not asked:
+                publish_others()
+            asked.append(sql)
+            return super()._run(sql, answer, views)
+
+    def publish_others() -> None:
+        for name in ("day=03.parquet", "day=04.parquet"):
+            path.with_name(name).write_bytes(contents[name])
+
+    found = UndoneInSteps(store, lambda: None).run("SELECT count(*) AS bars FROM bars")
+
+    assert (found["bars"].to_pylist(), len(asked)) == ([3], 2)
