@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from marketpipe.config import StoreConfig
@@ -83,38 +83,46 @@ class _Work:
         from marketpipe.storage.application.month_compactor import MonthCompactor
 
         register = RecordedVersions(composition.known_state(parts).checkpoints)
-        self._compactor = MonthCompactor(composition.month_folders(parts), register)
+        self._compactor = MonthCompactor(composition.month_folders(parts), register, lambda: parts.is_stopped)
         self._parts, self._identity, self._first, self._last, self._dry_run = parts, identity, first, last, dry_run
 
     def report(self, months: Iterator[CompactedMonth]) -> CompactionReport:
         from marketpipe.storage.domain.compaction import CompactionReport
 
-        found: list[CompactedMonth] = []
-        for month in months:
-            found.append(month)
-            if self._parts.is_stopped:
-                return CompactionReport(tuple(found), self._dry_run, stopped=True)
-        return CompactionReport(tuple(found), self._dry_run)
+        found = tuple(months)
+        return CompactionReport(found, self._dry_run, self._compactor.is_cut_short)
 
     def compactable(self, symbols: Sequence[Symbol]) -> Iterator[CompactedMonth]:
-        for symbol in symbols:
-            yield from self._compactor.compact(self._settled(symbol), self._identity, (), dry_run=True)
+        for months in self._until_stopped(symbols, self._settled):
+            yield from self._compactor.compact(months, self._identity, (), dry_run=True)
 
     def compacted(self, symbols: Sequence[Symbol]) -> Iterator[CompactedMonth]:
         """Lease all days of a symbol's months at once: no ingestion, of any process, writes to their folders then."""
         from marketpipe.storage.application.month_compactor import days_of
 
         leases = composition.state(self._parts).leases
-        for symbol in symbols:
-            months = self._settled(symbol)
+        for months in self._until_stopped(symbols, self._settled):
             with leased_if_free(leases, days_of(months), self._parts.clock) as busy:
                 yield from self._compactor.compact(months, self._identity, busy, dry_run=False)
 
     def expanded(self, symbols: Sequence[Symbol]) -> Iterator[CompactedMonth]:
-        """No lease is needed: whoever writes to a month that is one file expands it first, under the same lock."""
+        """No lease is needed: all that writes to a month that is one file expands it first, under the same lock."""
+        for months in self._until_stopped(symbols, self._overlapping):
+            yield from self._compactor.expand(months, dry_run=self._dry_run)
+
+    def _until_stopped(
+        self, symbols: Sequence[Symbol], months_of: Callable[[Symbol], Sequence[MonthPartition]]
+    ) -> Iterator[Sequence[MonthPartition]]:
+        """Yield the months of each symbol that has some, until the pipeline is stopped."""
         for symbol in symbols:
-            yield from self._compactor.expand(symbol, self._first, self._last, dry_run=self._dry_run)
+            if (months := months_of(symbol)) and self._compactor.stops():
+                return
+            if months:
+                yield months
 
     def _settled(self, symbol: Symbol) -> Sequence[MonthPartition]:
         today = TradingDate.of(self._parts.clock.now())
         return self._compactor.settled(symbol, self._first, self._last, today)
+
+    def _overlapping(self, symbol: Symbol) -> Sequence[MonthPartition]:
+        return self._compactor.overlapping(symbol, self._first, self._last)

@@ -65,7 +65,7 @@ def print_compaction(report: CompactionReport, *, undo: bool, as_json: bool) -> 
             f"({report.bytes_before:,} bytes) before, {report.files_after:,} ({report.bytes_after:,} bytes) after"
         )
     if report.stopped:
-        err("stopped before all months were compacted: run marketpipe compact again")
+        err(f"stopped before the last month: run marketpipe compact{' --undo' if undo else ''} again")
 
 
 def _month(month: CompactedMonth) -> dict[str, object]:

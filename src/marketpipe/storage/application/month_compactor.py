@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, VersionRegister
@@ -16,19 +17,35 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 class MonthCompactor:
     """Compacts the months of a symbol, one after the other. A month that cannot be is skipped, with the reason."""
 
-    def __init__(self, forms: MonthForms, register: VersionRegister) -> None:
-        """``register`` has what was recorded of the stored days."""
-        self._forms, self._register = forms, register
+    def __init__(self, forms: MonthForms, register: VersionRegister, is_stopped: Callable[[], bool]) -> None:
+        """``register`` has what was recorded of the stored days. No month is begun once ``is_stopped`` returns True."""
+        self._forms, self._register, self._is_stopped = forms, register, is_stopped
+        self._is_cut_short = False
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether there were more months when it was stopped."""
+        return self._is_cut_short
+
+    def stops(self) -> bool:
+        """Return whether it was stopped. Call it only if there is a next month: this month counts as left out then."""
+        self._is_cut_short = self._is_cut_short or self._is_stopped()
+        return self._is_cut_short
 
     def settled(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, today: TradingDate
     ) -> Sequence[MonthPartition]:
         """Return the settled months that lie between the dates, both inclusive."""
-        return [month for month in self._within(symbol, first, last) if is_settled(month, today)]
+        within = (month for month in self._forms.months(symbol) if first <= month.first and month.last <= last)
+        return [month for month in within if is_settled(month, today)]
+
+    def overlapping(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Sequence[MonthPartition]:
+        """Return the months that have a day between the dates, both inclusive."""
+        return [month for month in self._forms.months(symbol) if first <= month.last and month.first <= last]
 
     def compact(
         self,
-        months: Sequence[MonthPartition],
+        months: Iterable[MonthPartition],
         identity: DatasetIdentity,
         busy: Collection[SymbolDay],
         *,
@@ -36,7 +53,7 @@ class MonthCompactor:
     ) -> Iterator[CompactedMonth]:
         """Yield what became of each month. All their days are leased, but those that are ``busy``."""
         being_written = {MonthPartition.of(day): day for day in busy}
-        for month in months:
+        for month in takewhile(lambda _: not self.stops(), months):
             if day := being_written.get(month):
                 yield CompactedMonth.skipped(month, f"another process works on {day}; try again when it has ended")
                 continue
@@ -48,23 +65,15 @@ class MonthCompactor:
             if done is not None:
                 yield done
 
-    def expand(
-        self, symbol: Symbol, first: TradingDate, last: TradingDate, *, dry_run: bool
-    ) -> Iterator[CompactedMonth]:
-        """Yield what became of each month that had one file and overlaps with the dates, both inclusive."""
-        for month in self._forms.months(symbol):
-            if month.last < first or last < month.first:
-                continue
+    def expand(self, months: Iterable[MonthPartition], *, dry_run: bool) -> Iterator[CompactedMonth]:
+        """Yield what became of each of these months that had one file."""
+        for month in takewhile(lambda _: not self.stops(), months):
             try:
                 done = self._forms.expand(month, dry_run=dry_run)
             except StorageError as error:
                 done = CompactedMonth.failed(month, error)
             if done is not None:
                 yield done
-
-    def _within(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Iterator[MonthPartition]:
-        months = self._forms.months(symbol)
-        return (month for month in months if first <= month.first and month.last <= last)
 
 
 def days_of(months: Collection[MonthPartition]) -> list[SymbolDay]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import pytest
 from attrs import define, field
@@ -56,8 +57,8 @@ class Forms:
         return CompactedMonth(month, Condition.CHANGED, 21, 1, 100, 90)
 
 
-def compactor(forms: Forms) -> MonthCompactor:
-    return MonthCompactor(forms, NothingRecorded())
+def compactor(forms: Forms, is_stopped: Callable[[], bool] = lambda: False) -> MonthCompactor:
+    return MonthCompactor(forms, NothingRecorded(), is_stopped)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,8 @@ def test_only_months_that_lie_between_the_dates_are_compacted() -> None:
 
 def test_every_month_that_overlaps_with_the_dates_is_expanded() -> None:
     forms = Forms()
-    done = compactor(forms).expand(Symbol("AAPL"), date("2024-01-31"), date("2024-02-01"), dry_run=False)
+    months = compactor(forms).overlapping(Symbol("AAPL"), date("2024-01-31"), date("2024-02-01"))
+    done = compactor(forms).expand(months, dry_run=False)
 
     assert [each.month for each in done] == forms.asked == [JANUARY, FEBRUARY]
 
@@ -104,6 +106,23 @@ def test_a_month_that_fails_holds_up_no_other_and_a_wrong_configuration_ends_all
     assert (first.condition, first.reason) == (Condition.FAILED, "no space")
     with pytest.raises(ConfigurationError, match="another file system"):
         next(months)
+
+
+@pytest.mark.parametrize(("stopped_in", "is_cut_short"), [(JANUARY, True), (FEBRUARY, True), (MARCH, False)])
+@pytest.mark.parametrize("undo", [False, True])
+def test_a_stop_leaves_out_the_months_that_have_not_begun(
+    stopped_in: MonthPartition, is_cut_short: bool, undo: bool
+) -> None:
+    forms = Forms()
+    stopping = compactor(forms, lambda: stopped_in in forms.asked)
+    work = partial(stopping.expand, dry_run=False) if undo else partial(_compact, stopping)
+
+    assert [each.month for each in work(MONTHS)] == MONTHS[: MONTHS.index(stopped_in) + 1]
+    assert stopping.is_cut_short is is_cut_short
+
+
+def _compact(made: MonthCompactor, months: Iterable[MonthPartition]) -> Iterable[CompactedMonth]:
+    return made.compact(months, IDENTITY, (), dry_run=False)
 
 
 def test_the_days_of_months_are_all_of_them() -> None:
