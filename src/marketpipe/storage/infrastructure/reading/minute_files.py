@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from attrs import evolve, frozen
 
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy
@@ -33,33 +34,36 @@ class MinuteFiles:
     layout: StoreLayout
     copies: Sequence[FreshCopy]
     others: Sequence[MonthPartition]
+    found_copies: Fingerprints
+    """The fingerprints that the copies had when they were found fresh."""
 
     @classmethod
     def found(cls, layout: StoreLayout, months: Iterable[MonthPartition]) -> MinuteFiles:
         """List the files of these months. Raises ``StorageError``."""
-        fresh, found, others, mapped = FreshCopies(layout), list[FreshCopy](), list[MonthPartition](), 0
+        fresh, others, mapped = FreshCopies(layout), list[MonthPartition](), 0
+        copies, fingerprints = list[FreshCopy](), dict[str, tuple[int, int]]()
         for month in months:
             copy = fresh.of(month)
-            if copy is None or (copy.is_arrow and mapped >= MOST_MAPPED):
+            is_allowed = copy is not None and (not copy.is_arrow or mapped < MOST_MAPPED)
+            if copy is None or not is_allowed or (fingerprint := _fingerprint(copy)) == ABSENT:
                 others.append(month)
             else:
                 mapped += copy.is_arrow
-                found.append(copy)
-        return cls(layout, found, others)
+                copies.append(copy)
+                fingerprints[copy.path] = fingerprint
+        return cls(layout, copies, others, fingerprints)
+
+    @property
+    def are_unchanged(self) -> bool:
+        """Whether each copy is still the file that was found fresh."""
+        return all(_fingerprint(copy) == self.found_copies[copy.path] for copy in self.copies)
 
     def fingerprints(self) -> Fingerprints:
-        """Return those of the copies and of the day files of the other months. Raises ``StorageError``."""
-        return {**self.of_copies(), **fingerprints_below([self.layout.month(month) for month in self.others])}
+        """Return those of the copies when they were found fresh, and of the day files of the other months now.
 
-    def of_copies(self) -> Fingerprints:
-        found = dict[str, tuple[int, int]]()
-        for copy in self.copies:
-            try:
-                status = os.stat(copy.path)
-                found[copy.path] = status.st_ino, status.st_mtime_ns
-            except OSError:
-                found[copy.path] = ABSENT
-        return found
+        Raises ``StorageError``.
+        """
+        return {**self.found_copies, **fingerprints_below([self.layout.month(month) for month in self.others])}
 
     def among(self, months: Collection[MonthPartition] | None) -> MinuteFiles:
         """Return those of some months; None for all."""
@@ -70,19 +74,30 @@ class MinuteFiles:
 
     def opened(self) -> tuple[MinuteFiles, pa.Table | None]:
         """Return the files without the copies in Arrow's format, and the bars of these with their symbols; None if
-        there are none. Nothing of them is read before it is used. A torn copy counts as none.
+        there are none. Nothing of them is read before it is used.
+
+        Raises ``PartitionUnreadableError`` for a torn copy: the day files of its month are not among the
+        ``fingerprints``, so SQL must not read them in its place without listing the files again.
         """
-        left, tables, owners, torn = list[FreshCopy](), list[pa.Table](), list[str](), list[MonthPartition]()
+        left, tables, owners = list[FreshCopy](), list[pa.Table](), list[str]()
         for copy in self.copies:
             if not copy.is_arrow:
                 left.append(copy)
             elif (bars := copy.bars(BAR_SCHEMA)) is None:
-                torn.append(copy.month)
+                raise PartitionUnreadableError(f"{copy.path} is torn, or was replaced while it was opened")
             else:
                 tables.append(bars)
                 owners.append(str(copy.month.symbol))
-        files = evolve(self, copies=left, others=[*self.others, *torn])
-        return files, _with_symbols(tables, owners) if tables else None
+        return evolve(self, copies=left), _with_symbols(tables, owners) if tables else None
+
+
+def _fingerprint(copy: FreshCopy) -> tuple[int, int]:
+    """Return the fingerprint of the file; ``ABSENT`` if it does not exist or no longer has the time of a fresh copy."""
+    try:
+        status = os.stat(copy.path)
+    except OSError:
+        return ABSENT
+    return (status.st_ino, status.st_mtime_ns) if status.st_mtime_ns == copy.fingerprint else ABSENT
 
 
 def _with_symbols(tables: Sequence[pa.Table], owners: Sequence[str]) -> pa.Table:

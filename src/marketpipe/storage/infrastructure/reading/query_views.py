@@ -90,7 +90,6 @@ class QueryViews:
         self._unmade: Mapping[Timeframe, Unmade] = {}
         self._may_read_copies, self._tables = copies, 0
         self._minutes: MinuteFiles | None = None
-        self._found: Fingerprints = {}
         self._sources = MinuteSources(layout)
 
     @property
@@ -117,9 +116,8 @@ class QueryViews:
         if not self._may_read_copies or not os.path.isdir(self._layout.copies):
             self._minutes = None
             return fingerprints_below([self._layout.data])
-        if self._minutes is None or self._minutes.of_copies() != self._found:
+        if self._minutes is None or not self._minutes.are_unchanged:
             self._minutes = MinuteFiles.found(self._layout, self._months() if months is None else months)
-            self._found = self._minutes.of_copies()
         return self._minutes.fingerprints()
 
     def create(self, connection: Connection) -> None:
