@@ -14,7 +14,7 @@ from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
-from marketpipe.shared_kernel.events import BarsExhausted, BarsStored, BarsValidated
+from marketpipe.shared_kernel.events import AggregatesRefreshed, BarsExhausted, BarsStored, BarsValidated
 from marketpipe.shared_kernel.infrastructure.written_files import OwnPlaces
 from marketpipe.storage.domain.exported_file import ExportReport, FileFormat
 
@@ -79,15 +79,20 @@ def copy_format(parts: Parts) -> str:
     return configured if configured != NO_COPIES else composition.layout(parts).copy_format() or PARQUET_COPIES
 
 
-def keeps_copies(parts: Parts) -> bool:
+def makes_copies(parts: Parts) -> bool:
+    """Return whether read copies are made without being asked for: only if they are configured."""
+    return parts.config.read_copies != NO_COPIES
+
+
+def has_copies(parts: Parts) -> bool:
     """Return whether read copies are configured, or were ever made."""
-    return parts.config.read_copies != NO_COPIES or composition.layout(parts).copy_format() is not None
+    return makes_copies(parts) or composition.layout(parts).copy_format() is not None
 
 
 @once
 def subscribe_aggregates_ahead(parts: Parts) -> None:
     """Let the process that stores bars make aggregates of them, after the handlers of the ring. See ADR 0045."""
-    copies = [Timeframe.MINUTE_1] if keeps_copies(parts) else []
+    copies = [Timeframe.MINUTE_1] if makes_copies(parts) else []
     kept = *parts.config.timeframes, *composition.layout(parts).timeframes(), *copies
     timeframes = tuple(dict.fromkeys(Timeframe.DAY_1 if each.is_made_of_days else each for each in kept))
     leaves_it_to_workers = parts.has(composition.worker_pool)
@@ -110,7 +115,9 @@ def aggregates_ahead(parts: Parts, timeframes: tuple[Timeframe, ...]) -> Aggrega
     make, files = lambda: aggregator(parts), composition.files(parts)
     kept = AggregateFiles(store, provided.identity, make, writer, files, None, auction, copy_format(parts))
     wait = {"longest_wait_seconds": LONGEST_WAIT_AHEAD}
-    return AggregatesAhead(kept, timeframes, parts.bus, lambda: aggregation_lock(parts, **wait).acquired())
+    ahead = AggregatesAhead(kept, timeframes, parts.bus, lambda: aggregation_lock(parts, **wait).acquired())
+    parts.bus.subscribe(AggregatesRefreshed, ahead.on_aggregates_refreshed)
+    return ahead
 
 
 def aggregation_lock(parts: Parts, **longest_wait: float) -> ExclusiveFileLock:
@@ -238,12 +245,12 @@ def surveyed_timeframes(parts: Parts) -> tuple[Timeframe, ...]:
     """
     found = {*parts.config.timeframes, *composition.layout(parts).timeframes()}
     made = [timeframe for timeframe in Timeframe if timeframe in found and timeframe.is_aggregated]
-    return *([Timeframe.MINUTE_1] if keeps_copies(parts) else []), *made
+    return *([Timeframe.MINUTE_1] if has_copies(parts) else []), *made
 
 
 def copies_freshness(parts: Parts) -> TimeframeFreshness | None:
-    """Return how many read copies are fresh, stale and absent; None if the store keeps none."""
-    if not keeps_copies(parts):
+    """Return how many read copies are fresh, stale and absent; None if the store has none and is to have none."""
+    if not has_copies(parts):
         return None
     symbols = composition.layout(parts).symbols()
     (found,) = freshness_survey(parts).survey(symbols, DISTANT_PAST, DISTANT_FUTURE, [Timeframe.MINUTE_1])

@@ -212,9 +212,9 @@ class Store:
 
         ``start`` and ``end`` are trading dates, both inclusive; a file that overlaps the range is rebuilt as a whole.
         Without ``timeframes`` ("2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "4h", "1d") these are the configured
-        ones and all that were made before. "1m" stands for the read copies, in the configured format, or else that of
-        the copies that exist, or Parquet. "1w" and "1mo" have no files: for them, "1d" is brought up to date. A symbol
-        that cannot be aggregated is among the report's ``failures``.
+        ones and all that were made before, and the read copies if they are configured. "1m" stands for the read copies,
+        in the configured format, or else that of the copies that exist, or Parquet. "1w" and "1mo" have no files: for
+        them, "1d" is brought up to date. A symbol that cannot be aggregated is among the report's ``failures``.
         """
         chosen, first, last = self._stored_range(symbols, start, end)
         refuse_unknown(chosen, self._known_symbols(), self._config.output_path)
@@ -413,7 +413,7 @@ class Store:
         parts = self._parts
         if timeframes is None:
             made = [*composition.layout(parts).timeframes(), *side_rings.recorded_timeframes(parts)]
-            copies = [Timeframe.MINUTE_1] if derived.keeps_copies(parts) else []
+            copies = [Timeframe.MINUTE_1] if derived.makes_copies(parts) else []
             timeframes = tuple(dict.fromkeys([*self._config.timeframes, *made, *copies]))
         stored = composition.stored_identity(parts)
         if not timeframes:

@@ -75,6 +75,23 @@ def test_without_the_key_there_are_none(tmp_path: Path) -> None:
         assert not (tmp_path / "copies").exists()
 
 
+def test_where_the_key_is_none_copies_that_exist_are_kept_but_no_others_are_made(tmp_path: Path) -> None:
+    with ingested(tmp_path, "parquet") as made:
+        loaded, answer = made.load(SYMBOLS, FIRST, LAST), made.query(QUERY)
+        (tmp_path / "copies" / named("parquet")[0]).unlink()
+        (tmp_path / "data/symbol=MSFT/year=2024/month=01/day=31.parquet").unlink()
+    without, _ = store(tmp_path)
+    with without:
+        assert without.ingest().ok
+        assert without.aggregate().ok
+        assert copies(tmp_path) == named("parquet")[1:]
+        assert without.verify().ok
+        assert without.load(SYMBOLS, FIRST, LAST).equals(loaded)
+        assert without.query(QUERY).equals(answer)
+        assert without.aggregate(timeframes=["1m"]).written == 1
+        assert copies(tmp_path) == named("parquet")
+
+
 @FORMS
 def test_loads_queries_and_exports_read_copies(tmp_path: Path, form: str) -> None:
     with ingested(tmp_path, form) as made:
@@ -189,7 +206,7 @@ def test_the_command_makes_copies_and_keeps_their_form(tmp_path: Path) -> None:
         pass
     (tmp_path / "copies" / named("arrow")[0]).unlink()
 
-    assert run_in_process("aggregate", cwd=tmp_path).code == 0
+    assert run_in_process("aggregate", "--timeframes", "1m", cwd=tmp_path).code == 0
     assert copies(tmp_path) == named("arrow")
     shutil.rmtree(tmp_path / "copies")
     assert run_in_process("aggregate", "--timeframes", "1m", cwd=tmp_path).code == 0
@@ -255,7 +272,7 @@ def test_status_prints_copies_only_of_a_store_that_keeps_them(
         assert "\nread copies: 4 fresh, 0 stale, 0 absent\n" in capsys.readouterr().out
         (tmp_path / "with" / "copies" / "symbol=AAPL" / "year=2024" / "month=01.arrow").unlink()
         print_status(made.status(), as_json=False)
-        assert "3 fresh, 0 stale, 1 absent; their minutes are read from day files until 'marketpipe aggregate'" in (
+        assert "3 fresh, 0 stale, 1 absent; their minutes are read from day files until 'marketpipe aggregate " in (
             capsys.readouterr().out
         )
         print_status(made.status(), as_json=True)

@@ -167,7 +167,8 @@ def aggregate(
 ) -> None:
     """Bring the aggregates and the read copies up to date with the minute bars.
 
-    Without a configuration and --timeframes these are the timeframes that the store has aggregates or copies of.
+    Without a configuration and --timeframes these are the timeframes that the store has aggregates of. Read copies are
+    made if the configuration has read_copies, or if 1m is among the --timeframes.
 
     marketpipe aggregate --timeframes 5m,1h
     marketpipe aggregate --timeframes 1m

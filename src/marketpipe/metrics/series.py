@@ -349,7 +349,7 @@ STORE_READ_COPIES: Final = _gauge(
     Origin.STORE,
     "store_read_copies",
     "files",
-    "Read copies, one a symbol and month. stale, absent: day files are read instead; run marketpipe aggregate.",
+    "Read copies, one a symbol and month. stale, absent: run marketpipe aggregate --timeframes 1m.",
     condition=FRESHNESS,
 )
 STORE_LOST_FILES: Final = _gauge(

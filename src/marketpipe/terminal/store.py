@@ -143,7 +143,7 @@ def print_status(report: StatusReport, *, as_json: bool, place: Path = Path()) -
 
 def _print_copies(found: TimeframeFreshness) -> None:
     counts = ", ".join(f"{getattr(found, name):,} {name}" for name in CONDITIONS)
-    advice = "; their minutes are read from day files until 'marketpipe aggregate' makes them again"
+    advice = "; their minutes are read from day files until 'marketpipe aggregate --timeframes 1m' makes them again"
     out(f"read copies: {counts}{advice if found.stale + found.absent else ''}")
 
 
