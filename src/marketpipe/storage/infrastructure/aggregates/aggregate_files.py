@@ -122,15 +122,16 @@ class AggregateFiles:
         """
         errors, total = dict[str, None](), AggregationReport(0, 0)
         for year, wanted in years_between(self._layout, symbol, first, last):
+            made = list[AggregateFile]()
             with self._files.group() as group:
-                add = partial(_add_to, group)
-                total += self._refresh_year(year, wanted, timeframes, errors, add)
+                total += self._refresh_year(year, wanted, timeframes, errors, partial(_add_to, group, made))
+            self._remove_other_forms(made)
         if errors:
             raise PartitionUnreadableError("; ".join(errors))
         return total
 
     def made_of(self, stored: Stored, timeframes: Sequence[Timeframe]) -> list[MadeFile]:
-        """Make what can be made of months that were just stored, without reading a day file. Publishes nothing.
+        """Make what can be made of months that were just stored, without reading a day file. Changes no file.
 
         The months are of one symbol and year. Whatever else is stale stays so. Raises ``StorageError``.
         """
@@ -144,13 +145,16 @@ class AggregateFiles:
         """Publish those whose minutes are what they were, and return their number.
 
         To be called under a lock of all that refresh aggregates: no file of newer minutes is replaced. Raises
-        ``StorageError`` if a file cannot be written; then none is.
+        ``StorageError`` if a file cannot be written, and then publishes none; or if one cannot take its place, and
+        then some others may have: each of them is fresh.
         """
         by_year = groupby(files, key=lambda made: made.file.months[0].year_folder)
         current = [made for _, some in by_year for made in self._current(list(some))]
+        published = list[AggregateFile]()
         with self._files.group() as group:
             for made in current:
-                _add_to(group, made)
+                _add_to(group, published, made)
+        self._remove_other_forms(published)
         return len(current)
 
     def _current(self, files: Sequence[MadeFile]) -> Iterator[MadeFile]:
@@ -201,8 +205,6 @@ class AggregateFiles:
         for item in stale:
             content = self._copied(item, bars, minutes) if item.file.is_copy else self._encoded(item, made)
             add(MadeFile(item.file, content, item.fingerprint))
-            if item.file.is_copy:
-                self._remove_other_form(item.file)
 
     def _encoded(self, item: StaleAggregate, made: Made) -> bytes:
         file = item.file
@@ -220,16 +222,18 @@ class AggregateFiles:
         stated = self._identity, symbol, file.period, file.timeframe, SCHEMA_VERSION, item.sources
         return StorageMetadata(*stated).as_mapping()
 
-    def _remove_other_form(self, file: AggregateFile) -> None:
-        """Remove the copy that was made before another form was configured."""
-        for form in COPY_FORMATS:
-            path = self._layout.copy(file.months[0], form)
-            if path != file.path and os.path.lexists(path):
-                self._files.remove(Path(path))
+    def _remove_other_forms(self, published: Iterable[AggregateFile]) -> None:
+        """Remove the copies that were made before another form was configured, now that those in this form exist."""
+        for file in published:
+            for form in COPY_FORMATS if file.is_copy else ():
+                path = self._layout.copy(file.months[0], form)
+                if path != file.path and os.path.lexists(path):
+                    self._files.remove(Path(path))
 
 
-def _add_to(group: FileGroup, made: MadeFile) -> None:
+def _add_to(group: FileGroup, added: list[AggregateFile], made: MadeFile) -> None:
     group.add(Path(made.file.path), made.content, made.fingerprint)
+    added.append(made.file)
 
 
 def _readable(
@@ -336,8 +340,9 @@ class YearFreshness:
         """Yield the files that must be rebuilt, missing and damaged ones too. Raises ``StorageError``.
 
         ``refuse`` is called with the reason why a file cannot be compared: a day file that cannot be read.
-        A file whose digests agree gets its fingerprint back, as in a tree that was copied without its times. If that
-        is not allowed, as in a read-only store, each comparison reads the minutes again and finds the same.
+        A file whose digests agree gets its fingerprint back, as in a tree that was copied without its times; not of
+        bars in memory, which change no file. If that is not allowed, as in a read-only store, each comparison reads the
+        minutes again and finds the same.
         """
         for file in files:
             try:
@@ -347,7 +352,7 @@ class YearFreshness:
                 continue
             if found is not None and found.changed:
                 yield found
-            elif found is not None:
+            elif found is not None and self._stored is None:
                 with suppress(OSError):
                     os.utime(file.path, ns=(found.fingerprint, found.fingerprint))
 

@@ -25,6 +25,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
     AggregatesPrepared,
+    AggregatesRefreshed,
     BarsExhausted,
     BarsStored,
     BarsValidated,
@@ -80,12 +81,20 @@ class AggregatesAhead:
         """``new_lock`` makes the lock of all that refresh aggregates, which does not wait long for another process."""
         self._files, self._timeframes, self._bus, self._new_lock = files, timeframes, bus, new_lock
         self._threads, self._one_at_a_time = threading.local(), threading.Lock()
+        self._is_left_to_refresh = False
+        """While another process aggregates: each batch would wait for it, and throw away what it has made."""
+
+    def on_aggregates_refreshed(self, _: AggregatesRefreshed) -> None:
+        """Begin anew with the next job."""
+        self._is_left_to_refresh = False
 
     def on_bars_stored(self, event: BarsStored) -> None:
         self._batch(event.request).stored = event.days
 
     def on_bars_validated(self, event: BarsValidated) -> None:
         """Comes after ``BarsStored`` of the same bars: that is published while they are handled."""
+        if self._is_left_to_refresh:
+            return
         batch = self._batch(event.request)
         stored = {day.symbol_day: day for day in batch.stored if day.error is None}
         batch.stored = ()
@@ -103,8 +112,9 @@ class AggregatesAhead:
 
     def on_bars_exhausted(self, event: BarsExhausted) -> None:
         batch = self._batch(event.request)
-        self._make(batch, list(batch.years))
-        self._publish(batch)
+        if not self._is_left_to_refresh:
+            self._make(batch, list(batch.years))
+            self._publish(batch)
         self._threads.batch = None
 
     def _batch(self, request: BarsRequest) -> _Batch:
@@ -125,7 +135,11 @@ class AggregatesAhead:
 
     def _publish(self, batch: _Batch) -> None:
         files, batch.made = batch.made, []
-        if files:
-            with suppress(StorageError, StateError, StoreBusyError), self._new_lock():
+        if not files or self._is_left_to_refresh:
+            return
+        try:
+            with suppress(StorageError, StateError), self._new_lock():
                 if published := self._files.publish(files):
                     self._bus.publish(AggregatesPrepared(published))
+        except StoreBusyError:
+            self._is_left_to_refresh = True

@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events import BarsExhausted, BarsStored, BarsValidated
+from marketpipe.shared_kernel.events import AggregatesRefreshed, BarsExhausted, BarsStored, BarsValidated
 from marketpipe.storage.infrastructure.aggregates.ahead import AggregatesAhead
 from marketpipe.testing import bar
 from tests.support.builders import CALENDAR, columnar, day
@@ -178,16 +178,44 @@ def test_a_file_of_newer_minutes_is_not_replaced(tmp_path: Path) -> None:
     assert before == rebuilt(store)
 
 
-def test_what_was_made_while_another_aggregation_runs_is_left_to_the_refresh(tmp_path: Path) -> None:
+def test_while_another_aggregation_runs_a_job_waits_for_it_once_and_leaves_all_to_the_refresh(tmp_path: Path) -> None:
+    waits = list[str]()
+
     @contextmanager
     def busy() -> Iterator[None]:
+        waits.append("once more")
         raise StoreBusyError("another process aggregates")
         yield
 
     store = StoreOnDisk(tmp_path)
     ahead = AggregatesAhead(store.aggregates, MADE, EventBus(Isolation()), busy)
-    ingestion = Ingestion(store, DATES[2:3], ahead)
-    ingestion.keep(minutes("AAPL", "2024-01-02"))
+
+    def ingest(date: str) -> None:
+        ingestion = Ingestion(store, [date], ahead)
+        ingestion.keep(minutes("AAPL", date))
+        ingestion.end()
+
+    for date in DATES[2:4]:
+        ingest(date)
+    assert not made(store)
+    assert len(waits) == 1
+
+    ahead.on_aggregates_refreshed(AggregatesRefreshed(0, 0))
+    ingest(DATES[4])
+    assert len(waits) == 2
+
+
+def test_nothing_is_removed_or_given_another_time_before_files_are_published(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep(minutes("AAPL", "2024-01-02"), minutes("AAPL", "2024-02-01"))
+    store.refresh("AAPL", MADE)
+    for path in store.layout.aggregates.rglob("month=02.parquet"):
+        os.utime(path, ns=(1, 1))
+    store.copy_format = "arrow"
+    ingestion = Ingestion(store, DATES[4:])
+    before = made(store)
+    ingestion.keep(minutes("AAPL", "2024-02-01"))
+    assert made(store) == before
     ingestion.end()
 
-    assert not made(store)
+    assert sorted(path.name for path in store.layout.copies.rglob("*.*")) == ["month=01.parquet", "month=02.arrow"]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
@@ -76,6 +76,16 @@ def test_another_form_takes_the_place_of_the_first(store: StoreOnDisk) -> None:
     first, second = copied(store, "parquet"), copied(store, "arrow")
 
     assert (first.exists(), second.exists()) == (False, True)
+
+
+def test_the_first_form_stays_until_the_other_is_in_its_place(store: StoreOnDisk) -> None:
+    first = copied(store, "parquet")
+    in_its_way = Path(store.layout.copy(JANUARY, "arrow"))
+    in_its_way.mkdir()
+
+    with pytest.raises(StorageError):
+        copied(store, "arrow")
+    assert first.exists()
 
 
 @FORMS
