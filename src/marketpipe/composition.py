@@ -360,7 +360,7 @@ def month_folders(parts: Parts) -> MonthFolders:
     from marketpipe.storage.infrastructure.publishing.folder_exchange import FolderExchange
     from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
 
-    exchange = FolderExchange(files(parts), layout(parts).revisions, parts.syncing)
+    exchange = FolderExchange(files(parts), layout(parts).data, layout(parts).revisions, parts.syncing)
     return MonthFolders(layout(parts), files(parts), exchange, store_lock(parts, "months", waits=True).acquired)
 
 

@@ -78,7 +78,11 @@ class StoreOnDisk:
 
     @property
     def months(self) -> MonthFolders:
-        return MonthFolders(self.layout, self.files, FolderExchange(self.files, self.layout.revisions), nullcontext)
+        return MonthFolders(self.layout, self.files, self.exchange, nullcontext)
+
+    @property
+    def exchange(self) -> FolderExchange:
+        return FolderExchange(self.files, self.layout.data, self.layout.revisions)
 
     @property
     def aggregates(self) -> AggregateFiles:

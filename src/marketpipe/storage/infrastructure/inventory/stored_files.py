@@ -6,12 +6,12 @@ Each file is opened once, so that its bytes, its time and its rows are those of 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -55,6 +55,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
 )
 from marketpipe.storage.infrastructure.publishing.day_joining import problem_of as problem_of_month
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.left_folders import remove_left_folder
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind
 from marketpipe.storage.infrastructure.store_layout import (
     VERSION_INDEX,
@@ -146,7 +147,10 @@ class ParquetStoredFiles:
         if is_left_behind(path.rpartition("/")[2], self._walk.root_of(path)):
             place = self._walk.on_disk(path)
             with suppress(OSError):  # a read-only store, or removed by another
-                shutil.rmtree(place) if is_folder(place) else os.unlink(place)
+                if is_folder(place):
+                    remove_left_folder(Path(place), self._walk.root_of(StoreArea.DATA))
+                else:
+                    os.unlink(place)
 
     def exists(self, path: str) -> bool:
         return os.path.exists(self._walk.on_disk(path))

@@ -27,6 +27,7 @@ from marketpipe.storage.infrastructure.publishing.durable_files import (
     sync_folder,
     write_and_sync,
 )
+from marketpipe.storage.infrastructure.publishing.left_folders import remove_left_folder
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, temporary_name
 
 STAGING: Final = "exchange"
@@ -52,15 +53,17 @@ class FolderExchange:
     def __init__(
         self,
         files: DurableFiles,
+        data: Path,
         staging: Path,
         executor: Executor | None = None,
         exchange: Callable[[Path, Path], None] | None = None,
     ) -> None:
-        """New folders are made in ``staging``, a root of the store on the same file system as the folders to replace.
+        """The folders to replace are below ``data``. New ones are made in ``staging``, a root of the store on the same
+        file system.
 
         ``exchange`` is ``exchange_folders``, or what stands in for it.
         """
-        self._files, self._staging, self._executor = files, staging, executor or SameThread()
+        self._files, self._data, self._staging, self._executor = files, data, staging, executor or SameThread()
         self._exchange, self._swept = exchange or exchange_folders, False
 
     def replace(
@@ -73,15 +76,18 @@ class FolderExchange:
         """
         self._files.claim(folder)
         with _translated(folder):
-            staged = self._staged(folder.name, files)
+            above = self._staging_folder()
+            staged = above / folder.relative_to(self._data)
+            self._fill(staged, above, files)
             try:
                 self._exchange(staged, folder)
             except OSError as error:
-                shutil.rmtree(staged.parent, ignore_errors=True)
+                shutil.rmtree(above, ignore_errors=True)
                 if error.errno in UNSUPPORTED:
                     return Exchanged.UNSUPPORTED
                 raise
-            # From here on the staged folder is the former one: an error leaves it for ``sweep``.
+            # From here on the staged folder is the former one: an error leaves it, and ``sweep`` keeps
+            # it if it has a day that the store lacks.
             kept = False
             try:
                 kept = is_as_expected(staged)
@@ -90,27 +96,30 @@ class FolderExchange:
                     self._exchange(staged, folder)
                 for parent in (folder.parent, staged.parent):  # before the former files are removed
                     sync_folder(parent)
-            shutil.rmtree(staged.parent, ignore_errors=True)
+            shutil.rmtree(above, ignore_errors=True)
             return Exchanged.DONE if kept else Exchanged.CHANGED_MEANWHILE
 
     def sweep(self) -> None:
-        """Remove what processes that are gone have left. ``replace`` does it once."""
+        """Remove the copies that processes that are gone have left. ``replace`` does it once."""
         self._swept = True
         for path in self._staging.glob(f".{STAGING}.*"):
             if is_left_behind(path.name, self._staging):
-                shutil.rmtree(path, ignore_errors=True)
+                remove_left_folder(path, self._data)
 
-    def _staged(self, name: str, files: Sequence[StoredDayFile]) -> Path:
-        """Make a folder of this name with these files, durably, in a temporary folder of its own."""
+    def _staging_folder(self) -> Path:
+        """Make a temporary folder, for one exchange."""
         self._staging.mkdir(parents=True, exist_ok=True)
         self._files.claim(self._staging)
         if not self._swept:
             self.sweep()
         above = self._staging / temporary_name(STAGING)
         above.mkdir()
-        staged = above / name
+        return above
+
+    def _fill(self, staged: Path, above: Path, files: Sequence[StoredDayFile]) -> None:
+        """Make a folder with these files, durably. ``above`` is the temporary folder that it is in, however deep."""
         try:
-            staged.mkdir()
+            staged.mkdir(parents=True)
             new = [NewFile(staged / file.name, file.content, file.modified_ns) for file in files]
             parts = [new[start : start + TOGETHER_FILES] for start in range(0, len(new), TOGETHER_FILES)]
             for written in [self._executor.submit(write_and_sync, part) for part in parts]:
@@ -120,7 +129,6 @@ class FolderExchange:
         except OSError:
             shutil.rmtree(above, ignore_errors=True)
             raise
-        return staged
 
 
 def exchange_folders(one: Path, other: Path) -> None:

@@ -33,7 +33,7 @@ def made(root: Path) -> Path:
 
 
 def exchange_in(root: Path, how: Callable[[Path, Path], None] = exchange_folders) -> FolderExchange:
-    return FolderExchange(DurableFiles(), root / "staging", None, how)
+    return FolderExchange(DurableFiles(), root / "data", root / "staging", None, how)
 
 
 def test_the_files_of_a_folder_are_replaced_and_the_former_ones_removed(tmp_path: Path) -> None:

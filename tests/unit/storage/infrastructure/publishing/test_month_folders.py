@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,13 +12,16 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, Partition
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.compaction import Condition
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
+from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
+from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
 from marketpipe.storage.infrastructure.publishing.folder_exchange import FolderExchange
 from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
 from tests.support.bar_stores import at
-from tests.support.builders import day
+from tests.support.builders import CALENDAR, day
 from tests.support.store_on_disk import StoreOnDisk, recorded_as_stored, tree
 
 JANUARY = MonthPartition(Symbol("AAPL"), 2024, 1)
@@ -43,7 +47,7 @@ def unsupported(one: Path, other: Path) -> None:
 
 
 def without_exchange(store: StoreOnDisk) -> MonthFolders:
-    exchange = FolderExchange(store.files, store.layout.revisions, None, unsupported)
+    exchange = FolderExchange(store.files, store.layout.data, store.layout.revisions, None, unsupported)
     return MonthFolders(store.layout, store.files, exchange, nullcontext)
 
 
@@ -202,6 +206,24 @@ def test_other_files_of_a_folder_stay_where_they_are(store: StoreOnDisk) -> None
     assert notes.read_text() == "mine"
     notes.unlink()
     assert with_times(store) == before
+
+
+@pytest.mark.parametrize("added", [None, "day=31.parquet", "notes.txt"])
+def test_the_former_folder_that_a_crash_left_stays_if_another_program_had_just_added_to_it(
+    store: StoreOnDisk, added: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere, left = store.root / "elsewhere", store.layout.revisions / ".exchange.999999999-1.tmp"
+    shutil.copytree(store.layout.data, elsewhere)
+    store.compact("AAPL")
+    shutil.move(elsewhere, left)
+    if added is not None:
+        (left / FOLDER / added).write_bytes(b"added")
+
+    store.months.sweep()
+    ParquetStoredFiles(store.layout, SameThread, FigureCalculator(CALENDAR)).remove_leftover(f"revisions/{left.name}")
+
+    assert left.exists() is (added is not None)
+    assert (f"{FOLDER}/{added}; copy what you need of it" in caplog.text) is (added is not None)
 
 
 def test_a_damaged_month_file_is_named_and_stays(store: StoreOnDisk) -> None:
