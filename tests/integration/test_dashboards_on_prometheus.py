@@ -144,6 +144,7 @@ def _pipeline(root: Path, provider: FaultyProvider, **metrics: Any) -> Iterator[
         provider.dates[0],
         provider.dates[-1],
         provider="alpaca",
+        read_copies="parquet",
         alpaca=ClientConfig(base_url=provider.url, rate_limit_per_min=PER_MINUTE),
         metrics={"store": STORE, "refresh_seconds": 1, **metrics},
     )
@@ -239,7 +240,7 @@ def _of_the_store(seen: Observed) -> dict[str, list[Values]]:
         "Suspect symbol-days by reason": [suspicions],
         "Overdue symbol-days": [{f"{STORE} missing": 1, f"{STORE} suspect": seen.health.suspect or 0}],
         "Files that are gone": [of_store(0)],
-        "Stale aggregates": [of_store(0)],
+        "Stale aggregates": [of_store(0), of_store(0)],
         "Free disk space": [of_store(pytest.approx(_free_share(seen), abs=0.05))],
         "Size of the bars": [of_store(size)],
         "Leased symbol-days": [of_store(0)],
