@@ -1,6 +1,7 @@
-"""Where every file of a store is, and what its folders contain: the only module that knows names and paths.
+"""Where every file of a store is, and what its folders contain.
 
-``StoreLayout`` computes paths, and ``scan_day_files`` is the one scanner of day files. No file is opened here.
+``StoreLayout`` computes paths, and ``scan_day_files`` is the one scanner of day files. It opens no file but the month
+file of a compacted month, whose end names its days.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ ATTEMPTS: Final = 50
 T = TypeVar("T")
 
 
-def in_folder(folder: str, look: Callable[[int], T], *, counts: Callable[[T], bool] = lambda _: False) -> T | None:
-    """Return what ``look`` returns, given the descriptor of a folder; None if there is no such folder, or a link.
+def in_folder(folder: str, read: Callable[[int], T], *, counts: Callable[[T], bool] = lambda _: False) -> T | None:
+    """Return what ``read`` returns, given the descriptor of a folder; None if there is no such folder, or a link.
 
     It is called again if the folder has left its place meanwhile, unless what it returned ``counts`` all the same.
     Raises ``OSError``, and ``StorageError`` if the folder never stays.
@@ -39,7 +39,7 @@ def in_folder(folder: str, look: Callable[[int], T], *, counts: Callable[[T], bo
         except (FileNotFoundError, NotADirectoryError):  # a link is no directory
             return None
         try:
-            found = look(descriptor)
+            found = read(descriptor)
             if counts(found) or _is_in_place(folder, descriptor):
                 return found
         finally:
@@ -140,9 +140,7 @@ def _parts_of(opened: int, folder: str) -> dict[str, DayPart]:
     try:
         return parts_of(opened)
     except MonthFileDamaged as error:
-        raise PartitionUnreadableError(
-            f"{path} is damaged: {error}. Move it away: the next ingestion requests its days again"
-        ) from error
+        raise PartitionUnreadableError(f"{path} {error.problem}") from error
 
 
 def _opened(name: str, descriptor: int) -> int:

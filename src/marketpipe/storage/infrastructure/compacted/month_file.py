@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from marketpipe.storage.infrastructure.compacted.parquet_end import LENGTH_AND_MAGIC, footer_length
+
 MONTH_FILE: Final = "days.parquet"
 """In the folder of a month."""
-MAGIC, LENGTH_AND_MAGIC = b"PAR1", 8
-"""What a Parquet file ends with, and the bytes behind its footer: its length, and the end."""
 KEY: Final = "marketpipe.days"
 KEY_AND_TYPE: Final = KEY.encode() + b"\x18"
 """As Thrift writes it: the value follows as a string, the second field of an entry."""
@@ -41,6 +41,11 @@ class DayPart(NamedTuple):
 class MonthFileDamaged(ValueError):
     """What has the name of a month file does not name the days in it."""
 
+    @property
+    def problem(self) -> str:
+        """What to say of the file, and what to do: the end of a sentence that begins with its path."""
+        return f"is damaged: {self}. Move it away: the next ingestion requests its days again"
+
 
 def month_file(days: Sequence[StoredDayFile], metadata: Mapping[str, str]) -> bytes:
     """Return the month file of these day files, ascending. Raises ``NotAFooter`` for files that cannot be joined."""
@@ -64,8 +69,8 @@ def parts_at_the_end(end: bytes, size: int) -> dict[str, DayPart]:
         name = f"day={day}.parquet"
         found[name] = DayPart(name, offset, length, modified_ns)
         offset, before = offset + length, day
-    footer = int.from_bytes(end[-8:-4], "little")
-    if end[-4:] != MAGIC or offset + footer + LENGTH_AND_MAGIC != size:
+    footer = footer_length(end)
+    if footer is None or offset + footer + LENGTH_AND_MAGIC != size:
         raise MonthFileDamaged("the days that its end names are not what it consists of")
     return found
 

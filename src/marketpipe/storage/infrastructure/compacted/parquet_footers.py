@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-MAGIC: Final = b"PAR1"
-LENGTH_AND_MAGIC: Final = 8
-"""The bytes behind a footer: its length, and the end of the file."""
+from marketpipe.storage.infrastructure.compacted.parquet_end import LENGTH_AND_MAGIC, MAGIC, footer_length
 
 TRUE, FALSE, BYTE, INT_16, INT_32, INT_64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 INTEGERS: Final = frozenset({INT_16, INT_32, INT_64})
@@ -38,11 +36,11 @@ class NotAFooter(ValueError):
 
 def footer_of(content: bytes) -> bytes:
     """Return the footer of a Parquet file. Raises ``NotAFooter``."""
-    length = int.from_bytes(content[-8:-4], "little")
-    start = len(content) - LENGTH_AND_MAGIC - length
-    if content[:4] != MAGIC or content[-4:] != MAGIC or start < len(MAGIC):
+    length = footer_length(content)
+    start = -1 if length is None else len(content) - LENGTH_AND_MAGIC - length
+    if not content.startswith(MAGIC) or start < len(MAGIC):
         raise NotAFooter("it is not a Parquet file")
-    return content[start:-8]
+    return content[start:-LENGTH_AND_MAGIC]
 
 
 def joined_footer(files: Sequence[bytes], key_values: Mapping[str, str]) -> bytes:

@@ -66,7 +66,7 @@ def problem_of(month: MonthPartition, content: bytes) -> str | None:
         if identity is not None and is_intact(content, metadata(month, identity)):
             return None
     except MonthFileDamaged as error:
-        return f"is damaged: {error}. Move it away: the next ingestion requests its days again"
+        return error.problem
     except PartitionUnreadableError:
         pass
     return (

@@ -122,7 +122,7 @@ class DurableFiles:
             with self._recorder.recorded({path: ABSENT} if self._recorder.records(path) else {}):
                 path.unlink(missing_ok=True)
 
-    def claim(self, folder: Path) -> None:
+    def announce(self, folder: Path) -> None:
         """Show other processes that files are staged below the root of this folder, until ``close``.
 
         Raises ``StorageError`` if a folder on the way is a link.

@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
@@ -74,7 +74,7 @@ class FolderExchange:
         ``is_as_expected`` is called with the place of the former folder after the exchange. If it returns False, or if
         it raises an error, the folder gets its place back.
         """
-        self._files.claim(folder)
+        self._files.announce(folder)
         with _translated(folder):
             above = self._staging_folder()
             staged = above / folder.relative_to(self._data)
@@ -109,7 +109,7 @@ class FolderExchange:
     def _staging_folder(self) -> Path:
         """Make a temporary folder, for one exchange."""
         self._staging.mkdir(parents=True, exist_ok=True)
-        self._files.claim(self._staging)
+        self._files.announce(self._staging)
         if not self._swept:
             self.sweep()
         above = self._staging / temporary_name(STAGING)
@@ -131,11 +131,14 @@ class FolderExchange:
             raise
 
 
-def exchange_folders(one: Path, other: Path) -> None:
-    """Exchange two folders: each has the name of the other afterwards. Raises ``OSError``."""
+def exchange_folders(one: Path, other: Path, library: Any = None) -> None:
+    """Exchange two folders: each has the name of the other afterwards. ``library`` is that of C.
+
+    Raises ``OSError``.
+    """
     import ctypes  # here: only a compaction needs it
 
-    library = ctypes.CDLL(None, use_errno=True)
+    library = library or ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(one), os.fsencode(other)
     try:
         if sys.platform == "darwin":

@@ -33,7 +33,7 @@ NewLock = Callable[[], AbstractContextManager[None]]
 CHANGED_MEANWHILE = "another program changed its folder meanwhile; try again"
 
 
-class Stamp(NamedTuple):
+class FolderEntry(NamedTuple):
     """What changes if what has a name in a folder is changed."""
 
     inode: int
@@ -65,7 +65,7 @@ class MonthFolders:
         folder = self._layout.month(month)
         refuse_links(self._layout.data, month.folder)
         with translating(folder):
-            before = in_folder(str(folder), _stamps) or {}
+            before = in_folder(str(folder), _entries) or {}
         if len([name for name in before if DAY_NAME.fullmatch(name)]) + (MONTH_FILE in before) < 2:
             return CompactedMonth(month, Condition.UNCHANGED) if MONTH_FILE in before else None
         try:
@@ -77,7 +77,7 @@ class MonthFolders:
             content = joined(month, days, recorded, identity)
         except PartitionUnreadableError as error:
             return CompactedMonth.skipped(month, str(error))
-        sizes = sum(stamp.size for stamp in before.values()), len(content)
+        sizes = sum(entry.size for entry in before.values()), len(content)
         done = CompactedMonth(month, Condition.CHANGED, len(before), 1, *sizes)
         if dry_run:
             return done
@@ -92,7 +92,7 @@ class MonthFolders:
         refuse_links(self._layout.data, month.folder)
         with self._lock():
             with translating(folder):
-                before = in_folder(str(folder), _stamps) or {}
+                before = in_folder(str(folder), _entries) or {}
             if MONTH_FILE not in before:  # another thread or process was faster
                 return None
             days = self._days_to_write(folder, before)
@@ -101,7 +101,7 @@ class MonthFolders:
                 self._expand(folder, days, before)
             return CompactedMonth(month, Condition.CHANGED, 1, len(days), *sizes)
 
-    def _replaced(self, folder: Path, whole: StoredDayFile, before: Mapping[str, Stamp]) -> bool:
+    def _replaced(self, folder: Path, whole: StoredDayFile, before: Mapping[str, FolderEntry]) -> bool:
         with self._lock():
             outcome = self._exchange.replace(folder, [whole], partial(_is_still, before))
         if outcome is Exchanged.UNSUPPORTED:
@@ -112,7 +112,7 @@ class MonthFolders:
             )
         return outcome is Exchanged.DONE
 
-    def _expand(self, folder: Path, days: Sequence[StoredDayFile], before: Mapping[str, Stamp]) -> None:
+    def _expand(self, folder: Path, days: Sequence[StoredDayFile], before: Mapping[str, FolderEntry]) -> None:
         outcome = Exchanged.UNSUPPORTED
         if before.keys() == {MONTH_FILE}:  # other files in the folder must stay
             outcome = self._exchange.replace(folder, days, partial(_is_still, before))
@@ -127,7 +127,7 @@ class MonthFolders:
             self._files.confirm([folder / MONTH_FILE])
 
     @staticmethod
-    def _days_to_write(folder: Path, before: Mapping[str, Stamp]) -> list[StoredDayFile]:
+    def _days_to_write(folder: Path, before: Mapping[str, FolderEntry]) -> list[StoredDayFile]:
         """Return the days of a month file that are not files too."""
         path = folder / MONTH_FILE
         with translating(path):
@@ -135,33 +135,32 @@ class MonthFolders:
         try:
             return [day for day in days_in(b"" if found is None else found[0]) if day.name not in before]
         except MonthFileDamaged as error:
-            raise PartitionUnreadableError(
-                f"{path} is damaged: {error}. Move it away: the next ingestion requests its days again"
-            ) from error
+            raise PartitionUnreadableError(f"{path} {error.problem}") from error
 
     def _days(self, month: MonthPartition) -> list[StoredDayFile]:
         paths = self._layout.day_files(month)
         with translating(self._layout.month(month)):
             return [day for path in paths if (day := read_day(str(path))) is not None]
 
-    def _foreign(self, names: Mapping[str, Stamp]) -> str | None:
-        for name, stamp in sorted(names.items()):
+    def _foreign(self, names: Mapping[str, FolderEntry]) -> str | None:
+        for name, entry in sorted(names.items()):
             if is_left_behind(name, self._layout.data):
                 continue
             if is_temporary(name):
                 return f"{name} is being written in its folder"
-            if not stamp.is_file or not (name == MONTH_FILE or DAY_NAME.fullmatch(name)):
+            if not entry.is_file or not (name == MONTH_FILE or DAY_NAME.fullmatch(name)):
                 return f"{name} in its folder is not a file of the store: move it away"
         return None
 
 
-def _stamps(descriptor: int) -> dict[str, Stamp]:
+def _entries(descriptor: int) -> dict[str, FolderEntry]:
     with os.scandir(descriptor) as entries:
         found = ((entry.name, entry.stat(follow_symlinks=False)) for entry in entries)
         return {
-            name: Stamp(each.st_ino, each.st_size, each.st_mtime_ns, stat.S_ISREG(each.st_mode)) for name, each in found
+            name: FolderEntry(each.st_ino, each.st_size, each.st_mtime_ns, stat.S_ISREG(each.st_mode))
+            for name, each in found
         }
 
 
-def _is_still(before: Mapping[str, Stamp], folder: Path) -> bool:
-    return in_folder(str(folder), _stamps) == before
+def _is_still(before: Mapping[str, FolderEntry], folder: Path) -> bool:
+    return in_folder(str(folder), _entries) == before

@@ -56,9 +56,7 @@ def bars_of_days(folder: str, names: Collection[str], columns: pa.Schema) -> pa.
     try:
         parts = parts_at_the_end(content[max(0, content.size - END_BYTES) :].to_pybytes(), content.size)
     except MonthFileDamaged as error:
-        raise PartitionUnreadableError(
-            f"{path} is damaged: {error}. Move it away: the next ingestion requests its days again"
-        ) from error
+        raise PartitionUnreadableError(f"{path} {error.problem}") from error
     groups = [number for number, name in enumerate(parts) if name in names]
     return bars_in(content, path, columns, groups) if groups else columns.empty_table()
 

@@ -95,6 +95,16 @@ def test_another_error_names_the_folder_and_changes_nothing(tmp_path: Path, code
     assert contents(tmp_path / "staging") == {}
 
 
+def test_a_system_without_the_call_cannot_exchange_folders(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+
+    def exchange(one: Path, other: Path) -> None:
+        exchange_folders(one, other, object())
+
+    assert exchange_in(tmp_path, exchange).replace(folder, NEW, lambda _: True) is Exchanged.UNSUPPORTED
+    assert contents(folder) == OLD
+
+
 def test_the_new_files_are_synced_before_the_exchange_and_both_folders_before_the_former_files_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,3 +200,20 @@ def test_a_query_beside_undoing_a_compaction_without_exchange_has_each_bar_once(
     found = UndoneInSteps(store, lambda: None).run("SELECT count(*) AS bars FROM bars")
 
     assert (found["bars"].to_pylist(), len(asked)) == ([3], 2)
+
+
+@pytest.mark.parametrize("other_file", [None, "notes.txt"])
+def test_a_query_beside_undoing_a_compaction_runs_again(tmp_path: Path, other_file: str | None) -> None:
+    store, times = StoreOnDisk(tmp_path), list[int]()
+    store.keep(*((day("AAPL", f"2024-01-0{number}"), [at(0)]) for number in (2, 3, 4)))
+    store.compact("AAPL")
+    if other_file is not None:
+        (store.layout.month(JANUARY) / other_file).write_text("mine")
+
+    def undo() -> None:
+        times.append(1)
+        store.months.expand(JANUARY)
+
+    found = _DisturbedQuery(store, undo).run("SELECT count(*) AS bars FROM bars")
+
+    assert (found["bars"].to_pylist(), len(times)) == ([3], 2)
