@@ -204,10 +204,9 @@ def _new_alpaca(
         shared_in=config.state_path.with_name(f"rate-limit-alpaca-{account}"),
     )
     http = HttpExchange(alpaca.base_url, alpaca_auth(keys.key, keys.secret))
-    client = AlpacaClient(_alpaca_capabilities(config), http, limiter, clock, publish=publish)
-    if config.executor != PROCESSES:  # each would have the machine code's 100 MB, and none waits for another's lock
-        client.fast_pages = FastPages()
-    return client
+    # worker processes do without: each would have the machine code's 100 MB, and none waits for another's lock
+    fast = None if config.executor == PROCESSES else FastPages()
+    return AlpacaClient(_alpaca_capabilities(config), http, limiter, clock, publish=publish, fast_pages=fast)
 
 
 def _registered_factory(name: str) -> Callable[[ProviderContext], MarketDataProvider]:

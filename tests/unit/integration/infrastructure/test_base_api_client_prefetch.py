@@ -67,7 +67,7 @@ class FormerHook(BaseApiClient):
     endpoint_path = AlpacaClient.endpoint_path
     build_request_params = AlpacaClient.build_request_params
     parse_response = AlpacaClient.parse_response
-    fast_pages = None
+    _fast_pages = None
 
     def cursor_in(self, body: bytes) -> str | None:
         return "b" if b'"b"' in body else None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import BARS_PER_PAGE
 from marketpipe.integration.infrastructure.alpaca.fast_pages import FastPages
 from marketpipe.integration.infrastructure.alpaca.response_parser import ResponseParser
 from marketpipe.integration.infrastructure.auth import HeaderTokenAuth
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
-from marketpipe.integration.infrastructure.rate_limiter import RateLimitReport
-from marketpipe.integration.infrastructure.retry import classify_status, provider_message
+from marketpipe.integration.infrastructure.http_exchange import HttpExchange
+from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport
+from marketpipe.integration.infrastructure.retry import RetryPolicy, classify_status, provider_message
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (
     CredentialsError,
@@ -22,7 +24,8 @@ from marketpipe.shared_kernel.domain.errors import (
     SymbolRefusedError,
 )
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
+from marketpipe.shared_kernel.events import Event
 
 TIMEFRAMES = {Timeframe.MINUTE_1: "1Min", Timeframe.DAY_1: "1Day"}
 LONGEST_END = 512
@@ -36,12 +39,22 @@ def alpaca_auth(key: str, secret: str) -> HeaderTokenAuth:
 
 
 class AlpacaClient(BaseApiClient):
-    """Fetches historical minute bars and official daily bars from Alpaca's endpoint for many symbols.
+    """Fetches historical minute bars and official daily bars from Alpaca's endpoint for many symbols."""
 
-    ``fast_pages``, if set, reads usual pages in less time.
-    """
-
-    fast_pages: FastPages | None = None
+    def __init__(
+        self,
+        capabilities: ProviderCapabilities,
+        http: HttpExchange,
+        limiter: RateLimiter,
+        clock: Clock,
+        *,
+        retry: RetryPolicy | None = None,
+        publish: Callable[[Event], None] = lambda _: None,
+        fast_pages: FastPages | None = None,
+    ) -> None:
+        """``fast_pages`` reads usual pages in less time; None: all pages are read in the usual way."""
+        super().__init__(capabilities, http, limiter, clock, retry=retry, publish=publish)
+        self._fast_pages = fast_pages
 
     def endpoint_path(self, request: BarsRequest) -> str:  # noqa: ARG002 - one path for every request
         return "/v2/stocks/bars"
@@ -66,7 +79,7 @@ class AlpacaClient(BaseApiClient):
         return params if cursor is None else {**params, "page_token": cursor}
 
     def parse_response(self, request: BarsRequest, body: bytes) -> RawMarketData:
-        return ResponseParser(request.symbols, request.timeframe, self.fast_pages).parse(body)
+        return ResponseParser(request.symbols, request.timeframe, self._fast_pages).parse(body)
 
     def peek_next_cursor(self, body: bytes) -> str | None:
         """Return the token if it ends the body, where Alpaca writes it, and has none but its usual characters."""

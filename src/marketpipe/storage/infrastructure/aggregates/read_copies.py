@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import accumulate
 from typing import Final
@@ -143,7 +143,7 @@ class ReadCopy:
             self.sources.get(str(month), "")
         )
 
-    def bars(self, columns: pa.Schema = BAR_SCHEMA, days: Collection[int] | None = None) -> pa.Table:
+    def bars(self, columns: pa.Schema = BAR_SCHEMA, days: range | None = None) -> pa.Table:
         """Return these columns of the days, or of all. Days that it does not have are left out."""
         with decoding(self.path):
             if isinstance(self.source, pq.ParquetFile):
@@ -165,7 +165,7 @@ class ReadCopy:
             raise PartitionUnreadableError(f"{self.path} is damaged: its bars are not those that were written")
         return found
 
-    def _of_days(self, bars: pa.Table, rows: Rows, days: Collection[int]) -> pa.Table:
+    def _of_days(self, bars: pa.Table, rows: Rows, days: range) -> pa.Table:
         ends = dict(zip(rows, accumulate(rows.values()), strict=True))
         wanted = [day for day in rows if day in days]
         if len(wanted) == len(rows):
@@ -234,7 +234,7 @@ class FreshCopy:
             return None
         return copy if is_same else None
 
-    def bars(self, columns: pa.Schema, days: Collection[int] | None = None, *, mapped: bool = True) -> pa.Table | None:
+    def bars(self, columns: pa.Schema, days: range | None = None, *, mapped: bool = True) -> pa.Table | None:
         """Return these columns of the days, or of all; None if it is torn, or was replaced meanwhile."""
         try:
             copy = self.opened(mapped=mapped)

@@ -139,7 +139,10 @@ class StoredMinutes:
         copy, between = FreshCopies(self._layout).of(month), range(days[0], days[-1] + 1)
         if copy is None or (opened := copy.opened()) is None:
             return None
-        return copy.bars(columns, between) if [day for day in opened.rows if day in between] == [*days] else None
+        try:
+            return opened.bars(columns, between) if [day for day in opened.rows if day in between] == [*days] else None
+        except PartitionUnreadableError:  # torn, which is as good as none
+            return None
 
     def _parts(self, wanted: BarRange, copies: FreshCopies) -> Iterator[MonthPart]:
         for month, days in wanted.months():
