@@ -6,7 +6,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+from typing import Final, Literal, cast, get_args
 
 from attrs import evolve
 
@@ -30,10 +30,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 
-from . import composition, derived
-
-if TYPE_CHECKING:
-    from marketpipe.ingestion.application.ingestion_planner import GapFinder
+from . import composition, coverage_parts, derived
 
 Complete = Literal["ignore", "warn", "require"]
 IGNORE, WARN, REQUIRE = CHOICES = cast(tuple[Complete, Complete, Complete], get_args(Complete))
@@ -176,15 +173,15 @@ def _planned(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list[
     """Return what a plan would request; aggregates that are stored have the bars of a file that was lost since."""
     layout = composition.layout(parts)
     reads_minutes = [symbol for symbol in scope.symbols if not layout.has_aggregates(symbol, timeframe)]
-    finder = new_gap_finder(parts)
+    finder = coverage_parts.new_gap_finder(parts)
     return finder.gaps(scope, reads_minutes, by_day=not timeframe.is_intraday)
 
 
 def _required(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list[Gap]:
     state = composition.known_state(parts)
-    assessed = composition.assessor(parts, state).assess(scope)
+    assessed = coverage_parts.assessor(parts, state).assess(scope)
     found = [gap for symbol in assessed for gap in symbol.gaps() if gap.finding.verdict in REFUSED]
-    return found if timeframe.is_intraday else new_gap_finder(parts).without_days(scope, found)
+    return found if timeframe.is_intraday else coverage_parts.new_gap_finder(parts).without_days(scope, found)
 
 
 def _not_stored_yet(parts: Parts, scope: IngestionScope, timeframe: Timeframe, as_of: Timestamp) -> list[Gap]:
@@ -197,7 +194,7 @@ def _not_stored_yet(parts: Parts, scope: IngestionScope, timeframe: Timeframe, a
             now |= loader.official_dates(symbol, scope.first, scope.last)
             then |= loader.official_dates(symbol, scope.first, scope.last, as_of)
         found[symbol] = dict.fromkeys(now - then, late)
-    return new_gap_finder(parts).gaps_on(scope, found)
+    return coverage_parts.new_gap_finder(parts).gaps_on(scope, found)
 
 
 def _described(parts: Parts, scope: IngestionScope, gaps: Sequence[Gap]) -> str:
@@ -231,12 +228,3 @@ def _warn(message: str) -> None:
     while (above := frame.f_back) is not None and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
         frame, level = above, level + 1
     warnings.warn(message, IncompleteWarning, stacklevel=level)
-
-
-def new_gap_finder(parts: Parts) -> GapFinder:
-    from marketpipe.ingestion.application.ingestion_planner import GapFinder
-
-    recorded, stored = composition.known_state(parts), composition.inventory(parts)
-    days = composition.stored_official_days(parts, recorded) if composition.holds_imported_bars(recorded) else None
-    known = recorded.checkpoints, stored, parts.clock, days
-    return GapFinder(composition.calendar(parts), composition.finality(parts), *known)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve
+from attrs import evolve
 
 from marketpipe.config import PROCESSES, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
@@ -39,7 +39,6 @@ from marketpipe.validation.domain.business_rules import RuleBook
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.batch_runner import BatchRunner
-    from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
     from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
     from marketpipe.ingestion.application.leases import LeaseGuard
@@ -186,27 +185,6 @@ def planner(parts: Parts, recorded: IngestionState) -> IngestionPlanner:
     return IngestionPlanner(scheduler, recorded.checkpoints, recorded.statistics, inventory(parts), parts.clock)
 
 
-@once
-def assessor(parts: Parts, recorded: SQLiteState) -> CoverageAssessor:
-    from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
-    from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds
-    from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
-
-    thresholds, given = CoverageThresholds(**asdict(parts.config.coverage)), parts.config.calendar.halts
-    halts = (TradingHalt(each.trading_date, each.start, each.end, frozenset(each.symbols)) for each in given)
-    return CoverageAssessor(
-        calendar(parts),
-        finality(parts),
-        recorded.checkpoints,
-        inventory(parts),
-        parts.clock,
-        thresholds,
-        (*KNOWN_HALTS, *halts),
-        stored_official_days(parts, recorded),
-        partial(holds_imported_bars, recorded),
-    )
-
-
 def known_identity(parts: Parts) -> DatasetIdentity | None:
     """Return the dataset that the minute bars name, or else the one on record; None before anything was stored."""
     recorded = known_state(parts).dataset()
@@ -351,8 +329,16 @@ def new_bar_store(parts: Parts, identity: DatasetIdentity) -> BarStore:
     from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
     writer, register = ParquetWriter(parts.config.compression), RecordedVersions(state(parts).checkpoints)
-    store = layout(parts), identity, writer, files(parts)
-    return PartitionManager(*store, parts.clock, register, figure_calculator(parts), partial(month_folders, parts))
+    return PartitionManager(
+        layout(parts),
+        identity,
+        writer,
+        files(parts),
+        parts.clock,
+        register,
+        figure_calculator(parts),
+        partial(month_folders, parts),
+    )
 
 
 @once

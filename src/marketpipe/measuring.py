@@ -31,7 +31,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate, TradingSession
 
 from . import composition
-from .completeness import new_gap_finder
+from .coverage_parts import new_gap_finder
 
 FILES, COVERAGE = series.PARTS
 ASSESSMENT = "coverage_assessment"

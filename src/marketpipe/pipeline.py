@@ -40,7 +40,7 @@ from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 
-from . import completeness, composition, derived, monitoring, side_rings
+from . import completeness, composition, coverage_parts, derived, monitoring, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -336,7 +336,7 @@ class Pipeline(ImportingStore):
         return recent_sessions(composition.calendar(self._parts), start, newest)
 
     def _suspect_days(self, scope: IngestionScope) -> frozenset[SymbolDay]:
-        return composition.assessor(self._parts, composition.known_state(self._parts)).suspect(scope)
+        return coverage_parts.assessor(self._parts, composition.known_state(self._parts)).suspect(scope)
 
     def _ingest(
         self,

@@ -101,8 +101,9 @@ def load(
         completeness.refuse_without_minutes(self._parts, scope, moment)
     scanned = derived.scanned_from_now_on(self._parts)  # the check scans what then is read
     completeness.check(self._parts, scope, length, required, selection.session, moment)
-    asked = scope.symbols, scope.first, scope.last, length, moment, wanted, selection
-    bars = derived.loader(self._parts).load(*asked, scanned)
+    bars = derived.loader(self._parts).load(
+        scope.symbols, scope.first, scope.last, length, moment, wanted, selection, scanned
+    )
     if not len(bars):
         completeness.refuse_unmade(self._parts, scope.symbols, length)
     return bars

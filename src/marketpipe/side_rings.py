@@ -40,7 +40,7 @@ from marketpipe.shared_kernel.events import (
 from marketpipe.storage.domain.integrity import IntegrityProblem, StoreArea
 from marketpipe.validation.domain.business_rules import RuleBook
 
-from . import composition
+from . import composition, coverage_parts
 
 LONGEST_WAIT_SECONDS = 120.0
 """To store a request takes some seconds."""
@@ -81,7 +81,7 @@ def official_days(parts: Parts) -> OfficialDaysCoordinator:
         bus,
         parts.clock,
         bisection,
-        lambda scope: composition.assessor(parts, recorded).disagreeing(scope),
+        lambda scope: coverage_parts.assessor(parts, recorded).disagreeing(scope),
         composition.store_lock(parts, "official-requests", waits=True, longest_wait_seconds=TURN_SECONDS).acquired,
     )
     bus.subscribe_lazily(OfficialDaysRequested, lambda: official_fetcher(parts).on_official_days_requested)

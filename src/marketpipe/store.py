@@ -55,6 +55,7 @@ from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 from . import compacting, composition, derived, dropping, exports, monitoring, reading, reporting, side_rings
+from .coverage_parts import assessor
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -169,7 +170,7 @@ class Store:
         scope = self._known_scope(symbols, start, end)
         if symbols is not None:
             refuse_unknown(scope.symbols, self._named_symbols(), self._config.output_path)
-        assessed = composition.assessor(self._parts, composition.known_state(self._parts)).assess(
+        assessed = assessor(self._parts, composition.known_state(self._parts)).assess(
             scope, imported_spans(self._parts, has_start=start is not None, has_end=end is not None), *watch
         )
         recorded = side_rings.new_recorded_files(self._parts, composition.new_stored_files(self._parts))
