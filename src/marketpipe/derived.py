@@ -91,7 +91,11 @@ def has_copies(parts: Parts) -> bool:
 
 @once
 def subscribe_aggregates_ahead(parts: Parts) -> None:
-    """Let the process that stores bars make aggregates of them, after the handlers of the ring. See ADR 0045."""
+    """Let the process that stores bars make aggregates of them. See ADR 0045.
+
+    To be called after ``subscribe_ring``: handlers are called in the order in which they were subscribed, and what is
+    made has to come after what is stored and recorded.
+    """
     copies = [Timeframe.MINUTE_1] if makes_copies(parts) else []
     kept = *parts.config.timeframes, *composition.layout(parts).timeframes(), *copies
     timeframes = tuple(dict.fromkeys(Timeframe.DAY_1 if each.is_made_of_days else each for each in kept))

@@ -30,6 +30,7 @@ from marketpipe.shared_kernel.domain.trading_date import NumpyDate, SessionKind,
 
 FEEDS = ("sip", "iex", "otc")
 FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path", "copies_path")
+# the formats are those of ``store_layout.COPY_FORMATS``, which the configuration may not import
 READ_COPIES = NO_COPIES, PARQUET_COPIES, ARROW_COPIES = ("none", "parquet", "arrow")
 EXECUTORS = THREADS, PROCESSES = ("threads", "processes")
 ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
@@ -186,7 +187,7 @@ class StoreConfig:
     official_path: Path = values.place(Factory(_official_place, takes_self=True))
     """Folder of the exchange's official daily bars."""
     copies_path: Path = values.place(Factory(partial(beside_data, "copies"), takes_self=True))
-    """Folder of the read copies. It can be deleted at any time: 'marketpipe aggregate' makes them again."""
+    """Folder of the read copies. It can be deleted at any time: 'marketpipe aggregate' makes configured ones again."""
     state_path: Path = values.place(Factory(_state_place, takes_self=True))
     """SQLite file with jobs, checkpoints and leases, on a disk of this machine."""
     compression: str = setting(values.one_of("zstd", "snappy"), "zstd")

@@ -176,7 +176,7 @@ const VIEWS = {
     const problems = rows.some((one) => one.stale + one.absent);
     content.replaceChildren(
       note(rows.length
-        ? problems ? "‘marketpipe aggregate’ brings these files up to date with their minutes. Until then, queries and loads make bars of an absent file from the minutes, and read day files in the place of a read copy." : "All aggregates agree with their minutes."
+        ? problems ? "‘marketpipe aggregate’ brings these files up to date with their minutes (read copies that are not configured: with ‘--timeframes 1m’). Until then, queries and loads make bars of an absent file from the minutes, and read day files in the place of a read copy." : "All aggregates agree with their minutes."
         : "No timeframe is configured, and none was ever aggregated. Queries and loads make their bars from the minutes."),
       dataTable("Timeframes", [
         { title: "Timeframe", value: (one) => one.timeframe },

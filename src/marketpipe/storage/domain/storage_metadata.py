@@ -110,7 +110,11 @@ class AggregationReport:
         return not self.failures
 
     def with_prepared(self, files: int) -> AggregationReport:
-        """Return the report of a run that made so many files before this refresh, which found them up to date."""
+        """Return the report of a run that made so many files before this refresh, which found them up to date.
+
+        The numbers add up to all files. But which of them were made before is not known: one that was made twice, or
+        was stale again by the time of the refresh, is counted twice as written, if other files were unchanged.
+        """
         found = min(files, self.unchanged)
         return AggregationReport(self.written + found, self.unchanged - found, self.failures)
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from marketpipe.config.classes import READ_COPIES
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -16,6 +17,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, ReadCopy, encode_copy
+from marketpipe.storage.infrastructure.store_layout import COPY_FORMATS
 from marketpipe.testing import bar, bar_table
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
@@ -44,6 +46,10 @@ def with_bytes(path: Path, content: bytes) -> None:
     found = path.stat()
     path.write_bytes(content)
     os.utime(path, ns=(found.st_mtime_ns, found.st_mtime_ns))
+
+
+def test_every_form_can_be_configured_and_no_other() -> None:
+    assert {*READ_COPIES} == {"none", *COPY_FORMATS}
 
 
 @FORMS
