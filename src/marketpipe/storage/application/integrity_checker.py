@@ -21,6 +21,7 @@ from marketpipe.storage.domain.integrity import (
     IntegrityProblem,
     IntegrityReport,
     StoreArea,
+    dates_made_of_others,
     lost_file,
     problem_of,
 )
@@ -85,7 +86,7 @@ class IntegrityChecker:
             problem = finding.problem
             counts.problems.append(problem)
             if finding.file and finding.file.area in MADE_AGAIN:
-                self._files.invalidate(finding.file)
+                self._distrust(finding.file, problem.damage)
             if finding.has_recorded_mark and problem.symbol_day:
                 suspect[problem.symbol_day.trading_date] = problem.reason
             elif problem.path.startswith(QUARANTINED) and (dates := self._files.dates_of(problem.path)):
@@ -94,6 +95,13 @@ class IntegrityChecker:
         if suspect:
             self._register.mark_suspect(symbol, suspect)
         counts.marked_suspect += len(suspect)
+
+    def _distrust(self, file: CheckedFile, damage: Damage) -> None:
+        """Only a whole file keeps what it was made of months whose minutes are gone."""
+        if damage is Damage.STALE:
+            self._files.doubt(file)
+        else:
+            self._files.invalidate(file)
 
     def freeze(
         self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate, session: SessionKind | None
@@ -139,11 +147,16 @@ class IntegrityChecker:
     ) -> list[FileFinding]:
         """Read the files of some areas, or of all, ``note`` each, and return what differs from the records."""
         recorded, findings = dict(self._register.versions(symbol, first, last)), list[FileFinding]()
+        made, stored = list[CheckedFile](), {date: {version.sha256} for date, version in recorded.items()}
         digests, others = frozenset(version.sha256 for version in recorded.values()), list[CheckedFile]()
         for file in self._files.check(symbol, first, last, *areas, proven=digests):
             note(file)
             if file.area in WITH_DIGESTS:
                 others.append(file)
+            if file.sources:
+                made.append(file)
+            if file.symbol_day:
+                stored.setdefault(file.symbol_day.trading_date, set()).add(file.sha256)
             record = recorded.pop(file.symbol_day.trading_date, None) if file.symbol_day else None
             if problem := problem_of(file, record, self._identity):
                 findings.append(FileFinding(problem, file, record))
@@ -152,7 +165,24 @@ class IntegrityChecker:
             differing = self._recorded.differences(symbol, first, last, others, of_areas)
             known = {finding.problem.path for finding in findings}
             findings += [FileFinding(problem, file) for problem, file in differing if problem.path not in known]
+        known = {finding.problem.path for finding in findings}
+        findings += [found for file in made if file.path not in known and (found := self._stale(file, stored))]
         return findings + [FileFinding(lost_file(SymbolDay(symbol, date))) for date in sorted(recorded)]
+
+    def _stale(self, made: CheckedFile, digests: Mapping[TradingDate, Collection[str]]) -> FileFinding | None:
+        """Return the finding of a file that counts as fresh, and was made of other bytes than these or the recorded.
+
+        What was written beside this check is read again, in the order in which it is written: day files first.
+        """
+        if not (dates := dates_made_of_others(made, digests)):
+            return None
+        stored = {each: self._files.read_again(SymbolDay(made.symbol, each)) for each in dates}
+        now = {each: {*digests[each], file.sha256} for each, file in stored.items() if file is not None}
+        again = self._files.read_path(made.path)
+        if again is None or not (dates := dates_made_of_others(again, now)) or not self._files.is_fresh(again):
+            return None
+        reason = f"was made of other bytes of {dates[0]} than the store has: 'marketpipe aggregate' makes it again"
+        return FileFinding(again.problem_with(Damage.STALE, reason), again)
 
     def _confirmed(self, findings: list[FileFinding]) -> list[FileFinding]:
         """Return the findings that an ingestion beside this check does not explain.

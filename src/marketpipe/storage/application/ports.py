@@ -165,6 +165,12 @@ class StoredFiles(Protocol):
     def invalidate(self, file: CheckedFile) -> None:
         """Make a damaged file count as stale from now on. In a read-only store it has no effect."""
 
+    def doubt(self, file: CheckedFile) -> None:
+        """Make a whole file count as stale unless its digests are those of the day files; see ``invalidate``."""
+
+    def is_fresh(self, file: CheckedFile) -> bool:
+        """Return whether an aggregate or a read copy has the fingerprint of the day files as they are now."""
+
     def stored_days(
         self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
     ) -> Iterator[StoredSymbolDay]:

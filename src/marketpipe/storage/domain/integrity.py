@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -12,6 +13,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import DataPartition, size_and_time_in
+from marketpipe.storage.domain.storage_metadata import DIGITS, digests_by_day
 
 
 class StoreArea(StrEnum):
@@ -33,7 +35,8 @@ REPAIRED_BY: Final = (
 
 class Damage(StrEnum):
     """The kinds of problems. ``FOREIGN`` is a file that is not named as those of a store are; ``ADDED`` is one that is
-    not in a lock, though the lock is of its symbol and dates; ``LEFTOVER`` is one that a process left which is gone.
+    not in a lock, though the lock is of its symbol and dates; ``LEFTOVER`` is one that a process left which is gone;
+    ``STALE`` is an aggregate or a read copy that counts as fresh, and was made of other bytes than the store has.
     """
 
     ALTERED = "altered"
@@ -44,6 +47,7 @@ class Damage(StrEnum):
     FOREIGN = "foreign"
     ADDED = "added"
     LEFTOVER = "leftover"
+    STALE = "stale"
 
 
 @frozen
@@ -61,8 +65,8 @@ class CheckedFile:
     """A file of the store that was read to its last byte.
 
     ``trading_date`` is None for an aggregate; ``dates`` are the first and the last of its bars, None if the file does
-    not state them. ``modified`` is the modification time. ``problem`` is what is wrong with the file itself, whatever
-    was recorded of it.
+    not state them. ``sources`` are the digests of the day files that it was made of, by month. ``modified`` is the
+    modification time. ``problem`` is what is wrong with the file itself, whatever was recorded of it.
     """
 
     area: StoreArea
@@ -76,6 +80,7 @@ class CheckedFile:
     sha256: str
     identity: DatasetIdentity | None = None
     problem: IntegrityProblem | None = None
+    sources: Mapping[str, str] = field(factory=dict, repr=False, eq=False)
 
     @property
     def symbol_day(self) -> SymbolDay | None:
@@ -147,3 +152,14 @@ def _altered(file: CheckedFile, recorded: RecordedVersion) -> str:
     size = f", {file.size_bytes:,} bytes instead of {recorded_size:,}" if differs else ""
     unreadable = f"; the file {file.problem.reason}" if file.problem else ""
     return f"its bytes are not those that were recorded{size}{unreadable}"
+
+
+def dates_made_of_others(file: CheckedFile, digests: Mapping[TradingDate, Collection[str]]) -> list[TradingDate]:
+    """Return the dates of which a file was made from other bytes than those with one of these ``digests``, or of none.
+
+    Dates without digests do not count.
+    """
+    of_days = ((month, digests_by_day(text)) for month, text in file.sources.items())
+    stated = {f"{month}-{day:02d}": digest for month, days in of_days for day, digest in days.items()}
+    of_months = (date for date in digests if str(date)[:7] in file.sources)
+    return sorted(date for date in of_months if stated.get(str(date)) not in {each[:DIGITS] for each in digests[date]})

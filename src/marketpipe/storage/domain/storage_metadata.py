@@ -17,6 +17,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 
 DIGITS: Final = 16
 """Of the 64 of a SHA-256. They are enough to tell two states of a file apart, and a daily file has a year of them."""
+AUCTION: Final = re.compile(r"auction\+(\d+) ", re.ASCII)
 DAY: Final = re.compile(r"(\d\d)=([0-9a-f]+)", re.ASCII)
 
 
@@ -33,6 +34,17 @@ def sources_of_days(digests: str, closing_auction: int | None) -> str:
 def differing_days(one: str, other: str) -> frozenset[int]:
     """Return the days whose digests differ or that only one text has. A text of another form has no days."""
     return frozenset(int(day) for day, _ in {*DAY.findall(one)} ^ {*DAY.findall(other)})
+
+
+def digests_by_day(text: str) -> dict[int, str]:
+    """Return the digests that a text names, by the day of the month."""
+    return {int(day): digest for day, digest in DAY.findall(text)}
+
+
+def closing_auction_in(text: str) -> int | None:
+    """Return which minute counted as closing auction, of a text of daily bars; None if it names none."""
+    found = AUCTION.match(text)
+    return None if found is None else int(found[1])
 
 
 def days_in(text: str) -> tuple[int, ...]:

@@ -247,6 +247,11 @@ class NewVersion:
         """Whether the state has these very bytes: of a file that did not change, or that is healed."""
         return self.recorded is not None and self.recorded.sha256 == self.digest
 
+    @property
+    def heals_rot(self) -> bool:
+        """Whether it takes the place of other bytes with the recorded ones, and gets the recorded time."""
+        return self.is_recorded and self.stored is not None and self.stored.content != self.content
+
     @cached_property
     def known_since(self) -> Timestamp:
         """The moments of a symbol-day ascend, also if the clock stands still or is set back."""

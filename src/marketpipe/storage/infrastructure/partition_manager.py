@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEM
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
+from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt_files_of
 from marketpipe.storage.infrastructure.day_versions import (
     KnownMoments,
     NewVersion,
@@ -56,6 +56,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     versioned,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.publishing.symbol_day_locks import SymbolDayLocks
 from marketpipe.storage.infrastructure.store_layout import MonthListings, StoreLayout
 
 if TYPE_CHECKING:
@@ -217,9 +218,17 @@ class PartitionManager:
         lines = dict[Symbol, list[NewVersion]]()
         for version in self._not_indexed(write):
             lines.setdefault(version.symbol_day.symbol, []).append(version)
+        self._doubt_made_of_rot(write)
         for symbol, versions in lines.items():
             known = ((each.symbol_day.trading_date, each.known_since, each.digest) for each in versions)
             self._append_lines(symbol, index_lines(known), group)
+
+    def _doubt_made_of_rot(self, write: _Write) -> None:
+        """What was made of the rotted bytes has the fingerprint of the healed ones.
+
+        To be called before the healed files take their places, for a crash, and after it, for an aggregation beside.
+        """
+        doubt_files_of(self._layout, (MonthPartition.of(each.symbol_day) for each in write.changed if each.heals_rot))
 
     def _append_lines(self, symbol: Symbol, lines: bytes, group: FileGroup) -> None:
         """Bars are stored also if the index may not be written: the state and the files have the moments too."""
@@ -251,6 +260,7 @@ class PartitionManager:
 
     def _finish(self, write: _Write, group: FileGroup) -> dict[SymbolDay, StoredSymbolDay]:
         """Do what must wait until all files are durable, and return the results with moments and marks."""
+        self._doubt_made_of_rot(write)
         # The process that renamed an unchanged file may have died before it synced the folder.
         self._files.confirm([version.path for version in write.unchanged])
         for path in write.emptied_quarantines:
@@ -332,27 +342,6 @@ class PartitionManager:
     def _metadata(self, day: SymbolDay) -> Mapping[str, str]:
         date = str(day.trading_date)
         return StorageMetadata(self._identity, day.symbol, date, Timeframe.MINUTE_1, SCHEMA_VERSION).as_mapping()
-
-
-class SymbolDayLocks:
-    """Lets only one thread at a time read, merge and write a symbol-day."""
-
-    def __init__(self) -> None:
-        self._locked, self._changed = set[SymbolDay](), threading.Condition()
-
-    @contextmanager
-    def locked(self, days: Iterable[SymbolDay]) -> Iterator[None]:
-        """Wait until all days are free, then lock all at once: a thread that waits has none that others wait for."""
-        wanted = frozenset(days)
-        with self._changed:
-            self._changed.wait_for(lambda: self._locked.isdisjoint(wanted))
-            self._locked |= wanted
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._locked -= wanted
-                self._changed.notify_all()
 
 
 @define

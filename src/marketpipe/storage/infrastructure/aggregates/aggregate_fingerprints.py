@@ -18,6 +18,8 @@ SECOND: Final = 1_000_000_000
 """In nanoseconds."""
 INVALID: Final = 0
 """The modification time of a file that is made again, whatever it contains."""
+DOUBTED: Final = 1
+"""The modification time of a file that is whole, and fresh only if its digests are those of the day files."""
 
 
 Scanned = Callable[[MonthPartition], int | None]

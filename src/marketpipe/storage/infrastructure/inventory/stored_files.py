@@ -32,8 +32,10 @@ from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea, problem_of
-from marketpipe.storage.domain.storage_metadata import days_in, identity_in, label_in, sources_in
-from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import INVALID
+from marketpipe.storage.domain.storage_metadata import closing_auction_in, days_in, identity_in, label_in, sources_in
+from marketpipe.storage.infrastructure.aggregates.aggregate_files import YearFreshness
+from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import INVALID, AggregateFile
+from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy
 from marketpipe.storage.infrastructure.day_versions import (
     BEGINNING,
@@ -171,6 +173,20 @@ class ParquetStoredFiles:
         with suppress(OSError):  # a read-only store
             os.utime(self._walk.on_disk(file.path), ns=(INVALID, INVALID))
 
+    def doubt(self, file: CheckedFile) -> None:
+        doubt(self._walk.on_disk(file.path))
+
+    def is_fresh(self, file: CheckedFile) -> bool:
+        place = self._walk.named(file.path)
+        if place is None:
+            return False
+        wanted = (each for each in self._layout.months(file.symbol) if each.last >= place.first)
+        months = tuple(month for month in wanted if month.first <= place.last)
+        auction = next(filter(None, map(closing_auction_in, file.sources.values())), None)
+        minutes = YearFreshness(self._layout, months, (), auction)
+        fingerprint = minutes.fingerprint(AggregateFile(place.timeframe, place.on_disk, months)) if months else INVALID
+        return file.mark == file_mark(file.size_bytes, fingerprint)
+
     def stored_days(
         self, symbol: Symbol, identity: DatasetIdentity, dates: Collection[TradingDate] | None = None
     ) -> Iterator[StoredSymbolDay]:
@@ -289,7 +305,8 @@ def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bo
     except PartitionUnreadableError as error:
         return _with_problem(file, Damage.UNREADABLE, str(error).partition(" ")[2]), None
     dates = file.dates or (_dates_in(rows) if found.area is StoreArea.OFFICIAL else _dates_of(metadata))
-    file = evolve(file, identity=identity_in(metadata), dates=dates)
+    sources = sources_in(metadata) if found.area in (StoreArea.AGGREGATES, StoreArea.COPIES) else {}
+    file = evolve(file, identity=identity_in(metadata), dates=dates, sources=sources)
     return _labelled(file, found, metadata), rows
 
 
