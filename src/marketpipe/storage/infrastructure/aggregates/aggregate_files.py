@@ -180,7 +180,8 @@ class AggregateFiles:
         files = list(aggregate_files(self._layout, year, wanted, timeframes, self._copy_format))
         # Scanned again, whatever a plan has scanned: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
-        minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction, stored=stored)
+        how = timeframes, self._closing_auction, None, stored, self._identity
+        minutes = YearFreshness(self._layout, year, *how)
         found = [item for item in minutes.stale(files, errors.setdefault) if self._is_ours(item, errors.setdefault)]
         bars = _readable(minutes, sorted({month for item in found for month in item.changed}), errors)
         if stale := [item for item in found if bars.keys() >= set(item.changed)]:
@@ -306,12 +307,14 @@ class YearFreshness:
         closing_auction: int | None = None,
         known: YearFingerprints | None = None,
         stored: Stored | None = None,
+        identity: DatasetIdentity | None = None,
     ) -> None:
         """``known`` are the fingerprints of a scan that is recent enough; None: folders are scanned when needed.
 
+        A copy that is used instead of reading day files is of this dataset.
         With ``stored`` no day file is read: a month that is not among these, or is another by now, is unreadable.
         """
-        self._stored = stored
+        self._stored, self._identity = stored, identity
         # The digests of a fresh intraday aggregate are reused for the daily file: the month need not be read again.
         aggregated = (timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1)
         digest_source = next((timeframe for timeframe in aggregated if timeframe.is_intraday), None)
@@ -328,6 +331,7 @@ class YearFreshness:
                 layout.aggregate(digest_source, month) if digest_source else None,
                 tuple(layout.copy(month, form) for form in COPY_FORMATS),
                 None if self._stored is None else self._stored.get(month, NOT_IN_MEMORY),
+                self._identity,
             )
             for month in self._year
         }

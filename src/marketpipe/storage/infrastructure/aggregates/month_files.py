@@ -12,7 +12,7 @@ import pyarrow as pa
 from attrs import define, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
-from marketpipe.shared_kernel.domain.store_inventory import VersionMark
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, VersionMark
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import REPAIRED_BY
@@ -81,6 +81,9 @@ class DayFilesOfMonth:
     stored: MonthInMemory | None = None
     """The same files as they were stored, which are used instead of reading any; None: they are read."""
 
+    identity: DatasetIdentity | None = None
+    """The dataset that a copy must be of; None: it may be of any."""
+
     @cached_property
     def day_files(self) -> list[DayFile]:
         """Scan the folder. Raises ``StorageError``."""
@@ -141,7 +144,7 @@ class DayFilesOfMonth:
             with suppress(PartitionUnreadableError):
                 if modified_ns(path) == self.fingerprint and (copy := ReadCopy.open(path)) is not None:
                     bars = copy.intact_bars()
-                    if modified_ns(path) == self.fingerprint and copy.is_of(self.month):
+                    if modified_ns(path) == self.fingerprint and copy.is_of(self.month, self.identity):
                         return copy, bars
         return None
 

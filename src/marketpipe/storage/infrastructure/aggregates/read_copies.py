@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import accumulate
 from typing import Final
@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.storage_metadata import PREFIX, days_in, sources_in
+from marketpipe.storage.domain.storage_metadata import PREFIX, days_in, identity_in, sources_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import (
     Scanned,
     described,
@@ -49,6 +50,9 @@ ENCODINGS: Final = {
     field.name: "BYTE_STREAM_SPLIT" if pa.types.is_floating(field.type) else "DELTA_BINARY_PACKED"
     for field in BAR_SCHEMA
 }
+FOOTER_BYTES: Final = 8192
+"""The end of a file in Parquet that surely has the whole metadata of a copy; if it has not, the footer is parsed."""
+ASOF: Final = f"{PREFIX}asof".encode()
 ROWS, DIGEST = f"{PREFIX}rows", f"{PREFIX}bars"
 Rows = Mapping[int, int]
 """The number of bars of each day of the month that has a file, ascending."""
@@ -136,8 +140,13 @@ class ReadCopy:
         with decoding(self.path):
             return {int(day): int(count) for day, _, count in pairs}
 
-    def is_of(self, month: MonthPartition) -> bool:
-        """Return whether it is a copy of this month, and of all the days that it names."""
+    def is_of(self, month: MonthPartition, identity: DatasetIdentity | None = None) -> bool:
+        """Return whether it is a copy of this month, and of all the days that it names.
+
+        None is any dataset, as it is if the copy names none.
+        """
+        if identity is not None and identity_in(self.metadata) not in (None, identity):
+            return False
         stated = self.metadata.get(f"{PREFIX}symbol"), self.metadata.get(f"{PREFIX}period")
         return stated == (str(month.symbol), str(month)) and tuple(self.rows) == days_in(
             self.sources.get(str(month), "")
@@ -179,12 +188,24 @@ class ReadCopy:
 class FreshCopies:
     """Finds the copies that agree with their day files: by the modification time alone, as for aggregates."""
 
-    def __init__(self, layout: StoreLayout, scanned: Scanned = lambda _: None) -> None:
-        """``scanned`` returns fingerprints that need not be found again."""
+    def __init__(
+        self,
+        layout: StoreLayout,
+        identity: Callable[[], DatasetIdentity | None],
+        scanned: Scanned = lambda _: None,
+    ) -> None:
+        """``identity`` finds the dataset of the store, and is asked if there is a copy: two stores may be configured to
+        share one folder of copies. ``scanned`` returns fingerprints that need not be found again.
+        """
+        self._find_identity = identity
         # Thousands of months pass through here: paths are text, and each folder is tested for links once.
         self._layout, self._scanned, self._examined = layout, scanned, set[str]()
         self._data, self._copies = str(layout.data), str(layout.copies)
         self._exist = os.path.isdir(layout.copies)
+
+    @cached_property
+    def _identity(self) -> DatasetIdentity | None:
+        return self._find_identity()
 
     def of(self, month: MonthPartition) -> FreshCopy | None:
         """Return the copy of a month; None if there is none, or a stale one. Raises ``StorageError``."""
@@ -194,7 +215,7 @@ class FreshCopies:
             if (modified := modified_ns(path)) is not None:
                 self._refuse_links(folder.rpartition("/")[0])
                 if modified == self._fingerprint(month, f"{self._data}/{folder}"):
-                    return FreshCopy(month, path, modified)
+                    return FreshCopy(month, path, modified, self._identity)
         return None
 
     def _refuse_links(self, folder: str) -> None:
@@ -219,6 +240,8 @@ class FreshCopy:
     month: MonthPartition
     path: str
     fingerprint: int
+    identity: DatasetIdentity | None = None
+    """The dataset of the store; None if it is not known."""
 
     @property
     def is_arrow(self) -> bool:
@@ -229,10 +252,37 @@ class FreshCopy:
         try:
             copy = ReadCopy.open(self.path, mapped=mapped)
             # Its time is read again after it was opened: what has it before and after is what was opened.
-            is_same = copy is not None and modified_ns(self.path) == self.fingerprint and copy.is_of(self.month)
+            if copy is None or modified_ns(self.path) != self.fingerprint or not copy.is_of(self.month, self.identity):
+                return None
         except PartitionUnreadableError:
             return None
-        return copy if is_same else None
+        return copy
+
+    def names_its_place(self) -> bool:
+        """Return whether a copy in Parquet names this month and this dataset, without parsing its footer.
+
+        SQL reads thousands of them, and takes the symbol from the path.
+        """
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                end = os.fstat(file.fileno()).st_size
+                footer = os.pread(file.fileno(), FOOTER_BYTES, max(0, end - FOOTER_BYTES))
+        except OSError:
+            return False
+        is_mapped = self.identity is not None and self.identity.asof != NO_MAPPING
+        is_seen = (ASOF in footer) == is_mapped and all(entry in footer for entry in self._entries())
+        return is_seen or self.opened() is not None
+
+    def _entries(self) -> Iterator[bytes]:
+        """Yield what a footer has of symbol, month and dataset: Thrift writes lengths of up to 127 as one byte."""
+        named = {"symbol": str(self.month.symbol), "period": str(self.month)}
+        if self.identity is not None:
+            named |= {key: getattr(self.identity, key) for key in ("provider", "feed", "adjustment", "asof")}
+            if self.identity.asof == NO_MAPPING:
+                del named["asof"]
+        for key, value in named.items():
+            text = value.encode()
+            yield b"%s%s\x18%c%s\x00" % (PREFIX.encode(), key.encode(), min(len(text), 127), text)
 
     def bars(self, columns: pa.Schema, days: range | None = None, *, mapped: bool = True) -> pa.Table | None:
         """Return these columns of the days, or of all; None if it is torn, or was replaced meanwhile."""

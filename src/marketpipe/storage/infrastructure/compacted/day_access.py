@@ -126,11 +126,21 @@ def _status_in(descriptor: int, folder: str, name: str) -> DayStatus | None:
     try:
         found = os.stat(name, dir_fd=descriptor)
     except FileNotFoundError:
-        if (part := parts_in(descriptor, folder).get(name)) is None:
-            return None
-        inode = os.stat(MONTH_FILE, dir_fd=descriptor).st_ino
-        return DayStatus(part.size, part.modified_ns, inode)
+        return _status_of_month(descriptor, folder, name)
     return DayStatus(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _status_of_month(descriptor: int, folder: str, name: str) -> DayStatus | None:
+    """By one descriptor: the folder may be exchanged, and emptied, at any moment."""
+    try:
+        opened = _opened(MONTH_FILE, descriptor)
+    except FileNotFoundError:
+        return None
+    try:
+        part = _parts_of(opened, folder).get(name)
+        return None if part is None else DayStatus(part.size, part.modified_ns, os.fstat(opened).st_ino)
+    finally:
+        os.close(opened)
 
 
 def _parts_of(opened: int, folder: str) -> dict[str, DayPart]:

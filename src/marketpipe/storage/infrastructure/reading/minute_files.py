@@ -17,6 +17,7 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerprints, fingerprints_below
 from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -40,7 +41,7 @@ class MinuteFiles:
     @classmethod
     def found(cls, layout: StoreLayout, months: Iterable[MonthPartition]) -> MinuteFiles:
         """List the files of these months. Raises ``StorageError``."""
-        fresh, others, mapped = FreshCopies(layout), list[MonthPartition](), 0
+        fresh, others, mapped = FreshCopies(layout, StoredIdentity(layout).read), list[MonthPartition](), 0
         copies, fingerprints = list[FreshCopy](), dict[str, tuple[int, int]]()
         for month in months:
             copy = fresh.of(month)
@@ -81,8 +82,10 @@ class MinuteFiles:
         """
         left, tables, owners = list[FreshCopy](), list[pa.Table](), list[str]()
         for copy in self.copies:
-            if not copy.is_arrow:
+            if not copy.is_arrow and copy.names_its_place():
                 left.append(copy)
+            elif not copy.is_arrow:
+                raise PartitionUnreadableError(f"{copy.path} is no copy of {copy.month} of {copy.month.symbol}")
             elif (bars := copy.bars(BAR_SCHEMA)) is None:
                 raise PartitionUnreadableError(f"{copy.path} is torn, or was replaced while it was opened")
             else:

@@ -23,6 +23,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import each, times_of
 from marketpipe.storage.infrastructure.reading.month_bars import minutes_at, places_of
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -121,7 +122,7 @@ class StoredMinutes:
 
         ``scanned`` returns fingerprints that need not be found again. Raises ``PartitionUnreadableError``.
         """
-        copies = FreshCopies(self._layout, scanned)
+        copies = FreshCopies(self._layout, StoredIdentity(self._layout).read, scanned)
         parts = [list(self._parts(wanted, copies)) for wanted in ranges]
         mapped = sum(map(len, parts)) <= MOST_MAPPED
         files = [list(chain.from_iterable(map(self._files, some))) for some in parts]
@@ -136,7 +137,10 @@ class StoredMinutes:
         """Return these days of a month, all that are stored of it between the first and the last; None without a fresh
         copy, or if the copy has others between them.
         """
-        copy, between = FreshCopies(self._layout).of(month), range(days[0], days[-1] + 1)
+        copy, between = (
+            FreshCopies(self._layout, StoredIdentity(self._layout).read).of(month),
+            range(days[0], days[-1] + 1),
+        )
         if copy is None or (opened := copy.opened()) is None:
             return None
         try:

@@ -97,18 +97,18 @@ def test_the_first_form_stays_until_the_other_is_in_its_place(store: StoreOnDisk
 @FORMS
 def test_a_copy_of_which_a_day_changed_is_no_longer_fresh(store: StoreOnDisk, form: str) -> None:
     copied(store, form)
-    fresh = FreshCopies(store.layout).of(JANUARY)
+    fresh = FreshCopies(store.layout, lambda: None).of(JANUARY)
 
     store.keep((day("AAPL", "2024-01-03"), [bar("2024-01-03T15:00:00Z", 7.0)]))
 
     assert fresh is not None
-    assert FreshCopies(store.layout).of(JANUARY) is None
+    assert FreshCopies(store.layout, lambda: None).of(JANUARY) is None
 
 
 @FORMS
 def test_a_copy_that_was_replaced_after_it_was_found_is_not_opened(store: StoreOnDisk, form: str) -> None:
     copied(store, form)
-    fresh = FreshCopies(store.layout).of(JANUARY)
+    fresh = FreshCopies(store.layout, lambda: None).of(JANUARY)
     store.keep((day("AAPL", "2024-01-03"), [bar("2024-01-03T15:00:00Z", 7.0)]))
     copied(store, form)
 
@@ -122,7 +122,7 @@ def test_a_tree_that_was_copied_without_its_times_gets_them_back(store: StoreOnD
     os.utime(path, ns=(1, 1))
 
     assert store.refresh("AAPL", MINUTES) == AggregationReport(0, 1)
-    assert FreshCopies(store.layout).of(JANUARY) is not None
+    assert FreshCopies(store.layout, lambda: None).of(JANUARY) is not None
 
 
 @FORMS

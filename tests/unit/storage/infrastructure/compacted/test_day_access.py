@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -121,3 +123,26 @@ def test_the_names_in_a_folder_and_in_none(tmp_path: Path) -> None:
 
     assert listed(str(folder)) == [FIRST.name]
     assert listed(str(tmp_path / "month=02")) == listed(str(tmp_path / "month=03")) == []
+
+
+def test_the_status_of_a_day_is_found_though_its_folder_is_emptied_after_its_file_was_read(
+    tmp_path: Path,
+) -> None:
+    """As if the month was expanded at that moment, and the former folder removed."""
+    folder = as_one(tmp_path / "month=01", FIRST, SECOND)
+
+    def expand(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code.co_name == "parts_of" and (folder / MONTH_FILE).exists():
+            (folder / MONTH_FILE).unlink()
+            folder.rmdir()
+            as_files(folder, FIRST, SECOND)
+
+    sys.setprofile(expand)
+    try:
+        status = day_status(str(folder / SECOND.name))
+    finally:
+        sys.setprofile(None)
+
+    assert not (folder / MONTH_FILE).exists()
+    assert status is not None
+    assert (status.size, status.modified_ns) == (len(SECOND.content), SECOND.modified_ns)

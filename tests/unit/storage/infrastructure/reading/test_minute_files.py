@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.data_partition import MonthPartition
@@ -57,3 +59,14 @@ def test_day_files_of_a_torn_copy_are_not_read_without_being_compared(tmp_path: 
 
     with pytest.raises(PartitionUnreadableError, match="is torn"):
         files.opened()
+
+
+def test_which_month_a_copy_is_of_is_seen_in_its_last_bytes(tmp_path: Path) -> None:
+    files, path = listed(tmp_path, "parquet")
+    (copy,) = files.copies
+    path.write_bytes(path.read_bytes()[-2000:])  # no reader of Parquet opens it
+
+    assert copy.opened() is None
+    assert copy.names_its_place()
+    assert not evolve(copy, month=MonthPartition(Symbol("AAP"), 2024, 1)).names_its_place()
+    assert not evolve(copy, identity=DatasetIdentity("alpaca", "iex", "raw")).names_its_place()
