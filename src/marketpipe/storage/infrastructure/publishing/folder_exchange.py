@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
+from marketpipe.storage.infrastructure.publishing.access_rights import give_rights
 from marketpipe.storage.infrastructure.publishing.durable_files import (
     TOGETHER_FILES,
     DurableFiles,
@@ -78,7 +80,7 @@ class FolderExchange:
         with _translated(folder):
             above = self._staging_folder()
             staged = above / folder.relative_to(self._data)
-            self._fill(staged, above, files)
+            self._fill(staged, above, files, folder)
             try:
                 self._exchange(staged, folder)
             except OSError as error:
@@ -116,8 +118,12 @@ class FolderExchange:
         above.mkdir()
         return above
 
-    def _fill(self, staged: Path, above: Path, files: Sequence[StoredDayFile]) -> None:
-        """Make a folder with these files, durably. ``above`` is the temporary folder that it is in, however deep."""
+    def _fill(self, staged: Path, above: Path, files: Sequence[StoredDayFile], former: Path) -> None:
+        """Make a folder with these files, durably. ``above`` is the temporary folder that it is in, however deep.
+
+        Folder and files get group and mode of the ``former`` ones: the umask and the group of this process may be
+        others than those of the process that made these.
+        """
         try:
             staged.mkdir(parents=True)
             new = [NewFile(staged / file.name, file.content, file.modified_ns) for file in files]
@@ -125,10 +131,19 @@ class FolderExchange:
             for written in [self._executor.submit(write_and_sync, part) for part in parts]:
                 for file in written.result():
                     file.publish()
+            if (of_file := _first_file(former)) is not None:
+                for each in files:
+                    give_rights(staged / each.name, of_file)
+            give_rights(staged, os.stat(former))
             sync_folder(staged)
         except OSError:
             shutil.rmtree(above, ignore_errors=True)
             raise
+
+
+def _first_file(folder: Path) -> os.stat_result | None:
+    found = (os.lstat(path) for path in sorted(folder.iterdir()))
+    return next((each for each in found if stat.S_ISREG(each.st_mode)), None)
 
 
 def exchange_folders(one: Path, other: Path, library: Any = None) -> None:

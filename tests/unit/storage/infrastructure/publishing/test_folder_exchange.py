@@ -150,3 +150,22 @@ def test_what_a_process_that_is_gone_has_left_is_swept(tmp_path: Path) -> None:
     exchange.sweep()
 
     assert {path.name for path in (tmp_path / "staging").iterdir()} == {ours, "symbol=AAPL"}
+
+
+def test_the_new_folder_and_its_files_have_group_and_mode_of_the_former_ones(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+    groups = [*os.getgroups(), *([54321] if os.geteuid() == 0 else [])]  # root may give any
+    for path in folder.iterdir():
+        os.chown(path, -1, groups[-1])
+        path.chmod(0o660)
+    os.chown(folder, -1, groups[-1])
+    folder.chmod(0o2770)
+    before = rights(folder), rights(folder / "a")
+
+    assert exchange_in(tmp_path).replace(folder, NEW, lambda _: True) is Exchanged.DONE
+
+    assert (rights(folder), rights(folder / "c")) == before
+
+
+def rights(path: Path) -> tuple[int, int]:
+    return path.stat().st_gid, path.stat().st_mode
