@@ -37,6 +37,8 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_files import YearFre
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import INVALID, AggregateFile
 from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy
+from marketpipe.storage.infrastructure.compacted.both_forms import ADVICE, differing_days
+from marketpipe.storage.infrastructure.compacted.month_file import MonthFileDamaged
 from marketpipe.storage.infrastructure.day_versions import (
     BEGINNING,
     KnownMoments,
@@ -99,7 +101,20 @@ class ParquetStoredFiles:
                 reason = str(error).partition(" ")[2]
             if reason is not None:
                 found.append(IntegrityProblem(file.path, Damage.UNREADABLE, reason))
+            found += [
+                IntegrityProblem(f"{file.path.rpartition('/')[0]}/{name}", Damage.ALTERED, ADVICE)
+                for name in self._differing(file.path)
+            ]
         return found
+
+    def _differing(self, month_file: str) -> Sequence[str]:
+        with suppress(MonthFileDamaged, OSError):  # which is a problem of its own
+            return differing_days(Path(self._walk.on_disk(month_file)).parent)
+        return ()
+
+    def _differing_dates(self, symbol: Symbol) -> frozenset[TradingDate]:
+        found = ((file.month, name) for file in self._walk.month_files(symbol) for name in self._differing(file.path))
+        return frozenset(TradingDate.parse(f"{month}-{name[4:6]}") for month, name in found)
 
     def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
         reason, path = self._index.problem(symbol), f"{StoreArea.REVISIONS}/symbol={symbol}/{VERSION_INDEX}"
@@ -196,11 +211,13 @@ class ParquetStoredFiles:
             for area in (StoreArea.QUARANTINE, StoreArea.DATA)
         )
         rejected = {file.trading_date: len(rows) for file, rows in quarantined if rows is not None and not file.problem}
-        has_day_files = False
+        has_day_files, differing = False, self._differing_dates(symbol)
         for file, rows in stored:
             if day := file.symbol_day:
                 has_day_files = True
                 found = _stored_day(day, file, rows, identity, rejected.pop(day.trading_date, 0), moments)
+                if day.trading_date in differing:
+                    found = StoredSymbolDay(day, 0, found.rejected, False, error=ADVICE)
                 yield found if rows is None or found.error else self._with_figures(found, rows)
         # Days of which every bar was rejected. A symbol that has rejected bars alone was dropped, as far as files tell.
         for quarantined_on, count in rejected.items() if has_day_files else ():

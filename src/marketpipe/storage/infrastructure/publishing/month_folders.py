@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.storage.domain.compaction import CompactedMonth, Condition
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.compacted.both_forms import ADVICE, differing_days
 from marketpipe.storage.infrastructure.compacted.day_access import DAY_NAME, in_folder, read_day
 from marketpipe.storage.infrastructure.compacted.month_file import (
     MONTH_FILE,
@@ -71,6 +72,7 @@ class MonthFolders:
         try:
             if reason := self._foreign(before):
                 raise PartitionUnreadableError(reason)
+            self._refuse_differing(folder, before)
             days = self._days(month)
             if reason := difference(month, days, recorded):
                 raise PartitionUnreadableError(reason)
@@ -95,6 +97,7 @@ class MonthFolders:
                 before = in_folder(str(folder), _entries) or {}
             if MONTH_FILE not in before:  # another thread or process was faster
                 return None
+            self._refuse_differing(folder, before)
             days = self._days_to_write(folder, before)
             sizes = before[MONTH_FILE].size, sum(len(day.content) for day in days)
             if not dry_run:
@@ -136,6 +139,18 @@ class MonthFolders:
             return [day for day in days_in(b"" if found is None else found[0]) if day.name not in before]
         except MonthFileDamaged as error:
             raise PartitionUnreadableError(f"{path} {error.problem}") from error
+
+    @staticmethod
+    def _refuse_differing(folder: Path, names: Collection[str]) -> None:
+        """One of two versions of a day would be lost."""
+        if MONTH_FILE in names and len(names) > 1:
+            try:
+                with translating(folder):
+                    found = differing_days(folder)
+            except MonthFileDamaged as error:
+                raise PartitionUnreadableError(f"{folder / MONTH_FILE} {error.problem}") from error
+            if found:
+                raise PartitionUnreadableError(f"{folder / found[0]} {ADVICE}")
 
     def _days(self, month: MonthPartition) -> list[StoredDayFile]:
         paths = self._layout.day_files(month)
