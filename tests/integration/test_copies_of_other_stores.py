@@ -1,4 +1,4 @@
-"""Read copies of another symbol, month or dataset that are in the place, and under the time, of a fresh one."""
+"""Copies of another symbol, month or dataset in the place of a fresh one; a root that is named as one of a symbol."""
 
 from __future__ import annotations
 
@@ -67,3 +67,11 @@ def test_a_copy_of_another_dataset_is_not_read_and_no_aggregate_is_made_of_it(tm
         assert answers(made) == whole
         made.aggregate(timeframes=["5m"])
         assert made.query("SELECT * FROM bars_5m ORDER BY ALL") == of_five
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "none"])
+def test_a_store_below_a_folder_that_is_named_as_one_of_a_symbol_has_its_own_symbols(tmp_path: Path, form: str) -> None:
+    with ingested(tmp_path / "plain", form) as made:
+        expected = answers(made), made.query("SELECT * FROM bars_5m ORDER BY ALL")
+    with ingested(tmp_path / "symbol=ZZZ/year=1999", form) as made:
+        assert (answers(made), made.query("SELECT * FROM bars_5m ORDER BY ALL")) == expected

@@ -25,7 +25,12 @@ THEN CAST(make_timestamp(epoch_us(timestamp) - 18000000000) AS DATE)
 ELSE CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) END"""
 BARS: Final = f"SELECT symbol, {NEW_YORK} AS trading_date, {{columns}} FROM {{source}}"
 FILES: Final = "read_parquet([{files}], hive_partitioning = true, hive_types = {types})"
+# DuckDB takes the first folder of a path that names a symbol: below such a root it would be the root's.
+FILES_BELOW_SUCH_A_ROOT: Final = """(
+SELECT *, regexp_extract(filename, '.*/symbol=([^/]*)/', 1) AS symbol
+FROM read_parquet([{files}], hive_partitioning = false, filename = true))"""
 TYPES: Final = "{'symbol': VARCHAR, 'year': INT, 'month': INT}"
+_SYMBOL: Final = re.compile(r"/symbol=", re.IGNORECASE)
 _PLACE: Final = re.compile(r".*/symbol=[^/]+/year=(\d{4})/month=(\d\d)", re.ASCII)
 
 
@@ -99,7 +104,9 @@ def _dates(folder: str, names: Iterable[str]) -> Iterator[object]:
 def bars_in(files: Sequence[str], types: str) -> str:
     """Return the SELECT of the bars in these files, which may be patterns."""
     names = ", ".join(f"'{file}'" for file in files)
-    source = FILES.format(files=names, types=types)
+    source = (FILES if len(_SYMBOL.findall(files[0])) == 1 else FILES_BELOW_SUCH_A_ROOT).format(
+        files=names, types=types
+    )
     return BARS.format(columns=COLUMNS, source=source)
 
 
