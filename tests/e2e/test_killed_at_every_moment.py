@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from marketpipe import Timestamp, load_ohlcv
 from tests.support.alpaca_loopback import AlpacaLoopback
-from tests.support.json_server import JsonServer
+from tests.support.killed_runs import KILLED, DyingCli
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, current, files, known, settled
 
-KILLED = -signal.SIGKILL
 STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "192"))
 DROP_STRIDE = max(1, STRIDE // 3)
 HALVES = (0, 1) if STRIDE == 1 else (0,)
@@ -34,26 +31,6 @@ AT_MOST_SECONDS = 0.3
 
 def moments(half: int) -> range:
     return range(1 + half * STRIDE, 100_000, STRIDE * len(HALVES))
-
-
-class DyingCli(JsonServer):
-    def run(self, folder: Path, *words: str, die_at: int | None = None, die_after: float | None = None) -> int:
-        asked = [*words, "--config", "config.yaml"]
-        return int(self.ask(words=asked, cwd=str(folder), die_at=die_at, die_after=die_after)["code"])
-
-
-@pytest.fixture(scope="module")
-def cli() -> Iterator[DyingCli]:
-    with DyingCli("dying_cli") as made:
-        yield made
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Path]:
-    """In memory where that can be had: hundreds of runs sync thousands of files, and no power is lost here."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
-        yield Path(folder)
 
 
 def stored(folder: Path) -> set[tuple[str, str]]:

@@ -7,34 +7,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import duckdb
 import pytest
 
 from marketpipe import load_ohlcv
-from tests.e2e.test_killed_at_every_moment import KILLED, DyingCli
 from tests.support.alpaca_loopback import AlpacaLoopback
+from tests.support.killed_runs import KILLED, DyingCli
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, known
 from tests.support.store_on_disk import tree
 
 STRIDE = max(1, int(os.environ.get("MARKETPIPE_KILL_STRIDE", "96")) // 6)
 COMPACT, UNDO = ("compact",), ("compact", "--undo")
-
-
-@pytest.fixture(scope="module")
-def cli() -> Iterator[DyingCli]:
-    with DyingCli("dying_cli") as made:
-        yield made
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Path]:
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
-        yield Path(folder)
 
 
 def all_bars(folder: Path) -> dict[str, list[object]]:
