@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,8 +119,11 @@ def aggregates_ahead(parts: Parts, timeframes: tuple[Timeframe, ...]) -> Aggrega
     store, auction = composition.layout(parts), provided.closing_auction
     make, files = lambda: aggregator(parts), composition.files(parts)
     kept = AggregateFiles(store, provided.identity, make, writer, files, None, auction, copy_format(parts))
-    wait = {"longest_wait_seconds": LONGEST_WAIT_AHEAD}
-    ahead = AggregatesAhead(kept, timeframes, parts.bus, lambda: aggregation_lock(parts, **wait).acquired())
+
+    def new_lock() -> AbstractContextManager[None]:
+        return aggregation_lock(parts, longest_wait_seconds=LONGEST_WAIT_AHEAD).acquired()
+
+    ahead = AggregatesAhead(kept, timeframes, parts.bus, new_lock)
     parts.bus.subscribe(AggregatesRefreshed, ahead.on_aggregates_refreshed)
     return ahead
 

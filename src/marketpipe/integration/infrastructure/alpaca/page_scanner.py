@@ -52,7 +52,6 @@ LARGEST_TENTH: Final = (2**53 - 10) // 10
 POWERS: Final = np.array([10.0**exponent for exponent in range(23)])
 """Exact doubles, all of them; so the quotient of two exact ones is the nearest double, as the decoder's is."""
 MONTH_LENGTHS: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
-SECONDS_A_DAY: Final = 86_400
 
 compiled: Callable[[F], F] = numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 """Without Numba's own memory management: nothing is allocated here, and counting references to the arrays, which takes

@@ -180,8 +180,9 @@ class AggregateFiles:
         files = list(aggregate_files(self._layout, year, wanted, timeframes, self._copy_format))
         # Scanned again, whatever a plan has scanned: a fingerprint is taken before its files are read. A day that is
         # stored in between then has another time than the aggregate says, and the next refresh notices it.
-        how = timeframes, self._closing_auction, None, stored, self._identity
-        minutes = YearFreshness(self._layout, year, *how)
+        minutes = YearFreshness(
+            self._layout, year, timeframes, self._closing_auction, stored=stored, identity=self._identity
+        )
         found = [item for item in minutes.stale(files, errors.setdefault) if self._is_ours(item, errors.setdefault)]
         bars = _readable(minutes, sorted({month for item in found for month in item.changed}), errors)
         if stale := [item for item in found if bars.keys() >= set(item.changed)]:
@@ -220,8 +221,8 @@ class AggregateFiles:
 
     def _metadata_of(self, item: StaleAggregate) -> Mapping[str, str]:
         file, symbol = item.file, item.file.months[0].symbol
-        stated = self._identity, symbol, file.period, file.timeframe, SCHEMA_VERSION, item.sources
-        return StorageMetadata(*stated).as_mapping()
+        stated = StorageMetadata(self._identity, symbol, file.period, file.timeframe, SCHEMA_VERSION, item.sources)
+        return stated.as_mapping()
 
     def _remove_other_forms(self, published: Iterable[AggregateFile]) -> None:
         """Remove the copies that were made before another form was configured, now that those in this form exist."""

@@ -85,21 +85,14 @@ def parts_in(descriptor: int, folder: str) -> dict[str, DayPart]:
 
     ``folder`` is its path. Raises ``OSError``, and ``PartitionUnreadableError`` for a damaged month file.
     """
-    try:
-        opened = _opened(MONTH_FILE, descriptor)
-    except FileNotFoundError:
-        return {}
-    try:
-        return _parts_of(opened, folder)
-    finally:
-        os.close(opened)
+    return _of_month(descriptor, folder, lambda _, parts: parts) or {}
 
 
 def _read_in(descriptor: int, folder: str, name: str) -> StoredDayFile | None:
     try:
         opened = _opened(name, descriptor)
     except FileNotFoundError:
-        return _read_of_month(descriptor, folder, name)
+        return _of_month(descriptor, folder, lambda at, parts: _read_part(at, name, parts.get(name)))
     try:
         found = os.fstat(opened)
         if not stat.S_ISREG(found.st_mode):
@@ -109,36 +102,33 @@ def _read_in(descriptor: int, folder: str, name: str) -> StoredDayFile | None:
         os.close(opened)
 
 
-def _read_of_month(descriptor: int, folder: str, name: str) -> StoredDayFile | None:
-    try:
-        opened = _opened(MONTH_FILE, descriptor)
-    except FileNotFoundError:
-        return None
-    try:
-        if (part := _parts_of(opened, folder).get(name)) is None:
-            return None
-        return StoredDayFile(name, _bytes_at(opened, part.offset, part.size), part.modified_ns)
-    finally:
-        os.close(opened)
+def _read_part(opened: int, name: str, part: DayPart | None) -> StoredDayFile | None:
+    return part and StoredDayFile(name, _bytes_at(opened, part.offset, part.size), part.modified_ns)
 
 
 def _status_in(descriptor: int, folder: str, name: str) -> DayStatus | None:
     try:
         found = os.stat(name, dir_fd=descriptor)
     except FileNotFoundError:
-        return _status_of_month(descriptor, folder, name)
+        return _of_month(descriptor, folder, lambda at, parts: _status_of_part(at, parts.get(name)))
     return DayStatus(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
-def _status_of_month(descriptor: int, folder: str, name: str) -> DayStatus | None:
-    """By one descriptor: the folder may be exchanged, and emptied, at any moment."""
+def _status_of_part(opened: int, part: DayPart | None) -> DayStatus | None:
+    return part and DayStatus(part.size, part.modified_ns, os.fstat(opened).st_ino)
+
+
+def _of_month(descriptor: int, folder: str, read: Callable[[int, dict[str, DayPart]], T]) -> T | None:
+    """Return what ``read`` returns, given the opened month file of a folder and its days; None if it has no such file.
+
+    By one descriptor: the folder may be exchanged, and emptied, at any moment.
+    """
     try:
         opened = _opened(MONTH_FILE, descriptor)
     except FileNotFoundError:
         return None
     try:
-        part = _parts_of(opened, folder).get(name)
-        return None if part is None else DayStatus(part.size, part.modified_ns, os.fstat(opened).st_ino)
+        return read(opened, _parts_of(opened, folder))
     finally:
         os.close(opened)
 

@@ -137,11 +137,8 @@ class StoredMinutes:
         """Return these days of a month, all that are stored of it between the first and the last; None without a fresh
         copy, or if the copy has others between them.
         """
-        copy, between = (
-            FreshCopies(self._layout, StoredIdentity(self._layout).read).of(month),
-            range(days[0], days[-1] + 1),
-        )
-        if copy is None or (opened := copy.opened()) is None:
+        between, copies = range(days[0], days[-1] + 1), FreshCopies(self._layout, StoredIdentity(self._layout).read)
+        if (copy := copies.of(month)) is None or (opened := copy.opened()) is None:
             return None
         try:
             return opened.bars(columns, between) if [day for day in opened.rows if day in between] == [*days] else None
