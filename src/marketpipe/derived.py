@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.domain.store_survey import TimeframeFreshness
     from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
     from marketpipe.storage.infrastructure.aggregates.ahead import AggregatesAhead
-    from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+    from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import FreshnessSurvey
     from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
     from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
@@ -136,10 +136,10 @@ def aggregation_lock(parts: Parts, **longest_wait: float) -> ExclusiveFileLock:
 
 
 @once
-def aggregator(parts: Parts) -> DuckDBAggregator:
-    from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+def aggregator(parts: Parts) -> BarAggregator:
+    from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
 
-    return DuckDBAggregator(composition.calendar(parts), composition.closing_auction(parts))
+    return BarAggregator(composition.calendar(parts), composition.closing_auction(parts))
 
 
 @once

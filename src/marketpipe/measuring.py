@@ -19,13 +19,13 @@ from attrs import evolve, frozen
 from marketpipe.config import LATEST, PipelineConfig, StoreConfig
 from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
-from marketpipe.ingestion.domain.store_status import TotalKey
 from marketpipe.metrics import StoreLabels, series
 from marketpipe.metrics.exposition import Sample
 from marketpipe.parts import Parts, installed_version
 from marketpipe.reports import CoverageReport, HealthReason, HealthReport, StatusReport
 from marketpipe.scoping import Symbols, resolved
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError, count_of
+from marketpipe.shared_kernel.domain.store_inventory import TotalKey
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate, TradingSession

@@ -16,7 +16,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from marketpipe.config import MetricsConfig, PipelineConfig, StoreConfig
-from marketpipe.ingestion.domain.store_status import TotalKey
 from marketpipe.measuring import (
     MICROS,
     PAUSE,
@@ -44,6 +43,7 @@ from marketpipe.metrics_server import MetricsServer
 from marketpipe.provider_registry import capabilities_without_keys
 from marketpipe.reports import HealthReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError, PipelineClosedError
+from marketpipe.shared_kernel.domain.store_inventory import TotalKey
 from marketpipe.shared_kernel.events import MetricsNotDelivered
 
 from . import composition, derived

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from attrs import define, field
 
 from marketpipe.ingestion.domain.restatement import SymbolAdjustment
-from marketpipe.ingestion.domain.store_status import RunRecord, TotalKey
+from marketpipe.ingestion.domain.store_status import RunRecord
 from marketpipe.measuring import OUTDATED
 from marketpipe.metrics import RunTotals, series
 from marketpipe.metrics.series import COMPLETED, FAILED, INTERRUPTED
@@ -24,6 +24,7 @@ from marketpipe.shared_kernel.domain.errors import (
     StoreBusyError,
     ValidationError,
 )
+from marketpipe.shared_kernel.domain.store_inventory import TotalKey
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.events import RestatementsAdopted, RestatementsFound, RunFinished
 from marketpipe.storage.application.aggregate_refresher import STOPPED

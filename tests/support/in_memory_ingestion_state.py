@@ -12,13 +12,14 @@ from attrs import define, evolve
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, LeasedDays, contradiction
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob, JobState
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
-from marketpipe.ingestion.domain.store_status import JobRecord, RecordedFile, RunRecord, SymbolSummary, TotalKey
+from marketpipe.ingestion.domain.store_status import JobRecord, RecordedFile, RunRecord, SymbolSummary
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
 from marketpipe.shared_kernel.domain.store_inventory import (
     NO_MARK,
     DatasetIdentity,
     RecordedOfficialYear,
     RecordedVersion,
+    TotalKey,
     VersionMark,
 )
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay

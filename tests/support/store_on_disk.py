@@ -21,7 +21,7 @@ from marketpipe.storage.domain.compaction import CompactedMonth
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles
-from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
 from marketpipe.storage.infrastructure.compacted.day_access import read_day
 from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
@@ -90,8 +90,8 @@ class StoreOnDisk:
         store = self.layout, self.identity, self.aggregator, writer, self.files
         return AggregateFiles(*store, None, auction, self.copy_format)
 
-    def aggregator(self) -> DuckDBAggregator:
-        return DuckDBAggregator(CALENDAR, self.closing_auction)
+    def aggregator(self) -> BarAggregator:
+        return BarAggregator(CALENDAR, self.closing_auction)
 
     @property
     def loader(self) -> BarLoader:

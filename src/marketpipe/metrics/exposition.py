@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 from marketpipe.metrics import series as table
 from marketpipe.metrics.observer import StoreLabels
 from marketpipe.metrics.series import LATENCY, Origin, Series, SeriesType
-from marketpipe.metrics.totals import BUCKET, BUCKETS, SUM, TotalKey
+from marketpipe.metrics.totals import BUCKET, BUCKETS, SUM
+from marketpipe.shared_kernel.domain.store_inventory import TotalKey
 
 _STORES: Final = "_marketpipe_stores"
 ReadFamilies = Callable[[], Iterable[Metric]]

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from marketpipe.metrics.series import LATENCY, LATENCY_BUCKETS, Series
+from marketpipe.shared_kernel.domain.store_inventory import TotalKey
 
-TotalKey = tuple[str, tuple[str, ...]]
-"""The name of a series, without the common prefix, and the values of its labels, without those of the store."""
 BUCKET, SUM, INFINITY = f"{LATENCY.name}_bucket", f"{LATENCY.name}_sum", "+Inf"
 BUCKETS: Final = (*map(str, LATENCY_BUCKETS), INFINITY)
 """The values of the label ``le``."""

@@ -16,9 +16,8 @@ from marketpipe.ingestion.domain.store_status import (
     RunRecord,
     StateCondition,
     SymbolSummary,
-    TotalKey,
 )
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, OfficialYearRegister, VersionMark
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, OfficialYearRegister, TotalKey, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate

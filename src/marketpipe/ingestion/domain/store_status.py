@@ -105,10 +105,6 @@ class RunRecord:
     seconds: float
 
 
-TotalKey = tuple[str, tuple[str, ...]]
-"""The name of a figure and the values of its labels."""
-
-
 @frozen
 class DropReport:
     """What was dropped: symbols, their symbol-days with a file or a record, minute bars, and known official days."""

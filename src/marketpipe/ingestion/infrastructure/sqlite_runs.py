@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from marketpipe.ingestion.domain.store_status import RunRecord, TotalKey
+from marketpipe.ingestion.domain.store_status import RunRecord
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
+from marketpipe.shared_kernel.domain.store_inventory import TotalKey
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 REPLACE_RUN: Final = "INSERT OR REPLACE INTO runs (store_id, kind, state, finished_at, seconds) VALUES (?,?,?,?,?)"

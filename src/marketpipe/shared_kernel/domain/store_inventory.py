@@ -18,6 +18,8 @@ VersionMark = str
 """Identifies the stored version of a symbol-day. Opaque: storage makes it, others compare it for equality only."""
 NO_MARK: VersionMark = ""
 """Equals the mark of no stored version: the state uses it if it does not know the mark of a version."""
+TotalKey = tuple[str, tuple[str, ...]]
+"""The name of a figure about a store, such as that of a series without its prefix, and the values of its labels."""
 
 
 NO_MAPPING = "-"

@@ -61,7 +61,7 @@ from marketpipe.storage.infrastructure.store_layout import (
 )
 
 if TYPE_CHECKING:
-    from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator, Made
+    from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator, Made
 
 
 Sources = dict[str, str]
@@ -84,7 +84,7 @@ class AggregateFiles:
         self,
         layout: StoreLayout,
         identity: DatasetIdentity,
-        new_aggregator: Callable[[], DuckDBAggregator],
+        new_aggregator: Callable[[], BarAggregator],
         writer: ParquetWriter,
         files: DurableFiles,
         scanned: ScannedYears | None = None,

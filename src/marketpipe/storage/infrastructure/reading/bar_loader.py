@@ -53,7 +53,7 @@ from marketpipe.storage.infrastructure.store_layout import (
 )
 
 if TYPE_CHECKING:
-    from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+    from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
 
 
 @frozen
@@ -68,7 +68,7 @@ class VersionFile:
 class AsOfReader:
     """Bars as the store had them at a moment. Only minutes have revisions: other timeframes are made from them."""
 
-    def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], DuckDBAggregator]) -> None:
+    def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], BarAggregator]) -> None:
         self._layout, self._index, self._new_aggregator = layout, VersionIndex(layout), new_aggregator
         self._minutes = StoredMinutes(layout)
 
@@ -194,7 +194,7 @@ class BarLoader:
     def __init__(
         self,
         layout: StoreLayout,
-        new_aggregator: Callable[[], DuckDBAggregator],
+        new_aggregator: Callable[[], BarAggregator],
         sessions: Sessions = lambda *_: (),
     ) -> None:
         """``sessions`` are asked for only if the regular hours are wanted."""

@@ -13,7 +13,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles, ScannedYears
-from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
 from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 from tests.support.aggregated_store import FILES, keep
@@ -38,9 +38,7 @@ def checked(
 ) -> AggregationReport | None:
     """The count of the fresh files, None if one of them is not."""
     writer = ParquetWriter(store.compression)
-    files = AggregateFiles(
-        store.layout, store.identity, lambda: DuckDBAggregator(CALENDAR), writer, store.files, scanned
-    )
+    files = AggregateFiles(store.layout, store.identity, lambda: BarAggregator(CALENDAR), writer, store.files, scanned)
     return files.up_to_date(AAPL, AGGREGATED, first, last)
 
 

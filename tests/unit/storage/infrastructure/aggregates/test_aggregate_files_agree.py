@@ -1,6 +1,6 @@
 """The stored aggregates agree with the minutes and with one another, on the exchange's awkward days too.
 
-``test_duckdb_aggregator`` takes few and odd minutes; here they come in stretches that fill their buckets.
+``test_bar_aggregator`` takes few and odd minutes; here they come in stretches that fill their buckets.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles
-from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator, Made, Minutes
+from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator, Made, Minutes
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 from marketpipe.testing import bar
 from tests.support.aggregated_store import FILES, daily_closes, files_of, keep
@@ -38,7 +38,7 @@ class Traces:
         return {name for name in names if self.files.get(name) != later.files.get(name)}
 
 
-class WatchedAggregator(DuckDBAggregator):
+class WatchedAggregator(BarAggregator):
     """Remembers what it was asked for."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ def watched(store: StoreOnDisk) -> WatchedAggregator:
     return WatchedAggregator()
 
 
-def refresh(store: StoreOnDisk, aggregator: DuckDBAggregator) -> AggregationReport:
+def refresh(store: StoreOnDisk, aggregator: BarAggregator) -> AggregationReport:
     writer = ParquetWriter(store.compression)
     files = AggregateFiles(store.layout, store.identity, lambda: aggregator, writer, store.files)
     return sum((files.refresh(Symbol(name), AGGREGATED, None, None) for name in SYMBOLS), start=AggregationReport(0, 0))

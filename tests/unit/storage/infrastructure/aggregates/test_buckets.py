@@ -9,8 +9,8 @@ import pytest
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.infrastructure.aggregates.bar_aggregator import SessionPartTable
 from marketpipe.storage.infrastructure.aggregates.buckets import made_of
-from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import SessionPartTable
 from tests.support.builders import CALENDAR
 from tests.support.sql_cascade import made_by_sql
 

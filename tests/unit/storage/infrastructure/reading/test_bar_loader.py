@@ -12,7 +12,7 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA
 from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -48,7 +48,7 @@ def store(filled: StoreOnDisk, tmp_path: Path) -> StoreOnDisk:
     return StoreOnDisk(tmp_path)
 
 
-def unneeded() -> DuckDBAggregator:
+def unneeded() -> BarAggregator:
     raise AssertionError("what lies there needs no aggregating")
 
 

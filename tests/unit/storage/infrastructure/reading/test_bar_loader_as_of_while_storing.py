@@ -13,7 +13,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
-from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
 from marketpipe.storage.infrastructure.reading.bar_loader import AsOfReader, BarLoader, BarRange
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from tests.support.bar_stores import at
@@ -85,7 +85,7 @@ def test_a_file_that_is_replaced_during_a_scan_is_not_missed(
     store: StoreOnDisk, times_before: int, times_after: int, timeframe: Timeframe, seconds: float, known: list[float]
 ) -> None:
     layout = _interrupted(store, times_before, times_after)
-    loader = BarLoader(layout, lambda: DuckDBAggregator(CALENDAR))
+    loader = BarLoader(layout, lambda: BarAggregator(CALENDAR))
 
     assert prices(loader, after(seconds), timeframe) == known
 
@@ -95,7 +95,7 @@ def test_one_scan_is_enough_to_find_a_version_wherever_it_moves(
     store: StoreOnDisk, times_before: int, times_after: int
 ) -> None:
     layout, date = _interrupted(store, times_before, times_after), AAPL.trading_date
-    reader = AsOfReader(layout, lambda: DuckDBAggregator(CALENDAR))
+    reader = AsOfReader(layout, lambda: BarAggregator(CALENDAR))
 
     found = reader.versions(BarRange(AAPL.symbol, date, date, Timeframe.MINUTE_1), after(150))
 
@@ -106,17 +106,17 @@ def test_one_scan_is_enough_to_find_a_version_wherever_it_moves(
 def test_a_file_that_is_replaced_before_it_is_read_is_not_taken_for_what_it_was(store: StoreOnDisk, times: int) -> None:
     replace = Replacing(store, times)
 
-    def new_aggregator() -> DuckDBAggregator:
+    def new_aggregator() -> BarAggregator:
         """Made after the files were chosen, and before they are read."""
         replace()
-        return DuckDBAggregator(CALENDAR)
+        return BarAggregator(CALENDAR)
 
     assert prices(BarLoader(store.layout, new_aggregator), after(150), Timeframe.HOUR_1) == [102.0]
 
 
 def test_a_file_that_goes_before_it_is_read_is_no_error(store: StoreOnDisk) -> None:
-    def new_aggregator() -> DuckDBAggregator:
+    def new_aggregator() -> BarAggregator:
         store.path(AAPL).unlink(missing_ok=True)
-        return DuckDBAggregator(CALENDAR)
+        return BarAggregator(CALENDAR)
 
     assert prices(BarLoader(store.layout, new_aggregator), after(150), Timeframe.HOUR_1) == [101.0]

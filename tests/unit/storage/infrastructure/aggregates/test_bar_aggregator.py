@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import DayFilesOfMonth
-from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
 from marketpipe.testing import bar
 from tests.support.builders import CALENDAR, day
 from tests.support.examples import examples
@@ -34,7 +34,7 @@ def aggregate(
 ) -> Mapping[Timeframe, pa.Table]:
     wanted = MonthPartition(Symbol("AAPL"), *map(int, month.split("-")))
     minutes = DayFilesOfMonth(wanted, str(StoreOnDisk(root).layout.month(wanted))).bars()
-    return DuckDBAggregator(CALENDAR, closing_auction).aggregate({wanted: minutes}, timeframes)[wanted]
+    return BarAggregator(CALENDAR, closing_auction).aggregate({wanted: minutes}, timeframes)[wanted]
 
 
 def made_from(

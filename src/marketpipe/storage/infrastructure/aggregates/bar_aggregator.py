@@ -96,7 +96,7 @@ Minutes = Mapping[MonthPartition, pa.Table]
 Made = Mapping[MonthPartition, Mapping[Timeframe, pa.Table]]
 
 
-class DuckDBAggregator:
+class BarAggregator:
     """Aggregates minutes of one symbol by columns, and days of many symbols to weeks and months by DuckDB.
 
     The same minutes give the same bars. Several threads may each aggregate a symbol at the same time.

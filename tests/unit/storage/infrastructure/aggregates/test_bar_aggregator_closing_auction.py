@@ -10,7 +10,7 @@ import pytest
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregates.duckdb_aggregator import DuckDBAggregator
+from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
 from marketpipe.testing import bar, bar_table
 from tests.support.builders import CALENDAR
 from tests.support.store_on_disk import AGGREGATED
@@ -27,7 +27,7 @@ SESSIONS = [
 
 def made(date: str, rows: Sequence[Row], timeframe: Timeframe, closing_auction: int | None) -> list[Row]:
     month = MonthPartition(Symbol("XOM"), *map(int, date.split("-")[:2]))
-    aggregator = DuckDBAggregator(CALENDAR, closing_auction)
+    aggregator = BarAggregator(CALENDAR, closing_auction)
     found: list[Row] = aggregator.aggregate({month: bar_table(rows)}, [timeframe])[month][timeframe].to_pylist()
     return found
 
