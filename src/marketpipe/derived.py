@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.aggregates.ahead import AggregatesAhead
     from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import FreshnessSurvey
+    from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
     from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
     from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
     from marketpipe.storage.infrastructure.reading.exporting import Load, TableFile
@@ -150,7 +151,15 @@ def loader(parts: Parts) -> BarLoader:
         composition.layout(parts),
         lambda: aggregator(parts),
         lambda first, last: composition.calendar(parts).reaching(first, last),
+        opened_copies(parts),
     )
+
+
+@once
+def opened_copies(_: Parts) -> OpenedCopies:
+    from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
+
+    return OpenedCopies()
 
 
 def table_file(parts: Parts, path: str | Path, given: str | FileFormat | None, *, overwrite: bool) -> TableFile:
@@ -206,6 +215,7 @@ def query(parts: Parts) -> DuckDBQuery:
         composition.layout(parts),
         lambda first, last: composition.calendar(parts).reaching(first, last),
         lambda: composition.closing_auction(parts),
+        opened=opened_copies(parts),
     )
 
 

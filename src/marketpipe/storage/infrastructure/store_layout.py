@@ -150,11 +150,12 @@ class StoreLayout:
 
         Raises ``StorageError`` if the folder of the store may not be read.
         """
-        with translating(self.data):
-            folders = list(self.data.glob("symbol=*"))
-        for folder in folders:
-            if symbol_of(folder.name) is not None and is_folder(folder):
-                yield from (path for path in any_files(folder) if _is_of_minutes(path.name))
+        # One by one: most callers need one file, and there may be thousands of symbols.
+        with translating(self.data), suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.data) as entries:
+            for entry in entries:
+                folder = self.data / entry.name
+                if symbol_of(entry.name) is not None and is_folder(folder):
+                    yield from (path for path in any_files(folder) if _is_of_minutes(path.name))
 
     def symbols(self) -> list[Symbol]:
         """Return the symbols that have a folder of minute bars, ascending. Raises ``StorageError``."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import accumulate
 from typing import Final
@@ -17,7 +18,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from attrs import frozen
+from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
@@ -31,10 +32,12 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import 
     newest,
 )
 from marketpipe.storage.infrastructure.parquet_files import (
+    FileStatus,
     as_text,
     checked_bars,
     content_of,
     decoding,
+    file_status,
     refuse_special,
 )
 from marketpipe.storage.infrastructure.store_layout import (
@@ -53,6 +56,8 @@ ENCODINGS: Final = {
 FOOTER_BYTES: Final = 8192
 """The end of a file in Parquet that surely has the whole metadata of a copy; if it has not, the footer is parsed."""
 ASOF: Final = f"{PREFIX}asof".encode()
+MOST_KEPT: Final = 8192
+"""A process may map some ten thousand files, and others than these."""
 ROWS, DIGEST = f"{PREFIX}rows", f"{PREFIX}bars"
 Rows = Mapping[int, int]
 """The number of bars of each day of the month that has a file, ascending."""
@@ -156,16 +161,24 @@ class ReadCopy:
         """Return these columns of the days, or of all. Days that it does not have are left out."""
         with decoding(self.path):
             if isinstance(self.source, pq.ParquetFile):
-                found = self.source.read(columns=columns.names, use_threads=False)
+                found = self._checked(self.source.read(columns=columns.names, use_threads=False), columns)
             else:
-                batches = map(self.source.get_batch, range(self.source.num_record_batches))
-                found = pa.Table.from_batches(batches, self.source.schema).select(columns.names)
-                found.validate()  # the lengths of its buffers, which may be beyond the end of a torn file
-            found = checked_bars(found.replace_schema_metadata(), self.path, columns)
-            rows = self.rows
-            if sum(rows.values()) != len(found):
-                raise PartitionUnreadableError(f"{self.path} has {len(found):,} bars, and names {sum(rows.values()):,}")
-            return found if days is None else self._of_days(found, rows, days)
+                found = self._arrow_bars if columns is BAR_SCHEMA else self._arrow_bars.select(columns.names)
+            return found if days is None else self._of_days(found, days)
+
+    @cached_property
+    def _arrow_bars(self) -> pa.Table:
+        """All bars of a copy in Arrow's format: nothing of them is read, so they cost no memory."""
+        batches = map(self.source.get_batch, range(self.source.num_record_batches))
+        found = pa.Table.from_batches(batches, self.source.schema)
+        found.validate()  # the lengths of its buffers, which may be beyond the end of a torn file
+        return self._checked(found, BAR_SCHEMA)
+
+    def _checked(self, bars: pa.Table, columns: pa.Schema) -> pa.Table:
+        found, named = checked_bars(bars.replace_schema_metadata(), self.path, columns), sum(self.rows.values())
+        if named != len(found):
+            raise PartitionUnreadableError(f"{self.path} has {len(found):,} bars, and names {named:,}")
+        return found
 
     def intact_bars(self) -> pa.Table:
         """Return all bars, after they were compared with their digest."""
@@ -174,15 +187,47 @@ class ReadCopy:
             raise PartitionUnreadableError(f"{self.path} is damaged: its bars are not those that were written")
         return found
 
-    def _of_days(self, bars: pa.Table, rows: Rows, days: range) -> pa.Table:
-        ends = dict(zip(rows, accumulate(rows.values()), strict=True))
+    def _of_days(self, bars: pa.Table, days: range) -> pa.Table:
+        rows = self.rows
         wanted = [day for day in rows if day in days]
         if len(wanted) == len(rows):
             return bars
+        ends = dict(zip(rows, accumulate(rows.values()), strict=True))
         start, end = (ends[wanted[0]] - rows[wanted[0]], ends[wanted[-1]]) if wanted else (0, 0)
         found = bars.slice(start, end - start)
         # A slice of decoded bars would keep the others in memory as long as it lives.
         return found if self.is_mapped else found.take(np.arange(len(found)))
+
+
+class OpenedCopies:
+    """Keeps mapped copies in Arrow's format open and checked, for the readers of an open store.
+
+    What is kept is used while its file is the same: by inode, size and times. It takes addresses, and of memory some
+    kilobytes each. The oldest leaves if there are too many. Several threads may call.
+    """
+
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        self._most, self._kept = most, dict[str, tuple[FileStatus, DatasetIdentity | None, ReadCopy]]()
+
+    def of(self, copy: FreshCopy) -> ReadCopy | None:
+        """Return the opened copy; None if it is torn, or no longer the file that was found fresh."""
+        status, found = file_status(copy.path), self._kept.get(copy.path)
+        if status is None or status.modified_ns != copy.fingerprint:
+            self._kept.pop(copy.path, None)
+            return None
+        if found is not None and found[:2] == (status, copy.identity):
+            return found[2]
+        opened = copy.opened_anew()
+        if opened is not None and file_status(copy.path) == status:
+            self._keep(copy, status, opened)
+        return opened
+
+    def _keep(self, copy: FreshCopy, status: FileStatus, opened: ReadCopy) -> None:
+        self._kept.pop(copy.path, None)
+        self._kept[copy.path] = status, copy.identity, opened
+        while len(self._kept) > self._most:
+            with suppress(KeyError, StopIteration, RuntimeError):  # another thread was first
+                del self._kept[next(iter(self._kept))]
 
 
 class FreshCopies:
@@ -193,11 +238,13 @@ class FreshCopies:
         layout: StoreLayout,
         identity: Callable[[], DatasetIdentity | None],
         scanned: Scanned = lambda _: None,
+        opened: OpenedCopies | None = None,
     ) -> None:
         """``identity`` finds the dataset of the store, and is asked if there is a copy: two stores may be configured to
-        share one folder of copies. ``scanned`` returns fingerprints that need not be found again.
+        share one folder of copies. ``scanned`` returns fingerprints that need not be found again. ``opened`` keeps what
+        is opened.
         """
-        self._find_identity = identity
+        self._find_identity, self._opened = identity, opened
         # Thousands of months pass through here: paths are text, and each folder is tested for links once.
         self._layout, self._scanned, self._examined = layout, scanned, set[str]()
         self._data, self._copies = str(layout.data), str(layout.copies)
@@ -215,7 +262,7 @@ class FreshCopies:
             if (modified := modified_ns(path)) is not None:
                 self._refuse_links(folder.rpartition("/")[0])
                 if modified == self._fingerprint(month, f"{self._data}/{folder}"):
-                    return FreshCopy(month, path, modified, self._identity)
+                    return FreshCopy(month, path, modified, self._identity, self._opened)
         return None
 
     def _refuse_links(self, folder: str) -> None:
@@ -242,6 +289,8 @@ class FreshCopy:
     fingerprint: int
     identity: DatasetIdentity | None = None
     """The dataset of the store; None if it is not known."""
+    kept: OpenedCopies | None = field(default=None, repr=False, eq=False)
+    """Keeps what is opened of many copies."""
 
     @property
     def is_arrow(self) -> bool:
@@ -249,6 +298,12 @@ class FreshCopy:
 
     def opened(self, *, mapped: bool = True) -> ReadCopy | None:
         """Open it; None if it is torn, or was replaced meanwhile."""
+        if self.kept is None or not (mapped and self.is_arrow):
+            return self.opened_anew(mapped=mapped)
+        return self.kept.of(self)
+
+    def opened_anew(self, *, mapped: bool = True) -> ReadCopy | None:
+        """Open it, as ``opened``, from its file."""
         try:
             copy = ReadCopy.open(self.path, mapped=mapped)
             # Its time is read again after it was opened: what has it before and after is what was opened.

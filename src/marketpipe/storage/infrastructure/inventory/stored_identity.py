@@ -15,7 +15,7 @@ from typing import Final
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError, PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.storage.domain.storage_metadata import identity_in
-from marketpipe.storage.infrastructure.parquet_files import read_metadata
+from marketpipe.storage.infrastructure.parquet_files import FileStatus, file_status, read_metadata
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, any_files
 
 FILES_TRIED: Final = 20
@@ -27,9 +27,22 @@ class StoredIdentity:
 
     def __init__(self, layout: StoreLayout) -> None:
         self._layout = layout
+        self._last: tuple[tuple[Path, FileStatus | None], DatasetIdentity] | None = None
 
     def read(self) -> DatasetIdentity | None:
-        """Return that of the first file that can be read; None if nothing is stored."""
+        """Return that of the first file that can be read; None if nothing is stored.
+
+        While the first file stays as it is, it is parsed once.
+        """
+        first = next(self._layout.any_day_files(), None)
+        if first is None:
+            return None
+        status, last = (first, file_status(str(first))), self._last
+        if last is not None and last[0] == status:
+            return last[1]
+        if status[1] is not None and (found := next(_identities([first]), None)) is not None:
+            self._last = status, found
+            return found
         return next(self._found_in(FILES_TRIED), None)
 
     def prevailing(self) -> DatasetIdentity | None:

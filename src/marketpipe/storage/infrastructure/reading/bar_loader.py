@@ -22,6 +22,7 @@ from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import identity_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
+from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.compacted.day_access import DayStatus, day_status
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity, identity_of, refuse_others
@@ -196,10 +197,11 @@ class BarLoader:
         layout: StoreLayout,
         new_aggregator: Callable[[], BarAggregator],
         sessions: Sessions = lambda *_: (),
+        opened: OpenedCopies | None = None,
     ) -> None:
-        """``sessions`` are asked for only if the regular hours are wanted."""
+        """``sessions`` are asked for only if the regular hours are wanted; ``opened`` keeps opened read copies."""
         self._layout, self._as_of, self._hours = layout, AsOfReader(layout, new_aggregator), RegularHours(sessions)
-        self._minutes = StoredMinutes(layout)
+        self._minutes = StoredMinutes(layout, opened)
         self._new_aggregator, self._official = new_aggregator, OfficialRows(layout)
         self._identity: DatasetIdentity | None = None
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
@@ -60,12 +61,13 @@ class DuckDBQuery:
         sessions: Sessions,
         closing_auction: Callable[[], int | None] = lambda: None,
         limits: Mapping[str, str] = LIMITS,
+        opened: OpenedCopies | None = None,
     ) -> None:
         """``closing_auction`` returns that of days made of minutes, in minutes after the close; None for none.
 
-        ``limits`` are settings of DuckDB, such as ``memory_limit``.
+        ``limits`` are settings of DuckDB, such as ``memory_limit``. ``opened`` keeps opened read copies.
         """
-        self._layout, self._limits = layout, limits
+        self._layout, self._limits, self._opened = layout, limits, opened
         self._sessions, self._closing_auction = sessions, closing_auction
 
     def run(self, sql: str) -> pa.Table:
@@ -94,7 +96,7 @@ class DuckDBQuery:
         return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, answer, of_day_files))
 
     def _views(self, sql: str, *, copies: bool = True) -> QueryViews:
-        return QueryViews(self._layout, sql, self._sessions, self._closing_auction, copies=copies)
+        return QueryViews(self._layout, sql, self._sessions, self._closing_auction, copies=copies, opened=self._opened)
 
     def _run(self, sql: str, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
         def checked(connection: Connection) -> T:

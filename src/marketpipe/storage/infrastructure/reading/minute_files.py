@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy
+from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy, OpenedCopies
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerprints, fingerprints_below
 from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL
@@ -39,9 +39,12 @@ class MinuteFiles:
     """The fingerprints that the copies had when they were found fresh."""
 
     @classmethod
-    def found(cls, layout: StoreLayout, months: Iterable[MonthPartition]) -> MinuteFiles:
-        """List the files of these months. Raises ``StorageError``."""
-        fresh, others, mapped = FreshCopies(layout, StoredIdentity(layout).read), list[MonthPartition](), 0
+    def found(
+        cls, layout: StoreLayout, months: Iterable[MonthPartition], opened: OpenedCopies | None = None
+    ) -> MinuteFiles:
+        """List the files of these months; ``opened`` keeps opened copies. Raises ``StorageError``."""
+        fresh = FreshCopies(layout, StoredIdentity(layout).read, opened=opened)
+        others, mapped = list[MonthPartition](), 0
         copies, fingerprints = list[FreshCopy](), dict[str, tuple[int, int]]()
         for month in months:
             copy = fresh.of(month)

@@ -21,6 +21,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate, TradingSession
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.cascade import view_of_minutes
+from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.official.daily_bars import (
     FIRST_SESSIONS,
     PERIOD_UNITS,
@@ -81,10 +82,12 @@ class QueryViews:
         closing_auction: Callable[[], int | None],
         *,
         copies: bool = True,
+        opened: OpenedCopies | None = None,
     ) -> None:
         """``sessions`` and ``closing_auction`` are asked for only if a view that the query names needs them. Without
-        ``copies``, minutes are those of the day files.
+        ``copies``, minutes are those of the day files. ``opened`` keeps opened read copies.
         """
+        self._opened = opened
         self._layout, self._sessions, self._closing_auction = layout, sessions, closing_auction
         self._needed = tuple(timeframe for timeframe in Timeframe if _is_needed(timeframe, sql))
         self._unmade: Mapping[Timeframe, Unmade] = {}
@@ -117,7 +120,7 @@ class QueryViews:
             self._minutes = None
             return fingerprints_below([self._layout.data])
         if self._minutes is None or not self._minutes.are_unchanged:
-            self._minutes = MinuteFiles.found(self._layout, self._months() if months is None else months)
+            self._minutes = MinuteFiles.found(self._layout, self._months() if months is None else months, self._opened)
         return self._minutes.fingerprints()
 
     def create(self, connection: Connection) -> None:

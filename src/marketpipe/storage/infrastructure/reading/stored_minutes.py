@@ -22,7 +22,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
-from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy
+from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy, OpenedCopies
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import each, times_of
 from marketpipe.storage.infrastructure.reading.month_bars import minutes_at, places_of
@@ -112,8 +112,9 @@ class MonthPart:
 class StoredMinutes:
     """Reads minutes, by all processors if there are many files. Memory is that of the answer, and of a month each."""
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
+    def __init__(self, layout: StoreLayout, opened: OpenedCopies | None = None) -> None:
+        """``opened`` keeps the copies that are read; without it each is opened when it is read."""
+        self._layout, self._opened, self._identity = layout, opened, StoredIdentity(layout)
 
     def read(
         self, ranges: Sequence[BarRange], hours: Hours = lambda bars: bars, scanned: Scanned = lambda _: None
@@ -122,7 +123,7 @@ class StoredMinutes:
 
         ``scanned`` returns fingerprints that need not be found again. Raises ``PartitionUnreadableError``.
         """
-        copies = FreshCopies(self._layout, StoredIdentity(self._layout).read, scanned)
+        copies = FreshCopies(self._layout, self._identity.read, scanned, self._opened)
         parts = [list(self._parts(wanted, copies)) for wanted in ranges]
         mapped = sum(map(len, parts)) <= MOST_MAPPED
         files = [list(chain.from_iterable(map(self._files, some))) for some in parts]
@@ -137,7 +138,7 @@ class StoredMinutes:
         """Return these days of a month, all that are stored of it between the first and the last; None without a fresh
         copy, or if the copy has others between them.
         """
-        between, copies = range(days[0], days[-1] + 1), FreshCopies(self._layout, StoredIdentity(self._layout).read)
+        between, copies = range(days[0], days[-1] + 1), FreshCopies(self._layout, self._identity.read)
         if (copy := copies.of(month)) is None or (opened := copy.opened()) is None:
             return None
         try:

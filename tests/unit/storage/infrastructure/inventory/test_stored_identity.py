@@ -29,6 +29,18 @@ def test_the_files_say_which_dataset_lives_there(tmp_path: Path) -> None:
     _identity(tmp_path).check(IDENTITY)
 
 
+def test_a_first_file_of_another_dataset_is_seen_by_what_has_read_the_former_one(tmp_path: Path) -> None:
+    StoreOnDisk(tmp_path).keep(AAPL)
+    found = _identity(tmp_path)
+    assert found.read() == IDENTITY
+    other = evolve(IDENTITY, feed="iex")
+    StoreOnDisk(tmp_path / "other", identity=other).keep(AAPL)
+    (path,), (file,) = ((tmp_path / root).rglob("day=*.parquet") for root in ("data", "other/data"))
+    file.rename(path)
+
+    assert found.read() == other
+
+
 def test_an_empty_folder_has_no_dataset_and_a_check_changes_nothing(tmp_path: Path) -> None:
     assert _identity(tmp_path).read() is None
     _identity(tmp_path).check(IDENTITY)

@@ -1,0 +1,98 @@
+"""Copies that stay open in an open store: used only while their file is the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy, OpenedCopies, ReadCopy
+from marketpipe.storage.infrastructure.store_layout import ARROW
+from marketpipe.testing import bar
+from tests.support.builders import day
+from tests.support.store_on_disk import StoreOnDisk
+
+MONTHS = [MonthPartition(Symbol("AAPL"), 2024, month) for month in (1, 2, 3)]
+JANUARY = MONTHS[0]
+OTHER = DatasetIdentity("other", "other", "raw")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreOnDisk:
+    store = StoreOnDisk(tmp_path, copy_format=ARROW)
+    for month in ("01", "02", "03"):
+        store.keep((day("AAPL", f"2024-{month}-05"), [bar(f"2024-{month}-05T15:00:00Z", 100.0)]))
+    store.refresh("AAPL", [Timeframe.MINUTE_1])
+    return store
+
+
+def fresh(store: StoreOnDisk, opened: OpenedCopies, month: MonthPartition = JANUARY) -> FreshCopy:
+    found = FreshCopies(store.layout, lambda: None, opened=opened).of(month)
+    assert found is not None
+    return found
+
+
+def opened_again(copy: FreshCopy) -> ReadCopy:
+    found = copy.opened()
+    assert found is not None
+    return found
+
+
+def test_a_copy_is_opened_once(store: StoreOnDisk) -> None:
+    opened = OpenedCopies()
+
+    assert opened_again(fresh(store, opened)) is opened_again(fresh(store, opened))
+
+
+def test_a_copy_that_was_made_again_is_opened_again(store: StoreOnDisk) -> None:
+    opened = OpenedCopies()
+    assert opened_again(fresh(store, opened)).bars(BAR_SCHEMA)["open"].to_pylist() == [100.0]
+    store.keep((day("AAPL", "2024-01-05"), [bar("2024-01-05T15:00:00Z", 7.0)]))
+    store.refresh("AAPL", [Timeframe.MINUTE_1])
+
+    assert opened_again(fresh(store, opened)).bars(BAR_SCHEMA)["open"].to_pylist() == [7.0]
+
+
+@pytest.mark.parametrize("length", [0, 9, -60])
+def test_a_copy_that_is_cut_under_the_time_that_it_had_is_not_used(store: StoreOnDisk, length: int) -> None:
+    opened, path = OpenedCopies(), Path(store.layout.copy(JANUARY, ARROW))
+    opened_again(fresh(store, opened))
+    found = path.stat()
+    path.with_name("other").write_bytes(path.read_bytes()[:length])
+    os.utime(path.with_name("other"), ns=(found.st_mtime_ns, found.st_mtime_ns))
+    path.with_name("other").rename(path)
+
+    assert fresh(store, opened).bars(BAR_SCHEMA) is None
+
+
+def test_a_copy_that_is_gone_is_not_used(store: StoreOnDisk) -> None:
+    opened = OpenedCopies()
+    copy = fresh(store, opened)
+    opened_again(copy)
+    Path(copy.path).unlink()
+
+    assert copy.opened() is None
+
+
+def test_a_copy_for_another_dataset_is_checked_again(store: StoreOnDisk) -> None:
+    opened = OpenedCopies()
+    opened_again(fresh(store, opened))
+    found = FreshCopies(store.layout, lambda: OTHER, opened=opened).of(JANUARY)
+
+    assert found is not None
+    assert found.opened() is None
+
+
+def test_the_oldest_copy_leaves_if_there_are_too_many(store: StoreOnDisk) -> None:
+    opened = OpenedCopies(most=2)
+    first, second, third = (opened_again(fresh(store, opened, month)) for month in MONTHS)
+
+    assert opened_again(fresh(store, opened, MONTHS[2])) is third
+    assert opened_again(fresh(store, opened, MONTHS[1])) is second
+    assert opened_again(fresh(store, opened, MONTHS[0])) is not first
