@@ -191,7 +191,7 @@ class StoreConfig:
     state_path: Path = values.place(Factory(_state_place, takes_self=True))
     """SQLite file with jobs, checkpoints and leases, on a disk of this machine."""
     compression: str = setting(values.one_of("zstd", "snappy"), "zstd")
-    """Of Parquet files: zstd or snappy. With zstd, day files of up to 100 bars have snappy all the same."""
+    """Of Parquet files: zstd or snappy. With zstd, aggregates and day files of up to 100 bars have snappy."""
     timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
     """Aggregates that are kept in files; [] for none. The others are made whenever they are read."""
     read_copies: str = setting(values.one_of(*READ_COPIES), "none")

@@ -89,6 +89,9 @@ class MonthPartition:
         except ValidationError:  # no date of the calendar
             return None
 
+    def __hash__(self) -> int:
+        return hash((self.symbol.value, self.year, self.month))  # a third of the time that attrs takes
+
     def __str__(self) -> str:
         return f"{self.year:04d}-{self.month:02d}"
 

@@ -35,6 +35,8 @@ from marketpipe.storage.infrastructure.compacted.day_access import read_day
 ENCODINGS: Final = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA if not pa.types.is_floating(field.type)}
 COMPRESSION_LEVELS: Final = {"zstd": 1, "snappy": None}
 SMALL_DAY_COMPRESSION: Final = "snappy"
+AGGREGATE_COMPRESSION: Final = "snappy"
+"""Of aggregates, whatever is configured for day files: they take half the time to encode. See docs/adr/0043."""
 SMALL_DAY: Final = 100
 """Rows up to which a day file has snappy in place of zstd: half the time to encode, and from 3 % smaller (20 rows) to
 10 % larger (100). Above that zstd gains too much. See docs/adr/0043."""
@@ -67,6 +69,10 @@ class ParquetWriter:
         """
         return len(table) <= SMALL_DAY and self._compression != SMALL_DAY_COMPRESSION
 
+    def encode_aggregate(self, bars: pa.Table, metadata: Mapping[str, str]) -> bytes:
+        """Return the bytes of a file of aggregated bars: as ``encode_bars``, but for the codec."""
+        return self._encoded(versioned(bars), metadata, AGGREGATE_COMPRESSION)
+
     def encode_bars(self, bars: pa.Table, metadata: Mapping[str, str]) -> bytes:
         """Return the bytes of a file of bars; the column ``schema_version`` is added."""
         return self.encode(versioned(bars), metadata)
@@ -97,8 +103,12 @@ class ParquetWriter:
 
 def versioned(bars: pa.Table) -> pa.Table:
     """Return the bars with the column ``schema_version``, as a file has them."""
-    version = pa.repeat(pa.scalar(SCHEMA_VERSION, pa.int32()), len(bars))
-    return bars.append_column(FILE_SCHEMA.field("schema_version"), version)
+    return bars.append_column(FILE_SCHEMA.field("schema_version"), _versions(1 << len(bars).bit_length())[: len(bars)])
+
+
+@lru_cache(16)
+def _versions(count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(SCHEMA_VERSION, pa.int32()), count)
 
 
 def sha256(content: bytes | pa.Buffer) -> str:

@@ -121,6 +121,13 @@ def test_day_files_of_up_to_100_rows_are_compressed_with_snappy(count: int) -> N
     assert not snappy.has_two_forms(table)
 
 
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_aggregates_are_compressed_with_snappy_whatever_is_configured(compression: str) -> None:
+    content = ParquetWriter(compression).encode_aggregate(bar_table(ROWS), METADATA)
+
+    assert content == ParquetWriter("snappy").encode_bars(bar_table(ROWS), METADATA)
+
+
 def test_the_value_behind_a_null_is_not_written() -> None:
     hidden = [pa.array(np.array([value, 5]), mask=np.array([True, False])) for value in (1, 2)]
     assert [column.to_pylist() for column in hidden] == [[None, 5], [None, 5]]

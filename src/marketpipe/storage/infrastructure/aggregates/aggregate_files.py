@@ -213,7 +213,7 @@ class AggregateFiles:
         bars = pa.concat_tables([made[month][file.timeframe] for month in item.changed])
         if len(item.changed) < len(item.sources):
             bars = pa.concat_tables([_bars_to_keep(item), bars]).sort_by("timestamp")
-        return self._writer.encode_bars(bars, self._metadata_of(item))
+        return self._writer.encode_aggregate(bars, self._metadata_of(item))
 
     def _copied(self, item: StaleAggregate, bars: Mapping[MonthPartition, pa.Table], minutes: YearFreshness) -> bytes:
         (month,) = item.file.months
@@ -385,7 +385,7 @@ class YearFreshness:
         return self._months[month].rows
 
     def _compare(self, file: AggregateFile) -> StaleAggregate:
-        recorded, identity = _recorded_in_copy(file) if file.is_copy else _recorded_in(Path(file.path))
+        recorded, identity = _recorded_in(file)
         auction = None if file.timeframe.is_intraday else self._closing_auction
         now = {str(month): sources_of_days(self._months[month].digests, auction) for month in file.months}
         return StaleAggregate(file, recorded, {**recorded, **now}, self.fingerprint(file), identity)
@@ -404,7 +404,7 @@ class StaleAggregate:
     fingerprint: int
     identity: DatasetIdentity | None = None
 
-    @property
+    @cached_property
     def changed(self) -> Months:
         """The months to rebuild. A month whose folder is gone is not among them: its bars stay as they are."""
         months = self.file.months
@@ -418,12 +418,18 @@ class StaleAggregate:
             yield from (TradingDate(day) for day in dates if day is not None)
 
 
-def _recorded_in(aggregate: Path) -> tuple[Sources, DatasetIdentity | None]:
+def _recorded_in(file: AggregateFile) -> tuple[Sources, DatasetIdentity | None]:
     """Return what a file was made from, and its dataset; nothing for a missing or damaged file, which is rebuilt."""
+    if modified_ns(file.path) is None:
+        return {}, None
+    return _recorded_in_copy(file) if file.is_copy else _recorded_in_aggregate(file.path)
+
+
+def _recorded_in_aggregate(aggregate: str) -> tuple[Sources, DatasetIdentity | None]:
     try:
         with open_file(aggregate) as opened:
             content, is_invalid = opened.read(), os.fstat(opened.fileno()).st_mtime_ns == INVALID
-        rows, metadata = file_in(content, str(aggregate), columns=True)  # behind an intact footer it may be damaged
+        rows, metadata = file_in(content, aggregate, columns=True)  # behind an intact footer it may be damaged
         checked_bars(rows, aggregate)
         return {} if is_invalid else sources_in(metadata), identity_in(metadata)
     except (OSError, PartitionUnreadableError):

@@ -61,23 +61,38 @@ class SessionPartTable:
         """Return the bars within these parts, in the same order, each with the start of its part."""
         bars = bars.filter(pc.is_valid(bars["timestamp"])) if bars["timestamp"].null_count else bars
         time = times_of(bars)
-        row = np.searchsorted(self.starts, time, side="right") - 1
-        inside = (row >= 0) & (time < np.append(self.ends, 0)[row])
-        if not inside.all():
-            bars, time, row = bars.filter(pa.array(inside)), time[inside], row[inside]
-        return pa.table([self.starts[row], time, *(bars[name] for name in COLUMNS)], ["hours", "time", *COLUMNS])
+        first, after = np.searchsorted(time, self.starts), np.searchsorted(time, self.ends)
+        if _ascends(time) and (after - first).sum() == len(time):  # nearly always: each part is a slice
+            hours = np.repeat(self.starts, after - first)
+        else:
+            row = np.searchsorted(self.starts, time, side="right") - 1
+            inside = (row >= 0) & (time < np.append(self.ends, 0)[row])
+            bars, time, hours = bars.filter(pa.array(inside)), time[inside], self.starts[row[inside]]
+        return pa.table([hours, time, *(bars[name] for name in COLUMNS)], ["hours", "time", *COLUMNS])
 
     def auctioned(self, bars: pa.Table) -> pa.Table:
         """Return, of keyed bars, the minutes of closing auctions, each with the start of its regular session."""
-        found = bars.filter(pa.array(np.isin(bars["time"].to_numpy(), self.auctions)))
-        sessions = self.starts[self.regular][np.searchsorted(self.auctions, found["time"].to_numpy())]
-        return found.set_column(0, "hours", pa.array(sessions))
+        time = bars["time"].to_numpy()
+        rows = np.flatnonzero(np.isin(time, self.auctions)) if not _ascends(time) else _equal_rows(time, self.auctions)
+        sessions = self.starts[self.regular][np.searchsorted(self.auctions, time[rows])]
+        return bars.take(pa.array(rows)).set_column(0, "hours", pa.array(sessions))
 
     def days(self, bars: pa.Table) -> pa.Table:
         """Return, of bars that are a part long, those of the regular session, with the midnight before it as time."""
         row = np.searchsorted(self.starts, times_of(bars))
         midnights = pa.array(self.day_starts[row]).cast(TIMESTAMP)
         return bars.set_column(0, bars.field(0), midnights).filter(pa.array(self.regular[row]))
+
+
+def _ascends(time: Int64s) -> bool:
+    return bool((time[1:] >= time[:-1]).all())
+
+
+def _equal_rows(time: Int64s, wanted: Int64s) -> Int64s:
+    """Return the rows of ascending times that have one of the ascending times ``wanted``."""
+    first, after = np.searchsorted(time, wanted), np.searchsorted(time, wanted, side="right")
+    counts = after - first
+    return np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
 
 
 def _hours(session: TradingSession) -> list[tuple[int, int, int, bool]]:
@@ -89,7 +104,7 @@ def _hours(session: TradingSession) -> list[tuple[int, int, int, bool]]:
 
 DATED: Final = "(SELECT *, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date FROM bars)"
 MONTHS_CACHED: Final = 240
-ROWS_TOGETHER: Final = 40_000
+ROWS_TOGETHER: Final = 60_000
 """So many minutes are aggregated in one pass: more would not be faster, and take more memory."""
 _LOCK = threading.Lock()
 Minutes = Mapping[MonthPartition, pa.Table]
@@ -149,15 +164,16 @@ class BarAggregator:
         """Split bars that are ordered by timeframe, then time."""
         length, time = (made[name].to_numpy() for name in ("minutes", "time"))
         bars = made.drop_columns("minutes").rename_columns(BAR_SCHEMA.names).cast(BAR_SCHEMA)
+        midnights = [month.first.midnight.epoch_micros for month in months]
+        ends = [month.last.plus_days(1).midnight.epoch_micros for month in months]
+        hours = [self._hours(month.first, month.last) for month in months]
         found: dict[MonthPartition, dict[Timeframe, pa.Table]] = {month: {} for month in months}
         for timeframe in timeframes:
             start, end = np.searchsorted(length, (timeframe.minutes, timeframe.minutes + 1))
-            for month in months:
-                bounds = [day.midnight.epoch_micros for day in (month.first, month.last.plus_days(1))]
-                first, after = start + np.searchsorted(time[start:end], bounds)
+            bounds = (start + np.searchsorted(time[start:end], times) for times in (midnights, ends))
+            for month, parts, first, after in zip(months, hours, *bounds, strict=True):
                 part = bars.slice(first, after - first)
-                is_daily = not timeframe.is_intraday
-                found[month][timeframe] = self._hours(month.first, month.last).days(part) if is_daily else part
+                found[month][timeframe] = part if timeframe.is_intraday else parts.days(part)
         return found
 
 

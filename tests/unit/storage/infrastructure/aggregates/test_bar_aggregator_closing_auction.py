@@ -105,3 +105,23 @@ def test_intraday_bars_do_not_depend_on_where_the_auction_is(
     assert found == made(date, rows, timeframe, None)
     assert [(f"{each['timestamp']:%H:%M}", each["volume"]) for each in found][-1] == (auction, 20e6)
     assert [each["volume"] for each in made(date, rows[:2], timeframe, 0)] == [each["volume"] for each in found[:-1]]
+
+
+@pytest.mark.parametrize(("date", "last", "auction"), SESSIONS)
+def test_minutes_out_of_order_and_outside_of_every_session_give_the_same_day(
+    date: str, last: str, auction: str
+) -> None:
+    within = session(date, last, auction)
+    early, holiday = bar(f"{date}T07:59:00Z", 1.0), bar("2024-01-01T15:00:00Z", 900.0)
+
+    for rows in ([early, *within], [*reversed(within), holiday]):
+        assert made(date, rows, Timeframe.DAY_1, 0) == made(date, within, Timeframe.DAY_1, 0)
+
+
+def test_both_bars_of_an_auctions_minute_count() -> None:
+    auction = bar("2024-03-11T20:00:00Z", 108.0, volume=5.0, trade_count=1, vwap=108.0)
+    rows = [bar("2024-03-11T15:00:00Z", 110.0, volume=1.0, trade_count=1, vwap=110.0), auction, auction]
+
+    (day,) = made("2024-03-11", rows, Timeframe.DAY_1, 0)
+
+    assert (day["volume"], day["trade_count"], day["close"]) == (11.0, 3, 108.0)
