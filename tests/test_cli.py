@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -182,6 +183,7 @@ def test_providers_are_listed_and_the_configured_one_marked(store: Path) -> None
 
     configured = {row["name"]: row["configured"] for row in listed}
     assert (configured["alpaca"], configured["synthetic"]) == (False, True)
+    assert [row["fast"] for row in listed if "fast" in row] == [find_spec("numba") is not None]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marketpipe.config import USUAL_FILE
 from marketpipe.config.classes import FORMER, NO_COPIES, PARQUET_COPIES, beside_data
 from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.symbol import Symbol
     from marketpipe.shared_kernel.domain.timestamp import Timestamp
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
-    from marketpipe.storage.domain.store_survey import TimeframeFreshness
+    from marketpipe.storage.domain.store_survey import CopyFiles, TimeframeFreshness
     from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
     from marketpipe.storage.infrastructure.aggregates.ahead import AggregatesAhead
     from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
@@ -176,7 +177,8 @@ def own_places(parts: Parts) -> OwnPlaces:
     at, state = composition.layout(parts), parts.config.state_path
     usual = (beside_data("state", parts.config), FORMER.state_path.parent)
     folders = (state.parent,) if os.path.realpath(state.parent) in map(os.path.realpath, usual) else ()
-    return OwnPlaces((at.data, *at.derived().values(), *folders), (state,))
+    settings = tuple(parts.config.root / name for name in (USUAL_FILE, ".env"))
+    return OwnPlaces((at.data, *at.derived().values(), *folders), (state,), settings)
 
 
 def export_bars(
@@ -254,7 +256,7 @@ def former_versions(parts: Parts) -> FormerVersions:
 def freshness_survey(parts: Parts) -> FreshnessSurvey:
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import FreshnessSurvey
 
-    return FreshnessSurvey(composition.layout(parts), lambda: composition.closing_auction(parts), copy_format(parts))
+    return FreshnessSurvey(composition.layout(parts), lambda: composition.closing_auction(parts))
 
 
 def surveyed_timeframes(parts: Parts) -> tuple[Timeframe, ...]:
@@ -273,3 +275,12 @@ def copies_freshness(parts: Parts) -> TimeframeFreshness | None:
     symbols = composition.layout(parts).symbols()
     (found,) = freshness_survey(parts).survey(symbols, DISTANT_PAST, DISTANT_FUTURE, [Timeframe.MINUTE_1])
     return found
+
+
+def copy_files(parts: Parts) -> CopyFiles | None:
+    """Return which read copies lie there; None if the store has none and is to have none."""
+    if not has_copies(parts):
+        return None
+    from marketpipe.storage.infrastructure.aggregates.freshness_survey import copy_files
+
+    return copy_files(composition.layout(parts).copies, parts.config.read_copies)

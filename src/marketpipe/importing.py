@@ -177,6 +177,7 @@ class ImportingStore(Store):
 
     def _report_of_import(self, job: IngestionJob, seconds: float) -> IngestionReport:
         scope = job.scope
+        refreshed = self._aggregate(scope.symbols, scope.first, scope.last)
         return IngestionReport(
             job.job_id,
             str(job.state),
@@ -187,9 +188,10 @@ class ImportingStore(Store):
             seconds,
             job.outcomes,
             self._run.warnings,
-            self._aggregate(scope.symbols, scope.first, scope.last).with_prepared(self._run.prepared),
+            refreshed.with_prepared(self._run.prepared, self._run.prepared_copies),
             left=job.left,
             official=job.official,
+            rejected_without_session=self._run.rejected_without_session,
         )
 
 

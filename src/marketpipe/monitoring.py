@@ -208,8 +208,10 @@ def write_metrics(self: MonitoredStore, path: Path | str | None = None) -> Path:
 
 def _place_of_textfile(store: MonitoredStore, wanted: Path | str) -> Path:
     place = store.config.root / wanted
-    if (owner := derived.own_places(store._parts).owner_of(Path(os.path.realpath(place)))) is not None:
-        raise ConfigurationError(f"metrics.textfile: {place} is inside the store ({owner}): give a file elsewhere")
+    try:
+        derived.own_places(store._parts).refuse(place)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"metrics.textfile: {error}") from error
     return place
 
 

@@ -23,6 +23,7 @@ from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
     AggregatesPrepared,
     BarsExhausted,
+    BarsStored,
     BarsValidated,
     Event,
     JobFinished,
@@ -147,7 +148,8 @@ class IngestionCounter:
     """Counts requests, what went wrong with them, and warnings since ``reset``, from all worker threads.
 
     ``rate_limit_seconds`` are those in which at least one request waited for the rate limit. ``prepared`` are the files
-    of aggregates that were made before the refresh.
+    of aggregates that were made before the refresh, ``prepared_copies`` those of them that are read copies, and
+    ``rejected_without_session`` the rejected bars of symbol-days that were not requested, such as those of a holiday.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -155,7 +157,8 @@ class IngestionCounter:
         self.reset()
 
     def reset(self) -> None:
-        self.requests, self.retries, self.rate_limit_seconds, self.prepared = 0, 0, 0.0, 0
+        self.requests, self.retries, self.rate_limit_seconds = 0, 0, 0.0
+        self.prepared, self.prepared_copies, self._without_session = 0, 0, dict[SymbolDay, int]()
         self._warnings, self._faults, self._limited_until = Counter[str](), Counter[str](), -math.inf
 
     def observe(self, bus: EventBus) -> None:
@@ -164,6 +167,11 @@ class IngestionCounter:
         bus.observe(RateLimitWaited, self._on_wait)
         bus.observe(BarsValidated, self._on_validated)
         bus.observe(AggregatesPrepared, self._on_prepared)
+        bus.observe(BarsStored, self._on_stored)
+
+    @property
+    def rejected_without_session(self) -> int:
+        return sum(self._without_session.values())
 
     @property
     def warnings(self) -> Mapping[str, int]:
@@ -195,6 +203,13 @@ class IngestionCounter:
     def _on_prepared(self, event: AggregatesPrepared) -> None:
         with self._lock:
             self.prepared += event.files
+            self.prepared_copies += event.copies
+
+    def _on_stored(self, event: BarsStored) -> None:
+        requested = {asked.trading_date for asked in event.request.sessions}
+        found = [day for day in event.days if day.rejected and day.symbol_day.trading_date not in requested]
+        with self._lock:  # not added up: a request that failed brings the same bars again when it is repeated
+            self._without_session.update((day.symbol_day, day.rejected) for day in found)
 
     def _on_validated(self, event: BarsValidated) -> None:
         with self._lock:

@@ -402,7 +402,7 @@ class Pipeline(ImportingStore):
             seconds,
             jobs[0].outcomes if len(jobs) == 1 and not blocked else _merged(jobs, blocked),
             self._run.warnings,
-            refreshed.with_prepared(self._run.prepared),
+            refreshed.with_prepared(self._run.prepared, self._run.prepared_copies),
             jobs[-1].estimate if jobs else None,
             sum(job.left for job in jobs),
             official=jobs[-1].official if jobs else NO_OFFICIAL_DAYS,
@@ -411,6 +411,7 @@ class Pipeline(ImportingStore):
             faults=self._run.faults,
             rate_limit_seconds=self._run.rate_limit_seconds,
             without_bars=completeness.symbols_without_bars(self._parts, scope.symbols),
+            rejected_without_session=self._run.rejected_without_session,
         )
 
     def _lacks_official_days(self, scope: IngestionScope) -> bool:

@@ -7,10 +7,12 @@ configured providers are made here. Clients are imported only when one is made: 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -35,8 +37,11 @@ from marketpipe.shared_kernel.events import Event, RateLimitWaited
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+logger = logging.getLogger("marketpipe.integration")
 Config = TypeVar("Config", bound=StoreConfig)
 GROUP: Final = "marketpipe.providers"
+FAST: Final = "the extra fast is installed: machine code will read the pages once a run has read 50 MB of them"
+NOT_FAST: Final = "the extra fast is not installed: large histories take longer without it"
 BUILT_IN: Final[Mapping[str, str]] = {
     "alpaca": "Alpaca Market Data API v2 (needs a key and a secret)",
     "synthetic": "deterministic invented bars (no key, no network)",
@@ -46,6 +51,11 @@ BUILT_IN: Final[Mapping[str, str]] = {
 def known_providers() -> dict[str, str]:
     """Return each provider's name and where it comes from: built in, or registered by an installed package."""
     return {**{name: f"registered as {point.value}" for name, point in _registered().items()}, **BUILT_IN}
+
+
+def is_fast_installed() -> bool:
+    """Return whether the extra ``fast`` is there, without importing it: whether it works shows when it is loaded."""
+    return find_spec("numba") is not None
 
 
 def is_registered(name: str) -> bool:
@@ -206,6 +216,8 @@ def _new_alpaca(
     http = HttpExchange(alpaca.base_url, alpaca_auth(keys.key, keys.secret))
     # worker processes do without: each would have the machine code's 100 MB, and none waits for another's lock
     fast = None if config.executor == PROCESSES else FastPages()
+    if fast is not None:
+        logger.info(FAST if is_fast_installed() else NOT_FAST)
     return AlpacaClient(_alpaca_capabilities(config), http, limiter, clock, publish=publish, fast_pages=fast)
 
 

@@ -24,7 +24,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.shared_kernel.events import RuleFinding
 from marketpipe.storage.domain.storage_metadata import AggregationReport
-from marketpipe.storage.domain.store_survey import TimeframeFreshness
+from marketpipe.storage.domain.store_survey import CopyFiles, TimeframeFreshness
 
 from . import report_html
 
@@ -94,6 +94,7 @@ class IngestionReport:
     ``faults`` maps a ``ProviderError.kind`` to the number of requests that failed so; ``retries`` were sent again.
     ``rate_limit_seconds`` are those in which at least one request waited for the rate limit.
     ``without_bars`` are the symbols of which the provider has never had a bar: they may be misspelt.
+    ``rejected_without_session`` are rejected bars of dates that are no session, and so of no requested symbol-day.
     """
 
     job_id: int
@@ -117,6 +118,7 @@ class IngestionReport:
     faults: Mapping[str, int] = field(factory=dict)
     rate_limit_seconds: float = 0.0
     without_bars: tuple[Symbol, ...] = ()
+    rejected_without_session: int = 0
 
     @property
     def ok(self) -> bool:
@@ -138,8 +140,8 @@ class IngestionReport:
 
     @property
     def rejected(self) -> int:
-        """The number of bars that validation moved to quarantine."""
-        return sum(outcome.rejected for outcome in self.outcomes.values())
+        """The number of bars that validation moved to quarantine, those of dates without a session among them."""
+        return sum(outcome.rejected for outcome in self.outcomes.values()) + self.rejected_without_session
 
     def count(self, outcome: Outcome) -> int:
         """Return the number of requested symbol-days with this outcome."""
@@ -186,7 +188,7 @@ class ImportReport:
             "columns": ", ".join(f"{role}={name}" for role, name in shown.columns.items()),
             "format": shown.layout or None,
             "times": shown.timezone or None,
-            "prices": f"{shown.adjustment}, in {shown.price_unit}",
+            "prices": shown.adjustment + (f", in {shown.price_unit}" if shown.price_unit else ""),
             "symbols": len(shown.symbols),
             "symbol-days": shown.symbol_days,
             "bars": shown.bars,
@@ -230,7 +232,8 @@ class StatusReport:
 
     ``identity`` is None if nothing is stored yet, ``session`` is None if nothing was ever ingested. Files that are gone
     do not count; ``missing`` is the number of their symbol-days. ``read_copies`` has the numbers of fresh, stale and
-    absent read copies, files of a symbol and month; None if the store keeps none.
+    absent read copies, files of a symbol and month, and ``copy_files`` which files of them lie there; None if the store
+    keeps none.
     """
 
     identity: DatasetIdentity | None
@@ -238,6 +241,7 @@ class StatusReport:
     jobs: tuple[JobRecord, ...]
     session: SessionKind | None = None
     read_copies: TimeframeFreshness | None = None
+    copy_files: CopyFiles | None = None
 
     @property
     def missing(self) -> int:

@@ -260,6 +260,7 @@ class Store:
             tuple(state.jobs.latest(JOBS_IN_STATUS)),
             self._recorded_session(),
             derived.copies_freshness(self._parts),
+            derived.copy_files(self._parts),
         )
 
     def verify(

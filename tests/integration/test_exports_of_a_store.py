@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from prometheus_client import CollectorRegistry
 
-from marketpipe import ConfigurationError, FileFormat, PartitionUnreadableError, Pipeline
+from marketpipe import ConfigurationError, FileFormat, PartitionUnreadableError, Pipeline, StoreConfig
 from marketpipe.testing import FakeClock
 from tests.support.in_process_cli import Ended, run_in_process
 from tests.support.pipeline_ring import config, minutes, pipeline
@@ -142,6 +143,21 @@ def test_the_command_exports_and_says_what(folder: Path, tmp_path: Path) -> None
     assert (again.code, "--overwrite" in again.err) == (2, True)
     report = json.loads(run(folder, "export", str(tmp_path / "bars.csv"), "--overwrite", "--json").out)
     assert report["rows"] == pacsv.read_csv(tmp_path / "bars.csv").num_rows > 8
+
+
+@pytest.mark.parametrize("words", [("export", "config.yaml"), ("query", "SELECT 1", "-o", "config.yaml")])
+def test_the_configuration_is_never_replaced(words: tuple[str, ...], folder: Path) -> None:
+    before = (folder / "config.yaml").read_bytes()
+    ended = run(folder, *words, "--overwrite", "--format", "csv")
+    assert (ended.code, "config.yaml is the configuration" in ended.err) == (2, True), ended.err
+    assert (folder / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["marketpipe.yaml", ".env"])
+def test_the_library_does_not_replace_settings_either(name: str, folder: Path) -> None:
+    made = Pipeline(StoreConfig(root=folder), registry=CollectorRegistry())
+    with made, pytest.raises(ConfigurationError, match="settings of the store"):
+        made.export(folder / name, format="csv", overwrite=True)
 
 
 @pytest.mark.parametrize("name", ["all.csv", "all.json", "all.parquet", "all.arrow"])

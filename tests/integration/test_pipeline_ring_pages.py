@@ -177,6 +177,7 @@ def test_bars_of_a_day_without_a_session_go_to_quarantine(tmp_path: Path) -> Non
     assert [row["rule"] for row in quarantined_rows(tmp_path, "AAPL", SATURDAY)] == ["on_trading_date"] * 3
     assert (report.ok, report.planned, report.bars) == (True, 2, 4)
     assert day("AAPL", SATURDAY) not in report.outcomes
+    assert (report.rejected, report.rejected_without_session) == (3, 3)
 
 
 def test_bad_bars_go_to_quarantine_and_their_neighbours_stay(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from marketpipe import IncompleteWarning, Pipeline, QueryError
+from marketpipe.terminal.ingestion import print_ingestion
 from marketpipe.terminal.store import print_status
 from marketpipe.testing import FakeClock
 from tests.support.in_process_cli import run_in_process
@@ -272,8 +273,51 @@ def test_status_prints_copies_only_of_a_store_that_keeps_them(
         assert "\nread copies: 4 fresh, 0 stale, 0 absent\n" in capsys.readouterr().out
         (tmp_path / "with" / "copies" / "symbol=AAPL" / "year=2024" / "month=01.arrow").unlink()
         print_status(made.status(), as_json=False)
-        assert "3 fresh, 0 stale, 1 absent; their minutes are read from day files until 'marketpipe aggregate " in (
-            capsys.readouterr().out
-        )
+        shown = capsys.readouterr().out
+        assert "3 fresh, 0 stale, 1 absent\n  3 Arrow files, " in shown
+        assert f" MB, in {tmp_path / 'with' / 'copies'}\n" in shown
+        assert "without a fresh copy are read from day files until 'marketpipe aggregate --timeframes 1m'" in shown
         print_status(made.status(), as_json=True)
-        assert json.loads(capsys.readouterr().out)["read_copies"] == {"fresh": 3, "stale": 0, "absent": 1}
+        found = json.loads(capsys.readouterr().out)["read_copies"]
+    assert (found["fresh"], found["stale"], found["absent"], found["configured"]) == (3, 0, 1, "arrow")
+    assert (found["files"], found["folder"]) == ({"arrow": 3}, str(tmp_path / "with" / "copies"))
+    assert found["size_bytes"] == sum(path.stat().st_size for path in (tmp_path / "with/copies").rglob("*.arrow"))
+
+
+@pytest.mark.parametrize(
+    ("form", "advice"),
+    [
+        ("arrow", "read_copies is arrow: the 4 Parquet ones are read until the next ingestion makes Arrow ones"),
+        (
+            "none",
+            "read_copies is none, so no ingestion refreshes them; 'marketpipe aggregate --timeframes 1m' does",
+        ),
+    ],
+)
+def test_copies_in_another_form_than_the_configured_one_are_fresh_and_named(
+    form: str, advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ingested(tmp_path, "parquet"):
+        pass
+    changed, _ = store(tmp_path, form)
+    with changed:
+        print_status(changed.status(), as_json=False)
+        shown = capsys.readouterr().out
+        without_day_files(tmp_path)
+        assert changed.load("MSFT", "2024-01-02", "2024-02-20", complete="ignore").num_rows == 24
+    assert "read copies: 4 fresh, 0 stale, 0 absent\n  4 Parquet files, " in shown
+    assert advice in shown
+
+
+def test_read_copies_are_counted_apart_from_aggregates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made, _ = store(tmp_path, "parquet", timeframes=("5m",))
+    with made:
+        first, again = made.ingest(), made.aggregate()
+    print_ingestion(first, as_json=False)
+    assert "aggregates: 4 files written, 0 unchanged\nread copies: 4 files written, 0 unchanged\n" in (
+        capsys.readouterr().out
+    )
+    print_ingestion(first, as_json=True)
+    found = json.loads(capsys.readouterr().out)["aggregates"]
+    assert (found["written"], found["copies_written"], found["copies_unchanged"]) == (8, 4, 0)
+    assert (again.written, again.unchanged, again.copies_unchanged) == (0, 8, 4)

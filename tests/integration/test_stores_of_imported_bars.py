@@ -244,6 +244,14 @@ def test_the_status_counts_days_alone(without_the_third: Path, capsys: pytest.Ca
     assert counts == [("AAPL", 0, 3), ("MSFT", 2, 0)]
 
 
+def test_a_drop_promises_no_request_for_bars_of_files(without_the_third: Path) -> None:
+    (without_the_third / "marketpipe.yaml").write_text(
+        f"{{provider: import:mine, symbols: [AAPL], start: {FIRST}, end: {LAST}, timeframes: []}}"
+    )
+    dropped = run_in_process("drop", "AAPL", "--yes", "--root", str(without_the_third), cwd=without_the_third)
+    assert (dropped.code, "again" in dropped.err) == (0, False), dropped.err
+
+
 def test_a_drop_counts_days_alone(without_the_third: Path) -> None:
     with store(without_the_third) as pipeline:
         assert pipeline.drop("AAPL", dry_run=True).official_days == 3

@@ -14,6 +14,8 @@ from types import FrameType
 
 from attrs import frozen
 
+from marketpipe.unneeded_imports import allow_all_imports
+
 LONGEST_SECONDS = 60
 NO_KEYS = ("ALPACA_KEY", "ALPACA_SECRET", "APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 
@@ -59,6 +61,7 @@ def _as_a_process_of_its_own(words: list[str], cwd: Path) -> Iterator[None]:
             yield
     finally:
         sys.argv = argv
+        allow_all_imports()
         os.environ.clear()
         os.environ.update(variables)
         logging.getLogger("marketpipe.config").handlers[:] = heard

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from marketpipe.config import Credentials, PipelineConfig
 from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import alpaca_capabilities
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient
 from marketpipe.pipeline import Pipeline
 from marketpipe.provider_kit import BarsRequest, ProviderTraits, RawMarketData
-from marketpipe.provider_registry import with_capabilities
+from marketpipe.provider_registry import new_provider, with_capabilities
 from marketpipe.testing import FakeClock
 from tests.support.pipeline_ring import TUESDAY, config, minutes, stored_rows
 from tests.support.scripted_provider import ScriptedProvider
@@ -69,3 +72,15 @@ def test_a_client_written_before_the_renaming_finds_its_capabilities_under_the_f
         former = client.traits
 
     assert former is client.capabilities
+
+
+def test_the_log_says_whether_the_extra_fast_is_there_when_alpaca_is_made(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = PipelineConfig(provider="alpaca", symbols="AAPL", start=TUESDAY, end=TUESDAY, root=tmp_path)
+
+    with caplog.at_level(logging.INFO, "marketpipe.integration"):
+        new_provider(settings, Credentials("key", "secret"), FakeClock(), lambda _: None).close()
+
+    state = "installed: machine code will read the pages" if find_spec("numba") else "not installed: large histories"
+    assert [record.message.startswith(f"the extra fast is {state}") for record in caplog.records] == [True]

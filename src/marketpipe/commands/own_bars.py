@@ -165,14 +165,16 @@ def drop(
 
     marketpipe drop AAPL MSFT
     """
+    from marketpipe.integration.domain.table_import import is_imported
     from marketpipe.terminal.exports import is_confirmed, print_drop
 
     with open_store(config) as pipeline:
         names = chosen(pipeline, symbols) or ()
         if not yes and not is_confirmed(pipeline.drop(names, dry_run=True)):
             exit_with(ok=False)
-        report = pipeline.drop(names)
-        print_drop(report, getattr(pipeline.config, "symbols", ()), as_json=json)
+        dataset, report = pipeline.dataset(), pipeline.drop(names)
+        is_of_files = dataset is not None and is_imported(dataset[0].provider)
+        print_drop(report, () if is_of_files else getattr(pipeline.config, "symbols", ()), as_json=json)
 
 
 def sample(

@@ -43,14 +43,14 @@ Folder = Annotated[
 def providers(config: Config = None, json: Json = False) -> None:
     """List the market data providers.
 
-    An asterisk marks the configured one.
+    An asterisk marks the configured one. Tells also whether the extra fast is installed.
     """
     from marketpipe.config import load_store_config
-    from marketpipe.provider_registry import known_providers
+    from marketpipe.provider_registry import is_fast_installed, known_providers
     from marketpipe.terminal.store import print_providers
 
     configured = getattr(load_store_config(config), "provider", None)
-    print_providers(known_providers(), configured, as_json=json)
+    print_providers(known_providers(), configured, has_fast=is_fast_installed(), as_json=json)
 
 
 def show_config(

@@ -424,9 +424,13 @@ class AuditFinished(Event):
 
 @frozen
 class AggregatesPrepared(Event):
-    """So many aggregate ``files`` were made of bars in memory, while their ingestion goes on."""
+    """So many aggregate ``files`` were made of bars in memory, while their ingestion goes on.
+
+    So many of them are read ``copies``.
+    """
 
     files: int
+    copies: int = 0
 
 
 @frozen

@@ -47,7 +47,8 @@ def print_drop(report: DropReport, configured: Collection[Symbol], *, as_json: b
     elif is_wanted(ok=True, as_json=False):
         err(f"{_dropped(report)} dropped; with --as-of, 'marketpipe export' still returns the bars")
     if again := [str(symbol) for symbol in report.symbols if symbol in configured]:
-        err(f"the configuration still names {', '.join(again)}: the next ingest or update requests it again")
+        them = "it" if len(again) == 1 else "them"
+        err(f"the configuration still names {', '.join(again)}: the next ingest or update requests {them} again")
 
 
 def print_compaction(report: CompactionReport, *, undo: bool, as_json: bool) -> None:

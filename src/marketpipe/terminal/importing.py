@@ -15,7 +15,7 @@ from marketpipe.reports import ImportReport, IngestionReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, count_of
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.terminal.ingestion import ingestion_as_json, print_failures
+from marketpipe.terminal.ingestion import ingestion_as_json, made_files, print_failures, rejections
 from marketpipe.terminal.output import err, out, print_json
 from marketpipe.terminal.progress import show_progress
 from marketpipe.terminal.tables import print_table
@@ -88,7 +88,8 @@ def _understood(preview: ImportPreview) -> Iterator[tuple[str, str]]:
     if preview.timezone:
         edge = "" if preview.timeframe is Timeframe.DAY_1 else f", the {preview.stamps} edge of each bar"
         yield "times", f"{preview.timezone}{edge}"
-    yield "prices in", preview.price_unit
+    if preview.price_unit:
+        yield "prices in", preview.price_unit
     if preview.symbols:
         names = ", ".join(map(str, preview.symbols[:SYMBOLS_SHOWN]))
         yield "symbols", names + (f" … ({len(preview.symbols):,})" if len(preview.symbols) > SYMBOLS_SHOWN else "")
@@ -128,10 +129,8 @@ def _stored(report: IngestionReport, timeframe: Timeframe) -> Iterator[str]:
     yield f"{count_of(report.bars, 'bar')}, {report.rejected:,} rejected, {report.seconds:.1f} s{pace}"
     for rule, count in sorted(report.warnings.items()):
         yield f"warning: {count_of(count, 'bar')} against the rule {rule}; stored nevertheless"
-    if report.rejected:
-        yield "the rejected bars are in quarantine, each with its rule and reason"
-    made = report.aggregates
-    yield f"aggregates: {count_of(made.written, 'file')} written, {made.unchanged:,} unchanged"
+    yield from rejections(report)
+    yield from made_files(report.aggregates)
 
 
 def print_sample(report: ImportReport, folder: Path, *, as_json: bool) -> None:

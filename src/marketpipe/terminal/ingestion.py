@@ -13,6 +13,7 @@ from marketpipe.ingestion.domain.restatement import Restatement, SymbolAdjustmen
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport, doubt_of_names
 from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, range_as_text, ranges_alike
+from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
 from marketpipe.terminal.verbosity import is_wanted
 
@@ -72,12 +73,29 @@ def print_ingestion(report: IngestionReport, *, as_json: bool) -> None:
         out(_renewed_history(adjustment))
     for rule, count in sorted(report.warnings.items()):
         out(f"warning: {count_of(count, 'bar breaks', 'bars break')} the rule {rule}; stored nevertheless")
-    if report.rejected:
-        out("the rejected bars are in quarantine, each with its rule and reason")
-    out(f"aggregates: {count_of(report.aggregates.written, 'file')} written, {report.aggregates.unchanged:,} unchanged")
+    for line in (*rejections(report), *made_files(report.aggregates)):
+        out(line)
     for notice in report.notices:
         out(f"note: {notice}")
     print_failures(report)
+
+
+def rejections(report: IngestionReport) -> Iterator[str]:
+    """Yield where rejected bars are, and how many of them are of dates that have no session."""
+    if report.rejected:
+        yield "the rejected bars are in quarantine, each with its rule and reason"
+    if count := report.rejected_without_session:
+        yield f"{count:,} of them {'is' if count == 1 else 'are'} of dates on which the exchange has no session"
+
+
+def made_files(report: AggregationReport) -> Iterator[str]:
+    """Yield how many aggregates were written, and how many read copies if there are any."""
+    copies, unchanged = report.copies_written, report.copies_unchanged
+    aggregates = report.written - copies, report.unchanged - unchanged
+    if any(aggregates) or not copies + unchanged:
+        yield f"aggregates: {count_of(aggregates[0], 'file')} written, {aggregates[1]:,} unchanged"
+    if copies + unchanged:
+        yield f"read copies: {count_of(copies, 'file')} written, {unchanged:,} unchanged"
 
 
 def _trouble(report: IngestionReport | AuditReport) -> Iterator[str]:
@@ -146,6 +164,7 @@ def ingestion_as_json(report: IngestionReport) -> dict[str, object]:
         **{str(outcome): report.count(outcome) for outcome in Outcome},
         "bars": report.bars,
         "rejected": report.rejected,
+        "rejected_without_session": report.rejected_without_session,
         "requests": report.requests,
         **_trouble_as_json(report),
         "estimate": None if report.estimate is None else asdict(report.estimate),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +18,9 @@ from marketpipe.pipeline import Pipeline
 from marketpipe.reports import StatusReport, ValidationReport
 from marketpipe.shared_kernel.domain.errors import QueryError, count_of
 from marketpipe.storage.domain.storage_metadata import AggregationReport
-from marketpipe.storage.domain.store_survey import TimeframeFreshness
-from marketpipe.terminal.output import err, out, print_json, reasons_as_json
+from marketpipe.storage.domain.store_survey import CopyFiles, TimeframeFreshness
+from marketpipe.terminal.ingestion import made_files
+from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
 from marketpipe.terminal.tables import print_table, text_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ OUTCOMES = ("complete", "empty", "partial", "failed", "missing")
 SYMBOL_HEAD = ("symbol", "first", "last", *OUTCOMES, "bars", "official days", "rejected", "MB")
 CONDITIONS = ("fresh", "stale", "absent")
 """Of read copies."""
+FORMS = {"arrow": "Arrow", "parquet": "Parquet"}
+ALPACA = "alpaca"
+MAKE_COPIES = "marketpipe aggregate --timeframes 1m"
 JOB_HEAD = ("job", "state", "started", "finished", "symbols", "dates", "planned", "done", "failed")
 SPARE = ("empty", "partial", "failed", "missing", "rejected", "official days")
 
@@ -73,7 +77,8 @@ def print_aggregation(report: AggregationReport, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(report))
         return
-    out(f"{count_of(report.written, 'aggregate file')} written, {report.unchanged:,} unchanged")
+    for line in made_files(report):
+        out(line)
     for failure in report.failures:
         err(f"failed: {failure}")
 
@@ -114,7 +119,7 @@ def print_status(report: StatusReport, *, as_json: bool, place: Path = Path()) -
     if as_json:
         symbols, jobs = ([asdict(row, recurse=False) for row in rows] for rows in (report.symbols, report.jobs))
         dataset = asdict(report.identity) if report.identity else None
-        copies = report.read_copies and {name: getattr(report.read_copies, name) for name in CONDITIONS}
+        copies = report.read_copies and _copies_as_json(report.read_copies, report.copy_files)
         found = {"dataset": dataset, "session": report.session, "symbols": symbols, "jobs": jobs}
         print_json({**found, "read_copies": copies})
         return
@@ -132,7 +137,8 @@ def print_status(report: StatusReport, *, as_json: bool, place: Path = Path()) -
         out(f"'marketpipe verify' lists what is gone; {again}")
     if report.read_copies is not None:
         out()
-        _print_copies(report.read_copies)
+        for line in _copies(report.read_copies, report.copy_files):
+            out(line)
     for summary in report.symbols:
         if summary.error is not None:
             err(f"{summary.symbol}: the numbers are those on record: {summary.error}")
@@ -141,10 +147,38 @@ def print_status(report: StatusReport, *, as_json: bool, place: Path = Path()) -
         print_table(JOB_HEAD, map(_job_row, report.jobs), spare=SPARE)
 
 
-def _print_copies(found: TimeframeFreshness) -> None:
-    counts = ", ".join(f"{getattr(found, name):,} {name}" for name in CONDITIONS)
-    advice = "; their minutes are read from day files until 'marketpipe aggregate --timeframes 1m' makes them again"
-    out(f"read copies: {counts}{advice if found.stale + found.absent else ''}")
+def _copies_as_json(found: TimeframeFreshness, files: CopyFiles | None) -> dict[str, object]:
+    counts = {name: getattr(found, name) for name in CONDITIONS}
+    if files is None:
+        return counts
+    place = {"folder": files.folder, "size_bytes": files.size_bytes}
+    return {**counts, "configured": files.configured, "files": dict(files.numbers), **place}
+
+
+def _copies(found: TimeframeFreshness, files: CopyFiles | None) -> Iterator[str]:
+    yield "read copies: " + ", ".join(f"{getattr(found, name):,} {name}" for name in CONDITIONS)
+    if files is not None and files.numbers:
+        kinds = " and ".join(count_of(number, f"{FORMS[form]} file") for form, number in files.numbers.items())
+        yield f"  {kinds}, {megabytes(files.size_bytes)}, in {files.folder}"
+    if found.stale + found.absent:
+        yield f"  months without a fresh copy are read from day files until '{MAKE_COPIES}' makes it"
+    if files is not None:
+        yield from _differences(files)
+
+
+def _differences(files: CopyFiles) -> Iterator[str]:
+    """Yield what is to be known if the files that exist are not those that are configured."""
+    others = {form: number for form, number in files.numbers.items() if form != files.configured}
+    if not others:
+        return
+    if files.configured not in FORMS:
+        form = FORMS[min(others)]  # as it is chosen where copies are made: Arrow if there are both
+        yield f"  read_copies is none, so no ingestion refreshes them; '{MAKE_COPIES}' does, as {form}"
+        return
+    (form, number), wanted = next(iter(others.items())), FORMS[files.configured]
+    old = f"{number:,} {FORMS[form]} {'one is' if number == 1 else 'ones are'}"
+    yield f"  read_copies is {files.configured}: the {old} read until the next ingestion makes {wanted} ones,"
+    yield f"  or '{MAKE_COPIES}'"
 
 
 def _symbol_row(summary: SymbolSummary) -> list[object]:
@@ -164,14 +198,20 @@ def _moment(rfc3339: str) -> str:
     return text_of(datetime.fromisoformat(rfc3339).replace(microsecond=0))
 
 
-def print_providers(sources: Mapping[str, str], configured: str | None, *, as_json: bool) -> None:
-    """Print the providers by name; ``sources`` maps each name to a description of where it comes from."""
+def print_providers(sources: Mapping[str, str], configured: str | None, *, has_fast: bool, as_json: bool) -> None:
+    """Print the providers by name; ``sources`` maps each name to a description of where it comes from.
+
+    ``has_fast``: the extra that only Alpaca's pages need is installed.
+    """
     rows = sorted(sources.items())
     if as_json:
-        print_json([{"name": name, "source": source, "configured": name == configured} for name, source in rows])
+        entries = [{"name": name, "source": source, "configured": name == configured} for name, source in rows]
+        print_json([{**entry, **({"fast": has_fast} if entry["name"] == ALPACA else {})} for entry in entries])
         return
     for name, source in rows:
         out(f"{'*' if name == configured else ' '} {name:<12} {source}")
+        if name == ALPACA:
+            out(f"  {'':<12} the extra fast, for large histories, is {'installed' if has_fast else 'not installed'}")
 
 
 def print_metrics(pipeline: Pipeline, *, as_json: bool) -> None:

@@ -27,6 +27,17 @@ def test_one_is_singular_in_the_summary(capsys: pytest.CaptureFixture[str]) -> N
     assert "waited" not in printed
 
 
+def test_rejected_bars_of_dates_without_a_session_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    report = evolve(ONE_OF_ALL, rejected_without_session=2)
+    print_ingestion(report, as_json=False)
+    printed = capsys.readouterr().out
+    assert "1 bar, 2 rejected, " in printed
+    assert "2 of them are of dates on which the exchange has no session\n" in printed
+    print_ingestion(report, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["rejected"], found["rejected_without_session"]) == (2, 2)
+
+
 def test_retries_waits_and_faults_are_in_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
     report = evolve(ONE_OF_ALL, retries=3, faults={"unavailable": 2, "rate_limited": 1}, rate_limit_seconds=42.4)
     print_ingestion(report, as_json=False)

@@ -17,13 +17,15 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 @frozen
 class OwnPlaces:
-    """What belongs to a store: its ``folders`` with all that is in them, and the ``files`` of its state.
+    """What belongs to a store: its ``folders`` with all that is in them, the ``files`` of its state, its ``settings``.
 
-    Files beside one of ``files`` whose names begin with its name belong to it too: journals and locks.
+    Files beside one of ``files`` whose names begin with its name belong to it too: journals and locks. ``settings`` are
+    the files that its user has written: the configuration, and the keys.
     """
 
     folders: tuple[Path, ...] = ()
     files: tuple[Path, ...] = ()
+    settings: tuple[Path, ...] = ()
 
     def owner_of(self, path: Path) -> Path | None:
         """Return the folder or the file of the store that this path, which has no links, belongs to."""
@@ -36,6 +38,15 @@ class OwnPlaces:
                 return file
         return None
 
+    def refuse(self, path: str | Path) -> Path:
+        """Return the path without links. Raises ``ConfigurationError`` if it belongs to the store."""
+        target = Path(os.path.realpath(path))
+        if (owner := self.owner_of(target)) is not None:
+            raise ConfigurationError(f"{path} is inside the store ({owner}): give a file elsewhere")
+        if target in map(Path, map(os.path.realpath, self.settings)):
+            raise ConfigurationError(f"{path} has the settings of the store, and would be replaced: name another file")
+        return target
+
 
 NO_PLACES: Final = OwnPlaces()
 
@@ -47,9 +58,7 @@ def checked_target(path: str | Path, own: OwnPlaces, *, overwrite: bool) -> Path
     ``overwrite``, and for a folder that does not.
     """
     try:
-        target = Path(os.path.realpath(path))
-        if (owner := own.owner_of(target)) is not None:
-            raise ConfigurationError(f"{path} is inside the store ({owner}): give a file elsewhere")
+        target = own.refuse(path)
         found = os.stat(target)
     except FileNotFoundError:
         if not target.parent.is_dir():

@@ -110,27 +110,42 @@ def label_in(metadata: Mapping[str, str]) -> str:
 class AggregationReport:
     """What a refresh of aggregates did: files ``written``, and files ``unchanged`` because they agree with their bars.
 
-    ``failures`` has one message for each symbol whose aggregates could not all be refreshed.
+    Read copies are among both, and ``copies_written`` and ``copies_unchanged`` are their numbers alone. ``failures``
+    has one message for each symbol whose files could not all be refreshed.
     """
 
     written: int
     unchanged: int
     failures: tuple[str, ...] = ()
+    copies_written: int = 0
+    copies_unchanged: int = 0
 
     @property
     def ok(self) -> bool:
         return not self.failures
 
-    def with_prepared(self, files: int) -> AggregationReport:
+    def with_prepared(self, files: int, copies: int = 0) -> AggregationReport:
         """Return the report of a run that made so many files before this refresh, which found them up to date.
+
+        So many of them are read ``copies``.
 
         The numbers add up to all files. But which of them were made before is not known: one that was made twice, or
         was stale again by the time of the refresh, is counted twice as written, if other files were unchanged.
         """
-        found = min(files, self.unchanged)
-        return AggregationReport(self.written + found, self.unchanged - found, self.failures)
+        found, of_copies = min(files, self.unchanged), min(copies, self.copies_unchanged)
+        return AggregationReport(
+            self.written + found,
+            self.unchanged - found,
+            self.failures,
+            self.copies_written + of_copies,
+            self.copies_unchanged - of_copies,
+        )
 
     def __add__(self, other: AggregationReport) -> AggregationReport:
         return AggregationReport(
-            self.written + other.written, self.unchanged + other.unchanged, self.failures + other.failures
+            self.written + other.written,
+            self.unchanged + other.unchanged,
+            self.failures + other.failures,
+            self.copies_written + other.copies_written,
+            self.copies_unchanged + other.copies_unchanged,
         )

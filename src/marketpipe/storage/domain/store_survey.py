@@ -78,3 +78,17 @@ class TimeframeFreshness:
     stale: int
     absent: int
     names: Mapping[str, str] = field(factory=dict, repr=lambda names: f"<{len(names)} files>")
+
+
+@frozen
+class CopyFiles:
+    """The files of read copies that exist, whether fresh or not.
+
+    ``configured`` is the form that the store is to have: parquet, arrow or none. ``numbers`` are those of the files of
+    each form that exists, ``size_bytes`` is their size together, ``folder`` is where they are.
+    """
+
+    configured: str
+    folder: str
+    numbers: Mapping[str, int]
+    size_bytes: int

@@ -21,6 +21,17 @@ def test_what_belongs_to_a_store_is_refused(place: str, tmp_path: Path) -> None:
         checked_target(tmp_path / place, own, overwrite=True)
 
 
+def test_the_settings_of_a_store_are_never_replaced_under_whatever_name(tmp_path: Path) -> None:
+    own = OwnPlaces(settings=(tmp_path / "marketpipe.yaml",))
+    (tmp_path / "marketpipe.yaml").touch()
+    (tmp_path / "link.csv").symlink_to("marketpipe.yaml")
+
+    for name in ("marketpipe.yaml", "link.csv"):
+        with pytest.raises(ConfigurationError, match="has the settings of the store"):
+            checked_target(tmp_path / name, own, overwrite=True)
+    assert checked_target(tmp_path / "marketpipe.yaml.csv", own, overwrite=False)
+
+
 def test_files_beside_the_store_and_its_state_are_free(tmp_path: Path) -> None:
     own = OwnPlaces((tmp_path / "data",), (tmp_path / "s.sqlite",))
 

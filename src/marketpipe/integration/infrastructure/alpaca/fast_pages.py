@@ -26,6 +26,7 @@ WORTH_LOADING: Final = 50_000_000
 
 So it costs at most what it could have saved by then."""
 
+IN_USE: Final = "machine code reads the pages from now on: the extra fast, Numba %s"
 UNUSABLE: Final = "the extra fast does not work on this machine, pages are read without it: %s"
 
 ReadPage = Callable[[bytes, Mapping[str, Symbol]], RawMarketData | None]
@@ -56,7 +57,7 @@ class PageScanner:
 
 def _loaded() -> ReadPage | None:
     try:
-        from numba import config
+        from numba import __version__, config
         from numba.core.errors import NumbaError
     except ModuleNotFoundError:  # the extra is not installed
         return None
@@ -72,6 +73,7 @@ def _loaded() -> ReadPage | None:
     except (NumbaError, ImportError, OSError, RuntimeError, LookupError, ValueError) as error:
         logger.warning(UNUSABLE, error)
         return None
+    logger.info(IN_USE, __version__)
     return lambda body, wanted: _page(page_scanner, body, wanted)
 
 

@@ -126,6 +126,7 @@ class _Reading:
             roles.ignored,
             "" if layout is None else layout.title,
             stamps=settings.stamps or Stamps.LEFT,
+            price_unit="",
             bars=len(table),
         )
         if not len(table):
@@ -216,15 +217,14 @@ class _Reading:
         return symbols, owners
 
     def _prices(self, columns: Mapping[str, str], layout: Layout | None) -> tuple[str, list[pa.Array]]:
-        """Return the unit of the prices, and open, high, low, close and volume."""
+        """Return the unit of the prices, "" if it is asked for, and open, high, low, close and volume."""
         table = self.source.table
         found = [_numbers(table[columns[role]], columns[role]) for role in PRICES]
         unit = self.settings.price_unit or self._documented_unit(layout, found)
         if unit is None:
-            unit = "dollars"
-            self._ask_for_the_unit(found)
+            unit = "" if self._asks_for_the_unit(found) else "dollars"
         self._ask_for_empty_columns(dict(zip(PRICES, found, strict=True)), columns)
-        scaled = [_in_dollars(column, PRICE_UNITS[unit]) for column in found]
+        scaled = [_in_dollars(column, PRICE_UNITS[unit or "dollars"]) for column in found]
         self._check_order(scaled)
         volume = _numbers(table[columns["volume"]], columns["volume"]).cast(pa.float64(), safe=False)
         return unit, [*scaled, volume]
@@ -234,7 +234,7 @@ class _Reading:
             return None
         return layout.integers if all(pa.types.is_integer(column.type) for column in prices) else layout.decimals
 
-    def _ask_for_the_unit(self, prices: list[pa.Array]) -> None:
+    def _asks_for_the_unit(self, prices: list[pa.Array]) -> bool:
         closes = prices[-1].to_numpy(zero_copy_only=False).astype(np.float64)
         median = float(np.median(closes[np.isfinite(closes)])) if np.isfinite(closes).any() else 0.0
         if all(_are_whole(column) for column in prices):
@@ -242,8 +242,9 @@ class _Reading:
         elif median > DEAREST:
             why = f"the prices are about {median:,.0f}, and nearly no share costs so many dollars"
         else:
-            return
+            return False
         self.questions.append(f"{why}: state what they are with price_unit={_alternatives(PRICE_UNITS)}")
+        return True
 
     def _ask_for_empty_columns(self, prices: Mapping[str, pa.Array], columns: Mapping[str, str]) -> None:
         empty = [role for role, column in prices.items() if not pc.any(pc.is_finite(column)).as_py()]

@@ -103,7 +103,7 @@ class AggregateFiles:
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> AggregationReport | None:
         """Return the count of fresh files, without opening any; None if at least one is not fresh. Changes nothing."""
-        unchanged = 0
+        unchanged, copies = 0, 0
         for year, wanted in years_between(self._layout, symbol, first, last):
             known = None if self._scanned is None else self._scanned.get(year)
             minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction, known)
@@ -111,7 +111,8 @@ class AggregateFiles:
                 if not minutes.is_fresh(file):
                     return None
                 unchanged += 1
-        return AggregationReport(0, unchanged)
+                copies += file.is_copy
+        return AggregationReport(0, unchanged, copies_unchanged=copies)
 
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
@@ -141,8 +142,8 @@ class AggregateFiles:
             self._refresh_year(year, wanted, timeframes, {}, made.append, stored)
         return made
 
-    def publish(self, files: Sequence[MadeFile]) -> int:
-        """Publish those whose minutes are what they were, and return their number.
+    def publish(self, files: Sequence[MadeFile]) -> Sequence[AggregateFile]:
+        """Publish those whose minutes are what they were, and return them.
 
         To be called under a lock of all that refresh aggregates: no file of newer minutes is replaced. Raises
         ``StorageError`` if a file cannot be written, and then publishes none; or if one cannot take its place, and
@@ -155,7 +156,7 @@ class AggregateFiles:
             for made in current:
                 _add_to(group, published, made)
         self._remove_other_forms(published)
-        return len(current)
+        return published
 
     def _current(self, files: Sequence[MadeFile]) -> Iterator[MadeFile]:
         """Yield those of the files of one symbol's year that have the fingerprint of the minutes as they are now."""
@@ -187,7 +188,8 @@ class AggregateFiles:
         bars = _readable(minutes, sorted({month for item in found for month in item.changed}), errors)
         if stale := [item for item in found if bars.keys() >= set(item.changed)]:
             self._rebuild(stale, bars, minutes, add)
-        return AggregationReport(len(stale), len(files) - len(stale))
+        copies, remade = sum(file.is_copy for file in files), sum(item.file.is_copy for item in stale)
+        return AggregationReport(len(stale), len(files) - len(stale), (), remade, copies - remade)
 
     def _is_ours(self, item: StaleAggregate, refuse: Callable[[str, None], object]) -> bool:
         if not (ours := item.identity in (None, self._identity)):  # another dataset's file is not replaced

@@ -140,6 +140,6 @@ class AggregatesAhead:
         try:
             with suppress(StorageError, StateError), self._new_lock():
                 if published := self._files.publish(files):
-                    self._bus.publish(AggregatesPrepared(published))
+                    self._bus.publish(AggregatesPrepared(len(published), sum(file.is_copy for file in published)))
         except StoreBusyError:
             self._is_left_to_refresh = True

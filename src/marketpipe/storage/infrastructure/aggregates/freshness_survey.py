@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
+
+from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.domain.store_survey import TimeframeFreshness
+from marketpipe.storage.domain.store_survey import CopyFiles, TimeframeFreshness
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import (
     YearFreshness,
     aggregate_files,
     years_between,
 )
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import AggregateFile
-from marketpipe.storage.infrastructure.store_layout import PARQUET, StoreLayout, modified_ns
+from marketpipe.storage.infrastructure.store_layout import COPY_FORMATS, StoreLayout, modified_ns
 
 FRESH, STALE, ABSENT, UNREADABLE = "fresh", "stale", "absent", "cannot be examined"
 NAMES_SHOWN: Final = 200
@@ -29,11 +34,8 @@ class FreshnessSurvey:
     A file with another time may still have the right bars, as in a copy without times: a refresh finds that out.
     """
 
-    def __init__(
-        self, layout: StoreLayout, closing_auction: Callable[[], int | None], copy_format: str = PARQUET
-    ) -> None:
-        """``copy_format`` is the form of the read copies, which are the files of a timeframe of one minute."""
-        self._layout, self._closing_auction, self._copy_format = layout, closing_auction, copy_format
+    def __init__(self, layout: StoreLayout, closing_auction: Callable[[], int | None]) -> None:
+        self._layout, self._closing_auction = layout, closing_auction
 
     def survey(
         self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate, timeframes: Sequence[Timeframe]
@@ -44,8 +46,8 @@ class FreshnessSurvey:
         for symbol in symbols if timeframes else ():
             for year, wanted in years_between(self._layout, symbol, first, last):
                 freshness = YearFreshness(self._layout, year, timeframes, auction)
-                for file in aggregate_files(self._layout, year, wanted, timeframes, self._copy_format):
-                    condition = _condition(freshness, file)
+                for file in aggregate_files(self._layout, year, wanted, timeframes):
+                    condition = self._condition(freshness, file)
                     counts[file.timeframe, condition] += 1
                     if condition != FRESH and len(names[file.timeframe]) < NAMES_SHOWN:
                         names[file.timeframe][f"{symbol} {file.period}"] = condition
@@ -60,6 +62,14 @@ class FreshnessSurvey:
             for each in timeframes
         )
 
+    def _condition(self, freshness: YearFreshness, file: AggregateFile) -> str:
+        """Return that of a file; of a read copy that of all forms together, as one that is fresh is read in any."""
+        if not file.is_copy:
+            return _condition(freshness, file)
+        paths = (self._layout.copy(file.months[0], form) for form in COPY_FORMATS)
+        found = {_condition(freshness, evolve(file, path=path)) for path in paths}
+        return next(condition for condition in (FRESH, STALE, UNREADABLE, ABSENT) if condition in found)
+
 
 def _condition(freshness: YearFreshness, file: AggregateFile) -> str:
     try:
@@ -68,3 +78,16 @@ def _condition(freshness: YearFreshness, file: AggregateFile) -> str:
         return FRESH if freshness.is_fresh(file) else STALE
     except StorageError:
         return UNREADABLE
+
+
+def copy_files(folder: Path, configured: str) -> CopyFiles:
+    """Return which read copies lie in their folder; those that cannot be examined are left out."""
+    numbers, size = Counter[str](), 0
+    for within, _, names in os.walk(folder):
+        for name in names if "year=" in within else ():
+            form = name.rpartition(".")[2]
+            if form in COPY_FORMATS:
+                with suppress(OSError):  # removed meanwhile
+                    size += os.stat(f"{within}/{name}").st_size
+                    numbers[form] += 1
+    return CopyFiles(configured, os.path.abspath(folder), dict(sorted(numbers.items())), size)
