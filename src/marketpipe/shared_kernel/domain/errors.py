@@ -24,6 +24,7 @@
     │       └── EndlessPagingError       the provider's pages repeat and never end
     ├── StorageError                     files cannot be read or written
     │   ├── PartitionUnreadableError     one file of bars is damaged
+    │   │   └── MonthUnreadableError     ... which is all days of a month; the others of the store can be read
     │   └── QueryError                   a query is wrong, or tries what a query may not do
     ├── StateError                       the database of jobs and checkpoints
     │   └── StoreBusyError               another process works on this store; nothing was done
@@ -205,6 +206,12 @@ class StorageError(MarketPipeError):
 
 class PartitionUnreadableError(StorageError):
     """A file of bars is damaged."""
+
+
+class MonthUnreadableError(PartitionUnreadableError):
+    """A compacted month does not tell which days it has. ``problem`` is what is wrong with its file, without advice."""
+
+    problem: str = ""
 
 
 class QueryError(StorageError):

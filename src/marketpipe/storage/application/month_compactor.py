@@ -69,7 +69,8 @@ class MonthCompactor:
         """Yield what became of each of these months that had one file."""
         for month in takewhile(lambda _: not self.stops(), months):
             try:
-                done = self._forms.expand(month, dry_run=dry_run)
+                recorded = self._register.versions(month.symbol, month.first, month.last)
+                done = self._forms.expand(month, recorded, dry_run=dry_run)
             except StorageError as error:
                 done = CompactedMonth.failed(month, error)
             if done is not None:

@@ -97,8 +97,13 @@ class MonthForms(Protocol):
         the caller has leased every day of it. Raises ``ConfigurationError`` where it is not possible.
         """
 
-    def expand(self, month: MonthPartition, *, dry_run: bool) -> CompactedMonth | None:
-        """Make a file a day of a month again, with the bytes and times that they had; None if it is in that form."""
+    def expand(
+        self, month: MonthPartition, recorded: Mapping[TradingDate, RecordedVersion], *, dry_run: bool
+    ) -> CompactedMonth | None:
+        """Make a file a day of a month again, with the bytes and times that they had; None if it is in that form.
+
+        Of a damaged file these are the days that can be read; there is a ``reason`` if it lacks ``recorded`` ones.
+        """
 
     def sweep(self) -> None:
         """Remove what a process that was killed has left."""

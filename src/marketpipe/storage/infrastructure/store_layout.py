@@ -19,7 +19,7 @@ from typing import Final
 
 from attrs import Factory, frozen
 
-from marketpipe.shared_kernel.domain.errors import StorageError, ValidationError
+from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, StorageError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -280,6 +280,16 @@ def scan_day_files(folder: Path | str) -> list[DayFile]:
     # of their folder, so that the system does not walk the whole path for each; that saves an eighth of the time.
     with translating(folder):
         return in_folder(str(folder), lambda descriptor: _scanned(descriptor, str(folder))) or []
+
+
+def scan_readable_days(folder: str) -> tuple[list[DayFile], bool]:
+    """Return what ``scan_day_files`` returns, without the days of a damaged month file, and whether it has one."""
+    try:
+        return scan_day_files(folder), False
+    except MonthUnreadableError:
+        with translating(folder):
+            found = in_folder(folder, lambda descriptor: _day_files_in(descriptor)[0])
+        return sorted(found or []), True
 
 
 def _scanned(descriptor: int, folder: str) -> list[DayFile]:

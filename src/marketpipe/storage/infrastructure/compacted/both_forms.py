@@ -1,5 +1,6 @@
-"""Days that are a file and in the month file too, with other bytes: as after copying a compacted store over an older
-tree. Nothing tells which of the two is the later version, so nothing may remove one.
+"""Days that are a file and in the month file too: as after copying a store over another form of it.
+
+Readers take the file, as they do without a month file. Other programs read both.
 """
 
 from __future__ import annotations
@@ -11,23 +12,32 @@ from typing import Final
 from marketpipe.storage.infrastructure.compacted.day_access import in_folder
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, days_in
 
-ADVICE: Final = f"has other bytes than its day in {MONTH_FILE}: move away the one that is older, and run this again"
+EQUAL: Final = f"is in {MONTH_FILE} too: other programs read its bars twice. Remove it, or run 'marketpipe compact'"
+DIFFERS: Final = (
+    f"has other bytes than its day in {MONTH_FILE}, and is read. 'marketpipe ingest' or 'compact' keeps the one that "
+    "was recorded, and puts the other into the quarantine"
+)
+NEITHER_RECORDED: Final = (
+    f"has other bytes than its day in {MONTH_FILE}, and neither was recorded: move away the one that is older, and run "
+    "this again"
+)
 
 
-def differing_days(folder: Path) -> list[str]:
-    """Return the names of the day files in a folder that differ from the same day in its month file, ascending.
+def days_twice(folder: Path) -> dict[str, bool]:
+    """Return the names of the day files in a folder whose days its month file has too, ascending, and whether their
+    bytes are the same.
 
     Raises ``OSError``, and ``MonthFileDamaged``.
     """
-    return in_folder(str(folder), _differing_in) or []
+    return in_folder(str(folder), _twice_in) or {}
 
 
-def _differing_in(descriptor: int) -> list[str]:
+def _twice_in(descriptor: int) -> dict[str, bool]:
     names = {*os.listdir(descriptor)}
     if MONTH_FILE not in names or len(names) == 1:
-        return []
+        return {}
     days = {day.name: day.content for day in days_in(_content(MONTH_FILE, descriptor))}
-    return sorted(name for name in names & days.keys() if _content(name, descriptor) != days[name])
+    return {name: _content(name, descriptor) == days[name] for name in sorted(names & days.keys())}
 
 
 def _content(name: str, folder: int) -> bytes:

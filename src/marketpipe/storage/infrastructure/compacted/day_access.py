@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, StorageError
 from marketpipe.storage.infrastructure.compacted.month_file import (
     MONTH_FILE,
     DayPart,
@@ -22,6 +22,9 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
     parts_of,
 )
 
+REPAIRED: Final = "'marketpipe ingest' repairs it; 'marketpipe verify' tells what to do without a provider"
+DAMAGES: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENXIO})
+"""Errors that are of one file: missing permission, a broken disk, a link to itself, a socket."""
 DAY_NAME: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
 ATTEMPTS: Final = 50
 T = TypeVar("T")
@@ -50,7 +53,7 @@ def in_folder(folder: str, read: Callable[[int], T], *, counts: Callable[[T], bo
 def read_day(path: str) -> StoredDayFile | None:
     """Return a day file, of one moment; None if there is none, and for a path that is not one of a day file.
 
-    Raises ``OSError``, and ``PartitionUnreadableError`` for a damaged month file.
+    Raises ``OSError``, and ``MonthUnreadableError``.
     """
     folder, _, name = path.rpartition(os.sep)
     if not DAY_NAME.fullmatch(name):
@@ -83,9 +86,16 @@ def listed(folder: str) -> list[str]:
 def parts_in(descriptor: int, folder: str) -> dict[str, DayPart]:
     """Return the days of the month file in an open folder; none if it has none.
 
-    ``folder`` is its path. Raises ``OSError``, and ``PartitionUnreadableError`` for a damaged month file.
+    ``folder`` is its path. Raises ``OSError``, and ``MonthUnreadableError``.
     """
     return _of_month(descriptor, folder, lambda _, parts: parts) or {}
+
+
+def month_unreadable(path: str, problem: str, advice: str = REPAIRED) -> MonthUnreadableError:
+    """Return the error of a month file. ``problem`` is the end of a sentence that begins with its path."""
+    error = MonthUnreadableError(f"{path} {problem}. {advice}")
+    error.problem = problem
+    return error
 
 
 def _read_in(descriptor: int, folder: str, name: str) -> StoredDayFile | None:
@@ -123,24 +133,42 @@ def _of_month(descriptor: int, folder: str, read: Callable[[int, dict[str, DayPa
 
     By one descriptor: the folder may be exchanged, and emptied, at any moment.
     """
+    path = f"{folder}{os.sep}{MONTH_FILE}"
     try:
         opened = _opened(MONTH_FILE, descriptor)
     except FileNotFoundError:
+        if _is_link(MONTH_FILE, descriptor):
+            raise month_unreadable(path, "is a link that leads nowhere") from None
         return None
+    except OSError as error:
+        raise _of_one_file(path, error) from error
     try:
-        return read(opened, _parts_of(opened, folder))
+        return read(opened, _parts_of(opened, path))
     finally:
         os.close(opened)
 
 
-def _parts_of(opened: int, folder: str) -> dict[str, DayPart]:
-    path = f"{folder}{os.sep}{MONTH_FILE}"
+def _parts_of(opened: int, path: str) -> dict[str, DayPart]:
     if not stat.S_ISREG(os.fstat(opened).st_mode):
-        raise PartitionUnreadableError(f"{path} is not a file; move away what is in its place")
+        raise month_unreadable(path, "is not a file")
     try:
         return parts_of(opened)
     except MonthFileDamaged as error:
-        raise PartitionUnreadableError(f"{path} {error.problem}") from error
+        raise month_unreadable(path, f"is damaged: {error}") from error
+    except OSError as error:
+        raise _of_one_file(path, error) from error
+
+
+def _of_one_file(path: str, error: OSError) -> OSError | MonthUnreadableError:
+    """An error that may be of the whole system, such as too many open files, stays as it is."""
+    return month_unreadable(path, f"cannot be read: {error.strerror}") if error.errno in DAMAGES else error
+
+
+def _is_link(name: str, descriptor: int) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _opened(name: str, descriptor: int) -> int:

@@ -41,11 +41,6 @@ class DayPart(NamedTuple):
 class MonthFileDamaged(ValueError):
     """What has the name of a month file does not name the days in it."""
 
-    @property
-    def problem(self) -> str:
-        """What to say of the file, and what to do: the end of a sentence that begins with its path."""
-        return f"is damaged: {self}. Move it away: the next ingestion requests its days again"
-
 
 def month_file(days: Sequence[StoredDayFile], metadata: Mapping[str, str]) -> bytes:
     """Return the month file of these day files, ascending. Raises ``NotAFooter`` for files that cannot be joined."""

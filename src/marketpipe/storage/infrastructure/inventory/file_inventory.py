@@ -42,7 +42,7 @@ from marketpipe.storage.infrastructure.store_layout import (
     StoreLayout,
     date_of,
     modified_ns,
-    scan_day_files,
+    scan_readable_days,
 )
 
 
@@ -62,13 +62,14 @@ class FileInventory:
         self._layout, self._scanned, self._closing_auction = layout, scanned, closing_auction
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
-        return frozenset(TradingDate(day) for day, _, _ in self._day_files(symbol, first.day, last.day))
+        return frozenset(TradingDate(day) for day, _, _ in self._day_files(symbol, first.day, last.day, set()))
 
     def marks(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, VersionMark]:
         start, end, found = first.day, last.day, dict[date, VersionMark]()
         for year, folders in self._years(symbol, start, end):
-            day_files = {month: scan_day_files(folder) for month, folder in folders.items()}
-            if self._scanned is not None:
+            scans = {month: scan_readable_days(folder) for month, folder in folders.items()}
+            day_files = {month: files for month, (files, _) in scans.items()}
+            if self._scanned is not None and not any(is_damaged for _, is_damaged in scans.values()):
                 self._scanned.note(symbol, year, day_files)
             for month in folders:
                 found.update(_marks(year, month, day_files[month]))
@@ -82,10 +83,13 @@ class FileInventory:
         """Dates ascend. A file with the recorded bytes gets the time back that its recorded mark contains."""
         missing = {day.day: file for day, file in recorded.items() if first.day <= day.day <= last.day}
         found: dict[date, VersionCondition | None] = {}
-        for day, folder, file in self._day_files(symbol, first.day, last.day):
+        damaged = set[tuple[int, int]]()
+        for day, folder, file in self._day_files(symbol, first.day, last.day, damaged):
             known = missing.pop(day, None)
             found[day] = VersionCondition.UNRECORDED if known is None else _condition(folder, file, known)
-        found.update(dict.fromkeys(missing, VersionCondition.GONE))
+        for day in missing:
+            is_damaged = (day.year, day.month) in damaged
+            found[day] = VersionCondition.ALTERED if is_damaged else VersionCondition.GONE
         return {TradingDate(day): condition for day, condition in sorted(found.items()) if condition is not None}
 
     def stale_aggregates(
@@ -105,11 +109,19 @@ class FileInventory:
                         found[day].append(str(stale.file.timeframe))
         return {day: tuple(found[day]) for day in sorted(found)}
 
-    def _day_files(self, symbol: Symbol, first: date, last: date) -> Iterator[tuple[date, str, DayFile]]:
-        """Yield the files between the dates, each with its date and its folder."""
+    def _day_files(
+        self, symbol: Symbol, first: date, last: date, damaged: set[tuple[int, int]]
+    ) -> Iterator[tuple[date, str, DayFile]]:
+        """Yield the files between the dates, each with its date and its folder.
+
+        Those in a damaged month file are left out; its year and month are added to ``damaged``.
+        """
         for year, folders in self._years(symbol, first, last):
             for month, folder in folders.items():
-                for file in scan_day_files(folder):
+                files, is_damaged = scan_readable_days(folder)
+                if is_damaged:
+                    damaged.add((year, month))
+                for file in files:
                     day = date_of(year, month, file[0])
                     if day is not None and first <= day <= last:
                         yield day, folder, file

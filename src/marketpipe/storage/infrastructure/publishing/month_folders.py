@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,26 +11,41 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.errors import (
+    ConfigurationError,
+    MonthUnreadableError,
+    PartitionUnreadableError,
+    StorageError,
+    count_of,
+)
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.compaction import CompactedMonth, Condition
-from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.compacted.both_forms import ADVICE, differing_days
-from marketpipe.storage.infrastructure.compacted.day_access import DAY_NAME, in_folder, read_day
-from marketpipe.storage.infrastructure.compacted.month_file import (
-    MONTH_FILE,
-    MonthFileDamaged,
-    StoredDayFile,
-    days_in,
+from marketpipe.storage.domain.data_partition import MonthPartition, day_file
+from marketpipe.storage.infrastructure.compacted.day_access import (
+    DAY_NAME,
+    in_folder,
+    month_unreadable,
+    parts_in,
+    read_day,
 )
-from marketpipe.storage.infrastructure.parquet_files import stored_content
-from marketpipe.storage.infrastructure.publishing.day_joining import Recorded, difference, joined
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, StoredDayFile
+from marketpipe.storage.infrastructure.publishing.day_joining import difference, joined
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.folder_exchange import Exchanged, FolderExchange
+from marketpipe.storage.infrastructure.publishing.month_contents import (
+    OTHER_DAYS,
+    MonthContents,
+    Recorded,
+    ReplacedFiles,
+    contents_of,
+    repair_of,
+)
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, is_temporary
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, translating
 
+logger = logging.getLogger("marketpipe.storage")
 NewLock = Callable[[], AbstractContextManager[None]]
 CHANGED_MEANWHILE = "another program changed its folder meanwhile; try again"
 
@@ -52,6 +68,7 @@ class MonthFolders:
     def __init__(self, layout: StoreLayout, files: DurableFiles, exchange: FolderExchange, lock: NewLock) -> None:
         """``lock`` makes a lock that excludes every other thread and process that changes the form of a folder here."""
         self._layout, self._files, self._exchange, self._lock = layout, files, exchange, lock
+        self._replaced_files = ReplacedFiles(layout, files)
 
     def months(self, symbol: Symbol) -> Sequence[MonthPartition]:
         return self._layout.months(symbol)
@@ -67,13 +84,16 @@ class MonthFolders:
         refuse_links(self._layout.data, month.folder)
         with translating(folder):
             before = in_folder(str(folder), _entries) or {}
+            self._refuse_damaged(month)
         if len([name for name in before if DAY_NAME.fullmatch(name)]) + (MONTH_FILE in before) < 2:
             return CompactedMonth(month, Condition.UNCHANGED) if MONTH_FILE in before else None
+        if reason := self._foreign(before):
+            return CompactedMonth.skipped(month, reason)
+        contents = contents_of(month, folder, before, recorded) if MONTH_FILE in before else None
+        if contents is not None and contents.is_damaged:
+            raise month_unreadable(f"{folder}{os.sep}{MONTH_FILE}", OTHER_DAYS, repair_of(month))
         try:
-            if reason := self._foreign(before):
-                raise PartitionUnreadableError(reason)
-            self._refuse_differing(folder, before)
-            days = self._days(month)
+            days = self._days(month, contents)
             if reason := difference(month, days, recorded):
                 raise PartitionUnreadableError(reason)
             content = joined(month, days, recorded, identity)
@@ -83,10 +103,31 @@ class MonthFolders:
         done = CompactedMonth(month, Condition.CHANGED, len(before), 1, *sizes)
         if dry_run:
             return done
+        if contents is not None:
+            self._set_aside(month, contents)
         whole = StoredDayFile(MONTH_FILE, content, max(day.modified_ns for day in days))
         return done if self._replaced(folder, whole, before) else CompactedMonth.skipped(month, CHANGED_MEANWHILE)
 
-    def expand(self, month: MonthPartition, *, dry_run: bool = False) -> CompactedMonth | None:
+    def _refuse_damaged(self, month: MonthPartition) -> None:
+        """Raise ``MonthUnreadableError`` if the month has a month file, and it does not name its days."""
+        folder = str(self._layout.month(month))
+        try:
+            in_folder(folder, lambda at: parts_in(at, folder))
+        except MonthUnreadableError as error:
+            raise month_unreadable(f"{folder}{os.sep}{MONTH_FILE}", error.problem, repair_of(month)) from error
+
+    def is_mixed(self, month: MonthPartition, dates: Collection[TradingDate]) -> bool:
+        """Return whether the month file of a month is damaged, lacks one of these dates, or has day files beside it."""
+        folder = str(self._layout.month(month))
+        with translating(folder):
+            try:
+                names, parts = in_folder(folder, lambda at: (os.listdir(at), parts_in(at, folder))) or ([], {})
+            except MonthUnreadableError:
+                return True
+        beside = any(map(DAY_NAME.fullmatch, names))
+        return MONTH_FILE in names and (beside or any(day_file(date.day.day) not in parts for date in dates))
+
+    def expand(self, month: MonthPartition, recorded: Recorded, *, dry_run: bool = False) -> CompactedMonth | None:
         """Make day files of the month file of a month; see ``MonthForms.expand``."""
         folder = self._layout.month(month)
         if not os.path.lexists(folder / MONTH_FILE):
@@ -97,12 +138,12 @@ class MonthFolders:
                 before = in_folder(str(folder), _entries) or {}
             if MONTH_FILE not in before:  # another thread or process was faster
                 return None
-            self._refuse_differing(folder, before)
-            days = self._days_to_write(folder, before)
+            contents = contents_of(month, folder, before, recorded)
+            days = contents.from_month
             sizes = before[MONTH_FILE].size, sum(len(day.content) for day in days)
             if not dry_run:
-                self._expand(folder, days, before)
-            return CompactedMonth(month, Condition.CHANGED, 1, len(days), *sizes)
+                self._expand(month, folder, contents, before)
+            return CompactedMonth(month, Condition.CHANGED, 1, len(days), *sizes, reason=_lost(contents))
 
     def _replaced(self, folder: Path, whole: StoredDayFile, before: Mapping[str, FolderEntry]) -> bool:
         with self._lock():
@@ -115,47 +156,43 @@ class MonthFolders:
             )
         return outcome is Exchanged.DONE
 
-    def _expand(self, folder: Path, days: Sequence[StoredDayFile], before: Mapping[str, FolderEntry]) -> None:
+    def _expand(
+        self, month: MonthPartition, folder: Path, contents: MonthContents, before: Mapping[str, FolderEntry]
+    ) -> None:
         outcome = Exchanged.UNSUPPORTED
-        if before.keys() == {MONTH_FILE}:  # other files in the folder must stay
-            outcome = self._exchange.replace(folder, days, partial(_is_still, before))
+        if before.keys() == {MONTH_FILE} and not contents.is_damaged:  # other files in the folder must stay
+            outcome = self._exchange.replace(folder, contents.from_month, partial(_is_still, before))
         if outcome is Exchanged.CHANGED_MEANWHILE:
             raise StorageError(f"{folder}: {CHANGED_MEANWHILE}")
         if outcome is Exchanged.UNSUPPORTED:
             # Days may be in both forms for a moment, or after a crash: our readers then take the day file.
+            kept_at = self._set_aside(month, contents)
             with self._files.group() as group:
-                for day in days:
+                for day in contents.from_month:
                     group.add(folder / day.name, day.content, day.modified_ns)
-            self._files.remove(folder / MONTH_FILE)
+            if contents.file is None:
+                kept_at = self._replaced_files.move(month, folder / MONTH_FILE)
+            else:
+                self._files.remove(folder / MONTH_FILE)
             self._files.confirm([folder / MONTH_FILE])
+            if contents.is_damaged:
+                _warn(folder / MONTH_FILE, contents, kept_at)
 
-    @staticmethod
-    def _days_to_write(folder: Path, before: Mapping[str, FolderEntry]) -> list[StoredDayFile]:
-        """Return the days of a month file that are not files too."""
-        path = folder / MONTH_FILE
-        with translating(path):
-            found = stored_content(path)
-        try:
-            return [day for day in days_in(b"" if found is None else found[0]) if day.name not in before]
-        except MonthFileDamaged as error:
-            raise PartitionUnreadableError(f"{path} {error.problem}") from error
+    def _set_aside(self, month: MonthPartition, contents: MonthContents) -> Path | None:
+        """Copy what is about to be removed and is no version on record; return where the month file is, if it was."""
+        for day in contents.set_aside:
+            self._replaced_files.copy(month, day)
+        if contents.keeps_month_file and contents.file is not None:
+            return self._replaced_files.copy(month, contents.file)
+        return None
 
-    @staticmethod
-    def _refuse_differing(folder: Path, names: Collection[str]) -> None:
-        """One of two versions of a day would be lost."""
-        if MONTH_FILE in names and len(names) > 1:
-            try:
-                with translating(folder):
-                    found = differing_days(folder)
-            except MonthFileDamaged as error:
-                raise PartitionUnreadableError(f"{folder / MONTH_FILE} {error.problem}") from error
-            if found:
-                raise PartitionUnreadableError(f"{folder / found[0]} {ADVICE}")
-
-    def _days(self, month: MonthPartition) -> list[StoredDayFile]:
+    def _days(self, month: MonthPartition, contents: MonthContents | None) -> list[StoredDayFile]:
+        """Return the days of a month, ascending; those of ``contents`` in the place of files that are set aside."""
+        taken = {day.name: day for day in contents.from_month} if contents else {}
         paths = self._layout.day_files(month)
         with translating(self._layout.month(month)):
-            return [day for path in paths if (day := read_day(str(path))) is not None]
+            found = (taken.get(path.name) or read_day(str(path)) for path in paths)
+            return [day for day in found if day is not None]
 
     def _foreign(self, names: Mapping[str, FolderEntry]) -> str | None:
         for name, entry in sorted(names.items()):
@@ -179,3 +216,19 @@ def _entries(descriptor: int) -> dict[str, FolderEntry]:
 
 def _is_still(before: Mapping[str, FolderEntry], folder: Path) -> bool:
     return in_folder(str(folder), _entries) == before
+
+
+def _lost(contents: MonthContents) -> str | None:
+    """Return what the damage of a month file has cost; None for nothing."""
+    if not contents.lost:
+        return None
+    return (
+        f"{count_of(len(contents.lost), 'day')} of its damaged file cannot be read: 'marketpipe ingest' requests them "
+        "again, or 'marketpipe import' takes them in"
+    )
+
+
+def _warn(path: Path, contents: MonthContents, kept_at: Path | None) -> None:
+    days, lost = count_of(len(contents.from_month), "day"), count_of(len(contents.lost), "day")
+    kept = "" if kept_at is None else f". It was moved to {kept_at}: remove it when you need it no more"
+    logger.warning("%s was damaged: %s of it became files again, %s could not be read%s", path, days, lost, kept)

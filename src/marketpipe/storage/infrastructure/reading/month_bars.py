@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.storage.domain.data_partition import day_file
-from marketpipe.storage.infrastructure.compacted.day_access import listed
+from marketpipe.storage.infrastructure.compacted.day_access import listed, month_unreadable
 from marketpipe.storage.infrastructure.compacted.month_file import (
     END_BYTES,
     MONTH_FILE,
@@ -56,9 +56,12 @@ def bars_of_days(folder: str, names: Collection[str], columns: pa.Schema) -> pa.
     try:
         parts = parts_at_the_end(content[max(0, content.size - END_BYTES) :].to_pybytes(), content.size)
     except MonthFileDamaged as error:
-        raise PartitionUnreadableError(f"{path} {error.problem}") from error
+        raise month_unreadable(path, f"is damaged: {error}") from error
     groups = [number for number, name in enumerate(parts) if name in names]
-    return bars_in(content, path, columns, groups) if groups else columns.empty_table()
+    try:
+        return bars_in(content, path, columns, groups) if groups else columns.empty_table()
+    except PartitionUnreadableError:  # its days have footers of their own
+        return pa.concat_tables([columns.empty_table(), *_one_by_one(folder, names, columns)])
 
 
 def _one_by_one(folder: str, names: Collection[str], columns: pa.Schema) -> Iterator[pa.Table]:

@@ -1,0 +1,251 @@
+"""What the folder of a compacted month has: its days, also those of a damaged month file, and what cannot stay there."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Final
+
+from attrs import field, frozen
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.domain.data_partition import MonthPartition, day_file, size_and_time_in
+from marketpipe.storage.domain.storage_metadata import label_in
+from marketpipe.storage.infrastructure.compacted.both_forms import NEITHER_RECORDED
+from marketpipe.storage.infrastructure.compacted.day_access import DAMAGES, DAY_NAME
+from marketpipe.storage.infrastructure.compacted.month_file import (
+    MONTH_FILE,
+    MonthFileDamaged,
+    StoredDayFile,
+    days_in,
+)
+from marketpipe.storage.infrastructure.compacted.parquet_end import LENGTH_AND_MAGIC, MAGIC, footer_length
+from marketpipe.storage.infrastructure.parquet_files import checked_bars, file_in, open_file, sha256
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles, sync_folder
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, translating
+
+Recorded = Mapping[TradingDate, RecordedVersion]
+OTHER_DAYS: Final = "is damaged: its end names another day than it has"
+MAGIC_AGAIN: Final = re.compile(re.escape(MAGIC))
+BOUNDARY: Final = re.compile(re.escape(MAGIC + MAGIC))
+"""Between two day files: one ends, the next begins."""
+
+
+@frozen
+class MonthContents:
+    """The days of a month with a month file. ``file`` is the month file; None if it cannot be read at all.
+
+    ``from_month`` are the days that are to be written, for the others are files already. ``set_aside`` are day files
+    that give way to a recorded version in the month file. ``keeps_month_file`` if it has what no day has from now on.
+    """
+
+    file: StoredDayFile | None = field(repr=False)
+    from_month: Sequence[StoredDayFile]
+    set_aside: Sequence[StoredDayFile] = ()
+    lost: Sequence[TradingDate] = ()
+    is_damaged: bool = False
+    keeps_month_file: bool = False
+
+
+def contents_of(month: MonthPartition, folder: Path, names: Collection[str], recorded: Recorded) -> MonthContents:
+    """Return what the month consists of. ``names`` are those in its folder.
+
+    Where a day is a file and in the month file too, with other bytes, the recorded version counts. Raises
+    ``StorageError``, also if neither was recorded: nothing tells which of the two is the later one.
+    """
+    file = _month_file(folder / MONTH_FILE)
+    days = None if file is None else _named_days(month, file.content)
+    is_damaged = days is None
+    if days is None:
+        days = list(_readable_days(month, file or StoredDayFile(MONTH_FILE, b"", 0), recorded))
+    beside = {name: day for name in names if DAY_NAME.fullmatch(name) and (day := _day_file(folder, name)) is not None}
+    aside, keeps = _set_aside(month, folder, [day for day in days if day.name in beside], beside, recorded)
+    stay = beside.keys() - {day.name for day in aside}
+    found = stay | {day.name for day in days}
+    lost = [date for date in sorted(recorded) if day_file(date.day.day) not in found] if is_damaged else []
+    keeps = keeps or (is_damaged and (file is None or bool(lost) or not recorded))
+    return MonthContents(file, [day for day in days if day.name not in stay], aside, lost, is_damaged, keeps)
+
+
+def _set_aside(
+    month: MonthPartition,
+    folder: Path,
+    days: Sequence[StoredDayFile],
+    beside: Mapping[str, StoredDayFile],
+    recorded: Recorded,
+) -> tuple[list[StoredDayFile], bool]:
+    """Return the files that give way to these ``days`` of the month file, and whether one of the days gives way."""
+    give_way, day_gives_way = list[StoredDayFile](), False
+    for day in days:
+        file, digest = beside[day.name], _recorded_digest(month, day.name, recorded)
+        if file.content == day.content:
+            continue
+        if sha256(day.content) == digest:
+            give_way.append(file)
+        elif sha256(file.content) == digest:
+            day_gives_way = True
+        else:
+            raise PartitionUnreadableError(f"{folder / day.name} {NEITHER_RECORDED}")
+    return give_way, day_gives_way
+
+
+def _month_file(path: Path) -> StoredDayFile | None:
+    """Return a month file; None if what has its name is no file, or cannot be read. Raises ``StorageError``."""
+    with translating(path):
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                return None
+            with open_file(path) as file:
+                return StoredDayFile(path.name, file.read(), os.fstat(file.fileno()).st_mtime_ns)
+        except FileNotFoundError:  # a link that leads nowhere
+            return None
+        except OSError as error:
+            if error.errno in DAMAGES:
+                return None
+            raise
+
+
+def _day_file(folder: Path, name: str) -> StoredDayFile | None:
+    """Return a day file; None for what is no file, which stays in its place."""
+    path = folder / name
+    try:
+        with open_file(path) as file:
+            return StoredDayFile(name, file.read(), os.fstat(file.fileno()).st_mtime_ns)
+    except OSError:
+        return None
+
+
+def _named_days(month: MonthPartition, content: bytes) -> list[StoredDayFile] | None:
+    """Return the days that the end of a month file names; None if it is damaged, or names another day than it has."""
+    try:
+        days = days_in(content)
+    except MonthFileDamaged:
+        return None
+    labels = ((day, _label(day.content)) for day in days)
+    return days if all(label in (None, _label_of(month, day.name)) for day, label in labels) else None
+
+
+def _readable_days(month: MonthPartition, file: StoredDayFile, recorded: Recorded) -> Iterator[StoredDayFile]:
+    """Yield the days in a damaged month file, ascending: those with the recorded bytes, and others that are whole.
+
+    Its day files follow one another. Nothing but their own bytes is used to find them.
+    """
+    content = file.content
+    starts = [0, *(match.start() + len(MAGIC) for match in BOUNDARY.finditer(content))]
+    found, known = dict[str, StoredDayFile](), {day_file(date.day.day) for date in recorded}
+    for date, version in sorted(recorded.items()):
+        size, modified_us = size_and_time_in(version.mark)
+        if size is None or modified_us is None:
+            known.discard(day_file(date.day.day))  # recorded by an early version: found as if it were not
+            continue
+        for start in starts:
+            piece = content[start : start + size]
+            if piece.endswith(MAGIC) and sha256(piece) == version.sha256:
+                name = day_file(date.day.day)
+                found[name] = StoredDayFile(name, piece, modified_us * 1000)
+                starts.append(start + size)
+                break
+    for start, end in pairwise(sorted({*starts, len(content)})):
+        day = _whole_day(month, content[start:end], file.modified_ns)
+        if day is not None and day.name not in known:
+            found.setdefault(day.name, day)
+    yield from (found[name] for name in sorted(found))
+
+
+def _whole_day(month: MonthPartition, content: bytes, modified_ns: int) -> StoredDayFile | None:
+    """Return the day file that the content begins with, if it is whole and of this month.
+
+    Its time is not known: since when it is stored, the version index knows.
+    """
+    for end in (match.end() for match in MAGIC_AGAIN.finditer(content)):
+        piece = content[:end]
+        length = footer_length(piece)
+        if length is None or length + LENGTH_AND_MAGIC + len(MAGIC) > end:
+            continue
+        label, start = _label(piece) or "", _label_of(month, day_file(1)).removesuffix("01")
+        if label.startswith(start) and DAY_NAME.fullmatch(name := f"day={label.removeprefix(start)}.parquet"):
+            return StoredDayFile(name, piece, modified_ns) if _is_whole(piece, name) else None
+    return None
+
+
+def _is_whole(content: bytes, name: str) -> bool:
+    try:
+        rows, _ = file_in(content, name, columns=True)
+        return rows is not None and len(checked_bars(rows, name)) > 0
+    except PartitionUnreadableError:
+        return False
+
+
+def _label(content: bytes) -> str | None:
+    """Return what a day file says that it is of; None if it cannot be read."""
+    try:
+        return label_in(file_in(content, MONTH_FILE, columns=False)[1])
+    except PartitionUnreadableError:
+        return None
+
+
+def _label_of(month: MonthPartition, name: str) -> str:
+    return f"{month.symbol} {Timeframe.MINUTE_1} {month}-{name[4:6]}"
+
+
+def _recorded_digest(month: MonthPartition, name: str, recorded: Recorded) -> str | None:
+    version = recorded.get(TradingDate.parse(f"{month}-{name[4:6]}"))
+    return None if version is None else version.sha256
+
+
+def repair_of(month: MonthPartition) -> str:
+    """Return the advice for a month whose file is damaged."""
+    return (
+        f"'marketpipe ingest {scope_of(month)}' keeps the days that can be read, and requests the others again. Without a "
+        "provider, 'marketpipe compact --undo' with the same options keeps them, and 'marketpipe import' takes in the "
+        "others"
+    )
+
+
+def scope_of(month: MonthPartition) -> str:
+    """Return the options of a command that is to work on this month alone."""
+    return f"--symbols {month.symbol} --start {month.first} --end {month.last}"
+
+
+class ReplacedFiles:
+    """Keeps in the quarantine what is removed from the folder of a month and is no version on record.
+
+    ``days.parquet.1.bak`` is the first of its month. No reader of the quarantine takes it for a file of rejected bars.
+    """
+
+    def __init__(self, layout: StoreLayout, files: DurableFiles) -> None:
+        self._layout, self._files = layout, files
+
+    def copy(self, month: MonthPartition, file: StoredDayFile) -> Path:
+        """Copy a file that is about to be removed; return where it is now. Raises ``StorageError``."""
+        kept = self._place(month, file.name, file.content)
+        self._files.publish({kept: file.content}, file.modified_ns)
+        return kept
+
+    def move(self, month: MonthPartition, path: Path) -> Path:
+        """Move what cannot be read; return where it is now. Raises ``StorageError``."""
+        kept = self._place(month, path.name, None)
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(path, kept)
+            sync_folder(kept.parent)
+        except OSError as error:
+            raise StorageError(f"cannot move {path} to {kept}: {error.strerror}; move it away yourself") from error
+        return kept
+
+    def _place(self, month: MonthPartition, name: str, content: bytes | None) -> Path:
+        """A copy that a killed run has made is not made again."""
+        refuse_links(self._layout.quarantine, month.folder)
+        folder = self._layout.quarantine / month.folder
+        for number in count(1):
+            place = folder / f"{name}.{number}.bak"
+            if not os.path.lexists(place) or (content is not None and place.is_file() and place.read_bytes() == content):
+                break
+        return place
