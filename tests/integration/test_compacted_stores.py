@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 from marketpipe import Pipeline, StoreBusyError
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import Damage
@@ -186,24 +186,6 @@ def test_rot_in_a_day_of_a_month_file_is_found_and_healed_by_the_next_ingestion(
         assert problem.damage in (Damage.ALTERED, Damage.UNREADABLE)
         assert both.compacted.ingest().ok
         assert both.compacted.verify().ok
-        both.compacted.compact()
-        both.agree()
-
-
-def test_a_damaged_month_file_is_named_and_its_days_are_requested_again_when_it_is_gone(tmp_path: Path) -> None:
-    with twins(tmp_path) as both:
-        both.both(lambda p: p.ingest())
-        path = tmp_path / "compacted/data/symbol=MSFT/year=2024/month=02/days.parquet"
-        path.write_bytes(path.read_bytes()[:-1])
-
-        problems = both.compacted.verify().problems
-        assert "data/symbol=MSFT/year=2024/month=02/days.parquet" in {problem.path for problem in problems}
-        with pytest.raises(StorageError, match=r"days\.parquet is damaged.*Move it away"):
-            both.compacted.load("MSFT", DAYS[3], DAYS[-1])
-        with pytest.raises(StorageError, match=r"days\.parquet is damaged.*Move it away"):
-            both.compacted.ingest()
-        path.unlink()
-        assert both.compacted.ingest().planned == 4
         both.compacted.compact()
         both.agree()
 

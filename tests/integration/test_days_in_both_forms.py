@@ -40,22 +40,89 @@ def mixed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_neither_version_is_lost_whatever_is_run_and_verify_names_the_day(mixed: Path) -> None:
-    month_file = (mixed / MONTH / "days.parquet").read_bytes()
+def kept(root: Path) -> list[tuple[str, bytes]]:
+    return [(path.name, path.read_bytes()) for path in sorted((root / "quarantine").rglob("*.bak"))]
+
+
+def price(made: Pipeline) -> object:
+    return made.load("AAPL", DAYS[1], DAYS[1])["open"][0].as_py()
+
+
+def test_verify_names_the_day_once_and_every_reader_takes_the_file(mixed: Path) -> None:
     with store(mixed, 110.0) as made:
-        problems = [each for each in made.verify().problems if "move away" in each.reason]
-        assert [(each.path, each.damage) for each in problems] == [(OLDER, Damage.ALTERED)]
-        assert "day=03.parquet has other bytes" in str(made.compact(undo=True).months[0].reason)
+        ((path, damage, reason),) = [(each.path, each.damage, each.reason) for each in made.verify().problems]
+        assert (path, damage) == (OLDER, Damage.ALTERED)
+        assert reason.startswith("has other bytes than its day in days.parquet, and is read.")
+        assert price(made) == 101.0
+        opens = made.query(f"SELECT open FROM bars WHERE trading_date = '{DAYS[1]}'")["open"].to_pylist()
+        assert opens[0] == 101.0
+        assert made.plan().planned == 1
+
+
+@pytest.mark.parametrize("how", ["ingest", "compact", "undo"])
+def test_the_version_on_record_stays_and_the_other_one_goes_into_the_quarantine(mixed: Path, how: str) -> None:
+    older = (mixed / OLDER).read_bytes()
+    with store(mixed, 110.0) as made:
+        assert (made.ingest() if how == "ingest" else made.compact(undo=how == "undo")).ok
+        assert kept(mixed) == [("day=03.parquet.1.bak", older)]
+        assert made.verify().ok
+        assert price(made) == 110.0
+        assert made.plan().planned == 0
+        assert made.compact().ok
+        assert os.listdir(mixed / MONTH) == ["days.parquet"]
+
+
+def test_a_month_file_that_is_older_than_the_recorded_file_of_a_day_gives_way(mixed: Path) -> None:
+    """As after copying an older compacted tree over one whose days are files."""
+    with store(mixed, 110.0) as made:
+        assert made.compact(undo=True).ok
+        newer, status = (mixed / OLDER).read_bytes(), (mixed / OLDER).stat()
+    for path in (mixed / MONTH).iterdir():
+        path.unlink()
+    shutil.rmtree(mixed / "quarantine")
+    other = mixed / "other"
+    with store(other, 101.0) as made:
+        assert made.ingest().ok
+        assert made.compact().ok
+    older = (other / MONTH / "days.parquet").read_bytes()
+    (mixed / MONTH / "days.parquet").write_bytes(older)
+    (mixed / OLDER).write_bytes(newer)
+    os.utime(mixed / OLDER, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+    with store(mixed, 110.0) as made:
+        assert [each.path for each in made.verify().problems] == [OLDER]
+        assert made.compact().ok
+        assert kept(mixed) == [("days.parquet.1.bak", older)]
+        assert made.verify().ok
+        assert price(made) == 110.0
+
+
+def test_if_neither_is_recorded_both_stay_until_one_is_moved_away(mixed: Path) -> None:
+    month_file = (mixed / MONTH / "days.parquet").read_bytes()
     shutil.rmtree(mixed / "state")
     with store(mixed, 110.0) as made:
-        made.recover()
-        made.compact()
+        assert [str(day) for day in made.recover().damaged] == [f"AAPL {DAYS[1]}"]
+        assert "neither was recorded: move away the one that is older" in str(made.compact().left[0].reason)
         assert (mixed / MONTH / "days.parquet").read_bytes() == month_file
+        assert "neither was recorded" in str(made.compact(undo=True).left[0].reason)
         assert (mixed / OLDER).exists()
-
-
-def test_who_moves_the_older_one_away_has_the_later_bars(mixed: Path) -> None:
     (mixed / OLDER).unlink()
     with store(mixed, 110.0) as made:
+        assert made.recover(force=True).damaged == {}
         assert made.verify().ok
-        assert made.load("AAPL", DAYS[1], DAYS[1])["open"][0].as_py() == 110.0
+        assert price(made) == 110.0
+
+
+def test_an_equal_file_of_a_day_is_named_and_compacting_makes_one_of_both(mixed: Path) -> None:
+    with store(mixed, 110.0) as made:
+        assert made.compact(undo=True).ok
+        shutil.copytree(mixed / MONTH, mixed / "days")
+        assert made.compact().ok
+        shutil.copy(mixed / "days/day=02.parquet", mixed / MONTH)
+
+        ((path, damage, reason),) = [(each.path, each.damage, each.reason) for each in made.verify().problems]
+        assert (path, damage) == (f"{MONTH}/day=02.parquet", Damage.DOUBLED)
+        assert "other programs read its bars twice. Remove it, or run 'marketpipe compact'" in reason
+        (month,) = made.compact().changed
+        assert (month.files_before, month.files_after) == (2, 1)
+        assert made.verify().ok

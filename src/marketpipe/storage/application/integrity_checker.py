@@ -81,10 +81,15 @@ class IntegrityChecker:
         counts.problems += map(_stray, self._files.strays_of(symbol))
         if index_problem := self._files.index_problem(symbol):
             counts.problems.append(index_problem)
-        counts.problems += self._files.month_problems(symbol, first, last)
+        of_months = self._files.month_problems(symbol, first, last)
+        counts.problems += of_months
+        unreadable = {folder_of(each) for each in of_months if each.damage is Damage.UNREADABLE}
+        named = {each.path for each in of_months}
         for finding in self._confirmed(self._findings(symbol, first, last, counts.add)):
             problem = finding.problem
-            counts.problems.append(problem)
+            if problem.damage is Damage.GONE and folder_of(problem) in unreadable:
+                continue  # it is in the file of its month, which is one problem
+            counts.problems += [] if problem.path in named else [problem]
             if finding.file and finding.file.area in MADE_AGAIN:
                 self._distrust(finding.file, problem.damage)
             if finding.has_recorded_mark and problem.symbol_day:
@@ -266,6 +271,10 @@ class IntegrityCounts:
         return IntegrityReport(
             self.files, self.size_bytes, tuple(self.problems), tuple(self.extra), self.marked_suspect
         )
+
+
+def folder_of(problem: IntegrityProblem) -> str:
+    return problem.path.rpartition("/")[0]
 
 
 def _stray(path: str) -> IntegrityProblem:

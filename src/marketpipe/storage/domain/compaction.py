@@ -28,8 +28,8 @@ class Condition(Enum):
 
 @frozen
 class CompactedMonth:
-    """A month of a symbol: its files and their bytes before and after. ``reason``: why it was skipped, or
-    has failed."""
+    """A month of a symbol: its files and their bytes before and after. ``reason``: why it was skipped or has failed, or
+    what could not be kept of a damaged month that has day files again."""
 
     month: MonthPartition
     condition: Condition
@@ -52,9 +52,9 @@ class CompactedMonth:
 
 @frozen
 class CompactionReport:
-    """What a compaction, or undoing one, did: the months that it looked at, by symbol, then month.
+    """What a compaction, or undoing one, did: the months that it examined, by symbol, then month.
 
-    With ``dry_run`` it is what it would have done. ``stopped``: it was stopped before it had looked at all of them.
+    With ``dry_run`` it is what it would have done. ``stopped``: it was stopped before it had examined all of them.
     """
 
     months: tuple[CompactedMonth, ...] = field(repr=lambda months: f"<{len(months)} months>")
@@ -63,8 +63,8 @@ class CompactionReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed, and all months were looked at. A month that was skipped may be right as it is."""
-        return not self.stopped and not any(month.condition is Condition.FAILED for month in self.months)
+        """Whether nothing failed or was lost, and all months were examined. What was skipped may be right as it is."""
+        return not self.stopped and not any(month.condition is not Condition.SKIPPED for month in self.left)
 
     @property
     def changed(self) -> tuple[CompactedMonth, ...]:
@@ -72,7 +72,7 @@ class CompactionReport:
 
     @property
     def left(self) -> tuple[CompactedMonth, ...]:
-        """The months that were skipped or have failed."""
+        """The months that were skipped or have failed, and those of which days could not be kept."""
         return tuple(month for month in self.months if month.reason is not None)
 
     @property

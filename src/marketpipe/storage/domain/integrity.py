@@ -36,7 +36,8 @@ REPAIRED_BY: Final = (
 class Damage(StrEnum):
     """The kinds of problems. ``FOREIGN`` is a file that is not named as those of a store are; ``ADDED`` is one that is
     not in a lock, though the lock is of its symbol and dates; ``LEFTOVER`` is one that a process left which is gone;
-    ``STALE`` is an aggregate or a read copy that counts as fresh, and was made of other bytes than the store has.
+    ``STALE`` is an aggregate or a read copy that counts as fresh, and was made of other bytes than the store has;
+    ``DOUBLED`` is a day file whose day is in the file of its month too.
     """
 
     ALTERED = "altered"
@@ -48,6 +49,7 @@ class Damage(StrEnum):
     ADDED = "added"
     LEFTOVER = "leftover"
     STALE = "stale"
+    DOUBLED = "doubled"
 
 
 @frozen

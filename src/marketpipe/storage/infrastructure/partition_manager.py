@@ -119,7 +119,7 @@ class PartitionManager:
             versions = [found for day in sorted(days) if (found := self._without_bars(day, write)).stored is not None]
             former = {version.path: revision for version in versions if (revision := version.revision)}
             for version in versions:
-                self._expand_month(version, write)
+                self._expand_month(version.symbol_day, write)
             self._files.keep({path: self._layout.revision(revision) for path, revision in former.items()})
             with self._files.group() as group:
                 for version in versions:
@@ -143,7 +143,7 @@ class PartitionManager:
             if version is not None and version.is_stored:
                 write.unchanged.append(version)
             elif version is not None:
-                self._expand_month(version, write)
+                self._expand_month(version.symbol_day, write)
                 write.changed.append(version)
                 modified_ns = version.known_since.epoch_micros * 1000
                 yield version.path, version.content, modified_ns, version.taken_times
@@ -156,10 +156,19 @@ class PartitionManager:
             elif old is not None:
                 write.emptied_quarantines.append(old)
 
-    def _expand_month(self, version: NewVersion, write: _Write) -> None:
-        """Bars of a month that became one file change: its days are files again, before the first is written."""
-        if write.months.is_one_file(month := MonthPartition.of(version.symbol_day)):
-            self._months().expand(month)
+    def _expand_month(self, day: SymbolDay, write: _Write, *, only_if_mixed: bool = False) -> None:
+        """Bars of a month that became one file change: its days are files again, before the first is written.
+
+        If it is mixed, before the first is read: what is damaged gives way, and of two versions the recorded stays.
+        """
+        if write.months.is_one_file(month := MonthPartition.of(day)) and not (
+            only_if_mixed and month in write.examined
+        ):
+            recorded = self._register.versions(month.symbol, month.first, month.last)
+            if not only_if_mixed or self._months().is_mixed(month, recorded):
+                self._months().expand(month, recorded)
+                write.months.forget(month)
+            write.examined.add(month)
 
     def _own(self, quarantined: Path | None) -> Path | None:
         """Return the file. Raises ``StorageError`` for another dataset's, which must not be replaced."""
@@ -330,6 +339,7 @@ class PartitionManager:
         """
         if write.months.has_none(day, path.name):
             return None
+        self._expand_month(day, write, only_if_mixed=True)
         recorded, stored = write.recorded.get(day), find_stored(path, lambda: self._metadata(day))
         if stored is None or stored.damage or recorded is None:
             return stored
@@ -348,7 +358,8 @@ class PartitionManager:
 class _Write:
     """Symbol-days that are published together. ``emptied_quarantines``: quarantine files that have no rows now.
 
-    ``results`` make what is returned of each day, of the arguments ``known_since`` and ``mark``.
+    ``results`` make what is returned of each day, of the arguments ``known_since`` and ``mark``. ``examined``: months
+    that are one file and not mixed.
     """
 
     recorded: Mapping[SymbolDay, RecordedVersion]
@@ -358,6 +369,7 @@ class _Write:
     unchanged: list[NewVersion] = field(factory=list)
     emptied_quarantines: list[Path] = field(factory=list)
     results: dict[SymbolDay, Callable[..., StoredSymbolDay]] = field(factory=dict)
+    examined: set[MonthPartition] = field(factory=set)
     _moments: dict[Symbol, KnownMoments] = field(factory=dict)
 
     def moments_from(self, index: VersionIndex) -> Callable[[Symbol], KnownMoments]:

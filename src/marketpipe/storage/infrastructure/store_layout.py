@@ -240,6 +240,10 @@ class MonthListings:
             return None if os.path.lexists(folder) else frozenset()
         return None if MONTH_FILE in found else frozenset(found)
 
+    def forget(self, month: MonthPartition) -> None:
+        """List the folder of a month again when it is next asked for."""
+        self._of_bars.pop(month, None)
+
     def is_one_file(self, month: MonthPartition) -> bool:
         """Return whether a month that was asked for may have a month file."""
         return self._of_bars.get(month, frozenset()) is None
@@ -295,8 +299,10 @@ def scan_readable_days(folder: str) -> tuple[list[DayFile], bool]:
 def _scanned(descriptor: int, folder: str) -> list[DayFile]:
     found, has_month_file = _day_files_in(descriptor)
     if has_month_file:
-        names = {name for name, _, _ in found}
         parts = parts_in(descriptor, folder).values()
+        if not parts:  # it was removed since, after its days became files
+            found, _ = _day_files_in(descriptor)
+        names = {name for name, _, _ in found}
         found += [(part.name, part.size, part.modified_ns) for part in parts if part.name not in names]
     return sorted(found)
 

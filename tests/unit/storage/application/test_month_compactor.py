@@ -44,7 +44,7 @@ class Forms:
     ) -> CompactedMonth | None:
         return self._changed(month)
 
-    def expand(self, month: MonthPartition, *, dry_run: bool) -> CompactedMonth | None:
+    def expand(self, month: MonthPartition, recorded: object, *, dry_run: bool) -> CompactedMonth | None:
         return self._changed(month)
 
     def sweep(self) -> None:

@@ -91,6 +91,17 @@ def parts_in(descriptor: int, folder: str) -> dict[str, DayPart]:
     return _of_month(descriptor, folder, lambda _, parts: parts) or {}
 
 
+def month_problem(folder: str) -> str | None:
+    """Return what is wrong with the month file of a folder, if its days are not known, as the end of a sentence that
+    begins with its path; None if they are, and if there is no such file. Raises ``OSError``, and ``StorageError``.
+    """
+    try:
+        in_folder(folder, lambda descriptor: parts_in(descriptor, folder))
+    except MonthUnreadableError as error:
+        return error.problem
+    return None
+
+
 def month_unreadable(path: str, problem: str, advice: str = REPAIRED) -> MonthUnreadableError:
     """Return the error of a month file. ``problem`` is the end of a sentence that begins with its path."""
     error = MonthUnreadableError(f"{path} {problem}. {advice}")

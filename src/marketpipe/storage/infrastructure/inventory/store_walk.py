@@ -99,7 +99,7 @@ class StoreWalk:
                 for below in names:
                     if area is StoreArea.DATA and _MONTH_FILE_PATH.fullmatch(below):
                         yield from self._days_in(symbol, below, frozenset(names))
-                    elif area is not StoreArea.REVISIONS or not _INDEX_PATH.match(below):
+                    elif not (pattern := _OTHERS.get(area)) or not pattern.match(below):
                         yield self._found(area, symbol, top, below) or f"{area}/{prefix}{below}"
 
     def month_files(self, symbol: Symbol) -> list[MonthFile]:
@@ -200,6 +200,11 @@ _MONTH_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)\.parquet", re.ASCII)
 _COPY_PATH: Final = re.compile(rf"year=(\d{{4}})/month=(\d\d)\.({'|'.join(COPY_FORMATS)})", re.ASCII)
 _INDEX_PATH: Final = re.compile(rf"(year=(?!0000)\d{{4}}/)?{re.escape(VERSION_INDEX)}(/|$)", re.ASCII)
 """The version index of day files, and those of official days, one a year; what is in a folder of that name, too."""
+_OTHERS: Final = {
+    StoreArea.REVISIONS: _INDEX_PATH,
+    StoreArea.QUARANTINE: re.compile(r"year=\d{4}/month=\d\d/da(y=\d\d|ys)\.parquet\.\d+\.bak(/|$)", re.ASCII),
+}
+"""What belongs into an area and is no file of bars. In the quarantine: what gave way in the folder of a month."""
 Span = tuple[str, TradingDate, TradingDate]
 """A period as metadata names it, its first and its last date."""
 

@@ -37,7 +37,8 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_files import YearFre
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import INVALID, AggregateFile
 from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy
-from marketpipe.storage.infrastructure.compacted.both_forms import ADVICE, differing_days
+from marketpipe.storage.infrastructure.compacted.both_forms import DIFFERS, EQUAL, NEITHER_RECORDED, days_twice
+from marketpipe.storage.infrastructure.compacted.day_access import month_problem
 from marketpipe.storage.infrastructure.compacted.month_file import MonthFileDamaged
 from marketpipe.storage.infrastructure.day_versions import (
     BEGINNING,
@@ -46,7 +47,7 @@ from marketpipe.storage.infrastructure.day_versions import (
     file_mark,
     moment_of,
 )
-from marketpipe.storage.infrastructure.inventory.store_walk import FoundFile, StoreWalk
+from marketpipe.storage.infrastructure.inventory.store_walk import FoundFile, MonthFile, StoreWalk
 from marketpipe.storage.infrastructure.official.official_history import read_history
 from marketpipe.storage.infrastructure.parquet_files import (
     checked_bars,
@@ -60,13 +61,17 @@ from marketpipe.storage.infrastructure.parquet_files import (
 from marketpipe.storage.infrastructure.publishing.day_joining import problem_of as problem_of_month
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.left_folders import remove_left_folder
+from marketpipe.storage.infrastructure.publishing.month_contents import repair_of
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind
 from marketpipe.storage.infrastructure.store_layout import (
     VERSION_INDEX,
     StoreLayout,
     is_folder,
+    translating,
 )
 
+TWICE: Final = (Damage.DOUBLED, EQUAL)
+DIFFERENT: Final = (Damage.ALTERED, DIFFERS)
 FILES_AT_A_TIME: Final = 512
 """So many files are handed to the reading threads at once; their rows are in memory together."""
 
@@ -94,27 +99,37 @@ class ParquetStoredFiles:
         for file in self._walk.month_files(symbol):
             if file.month.last < first or last < file.month.first:
                 continue
-            try:
-                content = content_of(self._walk.on_disk(file.path))
-                reason = None if content is None else problem_of_month(file.month, content.to_pybytes())
-            except PartitionUnreadableError as error:
-                reason = str(error).partition(" ")[2]
-            if reason is not None:
-                found.append(IntegrityProblem(file.path, Damage.UNREADABLE, reason))
+            found += self._month_problem(file)
             found += [
-                IntegrityProblem(f"{file.path.rpartition('/')[0]}/{name}", Damage.ALTERED, ADVICE)
-                for name in self._differing(file.path)
+                IntegrityProblem(f"{file.path.rpartition('/')[0]}/{name}", *(TWICE if is_equal else DIFFERENT))
+                for name, is_equal in self._days_twice(file.path).items()
             ]
         return found
 
-    def _differing(self, month_file: str) -> Sequence[str]:
+    def _month_problem(self, file: MonthFile) -> Iterator[IntegrityProblem]:
+        """Yield at most one: a month file whose days are not known is one problem, and not one for each day."""
+        place = self._walk.on_disk(file.path)
+        with translating(place):
+            problem = month_problem(os.path.dirname(place))
+        if problem is not None:
+            yield IntegrityProblem(file.path, Damage.UNREADABLE, f"{problem}. {repair_of(file.month)}")
+            return
+        content = content_of(place)
+        if content is not None and (problem := problem_of_month(file.month, content.to_pybytes())):
+            yield IntegrityProblem(file.path, Damage.ALTERED, problem)
+
+    def _days_twice(self, month_file: str) -> Mapping[str, bool]:
         with suppress(MonthFileDamaged, OSError):  # which is a problem of its own
-            return differing_days(Path(self._walk.on_disk(month_file)).parent)
-        return ()
+            return days_twice(Path(self._walk.on_disk(month_file)).parent)
+        return {}
 
     def _differing_dates(self, symbol: Symbol) -> frozenset[TradingDate]:
-        found = ((file.month, name) for file in self._walk.month_files(symbol) for name in self._differing(file.path))
-        return frozenset(TradingDate.parse(f"{month}-{name[4:6]}") for month, name in found)
+        return frozenset(
+            TradingDate.parse(f"{file.month}-{name[4:6]}")
+            for file in self._walk.month_files(symbol)
+            for name, is_equal in self._days_twice(file.path).items()
+            if not is_equal
+        )
 
     def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
         reason, path = self._index.problem(symbol), f"{StoreArea.REVISIONS}/symbol={symbol}/{VERSION_INDEX}"
@@ -217,12 +232,21 @@ class ParquetStoredFiles:
                 has_day_files = True
                 found = _stored_day(day, file, rows, identity, rejected.pop(day.trading_date, 0), moments)
                 if day.trading_date in differing:
-                    found = StoredSymbolDay(day, 0, found.rejected, False, error=ADVICE)
+                    found = StoredSymbolDay(day, 0, found.rejected, False, error=NEITHER_RECORDED)
                 yield found if rows is None or found.error else self._with_figures(found, rows)
+        yield from self._unreadable_months(symbol) if dates is None else ()
         # Days of which every bar was rejected. A symbol that has rejected bars alone was dropped, as far as files tell.
         for quarantined_on, count in rejected.items() if has_day_files else ():
             if quarantined_on is not None:
                 yield StoredSymbolDay(SymbolDay(symbol, quarantined_on), 0, count, final=True)
+
+    def _unreadable_months(self, symbol: Symbol) -> Iterator[StoredSymbolDay]:
+        """Yield one entry for each damaged month file, of the first date of the month: its days are not known."""
+        for file in self._walk.month_files(symbol):
+            for problem in self._month_problem(file):
+                if problem.damage is Damage.UNREADABLE:
+                    day = SymbolDay(symbol, file.month.first)
+                    yield StoredSymbolDay(day, 0, 0, False, error=f"{file.path} {problem.reason}")
 
     def _with_figures(self, day: StoredSymbolDay, rows: pa.Table) -> StoredSymbolDay:
         return evolve(day, figures=self._calculator.of_day(day.symbol_day.trading_date, rows))

@@ -12,21 +12,18 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.data_partition import MonthPartition, size_and_time_in
-from marketpipe.storage.domain.integrity import Damage
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in, label_in
 from marketpipe.storage.infrastructure.compacted.month_file import (
     MONTH_FILE,
     MonthFileDamaged,
     StoredDayFile,
-    days_in,
     is_intact,
     month_file,
 )
 from marketpipe.storage.infrastructure.compacted.parquet_footers import NotAFooter
 from marketpipe.storage.infrastructure.parquet_files import checked_bars, file_in, sha256
-from marketpipe.storage.infrastructure.publishing.month_contents import Recorded, repair_of, scope_of
+from marketpipe.storage.infrastructure.publishing.month_contents import Recorded, scope_of
 from marketpipe.storage.infrastructure.store_layout import date_of
-
 
 
 def difference(month: MonthPartition, days: Sequence[StoredDayFile], recorded: Recorded) -> str | None:
@@ -60,23 +57,19 @@ def joined(
     return content
 
 
-def problem_of(month: MonthPartition, content: bytes) -> tuple[Damage, str] | None:
+def problem_of(month: MonthPartition, content: bytes) -> str | None:
     """Return what is wrong with a month file besides its days, as the end of a sentence that begins with its path.
 
-    It is unreadable if its days are not known, and altered if they are. None if nothing is.
+    None if nothing is. Its days are known.
     """
-    try:
-        days_in(content)
-    except MonthFileDamaged as error:
-        return Damage.UNREADABLE, f"is damaged: {error}. {repair_of(month)}"
     try:
         _, stated = file_in(content, f"{month.folder}/{MONTH_FILE}", columns=False)
         identity = identity_in(stated)
         if identity is not None and is_intact(content, metadata(month, identity)):
             return None
-    except PartitionUnreadableError:
+    except (PartitionUnreadableError, MonthFileDamaged):
         pass
-    return Damage.ALTERED, (
+    return (
         "has a damaged footer, by which other programs read it; its days are whole unless they are named too. "
         f"'marketpipe compact --undo {scope_of(month)}' makes day files of it again"
     )

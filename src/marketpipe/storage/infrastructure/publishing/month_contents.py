@@ -1,4 +1,4 @@
-"""What the folder of a compacted month has: its days, also those of a damaged month file, and what cannot stay there."""
+"""What the folder of a compacted month has: its days, those of a damaged file too, and what must give way."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ from marketpipe.storage.infrastructure.publishing.durable_files import DurableFi
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, translating
 
 Recorded = Mapping[TradingDate, RecordedVersion]
-OTHER_DAYS: Final = "is damaged: its end names another day than it has"
 MAGIC_AGAIN: Final = re.compile(re.escape(MAGIC))
 BOUNDARY: Final = re.compile(re.escape(MAGIC + MAGIC))
 """Between two day files: one ends, the next begins."""
@@ -203,9 +202,8 @@ def _recorded_digest(month: MonthPartition, name: str, recorded: Recorded) -> st
 def repair_of(month: MonthPartition) -> str:
     """Return the advice for a month whose file is damaged."""
     return (
-        f"'marketpipe ingest {scope_of(month)}' keeps the days that can be read, and requests the others again. Without a "
-        "provider, 'marketpipe compact --undo' with the same options keeps them, and 'marketpipe import' takes in the "
-        "others"
+        f"'marketpipe ingest {scope_of(month)}' repairs it. Without a provider: 'marketpipe compact --undo' with the "
+        "same options, then 'marketpipe import'"
     )
 
 
@@ -246,6 +244,8 @@ class ReplacedFiles:
         folder = self._layout.quarantine / month.folder
         for number in count(1):
             place = folder / f"{name}.{number}.bak"
-            if not os.path.lexists(place) or (content is not None and place.is_file() and place.read_bytes() == content):
+            if not os.path.lexists(place) or (
+                content is not None and place.is_file() and place.read_bytes() == content
+            ):
                 break
         return place

@@ -26,6 +26,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.compacted.day_access import (
     DAY_NAME,
     in_folder,
+    month_problem,
     month_unreadable,
     parts_in,
     read_day,
@@ -35,7 +36,6 @@ from marketpipe.storage.infrastructure.publishing.day_joining import difference,
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.folder_exchange import Exchanged, FolderExchange
 from marketpipe.storage.infrastructure.publishing.month_contents import (
-    OTHER_DAYS,
     MonthContents,
     Recorded,
     ReplacedFiles,
@@ -89,10 +89,8 @@ class MonthFolders:
             return CompactedMonth(month, Condition.UNCHANGED) if MONTH_FILE in before else None
         if reason := self._foreign(before):
             return CompactedMonth.skipped(month, reason)
-        contents = contents_of(month, folder, before, recorded) if MONTH_FILE in before else None
-        if contents is not None and contents.is_damaged:
-            raise month_unreadable(f"{folder}{os.sep}{MONTH_FILE}", OTHER_DAYS, repair_of(month))
         try:
+            contents = contents_of(month, folder, before, recorded) if MONTH_FILE in before else None
             days = self._days(month, contents)
             if reason := difference(month, days, recorded):
                 raise PartitionUnreadableError(reason)
@@ -111,10 +109,8 @@ class MonthFolders:
     def _refuse_damaged(self, month: MonthPartition) -> None:
         """Raise ``MonthUnreadableError`` if the month has a month file, and it does not name its days."""
         folder = str(self._layout.month(month))
-        try:
-            in_folder(folder, lambda at: parts_in(at, folder))
-        except MonthUnreadableError as error:
-            raise month_unreadable(f"{folder}{os.sep}{MONTH_FILE}", error.problem, repair_of(month)) from error
+        if problem := month_problem(folder):
+            raise month_unreadable(f"{folder}{os.sep}{MONTH_FILE}", problem, repair_of(month))
 
     def is_mixed(self, month: MonthPartition, dates: Collection[TradingDate]) -> bool:
         """Return whether the month file of a month is damaged, lacks one of these dates, or has day files beside it."""
@@ -230,5 +226,5 @@ def _lost(contents: MonthContents) -> str | None:
 
 def _warn(path: Path, contents: MonthContents, kept_at: Path | None) -> None:
     days, lost = count_of(len(contents.from_month), "day"), count_of(len(contents.lost), "day")
-    kept = "" if kept_at is None else f". It was moved to {kept_at}: remove it when you need it no more"
-    logger.warning("%s was damaged: %s of it became files again, %s could not be read%s", path, days, lost, kept)
+    kept = "" if kept_at is None else f", {lost} could not be read. It is {kept_at} now, for you to remove"
+    logger.warning("%s was damaged: %s of it became files again%s", path, days, kept)

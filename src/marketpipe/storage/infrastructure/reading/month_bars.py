@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.storage.domain.data_partition import day_file
-from marketpipe.storage.infrastructure.compacted.day_access import listed, month_unreadable
+from marketpipe.storage.infrastructure.compacted.day_access import listed, month_problem, month_unreadable
 from marketpipe.storage.infrastructure.compacted.month_file import (
     END_BYTES,
     MONTH_FILE,
@@ -48,7 +48,10 @@ def bars_of_days(folder: str, names: Collection[str], columns: pa.Schema) -> pa.
     Raises ``PartitionUnreadableError``.
     """
     path = f"{folder}/{MONTH_FILE}"
-    content = content_of(path)
+    try:
+        content = content_of(path)
+    except PartitionUnreadableError as error:
+        raise month_unreadable(path, month_problem(folder) or "cannot be read") from error
     with translating(folder):
         beside = {*listed(folder)}  # after the file was read: a day that was expanded since is read from its own
     if content is None or not beside.isdisjoint(names):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, MonthUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -62,7 +62,7 @@ def test_a_month_becomes_one_file_and_its_day_files_again_with_the_same_bytes_an
     assert name == f"{FOLDER}/{MONTH_FILE}"
     assert (len(content), modified_ns) == (done.bytes_after, max(time for _, time in before.values()))
 
-    undone = store.months.expand(JANUARY)
+    undone = store.months.expand(JANUARY, {})
     assert undone is not None
     assert (undone.files_before, undone.files_after, undone.bytes_after) == (1, 3, size)
     assert with_times(store) == before
@@ -76,9 +76,9 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(store: StoreOnDisk) -> Non
     assert with_times(store) == before
     assert store.compact("AAPL") == would_be
     compacted = with_times(store)
-    would_be = store.months.expand(JANUARY, dry_run=True)
+    would_be = store.months.expand(JANUARY, {}, dry_run=True)
     assert with_times(store) == compacted
-    assert store.months.expand(JANUARY) == would_be
+    assert store.months.expand(JANUARY, {}) == would_be
 
 
 def test_what_is_one_file_already_and_a_single_day_stay(store: StoreOnDisk) -> None:
@@ -91,7 +91,7 @@ def test_what_is_one_file_already_and_a_single_day_stay(store: StoreOnDisk) -> N
     assert again.condition is Condition.UNCHANGED
     assert store.compact("MSFT") is None
     assert store.compact("GONE") is None
-    assert store.months.expand(MonthPartition(Symbol("MSFT"), 2024, 1)) is None
+    assert store.months.expand(MonthPartition(Symbol("MSFT"), 2024, 1), {}) is None
     assert with_times(store) == before
 
 
@@ -107,7 +107,7 @@ def test_a_day_beside_the_month_file_is_joined_with_it(store: StoreOnDisk) -> No
     done = store.compact("AAPL")
     assert done is not None
     assert (done.condition, done.files_before, done.files_after) == (Condition.CHANGED, 2, 1)
-    store.months.expand(JANUARY)
+    store.months.expand(JANUARY, {})
     assert with_times(store) == days
 
 
@@ -171,7 +171,7 @@ def test_a_tree_that_was_copied_without_times_has_the_recorded_ones_in_the_month
         os.utime(store.path(day("AAPL", date)), ns=(1, 1))
 
     store.months.compact(JANUARY, recorded, store.identity, dry_run=False)
-    store.months.expand(JANUARY)
+    store.months.expand(JANUARY, {})
 
     assert with_times(store) == before
 
@@ -190,7 +190,7 @@ def test_where_folders_cannot_be_exchanged_a_month_becomes_day_files_all_the_sam
     before = with_times(store)
     store.compact("AAPL")
 
-    without_exchange(store).expand(JANUARY)
+    without_exchange(store).expand(JANUARY, {})
 
     assert with_times(store) == before
 
@@ -201,7 +201,7 @@ def test_other_files_of_a_folder_stay_where_they_are(store: StoreOnDisk) -> None
     notes = store.layout.month(JANUARY) / "notes.txt"
     notes.write_text("mine")
 
-    store.months.expand(JANUARY)
+    store.months.expand(JANUARY, {})
 
     assert notes.read_text() == "mine"
     notes.unlink()
@@ -231,9 +231,45 @@ def test_a_damaged_month_file_is_named_and_stays(store: StoreOnDisk) -> None:
     path = store.layout.month(JANUARY) / MONTH_FILE
     path.write_bytes(path.read_bytes()[:-1])
 
-    with pytest.raises(PartitionUnreadableError, match=r"days\.parquet is damaged.*Move it away"):
-        store.months.expand(JANUARY)
+    with pytest.raises(
+        MonthUnreadableError, match=r"days\.parquet is damaged.*ingest --symbols AAPL --start 2024-01-01"
+    ):
+        store.months.compact(JANUARY, {}, store.identity, dry_run=False)
     assert path.exists()
+
+
+def test_without_records_a_damaged_month_keeps_its_whole_days_and_stays_in_quarantine(store: StoreOnDisk) -> None:
+    before = {name: content for name, (content, _) in with_times(store).items()}
+    store.compact("AAPL")
+    path = store.layout.month(JANUARY) / MONTH_FILE
+    path.write_bytes(damaged := path.read_bytes()[:-1])
+
+    undone = store.months.expand(JANUARY, {})
+
+    assert undone is not None
+    assert (undone.files_after, undone.reason) == (3, None)
+    assert tree(store.layout.data) == before
+    assert tree(store.layout.quarantine) == {f"{FOLDER}/{MONTH_FILE}.1.bak": damaged}
+
+
+def test_a_run_that_was_killed_while_it_kept_the_days_of_a_damaged_month_is_finished_by_the_next(
+    store: StoreOnDisk,
+) -> None:
+    recorded, before = recorded_as_stored(store.layout, JANUARY), with_times(store)
+    kept = store.path(day("AAPL", DATES[0])).read_bytes()
+    store.compact("AAPL")
+    path = store.layout.month(JANUARY) / MONTH_FILE
+    path.write_bytes(damaged := path.read_bytes()[:-1])
+    place = store.layout.quarantine / FOLDER / f"{MONTH_FILE}.1.bak"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(damaged)
+    store.path(day("AAPL", DATES[0])).write_bytes(kept)
+    os.utime(store.path(day("AAPL", DATES[0])), ns=(before[f"{FOLDER}/day=02.parquet"][1],) * 2)
+
+    store.months.expand(JANUARY, recorded)
+
+    assert with_times(store) == before
+    assert tree(store.layout.quarantine) == {f"{FOLDER}/{place.name}": damaged}
 
 
 def test_a_correction_of_a_day_inside_is_as_if_the_month_had_not_been_one_file(tmp_path: Path) -> None:

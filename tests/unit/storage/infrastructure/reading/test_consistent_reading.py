@@ -212,7 +212,7 @@ def test_a_query_beside_undoing_a_compaction_runs_again(tmp_path: Path, other_fi
 
     def undo() -> None:
         times.append(1)
-        store.months.expand(JANUARY)
+        store.months.expand(JANUARY, {})
 
     found = _DisturbedQuery(store, undo).run("SELECT count(*) AS bars FROM bars")
 
