@@ -157,18 +157,15 @@ class PartitionManager:
                 write.emptied_quarantines.append(old)
 
     def _expand_month(self, day: SymbolDay, write: _Write, *, only_if_mixed: bool = False) -> None:
-        """Bars of a month that became one file change: its days are files again, before the first is written.
-
-        If it is mixed, before the first is read: what is damaged gives way, and of two versions the recorded stays.
-        """
-        if write.months.is_one_file(month := MonthPartition.of(day)) and not (
-            only_if_mixed and month in write.examined
-        ):
-            recorded = self._register.versions(month.symbol, month.first, month.last)
-            if not only_if_mixed or self._months().is_mixed(month, recorded):
-                self._months().expand(month, recorded)
-                write.months.forget(month)
-            write.examined.add(month)
+        """Make day files of a month that is one file: before the first is written, or before a mixed month is read."""
+        month = MonthPartition.of(day)
+        if not write.months.is_one_file(month) or (only_if_mixed and month in write.examined):
+            return
+        recorded = self._register.versions(month.symbol, month.first, month.last)
+        if not only_if_mixed or self._months().is_mixed(month, recorded):
+            self._months().expand(month, recorded)
+            write.months.forget(month)
+        write.examined.add(month)
 
     def _own(self, quarantined: Path | None) -> Path | None:
         """Return the file. Raises ``StorageError`` for another dataset's, which must not be replaced."""
