@@ -130,8 +130,9 @@ def log_event(event: Event) -> None:
 
 def _failed_ranges(reasons: Mapping[SymbolDay, str | None]) -> Iterator[tuple[str, str]]:
     """Yield days of a symbol together that failed for one reason, as text; a day without a reason ends a range."""
-    for days, reason in ranges_alike(reasons, reasons.get):
-        yield range_as_text(days), reason
+    if any(reason is not None for reason in reasons.values()):  # rarely: the days are sorted for it
+        for days, reason in ranges_alike(reasons, reasons.get):
+            yield range_as_text(days), reason
 
 
 def _log_failed_official_days(event: OfficialDaysStored) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -28,6 +29,7 @@ class SystemCalls:
     """A context manager; ``calls`` are those made below ``root``, or on a path that cannot be found out."""
 
     root: Path
+    watched: Collection[str] = frozenset(WATCHED)
     calls: list[SystemCall] = field(factory=list)
 
     def names(self) -> list[str]:
@@ -41,7 +43,7 @@ class SystemCalls:
         sys.setprofile(None)
 
     def _see(self, frame: FrameType, event: str, function: Any) -> None:
-        if event == "c_call" and function.__name__ in WATCHED and function.__module__ == "posix":
+        if event == "c_call" and function.__name__ in self.watched and function.__module__ == "posix":
             target = self._synced(frame) if function.__name__ == "fsync" else None
             size = target.stat().st_size if target is not None and target.is_file() else None
             where = None if target is None else str(target.relative_to(self.root))

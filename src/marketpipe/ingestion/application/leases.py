@@ -165,8 +165,5 @@ class LeasedBatches:
 
 
 def _wanted(request: BarsRequest) -> Mapping[SymbolDay, SessionHours]:
-    return {
-        SymbolDay(symbol, asked.trading_date): hours_asked(request, asked)
-        for symbol in request.symbols
-        for asked in request.sessions
-    }
+    hours = {asked.trading_date: hours_asked(request, asked) for asked in request.sessions}
+    return {SymbolDay(symbol, date): those for symbol in request.symbols for date, those in hours.items()}

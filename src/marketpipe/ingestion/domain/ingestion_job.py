@@ -108,6 +108,7 @@ class BatchProgress:
         self.outcomes: dict[SymbolDay, SymbolDayOutcome] = {}
         self._symbols = frozenset(request.symbols)
         self._asked = {asked.trading_date: asked for asked in request.sessions}
+        self._hours = {asked.trading_date: hours_asked(request, asked) for asked in request.sessions}
 
     def stored(self, day: StoredSymbolDay) -> SymbolDayOutcome | None:
         """Return the outcome of a stored day; None if it is not in the request, such as a date that is no session.
@@ -141,7 +142,7 @@ class BatchProgress:
 
     def hours_of(self, day: SymbolDay) -> SessionHours:
         """Return the hours of that day that the request covers."""
-        return hours_asked(self.request, self._asked[day.trading_date])
+        return self._hours[day.trading_date]
 
     def _without_bars(self, day: SymbolDay, refusal: str | None, kept: KeptBars | None) -> SymbolDayOutcome:
         if refusal is not None:

@@ -15,6 +15,7 @@ from attrs.converters import optional
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.secret_text import visible
+from marketpipe.shared_kernel.domain.timestamp import ordered_by
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ _NEAR: Final = (
 )
 
 
+@ordered_by("value")
 @frozen(order=True, repr=False)
 class Symbol:
     """The name of a listed security: 1 to 20 upper-case ASCII letters, digits, dots and hyphens.
@@ -72,6 +74,9 @@ class Symbol:
                 f"{str(value)[:40]!r} is not a symbol: 1 to {MAX_LENGTH} upper-case letters, digits, "
                 f"single dots or hyphens, such as AAPL or BRK.B{near}"
             )
+
+    def __hash__(self) -> int:
+        return hash(self.value)  # written by hand for speed, like the comparisons: see ``ordered_by``
 
     def __str__(self) -> str:
         return self.value
@@ -141,12 +146,16 @@ def as_symbols(values: str | Symbol | Iterable[str | Symbol]) -> tuple[Symbol, .
     return tuple(sorted(distinct, key=attrgetter("value")))
 
 
+@ordered_by("symbol.value", "trading_date.day")
 @frozen(order=True)
 class SymbolDay:
     """One symbol on one trading date: the unit of ingestion, of storage and of completeness."""
 
     symbol: Symbol
     trading_date: TradingDate
+
+    def __hash__(self) -> int:
+        return hash((self.symbol.value, self.trading_date.day))
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.trading_date}"

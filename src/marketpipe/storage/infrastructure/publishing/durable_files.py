@@ -14,22 +14,26 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
-
-from attrs import field, frozen
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import ABSENT
 from marketpipe.storage.infrastructure.publishing.digest_recorder import NothingRecorded, Recorder
-from marketpipe.storage.infrastructure.publishing.temporary_files import WriterLock, sweep, temporary_name
+from marketpipe.storage.infrastructure.publishing.staged_files import (
+    Naming,
+    NewFile,
+    StagedFile,
+    unlink,
+    write_and_sync,
+)
+from marketpipe.storage.infrastructure.publishing.temporary_files import WriterLock, sweep
 
-TOGETHER_BYTES: Final = 32_768
-TOGETHER_FILES: Final = 8
-"""Small files go to a thread together, up to so many: a submission takes as long as writing one. All are open then."""
-COARSE_STEPS_NS: Final = (0, 2_000_000_000, 4_000_000_000)
-"""Times are cut to two seconds by FAT, to one by others; at most two times are taken: the stored and the recorded."""
+TOGETHER_BYTES: Final = 131_072
+TOGETHER_FILES: Final = 16
+"""Small files go to a thread together, up to so many: a submission takes as long as writing one, and the disk commits
+what is synced together once. All are open then."""
 NO_LINK: Final = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST}
 """Another file system, one without links, too many links, or a name that is taken: a copy can still be made."""
 NOT_ALLOWED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -194,34 +198,6 @@ class SameThread(Executor):
         return done
 
 
-@frozen
-class NewFile:
-    """A file to be written. ``modified_ns``, if given, becomes its modification time.
-
-    A file system with a coarse clock may make one of the ``taken_times`` of it (in microseconds since 1970), by which
-    the file could be confused with others; it then gets a later time.
-    """
-
-    path: Path
-    content: bytes = field(repr=False)
-    modified_ns: int | None = None
-    taken_times: Collection[int] = ()
-
-
-@frozen
-class StagedFile:
-    """A file that is durable under a temporary name, which no reader opens. ``modified_ns`` is the actual time."""
-
-    path: Path
-    temporary: str
-    modified_ns: int
-
-    def publish(self) -> None:
-        """Give the file its name, and replace what has it. Raises ``OSError``."""
-        with _Naming(self.path):
-            os.replace(self.temporary, self.path)
-
-
 class FileGroup:
     """Files that are published together. Files are written and synced while the caller still makes the next ones."""
 
@@ -237,6 +213,7 @@ class FileGroup:
         self._recorder, self._digests = recorder, dict[Path, str]()
         self._next, self._size = list[NewFile](), 0
         self._coming: list[Future[Sequence[StagedFile]]] = []
+        self._prepared = set[str]()
         self.folders = set[Path]()
         """To be synced when all files are in their places."""
         self.modified_ns = dict[Path, int]()
@@ -246,9 +223,11 @@ class FileGroup:
         self, path: Path, content: bytes, modified_ns: int | None = None, taken_times: Collection[int] = ()
     ) -> None:
         """Add a ``NewFile``; many are written together. Raises ``OSError``."""
-        if (folder := path.parent) not in self.folders:
-            self.folders.update(self._prepare(folder))
-            self.folders.add(folder)
+        # As text: to make a Path of each folder takes longer than all else here.
+        if (name := os.path.dirname(path)) not in self._prepared:
+            folder = path.parent
+            self.folders.update([*self._prepare(folder), folder])
+            self._prepared.add(name)
         self._next.append(NewFile(path, content, modified_ns, taken_times))
         if self._recorder.records(path):
             self._digests[path] = _sha256(content)
@@ -300,87 +279,13 @@ class FileGroup:
         for coming in self._coming:
             if coming.done() and coming.exception() is None:
                 for staged in coming.result():
-                    _unlink(staged.temporary)
-
-
-def write_and_sync(files: Sequence[NewFile]) -> Sequence[StagedFile]:
-    """Write files under temporary names and make them durable. Raises ``OSError``; then none of them remains.
-
-    All are written before the first is synced: a disk then commits them together.
-    """
-    with ExitStack() as undo:
-        with ExitStack() as opened:
-            written = list[tuple[NewFile, str, int]]()
-            for file in files:
-                folder, name = os.path.split(file.path)
-                temporary = f"{folder}/{temporary_name(name)}"
-                with _Naming(file.path):
-                    descriptor = _new_file(temporary)
-                    opened.callback(_close, file.path, descriptor)
-                    undo.callback(_unlink, temporary)
-                    left = os.write(descriptor, file.content)
-                    while left < len(file.content):
-                        left += os.write(descriptor, memoryview(file.content)[left:])
-                written.append((file, temporary, descriptor))
-            staged = [_synced(*each) for each in written]
-        undo.pop_all()
-    return staged
-
-
-def _synced(file: NewFile, temporary: str, descriptor: int) -> StagedFile:
-    with _Naming(file.path):
-        if file.modified_ns is not None:  # before the sync, or a crash could lose it
-            for later_ns in COARSE_STEPS_NS:
-                os.utime(descriptor, ns=(file.modified_ns + later_ns, file.modified_ns + later_ns))
-                if not file.taken_times or os.fstat(descriptor).st_mtime_ns // 1000 not in file.taken_times:
-                    break
-        os.fsync(descriptor)
-        return StagedFile(file.path, temporary, os.fstat(descriptor).st_mtime_ns)
-
-
-def _close(path: Path, descriptor: int) -> None:
-    with _Naming(path):
-        os.close(descriptor)
-
-
-def _unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-class _Naming:
-    """Puts the path into errors: one from a write names no file, and one from a temporary file names the wrong one.
-
-    A class, because it is entered four times for each file: a generator takes three times as long.
-    """
-
-    __slots__ = ("_path",)
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, OSError):
-            error.filename = str(self._path)
-
-
-def _new_file(path: str) -> int:
-    """Open a new file, never an existing one: in a folder that others may write to that may be a link elsewhere."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    try:
-        return os.open(path, flags, 0o666)
-    except FileExistsError:
-        os.unlink(path)
-        return os.open(path, flags, 0o666)
+                    unlink(staged.temporary)
 
 
 def _append(path: Path, lines: bytes, flags: int = 0) -> bool:
     """Return False, and write nothing, if the file has a second name: it would change under that name too."""
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | flags, 0o666)
-    with _Naming(path):
+    with Naming(path):
         try:
             found = os.fstat(descriptor)
             if found.st_nlink > 1:
@@ -420,7 +325,7 @@ def _link_or_copy(path: Path, name: Path, undo: ExitStack) -> None:
         if error.errno not in NO_LINK:
             raise
         (staged,) = write_and_sync([NewFile(name, path.read_bytes(), path.stat().st_mtime_ns)])
-        undo.callback(_unlink, staged.temporary)
+        undo.callback(unlink, staged.temporary)
         staged.publish()
 
 

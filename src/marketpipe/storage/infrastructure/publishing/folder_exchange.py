@@ -24,12 +24,11 @@ from marketpipe.storage.infrastructure.publishing.access_rights import give_righ
 from marketpipe.storage.infrastructure.publishing.durable_files import (
     TOGETHER_FILES,
     DurableFiles,
-    NewFile,
     SameThread,
     sync_folder,
-    write_and_sync,
 )
 from marketpipe.storage.infrastructure.publishing.left_folders import remove_left_folder
+from marketpipe.storage.infrastructure.publishing.staged_files import NewFile, write_and_sync
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, temporary_name
 
 STAGING: Final = "exchange"

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.durable_files import TOGETHER_BYTES, DurableFiles
 from tests.support.child_processes import start
 from tests.support.store_on_disk import tree
 from tests.support.system_calls import SystemCalls
 
 OLD, NEW = b"old" * 50, b"new" * 50
-LARGE = NEW * 300
+LARGE = NEW * (TOGETHER_BYTES // len(NEW) + 1)
 """So large that it is handed on alone."""
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be seen on this system")
 
@@ -180,6 +180,16 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
     DurableFiles().publish({tmp_path / name: NEW for name in "abcd"})
 
     assert still_open() == []
+
+
+@ON_LINUX
+def test_the_disk_is_told_of_all_small_files_before_the_first_sync_is_waited_for(tmp_path: Path) -> None:
+    contents = {tmp_path / name: NEW for name in "abcd"}
+
+    with SystemCalls(tmp_path, {"write", "posix_fadvise", "fsync"}) as seen:
+        DurableFiles().publish(contents)
+
+    assert seen.names() == 4 * ["write"] + 4 * ["posix_fadvise"] + (4 + 1) * ["fsync"]
 
 
 @ON_LINUX
