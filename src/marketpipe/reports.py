@@ -248,9 +248,11 @@ class StatusReport:
         return sum(summary.missing for summary in self.symbols)
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: the dataset, and a table of its symbols."""
-        hours = str(self.session or "")
-        title = report_html.facts("Store", {"dataset": self.identity or "nothing is stored here yet", "session": hours})
+        """Return what a notebook shows: the dataset, the read copies, and a table of its symbols."""
+        hours, copies = str(self.session or ""), self.read_copies
+        counts = f"{copies.fresh:,} fresh, {copies.stale:,} stale, {copies.absent:,} absent" if copies else None
+        stored = self.identity or "nothing is stored here yet"
+        title = report_html.facts("Store", {"dataset": stored, "session": hours, "read copies": counts})
         days = ("complete", "empty", "partial", "failed", "missing")
         head = ("symbol", "first", "last", *days, "bars", "official days", "rejected", "bytes")
         fields = {"bytes": "size_bytes", "official days": "official_days"}

@@ -20,6 +20,7 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, S
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
+from marketpipe.storage.domain.store_survey import TimeframeFreshness
 from tests.support.coverage_grids import grid
 
 AAPL, DAY = Symbol("AAPL"), TradingDate.parse("2024-01-02")
@@ -86,6 +87,8 @@ def test_coverage_shows_its_conclusion_and_its_gaps() -> None:
 def test_validation_and_an_empty_store_say_what_they_are() -> None:
     assert "NOT valid" in text_of(ValidationReport(390, 1, (), {SymbolDay(AAPL, DAY): "cut short"}))
     assert "nothing is stored here yet" in text_of(StatusReport(None, (), ()))
+    copies = TimeframeFreshness(Timeframe.MINUTE_1, 1200, 3, 0)
+    assert "1,200 fresh, 3 stale, 0 absent" in text_of(StatusReport(None, (), (), read_copies=copies))
 
 
 def test_the_health_of_a_store_shows_why_it_is_not_ready() -> None:
