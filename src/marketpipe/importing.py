@@ -115,7 +115,7 @@ class ImportingStore(Store):
     def _checked(self, bars: OwnBars, *, replace: bool) -> ImportPreview:
         """Return the preview with what the stored bars make a question. Raises ``DatasetMismatchError``."""
         shown = bars.preview
-        provided = capabilities_of_import(shown.provider, shown.adjustment, shown.timeframe)
+        provided = capabilities_of_import(shown.provider, shown.adjustment or UNADJUSTED, shown.timeframe)
         composition.stored_identity(self._parts).check(provided.identity)
         if shown.last is None:
             return shown
@@ -131,7 +131,7 @@ class ImportingStore(Store):
                 stored = {s: state.checkpoints.between(s, min(counts[s]), max(counts[s])) for s in sorted(known)}
                 rows = {s: {date: each.rows for date, each in days.items()} for s, days in stored.items()}
                 questions += shortened(rows, counts)
-        if shown.adjustment != UNADJUSTED:
+        if shown.adjustment not in ("", UNADJUSTED):
             questions += left_in_another_scale(spans, counts)
         return evolve(shown, questions=(*shown.questions, *questions))
 

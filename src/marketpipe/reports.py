@@ -188,7 +188,7 @@ class ImportReport:
             "columns": ", ".join(f"{role}={name}" for role, name in shown.columns.items()),
             "format": shown.layout or None,
             "times": shown.timezone or None,
-            "prices": shown.adjustment + (f", in {shown.price_unit}" if shown.price_unit else ""),
+            "prices": ", in ".join(filter(None, (shown.adjustment, shown.price_unit))) or None,
             "symbols": len(shown.symbols),
             "symbol-days": shown.symbol_days,
             "bars": shown.bars,

@@ -85,9 +85,10 @@ def test_kibot_files(tmp_path: Path) -> None:
 
 def test_yahoo_history_becomes_official_days(tmp_path: Path) -> None:
     path = own_files.yahoo(tmp_path / "AAPL.csv", Market())
-    asked = imported(tmp_path, path, symbol_from="name", dry_run=True).preview.questions
-    assert any("adjusted" in question for question in asked)
-    assert any('timeframe="1d"' in question for question in asked)
+    asked = imported(tmp_path, path, symbol_from="name", dry_run=True).preview
+    assert any("adjusted" in question for question in asked.questions)
+    assert any('timeframe="1d"' in question for question in asked.questions)
+    assert asked.adjustment == ""
     report = imported(tmp_path, path, symbol="AAPL", timeframe="1d", adjustment="split")
     assert report.ok
     assert report.ingestion is not None

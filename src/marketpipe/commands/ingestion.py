@@ -168,7 +168,8 @@ def aggregate(
     """Bring the aggregates and the read copies up to date with the minute bars.
 
     Without a configuration and --timeframes these are the timeframes that the store has aggregates of. Read copies are
-    made if the configuration has read_copies, or if 1m is among the --timeframes.
+    made if the configuration has read_copies, or if 1m is among the --timeframes: in the configured form, or else in
+    that of the copies that exist, or as Parquet.
 
     marketpipe aggregate --timeframes 5m,1h
     marketpipe aggregate --timeframes 1m

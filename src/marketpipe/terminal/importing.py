@@ -79,7 +79,7 @@ def show_preview(preview: ImportPreview) -> None:
 
 
 def _understood(preview: ImportPreview) -> Iterator[tuple[str, str]]:
-    yield "store of", f"{preview.provider}, prices {preview.adjustment}"
+    yield "store of", preview.provider + (f", prices {preview.adjustment}" if preview.adjustment else "")
     if preview.layout:
         yield "format", preview.layout
     yield "columns", ", ".join(f"{role}={name}" if role != name else role for role, name in preview.columns.items())

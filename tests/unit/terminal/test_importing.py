@@ -50,9 +50,11 @@ def test_a_preview_shows_how_the_files_are_understood(capsys: pytest.CaptureFixt
         assert expected in printed
 
 
-def test_prices_have_no_unit_before_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
-    show_preview(evolve(PREVIEW, price_unit="", questions=("the prices are whole numbers: what are they?",)))
-    assert "prices in" not in capsys.readouterr().out
+def test_of_prices_only_what_is_known_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    show_preview(evolve(PREVIEW, price_unit="", adjustment="", questions=("the prices are whole numbers",)))
+    shown = capsys.readouterr().out
+    assert shown.startswith("store of    import:mine\n")
+    assert "prices" not in shown
 
 
 def test_what_was_stored_is_summed_up(capsys: pytest.CaptureFixture[str]) -> None:

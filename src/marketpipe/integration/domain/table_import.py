@@ -200,9 +200,9 @@ class ImportPreview:
     """How a table is understood, and what would be stored of it. Counts are bars; dates are inclusive.
 
     ``columns`` maps roles to columns of the table, ``ignored`` are its other columns. ``layout`` names the documented
-    format that was recognised, "" for none; ``price_unit`` is "" as long as it is not known. ``left_out`` maps reasons
-    to bars that cannot be stored. ``notes`` are worth knowing; ``questions`` have to be answered before anything is
-    imported. ``sample`` are the first bars as they would be stored, one mapping for each.
+    format that was recognised, "" for none; ``adjustment`` and ``price_unit`` are "" as long as they are not known.
+    ``left_out`` maps reasons to bars that cannot be stored. ``notes`` are worth knowing; ``questions`` have to be
+    answered before anything is imported. ``sample`` are the first bars as they would be stored, one mapping for each.
     """
 
     provider: str

@@ -132,6 +132,7 @@ class _Reading:
         if not len(table):
             self.questions.append("the table has no rows")
         if any(plain(name) == ADJUSTED_CLOSE for name in names) and settings.adjustment is None:
+            preview = evolve(preview, adjustment="")
             self.questions.append(
                 "the table has an adjusted close beside the prices: state how the prices are adjusted with "
                 'adjustment="raw", "split" or "all" (those of Yahoo are adjusted for splits)'

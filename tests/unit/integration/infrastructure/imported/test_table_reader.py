@@ -36,7 +36,9 @@ def scaled(factor: int, kind: pa.DataType) -> pa.Table:
 @pytest.mark.parametrize(("unit", "factor"), [("cents", 100), ("deci-cents", 10_000), ("nano-dollars", 10**9)])
 def test_whole_prices_are_asked_about_and_become_exact_dollars(kind: pa.DataType, unit: str, factor: int) -> None:
     table = scaled(factor, kind)
-    assert 'price_unit="dollars", "cents"' in read(table, symbol="AAPL").preview.questions[0]
+    asked = read(table, symbol="AAPL").preview
+    assert 'price_unit="dollars", "cents"' in asked.questions[0]
+    assert asked.price_unit == ""
     found = read(table, symbol="AAPL", price_unit=unit).table
     assert found.select(PRICES).to_pydict() == DAY.table().select(PRICES).to_pydict()
 
