@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from marketpipe.config import StoreConfig
@@ -20,6 +20,11 @@ from . import composition
 if TYPE_CHECKING:
     from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport
     from marketpipe.storage.domain.data_partition import MonthPartition
+
+    Months = Sequence[MonthPartition]
+
+OnMonth = Callable[[int, int], None]
+"""Called with the number of months that are done, and of all."""
 
 
 class CompactableStore(Protocol):
@@ -48,14 +53,17 @@ def compact(
     *,
     undo: bool = False,
     dry_run: bool = False,
+    on_month: OnMonth = lambda _, __: None,
 ) -> CompactionReport:
     """Make one file of the day files of each settled month: of one that ended more than a week ago, whose days are just
     as they were recorded. The bars, the versions and the locks stay as they are; other programs read each bar once.
 
     ``start`` and ``end`` are trading dates, both inclusive: only months that lie between them are compacted. When bars
     of such a month are stored, corrected or withdrawn, its days are files again, until the next call. With ``undo``
-    every month that overlaps the range gets its day files back, with the same bytes and times. With ``dry_run`` the
-    report is returned and nothing is changed. If it is killed, call it again to finish.
+    every month that overlaps the range gets its day files back, with the same bytes and times; of a damaged month file
+    these are the days that can be read. With ``dry_run`` the report is returned and nothing is changed. ``on_month`` is
+    called before the first month and after each, with the number of those that are done and of all. If it is killed,
+    call it again to finish.
 
     Raises ``ConfigurationError`` for symbols that the store does not know and for a file system that cannot exchange
     folders, and ``StoreBusyError`` while another process updates the store.
@@ -65,19 +73,25 @@ def compact(
     refuse_unknown(chosen, self._known_symbols(), self.config.output_path)
     if not chosen or (identity := composition.known_identity(parts)) is None:
         raise ConfigurationError(f"nothing was compacted: {self.config.output_path.absolute()} has no minute bars")
-    work = _Work(parts, identity, first, last, dry_run)
+    work = _Work(parts, identity, first, last, dry_run, on_month)
     if dry_run:
-        return work.report(work.expanded(chosen) if undo else work.compactable(chosen))
+        return work.report(chosen, work.expanded if undo else work.compactable)
     with self._runs.run(), composition.update_lock(parts).acquired():
         composition.month_folders(parts).sweep()
-        return work.report(work.expanded(chosen) if undo else work.compacted(chosen))
+        return work.report(chosen, work.expanded if undo else work.compacted)
 
 
 class _Work:
     """What one call does; it ends early, between two months, if the pipeline is stopped."""
 
     def __init__(
-        self, parts: Parts, identity: DatasetIdentity, first: TradingDate, last: TradingDate, dry_run: bool
+        self,
+        parts: Parts,
+        identity: DatasetIdentity,
+        first: TradingDate,
+        last: TradingDate,
+        dry_run: bool,
+        on_month: OnMonth,
     ) -> None:
         from marketpipe.ingestion.application.recovery import RecordedVersions
         from marketpipe.storage.application.month_compactor import MonthCompactor
@@ -85,44 +99,43 @@ class _Work:
         register = RecordedVersions(composition.known_state(parts).checkpoints)
         self._compactor = MonthCompactor(composition.month_folders(parts), register, lambda: parts.is_stopped)
         self._parts, self._identity, self._first, self._last, self._dry_run = parts, identity, first, last, dry_run
+        self._on_month, self._today = on_month, TradingDate.of(parts.clock.now())
+        self._done, self._of = 0, 0
 
-    def report(self, months: Iterator[CompactedMonth]) -> CompactionReport:
+    def report(self, symbols: Sequence[Symbol], what: Callable[[Months], Iterator[CompactedMonth]]) -> CompactionReport:
         from marketpipe.storage.domain.compaction import CompactionReport
 
-        found = tuple(months)
-        return CompactionReport(found, self._dry_run, self._compactor.is_cut_short)
+        found = [self._compactor.overlapping(symbol, self._first, self._last) for symbol in symbols]
+        self._of = sum(map(len, found))
+        self._on_month(0, self._of)
+        done = tuple(month for months in found if months and not self._compactor.stops() for month in what(months))
+        return CompactionReport(done, self._dry_run, self._compactor.is_cut_short)
 
-    def compactable(self, symbols: Sequence[Symbol]) -> Iterator[CompactedMonth]:
-        for months in self._until_stopped(symbols, self._settled):
-            yield from self._compactor.compact(months, self._identity, (), dry_run=True)
+    def compactable(self, months: Months) -> Iterator[CompactedMonth]:
+        counted, left = self._counted(months), self._left(months)
+        yield from self._compactor.compact(counted, self._identity, (), left, dry_run=True)
 
-    def compacted(self, symbols: Sequence[Symbol]) -> Iterator[CompactedMonth]:
+    def compacted(self, months: Months) -> Iterator[CompactedMonth]:
         """Lease all days of a symbol's months at once: no ingestion, of any process, writes to their folders then."""
         from marketpipe.storage.application.month_compactor import days_of
 
-        leases = composition.state(self._parts).leases
-        for months in self._until_stopped(symbols, self._settled):
-            with leased_if_free(leases, days_of(months), self._parts.clock) as busy:
-                yield from self._compactor.compact(months, self._identity, busy, dry_run=False)
+        leases, left = composition.state(self._parts).leases, self._left(months)
+        wanted = [month for month in months if month not in left]
+        with leased_if_free(leases, days_of(wanted), self._parts.clock) as busy:
+            yield from self._compactor.compact(self._counted(months), self._identity, busy, left, dry_run=False)
 
-    def expanded(self, symbols: Sequence[Symbol]) -> Iterator[CompactedMonth]:
+    def expanded(self, months: Months) -> Iterator[CompactedMonth]:
         """No lease is needed: all that writes to a month that is one file expands it first, under the same lock."""
-        for months in self._until_stopped(symbols, self._overlapping):
-            yield from self._compactor.expand(months, dry_run=self._dry_run)
+        yield from self._compactor.expand(self._counted(months), dry_run=self._dry_run)
 
-    def _until_stopped(
-        self, symbols: Sequence[Symbol], months_of: Callable[[Symbol], Sequence[MonthPartition]]
-    ) -> Iterator[Sequence[MonthPartition]]:
-        """Yield the months of each symbol that has some, until the pipeline is stopped."""
-        for symbol in symbols:
-            if (months := months_of(symbol)) and self._compactor.stops():
-                return
-            if months:
-                yield months
+    def _left(self, months: Months) -> Mapping[MonthPartition, str]:
+        from marketpipe.storage.domain.compaction import reason_to_leave
 
-    def _settled(self, symbol: Symbol) -> Sequence[MonthPartition]:
-        today = TradingDate.of(self._parts.clock.now())
-        return self._compactor.settled(symbol, self._first, self._last, today)
+        reasons = ((month, reason_to_leave(month, self._first, self._last, self._today)) for month in months)
+        return {month: reason for month, reason in reasons if reason is not None}
 
-    def _overlapping(self, symbol: Symbol) -> Sequence[MonthPartition]:
-        return self._compactor.overlapping(symbol, self._first, self._last)
+    def _counted(self, months: Months) -> Iterator[MonthPartition]:
+        for month in months:
+            yield month
+            self._done += 1
+            self._on_month(self._done, self._of)

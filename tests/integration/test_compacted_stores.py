@@ -222,11 +222,17 @@ def test_only_months_that_are_settled_and_in_the_range_become_one_file(tmp_path:
     clock = FakeClock("2024-02-08T12:00:00Z")
     with pipeline(config(tmp_path, SYMBOLS, DAYS[0], DAYS[-2]), ScriptedProvider(bars()), clock) as made:
         assert made.ingest().ok
-        assert made.compact("MSFT", "2024-01-02", "2024-01-31").months == ()
-        report = made.compact()
+        (part,) = made.compact("MSFT", "2024-01-02", "2024-01-31").left
+        assert str(part.reason) == "only a part of it is between the dates that were given"
+        counted = list[tuple[int, int]]()
+        report = made.compact(on_month=lambda done, of: counted.append((done, of)))
+        assert counted == [(done, 2 * len(SYMBOLS)) for done in range(2 * len(SYMBOLS) + 1)]
         assert [(str(each.month.symbol), str(each.month)) for each in report.changed] == [
             (symbol, "2024-01") for symbol in SYMBOLS
         ]
+        assert {(str(each.month), each.reason) for each in report.left} == {
+            ("2024-02", "it ends on 2024-02-29, and is settled a week later: providers still complete and correct it")
+        }
         assert report.ok
         with pytest.raises(ConfigurationError, match="NVDA"):
             made.compact("NVDA")

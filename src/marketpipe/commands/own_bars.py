@@ -145,9 +145,10 @@ def compact(
     marketpipe compact --symbols AAPL --end 2023-12-31 --dry-run
     """
     from marketpipe.terminal.exports import print_compaction
+    from marketpipe.terminal.progress import show_steps
 
-    with open_store(config) as pipeline:
-        report = pipeline.compact(chosen(pipeline, symbols), start, end, undo=undo, dry_run=dry_run)
+    with open_store(config) as pipeline, show_steps("undoing" if undo else "compacting", "month") as show:
+        report = pipeline.compact(chosen(pipeline, symbols), start, end, undo=undo, dry_run=dry_run, on_month=show)
     print_compaction(report, undo=undo, as_json=json)
     exit_with(report.ok)
 

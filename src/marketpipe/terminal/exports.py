@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -56,8 +56,8 @@ def print_compaction(report: CompactionReport, *, undo: bool, as_json: bool) -> 
     if as_json:
         print_json({**asdict(report, recurse=False), "months": [_month(each) for each in report.months]})
         return
-    for each in report.left:
-        err(f"{each.month.symbol} {each.month} {each.condition}: {each.reason}")
+    for (month, condition, reason), symbols in _left_alike(report).items():
+        err(f"{_names(symbols)} {month} {condition}: {reason}")
     if is_wanted(report.ok, as_json=False):
         verb = "would be written" if report.dry_run else "written"
         form = "as files a day" if undo else "as one file each"
@@ -69,12 +69,26 @@ def print_compaction(report: CompactionReport, *, undo: bool, as_json: bool) -> 
         err(f"stopped before the last month: run marketpipe compact{' --undo' if undo else ''} again")
 
 
+def _left_alike(report: CompactionReport) -> dict[tuple[str, str, str], list[Symbol]]:
+    """Return the symbols by month, condition and reason: the current month of all symbols is left for the same one."""
+    found = dict[tuple[str, str, str], list[Symbol]]()
+    for each in report.left:
+        found.setdefault((str(each.month), str(each.condition), str(each.reason)), []).append(each.month.symbol)
+    return found
+
+
 def _month(month: CompactedMonth) -> dict[str, object]:
     return {"symbol": str(month.month.symbol), **asdict(month, recurse=False), "month": str(month.month)}
 
 
+def _names(symbols: Sequence[Symbol]) -> str:
+    """Return the names of symbols, of many only the first."""
+    more = len(symbols) - SYMBOLS_SHOWN
+    return ", ".join(map(str, symbols[:SYMBOLS_SHOWN])) + (f" and {more:,} others" if more > 0 else "")
+
+
 def _dropped(report: DropReport) -> str:
-    names = ", ".join(map(str, report.symbols[:SYMBOLS_SHOWN])) + (" …" if len(report.symbols) > SYMBOLS_SHOWN else "")
+    names = _names(report.symbols)
     minutes = (count_of(report.symbol_days, "symbol-day"), count_of(report.bars, "bar"))
     official = count_of(report.official_days, "official day")
     counts = minutes if not report.official_days else (*minutes, official) if report.symbol_days else (official,)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from marketpipe.pipeline import Pipeline
@@ -33,6 +35,7 @@ BAR_WIDTHS = ((107, 24), (75, 10))
 ECHO = "^C"
 """What a terminal writes behind the line if Ctrl-C is pressed: on the same line, it is drawn over."""
 SEPARATOR = " · "
+DAYS: Final = RunCounts().unit
 
 
 @contextmanager
@@ -64,6 +67,31 @@ def show_progress(pipeline: Pipeline) -> Iterator[None]:
         follow(pipeline, show)
         _announce_metrics(pipeline)
         yield
+
+
+@contextmanager
+def show_steps(activity: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many ``unit``s of how many are done: on one live line, or else on lines, of
+    which the first is written after five seconds.
+    """
+    counts = RunCounts(activity=activity, unit=unit)
+
+    def step(done: int, of: int, show: Callable[[RunCounts], None] = lambda _: None) -> None:
+        counts.step(done, of)
+        show(counts)
+
+    if verbosity().quiet or verbosity().as_json:
+        yield step
+        return
+    if not _is_a_plain_file():
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        if console.is_terminal and not verbosity().verbose:
+            with progress_bar(console) as show:
+                yield partial(step, show=show)
+            return
+    yield partial(step, show=ProgressLines(err, first_after=SECONDS_BETWEEN_LINES).show)
 
 
 def _is_a_plain_file() -> bool:
@@ -142,7 +170,7 @@ def progress_line(counts: RunCounts, width: int, encoding: str = "utf-8") -> Tex
 
 def _position(counts: RunCounts, width: int) -> Iterator[tuple[str, str]]:
     if not counts.planned:
-        yield " nothing to request" if counts.planned == 0 else "", ""
+        yield " nothing to request" if counts.planned == 0 and counts.unit == DAYS else "", ""
         return
     for least, cells in BAR_WIDTHS:
         if width >= least:
@@ -158,6 +186,8 @@ def _position(counts: RunCounts, width: int) -> Iterator[tuple[str, str]]:
 
 def _details(counts: RunCounts) -> Iterator[tuple[str, str]]:
     """Yield what else is to be said, and its style, the most important first."""
+    if counts.unit != DAYS:
+        return
     for wait in counts.waits():
         yield wait, "bold"
     if counts.failed:
@@ -184,12 +214,18 @@ def _clock(seconds: float) -> str:
 class ProgressLines:
     """A line at the start, at most one every five seconds, one if a long wait begins, and one when all is done."""
 
-    def __init__(self, write: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, write: Callable[[str], None], now: Callable[[], float] = time.monotonic, *, first_after: float = 0.0
+    ) -> None:
+        """With ``first_after`` no line is written in the first seconds, nor at the end of what takes no longer."""
         self._write, self._now = write, now
         self._written_at, self._all_done, self._waited = -SECONDS_BETWEEN_LINES, False, False
+        self._quiet_until = now() + first_after if first_after else -math.inf
 
     def show(self, counts: RunCounts) -> None:
         now, all_done = self._now(), counts.all_done
+        if now < self._quiet_until:
+            return
         waits = counts.longest_wait() >= SHORTEST_MENTIONED
         is_due = now - self._written_at >= SECONDS_BETWEEN_LINES
         if is_due or (all_done and not self._all_done) or (waits and not self._waited):
@@ -203,4 +239,5 @@ def _as_line(counts: RunCounts) -> str:
         return f"{counts.activity}, {details}"
     left = None if counts.has_ended else counts.seconds_left()
     position = f", {counts.percent}%, ETA {_clock(left)}" if left is not None else ""
-    return f"{counts.done:,} of {count_of(counts.planned, 'symbol-day')}{position}, {details}"
+    shown = f"{counts.done:,} of {count_of(counts.planned, counts.unit)}{position}"
+    return f"{shown}, {details}" if details else f"{counts.activity}: {shown}"

@@ -38,7 +38,7 @@ UNREACHABLE = re.compile(r"cannot connect to \S+ \(([^)]*)")
 
 @define
 class RunCounts:
-    """Counts of one run. ``planned``, ``settled``, ``done`` and ``failed`` are symbol-days.
+    """Counts of one run. ``planned``, ``settled``, ``done`` and ``failed`` are symbol-days, or what ``unit`` is.
 
     ``planned`` is None until the minutes are planned. ``settled`` needed no request. ``official`` is the number of
     official days that were answered. Moments are monotonic, in seconds.
@@ -46,6 +46,7 @@ class RunCounts:
 
     now: Callable[[], float] = time.monotonic
     activity: str = "planning"
+    unit: str = "symbol-day"
     planned: int | None = None
     settled: int = 0
     done: int = 0
@@ -97,6 +98,12 @@ class RunCounts:
         if self.all_done and self._finished is None:
             self._finished = self.now()
         return True
+
+    def step(self, done: int, planned: int) -> None:
+        """Count what has no events."""
+        if self._started is None:
+            self._start(self.activity, planned)
+        self.done, self._finished = done, self.now() if done >= planned else None
 
     def _start(self, activity: str, planned: int) -> None:
         self.activity, self.planned, self.done, self.bars = activity, planned, 0, 0

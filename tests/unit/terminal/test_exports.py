@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from marketpipe.storage.domain.compaction import CompactionReport
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport
+from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.terminal.exports import print_compaction
 
 
@@ -13,3 +15,17 @@ def test_a_compaction_that_was_stopped_says_how_to_finish_it(
     print_compaction(CompactionReport((), stopped=True), undo=undo, as_json=False)
 
     assert advice in capsys.readouterr().err
+
+
+def test_a_month_that_is_left_for_the_same_reason_is_named_once_for_all_symbols(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    months = [MonthPartition(Symbol(name), 2024, 2) for name in ("AAPL", "MSFT", *(f"X{n}" for n in range(11)))]
+    left = (*(CompactedMonth.skipped(month, "it is running") for month in months[1:]),)
+
+    print_compaction(CompactionReport((CompactedMonth.skipped(months[0], "busy"), *left)), undo=False, as_json=False)
+
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        "AAPL 2024-02 skipped: busy",
+        "MSFT, X0, X1, X2, X3, X4, X5, X6, X7, X8 and 2 others 2024-02 skipped: it is running",
+    ]

@@ -142,3 +142,18 @@ def test_plain_lines_come_every_five_seconds_and_once_if_a_long_wait_begins() ->
     event(0, recorded(2))
     event(0, recorded(0))
     assert [line.split(",")[0] for line in written[2:]] == ["2 of 4 symbol-days", "4 of 4 symbol-days"]
+
+
+def test_months_are_counted_in_their_own_unit_and_what_takes_five_seconds_writes_no_line() -> None:
+    clock, written = FakeClock(), list[str]()
+    counts = RunCounts(clock.monotonic, activity="compacting", unit="month")
+    lines = ProgressLines(written.append, clock.monotonic, first_after=5.0)
+    for done in range(3):
+        counts.step(done, 4)
+        lines.show(counts)
+        clock.advance(3)
+    assert written == ["compacting: 2 of 4 months, 50%, ETA 0:00:06"]
+    assert progress_line(counts, 60).plain == "compacting 2/4 50% ETA 0:00:09"
+    counts.step(4, 4)
+    lines.show(counts)
+    assert written[1:] == ["compacting: 4 of 4 months"]

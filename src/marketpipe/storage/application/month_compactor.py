@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
 from marketpipe.shared_kernel.domain.errors import StorageError
@@ -10,7 +10,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, Ver
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.application.ports import MonthForms
-from marketpipe.storage.domain.compaction import CompactedMonth, is_settled
+from marketpipe.storage.domain.compaction import CompactedMonth
 from marketpipe.storage.domain.data_partition import MonthPartition
 
 
@@ -32,13 +32,6 @@ class MonthCompactor:
         self._is_cut_short = self._is_cut_short or self._is_stopped()
         return self._is_cut_short
 
-    def settled(
-        self, symbol: Symbol, first: TradingDate, last: TradingDate, today: TradingDate
-    ) -> Sequence[MonthPartition]:
-        """Return the settled months that lie between the dates, both inclusive."""
-        within = (month for month in self._forms.months(symbol) if first <= month.first and month.last <= last)
-        return [month for month in within if is_settled(month, today)]
-
     def overlapping(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Sequence[MonthPartition]:
         """Return the months that have a day between the dates, both inclusive."""
         return [month for month in self._forms.months(symbol) if first <= month.last and month.first <= last]
@@ -48,12 +41,19 @@ class MonthCompactor:
         months: Iterable[MonthPartition],
         identity: DatasetIdentity,
         busy: Collection[SymbolDay],
+        left: Mapping[MonthPartition, str],
         *,
         dry_run: bool,
     ) -> Iterator[CompactedMonth]:
-        """Yield what became of each month. All their days are leased, but those that are ``busy``."""
+        """Yield what became of each month. All their days are leased, but those that are ``busy``.
+
+        ``left`` are months that stay as they are, with the reason; one that has a single file anyway is not mentioned.
+        """
         being_written = {MonthPartition.of(day): day for day in busy}
         for month in takewhile(lambda _: not self.stops(), months):
+            if reason := left.get(month):
+                yield from [CompactedMonth.skipped(month, reason)] if self._forms.has_several_files(month) else ()
+                continue
             if day := being_written.get(month):
                 yield CompactedMonth.skipped(month, f"another process works on {day}; try again when it has ended")
                 continue

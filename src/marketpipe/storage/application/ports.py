@@ -83,6 +83,9 @@ class MonthForms(Protocol):
     def months(self, symbol: Symbol) -> Sequence[MonthPartition]:
         """Return the months of a symbol that have a folder, ascending."""
 
+    def has_several_files(self, month: MonthPartition) -> bool:
+        """Return whether there is more than one file of a month."""
+
     def compact(
         self,
         month: MonthPartition,

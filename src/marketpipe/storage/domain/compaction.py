@@ -92,5 +92,10 @@ class CompactionReport:
         return sum(month.bytes_after for month in self.changed)
 
 
-def is_settled(month: MonthPartition, today: TradingDate) -> bool:
-    return month.last.plus_days(SETTLED_DAYS) < today
+def reason_to_leave(month: MonthPartition, first: TradingDate, last: TradingDate, today: TradingDate) -> str | None:
+    """Return why a month is not compacted that overlaps with these dates, both inclusive; None if it may be."""
+    if month.last.plus_days(SETTLED_DAYS) >= today:
+        return f"it ends on {month.last}, and is settled a week later: providers still complete and correct it"
+    if month.first < first or last < month.last:
+        return "only a part of it is between the dates that were given"
+    return None

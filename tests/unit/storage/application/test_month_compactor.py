@@ -11,7 +11,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, Rec
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
 from marketpipe.storage.application.month_compactor import MonthCompactor, days_of
-from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport, Condition
+from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport, Condition, reason_to_leave
 from marketpipe.storage.domain.data_partition import MonthPartition
 from tests.support.builders import day
 from tests.support.store_on_disk import IDENTITY, NothingRecorded
@@ -30,9 +30,13 @@ class Forms:
 
     failing: Mapping[MonthPartition, Exception] = field(factory=dict)
     asked: list[MonthPartition] = field(factory=list)
+    single: set[MonthPartition] = field(factory=set)
 
     def months(self, symbol: Symbol) -> Sequence[MonthPartition]:
         return MONTHS
+
+    def has_several_files(self, month: MonthPartition) -> bool:
+        return month not in self.single
 
     def compact(
         self,
@@ -72,13 +76,30 @@ def compactor(forms: Forms, is_stopped: Callable[[], bool] = lambda: False) -> M
     ],
 )
 def test_a_month_is_settled_when_more_than_a_week_has_passed(today: str, settled: list[MonthPartition]) -> None:
-    assert compactor(Forms()).settled(Symbol("AAPL"), DISTANT_PAST, DISTANT_FUTURE, date(today)) == settled
+    reasons = {month: reason_to_leave(month, DISTANT_PAST, DISTANT_FUTURE, date(today)) for month in MONTHS}
+
+    assert [month for month, reason in reasons.items() if reason is None] == settled
+    assert all("and is settled a week later" in reason for reason in reasons.values() if reason)
 
 
 def test_only_months_that_lie_between_the_dates_are_compacted() -> None:
-    found = compactor(Forms()).settled(Symbol("AAPL"), date("2024-01-02"), date("2024-02-29"), date("2025-01-01"))
+    dates = date("2024-01-02"), date("2024-02-29"), date("2025-01-01")
 
-    assert found == [FEBRUARY]
+    assert reason_to_leave(FEBRUARY, *dates) is None
+    for month in (JANUARY, MARCH):
+        assert reason_to_leave(month, *dates) == "only a part of it is between the dates that were given"
+
+
+def test_months_that_are_left_are_named_unless_they_have_a_single_file() -> None:
+    forms = Forms(single={MARCH})
+    left = {JANUARY: "it is running", MARCH: "it is running"}
+    done = list(compactor(forms).compact(MONTHS, IDENTITY, (), left, dry_run=False))
+
+    assert [(each.month, each.condition) for each in done] == [
+        (JANUARY, Condition.SKIPPED),
+        (FEBRUARY, Condition.CHANGED),
+    ]
+    assert (done[0].reason, forms.asked) == ("it is running", [FEBRUARY])
 
 
 def test_every_month_that_overlaps_with_the_dates_is_expanded() -> None:
@@ -91,7 +112,7 @@ def test_every_month_that_overlaps_with_the_dates_is_expanded() -> None:
 
 def test_a_month_with_a_busy_day_is_skipped_and_named() -> None:
     forms = Forms()
-    done = list(compactor(forms).compact(MONTHS, IDENTITY, [day("AAPL", "2024-02-20")], dry_run=False))
+    done = list(compactor(forms).compact(MONTHS, IDENTITY, [day("AAPL", "2024-02-20")], {}, dry_run=False))
 
     assert [each.condition for each in done] == [Condition.CHANGED, Condition.SKIPPED, Condition.CHANGED]
     assert done[1].reason == "another process works on AAPL 2024-02-20; try again when it has ended"
@@ -100,7 +121,7 @@ def test_a_month_with_a_busy_day_is_skipped_and_named() -> None:
 
 def test_a_month_that_fails_holds_up_no_other_and_a_wrong_configuration_ends_all() -> None:
     failing = Forms({JANUARY: StorageError("no space"), FEBRUARY: ConfigurationError("another file system")})
-    months = compactor(failing).compact(MONTHS, IDENTITY, (), dry_run=False)
+    months = compactor(failing).compact(MONTHS, IDENTITY, (), {}, dry_run=False)
 
     first = next(months)
     assert (first.condition, first.reason) == (Condition.FAILED, "no space")
@@ -122,7 +143,7 @@ def test_a_stop_leaves_out_the_months_that_have_not_begun(
 
 
 def _compact(made: MonthCompactor, months: Iterable[MonthPartition]) -> Iterable[CompactedMonth]:
-    return made.compact(months, IDENTITY, (), dry_run=False)
+    return made.compact(months, IDENTITY, (), {}, dry_run=False)
 
 
 def test_the_days_of_months_are_all_of_them() -> None:
@@ -142,3 +163,4 @@ def test_a_report_adds_up_what_has_changed() -> None:
     assert report.ok
     assert not CompactionReport((CompactedMonth.failed(MARCH, StorageError("x")),)).ok
     assert not CompactionReport((), stopped=True).ok
+    assert not CompactionReport((CompactedMonth(MARCH, Condition.CHANGED, reason="2 days cannot be read"),)).ok

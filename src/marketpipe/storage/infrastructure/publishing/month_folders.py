@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.compacted.day_access import (
     DAY_NAME,
     in_folder,
+    listed,
     month_problem,
     month_unreadable,
     parts_in,
@@ -73,6 +74,11 @@ class MonthFolders:
     def months(self, symbol: Symbol) -> Sequence[MonthPartition]:
         return self._layout.months(symbol)
 
+    def has_several_files(self, month: MonthPartition) -> bool:
+        folder = str(self._layout.month(month))
+        with translating(folder):
+            return len(_of_bars(listed(folder))) > 1
+
     def sweep(self) -> None:
         self._exchange.sweep()
 
@@ -85,7 +91,7 @@ class MonthFolders:
         with translating(folder):
             before = in_folder(str(folder), _entries) or {}
             self._refuse_damaged(month)
-        if len([name for name in before if DAY_NAME.fullmatch(name)]) + (MONTH_FILE in before) < 2:
+        if len(_of_bars(before)) < 2:
             return CompactedMonth(month, Condition.UNCHANGED) if MONTH_FILE in before else None
         if reason := self._foreign(before):
             return CompactedMonth.skipped(month, reason)
@@ -196,7 +202,7 @@ class MonthFolders:
                 continue
             if is_temporary(name):
                 return f"{name} is being written in its folder"
-            if not entry.is_file or not (name == MONTH_FILE or DAY_NAME.fullmatch(name)):
+            if not entry.is_file or not _of_bars([name]):
                 return f"{name} in its folder is not a file of the store: move it away"
         return None
 
@@ -208,6 +214,10 @@ def _entries(descriptor: int) -> dict[str, FolderEntry]:
             name: FolderEntry(each.st_ino, each.st_size, each.st_mtime_ns, stat.S_ISREG(each.st_mode))
             for name, each in found
         }
+
+
+def _of_bars(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name == MONTH_FILE or DAY_NAME.fullmatch(name)]
 
 
 def _is_still(before: Mapping[str, FolderEntry], folder: Path) -> bool:
