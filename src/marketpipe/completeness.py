@@ -6,7 +6,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 from attrs import evolve
 
@@ -31,6 +31,9 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 
 from . import composition, coverage_parts, derived
+
+if TYPE_CHECKING:
+    from marketpipe.ingestion.application.ingestion_planner import GapFinder
 
 Complete = Literal["ignore", "warn", "require"]
 IGNORE, WARN, REQUIRE = CHOICES = cast(tuple[Complete, Complete, Complete], get_args(Complete))
@@ -109,13 +112,15 @@ def check(
     scope: IngestionScope,
     timeframe: Timeframe,
     complete: Complete,
+    new_finder: Callable[[], GapFinder],
     selected: SessionKind | None = None,
     as_of: Timestamp | None = None,
 ) -> None:
     """Warn of gaps in the range, or raise ``IncompleteError`` for them.
 
     A warning takes what a plan would request for the ``selected`` hours: so it costs little. To require takes all that
-    ``coverage`` finds. With ``as_of`` a session that was not stored yet at that moment is missing too.
+    ``coverage`` finds. With ``as_of`` a session that was not stored yet at that moment is missing too. ``new_finder``
+    makes what finds the gaps of a plan.
     """
     if complete == IGNORE:
         return
@@ -126,7 +131,7 @@ def check(
             found = _required(parts, evolve(scope, session_kind=stored_hours), timeframe)
         else:
             hours = (selected or stored_hours) if timeframe.is_intraday else SessionKind.REGULAR
-            found = _planned(parts, evolve(scope, session_kind=hours), timeframe)
+            found = _planned(parts, evolve(scope, session_kind=hours), timeframe, new_finder)
         late = [] if as_of is None else _not_stored_yet(parts, scope, timeframe, as_of)
     except (StateError, ConfigurationError) as error:
         reason = f"it cannot be told whether {parts.config.output_path} is complete: {error}"
@@ -169,11 +174,13 @@ def _report(parts: Parts, scope: IngestionScope, complete: Complete, found: Sequ
     _warn(f'{message}; complete="ignore" loads without this warning')
 
 
-def _planned(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list[Gap]:
+def _planned(
+    parts: Parts, scope: IngestionScope, timeframe: Timeframe, new_finder: Callable[[], GapFinder]
+) -> list[Gap]:
     """Return what a plan would request; aggregates that are stored have the bars of a file that was lost since."""
     layout = composition.layout(parts)
     reads_minutes = [symbol for symbol in scope.symbols if not layout.has_aggregates(symbol, timeframe)]
-    finder = coverage_parts.new_gap_finder(parts)
+    finder = new_finder()
     return finder.gaps(scope, reads_minutes, by_day=not timeframe.is_intraday)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,12 @@ from . import composition
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
-    from marketpipe.ingestion.application.ingestion_planner import GapFinder
+    from marketpipe.ingestion.application.ingestion_planner import GapFinder, RangeOfSymbol
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+    from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
+    from marketpipe.shared_kernel.domain.symbol import Symbol
+    from marketpipe.shared_kernel.domain.trading_date import TradingDate
+    from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans, RangeScan
 
 
 @once
@@ -38,11 +43,44 @@ def assessor(parts: Parts, recorded: SQLiteState) -> CoverageAssessor:
     )
 
 
-def new_gap_finder(parts: Parts) -> GapFinder:
-    from marketpipe.ingestion.application.ingestion_planner import GapFinder
+def new_scan(parts: Parts, symbols: Sequence[Symbol], first: TradingDate, last: TradingDate) -> RangeScan:
+    """Return what scans the day files of these symbols and dates once, for all that ask it."""
+    from marketpipe.storage.infrastructure.inventory.day_file_scans import RangeScan
+
+    return RangeScan(_day_file_scans(parts), composition.layout(parts), symbols, first, last)
+
+
+@once
+def _day_file_scans(_: Parts) -> DayFileScans:
+    from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
+
+    return DayFileScans()
+
+
+def _inventory_of(parts: Parts, scan: RangeScan) -> StoreInventory:
+    """Return the inventory whose marks are those of the day files that were scanned."""
+    from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
+
+    return FileInventory(composition.layout(parts), scan=scan.readable_days)
+
+
+def new_gap_finder(parts: Parts, scan: RangeScan | None = None) -> GapFinder:
+    """Make what finds gaps; with a ``scan`` in the day files that it finds, and not again in what had none."""
+    from marketpipe.ingestion.application.ingestion_planner import CompleteRanges, GapFinder
 
     recorded, stored = composition.known_state(parts), composition.inventory(parts)
+    complete: CompleteRanges | None = None
+    if scan is not None:
+        stored, version = _inventory_of(parts, scan), recorded.version()
+        complete = CompleteRanges(_complete_ranges(parts, recorded), lambda symbol: (version, scan.version(symbol)))
     days = composition.stored_official_days(parts, recorded) if composition.holds_imported_bars(recorded) else None
     return GapFinder(
-        composition.calendar(parts), composition.finality(parts), recorded.checkpoints, stored, parts.clock, days
+        *(composition.calendar(parts), composition.finality(parts), recorded.checkpoints, stored, parts.clock),
+        days,
+        complete,
     )
+
+
+@once
+def _complete_ranges(_: Parts, __: SQLiteState) -> dict[RangeOfSymbol, object]:
+    return {}

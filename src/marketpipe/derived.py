@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.timestamp import Timestamp
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
     from marketpipe.storage.domain.store_survey import CopyFiles, TimeframeFreshness
-    from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
     from marketpipe.storage.infrastructure.aggregates.ahead import AggregatesAhead
     from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import FreshnessSurvey
@@ -69,11 +68,6 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
     threads = min(os.cpu_count() or 1, MOST_AGGREGATING_THREADS) + 1
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, threads, "marketpipe-aggregate")
     return AggregateRefresher(aggregates, parts.bus, new_executor, lambda: parts.is_stopped)
-
-
-def scanned_from_now_on(parts: Parts) -> Scanned:
-    """Return what finds the fingerprints of day files that a check scans after this call."""
-    return composition.scanned_years(parts).from_now_on()
 
 
 def copy_format(parts: Parts) -> str:

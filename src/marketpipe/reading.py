@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import tzinfo
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from marketpipe.completeness import WARN, Complete
@@ -19,7 +20,7 @@ from marketpipe.shared_kernel.domain.timestamp import AnyMoment, as_timestamp
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
 from marketpipe.storage.domain.bar_selection import BarSelection
 
-from . import completeness, derived
+from . import completeness, coverage_parts, derived
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,10 +100,13 @@ def load(
     completeness.refuse_unstored(self._parts, scope.symbols, length, moment, self._loadable_symbols)
     if wanted is DaySource.MINUTES:
         completeness.refuse_without_minutes(self._parts, scope, moment)
-    scanned = derived.scanned_from_now_on(self._parts)  # the check scans what then is read
-    completeness.check(self._parts, scope, length, required, selection.session, moment)
+    scan = coverage_parts.new_scan(
+        self._parts, scope.symbols, scope.first, scope.last
+    )  # one for the check and for reading
+    finder = partial(coverage_parts.new_gap_finder, self._parts, scan)
+    completeness.check(self._parts, scope, length, required, finder, selection.session, moment)
     bars = derived.loader(self._parts).load(
-        scope.symbols, scope.first, scope.last, length, moment, wanted, selection, scanned
+        scope.symbols, scope.first, scope.last, length, moment, wanted, selection, scan.fingerprint
     )
     if not len(bars):
         completeness.refuse_unmade(self._parts, scope.symbols, length)

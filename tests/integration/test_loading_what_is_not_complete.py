@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from marketpipe.composition import known_state
 from marketpipe.config import StoreConfig
 from marketpipe.ingestion.domain.coverage.verdict import Verdict
 from marketpipe.loader import load_ohlcv
@@ -20,6 +22,8 @@ from marketpipe.shared_kernel.domain.errors import (
     ProviderUnavailableError,
     ValidationError,
 )
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.store import Store
 from marketpipe.testing import FakeClock
 from tests.support.pipeline_ring import config, minutes, pipeline
@@ -257,3 +261,29 @@ def test_a_timeframe_without_bars_and_without_minutes_is_an_error_with_the_neare
             load(copy, "AAPL", FIRST, LAST, timeframe, complete="ignore")
     for timeframe, rows in (("1h", 28), ("1d", 4), ("1w", 1)):
         assert load(copy, "AAPL", "2024-01-01", LAST, timeframe, complete="ignore") == rows
+
+
+def test_an_open_store_sees_what_changed_since_it_was_complete(copy: Path) -> None:
+    with Store(StoreConfig(output_path=copy / "data")) as store:
+        for _ in range(3):
+            assert store.load(["AAPL", "MSFT"], FIRST, LAST).num_rows == 8 * 390
+        path = day_file(copy, "MSFT", DATES[1])
+        content, found = path.read_bytes(), path.stat()
+        path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])  # in its place, as long as before
+        with pytest.warns(IncompleteWarning, match="MSFT 2024-01-03 "):
+            store.load(["AAPL", "MSFT"], FIRST, LAST, columns=["symbol", "close"])
+        path.write_bytes(content)
+        os.utime(path, ns=(found.st_mtime_ns, found.st_mtime_ns))
+        assert store.load(["AAPL", "MSFT"], FIRST, LAST).num_rows == 8 * 390
+
+
+@pytest.mark.parametrize("by", ["the same store", "another process"])
+def test_an_open_store_sees_what_was_recorded_since_it_was_complete(copy: Path, by: str) -> None:
+    with Store(StoreConfig(output_path=copy / "data")) as store, Store(StoreConfig(output_path=copy / "data")) as other:
+        for _ in range(3):
+            assert store.load("AAPL", FIRST, LAST).num_rows == 4 * 390
+        writer = known_state(store._parts if by == "the same store" else other._parts)
+        writer.checkpoints.mark_suspect(Symbol("AAPL"), {TradingDate.parse(DATES[2]): "doubted"})
+
+        with pytest.warns(IncompleteWarning, match="AAPL 2024-01-04 "):
+            store.load("AAPL", FIRST, LAST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import date
 from itertools import takewhile
 
@@ -23,12 +23,13 @@ from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import (
     EVERY_YEAR,
     SessionHours,
+    SessionKind,
     TradingCalendar,
     TradingDate,
     TradingSession,
 )
 
-MOST_READINGS = 5
+MOST_READINGS, MOST_RANGES = 5, 10_000
 DAYS_A_SESSION, LONGEST_HOLIDAY = 2, 7
 """Calendar days: with weekends, and beyond holidays."""
 FEWEST_BARS = 15
@@ -156,6 +157,31 @@ def with_official_days(
     return [found[symbol] for symbol in sorted(found)]
 
 
+RangeOfSymbol = tuple[Symbol, TradingDate, SessionKind, TradingDate, TradingDate, int]
+"""A symbol, its first date, the hours, and the sessions that were compared: the first, the last, and how many."""
+
+
+class CompleteRanges:
+    """Remembers which ranges had no gap, each with what shows that nothing has changed since.
+
+    So those who load the same bars again and again compare each file with what it was, and not with its record.
+    """
+
+    def __init__(self, known: MutableMapping[RangeOfSymbol, object], evidence: Callable[[Symbol], object]) -> None:
+        """``known`` lasts longer than this object. ``evidence`` returns what is equal only if neither the records nor
+        the day files of a symbol have changed; both are read before, not after, they are compared.
+        """
+        self._known, self._evidence = known, evidence
+
+    def has(self, wanted: RangeOfSymbol) -> bool:
+        return self._known.get(wanted) == self._evidence(wanted[0])
+
+    def add(self, wanted: RangeOfSymbol) -> None:
+        if len(self._known) >= MOST_RANGES:
+            self._known.clear()
+        self._known[wanted] = self._evidence(wanted[0])
+
+
 class GapFinder:
     """Finds the sessions that a plan would request, each with its reason. Changes nothing.
 
@@ -171,8 +197,12 @@ class GapFinder:
         inventory: StoreInventory,
         clock: Clock,
         days: OfficialDays | None = None,
+        complete: CompleteRanges | None = None,
     ) -> None:
-        """``days``: daily bars that may be stored without minutes, as in a store of imported bars."""
+        """``days``: daily bars that may be stored without minutes, as in a store of imported bars. ``complete`` has the
+        symbols that need not be compared again.
+        """
+        self._complete = complete
         self._calendar, self._finality, self._clock = calendar, finality, clock
         self._checkpoints, self._inventory, self._days = checkpoints, inventory, days
 
@@ -186,6 +216,10 @@ class GapFinder:
         sessions = self._begun(scope, now)
         dates, read = [session.trading_date for session in sessions], frozenset(reads_minutes)
         for symbol in scope.symbols if sessions else ():
+            known = self._complete if symbol in read and not by_day else None
+            wanted_of_symbol = symbol, scope.first_of(symbol), scope.session_kind, dates[0], dates[-1], len(dates)
+            if known is not None and known.has(wanted_of_symbol):
+                continue
             settled = self._settled(symbol, scope, with_files=symbol in read)
             if by_day and self._days is not None:
                 settled = {*settled, *_answered(self._days, symbol, scope)}
@@ -193,6 +227,8 @@ class GapFinder:
             if open_days:
                 asked = [self._finality.ask(session, scope.session_kind, now) for session in open_days]
                 found += gaps_in(symbol, dates, self._findings(symbol, [each for each in asked if each], wanted))
+            elif known is not None:
+                known.add(wanted_of_symbol)
         return found
 
     def gaps_on(self, scope: IngestionScope, findings: Mapping[Symbol, Mapping[TradingDate, Finding]]) -> list[Gap]:

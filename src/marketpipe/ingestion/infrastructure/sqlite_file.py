@@ -87,6 +87,12 @@ class SQLiteFile:
                 raise StateError("was moved away or replaced while it was in use; run again")
             yield self._connection
 
+    def version(self) -> tuple[int, int]:
+        """Return what changes whenever this connection, or another one, writes; another connection has other values."""
+        with self._used():
+            ((others,),) = self._connection.execute("PRAGMA data_version").fetchall()
+            return int(others), self._connection.total_changes
+
     def was_replaced(self) -> bool:
         """Return whether there is another file of this name now, or none."""
         return _identity_of(self.path) != self._opened

@@ -90,6 +90,10 @@ class SQLiteState:
         with self._file.rows(SELECT_CLOSING_AUCTION) as rows:
             return next((minute for (minute,) in rows), None)
 
+    def version(self) -> tuple[int, int]:
+        """Return what changes whenever something is recorded, by whichever process, while this state is open."""
+        return self._file.version()
+
     def was_replaced(self) -> bool:
         """Return whether the file was moved away or replaced since it was opened, so that what it has is old."""
         return self._file.was_replaced()

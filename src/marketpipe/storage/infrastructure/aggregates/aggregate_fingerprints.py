@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256 as new_sha256
-from itertools import count
 from typing import Final
 
 from attrs import field, frozen
@@ -23,8 +22,7 @@ DOUBTED: Final = 1
 
 
 Scanned = Callable[[MonthPartition], int | None]
-"""Returns the fingerprint of a month's day files, if it was found a moment ago; None if it was not."""
-NOT_SCANNED: Final = -1, None
+"""Returns the fingerprint of a month's day files; None if one of them is no file."""
 Months = tuple[MonthPartition, ...]
 """Months of one symbol in one year, ascending."""
 
@@ -97,12 +95,11 @@ class ScannedYears:
     """
 
     def __init__(self) -> None:
-        self._years: dict[tuple[Symbol, int], tuple[int, YearFingerprints | None]] = {}
-        self._numbers = count()
+        self._years: dict[tuple[Symbol, int], YearFingerprints | None] = {}
 
     def note(self, symbol: Symbol, year: int, day_files: Mapping[int, Sequence[DayFile]]) -> None:
         """Remember the scan of some months of a year, ascending, in the place of an earlier one."""
-        self._years[symbol, year] = next(self._numbers), YearFingerprints.scanned(day_files)
+        self._years[symbol, year] = YearFingerprints.scanned(day_files)
 
     def get(self, year: Months) -> YearFingerprints | None:
         """Return the fingerprints of these months; None unless every one of them was scanned.
@@ -110,18 +107,8 @@ class ScannedYears:
         A month outside of the plan's range would be missing in the fingerprint of the year, and daily bars that were
         made before that month existed would seem to be fresh.
         """
-        _, found = self._years.get((year[0].symbol, year[0].year), NOT_SCANNED)
+        found = self._years.get((year[0].symbol, year[0].year))
         return found if found is not None and all(month.month in found.months for month in year) else None
-
-    def from_now_on(self) -> Scanned:
-        """Return what finds the fingerprint of a month, if the month was scanned after this call."""
-        begun = next(self._numbers)
-
-        def scanned(month: MonthPartition) -> int | None:
-            number, found = self._years.get((month.symbol, month.year), NOT_SCANNED)
-            return None if found is None or number < begun else found.months.get(month.month)
-
-        return scanned
 
     def forget(self) -> None:
         self._years.clear()

@@ -59,7 +59,7 @@ ASOF: Final = f"{PREFIX}asof".encode()
 MOST_KEPT: Final = 8192
 """A process may map some ten thousand files, and others than these."""
 ROWS, DIGEST = f"{PREFIX}rows", f"{PREFIX}bars"
-Rows = Mapping[int, int]
+Rows = dict[int, int]
 """The number of bars of each day of the month that has a file, ascending."""
 
 
@@ -189,9 +189,9 @@ class ReadCopy:
 
     def _of_days(self, bars: pa.Table, days: range) -> pa.Table:
         rows = self.rows
-        wanted = [day for day in rows if day in days]
-        if len(wanted) == len(rows):
+        if not rows or (next(iter(rows)) in days and next(reversed(rows)) in days):  # they ascend
             return bars
+        wanted = [day for day in rows if day in days]
         ends = dict(zip(rows, accumulate(rows.values()), strict=True))
         start, end = (ends[wanted[0]] - rows[wanted[0]], ends[wanted[-1]]) if wanted else (0, 0)
         found = bars.slice(start, end - start)
@@ -210,15 +210,12 @@ class OpenedCopies:
         self._most, self._kept = most, dict[str, tuple[FileStatus, DatasetIdentity | None, ReadCopy]]()
 
     def of(self, copy: FreshCopy) -> ReadCopy | None:
-        """Return the opened copy; None if it is torn, or no longer the file that was found fresh."""
-        status, found = file_status(copy.path), self._kept.get(copy.path)
-        if status is None or status.modified_ns != copy.fingerprint:
-            self._kept.pop(copy.path, None)
-            return None
-        if found is not None and found[:2] == (status, copy.identity):
+        """Return the opened copy, of the file that was found fresh; None if it is torn, or was replaced meanwhile."""
+        status, found = copy.status, self._kept.get(copy.path)
+        if found is not None and found[0] == status and found[1] == copy.identity:
             return found[2]
         opened = copy.opened_anew()
-        if opened is not None and file_status(copy.path) == status:
+        if opened is not None and status is not None and file_status(copy.path) == status:
             self._keep(copy, status, opened)
         return opened
 
@@ -237,16 +234,17 @@ class FreshCopies:
         self,
         layout: StoreLayout,
         identity: Callable[[], DatasetIdentity | None],
-        scanned: Scanned = lambda _: None,
+        scanned: Scanned | None = None,
         opened: OpenedCopies | None = None,
     ) -> None:
         """``identity`` finds the dataset of the store, and is asked if there is a copy: two stores may be configured to
-        share one folder of copies. ``scanned`` returns fingerprints that need not be found again. ``opened`` keeps what
-        is opened.
+        share one folder of copies. ``scanned`` finds the fingerprints of day files; without it they are scanned here.
+        ``opened`` keeps what is opened.
         """
         self._find_identity, self._opened = identity, opened
         # Thousands of months pass through here: paths are text, and each folder is tested for links once.
-        self._layout, self._scanned, self._examined = layout, scanned, set[str]()
+        self._layout, self._examined = layout, set[str]()
+        self._fingerprint = scanned or self._scanned
         self._data, self._copies = str(layout.data), str(layout.copies)
         self._exist = os.path.isdir(layout.copies)
 
@@ -259,10 +257,10 @@ class FreshCopies:
         folder = month.folder if self._exist else ""
         for form in COPY_FORMATS if self._exist else ():
             path = f"{self._copies}/{folder}.{form}"
-            if (modified := modified_ns(path)) is not None:
+            if (status := file_status(path)) is not None:
                 self._refuse_links(folder.rpartition("/")[0])
-                if modified == self._fingerprint(month, f"{self._data}/{folder}"):
-                    return FreshCopy(month, path, modified, self._identity, self._opened)
+                if status.modified_ns == self._fingerprint(month):
+                    return FreshCopy(month, path, status.modified_ns, self._identity, status, self._opened)
         return None
 
     def _refuse_links(self, folder: str) -> None:
@@ -270,11 +268,9 @@ class FreshCopies:
             refuse_links(self._layout.copies, folder)
             self._examined.add(folder)
 
-    def _fingerprint(self, month: MonthPartition, folder: str) -> int | None:
-        """Return that of the month's day files; None if one of them is no file."""
-        if (known := self._scanned(month)) is not None:
-            return known
-        found = scan_day_files(folder)
+    def _scanned(self, month: MonthPartition) -> int | None:
+        """Return the fingerprint of the month's day files; None if one of them is no file."""
+        found = scan_day_files(f"{self._data}/{month.folder}")
         if any(size < 0 for _, size, _ in found):
             return None
         return fingerprint_of(described(month.month, found), newest([found]))
@@ -289,6 +285,8 @@ class FreshCopy:
     fingerprint: int
     identity: DatasetIdentity | None = None
     """The dataset of the store; None if it is not known."""
+    status: FileStatus | None = None
+    """That of the file when it was found fresh."""
     kept: OpenedCopies | None = field(default=None, repr=False, eq=False)
     """Keeps what is opened of many copies."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 
@@ -31,6 +31,7 @@ from marketpipe.storage.infrastructure.compacted.day_access import read_day
 from marketpipe.storage.infrastructure.day_versions import (
     file_mark,
 )
+from marketpipe.storage.infrastructure.inventory.day_file_scans import year_folders
 from marketpipe.storage.infrastructure.parquet_files import (
     open_file,
     sha256,
@@ -54,11 +55,14 @@ class FileInventory:
         layout: StoreLayout,
         scanned: ScannedYears | None = None,
         closing_auction: Callable[[], int | None] = lambda: None,
+        scan: Callable[[str], tuple[Sequence[DayFile], bool]] = scan_readable_days,
     ) -> None:
-        """``scanned`` receives the files that ``marks`` finds.
+        """``scanned`` receives the files that ``marks`` finds; they are those that ``scan`` returns of a folder,
+        and whether it has a damaged month file.
 
         ``closing_auction`` is called if there are aggregates; it returns that of the daily bars which are fresh.
         """
+        self._scan = scan
         self._layout, self._scanned, self._closing_auction = layout, scanned, closing_auction
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
@@ -66,8 +70,8 @@ class FileInventory:
 
     def marks(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Mapping[date, VersionMark]:
         start, end, found = first.day, last.day, dict[date, VersionMark]()
-        for year, folders in self._years(symbol, start, end):
-            scans = {month: scan_readable_days(folder) for month, folder in folders.items()}
+        for year, folders in year_folders(self._layout, symbol, start, end):
+            scans = {month: self._scan(folder) for month, folder in folders.items()}
             day_files = {month: files for month, (files, _) in scans.items()}
             if self._scanned is not None and not any(is_damaged for _, is_damaged in scans.values()):
                 self._scanned.note(symbol, year, day_files)
@@ -116,7 +120,7 @@ class FileInventory:
 
         Those in a damaged month file are left out; its year and month are added to ``damaged``.
         """
-        for year, folders in self._years(symbol, first, last):
+        for year, folders in year_folders(self._layout, symbol, first, last):
             for month, folder in folders.items():
                 files, is_damaged = scan_readable_days(folder)
                 if is_damaged:
@@ -125,18 +129,6 @@ class FileInventory:
                     day = date_of(year, month, file[0])
                     if day is not None and first <= day <= last:
                         yield day, folder, file
-
-    def _years(self, symbol: Symbol, first: date, last: date) -> Iterator[tuple[int, dict[int, str]]]:
-        """Yield the years between the dates that have a folder, each with its months, and where their folders would be.
-
-        So a range of decades costs no system call for a year without bars.
-        """
-        start, end = (first.year, first.month), (last.year, last.month)
-        for year in self._layout.years(symbol):
-            folder = f"{self._layout.data}/symbol={symbol}/year={year:04d}"
-            months = (month for month in range(1, 13) if start <= (year, month) <= end)
-            if folders := {month: f"{folder}/month={month:02d}" for month in months}:
-                yield year, folders
 
 
 def _marks(year: int, month: int, day_files: Iterable[DayFile]) -> dict[date, VersionMark]:

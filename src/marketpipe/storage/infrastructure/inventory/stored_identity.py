@@ -27,23 +27,21 @@ class StoredIdentity:
 
     def __init__(self, layout: StoreLayout) -> None:
         self._layout = layout
-        self._last: tuple[tuple[Path, FileStatus | None], DatasetIdentity] | None = None
+        self._last: tuple[Path, FileStatus, DatasetIdentity] | None = None
 
     def read(self) -> DatasetIdentity | None:
         """Return that of the first file that can be read; None if nothing is stored.
 
-        While the first file stays as it is, it is parsed once.
+        While that file stays as it is, no other is looked for.
         """
-        first = next(self._layout.any_day_files(), None)
-        if first is None:
-            return None
-        status, last = (first, file_status(str(first))), self._last
-        if last is not None and last[0] == status:
-            return last[1]
-        if status[1] is not None and (found := next(_identities([first]), None)) is not None:
-            self._last = status, found
-            return found
-        return next(self._found_in(FILES_TRIED), None)
+        if self._last is not None and file_status(str(self._last[0])) == self._last[1]:
+            return self._last[2]
+        for path in islice(self._layout.any_day_files(), FILES_TRIED):
+            status = file_status(str(path))
+            if (found := next(_identities([path]), None)) is not None:
+                self._last = None if status is None else (path, status, found)
+                return found
+        return None
 
     def prevailing(self) -> DatasetIdentity | None:
         """Return that of most of some hundred files, for one may have been copied here from another store.

@@ -214,13 +214,13 @@ class BarLoader:
         as_of: Timestamp | None = None,
         source: DaySource | None = None,
         selection: BarSelection | None = None,
-        scanned: Scanned = lambda _: None,
+        scanned: Scanned | None = None,
     ) -> pa.Table:
         """Return the bars by symbol, in the given order, then by time; as they are now, or as of a moment.
 
         With a ``source``, only those that are from there. Without a ``selection``, all columns and hours, in UTC.
-        Bars shorter than a day have no source. ``scanned`` returns fingerprints of day files that need not be found
-        again. Raises ``PartitionUnreadableError``.
+        Bars shorter than a day have no source. ``scanned`` finds fingerprints of day files. Raises
+        ``PartitionUnreadableError``.
         """
         selection = selection or BarSelection.of(timeframe)
         # days and longer are merged from several files, and are few: all their columns are read
@@ -363,4 +363,4 @@ def _all_hours(bars: pa.Table) -> pa.Table:
 
 def _named(bars: pa.Table, symbols: Sequence[str], lengths: Sequence[int]) -> pa.Table:
     """Add the column of symbols; ``lengths`` are the numbers of bars of each."""
-    return bars.add_column(0, SYMBOL, repeated(symbols, lengths))
+    return bars.add_column(0, SYMBOL, repeated(symbols, [[length] for length in lengths]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -54,7 +53,7 @@ def selected(bars: Sequence[pa.Table], symbols: Sequence[str], selection: BarSel
     The tables have the same columns, and one of them is ``timestamp``.
     """
     table = pa.concat_tables(bars)
-    columns = [_column(name, table, symbols, [len(each) for each in bars]) for name in selection.columns]
+    columns = [_column(name, table, symbols, bars) for name in selection.columns]
     made = pa.table(dict(zip(selection.columns, columns, strict=True)))
     if selection.time_zone == "UTC" or "timestamp" not in selection.columns:
         return made
@@ -63,24 +62,31 @@ def selected(bars: Sequence[pa.Table], symbols: Sequence[str], selection: BarSel
     return made.set_column(place, local, made["timestamp"].cast(local.type))
 
 
-def _column(name: str, bars: pa.Table, symbols: Sequence[str], lengths: Sequence[int]) -> pa.Array | pa.ChunkedArray:
+def _column(name: str, bars: pa.Table, symbols: Sequence[str], parts: Sequence[pa.Table]) -> pa.Array | pa.ChunkedArray:
     if name == SYMBOL.name:
-        return repeated(symbols, lengths)
+        return repeated(symbols, list(map(lengths_of, parts)))
     if name == TRADING_DATE:
         return pa.array(day_numbers(times_of(bars)).astype(np.int32)).cast(pa.date32())
     return bars[name]
 
 
-def repeated(symbols: Sequence[str], lengths: Sequence[int]) -> pa.Array:
-    """Return a column of symbols; ``lengths`` are the numbers of bars of each.
+def lengths_of(bars: pa.Table) -> list[int]:
+    """Return the numbers of bars of the parts that a table was put together from."""
+    return [len(chunk) for chunk in bars.column(0).chunks]
 
-    It is made of buffers: with ``pa.array`` pyarrow would import pandas, for a quarter of a second. It has
-    at most 2 GB of text.
+
+def repeated(symbols: Sequence[str], lengths: Sequence[Sequence[int]]) -> pa.ChunkedArray:
+    """Return a column of symbols; ``lengths`` are the numbers of bars of the parts of each.
+
+    It is made of buffers: with ``pa.array`` pyarrow would import pandas, for a quarter of a second. All parts of a
+    symbol share one buffer, as long as the longest of them: a year takes the memory, and the time, of a month.
     """
     texts = [symbol.encode() for symbol in symbols]
-    whole = [text * length for text, length in zip(texts, lengths, strict=True)]
-    starts = [0, *accumulate(map(len, whole))]
-    steps = zip(starts, starts[1:], texts, strict=False)
-    ends = [np.arange(start, end, len(text), dtype=np.int32) for start, end, text in steps if end > start]
-    bounds = np.concatenate([*ends, np.array(starts[-1:], np.int32)])
-    return pa.StringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(b"".join(whole)))
+    most = [max(some, default=0) for some in lengths]
+    ends = np.arange(max(most, default=0) + 1, dtype=np.int32)  # where texts end, in texts
+    bounds = {size: pa.py_buffer(ends * np.int32(size)) for size in {*map(len, texts)}}
+    chunks = list[pa.Array]()
+    for text, longest, some in zip(texts, most, lengths, strict=True):
+        names = pa.StringArray.from_buffers(longest, bounds[len(text)], pa.py_buffer(text * longest))
+        chunks += [names if length == longest else names.slice(0, length) for length in some]
+    return pa.chunked_array(chunks, SYMBOL.type)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import calendar
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,7 @@ DAYS_FASTER_ALONE: Final = 2
 """So few days are read faster from their day files than cut out of a Parquet copy of the month."""
 MOST_MAPPED: Final = 4096
 """A process may map some ten thousand files, and others than these. Beyond this number copies are read instead."""
+ALL_COLUMNS: Final = tuple(BAR_SCHEMA.names)
 Hours = Callable[[pa.Table], pa.Table]
 """Returns those of the bars that are in the wanted hours."""
 
@@ -44,11 +46,13 @@ class BarRange:
     first: TradingDate
     last: TradingDate
     timeframe: Timeframe
-    columns: tuple[str, ...] = tuple(BAR_SCHEMA.names)
+    columns: tuple[str, ...] = ALL_COLUMNS
     """Those of the canonical columns that are wanted; ``timestamp`` is one of them."""
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
+        if self.columns == ALL_COLUMNS:
+            return BAR_SCHEMA
         return pa.schema([BAR_SCHEMA.field(name) for name in self.columns])
 
     @property
@@ -117,11 +121,11 @@ class StoredMinutes:
         self._layout, self._opened, self._identity = layout, opened, StoredIdentity(layout)
 
     def read(
-        self, ranges: Sequence[BarRange], hours: Hours = lambda bars: bars, scanned: Scanned = lambda _: None
+        self, ranges: Sequence[BarRange], hours: Hours = lambda bars: bars, scanned: Scanned | None = None
     ) -> list[pa.Table]:
         """Return the minutes of each range, by time. What is not wanted of a month is dropped as it is read.
 
-        ``scanned`` returns fingerprints that need not be found again. Raises ``PartitionUnreadableError``.
+        ``scanned`` finds fingerprints of day files. Raises ``PartitionUnreadableError``.
         """
         copies = FreshCopies(self._layout, self._identity.read, scanned, self._opened)
         parts = [list(self._parts(wanted, copies)) for wanted in ranges]
@@ -131,7 +135,11 @@ class StoredMinutes:
         def read(file: MonthPart | tuple[BarRange, str]) -> pa.Table | None:
             return self._read(file, hours, mapped=mapped)
 
-        found = iter(each(read, list(chain.from_iterable(files))))
+        # A mapped copy is opened, and nothing of it is read: threads would only wait for each other.
+        every = list(chain.from_iterable(files))
+        at_once = {place: read(file) for place, file in enumerate(every) if mapped and _is_mapped(file)}
+        others = iter(each(read, [file for place, file in enumerate(every) if place not in at_once]))
+        found = iter([at_once[place] if place in at_once else next(others) for place in range(len(every))])
         return [in_one(islice(found, len(some)), wanted.schema) for wanted, some in zip(ranges, files, strict=True)]
 
     def of_copy(self, month: MonthPartition, days: Sequence[int], columns: pa.Schema) -> pa.Table | None:
@@ -174,6 +182,10 @@ class StoredMinutes:
             return minutes_at(place, wanted.schema)
         except PartitionUnreadableError as error:
             raise damaged(wanted, error) from error
+
+
+def _is_mapped(file: MonthPart | tuple[BarRange, str]) -> bool:
+    return isinstance(file, MonthPart) and file.copy is not None and file.copy.is_arrow
 
 
 def damaged(wanted: BarRange, error: PartitionUnreadableError) -> PartitionUnreadableError:

@@ -10,7 +10,6 @@ from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles, ScannedYears
 from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
@@ -112,15 +111,3 @@ def test_a_link_to_nowhere_among_the_day_files_is_an_error_that_names_it(store: 
 
 def test_a_store_without_the_symbol_has_nothing_to_refresh(tmp_path: Path) -> None:
     assert checked(StoreOnDisk(tmp_path), ScannedYears()) == AggregationReport(0, 0)
-
-
-def test_a_scan_counts_for_what_began_before_it(tmp_path: Path) -> None:
-    store = StoreOnDisk(tmp_path)
-    keep(store, "2024-01-04", 10.0)
-    scanned, month = planned(store), MonthPartition(AAPL, 2024, 1)
-    after = scanned.from_now_on()
-
-    assert after(month) is None
-    FileInventory(store.layout, scanned).marks(AAPL, FIRST, LAST)
-    assert after(month) is not None
-    assert after(MonthPartition(Symbol("MSFT"), 2024, 1)) is None

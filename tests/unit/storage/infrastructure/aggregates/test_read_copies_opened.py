@@ -71,13 +71,14 @@ def test_a_copy_that_is_cut_under_the_time_that_it_had_is_not_used(store: StoreO
     assert fresh(store, opened).bars(BAR_SCHEMA) is None
 
 
-def test_a_copy_that_is_gone_is_not_used(store: StoreOnDisk) -> None:
+def test_a_copy_that_is_replaced_after_it_was_found_is_not_kept(store: StoreOnDisk) -> None:
     opened = OpenedCopies()
     copy = fresh(store, opened)
-    opened_again(copy)
-    Path(copy.path).unlink()
+    store.keep((day("AAPL", "2024-01-05"), [bar("2024-01-05T15:00:00Z", 7.0)]))
+    store.refresh("AAPL", [Timeframe.MINUTE_1])
 
     assert copy.opened() is None
+    assert opened_again(fresh(store, opened)).bars(BAR_SCHEMA)["open"].to_pylist() == [7.0]
 
 
 def test_a_copy_for_another_dataset_is_checked_again(store: StoreOnDisk) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from marketpipe import ConfigurationError, SessionKind, load_ohlcv
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.infrastructure.reading.selected_bars import repeated
 from marketpipe.testing import bar
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
@@ -132,3 +133,19 @@ def test_a_table_without_bars_has_the_wanted_columns(store: StoreOnDisk) -> None
 
     assert found.num_rows == 0
     assert found.schema.equals(load(store, timeframe="5m", **wanted).schema)
+
+
+def test_the_column_of_symbols_has_the_parts_of_the_others(store: StoreOnDisk) -> None:
+    found = load(store, ["AAPL", "MSFT"])
+
+    assert found["symbol"].to_pylist() == ["AAPL"] * 14 + ["MSFT"] * 6
+    for column in found.columns:
+        assert [len(chunk) for chunk in column.chunks] == [7, 7, 3, 3]
+
+
+def test_symbols_of_several_lengths_are_repeated() -> None:
+    found = repeated(["A", "BRK.B", "C", ""], [[2, 0, 1], [3], [], [1]])
+
+    found.validate(full=True)
+    assert found.to_pylist() == ["A"] * 3 + ["BRK.B"] * 3 + [""]
+    assert repeated([], []).to_pylist() == []

@@ -1,0 +1,187 @@
+"""The day files of an open store as its readers find them again and again: what is as before is not worked out again.
+
+Every file is examined every time, so that one that was changed in place is seen. Arrow examines them: it needs no lock
+of the interpreter, so that several processors do, and makes no object for each time that Python's ``stat`` returns.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import date
+from functools import cached_property
+from itertools import count
+from operator import attrgetter
+from typing import Any, Final
+
+from attrs import field, frozen
+from pyarrow import fs
+
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
+from marketpipe.storage.infrastructure.compacted.day_access import DAY_NAME
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
+from marketpipe.storage.infrastructure.parquet_files import each
+from marketpipe.storage.infrastructure.store_layout import DayFile, StoreLayout, scan_day_files, scan_readable_days
+
+MOST_KEPT: Final = 4096
+"""Months. Of each some kilobytes are kept."""
+LOCAL: Final = fs.LocalFileSystem()
+Found = tuple[str, Any, Any]
+"""Name, size and modification time, as of ``DayFile``; the size is None of what is no file."""
+_described: Final = attrgetter("base_name", "size", "mtime_ns")
+
+
+@frozen(eq=False)
+class MonthScan:
+    """What a folder of a month had. Two scans that found the same, one after the other, have the same number."""
+
+    number: int
+    month: int
+    found: Sequence[Found] = field(repr=False)
+    inode: int
+    is_damaged: bool = False
+    """Whether there is a month file that cannot be read: its days are not among the day files."""
+    listed: Sequence[DayFile] | None = field(default=None, repr=False)
+    """The day files, if there is a month file that has some of them, or something that is no file."""
+
+    @property
+    def day_files(self) -> Sequence[DayFile]:
+        """The day files, ascending, as ``scan_day_files`` returns them but for links to nowhere."""
+        if self.listed is not None:
+            return self.listed
+        return sorted(file for file in self.found if DAY_NAME.fullmatch(file[0]))
+
+    @cached_property
+    def fingerprint(self) -> int | None:
+        """What a fresh copy of the month has as its time; None if one of the day files is no file."""
+        day_files = self.day_files
+        if any(size < 0 for _, size, _ in day_files):
+            return None
+        return fingerprint_of(described(self.month, day_files), newest([day_files]))
+
+
+class DayFileScans:
+    """Scans folders of months, and keeps what it found to compare it with what it finds next. Threads may share it."""
+
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        self._most, self._kept, self._numbers = most, dict[str, MonthScan](), count()
+
+    def of(self, folder: str) -> MonthScan:
+        """Return what a folder has now; nothing if there is none, or a link to one. Raises ``StorageError``."""
+        inode = _inode(folder)
+        found = None if inode is None else _found_in(folder)
+        if inode is None or found is None:
+            return self._listed(folder)
+        kept = self._kept.get(folder)
+        if kept is not None and kept.inode == inode and kept.found == found:
+            return kept
+        are_day_files = _are_day_files(found)
+        made = self._new(folder, found, inode) if are_day_files else self._listed(folder, found, inode)
+        if _inode(folder) != inode:  # a compaction has exchanged the folder
+            return self._listed(folder)
+        self._keep(folder, made)
+        return made
+
+    def _listed(self, folder: str, found: Sequence[Found] = (), inode: int = 0) -> MonthScan:
+        """Return what Python's scan finds. Without ``found`` it is not to be kept."""
+        day_files, is_damaged = scan_readable_days(folder)
+        return self._new(folder, found, inode, is_damaged, day_files)
+
+    def _new(self, folder: str, *what: Any) -> MonthScan:
+        return MonthScan(next(self._numbers), int(folder[-2:]), *what)
+
+    def _keep(self, folder: str, made: MonthScan) -> None:
+        while len(self._kept) >= self._most:
+            with suppress(KeyError, StopIteration, RuntimeError):  # another thread was first
+                del self._kept[next(iter(self._kept))]
+        self._kept[folder] = made
+
+
+def _inode(folder: str) -> int | None:
+    """Return that of a folder; None if there is none, or a link, or it may not be examined."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return None
+    return found.st_ino if stat.S_ISDIR(found.st_mode) else None
+
+
+def _found_in(folder: str) -> list[Found] | None:
+    """Return what is in a folder, in no order; None if it may not be listed."""
+    try:
+        return [_described(file) for file in LOCAL.get_file_info(fs.FileSelector(folder, allow_not_found=True))]
+    except (OSError, ValueError):  # the latter of a name that is no text
+        return None
+
+
+def _are_day_files(found: Sequence[Found]) -> bool:
+    """Return whether there are only files, and no month file among them."""
+    return all(size is not None and name != MONTH_FILE for name, size, _ in found)
+
+
+def year_folders(layout: StoreLayout, symbol: Symbol, first: date, last: date) -> Iterator[tuple[int, dict[int, str]]]:
+    """Yield the years between the dates that have a folder, each with its months, and where their folders would be.
+
+    So a range of decades costs no system call for a year without bars. Raises ``StorageError``.
+    """
+    start, end = (first.year, first.month), (last.year, last.month)
+    for year in layout.years(symbol):
+        folder = f"{layout.data}/symbol={symbol}/year={year:04d}"
+        months = (month for month in range(1, 13) if start <= (year, month) <= end)
+        if folders := {month: f"{folder}/month={month:02d}" for month in months}:
+            yield year, folders
+
+
+class RangeScan:
+    """The day files of some symbols between two dates, both inclusive, at one moment: scanned once for all its users.
+
+    The moment is that of the first question.
+    """
+
+    def __init__(
+        self, scans: DayFileScans, layout: StoreLayout, symbols: Sequence[Symbol], first: TradingDate, last: TradingDate
+    ) -> None:
+        self._scans, self._layout = scans, layout
+        self._symbols, self._first, self._last = symbols, first, last
+
+    def of(self, folder: str) -> MonthScan:
+        """Return what the folder of a month had; one of other dates is scanned now."""
+        found = self._months.get(folder)
+        return self._scans.of(folder) if found is None else found
+
+    def readable_days(self, folder: str) -> tuple[Sequence[DayFile], bool]:
+        """Return the day files, without those of a damaged month file, and whether it has one."""
+        found = self.of(folder)
+        return found.day_files, found.is_damaged
+
+    def fingerprint(self, month: MonthPartition) -> int | None:
+        """Return that of a month; None if one of its day files is no file. Raises ``StorageError``."""
+        folder = f"{self._layout.data}/{month.folder}"
+        found = self.of(folder)
+        if found.is_damaged:
+            scan_day_files(folder)  # raises what is wrong with it
+            return None
+        return found.fingerprint
+
+    def version(self, symbol: Symbol) -> tuple[int, ...]:
+        """Return what is equal only if the day files of a symbol are the same as when it was returned before."""
+        return tuple(self._months[folder].number for folder in self._folders[symbol])
+
+    @cached_property
+    def _folders(self) -> dict[Symbol, list[str]]:
+        return {symbol: list(self._folders_of(symbol)) for symbol in self._symbols}
+
+    def _folders_of(self, symbol: Symbol) -> Iterator[str]:
+        for _, folders in year_folders(self._layout, symbol, self._first.day, self._last.day):
+            yield from folders.values()
+
+    @cached_property
+    def _months(self) -> dict[str, MonthScan]:
+        # By several threads if there are many: the interpreter's lock is not needed while Arrow examines files.
+        folders = [folder for some in self._folders.values() for folder in some]
+        return dict(zip(folders, each(self._scans.of, folders), strict=True))
