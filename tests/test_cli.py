@@ -165,8 +165,9 @@ def test_aggregate_writes_only_what_is_missing(tmp_path: Path) -> None:
     more = result_of(
         marketpipe("aggregate", "--config", "config.yaml", "--timeframes", "30m,4h", "--json", cwd=tmp_path)
     )
-    assert again == {"written": 1, "unchanged": 5, "failures": []}
-    assert more == {"written": 8, "unchanged": 0, "failures": []}
+    no_copies = {"copies_written": 0, "copies_unchanged": 0}
+    assert again == {"written": 1, "unchanged": 5, "failures": [], **no_copies}
+    assert more == {"written": 8, "unchanged": 0, "failures": [], **no_copies}
 
 
 def test_metrics_are_prometheus_text_or_json(store: Path) -> None:
