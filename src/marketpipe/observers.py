@@ -207,8 +207,10 @@ class IngestionCounter:
             self.prepared_copies += event.copies
 
     def _on_stored(self, event: BarsStored) -> None:
+        if not (rejected := [day for day in event.days if day.rejected]):  # as nearly always
+            return
         requested = {asked.trading_date for asked in event.request.sessions}
-        found = [day for day in event.days if day.rejected and day.symbol_day.trading_date not in requested]
+        found = [day for day in rejected if day.symbol_day.trading_date not in requested]
         with self._lock:  # not added up: a request that failed brings the same bars again when it is repeated
             self._without_session.update((day.symbol_day, day.rejected) for day in found)
 
