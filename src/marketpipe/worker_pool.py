@@ -48,6 +48,8 @@ from marketpipe.unneeded_imports import keep_out_unneeded_imports
 
 from . import derived
 
+ARROW_POOL: Final = "ARROW_DEFAULT_MEMORY_POOL"
+"""The variable that chooses the allocator of Arrow. Its own keeps 20 MB more in each worker, and is no faster."""
 SECONDS_BETWEEN_CHECKS: Final = 0.1
 """How often a worker looks whether it is asked to stop. That its parent died it sees at once."""
 NO_BARS: Final = ArrowBars(pa.Table.from_batches([], BAR_SCHEMA), ())
@@ -221,6 +223,8 @@ def start(config: PipelineConfig, keys: tuple[str, str] | None, stopping: Any) -
     for name in ("SIGINT", "SIGHUP"):  # Windows has no SIGHUP
         if (number := getattr(signal, name, None)) is not None:
             signal.signal(number, signal.SIG_IGN)
+    if ARROW_POOL not in os.environ:
+        pa.set_memory_pool(pa.system_memory_pool())
     clock = SystemClock()
     if (parent := parent_process()) is not None:  # watched before anything slow is done
         threading.Thread(target=_watch, args=(parent.sentinel, stopping, clock), daemon=True).start()

@@ -32,6 +32,14 @@ BARS = {
     symbol: [record(f"{day}T15:{minute:02d}:00Z", 100.0 + n) for day in DAYS for minute in range(30)]
     for n, symbol in enumerate(SYMBOLS)
 }
+ALLOCATOR_OF_A_WORKER = """
+from multiprocessing.sharedctypes import RawValue
+import pyarrow
+from marketpipe import PipelineConfig
+from marketpipe.worker_pool import start
+start(PipelineConfig(provider='synthetic', symbols=['AAPL'], start='2024-03-04', end='2024-03-04'), None, RawValue('b'))
+print(pyarrow.default_memory_pool().backend_name)
+"""
 KEYS = Credentials("key-4711-4711", "secret-0815-0815")
 
 
@@ -224,3 +232,14 @@ def _within(seconds: float, holds: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"), [({}, "system"), ({"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, "mimalloc")]
+)
+def test_a_worker_has_the_allocator_that_keeps_little_unless_another_is_asked_for(
+    asked: dict[str, str], expected: str
+) -> None:
+    found = run([sys.executable, "-c", ALLOCATOR_OF_A_WORKER], env=environment(asked))
+
+    assert found.stdout.strip() == expected, found.stderr
