@@ -22,7 +22,7 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
     parts_of,
 )
 
-REPAIRED: Final = "'marketpipe ingest' repairs it; 'marketpipe verify' tells what to do without a provider"
+REPAIRED: Final = "'marketpipe ingest' repairs it, or 'marketpipe import' if the bars were imported"
 DAMAGES: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENXIO})
 """Errors that are of one file: missing permission, a broken disk, a link to itself, a socket."""
 DAY_NAME: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)

@@ -4,26 +4,73 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final, NamedTuple
+
+ACCESS_LISTS: Final = ("system.posix_acl_access", "system.posix_acl_default")
+"""The attributes in which Linux keeps what ``setfacl`` grants; only a folder has the second one."""
 
 
-def give_rights(new: Path, former: os.stat_result) -> None:
-    """Give a new file or folder the group and the mode of a former one, durably. Raises ``OSError``.
+class AccessRights(NamedTuple):
+    """Owner, group and mode of a file or folder, and its access control lists, on Linux."""
 
-    A group that this process may not give is left out; then the group of the new one has no more rights than others.
+    owner: int
+    group: int
+    mode: int
+    lists: Mapping[str, bytes]
+
+
+def rights_of(path: Path) -> AccessRights:
+    """Return the rights of a file or folder; of a link its own. Raises ``OSError``."""
+    found = os.lstat(path)
+    return AccessRights(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), _access_lists(path))
+
+
+def give_rights(new: Path, former: AccessRights) -> None:
+    """Give a new file or folder the rights of a former one, durably. Raises ``OSError``.
+
+    An owner or a group that this process may not give is left out; then the group of the new one has no more rights
+    than others, and access lists are not kept.
     """
-    found, mode = os.lstat(new), stat.S_IMODE(former.st_mode)
-    if (found.st_gid, stat.S_IMODE(found.st_mode)) == (former.st_gid, mode):
+    found, mode = rights_of(new), former.mode
+    if found == former:
         return
-    if found.st_gid != former.st_gid:
+    if found.owner != former.owner:
         with suppress(PermissionError):
-            os.chown(new, -1, former.st_gid, follow_symlinks=False)
-        if os.lstat(new).st_gid != former.st_gid:
-            mode = mode & ~(stat.S_IRWXG | stat.S_ISGID) | (mode & stat.S_IRWXO) << 3
+            os.chown(new, former.owner, -1, follow_symlinks=False)
+    if found.group != former.group:
+        with suppress(PermissionError):
+            os.chown(new, -1, former.group, follow_symlinks=False)
+    has_group = os.lstat(new).st_gid == former.group
+    if not has_group:
+        mode = mode & ~(stat.S_IRWXG | stat.S_ISGID) | (mode & stat.S_IRWXO) << 3
+    _set_access_lists(new, found.lists, former.lists if has_group else {})
     os.chmod(new, mode)
     descriptor = os.open(new, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _access_lists(path: Path) -> Mapping[str, bytes]:
+    """Return the lists of a file or folder by attribute; none where the system or the file system has none."""
+    if not hasattr(os, "getxattr"):
+        return {}
+    found = dict[str, bytes]()
+    for name in ACCESS_LISTS:
+        with suppress(OSError):
+            found[name] = os.getxattr(path, name, follow_symlinks=False)
+    return found
+
+
+def _set_access_lists(path: Path, found: Mapping[str, bytes], wanted: Mapping[str, bytes]) -> None:
+    """Replace the lists that a new file or folder was found with, such as those that its folder gives to new files."""
+    if not hasattr(os, "setxattr"):
+        return
+    for name in found.keys() - wanted.keys():
+        os.removexattr(path, name, follow_symlinks=False)
+    for name, content in wanted.items():
+        os.setxattr(path, name, content, follow_symlinks=False)

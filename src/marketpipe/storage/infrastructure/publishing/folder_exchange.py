@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
-from marketpipe.storage.infrastructure.publishing.access_rights import give_rights
+from marketpipe.storage.infrastructure.publishing.access_rights import give_rights, rights_of
 from marketpipe.storage.infrastructure.publishing.durable_files import (
     TOGETHER_FILES,
     DurableFiles,
@@ -120,8 +120,8 @@ class FolderExchange:
     def _fill(self, staged: Path, above: Path, files: Sequence[StoredDayFile], former: Path) -> None:
         """Make a folder with these files, durably. ``above`` is the temporary folder that it is in, however deep.
 
-        Folder and files get group and mode of the ``former`` ones: the umask and the group of this process may be
-        others than those of the process that made these.
+        Folder and files get the rights of the ``former`` ones: the umask and the group of this process may be others
+        than those of the process that made these.
         """
         try:
             staged.mkdir(parents=True)
@@ -130,19 +130,19 @@ class FolderExchange:
             for written in [self._executor.submit(write_and_sync, part) for part in parts]:
                 for file in written.result():
                     file.publish()
-            if (of_file := _first_file(former)) is not None:
+            if (first := _first_file(former)) is not None:
+                of_file = rights_of(first)
                 for each in files:
                     give_rights(staged / each.name, of_file)
-            give_rights(staged, os.stat(former))
+            give_rights(staged, rights_of(former))
             sync_folder(staged)
         except OSError:
             shutil.rmtree(above, ignore_errors=True)
             raise
 
 
-def _first_file(folder: Path) -> os.stat_result | None:
-    found = (os.lstat(path) for path in sorted(folder.iterdir()))
-    return next((each for each in found if stat.S_ISREG(each.st_mode)), None)
+def _first_file(folder: Path) -> Path | None:
+    return next((path for path in sorted(folder.iterdir()) if stat.S_ISREG(os.lstat(path).st_mode)), None)
 
 
 def exchange_folders(one: Path, other: Path, library: Any = None) -> None:

@@ -202,8 +202,8 @@ def _recorded_digest(month: MonthPartition, name: str, recorded: Recorded) -> st
 def repair_of(month: MonthPartition) -> str:
     """Return the advice for a month whose file is damaged."""
     return (
-        f"'marketpipe ingest {scope_of(month)}' repairs it. Without a provider: 'marketpipe compact --undo' with the "
-        "same options, then 'marketpipe import'"
+        f"'marketpipe ingest {scope_of(month)}' repairs it, or 'marketpipe import' if the bars were imported; "
+        "'marketpipe compact --undo' with the same options keeps what can be read of it"
     )
 
 

@@ -33,6 +33,7 @@ from marketpipe.storage.infrastructure.compacted.day_access import (
     read_day,
 )
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, StoredDayFile
+from marketpipe.storage.infrastructure.publishing.access_rights import give_rights, rights_of
 from marketpipe.storage.infrastructure.publishing.day_joining import difference, joined
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.folder_exchange import Exchanged, FolderExchange
@@ -175,10 +176,18 @@ class MonthFolders:
             if contents.file is None:
                 kept_at = self._replaced_files.move(month, folder / MONTH_FILE)
             else:
+                self._give_rights(folder, contents.from_month)
                 self._files.remove(folder / MONTH_FILE)
             self._files.confirm([folder / MONTH_FILE])
             if contents.is_damaged:
                 _warn(folder / MONTH_FILE, contents, kept_at)
+
+    def _give_rights(self, folder: Path, days: Sequence[StoredDayFile]) -> None:
+        """Let those read the days who could read the month file."""
+        with translating(folder):
+            rights = rights_of(folder / MONTH_FILE)
+            for day in days:
+                give_rights(folder / day.name, rights)
 
     def _set_aside(self, month: MonthPartition, contents: MonthContents) -> Path | None:
         """Copy what is about to be removed and is no version on record; return where the month file is, if it was."""
@@ -229,8 +238,8 @@ def _lost(contents: MonthContents) -> str | None:
     if not contents.lost:
         return None
     return (
-        f"{count_of(len(contents.lost), 'day')} of its damaged file cannot be read: 'marketpipe ingest' requests them "
-        "again, or 'marketpipe import' takes them in"
+        f"{count_of(len(contents.lost), 'day')} of its damaged file cannot be read; it is kept in the quarantine. "
+        "'marketpipe ingest' requests them again, or 'marketpipe import' takes them in"
     )
 
 

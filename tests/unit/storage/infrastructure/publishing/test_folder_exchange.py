@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import pytest
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
+from marketpipe.storage.infrastructure.publishing.access_rights import (
+    ACCESS_LISTS,
+    AccessRights,
+    give_rights,
+    rights_of,
+)
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.folder_exchange import (
     Exchanged,
@@ -17,6 +24,8 @@ from marketpipe.storage.infrastructure.publishing.folder_exchange import (
 )
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_temporary
 
+ANYONE = 0xFFFFFFFF
+"""In the place of a user, in entries of an access control list that are of none."""
 OLD, NEW = {"a": b"old a", "b": b"old b"}, [StoredDayFile("c", b"new c", 1_700_000_000_123_456_789)]
 
 
@@ -169,3 +178,28 @@ def test_the_new_folder_and_its_files_have_group_and_mode_of_the_former_ones(tmp
 
 def rights(path: Path) -> tuple[int, int]:
     return path.stat().st_gid, path.stat().st_mode
+
+
+def access_list(user: int) -> bytes:
+    """Return what ``setfacl -m u:USER:r`` writes: read for the owner and this user, nothing for anyone else."""
+    entries = [(1, 6, ANYONE), (2, 4, user), (4, 0, ANYONE), (16, 4, ANYONE), (32, 0, ANYONE)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="access control lists of another kind")
+def test_what_access_control_lists_grant_is_kept(tmp_path: Path) -> None:
+    rights = AccessRights(os.getuid(), os.getgid(), 0o640, {ACCESS_LISTS[0]: access_list(12345)})
+    plain, listed = tmp_path / "plain", tmp_path / "listed"
+    for path in (plain, listed):
+        path.write_bytes(b"bars")
+    before = rights_of(plain)
+    try:
+        give_rights(listed, rights)
+    except OSError as error:
+        pytest.skip(f"{tmp_path} is on a file system without access control lists: {error}")
+
+    assert rights_of(listed) == rights
+    give_rights(plain, rights_of(listed))
+    assert rights_of(plain) == rights
+    give_rights(plain, before)
+    assert rights_of(plain) == before
