@@ -106,3 +106,36 @@ def test_a_correction_of_a_month_that_is_one_file_ends_as_if_it_had_not_been_kil
 
     assert code == 0
     assert kills, moment
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("ingest",), UNDO], ids=["ingest", "undo"])
+def test_a_repair_of_a_damaged_month_that_is_killed_at_any_moment_loses_no_day(
+    cli: DyingCli, scratch: Path, words: tuple[str, ...]
+) -> None:
+    kills, code = 0, KILLED
+    with AlpacaLoopback(bars()) as provider:
+        days, damaged = configure(scratch / "days", provider.url), scratch / "damaged"
+        assert cli.run(days, "ingest") == 0
+        shutil.copytree(days, damaged)
+        assert cli.run(damaged, *COMPACT) == 0
+        month = next((damaged / "data").rglob("days.parquet"))
+        month.write_bytes(month.read_bytes()[: month.read_bytes().index(b"PAR1PAR1") + 100])
+        for moment in range(1, 100_000, STRIDE * 4):
+            folder = scratch / "killed"
+            shutil.copytree(damaged, folder)
+            code = cli.run(folder, *words, die_at=moment)
+            if code != KILLED:
+                break
+            kills += 1
+            for again in (words, ("ingest",), ("verify",), ("ingest",)):  # what was left is found, then removed
+                cli.run(folder, *again)
+            check(cli, folder, days, moment)
+            (kept,) = (folder / "quarantine").rglob("*.bak")
+            assert kept.read_bytes() == month.read_bytes()
+            assert cli.run(folder, *UNDO) == 0
+            assert with_times(folder / "data") == with_times(days / "data"), moment
+            shutil.rmtree(folder)
+
+    assert code == (0 if words == ("ingest",) else 1)
+    assert kills, moment

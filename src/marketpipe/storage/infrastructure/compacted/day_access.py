@@ -172,7 +172,10 @@ def _parts_of(opened: int, path: str) -> dict[str, DayPart]:
 
 def _of_one_file(path: str, error: OSError) -> OSError | MonthUnreadableError:
     """An error that may be of the whole system, such as too many open files, stays as it is."""
-    return month_unreadable(path, f"cannot be read: {error.strerror}") if error.errno in DAMAGES else error
+    if error.errno not in DAMAGES:
+        return error
+    remedy = " (nothing is lost if you allow it)" if isinstance(error, PermissionError) else ""
+    return month_unreadable(path, f"cannot be read: {error.strerror}{remedy}")
 
 
 def _is_link(name: str, descriptor: int) -> bool:
