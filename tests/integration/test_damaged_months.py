@@ -174,6 +174,26 @@ def test_compacting_names_a_damaged_month_and_leaves_it(made: Pipeline, tmp_path
     assert "'marketpipe ingest --symbols AAPL --start 2024-01-01 --end 2024-01-31' repairs it" in reason
 
 
+def test_validating_names_a_damaged_month_and_reads_the_others(made: Pipeline, tmp_path: Path) -> None:
+    cut_short(tmp_path / MONTH_FILE)
+
+    report = made.validate()
+    assert report.symbol_days == 2 * len(DAYS) - len(JANUARY)
+    ((day, reason),) = [(str(day), reason) for day, reason in report.damaged.items()]
+    assert day == "AAPL 2024-01-01"
+    assert "days.parquet is damaged" in reason
+    assert made.validate(start=FEBRUARY[0]).damaged == {}
+
+
+def test_a_symbol_with_a_damaged_month_can_be_dropped(made: Pipeline, tmp_path: Path) -> None:
+    cut_in_the_second_day(tmp_path / MONTH_FILE)
+
+    made.drop("AAPL")
+    assert not (tmp_path / "data/symbol=AAPL").exists()
+    assert quarantined(tmp_path) == ["days.parquet.1.bak"]
+    assert made.verify().ok
+
+
 def test_a_state_that_is_built_again_knows_nothing_of_a_damaged_month_and_an_ingestion_repairs_it(
     made: Pipeline, tmp_path: Path
 ) -> None:

@@ -47,9 +47,11 @@ from marketpipe.storage.infrastructure.reading.selected_bars import (
 from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, StoredMinutes, damaged, in_one
 from marketpipe.storage.infrastructure.store_layout import (
     StoreLayout,
+    date_of,
     day_in,
     refuse_links,
     refuse_links_on_the_way,
+    scan_readable_days,
     translating,
 )
 
@@ -170,12 +172,15 @@ class ParquetStoredBars:
         return tuple(self._layout.symbols())
 
     def stored_days(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate) -> Iterator[SymbolDay]:
+        """A damaged month file counts as one day between the dates: to read it tells what is wrong."""
         for symbol in sorted(symbols):
             for month in self._layout.months(symbol):
-                for path in self._layout.day_files(month):
-                    day = TradingDate.parse(f"{month}-{path.stem.partition('=')[2]}")
-                    if first <= day <= last:
-                        yield SymbolDay(symbol, day)
+                if month.first <= last and first <= month.last:
+                    files, is_damaged = scan_readable_days(str(self._layout.month(month)))
+                    found = (date_of(month.year, month.month, name) for name, _, _ in files)
+                    dates = {TradingDate(date) for date in found if date and first.day <= date <= last.day}
+                    dates |= {max(first, month.first)} if is_damaged else set()
+                    yield from (SymbolDay(symbol, date) for date in sorted(dates))
 
     def read(self, days: Sequence[SymbolDay]) -> ArrowBars:
         tables = [read_bars(self._layout.bars(day)) for day in days]
