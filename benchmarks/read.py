@@ -5,9 +5,9 @@
 All have the same bars: a month of ``symbols`` symbols, and a year of the first ``years``. Six questions, in interleaved
 runs with warm caches: one symbol-year; ``years`` symbols x 1 year; a fifth of the symbols x 1 month; one day, and the
 last close, of all symbols; the mean close of ``years`` symbols over the year. The answers are compared before anything
-is measured; the candidates are in readers.py. "day files" is MarketPipe without read copies. Then each candidate reads
-``years`` symbols x 1 year in a process of its own, to find its peak memory relative to the answer. ArcticDB is in the
-extra "bench".
+is measured; the candidates, each open already, are in readers.py. "day files" is MarketPipe without read copies. Then
+each candidate reads ``years`` symbols x 1 year in a process of its own, to find its peak memory relative to the answer.
+ArcticDB is in the extra "bench".
 """
 
 from __future__ import annotations

@@ -3,16 +3,18 @@
     python benchmarks/readers.py FOLDER NAME FIRST LAST SYMBOL...     prints the peak memory of one reader
 
 Each answers in its own best form: MarketPipe, DuckDB and pyarrow with one table of Arrow, ArcticDB with a frame of
-pandas for each symbol, which it makes faster than tables of Arrow. What a user opens once (a library, a connection, a
-``Store``) is open before the measurement; ``load_ohlcv`` opens its store each time.
+pandas for each symbol, which it makes faster than tables of Arrow. What a user opens once is open before the
+measurement: MarketPipe's store, ArcticDB's library, DuckDB's connection. ``load_ohlcv``, which opens its store each
+time, is a line of its own.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from shutil import copytree
 from typing import Any, NamedTuple, Protocol
@@ -34,14 +36,15 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 BARS = pa.schema([("symbol", pa.string()), *BAR_SCHEMA])
 CLOSES = pa.schema([("symbol", pa.string()), ("close", pa.float64())])
 LARGEST_MAP = "16GB"
-OURS, LOADS, QUERIES = "MarketPipe", "MarketPipe load", "MarketPipe query"
+OURS, LOADS, OPENING_LOADS, QUERIES = "MarketPipe", "MarketPipe load", "MarketPipe load_ohlcv", "MarketPipe query"
 DAY_FILES, ARCTIC, ONE_FILE, DUCKDB = (
     "day files",
     "ArcticDB, LMDB",
     "one Parquet file a symbol-year",
     "DuckDB, day files",
 )
-FORMS = {DAY_FILES: "none", "Parquet copies": "parquet", "Arrow copies": "arrow"}
+ARROW_COPIES = "Arrow copies"
+FORMS = {DAY_FILES: "none", "Parquet copies": "parquet", ARROW_COPIES: "arrow"}
 """What MarketPipe reads, with the value of ``read_copies`` that makes it."""
 NOT_ASKED = {f"{QUERIES}, {DAY_FILES}": ("bars", "last_closes")}
 """Methods that would only cost time: this one lists and opens every file of the store, and takes half a minute."""
@@ -78,19 +81,19 @@ class Reader(Protocol):
 
 
 class MarketPipeLoads:
-    """``load_ohlcv``, and for means what a user of Arrow does with its table."""
+    """``Store.load`` or ``load_ohlcv``, and for means what a user of Arrow does with its table."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, load: Callable[..., pa.Table]) -> None:
+        self._load = load
 
     def bars(self, span: Span) -> pa.Table:
-        return load_ohlcv(*span, root=self._root)
+        return self._load(*span)
 
     def last_closes(self, span: Span) -> pa.Table:
-        return _last_rows(load_ohlcv(*span, root=self._root, columns=["symbol", "close"]))
+        return _last_rows(self._load(*span, columns=["symbol", "close"]))
 
     def mean_closes(self, span: Span) -> pa.Table:
-        return _means(load_ohlcv(*span, root=self._root, columns=["symbol", "close"]))
+        return _means(self._load(*span, columns=["symbol", "close"]))
 
     def table_of(self, answer: pa.Table, _: Span) -> pa.Table:
         return answer
@@ -272,14 +275,17 @@ def day_files_of(root: Path, symbol: str) -> pa.Table:
 
 def open_all(root: Path) -> dict[str, Reader]:
     """Return every reader by its name: MarketPipe's first."""
-    loads: dict[str, Reader] = {f"{LOADS}, {name}": MarketPipeLoads(root / form) for name, form in FORMS.items()}
+    loads: dict[str, Reader] = {
+        f"{LOADS}, {name}": MarketPipeLoads(Pipeline(_store(root / form)).load) for name, form in FORMS.items()
+    }
+    opening = {f"{OPENING_LOADS}, {ARROW_COPIES}": MarketPipeLoads(partial(load_ohlcv, root=root / "arrow"))}
     queries = {f"{QUERIES}, {name}": MarketPipeQueries(root / form) for name, form in FORMS.items()}
     peers = {
         DUCKDB: DuckDBByHand(root / "days"),
         ONE_FILE: OneParquetFile(root / "one"),
         ARCTIC: ArcticLibrary(root / "arctic"),
     }
-    return {**loads, **queries, **peers}
+    return {**loads, **opening, **queries, **peers}
 
 
 def peak_of(reader: Reader, span: Span) -> float:
