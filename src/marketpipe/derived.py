@@ -119,7 +119,8 @@ def aggregates_ahead(parts: Parts, timeframes: tuple[Timeframe, ...]) -> Aggrega
     def new_lock() -> AbstractContextManager[None]:
         return aggregation_lock(parts, longest_wait_seconds=LONGEST_WAIT_AHEAD).acquired()
 
-    ahead = AggregatesAhead(kept, timeframes, parts.bus, new_lock)
+    maker = ThreadPoolExecutor(1, "marketpipe-ahead")
+    ahead = parts.closing(AggregatesAhead(kept, timeframes, parts.bus, new_lock, maker))
     parts.bus.subscribe(AggregatesRefreshed, ahead.on_aggregates_refreshed)
     return ahead
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from typing import Final
@@ -33,12 +34,15 @@ from marketpipe.shared_kernel.events import (
 )
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles, MadeFile
-from marketpipe.storage.infrastructure.aggregates.month_files import MonthInMemory, StoredDay
+from marketpipe.storage.infrastructure.aggregates.month_files import MonthInMemory, Stored, StoredDay
 from marketpipe.storage.infrastructure.day_versions import are_in_order
 from marketpipe.storage.infrastructure.parquet_files import times_of
+from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
 
 MOST_BYTES: Final = 4_000_000
 """At most so much is kept until the batch ends."""
+BARS_BETWEEN_RELEASES: Final = 100_000
+"""Then the allocator gives back what it keeps: done for each quarter of a year, that is 4 % of an ingestion."""
 Year = tuple[Symbol, int]
 
 
@@ -77,12 +81,22 @@ class AggregatesAhead:
         timeframes: Sequence[Timeframe],
         bus: EventBus,
         new_lock: Callable[[], AbstractContextManager[None]],
+        maker: Executor | None = None,
     ) -> None:
-        """``new_lock`` makes the lock of all that refresh aggregates, which does not wait long for another process."""
+        """``new_lock`` makes the lock of all that refresh aggregates, which does not wait long for another process.
+
+        ``maker`` has one thread, and makes one year at a time: what is computed takes several times the memory of its
+        minutes, and the allocator keeps that for the thread.
+        """
         self._files, self._timeframes, self._bus, self._new_lock = files, timeframes, bus, new_lock
-        self._threads, self._one_at_a_time = threading.local(), threading.Lock()
+        self._threads, self._maker = threading.local(), maker or SameThread()
+        self._bars_made = 0
+        """Since memory was given back; changed by the ``maker`` alone."""
         self._is_left_to_refresh = False
         """While another process aggregates: each batch would wait for it, and throw away what it has made."""
+
+    def close(self) -> None:
+        self._maker.shutdown()
 
     def on_aggregates_refreshed(self, _: AggregatesRefreshed) -> None:
         """Begin anew with the next job."""
@@ -125,16 +139,21 @@ class AggregatesAhead:
         return batch
 
     def _make(self, batch: _Batch, ended: Collection[Year]) -> None:
-        wanted = sorted(set(ended) & batch.years.keys())
-        for year in wanted:
+        for year in sorted(set(ended) & batch.years.keys()):
             stored = {month: MonthInMemory(days) for month, days in batch.years.pop(year).items()}
-            # One at a time: what is computed takes several times the memory of its minutes.
-            with suppress(StorageError), self._one_at_a_time:  # the refresh meets an error again, and reports it
-                batch.made += self._files.made_of(stored, self._timeframes)
-        if wanted:  # each worker's allocator would keep what was computed with; to give it back takes 0.2 ms
-            pa.default_memory_pool().release_unused()
+            with suppress(StorageError):  # the refresh meets an error again, and reports it
+                batch.made += self._maker.submit(self._made_of, stored).result()
         if sum(len(made.content) for made in batch.made) > MOST_BYTES:
             self._publish(batch)
+
+    def _made_of(self, stored: Stored) -> list[MadeFile]:
+        try:
+            return self._files.made_of(stored, self._timeframes)
+        finally:
+            self._bars_made += sum(len(day.bars) for month in stored.values() for day in month.days.values())
+            if self._bars_made >= BARS_BETWEEN_RELEASES:
+                self._bars_made = 0
+                pa.default_memory_pool().release_unused()
 
     def _publish(self, batch: _Batch) -> None:
         files, batch.made = batch.made, []

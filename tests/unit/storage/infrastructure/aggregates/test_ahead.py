@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -219,3 +221,18 @@ def test_nothing_is_removed_or_given_another_time_before_files_are_published(tmp
     ingestion.end()
 
     assert sorted(path.name for path in store.layout.copies.rglob("*.*")) == ["month=01.parquet", "month=02.arrow"]
+
+
+def test_years_are_made_by_the_thread_of_the_maker_which_ends_with_it(tmp_path: Path) -> None:
+    store, threads = StoreOnDisk(tmp_path), list[str]()
+    maker = ThreadPoolExecutor(1, "the-maker", lambda: threads.append(threading.current_thread().name))
+    ahead = AggregatesAhead(store.aggregates, MADE, EventBus(Isolation()), nullcontext, maker)
+    ingestion = Ingestion(store, ahead=ahead)
+    ingestion.keep(*(minutes("AAPL", date) for date in DATES))
+    ingestion.end()
+    ahead.close()
+
+    assert threads == ["the-maker_0"]
+    assert store.refresh("AAPL", MADE).written == 0
+    with pytest.raises(RuntimeError, match="shutdown"):
+        maker.submit(int)
