@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedVersion, VersionMark
-from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
@@ -49,7 +49,7 @@ SELECT_PREMATURE: Final = (
 COUNT_CHANGE: Final = "UPDATE stores SET changes = changes + 1 WHERE store_id = ? RETURNING changes"
 PUT_CHECKPOINT: Final = (
     "INSERT OR REPLACE INTO checkpoints "
-    "(store_id, symbol, trading_date, outcome, hours, answers, rejected, job_id, checked_at, error, change, days) "
+    "(store_id, symbol, trading_date, outcome, hours, answers, rejected, error, days, job_id, checked_at, change) "
     "VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 # Storage decides since when a version is known: the same bytes have a new moment if others were in between.
@@ -117,9 +117,8 @@ class SQLiteCheckpoints:
         failed = sum(result.outcome is Outcome.FAILED for result, _, _ in answers)
         with self._file.transaction(durable=True) as connection:  # as durable as the files that they are of
             ((change,),) = connection.execute(COUNT_CHANGE, (self._file.store_id,)).fetchall()
-            for answer in answers:
-                self._record_outcome(connection, answer, (job_id, str(checked_at), change))
-                self._record_version(connection, answer)
+            for some in _turns(answers):
+                self._record(connection, some, (job_id, str(checked_at), change))
             # So a killed job has recorded its progress; closing a job counts again, exactly.
             connection.execute(
                 "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?",
@@ -192,32 +191,72 @@ class SQLiteCheckpoints:
         with self._file.rows(sql) as rows:
             return {Symbol(name): (TradingDate.parse(first), TradingDate.parse(last)) for name, first, last in rows}
 
-    def _record_outcome(self, connection: sqlite3.Connection, answer: Answer, occasion: tuple[int, str, int]) -> None:
+    def _record(
+        self, connection: sqlite3.Connection, answers: Mapping[SymbolDay, Answer], occasion: tuple[int, str, int]
+    ) -> None:
         """``occasion``: the job, the moment and the number of the write."""
-        key = self._key_of(answer)
-        known = parsed_checkpoints(connection.execute(SELECT_DAYS, (*key, key[-1])))
-        job_id, checked_at, change = occasion
-        before = connection.execute(SELECT_DATE_OF_ANSWER, key).fetchone() if known else None
-        another_date = before is None or before[0] != checked_at[: len("2024-01-02")]
-        if found := next_checkpoint(known.get(answer[0].symbol_day.trading_date), answer, another_date):
-            values = str(found.outcome), found.hours.value, found.answers, found.rejected
-            connection.execute(PUT_CHECKPOINT, (*key, *values, job_id, checked_at, found.error, change, found.days))
+        known = self._known(connection, answers)
+        outcomes = (self._outcome(connection, each, known, occasion[1]) for each in answers.values())
+        versions = (self._version(each) for each in answers.values())
+        connection.executemany(PUT_CHECKPOINT, [(*row, *occasion) for row in outcomes if row])
+        connection.executemany(PUT_PARTITION, [row for row in versions if row])
+        connection.executemany(DELETE_PARTITION, [self._key_of(each) for each in answers.values() if _is_empty(each)])
 
-    def _record_version(self, connection: sqlite3.Connection, answer: Answer) -> None:
-        result, hours, stored = answer
-        if result.outcome is Outcome.EMPTY and hours.covers(SessionHours.REGULAR):
-            connection.execute(DELETE_PARTITION, self._key_of(answer))
-        elif stored and stored.sha256:
-            since = None if stored.known_since is None else stored.known_since.epoch_micros
-            minutes = None if stored.minutes is None else stored.minutes.packed
-            about = stored.rows, str(stored.first), str(stored.last), stored.size_bytes, stored.sha256
-            figures = None if stored.figures is None else stored.figures.packed
-            values = *self._key_of(answer), *about, since, minutes, stored.mark or NO_MARK, figures
-            connection.execute(PUT_PARTITION, values)
+    def _known(self, connection: sqlite3.Connection, days: Iterable[SymbolDay]) -> dict[SymbolDay, IngestionCheckpoint]:
+        """Query by symbol: one query for each, and not one for each day."""
+        found: dict[SymbolDay, IngestionCheckpoint] = {}
+        for symbol, dates in dates_by_symbol(days).items():
+            span = self._file.store_id, str(symbol), str(min(dates)), str(max(dates))
+            records = parsed_checkpoints(connection.execute(SELECT_DAYS, span))
+            found |= {SymbolDay(symbol, date): record for date, record in records.items()}
+        return found
+
+    def _outcome(
+        self,
+        connection: sqlite3.Connection,
+        answer: Answer,
+        known: Mapping[SymbolDay, IngestionCheckpoint],
+        checked_at: str,
+    ) -> tuple[Any, ...] | None:
+        """Return the values of ``PUT_CHECKPOINT`` up to those of the occasion; None if the known record stays."""
+        key, record = self._key_of(answer), known.get(answer[0].symbol_day)
+        before = connection.execute(SELECT_DATE_OF_ANSWER, key).fetchone() if record else None
+        another_date = before is None or before[0] != checked_at[: len("2024-01-02")]
+        found = next_checkpoint(record, answer, another_date)
+        if found is None:
+            return None
+        return *key, str(found.outcome), found.hours.value, found.answers, found.rejected, found.error, found.days
+
+    def _version(self, answer: Answer) -> tuple[Any, ...] | None:
+        """Return the values of ``PUT_PARTITION``; None if no version was stored."""
+        stored = answer[2]
+        if _is_empty(answer) or not stored or not stored.sha256:
+            return None
+        since = None if stored.known_since is None else stored.known_since.epoch_micros
+        minutes = None if stored.minutes is None else stored.minutes.packed
+        about = stored.rows, str(stored.first), str(stored.last), stored.size_bytes, stored.sha256
+        figures = None if stored.figures is None else stored.figures.packed
+        return *self._key_of(answer), *about, since, minutes, stored.mark or NO_MARK, figures
 
     def _key_of(self, answer: Answer) -> tuple[int, str, str]:
         day = answer[0].symbol_day
         return self._file.store_id, str(day.symbol), str(day.trading_date)
+
+
+def _turns(answers: Iterable[Answer]) -> Iterator[dict[SymbolDay, Answer]]:
+    """Yield the answers by symbol-day, in as few parts as possible: one that comes twice is recorded twice in turn."""
+    turn: dict[SymbolDay, Answer] = {}
+    for answer in answers:
+        if answer[0].symbol_day in turn:
+            yield turn
+            turn = {}
+        turn[answer[0].symbol_day] = answer
+    yield turn
+
+
+def _is_empty(answer: Answer) -> bool:
+    result, hours, _ = answer
+    return result.outcome is Outcome.EMPTY and hours.covers(SessionHours.REGULAR)
 
 
 def _names(day: SymbolDay) -> tuple[str, str]:

@@ -214,7 +214,7 @@ def _description(metadata: Mapping[str, str]) -> str:
     return f"{label_in(metadata)} of {identity_in(metadata)}"
 
 
-@frozen(slots=False)
+@frozen
 class NewVersion:
     """The bytes of a symbol-day from now on, with all that decides since when they are known.
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import ExitStack, contextmanager
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -142,7 +143,7 @@ class DurableFiles:
 
     def _refuse_links(self, folder: Path) -> Path | None:
         """Return the root that the folder is below. Raise ``OSError`` if a folder on the way is a link."""
-        for place in (folder, *folder.parents) if self._roots else ():
+        for place in chain((folder,), folder.parents) if self._roots else ():
             if place in self._roots:
                 return place
             if place.is_symlink():
@@ -174,7 +175,7 @@ class DurableFiles:
                 made.extend(above)
                 self._known.add(folder)
                 self._unsynced.update(above)
-                return [parent for parent in folder.parents if self._unsynced[parent]]
+                return [parent for parent in folder.parents if self._unsynced[parent]] if self._unsynced else []
 
         yield prepare
         with self._lock:
@@ -310,7 +311,7 @@ def _content_or(first_lines: Callable[[], bytes], path: Path) -> bytes:
 
 def _make_folder(folder: Path, root: Path | None) -> list[Path]:
     """Make a folder and its parents. Return the folders with a new entry: unsynced, a crash could lose the branch."""
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    missing = list(takewhile(lambda place: not os.path.exists(place), chain((folder,), folder.parents)))
     folder.mkdir(parents=True, exist_ok=True)
     if folder not in missing:
         sweep(folder, root)
