@@ -31,7 +31,7 @@ from marketpipe.storage.infrastructure.publishing.staged_files import (
 )
 from marketpipe.storage.infrastructure.publishing.temporary_files import WriterLock, sweep
 
-TOGETHER_BYTES: Final = 131_072
+TOGETHER_BYTES: Final = 32_768
 TOGETHER_FILES: Final = 16
 """Small files go to a thread together, up to so many: a submission takes as long as writing one, and the disk commits
 what is synced together once. All are open then."""
