@@ -208,12 +208,13 @@ def export_answer(parts: Parts, file: TableFile, sql: str) -> ExportReport:
 def query(parts: Parts) -> DuckDBQuery:
     from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 
-    return DuckDBQuery(
+    made = DuckDBQuery(
         composition.layout(parts),
         lambda first, last: composition.calendar(parts).reaching(first, last),
         lambda: composition.closing_auction(parts),
         opened=opened_copies(parts),
     )
+    return parts.closing(made)
 
 
 def last_day_of(first: TradingDate, last: TradingDate, timeframe: Timeframe) -> TradingDate:

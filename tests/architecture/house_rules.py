@@ -33,7 +33,8 @@ SQL: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PR
 PUT_INTO_SQL: Final = frozenset(
     {
         # DuckDB binds no value in CREATE VIEW and SET: names of views, SQL of this package, paths with doubled quotes
-        *(("storage/infrastructure/reading/duckdb_query.py", name) for name in ("name", "allowed")),
+        ("storage/infrastructure/reading/duckdb_query.py", "name"),
+        ("storage/infrastructure/reading/locked_connections.py", "allowed"),
         *(
             ("storage/infrastructure/reading/query_views.py", name)
             for name in ("name", "table", "session", "bars", "official", "made", "source", "sql")

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import date
 from functools import cached_property
 from itertools import accumulate
 from typing import Final
@@ -23,6 +24,7 @@ from attrs import field, frozen
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import PREFIX, days_in, identity_in, sources_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import (
@@ -39,6 +41,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     decoding,
     file_status,
     refuse_special,
+    times_of,
 )
 from marketpipe.storage.infrastructure.store_layout import (
     ARROW,
@@ -173,6 +176,23 @@ class ReadCopy:
         found = pa.Table.from_batches(batches, self.source.schema)
         found.validate()  # the lengths of its buffers, which may be beyond the end of a torn file
         return self._checked(found, BAR_SCHEMA)
+
+    @cached_property
+    def trading_dates(self) -> pa.Array:
+        """The trading date of each bar, encoded in runs: it takes no memory to speak of."""
+        year, month = map(int, self.metadata[f"{PREFIX}period"].split("-"))
+        counts = {date(year, month, day): count for day, count in self.rows.items() if count}
+        ends = np.fromiter(accumulate(counts.values()), np.int32, len(counts))
+        days = np.array(list(counts), "datetime64[D]").astype(np.int32)
+        times = times_of(self.bars())
+        # Bars of a day ascend: if the first and the last have its date, all have it.
+        if not all((day_numbers(times[at]) == days).all() for at in (ends - list(counts.values()), ends - 1)):
+            numbers = day_numbers(times).astype(np.int32)
+            ends = (
+                np.flatnonzero(np.append(numbers[1:] != numbers[:-1], [True] * bool(len(numbers)))).astype(np.int32) + 1
+            )
+            days = numbers[ends - 1]
+        return pa.RunEndEncodedArray.from_arrays(pa.array(ends, pa.int32()), pa.array(days).cast(pa.date32()))
 
     def _checked(self, bars: pa.Table, columns: pa.Schema) -> pa.Table:
         found, named = checked_bars(bars.replace_schema_metadata(), self.path, columns), sum(self.rows.values())

@@ -47,8 +47,9 @@ def read_consistently(fingerprints: Callable[[], Fingerprints], read: Callable[[
 def fingerprints_below(roots: Collection[Path]) -> Fingerprints:
     """Return the fingerprint of every Parquet file below the roots. Raises ``StorageError``."""
     for root in roots:
-        if root.name.startswith("timeframe="):
-            refuse_links(root.parent, root.name)
+        for folder in (root.parent, root):
+            if folder.name.startswith(("timeframe=", "symbol=")):
+                refuse_links(folder.parent, folder.name)
     return dict(found for root in roots for found in _below(str(root)))
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
 
 import duckdb
@@ -23,6 +22,8 @@ from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
+from marketpipe.storage.infrastructure.reading.locked_connections import LockedConnections
+from marketpipe.storage.infrastructure.reading.needed_bars import NeededBars, needed_bars
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -30,19 +31,13 @@ from marketpipe.storage.infrastructure.store_layout import StoreLayout
 Connection = duckdb.DuckDBPyConnection
 T = TypeVar("T")
 
-CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "allow_persistent_secrets": "false",
-    "python_enable_replacements": "false",
-}
 LIMITS: Mapping[str, str] = {"max_temp_directory_size": "16GiB"}
 """For queries that need more than memory. DuckDB's defaults are four fifths of the memory, and nearly all of a disk."""
 UNITS: Final = {"bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
 SHARE_OF_AN_ANSWER: Final = 4
 """An answer is not part of the memory that DuckDB counts; it may take a quarter as much again."""
 OUT_OF_REACH: Final = "Permission Error"
+VIEWS: Final = tuple(map(view_of, Timeframe))
 WRONG_SQL: Final = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 UNREADABLE: Final = ("IO Error", "Out of Memory Error", "FATAL Error")
 
@@ -67,8 +62,13 @@ class DuckDBQuery:
 
         ``limits`` are settings of DuckDB, such as ``memory_limit``. ``opened`` keeps opened read copies.
         """
-        self._layout, self._limits, self._opened = layout, limits, opened
+        self._layout, self._opened = layout, opened
         self._sessions, self._closing_auction = sessions, closing_auction
+        self._connections = LockedConnections(limits, lambda: allowed_folders(self._roots()))
+
+    def close(self) -> None:
+        """Close the connection that is kept for the next query."""
+        self._connections.close()
 
     def run(self, sql: str) -> pa.Table:
         """Return the answer.
@@ -86,38 +86,48 @@ class DuckDBQuery:
         return self._consistently(sql, lambda connection, sql: _streamed(connection, sql, use))
 
     def _consistently(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
-        views = self._views(sql)
+        needed = self._needed(sql)
+        views = self._views(sql, needed)
         try:
             return read_consistently(views.fingerprints, lambda: self._run(sql, answer, views))
         except StorageError as error:
             if not views.reads_copies or not _may_be_of_a_file(error):
                 raise
-        of_day_files = self._views(sql, copies=False)  # a copy may be torn, and is then as good as none
+        of_day_files = self._views(sql, needed, copies=False)  # a copy may be torn, and is then as good as none
         return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, answer, of_day_files))
 
-    def _views(self, sql: str, *, copies: bool = True) -> QueryViews:
-        return QueryViews(self._layout, sql, self._sessions, self._closing_auction, copies=copies, opened=self._opened)
+    def _needed(self, sql: str) -> Mapping[str, NeededBars]:
+        """Return what a query needs of the views that it names; what is missing is needed whole."""
+        explained = EXPLAIN.sub("", sql, count=1)
+        with self._translating():
+            tree = answer_interruptibly(self._connections.open, lambda connection: _tree(connection, explained))
+        return needed_bars(tree, VIEWS)
+
+    def _views(self, sql: str, needed: Mapping[str, NeededBars], *, copies: bool = True) -> QueryViews:
+        calendar = self._sessions, self._closing_auction
+        return QueryViews(self._layout, sql, needed, *calendar, copies=copies, opened=self._opened)
 
     def _run(self, sql: str, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
         def checked(connection: Connection) -> T:
-            refuse_all_but_reading(connection, sql, [view_of(timeframe) for timeframe in Timeframe])
+            refuse_all_but_reading(connection, sql, VIEWS)
             return answer(connection, sql)
 
-        try:
+        with self._translating():
             return answer_interruptibly(lambda: self.locked(views), checked)
-        except (duckdb.Error, pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-            raise self._translated(error) from error
 
     @contextmanager
     def locked(self, views: QueryViews | None = None) -> Iterator[Connection]:
         """Open a connection that can read the files of the store and no others, with these views."""
-        with (
-            TemporaryDirectory(prefix="marketpipe-query-") as scratch,
-            duckdb.connect(config={**CONFIG, **self._limits, "temp_directory": scratch}) as connection,
-        ):
-            (views or self._views("")).create(connection)
-            self._lock(connection)
+        with self._connections.open() as connection:
+            (views or self._views("", {})).create(connection)
             yield connection
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except (duckdb.Error, pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+            raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> StorageError:
         """Return our error for one of DuckDB. Its class is lost on the way through Arrow, its first words are not."""
@@ -133,12 +143,6 @@ class DuckDBQuery:
 
     def _roots(self) -> tuple[Path, ...]:
         return self._layout.data, self._layout.aggregates, self._layout.official, self._layout.copies
-
-    def _lock(self, connection: Connection) -> None:
-        allowed = allowed_folders(self._roots())
-        connection.execute(f"SET allowed_directories = [{allowed}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
 
 
 def _may_be_of_a_file(error: StorageError) -> bool:

@@ -77,24 +77,28 @@ class MinuteFiles:
         return evolve(self, copies=copies, others=[month for month in self.others if month in months])
 
     def opened(self) -> tuple[MinuteFiles, pa.Table | None]:
-        """Return the files without the copies in Arrow's format, and the bars of these with their symbols; None if
-        there are none. Nothing of them is read before it is used.
+        """Return the files without the copies in Arrow's format, and the bars of these with their symbols and trading
+        dates; None if there are none. Nothing of them is read before it is used.
 
         Raises ``PartitionUnreadableError`` for a torn copy: the day files of its month are not among the
         ``fingerprints``, so SQL must not read them in its place without listing the files again.
         """
         left, tables, owners = list[FreshCopy](), list[pa.Table](), list[str]()
         for copy in self.copies:
-            if not copy.is_arrow and copy.names_its_place():
-                left.append(copy)
-            elif not copy.is_arrow:
-                raise PartitionUnreadableError(f"{copy.path} is no copy of {copy.month} of {copy.month.symbol}")
-            elif (bars := copy.bars(BAR_SCHEMA)) is None:
-                raise PartitionUnreadableError(f"{copy.path} is torn, or was replaced while it was opened")
-            else:
-                tables.append(bars)
+            if copy.is_arrow:
+                tables.append(_bars_of(copy))
                 owners.append(str(copy.month.symbol))
+            elif copy.names_its_place():
+                left.append(copy)
+            else:
+                raise PartitionUnreadableError(f"{copy.path} is no copy of {copy.month} of {copy.month.symbol}")
         return evolve(self, copies=left), _with_symbols(tables, owners) if tables else None
+
+
+def _bars_of(copy: FreshCopy) -> pa.Table:
+    if (opened := copy.opened()) is None:
+        raise PartitionUnreadableError(f"{copy.path} is torn, or was replaced while it was opened")
+    return opened.bars(BAR_SCHEMA).append_column("trading_date", opened.trading_dates)
 
 
 def _fingerprint(copy: FreshCopy) -> tuple[int, int]:

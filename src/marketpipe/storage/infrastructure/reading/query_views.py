@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property, reduce
+from operator import or_
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import duckdb
 import pyarrow as pa
@@ -32,12 +33,19 @@ from marketpipe.storage.infrastructure.official.daily_bars import (
 from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerprints, fingerprints_below
 from marketpipe.storage.infrastructure.reading.minute_files import ABSENT, MinuteFiles
 from marketpipe.storage.infrastructure.reading.minute_sources import (
-    BARS,
     COLUMNS,
     MinuteSources,
     bars_in,
     literal,
     quoted,
+)
+from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NOTHING, NeededBars
+from marketpipe.storage.infrastructure.reading.needed_files import (
+    findable,
+    needed_folders,
+    needed_months,
+    needed_patterns,
+    needed_years,
 )
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 from marketpipe.storage.infrastructure.reading.session_hours import UNKNOWN, session_column, session_table
@@ -53,6 +61,7 @@ EMPTY: Final = (
     "0.0::DOUBLE AS close, 0.0::DOUBLE AS volume, 0::BIGINT AS trade_count, 0.0::DOUBLE AS vwap WHERE false"
 )
 COPIED: Final = "copied_minutes"
+COPIED_BARS: Final = "SELECT symbol, trading_date, {columns} FROM {source}"
 COPY_TYPES: Final = "{'symbol': VARCHAR, 'year': INT}"
 INTRADAY_TYPES: Final = "{'symbol': VARCHAR, 'year': INT, 'timeframe': VARCHAR}"
 DAY_TYPES: Final = "{'symbol': VARCHAR}"
@@ -66,10 +75,13 @@ SELECT * EXCLUDE (choice) FROM (
 ) WHERE choice = 1
 """
 SESSIONS: Final = "calendar.sessions"
+LISTING: Final = re.compile(r"\b(show|desc|describe|summarize)\b", re.IGNORECASE)
+LONGEST_PERIOD: Final = 31
+"""Days. The trading date of a week or a month is one of its days, and the others are as near to it."""
 
 
 class QueryViews:
-    """The views of one query. Those that it names read files; the others have their columns and no bars.
+    """The views of one query: those that it names. If it lists views, the others have their columns and no bars.
 
     Which files there are is found by ``fingerprints``: call it before ``create``.
     """
@@ -78,19 +90,24 @@ class QueryViews:
         self,
         layout: StoreLayout,
         sql: str,
+        needed: Mapping[str, NeededBars],
         sessions: Sessions,
         closing_auction: Callable[[], int | None],
         *,
         copies: bool = True,
         opened: OpenedCopies | None = None,
     ) -> None:
-        """``sessions`` and ``closing_auction`` are asked for only if a view that the query names needs them. Without
-        ``copies``, minutes are those of the day files. ``opened`` keeps opened read copies.
+        """``needed`` has for views that the query names what it needs of them, if that is not all. ``sessions`` and
+        ``closing_auction`` are asked for only if a view that the query names needs them. Without ``copies``, minutes
+        are those of the day files. ``opened`` keeps opened read copies.
         """
         self._opened = opened
         self._layout, self._sessions, self._closing_auction = layout, sessions, closing_auction
         self._needed = tuple(timeframe for timeframe in Timeframe if _is_needed(timeframe, sql))
+        self._lists_views = LISTING.search(sql) is not None
+        self._needs = {each: _needed_of(each, sql, needed) for each in self._needed}
         self._unmade: Mapping[Timeframe, Unmade] = {}
+        self._chosen: Sequence[MonthPartition] | None = None
         self._may_read_copies, self._tables = copies, 0
         self._minutes: MinuteFiles | None = None
         self._sources = MinuteSources(layout)
@@ -104,32 +121,43 @@ class QueryViews:
 
         So a query is run again if a file of aggregates appears meanwhile whose bars it has made of minutes.
         """
-        months = list(self._months()) if any(each.is_aggregated for each in self._needed) else None
-        self._unmade = {each: self._lacking(each, months or ()) for each in self._needed if each.is_aggregated}
-        roots = [root for each in self._needed if each.is_aggregated for root in self._roots_of(each)]
+        aggregated = [each for each in self._needed if each.is_aggregated]
+        needed = self._needed_of(aggregated)
+        months = list(needed_months(self._layout, needed)) if aggregated else []
+        self._unmade = {each: self._lacking(each, months) for each in aggregated}
+        folders = (at for each in aggregated for root in self._roots_of(each) for at in needed_folders(root, needed))
         absent = dict.fromkeys((path for lacking in self._unmade.values() for path in lacking), ABSENT)
         minutes: Fingerprints = {}
         if Timeframe.MINUTE_1 in self._needed or any(self._unmade.values()):
-            minutes = self._fingerprints_of_minutes(months)
+            minutes = self._fingerprints_of_minutes()
             self._sources.survey(minutes)
-        return {**absent, **minutes, **fingerprints_below(list(dict.fromkeys(roots)))}
+        return {**absent, **minutes, **fingerprints_below(list(dict.fromkeys(folders)))}
 
-    def _fingerprints_of_minutes(self, months: Sequence[MonthPartition] | None) -> Fingerprints:
+    def _fingerprints_of_minutes(self) -> Fingerprints:
         """Day files are compared with their copies once, and not again if the copies are still the same after it."""
+        needed = self._needed_of([each for each in self._needed if each.is_aggregated or each is Timeframe.MINUTE_1])
         if not self._may_read_copies or not os.path.isdir(self._layout.copies):
             self._minutes = None
-            return fingerprints_below([self._layout.data])
+            self._chosen = None if needed.are_all else list(needed_months(self._layout, needed))
+            return fingerprints_below([self._layout.data] if self._chosen is None else self._folders(self._chosen))
         if self._minutes is None or not self._minutes.are_unchanged:
-            self._minutes = MinuteFiles.found(self._layout, self._months() if months is None else months, self._opened)
+            self._minutes = MinuteFiles.found(self._layout, needed_months(self._layout, needed), self._opened)
         return self._minutes.fingerprints()
 
+    def _folders(self, months: Iterable[MonthPartition]) -> list[Path]:
+        return [self._layout.month(month) for month in months]
+
+    def _needed_of(self, timeframes: Iterable[Timeframe]) -> NeededBars:
+        """Return what these need, at least."""
+        return reduce(or_, (self._needs[each] for each in timeframes), NOTHING)
+
     def create(self, connection: Connection) -> None:
-        """Create every view. Raises ``ConfigurationError`` if the query names one of which there are no bars."""
-        connection.execute("SET TimeZone = 'UTC'")
+        """Create the views. Raises ``ConfigurationError`` if the query names one of which there are no bars."""
         connection.execute("CREATE SCHEMA calendar")
-        auction = self._closing_auction() if self._unmade.get(Timeframe.DAY_1) else None
-        _fill(connection, SESSIONS, session_table(self._dates if any(self._unmade.values()) else (), auction))
-        for timeframe in Timeframe:
+        if any(self._unmade.values()):
+            auction = self._closing_auction() if self._unmade.get(Timeframe.DAY_1) else None
+            _fill(connection, SESSIONS, session_table(self._dates, auction))
+        for timeframe in Timeframe if self._lists_views else self._needed:
             if timeframe.is_made_of_days:
                 self._create_view_of_periods(connection, timeframe)
             elif timeframe.is_intraday:
@@ -141,16 +169,16 @@ class QueryViews:
         name, session, bars = view_of(timeframe), UNKNOWN, EMPTY
         if timeframe in self._needed:
             session = session_column(self._dates)
-            bars = _union(self._stored_and_made(timeframe, connection)) or self._nothing(timeframe)
+            bars = _union(self._stored_and_made(timeframe, connection)) or self._none_of(timeframe)
         connection.execute(INTRADAY.format(name=name, session=session, bars=bars))
 
     def _create_view_of_days(self, connection: Connection) -> None:
         timeframe, official, made = Timeframe.DAY_1, EMPTY, EMPTY
         if timeframe in self._needed:
-            found = _files_below(self._layout.official, f"{YEAR_FOLDER}.parquet")
+            found = needed_patterns(self._layout.official, _name_of_files(timeframe), self._needs[timeframe])
             parts = self._stored_and_made(timeframe, connection)
             if not found and not parts:
-                self._nothing(timeframe)
+                self._none_of(timeframe)
             official, made = bars_in(found, DAY_TYPES) if found else EMPTY, _union(parts) or EMPTY
         connection.execute(DAYS.format(name=view_of(timeframe), official=official, made=made))
 
@@ -168,7 +196,7 @@ class QueryViews:
         if timeframe is Timeframe.MINUTE_1:
             return self._minutes_of(None, connection)
         is_day, root = timeframe is Timeframe.DAY_1, self._layout.aggregates_of(timeframe)
-        files = _files_below(root, f"{YEAR_FOLDER if is_day else MONTH_FOLDER}.parquet")
+        files = needed_patterns(root, _name_of_files(timeframe), self._needs[timeframe])
         parts = [bars_in(files, DAY_TYPES if is_day else INTRADAY_TYPES)] if files else []
         if unmade := self._unmade[timeframe]:
             months = {month for some in unmade.values() for month in some}
@@ -180,7 +208,8 @@ class QueryViews:
         """Return the SQL of the minutes of some months, or of all: of copies, and of day files and month files."""
         found = self._minutes
         if found is None:
-            return self._sources.of_all() if months is None else self._sources.of_months(sorted(months))
+            wanted = self._chosen if months is None else months
+            return self._sources.of_all() if wanted is None else self._sources.of_months(sorted(wanted))
         chosen, bars = found.among(months).opened()
         root = quoted(literal(self._layout.copies.resolve()))
         copies = [f"{root}/{copy.month.folder}.{PARQUET}" for copy in chosen.copies]
@@ -189,10 +218,23 @@ class QueryViews:
             self._tables += 1
             source = f"{COPIED}_{self._tables}"
             connection.register(source, bars)
-            parts.append(BARS.format(columns=COLUMNS, source=source))
+            parts.append(COPIED_BARS.format(columns=COLUMNS, source=source))
         return [*parts, *self._sources.of_months(chosen.others)]
 
-    def _nothing(self, timeframe: Timeframe) -> str:
+    def _none_of(self, timeframe: Timeframe) -> str:
+        """Return the SQL of no bars if the store has others than those that are needed.
+
+        Raises ``ConfigurationError`` if it has none.
+        """
+        has_others = not self._needs[timeframe].are_all and (
+            next(self._layout.any_day_files(), None) is not None
+            or any(needed_patterns(root, _name_of_files(timeframe), ALL) for root in self._roots_of(timeframe))
+        )
+        if not has_others:
+            self._refuse(timeframe)
+        return EMPTY
+
+    def _refuse(self, timeframe: Timeframe) -> NoReturn:
         if timeframe.is_intraday and self._layout.official_symbols():
             raise ConfigurationError(
                 f"the view {view_of(timeframe)} has no bars: this store has daily bars and no minutes; query bars_1d, "
@@ -205,21 +247,18 @@ class QueryViews:
             "correct output_path, or ingest or import bars first"
         )
 
-    def _months(self) -> Iterator[MonthPartition]:
-        return (month for symbol in self._layout.symbols() for month in self._layout.months(symbol))
-
     def _lacking(self, timeframe: Timeframe, months: Iterable[MonthPartition]) -> Unmade:
         files = dict[str, list[MonthPartition]]()
         for month in months:
-            files.setdefault(self._layout.aggregate(timeframe, month), []).append(month)
+            if self._needs[timeframe].has(month.year, month.month):
+                files.setdefault(self._layout.aggregate(timeframe, month), []).append(month)
         return {path: some for path, some in files.items() if not os.path.lexists(path)}
 
     @cached_property
     def _years(self) -> set[int]:
         """The years of the files that the query may read."""
         roots = {self._layout.data, *(root for each in self._needed for root in self._roots_of(each))}
-        found = (path.stem.partition("=")[2] for root in roots for path in root.glob("symbol=*/year=*"))
-        return {int(year) for year in found if re.fullmatch(r"\d{4}", year, re.ASCII) and int(year)}
+        return needed_years(roots, self._needed_of(self._needed))
 
     @cached_property
     def _dates(self) -> Sequence[TradingSession]:
@@ -247,21 +286,30 @@ def allowed_folders(roots: Iterable[Path]) -> str:
 
 def _is_needed(timeframe: Timeframe, sql: str) -> bool:
     """Return whether a query names the view, or one that is made of it."""
-    views = [timeframe, *(PERIOD_UNITS if timeframe is Timeframe.DAY_1 else ())]
-    return re.search(rf"\b({'|'.join(map(view_of, views))})\b", sql, re.IGNORECASE) is not None
+    return any(_names(each, sql) for each in (timeframe, *(PERIOD_UNITS if timeframe is Timeframe.DAY_1 else ())))
+
+
+def _names(timeframe: Timeframe, sql: str) -> bool:
+    return re.search(rf"\b{view_of(timeframe)}\b", sql, re.IGNORECASE) is not None
+
+
+def _needed_of(timeframe: Timeframe, sql: str, needed: Mapping[str, NeededBars]) -> NeededBars:
+    """Return what a query needs of a timeframe, for its view and for those that are made of it."""
+    whole = PERIOD_UNITS if timeframe is Timeframe.DAY_1 else ()
+    views = [(each, LONGEST_PERIOD if each.is_made_of_days else 0) for each in (timeframe, *whole) if _names(each, sql)]
+    found = (needed.get(view_of(each), ALL).widened(days) for each, days in views)
+    return findable(reduce(or_, found, NOTHING))
+
+
+def _name_of_files(timeframe: Timeframe) -> str:
+    """Return the pattern of files below the folder of a symbol; those of minutes have others."""
+    return f"{MONTH_FOLDER if timeframe.is_intraday else YEAR_FOLDER}.{PARQUET}"
 
 
 def _fill(connection: Connection, table: str, rows: pa.Table) -> None:
     connection.register("rows_of_a_table", rows)
     connection.execute(f"CREATE TABLE {table} AS SELECT * FROM rows_of_a_table")
     connection.unregister("rows_of_a_table")
-
-
-def _files_below(root: Path, pattern: str) -> list[str]:
-    """Return the pattern of files below the folders of the symbols; none if no file has such a name."""
-    if next(root.glob(f"symbol=*/{pattern}"), None) is None:
-        return []
-    return [quoted(literal(root.resolve()) / f"symbol=*/{pattern}")]
 
 
 def _union(parts: Iterable[str]) -> str:

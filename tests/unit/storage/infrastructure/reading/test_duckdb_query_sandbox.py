@@ -198,6 +198,8 @@ def test_the_lock_cannot_be_opened_from_within(store: StoreOnDisk, sql: str) -> 
     with store.query.locked() as connection:
         with pytest.raises((duckdb.PermissionException, duckdb.InvalidInputException)):
             connection.execute(sql.replace("{state}", str(store.root / "state" / "x").replace("'", "''")))
+        connection.rollback()
+        connection.begin()
         names = ["enable_external_access", "lock_configuration", "autoload_known_extensions"]
         found = [connection.execute("SELECT current_setting(?)", [name]).fetchall() for name in names]
 
@@ -206,11 +208,13 @@ def test_the_lock_cannot_be_opened_from_within(store: StoreOnDisk, sql: str) -> 
 
 
 def test_a_query_leaves_nothing_in_the_working_folder(store: StoreOnDisk) -> None:
-    before = tree(store.root)
+    before, query = tree(store.root), store.query
 
-    with store.query.locked() as connection:
+    with query.locked() as connection:
         scratch = Path(connection.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
         assert (scratch.stat().st_mode & 0o777, store.root in scratch.parents) == (0o700, False)
+
+    query.close()
 
     assert not scratch.exists()
     assert tree(store.root) == before

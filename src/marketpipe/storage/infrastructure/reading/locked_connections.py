@@ -1,0 +1,126 @@
+"""DuckDB connections that can read files below some folders, and do nothing else; kept from one query to the next.
+
+To open one takes ten milliseconds, which is most of a small query. A query has one for itself. What it creates there,
+it creates in a transaction that is rolled back, so that the next one finds an empty database; a connection on which
+anything failed is closed. Each has a scratch folder of its own, for queries that need more than memory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from tempfile import mkdtemp
+from typing import Final
+
+import duckdb
+from attrs import frozen
+
+Connection = duckdb.DuckDBPyConnection
+
+CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",
+}
+
+
+@frozen(eq=False)
+class _Locked:
+    connection: Connection
+    scratch: str
+    allowed: str
+
+    def close(self) -> None:
+        self.connection.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def is_usable(self, allowed: str) -> bool:
+        """Return whether it reads these folders and no others; scratch folders that are old may have been removed."""
+        return self.allowed == allowed and os.path.isdir(self.scratch)
+
+
+class LockedConnections:
+    """Opens connections, and keeps one that is not in use. Several threads may call."""
+
+    def __init__(self, limits: Mapping[str, str], allowed: Callable[[], str]) -> None:
+        """``limits`` are settings of DuckDB; ``allowed`` returns the folders that may be read, as a list in SQL."""
+        self._limits, self._allowed = limits, allowed
+        self._idle, self._lock, self._is_closed = list[_Locked](), threading.Lock(), False
+        weakref.finalize(self, _close_all, self._idle, os.getpid())
+        _EVERY.add(self)
+
+    @contextmanager
+    def open(self) -> Iterator[Connection]:
+        """Open a connection, or take the one that is kept; its database is empty, and what is created in it is gone
+        afterwards.
+        """
+        locked = self._taken() or self._opened()
+        with ExitStack() as failed:
+            failed.callback(locked.close)
+            locked.connection.begin()
+            yield locked.connection
+            locked.connection.rollback()
+            failed.pop_all()
+        self._keep(locked)
+
+    def close(self) -> None:
+        """Close the connection that is kept. Those in use are closed after their use."""
+        self._is_closed = True
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        with self._lock:
+            _close_all(self._idle, os.getpid())
+
+    def _taken(self) -> _Locked | None:
+        allowed = self._allowed()
+        with self._lock:
+            locked = self._idle.pop() if self._idle else None
+        if locked is None or locked.is_usable(allowed):
+            return locked
+        locked.close()
+        return None
+
+    def _keep(self, locked: _Locked) -> None:
+        with self._lock:
+            if not (self._is_closed or self._idle):
+                self._idle.append(locked)
+                return
+        locked.close()
+
+    def _opened(self) -> _Locked:
+        allowed, scratch = self._allowed(), mkdtemp(prefix="marketpipe-query-")
+        with ExitStack() as failed:
+            failed.callback(shutil.rmtree, scratch, ignore_errors=True)
+            connection = duckdb.connect(config={**CONFIG, **self._limits, "temp_directory": scratch})
+            failed.callback(connection.close)
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"SET allowed_directories = [{allowed}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            failed.pop_all()
+        return _Locked(connection, scratch, allowed)
+
+
+def _close_all(idle: list[_Locked], process: int) -> None:
+    """Close connections; a forked child leaves those of its parent alone."""
+    while idle and os.getpid() == process:
+        idle.pop().close()
+
+
+_EVERY: Final = weakref.WeakSet[LockedConnections]()
+
+
+def _close_idle() -> None:
+    for each in list(_EVERY):
+        each.close_idle()
+
+
+# A forked child would have the connection without the threads that belong to it, and wait for them when it ends.
+os.register_at_fork(before=_close_idle)

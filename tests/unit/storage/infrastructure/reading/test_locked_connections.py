@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from marketpipe.storage.infrastructure.reading.locked_connections import Connection, LockedConnections
+
+SCRATCH = "SELECT current_setting('temp_directory')"
+
+
+@pytest.fixture
+def connections(tmp_path: Path) -> Iterator[LockedConnections]:
+    made = LockedConnections({}, lambda: f"'{tmp_path}/'")
+    yield made
+    made.close()
+
+
+def scratch_of(connection: Connection) -> Path:
+    return Path(str(connection.execute(SCRATCH).fetchall()[0][0]))
+
+
+def test_a_connection_is_used_again_and_has_nothing_of_the_query_before(connections: LockedConnections) -> None:
+    with connections.open() as first:
+        first.execute("CREATE SCHEMA calendar")
+        first.execute("CREATE TABLE calendar.days AS SELECT 1")
+        first.execute("CREATE TEMP MACRO avg(x) AS 42")
+        first.execute("CREATE VIEW bars AS SELECT 1 AS symbol")
+
+    with connections.open() as second:
+        assert second is first
+        assert second.execute("SELECT avg(1)").fetchall() == [(1.0,)]
+        assert second.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall() == []
+        second.execute("CREATE SCHEMA calendar")
+
+
+def test_a_connection_on_which_something_failed_is_closed(connections: LockedConnections) -> None:
+    with connections.open() as first:
+        scratch = scratch_of(first)
+    with pytest.raises(duckdb.Error), connections.open() as first:
+        first.execute("SELECT * FROM nowhere")
+
+    assert not scratch.exists()
+    with connections.open() as second:
+        assert second is not first
+
+
+def test_queries_at_the_same_time_have_connections_of_their_own(connections: LockedConnections) -> None:
+    with connections.open() as one, connections.open() as other:
+        assert one is not other
+        places = [scratch_of(one), scratch_of(other)]
+    assert sum(place.exists() for place in places) == 1
+    connections.close()
+
+    assert not any(place.exists() for place in places)
+
+
+def test_other_folders_and_a_scratch_folder_that_is_gone_need_another_connection(tmp_path: Path) -> None:
+    allowed = ["/nowhere"]
+    connections = LockedConnections({}, lambda: f"'{allowed[-1]}/'")
+    with connections.open() as first:
+        scratch = scratch_of(first)
+    scratch.rmdir()
+    with connections.open() as second:
+        assert second is not first
+    allowed.append(str(tmp_path))
+    with connections.open() as third:
+        assert third is not second
+    connections.close()
+
+
+def test_a_forked_child_has_no_connection_of_its_parent(connections: LockedConnections) -> None:
+    with connections.open() as first:
+        scratch = scratch_of(first)
+
+    if (child := os.fork()) == 0:
+        os._exit(scratch.exists())
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with connections.open() as second:
+        assert second is not first
