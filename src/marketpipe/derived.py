@@ -152,10 +152,10 @@ def loader(parts: Parts) -> BarLoader:
 
 
 @once
-def opened_copies(_: Parts) -> OpenedCopies:
+def opened_copies(parts: Parts) -> OpenedCopies:
     from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 
-    return OpenedCopies()
+    return parts.closing(OpenedCopies())
 
 
 def table_file(parts: Parts, path: str | Path, given: str | FileFormat | None, *, overwrite: bool) -> TableFile:

@@ -239,6 +239,10 @@ class OpenedCopies:
             self._keep(copy, status, opened)
         return opened
 
+    def close(self) -> None:
+        """Keep nothing any more. Tables that were read stay as they are."""
+        self._kept.clear()
+
     def _keep(self, copy: FreshCopy, status: FileStatus, opened: ReadCopy) -> None:
         self._kept.pop(copy.path, None)
         self._kept[copy.path] = status, copy.identity, opened

@@ -97,3 +97,17 @@ def test_the_oldest_copy_leaves_if_there_are_too_many(store: StoreOnDisk) -> Non
     assert opened_again(fresh(store, opened, MONTHS[2])) is third
     assert opened_again(fresh(store, opened, MONTHS[1])) is second
     assert opened_again(fresh(store, opened, MONTHS[0])) is not first
+
+
+def test_after_a_close_nothing_is_mapped_but_what_was_read(store: StoreOnDisk) -> None:
+    opened = OpenedCopies()
+    path = str(store.layout.copy(JANUARY, ARROW))
+    bars = fresh(store, opened).bars(BAR_SCHEMA)
+    opened_again(fresh(store, opened, MONTHS[1]))
+    opened.close()
+
+    maps = Path("/proc/self/maps").read_text()
+    assert path in maps
+    assert str(store.layout.copy(MONTHS[1], ARROW)) not in maps
+    assert bars is not None
+    assert bars["open"].to_pylist() == [100.0]
