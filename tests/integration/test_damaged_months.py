@@ -174,6 +174,31 @@ def test_compacting_names_a_damaged_month_and_leaves_it(made: Pipeline, tmp_path
     assert "'marketpipe ingest --symbols AAPL --start 2024-01-01 --end 2024-01-31' repairs it" in reason
 
 
+def test_a_file_of_another_program_that_has_the_name_of_a_month_file_is_kept(made: Pipeline, tmp_path: Path) -> None:
+    wanted = all_bars(made)
+    made.compact(undo=True)
+    (tmp_path / MONTH_FILE).write_bytes(b"mine")
+
+    assert [each.path for each in made.verify().problems] == [MONTH_FILE]
+    assert made.plan().planned == 0
+    made.compact(undo=True)
+    assert [path.read_bytes() for path in (tmp_path / "quarantine").rglob("*.bak")] == [b"mine"]
+    assert made.verify().ok
+    assert all_bars(made) == wanted
+
+
+def test_the_month_file_of_another_symbol_gives_way_to_the_days_of_this_one(made: Pipeline, tmp_path: Path) -> None:
+    wanted = all_bars(made)
+    other = (tmp_path / MONTH_FILE.replace("AAPL", "MSFT")).read_bytes()
+    (tmp_path / MONTH_FILE).write_bytes(other)
+
+    assert len(made.verify().problems) >= len(JANUARY)
+    assert made.ingest().ok
+    assert [path.read_bytes() for path in (tmp_path / "quarantine").rglob("*.bak")] == [other]
+    assert made.verify().ok
+    assert all_bars(made) == wanted
+
+
 def test_validating_names_a_damaged_month_and_reads_the_others(made: Pipeline, tmp_path: Path) -> None:
     cut_short(tmp_path / MONTH_FILE)
 

@@ -69,7 +69,9 @@ def contents_of(month: MonthPartition, folder: Path, names: Collection[str], rec
     stay = beside.keys() - {day.name for day in aside}
     found = stay | {day.name for day in days}
     lost = [date for date in sorted(recorded) if day_file(date.day.day) not in found] if is_damaged else []
-    keeps = keeps or (is_damaged and (file is None or bool(lost) or not recorded))
+    # Only of a file that has every recorded day is known that nothing else was in it.
+    has_all = bool(recorded) and {day_file(date.day.day) for date in recorded} <= {day.name for day in days}
+    keeps = keeps or (is_damaged and not has_all)
     return MonthContents(file, [day for day in days if day.name not in stay], aside, lost, is_damaged, keeps)
 
 
