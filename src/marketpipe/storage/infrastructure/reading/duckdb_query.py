@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
 from marketpipe.storage.infrastructure.reading.locked_connections import LockedConnections
@@ -138,7 +139,8 @@ class DuckDBQuery:
             return StorageError(f"the query could not be run: {message}")
         roots = [f"{root.resolve()}/" for root in self._roots()]
         if not message.startswith(OUT_OF_REACH) and any(root in message for root in roots):
-            return StorageError(f"a file of the store is damaged: {message}")
+            reason = message.partition("\n")[0]  # then comes the SQL of a view
+            return StorageError(f"a file of the store is damaged: {reason}. {REPAIRED_BY}")
         return QueryError(f"the query is not valid: {message}")
 
     def _roots(self) -> tuple[Path, ...]:
