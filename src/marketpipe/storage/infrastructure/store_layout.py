@@ -148,10 +148,11 @@ class StoreLayout:
     def any_day_files(self) -> Iterator[Path]:
         """Yield day files and month files in no particular order, and list no more folders than the caller needs.
 
-        Raises ``StorageError`` if the folder of the store may not be read.
+        None if the folder of the store may not be listed: what needs its files reports that. Raises ``StorageError``.
         """
         # One by one: most callers need one file, and there may be thousands of symbols.
-        with translating(self.data), suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.data) as entries:
+        absent = suppress(FileNotFoundError, NotADirectoryError, PermissionError)
+        with translating(self.data), absent, os.scandir(self.data) as entries:
             for entry in entries:
                 folder = self.data / entry.name
                 if symbol_of(entry.name) is not None and is_folder(folder):
