@@ -782,3 +782,24 @@ def test_what_runs_counted_is_added_up_and_what_they_state_is_replaced(state: In
 
     state.runs.replace_totals({unadopted: 0})
     assert state.runs.totals() == {errors: 4, unadopted: 0}
+
+
+def test_answers_of_a_day_that_are_recorded_together_count_like_those_recorded_one_by_one(
+    state: IngestionState,
+) -> None:
+    def answers(symbol: str) -> list[Answer]:
+        return [
+            answer(symbol, "2024-01-02", COMPLETE, hours=SessionHours.REGULAR),
+            answer(symbol, "2024-01-03", COMPLETE),
+            answer(symbol, "2024-01-02", EMPTY, 0, hours=SessionHours.EARLY),
+            answer(symbol, "2024-01-02", COMPLETE, rejected=1, hours=SessionHours.LATE, sha="cd" * 32),
+            answer(symbol, "2024-01-03", EMPTY, 0),
+        ]
+
+    record(state, answers("AAPL"))
+    for each in answers("MSFT"):
+        record(state, [each])
+
+    together, one_by_one = (state.checkpoints.between(Symbol(name), FIRST, LAST) for name in ("AAPL", "MSFT"))
+    assert together == one_by_one
+    assert [found.outcome for found in together.values()] == [COMPLETE, EMPTY]

@@ -22,6 +22,8 @@ ESCAPES: Final = (b"\\", b"%", b"&")
 """What an escaped character begins with in JSON, URLs and HTML."""
 HTML_NAMES: Final = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 REDACTED: Final = b"***"
+RARE: Final = 16
+"""Occurrences of a letter up to which each is examined for the secret around it."""
 LOGGERS: Final = tuple(
     map(logging.getLogger, ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy"))))
 )
@@ -43,7 +45,8 @@ class Redactor(logging.Filter):
 
     def redact(self, text: bytes) -> bytes:
         for secret in self._plain:
-            text = text.replace(secret, REDACTED)
+            if _occurs(secret, text):
+                text = text.replace(secret, REDACTED)
         # The patterns are slow. A page of bars has none of these characters, so it is not searched with them.
         if any(escape in text for escape in ESCAPES):
             for pattern in self._escaped:
@@ -85,6 +88,23 @@ class Redactor(logging.Filter):
         if isinstance(argument, str):
             return self.redact_text(argument)
         return self.redact(bytes(argument)) if isinstance(argument, bytes | bytearray) else argument
+
+
+def _occurs(secret: bytes, text: bytes) -> bool:
+    """Return whether the text contains the secret.
+
+    A page of bars has few different letters, so most secrets have one that is rare in it. To find one letter takes a
+    tenth of the time of finding many.
+    """
+    for place, letter in enumerate(secret):
+        at, left = text.find(letter), RARE
+        while at >= 0 and left:
+            if at >= place and text.startswith(secret, at - place):
+                return True
+            at, left = text.find(letter, at + 1), left - 1
+        if at < 0:
+            return False
+    return secret in text
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

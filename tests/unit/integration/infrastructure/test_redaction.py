@@ -122,3 +122,20 @@ def test_a_log_record_without_a_secret_stays_as_it_is() -> None:
     assert Redactor([KEY, SECRET]).filter(record_of_it)
     assert record_of_it.args == ("100% \\u0041 &amp;",)
     assert Redactor(["abc"]).redact(b"abcdef") == b"abcdef"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"abcdefg",  # alone
+        b"a" * 5 + b"abcdefg",  # its first letter is before it too
+        b"defg" + b"abcdefg" * 2,
+        b"abcdefg" * 50,  # often, so each of its letters too
+        b"gfedcba" * 50 + b"abcdefg" + b"a" * 50,
+        b"abcdef",  # cut off
+        b"gfedcba" * 50,  # its letters, but not the secret
+        b"",
+    ],
+)
+def test_a_secret_is_redacted_wherever_its_letters_are(text: bytes) -> None:
+    assert Redactor(["abcdefg"]).redact(text) == text.replace(b"abcdefg", b"***")

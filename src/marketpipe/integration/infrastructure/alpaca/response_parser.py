@@ -17,9 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 from attrs import frozen
 
@@ -196,20 +197,27 @@ def _runs(groups: Groups[R]) -> tuple[SymbolRun, ...]:
 
 
 def _columns(bars: list[_Bar]) -> pa.Table:
-    # Written out: through attrgetter this takes twice the time.
+    # Written out: through attrgetter this takes twice the time. By numpy where there can be no None: that is faster.
     return pa.table(
         [
             pa.array([bar.t for bar in bars], pa.string()).cast(TIMESTAMP),
-            pa.array([bar.o for bar in bars], pa.float64()),
-            pa.array([bar.h for bar in bars], pa.float64()),
-            pa.array([bar.l for bar in bars], pa.float64()),
-            pa.array([bar.c for bar in bars], pa.float64()),
-            pa.array([bar.v for bar in bars], pa.float64()),
-            pa.array([bar.n for bar in bars], pa.int64()),
+            np.fromiter([bar.o for bar in bars], np.float64, len(bars)),
+            np.fromiter([bar.h for bar in bars], np.float64, len(bars)),
+            np.fromiter([bar.l for bar in bars], np.float64, len(bars)),
+            np.fromiter([bar.c for bar in bars], np.float64, len(bars)),
+            np.fromiter([bar.v for bar in bars], np.float64, len(bars)),
+            _counts([bar.n for bar in bars]),
             pa.array([bar.vw for bar in bars], pa.float64()),
         ],
         schema=BAR_SCHEMA,
     )
+
+
+def _counts(values: list[int | None]) -> Any:
+    try:
+        return np.fromiter(cast("list[int]", values), np.int64, len(values))
+    except TypeError:  # a bar has none
+        return pa.array(values, pa.int64())
 
 
 @frozen
