@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
 from datetime import date
 from enum import Enum
 from types import MappingProxyType
@@ -59,18 +60,26 @@ class OutcomeLedger(Mapping[SymbolDay, SymbolDayOutcome]):
         place = day.trading_date.day.toordinal() - self._first.get(day.symbol, 0)
         if not 0 <= place < len(packed) or not packed[place]:
             raise KeyError(day)
-        rejected = packed[place] >> OUTCOME_BITS & (1 << REJECTED_BITS) - 1
-        outcome = _OUTCOMES[packed[place] & _MASK]
-        assert outcome is not None
-        rows = packed[place] >> OUTCOME_BITS + REJECTED_BITS
-        return SymbolDayOutcome(day, outcome, rows, rejected, self._errors.get(day))
+        return self._unpacked(day, packed[place])
 
     def __iter__(self) -> Iterator[SymbolDay]:
+        return (day for day, _ in self._each())
+
+    def values(self) -> ValuesView[SymbolDayOutcome]:
+        return _Outcomes(self)
+
+    def _each(self) -> Iterator[tuple[SymbolDay, int]]:
         for symbol in sorted(self._packed):
             first = self._first[symbol]
             for place, value in enumerate(self._packed[symbol]):
                 if value:
-                    yield SymbolDay(symbol, TradingDate(date.fromordinal(first + place)))
+                    yield SymbolDay(symbol, TradingDate(date.fromordinal(first + place))), value
+
+    def _unpacked(self, day: SymbolDay, value: int) -> SymbolDayOutcome:
+        outcome = _OUTCOMES[value & _MASK]
+        assert outcome is not None
+        rejected, rows = value >> OUTCOME_BITS & (1 << REJECTED_BITS) - 1, value >> OUTCOME_BITS + REJECTED_BITS
+        return SymbolDayOutcome(day, outcome, rows, rejected, self._errors.get(day) if self._errors else None)
 
     def __len__(self) -> int:
         return self._count
@@ -87,6 +96,15 @@ class OutcomeLedger(Mapping[SymbolDay, SymbolDayOutcome]):
             packed.frombytes(bytes(8 * missing))
         self._packed[day.symbol], self._first[day.symbol] = packed, first
         return packed, ordinal - first
+
+
+class _Outcomes(ValuesView[SymbolDayOutcome]):
+    """The outcomes of a ledger, each made without looking for its day."""
+
+    _mapping: OutcomeLedger
+
+    def __iter__(self) -> Iterator[SymbolDayOutcome]:
+        return itertools.starmap(self._mapping._unpacked, self._mapping._each())
 
 
 @frozen

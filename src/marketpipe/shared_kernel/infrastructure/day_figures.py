@@ -160,10 +160,9 @@ class _Days:
 
     def _hashes(self, rows: Rows) -> Iterator[int]:
         """Yield for each day the CRC-32 of its columns in order and in reverse: rarely equal by chance, and fast."""
+        reverse = self.columns[::-1]
         for begin, end in zip(*(some.tolist() for some in rows), strict=True):
-            forward = backward = 0
-            for one, other in zip(self.columns, self.columns[::-1], strict=True):
-                forward, backward = zlib.crc32(one[begin:end], forward), zlib.crc32(other[begin:end], backward)
+            forward, backward = (zlib.crc32(columns[:, begin:end].tobytes()) for columns in (self.columns, reverse))
             yield backward << 32 | forward
 
 

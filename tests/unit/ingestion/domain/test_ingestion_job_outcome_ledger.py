@@ -38,6 +38,7 @@ def test_it_is_a_dict_in_order(found: list[SymbolDayOutcome], asked: SymbolDay) 
 
     assert dict(ledger) == plain
     assert list(ledger) == sorted(plain)
+    assert list(ledger.values()) == [plain[day] for day in sorted(plain)]
     assert (len(ledger), ledger.get(asked), asked in ledger) == (len(plain), plain.get(asked), asked in plain)
     assert ledger.counts() == {kind: n for kind in Outcome if (n := sum(o.outcome is kind for o in plain.values()))}
 
