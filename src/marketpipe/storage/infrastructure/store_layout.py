@@ -146,11 +146,10 @@ class StoreLayout:
         return newest_revision(day, names_in(self.revisions / MonthPartition.of(day).folder))
 
     def any_day_files(self) -> Iterator[Path]:
-        """Yield day files and month files in no particular order, and list no more folders than the caller needs.
+        """Yield day files and month files in no order, as few folders as the caller needs: there may be thousands.
 
         None if the folder of the store may not be listed: what needs its files reports that. Raises ``StorageError``.
         """
-        # One by one: most callers need one file, and there may be thousands of symbols.
         absent = suppress(FileNotFoundError, NotADirectoryError, PermissionError)
         with translating(self.data), absent, os.scandir(self.data) as entries:
             for entry in entries:
