@@ -60,7 +60,7 @@ FOOTER_BYTES: Final = 8192
 """The end of a file in Parquet that surely has the whole metadata of a copy; if it has not, the footer is parsed."""
 ASOF: Final = f"{PREFIX}asof".encode()
 MOST_KEPT: Final = 8192
-"""A process may map some ten thousand files, and others than these."""
+"""A process may map some ten thousand files, and others than these. Of more, a load reads copies instead."""
 ROWS, DIGEST = f"{PREFIX}rows", f"{PREFIX}bars"
 Rows = dict[int, int]
 """The number of bars of each day of the month that has a file, ascending."""
@@ -222,8 +222,8 @@ class ReadCopy:
 class OpenedCopies:
     """Keeps mapped copies in Arrow's format open and checked, for the readers of an open store.
 
-    What is kept is used while its file is the same: by inode, size and times. It takes addresses, and of memory some
-    kilobytes each. The oldest leaves if there are too many. Several threads may call.
+    What is kept is used while its file is the same: by inode, size and times. It takes addresses, and of memory
+    about 13 kB each. The oldest leaves if there are too many. Several threads may call.
     """
 
     def __init__(self, most: int = MOST_KEPT) -> None:

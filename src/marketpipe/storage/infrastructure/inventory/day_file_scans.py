@@ -28,8 +28,8 @@ from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.parquet_files import each
 from marketpipe.storage.infrastructure.store_layout import DayFile, StoreLayout, scan_day_files, scan_readable_days
 
-MOST_KEPT: Final = 4096
-"""Months. Of each some kilobytes are kept."""
+MOST_KEPT: Final = 8192
+"""Months. Of each about 5 kB are kept."""
 LOCAL: Final = fs.LocalFileSystem()
 Found = tuple[str, Any, Any]
 """Name, size and modification time, as of ``DayFile``; the size is None of what is no file."""

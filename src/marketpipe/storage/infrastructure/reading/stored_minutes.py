@@ -23,7 +23,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
-from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy, OpenedCopies
+from marketpipe.storage.infrastructure.aggregates.read_copies import MOST_KEPT, FreshCopies, FreshCopy, OpenedCopies
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import each, times_of
 from marketpipe.storage.infrastructure.reading.month_bars import minutes_at, places_of
@@ -31,8 +31,6 @@ from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 DAYS_FASTER_ALONE: Final = 2
 """So few days are read faster from their day files than cut out of a Parquet copy of the month."""
-MOST_MAPPED: Final = 4096
-"""A process may map some ten thousand files, and others than these. Beyond this number copies are read instead."""
 ALL_COLUMNS: Final = tuple(BAR_SCHEMA.names)
 Hours = Callable[[pa.Table], pa.Table]
 """Returns those of the bars that are in the wanted hours."""
@@ -129,7 +127,7 @@ class StoredMinutes:
         """
         copies = FreshCopies(self._layout, self._identity.read, scanned, self._opened)
         parts = [list(self._parts(wanted, copies)) for wanted in ranges]
-        mapped = sum(map(len, parts)) <= MOST_MAPPED
+        mapped = sum(map(_is_mapped, chain.from_iterable(parts))) <= MOST_KEPT
         files = [list(chain.from_iterable(map(self._files, some))) for some in parts]
 
         def read(file: MonthPart | tuple[BarRange, str]) -> pa.Table | None:

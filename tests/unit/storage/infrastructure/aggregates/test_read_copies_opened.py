@@ -10,9 +10,11 @@ import pytest
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy, OpenedCopies, ReadCopy
+from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, StoredMinutes
 from marketpipe.storage.infrastructure.store_layout import ARROW
 from marketpipe.testing import bar
 from tests.support.builders import day
@@ -111,3 +113,11 @@ def test_after_a_close_nothing_is_mapped_but_what_was_read(store: StoreOnDisk) -
     assert str(store.layout.copy(MONTHS[1], ARROW)) not in maps
     assert bars is not None
     assert bars["open"].to_pylist() == [100.0]
+
+
+def test_months_without_a_copy_do_not_keep_those_with_one_from_being_mapped(store: StoreOnDisk) -> None:
+    first, last = TradingDate.parse("1300-01-01"), TradingDate.parse("2024-03-31")
+    bars = StoredMinutes(store.layout).read([BarRange(JANUARY.symbol, first, last, Timeframe.MINUTE_1)])
+
+    assert [len(table) for table in bars] == [3]
+    assert str(store.layout.copy(JANUARY, ARROW)) in Path("/proc/self/maps").read_text()
