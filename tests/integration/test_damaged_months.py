@@ -15,6 +15,7 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.storage.domain.integrity import Damage
 from marketpipe.storage.infrastructure.compacted.month_file import days_in
 from marketpipe.testing import FakeClock
+from tests.support.cli_process import marketpipe
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -172,6 +173,24 @@ def test_compacting_names_a_damaged_month_and_leaves_it(made: Pipeline, tmp_path
     assert month == "2024-01"
     assert "days.parquet is damaged: " in reason
     assert "'marketpipe ingest --symbols AAPL --start 2024-01-01 --end 2024-01-31' repairs it" in reason
+
+
+def test_what_became_of_a_damaged_file_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "marketpipe.yaml").write_text(
+        "provider: synthetic\nsymbols: [AAPL]\nstart: 2024-01-02\nend: 2024-01-05\ntimeframes: []\n"
+    )
+    assert marketpipe("ingest", "--quiet", cwd=tmp_path).returncode == 0
+    assert marketpipe("compact", cwd=tmp_path).returncode == 0
+    cut_in_the_second_day(tmp_path / MONTH_FILE)
+
+    done = marketpipe("compact", "--undo", "--quiet", cwd=tmp_path)
+
+    kept = "quarantine/symbol=AAPL/year=2024/month=01/days.parquet.1.bak"
+    assert done.returncode == 1
+    assert f"{MONTH_FILE} was damaged: 1 day of it became files again, 3 days could not be read. It is {kept} now" in (
+        done.stderr
+    )
+    assert "AAPL 2024-01 changed: 3 days of its damaged file cannot be read" in done.stderr
 
 
 def test_a_file_of_another_program_that_has_the_name_of_a_month_file_is_kept(made: Pipeline, tmp_path: Path) -> None:

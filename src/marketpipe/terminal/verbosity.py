@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple, TextIO
+from typing import Final, NamedTuple, TextIO
 
 
 class Verbosity(NamedTuple):
@@ -67,9 +67,13 @@ def _log_shown(chosen: Verbosity) -> Iterator[None]:
         logger.setLevel(level)
 
 
+ALWAYS_SHOWN: Final = ("marketpipe.config", "marketpipe.storage.damage")
+"""The loggers of what a user must know of: a configuration that may mean something else, and files that gave way."""
+
+
 @contextmanager
 def warnings_shown() -> Iterator[None]:
-    """Print within the block what the configuration warns of, unless the whole log is shown anyway."""
+    """Print within the block what ``ALWAYS_SHOWN`` warn of, unless the whole log is shown anyway."""
     if verbosity().verbose or verbosity().as_json:
         yield
         return
@@ -77,12 +81,14 @@ def warnings_shown() -> Iterator[None]:
 
     from marketpipe.terminal.log_lines import WarningLines
 
-    logger, shown = logging.getLogger("marketpipe.config"), WarningLines(write_error_line)
-    logger.addHandler(shown)
+    loggers, shown = [logging.getLogger(name) for name in ALWAYS_SHOWN], WarningLines(write_error_line)
+    for logger in loggers:
+        logger.addHandler(shown)
     try:
         yield
     finally:
-        logger.removeHandler(shown)
+        for logger in loggers:
+            logger.removeHandler(shown)
 
 
 def write_error_line(line: str, level: str) -> None:

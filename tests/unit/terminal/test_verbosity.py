@@ -65,11 +65,13 @@ def test_a_terminal_that_does_not_tell_its_size_folds_nothing() -> None:
         assert width_of(stream) is None
 
 
-def test_a_warning_of_the_configuration_is_shown_once_and_only_within_the_block(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("name", ["marketpipe.config", "marketpipe.storage.damage"])
+def test_a_warning_that_a_user_must_see_is_shown_once_and_only_within_the_block(
+    name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logger = logging.getLogger("marketpipe.config")
+    logger = logging.getLogger(name)
     with warnings_shown():
+        logging.getLogger("marketpipe.storage").warning("for the log alone")
         logger.warning(".env can be read by %s", "others")
     with warnings_shown():
         pass

@@ -47,7 +47,7 @@ from marketpipe.storage.infrastructure.publishing.month_contents import (
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, is_temporary
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, translating
 
-logger = logging.getLogger("marketpipe.storage")
+logger = logging.getLogger("marketpipe.storage.damage")
 NewLock = Callable[[], AbstractContextManager[None]]
 CHANGED_MEANWHILE = "another program changed its folder meanwhile; try again"
 
@@ -192,7 +192,12 @@ class MonthFolders:
     def _set_aside(self, month: MonthPartition, contents: MonthContents) -> Path | None:
         """Copy what is about to be removed and is no version on record; return where the month file is, if it was."""
         for day in contents.set_aside:
-            self._replaced_files.copy(month, day)
+            kept_at = self._replaced_files.copy(month, day)
+            logger.warning(
+                "%s was not the version of that day that is recorded. It is %s now, for you to remove",
+                self._layout.month(month) / day.name,
+                kept_at,
+            )
         if contents.keeps_month_file and contents.file is not None:
             return self._replaced_files.copy(month, contents.file)
         return None
@@ -238,8 +243,8 @@ def _lost(contents: MonthContents) -> str | None:
     if not contents.lost:
         return None
     return (
-        f"{count_of(len(contents.lost), 'day')} of its damaged file cannot be read; it is kept in the quarantine. "
-        "'marketpipe ingest' requests them again, or 'marketpipe import' takes them in"
+        f"{count_of(len(contents.lost), 'day')} of its damaged file cannot be read: 'marketpipe ingest' requests them "
+        "again, or 'marketpipe import' takes them in"
     )
 
 
