@@ -138,22 +138,20 @@ def _readable_days(month: MonthPartition, file: StoredDayFile, recorded: Recorde
 
     Its day files follow one another. Nothing but their own bytes is used to find them.
     """
-    content = file.content
-    starts = [0, *(match.start() + len(MAGIC) for match in BOUNDARY.finditer(content))]
-    found, known = dict[str, StoredDayFile](), {day_file(date.day.day) for date in recorded}
+    content, begins = file.content, [match.start() for match in MAGIC_AGAIN.finditer(file.content)]
+    found, known = dict[str, StoredDayFile](), set[str]()
     for date, version in sorted(recorded.items()):
         size, modified_us = size_and_time_in(version.mark)
         if size is None or modified_us is None:
-            known.discard(day_file(date.day.day))  # recorded by an early version: found as if it were not
-            continue
-        for start in starts:
-            piece = content[start : start + size]
-            if piece.endswith(MAGIC) and sha256(piece) == version.sha256:
-                name = day_file(date.day.day)
-                found[name] = StoredDayFile(name, piece, modified_us * 1000)
-                starts.append(start + size)
-                break
-    for start, end in pairwise(sorted({*starts, len(content)})):
+            continue  # recorded by an early version: found as if it were not
+        known.add(name := day_file(date.day.day))
+        pieces = (
+            content[start : start + size] for start in begins if content.startswith(MAGIC, start + size - len(MAGIC))
+        )
+        if (piece := next((each for each in pieces if sha256(each) == version.sha256), None)) is not None:
+            found[name] = StoredDayFile(name, piece, modified_us * 1000)
+    boundaries = [match.start() + len(MAGIC) for match in BOUNDARY.finditer(content)]
+    for start, end in pairwise([0, *boundaries, len(content)]):
         day = _whole_day(month, content[start:end], file.modified_ns)
         if day is not None and day.name not in known:
             found.setdefault(day.name, day)
