@@ -54,7 +54,7 @@ def needed_patterns(root: Path, pattern: str, needed: NeededBars) -> list[str]:
 def needed_years(roots: Iterable[Path], needed: NeededBars) -> set[int]:
     """Return the years of the files and folders that are needed."""
     paths = (str(path) for root in roots for name in _names(needed) for path in root.glob(f"{name}/year=*"))
-    years = (int(match[1]) for path in paths if (match := YEAR.search(path)) and _is_in_years(path, needed))
+    years = (int(match[1]) for path in paths if (match := _year_in(path)) and _is_in_years(path, needed))
     return {year for year in years if year}
 
 
@@ -63,7 +63,7 @@ def _names(needed: NeededBars) -> list[str]:
 
 
 def _is_in_years(path: str, needed: NeededBars) -> bool:
-    match = YEAR.search(path, path.rfind(f"{os.sep}symbol="))
+    match = _year_in(path)
     return match is None or needed.first.year <= int(match[1]) <= needed.last.year
 
 
@@ -72,3 +72,8 @@ def _is_symbol(text: str) -> bool:
         return str(Symbol(text)) == text
     except ValidationError:
         return False
+
+
+def _year_in(path: str) -> re.Match[str] | None:
+    """Find the year below the last folder of a symbol: the store itself may be below one that is named so."""
+    return YEAR.search(path, path.rfind(f"{os.sep}symbol="))
