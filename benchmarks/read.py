@@ -142,10 +142,12 @@ def _print_ratios(title: str, found: Mapping[str, Results]) -> None:
 
 
 def _print_peaks(root: Path, names: list[str], span: Span) -> None:
-    print(f"\npeak memory of {len(span.symbols)} symbols x 1 year, relative to the answer")
+    title = f"peak memory of {len(span.symbols)} x 1 year / the answer"
+    print(f"\n{title:<46}{'resident':>12}{'its own':>12}")
     for name in names:
         command = [sys.executable, readers.__file__, str(root), name, str(span.first), str(span.last), *span.symbols]
-        print(f"{name:<34}{subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip():>8}")
+        peaks = subprocess.run(command, check=True, capture_output=True, text=True).stdout.rstrip()
+        print(f"{name:<46}{peaks}")
 
 
 if __name__ == "__main__":

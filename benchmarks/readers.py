@@ -1,6 +1,6 @@
 """What ``read.py`` compares: ways to keep the same bars, each with the three questions that it asks.
 
-    python benchmarks/readers.py FOLDER NAME FIRST LAST SYMBOL...     prints the peak memory of one reader
+    python benchmarks/readers.py FOLDER NAME FIRST LAST SYMBOL...     prints the peaks of memory of one reader
 
 Each answers in its own best form: MarketPipe, DuckDB and pyarrow with one table of Arrow, ArcticDB with a frame of
 pandas for each symbol, which it makes faster than tables of Arrow. What a user opens once is open before the
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -36,6 +37,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 BARS = pa.schema([("symbol", pa.string()), *BAR_SCHEMA])
 CLOSES = pa.schema([("symbol", pa.string()), ("close", pa.float64())])
 LARGEST_MAP = "16GB"
+SAMPLED_EVERY_SECONDS = 0.002
 OURS, LOADS, OPENING_LOADS, QUERIES = "MarketPipe", "MarketPipe load", "MarketPipe load_ohlcv", "MarketPipe query"
 DAY_FILES, ARCTIC, ONE_FILE, DUCKDB = (
     "day files",
@@ -288,13 +290,27 @@ def open_all(root: Path) -> dict[str, Reader]:
     return {**loads, **opening, **queries, **peers}
 
 
-def peak_of(reader: Reader, span: Span) -> float:
-    """Return how much memory a read takes at its peak, above what the process had, relative to the answer's bytes."""
+def peaks_of(reader: Reader, span: Span) -> tuple[float, float]:
+    """Return how much memory a read takes at its peak, above what the process had, relative to the answer's bytes.
+
+    The first is all that is resident; the second is what the process has for itself. Pages of files that are mapped are
+    resident too, but they are the system's cache, which would have them anyway and takes them back when it needs to.
+    """
     reader.bars(span._replace(symbols=span.symbols[:1]))  # what is imported and opened for the first bar
-    before = _status("VmRSS")
+    resident, own, found, ended = _status("VmRSS"), _status("RssAnon"), [0], threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(SAMPLED_EVERY_SECONDS):  # the system keeps no peak of it
+            found.append(_status("RssAnon"))
+
+    sampling = threading.Thread(target=sample)
+    sampling.start()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
     answer = reader.bars(span)
-    return (_status("VmHWM") - before) * 1024 / _bytes_of(answer)
+    ended.set()
+    sampling.join()
+    size = _bytes_of(answer) / 1024
+    return (_status("VmHWM") - resident) / size, (max(*found, _status("RssAnon")) - own) / size
 
 
 def _status(name: str) -> int:
@@ -311,4 +327,4 @@ def _bytes_of(answer: Any) -> int:
 if __name__ == "__main__":
     _folder, _name, _first, _last, *_symbols = sys.argv[1:]
     _span = Span(_symbols, TradingDate.parse(_first), TradingDate.parse(_last))
-    print(f"{peak_of(open_all(Path(_folder))[_name], _span):.2f}")
+    print("".join(f"{peak:12.2f}" for peak in peaks_of(open_all(Path(_folder))[_name], _span)))

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.application.bar_handlers import BarStorer
     from marketpipe.storage.application.ports import BarStore
     from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
+    from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
     from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
     from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
     from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
@@ -394,6 +395,13 @@ def scanned_years(_: Parts) -> ScannedYears:
     from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
 
     return ScannedYears()
+
+
+@once
+def day_file_scans(_: Parts) -> DayFileScans:
+    from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
+
+    return DayFileScans()
 
 
 @once

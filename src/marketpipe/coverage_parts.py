@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
     from marketpipe.shared_kernel.domain.symbol import Symbol
     from marketpipe.shared_kernel.domain.trading_date import TradingDate
-    from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans, RangeScan
+    from marketpipe.storage.infrastructure.inventory.day_file_scans import RangeScan
 
 
 @once
@@ -47,14 +47,7 @@ def new_scan(parts: Parts, symbols: Sequence[Symbol], first: TradingDate, last: 
     """Return what scans the day files of these symbols and dates once, for all that ask it."""
     from marketpipe.storage.infrastructure.inventory.day_file_scans import RangeScan
 
-    return RangeScan(_day_file_scans(parts), composition.layout(parts), symbols, first, last)
-
-
-@once
-def _day_file_scans(_: Parts) -> DayFileScans:
-    from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
-
-    return DayFileScans()
+    return RangeScan(composition.day_file_scans(parts), composition.layout(parts), symbols, first, last)
 
 
 def _inventory_of(parts: Parts, scan: RangeScan) -> StoreInventory:

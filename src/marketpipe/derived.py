@@ -213,6 +213,7 @@ def query(parts: Parts) -> DuckDBQuery:
         lambda first, last: composition.calendar(parts).reaching(first, last),
         lambda: composition.closing_auction(parts),
         opened=opened_copies(parts),
+        scans=composition.day_file_scans(parts),
     )
     return parts.closing(made)
 

@@ -22,6 +22,7 @@ from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
+from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
 from marketpipe.storage.infrastructure.reading.locked_connections import LockedConnections
 from marketpipe.storage.infrastructure.reading.needed_bars import NeededBars, needed_bars
@@ -58,12 +59,14 @@ class DuckDBQuery:
         closing_auction: Callable[[], int | None] = lambda: None,
         limits: Mapping[str, str] = LIMITS,
         opened: OpenedCopies | None = None,
+        scans: DayFileScans | None = None,
     ) -> None:
         """``closing_auction`` returns that of days made of minutes, in minutes after the close; None for none.
 
-        ``limits`` are settings of DuckDB, such as ``memory_limit``. ``opened`` keeps opened read copies.
+        ``limits`` are settings of DuckDB, such as ``memory_limit``. ``opened`` keeps opened read copies, and ``scans``
+        what was found in folders.
         """
-        self._layout, self._opened = layout, opened
+        self._layout, self._opened, self._scans = layout, opened, DayFileScans() if scans is None else scans
         self._sessions, self._closing_auction = sessions, closing_auction
         self._connections = LockedConnections(limits, lambda: allowed_folders(self._roots()))
 
@@ -106,7 +109,8 @@ class DuckDBQuery:
 
     def _views(self, sql: str, needed: Mapping[str, NeededBars], *, copies: bool = True) -> QueryViews:
         calendar = self._sessions, self._closing_auction
-        return QueryViews(self._layout, sql, needed, *calendar, copies=copies, opened=self._opened)
+        kept = self._opened, self._scans
+        return QueryViews(self._layout, sql, needed, *calendar, *kept, copies=copies)
 
     def _run(self, sql: str, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
         def checked(connection: Connection) -> T:

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from tempfile import mkdtemp
+from time import monotonic
 from typing import Final
 
 import duckdb
@@ -28,6 +29,9 @@ CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",
 }
+LONGEST_USE_SECONDS: Final = 0.2
+"""Most of the memory that DuckDB took for a query it returns only when its connection is closed. A query that ran for
+longer may have taken much, and does not gain from ten milliseconds."""
 
 
 @frozen(eq=False)
@@ -48,8 +52,13 @@ class _Locked:
 class LockedConnections:
     """Opens connections, and keeps one that is not in use. Several threads may call."""
 
-    def __init__(self, limits: Mapping[str, str], allowed: Callable[[], str]) -> None:
-        """``limits`` are settings of DuckDB; ``allowed`` returns the folders that may be read, as a list in SQL."""
+    def __init__(
+        self, limits: Mapping[str, str], allowed: Callable[[], str], longest_use: float = LONGEST_USE_SECONDS
+    ) -> None:
+        """``limits`` are settings of DuckDB; ``allowed`` returns the folders that may be read, as a list in SQL.
+        ``longest_use`` is for how many seconds a connection may be used that is kept.
+        """
+        self._longest = longest_use
         self._limits, self._allowed = limits, allowed
         self._idle, self._lock, self._is_closed = list[_Locked](), threading.Lock(), False
         weakref.finalize(self, _close_all, self._idle, os.getpid())
@@ -60,14 +69,15 @@ class LockedConnections:
         """Open a connection, or take the one that is kept; its database is empty, and what is created in it is gone
         afterwards.
         """
-        locked = self._taken() or self._opened()
-        with ExitStack() as failed:
-            failed.callback(locked.close)
+        locked, since = self._taken() or self._opened(), monotonic()
+        with ExitStack() as not_kept:
+            not_kept.callback(locked.close)
             locked.connection.begin()
             yield locked.connection
             locked.connection.rollback()
-            failed.pop_all()
-        self._keep(locked)
+            if monotonic() - since < self._longest:
+                not_kept.pop_all()
+                self._keep(locked)
 
     def close(self) -> None:
         """Close the connection that is kept. Those in use are closed after their use."""

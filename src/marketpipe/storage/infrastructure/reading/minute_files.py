@@ -6,7 +6,7 @@ A store without copies has one pattern for all of its day files.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,9 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy, OpenedCopies
+from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
+from marketpipe.storage.infrastructure.parquet_files import each
 from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerprints, fingerprints_below
 from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -40,10 +42,14 @@ class MinuteFiles:
 
     @classmethod
     def found(
-        cls, layout: StoreLayout, months: Iterable[MonthPartition], opened: OpenedCopies | None = None
+        cls, layout: StoreLayout, months: Sequence[MonthPartition], opened: OpenedCopies | None, scans: DayFileScans
     ) -> MinuteFiles:
-        """List the files of these months; ``opened`` keeps opened copies. Raises ``StorageError``."""
-        fresh = FreshCopies(layout, StoredIdentity(layout).read, opened=opened)
+        """List the files of these months; ``opened`` keeps opened copies, and ``scans`` what was found in folders.
+
+        Raises ``StorageError``.
+        """
+        scanned = dict(zip(months, each(lambda month: _scanned(month, layout, scans), months), strict=True))
+        fresh = FreshCopies(layout, StoredIdentity(layout).read, scanned.get, opened)
         others, mapped = list[MonthPartition](), 0
         copies, fingerprints = list[FreshCopy](), dict[str, tuple[int, int]]()
         for month in months:
@@ -99,6 +105,11 @@ def _bars_of(copy: FreshCopy) -> pa.Table:
     if (opened := copy.opened()) is None:
         raise PartitionUnreadableError(f"{copy.path} is torn, or was replaced while it was opened")
     return opened.bars(BAR_SCHEMA).append_column("trading_date", opened.trading_dates)
+
+
+def _scanned(month: MonthPartition, layout: StoreLayout, scans: DayFileScans) -> int | None:
+    found = scans.of(f"{layout.data}/{month.folder}")
+    return None if found.is_damaged else found.fingerprint
 
 
 def _fingerprint(copy: FreshCopy) -> tuple[int, int]:

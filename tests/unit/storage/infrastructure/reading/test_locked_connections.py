@@ -14,7 +14,7 @@ SCRATCH = "SELECT current_setting('temp_directory')"
 
 @pytest.fixture
 def connections(tmp_path: Path) -> Iterator[LockedConnections]:
-    made = LockedConnections({}, lambda: f"'{tmp_path}/'")
+    made = LockedConnections({}, lambda: f"'{tmp_path}/'", longest_use=60)
     yield made
     made.close()
 
@@ -60,7 +60,7 @@ def test_queries_at_the_same_time_have_connections_of_their_own(connections: Loc
 
 def test_other_folders_and_a_scratch_folder_that_is_gone_need_another_connection(tmp_path: Path) -> None:
     allowed = ["/nowhere"]
-    connections = LockedConnections({}, lambda: f"'{allowed[-1]}/'")
+    connections = LockedConnections({}, lambda: f"'{allowed[-1]}/'", longest_use=60)
     with connections.open() as first:
         scratch = scratch_of(first)
     scratch.rmdir()
@@ -82,3 +82,11 @@ def test_a_forked_child_has_no_connection_of_its_parent(connections: LockedConne
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     with connections.open() as second:
         assert second is not first
+
+
+def test_a_connection_that_was_used_for_long_is_closed() -> None:
+    connections = LockedConnections({}, lambda: "'/nowhere/'", longest_use=0)
+    with connections.open() as connection:
+        scratch = scratch_of(connection)
+
+    assert not scratch.exists()

@@ -13,6 +13,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from tests.support.bar_stores import at
 from tests.support.builders import day
@@ -26,7 +27,7 @@ def listed(root: Path, form: str) -> tuple[MinuteFiles, Path]:
     store = StoreOnDisk(root, copy_format=form)
     store.keep((day("AAPL", "2024-01-02"), [at(0, 100.0)]))
     store.refresh("AAPL", [Timeframe.MINUTE_1])
-    return MinuteFiles.found(store.layout, [JANUARY]), Path(store.layout.copy(JANUARY, form))
+    return MinuteFiles.found(store.layout, [JANUARY], None, DayFileScans()), Path(store.layout.copy(JANUARY, form))
 
 
 @FORMS
@@ -46,9 +47,9 @@ def test_a_copy_that_lost_its_time_after_it_was_found_fresh_is_not_taken_for_wha
 def test_a_stale_copy_is_not_taken(tmp_path: Path, form: str) -> None:
     files, copy = listed(tmp_path, form)
     os.utime(copy, ns=(1, 1))
-    found = MinuteFiles.found(files.layout, [JANUARY])
+    found = MinuteFiles.found(files.layout, [JANUARY], None, DayFileScans())
 
-    assert ([file.month for file in found.copies], found.others) == ([], [JANUARY])
+    assert ([file.month for file in found.copies], found.others) == ([], [JANUARY], None, DayFileScans())
 
 
 def test_day_files_of_a_torn_copy_are_not_read_without_being_compared(tmp_path: Path) -> None:
