@@ -182,11 +182,12 @@ class ReadCopy:
         """The trading date of each bar, encoded in runs: it takes no memory to speak of."""
         year, month = map(int, self.metadata[f"{PREFIX}period"].split("-"))
         counts = {date(year, month, day): count for day, count in self.rows.items() if count}
-        ends = np.fromiter(accumulate(counts.values()), np.int32, len(counts))
+        numbers = np.fromiter(counts.values(), np.int32, len(counts))
+        ends = np.cumsum(numbers, dtype=np.int32)
         days = np.array(list(counts), "datetime64[D]").astype(np.int32)
         times = times_of(self.bars())
         # Bars of a day ascend: if the first and the last have its date, all have it.
-        if not all((day_numbers(times[at]) == days).all() for at in (ends - list(counts.values()), ends - 1)):
+        if not all((day_numbers(times[at]) == days).all() for at in (ends - numbers, ends - 1)):
             numbers = day_numbers(times).astype(np.int32)
             ends = (
                 np.flatnonzero(np.append(numbers[1:] != numbers[:-1], [True] * bool(len(numbers)))).astype(np.int32) + 1

@@ -5,18 +5,27 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy, OpenedCopies, ReadCopy
+from marketpipe.storage.domain.storage_metadata import PREFIX
+from marketpipe.storage.infrastructure.aggregates.read_copies import (
+    FreshCopies,
+    FreshCopy,
+    OpenedCopies,
+    ReadCopy,
+    encode_copy,
+)
 from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, StoredMinutes
 from marketpipe.storage.infrastructure.store_layout import ARROW
-from marketpipe.testing import bar
+from marketpipe.testing import bar, bar_table
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
 
@@ -121,3 +130,23 @@ def test_months_without_a_copy_do_not_keep_those_with_one_from_being_mapped(stor
 
     assert [len(table) for table in bars] == [3]
     assert str(store.layout.copy(JANUARY, ARROW)) in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rows", "moments"),
+    [
+        ({2: 2, 3: 0, 5: 1}, ["2024-01-02T15:00:00Z", "2024-01-03T04:59:00Z", "2024-01-05T15:00:00Z"]),
+        ({2: 3}, ["2024-01-02T15:00:00Z", "2024-01-03T05:00:00Z", "2024-01-03T15:00:00Z"]),
+        ({2: 0}, []),
+    ],
+)
+def test_each_bar_has_its_date_in_new_york_whatever_day_file_it_came_from(
+    rows: dict[int, int], moments: list[str]
+) -> None:
+    bars = bar_table([bar(moment, 1.0) for moment in moments])
+    metadata = {f"{PREFIX}symbol": "AAPL", f"{PREFIX}period": "2024-01"}
+    copy = ReadCopy.of(pa.py_buffer(encode_copy(bars, rows, metadata, ARROW)), f"month=01.{ARROW}")
+
+    days = copy.trading_dates.to_pylist()
+
+    assert days == [TradingDate.of(Timestamp.parse(moment)).day for moment in moments]

@@ -49,7 +49,7 @@ def test_a_stale_copy_is_not_taken(tmp_path: Path, form: str) -> None:
     os.utime(copy, ns=(1, 1))
     found = MinuteFiles.found(files.layout, [JANUARY], None, DayFileScans())
 
-    assert ([file.month for file in found.copies], found.others) == ([], [JANUARY], None, DayFileScans())
+    assert ([file.month for file in found.copies], found.others) == ([], [JANUARY])
 
 
 def test_day_files_of_a_torn_copy_are_not_read_without_being_compared(tmp_path: Path) -> None:
