@@ -74,4 +74,7 @@ def test_duckdb_does_nothing_on_the_thread_that_hears_ctrl_c() -> None:
 def _run_and_interrupt(query: DuckDBQuery, sql: str, seconds: float) -> None:
     main = threading.main_thread().ident or 0
     threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT)).start()
-    query.run(sql)
+    try:
+        query.run(sql)
+    finally:  # or the garbage collector would close its connection, in the middle of a later test
+        query.close()
