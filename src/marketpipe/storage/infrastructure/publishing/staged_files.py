@@ -56,8 +56,8 @@ def write_and_sync(files: Sequence[NewFile]) -> Sequence[StagedFile]:
             folder, name = os.path.split(file.path)
             temporary = f"{folder}/{temporary_name(name)}"
             with Naming(file.path):
-                written.append(_Written(file, temporary, _new_file(temporary)))
-                written[-1].write()
+                written.append(_Written(file, temporary, descriptor := _new_file(temporary)))
+                written[-1].complete(os.write(descriptor, file.content))
         for each in written:
             _begin_to_store(each.descriptor)
         staged = [each.synced() for each in written]
@@ -79,11 +79,11 @@ class _Written:
     def __init__(self, file: NewFile, temporary: str, descriptor: int) -> None:
         self._file, self._temporary, self.descriptor, self._is_open = file, temporary, descriptor, True
 
-    def write(self) -> None:
+    def complete(self, count: int) -> None:
+        """Write what the system left of the content after its first ``count`` bytes, and set the time."""
         content, modified_ns, taken = self._file.content, self._file.modified_ns, self._file.taken_times
-        left = os.write(self.descriptor, content)
-        while left < len(content):
-            left += os.write(self.descriptor, memoryview(content)[left:])
+        while count < len(content):
+            count += os.write(self.descriptor, memoryview(content)[count:])
         if modified_ns is not None:  # before the sync, or a crash could lose it
             for later_ns in COARSE_STEPS_NS:
                 os.utime(self.descriptor, ns=(modified_ns + later_ns, modified_ns + later_ns))

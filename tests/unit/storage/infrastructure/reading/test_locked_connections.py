@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from marketpipe.storage.infrastructure.reading.locked_connections import Connection, LockedConnections
+from tests.support.child_processes import run
 
 SCRATCH = "SELECT current_setting('temp_directory')"
 
@@ -72,16 +73,25 @@ def test_other_folders_and_a_scratch_folder_that_is_gone_need_another_connection
     connections.close()
 
 
-def test_a_forked_child_has_no_connection_of_its_parent(connections: LockedConnections) -> None:
-    with connections.open() as first:
-        scratch = scratch_of(first)
+IN_A_FORKED_CHILD = """
+import os, sys
+from pathlib import Path
+from marketpipe.storage.infrastructure.reading.locked_connections import LockedConnections
 
-    if (child := os.fork()) == 0:
-        os._exit(scratch.exists())
+connections = LockedConnections({}, lambda: f"'{sys.argv[1]}/'", longest_use=60)
+with connections.open() as first:
+    scratch = Path(first.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
+if (child := os.fork()) == 0:
+    os._exit(scratch.exists())
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "the child has the scratch folder of its parent"
+with connections.open() as second:
+    assert second is not first
+connections.close()
+"""
 
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    with connections.open() as second:
-        assert second is not first
+
+def test_a_forked_child_has_no_connection_of_its_parent(tmp_path: Path) -> None:
+    run([sys.executable, "-c", IN_A_FORKED_CHILD, str(tmp_path)], check=True)
 
 
 def test_a_connection_that_was_used_for_long_is_closed() -> None:
