@@ -107,14 +107,13 @@ class Process:
             return None
         if kind == "pause":
             self.resumes = self.scheduler.now + float(fault.detail or LONGEST_PAUSE)
-            self.scheduler.call(self, "paused", "")
+            self.scheduler.turn()
             return None
         return fault
 
     def kill(self) -> None:
         """Let every further call of this process raise ``Killed``; its threads end as they are scheduled."""
         self.dead = True
-        self.scheduler.has_died(self)
 
     def end(self) -> None:
         """Release what the system releases when the last thread of a process has ended."""
