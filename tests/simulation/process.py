@@ -64,7 +64,7 @@ class Process:
         self.scheduler, self.number, self.name = scheduler, number, f"p{number}"
         self.started = int(scheduler.now * 100)
         self.clock = ProcessClock(self, start, skew)
-        self.dead = False
+        self.dead = self.was_killed = False
         self.faults: list[Fault] = []
         self.happened: list[Fault] = []
         self.calls: Counter[str] = Counter()
@@ -102,18 +102,27 @@ class Process:
             raise Killed(f"{self.name} was killed")
         if kind == "errno":
             raise OSError(code := getattr(errno, which), os.strerror(code), target)
+        if kind not in ("stop", "pause", "clock"):
+            return fault
         if kind == "stop":
-            self.on_stop()
-            return None
-        if kind == "pause":
+            self._stop()
+        elif kind == "pause":
             self.resumes = self.scheduler.now + float(fault.detail or LONGEST_PAUSE)
             self.scheduler.turn()
-            return None
-        return fault
+        else:
+            self.clock.skew += float(fault.detail)
+        return None
+
+    def _stop(self) -> None:
+        """Call ``on_stop`` as a signal handler on the main thread, or else on a thread of its own."""
+        if self.scheduler.me.name == "main":
+            self.on_stop()
+        else:
+            self.scheduler.start(self, "stop", self.on_stop)
 
     def kill(self) -> None:
         """Let every further call of this process raise ``Killed``; its threads end as they are scheduled."""
-        self.dead = True
+        self.dead = self.was_killed = True
 
     def end(self) -> None:
         """Release what the system releases when the last thread of a process has ended."""

@@ -18,8 +18,9 @@ __all__ = ["DiskTraits", "Fault", "Step", "Story", "SymbolTraits", "Traits"]
 class Fault:
     """What goes wrong at the ``nth`` call (from 1) with this name, counted from the beginning of its step.
 
-    ``kind`` is "kill", "stop", "pause", "errno:EIO" (or another name of ``errno``), "lost commit", "repeated commit" or
-    "wire"; ``call`` is "replace", "sql COMMIT", "GET" and so on; ``detail`` says more to whoever carries it out.
+    ``kind`` is "kill", "stop", "pause" (``detail``: seconds), "clock" (jumps by ``detail`` seconds), "errno:EIO" (or
+    another name of ``errno``), "lost commit", "repeated commit" or "wire"; ``call`` is "replace", "sql COMMIT", "GET"
+    and so on; ``detail`` says more to whoever carries it out.
     """
 
     kind: str

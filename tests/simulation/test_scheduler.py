@@ -128,6 +128,16 @@ def test_a_process_that_is_stopped_is_told_at_that_call() -> None:
     assert sorted(returned) == [("p1", [2]), ("p2", [])]
 
 
+def test_a_clock_may_jump_during_a_command() -> None:
+    def act(process: Process, threads: SimulatedThreads) -> int:
+        before = process.clock.now()
+        process.call("write", "")
+        return (process.clock.now().epoch_micros - before.epoch_micros) // 1_000_000
+
+    _, returned = ran(act, faults=(Fault("clock", "write", 1, "-3600"),))
+    assert sorted(returned) == [("p1", -3600), ("p2", 0)]
+
+
 def test_a_paused_process_goes_on_later_and_the_others_meanwhile() -> None:
     def act(process: Process, threads: SimulatedThreads) -> int:
         process.call("write", "")

@@ -28,6 +28,7 @@ class Traits:
 
     ``patience`` says how often the same thread goes on at a call: 0 to 1. ``skew`` is by how many seconds the first
     clock of the machine is ahead; faults and steps change it. ``copies`` is "none", "parquet" or "arrow".
+    The world begins at ``begins``; ``start`` is the first trading date that its users have configured.
     """
 
     disk: DiskTraits = field(factory=DiskTraits)
@@ -41,6 +42,7 @@ class Traits:
     workers: int = 1
     confirmations: int = 2
     requests_per_minute: int = 200
+    begins: str = "2024-03-04T12:00:00Z"
     start: str = "2024-03-04"
 
 
