@@ -17,12 +17,17 @@ THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_d
 	tests/architecture/test_contracts_can_break.py tests/integration/test_readers_beside_writers.py tests/integration/test_no_process_is_left.py \
 	tests/integration/test_provider_faults.py tests/integration/test_provider_withholds.py
 
-.PHONY: help demo test run-tests test-thoroughly bench docs wheel lint format clean
+# The simulation takes fresh seeds for so long, in so many processes.
+MINUTES ?= 10
+JOBS ?= 2
+
+.PHONY: help demo test run-tests test-thoroughly simulate bench docs wheel lint format clean
 
 help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
 	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 12 minutes)"
+	@echo "make simulate MINUTES=10   run the whole product in simulated worlds of fresh seeds, which are printed; see docs/explanation/simulation.md"
 	@echo "make bench   install, then measure most figures of docs/performance.md again (about 20 minutes)"
 	@echo "make docs    install, then build the site of the documentation into site/; a link that leads nowhere is an error"
 	@echo "make wheel   install, then build the wheel and run it in a new environment, with pipx and with uvx"
@@ -69,6 +74,9 @@ run-tests: $(VENV)/.installed-dev
 
 test-thoroughly: $(VENV)/.installed-dev
 	$(THOROUGH) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)
+
+simulate: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --jobs $(JOBS)
 
 bench: $(VENV)/.installed-bench
 	@mkdir -p $(BENCH_FOLDER)

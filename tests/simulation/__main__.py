@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.minutes is not None or options.weeks is not None:
         return _many(options)
     if options.story is not None:
-        return _replay(Story.read(options.story), options, f"--story {options.story}")
+        return max(_replay(Story.read(path), options, f"--story {path}") for path in options.story)
     if options.seed is not None:
         return _replay(drawn(options.seed, options.steps), options, f"--seed {options.seed} --steps {options.steps}")
     return _one_after_the_other(_seeds_of(options.seeds), options)
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seed", type=int, help="replay this seed")
     what.add_argument("--seeds", help="run these seeds: 1-40, or 1,5,9")
-    what.add_argument("--story", type=Path, help="replay the story in this JSON file")
+    what.add_argument("--story", type=Path, nargs="+", help="replay the stories in these JSON files")
     what.add_argument("--minutes", type=float, help="run fresh seeds for so long")
     what.add_argument("--from", type=int, dest="first", help="with --weeks: run the seeds from this one on")
     parser.add_argument("--weeks", type=float, help="with --from: stop after so many store-weeks")
@@ -102,8 +102,7 @@ def _one_after_the_other(seeds: Sequence[int], options: argparse.Namespace) -> i
 
 
 def _many(options: argparse.Namespace) -> int:
-    began, cpu = time.monotonic(), partial(print, flush=True)
-    say = cpu
+    began, say = time.monotonic(), partial(print, flush=True)
     say(versions())
     deadline = None if options.minutes is None else began + options.minutes * 60
     tally = Tally(options.log, say)
