@@ -19,6 +19,7 @@ from tests.simulation.running import Result, run
 from tests.simulation.shrinking import Shrinker
 from tests.simulation.story import Story
 from tests.simulation.versions import versions
+from tests.support import child_processes
 
 STEPS: Final = 60
 LARGEST_SEED: Final = 2**31
@@ -107,7 +108,8 @@ def _many(options: argparse.Namespace) -> int:
     deadline = None if options.minutes is None else began + options.minutes * 60
     tally = Tally(options.log, say)
     seeds = _fresh() if options.first is None else from_seed(options.first)
-    run_seeds(seeds, tally, options.steps, options.jobs, Bounds(options.weeks, deadline))
+    with child_processes.guarded():
+        run_seeds(seeds, tally, options.steps, options.jobs, Bounds(options.weeks, deadline))
     say(table(tally.counts))
     hours = (time.monotonic() - began) / 3600
     say(

@@ -22,6 +22,8 @@ from tests.support import child_processes
 SEEDS_OF_A_CHILD: Final = 20
 SECONDS_OF_A_SEED: Final = 120.0
 Line = dict[str, Any]
+Execute = Callable[..., Any]
+"""``child_processes.run``."""
 
 
 @frozen
@@ -77,7 +79,9 @@ class Tally:
             self.failed.append(line)
 
 
-def run_seeds(seeds: Iterator[int], tally: Tally, steps: int, jobs: int, bounds: Bounds) -> None:
+def run_seeds(
+    seeds: Iterator[int], tally: Tally, steps: int, jobs: int, bounds: Bounds, execute: Execute = child_processes.run
+) -> None:
     """Run seeds until there is no further one, or a bound is reached, ``jobs`` at the same time."""
     taking = Lock()
 
@@ -87,9 +91,9 @@ def run_seeds(seeds: Iterator[int], tally: Tally, steps: int, jobs: int, bounds:
                 chunk = _next_of(seeds, tally.done)
             if not chunk:
                 return
-            _run_in_a_child(chunk, tally, steps, bounds)
+            _Child(tally, steps, bounds, execute).run(chunk)
 
-    with child_processes.guarded(), ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         for future in [pool.submit(work) for _ in range(jobs)]:
             future.result()
 
@@ -108,27 +112,38 @@ def _next_of(seeds: Iterator[int], done: set[int]) -> list[int]:
     return chunk
 
 
-def _run_in_a_child(seeds: Sequence[int], tally: Tally, steps: int, bounds: Bounds) -> None:
-    """Run them one after the other; if the process does not end well, the seed at which it was is a failure."""
-    left = list(seeds)
-    while left and not _is_reached(bounds, tally):
+@frozen
+class _Child:
+    tally: Tally
+    steps: int
+    bounds: Bounds
+    execute: Execute
+
+    def run(self, seeds: Sequence[int]) -> None:
+        """Run them one after the other; if the process does not end well, the seed at which it was is a failure."""
+        left = list(seeds)
+        while left and not _is_reached(self.bounds, self.tally):
+            code, errors, done = self._ended(left)
+            left = left[done:]
+            if code in (0, 1):
+                return
+            why = "ends: the world hangs" if code == HUNG else f"ends: exit code {code}"
+            self.tally.add(_failure(left[0] if left else seeds[-1], f"{why}\n{errors[-6000:]}"))
+            left = left[1:]
+
+    def _ended(self, seeds: Sequence[int]) -> tuple[int, str, int]:
+        """Run a process; return its exit code, its errors, and how many seeds it has come to the end of."""
         with TemporaryDirectory(prefix="marketpipe-simulation-") as folder:
             log = Path(folder, "log")
-            command = [sys.executable, "-m", "tests.simulation", "--seeds", ",".join(map(str, left))]
-            command += ["--steps", str(steps), "--log", str(log)]
-            if (seconds := bounds.seconds_left()) is not None:
+            command = [sys.executable, "-m", "tests.simulation", "--seeds", ",".join(map(str, seeds))]
+            command += ["--steps", str(self.steps), "--log", str(log)]
+            if (seconds := self.bounds.seconds_left()) is not None:
                 command += ["--seconds", f"{seconds:.0f}"]
-            ended = child_processes.run(command, seconds=SECONDS_OF_A_SEED * len(left))
+            ended = self.execute(command, seconds=SECONDS_OF_A_SEED * len(seeds))
             lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.is_file() else []
         for line in lines:
-            tally.add(line)
-        left = left[len(lines) :]
-        if ended.returncode not in (0, 1):
-            why = "ends: the world hangs" if ended.returncode == HUNG else f"ends: exit code {ended.returncode}"
-            tally.add(_failure(left[0] if left else seeds[-1], f"{why}\n{ended.stderr[-6000:]}"))
-            left = left[1:]
-        elif left:
-            return
+            self.tally.add(line)
+        return ended.returncode, ended.stderr, len(lines)
 
 
 def _failure(seed: int, why: str) -> Line:
