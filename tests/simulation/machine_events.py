@@ -1,0 +1,112 @@
+"""What happens to the machine between commands: power losses, rot, full disks, clocks, files that somebody removes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from tests.simulation.story import Step
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+STORE: Final = "/proc/world/store"
+"""No process can make or read a file there on the real disk: what goes around the port fails at once."""
+Event = Callable[["World", Step], str]
+
+
+def _power_loss(world: World, step: Step) -> str:
+    lost = world.lose_power(world.draw("power"))
+    return "power was lost" + (f", and with it {len(lost)} things: {'; '.join(lost[:4])}" if lost else "")
+
+
+def _rot(world: World, step: Step) -> str:
+    path = _chosen_file(world, step)
+    if path is None:
+        return "nothing could be rotten"
+    world.disk.rot(path, world.draw("bit").randrange(2**31))
+    world.damaged[path] = "rotted"
+    return f"a bit of {path} rotted"
+
+
+def _file_lost(world: World, step: Step) -> str:
+    path = _chosen_file(world, step)
+    if path is None:
+        return "nothing could be removed"
+    world.disk.outside.unlink(path)
+    world.damaged[path] = "removed"
+    return f"somebody removed {path}"
+
+
+def _something_else(world: World, step: Step) -> str:
+    """Put a folder, or a link that leads out of the store, in the place of a file."""
+    path = _chosen_file(world, step)
+    if path is None:
+        return "nothing could be replaced"
+    world.disk.outside.unlink(path)
+    if step.what.get("by") == "link":
+        world.disk.link_to(path, f"/proc/world/elsewhere/{PurePosixPath(path).name}")
+    else:
+        world.disk.outside.mkdir(path)
+    world.damaged[path] = "replaced"
+    return f"somebody put a {step.what.get('by', 'folder')} in the place of {path}"
+
+
+def _chosen_file(world: World, step: Step) -> str | None:
+    """Return a file of the area that the step names; none of them is a temporary one."""
+    below = f"{STORE}/{step.what.get('area', 'data')}"
+    files = sorted(path for path in world.disk.files(below) if path.endswith(".parquet"))
+    return world.draw("file").choice(files) if files else None
+
+
+def _disk_full(world: World, step: Step) -> str:
+    world.disk.space = int(step.what.get("bytes", 0))
+    return f"the disk has {world.disk.space} bytes left"
+
+
+def _disk_freed(world: World, step: Step) -> str:
+    world.disk.space = world.disk.inodes = None
+    return "the disk has space again"
+
+
+def _disk_read_only(world: World, step: Step) -> str:
+    world.disk.read_only = True
+    return "the disk is read-only"
+
+
+def _disk_writable(world: World, step: Step) -> str:
+    world.disk.read_only = False
+    return "the disk can be written to again"
+
+
+def _clock(world: World, step: Step) -> str:
+    world.skew, world.standing = float(step.what.get("ahead", 0.0)), bool(step.what.get("stands", False))
+    if world.standing:
+        return "the clock stands still"
+    return f"the clock is {world.skew:+.0f} s off" if world.skew else "the clock is right"
+
+
+def _copied(world: World, step: Step) -> str:
+    world.disk.restore_from_copy()
+    return "the disk was replaced by a copy"
+
+
+def _idle(world: World, step: Step) -> str:
+    return "nobody did anything"
+
+
+EVENTS: Final[Mapping[str, Event]] = {
+    "power loss": _power_loss,
+    "rot": _rot,
+    "file lost": _file_lost,
+    "something else": _something_else,
+    "disk full": _disk_full,
+    "disk freed": _disk_freed,
+    "disk read-only": _disk_read_only,
+    "disk writable": _disk_writable,
+    "clock": _clock,
+    "copied": _copied,
+    "idle": _idle,
+}
+"""By the kind of a step. ``what`` may name the ``area`` of a file, as data or revisions."""
