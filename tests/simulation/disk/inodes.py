@@ -228,12 +228,10 @@ class Tree:
         folder = self.root if path.startswith("/") else start or self.here
         parts = [part for part in path.split("/") if part]
         for part in parts[:-1]:
-            found = child(_searched(folder), part)
+            found = (folder.entries or {}).get(part) or child(_searched(folder), part)
             if found is None:
                 raise error(errno.ENOENT)
-            if found.is_link:
-                found = self.find(found.target, folder, followed + 1)
-            folder = found
+            folder = self.find(found.target, folder, followed + 1) if found.target else found
         return Place(_searched(folder), parts[-1] if parts else "", path.endswith("/"))
 
     def find(self, path: str, start: Inode | None = None, followed: int = 0, *, follow: bool = True) -> Inode:
@@ -267,6 +265,8 @@ def _searched(inode: Inode) -> Inode:
 
 def is_within(inode: Inode, folder: Inode) -> bool:
     """Return whether it is the folder, or in it however deep."""
+    if folder.entries is None:
+        return inode is folder
     while inode is not folder:
         above = inode.parent()
         if above is inode:
