@@ -92,9 +92,7 @@ class MinuteSuspicions:
             difference = levels.difference(position, reach)
             if minutes is None or difference is None or difference > LOWEST_QUIET_DIFFERENCE:
                 continue
-            if (usual := levels.usual(position, reach)) is None:
-                continue
-            market = self.market[position].level
+            usual, market = levels.usual(position, reach), self.market[position].level
             quiet = bars_at(usual.quiet + market, lengths[position])
             is_low = (levels.values[position] or 0.0) < usual.lowest + market
             is_counted = quiet >= self.thresholds.hole_bars and (usual.quiet > THIN or quiet >= FEWEST_BARS)

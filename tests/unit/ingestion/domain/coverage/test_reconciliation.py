@@ -306,3 +306,59 @@ def test_volume_refutes_a_silence_that_would_have_cost_more_than_the_noise() -> 
     assert not reconcile(days, known, extended=False).refutes(ODD, 0.9)
     known[ODD] = official(days[ODD], 0.8)
     assert not reconcile(days, known).refutes(ODD, 0.9)
+
+
+def test_a_day_without_a_bar_in_regular_hours_has_no_prices_to_compare() -> None:
+    days, known = history("BIG")
+    volume = days[ODD].early_volume + days[ODD].volume + days[ODD].late_volume
+    days[ODD] = DayFigures(early_volume=volume)
+
+    found = reconcile(days, known)
+
+    assert (found.short, found.compared[ODD].ratio) == ({}, 1.0)
+    assert found.compared[ODD].prices == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_three_prices_that_usually_equal_the_official_ones_are_not_off_together() -> None:
+    days, known = history("BIG")
+    of_day = days[ODD]
+    days[ODD] = of_day._replace(open=of_day.open * 1.0007, high=of_day.high * 0.9993, low=of_day.low * 1.0007)
+
+    (reason,) = reconcile(days, known).short.values()
+    assert reason == "open, high, low of the minutes differ from the official ones, which they usually equal"
+
+    days[ODD] = days[ODD]._replace(low=of_day.low)
+    assert reconcile(days, known).short == {}
+
+
+def test_an_open_that_is_not_the_official_one_shows_nothing_if_the_volume_is_there() -> None:
+    days, known = history("BIG")
+    days[ODD] = days[ODD]._replace(open=days[ODD].open * 1.0007)
+
+    assert reconcile(days, known).short == {}
+
+
+def noisy_with_a_loss() -> tuple[list[DayFigures], list[OfficialDay]]:
+    """Return days whose ratios vary so much that the loss of one of them counts only with another sign."""
+    days, known = history("BIG", noise=0.02)
+    known[ODD] = official(days[ODD], 0.905)
+    return days, known
+
+
+def test_a_loss_in_noise_counts_if_the_bar_at_the_open_or_that_of_the_auction_is_missing() -> None:
+    days, known = noisy_with_a_loss()
+    assert reconcile(days, known).short == {}
+
+    late = [FULL] * DAYS
+    late[ODD] = FULL - 1
+    assert list(reconcile(days, known, profiles=late).short) == [ODD]
+
+    days[ODD] = days[ODD]._replace(auction_volume=0.0, close=days[ODD].auction_open)
+    assert list(reconcile(days, known).short) == [ODD]
+
+
+def test_a_loss_in_noise_does_not_count_if_the_minutes_of_other_sessions_are_unknown() -> None:
+    profiles: list[int | None] = [None] * DAYS
+    profiles[ODD] = FULL >> 1 << 1
+
+    assert reconcile(*noisy_with_a_loss(), profiles=profiles).short == {}

@@ -257,3 +257,15 @@ def test_a_weekday_with_few_bars_is_compared_with_its_own_kind() -> None:
     for busy in ({0, 1, 2, 3}, {0}):
         records = [dense(i) if date.day.weekday() in busy else thin(i, 30) for i, date in enumerate(LONG.dates)]
         assert set(verdicts(LONG, {"A": records})["A"]) == {"complete"}
+
+
+@pytest.mark.parametrize(("lacking", "suspected"), [(range(100, 125), True), (range(100, 106), False)])
+def test_a_symbol_that_lacks_few_of_the_minutes_which_many_lack_is_not_part_of_the_outage(
+    lacking: range, suspected: bool
+) -> None:
+    records = {f"S{number}": [full() for _ in range(len(SHORT))] for number in range(12)}
+    for name in list(records)[:8]:
+        records[name][4] = traded(minute for minute in range(REGULAR) if not 100 <= minute < 125)
+    records["S8"][4] = traded(minute for minute in range(REGULAR) if minute not in lacking)
+
+    assert (verdicts(SHORT, records)["S8"][4] == "provider outage") == suspected

@@ -70,11 +70,9 @@ class PriceLevels:
 
     def _jumps(self) -> Iterator[int]:
         """Yield the indices of the sessions that open far from the last close."""
-        figures, last_close = self.series.figures, 0.0
+        last_close = 0.0
         for index, position in enumerate(self.series.priced):
-            found = figures[position]
-            if found is None:
-                continue
+            found = self.series.at(position)
             ratio = found.open / last_close if last_close else 1.0
             if not 1 / LARGE < ratio < LARGE:
                 yield index

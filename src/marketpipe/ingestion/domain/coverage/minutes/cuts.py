@@ -138,9 +138,7 @@ def _as_cut(start: int, end: int, sessions: _Sessions) -> Cut | None:
         rest = -left * 2 * AROUND  # nearly all stop here: too thin even if all that is left had a bar
         if bars + rest < least * (minutes + rest):
             return None
-    density = min(LARGEST_DENSITY, bars / minutes) if minutes else 0.0
-    if density < least:
-        return None
+    density = min(LARGEST_DENSITY, bars / minutes)  # each session has a bar somewhere, and not in this silence
     effective = sum(1 + (min(end, closes) - start - 1) / CLUSTERING for _, closes in concerned)
     is_sharp = sum(item.softness for item in edges) / len(edges) <= 1 + SOFTNESS * (1 - density) / density
     is_unlikely = effective * math.log1p(-density) < LOG_CHANCE

@@ -109,11 +109,10 @@ class Levels:
         """Return the share of its usual trade that a session has seen, at most 1."""
         return math.exp(min(0.0, self.difference(position, reach) or 0.0))
 
-    def usual(self, position: int, reach: int) -> Usual | None:
-        """Return what is usual around a session, without it; None if there are no others."""
+    def usual(self, position: int, reach: int) -> Usual:
+        """Return what is usual around a session, without it. Others around it are known if it has a ``difference``."""
         around = range(max(0, position - reach), min(len(self.values), position + reach + 1))
-        near = [value for i in around if i != position and (value := self.values[i]) is not None]
-        return Usual.of(near) if near else None
+        return Usual.of([value for i in around if i != position and (value := self.values[i]) is not None])
 
     def is_liquid(self, position: int, reach: int) -> bool:
         """Whether the symbol usually trades in three of four minutes."""

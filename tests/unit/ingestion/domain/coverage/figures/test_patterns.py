@@ -8,7 +8,7 @@ from attrs import evolve
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
 from tests.support.coverage_grids import grid
-from tests.support.figure_grids import Change, Day, of_one, record, suspicions, walk
+from tests.support.figure_grids import Change, Day, found, of_one, record, suspicions, walk
 
 GRID = grid("2024-01-02", "2024-04-30")
 COUNT = len(GRID)
@@ -164,3 +164,51 @@ def test_more_bars_than_that_are_not_all_whole_lots_by_chance(bars: int, odd_lot
     assert of_one(GRID, [evolve(day, bars=bars + 20) for day in days()], usual | {30: in_lots}) == {
         30: "rounded volumes"
     }
+
+
+@pytest.mark.parametrize(("opens", "bars"), [(300, 390), (330, 389), (330, 4)])
+def test_days_with_the_same_values_repeat_nothing_if_they_open_otherwise_or_have_other_or_few_bars(
+    opens: int, bars: int
+) -> None:
+    records = [record(day) for day in days()]
+    same = records[20].figures
+    assert same is not None
+    records[20] = evolve(records[20], rows=4 if bars == 4 else 390)
+    records[25] = evolve(records[25], rows=bars, figures=same._replace(opens=opens))
+
+    assert 25 not in suspicions(GRID, {"A": records})["A"]
+
+
+def test_a_copy_without_a_bar_in_regular_hours_is_the_later_day() -> None:
+    outside = {"open": 0.0, "high": 0.0, "low": 0.0, "close": 0.0, "volume": 0.0, "early_volume": 1e5, "values_hash": 7}
+    found = of_one(GRID, days(), dict.fromkeys((20, 25), lambda figures: figures._replace(**outside)))
+
+    assert found[25] == "repeats another day"
+    assert 20 not in found
+
+
+def late_peaks(opening: int, closing: int) -> Change:
+    """Return a day whose busiest minutes are elsewhere, with hardly any volume in those of the auctions."""
+
+    def change(figures: DayFigures) -> DayFigures:
+        quiet = {"opening_volume": figures.volume * 1e-5, "auction_volume": figures.volume * 1e-5}
+        return figures._replace(opening_peak=330 + opening, closing_peak=720 + closing, **quiet)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing", "said"),
+    [(7, 60, "60 minutes too late"), (30, 9, "30 minutes too late"), (7, 9, "nearly no volume")],
+)
+def test_a_busy_day_without_volume_at_both_auctions_is_shifted_by_what_is_likely(
+    opening: int, closing: int, said: str
+) -> None:
+    records = [record(day) for day in days()]
+    usual = records[30].figures
+    assert usual is not None
+    records[30] = evolve(records[30], figures=late_peaks(opening, closing)(usual))
+
+    finding = found(GRID, {"A": records})["A"][30]
+
+    assert said in str(finding.detail)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
+from marketpipe.ingestion.domain.coverage.figures.series import FigureSeries
+from marketpipe.ingestion.domain.coverage.market import SymbolDays
 from marketpipe.ingestion.domain.coverage.verdict import Verdict
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from tests.support.coverage_grids import grid
 from tests.support.figure_grids import Day, found, of_one, record, scaled, suspicions, walk
 
@@ -130,7 +133,7 @@ def test_another_level_after_weeks_of_silence_asks_for_the_security(silent: int,
 
 
 @pytest.mark.parametrize("silent", [12, 40, 90])
-@pytest.mark.parametrize("level", [0.9, 1.0, 1.15])
+@pytest.mark.parametrize("level", [0.9, 1.0, 1.15, 1.37])
 def test_a_symbol_that_resumes_near_its_old_price_is_the_same_one(silent: int, level: float) -> None:
     days: list[Day | None] = [*walked(6, 15.0)]
     near = level * days[19].close / days[20 + silent].open  # type: ignore[union-attr]
@@ -143,3 +146,16 @@ def test_sessions_that_were_never_requested_are_no_silence() -> None:
     records = [record(day) for day in walked(5, 15.0)[:20]]
     records += [None] * 60 + [record(scaled(day, 2.0)) for day in walked(5, 15.0)[80:]]
     assert suspicions(GRID, {"A": records})["A"] == {}
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0.1, {}), (0.04, {60: LEVEL})])
+def test_a_new_level_of_a_symbol_without_volume_is_no_split(level: float, expected: dict[int, str]) -> None:
+    days = [evolve(day, volume=0.0) for day in walked(volatility=0.01)]
+    days[60:] = [scaled(day, level) for day in days[60:]]
+    assert of_one(GRID, days) == expected
+
+
+def test_a_session_without_figures_has_none_to_ask_for() -> None:
+    series = FigureSeries.of(GRID, SymbolDays(Symbol("A"), [None] * COUNT, {}))
+    with pytest.raises(LookupError, match="session 3 has no figures"):
+        series.at(3)
