@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -20,6 +19,8 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsRequested
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
+from marketpipe.shared_kernel.infrastructure.machine.threads import ALock
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 from marketpipe.validation.domain.business_rules import RuleBook
 
@@ -81,6 +82,7 @@ class Parts:
     Two pipelines share nothing. ``config`` may be a ``StoreConfig`` if nothing is to be ingested;
     ``market_data_provider`` replaces the one that the configuration names. Raises ``ConfigurationError`` for a provider
     or a validation rule that does not exist. Threads that ask for a thing at the same time get the same one.
+    ``machine`` is the computer that all of it runs on.
     """
 
     config: StoreConfig
@@ -91,9 +93,10 @@ class Parts:
     new_worker_pool: NewWorkerPool | None = None
     isolation: Isolation = field(init=False, factory=Isolation, repr=False)
     bus: EventBus = field(kw_only=True)
-    syncing: Executor = field(init=False, factory=lambda: ThreadPoolExecutor(SYNCING_THREADS, "marketpipe-sync"))
+    machine: Machine = field(default=HERE, kw_only=True, repr=False)
+    syncing: Executor = field(init=False)
     _made: dict[tuple[object, ...], Any] = field(init=False, factory=dict, repr=False)
-    _making: threading.RLock = field(init=False, factory=threading.RLock, repr=False)
+    _making: ALock = field(init=False, repr=False)
     _stopped: bool = field(init=False, default=False)
     _to_stop: list[Stoppable] = field(init=False, factory=list, repr=False)
     _to_close: ExitStack = field(init=False, factory=ExitStack, repr=False)
@@ -101,6 +104,14 @@ class Parts:
     @bus.default
     def _new_bus(self) -> EventBus:
         return EventBus(self.isolation)
+
+    @syncing.default
+    def _new_syncing(self) -> Executor:
+        return self.machine.threads.executor(SYNCING_THREADS, "marketpipe-sync")
+
+    @_making.default
+    def _new_making(self) -> ALock:
+        return self.machine.threads.reentrant_lock()
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.config, PipelineConfig) and self.market_data_provider is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
@@ -49,6 +48,7 @@ from marketpipe.shared_kernel.domain.trading_date import (
     TradingDate,
 )
 from marketpipe.shared_kernel.events import Event
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.storage.application.aggregate_refresher import STOPPED
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
@@ -69,8 +69,9 @@ JOBS_IN_STATUS, EVERY_JOB = 10, 1_000_000
 class Store:
     """What is stored, what is missing and whether it is good. ``Pipeline`` adds what asks a market data provider."""
 
+    _machine: Machine = HERE
     _new_worker_pool: NewWorkerPool | None = None
-    """How the subclass that ingests makes worker processes."""
+    """How the subclass that ingests makes worker processes, and the computer that a store runs on."""
 
     def __init__(
         self,
@@ -95,9 +96,10 @@ class Store:
             new_executor=new_executor,
             market_data_provider=market_data_provider,
             new_worker_pool=self._new_worker_pool,
+            machine=self._machine,
         )
         self._runs, self._run = Runs(parts, type(self).__name__), IngestionCounter(parts.clock.monotonic)
-        self._review, self._reviewing = ReviewCollector(), threading.Lock()
+        self._review, self._reviewing = ReviewCollector(), self._machine.threads.lock()
         self._run.observe(self._parts.bus)
         self._review.observe(self._parts.bus)
         self._metrics = metrics_in(registry)

@@ -10,15 +10,15 @@ import errno
 import os
 import shutil
 import stat
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import exchange_folders
 from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
 from marketpipe.storage.infrastructure.publishing.access_rights import give_rights, rights_of
 from marketpipe.storage.infrastructure.publishing.durable_files import (
@@ -34,10 +34,6 @@ from marketpipe.storage.infrastructure.publishing.temporary_files import is_left
 STAGING: Final = "exchange"
 UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY})
 """Of a file system without this call, of a system without it, and of two file systems. Not of a missing permission."""
-HERE: Final = -100
-"""AT_FDCWD of Linux: a relative path begins in the current folder."""
-EXCHANGE: Final = 2
-"""RENAME_EXCHANGE of Linux, and RENAME_SWAP of macOS."""
 
 
 class Exchanged(Enum):
@@ -143,27 +139,6 @@ class FolderExchange:
 
 def _first_file(folder: Path) -> Path | None:
     return next((path for path in sorted(folder.iterdir()) if stat.S_ISREG(os.lstat(path).st_mode)), None)
-
-
-def exchange_folders(one: Path, other: Path, library: Any = None) -> None:
-    """Exchange two folders: each has the name of the other afterwards. ``library`` is that of C.
-
-    Raises ``OSError``.
-    """
-    import ctypes  # here: only a compaction needs it
-
-    library = library or ctypes.CDLL(None, use_errno=True)
-    names = os.fsencode(one), os.fsencode(other)
-    try:
-        if sys.platform == "darwin":
-            failed = library.renamex_np(*names, EXCHANGE)
-        else:
-            failed = library.renameat2(HERE, names[0], HERE, names[1], EXCHANGE)
-    except AttributeError:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(other)) from None
-    if failed:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), str(other))
 
 
 @contextmanager
