@@ -249,7 +249,7 @@ def test_each_call_begins_with_a_call_of_the_process() -> None:
     own = disk.of(process)
     fd = own.open(DAY, os.O_RDWR | os.O_CREAT)
     acts: dict[str, Callable[[], object]] = {
-        **{name: lambda name=name: getattr(own, name)(fd) for name in ("fsync", "fstat")},
+        **{name: lambda name=name: getattr(own, name)(fd) for name in ("fsync", "fstat", "begin_to_store")},
         **{name: lambda name=name: getattr(own, name)(DAY) for name in ("stat", "lstat", "opened", "mapped")},
         **{name: lambda name=name: getattr(own, name)(PLACE) for name in ("listdir", "scandir")},
         "write": lambda: own.write(fd, b"abc"),

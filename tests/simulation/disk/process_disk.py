@@ -9,16 +9,14 @@ import errno
 import fcntl
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import Any, Final
 
 import pyarrow as pa
 
 from tests.simulation.disk.descriptors import WRITES, AnyPath, Buffer, Descriptors, Opened, text_of
 from tests.simulation.disk.entries import Entry, Listing
 from tests.simulation.disk.inodes import Change, Inode, Place, error, is_within
-
-if TYPE_CHECKING:
-    pass
 
 SHORT_WRITE: Final = "short write"
 """The kind of a fault that this module carries out: only half is written."""
@@ -29,7 +27,7 @@ class ProcessDisk(Descriptors):
 
     # Descriptors
 
-    def open(self, path: AnyPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    def open(self, path: AnyPath, /, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         with self._named("open", path):
             start = self._start(path, dir_fd)
             inode = self._made_or_found(text_of(path), flags, mode, start)
@@ -77,13 +75,17 @@ class ProcessDisk(Descriptors):
             offset = len(opened.inode.content)
         return self._write(opened, data, offset, fault)
 
-    def fsync(self, fd: int) -> None:
+    def fsync(self, fd: int, /) -> None:
         opened, _ = self._of("fsync", fd)
         if not opened.inode.is_kept() or opened.inode.unsynced:
             self._disk.refuse_if_read_only()
             self._disk.sync(opened.inode)
 
-    def fstat(self, fd: int) -> os.stat_result:
+    def begin_to_store(self, fd: int, /) -> None:
+        with suppress(OSError):
+            self._of("begin_to_store", fd)
+
+    def fstat(self, fd: int, /) -> os.stat_result:
         return self._of("fstat", fd)[0].inode.status()
 
     def flock(self, fd: int, operation: int, /) -> None:
@@ -116,15 +118,15 @@ class ProcessDisk(Descriptors):
         with self._named("stat", path):
             return self._disk.tree.find(text_of(path), self._start(path, dir_fd), follow=follow_symlinks).status()
 
-    def lstat(self, path: AnyPath, *, dir_fd: int | None = None) -> os.stat_result:
+    def lstat(self, path: AnyPath, /, *, dir_fd: int | None = None) -> os.stat_result:
         with self._named("lstat", path):
             return self._disk.tree.find(text_of(path), self._start(path, dir_fd), follow=False).status()
 
-    def listdir(self, path: AnyPath | int) -> list[str]:
+    def listdir(self, path: AnyPath | int, /) -> list[str]:
         folder, _, _ = self._listed("listdir", path)
         return [name for name, _ in self._disk.in_order(folder)]
 
-    def scandir(self, path: AnyPath | int) -> Listing:
+    def scandir(self, path: AnyPath | int, /) -> Listing:
         folder, above, number = self._listed("scandir", path)
 
         def status(name: str, follow: bool) -> os.stat_result:
@@ -134,14 +136,14 @@ class ProcessDisk(Descriptors):
 
     # Names
 
-    def mkdir(self, path: AnyPath, mode: int = 0o777) -> None:
+    def mkdir(self, path: AnyPath, /, mode: int = 0o777) -> None:
         with self._named("mkdir", path):
             place = self._disk.tree.place(text_of(path))
             if place.is_special or place.inode() is not None:
                 raise error(errno.EEXIST)
             self._make(place, stat.S_IFDIR | mode & 0o1777 & ~self._disk.umask, f"mkdir {path}")
 
-    def rmdir(self, path: AnyPath) -> None:
+    def rmdir(self, path: AnyPath, /) -> None:
         with self._named("rmdir", path):
             place = self._disk.tree.place(text_of(path))
             if place.is_special:
@@ -153,7 +155,7 @@ class ProcessDisk(Descriptors):
                 raise error(errno.ENOTEMPTY)
             self._disk.change(f"rmdir {path}", Change(place.folder, place.name, None))
 
-    def unlink(self, path: AnyPath) -> None:
+    def unlink(self, path: AnyPath, /) -> None:
         with self._named("unlink", path):
             place = self._disk.tree.place(text_of(path))
             if place.is_special:
@@ -165,7 +167,7 @@ class ProcessDisk(Descriptors):
                 raise error(errno.ENOTDIR)
             self._disk.change(f"unlink {path}", Change(place.folder, place.name, None))
 
-    def replace(self, source: AnyPath, target: AnyPath) -> None:
+    def replace(self, source: AnyPath, target: AnyPath, /) -> None:
         with self._named("replace", source, target):
             here, there = self._two_places(source, target)
             moved, replaced = self._changeable(here), there.inode()
@@ -180,7 +182,7 @@ class ProcessDisk(Descriptors):
             away = Change(here.folder, here.name, None, moved)
             self._disk.change(f"replace {source} {target}", away, Change(there.folder, there.name, moved))
 
-    def link(self, source: AnyPath, target: AnyPath) -> None:
+    def link(self, source: AnyPath, target: AnyPath, /) -> None:
         with self._named("link", source, target):
             found = self._disk.tree.find(text_of(source), follow=False)
             place = self._disk.tree.place(text_of(target))
@@ -194,7 +196,7 @@ class ProcessDisk(Descriptors):
             _refuse_gone(place.folder)
             self._disk.change(f"link {source} {target}", Change(place.folder, place.name, found))
 
-    def exchange(self, one: AnyPath, other: AnyPath) -> None:
+    def exchange(self, one: AnyPath, other: AnyPath, /) -> None:
         with self._named("exchange", other):
             here, there = self._two_places(one, other)
             if not self._disk.traits.can_exchange:
@@ -210,28 +212,28 @@ class ProcessDisk(Descriptors):
 
     # Times and rights
 
-    def utime(self, path: AnyPath | int, *, ns: tuple[int, int]) -> None:
+    def utime(self, path: AnyPath | int, /, *, ns: tuple[int, int]) -> None:
         try:
             inode = self._meta("utime", path)
         except OSError as found:  # the only function of ``os`` whose errors name no file
             raise error(found.errno or 0) from None
         inode.accessed, inode.modified = map(self._disk.cut, ns)
 
-    def chmod(self, path: AnyPath, mode: int) -> None:
+    def chmod(self, path: AnyPath | int, /, mode: int) -> None:
         inode = self._meta("chmod", path)
         inode.mode = stat.S_IFMT(inode.mode) | mode & 0o7777
 
-    def chown(self, path: AnyPath, user: int, group: int, *, follow_symlinks: bool = True) -> None:
+    def chown(self, path: AnyPath | int, /, uid: int, gid: int, *, follow_symlinks: bool = True) -> None:
         inode = self._meta("chown", path, follow_symlinks)
-        inode.user = inode.user if user == -1 else user
-        inode.group = inode.group if group == -1 else group
+        inode.user = inode.user if uid == -1 else uid
+        inode.group = inode.group if gid == -1 else gid
 
     # Whole files
 
-    def opened(self, path: str) -> pa.NativeFile:
+    def opened(self, path: str, /) -> pa.NativeFile:
         return pa.BufferReader(pa.py_buffer(self._whole("opened", path)))
 
-    def mapped(self, path: str) -> pa.Buffer:
+    def mapped(self, path: str, /) -> pa.Buffer:
         return pa.py_buffer(self._whole("mapped", path))
 
     def _whole(self, kind: str, path: str) -> bytes:
