@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -251,6 +252,18 @@ def test_both_disks_answer_the_same(quick_folder: Path, calls: list[tuple[Any, .
         assert model.seen() == real.seen()
     finally:
         real.ends()
+
+
+def test_a_lock_that_cannot_be_exchanged_for_one_of_the_other_kind_is_lost(quick_folder: Path) -> None:
+    opened = ("open", "a", os.O_RDWR | os.O_CREAT)
+    shared, alone = fcntl.LOCK_SH | fcntl.LOCK_NB, fcntl.LOCK_EX | fcntl.LOCK_NB
+    calls = [opened, opened, ("flock", 0, shared), ("flock", 1, shared), ("flock", 0, alone), ("flock", 1, alone)]
+    refused = ("BlockingIOError", errno.EAGAIN, [None, None])
+    for driver in (modelled()[1], real_one(quick_folder)[0]):
+        assert [driver.does(call) for call in calls] == ["opened", "opened", None, None, refused, None]
+        assert driver.does(("flock", 0, shared)) == refused
+        assert [driver.does(("close", 1)), driver.does(("flock", 0, shared))] == [None, None]
+        driver.ends()
 
 
 def test_the_modelled_disk_has_each_call_of_the_port() -> None:

@@ -85,7 +85,8 @@ def test_a_removal_is_undone_if_the_folder_is_not_synced() -> None:
 
 def test_what_is_written_and_not_synced_is_dropped_torn_zeroed_or_flipped() -> None:
     def write_only(disk: ModelledDisk) -> None:
-        write(disk, "day", sync=False)
+        write(disk, "day", CONTENT[:50], sync=False)
+        write(disk, "day", CONTENT[50:], os.O_WRONLY | os.O_APPEND, sync=False)
         sync_folder(disk)
 
     found = contents(write_only, "day")
@@ -108,15 +109,38 @@ def test_an_append_is_torn_only_behind_what_was_synced() -> None:
     assert {CONTENT, CONTENT + b"more lines"} < found
 
 
-def test_bytes_that_are_overwritten_in_place_are_the_old_or_the_new_ones_and_no_others_change() -> None:
+def test_of_a_file_that_is_written_to_in_two_places_no_other_byte_changes() -> None:
     def overwrite(disk: ModelledDisk) -> None:
         stored(disk)
         fd = disk.outside.open(f"{PLACE}/day", os.O_WRONLY)
         disk.outside.pwrite(fd, b"XXXX", 10)
+        disk.outside.pwrite(fd, b"YYYY", 30)
 
-    for each in contents(overwrite, "day"):
-        assert each is not None
-        assert each[:10] + each[14:] == CONTENT[:10] + CONTENT[14:]
+    found = [each or b"" for each in contents(overwrite, "day")]
+    assert {each[:10] + each[14:30] + each[34:] for each in found} == {CONTENT[:10] + CONTENT[14:30] + CONTENT[34:]}
+    assert {(b"XXXX", CONTENT[30:34]), (bytes(4), bytes(4)), (b"XXXX", b"YYYY")} <= {
+        (e[10:14], e[30:34]) for e in found
+    }
+    assert any(each[10:14] not in (b"XXXX", bytes(4), CONTENT[10:14]) for each in found)
+
+
+def test_a_bit_that_rotted_stays_wrong_when_what_was_written_since_is_lost() -> None:
+    def rot_and_append(disk: ModelledDisk) -> None:
+        stored(disk)
+        disk.rot(f"{PLACE}/day", 0)
+        write(disk, "day", b"more", os.O_WRONLY | os.O_APPEND, sync=False)
+
+    assert {each and each[0] for each in contents(rot_and_append, "day")} == {CONTENT[0] ^ 1}
+
+
+def test_a_file_that_was_cut_is_the_old_one_or_empty_or_has_a_part_of_its_new_content() -> None:
+    def cut(disk: ModelledDisk, content: bytes) -> None:
+        stored(disk)
+        write(disk, "day", content, os.O_WRONLY | os.O_TRUNC, sync=False)
+
+    assert contents(lambda disk: cut(disk, b""), "day") == {CONTENT, b""}
+    found = contents(lambda disk: cut(disk, b"new"), "day")
+    assert {CONTENT, b"new", bytes(3)} <= found
 
 
 def test_a_time_that_was_set_after_the_last_sync_may_be_the_old_one() -> None:
@@ -152,6 +176,28 @@ def there(disk: ModelledDisk) -> tuple[str, ...]:
 
 def test_an_ordered_disk_keeps_no_later_change_without_the_earlier_ones() -> None:
     assert {there(after(two_files, loss, ordered=True)) for loss in LOSSES} == {(), ("first",), ("first", "second")}
+
+
+def test_to_sync_a_folder_of_an_ordered_disk_keeps_all_that_was_done_before() -> None:
+    def sync_the_last(disk: ModelledDisk) -> None:
+        disk.outside.mkdir(f"{PLACE}/folder")
+        sync_folder(disk)
+        write(disk, "first")
+        write(disk, "folder/second")
+        sync_folder(disk, "folder")
+
+    assert {there(after(sync_the_last, loss, ordered=True)) for loss in LOSSES} == {("first", "second")}
+    assert {there(after(sync_the_last, loss)) for loss in LOSSES} == {("second",), ("first", "second")}
+
+
+def test_what_a_power_loss_takes_is_free_again() -> None:
+    for loss in LOSSES[:20]:
+        disk = new_disk()
+        disk.space, disk.inodes = 1000, 10
+        write(disk, "day", sync=False)
+        disk.lose_power(Random(loss))
+        assert disk.space == 1000 - sum(map(len, disk.files().values()))
+        assert disk.inodes == 10 - len(disk.files())
 
 
 def test_a_disk_that_reorders_may_keep_the_later_change_alone() -> None:

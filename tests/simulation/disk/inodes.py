@@ -39,9 +39,10 @@ class Kept(NamedTuple):
 class Inode:
     """A file, a folder or a symbolic link.
 
-    ``entries`` are those of a folder, None of others; ``target`` is that of a link. ``dirty`` is the first and the last
-    byte that was written since the last sync. ``backing`` is the real file of a database, which has the content then.
-    ``durable`` and ``unsynced`` are of a folder: the entries that are safe, and what was done to them since.
+    ``entries`` are those of a folder, None of others; ``target`` is that of a link. ``dirty`` are the parts that were
+    written since the last sync, each from a byte to another one, exclusive. ``backing`` is the real file of a database,
+    which has the content then. ``durable`` and ``unsynced`` are of a folder: the entries that are safe, and what was
+    done to them since.
     """
 
     __slots__ = (
@@ -54,7 +55,7 @@ class Inode:
         self.accessed = self.modified = self.changed = now
         self.content, self.target, self.opened = bytearray(), "", 0
         self.backing: Path | None = None
-        self.dirty: tuple[int, int] | None = None
+        self.dirty: list[tuple[int, int]] = []
         self.names: dict[tuple[Inode, str], None] = {}
         self.entries: dict[str, Inode] | None = {} if stat.S_ISDIR(mode) else None
         self.durable: dict[str, Inode] = {}
@@ -101,12 +102,14 @@ class Inode:
         if lacking > 0:
             self.content += bytes(lacking)
         self.content[offset:end] = data
-        self.dirty = (min(first, self.dirty[0]), max(end, self.dirty[1])) if self.dirty else (first, end)
+        if self.dirty and self.dirty[-1][1] == first:
+            first, _ = self.dirty.pop()
+        self.dirty.append((first, end))
         self.modified = self.changed = now
 
     def cut(self, now: int) -> None:
         """Remove the whole content."""
-        self.dirty = (0, max(len(self.content), len(self.kept.content)))
+        self.dirty = [(0, max(len(self.content), len(self.kept.content)))]
         self.content.clear()
         self.modified = self.changed = now
 
@@ -116,10 +119,10 @@ class Inode:
     def is_kept(self) -> bool:
         """Return whether nothing of it is unsynced."""
         meta = (self.mode, self.user, self.group, self.accessed, self.modified)
-        return self.dirty is None and meta == self.kept[1:]
+        return not self.dirty and meta == self.kept[1:]
 
     def keep(self) -> None:
-        self.kept, self.dirty = self.now_kept(), None
+        self.kept, self.dirty = self.now_kept(), []
 
     def links(self) -> int:
         """Return how many names it has. A folder is named by itself and by each folder in it too."""
@@ -152,12 +155,11 @@ ROOT: Final = 2
 
 
 class Change(NamedTuple):
-    """One entry of a folder becomes ``new``; None: it goes, if it is ``former`` or if that is None."""
+    """One entry of a folder becomes ``new``; None: it goes."""
 
     folder: Inode
     name: str
     new: Inode | None
-    former: Inode | None = None
 
 
 class Operation:
@@ -169,14 +171,13 @@ class Operation:
         self.number, self.words, self.changes = number, words, changes
 
     def make_durable(self) -> None:
-        for folder, name, new, former in self.changes:
-            found = folder.durable.get(name)
-            if new is not None:
+        for folder, name, new in self.changes:
+            if new is None:
+                folder.durable.pop(name, None)
+            else:
                 _leave_former_place(new)
                 folder.durable[name] = new
                 new.durable_place = (folder, name) if new.entries is not None else None
-            elif found is not None and former in (None, found):
-                del folder.durable[name]
 
 
 def _leave_former_place(inode: Inode) -> None:

@@ -78,10 +78,12 @@ class ModelledDisk:
     def rot(self, path: str, bit: int) -> None:
         """Flip one bit of a file, as damage does: for ever, and without a change of its times."""
         inode = self.tree.find(path)
+        if not inode.content:
+            return
         at, mask = bit // 8 % len(inode.content), 1 << bit % 8
         inode.content[at] ^= mask
         kept = bytearray(inode.kept.content)
-        if at < len(kept) and inode.dirty is None:
+        if at < len(kept) and not inode.dirty:
             kept[at] ^= mask
             inode.kept = inode.kept._replace(content=bytes(kept))
         self.has_written(inode)
@@ -183,7 +185,7 @@ class ModelledDisk:
         """Change entries of folders in one step, which one power loss keeps or loses."""
         now, replaced = self.now(), list[Inode]()
         before = self._watching.names_of(changes) if self._watching else {}
-        for folder, name, new, _ in changes:
+        for folder, name, new in changes:
             assert folder.entries is not None
             if (old := folder.entries.pop(name, None)) is not None:
                 del old.names[folder, name]

@@ -63,35 +63,42 @@ class Loss:
     def _settle_one(self, path: str, inode: Inode) -> None:
         if inode.is_kept():
             return
-        if inode.dirty is not None and inode.backing is None:
+        if inode.dirty and inode.backing is None:
             happens = self._draw.choice((self._old, self._new, self._torn, self._zeros, self._flipped))
-            self._lost.append(f"content of {path}: {happens(inode, *inode.dirty)}")
+            self._lost.append(f"content of {path}: {happens(inode)}")
         if self._draw.random() < 0.5 and inode.kept[1:] != inode.now_kept()[1:]:
             _, inode.mode, inode.user, inode.group, inode.accessed, inode.modified = inode.kept
             self._lost.append(f"mode and times of {path}")
         inode.keep()
 
-    def _old(self, inode: Inode, _: int, __: int) -> str:
+    def _old(self, inode: Inode) -> str:
         inode.content = bytearray(inode.kept.content)
         return "as it was synced"
 
-    def _new(self, _: Inode, __: int, ___: int) -> str:
+    def _new(self, _: Inode) -> str:
         return "nothing was lost"
 
-    def _torn(self, inode: Inode, first: int, end: int) -> str:
-        at = self._draw.randint(first, max(first, min(end, len(inode.content))))
+    def _torn(self, inode: Inode) -> str:
+        parts = _written(inode) or [(len(inode.content), len(inode.content))]
+        at = self._draw.randint(min(first for first, _ in parts), max(end for _, end in parts))
         inode.content[at:] = inode.kept.content[at:]
         return f"torn after {at} bytes"
 
-    def _zeros(self, inode: Inode, first: int, end: int) -> str:
-        end = min(end, len(inode.content))
-        inode.content[first:end] = bytes(max(0, end - first))
-        return f"zeros from {first} to {end}"
+    def _zeros(self, inode: Inode) -> str:
+        for first, end in _written(inode):
+            inode.content[first:end] = bytes(end - first)
+        return "zeros in the place of what was written"
 
-    def _flipped(self, inode: Inode, first: int, end: int) -> str:
-        end = min(end, len(inode.content))
-        if first >= end:
+    def _flipped(self, inode: Inode) -> str:
+        if not (parts := _written(inode)):
             return "nothing was lost"
+        first, end = self._draw.choice(parts)
         bit = self._draw.randrange(first * 8, end * 8)
         inode.content[bit // 8] ^= 1 << bit % 8
         return f"bit {bit} is wrong"
+
+
+def _written(inode: Inode) -> list[tuple[int, int]]:
+    """Return the unsynced parts that the content still has: it may have been cut."""
+    size = len(inode.content)
+    return [(first, min(end, size)) for first, end in inode.dirty if first < size]

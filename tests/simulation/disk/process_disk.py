@@ -179,8 +179,8 @@ class ProcessDisk(Descriptors):
                 return
             if replaced is not None:
                 _refuse_to_replace(replaced, moved, here)
-            away = Change(here.folder, here.name, None, moved)
-            self._disk.change(f"replace {source} {target}", away, Change(there.folder, there.name, moved))
+            changes = Change(here.folder, here.name, None), Change(there.folder, there.name, moved)
+            self._disk.change(f"replace {source} {target}", *changes)
 
     def link(self, source: AnyPath, target: AnyPath, /) -> None:
         with self._named("link", source, target):

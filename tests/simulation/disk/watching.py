@@ -39,7 +39,7 @@ class Watching:
     def names_of(self, changes: Sequence[Change]) -> dict[str, Inode]:
         """Return the files that have the names which are about to change, or are in a folder that has one."""
         found = dict[str, Inode]()
-        for folder, name, _, _ in changes:
+        for folder, name, _ in changes:
             for path, inode in _entry(folder, name):
                 found |= files_in(inode, path)
         return found
