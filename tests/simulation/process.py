@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from tests.simulation.scheduler import Killed, Scheduler
 from tests.simulation.story import Fault
 
@@ -65,12 +66,21 @@ class Process:
         self.started = int(scheduler.now * 100)
         self.clock = ProcessClock(self, start, skew)
         self.dead = self.was_killed = False
+        self._machine: Machine | None = None
         self.faults: list[Fault] = []
         self.happened: list[Fault] = []
         self.calls: Counter[str] = Counter()
         self.on_stop: Callable[[], None] = lambda: None
         self.at_death: list[Callable[[Process], None]] = []
         self.resumes: float = 0.0
+
+    def runs_on(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def machine(self) -> Machine:
+        """Return the machine that it runs on. Raises ``AssertionError`` if it runs on none."""
+        assert self._machine is not None
+        return self._machine
 
     def with_faults(self, faults: Sequence[Fault]) -> Process:
         self.faults = list(faults)
