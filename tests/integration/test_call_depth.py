@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 import marketpipe
 from marketpipe.config import Credentials
 from marketpipe.pipeline import Pipeline
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk
 from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.pipeline_ring import config
 
@@ -78,7 +79,7 @@ def frames(monkeypatch: pytest.MonkeyPatch) -> OwnFrames:
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", submitted)
     monkeypatch.setattr(httpx.Client, "send", sent)
-    monkeypatch.setattr(os, "write", written)
+    monkeypatch.setattr(RealDisk, "write", staticmethod(written))
     return watched
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from attrs import define, field
+from attrs import Factory, define, field
 
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -17,6 +17,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.storage.domain.compaction import CompactedMonth
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import AggregationReport
@@ -61,7 +62,8 @@ class StoreOnDisk:
     root: Path
     identity: DatasetIdentity = IDENTITY
     compression: str = "zstd"
-    files: DurableFiles = field(factory=DurableFiles)
+    machine: Machine = field(default=HERE, kw_only=True)
+    files: DurableFiles = field(default=Factory(lambda store: DurableFiles(machine=store.machine), takes_self=True))
     register: VersionRegister = field(factory=NothingRecorded)
     clock: FakeClock = field(factory=FakeClock)
     closing_auction: int | None = None

@@ -20,6 +20,9 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath
+from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk
 from marketpipe.storage.domain.data_partition import Revision
 from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, VersionIndex
 from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
@@ -317,29 +320,30 @@ def test_an_index_that_is_a_link_to_nowhere_is_replaced(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def refusing_the_index(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    opened = os.open
+class RefusingTheIndex(RealDisk):
+    """A disk on which no version index can be opened to be written, until ``code`` is 0."""
 
-    def refuse(path: str | Path, *rest: int, **within: int | None) -> int:
-        if "known_since" in str(path):
-            raise OSError(code, os.strerror(code), str(path))
-        return opened(path, *rest, **within)
+    def __init__(self, code: int) -> None:
+        self.code = code
 
-    monkeypatch.setattr(os, "open", refuse)
+    def open(self, path: AnyPath, /, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if self.code and flags & (os.O_WRONLY | os.O_RDWR) and "known_since" in str(path):
+            raise OSError(self.code, os.strerror(self.code), str(path))
+        return os.open(path, flags, mode, dir_fd=dir_fd)
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
 def test_an_index_that_may_not_be_written_holds_up_no_bars(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: int
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
-    store = StoreOnDisk(tmp_path)
+    disk = RefusingTheIndex(code)
+    store = StoreOnDisk(tmp_path, machine=Machine(disk))
     partitions = store.partitions
-    with monkeypatch.context() as patched:
-        refusing_the_index(patched, code)
-        for price in (100.0, 200.0):
-            (result,) = partitions.store(columnar((AAPL, [at(0, price)])), NOTHING)
-            assert result.error is None
-            store.clock.advance(60)
+    for price in (100.0, 200.0):
+        (result,) = partitions.store(columnar((AAPL, [at(0, price)])), NOTHING)
+        assert result.error is None
+        store.clock.advance(60)
+    disk.code = 0
 
     assert opens(store, None) == [200.0]
     (record,) = caplog.records
@@ -351,13 +355,10 @@ def test_an_index_that_may_not_be_written_holds_up_no_bars(
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_an_index_without_space_fails_as_a_file_of_bars_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
-) -> None:
-    store = StoreOnDisk(tmp_path)
+def test_an_index_without_space_fails_as_a_file_of_bars_does(tmp_path: Path, exists: bool) -> None:
     if exists:
-        store.keep((AAPL, [at(0)]))
-    refusing_the_index(monkeypatch, errno.ENOSPC)
+        StoreOnDisk(tmp_path).keep((AAPL, [at(0)]))
+    store = StoreOnDisk(tmp_path, machine=Machine(RefusingTheIndex(errno.ENOSPC)))
 
     with pytest.raises(StorageError, match="No space left"):
         store.keep((AAPL, [at(1)]))

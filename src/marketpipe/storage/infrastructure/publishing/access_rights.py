@@ -9,6 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
+
 ACCESS_LISTS: Final = ("system.posix_acl_access", "system.posix_acl_default")
 """The attributes in which Linux keeps what ``setfacl`` grants; only a folder has the second one."""
 
@@ -22,37 +25,37 @@ class AccessRights(NamedTuple):
     lists: Mapping[str, bytes]
 
 
-def rights_of(path: Path) -> AccessRights:
+def rights_of(path: Path, disk: Disk = REAL_DISK) -> AccessRights:
     """Return the rights of a file or folder; of a link its own. Raises ``OSError``."""
-    found = os.lstat(path)
+    found = disk.lstat(path)
     return AccessRights(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), _access_lists(path))
 
 
-def give_rights(new: Path, former: AccessRights) -> None:
+def give_rights(new: Path, former: AccessRights, disk: Disk = REAL_DISK) -> None:
     """Give a new file or folder the rights of a former one, durably. Raises ``OSError``.
 
     An owner or a group that this process may not give is left out; then the group of the new one has no more rights
     than others, and access lists are not kept.
     """
-    found, mode = rights_of(new), former.mode
+    found, mode = rights_of(new, disk), former.mode
     if found == former:
         return
     if found.owner != former.owner:
         with suppress(PermissionError):
-            os.chown(new, former.owner, -1, follow_symlinks=False)
+            disk.chown(new, former.owner, -1, follow_symlinks=False)
     if found.group != former.group:
         with suppress(PermissionError):
-            os.chown(new, -1, former.group, follow_symlinks=False)
-    has_group = os.lstat(new).st_gid == former.group
+            disk.chown(new, -1, former.group, follow_symlinks=False)
+    has_group = disk.lstat(new).st_gid == former.group
     if not has_group:
         mode = mode & ~(stat.S_IRWXG | stat.S_ISGID) | (mode & stat.S_IRWXO) << 3
     _set_access_lists(new, found.lists, former.lists if has_group else {})
-    os.chmod(new, mode)
-    descriptor = os.open(new, os.O_RDONLY | os.O_NOFOLLOW)
+    disk.chmod(new, mode)
+    descriptor = disk.open(new, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        os.fsync(descriptor)
+        disk.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        disk.close(descriptor)
 
 
 def _access_lists(path: Path) -> Mapping[str, bytes]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from itertools import chain, takewhile
 from pathlib import Path
@@ -21,12 +20,22 @@ from typing import Final, ParamSpec, TypeVar
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import ABSENT
+from marketpipe.shared_kernel.infrastructure.machine.disk import (
+    Disk,
+    exists,
+    is_folder,
+    is_link,
+    make_folders,
+    read_bytes,
+    remove,
+)
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.infrastructure.publishing.digest_recorder import NothingRecorded, Recorder
 from marketpipe.storage.infrastructure.publishing.staged_files import (
     Naming,
     NewFile,
     StagedFile,
-    unlink,
     write_and_sync,
 )
 from marketpipe.storage.infrastructure.publishing.temporary_files import WriterLock, sweep
@@ -57,16 +66,18 @@ class DurableFiles:
         roots: Collection[Path] = (),
         recorder: Recorder | None = None,
         on_synced: Callable[[int], None] = lambda _: None,
+        machine: Machine = HERE,
     ) -> None:
         """``executor`` writes and syncs files: a disk commits many that wait together as quickly as one.
 
         Below the ``roots`` no link is followed, or files would be written, replaced and removed outside of the store.
         ``recorder`` records what is published; None for what belongs to no store. ``on_synced`` is called with the
-        number of files that were published, each synced.
+        number of files that were published, each synced. ``machine`` is the one that the files are on.
         """
+        self._machine, self._disk = machine, machine.disk
         self._recorder, self._on_synced = recorder or NothingRecorded(), on_synced
-        self._lock, self._known, self._executor = threading.Lock(), set[Path](), executor or SameThread()
-        self._roots, self._writing = frozenset(roots), WriterLock()
+        self._lock, self._known, self._executor = machine.threads.lock(), set[Path](), executor or SameThread()
+        self._roots, self._writing = frozenset(roots), WriterLock(machine)
         self._unsynced = Counter[Path]()
 
     def publish(self, contents: Mapping[Path, bytes], modified_ns: int | None = None) -> None:
@@ -85,7 +96,7 @@ class DurableFiles:
         Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
         """
         with self._new_folders() as prepare, _translated():
-            group = FileGroup(prepare, self._executor, self._refuse_links, self._recorder)
+            group = FileGroup(prepare, self._executor, self._refuse_links, self._recorder, self._machine)
             try:
                 yield group
                 group.publish()
@@ -106,10 +117,10 @@ class DurableFiles:
             folders = {name.parent for name in second_names.values()}
             above = {parent for folder in folders for parent in prepare(folder)}
             kept = [(path, name) for path, name in second_names.items() if self._recorder.records(name)]
-            digests = {name: _sha256(path.read_bytes()) for path, name in kept}
+            digests = {name: _sha256(read_bytes(self._disk, path)) for path, name in kept}
             undo.enter_context(self._recorder.recorded(digests))
             for path, name in second_names.items():
-                _link_or_copy(path, name, undo)
+                _link_or_copy(path, name, undo, self._machine)
             self._sync(folders | above)
 
     def confirm(self, paths: Collection[Path]) -> None:
@@ -125,7 +136,7 @@ class DurableFiles:
         with _translated(path):
             self._refuse_links(path.parent)
             with self._recorder.recorded({path: ABSENT} if self._recorder.records(path) else {}):
-                path.unlink(missing_ok=True)
+                remove(self._disk, path)
 
     def announce(self, folder: Path) -> None:
         """Show other processes that files are staged below the root of this folder, until ``close``.
@@ -146,14 +157,14 @@ class DurableFiles:
         for place in chain((folder,), folder.parents) if self._roots else ():
             if place in self._roots:
                 return place
-            if place.is_symlink():
+            if is_link(self._disk, place):
                 raise OSError(errno.ELOOP, "it is a link, and no link below a store's folders is followed", str(place))
         return None
 
     def _sync(self, folders: Collection[Path]) -> None:
         """Sync folders in any order; none is being synced any more when this returns or raises."""
-        futures = [self._executor.submit(sync_folder, folder) for folder in folders]
-        wait(futures)
+        futures = [self._executor.submit(sync_folder, folder, self._disk) for folder in folders]
+        self._machine.threads.wait(futures)
         for future in futures:
             future.result()
 
@@ -169,7 +180,8 @@ class DurableFiles:
         def prepare(folder: Path) -> Collection[Path]:
             root = self._refuse_links(folder)
             with self._lock:
-                above = [] if folder in self._known and folder.is_dir() else _make_folder(folder, root)
+                is_known = folder in self._known and is_folder(self._disk, folder)
+                above = [] if is_known else _make_folder(folder, root, self._machine)
                 if root is not None:
                     self._writing.hold(root)
                 made.extend(above)
@@ -208,9 +220,11 @@ class FileGroup:
         executor: Executor,
         refuse_links: Callable[[Path], object],
         recorder: Recorder,
+        machine: Machine = HERE,
     ) -> None:
         """``prepare`` makes a folder, and returns the others that have to be synced for it; both raise ``OSError``."""
         self._prepare, self._executor, self._refuse_links = prepare, executor, refuse_links
+        self._machine, self._disk = machine, machine.disk
         self._recorder, self._digests = recorder, dict[Path, str]()
         self._next, self._size = list[NewFile](), 0
         self._coming: list[Future[Sequence[StagedFile]]] = []
@@ -235,7 +249,7 @@ class FileGroup:
         self._size += len(content)
         if self._size >= TOGETHER_BYTES or len(self._next) == TOGETHER_FILES:
             files, self._next, self._size = self._next, [], 0
-            self._coming.append(self._executor.submit(write_and_sync, files))
+            self._coming.append(self._executor.submit(write_and_sync, files, self._machine))
 
     def append(self, path: Path, lines: bytes, first_lines: Callable[[], bytes]) -> None:
         """Add lines to a text file at once, in one write: other processes may append to it at the same time.
@@ -246,26 +260,26 @@ class FileGroup:
         """
         self._refuse_links(path.parent)
         try:
-            appended = _append(path, lines)
+            appended = _append(self._disk, path, lines)
         except FileNotFoundError:
             # The folders are synced all the same: files in them that have to be durable may be added later.
             self.folders.update(self._prepare(path.parent))
-            appended = _append(path, first_lines() + lines, os.O_CREAT)
+            appended = _append(self._disk, path, first_lines() + lines, os.O_CREAT)
         except OSError as error:
             if error.errno not in NOT_IN_PLACE:
                 raise
             appended = False
         if not appended:
             self.folders.update([*self._prepare(path.parent), path.parent])
-            file = NewFile(path, _content_or(first_lines, path) + lines)
+            file = NewFile(path, _content_or(self._disk, first_lines, path) + lines)
             # Written at once: an error of a file that was added would be an error of the whole group.
-            self._coming.append(SameThread().submit(write_and_sync, [file]))
+            self._coming.append(SameThread().submit(write_and_sync, [file], self._machine))
 
     def publish(self) -> None:
         """Put all files in their places, none before all are durable. Does nothing if repeated. Raises ``OSError``."""
         if self._next:
             files, self._next, self._size = self._next, [], 0
-            self._coming.append(self._executor.submit(write_and_sync, files))
+            self._coming.append(self._executor.submit(write_and_sync, files, self._machine))
         staged_files = [staged for coming in self._coming for staged in coming.result()]
         with self._recorder.recorded(self._digests):
             for staged in staged_files:
@@ -276,66 +290,68 @@ class FileGroup:
 
     def discard(self) -> None:
         """Remove the files that are not published."""
-        wait(self._coming)
+        self._machine.threads.wait(self._coming)
         for coming in self._coming:
             if coming.done() and coming.exception() is None:
                 for staged in coming.result():
-                    unlink(staged.temporary)
+                    staged.discard()
 
 
-def _append(path: Path, lines: bytes, flags: int = 0) -> bool:
+def _append(disk: Disk, path: Path, lines: bytes, flags: int = 0) -> bool:
     """Return False, and write nothing, if the file has a second name: it would change under that name too."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | flags, 0o666)
+    descriptor = disk.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | flags, 0o666)
     with Naming(path):
         try:
-            found = os.fstat(descriptor)
+            found = disk.fstat(descriptor)
             if found.st_nlink > 1:
                 return False
             # A crash may have torn the last line; what is appended to it would be lost with it.
-            torn = found.st_size and os.pread(descriptor, 1, found.st_size - 1) != b"\n"
+            torn = found.st_size and disk.pread(descriptor, 1, found.st_size - 1) != b"\n"
             left = memoryview(b"\n" + lines if torn else lines)
             while left:
-                left = left[os.write(descriptor, left) :]
+                left = left[disk.write(descriptor, left) :]
         finally:
-            os.close(descriptor)
+            disk.close(descriptor)
     return True
 
 
-def _content_or(first_lines: Callable[[], bytes], path: Path) -> bytes:
+def _content_or(disk: Disk, first_lines: Callable[[], bytes], path: Path) -> bytes:
     """Return what a file has, up to the end of a line; ``first_lines`` if it is a symbolic link to nowhere."""
     try:
-        return path.read_bytes() + b"\n"
+        return read_bytes(disk, path) + b"\n"
     except FileNotFoundError:
         return first_lines()
 
 
-def _make_folder(folder: Path, root: Path | None) -> list[Path]:
+def _make_folder(folder: Path, root: Path | None, machine: Machine) -> list[Path]:
     """Make a folder and its parents. Return the folders with a new entry: unsynced, a crash could lose the branch."""
-    missing = list(takewhile(lambda place: not os.path.exists(place), chain((folder,), folder.parents)))
-    folder.mkdir(parents=True, exist_ok=True)
+    missing = list(takewhile(lambda place: not exists(machine.disk, place), chain((folder,), folder.parents)))
+    make_folders(machine.disk, folder)
     if folder not in missing:
-        sweep(folder, root)
+        sweep(folder, root, machine)
     return [made.parent for made in missing]
 
 
-def _link_or_copy(path: Path, name: Path, undo: ExitStack) -> None:
+def _link_or_copy(path: Path, name: Path, undo: ExitStack, machine: Machine) -> None:
     """If ``name`` is taken, a crash left it: it is the same file, or else the newer one replaces it."""
     try:
-        os.link(path, name)
+        machine.disk.link(path, name)
     except OSError as error:
         if error.errno not in NO_LINK:
             raise
-        (staged,) = write_and_sync([NewFile(name, path.read_bytes(), path.stat().st_mtime_ns)])
-        undo.callback(unlink, staged.temporary)
+        disk = machine.disk
+        (staged,) = write_and_sync([NewFile(name, read_bytes(disk, path), disk.stat(path).st_mtime_ns)], machine)
+        undo.callback(staged.discard)
         staged.publish()
 
 
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_folder(folder: Path, disk: Disk = REAL_DISK) -> None:
+    """Make the names in a folder durable. Raises ``OSError``."""
+    descriptor = disk.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        disk.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        disk.close(descriptor)
 
 
 @contextmanager

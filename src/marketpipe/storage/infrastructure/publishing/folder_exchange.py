@@ -7,8 +7,6 @@ files in hidden folders too. What a crash leaves there is no more than a copy.
 from __future__ import annotations
 
 import errno
-import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -18,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.shared_kernel.infrastructure.machine.real_disk import exchange_folders
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, make_folders, matching, remove_tree
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
 from marketpipe.storage.infrastructure.publishing.access_rights import give_rights, rights_of
 from marketpipe.storage.infrastructure.publishing.durable_files import (
@@ -54,14 +53,16 @@ class FolderExchange:
         staging: Path,
         executor: Executor | None = None,
         exchange: Callable[[Path, Path], None] | None = None,
+        machine: Machine = HERE,
     ) -> None:
         """The folders to replace are below ``data``. New ones are made in ``staging``, a root of the store on the same
         file system.
 
-        ``exchange`` is ``exchange_folders``, or what stands in for it.
+        ``exchange`` is that of the disk, or what stands in for it.
         """
         self._files, self._data, self._staging, self._executor = files, data, staging, executor or SameThread()
-        self._exchange, self._swept = exchange or exchange_folders, False
+        self._machine, self._disk = machine, machine.disk
+        self._exchange, self._swept = exchange or machine.disk.exchange, False
 
     def replace(
         self, folder: Path, files: Sequence[StoredDayFile], is_as_expected: Callable[[Path], bool]
@@ -79,7 +80,7 @@ class FolderExchange:
             try:
                 self._exchange(staged, folder)
             except OSError as error:
-                shutil.rmtree(above, ignore_errors=True)
+                remove_tree(self._disk, above)
                 if error.errno in UNSUPPORTED:
                     return Exchanged.UNSUPPORTED
                 raise
@@ -92,25 +93,25 @@ class FolderExchange:
                 if not kept:
                     self._exchange(staged, folder)
                 for parent in (folder.parent, staged.parent):  # before the former files are removed
-                    sync_folder(parent)
-            shutil.rmtree(above, ignore_errors=True)
+                    sync_folder(parent, self._disk)
+            remove_tree(self._disk, above)
             return Exchanged.DONE if kept else Exchanged.CHANGED_MEANWHILE
 
     def sweep(self) -> None:
         """Remove the copies that processes that are gone have left. ``replace`` does it once."""
         self._swept = True
-        for path in self._staging.glob(f".{STAGING}.*"):
-            if is_left_behind(path.name, self._staging):
-                remove_left_folder(path, self._data)
+        for path in matching(self._disk, self._staging, f".{STAGING}.*"):
+            if is_left_behind(path.name, self._staging, self._machine):
+                remove_left_folder(path, self._data, self._disk)
 
     def _staging_folder(self) -> Path:
         """Make a temporary folder, for one exchange."""
-        self._staging.mkdir(parents=True, exist_ok=True)
+        make_folders(self._disk, self._staging)
         self._files.announce(self._staging)
         if not self._swept:
             self.sweep()
-        above = self._staging / temporary_name(STAGING)
-        above.mkdir()
+        above = self._staging / temporary_name(STAGING, self._machine)
+        self._disk.mkdir(above)
         return above
 
     def _fill(self, staged: Path, above: Path, files: Sequence[StoredDayFile], former: Path) -> None:
@@ -120,25 +121,26 @@ class FolderExchange:
         than those of the process that made these.
         """
         try:
-            staged.mkdir(parents=True)
+            make_folders(self._disk, staged)
             new = [NewFile(staged / file.name, file.content, file.modified_ns) for file in files]
             parts = [new[start : start + TOGETHER_FILES] for start in range(0, len(new), TOGETHER_FILES)]
-            for written in [self._executor.submit(write_and_sync, part) for part in parts]:
+            for written in [self._executor.submit(write_and_sync, part, self._machine) for part in parts]:
                 for file in written.result():
                     file.publish()
-            if (first := _first_file(former)) is not None:
-                of_file = rights_of(first)
+            if (first := _first_file(former, self._disk)) is not None:
+                of_file = rights_of(first, self._disk)
                 for each in files:
-                    give_rights(staged / each.name, of_file)
-            give_rights(staged, rights_of(former))
-            sync_folder(staged)
+                    give_rights(staged / each.name, of_file, self._disk)
+            give_rights(staged, rights_of(former, self._disk), self._disk)
+            sync_folder(staged, self._disk)
         except OSError:
-            shutil.rmtree(above, ignore_errors=True)
+            remove_tree(self._disk, above)
             raise
 
 
-def _first_file(folder: Path) -> Path | None:
-    return next((path for path in sorted(folder.iterdir()) if stat.S_ISREG(os.lstat(path).st_mode)), None)
+def _first_file(folder: Path, disk: Disk) -> Path | None:
+    paths = (folder / name for name in sorted(disk.listdir(folder)))
+    return next((path for path in paths if stat.S_ISREG(disk.lstat(path).st_mode)), None)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Final
 
 from attrs import field, frozen
 
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, remove
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.infrastructure.publishing.temporary_files import temporary_name
 
 COARSE_STEPS_NS: Final = (0, 2_000_000_000, 4_000_000_000)
@@ -38,28 +40,34 @@ class StagedFile:
     path: Path
     temporary: str
     modified_ns: int
+    disk: Disk = field(default=REAL_DISK, repr=False, eq=False)
 
     def publish(self) -> None:
         """Give the file its name, and replace what has it. Raises ``OSError``."""
         with Naming(self.path):
-            os.replace(self.temporary, self.path)
+            self.disk.replace(self.temporary, self.path)
+
+    def discard(self) -> None:
+        """Remove the file unless it was published. Raises ``OSError``."""
+        remove(self.disk, self.temporary)
 
 
-def write_and_sync(files: Sequence[NewFile]) -> Sequence[StagedFile]:
+def write_and_sync(files: Sequence[NewFile], machine: Machine = HERE) -> Sequence[StagedFile]:
     """Write files under temporary names and make them durable. Raises ``OSError``; then none of them remains.
 
     All are written before the first is synced, and all are on their way to the disk by then: it commits them together.
     """
-    written, are_durable = list[_Written](), False
+    written, are_durable, disk = list[_Written](), False, machine.disk
     try:
         for file in files:
             folder, name = os.path.split(file.path)
-            temporary = f"{folder}/{temporary_name(name)}"
+            temporary = f"{folder}/{temporary_name(name, machine)}"
             with Naming(file.path):
-                written.append(_Written(file, temporary, descriptor := _new_file(temporary)))
-                written[-1].complete(os.write(descriptor, file.content))
+                descriptor = _new_file(temporary, disk)
+                written.append(_Written(file, temporary, descriptor, disk))
+                written[-1].complete(disk.write(descriptor, file.content))
         for each in written:
-            _begin_to_store(each.descriptor)
+            disk.begin_to_store(each.descriptor)  # or each of many syncs in a row would begin its own commit
         staged = [each.synced() for each in written]
         for each in written:
             each.close()
@@ -74,55 +82,43 @@ def write_and_sync(files: Sequence[NewFile]) -> Sequence[StagedFile]:
 class _Written:
     """A new file under its temporary name, open to be written and synced."""
 
-    __slots__ = ("_file", "_is_open", "_temporary", "descriptor")
+    __slots__ = ("_disk", "_file", "_is_open", "_temporary", "descriptor")
 
-    def __init__(self, file: NewFile, temporary: str, descriptor: int) -> None:
+    def __init__(self, file: NewFile, temporary: str, descriptor: int, disk: Disk) -> None:
+        self._disk = disk
         self._file, self._temporary, self.descriptor, self._is_open = file, temporary, descriptor, True
 
     def complete(self, count: int) -> None:
         """Write what the system left of the content after its first ``count`` bytes, and set the time."""
         content, modified_ns, taken = self._file.content, self._file.modified_ns, self._file.taken_times
+        disk = self._disk
         while count < len(content):
-            count += os.write(self.descriptor, memoryview(content)[count:])
+            count += disk.write(self.descriptor, memoryview(content)[count:])
         if modified_ns is not None:  # before the sync, or a crash could lose it
             for later_ns in COARSE_STEPS_NS:
-                os.utime(self.descriptor, ns=(modified_ns + later_ns, modified_ns + later_ns))
-                if not taken or os.fstat(self.descriptor).st_mtime_ns // 1000 not in taken:
+                disk.utime(self.descriptor, ns=(modified_ns + later_ns, modified_ns + later_ns))
+                if not taken or disk.fstat(self.descriptor).st_mtime_ns // 1000 not in taken:
                     break
 
     def synced(self) -> StagedFile:
         path, descriptor = self._file.path, self.descriptor
         with Naming(path):
-            os.fsync(descriptor)
-            return StagedFile(path, self._temporary, os.fstat(descriptor).st_mtime_ns)
+            self._disk.fsync(descriptor)
+            modified_ns = self._disk.fstat(descriptor).st_mtime_ns
+            return StagedFile(path, self._temporary, modified_ns, self._disk)
 
     def close(self) -> None:
         self._is_open = False  # also if it fails: by then another thread may have the number
         with Naming(self._file.path):
-            os.close(self.descriptor)
+            self._disk.close(self.descriptor)
 
     def discard(self) -> None:
         """Remove it, as far as that is possible: another error has been raised."""
         with suppress(OSError):
-            os.unlink(self._temporary)
+            self._disk.unlink(self._temporary)
         if self._is_open:
             with suppress(OSError):
                 self.close()
-
-
-def _begin_to_store(descriptor: int) -> None:
-    """Make the system write a file's pages to the disk now, without waiting for it, where it can be asked to.
-
-    The sync alone makes a file durable. Without this each of many syncs in a row would begin its own commit.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what is on its way stays in the cache
-
-
-def unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 class Naming:
@@ -144,11 +140,11 @@ class Naming:
             error.filename = str(self._path)
 
 
-def _new_file(path: str) -> int:
+def _new_file(path: str, disk: Disk) -> int:
     """Open a new file, never an existing one: in a folder that others may write to that may be a link elsewhere."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
-        return os.open(path, flags, 0o666)
+        return disk.open(path, flags, 0o666)
     except FileExistsError:
-        os.unlink(path)
-        return os.open(path, flags, 0o666)
+        disk.unlink(path)
+        return disk.open(path, flags, 0o666)

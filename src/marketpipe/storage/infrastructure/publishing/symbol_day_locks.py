@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
+from marketpipe.shared_kernel.infrastructure.machine.threads import REAL_THREADS, Threads
 
 
 class SymbolDayLocks:
     """Lets only one thread at a time read, merge and write a symbol-day."""
 
-    def __init__(self) -> None:
-        self._locked, self._changed = set[SymbolDay](), threading.Condition()
+    def __init__(self, threads: Threads = REAL_THREADS) -> None:
+        self._locked, self._changed = set[SymbolDay](), threads.condition()
 
     @contextmanager
     def locked(self, days: Iterable[SymbolDay]) -> Iterator[None]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk, exchange_folders
 from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
 from marketpipe.storage.infrastructure.publishing.access_rights import (
     ACCESS_LISTS,
@@ -20,7 +22,6 @@ from marketpipe.storage.infrastructure.publishing.durable_files import DurableFi
 from marketpipe.storage.infrastructure.publishing.folder_exchange import (
     Exchanged,
     FolderExchange,
-    exchange_folders,
 )
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_temporary
 
@@ -41,8 +42,10 @@ def made(root: Path) -> Path:
     return folder
 
 
-def exchange_in(root: Path, how: Callable[[Path, Path], None] = exchange_folders) -> FolderExchange:
-    return FolderExchange(DurableFiles(), root / "data", root / "staging", None, how)
+def exchange_in(
+    root: Path, how: Callable[[Path, Path], None] = exchange_folders, machine: Machine = HERE
+) -> FolderExchange:
+    return FolderExchange(DurableFiles(), root / "data", root / "staging", None, how, machine)
 
 
 def test_the_files_of_a_folder_are_replaced_and_the_former_ones_removed(tmp_path: Path) -> None:
@@ -115,21 +118,20 @@ def test_a_system_without_the_call_cannot_exchange_folders(tmp_path: Path) -> No
 
 
 def test_the_new_files_are_synced_before_the_exchange_and_both_folders_before_the_former_files_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     folder, steps = made(tmp_path), list[str]()
-    sync = os.fsync
 
-    def synced(descriptor: int) -> None:
-        steps.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name.partition('.tmp')[0]}")
-        sync(descriptor)
+    class Watched(RealDisk):
+        def fsync(self, fd: int, /) -> None:
+            steps.append(f"sync {Path(os.readlink(f'/proc/self/fd/{fd}')).name.partition('.tmp')[0]}")
+            os.fsync(fd)
 
     def exchange(one: Path, other: Path) -> None:
         steps.append("exchange")
         exchange_folders(one, other)
 
-    monkeypatch.setattr(os, "fsync", synced)
-    exchange_in(tmp_path, exchange).replace(folder, NEW, lambda _: not steps.append("kept"))
+    exchange_in(tmp_path, exchange, Machine(Watched())).replace(folder, NEW, lambda _: not steps.append("kept"))
 
     assert [step.partition(" .")[0] for step in steps] == [
         "sync",
