@@ -21,13 +21,17 @@ THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_d
 MINUTES ?= 10
 JOBS ?= 2
 
-.PHONY: help demo test run-tests test-thoroughly simulate bench docs wheel lint format clean
+# What has to reach each branch of the code that [tool.coverage.run] of pyproject.toml names.
+PROMISE_TESTS := tests/unit/storage tests/unit/ingestion tests/contract
+
+.PHONY: help demo test run-tests test-thoroughly coverage-of-promises simulate bench docs wheel lint format clean
 
 help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
 	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 12 minutes)"
 	@echo "make simulate MINUTES=10   run the whole product in simulated worlds of fresh seeds, which are printed; see docs/explanation/simulation.md"
+	@echo "make coverage-of-promises   run the tests that have to reach each branch of the writer, the versions, the leases and the coverage rules"
 	@echo "make bench   install, then measure most figures of docs/performance.md again (about 20 minutes)"
 	@echo "make docs    install, then build the site of the documentation into site/; a link that leads nowhere is an error"
 	@echo "make wheel   install, then build the wheel and run it in a new environment, with pipx and with uvx"
@@ -77,6 +81,10 @@ test-thoroughly: $(VENV)/.installed-dev
 
 simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --jobs $(JOBS)
+
+coverage-of-promises: $(VENV)/.installed-dev
+	$(BIN)/python -m coverage run -m pytest -q $(PROMISE_TESTS)
+	$(BIN)/python -m coverage report
 
 bench: $(VENV)/.installed-bench
 	@mkdir -p $(BENCH_FOLDER)
