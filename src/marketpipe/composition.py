@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,14 +151,16 @@ def known_state(parts: Parts) -> SQLiteState:
     path = parts.config.state_path
     if parts.has(_state_in, path) and _state_in(parts, path).was_replaced():
         parts.forget(_state_in, path)
-    return _state_in(parts, path if parts.has(_state_in, path) or state_exists(path) else Path(":memory:"))
+    return _state_in(
+        parts, path if parts.has(_state_in, path) or state_exists(path, parts.machine) else Path(":memory:")
+    )
 
 
 @once
 def _state_in(parts: Parts, path: Path) -> SQLiteState:
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 
-    return parts.closing(SQLiteState(path, _location(parts.config)))
+    return parts.closing(SQLiteState(path, _location(parts.config), machine=parts.machine))
 
 
 def _location(config: StoreConfig) -> str:
@@ -232,8 +233,10 @@ def lease_guard(parts: Parts) -> LeaseGuard:
 def new_runner(parts: Parts, workers: WorkerProcesses | None = None) -> BatchRunner:
     from marketpipe.ingestion.application.batch_runner import BatchRunner
 
-    new_executor = parts.new_executor or partial(ThreadPoolExecutor, parts.pipeline_config.workers, "marketpipe")
-    return BatchRunner(parts.clock, new_executor, workers)
+    new_executor = parts.new_executor or partial(
+        parts.machine.threads.executor, parts.pipeline_config.workers, "marketpipe"
+    )
+    return BatchRunner(parts.clock, new_executor, workers, parts.machine.threads.as_completed)
 
 
 def new_orphan_adopter(parts: Parts) -> OrphanAdopter:
@@ -250,7 +253,7 @@ def new_recoverer(parts: Parts) -> StateRecoverer:
 
     if parts.has(_state_in, parts.config.state_path):
         raise ConfigurationError("this pipeline has its state open already: recover with a new one")
-    file = SQLiteStateFile(parts.config.state_path, _location(parts.config))
+    file = SQLiteStateFile(parts.config.state_path, _location(parts.config), parts.machine)
     known = finality(parts)
     if known.closing_auction is None:  # asked of the provider's name: the state, which would know it, is lost
         known = evolve(known, closing_auction=closing_auction_of(stored_identity(parts).read()))
@@ -268,7 +271,8 @@ def store_lock(parts: Parts, purpose: str, *, waits: bool, **longest_wait: float
 
     refuse_network(parts.config.state_path)  # before the lock file is made
     path, store = parts.config.state_path, hashlib.sha256(_location(parts.config).encode()).hexdigest()[:12]
-    return ExclusiveFileLock(path.with_name(f"{path.name}.{store}.{purpose}-lock"), waits=waits, **longest_wait)
+    place = path.with_name(f"{path.name}.{store}.{purpose}-lock")
+    return ExclusiveFileLock(place, waits=waits, machine=parts.machine, **longest_wait)
 
 
 # --- integration: the market data provider
@@ -277,7 +281,7 @@ def fetcher(parts: Parts, bus: EventBus) -> BarsFetcher:
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.infrastructure.whole_day_assembler import WholeDayAssembler
 
-    new_executor = partial(ThreadPoolExecutor, 1, "marketpipe-ahead-page")
+    new_executor = partial(parts.machine.threads.executor, 1, "marketpipe-ahead-page")
     return BarsFetcher(provider(parts), WholeDayAssembler, bus, new_executor)
 
 
@@ -347,7 +351,9 @@ def month_folders(parts: Parts) -> MonthFolders:
     from marketpipe.storage.infrastructure.publishing.folder_exchange import FolderExchange
     from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
 
-    exchange = FolderExchange(files(parts), layout(parts).data, layout(parts).revisions, parts.syncing)
+    exchange = FolderExchange(
+        files(parts), layout(parts).data, layout(parts).revisions, parts.syncing, machine=parts.machine
+    )
     return MonthFolders(layout(parts), files(parts), exchange, store_lock(parts, "months", waits=True).acquired)
 
 
@@ -380,7 +386,9 @@ def files(parts: Parts) -> DurableFiles:
     recorder = DigestRecorder(at, lambda: known_state(parts).file_digests)
     roots = [at.data, *at.derived().values()]
     publish = parts.bus.publish
-    return parts.closing(DurableFiles(parts.syncing, roots, recorder, lambda count: publish(FilesSynced(count))))
+    return parts.closing(
+        DurableFiles(parts.syncing, roots, recorder, lambda count: publish(FilesSynced(count)), parts.machine)
+    )
 
 
 @once
@@ -421,7 +429,7 @@ def stored_identity(parts: Parts) -> StoredIdentity:
 def new_stored_files(parts: Parts) -> ParquetStoredFiles:
     from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 
-    new_executor = parts.new_executor or partial(ThreadPoolExecutor, READING_THREADS, "marketpipe-read")
+    new_executor = parts.new_executor or partial(parts.machine.threads.executor, READING_THREADS, "marketpipe-read")
     return ParquetStoredFiles(layout(parts), new_executor, figure_calculator(parts))
 
 

@@ -65,7 +65,7 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
         copy_format(parts),
     )
     # one thread more than there are processors, as one waits for the disk now and then; each holds a symbol's year
-    threads = min(os.cpu_count() or 1, MOST_AGGREGATING_THREADS) + 1
+    threads = min(parts.machine.processors, MOST_AGGREGATING_THREADS) + 1
     new_executor = parts.new_executor or partial(ThreadPoolExecutor, threads, "marketpipe-aggregate")
     return AggregateRefresher(aggregates, parts.bus, new_executor, lambda: parts.is_stopped)
 
@@ -129,7 +129,9 @@ def aggregation_lock(parts: Parts, **longest_wait: float) -> ExclusiveFileLock:
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
     path = parts.config.state_path
-    return ExclusiveFileLock(path.with_name(f"{path.name}.aggregation-lock"), waits=True, **longest_wait)
+    return ExclusiveFileLock(
+        path.with_name(f"{path.name}.aggregation-lock"), waits=True, machine=parts.machine, **longest_wait
+    )
 
 
 @once

@@ -169,7 +169,6 @@ HOMES: Final = [
     Breach("tenacity_in_storage", STORE, "from tenacity import retry", "8a"),
     Breach("duckdb_in_ingestion", STATE, "import duckdb", "8b"),
     Breach("duckdb_in_pipeline", "pipeline.py", "def connect():\n    import duckdb", "8b"),
-    Breach("filelock_in_storage", STORE, "import filelock", "8i"),
     Breach("sqlite_in_storage", STORE, "import sqlite3", "8c"),
     Breach("jsonschema_in_storage", STORE, "import jsonschema", "8d"),
     Breach("jsonschema_in_config", "config/file.py", "from jsonschema import validate", "8d"),

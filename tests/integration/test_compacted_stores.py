@@ -19,6 +19,7 @@ import pytest
 from attrs import evolve, frozen
 
 from marketpipe import Pipeline, StoreBusyError
+from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
@@ -283,10 +284,8 @@ def test_the_command_line_tells_what_changes_and_what_stays(tmp_path: Path) -> N
 
 @contextmanager
 def made_busy(made: Pipeline) -> Iterator[None]:
-    from filelock import FileLock
-
-    (lock,) = made.config.state_path.parent.glob("*.update-lock")
-    with FileLock(lock):
+    (path,) = made.config.state_path.parent.glob("*.update-lock")
+    with ExclusiveFileLock(path, waits=False).acquired():
         yield
 
 

@@ -50,11 +50,13 @@ class AlpacaSetting:
         feed: str = "sip",
         adjustment: str = "raw",
         client_class: type[AlpacaClient] = AlpacaClient,
+        **options: Any,
     ) -> None:
         self.clock, self.events = FakeClock(), list[Event]()
         limiter = RateLimiter(windows, self.clock, lambda s: self.events.append(RateLimitWaited("alpaca", s)))
         capabilities = alpaca_capabilities(feed, adjustment)
-        self.client = client_class(capabilities, http, limiter, self.clock, retry=retry, publish=self.events.append)
+        publish = self.events.append
+        self.client = client_class(capabilities, http, limiter, self.clock, retry=retry, publish=publish, **options)
 
 
 def scripted_alpaca(*answers: Answer | Exception, **setting: Any) -> tuple[AlpacaSetting, ScriptedTransport]:

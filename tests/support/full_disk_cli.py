@@ -25,7 +25,8 @@ from tests.support.forked_cli import run_forked, warm_up
 from tests.support.json_server import serve
 
 NEEDS_ROOM = {"fsync", "replace", "link", "mkdir", "pwrite", "symlink"}
-TAKES_A_LOCK = "filelock"
+TAKES_A_LOCK = "_is_taken"
+"""The function of locks.py that opens the file of a lock, or makes it."""
 
 
 class NoRoom:
@@ -57,7 +58,7 @@ def _failure_of(frame: FrameType, function: Any) -> Exception | None:
 
 def _is_write(frame: FrameType, function: Any, owner: object) -> bool:
     if function.__module__ == "posix":
-        opens_lock = function.__name__ == "open" and TAKES_A_LOCK in frame.f_code.co_filename
+        opens_lock = function.__name__ == "open" and frame.f_code.co_name == TAKES_A_LOCK
         return function.__name__ in NEEDS_ROOM or opens_lock
     return function.__name__ == "write" and isinstance(owner, io.BufferedWriter)
 

@@ -5,7 +5,7 @@ A failing request is bisected, so that one bad symbol-day does not take the rest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from itertools import product
 from typing import Final, Protocol, TypeVar
@@ -43,8 +43,18 @@ class Stoppable(Protocol):
 class BatchRunner:
     """Runs batches over an executor. A batch that fails does not stop the others; a ``JobStoppingError`` stops all."""
 
-    def __init__(self, clock: Clock, new_executor: Callable[[], Executor], workers: Stoppable | None = None) -> None:
-        """``workers`` are those that cannot see this object, such as other processes: they are stopped with it."""
+    def __init__(
+        self,
+        clock: Clock,
+        new_executor: Callable[[], Executor],
+        workers: Stoppable | None = None,
+        completed: Callable[[Sequence[BatchFuture]], Iterable[BatchFuture]] = as_completed,
+    ) -> None:
+        """``workers`` are those that cannot see this object, such as other processes: they are stopped with it.
+
+        ``completed`` yields futures of the executor as they are done.
+        """
+        self._completed = completed
         self._clock, self._new_executor, self._workers = clock, new_executor, workers
         self.stopping = False
 
@@ -72,7 +82,7 @@ class BatchRunner:
         try:
             for batch in batches:
                 futures.append(executor.submit(self._run_one, run_batch, batch))
-            for future in as_completed(futures):
+            for future in self._completed(futures):
                 after_each()
                 if future.exception() is None and isinstance(error := future.result(), JobStoppingError):
                     raise error

@@ -9,7 +9,6 @@ import ctypes
 import errno
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -22,6 +21,8 @@ from marketpipe.ingestion.infrastructure.locks import HolderLock
 from marketpipe.ingestion.infrastructure.sqlite_schema import APPLICATION_ID, VERSION, prepare, transaction, version_of
 from marketpipe.shared_kernel.domain.errors import StateError, ValidationError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.infrastructure.machine.disk import exists, is_file, make_folders
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 
 TIMEOUT_SECONDS: Final = 30.0
 """How long a writer waits for another process that is writing."""
@@ -52,7 +53,12 @@ class SQLiteFile:
     """
 
     def __init__(
-        self, path: Path, location: str, timeout_seconds: float = TIMEOUT_SECONDS, mounts: Path = MOUNTS
+        self,
+        path: Path,
+        location: str,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        mounts: Path = MOUNTS,
+        machine: Machine = HERE,
     ) -> None:
         """``location`` tells this store from other stores in the same file.
 
@@ -60,14 +66,14 @@ class SQLiteFile:
         """
         if str(path) != IN_MEMORY:
             refuse_network(path, mounts)
-        self.path, self.holder = path, HolderLock(path)
-        self._lock, self._process = threading.Lock(), os.getpid()
+        self.path, self.holder, self._machine = path, HolderLock(path, machine), machine
+        self._lock, self._process = machine.threads.lock(), os.getpid()
         with _translated(path), ExitStack() as undo:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _create(path)
-            self._connection = connect(path, timeout_seconds)
+            make_folders(machine.disk, path.parent)
+            _create(path, machine)
+            self._connection = connect(path, timeout_seconds, machine)
             undo.callback(self._connection.close)
-            self._opened = _identity_of(path)
+            self._opened = _identity_of(path, machine)
             self.store_id = self._find(location)
             undo.pop_all()
         _OPEN.add(self)
@@ -95,7 +101,7 @@ class SQLiteFile:
 
     def was_replaced(self) -> bool:
         """Return whether there is another file of this name now, or none."""
-        return _identity_of(self.path) != self._opened
+        return _identity_of(self.path, self._machine) != self._opened
 
     @contextmanager
     def _used(self) -> Iterator[None]:
@@ -176,16 +182,16 @@ os.register_at_fork(after_in_child=_leave_to_the_parent)
 class SQLiteStateFile:
     """``StoredState``: inspects a state file without creating it and without migrating it."""
 
-    def __init__(self, path: Path, location: str) -> None:
+    def __init__(self, path: Path, location: str, machine: Machine = HERE) -> None:
         refuse_network(path)
-        self._path, self._location = path, location
+        self._path, self._location, self._machine = path, location, machine
 
     def condition(self) -> StateCondition:
-        if not state_exists(self._path):
+        if not state_exists(self._path, self._machine):
             return StateCondition.ABSENT
         with _translated(self._path):
             try:
-                with closing(sqlite3.connect(self._path, timeout=INSPECTION_TIMEOUT_SECONDS)) as connection:
+                with closing(self._machine.connect(self._path, timeout=INSPECTION_TIMEOUT_SECONDS)) as connection:
                     return self._condition_of(connection)
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if is_damage(error):
@@ -197,17 +203,17 @@ class SQLiteStateFile:
 
         Leaves no file: a connection that may only read would not remove what SQLite makes beside the database.
         """
-        if not os.path.isfile(self._path):
+        if not is_file(self._machine.disk, self._path):
             return False
         try:
-            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            with closing(self._machine.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
                 return bool(connection.execute(FIND_STORE, (self._location,)).fetchone())
         except sqlite3.Error:
             return False
 
     def is_in_use(self) -> bool:
         with _translated(self._path):
-            return HolderLock(self._path).others()
+            return HolderLock(self._path, self._machine).others()
 
     def archive(self, now: Timestamp) -> str:
         moment = f"{now.moment:%Y%m%dT%H%M%S.%fZ}"
@@ -215,8 +221,8 @@ class SQLiteStateFile:
         with _translated(self._path):
             for companion in COMPANIONS:
                 part = self._path.with_name(self._path.name + companion)
-                if part.exists():
-                    part.rename(archived.with_name(archived.name + companion))
+                if exists(self._machine.disk, part):
+                    self._machine.disk.replace(part, archived.with_name(archived.name + companion))
         return str(archived)
 
     def _condition_of(self, connection: sqlite3.Connection) -> StateCondition:
@@ -234,11 +240,11 @@ class SQLiteStateFile:
         return StateCondition.USABLE if store and store[0] is not None else StateCondition.UNCLAIMED
 
 
-def state_exists(path: Path) -> bool:
+def state_exists(path: Path, machine: Machine = HERE) -> bool:
     """Return whether there is a state file. Raises ``StateError`` if its folder may not be read."""
     with _translated(path):
         try:
-            os.stat(path)
+            machine.disk.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
@@ -272,7 +278,7 @@ def is_damage(error: Exception) -> bool:
     return isinstance(error, UnicodeDecodeError) or _code_of(error) in DAMAGED
 
 
-def _create(path: Path) -> None:
+def _create(path: Path, machine: Machine) -> None:
     """Create the file with the permissions that the umask allows: SQLite lets only its owner write.
 
     SQLite gives the files that it makes beside it the same permissions. A folder that may not be written is left to
@@ -280,10 +286,10 @@ def _create(path: Path) -> None:
     """
     if str(path) != IN_MEMORY:
         with suppress(OSError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+            machine.disk.close(machine.disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
 
 
-def connect(path: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> sqlite3.Connection:
+def connect(path: Path, timeout_seconds: float = TIMEOUT_SECONDS, machine: Machine = HERE) -> sqlite3.Connection:
     """Open and migrate the file; read-only if it can be read but not written, as on a full disk.
 
     A file of an earlier version that cannot be written is copied into memory, and the copy is migrated.
@@ -291,42 +297,42 @@ def connect(path: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> sqlite3.Con
     """
     with ExitStack() as undo:
         try:
-            connection = _open(str(path), timeout_seconds)
+            connection = _open(machine, str(path), timeout_seconds)
             undo.callback(connection.close)
-            prepare(connection)
+            prepare(connection, machine.monotonic)
         except sqlite3.OperationalError as error:
-            if not path.is_file() or not _is_about_writing(error):
+            if not is_file(machine.disk, path) or not _is_about_writing(error):
                 raise
             undo.close()
-            connection = _open_for_reading(path)
+            connection = _open_for_reading(path, machine)
         undo.pop_all()
         return connection
 
 
-def _open_for_reading(path: Path) -> sqlite3.Connection:
+def _open_for_reading(path: Path, machine: Machine) -> sqlite3.Connection:
     # immutable=1: even to read a file in WAL mode SQLite would otherwise create files beside it, which cannot be done
     # here. It ignores the write-ahead log, so a log that has rows must not be passed over.
     log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size:
+    if exists(machine.disk, log) and machine.disk.stat(log).st_size:
         raise StateError(
             f"cannot be read alone: {log.name} beside it has changes that cannot be applied now; {FREE_SPACE}"
         )
     with ExitStack() as undo:
-        connection = _open(f"{path.absolute().as_uri()}?immutable=1", 0.0, uri=True)
+        connection = _open(machine, f"{path.absolute().as_uri()}?immutable=1", 0.0, uri=True)
         undo.callback(connection.close)
         if version_of(connection) != VERSION:
             with closing(connection) as file:
-                connection = _open(":memory:", 0.0)
+                connection = _open(machine, ":memory:", 0.0)
                 undo.callback(connection.close)
                 file.backup(connection)
-            prepare(connection)
+            prepare(connection, machine.monotonic)
         connection.execute("PRAGMA query_only = ON")
         undo.pop_all()
         return connection
 
 
-def _open(target: str, timeout_seconds: float, *, uri: bool = False) -> sqlite3.Connection:
-    return sqlite3.connect(target, timeout=timeout_seconds, isolation_level=None, check_same_thread=False, uri=uri)
+def _open(machine: Machine, target: str, timeout_seconds: float, *, uri: bool = False) -> sqlite3.Connection:
+    return machine.connect(target, timeout=timeout_seconds, isolation_level=None, check_same_thread=False, uri=uri)
 
 
 def _is_about_writing(error: sqlite3.OperationalError) -> bool:
@@ -339,10 +345,10 @@ def _code_of(error: Exception) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _identity_of(path: Path) -> tuple[int, int] | None:
+def _identity_of(path: Path, machine: Machine) -> tuple[int, int] | None:
     """Return what tells this file from another of the same name; None for a state in memory."""
     try:
-        found = path.stat()
+        found = machine.disk.stat(path)
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino

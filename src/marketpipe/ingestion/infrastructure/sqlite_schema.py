@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
@@ -237,7 +237,7 @@ STEPS: Final = {
 """For each version the statements that migrate it to a later one, step by step up to the present one."""
 
 
-def prepare(connection: sqlite3.Connection) -> None:
+def prepare(connection: sqlite3.Connection, monotonic: Callable[[], float] = time.monotonic) -> None:
     """Create the tables in a new file, or migrate a file of an earlier version, in one transaction.
 
     A newer file, or a database of another program, is refused unchanged. Raises ``StateError``.
@@ -250,19 +250,19 @@ def prepare(connection: sqlite3.Connection) -> None:
             while (version := version_of(connection)) != VERSION:
                 for statement in STEPS[version]:
                     connection.execute(statement)
-    _write_ahead(connection)  # it is written into the file: not before it is known to be ours
+    _write_ahead(connection, monotonic)  # it is written into the file: not before it is known to be ours
     connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
+def _write_ahead(connection: sqlite3.Connection, monotonic: Callable[[], float]) -> None:
     """Set WAL mode. Raises ``sqlite3.OperationalError`` if others write for longer than the connection's timeout."""
-    deadline = time.monotonic() + _pragma(connection, "busy_timeout") / 1000
+    deadline = monotonic() + _pragma(connection, "busy_timeout") / 1000
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
                 raise
         with transaction(connection):
             """SQLite waits for another writer when a transaction begins, but not when the mode changes."""

@@ -20,6 +20,7 @@ from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetI
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 
 SELECT_DATASET: Final = "SELECT provider, feed, adjustment, asof, session FROM stores WHERE store_id = ?"
 SELECT_CLOSING_AUCTION: Final = "SELECT closing_auction FROM stores WHERE store_id = ?"
@@ -56,11 +57,13 @@ SELECT sum(rows), sum(bytes), count(*) FROM (
 class SQLiteState:
     """``IngestionState`` of one store in a SQLite file, which may hold several stores."""
 
-    def __init__(self, path: Path, location: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, path: Path, location: str, timeout_seconds: float = TIMEOUT_SECONDS, machine: Machine = HERE
+    ) -> None:
         """``location`` tells this store from others in the same file; a writer waits up to ``timeout_seconds`` for
         another process that is writing. Raises ``StateError``.
         """
-        self._file, self._path = SQLiteFile(path, location, timeout_seconds), path
+        self._file, self._path = SQLiteFile(path, location, timeout_seconds, machine=machine), path
         self.checkpoints = SQLiteCheckpoints(self._file)
         self.jobs = SQLiteJobs(self._file)
         self.statistics = SQLiteStatistics(self._file)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -92,9 +92,11 @@ class BaseApiClient(ABC):
         *,
         retry: RetryPolicy | None = None,
         publish: Callable[[Event], None] = lambda _: None,
+        new_executor: Callable[[int, str], Executor] = ThreadPoolExecutor,
     ) -> None:
         self._capabilities, self._http, self._limiter, self._clock = capabilities, http, limiter, clock
         self._retry_policy, self._publish = retry or RetryPolicy(), publish
+        self._new_executor = new_executor
         self._unanswered = 0
 
     @property
@@ -156,7 +158,7 @@ class BaseApiClient(ABC):
         ``ProviderError`` after the last attempt, and ``IngestionInterrupted`` if the clock is interrupted.
         """
         walk, ahead = PageWalk(request), None
-        with ThreadPoolExecutor(1, "marketpipe-ahead-request") as thread:
+        with self._new_executor(1, "marketpipe-ahead-request") as thread:
             while (call := walk.next_call()) is not None:
                 try:
                     for attempt in self._policy(request).sync(self._clock, self.should_retry, self._report_retry):

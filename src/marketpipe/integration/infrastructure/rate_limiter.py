@@ -25,6 +25,8 @@ from attrs.validators import ge, gt
 from marketpipe.integration.application.ports import RateLimitBackend
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, make_folders
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 
 if TYPE_CHECKING:
     from pyrate_limiter import InMemoryBucket
@@ -219,46 +221,47 @@ class FileRateLimit:
     A time in the future was written before the machine was restarted, when monotonic time began again; it is ignored.
     """
 
-    def __init__(self, path: Path, windows: Sequence[RateWindow], clock: Clock) -> None:
+    def __init__(self, path: Path, windows: Sequence[RateWindow], clock: Clock, machine: Machine = HERE) -> None:
         """The first request creates the file."""
         if len(windows) > 1:  # else pyrate-limiter need not be imported
             _bucket(windows)  # raises ConfigurationError if one window makes another pointless
-        self._path, self._clock = path, clock
+        self._path, self._clock, self._disk = path, clock, machine.disk
         self._windows = [(min(w.limit, SLOTS), round(w.seconds * MICROSECONDS)) for w in windows]
-        self._lock = threading.Lock()
+        self._lock = machine.threads.lock()
         self._descriptor: int | None = None
         self._unanswered = deque[int]()
 
     def reserve(self) -> float:
         with self._locked() as file:
             now = self._now()
-            count, paused_until = _read_header(file, now)
+            count, paused_until = _read_header(self._disk, file, now)
             free_at = max([paused_until, *(self._free_at(file, count, now, *window) for window in self._windows)])
             if free_at > now:
                 return (free_at - now) / MICROSECONDS
             # First the time, then the count: if the process dies in between, the slot is written again.
-            os.pwrite(file, MOMENT.pack(now), _offset(count))
-            os.pwrite(file, HEADER.pack(count + 1, 0), 0)
+            self._disk.pwrite(file, MOMENT.pack(now), _offset(count))
+            self._disk.pwrite(file, HEADER.pack(count + 1, 0), 0)
             self._unanswered.append(count)
             return 0.0
 
     def answered(self) -> None:
         with self._locked() as file:
             # Which of our requests it was does not matter: only the number of times in a window counts.
-            if self._unanswered and _read(HEADER, file, 0)[0] - (number := self._unanswered.popleft()) < SLOTS:
-                os.pwrite(file, MOMENT.pack(self._now()), _offset(number))
+            count = _read(self._disk, HEADER, file, 0)[0] if self._unanswered else 0
+            if self._unanswered and count - (number := self._unanswered.popleft()) < SLOTS:
+                self._disk.pwrite(file, MOMENT.pack(self._now()), _offset(number))
 
     def pause(self, seconds: float) -> None:
         with self._locked() as file:
             now = self._now()
-            count, paused_until = _read_header(file, now)
+            count, paused_until = _read_header(self._disk, file, now)
             until = now + round(seconds * MICROSECONDS)
-            os.pwrite(file, HEADER.pack(count, max(paused_until, until)), 0)
+            self._disk.pwrite(file, HEADER.pack(count, max(paused_until, until)), 0)
 
     def close(self) -> None:
         with self._lock:
             if self._descriptor is not None:
-                os.close(self._descriptor)
+                self._disk.close(self._descriptor)
                 self._descriptor = None
 
     def _now(self) -> int:
@@ -269,7 +272,8 @@ class FileRateLimit:
             return now
         last = count - limit
         first = max(0, last - OVERTAKING + 1, count - SLOTS)
-        return max((moment + interval for moment in _read_moments(file, first, last) if moment <= now), default=now)
+        moments = _read_moments(self._disk, file, first, last)
+        return max((moment + interval for moment in moments if moment <= now), default=now)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -281,11 +285,11 @@ class FileRateLimit:
         try:
             with self._lock:
                 file = self._open()
-                fcntl.flock(file, fcntl.LOCK_EX)
+                self._disk.flock(file, fcntl.LOCK_EX)
                 try:
                     yield file
                 finally:
-                    fcntl.flock(file, fcntl.LOCK_UN)
+                    self._disk.flock(file, fcntl.LOCK_UN)
         except OSError as error:
             # Without the file each process would use the whole limit alone, and the account would be blocked.
             raise StateError(
@@ -294,29 +298,29 @@ class FileRateLimit:
 
     def _open(self) -> int:
         if self._descriptor is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self._disk, self._path.parent)
             # O_NOFOLLOW: in a shared folder another user could put a link here, and its target would be overwritten
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            self._descriptor = self._disk.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         return self._descriptor
 
 
-def _read_header(file: int, now: int) -> tuple[int, int]:
+def _read_header(disk: Disk, file: int, now: int) -> tuple[int, int]:
     """Return the number of requests and the end of the pause, which is ``now`` if it is too far away to be true."""
-    count, paused_until = _read(HEADER, file, 0)
+    count, paused_until = _read(disk, HEADER, file, 0)
     return count, paused_until if paused_until <= now + LONGEST_PAUSE * MICROSECONDS else now
 
 
-def _read(layout: struct.Struct, file: int, offset: int) -> tuple[int, ...]:
+def _read(disk: Disk, layout: struct.Struct, file: int, offset: int) -> tuple[int, ...]:
     """Read zeros behind the end of the file, where nothing has been written yet."""
-    return layout.unpack(os.pread(file, layout.size, offset).ljust(layout.size, b"\0"))
+    return layout.unpack(disk.pread(file, layout.size, offset).ljust(layout.size, b"\0"))
 
 
-def _read_moments(file: int, first: int, last: int) -> Iterator[int]:
+def _read_moments(disk: Disk, file: int, first: int, last: int) -> Iterator[int]:
     """Yield the times of the requests ``first`` to ``last``, both inclusive; one reading for each lap of the ring."""
     while first <= last:
         until = min(last, first // SLOTS * SLOTS + SLOTS - 1)
         size = (until - first + 1) * MOMENT.size
-        for (moment,) in MOMENT.iter_unpack(os.pread(file, size, _offset(first)).ljust(size, b"\0")):
+        for (moment,) in MOMENT.iter_unpack(disk.pread(file, size, _offset(first)).ljust(size, b"\0")):
             yield moment
         first = until + 1
 

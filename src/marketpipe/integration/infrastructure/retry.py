@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,7 +16,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
-    wait_exponential_jitter,
 )
 
 from marketpipe.integration.infrastructure.rate_limiter import RateLimitReport
@@ -51,6 +51,8 @@ class RetryPolicy:
     attempts: int = field(default=8, validator=ge(1))
     first_wait: float = 0.5
     longest_wait: float = 30.0
+    uniform: Callable[[float, float], float] = field(default=random.uniform, repr=False, eq=False)
+    """Where the jitter comes from."""
 
     @property
     def probing(self) -> RetryPolicy:
@@ -97,16 +99,17 @@ class RetryPolicy:
         return state.attempt_number >= (self.probing.attempts if is_hopeless else self.attempts)
 
     def _wait(self) -> Callable[[RetryCallState], float]:
-        backoff = wait_exponential_jitter(multiplier=self.first_wait, max=self.longest_wait, jitter=self.first_wait)
-
         def wait(state: RetryCallState) -> float:
-            error, seconds = _error_of(state), backoff(state)
+            error, seconds = _error_of(state), self._backoff(state.attempt_number)
             limit_ends_in = error.retry_after if isinstance(error, RateLimitedError) else None
             # The rate limiter waits until the limit ends; waiting here too would double it. An end that comes before
             # the backoff is not trusted: if our clock runs ahead of the provider's, every limit seems to be over.
             return 0.0 if limit_ends_in is not None and limit_ends_in >= seconds else seconds
 
         return wait
+
+    def _backoff(self, attempt: int) -> float:
+        return min(self.first_wait * 2.0 ** (attempt - 1) + self.uniform(0, self.first_wait), self.longest_wait)
 
 
 def _error_of(state: RetryCallState) -> BaseException | None:

@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 import httpx
-import pytest
 
 import marketpipe
 from marketpipe.integration.application.bars_fetcher import BarsFetcher
@@ -53,8 +52,7 @@ def own_frames(frame: FrameType | None) -> list[str]:
     return [*getattr(CountingThread.submitted_by, "frames", []), *reversed(names)]
 
 
-def test_four_frames_lie_between_the_event_and_the_http_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("marketpipe.integration.infrastructure.base_api_client.ThreadPoolExecutor", CountingThread)
+def test_four_frames_lie_between_the_event_and_the_http_library() -> None:
     paths = list[list[str]]()
 
     def answer(asked: httpx.Request) -> httpx.Response:
@@ -64,7 +62,9 @@ def test_four_frames_lie_between_the_event_and_the_http_library(monkeypatch: pyt
         return Answer(body={"bars": bars, "next_page_token": NEXT_TOKEN[token]}).response()
 
     bus = EventBus(LoggedIsolation)
-    client = AlpacaSetting(exchange("http://alpaca.test", httpx.MockTransport(answer))).client
+    client = AlpacaSetting(
+        exchange("http://alpaca.test", httpx.MockTransport(answer)), new_executor=CountingThread
+    ).client
     fetcher = BarsFetcher(client, WholeDayAssembler, bus, partial(CountingThread, 1))
     fetcher.on_bars_requested(BarsRequested(bars_request(("AAPL",), "2024-03-11", "2024-03-11")))
 

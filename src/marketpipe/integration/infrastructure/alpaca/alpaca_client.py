@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
 
 from marketpipe.integration.domain.data_feed import ProviderCapabilities
@@ -51,9 +52,10 @@ class AlpacaClient(BaseApiClient):
         retry: RetryPolicy | None = None,
         publish: Callable[[Event], None] = lambda _: None,
         fast_pages: FastPages | None = None,
+        new_executor: Callable[[int, str], Executor] = ThreadPoolExecutor,
     ) -> None:
         """``fast_pages`` reads usual pages in less time; None: all pages are read in the usual way."""
-        super().__init__(capabilities, http, limiter, clock, retry=retry, publish=publish)
+        super().__init__(capabilities, http, limiter, clock, retry=retry, publish=publish, new_executor=new_executor)
         self._fast_pages = fast_pages
 
     def endpoint_path(self, request: BarsRequest) -> str:  # noqa: ARG002 - one path for every request
