@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any, Literal
 
@@ -38,7 +39,14 @@ class World:
         raise NotImplementedError
 
     def check(self, depth: Literal["step", "day"]) -> list[str]:
-        """Return what the oracle finds, as sentences that begin with the name of their check."""
+        """Return what ``Oracle.check`` finds: sentences that begin with the name of their check."""
+        raise NotImplementedError
+
+    def ask(self, act: Callable[[Any], Any]) -> Outcome:
+        """Let a new process without faults carry out ``act`` with a new pipeline, for the oracle: no step, not counted.
+
+        The clock of that process is as far ahead as those of others.
+        """
         raise NotImplementedError
 
     def processes(self) -> list[Process]:
