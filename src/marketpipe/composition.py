@@ -151,9 +151,8 @@ def known_state(parts: Parts) -> SQLiteState:
     path = parts.config.state_path
     if parts.has(_state_in, path) and _state_in(parts, path).was_replaced():
         parts.forget(_state_in, path)
-    return _state_in(
-        parts, path if parts.has(_state_in, path) or state_exists(path, parts.machine) else Path(":memory:")
-    )
+    is_there = parts.has(_state_in, path) or state_exists(path, parts.machine)
+    return _state_in(parts, path if is_there else Path(":memory:"))
 
 
 @once
@@ -233,10 +232,9 @@ def lease_guard(parts: Parts) -> LeaseGuard:
 def new_runner(parts: Parts, workers: WorkerProcesses | None = None) -> BatchRunner:
     from marketpipe.ingestion.application.batch_runner import BatchRunner
 
-    new_executor = parts.new_executor or partial(
-        parts.machine.threads.executor, parts.pipeline_config.workers, "marketpipe"
-    )
-    return BatchRunner(parts.clock, new_executor, workers, parts.machine.threads.as_completed)
+    threads = parts.machine.threads
+    new_executor = parts.new_executor or partial(threads.executor, parts.pipeline_config.workers, "marketpipe")
+    return BatchRunner(parts.clock, new_executor, workers, threads.as_completed)
 
 
 def new_orphan_adopter(parts: Parts) -> OrphanAdopter:
@@ -351,10 +349,9 @@ def month_folders(parts: Parts) -> MonthFolders:
     from marketpipe.storage.infrastructure.publishing.folder_exchange import FolderExchange
     from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
 
-    exchange = FolderExchange(
-        files(parts), layout(parts).data, layout(parts).revisions, parts.syncing, machine=parts.machine
-    )
-    return MonthFolders(layout(parts), files(parts), exchange, store_lock(parts, "months", waits=True).acquired)
+    at = layout(parts)
+    exchange = FolderExchange(files(parts), at.data, at.revisions, parts.syncing, machine=parts.machine)
+    return MonthFolders(at, files(parts), exchange, store_lock(parts, "months", waits=True).acquired)
 
 
 @once
