@@ -1,15 +1,13 @@
-"""What a provider says: the columns of minutes, an official day, and one delivered response with its question."""
+"""What a provider has: minutes as columns, and the official day."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
-
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 Wholes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -102,35 +100,3 @@ class Official:
 
     def row(self) -> Row:
         return (self.time, self.open, self.high, self.low, self.close, self.volume, self.trades, self.vwap)
-
-
-@frozen
-class Asked:
-    """What all pages of one walk have in common: a request without its token. ``start`` and ``end`` are inclusive."""
-
-    symbols: tuple[str, ...]
-    timeframe: str
-    start: Timestamp
-    end: Timestamp
-    feed: str
-    adjustment: str
-    asof: str
-
-
-@frozen
-class Delivered:
-    """One response to a request of ``Asked``.
-
-    ``token`` is the one that was sent with the request, ``next_token`` the one that it came back with; None for none.
-    ``rows`` are the bars in the body, by the name that they have there, in their order. ``reached`` is whether the
-    whole body came through and is a page; ``fault`` is what went wrong with it, "" for nothing. ``sent`` is the true
-    time of the answer.
-    """
-
-    status: int
-    sent: Timestamp
-    token: str | None
-    next_token: str | None
-    rows: Mapping[str, tuple[Row, ...]]
-    reached: bool = True
-    fault: str = ""

@@ -17,6 +17,24 @@ CLOSES_IN_EXTENDED_HOURS: Final = 4
 """Before the open and after the close bars are so many times as far from one another as in between."""
 
 
+class Account:
+    """The requests of all processes, as the provider counts them on its own clock, in seconds."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._moments: list[float] = []
+
+    def count(self, now: float) -> int:
+        """Count a request. Returns how many there were in the last minute, with this one."""
+        self._moments = [moment for moment in self._moments if moment > now - MINUTE / 1e6]
+        self._moments.append(now)
+        return len(self._moments)
+
+    def free_at(self) -> float:
+        """Return when the oldest request of the last minute is no longer counted."""
+        return self._moments[0] + MINUTE / 1e6
+
+
 class Market:
     """What happened, and what the provider answers: ``minutes`` and ``official`` depend on nothing but their arguments
     and the changes so far.
@@ -26,6 +44,7 @@ class Market:
         self.story = story
         self.symbols = {symbol.symbol: symbol for symbol in story.symbols}
         self.changes: list[Change] = []
+        self.account = Account(story.traits.requests_per_minute)
         self._drawn: dict[tuple[object, ...], Minutes] = {}
 
     def change(self, step: Step) -> str:
