@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
@@ -21,6 +21,7 @@ from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from tests.simulation.disk.failing import CALLS as CALLS_OF_A_DISK
 from tests.simulation.disk.model import PLACE, ModelledDisk
 from tests.simulation.traits import DiskTraits
+from tests.support.examples import examples
 
 NOW: Final = 2_000_000_000_000_000_000
 LONG_AGO: Final = 100_000_000_000_000_000
@@ -236,7 +237,7 @@ def real_one(quick_folder: Path) -> tuple[Driver, Path]:
 
 
 @given(calls=st.lists(CALLS, min_size=3, max_size=25))
-@settings(max_examples=150, deadline=None)
+@examples(1500)
 def test_both_disks_answer_the_same(quick_folder: Path, calls: list[tuple[Any, ...]]) -> None:
     disk, model = modelled()
     real, below = real_one(quick_folder)

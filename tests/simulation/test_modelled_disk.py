@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation.disk.failing import CALLS, FailingDisk, Place
+from tests.simulation.disk.failing import CALLS, FailingProcess, Killed
 from tests.simulation.disk.model import PLACE, ModelledDisk
 from tests.simulation.disk.process_disk import SHORT_WRITE, ProcessDisk
 from tests.simulation.story import Fault
@@ -290,19 +290,28 @@ def test_a_process_that_begins_anew_has_no_descriptor_of_the_former_one() -> Non
     assert code_of(lambda: disk.of(process).fstat(fd)) == errno.EBADF
 
 
-def test_a_failing_disk_fails_one_call_of_one_line_once() -> None:
-    disk = new_disk()
-    line = write.__code__.co_firstlineno + 3
-    failing = FailingDisk(disk.outside, Place("test_modelled_disk.py", line, "write"), errno.EIO)
-    assert code_of(lambda: write(failing)) == errno.EIO
-    assert failing.is_reached
-    assert write(failing) == 7
-    assert disk.files() == {DAY: b"content"}
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_failing_process_fails_at_one_call_and_its_next_call_works(code: int) -> None:
+    disk, process = new_disk(), FailingProcess({}, at=2, code=code)
+    assert code_of(lambda: write(disk.of(process))) == code
+    assert write(disk.of(process)) == 7
+    assert (disk.files(), process.count) == ({DAY: b"content"}, 6)
 
 
 def test_a_close_that_fails_has_closed() -> None:
     disk = new_disk()
-    failing = FailingDisk(disk.outside, Place("test_modelled_disk.py", write.__code__.co_firstlineno + 5, "close"), 5)
-    assert code_of(lambda: write(failing)) == errno.EIO
+    disk.space, disk.inodes = 100, 1
+    assert code_of(lambda: write(disk.of(FailingProcess({}, at=3, code=errno.EIO)))) == errno.EIO
     disk.outside.unlink(DAY)
-    assert disk.inode(DAY) is None
+    assert (disk.space, disk.inodes) == (100, 1)
+
+
+def test_a_process_that_dies_at_a_call_reaches_nothing_any_more() -> None:
+    disk, living = new_disk(), dict[int, int]()
+    process = FailingProcess(living, at=2)
+    own = disk.of(process)
+    with pytest.raises(Killed):
+        write(own)
+    with pytest.raises(Killed):
+        own.stat(DAY)
+    assert (disk.files(), process.count, living) == ({DAY: b""}, 2, {})

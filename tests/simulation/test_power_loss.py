@@ -8,11 +8,12 @@ from random import Random
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.simulation.disk.model import PLACE, ModelledDisk
 from tests.simulation.traits import DiskTraits
+from tests.support.examples import examples
 
 NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 CONTENT: Final = b"a bar" * 20
@@ -275,7 +276,7 @@ STEPS: Final = st.lists(
 
 
 @given(before=STEPS, since=STEPS, ordered=st.booleans(), loss=st.integers(0, 10_000))
-@settings(max_examples=100, deadline=None)
+@examples(1000)
 def test_what_was_synced_is_as_it_was_under_each_name_that_nothing_has_touched_since(
     before: list[tuple[str, str, str]], since: list[tuple[str, str, str]], ordered: bool, loss: int
 ) -> None:

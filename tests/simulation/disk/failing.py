@@ -1,14 +1,19 @@
-"""``FailingDisk``: a disk on which one call, at one place of the source, fails once."""
+"""``FailingProcess``: a process of which one call fails, or at which it dies; and the places that call the disk."""
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Final
 
 from attrs import frozen
+
+from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
+from tests.simulation.disk.model import ModelledDisk
 
 CALLS: Final = frozenset(
     {
@@ -18,48 +23,100 @@ CALLS: Final = frozenset(
     }
 )
 """The calls of a ``Disk``."""
+SOURCES: Final = Path(__file__).parents[3] / "src" / "marketpipe"
+DISK: Final = "shared_kernel/infrastructure/machine/disk.py"
+"""Its functions call the disk for others: the place is the one that calls them."""
+STARTS: Final = count(1)
 
 
-@frozen
+class Killed(BaseException):
+    """The process has died."""
+
+
+@frozen(order=True)
 class Place:
-    """A line of a source file from which the disk is called. ``file`` is how the path of the file ends."""
+    """A line that calls the disk. ``file`` is relative to the package."""
 
     file: str
     line: int
     call: str
 
-    def __str__(self) -> str:
-        return f"{self.call} at {self.file}:{self.line}"
 
+class FailingProcess:
+    """Counts its calls. The one with the number ``at`` fails with the error ``code``; without one the process dies.
 
-class FailingDisk:
-    """``inner``, except that the first call of the name and from the place fails with the error number.
-
-    It fails before it does anything; ``close`` closes all the same, as on Linux. ``is_reached`` tells whether it was.
-    ``ready`` delays the failure until it returns True.
+    ``living`` are the processes of its machine, by number, with when they were started. ``places``, if given, gets the
+    places that call the disk.
     """
 
-    def __init__(self, inner: Any, place: Place, code: int, ready: Callable[[], bool] = lambda: True) -> None:
-        self._inner, self._place, self._code, self._ready = inner, place, code, ready
-        self.is_reached = False
+    def __init__(
+        self, living: dict[int, int], at: int = 0, code: int | None = None, places: set[Place] | None = None
+    ) -> None:
+        self._places, self._at, self._code, self._living, self.count, self.dead = places, at, code, living, 0, False
+        self.number = max(living, default=0) + 1  # numbers are used again; no two processes have begun at one time
+        living[self.number] = next(STARTS)
 
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._inner, name)
-        return self._failing(call) if name == self._place.call and not self.is_reached else call
+    @property
+    def scheduler(self) -> FailingProcess:
+        return self
 
-    def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(call)
-        def fails_once(*arguments: Any, **options: Any) -> Any:
-            caller = sys._getframe(1)
-            if self.is_reached or not self._is_at(caller.f_code.co_filename, caller.f_lineno) or not self._ready():
-                return call(*arguments, **options)
-            self.is_reached = True
-            if self._place.call == "close":
-                call(*arguments, **options)
-            named = (str(arguments[0]),) if isinstance(arguments[0], str | os.PathLike) else ()
-            raise OSError(self._code, os.strerror(self._code), *named)
+    def block(self, until: object) -> None:
+        raise AssertionError("it waits for a lock that nobody releases")
 
-        return fails_once
+    def call(self, kind: str, target: str = "") -> None:
+        if self.dead:
+            raise Killed
+        self.count += 1
+        if self._places is not None:
+            self._places.add(Place(*_caller(), kind))
+        if self.count == self._at:
+            if self._code is None:
+                self.end()
+                raise Killed
+            raise OSError(self._code, os.strerror(self._code), target)
 
-    def _is_at(self, file: str, line: int) -> bool:
-        return line == self._place.line and file.endswith(self._place.file)
+    def end(self) -> None:
+        self.dead = True
+        self._living.pop(self.number, None)
+
+    def machine(self, disk: ModelledDisk) -> Machine:
+        return Machine(disk=disk.of(self), processes=_Processes(self._living, self.number), numbers=count(1))
+
+
+@frozen
+class _Processes:
+    living: Mapping[int, int]
+    own: int
+
+    def number(self) -> int:
+        return self.own
+
+    def place(self) -> tuple[str, str, str]:
+        return "0" * 8, "1" * 8, "2"
+
+    def start_of(self, number: int, /) -> int | None:
+        return self.living.get(number)
+
+    def file_system_of(self, path: Path, /) -> str | None:
+        return None
+
+
+def _caller() -> tuple[str, int]:
+    """Return the file and the line of the package that called the disk."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(str(SOURCES)) and not file.endswith(DISK):
+            return file[len(str(SOURCES)) + 1 :], frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return "", 0
+
+
+def places_in(file: str) -> Iterator[Place]:
+    """Yield the lines of a file of the package that call a disk themselves."""
+    for node in ast.walk(ast.parse((SOURCES / file).read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
+            of = node.func.value
+            name = of.attr if isinstance(of, ast.Attribute) else of.id if isinstance(of, ast.Name) else ""
+            if name.lstrip("_") == "disk":
+                yield Place(file, node.lineno, node.func.attr)
