@@ -267,7 +267,7 @@ def store_lock(parts: Parts, purpose: str, *, waits: bool, **longest_wait: float
     from marketpipe.ingestion.infrastructure.file_systems import refuse_network
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
-    refuse_network(parts.config.state_path)  # before the lock file is made
+    refuse_network(parts.config.state_path, parts.machine.processes)  # before the lock file is made
     path, store = parts.config.state_path, hashlib.sha256(_location(parts.config).encode()).hexdigest()[:12]
     place = path.with_name(f"{path.name}.{store}.{purpose}-lock")
     return ExclusiveFileLock(place, waits=waits, machine=parts.machine, **longest_wait)
@@ -286,7 +286,7 @@ def fetcher(parts: Parts, bus: EventBus) -> BarsFetcher:
 @once
 def provider(parts: Parts) -> MarketDataProvider:
     if (made := parts.market_data_provider) is None:
-        made = new_provider(parts.pipeline_config, parts.credentials, parts.clock, parts.bus.publish)
+        made = new_provider(parts.pipeline_config, parts.credentials, parts.clock, parts.bus.publish, parts.machine)
     return parts.closing(made)
 
 
@@ -446,4 +446,5 @@ def calendar_cache(parts: Parts) -> CalendarCache:
     # without a configuration, as in load_ohlcv(), the store's own: those that its cache was made with
     exceptions = given if given or isinstance(parts.config, PipelineConfig) else None
     made_by = partial(installed_version, "exchange_calendars")
-    return CalendarCache(parts.config.state_path, made_by, files(parts).publish, exceptions)
+    disk = parts.machine.disk
+    return CalendarCache(parts.config.state_path, made_by, files(parts).publish, exceptions, disk=disk)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -66,7 +65,7 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
     )
     # one thread more than there are processors, as one waits for the disk now and then; each holds a symbol's year
     threads = min(parts.machine.processors, MOST_AGGREGATING_THREADS) + 1
-    new_executor = parts.new_executor or partial(ThreadPoolExecutor, threads, "marketpipe-aggregate")
+    new_executor = parts.new_executor or partial(parts.machine.threads.executor, threads, "marketpipe-aggregate")
     return AggregateRefresher(aggregates, parts.bus, new_executor, lambda: parts.is_stopped)
 
 
@@ -119,7 +118,7 @@ def aggregates_ahead(parts: Parts, timeframes: tuple[Timeframe, ...]) -> Aggrega
     def new_lock() -> AbstractContextManager[None]:
         return aggregation_lock(parts, longest_wait_seconds=LONGEST_WAIT_AHEAD).acquired()
 
-    maker = ThreadPoolExecutor(1, "marketpipe-ahead")
+    maker = parts.machine.threads.executor(1, "marketpipe-ahead")
     ahead = parts.closing(AggregatesAhead(kept, timeframes, parts.bus, new_lock, maker))
     parts.bus.subscribe(AggregatesRefreshed, ahead.on_aggregates_refreshed)
     return ahead

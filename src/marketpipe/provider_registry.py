@@ -33,6 +33,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_m
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.shared_kernel.events import Event, RateLimitWaited
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -85,7 +86,11 @@ def with_known_provider(config: Config, place: object) -> Config:
 
 
 def new_provider(
-    config: PipelineConfig, credentials: Credentials | None, clock: Clock, publish: Callable[[Event], None]
+    config: PipelineConfig,
+    credentials: Credentials | None,
+    clock: Clock,
+    publish: Callable[[Event], None],
+    machine: Machine = HERE,
 ) -> MarketDataProvider:
     """Make the configured provider, which reports its requests to ``publish``.
 
@@ -94,7 +99,7 @@ def new_provider(
     """
     refuse_imported(config.provider)
     if config.provider == "alpaca":
-        return _new_alpaca(config, needed_credentials(credentials, config.root), clock, publish)
+        return _new_alpaca(config, needed_credentials(credentials, config.root), clock, publish, machine)
     if config.provider == "synthetic":
         from marketpipe.integration.infrastructure.synthetic.synthetic_client import SyntheticClient
 
@@ -197,28 +202,39 @@ class _ProviderWithTraits:
 
 
 def _new_alpaca(
-    config: PipelineConfig, keys: Credentials, clock: Clock, publish: Callable[[Event], None]
+    config: PipelineConfig, keys: Credentials, clock: Clock, publish: Callable[[Event], None], machine: Machine
 ) -> MarketDataProvider:
     from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth
     from marketpipe.integration.infrastructure.alpaca.fast_pages import FastPages
     from marketpipe.integration.infrastructure.http_exchange import HttpExchange
-    from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+    from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, RateLimiter, RateWindow
+    from marketpipe.integration.infrastructure.retry import RetryPolicy
 
     alpaca = config.alpaca
     # processes of one account share this file; the hash keeps the key out of its name
     account = hashlib.sha256("\n".join((alpaca.base_url, keys.key)).encode()).hexdigest()[:32]
+    file, windows = config.state_path.with_name(f"rate-limit-alpaca-{account}"), [RateWindow(alpaca.rate_limit_per_min)]
     limiter = RateLimiter(
-        [RateWindow(alpaca.rate_limit_per_min)],
+        windows,
         clock,
         lambda seconds: publish(RateLimitWaited("alpaca", seconds)),
-        shared_in=config.state_path.with_name(f"rate-limit-alpaca-{account}"),
+        shared_in=FileRateLimit(file, windows, clock, machine),
     )
     http = HttpExchange(alpaca.base_url, alpaca_auth(keys.key, keys.secret))
     # worker processes do without: each would have the machine code's 100 MB, and none waits for another's lock
     fast = None if config.executor == PROCESSES else FastPages()
     if fast is not None:
         logger.info(FAST if is_fast_installed() else NOT_FAST)
-    return AlpacaClient(_alpaca_capabilities(config), http, limiter, clock, publish=publish, fast_pages=fast)
+    return AlpacaClient(
+        _alpaca_capabilities(config),
+        http,
+        limiter,
+        clock,
+        retry=RetryPolicy(uniform=machine.uniform),
+        publish=publish,
+        fast_pages=fast,
+        new_executor=machine.threads.executor,
+    )
 
 
 def _registered_factory(name: str) -> Callable[[ProviderContext], MarketDataProvider]:

@@ -110,6 +110,7 @@ def parts_of_import(parts: Parts, bars: OwnBars, scope: IngestionScope) -> Parts
         new_executor=parts.new_executor,
         market_data_provider=bars.provider(),
         bus=parts.bus.branch(),
+        machine=parts.machine,
     )
 
 

@@ -20,7 +20,10 @@ from marketpipe.shared_kernel.domain.errors import StateError, StoreBusyError
 from marketpipe.shared_kernel.infrastructure.machine.disk import exists, make_folders, matching, remove
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 
-POLL_SECONDS: Final = 0.02
+SHORTEST_PAUSE: Final = 0.02
+LONGEST_PAUSE: Final = 0.25
+PART_OF_THE_WAIT: Final = 50
+"""Who has waited for so many seconds asks again a second later: a long wait costs few calls."""
 FOR_EVER: Final = -1.0
 AT_ONCE: Final = 0.0
 NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,7 +42,7 @@ class ExclusiveFileLock:
 
     @contextmanager
     def acquired(self) -> Iterator[None]:
-        if self._waits and not exists(self._machine.disk, self._path.parent):
+        if self._waits and not self._has_folder():
             yield
             return
         lock, process = self._acquired(), os.getpid()
@@ -48,6 +51,11 @@ class ExclusiveFileLock:
         finally:
             if os.getpid() == process:
                 lock.release()
+
+    def _has_folder(self) -> bool:
+        with suppress(OSError):
+            return exists(self._machine.disk, self._path.parent)
+        return False
 
     def _acquired(self) -> FileLock:
         lock = FileLock(self._path, self._machine)
@@ -135,11 +143,12 @@ class FileLock:
 
     def acquire(self, longest_wait: float) -> bool:
         """Return whether the lock is ours, at most so many seconds later. Raises ``OSError``."""
-        deadline = self._machine.monotonic() + longest_wait
+        begin = self._machine.monotonic()
         while not self._is_taken():
-            if longest_wait >= 0 and self._machine.monotonic() >= deadline:
+            waited = self._machine.monotonic() - begin
+            if 0 <= longest_wait <= waited:
                 return False
-            self._machine.pause(POLL_SECONDS)
+            self._machine.pause(min(max(SHORTEST_PAUSE, waited / PART_OF_THE_WAIT), LONGEST_PAUSE))
         _LOCKS.add(self)
         return True
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from marketpipe.ingestion.domain.store_status import StateCondition
-from marketpipe.ingestion.infrastructure.file_systems import MOUNTS, refuse_network
+from marketpipe.ingestion.infrastructure.file_systems import refuse_network
 from marketpipe.ingestion.infrastructure.locks import HolderLock
 from marketpipe.ingestion.infrastructure.sqlite_schema import APPLICATION_ID, VERSION, prepare, transaction, version_of
 from marketpipe.shared_kernel.domain.errors import StateError, ValidationError
@@ -57,20 +57,21 @@ class SQLiteFile:
         path: Path,
         location: str,
         timeout_seconds: float = TIMEOUT_SECONDS,
-        mounts: Path = MOUNTS,
         machine: Machine = HERE,
     ) -> None:
         """``location`` tells this store from other stores in the same file.
 
         Raises ``StateError``, and ``ConfigurationError`` for a file on a file system of a network.
         """
-        if str(path) != IN_MEMORY:
-            refuse_network(path, mounts)
+        is_in_memory = str(path) == IN_MEMORY
+        if not is_in_memory:
+            refuse_network(path, machine.processes)
         self.path, self.holder, self._machine = path, HolderLock(path, machine), machine
         self._lock, self._process = machine.threads.lock(), os.getpid()
         with _translated(path), ExitStack() as undo:
-            make_folders(machine.disk, path.parent)
-            _create(path, machine)
+            if not is_in_memory:
+                make_folders(machine.disk, path.parent)
+                _create(path, machine)
             self._connection = connect(path, timeout_seconds, machine)
             undo.callback(self._connection.close)
             self._opened = _identity_of(path, machine)
@@ -183,7 +184,7 @@ class SQLiteStateFile:
     """``StoredState``: inspects a state file without creating it and without migrating it."""
 
     def __init__(self, path: Path, location: str, machine: Machine = HERE) -> None:
-        refuse_network(path)
+        refuse_network(path, machine.processes)
         self._path, self._location, self._machine = path, location, machine
 
     def condition(self) -> StateCondition:
@@ -203,12 +204,13 @@ class SQLiteStateFile:
 
         Leaves no file: a connection that may only read would not remove what SQLite makes beside the database.
         """
-        if not is_file(self._machine.disk, self._path):
-            return False
+        target = f"{self._path.absolute().as_uri()}?mode=rw"
         try:
-            with closing(self._machine.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            if not is_file(self._machine.disk, self._path):
+                return False
+            with closing(self._machine.connect(target, uri=True)) as connection:
                 return bool(connection.execute(FIND_STORE, (self._location,)).fetchone())
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             return False
 
     def is_in_use(self) -> bool:
@@ -284,9 +286,8 @@ def _create(path: Path, machine: Machine) -> None:
     SQLite gives the files that it makes beside it the same permissions. A folder that may not be written is left to
     the attempt to open the file, which explains it.
     """
-    if str(path) != IN_MEMORY:
-        with suppress(OSError):
-            machine.disk.close(machine.disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+    with suppress(OSError):
+        machine.disk.close(machine.disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
 
 
 def connect(path: Path, timeout_seconds: float = TIMEOUT_SECONDS, machine: Machine = HERE) -> sqlite3.Connection:

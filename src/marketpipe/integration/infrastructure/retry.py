@@ -34,6 +34,8 @@ from marketpipe.shared_kernel.domain.errors import (
 from marketpipe.shared_kernel.domain.timestamp import Clock
 
 PROBING_ATTEMPTS = 3
+MOST_DOUBLINGS = 64
+"""Of the first wait; any wait is longer than the longest one by then."""
 LONGEST_MESSAGE = 200
 """Characters of a provider's message that an error shows."""
 
@@ -109,7 +111,8 @@ class RetryPolicy:
         return wait
 
     def _backoff(self, attempt: int) -> float:
-        return min(self.first_wait * 2.0 ** (attempt - 1) + self.uniform(0, self.first_wait), self.longest_wait)
+        doubled = self.first_wait * 2.0 ** min(attempt - 1, MOST_DOUBLINGS)
+        return min(doubled + self.uniform(0, self.first_wait), self.longest_wait)
 
 
 def _error_of(state: RetryCallState) -> BaseException | None:

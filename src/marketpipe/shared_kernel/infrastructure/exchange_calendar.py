@@ -9,12 +9,11 @@ in a file what the shipped table does not say (ADR 0016).
 from __future__ import annotations
 
 import hashlib
-import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import date, time
-from functools import cached_property, lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING, Final
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK, CalendarException, TradingDate, TradingSession
 from marketpipe.shared_kernel.infrastructure.exchange_exceptions import KNOWN_EXCEPTIONS, LAST_OPENING_AT_TEN
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, is_file, matching, read_bytes
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.shared_kernel.infrastructure.session_table import (
     EXCHANGE,
     LAST_SHIPPED_YEAR,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 EARLIEST: Final = date(1980, 1, 1)
 """The first date of the calendar."""
 LARGEST_FILE: Final = 1 << 20
-"""Bytes that are read of a cache file at most: a table of fifty years takes 18 KB."""
+"""Bytes that a cache file has at most: a table of fifty years takes 18 KB."""
 
 USUAL_HOURS: Final = (time(9, 30), time(16))
 Exceptions = tuple[CalendarException, ...]
@@ -127,6 +128,7 @@ class ExchangeCalendar:
 
     def __init__(self, latest: TradingDate, find_table: Callable[[int], SessionTable] = exchange_table) -> None:
         self._latest, self._find_table = latest, find_table
+        self._table: SessionTable | None = None
         self._years = dict[int, tuple[list[date], tuple[TradingSession, ...]]]()
 
     def sessions(self, first: TradingDate, last: TradingDate) -> tuple[TradingSession, ...]:
@@ -145,14 +147,12 @@ class ExchangeCalendar:
     def _of_year(self, year: int, first: date, last: date) -> tuple[TradingSession, ...]:
         # Planning and coverage ask for the same ranges for every symbol: a year is built once, a range is two searches.
         if year not in self._years:
+            # A plain field: a cached_property of Python 3.11 holds one lock of all calendars while the file is read.
+            self._table = self._table or self._find_table(self._latest.day.year)
             sessions = self._table.sessions(year)
             self._years[year] = [session.trading_date.day for session in sessions], sessions
         dates, sessions = self._years[year]
         return sessions[bisect_left(dates, first) : bisect_right(dates, last)]
-
-    @cached_property
-    def _table(self) -> SessionTable:
-        return self._find_table(self._latest.day.year)
 
 
 class CalendarCache:
@@ -172,6 +172,7 @@ class CalendarCache:
         exceptions: Iterable[CalendarException] | None = (),
         find_table: FindTable = exchange_table,
         find_shipped: FindShipped = shipped_exchange_table,
+        disk: Disk = REAL_DISK,
     ) -> None:
         """The cache is written only if the file ``state`` exists: a folder without a store must not be written into.
 
@@ -179,8 +180,8 @@ class CalendarCache:
         folder was made with. ``made_by`` returns the version of exchange_calendars. It is in the file's name, so that a
         new version begins a new file. ``publish`` writes files under their final names, synced.
         """
-        self._state, self._made_by, self._publish = state, made_by, publish
-        remembered = _exceptions_of_a_cache(state.parent)
+        self._state, self._made_by, self._publish, self._disk = state, cache(made_by), publish, disk
+        remembered = _exceptions_of_a_cache(disk, state.parent)
         given = remembered if exceptions is None else sorted(exceptions, key=lambda each: each.trading_date)
         self._exceptions = tuple(given)
         self._must_remember = self._exceptions != remembered
@@ -202,19 +203,17 @@ class CalendarCache:
 
     def save(self) -> None:
         """Write the table if that was not possible before; call it once the state has been created."""
-        if self._unsaved is None or not os.path.isfile(self._state):
+        if self._unsaved is None or not _is_file(self._disk, self._state):
             return
         try:
-            self._publish({self._file: self._unsaved.encode(self._title)})
+            self._publish({self._file(): self._unsaved.encode(self._title())})
         except StorageError:
             return
         self._unsaved = None
 
-    @cached_property
     def _file(self) -> Path:
         return self._state.with_name(f"sessions-{EXCHANGE}-{self._made_by()}.txt")
 
-    @cached_property
     def _title(self) -> str:
         """What the table was made from: a file with another title is rebuilt."""
         known = hashlib.sha256(_text_of(KNOWN_EXCEPTIONS).encode()).hexdigest()[:16]
@@ -222,28 +221,32 @@ class CalendarCache:
         return source + GIVEN + _text_of(self._exceptions)
 
     def _read(self) -> SessionTable | None:
-        content = _content_of(self._file)
-        return None if content is None else SessionTable.decode(content, self._title)
+        content = _content_of(self._disk, self._file())
+        return None if content is None else SessionTable.decode(content, self._title())
 
 
-def _content_of(file: Path) -> bytes | None:
-    if not os.path.isfile(file):  # opening a named pipe would wait for ever
-        return None
-    try:
-        with file.open("rb") as stream:
-            return stream.read(LARGEST_FILE)
-    except OSError:
-        return None
+def _is_file(disk: Disk, path: Path) -> bool:
+    with suppress(OSError):
+        return is_file(disk, path)
+    return False
 
 
-def _exceptions_of_a_cache(folder: Path) -> Exceptions:
+def _content_of(disk: Disk, file: Path) -> bytes | None:
+    with suppress(OSError):
+        # opening a named pipe would wait for ever, and a file of another program may be of any size
+        if is_file(disk, file) and disk.stat(file).st_size <= LARGEST_FILE:
+            return read_bytes(disk, file)
+    return None
+
+
+def _exceptions_of_a_cache(disk: Disk, folder: Path) -> Exceptions:
     """Return the exceptions of the configuration that the newest undamaged cache in this folder was made with."""
     undamaged, files = [], list[Path]()
     with suppress(OSError):  # a folder that may not be read is named by what opens the state in it
-        files += folder.glob(f"sessions-{EXCHANGE}-*.txt")
+        files += matching(disk, folder, f"sessions-{EXCHANGE}-*.txt")
     for file in files:
         with suppress(OSError):  # another process may delete it at this moment
-            if (content := _content_of(file)) and is_undamaged(content):
-                undamaged.append((file.stat().st_mtime_ns, content))
+            if (content := _content_of(disk, file)) and is_undamaged(content):
+                undamaged.append((disk.stat(file).st_mtime_ns, content))
     title = max(undamaged)[1].partition(b"\n")[0].decode() if undamaged else ""
     return tuple(map(_exception_of, filter(None, title.partition(GIVEN)[2].split(","))))

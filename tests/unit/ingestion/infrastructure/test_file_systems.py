@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attrs import evolve, frozen
 
-from marketpipe.ingestion.infrastructure.file_systems import file_system_of, refuse_network
+from marketpipe.ingestion.infrastructure.file_systems import refuse_network
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
+from marketpipe.shared_kernel.infrastructure.machine.processes import RealProcesses, file_system_in
 
 LINE = "{number} 1 0:{number} / {point} rw,relatime shared:1 - {kind} source rw"
 
@@ -18,6 +21,20 @@ def mounts(folder: Path, *mounted: tuple[str, str]) -> Path:
     lines = [LINE.format(number=20 + i, point=point, kind=kind) for i, (point, kind) in enumerate(mounted)]
     file.write_text("\n".join(["no line of a mount", *lines]))
     return file
+
+
+@frozen
+class Mounted(RealProcesses):
+    """The processes of this system, with the file systems of a list of mounts."""
+
+    mounts: Path
+
+    def file_system_of(self, path: Path, /) -> str | None:
+        return file_system_in(self.mounts, path)
+
+
+def with_mounts(file: Path) -> Machine:
+    return evolve(HERE, processes=Mounted(file))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +47,7 @@ def test_a_state_on_a_network_is_refused_and_nothing_is_made(tmp_path: Path, kin
     state = share / "state" / "marketpipe.sqlite"
 
     with pytest.raises(ConfigurationError, match=f"is on a file system of a network .{kind}.*Give a state_path on a"):
-        SQLiteFile(state, "../data", mounts=known)
+        SQLiteFile(state, "../data", machine=with_mounts(known))
 
     assert not share.exists()
 
@@ -38,7 +55,7 @@ def test_a_state_on_a_network_is_refused_and_nothing_is_made(tmp_path: Path, kin
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "apfs", "tmpfs", "overlay", "zfs", "fuseblk"])
 def test_a_state_on_a_disk_of_this_machine_is_used(tmp_path: Path, kind: str) -> None:
     known = mounts(tmp_path, ("/", kind))
-    SQLiteFile(tmp_path / "marketpipe.sqlite", "../data", mounts=known).close()
+    SQLiteFile(tmp_path / "marketpipe.sqlite", "../data", machine=with_mounts(known)).close()
 
 
 def test_the_longest_mount_point_decides_and_of_two_equal_ones_the_later(tmp_path: Path) -> None:
@@ -52,7 +69,7 @@ def test_the_longest_mount_point_decides_and_of_two_equal_ones_the_later(tmp_pat
         ("/with\\040space", "cifs"),
     )
     found = {
-        place: file_system_of(Path(place), known)
+        place: file_system_in(known, Path(place))
         for place in ("/srv/a", "/srv", "/srv/local/a", "/srvx/a", "/over/a", "/with space/a", "/etc")
     }
 
@@ -73,8 +90,8 @@ def test_a_link_to_a_network_is_followed(tmp_path: Path) -> None:
     link.symlink_to(target)
 
     with pytest.raises(ConfigurationError):
-        refuse_network(link / "marketpipe.sqlite", mounts(tmp_path, ("/", "ext4"), (str(target), "nfs")))
+        refuse_network(link / "marketpipe.sqlite", Mounted(mounts(tmp_path, ("/", "ext4"), (str(target), "nfs"))))
 
 
 def test_nothing_is_refused_where_mounts_are_not_known(tmp_path: Path) -> None:
-    refuse_network(tmp_path / "marketpipe.sqlite", tmp_path / "missing")
+    refuse_network(tmp_path / "marketpipe.sqlite", Mounted(tmp_path / "missing"))
