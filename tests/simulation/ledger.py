@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from tests.simulation.exchange import all_sessions
 from tests.simulation.rows import Day, Row, date_of, in_json
 
 MINUTES: Final = "1Min"
@@ -33,7 +36,7 @@ class Asked:
 class Delivered:
     """What the process got of one request.
 
-    ``at`` is the true moment at which the server counted it, ``status`` that of HTTP; 0 if nothing came back.
+    ``at`` is the true moment of the answer, ``status`` that of HTTP; 0 if nothing came back.
     ``bars`` are those of the body as it arrived, by symbol, as JSON has them: after all that went wrong on the way;
     None if it could not be read to its end. ``token`` is the one that it names for the next page, "" if none.
     ``more`` are the symbol-days of which the pages that follow have bars too. ``is_counted``: the server counted it.
@@ -51,14 +54,15 @@ class Delivered:
 class Word:
     """What one walk through the pages of a request said of a symbol-day: ``rows`` in the order of their arrival.
 
-    ``start`` and ``end`` bound the request; ``at`` is when its last page came. ``is_whole``: all of it came.
+    ``start`` and ``end`` bound the request, both inclusive; ``began`` is when its first page came.
+    ``is_whole``: all that the server had for the day has come.
     """
 
     day: Day
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = field(repr=lambda rows: f"<{len(rows)} rows>")
     start: Timestamp
     end: Timestamp
-    at: Timestamp
+    began: Timestamp
     process: str
     timeframe: str = MINUTES
     is_whole: bool = True
@@ -66,40 +70,97 @@ class Word:
 
 @frozen
 class Page:
-    """One answer with its number, counted from 1 over the whole story."""
+    """One answer that could be read; ``number`` counts the answers of the whole story from 1."""
 
     number: int
-    asked: Asked
-    delivered: Delivered
+    token: str
+    answer: Delivered
     rows: Mapping[str, Sequence[Row]] = field(repr=False)
 
 
+@define
+class Walk:
+    """The pages of one request so far, in their order. A page that was requested again takes the place of the first."""
+
+    asked: Asked
+    pages: list[Page] = field(factory=list)
+
+    def add(self, page: Page) -> None:
+        tokens = [known.token for known in self.pages]
+        if page.token in tokens:
+            del self.pages[tokens.index(page.token) :]
+        self.pages.append(page)
+
+    def words(self) -> Iterator[Word]:
+        """Yield what the walk has said of each symbol-day that it asked for."""
+        last, rows = self.pages[-1].answer, dict[Day, list[Row]]()
+        for page in self.pages:
+            for symbol, some in page.rows.items():
+                for row in some:
+                    rows.setdefault((symbol, date_of(row[0])), []).append(row)
+        asked = self.asked
+        for symbol in asked.symbols:
+            for date in dates_between(asked.start, asked.end):
+                found = tuple(rows.get(day := (symbol, date), ()))
+                is_whole = not last.token or (bool(found) and day not in last.more)
+                began = self.pages[0].answer.at
+                yield Word(day, found, asked.start, asked.end, began, asked.process, asked.timeframe, is_whole)
+
+
+def dates_between(start: Timestamp, end: Timestamp) -> Sequence[str]:
+    """Return the dates of the sessions between two moments, both inclusive, by the calendar of New York."""
+    dates = _DATES or _DATES.extend(all_sessions()) or _DATES
+    first, last = date_of(start.epoch_micros), date_of(end.epoch_micros)
+    return dates[bisect_left(dates, first) : bisect_right(dates, last)]
+
+
+_DATES: Final[list[str]] = []
+
+
 class Ledger:
-    """What was said. ``said`` has each row that was ever delivered as a minute bar of a symbol, ``counted`` the moments
-    of all requests that the server counted, ``limit`` how many it allows in a minute.
+    """What was said. ``said`` has each row that was ever delivered as a minute bar of a symbol, ``said_of_days`` as an
+    official day. ``count`` is the number of answers so far; ``refused`` are the moments at which the server answered
+    429.
     """
 
-    def __init__(self, limit: int = 200) -> None:
-        self.limit = limit
+    def __init__(self) -> None:
         self.said: dict[str, set[Row]] = {}
-        self.counted: list[Timestamp] = []
-        self.pages: list[Page] = []
+        self.said_of_days: dict[str, set[Row]] = {}
+        self.count = 0
+        self.asked: list[tuple[int, Asked, Delivered]] = []
+        self._walks: list[Walk] = []
+        self._latest: dict[tuple[Any, ...], Walk] = {}
 
     def delivered(self, asked: Asked, answer: Delivered) -> None:
         """Note one request with its answer, as soon as the process has it."""
-        if answer.is_counted:
-            self.counted.append(answer.at)
-        is_read = answer.status == 200 and answer.bars is not None
-        rows = {symbol: in_json(bars) for symbol, bars in (answer.bars or {}).items()} if is_read else {}
-        self.pages.append(Page(len(self.pages) + 1, asked, answer, rows))
-        if asked.timeframe == MINUTES:
-            for symbol, found in rows.items():
-                self.said.setdefault(symbol, set()).update(found)
+        self.count += 1
+        self.asked.append((self.count, asked, answer))
+        if answer.status != 200 or answer.bars is None:
+            return
+        rows = {symbol: in_json(bars) for symbol, bars in answer.bars.items()}
+        said = self.said if asked.timeframe == MINUTES else self.said_of_days
+        for symbol, found in rows.items():
+            said.setdefault(symbol, set()).update(found)
+        self._walk(asked).add(Page(self.count, asked.token, answer, rows))
 
-    def words(self, since: int = 0, timeframe: str = MINUTES) -> dict[Day, list[Word]]:
-        """Return what was said of each symbol-day by the pages after number ``since``, in order."""
-        raise NotImplementedError
+    def _walk(self, asked: Asked) -> Walk:
+        key = asked.process, asked.symbols, asked.start, asked.end, asked.timeframe
+        if not asked.token or key not in self._latest:
+            self._latest[key] = Walk(asked)
+            self._walks.append(self._latest[key])
+        return self._latest[key]
 
+    def walks_since(self, number: int) -> Iterator[Walk]:
+        """Yield the walks that got a page after the answer with this number, the earliest first."""
+        return (walk for walk in self._walks if walk.pages[-1].number > number)
 
-def dates_in(rows: Sequence[Row]) -> set[str]:
-    return {date_of(row[0]) for row in rows}
+    def words_since(self, number: int, timeframe: str = MINUTES) -> dict[Day, list[Word]]:
+        """Return what was said of each symbol-day by the walks after the answer with this number."""
+        found = dict[Day, list[Word]]()
+        walks = (walk for walk in self.walks_since(number) if walk.asked.timeframe == timeframe)
+        for word in chain.from_iterable(walk.words() for walk in walks):
+            found.setdefault(word.day, []).append(word)
+        return found
+
+    def asked_since(self, number: int) -> Iterator[tuple[Asked, Delivered]]:
+        return ((asked, answer) for count, asked, answer in self.asked[number:] if count > number)

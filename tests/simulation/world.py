@@ -46,7 +46,6 @@ class World:
         self.counts, self.market, self.ledger = Counts(), Market(story), Ledger()
         self.disk = ModelledDisk(story.traits.disk, self.clock.now_ns, str(story.seed))
         self.databases = ModelledDatabases(self.disk)
-        self.disk.watch(self.ledger.seen)
         self.skew, self.standing, self.boot = story.traits.skew, False, 1
         self.outcomes: list[Outcome] = []
         self.damaged: dict[str, str] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.simulation.counts import Counts
@@ -13,6 +13,13 @@ from tests.simulation.story import Story
 
 if TYPE_CHECKING:
     from tests.simulation.disk.model import ModelledDisk
+
+Findings = Iterator[str | None]
+"""What a check yields: None for each thing that is as promised, and a sentence for each that is not."""
+DAMAGES: Final = frozenset({"rot", "file lost", "something else"})
+"""Kinds of steps in which somebody damages a file from outside."""
+HARMFUL: Final = DAMAGES | {"power loss", "disk full", "disk read-only", "copied"}
+HARMLESS_FAULTS: Final = ("wire", "stop", "pause")
 
 
 class TrueClock(Protocol):
@@ -38,6 +45,3 @@ class Subject(Protocol):
     def ask(self, act: Callable[[Any], Any]) -> Outcome:
         """Let a new process without faults carry out ``act`` with a new pipeline. It is no step, and is not counted."""
         ...
-
-
-Finding = Iterator[str]

@@ -1,0 +1,148 @@
+"""What the oracle remembers of a world: what was stored, what may be stored after a power loss, what was damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from attrs import define, field, frozen
+
+from marketpipe.reports import AuditReport, IngestionReport
+from marketpipe.shared_kernel.domain.symbol import Outcome as DayOutcome
+from tests.simulation.ledger import Word
+from tests.simulation.oracle.files import StoreFiles, data_path, month_path, quarantine_path
+from tests.simulation.oracle.subject import DAMAGES, HARMFUL, HARMLESS_FAULTS
+from tests.simulation.outcome import Outcome
+from tests.simulation.rows import Day, Row
+
+Rows = tuple[Row, ...] | None
+"""The bars of a symbol-day; None if it has no file."""
+NO_FILES = StoreFiles.of({})
+
+
+@frozen
+class Damage:
+    """A file that somebody changed from outside: its content before, and since; None for no file."""
+
+    before: bytes | None = field(repr=False)
+    since: bytes | None = field(repr=False)
+
+
+@frozen
+class Seen:
+    """One step with all that the oracle knows of it.
+
+    ``words`` are what was said of minutes during the step, by symbol-day; ``before`` and ``now`` what was stored.
+    """
+
+    outcome: Outcome
+    before: StoreFiles
+    now: StoreFiles
+    words: Mapping[Day, list[Word]]
+    memory: Memory
+    session: str = "regular"
+
+    def reports(self) -> Iterator[IngestionReport]:
+        """Yield the reports of the ingestions of this step that came to their end."""
+        for each in self.outcome.all():
+            found = each.value.adopted if isinstance(each.value, AuditReport) else each.value
+            if each.ended == "returned" and isinstance(found, IngestionReport):
+                yield found
+
+    def reported(self) -> dict[Day, set[DayOutcome]]:
+        """Return what the commands that came to their end have reported of each symbol-day."""
+        found = dict[Day, set[DayOutcome]]()
+        for report in self.reports():
+            for day, result in report.outcomes.items():
+                found.setdefault((str(day.symbol), str(day.trading_date)), set()).add(result.outcome)
+        return found
+
+    def kinds(self) -> set[str]:
+        return {each.step.kind for each in self.outcome.all()}
+
+    def drops(self) -> bool:
+        return any(kind.startswith("drop") for kind in self.kinds())
+
+    def changed_days(self) -> list[Day]:
+        """Return the symbol-days whose bytes differ from those before the step."""
+        both = self.before.days.keys() | self.now.days.keys()
+        return sorted(day for day in both if self.before.days.get(day) != self.now.days.get(day))
+
+    def changed_paths(self) -> list[str]:
+        before, now = self.before.contents, self.now.contents
+        return sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
+
+
+@define
+class Memory:
+    """``possible`` has, by symbol-day, all versions that a power loss may leave: one, once a command has reported it.
+
+    ``damage`` has the files that are damaged now, ``ever_damaged`` the paths of all that were. ``words`` are all whole
+    words on minutes so far. ``is_machine_well``: no process was killed and no call has failed so far, and no power loss
+    or damage happened; ``is_provider_well``: the wire has done nothing wrong so far.
+    """
+
+    files: StoreFiles = NO_FILES
+    heard: int = 0
+    possible: dict[Day, list[Rows]] = field(factory=dict)
+    words: dict[Day, list[Word]] = field(factory=dict)
+    damage: dict[str, Damage] = field(factory=dict)
+    ever_damaged: set[str] = field(factory=set)
+    dropped: bool = False
+    is_machine_well: bool = True
+    is_provider_well: bool = True
+    has_odd_clock: bool = False
+    was_complete: dict[Day, bytes | None] = field(factory=dict)
+
+    def is_doubtful(self, day: Day) -> bool:
+        """Return whether a file of a symbol-day is damaged now, or its quarantine has ever been."""
+        now = data_path(day) in self.damage or month_path(day) in self.damage
+        return now or quarantine_path(day) in self.ever_damaged
+
+    def note_damage(self, seen: Seen) -> None:
+        """Take note of what somebody did to the files, before the checks."""
+        if seen.outcome.step.kind in DAMAGES:
+            for path in seen.changed_paths():
+                self.damage[path] = Damage(seen.before.contents.get(path), seen.now.contents.get(path))
+                self.ever_damaged.add(path)
+        else:
+            for path, damage in list(self.damage.items()):
+                if seen.now.contents.get(path) != damage.since:
+                    del self.damage[path]
+        self._note_faults(seen.outcome)
+
+    def _note_faults(self, outcome: Outcome) -> None:
+        for each in outcome.all():
+            kinds = {text.split(" ")[0] for text in each.happened}
+            is_ill = each.step.kind in HARMFUL or each.ended in ("killed", "stuck")
+            self.is_machine_well &= not is_ill and all(kind in (*HARMLESS_FAULTS, "clock") for kind in kinds)
+            self.is_provider_well &= "wire" not in kinds
+            self.has_odd_clock |= each.step.kind == "clock" or "clock" in kinds
+
+    def take_over(self, seen: Seen, heard: int) -> None:
+        """Remember what a step has left, after the checks."""
+        reported, lost_power = seen.reported(), "power loss" in seen.kinds()
+        for day in self.possible.keys() | seen.now.days.keys():
+            rows = seen.now.rows(day)
+            if lost_power or day in reported or self.is_doubtful(day) or seen.drops():
+                self.possible[day] = [rows]
+            elif (known := self.possible.setdefault(day, [None]))[-1] != rows:
+                known.append(rows)
+        for day, words in seen.words.items():
+            self.words.setdefault(day, []).extend(word for word in words if word.is_whole)
+        self.dropped |= seen.drops()
+        self._note_complete(seen, reported)
+        self.files, self.heard = seen.now, heard
+
+    def _note_complete(self, seen: Seen, reported: Mapping[Day, set[DayOutcome]]) -> None:
+        """Remember which days need no further request: complete, and their files untouched since."""
+        for day, content in list(self.was_complete.items()):
+            if seen.now.days.get(day) != content:
+                del self.was_complete[day]
+        if seen.kinds() & HARMFUL or not self.is_machine_well or self.has_odd_clock:
+            self.was_complete.clear()
+            return
+        for day, outcomes in reported.items():
+            if outcomes == {DayOutcome.COMPLETE} and seen.now.days.get(day) is not None:
+                self.was_complete[day] = seen.now.days[day]
+            else:
+                self.was_complete.pop(day, None)
