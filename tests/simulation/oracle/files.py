@@ -106,3 +106,6 @@ def month_path(day: Day) -> str:
 
 def quarantine_path(day: Day) -> str:
     return f"quarantine/{day_path(day)}"
+
+
+NO_FILES: Final = StoreFiles.of({})

@@ -9,14 +9,13 @@ from attrs import define, field, frozen
 from marketpipe.reports import AuditReport, IngestionReport
 from marketpipe.shared_kernel.domain.symbol import Outcome as DayOutcome
 from tests.simulation.ledger import Word
-from tests.simulation.oracle.files import StoreFiles, data_path, month_path, quarantine_path
+from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path, month_path, quarantine_path
 from tests.simulation.oracle.subject import DAMAGES, HARMFUL, HARMLESS_FAULTS
 from tests.simulation.outcome import Outcome
 from tests.simulation.rows import Day, Row
 
 Rows = tuple[Row, ...] | None
 """The bars of a symbol-day; None if it has no file."""
-NO_FILES = StoreFiles.of({})
 
 
 @frozen
