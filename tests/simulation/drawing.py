@@ -1,0 +1,273 @@
+"""``drawn``: the story of a seed. First what holds for all of it, then day after day what happens."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from itertools import count
+from random import Random
+from typing import Any, Final, TypeVar
+
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from tests.simulation.drawn_changes import drawn_change, drawn_listing
+from tests.simulation.drawn_faults import ASKING, FaultRates, drawn_faults
+from tests.simulation.exchange import all_sessions
+from tests.simulation.story import Fault, Step, Story, SymbolTraits
+from tests.simulation.traits import DiskTraits, Traits
+
+T = TypeVar("T")
+CALM_DAYS: Final = 3
+"""Sessions at the end of a story in which nothing goes wrong any more, so that everything has to heal."""
+STEPS_OF_A_DAY: Final = 2
+"""Of a calm day: an update, and a look at what is there."""
+FINAL: Final = timedelta(days=1, hours=1, minutes=30)
+"""How long after the midnight (UTC) of its date a session is final for all providers."""
+COMMANDS: Final[Mapping[str, float]] = {
+    "verify": 3,
+    "coverage": 3,
+    "load": 3,
+    "load as of": 3,
+    "load aggregate": 2,
+    "load official": 1,
+    "ingest": 2,
+    "ingest retry": 2,
+    "update": 1,
+    "audit": 1,
+    "audit adopt": 1.5,
+    "get": 0.5,
+    "plan": 0.5,
+    "freeze": 1,
+    "verify lock": 1.5,
+    "aggregate": 1,
+    "compact": 0.4,
+    "expand": 0.4,
+    "drop": 0.3,
+    "recover": 0.3,
+    "recover force": 0.5,
+    "status": 0.5,
+    "validate": 0.5,
+}
+EVENTS: Final[Mapping[str, float]] = {
+    "power loss": 5,
+    "rot": 3,
+    "file lost": 2,
+    "something else": 1,
+    "copied": 0.7,
+    "idle": 1,
+    "disk full": 1.5,
+    "disk read-only": 1,
+    "clock": 2.5,
+}
+"""What happens to the machine, and how often."""
+ENDS: Final = {"disk full": "disk freed", "disk read-only": "disk writable", "clock": "clock"}
+AREAS: Final = ("data", "data", "data", "revisions", "aggregates", "official", "quarantine", "copies")
+
+
+def weighted(random: Random, weights: Mapping[T, float]) -> T:
+    return random.choices([*weights], [*weights.values()])[0]
+
+
+def drawn(seed: int, steps: int) -> Story:
+    """Return the story of this seed, with about so many steps."""
+    random = Random(f"{seed}/story")
+    symbols = _symbols(random)
+    traits, first = _traits(random)
+    drawing = _Drawing(random, traits, tuple(symbols), first)
+    return Story(seed, traits, tuple(symbols), tuple(drawing.steps_until(steps)))
+
+
+def _symbols(random: Random) -> list[SymbolTraits]:
+    names = ["AAPL", "MSFT", "BRK.B", "TSLA"][: weighted(random, {1: 4.0, 2: 4.0, 3: 1.0, 4: 1.0})]
+    is_dense = random.random() < 0.1
+    prices = (12.5, 180.0, 410.0, 60.0)
+    return [
+        SymbolTraits(name, 1 if is_dense and not number else weighted(random, {15: 6.0, 5: 1.0, 30: 1.0}), price=price)
+        for number, (name, price) in enumerate(zip(names, prices, strict=False))
+    ]
+
+
+def _traits(random: Random) -> tuple[Traits, int]:
+    """Return the traits, and the position of the first session of the story."""
+    dates = [*all_sessions()]
+    first = random.randrange(30, len(dates) - 250)
+    begins = Timestamp.parse(f"{dates[first]}T06:00:00Z")
+    traits = Traits(
+        disk=_disk(random),
+        patience=weighted(random, {0.99: 4.0, 0.9: 3.0, 0.5: 2.0, 0.0: 1.0}),
+        skew=weighted(random, {0.0: 8.0, 20.0: 1.0, -300.0: 1.0}),
+        feed=random.choice(("iex", "iex", "sip")),
+        adjustment=weighted(random, {"raw": 3.0, "split": 1.0}),
+        session=weighted(random, {"regular": 3.0, "extended": 2.0}),
+        timeframes=weighted(random, {(): 4.0, ("5m", "1d"): 3.0, ("1h",): 1.0, ("15m", "1h", "1d"): 1.0}),
+        copies=weighted(random, {"none": 6.0, "parquet": 1.0, "arrow": 1.0}),
+        workers=weighted(random, {1: 4.0, 2: 3.0, 3: 2.0}),
+        confirmations=weighted(random, {2: 4.0, 3: 1.0}),
+        requests_per_minute=weighted(random, {200: 6.0, 30: 2.0, 8: 1.0}),
+        begins=str(begins),
+        start=dates[first - weighted(random, {0: 3.0, 1: 1.0, 4: 1.0})],
+    )
+    return traits, first
+
+
+def _disk(random: Random) -> DiskTraits:
+    return DiskTraits(
+        step_ns=weighted(random, {1: 4.0, 1_000: 2.0, 1_000_000_000: 1.0, 2_000_000_000: 1.0, 0: 0.5}),
+        ordered=random.random() < 0.5,
+        has_links=random.random() < 0.9,
+        can_exchange=random.random() < 0.8,
+        short_writes=random.random() < 0.15,
+        listing=random.choice(("sorted", "reversed", "shuffled")),
+    )
+
+
+class _Drawing:
+    """Draws the days of one story."""
+
+    def __init__(self, random: Random, traits: Traits, symbols: tuple[SymbolTraits, ...], first: int) -> None:
+        self._random, self._traits, self._symbols, self._first = random, traits, symbols, first
+        self._dates, self._numbers = [*all_sessions()], count(1)
+        self._rates = FaultRates.drawn(random)
+        self._busy = weighted(random, {0.5: 2.0, 1.5: 3.0, 4.0: 1.0})
+        """How many commands a day has besides its update, on average."""
+        self._changes = weighted(random, {0.0: 1.0, 0.2: 2.0, 0.6: 1.0})
+        self._events = 0.0 if self._rates.is_calm else weighted(random, {0.0: 1.0, 0.1: 2.0, 0.3: 1.0})
+        self._beside = weighted(random, {0.0: 2.0, 0.1: 2.0, 0.4: 1.0})
+        self._standing = list[str]()
+        self._at = Timestamp.parse(traits.begins)
+
+    def steps_until(self, steps: int) -> list[Step]:
+        drawn, day = [*self._listings()], self._first
+        calm = CALM_DAYS * STEPS_OF_A_DAY
+        while len(drawn) < max(1, steps - calm) and day < len(self._dates) - CALM_DAYS - 1:
+            drawn += self._day(day)
+            day += 1
+        self._at = self._evening(day)
+        drawn += [self._over(kind) for kind in self._standing]
+        for calm_day in range(day, day + CALM_DAYS):
+            drawn += self._calm_day(calm_day)
+        return drawn
+
+    def _evening(self, day: int) -> Timestamp:
+        return Timestamp.parse(f"{self._dates[day]}T00:00:00Z").plus(FINAL)
+
+    def _step(
+        self, kind: str, what: Mapping[str, Any], faults: Iterable[Fault] = (), beside: Iterable[Step] = ()
+    ) -> Step:
+        self._at = self._at.plus(timedelta(seconds=self._random.randrange(1, 120)))
+        return Step(next(self._numbers), str(self._at), kind, what, tuple(faults), tuple(beside))
+
+    def _listings(self) -> list[Step]:
+        """Return what is known of listings before the story begins."""
+        if self._random.random() >= 0.25:
+            return []
+        names = [symbol.symbol for symbol in self._symbols]
+        kind, what = drawn_listing(self._random, names, self._dates[self._first : self._first + 12])
+        return [self._step(kind, what)]
+
+    def _day(self, day: int) -> list[Step]:
+        drawn = list[Step]()
+        if self._random.random() < 0.1:
+            self._at = Timestamp.parse(f"{self._dates[day]}T15:{self._random.randrange(60):02d}:00Z")
+            drawn.append(self._command(self._random.choice(("ingest", "update", "load", "coverage")), day))
+        self._at = self._evening(day)
+        drawn += self._ends()
+        drawn += self._changes_of(day)
+        drawn += self._command_with_sequel("update", day)
+        for _ in range(self._count(self._busy)):
+            drawn += self._command_with_sequel(weighted(self._random, COMMANDS), day)
+        if self._random.random() < self._events:
+            drawn += self._event(day)
+        return drawn
+
+    def _count(self, mean: float) -> int:
+        return int(mean) + (self._random.random() < mean - int(mean))
+
+    def _ends(self) -> list[Step]:
+        """End what has lasted since a day before, more often than not."""
+        over = [kind for kind in self._standing if self._random.random() < 0.7]
+        self._standing = [kind for kind in self._standing if kind not in over]
+        return [self._over(kind) for kind in over]
+
+    def _over(self, kind: str) -> Step:
+        return self._step(ENDS[kind], {})
+
+    def _changes_of(self, day: int) -> list[Step]:
+        drawn = list[Step]()
+        if self._random.random() < self._changes:
+            recent = self._dates[max(self._first - 4, day - 5) : day + 1]
+            names = [symbol.symbol for symbol in self._symbols]
+            later = [str(self._evening(day + more)) for more in (1, 2, 4)]
+            kind, what = drawn_change(self._random, names, recent, later, self._traits.adjustment)
+            drawn.append(self._step(kind, what))
+        return drawn
+
+    def _command_with_sequel(self, kind: str, day: int) -> list[Step]:
+        """Return a command; after one that is killed, sometimes power is lost, and sometimes somebody looks at once."""
+        step = self._command(kind, day)
+        if not any(fault.kind == "kill" for each in step.all() for fault in each.faults):
+            return [step]
+        sequel = [self._step("power loss", {})] if self._random.random() < 0.4 else []
+        if self._random.random() < 0.5:
+            sequel.append(self._command(self._random.choice(("verify", "load", "update", "coverage")), day))
+        return [step, *sequel]
+
+    def _command(self, kind: str, day: int) -> Step:
+        faults = drawn_faults(self._random, self._rates, kind)
+        beside = list[Step]()
+        while self._random.random() < self._beside and len(beside) < 2:
+            other = weighted(self._random, COMMANDS)
+            beside.append(self._step(other, self._what(other, day), drawn_faults(self._random, self._rates, other)))
+        return self._step(kind, self._what(kind, day), faults, beside)
+
+    def _what(self, kind: str, day: int) -> dict[str, Any]:
+        """Return what a command names: those that go through the whole store, the last sessions of long stories."""
+        random, what = self._random, dict[str, Any]()
+        names = [symbol.symbol for symbol in self._symbols]
+        if kind == "drop" or (kind in ASKING and len(names) > 1 and random.random() < 0.15):
+            what["symbols"] = random.choice(names)
+        if kind.startswith("audit"):
+            start = bisect_left(self._dates, self._traits.start)
+            what["start"] = self._dates[max(start, day - random.randrange(1, 6))]
+        if kind == "load as of":
+            what["as_of"] = str(self._at.plus(-timedelta(hours=random.choice((0, 1, 24, 25, 49, 72, 130)))))
+        if kind == "load aggregate":
+            what["timeframe"] = random.choice(("5m", "15m", "1h", "1d"))
+            what |= {"source": "minutes"} if what["timeframe"] == "1d" else {}
+        if kind == "load official":
+            what |= {"timeframe": "1d", "source": "official"}
+        if kind == "aggregate" and random.random() < 0.4:
+            what["timeframes"] = random.choice(("2m", "30m,1d", "1m"))
+        return what
+
+    def _event(self, day: int) -> list[Step]:
+        """Return what happens to the machine, with a look at the store more often than not."""
+        random, kind = self._random, weighted(self._random, EVENTS)
+        what: dict[str, Any] = {"area": random.choice(AREAS)} if kind in ("rot", "file lost", "something else") else {}
+        if kind == "something else":
+            what["by"] = random.choice(("folder", "link"))
+        if kind == "disk full":
+            what["bytes"] = random.choice((0, 3_000, 30_000))
+        if kind == "clock":
+            what |= random.choice(_CLOCKS)
+        if kind in ENDS and kind not in self._standing:
+            self._standing.append(kind)
+        drawn = [self._step(kind, what)]
+        if random.random() < 0.6:
+            drawn.append(self._command(random.choice(("verify", "update", "coverage", "ingest")), day))
+        return drawn
+
+    def _calm_day(self, day: int) -> list[Step]:
+        self._at = max(self._at, self._evening(day))
+        look: Sequence[str] = ("verify", "coverage", "load")
+        return [self._step("update", {}), self._step(look[day % len(look)], {})]
+
+
+_CLOCKS: Final = (
+    {"ahead": 3_600.0},
+    {"ahead": -3_600.0},
+    {"ahead": 90.0},
+    {"ahead": 86_400.0 * 3},
+    {"ahead": -86_400.0 * 2},
+    {"stands": True},
+)
