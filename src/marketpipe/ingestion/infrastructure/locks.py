@@ -153,12 +153,12 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Unlock the file, which stays."""
+        """Unlock the file, which stays. What the lock protected is done: an error of the disk changes nothing of it."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
-            try:
+            with suppress(OSError):
                 self._machine.disk.flock(descriptor, fcntl.LOCK_UN)
-            finally:
+            with suppress(OSError):
                 self._machine.disk.close(descriptor)
 
     def forget(self) -> None:

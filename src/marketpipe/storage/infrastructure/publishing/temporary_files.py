@@ -12,6 +12,7 @@ import os
 import re
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -75,7 +76,7 @@ class WriterLock:
         with self._guard:
             if root not in self._held:
                 descriptor = self._disk.open(root, os.O_RDONLY | os.O_DIRECTORY)
-                self._held[root] = weakref.finalize(self, self._disk.close, descriptor)
+                self._held[root] = weakref.finalize(self, _close, self._disk, descriptor)
                 _try_lock(self._disk, descriptor, fcntl.LOCK_SH)
 
     def close(self) -> None:
@@ -83,6 +84,11 @@ class WriterLock:
             for release in self._held.values():
                 release()
             self._held.clear()
+
+
+def _close(disk: Disk, descriptor: int) -> None:
+    with suppress(OSError):  # it is released all the same, and nothing was written by it
+        disk.close(descriptor)
 
 
 def _has_no_writer(root: Path, disk: Disk) -> bool:

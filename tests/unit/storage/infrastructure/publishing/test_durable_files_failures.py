@@ -108,9 +108,10 @@ class World:
 
     def goes_wrong(self, scenario: Scenario, process: FailingProcess) -> bool:
         """Let a process do it; return whether it failed or died. Its end is that of its descriptors."""
-        files = Writer(roots=[ROOT], machine=process.machine(self.disk))  # until its process has ended
+        files = Writer(roots=[ROOT], machine=process.machine(self.disk))
         try:
             scenario(files)
+            files.close()
         except StorageError as error:
             self.errors.append(str(error))
             return True
