@@ -63,8 +63,11 @@ class AlpacaClient(BaseApiClient):
 
     def build_request_params(self, request: BarsRequest, cursor: str | None) -> Mapping[str, str]:
         # Alpaca includes both ends of a window, and bars are stamped with whole minutes: a second earlier excludes it.
-        # Daily bars are stamped New York midnight: the window ends with the midnight after the last session.
         last_second = request.window.end.plus(timedelta(seconds=-1))
+        if request.timeframe is Timeframe.DAY_1:
+            # Stamped New York midnight. Not until the midnight after it: a free plan refuses an ``end`` of the feed sip
+            # that is not 15 minutes old, so that on the evening of a session its official day could not be requested.
+            last_second = request.sessions[-1].session.closes
         params = {
             "symbols": ",".join(map(str, request.symbols)),
             "timeframe": TIMEFRAMES[request.timeframe],

@@ -123,12 +123,12 @@ def test_credentials_go_into_alpacas_two_headers() -> None:
 @pytest.mark.parametrize(
     ("first", "last", "start", "end"),
     [
-        ("2024-03-08", "2024-03-11", "2024-03-08T05:00:00Z", "2024-03-12T03:59:59Z"),
-        ("2024-11-01", "2024-11-04", "2024-11-01T04:00:00Z", "2024-11-05T04:59:59Z"),
-        ("2024-01-02", "2024-01-02", "2024-01-02T05:00:00Z", "2024-01-03T04:59:59Z"),
+        ("2024-03-08", "2024-03-11", "2024-03-08T05:00:00Z", "2024-03-11T20:00:00Z"),
+        ("2024-11-01", "2024-11-04", "2024-11-01T04:00:00Z", "2024-11-04T21:00:00Z"),
+        ("2024-01-02", "2024-01-02", "2024-01-02T05:00:00Z", "2024-01-02T21:00:00Z"),
     ],
 )
-def test_official_days_are_requested_from_midnight_to_midnight_in_new_york(
+def test_official_days_are_requested_until_the_close_so_that_a_free_plan_has_them_in_the_evening(
     first: str, last: str, start: str, end: str
 ) -> None:
     setting, transport = scripted_alpaca(bars(start), feed="sip", adjustment="split")
