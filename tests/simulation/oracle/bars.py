@@ -22,9 +22,11 @@ def invented(seen: Seen, said: Mapping[str, set[Row]]) -> Findings:
         known = said.get(day[0], set())
         wrong = next((row for row in rows if row not in known), None)
         yield None if wrong is None else f"{_named(day)} has a bar that the provider never gave: {told(wrong)}"
-    for path in seen.now.contents:
-        if not path.split("/")[1:2] or not path.split("/")[1].startswith(("symbol=", "timeframe=")):
-            yield f"{path} is no file of a store"
+
+
+def written_outside(files: Iterable[str]) -> Findings:
+    """Nothing is written through a link that leads out of the store."""
+    yield from (f"{path} was written outside of the store" for path in sorted(files))
 
 
 def twice(seen: Seen) -> Findings:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from attrs import define, field, frozen
 
@@ -16,6 +18,12 @@ from tests.simulation.rows import Day, Row
 
 Rows = tuple[Row, ...] | None
 """The bars of a symbol-day; None if it has no file."""
+
+
+PLACE: Final = re.compile(
+    r"(?:data|revisions|quarantine|copies)/symbol=([^/]+)/year=(\d{4})/month=(\d\d)(?:/day=(\d\d))?"
+)
+"""In a path: the symbol and month, and the day if it is that of one."""
 
 
 @frozen
@@ -77,7 +85,9 @@ class Memory:
 
     ``damage`` has the files that are damaged now, ``ever_damaged`` the paths of all that were. ``words`` are all whole
     words on minutes so far. ``is_machine_well``: no process was killed and no call has failed so far, and no power loss
-    or damage happened; ``is_provider_well``: the wire has done nothing wrong so far.
+    or damage happened; ``is_provider_well``: the wire has done nothing wrong so far. ``doubted`` are the symbol-days, or
+    symbols with a month, of which a file was ever damaged. ``proven`` are the paths of files whose bytes are on record
+    for certain; ``is_fresh``: all aggregates were made of the minutes that are stored.
     """
 
     files: StoreFiles = NO_FILES
@@ -86,10 +96,12 @@ class Memory:
     words: dict[Day, list[Word]] = field(factory=dict)
     damage: dict[str, Damage] = field(factory=dict)
     ever_damaged: set[str] = field(factory=set)
-    dropped: bool = False
+    doubted: set[Day] = field(factory=set)
     is_machine_well: bool = True
     is_provider_well: bool = True
     has_odd_clock: bool = False
+    proven: set[str] = field(factory=set)
+    is_fresh: bool = False
     was_complete: dict[Day, bytes | None] = field(factory=dict)
 
     def is_doubtful(self, day: Day) -> bool:
@@ -97,12 +109,19 @@ class Memory:
         now = data_path(day) in self.damage or month_path(day) in self.damage
         return now or quarantine_path(day) in self.ever_damaged
 
+    def was_damaged(self, day: Day) -> bool:
+        """Return whether a file or a revision of a symbol-day, or of its month, was damaged at any time."""
+        return day in self.doubted or (day[0], day[1][:7]) in self.doubted
+
     def note_damage(self, seen: Seen) -> None:
         """Take note of what somebody did to the files, before the checks."""
         if seen.outcome.step.kind in DAMAGES:
             for path in seen.changed_paths():
                 self.damage[path] = Damage(seen.before.contents.get(path), seen.now.contents.get(path))
                 self.ever_damaged.add(path)
+                if match := PLACE.search(path):
+                    date = f"{match[2]}-{match[3]}"
+                    self.doubted.add((match[1], f"{date}-{match[4]}" if match[4] else date))
         else:
             for path, damage in list(self.damage.items()):
                 if seen.now.contents.get(path) != damage.since:
@@ -128,9 +147,26 @@ class Memory:
                 known.append(rows)
         for day, words in seen.words.items():
             self.words.setdefault(day, []).extend(word for word in words if word.is_whole)
-        self.dropped |= seen.drops()
         self._note_complete(seen, reported)
+        self._note_proven(seen)
         self.files, self.heard = seen.now, heard
+
+    def _note_proven(self, seen: Seen) -> None:
+        """Remember which files have a record for certain, and whether all aggregates were made of what is stored."""
+        kinds, changed = seen.kinds(), seen.changed_paths()
+        if kinds & DAMAGES:
+            return
+        went_well = not kinds & HARMFUL and all(
+            each.ended in ("returned", "happened") and not each.happened for each in seen.outcome.all()
+        )
+        if went_well:
+            self.proven.update(changed)
+        else:
+            self.proven.difference_update(changed)
+        if "power loss" in kinds or any(kind.startswith("recover") for kind in kinds):
+            self.proven = {path for path in self.proven if path.startswith("data/") and path not in self.damage}
+        refreshed = any(report.aggregates.ok for report in seen.reports()) and went_well and not seen.outcome.beside
+        self.is_fresh = refreshed or (self.is_fresh and went_well and not changed)
 
     def _note_complete(self, seen: Seen, reported: Mapping[Day, set[DayOutcome]]) -> None:
         """Remember which days need no further request: complete, and their files untouched since."""

@@ -3,49 +3,158 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from datetime import timedelta
+from functools import partial
+from random import Random
+from typing import Final, Literal
 
-from tests.simulation.oracle import bars
+from marketpipe.ingestion.domain.coverage.verdict import Verdict
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from tests.simulation.oracle import bars, behaviour, derived, integrity, verdicts, versions
 from tests.simulation.oracle.files import StoreFiles
+from tests.simulation.oracle.healing import heal, heals
 from tests.simulation.oracle.memory import Memory, Seen
-from tests.simulation.oracle.subject import Findings, Subject
+from tests.simulation.oracle.readings import Readings, Wanted, read
+from tests.simulation.oracle.subject import HARMFUL, Findings, Subject
 from tests.simulation.outcome import Outcome
 
-MOST_FINDINGS = 5
+MOST_FINDINGS: Final = 5
 """Of one check: those after them are counted only."""
+MOMENTS: Final = 2
+"""So many former moments are read in a full check, and so many days of each timeframe."""
+Named = tuple[str, Findings]
 
 
 class Oracle:
     """Remembers one world from step to step."""
 
     def __init__(self, world: Subject) -> None:
-        self._world, self.memory = world, Memory()
+        self._world, self.memory, self.past = world, Memory(), versions.Past()
+        self.memory.has_odd_clock = world.story.traits.skew != 0.0
+        self._requests: list[int] = []
 
     def check(self, outcome: Outcome, depth: Literal["step", "day"]) -> list[str]:
         """Return what is wrong after a step, as sentences that begin with the name of their check.
 
-        To be called with "step" after each step of a story, then with "day" where the full check is wanted.
+        To be called with "step" after each step of a story, then with "day" where the full check is wanted. After the
+        last step of a story that changes the store: calm commands try to heal it.
         """
-        return self._after_step(outcome) if depth == "step" else []
+        if depth == "step":
+            return self._after_step(outcome)
+        found = self._full()
+        if not found and outcome.step == self._world.story.steps[-1]:
+            found = self._healed()
+        return found
 
     def _after_step(self, outcome: Outcome) -> list[str]:
         world, memory = self._world, self.memory
         words = world.ledger.words_since(memory.heard)
-        now = StoreFiles.on(world.disk)
-        seen = Seen(outcome, memory.files, now, words, memory, world.story.traits.session)
+        traits = world.story.traits
+        seen = Seen(outcome, memory.files, StoreFiles.on(world.disk), words, memory, traits.session)
         memory.note_damage(seen)
-        found = [finding for name, check in self._checks(seen) for finding in self._carried_out(name, check)]
+        self.past.begins(seen, traits.disk.step_ns)
+        found = self._carried_out(self._of_a_step(seen))
         memory.take_over(seen, world.ledger.count)
+        now = world.clock.now()
+        self.past.remember(seen, now, now.plus(timedelta(seconds=world.skew)))
         return found
 
-    def _checks(self, seen: Seen) -> Iterator[tuple[str, Findings]]:
-        yield "invented", bars.invented(seen, self._world.ledger.said)
+    def _of_a_step(self, seen: Seen) -> Iterator[Named]:
+        ledger, limit = self._world.ledger, self._world.story.traits.requests_per_minute
+        asked = list(ledger.asked_since(self.memory.heard))
+        yield "invented", bars.invented(seen, ledger.said)
+        yield "invented", bars.written_outside(self._world.disk.files("/proc/world/elsewhere"))
         yield "twice", bars.twice(seen)
         yield "lost", bars.lost(seen)
+        yield "asked again", behaviour.asked_again(seen, self.memory, iter(asked))
+        self._requests = self._counted(seen, [answer.at for _, answer in asked])
+        yield "rate", behaviour.rate(limit, self._requests)
+        yield "lease", behaviour.lease(seen, limit, asked)
+        yield "ends", behaviour.ends(seen)
+        yield "words", behaviour.words(seen)
+        yield "leftovers", behaviour.leftovers(seen)
 
-    def _carried_out(self, name: str, check: Findings) -> list[str]:
-        results = list(check)
-        self._world.counts.checked(name, len(results))
-        found = [f"{name}: {result}" for result in results if result is not None]
-        more = [f"{name}: {len(found) - MOST_FINDINGS} more"] if len(found) > MOST_FINDINGS else []
-        return found[:MOST_FINDINGS] + more
+    def _counted(self, seen: Seen, moments: list[Timestamp]) -> list[int]:
+        """Return when the latest requests were counted. What was sent by a process that a fault met does not count.
+
+        The server may count it after the process has ended, or much later than the process asked whether it may.
+        """
+        went_well = not seen.kinds() & HARMFUL and all(
+            each.ended in ("returned", "raised", "happened") and all(text.startswith("wire") for text in each.happened)
+            for each in seen.outcome.all()
+        )
+        if not went_well:
+            return []
+        new = sorted(moment.epoch_micros for moment in moments)
+        return [moment for moment in self._requests if new and moment > new[0] - behaviour.MINUTE] + new
+
+    def _full(self) -> list[str]:
+        """Carry out the checks that need the product's own readers."""
+        world = self._world
+        wanted = self._wanted()
+        outcome = world.ask(partial(read, wanted))
+        if outcome.ended != "returned" or not isinstance(outcome.value, Readings):
+            why = "" if outcome.error is None else f": {type(outcome.error).__name__}: {outcome.error}"
+            name = "ends" if outcome.ended == "stuck" else "words"
+            return [f"{name}: reading everything {outcome.ended}{why}"]
+        if world.disk.read_only or world.disk.space is not None:
+            return []
+        return self._carried_out(self._of_a_day(wanted, outcome.value))
+
+    def _wanted(self) -> Wanted:
+        files, traits = self.memory.files, self._world.story.traits
+        random = Random(f"{self._world.story.seed}/{self._world.ledger.count}/{len(self.past.readings)}/oracle")
+        days = sorted(files.days)
+        moments = random.sample(self.past.readings, min(MOMENTS, len(self.past.readings)))
+        timeframes = [each for each in traits.timeframes if each == "1d" or each in derived.MINUTES_OF]
+        chosen = random.sample(days, min(MOMENTS, len(days))) if self._has_sound_aggregates() else []
+        dates = [date for _, date in days]
+        return Wanted(
+            tuple(sorted({symbol for symbol, _ in days})),
+            min(dates, default=traits.start),
+            max(dates, default=traits.start),
+            tuple(reading.as_of for reading in moments),
+            tuple((day, timeframe) for day in chosen for timeframe in timeframes),
+            tuple(frozen.lock for frozen in self.past.locks),
+        )
+
+    def _has_sound_aggregates(self) -> bool:
+        areas = "data/", "aggregates/", "copies/"
+        return self.memory.is_fresh and not any(path.startswith(areas) for path in self.memory.ever_damaged)
+
+    def _of_a_day(self, wanted: Wanted, found: Readings) -> Iterator[Named]:
+        memory, traits, now = self.memory, self._world.story.traits, self._world.clock.now()
+        past = [reading for reading in self.past.readings if reading.as_of in wanted.moments]
+        yield "as of", versions.as_of(found, past, memory)
+        if (report := found.value("verify")) is not None:
+            yield "verify", integrity.verify(report, memory)
+            yield "leftovers", integrity.leftovers(report, memory.files)
+        yield "lock", versions.lock(found, self.past.locks, memory.files)
+        yield "aggregate", derived.aggregate(found, wanted.buckets, memory)
+        official = found.value("official") or {}
+        yield "official", derived.official(official, self._world.ledger.said_of_days)
+        coverage = found.value("coverage")
+        if coverage is not None and not memory.has_odd_clock:
+            judged = list(verdicts.judged(coverage, memory, now))
+            yield "verdict", verdicts.verdict(judged, traits.session, traits.confirmations)
+            for each in judged:
+                self._world.counts.count("judged", str(each.verdict.verdict))
+            if not any(each.verdict.verdict in (Verdict.MISSING, Verdict.SUSPECT) for each in judged):
+                yield "ok over a loss", verdicts.ok_over_a_loss(judged, official, traits.session)
+
+    def _healed(self) -> list[str]:
+        ended = self._world.clock.now().epoch_micros
+        healed = heal(self._world)
+        if isinstance(healed, str):
+            return [f"heals: {healed}"]
+        return self._carried_out([("heals", heals(healed, self.memory, self._world.story.traits.session, ended))])
+
+    def _carried_out(self, checks: Iterator[Named] | list[Named]) -> list[str]:
+        found = list[str]()
+        for name, check in checks:
+            results = list(check)
+            self._world.counts.checked(name, len(results))
+            wrong = [f"{name}: {result}" for result in results if result is not None]
+            more = [f"{name}: {len(wrong) - MOST_FINDINGS} more"] if len(wrong) > MOST_FINDINGS else []
+            found += wrong[:MOST_FINDINGS] + more
+        return found

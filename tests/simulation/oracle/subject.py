@@ -26,6 +26,10 @@ class TrueClock(Protocol):
     def now(self) -> Timestamp: ...
 
 
+class Scheduler(Protocol):
+    now: float
+
+
 class Subject(Protocol):
     """A world as the oracle sees it.
 
@@ -35,6 +39,7 @@ class Subject(Protocol):
 
     story: Story
     clock: TrueClock
+    scheduler: Scheduler
     disk: ModelledDisk
     ledger: Ledger
     counts: Counts

@@ -1,0 +1,111 @@
+"""Checks of how commands behave: they end, in words; ask for nothing twice; keep the limit; leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from marketpipe.shared_kernel.domain.errors import MarketPipeError
+from tests.simulation.ledger import MINUTES, Asked, Delivered, dates_between
+from tests.simulation.oracle.memory import Memory, Seen
+from tests.simulation.oracle.subject import Findings
+from tests.simulation.outcome import Outcome
+
+MOST_CALLS: Final = 200_000
+LONGEST: Final = 12 * 3600.0
+MINUTE: Final = 60_000_000
+LONGEST_LATENCY: Final = 8.0
+"""Seconds between a request and its answer."""
+SPARE: Final = 120.0
+"""Seconds that a command may take for what is not counted."""
+INGESTIONS: Final = ("update", "ingest", "ingest retry")
+TEMPORARY: Final = ".tmp"
+
+
+def ends(seen: Seen) -> Findings:
+    """Every run ends, in a number of calls and a time that are bounded."""
+    for each in seen.outcome.all():
+        calls, seconds = sum(each.calls.values()), seconds_of(each)
+        if each.ended == "stuck":
+            yield f"{_who(each)} waits for ever"
+        elif calls > MOST_CALLS:
+            yield f"{_who(each)} made {calls:,} calls"
+        else:
+            yield None if seconds <= LONGEST else f"{_who(each)} took {seconds / 3600:.1f} hours"
+
+
+def words(seen: Seen) -> Findings:
+    """Nothing is raised but errors of MarketPipe, with a message of one line."""
+    for each in seen.outcome.all():
+        if each.error is not None:
+            yield wrong_words(each.error, _who(each))
+    for report in seen.reports():
+        for text in report.failures.values():
+            yield None if text.isprintable() else f"the reason of a failure is not one line of text: {text!r}"
+
+
+def wrong_words(error: BaseException, who: str) -> str | None:
+    """Return what is wrong with an error that was raised."""
+    if not isinstance(error, MarketPipeError):
+        return f"{who} raised {type(error).__name__}: {error}"
+    return None if str(error).isprintable() and str(error) else f"{who}: the message is not one line: {str(error)!r}"
+
+
+def asked_again(seen: Seen, memory: Memory, asked: Iterator[tuple[Asked, Delivered]]) -> Findings:
+    """A plain ``ingest`` asks for no minutes of a day that was complete, if its file is untouched."""
+    outcome = seen.outcome
+    if outcome.step.kind != "ingest" or outcome.beside or outcome.ended != "returned":
+        return
+    reports = list(seen.reports())
+    changed = {(str(day.symbol), str(day.trading_date)) for each in reports for day in each.official.changed}
+    if any(each.readjusted for each in reports):
+        return
+    settled = memory.was_complete.keys() - changed
+    for question, _ in asked:
+        if question.timeframe == MINUTES:
+            dates = dates_between(question.start, question.end)
+            found = [(name, date) for name in question.symbols for date in dates if (name, date) in settled]
+            yield None if not found else f"{found[0][0]} {found[0][1]} was complete, and its minutes were requested"
+
+
+def rate(limit: int, moments: Sequence[int]) -> Findings:
+    """No minute of the server's clock has more requests than it allows; ``moments`` ascend, in microseconds."""
+    for number, moment in enumerate(moments):
+        first = number - limit
+        in_one_minute = first >= 0 and moments[first] > moment - MINUTE
+        yield None if not in_one_minute else f"more than {limit} requests in one minute, the last at {moment}"
+
+
+def lease(seen: Seen, limit: int, asked: Sequence[tuple[Asked, Delivered]]) -> Findings:
+    """A command that runs alone waits for no dead process: it takes no longer than its requests may take."""
+    outcome = seen.outcome
+    is_alone = not outcome.beside and outcome.ended == "returned" and not outcome.happened
+    if outcome.step.kind not in INGESTIONS or not is_alone or any(answer.status != 200 for _, answer in asked):
+        return
+    count = len(asked)
+    most = count * LONGEST_LATENCY + 60.0 * (count / limit + 1) + SPARE
+    taken = seconds_of(outcome)
+    yield None if taken <= most else f"{_who(outcome)} took {taken:.0f} s for {count} requests, though nobody else runs"
+
+
+def leftovers(seen: Seen) -> Findings:
+    """After an ``update`` no folder of minute bars that it wrote to has a temporary file."""
+    outcome = seen.outcome
+    if outcome.step.kind != "update" or outcome.beside or outcome.ended != "returned" or outcome.happened:
+        return
+    written = {path.rpartition("/")[0] for path in seen.changed_paths() if path.startswith("data/")}
+    for folder in sorted(written):
+        left = [path for path in temporary_files(seen.now.contents) if path.rpartition("/")[0] == folder]
+        yield None if not left else f"{left[0]} was left by a dead process, in a folder that an update wrote to"
+
+
+def temporary_files(paths: Iterator[str] | Sequence[str] | dict[str, bytes]) -> list[str]:
+    return sorted(path for path in paths if path.endswith(TEMPORARY))
+
+
+def seconds_of(outcome: Outcome) -> float:
+    return (outcome.over.epoch_micros - outcome.began.epoch_micros) / 1e6
+
+
+def _who(outcome: Outcome) -> str:
+    return f"{outcome.step.kind} of {outcome.process}" if outcome.process else outcome.step.kind

@@ -1,0 +1,108 @@
+"""The check ``heals``: when all faults have ended, a few calm commands make a store as if there had been none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
+from marketpipe.reports import CoverageReport
+from marketpipe.storage.domain.integrity import Damage, IntegrityReport
+from tests.simulation.exchange import all_sessions
+from tests.simulation.ledger import Word
+from tests.simulation.oracle.bars import differs, wanted_of
+from tests.simulation.oracle.files import StoreFiles
+from tests.simulation.oracle.memory import Memory
+from tests.simulation.oracle.subject import Findings, Subject
+from tests.simulation.oracle.verdicts import SETTLED_AFTER
+from tests.simulation.rows import Day
+
+if TYPE_CHECKING:
+    from marketpipe import Pipeline
+
+A_DAY: Final = 86_400.0
+OF_RECORDS: Final = frozenset(
+    {
+        Suspicion.ALTERED,
+        Suspicion.UNRECORDED,
+        Suspicion.UNREADABLE,
+        Suspicion.STALE_AGGREGATE,
+        Suspicion.FORMER_SCALE,
+    }
+)
+"""Suspicions of files and records, which a calm ingestion ends."""
+
+
+@frozen
+class Healed:
+    """What there is after the calm commands: ``words`` are what the provider said to them."""
+
+    words: Mapping[Day, list[Word]]
+    files: StoreFiles
+    coverage: CoverageReport
+    integrity: IntegrityReport
+
+
+def heal(world: Subject) -> Healed | str:
+    """End all faults and carry out calm commands. Returns what is there then, or what prevented it."""
+    world.disk.space = world.disk.inodes = None
+    world.disk.read_only = False
+    world.skew, world.standing = 0.0, False
+    confirmations, heard = world.story.traits.confirmations, world.ledger.count
+    symbols = [symbol.symbol for symbol in world.story.symbols]
+    start = world.story.traits.start
+    commands: list[tuple[str, Callable[[Pipeline], Any]]] = [("update", lambda p: p.update())]
+    commands += [("ingest", lambda p: p.ingest())]
+    commands += [("audit", lambda p: p.audit(symbols, start, "latest", adopt=True))]
+    commands += [("ingest", lambda p: p.ingest())] * (confirmations + 1)
+    for name, command in commands:
+        world.scheduler.now += A_DAY
+        outcome = world.ask(command)
+        if outcome.ended != "returned":
+            return f"{name} {outcome.ended}: {type(outcome.error).__name__}: {outcome.error}"
+    files, words = StoreFiles.on(world.disk), world.ledger.words_since(heard)
+    outcome = world.ask(partial(_reports))
+    if outcome.ended != "returned":
+        return f"verify and coverage {outcome.ended}: {type(outcome.error).__name__}: {outcome.error}"
+    return Healed(words, files, *outcome.value)
+
+
+def _reports(pipeline: Pipeline) -> tuple[CoverageReport, IntegrityReport]:
+    return pipeline.coverage(), pipeline.verify()
+
+
+def heals(healed: Healed, memory: Memory, session: str, ended: int) -> Findings:
+    """``ended``: the sessions before this moment, in microseconds since 1970, were final all the time."""
+    yield from _bars(healed, memory, session, ended)
+    for problem in healed.integrity.problems:
+        is_foreign = problem.damage is Damage.FOREIGN or problem.path in memory.ever_damaged
+        yield None if is_foreign else f"after calm commands {problem.path} {problem.reason} ({problem.damage})"
+    for each in healed.coverage.days():
+        day = str(each.symbol_day.symbol), str(each.symbol_day.trading_date)
+        found = each.finding
+        if not _is_judged(day, memory, ended):
+            continue
+        is_open = found.verdict in (Verdict.MISSING, Verdict.PARTIAL) or found.suspicion in OF_RECORDS
+        yield f"after calm commands {day[0]} {day[1]} is {found.verdict}: {found.detail}" if is_open else None
+
+
+def _bars(healed: Healed, memory: Memory, session: str, ended: int) -> Findings:
+    for day, words in sorted(healed.words.items()):
+        whole = [word for word in words if word.is_whole]
+        if not whole or not _is_judged(day, memory, ended):
+            continue
+        rows, word = healed.files.rows(day), whole[-1]
+        if not wanted_of(word, session):
+            wrong = None if rows is None else f"{len(rows)} bars are stored, and the provider has none"
+        else:
+            wrong = differs(rows, word, session, healed.files.rejected(day), is_final=True)
+        yield None if wrong is None else f"after calm commands {day[0]} {day[1]}: {wrong}"
+
+
+def _is_judged(day: Day, memory: Memory, ended: int) -> bool:
+    found = all_sessions().get(day[1])
+    is_final = found is not None and found.extended.end.plus(SETTLED_AFTER).epoch_micros <= ended
+    return is_final and not memory.was_damaged(day)

@@ -1,0 +1,44 @@
+"""Checks of ``verify``: it names every damaged file, and no sound one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from marketpipe.storage.domain.integrity import IntegrityReport
+from tests.simulation.oracle.behaviour import temporary_files
+from tests.simulation.oracle.files import StoreFiles
+from tests.simulation.oracle.memory import Memory
+from tests.simulation.oracle.subject import Findings
+
+RECORDED: Final = ("data/", "aggregates/", "quarantine/", "revisions/", "official/")
+"""Areas whose files have a digest on record. Of read copies only their own checksum is known."""
+
+
+def verify(report: IntegrityReport, memory: Memory) -> Findings:
+    """Every file that somebody damaged or removed is named; if nothing ever went wrong, nothing is."""
+    named = {problem.path for problem in report.problems}
+    for path, damage in sorted(memory.damage.items()):
+        if damage.before is None or damage.since == damage.before or not _is_provable(path, memory):
+            continue
+        if path in named or any(path.rpartition("/")[0] == name.rpartition("/")[0] for name in named):
+            yield None
+        else:
+            yield f"{path} is damaged, and verify does not name it"
+    if memory.is_machine_well and not memory.has_odd_clock:
+        for problem in report.problems:
+            yield f"{problem.path} is as it was written, and verify says that it {problem.reason} ({problem.damage})"
+        if not report.problems:
+            yield None
+    if report.ok is bool(named):
+        yield f"verify is {'ok' if report.ok else 'not ok'} with {len(named)} problems"
+
+
+def _is_provable(path: str, memory: Memory) -> bool:
+    return path in memory.proven and path.startswith(RECORDED)
+
+
+def leftovers(report: IntegrityReport, files: StoreFiles) -> Findings:
+    """Every temporary file is named: while the oracle reads, no process writes."""
+    named = {problem.path for problem in report.problems}
+    for path in temporary_files(files.contents):
+        yield None if path in named else f"{path} was left by a dead process, and verify does not name it"
