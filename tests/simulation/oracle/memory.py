@@ -85,9 +85,9 @@ class Memory:
 
     ``damage`` has the files that are damaged now, ``ever_damaged`` the paths of all that were. ``words`` are all whole
     words on minutes so far. ``is_machine_well``: no process was killed and no call has failed so far, and no power loss
-    or damage happened; ``is_provider_well``: the wire has done nothing wrong so far. ``doubted`` are the symbol-days, or
-    symbols with a month, of which a file was ever damaged. ``proven`` are the paths of files whose bytes are on record
-    for certain; ``is_fresh``: all aggregates were made of the minutes that are stored.
+    or damage happened; ``is_provider_well``: the wire has done nothing wrong so far. ``doubted`` are the symbol-days,
+    or symbols with a month, of which a file was ever damaged. ``proven`` are the paths of files whose bytes are on
+    record for certain; ``is_fresh``: all aggregates were made of the minutes that are stored.
     """
 
     files: StoreFiles = NO_FILES
