@@ -244,6 +244,11 @@ def test_a_lock_keeps_others_out_until_its_holder_ends() -> None:
     assert [until() for until in other.until] == [True]
 
 
+def refused(act: Callable[[], object]) -> None:
+    """The model has no extended attributes."""
+    assert code_of(act) == errno.ENOTSUP
+
+
 def test_each_call_begins_with_a_call_of_the_process() -> None:
     disk, process = new_disk(), Counting()
     own = disk.of(process)
@@ -265,6 +270,9 @@ def test_each_call_begins_with_a_call_of_the_process() -> None:
         "link": lambda: own.link(DAY, f"{DAY}2"),
         "exchange": lambda: own.exchange(DAY, f"{DAY}2"),
         "replace": lambda: own.replace(f"{DAY}2", f"{DAY}3"),
+        "getxattr": lambda: refused(lambda: own.getxattr(PLACE, "a")),
+        "setxattr": lambda: refused(lambda: own.setxattr(PLACE, "a", b"")),
+        "removexattr": lambda: refused(lambda: own.removexattr(PLACE, "a")),
         "unlink": lambda: own.unlink(DAY),
         "close": lambda: own.close(fd),
     }

@@ -19,7 +19,7 @@ CALLS: Final = frozenset(
     {
         *("open", "close", "read", "pread", "write", "pwrite", "fsync", "fstat", "stat", "lstat", "listdir", "scandir"),
         *("mkdir", "rmdir", "unlink", "replace", "link", "utime", "chmod", "chown", "flock", "exchange"),
-        *("opened", "mapped", "begin_to_store"),
+        *("getxattr", "setxattr", "removexattr", "opened", "mapped", "begin_to_store"),
     }
 )
 """The calls of a ``Disk``."""

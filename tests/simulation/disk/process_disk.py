@@ -228,6 +228,20 @@ class ProcessDisk(Descriptors):
         inode.user = inode.user if uid == -1 else uid
         inode.group = inode.group if gid == -1 else gid
 
+    def getxattr(self, path: AnyPath, name: str, /, *, follow_symlinks: bool = True) -> bytes:
+        raise self._without_attributes("getxattr", path, follow_symlinks)
+
+    def setxattr(self, path: AnyPath, name: str, value: bytes, /, *, follow_symlinks: bool = True) -> None:
+        raise self._without_attributes("setxattr", path, follow_symlinks)
+
+    def removexattr(self, path: AnyPath, name: str, /, *, follow_symlinks: bool = True) -> None:
+        raise self._without_attributes("removexattr", path, follow_symlinks)
+
+    def _without_attributes(self, kind: str, path: AnyPath, follow: bool) -> OSError:
+        with self._named(kind, path):
+            self._disk.tree.find(text_of(path), follow=follow)
+        return error(errno.ENOTSUP, path)
+
     # Whole files
 
     def opened(self, path: str, /) -> pa.NativeFile:

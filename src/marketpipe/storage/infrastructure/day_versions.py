@@ -21,6 +21,8 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_text
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import Revision, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import identity_in, label_in
 from marketpipe.storage.infrastructure.parquet_files import (
@@ -32,7 +34,8 @@ from marketpipe.storage.infrastructure.parquet_files import (
     times_of,
     versioned,
 )
-from marketpipe.storage.infrastructure.store_layout import MonthListings, StoreLayout
+from marketpipe.storage.infrastructure.publishing.month_listings import MonthListings
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 BEGINNING: Final = Timestamp.from_epoch_micros(0)
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -140,7 +143,7 @@ class VersionIndex:
     def _text(self, symbol: Symbol) -> str:
         """Return what an index contains, '' if it does not exist. Raises ``OSError``."""
         try:
-            return self._layout.version_index(symbol).read_text("ascii", errors="replace")
+            return read_text(self._layout.disk, self._layout.version_index(symbol), "ascii", "replace")
         except (FileNotFoundError, NotADirectoryError):
             return ""
 
@@ -190,10 +193,10 @@ class StoredVersion:
         return sha256(self.content)
 
 
-def find_stored(path: Path, expected: Callable[[], Mapping[str, str]]) -> StoredVersion | None:
+def find_stored(path: Path, expected: Callable[[], Mapping[str, str]], disk: Disk = REAL_DISK) -> StoredVersion | None:
     """Read a day file; None if there is none. A file whose metadata is not as ``expected`` is damaged."""
     try:
-        found = stored_content(path)
+        found = stored_content(path, disk)
     except OSError as error:
         return StoredVersion(NO_MARK, BEGINNING, b"", damage=f"{path} cannot be read: {error.strerror}")
     if found is None:
@@ -327,7 +330,7 @@ class NewVersion:
     def _is_taken(self, moment: Timestamp, stored: StoredVersion) -> bool:
         """Whether the revision of this moment is another version; one that a crash left is this one, or damaged."""
         revision = self.months.layout.revision(Revision(self.symbol_day, moment))
-        found = find_stored(revision, dict)
+        found = find_stored(revision, dict, self.months.layout.disk)
         return found is not None and found.content != stored.content and not is_unreadable(found.content, revision)
 
 

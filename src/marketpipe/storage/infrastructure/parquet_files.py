@@ -10,7 +10,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -30,6 +29,9 @@ from marketpipe.shared_kernel.domain.trading_date import (
     TradingDate,
 )
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA, SCHEMA_VERSION
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_all
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.infrastructure.compacted.day_access import read_day
 
 ENCODINGS: Final = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA if not pa.types.is_floating(field.type)}
@@ -120,29 +122,29 @@ def read_bars(path: Path) -> pa.Table:
     return checked_bars(read_rows(path), path)
 
 
-def content_of(path: str) -> pa.Buffer | None:
+def content_of(path: str, disk: Disk = REAL_DISK) -> pa.Buffer | None:
     """Return the content of a file, opened once and so of one version of it; None if it does not exist.
 
     That of a day file may be in the file of its month.
     """
     try:  # by Arrow: with several reading threads each return to Python costs a wait for the interpreter's lock
         try:
-            refuse_special(path)
-            return pa.OSFile(path).read_buffer()
+            refuse_special(path, disk)
+            return disk.opened(path).read_buffer()
         except (FileNotFoundError, NotADirectoryError):
-            found = read_day(path)
+            found = read_day(path, disk)
             return None if found is None else pa.py_buffer(found.content)
     except (OSError, pa.ArrowException) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else _first_line(error)
         raise PartitionUnreadableError(f"{path} cannot be read: {reason}; move it away") from error
 
 
-def refuse_special(path: Path | str) -> None:
+def refuse_special(path: Path | str, disk: Disk = REAL_DISK) -> None:
     """Raise ``PartitionUnreadableError`` for what is no file: a folder, or a pipe, which would be waited for for ever.
 
     Raises ``OSError`` if nothing has that name, or a link that leads nowhere.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    if not stat.S_ISREG(disk.stat(path).st_mode):
         raise PartitionUnreadableError(f"{path} is not a file; move away what is in its place")
 
 
@@ -155,15 +157,33 @@ class FileStatus(NamedTuple):
     changed_ns: int
 
 
-def file_status(path: str) -> FileStatus | None:
+def file_status(path: str, disk: Disk = REAL_DISK) -> FileStatus | None:
     """Return the status of a file; None if there is none, or it is not a file, or may not be examined."""
     try:
-        found = os.stat(path)
+        found = disk.stat(path)
     except OSError:
         return None
     if not stat.S_ISREG(found.st_mode):
         return None
     return FileStatus(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def read_file(path: Path | str, disk: Disk = REAL_DISK) -> tuple[bytes, os.stat_result]:
+    """Return the content and the status of a file, opened once: of one version. Raises ``OSError`` that names it.
+
+    Also for a pipe, which would be waited for for ever.
+    """
+    descriptor = disk.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = disk.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        return read_all(disk, descriptor), status
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        disk.close(descriptor)
 
 
 def open_file(path: Path | str) -> BinaryIO:
@@ -175,16 +195,16 @@ def open_file(path: Path | str) -> BinaryIO:
     return file
 
 
-def stored_content(path: Path | str) -> tuple[bytes, int] | None:
+def stored_content(path: Path | str, disk: Disk = REAL_DISK) -> tuple[bytes, int] | None:
     """Return the content and the modification time, in nanoseconds, of one version of a file; None if there is none.
 
     Those of a day file may be in the file of its month. Raises ``OSError``, and ``PartitionUnreadableError``.
     """
     try:
-        with open_file(path) as file:  # opened once, or time and bytes could be those of two versions
-            return file.read(), os.fstat(file.fileno()).st_mtime_ns
+        content, status = read_file(path, disk)
+        return content, status.st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
-        found = read_day(str(path))
+        found = read_day(str(path), disk)
         return None if found is None else (found.content, found.modified_ns)
 
 
@@ -220,23 +240,24 @@ def _opened(source: pa.NativeFile) -> pq.ParquetFile:
     return pq.ParquetFile(source, pre_buffer=False)
 
 
-def read_rows(path: Path) -> pa.Table:
+def read_rows(path: Path, disk: Disk = REAL_DISK) -> pa.Table:
     """Return every column of a file, of bars or of the quarantine."""
     with decoding(path):
-        if (content := content_of(str(path))) is None:
+        if (content := content_of(str(path), disk)) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         with _opened(pa.BufferReader(content)) as file:
             return file.read(use_threads=False)
 
 
-def read_metadata(path: Path) -> Mapping[str, str]:
+def read_metadata(path: Path, disk: Disk = REAL_DISK) -> Mapping[str, str]:
     """Return the key-value metadata of a file."""
     with decoding(path):
         try:
-            refuse_special(path)
-            found = pq.read_metadata(path)
+            refuse_special(path, disk)
+            with disk.opened(str(path)) as file:
+                found = pq.read_metadata(file)
         except FileNotFoundError:
-            if (day := read_day(str(path))) is None:
+            if (day := read_day(str(path), disk)) is None:
                 raise
             found = pq.read_metadata(pa.BufferReader(day.content))
         return as_text(found.metadata or {})
@@ -261,34 +282,36 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
 
 
-def bars_at(path: str, columns: pa.Schema = BAR_SCHEMA) -> pa.Table | None:
+def bars_at(path: str, columns: pa.Schema = BAR_SCHEMA, disk: Disk = REAL_DISK) -> pa.Table | None:
     """Return these of the canonical columns of a file of bars; None if it does not exist."""
-    content = content_of(path)
+    content = content_of(path, disk)
     return None if content is None else bars_in(content, path, columns)
 
 
-def scan_bars(files: Sequence[Path], columns: pa.Schema = BAR_SCHEMA) -> pa.Table:
+def scan_bars(files: Sequence[Path], columns: pa.Schema = BAR_SCHEMA, machine: Machine = HERE) -> pa.Table:
     """Return the bars of many files, in the order given. A missing file is an error too."""
-    return pa.concat_tables([columns.empty_table(), *each(partial(_bars_of, columns=columns), files)])
+    return pa.concat_tables(
+        [columns.empty_table(), *each(partial(_bars_of, columns=columns, disk=machine.disk), files, machine)]
+    )
 
 
-def each(read: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def each(read: Callable[[T], R], items: Sequence[T], machine: Machine = HERE) -> list[R]:
     """Return what ``read`` returns for each item, in the order given; by several threads if there are enough items."""
     # Decoding Parquet releases the interpreter's lock. Each thread takes its whole share at once, spread over all
     # items: to hand out items one by one would cost the lock each time.
-    count = min(os.cpu_count() or 1, len(items) // WORTH_A_THREAD)
+    count = min(machine.processors, len(items) // WORTH_A_THREAD)
     if count < 2:
         return [read(item) for item in items]
     results: list[Any] = [None] * len(items)
-    with ThreadPoolExecutor(count, "marketpipe-load") as readers:
+    with machine.threads.executor(count, "marketpipe-load") as readers:
         shares = readers.map(lambda first: [read(item) for item in items[first::count]], range(count))
         for first, share in enumerate(shares):
             results[first::count] = share
     return results
 
 
-def _bars_of(path: Path, columns: pa.Schema) -> pa.Table:
-    bars = bars_at(str(path), columns)
+def _bars_of(path: Path, columns: pa.Schema, disk: Disk) -> pa.Table:
+    bars = bars_at(str(path), columns, disk)
     if bars is None:
         raise PartitionUnreadableError(f"{path} was removed while it was read")
     return bars

@@ -25,6 +25,7 @@ from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt_files_of
@@ -56,8 +57,9 @@ from marketpipe.storage.infrastructure.parquet_files import (
     versioned,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.publishing.month_listings import MonthListings
 from marketpipe.storage.infrastructure.publishing.symbol_day_locks import SymbolDayLocks
-from marketpipe.storage.infrastructure.store_layout import MonthListings, StoreLayout
+from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
@@ -85,7 +87,7 @@ class PartitionManager:
         self._calculator, self._months = calculator, months
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
         self._clock, self._register, self._index = clock, register, VersionIndex(layout)
-        self._locks, self._refused = SymbolDayLocks(), dict[str, OSError]()
+        self._locks, self._refused = SymbolDayLocks(layout.machine.threads), dict[str, OSError]()
         self._identity_checked = False
 
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
@@ -149,7 +151,7 @@ class PartitionManager:
                 yield version.path, version.content, modified_ns, version.taken_times
         for item in items:
             old = self._own(quarantined.get(item.day))
-            rows = rejected_after(item.part, item.rejected, old)
+            rows = _rejected_after(item, old, self._layout.disk)
             if rows is not None:
                 content = self._writer.encode(rows, self._metadata(item.day))
                 yield self._layout.rejected(item.day), content, None, ()
@@ -171,7 +173,7 @@ class PartitionManager:
         """Return the file. Raises ``StorageError`` for another dataset's, which must not be replaced."""
         if quarantined is not None:
             with suppress(PartitionUnreadableError):  # damaged: it is replaced
-                found = identity_in(read_metadata(quarantined))
+                found = identity_in(read_metadata(quarantined, self._layout.disk))
                 if found not in (None, self._identity):
                     raise StorageError(f"{quarantined} is of {found}; this store is of {self._identity}: move it away")
         return quarantined
@@ -337,7 +339,7 @@ class PartitionManager:
         if write.months.has_none(day, path.name):
             return None
         self._expand_month(day, write, only_if_mixed=True)
-        recorded, stored = write.recorded.get(day), find_stored(path, lambda: self._metadata(day))
+        recorded, stored = write.recorded.get(day), find_stored(path, lambda: self._metadata(day), self._layout.disk)
         if stored is None or stored.damage or recorded is None:
             return stored
         if not have_same_time(stored.mark, recorded.mark) or stored.digest == recorded.sha256:
@@ -419,15 +421,15 @@ def _results(
     )
 
 
-def rejected_after(part: SymbolDaySlice, rejected: pa.Table | None, quarantined: Path | None) -> pa.Table | None:
+def _rejected_after(item: _Arrived, quarantined: Path | None, disk: Disk) -> pa.Table | None:
     """Return the quarantined bars of a day from now on; None for none. ``quarantined`` is the file that exists.
 
     A complete answer replaces what was quarantined of its window; an incomplete one only adds to it.
     """
-    kept = None
+    part, rejected, kept = item.part, item.rejected, None
     if quarantined is not None:
         with suppress(PartitionUnreadableError):  # a quarantine that can't be read any more blocks nothing
-            kept = _outside(read_rows(quarantined), part)
+            kept = _outside(read_rows(quarantined, disk), part)
     if kept is None or not len(kept):
         return rejected
     return kept if rejected is None else joined_rejections(kept, rejected)

@@ -17,12 +17,16 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, StorageError, ValidationError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, is_link, lexists, matching, walk
+from marketpipe.shared_kernel.infrastructure.machine.disk import is_folder as leads_to_a_folder
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, Revision
 from marketpipe.storage.infrastructure.compacted.day_access import DAY_NAME, in_folder, listed, parts_in
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
@@ -45,7 +49,7 @@ YEAR_PATH: Final = re.compile(r"year=(\d{4})\.parquet", re.ASCII)
 
 @frozen
 class StoreLayout:
-    """The six roots of a store, and the path of each file below them."""
+    """The six roots of a store, the path of each file below them, and the machine that they are on."""
 
     data: Path
     aggregates: Path
@@ -53,6 +57,12 @@ class StoreLayout:
     revisions: Path
     official: Path = Factory(lambda self: self.revisions.with_name("official"), takes_self=True)
     copies: Path = Factory(lambda self: self.revisions.with_name("copies"), takes_self=True)
+    machine: Machine = field(default=HERE, kw_only=True, eq=False, repr=False)
+    disk: Disk = field(init=False, eq=False, repr=False)
+
+    @disk.default
+    def _disk_of_machine(self) -> Disk:
+        return self.machine.disk
 
     def derived(self) -> Mapping[str, Path]:
         """Return the roots of all areas but the minute bars, by the key of the configuration that names them."""
@@ -75,12 +85,12 @@ class StoreLayout:
 
     def official_years(self, symbol: Symbol) -> list[int]:
         """Return the years that have a file of official days, ascending. Raises ``StorageError``."""
-        names = names_in(self.official / f"symbol={symbol}")
+        names = names_in(self.official / f"symbol={symbol}", self.disk)
         return [int(match[1]) for name in names if (match := YEAR_PATH.fullmatch(name))]
 
     def official_histories(self, symbol: Symbol) -> list[Path]:
         """Return the histories of official days that exist, ascending by year."""
-        return sorted((self.revisions / f"symbol={symbol}").glob(f"{YEAR_FOLDER}/{VERSION_INDEX}"))
+        return sorted(matching(self.disk, self.revisions / f"symbol={symbol}", f"{YEAR_FOLDER}/{VERSION_INDEX}"))
 
     def rejected_official_days(self, symbol: Symbol, year: int) -> Path:
         return self.quarantine / f"symbol={symbol}" / f"year={year:04d}.parquet"
@@ -99,9 +109,13 @@ class StoreLayout:
         """Return the quarantine files that exist; each folder is listed once. Raises ``StorageError``."""
         folders = {month: self.quarantine / month.folder for month in {MonthPartition.of(day) for day in days}}
         for month in folders:
-            refuse_links(self.quarantine, month.folder)
-        names = {month: frozenset(names_in(folder)) if folder.is_dir() else () for month, folder in folders.items()}
+            refuse_links(self.quarantine, month.folder, self.disk)
+        names = {month: frozenset(self._names_below(folder)) for month, folder in folders.items()}
         return {day: self.rejected(day) for day in days if DataPartition(day).name in names[MonthPartition.of(day)]}
+
+    def _names_below(self, folder: Path) -> list[str]:
+        with translating(folder):
+            return names_in(folder, self.disk) if leads_to_a_folder(self.disk, folder) else []
 
     def month(self, month: MonthPartition) -> Path:
         return self.data / month.folder
@@ -119,7 +133,7 @@ class StoreLayout:
 
     def copy_format(self) -> str | None:
         """Return the form of a read copy that exists; None if there is none."""
-        for folder, _, names in os.walk(self.copies):
+        for folder, _, names in walk(self.disk, self.copies):
             if "year=" in folder and (forms := [form for form in COPY_FORMATS if any(n.endswith(form) for n in names)]):
                 return forms[0]
         return None
@@ -130,12 +144,12 @@ class StoreLayout:
         Raises ``StorageError``.
         """
         folder = self.month(month)
-        names = (name for name, _, _ in scan_day_files(folder))
+        names = (name for name, _, _ in scan_day_files(folder, self.disk))
         return [folder / name for name in names if date_of(month.year, month.month, name)]
 
     def revisions_of(self, month: MonthPartition) -> list[Revision]:
         """Return the revisions of a month by date, then moment; none if it has no folder. Raises ``StorageError``."""
-        names = names_in(self.revisions / month.folder)
+        names = names_in(self.revisions / month.folder, self.disk)
         return sorted(revision for name in names if (revision := month.revision(name)))
 
     def newest_revision(self, day: SymbolDay) -> Timestamp | None:
@@ -143,7 +157,7 @@ class StoreLayout:
 
         Raises ``StorageError``.
         """
-        return newest_revision(day, names_in(self.revisions / MonthPartition.of(day).folder))
+        return newest_revision(day, names_in(self.revisions / MonthPartition.of(day).folder, self.disk))
 
     def any_day_files(self) -> Iterator[Path]:
         """Yield day files and month files in no order, as few folders as the caller needs: there may be thousands.
@@ -151,40 +165,45 @@ class StoreLayout:
         None if the folder of the store may not be listed: what needs its files reports that. Raises ``StorageError``.
         """
         absent = suppress(FileNotFoundError, NotADirectoryError, PermissionError)
-        with translating(self.data), absent, os.scandir(self.data) as entries:
+        with translating(self.data), absent, self.disk.scandir(self.data) as entries:
             for entry in entries:
                 folder = self.data / entry.name
-                if symbol_of(entry.name) is not None and is_folder(folder):
-                    yield from (path for path in any_files(folder) if _is_of_minutes(path.name))
+                if symbol_of(entry.name) is not None and is_folder(folder, self.disk):
+                    yield from (path for path in any_files(folder, self.disk) if _is_of_minutes(path.name))
 
     def symbols(self) -> list[Symbol]:
         """Return the symbols that have a folder of minute bars, ascending. Raises ``StorageError``."""
-        return sorted(symbol for name in names_in(self.data) if (symbol := symbol_of(name)))
+        return sorted(symbol for name in names_in(self.data, self.disk) if (symbol := symbol_of(name)))
 
     def official_symbols(self) -> list[Symbol]:
         """Return the symbols that have a folder of official days, ascending. Raises ``StorageError``."""
-        return sorted(symbol for name in names_in(self.official) if (symbol := symbol_of(name)))
+        return sorted(symbol for name in names_in(self.official, self.disk) if (symbol := symbol_of(name)))
 
     def years(self, symbol: Symbol) -> list[int]:
         """Return the years that have a folder, ascending. Raises ``StorageError``."""
         root = f"{self.data}/symbol={symbol}"
-        years = _numbers_in(root, _YEAR) if is_folder(root) else []
-        return [year for year in years if is_folder(f"{root}/year={year:04d}")]
+        years = _numbers_in(root, _YEAR, self.disk) if is_folder(root, self.disk) else []
+        return [year for year in years if is_folder(f"{root}/year={year:04d}", self.disk)]
 
     def known_years(self, symbol: Symbol) -> list[int]:
         """Return the years of which the store has or had bars, ascending. Raises ``StorageError``."""
-        former = _numbers_in(f"{self.revisions}/symbol={symbol}", _YEAR)
+        former = _numbers_in(f"{self.revisions}/symbol={symbol}", _YEAR, self.disk)
         return sorted({*self.years(symbol), *self.official_years(symbol), *former})
 
     def months(self, symbol: Symbol) -> list[MonthPartition]:
         """Return the months that have a folder, ascending. Raises ``StorageError``."""
         folders = [(year, f"{self.data}/symbol={symbol}/year={year:04d}") for year in self.years(symbol)]
-        found = (MonthPartition(symbol, year, month) for year, at in folders for month in _numbers_in(at, _MONTH))
-        return [month for month in found if is_folder(self.month(month))]
+        numbers = ((year, month) for year, at in folders for month in _numbers_in(at, _MONTH, self.disk))
+        found = (MonthPartition(symbol, year, month) for year, month in numbers)
+        return [month for month in found if is_folder(self.month(month), self.disk)]
 
     def has_folder(self, symbol: Symbol) -> bool:
-        """Return whether a symbol has a folder of minute bars, with files or without; a link counts too."""
-        return os.path.lexists(f"{self.data}/symbol={symbol}")
+        """Return whether a symbol has a folder of minute bars, with files or without; a link counts too.
+
+        Raises ``StorageError``.
+        """
+        with translating(self.data):
+            return lexists(self.disk, f"{self.data}/symbol={symbol}")
 
     def timeframes_of(self, symbol: Symbol) -> list[Timeframe]:
         """Return the timeframes whose bars are stored for a symbol, or can be made of those that are.
@@ -203,57 +222,12 @@ class StoreLayout:
     def has_aggregates(self, symbol: Symbol, timeframe: Timeframe) -> bool:
         """Return whether a folder has what bars of this timeframe are read from or, for weeks and months, made of."""
         stored = Timeframe.DAY_1 if timeframe.is_made_of_days else timeframe
-        return is_folder(f"{self.aggregates_of(stored)}/symbol={symbol}")
+        return is_folder(f"{self.aggregates_of(stored)}/symbol={symbol}", self.disk)
 
     def timeframes(self) -> list[Timeframe]:
         """Return the timeframes that were aggregated at least once. Raises ``StorageError``."""
         with translating(self.aggregates):
-            return [timeframe for timeframe in Timeframe if self.aggregates_of(timeframe).is_dir()]
-
-
-@frozen
-class MonthListings:
-    """The folders of months, each listed once and not for each of its days: for one write, whose days are locked."""
-
-    layout: StoreLayout
-    _of_bars: dict[MonthPartition, frozenset[str] | None] = Factory(dict)
-    _of_revisions: dict[MonthPartition, list[str]] = Factory(dict)
-
-    def has_none(self, day: SymbolDay, name: str) -> bool:
-        """Return whether a symbol-day has no day file, which would have this name.
-
-        False also if its folder may not be listed: to open the file shows what is wrong. And if it has a month file.
-        """
-        month = MonthPartition.of(day)
-        if month not in self._of_bars:
-            self._of_bars[month] = self._names_in(str(self.layout.month(month)))
-        names = self._of_bars[month]
-        return names is not None and name not in names
-
-    @staticmethod
-    def _names_in(folder: str) -> frozenset[str] | None:
-        try:
-            found = in_folder(folder, os.listdir)
-        except (OSError, StorageError):
-            return None
-        if found is None:  # there is none, or what is in its place is no folder
-            return None if os.path.lexists(folder) else frozenset()
-        return None if MONTH_FILE in found else frozenset(found)
-
-    def forget(self, month: MonthPartition) -> None:
-        """List the folder of a month again when it is next asked for."""
-        self._of_bars.pop(month, None)
-
-    def is_one_file(self, month: MonthPartition) -> bool:
-        """Return whether a month that was asked for may have a month file."""
-        return self._of_bars.get(month, frozenset()) is None
-
-    def newest_revision(self, day: SymbolDay) -> Timestamp | None:
-        """Return what ``StoreLayout.newest_revision`` returned when the month was first asked for."""
-        month = MonthPartition.of(day)
-        if month not in self._of_revisions:
-            self._of_revisions[month] = names_in(self.layout.revisions / month.folder)
-        return newest_revision(day, self._of_revisions[month]) if self._of_revisions[month] else None
+            return [each for each in Timeframe if leads_to_a_folder(self.disk, self.aggregates_of(each))]
 
 
 def newest_revision(day: SymbolDay, names: Iterable[str]) -> Timestamp | None:
@@ -275,7 +249,7 @@ FILE_TYPE: Final = 0o170000
 LEADS_NOWHERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
-def scan_day_files(folder: Path | str) -> list[DayFile]:
+def scan_day_files(folder: Path | str, disk: Disk = REAL_DISK) -> list[DayFile]:
     """Return the day files in a month's folder, ascending by name; none if there is no such folder, or a link to one.
 
     Those in its month file are among them, and a foreign ``day=99.parquet``. Raises ``StorageError``.
@@ -283,34 +257,34 @@ def scan_day_files(folder: Path | str) -> list[DayFile]:
     # Hundreds of thousands of files pass through this loop on every plan. Files are examined relative to a descriptor
     # of their folder, so that the system does not walk the whole path for each; that saves an eighth of the time.
     with translating(folder):
-        return in_folder(str(folder), lambda descriptor: _scanned(descriptor, str(folder))) or []
+        return in_folder(str(folder), lambda descriptor: _scanned(descriptor, str(folder), disk), disk=disk) or []
 
 
-def scan_readable_days(folder: str) -> tuple[list[DayFile], bool]:
+def scan_readable_days(folder: str, disk: Disk = REAL_DISK) -> tuple[list[DayFile], bool]:
     """Return what ``scan_day_files`` returns, without the days of a damaged month file, and whether it has one."""
     try:
-        return scan_day_files(folder), False
+        return scan_day_files(folder, disk), False
     except MonthUnreadableError:
         with translating(folder):
-            found = in_folder(folder, lambda descriptor: _day_files_in(descriptor)[0])
+            found = in_folder(folder, lambda descriptor: _day_files_in(descriptor, disk)[0], disk=disk)
         return sorted(found or []), True
 
 
-def _scanned(descriptor: int, folder: str) -> list[DayFile]:
-    found, has_month_file = _day_files_in(descriptor)
+def _scanned(descriptor: int, folder: str, disk: Disk) -> list[DayFile]:
+    found, has_month_file = _day_files_in(descriptor, disk)
     if has_month_file:
-        parts = parts_in(descriptor, folder).values()
+        parts = parts_in(descriptor, folder, disk).values()
         if not parts:  # it was removed since, after its days became files
-            found, _ = _day_files_in(descriptor)
+            found, _ = _day_files_in(descriptor, disk)
         names = {name for name, _, _ in found}
         found += [(part.name, part.size, part.modified_ns) for part in parts if part.name not in names]
     return sorted(found)
 
 
-def _day_files_in(descriptor: int) -> tuple[list[DayFile], bool]:
+def _day_files_in(descriptor: int, disk: Disk) -> tuple[list[DayFile], bool]:
     """Return the day files of an open folder in no order, and whether it has a month file too."""
     found, fits, has_month_file = list[DayFile](), DAY_NAME.fullmatch, False
-    with os.scandir(descriptor) as entries:
+    with disk.scandir(descriptor) as entries:
         for entry in entries:
             if entry.name == MONTH_FILE:
                 has_month_file = True
@@ -331,51 +305,57 @@ def _is_of_minutes(name: str) -> bool:
     return name == MONTH_FILE or DAY_NAME.fullmatch(name) is not None
 
 
-def is_folder(path: Path | str) -> bool:
+def is_folder(path: Path | str, disk: Disk = REAL_DISK) -> bool:
     """Return whether a folder has that name, and not a file or a link that leads out of the store.
 
     Raises ``StorageError`` if that cannot be found out: what may not be read must not pass for what is gone.
     """
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
+        return stat.S_ISDIR(disk.lstat(path).st_mode)
     except OSError as error:
         if error.errno in LEADS_NOWHERE:
             return False
         raise unreadable(path, error) from error
 
 
-def link_below(root: Path, folder: str) -> str | None:
+def link_below(root: Path, folder: str, disk: Disk = REAL_DISK) -> str | None:
     """Return the first link on the way from a root of the store, which may be one itself, to a folder; None if none."""
     parts = folder.split("/")
     paths = (os.path.join(root, *parts[:count]) for count in range(1, len(parts) + 1))
-    return next((path for path in paths if os.path.islink(path)), None)
+    with translating(root):
+        return next((path for path in paths if is_link(disk, path)), None)
 
 
-def refuse_links(root: Path, folder: str) -> None:
+def refuse_links(root: Path, folder: str, disk: Disk = REAL_DISK) -> None:
     """Raise ``StorageError`` if a folder below a root of the store is, or is in, a link."""
-    if (link := link_below(root, folder)) is not None:
+    if (link := link_below(root, folder, disk)) is not None:
         raise StorageError(f"{link} is a link, and no link below {root} is followed: {NOT_FOLLOWED}")
 
 
-def refuse_links_on_the_way(root: Path, folders: Iterable[str]) -> None:
+def refuse_links_on_the_way(root: Path, folders: Iterable[str], disk: Disk = REAL_DISK) -> None:
     """Raise ``StorageError`` as ``refuse_links`` of each folder; what is on the way to several is examined once."""
     examined, place = set[str](), str(root)
     for folder in folders:
         while folder and folder not in examined:
             examined.add(folder)
-            if os.path.islink(f"{place}/{folder}"):
-                refuse_links(root, folder)
+            if _is_link(f"{place}/{folder}", disk):
+                refuse_links(root, folder, disk)
             folder = folder.rpartition("/")[0]
 
 
-def any_files(folder: Path) -> Iterator[Path]:
+def _is_link(path: str, disk: Disk) -> bool:
+    with translating(path):
+        return is_link(disk, path)
+
+
+def any_files(folder: Path, disk: Disk = REAL_DISK) -> Iterator[Path]:
     """Yield the Parquet files below a folder in no particular order, and list no more folders than the caller needs."""
-    with suppress(OSError), os.scandir(folder) as entries:
+    with suppress(OSError), disk.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False) and _MONTH.fullmatch(entry.name):
-                yield from (Path(entry.path, name) for name in listed(entry.path) if _is_shown(name))
+                yield from (Path(entry.path, name) for name in listed(entry.path, disk) if _is_shown(name))
             elif entry.is_dir(follow_symlinks=False):
-                yield from any_files(Path(entry.path))
+                yield from any_files(Path(entry.path), disk)
             elif _is_shown(entry.name):
                 yield Path(entry.path)
 
@@ -384,23 +364,23 @@ def _is_shown(name: str) -> bool:
     return name.endswith(".parquet") and not name.startswith(".")
 
 
-def modified_ns(path: str) -> int | None:
+def modified_ns(path: str, disk: Disk = REAL_DISK) -> int | None:
     """Return a file's modification time in nanoseconds since 1970; None without a file. Raises ``StorageError``."""
     try:
-        return os.stat(path).st_mtime_ns
+        return disk.stat(path).st_mtime_ns
     except FileNotFoundError:
         return None
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def names_in(folder: Path | str) -> list[str]:
+def names_in(folder: Path | str, disk: Disk = REAL_DISK) -> list[str]:
     """Return the names in a folder, ascending; none if it does not exist.
 
     Raises ``StorageError`` for a folder that may not be listed: it must not pass for an empty one, as in a glob.
     """
     try:
-        return sorted(os.listdir(folder))
+        return sorted(disk.listdir(folder))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -435,9 +415,9 @@ def date_of(year: int, month: int, day_file: str) -> date | None:
     return date(year, month, day) if 1 <= day <= monthrange(year, month)[1] else None
 
 
-def _numbers_in(folder: str, pattern: re.Pattern[str]) -> list[int]:
+def _numbers_in(folder: str, pattern: re.Pattern[str], disk: Disk) -> list[int]:
     """Return the numbers in the names that fit, ascending; none if there is no such folder. Raises ``StorageError``."""
-    return [int(match[1]) for name in names_in(folder) if (match := pattern.fullmatch(name))]
+    return [int(match[1]) for name in names_in(folder, disk) if (match := pattern.fullmatch(name))]
 
 
 def symbol_of(name: str) -> Symbol | None:

@@ -62,6 +62,9 @@ class Disk(Protocol):
     def utime(self, path: AnyPath | int, /, *, ns: tuple[int, int]) -> None: ...
     def chmod(self, path: AnyPath | int, /, mode: int) -> None: ...
     def chown(self, path: AnyPath | int, /, uid: int, gid: int, *, follow_symlinks: bool = True) -> None: ...
+    def getxattr(self, path: AnyPath, name: str, /, *, follow_symlinks: bool = True) -> bytes: ...
+    def setxattr(self, path: AnyPath, name: str, value: bytes, /, *, follow_symlinks: bool = True) -> None: ...
+    def removexattr(self, path: AnyPath, name: str, /, *, follow_symlinks: bool = True) -> None: ...
 
     def flock(self, fd: int, operation: int, /) -> None:
         """As ``fcntl.flock``."""
@@ -174,18 +177,26 @@ def walk(disk: Disk, folder: AnyPath) -> Iterator[tuple[str, list[str], list[str
 
     A folder that cannot be listed is left out. What is removed from the names of folders is not walked.
     """
-    top, folders, files = os.fspath(folder), list[str](), list[str]()
+    top, folders, files, links = os.fspath(folder), list[str](), list[str](), set[str]()
     try:
         with disk.scandir(top) as entries:
             for entry in entries:
-                (folders if entry.is_dir() else files).append(entry.name)
+                (folders if _leads_to_a_folder(entry) else files).append(entry.name)
+                if entry.is_symlink():
+                    links.add(entry.name)
     except OSError:
         return
     yield top, folders, files
     for name in folders:
-        below = os.path.join(top, name)
-        if not is_link(disk, below):
-            yield from walk(disk, below)
+        if name not in links:
+            yield from walk(disk, os.path.join(top, name))
+
+
+def _leads_to_a_folder(entry: Entry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def matching(disk: Disk, folder: Path, pattern: str) -> Iterator[Path]:

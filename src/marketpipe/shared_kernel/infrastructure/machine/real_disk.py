@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Never
 
 from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath, Disk, Entry
 
@@ -49,6 +49,11 @@ def _begin_to_store(descriptor: int) -> None:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what is on its way stays in the cache
 
 
+def _has_no_attributes(path: AnyPath, *_: object, **__: object) -> Never:
+    """Stand in for the functions of extended attributes, which macOS has not in Python."""
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), os.fspath(path))
+
+
 def _opened(path: str) -> pa.NativeFile:
     import pyarrow as pa  # here, because few commands read bars, and it takes as long as all of --help
 
@@ -85,6 +90,9 @@ class RealDisk:
     utime = staticmethod(os.utime)
     chmod = staticmethod(os.chmod)
     chown = staticmethod(os.chown)
+    getxattr: ClassVar[Any] = staticmethod(getattr(os, "getxattr", _has_no_attributes))
+    setxattr: ClassVar[Any] = staticmethod(getattr(os, "setxattr", _has_no_attributes))
+    removexattr: ClassVar[Any] = staticmethod(getattr(os, "removexattr", _has_no_attributes))
     flock = staticmethod(fcntl.flock)
     exchange = staticmethod(exchange_folders)
     begin_to_store = staticmethod(_begin_to_store)

@@ -6,9 +6,12 @@ Readers take the file, as they do without a month file. Other programs read both
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_all
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.infrastructure.compacted.day_access import in_folder
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, days_in
 
@@ -23,27 +26,29 @@ NEITHER_RECORDED: Final = (
 )
 
 
-def days_twice(folder: Path) -> dict[str, bool]:
+def days_twice(folder: Path, disk: Disk = REAL_DISK) -> dict[str, bool]:
     """Return the names of the day files in a folder whose days its month file has too, ascending, and whether their
     bytes are the same.
 
     Raises ``OSError``, and ``MonthFileDamaged``.
     """
-    return in_folder(str(folder), _twice_in) or {}
+    return in_folder(str(folder), partial(_twice_in, disk), disk=disk) or {}
 
 
-def _twice_in(descriptor: int) -> dict[str, bool]:
-    names = {*os.listdir(descriptor)}
+def _twice_in(disk: Disk, descriptor: int) -> dict[str, bool]:
+    names = {*disk.listdir(descriptor)}
     if MONTH_FILE not in names or len(names) == 1:
         return {}
-    days = {day.name: day.content for day in days_in(_content(MONTH_FILE, descriptor))}
-    return {name: _content(name, descriptor) == days[name] for name in sorted(names & days.keys())}
+    days = {day.name: day.content for day in days_in(_content(MONTH_FILE, descriptor, disk))}
+    return {name: _content(name, descriptor, disk) == days[name] for name in sorted(names & days.keys())}
 
 
-def _content(name: str, folder: int) -> bytes:
+def _content(name: str, folder: int, disk: Disk) -> bytes:
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=folder)
+        descriptor = disk.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=folder)
     except FileNotFoundError:
         return b""
-    with open(descriptor, "rb") as file:
-        return file.read()
+    try:
+        return read_all(disk, descriptor)
+    finally:
+        disk.close(descriptor)

@@ -6,10 +6,11 @@ the name, the size and the modification time of each. So a month file is a funct
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.infrastructure.compacted.parquet_end import LENGTH_AND_MAGIC, footer_length
 
 MONTH_FILE: Final = "days.parquet"
@@ -90,11 +91,11 @@ def _value_of_key(end: bytes) -> str:
     return end[at : at + length].decode("ascii", "replace")
 
 
-def parts_of(descriptor: int) -> dict[str, DayPart]:
+def parts_of(descriptor: int, disk: Disk = REAL_DISK) -> dict[str, DayPart]:
     """Return the days of an open month file. Raises ``MonthFileDamaged`` and ``OSError``."""
-    size = os.fstat(descriptor).st_size
+    size = disk.fstat(descriptor).st_size
     start = max(0, size - END_BYTES)
-    return parts_at_the_end(os.pread(descriptor, END_BYTES, start), size)
+    return parts_at_the_end(disk.pread(descriptor, END_BYTES, start), size)
 
 
 def days_in(content: bytes) -> list[StoredDayFile]:

@@ -28,7 +28,7 @@ class AccessRights(NamedTuple):
 def rights_of(path: Path, disk: Disk = REAL_DISK) -> AccessRights:
     """Return the rights of a file or folder; of a link its own. Raises ``OSError``."""
     found = disk.lstat(path)
-    return AccessRights(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), _access_lists(path))
+    return AccessRights(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), _access_lists(path, disk))
 
 
 def give_rights(new: Path, former: AccessRights, disk: Disk = REAL_DISK) -> None:
@@ -49,7 +49,7 @@ def give_rights(new: Path, former: AccessRights, disk: Disk = REAL_DISK) -> None
     has_group = disk.lstat(new).st_gid == former.group
     if not has_group:
         mode = mode & ~(stat.S_IRWXG | stat.S_ISGID) | (mode & stat.S_IRWXO) << 3
-    _set_access_lists(new, found.lists, former.lists if has_group else {})
+    _set_access_lists(new, found.lists, former.lists if has_group else {}, disk)
     disk.chmod(new, mode)
     descriptor = disk.open(new, os.O_RDONLY | os.O_NOFOLLOW)
     try:
@@ -58,22 +58,18 @@ def give_rights(new: Path, former: AccessRights, disk: Disk = REAL_DISK) -> None
         disk.close(descriptor)
 
 
-def _access_lists(path: Path) -> Mapping[str, bytes]:
+def _access_lists(path: Path, disk: Disk) -> Mapping[str, bytes]:
     """Return the lists of a file or folder by attribute; none where the system or the file system has none."""
-    if not hasattr(os, "getxattr"):
-        return {}
     found = dict[str, bytes]()
     for name in ACCESS_LISTS:
         with suppress(OSError):
-            found[name] = os.getxattr(path, name, follow_symlinks=False)
+            found[name] = disk.getxattr(path, name, follow_symlinks=False)
     return found
 
 
-def _set_access_lists(path: Path, found: Mapping[str, bytes], wanted: Mapping[str, bytes]) -> None:
+def _set_access_lists(path: Path, found: Mapping[str, bytes], wanted: Mapping[str, bytes], disk: Disk) -> None:
     """Replace the lists that a new file or folder was found with, such as those that its folder gives to new files."""
-    if not hasattr(os, "setxattr"):
-        return
     for name in found.keys() - wanted.keys():
-        os.removexattr(path, name, follow_symlinks=False)
+        disk.removexattr(path, name, follow_symlinks=False)
     for name, content in wanted.items():
-        os.setxattr(path, name, content, follow_symlinks=False)
+        disk.setxattr(path, name, content, follow_symlinks=False)

@@ -40,7 +40,9 @@ def _lacking(left: Path, data: Path, disk: Disk) -> list[str]:
     found = list[str]()
     for folder, _, files in walk(disk, left):
         place = os.path.relpath(folder, left)
-        names = {name for name, _, _ in scan_day_files(folder)} | {name for name in files if not is_temporary(name)}
-        names -= {MONTH_FILE, *(name for name, _, _ in scan_day_files(data / place))}
+        names = {name for name, _, _ in scan_day_files(folder, disk)} | {
+            name for name in files if not is_temporary(name)
+        }
+        names -= {MONTH_FILE, *(name for name, _, _ in scan_day_files(data / place, disk))}
         found += sorted(f"{place}/{name}" for name in names if not lexists(disk, data / place / name))
     return found

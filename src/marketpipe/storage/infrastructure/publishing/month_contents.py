@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,6 +15,8 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, Sto
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, is_file, lexists, make_folders, read_bytes
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import label_in
 from marketpipe.storage.infrastructure.compacted.both_forms import NEITHER_RECORDED
@@ -27,7 +28,7 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
     days_in,
 )
 from marketpipe.storage.infrastructure.compacted.parquet_end import LENGTH_AND_MAGIC, MAGIC, footer_length
-from marketpipe.storage.infrastructure.parquet_files import checked_bars, file_in, open_file, sha256
+from marketpipe.storage.infrastructure.parquet_files import checked_bars, file_in, read_file, sha256
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles, sync_folder
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, translating
 
@@ -53,18 +54,22 @@ class MonthContents:
     keeps_month_file: bool = False
 
 
-def contents_of(month: MonthPartition, folder: Path, names: Collection[str], recorded: Recorded) -> MonthContents:
+def contents_of(
+    month: MonthPartition, folder: Path, names: Collection[str], recorded: Recorded, disk: Disk = REAL_DISK
+) -> MonthContents:
     """Return what the month consists of. ``names`` are those in its folder.
 
     Where a day is a file and in the month file too, with other bytes, the recorded version counts. Raises
     ``StorageError``, also if neither was recorded: nothing tells which of the two is the later one.
     """
-    file = _month_file(folder / MONTH_FILE)
+    file = _month_file(folder / MONTH_FILE, disk)
     days = None if file is None else _named_days(month, file.content)
     is_damaged = days is None
     if days is None:
         days = list(_readable_days(month, file or StoredDayFile(MONTH_FILE, b"", 0), recorded))
-    beside = {name: day for name in names if DAY_NAME.fullmatch(name) and (day := _day_file(folder, name)) is not None}
+    beside = {
+        name: day for name in names if DAY_NAME.fullmatch(name) and (day := _day_file(folder, name, disk)) is not None
+    }
     aside, keeps = _set_aside(month, folder, [day for day in days if day.name in beside], beside, recorded)
     stay = beside.keys() - {day.name for day in aside}
     found = stay | {day.name for day in days}
@@ -97,14 +102,14 @@ def _set_aside(
     return give_way, day_gives_way
 
 
-def _month_file(path: Path) -> StoredDayFile | None:
+def _month_file(path: Path, disk: Disk) -> StoredDayFile | None:
     """Return a month file; None if what has its name is no file, or cannot be read. Raises ``StorageError``."""
     with translating(path):
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
+            if not stat.S_ISREG(disk.stat(path).st_mode):
                 return None
-            with open_file(path) as file:
-                return StoredDayFile(path.name, file.read(), os.fstat(file.fileno()).st_mtime_ns)
+            content, status = read_file(path, disk)
+            return StoredDayFile(path.name, content, status.st_mtime_ns)
         except FileNotFoundError:  # a link that leads nowhere
             return None
         except OSError as error:
@@ -113,12 +118,12 @@ def _month_file(path: Path) -> StoredDayFile | None:
             raise
 
 
-def _day_file(folder: Path, name: str) -> StoredDayFile | None:
+def _day_file(folder: Path, name: str, disk: Disk) -> StoredDayFile | None:
     """Return a day file; None for what is no file, which stays in its place."""
     path = folder / name
     try:
-        with open_file(path) as file:
-            return StoredDayFile(name, file.read(), os.fstat(file.fileno()).st_mtime_ns)
+        content, status = read_file(path, disk)
+        return StoredDayFile(name, content, status.st_mtime_ns)
     except OSError:
         return None
 
@@ -219,7 +224,7 @@ class ReplacedFiles:
     """
 
     def __init__(self, layout: StoreLayout, files: DurableFiles) -> None:
-        self._layout, self._files = layout, files
+        self._layout, self._files, self._disk = layout, files, layout.disk
 
     def copy(self, month: MonthPartition, file: StoredDayFile) -> Path:
         """Copy a file that is about to be removed; return where it is now. Raises ``StorageError``."""
@@ -231,21 +236,23 @@ class ReplacedFiles:
         """Move what cannot be read; return where it is now. Raises ``StorageError``."""
         kept = self._place(month, path.name, None)
         try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(path, kept)
-            sync_folder(kept.parent)
+            make_folders(self._disk, kept.parent)
+            self._disk.replace(path, kept)
+            sync_folder(kept.parent, self._disk)
         except OSError as error:
             raise StorageError(f"cannot move {path} to {kept}: {error.strerror}; move it away yourself") from error
         return kept
 
     def _place(self, month: MonthPartition, name: str, content: bytes | None) -> Path:
         """A copy that a killed run has made is not made again."""
-        refuse_links(self._layout.quarantine, month.folder)
+        refuse_links(self._layout.quarantine, month.folder, self._disk)
         folder = self._layout.quarantine / month.folder
         for number in count(1):
             place = folder / f"{name}.{number}.bak"
-            if not os.path.lexists(place) or (
-                content is not None and place.is_file() and place.read_bytes() == content
-            ):
-                break
+            with translating(place):
+                if not lexists(self._disk, place) or self._has(place, content):
+                    break
         return place
+
+    def _has(self, place: Path, content: bytes | None) -> bool:
+        return content is not None and is_file(self._disk, place) and read_bytes(self._disk, place) == content

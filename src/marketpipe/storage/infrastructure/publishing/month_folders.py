@@ -21,6 +21,7 @@ from marketpipe.shared_kernel.domain.errors import (
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, lexists
 from marketpipe.storage.domain.compaction import CompactedMonth, Condition
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.compacted.day_access import (
@@ -32,7 +33,7 @@ from marketpipe.storage.infrastructure.compacted.day_access import (
     parts_in,
     read_day,
 )
-from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, StoredDayFile
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, DayPart, StoredDayFile
 from marketpipe.storage.infrastructure.publishing.access_rights import give_rights, rights_of
 from marketpipe.storage.infrastructure.publishing.day_joining import difference, joined
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
@@ -70,6 +71,7 @@ class MonthFolders:
     def __init__(self, layout: StoreLayout, files: DurableFiles, exchange: FolderExchange, lock: NewLock) -> None:
         """``lock`` makes a lock that excludes every other thread and process that changes the form of a folder here."""
         self._layout, self._files, self._exchange, self._lock = layout, files, exchange, lock
+        self._disk = layout.disk
         self._replaced_files = ReplacedFiles(layout, files)
 
     def months(self, symbol: Symbol) -> Sequence[MonthPartition]:
@@ -78,7 +80,7 @@ class MonthFolders:
     def has_several_files(self, month: MonthPartition) -> bool:
         folder = str(self._layout.month(month))
         with translating(folder):
-            return len(_of_bars(listed(folder))) > 1
+            return len(_of_bars(listed(folder, self._disk))) > 1
 
     def sweep(self) -> None:
         self._exchange.sweep()
@@ -88,16 +90,16 @@ class MonthFolders:
     ) -> CompactedMonth | None:
         """Make one file of the day files of a month; see ``MonthForms.compact``."""
         folder = self._layout.month(month)
-        refuse_links(self._layout.data, month.folder)
+        refuse_links(self._layout.data, month.folder, self._disk)
         with translating(folder):
-            before = in_folder(str(folder), _entries) or {}
+            before = _entries_of(folder, self._disk) or {}
             self._refuse_damaged(month)
         if len(_of_bars(before)) < 2:
             return CompactedMonth(month, Condition.UNCHANGED) if MONTH_FILE in before else None
         if reason := self._foreign(before):
             return CompactedMonth.skipped(month, reason)
         try:
-            contents = contents_of(month, folder, before, recorded) if MONTH_FILE in before else None
+            contents = contents_of(month, folder, before, recorded, self._disk) if MONTH_FILE in before else None
             days = self._days(month, contents)
             if reason := difference(month, days, recorded):
                 raise PartitionUnreadableError(reason)
@@ -116,15 +118,19 @@ class MonthFolders:
     def _refuse_damaged(self, month: MonthPartition) -> None:
         """Raise ``MonthUnreadableError`` if the month has a month file, and it does not name its days."""
         folder = str(self._layout.month(month))
-        if problem := month_problem(folder):
+        if problem := month_problem(folder, self._disk):
             raise month_unreadable(f"{folder}{os.sep}{MONTH_FILE}", problem, repair_of(month))
 
     def is_mixed(self, month: MonthPartition, dates: Collection[TradingDate]) -> bool:
         """Return whether the month file of a month is damaged, lacks one of these dates, or has day files beside it."""
-        folder = str(self._layout.month(month))
+        folder, disk = str(self._layout.month(month)), self._disk
+
+        def read(opened: int) -> tuple[list[str], dict[str, DayPart]]:
+            return disk.listdir(opened), parts_in(opened, folder, disk)
+
         with translating(folder):
             try:
-                names, parts = in_folder(folder, lambda at: (os.listdir(at), parts_in(at, folder))) or ([], {})
+                names, parts = in_folder(folder, read, disk=disk) or ([], {})
             except MonthUnreadableError:
                 return True
         beside = any(map(DAY_NAME.fullmatch, names))
@@ -133,15 +139,16 @@ class MonthFolders:
     def expand(self, month: MonthPartition, recorded: Recorded, *, dry_run: bool = False) -> CompactedMonth | None:
         """Make day files of the month file of a month; see ``MonthForms.expand``."""
         folder = self._layout.month(month)
-        if not os.path.lexists(folder / MONTH_FILE):
-            return None
-        refuse_links(self._layout.data, month.folder)
+        with translating(folder):
+            if not lexists(self._disk, folder / MONTH_FILE):
+                return None
+        refuse_links(self._layout.data, month.folder, self._disk)
         with self._lock():
             with translating(folder):
-                before = in_folder(str(folder), _entries) or {}
+                before = _entries_of(folder, self._disk) or {}
             if MONTH_FILE not in before:  # another thread or process was faster
                 return None
-            contents = contents_of(month, folder, before, recorded)
+            contents = contents_of(month, folder, before, recorded, self._disk)
             days = contents.from_month
             sizes = before[MONTH_FILE].size, sum(len(day.content) for day in days)
             if not dry_run:
@@ -150,7 +157,7 @@ class MonthFolders:
 
     def _replaced(self, folder: Path, whole: StoredDayFile, before: Mapping[str, FolderEntry]) -> bool:
         with self._lock():
-            outcome = self._exchange.replace(folder, [whole], partial(_is_still, before))
+            outcome = self._exchange.replace(folder, [whole], partial(_is_still, self._disk, before))
         if outcome is Exchanged.UNSUPPORTED:
             raise ConfigurationError(
                 f"nothing was compacted: {folder.parent} and {self._layout.revisions} are on two file systems, or on "
@@ -164,7 +171,7 @@ class MonthFolders:
     ) -> None:
         outcome = Exchanged.UNSUPPORTED
         if before.keys() == {MONTH_FILE} and not contents.is_damaged:  # other files in the folder must stay
-            outcome = self._exchange.replace(folder, contents.from_month, partial(_is_still, before))
+            outcome = self._exchange.replace(folder, contents.from_month, partial(_is_still, self._disk, before))
         if outcome is Exchanged.CHANGED_MEANWHILE:
             raise StorageError(f"{folder}: {CHANGED_MEANWHILE}")
         if outcome is Exchanged.UNSUPPORTED:
@@ -185,9 +192,9 @@ class MonthFolders:
     def _give_rights(self, folder: Path, days: Sequence[StoredDayFile]) -> None:
         """Let those read the days who could read the month file."""
         with translating(folder):
-            rights = rights_of(folder / MONTH_FILE)
+            rights = rights_of(folder / MONTH_FILE, self._disk)
             for day in days:
-                give_rights(folder / day.name, rights)
+                give_rights(folder / day.name, rights, self._disk)
 
     def _set_aside(self, month: MonthPartition, contents: MonthContents) -> Path | None:
         """Copy what is about to be removed and is no version on record; return where the month file is, if it was."""
@@ -207,12 +214,12 @@ class MonthFolders:
         taken = {day.name: day for day in contents.from_month} if contents else {}
         paths = self._layout.day_files(month)
         with translating(self._layout.month(month)):
-            found = (taken.get(path.name) or read_day(str(path)) for path in paths)
+            found = (taken.get(path.name) or read_day(str(path), self._disk) for path in paths)
             return [day for day in found if day is not None]
 
     def _foreign(self, names: Mapping[str, FolderEntry]) -> str | None:
         for name, entry in sorted(names.items()):
-            if is_left_behind(name, self._layout.data):
+            if is_left_behind(name, self._layout.data, self._layout.machine):
                 continue
             if is_temporary(name):
                 return f"{name} is being written in its folder"
@@ -221,8 +228,12 @@ class MonthFolders:
         return None
 
 
-def _entries(descriptor: int) -> dict[str, FolderEntry]:
-    with os.scandir(descriptor) as entries:
+def _entries_of(folder: Path, disk: Disk) -> dict[str, FolderEntry] | None:
+    return in_folder(str(folder), partial(_entries, disk), disk=disk)
+
+
+def _entries(disk: Disk, descriptor: int) -> dict[str, FolderEntry]:
+    with disk.scandir(descriptor) as entries:
         found = ((entry.name, entry.stat(follow_symlinks=False)) for entry in entries)
         return {
             name: FolderEntry(each.st_ino, each.st_size, each.st_mtime_ns, stat.S_ISREG(each.st_mode))
@@ -234,8 +245,8 @@ def _of_bars(names: Iterable[str]) -> list[str]:
     return [name for name in names if name == MONTH_FILE or DAY_NAME.fullmatch(name)]
 
 
-def _is_still(before: Mapping[str, FolderEntry], folder: Path) -> bool:
-    return in_folder(str(folder), _entries) == before
+def _is_still(disk: Disk, before: Mapping[str, FolderEntry], folder: Path) -> bool:
+    return _entries_of(folder, disk) == before
 
 
 def _lost(contents: MonthContents) -> str | None:

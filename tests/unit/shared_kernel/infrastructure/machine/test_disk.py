@@ -176,5 +176,5 @@ def test_in_a_folder_that_is_not_there_nothing_matches(tmp_path: Path) -> None:
 def test_every_call_of_the_real_disk_is_the_function_of_the_system_itself() -> None:
     """A function in between would take time at each call, and deepen every stack."""
     named = [name for name in vars(functions.Disk) if not name.startswith("_") and hasattr(os, name)]
-    assert len(named) == 20
+    assert len(named) >= 20
     assert [name for name in named if getattr(REAL_DISK, name) is not getattr(os, name)] == []
