@@ -71,7 +71,8 @@ class StoreOnDisk:
 
     @property
     def layout(self) -> StoreLayout:
-        return StoreLayout(*(self.root / name for name in ("data", "aggregates", "quarantine", "revisions")))
+        roots = (self.root / name for name in ("data", "aggregates", "quarantine", "revisions"))
+        return StoreLayout(*roots, machine=self.machine)
 
     @property
     def partitions(self) -> PartitionManager:
@@ -84,7 +85,7 @@ class StoreOnDisk:
 
     @property
     def exchange(self) -> FolderExchange:
-        return FolderExchange(self.files, self.layout.data, self.layout.revisions)
+        return FolderExchange(self.files, self.layout.data, self.layout.revisions, machine=self.machine)
 
     @property
     def aggregates(self) -> AggregateFiles:
@@ -139,7 +140,7 @@ class StoreOnDisk:
 
 def recorded_as_stored(layout: StoreLayout, month: MonthPartition) -> dict[TradingDate, RecordedVersion]:
     """Return what a state would have recorded of the days of a month as they are."""
-    days = [(path, day) for path in layout.day_files(month) if (day := read_day(str(path)))]
+    days = [(path, day) for path in layout.day_files(month) if (day := read_day(str(path), layout.disk))]
     return {
         TradingDate.parse(f"{month}-{path.name[4:6]}"): RecordedVersion(
             file_mark(len(day.content), day.modified_ns), None, sha256(day.content)

@@ -94,12 +94,12 @@ def _close(disk: Disk, descriptor: int) -> None:
 def _has_no_writer(root: Path, disk: Disk) -> bool:
     try:
         descriptor = disk.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return _try_lock(disk, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            disk.close(descriptor)
     except OSError:
         return False
-    try:
-        return _try_lock(disk, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        disk.close(descriptor)
 
 
 def _try_lock(disk: Disk, descriptor: int, kind: int) -> bool:
