@@ -371,9 +371,8 @@ def stored_official_days(parts: Parts, recorded: SQLiteState) -> OfficialDays:
 @once
 def layout(parts: Parts) -> StoreLayout:
     config = parts.config
-    roots = config.output_path, config.aggregates_path, config.quarantine_path
     kept = config.revisions_path, config.official_path, config.copies_path
-    return StoreLayout(*roots, *kept, machine=parts.machine)
+    return StoreLayout(config.output_path, config.aggregates_path, config.quarantine_path, *kept, machine=parts.machine)
 
 
 @once
