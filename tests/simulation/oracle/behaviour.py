@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from marketpipe.shared_kernel.domain.errors import MarketPipeError
@@ -35,23 +35,27 @@ def ends(seen: Seen) -> Findings:
 
 
 def words(seen: Seen) -> Findings:
-    """Nothing is raised but errors of MarketPipe, with a message of one line."""
+    """Nothing is raised but errors of MarketPipe, with a message that is text."""
     for each in seen.outcome.all():
         if each.error is not None:
             yield wrong_words(each.error, _who(each))
     for report in seen.reports():
         for text in report.failures.values():
-            yield None if text.isprintable() else f"the reason of a failure is not one line of text: {text!r}"
+            yield None if is_text(text) else f"the reason of a failure is no text: {text!r}"
 
 
 def wrong_words(error: BaseException, who: str) -> str | None:
     """Return what is wrong with an error that was raised."""
     if not isinstance(error, MarketPipeError):
         return f"{who} raised {type(error).__name__}: {error}"
-    return None if str(error).isprintable() and str(error) else f"{who}: the message is not one line: {str(error)!r}"
+    return None if is_text(str(error)) else f"{who}: the message is no text: {str(error)!r}"
 
 
-def asked_again(seen: Seen, memory: Memory, asked: Iterator[tuple[Asked, Delivered]]) -> Findings:
+def is_text(message: str) -> bool:
+    return bool(message.strip()) and all(letter == "\n" or letter.isprintable() for letter in message)
+
+
+def asked_again(seen: Seen, memory: Memory, asked: Iterable[tuple[Asked, Delivered]]) -> Findings:
     """A plain ``ingest`` asks for no minutes of a day that was complete, if its file is untouched."""
     outcome = seen.outcome
     if outcome.step.kind != "ingest" or outcome.beside or outcome.ended != "returned":
@@ -93,13 +97,14 @@ def leftovers(seen: Seen) -> Findings:
     outcome = seen.outcome
     if outcome.step.kind != "update" or outcome.beside or outcome.ended != "returned" or outcome.happened:
         return
-    written = {path.rpartition("/")[0] for path in seen.changed_paths() if path.startswith("data/")}
+    changed = (path for path in seen.changed_paths() if path.startswith("data/") and not path.endswith(TEMPORARY))
+    written = {path.rpartition("/")[0] for path in changed}
     for folder in sorted(written):
         left = [path for path in temporary_files(seen.now.contents) if path.rpartition("/")[0] == folder]
         yield None if not left else f"{left[0]} was left by a dead process, in a folder that an update wrote to"
 
 
-def temporary_files(paths: Iterator[str] | Sequence[str] | dict[str, bytes]) -> list[str]:
+def temporary_files(paths: Iterable[str]) -> list[str]:
     return sorted(path for path in paths if path.endswith(TEMPORARY))
 
 

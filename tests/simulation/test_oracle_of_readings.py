@@ -1,0 +1,166 @@
+"""The checks ``as of``, ``lock``, ``verify``, ``leftovers``, ``aggregate`` and ``official`` catch what they should."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from attrs import evolve
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.domain.dataset_lock import DatasetLock, LockScope
+from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
+from tests.simulation.ledger import Ledger
+from tests.simulation.oracle import derived, integrity, versions
+from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path
+from tests.simulation.oracle.memory import Memory
+from tests.simulation.oracle.readings import Readings
+from tests.simulation.seen_by_hand import DAY, EVENING, broken, row, seen, step, stored
+
+WHOLE = [row(0), row(15), row(30)]
+NEXT_DAY = (DAY[0], "2024-03-06")
+MORNING = EVENING.plus(timedelta(hours=9))
+
+
+def reading(days: dict[Any, Any]) -> versions.Reading:
+    return versions.Reading(EVENING, str(EVENING), {day: tuple(rows) for day, rows in days.items()})
+
+
+def loaded(days: dict[Any, Any]) -> Readings:
+    return Readings({("as of", str(EVENING)): days})
+
+
+def test_a_former_moment_is_read_as_it_was() -> None:
+    memory, past = Memory(), [reading({DAY: WHOLE[:2]})]
+    assert broken(versions.as_of(loaded({DAY: WHOLE[:2]}), past, memory)) == []
+    assert broken(versions.as_of(loaded({DAY: WHOLE}), past, memory)) == [
+        "as of 2024-03-06T02:00:00Z AAA 2024-03-05 had 2 bars, and load gives 3 bars"
+    ]
+    assert len(broken(versions.as_of(loaded({}), past, memory))) == 1
+    later = {DAY: WHOLE[:2], NEXT_DAY: [row(0, date=NEXT_DAY[1])]}
+    assert broken(versions.as_of(loaded(later), past, memory)) == [
+        "as of 2024-03-06T02:00:00Z AAA 2024-03-06 had 0 bars, and load gives 1 bars"
+    ]
+
+
+def test_now_is_read_as_it_is_stored() -> None:
+    memory = Memory(stored({DAY: WHOLE}))
+    assert broken(versions.as_of(Readings({("bars",): {DAY: WHOLE}}), [], memory)) == []
+    assert len(broken(versions.as_of(Readings({("bars",): {DAY: WHOLE[1:]}}), [], memory))) == 1
+
+
+def test_a_sound_store_is_read_without_an_error_and_a_damaged_one_may_refuse() -> None:
+    found, memory = Readings({("as of", str(EVENING)): StorageError("damaged")}), Memory()
+    assert len(broken(versions.as_of(found, [reading({DAY: WHOLE})], memory))) == 1
+    memory.is_machine_well = False
+    assert broken(versions.as_of(found, [reading({DAY: WHOLE})], memory)) == []
+
+
+def test_readings_are_remembered_until_a_clock_jumps_or_somebody_drops_the_symbol() -> None:
+    for step_after, left in ((step("verify"), 1), (step("drop"), 0), (step("copied", "happened"), 0)):
+        past, files = versions.Past(), stored({DAY: WHOLE})
+        past.remember(seen(step(), Ledger(), NO_FILES, files), EVENING, EVENING)
+        past.begins(seen(evolve(step_after, began=MORNING), Ledger(), files, files), 1)
+        assert len(past.readings) == left
+
+
+def test_a_moment_at_which_the_next_step_began_is_not_read() -> None:
+    past, files = versions.Past(), stored({DAY: WHOLE})
+    past.remember(seen(step(), Ledger(), NO_FILES, files), EVENING, EVENING)
+    past.begins(seen(step("verify"), Ledger(), files, files), 1)
+    assert past.readings == []
+
+
+def test_a_power_loss_makes_the_days_uncertain_whose_versions_were_not_reported() -> None:
+    past, files = versions.Past(), stored({DAY: WHOLE, NEXT_DAY: []})
+    memory = Memory(files, possible={DAY: [None, tuple(WHOLE)], NEXT_DAY: [()]})
+    past.remember(seen(step(), Ledger(), NO_FILES, files), EVENING, EVENING)
+    past.begins(seen(evolve(step("power loss", "happened"), began=MORNING), Ledger(), files, files, memory), 1)
+    assert past.readings[0].forgotten == {DAY}
+
+
+def frozen(files: StoreFiles) -> versions.Frozen:
+    scope = LockScope(None, TradingDate.parse(DAY[1]), TradingDate.parse(NEXT_DAY[1]))
+    return versions.Frozen.of(DatasetLock(DatasetIdentity("alpaca", "iex", "raw"), None, (), scope), files)
+
+
+def verified(*problems: IntegrityProblem) -> Readings:
+    return Readings({("lock", 0): IntegrityReport(1, 1, problems)})
+
+
+PROBLEM = IntegrityProblem(data_path(DAY), Damage.ALTERED, "differs")
+
+
+def test_a_lock_verifies_if_and_only_if_nothing_that_it_froze_has_changed() -> None:
+    files = stored({DAY: WHOLE})
+    assert broken(versions.lock(verified(), [frozen(files)], files)) == []
+    assert len(broken(versions.lock(verified(PROBLEM), [frozen(files)], files))) == 1
+    for changed in ({DAY: WHOLE[1:]}, {}, {DAY: WHOLE, NEXT_DAY: WHOLE}):
+        assert len(broken(versions.lock(verified(), [frozen(files)], stored(changed)))) == 1
+        assert broken(versions.lock(verified(PROBLEM), [frozen(files)], stored(changed))) == []
+
+
+def test_a_day_outside_of_a_lock_may_change() -> None:
+    files, later = stored({DAY: WHOLE}), {DAY: WHOLE, (DAY[0], "2024-03-07"): WHOLE}
+    assert broken(versions.lock(verified(), [frozen(files)], stored(later))) == []
+
+
+def rotted(path: str = data_path(DAY)) -> Memory:
+    sound = stored({DAY: WHOLE})
+    contents = {path: b"sound"} if path not in sound.contents else dict(sound.contents)
+    memory, before = Memory(), StoreFiles.of(contents)
+    memory.take_over(seen(step(), Ledger(), NO_FILES, before, memory), 0)
+    damaged = seen(step("rot", "happened"), Ledger(), before, StoreFiles.of({path: b"rotted"}), memory)
+    memory.note_damage(damaged)
+    memory.take_over(damaged, 0)
+    return memory
+
+
+def test_verify_names_each_damaged_file() -> None:
+    for path in (data_path(DAY), "revisions/symbol=AAA/year=2024/month=03/day=05.20240305T220000.000000Z.parquet"):
+        named = IntegrityReport(1, 1, (IntegrityProblem(path, Damage.ALTERED, "differs"),))
+        assert broken(integrity.verify(named, rotted(path))) == []
+        assert broken(integrity.verify(IntegrityReport(1, 1, ()), rotted(path))) == [
+            f"{path} is damaged, and verify does not name it"
+        ]
+
+
+def test_verify_need_not_name_a_file_of_which_nothing_was_recorded() -> None:
+    memory = rotted()
+    memory.proven.clear()
+    assert broken(integrity.verify(IntegrityReport(1, 1, ()), memory)) == []
+
+
+def test_verify_names_nothing_if_nothing_ever_went_wrong() -> None:
+    report = IntegrityReport(1, 1, (PROBLEM,))
+    assert len(broken(integrity.verify(report, Memory()))) == 1
+    assert broken(integrity.verify(report, Memory(is_machine_well=False))) == []
+
+
+def test_verify_names_what_a_dead_process_left() -> None:
+    path = "data/symbol=AAA/.day=05.parquet.x-1.tmp"
+    files, leftover = StoreFiles.of({path: b""}), IntegrityProblem(path, Damage.LEFTOVER, "was left")
+    assert broken(integrity.leftovers(IntegrityReport(1, 1, (leftover,)), files)) == []
+    assert len(broken(integrity.leftovers(IntegrityReport(1, 1, ()), files))) == 1
+
+
+def test_bars_of_a_timeframe_are_those_that_the_reference_makes() -> None:
+    memory = Memory(stored({DAY: [row(0), row(1, 101.0), row(7)]}))
+    at, wanted = row(0)[0], [(DAY, "5m")]
+    made = [(at, 100.0, 102.0, 99.0, 101.0, 1000.0, 14, 100.5), (row(5)[0], *row(7)[1:])]
+    assert broken(derived.aggregate(Readings({("bucket", DAY, "5m"): made}), wanted, memory)) == []
+    for wrong in (made[:1], [made[0], (*made[1][:4], 98.0, *made[1][5:])]):
+        assert len(broken(derived.aggregate(Readings({("bucket", DAY, "5m"): wrong}), wanted, memory))) == 1
+
+
+def test_a_daily_bar_is_that_of_the_regular_session_with_its_auction() -> None:
+    found = derived.made_of([row(-30, 90.0), row(0), row(389, 102.0), row(390, 103.0)], "1d")
+    assert [bar[1:5] for bar in found] == [(100.0, 103.0, 99.0, 103.0)]
+
+
+def test_an_official_day_was_said() -> None:
+    said = {DAY[0]: {row(0)}}
+    assert broken(derived.official({DAY: [row(0)]}, said)) == []
+    assert len(broken(derived.official({DAY: [row(0, 101.0)]}, said))) == 1

@@ -1,0 +1,127 @@
+"""The checks ``verdict``, ``ok over a loss`` and ``heals`` catch what they are there for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from marketpipe.ingestion.domain.coverage.verdict import Finding, SessionVerdict, Suspicion, Verdict
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
+from tests.simulation.ledger import Ledger
+from tests.simulation.oracle import healing, verdicts
+from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path
+from tests.simulation.oracle.memory import Memory
+from tests.simulation.rows import Day, Row
+from tests.simulation.seen_by_hand import DAY, EVENING, broken, row, seen, step, stored, tell
+
+WHOLE = [row(0), row(15), row(30)]
+NEXT_EVENING = Timestamp.parse("2024-03-07T02:00:00Z")
+
+
+def remembered(files: StoreFiles, *answers: Sequence[Row], at: Timestamp = EVENING) -> Memory:
+    ledger, memory = Ledger(), Memory()
+    for number, rows in enumerate(answers):
+        tell(ledger, DAY, rows, process=f"p{number}", at=at)
+    memory.take_over(seen(step(), ledger, NO_FILES, files, memory), ledger.count)
+    return memory
+
+
+def covered(verdict: Verdict, day: Day = DAY, bars: int = 3, suspicion: Suspicion | None = None) -> Any:
+    key = SymbolDay(Symbol(day[0]), TradingDate.parse(day[1]))
+    return SimpleNamespace(days=lambda: [SessionVerdict(key, Finding(verdict, "why", suspicion), bars)])
+
+
+def wrong(verdict: Verdict, memory: Memory, bars: int = 3) -> list[str]:
+    judged = list(verdicts.judged(covered(verdict, bars=bars), memory, NEXT_EVENING))
+    return broken(verdicts.verdict(judged, "regular", 2))
+
+
+def test_a_complete_day_is_what_the_provider_said_after_its_end() -> None:
+    files = stored({DAY: WHOLE})
+    assert wrong(Verdict.COMPLETE, remembered(files, WHOLE)) == []
+    assert "no final word agrees" in wrong(Verdict.COMPLETE, remembered(files, [*WHOLE, row(45)]))[0]
+    early = remembered(files, WHOLE, at=Timestamp.parse("2024-03-05T18:00:00Z"))
+    assert "never gave a whole answer after its end" in wrong(Verdict.COMPLETE, early)[0]
+
+
+def test_a_complete_day_without_its_file_is_found() -> None:
+    assert wrong(Verdict.COMPLETE, remembered(NO_FILES, WHOLE)) == [
+        "AAA 2024-03-05 is complete, and coverage has 3 bars where 0 are stored"
+    ]
+
+
+def test_a_day_without_bars_has_no_file_and_a_silent_final_word() -> None:
+    for verdict in (Verdict.EMPTY, Verdict.UNLISTED):
+        assert wrong(verdict, remembered(NO_FILES, [])) == []
+        assert "has never said after its end that it has no bars" in wrong(verdict, remembered(NO_FILES, WHOLE))[0]
+        assert "3 bars are stored" in wrong(verdict, remembered(stored({DAY: WHOLE}), []))[0]
+
+
+def test_a_short_day_was_answered_often_enough() -> None:
+    files = stored({DAY: WHOLE})
+    assert len(wrong(Verdict.SHORT, remembered(files, WHOLE))) == 1
+    assert wrong(Verdict.SHORT, remembered(files, WHOLE, WHOLE)) == []
+
+
+def test_a_final_session_is_not_pending() -> None:
+    assert wrong(Verdict.PENDING, remembered(NO_FILES)) == ["AAA 2024-03-05 is pending, and its session is final"]
+
+
+def test_a_session_that_is_not_final_is_not_judged() -> None:
+    judged = verdicts.judged(covered(Verdict.PENDING), remembered(NO_FILES), Timestamp.parse("2024-03-06T01:30:00Z"))
+    assert list(judged) == []
+
+
+def test_an_empty_day_whose_official_day_has_volume_is_a_loss() -> None:
+    judged = list(verdicts.judged(covered(Verdict.EMPTY), remembered(NO_FILES, []), NEXT_EVENING))
+    busy, quiet = ({DAY: [(*row(0)[:5], volume, 1, 1.0)]} for volume in (50_000.0, 20.0))
+    assert len(broken(verdicts.ok_over_a_loss(judged, busy, "extended"))) == 1
+    assert broken(verdicts.ok_over_a_loss(judged, quiet, "extended")) == []
+    assert broken(verdicts.ok_over_a_loss(judged, {}, "extended")) == []
+
+
+def test_half_a_day_among_whole_ones_is_a_loss() -> None:
+    days = [f"2024-03-{day:02d}" for day in (4, *range(6, 9), *range(11, 16), *range(18, 23))]
+    whole = [_complete((DAY[0], date), WHOLE) for date in days]
+    half, official = _complete(DAY, WHOLE[:1]), {}
+    for each in (*whole, half):
+        official[each.day] = [(*row(0)[:5], 1500.0, 1, 1.0)]
+    assert broken(verdicts.ok_over_a_loss(whole, official, "extended")) == []
+    assert broken(verdicts.ok_over_a_loss([*whole, half], official, "extended")) == [
+        "AAA 2024-03-05 is complete with 33% of its official volume; 14 others have all"
+    ]
+    assert broken(verdicts.ok_over_a_loss([*whole, half], official, "regular")) == []
+
+
+def _complete(day: Day, rows: list[Row]) -> verdicts.Judged:
+    (each,) = covered(Verdict.COMPLETE, day).days()
+    return verdicts.Judged(day, each, (), tuple(rows), frozenset())
+
+
+def healed(files: StoreFiles, answer: Sequence[Row], *problems: IntegrityProblem, **coverage: Any) -> list[str]:
+    ledger = Ledger()
+    tell(ledger, DAY, answer)
+    report = covered(**{"verdict": Verdict.COMPLETE, **coverage})
+    found = healing.Healed(ledger.words_since(0), files, report, IntegrityReport(1, 1, problems))
+    return broken(healing.heals(found, Memory(), "regular", NEXT_EVENING.epoch_micros))
+
+
+def test_after_calm_commands_the_store_has_what_the_provider_says() -> None:
+    assert healed(stored({DAY: WHOLE}), WHOLE) == []
+    assert len(healed(stored({DAY: WHOLE[1:]}), WHOLE)) == 1
+    assert len(healed(stored({DAY: WHOLE}), WHOLE[1:])) == 1
+    assert len(healed(stored({DAY: WHOLE}), [])) == 1
+
+
+def test_after_calm_commands_nothing_is_damaged_or_missing() -> None:
+    altered = IntegrityProblem(data_path(DAY), Damage.ALTERED, "differs")
+    foreign = IntegrityProblem("data/x", Damage.FOREIGN, "is not a file of a store")
+    assert len(healed(stored({DAY: WHOLE}), WHOLE, altered)) == 1
+    assert healed(stored({DAY: WHOLE}), WHOLE, foreign) == []
+    assert len(healed(stored({DAY: WHOLE}), WHOLE, verdict=Verdict.MISSING)) == 1
+    assert len(healed(stored({DAY: WHOLE}), WHOLE, verdict=Verdict.SUSPECT, suspicion=Suspicion.ALTERED)) == 1
+    assert healed(stored({DAY: WHOLE}), WHOLE, verdict=Verdict.SUSPECT, suspicion=Suspicion.HOLES) == []
