@@ -30,6 +30,9 @@ RECENT: Final = timedelta(minutes=15)
 """Of the feed sip a free plan shows nothing younger."""
 LONGEST_LATENCY: Final = 8.0
 PAGE_SIZES: Final = (7, 30, 100, 400, 10_000)
+HOW_OFTEN: Final = (1, 2, 3, 3, 3)
+MOST_PAGES: Final = 30
+"""Of one walk, so that a request for a long history does not take all the time of a world."""
 Bar = dict[str, Any]
 Named = tuple[str, Row]
 """A bar with its symbol."""
@@ -132,7 +135,7 @@ class Wire(httpx.BaseTransport):
     def __init__(self, world: Subject, process: Process) -> None:
         self.world, self.process = world, process
         self.random = world.draw(f"wire {process.number % 20}")
-        self.page_size = self.random.choice(PAGE_SIZES)
+        self.page_size = self.random.choices(PAGE_SIZES, HOW_OFTEN)[0]
         self._slow = self.random.random() < 0.1
         self.order = "symbol"
         self.lie = ""
@@ -210,7 +213,7 @@ class Wire(httpx.BaseTransport):
 
     def _fill(self, answer: Answer, cursor: Cursor) -> None:
         """Put one page into the answer: the bars behind the cursor."""
-        size = min(self.page_size, answer.query.limit)
+        size = min(max(self.page_size, len(answer.all) // MOST_PAGES), answer.query.limit)
         left = [named for named in answer.all if cursor.is_before(named[0], named[1])]
         page, answer.rest = left[:size], left[size:]
         answer.bars = {}
