@@ -19,7 +19,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.testing.bars import bars_request
-from tests.simulation.ledger import Ledger
+from tests.simulation.ledger import Delivered, Ledger
 from tests.simulation.market import Market
 from tests.simulation.pool import SimulatedThreads
 from tests.simulation.process import Process
@@ -84,6 +84,9 @@ class FakeWorld:
         assert not self.scheduler.failures
         return self.got
 
+    def answers(self) -> list[Delivered]:
+        return [answer for _, _, answer in self.ledger.asked]
+
     def real(self) -> list[Any]:
         now = self.clock.now()
         return [
@@ -122,13 +125,12 @@ def test_the_client_gets_what_the_market_has_whatever_the_pages(detail: str) -> 
 def test_the_ledger_has_each_page_and_which_days_go_on_in_later_ones() -> None:
     world = FakeWorld()
     got = world.fetched(on_wire("page 30"))
-    pages = [page for page in world.ledger.pages if page.delivered.bars]
-    assert sum(len(bars) for page in pages for bars in page.rows.values()) == len(got)
-    assert pages[0].delivered.token == pages[1].asked.token != ""
-    assert ("BBB", "2024-03-05") in pages[0].delivered.more
-    assert not pages[-1].delivered.more
+    pages = [(asked, page) for _, asked, page in world.ledger.asked if page.bars]
+    assert sum(len(bars) for _, page in pages for bars in page.bars.values()) == len(got)
+    assert pages[0][1].token == pages[1][0].token != ""
+    assert ("BBB", "2024-03-05") in pages[0][1].more
+    assert not pages[-1][1].more
     assert {row for symbol, row in got if symbol == "AAA"} == world.ledger.said["AAA"]
-    assert len(world.ledger.counted) == len(world.ledger.pages)
 
 
 def test_official_days_come_from_the_same_endpoint() -> None:
@@ -147,27 +149,27 @@ def test_a_lie_holds_for_the_whole_command() -> None:
 def test_what_a_timeout_leaves_open_is_counted_only_if_the_server_had_the_request() -> None:
     before, after = FakeWorld(), FakeWorld()
     assert len(before.fetched(on_wire("timeout-before"))) == len(after.fetched(on_wire("timeout-after")))
-    assert after.ledger.pages[0].delivered.status == 0
-    assert len(after.ledger.counted) == len(before.ledger.counted) + 1
+    assert after.answers()[0].status == 0
+    assert len(after.answers()) == len(before.answers()) + 1
 
 
 def test_a_body_that_cannot_be_read_is_not_in_the_ledger() -> None:
     for detail in ("truncate", "cut 200", "gzip broken", "message"):
         world = FakeWorld()
         assert by_key(world.fetched(on_wire(detail))) == by_key(world.real())
-        assert world.ledger.pages[0].delivered.bars is None
+        assert world.answers()[0].bars is None
 
 
 def test_an_honest_client_never_meets_the_limit_of_the_account_and_one_that_asks_too_often_is_refused() -> None:
     world = FakeWorld()
     assert by_key(world.fetched(on_wire("page 7"), limit=20)) == by_key(world.real())
-    assert 429 not in {page.delivered.status for page in world.ledger.pages}
+    assert 429 not in {answer.status for answer in world.answers()}
     world = FakeWorld()
     for _ in range(8):
         world.market.account.count(BEGINS.epoch_micros / 1e6)
     world.market.account.limit = 5
     world.fetched()
-    assert 429 in {page.delivered.status for page in world.ledger.pages}
+    assert 429 in {answer.status for answer in world.answers()}
 
 
 def test_a_change_of_the_market_is_on_the_wire_at_once() -> None:
